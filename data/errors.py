@@ -1,0 +1,139 @@
+"""The errors a person may see, as one tree.
+
+    CrossaisleError                 the user's input or surroundings are at fault: exit code 2, HTTP 4xx
+    ├── QueryError                  a request that cannot be answered as it was asked
+    │   ├── UnknownUserError
+    │   ├── UnknownItemError
+    │   └── EmptyHistoryError
+    ├── FormatError                 a file is not what it was said to be
+    ├── SettingsError               an environment variable or option is off
+    ├── WorkspaceError              the workspace cannot be used as it is
+    │   ├── NoWorkspaceError
+    │   ├── NoIndexError
+    │   ├── StaleIndexError
+    │   ├── NewerFormatError
+    │   └── WorkspaceBusyError
+    ├── ModelError                  a model cannot be had
+    │   ├── ModelMissingError
+    │   └── HashMismatchError
+    ├── StorageError                the disk is full or refuses to be written
+    └── MissingExtraError           an optional dependency is not installed
+
+Every message says what was found, what was wanted, and what to do. Anything else that escapes is a bug (exit code 1).
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+class CrossaisleError(Exception):
+    """Whatever the user can mend; `str()` of it is one sentence fit to show."""
+
+
+class QueryError(CrossaisleError):
+    """The request itself is off (k below 1, price range upside down, a text far too long)."""
+
+
+class UnknownUserError(QueryError):
+    """A user id that the snapshot does not hold."""
+
+
+class UnknownItemError(QueryError):
+    """An item id that the snapshot does not hold."""
+
+
+class EmptyHistoryError(QueryError):
+    """Neither a history nor a text to go by."""
+
+
+class FormatError(CrossaisleError):
+    """A file that is not what `--format` says; names path, line and cause.
+
+    Args:
+        path: the file. line: 1-based line (or row) number, None when the whole file is meant.
+        cause: what was wrong, without a full stop.
+    """
+
+    def __init__(self, path: Path | str, line: int | None, cause: str) -> None:
+        self.path, self.line, self.cause = Path(path), line, cause
+        where = f"{path}, line {line}" if line is not None else str(path)
+        super().__init__(f"{where}: {cause}")
+
+
+class SettingsError(CrossaisleError):
+    """An option or a `CROSSAISLE_*` variable has a name or value that means nothing."""
+
+
+class WorkspaceError(CrossaisleError):
+    """The workspace cannot be used as it is."""
+
+
+class NoWorkspaceError(WorkspaceError):
+    """The folder holds no workspace."""
+
+
+class NoIndexError(WorkspaceError):
+    """The workspace has a snapshot but was never indexed."""
+
+
+class StaleIndexError(WorkspaceError):
+    """The index was made from another snapshot or by another embedder."""
+
+
+class NewerFormatError(WorkspaceError):
+    """The workspace was written by a later version of crossaisle."""
+
+
+class WorkspaceBusyError(WorkspaceError):
+    """Another process is writing to the workspace."""
+
+
+class ModelError(CrossaisleError):
+    """A model cannot be loaded or used."""
+
+
+class ModelMissingError(ModelError):
+    """A model that is neither in the cache nor reachable."""
+
+
+class HashMismatchError(ModelError):
+    """A downloaded file is not the one that was published."""
+
+
+class StorageError(CrossaisleError):
+    """The disk is full, or refuses to be written."""
+
+
+class MissingExtraError(CrossaisleError):
+    """An optional dependency that is not installed; the message names the extra."""
+
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# polars, SQLite and Chroma report a full disk in words of their own, without an errno.
+_FULL_WORDS = ("no space left on device", "disk is full", "disk quota exceeded", "file too large")
+
+
+@contextmanager
+def storing(what: str) -> Iterator[None]:
+    """Turns "the disk is full" and "not allowed", in whichever library's words, into one `StorageError`.
+
+    Args: what: the thing being written, as the message names it ("the snapshot in shop").
+    """
+    try:
+        yield
+    except CrossaisleError:
+        raise
+    except Exception as error:
+        words = str(error).lower()
+        full = (isinstance(error, OSError) and error.errno in _FULL) or any(w in words for w in _FULL_WORDS)
+        if full:
+            raise StorageError(
+                f"the disk is full: {what} was not written and the last good state is untouched; free some space and run it again"
+            ) from error
+        if isinstance(error, PermissionError):
+            raise StorageError(f"no permission to write {what} ({error.filename or error})") from error
+        raise

@@ -1,0 +1,69 @@
+"""Whether a sentence says only what its evidence says.
+
+Every quotation must stand verbatim in a review or in the shopper's own words, every number in the evidence, every name and
+every other word in the evidence or in the closed list of joining words (`vocabulary`). The check reads the finished sentence
+and the evidence alone; it does not know who wrote the sentence.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from ..data.records import Evidence
+from .vocabulary import JOINING, STORE
+
+_QUOTED = re.compile(r"[\"“]([^\"“”]*)[\"”]")
+_NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
+_WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
+
+
+def faults(text: str, names: Sequence[str], evidence: Sequence[Evidence]) -> list[str]:
+    """What in a sentence the evidence does not bear out, in words; an empty list means that it may be shown.
+
+    Args:
+        text: the sentence. names: the product names it may use, the recommended item's first.
+        evidence: the facts.
+    """
+    found: list[str] = []
+    if not text.strip():
+        return ["it is empty"]
+    if any(c in text for c in "{}[]<>\n"):
+        found.append("it holds a slot, a tag or a line break")
+    if names and names[0] not in text:
+        found.append("it does not name the item")
+    spoken = [fact.text for fact in evidence if fact.kind in ("review", "need")]
+    # Names go first: a product name may hold quotation marks (7" tablet) and numbers of its own.
+    rest = text
+    for name in sorted(names, key=len, reverse=True):
+        rest = rest.replace(name, " ")
+    for quote in _QUOTED.findall(rest):
+        if not any(quote in words for words in spoken):
+            found.append(f"the quotation “{quote}” is nobody's")
+    rest = _QUOTED.sub(" ", rest)
+    if '"' in rest or "“" in rest or "”" in rest:
+        found.append("a quotation does not close")
+    facts = " ".join(fact.text for fact in evidence if fact.kind not in ("review", "need"))
+    numbers = set(_NUMBER.findall(facts))
+    found += [f"the number {number} is not in the evidence" for number in _NUMBER.findall(rest) if number not in numbers]
+    known = {word.casefold() for word in _WORD.findall(facts)} | JOINING | STORE
+    found += [f"“{word}” is not in the evidence" for word in _WORD.findall(rest) if word.casefold() not in known]
+    return found
+
+
+def fluent(phrase: str) -> bool:
+    """Whether a joining phrase reads as one: two to ten words, none said twice in a row or thrice, no loose end."""
+    words = phrase.casefold().split()
+    content = [word for word in words if len(word) > 3]
+    return (
+        2 <= len(words) <= 10
+        and len(set(content)) == len(content)
+        and all(a != b for a, b in zip(words, words[1:], strict=False))
+        and words[-1] not in _LOOSE
+    )
+
+
+_LOOSE = frozenset(
+    "a an the this that these your its to of in on at with without from for by as and or so also both is are was be been being can could may might "
+    "will would should do does has have had having when while where since because given if which who whose more most many some other another same".split()
+)

@@ -1,0 +1,223 @@
+"""Loading a causal LLM: base, quantization, device; and the two things done with it, encoding and batched generation.
+
+One seam for every engine that runs in this process. Scoring many candidates in one forward is `scoring`'s business.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import logging
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..data.errors import ModelError, ModelMissingError
+from ..data.files import sha256
+from ..data.settings import Settings
+from . import embedded
+
+if TYPE_CHECKING:
+    import torch
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class LanguageModel:
+    """A loaded causal LLM and its tokenizer.
+
+    Attributes:
+        name: as it was asked for. quantization: `nf4`, `bf16` or `fp32`. context: tokens that fit, prompt and answer together.
+    """
+
+    name: str
+    quantization: str
+    model: Any
+    tokenizer: Any
+    context: int
+    _prefixes: dict[tuple[int, ...], Any] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def load(cls, settings: Settings) -> LanguageModel:
+        """The model that the settings name, on CUDA where there is one, else on the CPU.
+
+        Raises: ModelMissingError: it is neither in the cache nor reachable. ModelError: it is no causal LLM, or cannot be loaded.
+        """
+        source = locate(settings.llm, settings.home)
+        with _quiet():
+            import torch
+            from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
+
+            if settings.threads:
+                torch.set_num_threads(settings.threads)
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+            dtype = torch.float32 if settings.quantization == "fp32" else torch.bfloat16
+            options: dict[str, Any] = {}
+            if settings.quantization == "nf4":
+                # Without a compute type bitsandbytes would multiply in float32, at a fraction of the speed.
+                options["quantization_config"] = BitsAndBytesConfig(
+                    load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.bfloat16
+                )
+            try:
+                tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+                model = AutoModelForCausalLM.from_pretrained(
+                    source,
+                    dtype=dtype,
+                    device_map=device,
+                    attn_implementation="sdpa",  # the one that takes a mask of our own
+                    use_safetensors=True,
+                    trust_remote_code=False,
+                    **options,
+                )
+            except (OSError, ValueError, KeyError, RuntimeError) as error:
+                raise _explained(settings.llm, error) from error
+        model.eval()
+        if tokenizer.pad_token_id is None:
+            tokenizer.pad_token = tokenizer.eos_token
+        context = int(getattr(model.config, "max_position_embeddings", 0) or 2048)
+        return cls(settings.llm, settings.quantization, model, tokenizer, context)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the inputs belong."""
+        device: torch.device = self.model.get_input_embeddings().weight.device
+        return device
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of a text that already holds whatever special tokens the chat template put there."""
+        ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False)
+        return ids
+
+    def chat(self, system: str, turns: Sequence[tuple[str, str]]) -> str:
+        """The chat as the model's own template writes it, up to where its answer begins.
+
+        Args: turns: (role, text), the last one the user's. A model without a template gets plain paragraphs.
+        """
+        messages = [{"role": "system", "content": system}, *({"role": role, "content": text} for role, text in turns)]
+        if not self.tokenizer.chat_template:
+            return "\n\n".join(message["content"] for message in messages) + "\n\n"
+        try:
+            return str(self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+        except Exception as error:  # some templates know no system role and say so with an error of jinja2's
+            if type(error).__module__.split(".")[0] != "jinja2":
+                raise
+            first = {"role": "user", "content": f"{system}\n\n{messages[1]['content']}"}
+            return str(self.tokenizer.apply_chat_template([first, *messages[2:]], tokenize=False, add_generation_prompt=True))
+
+    def generate(
+        self,
+        prefix: str,
+        prompts: Sequence[str],
+        *,
+        max_new_tokens: int,
+        among: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None,
+        until: str | None = None,
+    ) -> list[str]:
+        """One greedy continuation per prompt, all in one batch, each cut at its first line break.
+
+        Args:
+            prefix: text that all prompts begin with; its keys and values are computed once and kept.
+            prompts: what follows the prefix, one each.
+            among: given the ids so far (prompts, length) and the next scores (prompts, vocabulary), the scores to choose by.
+            until: a text of one token that ends a continuation, besides the model's own end.
+        """
+        if not prompts:
+            return []
+        import torch
+        from transformers import LogitsProcessorList
+
+        head = tuple(self.encode(prefix))
+        tails = [self.encode(prompt) for prompt in prompts]
+        widest = max(map(len, tails))
+        # Padding stands between the prefix and the tail: every row then ends where its answer begins.
+        pad = self.tokenizer.pad_token_id
+        ids = torch.tensor([[*head, *[pad] * (widest - len(tail)), *tail] for tail in tails], device=self.device)  # (prompts, length)
+        mask = torch.tensor(
+            [[1] * len(head) + [0] * (widest - len(tail)) + [1] * len(tail) for tail in tails], device=self.device
+        )  # (prompts, length)
+        cache = copy.deepcopy(self._prefix_cache(head))
+        cache.batch_repeat_interleave(len(tails))
+        with torch.inference_mode(), _quiet():
+            out = self.model.generate(
+                ids,
+                attention_mask=mask,
+                past_key_values=cache,
+                max_new_tokens=max_new_tokens,
+                do_sample=False,
+                pad_token_id=pad,
+                eos_token_id=[self.tokenizer.eos_token_id, *(self.encode(until)[:1] if until else [])],
+                logits_processor=LogitsProcessorList([among] if among else []),
+            )
+        texts = self.tokenizer.batch_decode(out[:, ids.shape[1] :], skip_special_tokens=True)
+        return [text.strip().split("\n", 1)[0].strip() for text in texts]
+
+    def _prefix_cache(self, head: tuple[int, ...]) -> Any:
+        import torch
+        from transformers import DynamicCache
+
+        if head not in self._prefixes:
+            with torch.inference_mode():
+                cache = DynamicCache(config=self.model.config)
+                self.model(torch.tensor([head], device=self.device), past_key_values=cache, use_cache=True, logits_to_keep=1)
+            self._prefixes = {head: cache}  # one prompt version at a time is in use; an older one would only hold memory
+        return self._prefixes[head]
+
+
+def locate(name: str, home: Path) -> str:
+    """What `from_pretrained` is to be given for a model's name: a folder, or an id of the Hugging Face hub.
+
+    Raises: ModelMissingError: the embedded model was not pulled yet, or the folder holds no model.
+    """
+    if name == embedded.NAME:
+        if not embedded.is_pulled(home):
+            raise ModelMissingError(f"the embedded LLM is not in {home} yet; fetch it once with `crossaisle models pull`")
+        return str(embedded.folder(home))
+    if name.startswith("openai:"):
+        raise ModelError(f"{name}: an endpoint cannot rank yet, because ranking reads the model's logits; name a local model")
+    folder = Path(name).expanduser()
+    if folder.is_dir() and not (folder / "config.json").exists():
+        raise ModelMissingError(f"{folder} holds no config.json; --llm wants a folder with a transformers model, or a Hugging Face id")
+    if not folder.is_dir() and (folder.is_absolute() or name.startswith(".")):
+        raise ModelMissingError(f"there is no folder {folder}; --llm wants a folder with a transformers model, or a Hugging Face id")
+    return str(folder) if folder.is_dir() else name
+
+
+def fingerprint(name: str, home: Path) -> str:
+    """SHA-256 over a local model's weights, or the hub id where it is not a folder; what cards and reports record."""
+    folder = Path(locate(name, home))
+    weights = sorted(folder.glob("*.safetensors")) if folder.is_dir() else []
+    return "+".join(sha256(file) for file in weights) or name
+
+
+def _explained(name: str, error: Exception) -> ModelError:
+    words = str(error)
+    if isinstance(error, OSError) and Path(name).expanduser().is_dir():
+        return ModelError(f"the folder {name} holds no model that can be loaded ({words.splitlines()[0]}); only safetensors are read")
+    if isinstance(error, OSError):
+        return ModelMissingError(
+            f"the model {name!r} is neither in the local cache nor reachable; pull it where there is a network with "
+            f"`crossaisle models pull {name}`, or use the embedded one (`--llm {embedded.NAME}`)"
+        )
+    return ModelError(f"{name!r} cannot be loaded as a causal language model ({words.splitlines()[0]})")
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps notices that a user can do nothing about (a hub kernel that is not there on the CPU) out of sight."""
+    names = ("bitsandbytes", "transformers", "accelerate")
+    levels = {name: logging.getLogger(name).level for name in names}
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="bitsandbytes")
+        for name in names:
+            logging.getLogger(name).setLevel(logging.ERROR)
+        from transformers.utils import logging as transformers_logging
+
+        transformers_logging.disable_progress_bar()
+        try:
+            yield
+        finally:
+            for name, level in levels.items():
+                logging.getLogger(name).setLevel(level)

@@ -1,0 +1,75 @@
+"""The LLM as a ranker: a history and candidates in, a margin per candidate out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .. import prompts
+from ..data.records import Item
+from .models import LanguageModel
+from .scoring import PACK_TOKENS, PackedScorer
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+LAST = 10
+"""History items told to the model, the latest ones."""
+TITLE = 90
+"""Characters of a title; what a store writes beyond that is keywords."""
+PREFIX_TOKENS = 512
+_MARK = "\N{SYMBOL FOR UNIT SEPARATOR}"
+
+
+class Ranker:
+    """Asks of every candidate, in one packed forward, whether this shopper would also need it.
+
+    Args: llm: the model. version: of the prompt `rank`. pack_tokens: longest sequence of one forward.
+    """
+
+    def __init__(self, llm: LanguageModel, *, version: int = 1, pack_tokens: int = PACK_TOKENS) -> None:
+        self.llm, self.prompt = llm, prompts.load("rank", version)
+        self.scorer = PackedScorer(llm, pack_tokens=pack_tokens)
+
+    def scores(self, history: Sequence[Item], need: str | None, candidates: Sequence[Item]) -> NDArray[np.float32]:
+        """logit(Yes) - logit(No) for each candidate, shape (candidates,).
+
+        The order of the candidates changes no score: they are packed in an order of their own.
+
+        Args: history: oldest first; the last `LAST` that fit are told. need: the shopper's own words.
+        """
+        if not candidates:
+            return np.empty(0, dtype=np.float32)
+        prefix, tail = self._prefix(history, need)
+        rendered = [[*self.llm.encode(self._candidate(item)), *tail] for item in candidates]
+        order = sorted(range(len(candidates)), key=lambda i: (candidates[i].item_id, rendered[i]))
+        out = np.empty(len(candidates), dtype=np.float32)
+        out[order] = self.scorer.margins(prefix, [rendered[i] for i in order])
+        return out
+
+    def _prefix(self, history: Sequence[Item], need: str | None) -> tuple[list[int], list[int]]:
+        """Token ids of what stands before every candidate, and of what the chat template puts after it."""
+        told = [describe(item) for item in history[-LAST:]]
+        words = prompts.fence(need) if need else None
+        while True:
+            user = self.prompt.render("user", history=told, need=words, candidate=_MARK)
+            before, after = self.llm.chat(self.prompt.render("system"), [("user", user)]).split(_MARK)
+            prefix = self.llm.encode(before)
+            if len(prefix) <= min(PREFIX_TOKENS, self.scorer.pack_tokens // 2) or not told:
+                return prefix, self.llm.encode(after)
+            told = told[1:]
+
+    def _candidate(self, item: Item) -> str:
+        return self.prompt.render("candidate", title=prompts.fence(item.title, TITLE), category=_path(item))
+
+
+def describe(item: Item) -> str:
+    """An item on one line, fenced: its title and where it stands in the store."""
+    title = prompts.fence(item.title, TITLE) or item.item_id
+    return f"{title} ({path})" if (path := _path(item)) else title
+
+
+def _path(item: Item) -> str:
+    return prompts.fence(" > ".join(item.category[:2]), 80)

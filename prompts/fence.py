@@ -1,0 +1,36 @@
+"""The one gate that strangers' text passes on its way into a prompt.
+
+Titles, reviews and queries are written by people we do not know. Here they lose what could be taken for our own structure:
+chat-template tokens, headings and slots, line breaks, invisible and direction-changing characters. What they say stays
+readable. The fence cannot know what a sentence means; that no instruction in it is obeyed rests on what is done with the
+model's answer (a margin between two words, a sentence that is checked).
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+# Look-alikes without meaning to any chat template or to Jinja2, our slots included.
+_NEUTRAL = str.maketrans({"<": "‹", ">": "›", "{": "(", "}": ")", "|": "¦", "`": "'", "#": "＃"})
+_TURNS = re.compile(r"\[\s*/?\s*(?:INST|SYS|SYSTEM|USER|ASSISTANT)\s*\]", re.IGNORECASE)
+_SPACE = re.compile(r"\s+")
+
+
+def fence(text: str, limit: int = 400) -> str:
+    """The text on one line, at most `limit` characters, with nothing in it that a prompt gives a meaning to.
+
+    Cut at a word border where it is too long. Applying it twice changes nothing.
+    """
+    # Categories C* are control, format (zero-width, bidirectional), surrogate and private characters.
+    kept = "".join(" " if c.isspace() else c for c in text if c.isspace() or unicodedata.category(c)[0] != "C")
+    kept = _SPACE.sub(" ", _TURNS.sub(" ", kept.translate(_NEUTRAL))).strip()
+    return shorten(kept, limit)
+
+
+def shorten(text: str, limit: int) -> str:
+    """The text, cut at the last word border within `limit` characters."""
+    if len(text) <= limit:
+        return text
+    cut = text[: limit + 1].rsplit(" ", 1)[0] if " " in text[: limit + 1] else text[:limit]
+    return cut[:limit].rstrip(" ,;:-–—(/&")

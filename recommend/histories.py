@@ -1,0 +1,65 @@
+"""The users' histories as runs of rows in one sorted array."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..data.records import KIND_WEIGHTS, OWNING_KINDS
+from ..retrieval.catalogue import Catalogue
+
+if TYPE_CHECKING:
+    import polars as pl
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Histories:
+    """Who had what, oldest first.
+
+    Attributes:
+        runs: user to the number of the user's run. starts: (users + 1,) where each run begins.
+        rows: (interactions,) item rows. weights: (interactions,) weight of the kind. owned: (interactions,) whether it means having.
+    """
+
+    runs: dict[str, int]
+    starts: NDArray[np.int64]
+    rows: NDArray[np.int64]
+    weights: NDArray[np.float64]
+    owned: NDArray[np.bool_]
+
+    @classmethod
+    def build(cls, interactions: pl.DataFrame, catalogue: Catalogue) -> Histories:
+        """The histories of a snapshot's interactions, which are sorted by user and time."""
+        import polars as pl
+
+        rows = pl.DataFrame({"item_id": catalogue.items["item_id"], "row": np.arange(len(catalogue), dtype=np.int64)})
+        joined = (
+            interactions.lazy().select("user_id", "item_id", "kind").join(rows.lazy(), on="item_id", how="inner", maintain_order="left").collect()
+        )
+        users = joined["user_id"]
+        starts = users.ne_missing(users.shift(1)).arg_true().to_numpy().astype(np.int64)
+        return cls(
+            runs={user: run for run, user in enumerate(users.gather(starts).to_list())},
+            starts=np.append(starts, len(users)),
+            rows=joined["row"].to_numpy(),
+            weights=joined["kind"].replace_strict(dict(KIND_WEIGHTS), return_dtype=pl.Float64).to_numpy(),
+            owned=joined["kind"].is_in(list(OWNING_KINDS)).to_numpy(),
+        )
+
+    def __len__(self) -> int:
+        return len(self.runs)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.runs)
+
+    def __contains__(self, user_id: str) -> bool:
+        return user_id in self.runs
+
+    def of(self, user_id: str) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.bool_]]:
+        """A user's (item rows, weights, whether owned), oldest first; KeyError for a stranger."""
+        run = slice(*self.starts[self.runs[user_id] : self.runs[user_id] + 2])
+        return self.rows[run], self.weights[run], self.owned[run]

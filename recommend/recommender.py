@@ -1,0 +1,225 @@
+"""A query in, explained recommendations out: history, candidates, the LLM's margins, fusion, rules, reasons.
+
+    query -> seeds -> candidates (retrieval) -> margins (llm) -> fused order -> rules on the list -> evidence -> explanations
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..data.errors import EmptyHistoryError, QueryError, UnknownUserError
+from ..data.records import Candidate, Explanation, Query, Recommendation, Recommendations, Rules
+from ..data.settings import Settings
+from ..data.workspace import Workspace
+from ..llm.explainer import Explainer
+from ..llm.models import LanguageModel
+from ..llm.ranker import Ranker
+from ..prompts.fence import fence
+from ..retrieval.associations import Associations
+from ..retrieval.build import load
+from ..retrieval.candidates import Retriever, Seeds, fuse
+from ..retrieval.embedder import Embedder
+from ..retrieval.text import review_ids
+from .evidence import EvidenceGatherer, Reviews
+from .histories import Histories
+from .rules import at_most_per_category, check, eligible
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+POOL = 20
+"""Candidates that the LLM reads."""
+DECAY = 0.7
+"""Weight of a history item relative to the next newer one, as in the training-free sum of FACTS."""
+LONGEST_TEXT = 2000
+MOST = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Shopper:
+    """What the query says of whom: item rows oldest first, each once at its latest place, with weights; what is owned."""
+
+    rows: NDArray[np.int64]
+    weights: NDArray[np.float64]
+    owned: NDArray[np.int64]
+
+
+class Recommender:
+    """Recommendations from one workspace; `Recommender.open(path)` makes one, models are loaded when first needed."""
+
+    def __init__(self, workspace: Workspace, settings: Settings) -> None:
+        """Raises: NoIndexError, StaleIndexError: the workspace must be indexed first."""
+        self.workspace, self.settings = workspace, settings
+        self.catalogue, self.index, table = load(workspace, settings)
+        self.associations = Associations.load(table, self.catalogue)
+        self.retriever = Retriever(self.catalogue, self.index, self.associations)
+
+    @classmethod
+    def open(cls, workspace: Workspace | str | Path, *, llm: str | None = None, settings: Settings | None = None) -> Recommender:
+        """A recommender over a workspace.
+
+        Args: llm: overrides the settings' model; `none` ranks and explains without one. settings: default, the surroundings'.
+        Raises: NoWorkspaceError, NoIndexError, StaleIndexError, SettingsError
+        """
+        opened = workspace if isinstance(workspace, Workspace) else Workspace(workspace)
+        return cls(opened, (settings or Settings.read()).with_(llm=llm))
+
+    def recommend(
+        self,
+        *,
+        user_id: str | None = None,
+        items: Sequence[str] = (),
+        text: str | None = None,
+        rules: Rules | None = None,
+        k: int = 5,
+        explain: bool = True,
+    ) -> Recommendations:
+        """What this shopper would want next from another category, best first.
+
+        Args:
+            user_id: a user of the workspace. items: ids, oldest first, of a session or basket; they come after the user's history.
+            text: what the shopper says. Any mix of the three will do.
+            rules: what the recommendations must satisfy. k: how many, 1 to 100.
+            explain: whether to give reasons.
+        Raises:
+            UnknownUserError, UnknownItemError; EmptyHistoryError: nothing to go by.
+            QueryError: k, rules or text out of bounds.
+            ModelMissingError: the LLM was not pulled.
+        """
+        query = Query(user_id, tuple(items), text.strip() if text and text.strip() else None, rules or Rules(), k)
+        self._check(query)
+        timings: dict[str, float] = {}
+        with _timed(timings, "retrieve"):
+            shopper = self._shopper(query)
+            vector = self._embedder.encode([fence(query.text, LONGEST_TEXT)]) if query.text else np.empty((0, 0), np.float32)
+            mask, removed = eligible(query.rules, self.catalogue, shopper.rows, shopper.owned)
+            pool = self.retriever.candidates(
+                Seeds(shopper.rows, shopper.weights, vector), mask, max(POOL, k), other_than_anchor=query.rules.scope == "other"
+            )
+        with _timed(timings, "rank"):
+            ranked = self._rank(query, shopper, pool)
+            top = at_most_per_category((self.catalogue.row(c.item_id) for c, _ in ranked), self.catalogue, query.rules.max_per_category, k)
+        with _timed(timings, "explain"):
+            by_row = {self.catalogue.row(candidate.item_id): (candidate, score) for candidate, score in ranked}
+            chosen = [by_row[row] for row in top]
+            explanations = self._explain(query, [candidate for candidate, _ in chosen], vector) if explain else [None] * len(chosen)
+        records = self.catalogue.records(top)
+        found = tuple(
+            Recommendation(rank, item, round(score, 4), candidate.scores, candidate.anchor, explanation)
+            for rank, (item, (candidate, score), explanation) in enumerate(zip(records, chosen, explanations, strict=True), start=1)
+        )
+        return Recommendations(query, found, self._unsatisfied(query, len(found), mask, removed), timings)
+
+    # ------------------------------------------------------------------ steps
+
+    def _check(self, query: Query) -> None:
+        if not 1 <= query.k <= MOST:
+            raise QueryError(f"k must be 1 to {MOST}, not {query.k}")
+        if query.text and len(query.text) > LONGEST_TEXT:
+            raise QueryError(f"the text has {len(query.text):,} characters; say it in at most {LONGEST_TEXT:,}")
+        if len(query.items) > 1000:
+            raise QueryError(f"{len(query.items):,} items are too many for one query; the latest 1,000 at most")
+        check(query.rules)
+        if not (query.user_id or query.items or query.text):
+            raise EmptyHistoryError("there is nothing to go by: give a user, items or a text")
+
+    def _shopper(self, query: Query) -> Shopper:
+        """The rows of a history, the query's items last.
+
+        Raises: UnknownUserError, UnknownItemError, EmptyHistoryError
+        """
+        if query.user_id is not None and query.user_id not in self.histories:
+            raise UnknownUserError(
+                f"user {query.user_id!r} is not among the {len(self.histories):,} of this workspace; "
+                "for somebody new give item ids (--items) or a text (--text)"
+            )
+        none = (np.empty(0, np.int64), np.empty(0, np.float64), np.empty(0, bool))
+        rows, weights, has = self.histories.of(query.user_id) if query.user_id is not None else none
+        session = np.asarray([self.catalogue.row(item) for item in query.items], dtype=np.int64)
+        owned = np.concatenate([rows[has], session])
+        rows, weights = np.concatenate([rows, session]), np.concatenate([weights, np.ones(len(session))])
+        # Each item once, at its latest place: np.unique keeps first places, so it is asked of the reversed history.
+        _, places = np.unique(rows[::-1], return_index=True)
+        latest = np.sort(len(rows) - 1 - places)
+        rows, weights = rows[latest], weights[latest]
+        if not len(rows) and not query.text:
+            raise EmptyHistoryError(f"user {query.user_id!r} has no history yet; give item ids (--items) or a text (--text)")
+        age = np.arange(len(rows))[::-1]
+        # Decay does not fall to nothing: a liking of long ago still counts for a little.
+        return Shopper(rows, weights * np.maximum(DECAY**age, 0.02), np.unique(owned))
+
+    def _rank(self, query: Query, shopper: Shopper, pool: Sequence[Candidate]) -> list[tuple[Candidate, float]]:
+        """The pool with the LLM's margin as one more channel, fused, best first; the score is 1 when first in every channel."""
+        if self._ranker and pool:
+            rows = [self.catalogue.row(candidate.item_id) for candidate in pool]
+            margins = self._ranker.scores(self.catalogue.records(shopper.rows.tolist()), query.text, self.catalogue.records(rows))
+            pool = [
+                Candidate(candidate.item_id, {**candidate.scores, "llm": round(float(margin), 4)}, candidate.anchor)
+                for candidate, margin in zip(pool, margins, strict=True)
+            ]
+        names = sorted({name for candidate in pool for name in candidate.scores})
+        channels = {name: {i: candidate.scores[name] for i, candidate in enumerate(pool) if name in candidate.scores} for name in names}
+        fused = fuse(channels)
+        best = sum(fuse({name: {0: 1.0} for name in names}).values()) or 1.0
+        order = sorted(fused, key=lambda i: (-fused[i], pool[i].item_id))
+        return [(pool[i], fused[i] / best) for i in order]
+
+    def _explain(self, query: Query, chosen: Sequence[Candidate], vector: NDArray[np.float32]) -> list[Explanation]:
+        ids = {candidate.item_id for candidate in chosen} | {candidate.anchor for candidate in chosen if candidate.anchor}
+        records = self.catalogue.records([self.catalogue.row(key) for key in sorted(ids)])
+        reasons = self._gatherer.reasons(chosen, {item.item_id: item for item in records}, query.text, vector[0] if len(vector) else None)
+        return self._explainer.explain(reasons)
+
+    def _unsatisfied(self, query: Query, found: int, mask: NDArray[np.bool_], removed: Sequence[tuple[str, int]]) -> tuple[str, ...]:
+        if found >= query.k:
+            return ()
+        left = int(mask.sum())
+        if left > found and query.rules.max_per_category is not None:
+            return (f"{found} of {query.k}: at most {query.rules.max_per_category} per category was asked for",)
+        strictest = max(removed, key=lambda rule: rule[1], default=None)
+        because = f"; the rule that removed most: it {strictest[0]} ({strictest[1]:,} items)" if strictest else ""
+        return (f"{found} of {query.k}: {left:,} of {len(self.catalogue):,} items satisfy the rules{because}",)
+
+    # ------------------------------------------------------------------ parts, loaded when first needed
+
+    @cached_property
+    def histories(self) -> Histories:
+        """The histories of the workspace's users; iterating it gives their ids."""
+        return Histories.build(self.workspace.table("interactions"), self.catalogue)
+
+    @cached_property
+    def _embedder(self) -> Embedder:
+        return Embedder(str((self.workspace.manifest.index or {})["embedder"]), threads=self.settings.threads)
+
+    @cached_property
+    def _llm(self) -> LanguageModel | None:
+        return None if self.settings.llm == "none" else LanguageModel.load(self.settings)
+
+    @cached_property
+    def _ranker(self) -> Ranker | None:
+        return Ranker(self._llm) if self._llm else None
+
+    @cached_property
+    def _explainer(self) -> Explainer:
+        return Explainer(self._llm)
+
+    @cached_property
+    def _gatherer(self) -> EvidenceGatherer:
+        reviews = self.workspace.table("reviews")
+        named = reviews.with_columns(review_ids(reviews)).sort("item_id", maintain_order=True)
+        return EvidenceGatherer(self.catalogue, self.index, self.associations, Reviews(named))
+
+
+@contextmanager
+def _timed(timings: dict[str, float], stage: str) -> Iterator[None]:
+    start = time.perf_counter()
+    yield
+    timings[stage] = round((time.perf_counter() - start) * 1000, 1)

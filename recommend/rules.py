@@ -1,0 +1,114 @@
+"""What may be recommended: a query's rules over the catalogue, as one mask of rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..data.errors import QueryError
+from ..data.records import Rules
+from ..retrieval.catalogue import Catalogue
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def check(rules: Rules) -> None:
+    """Refuses rules that contradict themselves.
+
+    Raises: QueryError
+    """
+    low, high = rules.min_price, rules.max_price
+    for name, price in (("lowest", low), ("highest", high)):
+        if price is not None and not (np.isfinite(price) and price >= 0):
+            raise QueryError(f"the {name} price must be a number of 0 or more, not {price}")
+    if low is not None and high is not None and low > high:
+        raise QueryError(f"the price range is upside down: from {low:g} to {high:g}")
+    if rules.scope not in ("new", "other"):
+        raise QueryError(f"scope must be new or other, not {rules.scope!r}")
+    if rules.max_per_category is not None and rules.max_per_category < 1:
+        raise QueryError(f"at most {rules.max_per_category} per category leaves nothing; give 1 or more")
+
+
+def known_categories(names: Iterable[str], catalogue: Catalogue) -> NDArray[np.bool_]:
+    """(items,) which are in any of the categories.
+
+    Raises: QueryError: a name that no item's path has; says which come near.
+    """
+    inside = np.zeros(len(catalogue), dtype=bool)
+    for name in names:
+        of_this = catalogue.in_categories([name])
+        if not of_this.any():
+            from difflib import get_close_matches
+
+            near = get_close_matches(name, catalogue.categories, n=3, cutoff=0.4) or catalogue.categories[:3]
+            raise QueryError(f"no item has a category {name!r}; there are for instance {', '.join(map(repr, near))}")
+        inside |= of_this
+    return inside
+
+
+def eligible(rules: Rules, catalogue: Catalogue, history: NDArray[np.int64], owned: NDArray[np.int64]) -> tuple[NDArray[np.bool_], list[tuple[str, int]]]:
+    """Which rows may be recommended, and what each rule turned away.
+
+    Args: history: rows of everything in the history. owned: rows of what the user has.
+    Returns: mask (items,); (rule in words, how many rows it removed that were left until then), in the order applied.
+    Raises: QueryError: a category that does not exist.
+    """
+    import polars as pl
+
+    items = catalogue.items
+    mask = np.ones(len(catalogue), dtype=bool)
+    removed: list[tuple[str, int]] = []
+
+    def keep(rule: str, good: NDArray[np.bool_]) -> None:
+        nonlocal mask
+        before = int(mask.sum())
+        mask = mask & good
+        if (gone := before - int(mask.sum())) > 0:
+            removed.append((rule, gone))
+
+    keep("has a title", items["title"].str.len_chars().to_numpy() > 0)
+    # What has no category cannot be told to be from another one.
+    keep("has a category", np.asarray([bool(name) for name in catalogue.categories], dtype=bool)[catalogue.category])
+    in_history = np.zeros(len(catalogue), dtype=bool)
+    in_history[history] = True
+    keep("is not what the shopper asks from", ~in_history) if rules.exclude_owned else None
+    if rules.exclude_owned:
+        have = np.zeros(len(catalogue), dtype=bool)
+        have[owned] = True
+        keep("is not owned already", ~have)
+    if rules.scope == "new" and len(history):
+        seen = np.zeros(len(catalogue.categories), dtype=bool)
+        seen[catalogue.category[history]] = True
+        keep("is in a category that is new to the shopper", ~seen[catalogue.category])
+    if rules.include_categories:
+        keep("is in an included category", known_categories(rules.include_categories, catalogue))
+    if rules.exclude_categories:
+        keep("is not in an excluded category", ~known_categories(rules.exclude_categories, catalogue))
+    if rules.min_price is not None or rules.max_price is not None:
+        price = items["price"].cast(pl.Float64).fill_null(float("nan")).to_numpy()
+        low, high = rules.min_price or 0.0, np.inf if rules.max_price is None else rules.max_price
+        keep("is within the price range", (price >= low) & (price <= high))
+    if rules.brands:
+        wanted = [brand.strip().casefold() for brand in rules.brands]
+        keep("is of a wanted brand", items["brand"].str.to_lowercase().is_in(wanted).fill_null(False).to_numpy())
+    if rules.in_stock:
+        keep("is in stock", items["in_stock"].fill_null(True).to_numpy())
+    return mask, removed
+
+
+def at_most_per_category(order: Iterable[int], catalogue: Catalogue, most: int | None, k: int) -> list[int]:
+    """The first `k` rows of an order with at most `most` of one category."""
+    taken: dict[int, int] = {}
+    picked: list[int] = []
+    for row in order:
+        code = int(catalogue.category[row])
+        if most is not None and taken.get(code, 0) >= most:
+            continue
+        taken[code] = taken.get(code, 0) + 1
+        picked.append(row)
+        if len(picked) == k:
+            break
+    return picked

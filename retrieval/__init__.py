@@ -1,0 +1,1 @@
+"""What it could be: text, vectors, associations, and the candidates that come of them."""

@@ -1,0 +1,168 @@
+"""`index`: from a snapshot to vectors and associations, picking up whatever an earlier run already made."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from ..data.errors import NoIndexError, StaleIndexError, storing
+from ..data.files import replacing
+from ..data.settings import Settings
+from ..data.workspace import Workspace
+from .associations import mine
+from .catalogue import Catalogue
+from .embedder import BUNDLED, Embedder, digest
+from .index import ITEMS, REVIEWS, VectorIndex, copy_unchanged
+from .text import item_texts, review_ids, review_texts
+
+if TYPE_CHECKING:
+    import polars as pl
+
+BLOCK = 512
+"""Texts between two saves: what a kill can cost, about two seconds of embedding."""
+
+Progress = Callable[[str, int, int], None]
+"""Told of a stage, what of it is done, and its total."""
+
+
+@dataclass(frozen=True, slots=True)
+class IndexReport:
+    """What `index` did: vectors embedded now, carried over from earlier runs, forgotten; associations found."""
+
+    embedded: int
+    kept: int
+    removed: int
+    item_associations: int
+    category_associations: int
+    embedder: str
+    seconds: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as JSON holds it."""
+        return asdict(self)
+
+
+def build(workspace: Workspace, settings: Settings, progress: Progress = lambda *_: None) -> IndexReport:
+    """Embeds what is new or changed, indexes it, mines associations, and records the index in `workspace.json`.
+
+    A kill at any moment leaves the previous index in use; the next run goes on where this one was.
+
+    Raises: WorkspaceBusyError: another process is writing. ModelMissingError: the embedder cannot be had.
+    """
+    import time
+
+    start = time.perf_counter()
+    with workspace.writing(f"crossaisle index -w {workspace.path}"), storing(f"the index of {workspace.path}"):
+        current = workspace.manifest.index or {}
+        name = settings.embedder or str(current.get("embedder", BUNDLED))
+        url = settings.chroma or current.get("chroma")
+        mark = digest(name)
+        key = hashlib.sha256(f"{workspace.manifest.snapshot} {mark}".encode()).hexdigest()[:8]
+        family = hashlib.sha256(str(workspace.path.resolve()).encode()).hexdigest()[:8]
+        generation = f"{family}-{key}"
+        index = VectorIndex(workspace.path, generation, url)
+        reuse = current if current.get("embedder_digest") == mark and current.get("generation") != generation else None
+        items, reviews = workspace.table("items"), workspace.table("reviews")
+        embedder: list[Embedder] = []  # loaded only if there is something to embed
+        done = [0, 0, 0]
+        for collection, ids, texts in (
+            (ITEMS, items["item_id"].to_list(), item_texts(items).to_list()),
+            (REVIEWS, review_ids(reviews).to_list(), review_texts(reviews).to_list()),
+        ):
+            wanted = {i: hashlib.sha256(t.encode()).hexdigest()[:16] for i, t in zip(ids, texts, strict=True)}
+            kept, removed = _carry_over(workspace, index, collection, wanted, reuse)
+            held = index.hashes(collection)
+            new = [i for i, key in enumerate(ids) if held.get(key) != wanted[key]]
+            if new and not embedder:
+                progress("loading the embedder", 0, 1)
+                embedder.append(Embedder(name, threads=settings.threads))
+            ready = 0
+            for places, vectors in embedder[0].stream([texts[i] for i in new], block=BLOCK) if new else ():
+                block = [ids[new[place]] for place in places]
+                index.put(collection, block, vectors, [wanted[key] for key in block])
+                ready += len(block)
+                progress(f"embedding {collection}", ready, len(new))
+            done = [done[0] + len(new), done[1] + kept, done[2] + removed]
+        progress("mining associations", 0, 1)
+        interactions = workspace.table("interactions")
+        table = mine(interactions, Catalogue.build(items, interactions, workspace.manifest.category_level))
+        with replacing(workspace.path / "associations.parquet") as fresh:
+            table.write_parquet(fresh)
+        workspace.record_index(
+            {
+                "embedder": name,
+                "embedder_digest": mark,
+                "generation": generation,
+                "chroma": url,
+                "category_level": workspace.manifest.category_level,
+            }
+        )
+        index.remove_others()
+        index.close()
+        by_level = dict(table["level"].value_counts().iter_rows())
+    return IndexReport(
+        *done, by_level.get("item", 0), by_level.get("category", 0), name, round(time.perf_counter() - start, 2)
+    )
+
+
+def _carry_over(
+    workspace: Workspace, index: VectorIndex, collection: str, wanted: dict[str, str], reuse: Any
+) -> tuple[int, int]:
+    """Brings what is unchanged into this generation and drops what is no longer wanted: (kept, removed)."""
+    held = index.hashes(collection)
+    gone = [key for key in held if key not in wanted]
+    index.drop(collection, gone)
+    kept = sum(wanted.get(key) == mark for key, mark in held.items())
+    if reuse and kept < len(wanted):
+        try:
+            donor = VectorIndex(workspace.path, reuse["generation"], reuse["chroma"])
+            kept += sum(copy_unchanged(donor, index, collection, {k: w for k, w in wanted.items() if held.get(k) != w}))
+            donor.close()
+        except NoIndexError:
+            pass  # the earlier vectors are gone: they are made again
+    return kept, len(gone)
+
+
+def check(workspace: Workspace, settings: Settings) -> dict[str, Any]:
+    """The index that `workspace.json` records, if it fits the snapshot and the settings.
+
+    Raises:
+        NoIndexError: `index` never completed.
+        StaleIndexError: the snapshot or the embedder is another one since.
+    """
+    mend = f"run `crossaisle index -w {workspace.path}`"
+    found = workspace.manifest.index
+    if not found:
+        raise NoIndexError(f"{workspace.path} has data but no index yet; {mend}")
+    if found["snapshot"] != workspace.manifest.snapshot:
+        raise StaleIndexError(f"the index of {workspace.path} was made from an earlier snapshot ({found['snapshot']}); {mend}")
+    if found["category_level"] != workspace.manifest.category_level:
+        raise StaleIndexError(
+            f"the index of {workspace.path} was made for category level {found['category_level']}, "
+            f"the workspace now has {workspace.manifest.category_level}; {mend}"
+        )
+    if settings.embedder and settings.embedder != found["embedder"]:
+        raise StaleIndexError(
+            f"the vectors of {workspace.path} were made by {found['embedder']!r}, not by {settings.embedder!r}; {mend} --embedder {settings.embedder}"
+        )
+    if digest(str(found["embedder"])) != found["embedder_digest"]:
+        raise StaleIndexError(f"the embedder {found['embedder']!r} has other weights than when {workspace.path} was indexed; {mend}")
+    return dict(found)
+
+
+def load(workspace: Workspace, settings: Settings) -> tuple[Catalogue, VectorIndex, pl.DataFrame]:
+    """The catalogue, the vectors and the table of associations of a workspace.
+
+    Raises: as `check`.
+    """
+    import polars as pl
+
+    found = check(workspace, settings)
+    catalogue = Catalogue.build(workspace.table("items"), workspace.table("interactions"), workspace.manifest.category_level)
+    try:
+        table = pl.read_parquet(workspace.path / "associations.parquet")
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise NoIndexError(f"the associations of {workspace.path} cannot be read ({type(error).__name__}); run `crossaisle index -w {workspace.path}`") from error
+    return catalogue, VectorIndex(workspace.path, str(found["generation"]), settings.chroma or found["chroma"]), table

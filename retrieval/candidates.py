@@ -1,0 +1,170 @@
+"""Candidates for a query: each channel proposes, with a score of its own and the history item behind it.
+
+Channels: `semantic` (near in meaning to the last items or to the text, through the item's own text and through its reviews),
+`associations` (had by the same shoppers), `popularity` (much had inside the categories that shoppers of the history's
+categories go to). What may be proposed at all is the caller's mask; nothing here knows rules, users or language models.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..data.records import Candidate
+from .index import ITEMS, REVIEWS
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from .associations import Associations
+    from .catalogue import Catalogue
+    from .index import VectorIndex
+
+LAST = 6
+"""History items that the semantic channel looks from; older ones still count in the other channels."""
+PER_CHANNEL = 50
+FUSION = 60
+"""Constant of reciprocal-rank fusion (Cormack et al., SIGIR 2009)."""
+
+
+@dataclass(frozen=True)
+class Seeds:
+    """What candidates are looked for from.
+
+    Attributes:
+        rows: (history,) item rows, distinct, most recent last. weights: (history,) how much each counts, above 0.
+        texts: (texts, dimensions) unit vectors of what the shopper said; may be empty.
+    """
+
+    rows: NDArray[np.int64]
+    weights: NDArray[np.float64]
+    texts: NDArray[np.float32]
+
+
+class Retriever:
+    """The channels over one index."""
+
+    def __init__(self, catalogue: Catalogue, index: VectorIndex, associations: Associations) -> None:
+        self.catalogue, self.index, self.associations = catalogue, index, associations
+
+    def candidates(self, seeds: Seeds, eligible: NDArray[np.bool_], n: int, *, other_than_anchor: bool = False) -> list[Candidate]:
+        """At most `n` candidates, best fused rank first.
+
+        Args:
+            eligible: (items,) which may be proposed.
+            other_than_anchor: a history item proposes nothing of its own category (`scope="other"`).
+        """
+        channels = {
+            "semantic": self._semantic(seeds, eligible, other_than_anchor),
+            "associations": self._associations(seeds, eligible, other_than_anchor),
+            "popularity": self._popularity(seeds, eligible, other_than_anchor),
+        }
+        fused = fuse({name: {row: score for row, (score, _) in found.items()} for name, found in channels.items()})
+        best = sorted(fused, key=lambda row: (-fused[row], self.catalogue.id(row)))[:n]
+        return [self._candidate(row, channels, seeds) for row in best]
+
+    def _candidate(self, row: int, channels: Mapping[str, Mapping[int, tuple[float, int]]], seeds: Seeds) -> Candidate:
+        scores = {name: found[row][0] for name, found in channels.items() if row in found}
+        # Behaviour names the history item behind a candidate more truly than likeness does.
+        behind = (found[row][1] for name in ("associations", "semantic", "popularity") if row in (found := channels[name]))
+        place = next((place for place in behind if place >= 0), -1)
+        return Candidate(self.catalogue.id(row), scores, self.catalogue.id(int(seeds.rows[place])) if place >= 0 else None)
+
+    # ------------------------------------------------------------------ channels: row -> (score, place in the history or -1)
+
+    def _semantic(self, seeds: Seeds, eligible: NDArray[np.bool_], other: bool) -> dict[int, tuple[float, int]]:
+        catalogue, places = self.catalogue, range(max(0, len(seeds.rows) - LAST), len(seeds.rows))
+        ids = [catalogue.id(int(seeds.rows[place])) for place in places]
+        known = self.index.vectors(ITEMS, ids)
+        looks = [(place, seeds.weights[place], known[key]) for place, key in zip(places, ids, strict=True) if key in known]
+        # What the shopper says counts as much as the latest item.
+        looks += [(-1, 1.0, vector) for vector in seeds.texts]
+        if not looks:
+            return {}
+        vectors = np.stack([vector for _, _, vector in looks])  # (looks, dimensions)
+        weights = np.asarray([weight for _, weight, _ in looks])
+        # (looks, items): what each look may propose
+        allowed = np.repeat(eligible[None], len(looks), axis=0)
+        if other:
+            for i, (place, _, _) in enumerate(looks):
+                if place >= 0:
+                    allowed[i] &= catalogue.category != catalogue.category[seeds.rows[place]]
+
+        def items_wanted(look: int, found: list[str]) -> list[bool]:
+            return [bool(allowed[look, catalogue.rows[key]]) if key in catalogue.rows else False for key in found]
+
+        def reviews_wanted(look: int, found: list[str]) -> list[bool]:
+            return items_wanted(look, [key.rsplit("#", 1)[0] for key in found])
+
+        proposed = {catalogue.rows[key] for page in self.index.nearest(ITEMS, vectors, items_wanted, PER_CHANNEL) for key, _ in page}
+        through_reviews: dict[int, NDArray[np.float64]] = {}
+        for look, page in enumerate(self.index.nearest(REVIEWS, vectors, reviews_wanted, PER_CHANNEL)):
+            for key, cosine in page:
+                row = catalogue.rows[key.rsplit("#", 1)[0]]
+                best = through_reviews.setdefault(row, np.zeros(len(looks)))
+                best[look] = max(best[look], cosine)
+        rows = sorted(proposed | through_reviews.keys())
+        found = self.index.vectors(ITEMS, [catalogue.id(row) for row in rows])
+        rows = [row for row in rows if catalogue.id(row) in found]
+        if not rows:
+            return {}
+        cosines = np.stack([found[catalogue.id(row)] for row in rows]) @ vectors.T  # (rows, looks)
+        spoken = np.stack([through_reviews.get(row, np.zeros(len(looks))) for row in rows])
+        # An item's reviews say what it is used with, its own text what it is: each half of the likeness.
+        likeness = np.where(allowed[:, rows].T, 0.5 * np.maximum(cosines, 0) + 0.5 * np.maximum(spoken, np.maximum(cosines, 0)), 0)
+        votes = likeness * weights  # (rows, looks)
+        scores, strongest = votes.sum(axis=1) / weights.sum(), votes.argmax(axis=1)
+        return {row: (float(score), looks[look][0]) for row, score, look in zip(rows, scores, strongest, strict=True) if score > 0}
+
+    def _associations(self, seeds: Seeds, eligible: NDArray[np.bool_], other: bool) -> dict[int, tuple[float, int]]:
+        if not len(seeds.rows):
+            return {}
+        scores, strongest = self.associations.scores(seeds.rows, seeds.weights)
+        allowed = eligible & (strongest >= 0)
+        if other:
+            category = self.catalogue.category
+            allowed &= category != category[seeds.rows[strongest]]
+        rows = np.flatnonzero(allowed)
+        rows = rows[np.argsort(-scores[rows], kind="stable")][:PER_CHANNEL]
+        return {int(row): (float(scores[row]), int(strongest[row])) for row in rows}
+
+    def _popularity(self, seeds: Seeds, eligible: NDArray[np.bool_], other: bool) -> dict[int, tuple[float, int]]:
+        catalogue, associations = self.catalogue, self.associations
+        users = max(associations.users, 1)
+        pull = associations.category_users / users  # (categories,) base rate
+        place_of = np.full(len(pull), -1, dtype=np.int64)
+        if len(seeds.rows):
+            codes = catalogue.category[seeds.rows]
+            share = np.bincount(codes, weights=seeds.weights, minlength=len(pull))
+            had = associations.category_users[codes]
+            # (history, categories): of the shoppers of each history item's category, how many go to each other one;
+            # smoothed by ten shoppers of the base rate, so that a category of three shoppers proves nothing
+            confidence = (associations.categories[codes] + 10 * pull) / (had[:, None] + 10)
+            votes = confidence * seeds.weights[:, None]
+            pull = votes.sum(axis=0) / max(share.sum(), 1e-12)
+            place_of = votes.argmax(axis=0)
+        allowed = eligible & (catalogue.users > 0)
+        if other and len(seeds.rows):
+            allowed &= catalogue.category != catalogue.category[seeds.rows[-1]]
+        scores = pull[catalogue.category] * np.log1p(catalogue.users)
+        rows = np.flatnonzero(allowed)
+        rows = rows[np.argsort(-scores[rows], kind="stable")][:PER_CHANNEL]
+        return {int(row): (float(scores[row]), int(place_of[catalogue.category[row]])) for row in rows}
+
+
+def fuse(channels: Mapping[str, Mapping[int, float]], weights: Mapping[str, float] | None = None) -> dict[int, float]:
+    """Reciprocal-rank fusion: each channel gives 1 / (60 + rank), times its weight, to what it proposes; equal scores share a rank.
+
+    Source: Cormack, Clarke and Büttcher, SIGIR 2009.
+    """
+    fused: dict[int, float] = {}
+    for name, scores in channels.items():
+        weight = (weights or {}).get(name, 1.0)
+        ordered = sorted(scores.values(), reverse=True)
+        rank = {score: place for place, score in reversed(list(enumerate(ordered, start=1)))}
+        for row, score in scores.items():
+            fused[row] = fused.get(row, 0.0) + weight / (FUSION + rank[score])
+    return fused

@@ -1,0 +1,106 @@
+"""The items of a snapshot as arrays: a row number per item, and per row what rules and channels ask of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..data.errors import UnknownItemError
+from ..data.records import Item
+
+if TYPE_CHECKING:
+    import polars as pl
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """Items by row.
+
+    Attributes:
+        items: the table, one row per item. level: the level of a category that counts, 1 = broadest.
+        rows: item id to row.
+        categories: the distinct category names at `level`; "" stands for items without one.
+        category: (items,) int32 code into `categories`.
+        users: (items,) int32 distinct users who had the item.
+        category_users: (categories,) int32 distinct users who had anything of the category.
+        total_users: distinct users of the snapshot.
+    """
+
+    items: pl.DataFrame
+    level: int
+    rows: dict[str, int]
+    categories: list[str]
+    category: NDArray[np.int32]
+    users: NDArray[np.int32]
+    category_users: NDArray[np.int32]
+    total_users: int
+
+    @classmethod
+    def build(cls, items: pl.DataFrame, interactions: pl.DataFrame, level: int) -> Catalogue:
+        """The arrays of a snapshot's items and interactions."""
+        import polars as pl
+
+        # A path shorter than the level counts at its last name: a shop's uneven tree must not merge into one nameless category.
+        path = pl.col("category")
+        name = pl.when(path.list.len() >= level).then(path.list.get(level - 1, null_on_oob=True)).otherwise(path.list.last())
+        names = items.select(name.fill_null("").alias("name")).to_series()
+        categories = sorted(names.unique().to_list())
+        code_of = {category: code for code, category in enumerate(categories)}
+        category = names.replace_strict(code_of, return_dtype=pl.Int32).to_numpy() if len(names) else np.empty(0, np.int32)
+        ids = items["item_id"].to_list()
+        codes = pl.DataFrame({"item_id": ids, "row": np.arange(len(ids), dtype=np.int64), "code": category})
+        pairs = interactions.lazy().select("user_id", "item_id").unique().join(codes.lazy(), on="item_id").collect()
+        users = np.bincount(pairs["row"].to_numpy(), minlength=len(ids)).astype(np.int32)
+        by_category = pairs.select("user_id", "code").unique()
+        return cls(
+            items=items,
+            level=level,
+            rows={key: row for row, key in enumerate(ids)},
+            categories=categories,
+            category=category,
+            users=users,
+            category_users=np.bincount(by_category["code"].to_numpy(), minlength=len(categories)).astype(np.int32),
+            total_users=interactions["user_id"].n_unique(),
+        )
+
+    def __len__(self) -> int:
+        return len(self.category)
+
+    def row(self, item_id: str) -> int:
+        """The row of an item.
+
+        Raises: UnknownItemError
+        """
+        try:
+            return self.rows[item_id]
+        except KeyError:
+            raise UnknownItemError(f"no item {item_id!r} among the {len(self):,} of this workspace; ids are compared letter by letter") from None
+
+    def id(self, row: int) -> str:
+        """The id of the item in a row."""
+        return str(self.items.item(row, "item_id"))
+
+    def category_name(self, row: int) -> str:
+        """The name of a row's category at the level that counts."""
+        return self.categories[self.category[row]]
+
+    def records(self, rows: Sequence[int]) -> list[Item]:
+        """The items in some rows, as records."""
+        picked = self.items[list(rows)] if len(rows) else self.items.clear()
+        known = [name for name in Item.__dataclass_fields__ if name in picked.columns]
+        return [
+            Item(**{**record, "category": tuple(record["category"] or ())})
+            for record in picked.select(known).iter_rows(named=True)
+        ]
+
+    def in_categories(self, names: Iterable[str]) -> NDArray[np.bool_]:
+        """(items,) which have one of the names anywhere in their path, without regard to case."""
+        import polars as pl
+
+        wanted = [name.casefold() for name in names]
+        inside = pl.col("category").list.eval(pl.element().str.to_lowercase().is_in(wanted)).list.any().fill_null(False)
+        return np.asarray(self.items.select(inside.alias("inside")).to_series().to_numpy(), dtype=bool)
