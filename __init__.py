@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .data.settings import Settings as Settings
     from .data.workspace import Workspace as Workspace
     from .recommend.recommender import Recommender as Recommender
-    from .retrieval.build import build as index
+    from .retrieval.build import build as index  # noqa: F401
 
 __version__ = "0.1.0"
 

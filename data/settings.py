@@ -51,8 +51,9 @@ class Settings:
             if not name.startswith(PREFIX):
                 continue
             if name not in known:
-                near = get_close_matches(name, known, n=1)
-                hint = f"did you mean {near[0]}?" if near else "known are " + ", ".join(sorted(known))
+                # Compared without the prefix, which alone would make any two names look alike.
+                near = get_close_matches(name.removeprefix(PREFIX), [key.removeprefix(PREFIX) for key in known], n=1)
+                hint = f"did you mean {PREFIX}{near[0]}?" if near else "known are " + ", ".join(sorted(known))
                 raise SettingsError(f"the environment variable {name} means nothing to crossaisle; {hint}")
             if value.strip():
                 given[known[name]] = value.strip()

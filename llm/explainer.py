@@ -1,30 +1,30 @@
 """Why an item, in one sentence: the store fills the facts, the model words how they join, a check has the last word.
 
-The sentence is an opening that names both things, a joining phrase, and a clause with the strongest fact. Opening and clause
-are filled from the evidence; the phrase is the model's, chosen token by token among words that state no facts
-(`vocabulary`), because a 135M model left to itself names the wrong product and promises what nobody said. What does not pass
-`grounding` is replaced by the plain sentence of the evidence.
+The sentence is an opening that names things, a joining phrase, and a clause with the strongest fact. Opening and clause are
+filled from the evidence. The phrase is the model's choice among phrasings that state no facts (`phrasing`), because a 135M
+model left to itself names the wrong product and promises what nobody said. Whatever was written, `grounding` reads the finished
+sentence; what does not pass is replaced by the plain sentence of the evidence.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING
+from functools import cache
+from typing import Literal
 
 from .. import prompts
 from ..data.records import Evidence, Explanation
-from .grounding import faults, fluent
+from .grounding import faults
 from .models import LanguageModel
-from .vocabulary import JOINING
+from .phrasing import Phrasings, choose, expand
 
-if TYPE_CHECKING:
-    import torch
-
-PHRASE_TOKENS = 12
+TEMPERATURE = 0.8
 _SPLIT = "\N{SYMBOL FOR UNIT SEPARATOR}"
+_END = ":"
+
+Occasion = Literal["owned", "need"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +32,15 @@ class Reason:
     """What there is to say for one recommendation.
 
     Attributes:
-        item: the item's name as it may be shown. owned: the name of the history item behind it, None when a text or plain
-            popularity brought it.
+        item: the item's name as it may be shown. owned: the name of the history item behind it; need: what the shopper said;
+            None where there is none, and at most one of the two is worded.
         evidence: the facts, strongest first. clauses: one finished clause per fact that can carry a sentence, strongest first.
         plain: the sentence made of the evidence alone.
     """
 
     item: str
     owned: str | None
+    need: str | None
     evidence: tuple[Evidence, ...]
     clauses: tuple[str, ...]
     plain: str
@@ -48,6 +49,13 @@ class Reason:
     def names(self) -> list[str]:
         """The product names a sentence may use, the item's first."""
         return [self.item, *([self.owned] if self.owned else [])]
+
+    @property
+    def occasion(self) -> Occasion | None:
+        """What a sentence can begin with; None where the evidence has no clause to end it with."""
+        if not self.clauses:
+            return None
+        return "owned" if self.owned else "need" if self.need else None
 
 
 class Explainer:
@@ -60,59 +68,53 @@ class Explainer:
         self.llm, self.prompt = llm, prompts.load("explain", version)
 
     def explain(self, reasons: Sequence[Reason]) -> list[Explanation]:
-        """One verified explanation per reason, in order."""
-        openings = self._openings(reasons)
-        asked = [i for i, opening in enumerate(openings) if opening is not None]
-        phrases = self._phrases([(reasons[i], str(openings[i])) for i in asked])
-        worded = dict(zip(asked, phrases, strict=True))
-        return [self._finish(reason, openings[i], worded.get(i)) for i, reason in enumerate(reasons)]
+        """One verified explanation per reason, in order; without text where not even the evidence's own sentence passes."""
+        worded = self._word(reasons) if self.llm else {}
+        return [finish(reason, worded.get(i)) for i, reason in enumerate(reasons)]
 
-    def _openings(self, reasons: Sequence[Reason]) -> list[str | None]:
-        """An opening per reason that has a history item and a clause: different ones along a list, the same for the same list."""
-        sources = self.prompt.sections["openings"].strip().splitlines()
+    def _word(self, reasons: Sequence[Reason]) -> dict[int, str]:
+        """The model's sentence for each reason that has an occasion, by its place."""
+        asked = [(i, reason, occasion) for i, reason in enumerate(reasons) if (occasion := reason.occasion)]
+        if not asked:
+            return {}
+        assert self.llm is not None
         start = int(hashlib.sha256("".join(reason.item for reason in reasons).encode()).hexdigest(), 16)
-        openings: list[str | None] = []
-        for i, reason in enumerate(reasons):
-            if self.llm is None or reason.owned is None or not reason.clauses:
-                openings.append(None)
-                continue
-            line = sources[(start + i) % len(sources)]
-            openings.append(line.replace("{{ owned }}", reason.owned).replace("{{ item }}", reason.item))
-        return openings
+        openings, tails, keys = [], [], []
+        head, after = self._chat()
+        for i, reason, occasion in asked:
+            values = {"item": reason.item, "owned": reason.owned, "need": reason.need}
+            sources = self.prompt.lines(f"{occasion}_openings")
+            openings.append(prompts.fill(sources[(start + i) % len(sources)], **values))  # no two neighbours begin alike
+            tails.append(self.prompt.render(occasion, **values) + after + openings[-1])
+            keys.append(f"{reason.owned or reason.need} {reason.item}")
+        among = choose([self._phrasings(occasion) for _, _, occasion in asked], keys, self.llm.tokenizer.pad_token_id, TEMPERATURE)
+        phrases = self.llm.generate(head, tails, max_new_tokens=16, among=among, until=_END)
+        return {
+            i: f"{opening} {phrase.removesuffix(_END).strip()}: {reason.clauses[0]}"
+            for (i, reason, _), opening, phrase in zip(asked, openings, phrases, strict=True)
+        }
 
-    def _phrases(self, asked: Sequence[tuple[Reason, str]]) -> list[str]:
-        if self.llm is None or not asked:
-            return []
+    def _chat(self) -> tuple[str, str]:
+        """What stands before a reason's facts, examples included, and what stands between them and the answer."""
+        assert self.llm is not None
         turns: list[tuple[str, str]] = []
-        for line in self.prompt.sections["examples"].strip().splitlines():
+        for line in self.prompt.lines("examples"):
             facts, answer = line.split(" => ")
             turns += [("user", facts), ("assistant", answer)]
-        head, tail = self.llm.chat(self.prompt.render("system"), [*turns, ("user", _SPLIT)]).split(_SPLIT)
-        prompts_ = [self.prompt.render("facts", owned=r.owned, item=r.item) + tail + opening for r, opening in asked]
-        return self.llm.generate(head, prompts_, max_new_tokens=PHRASE_TOKENS, among=self._joining, until=":")
+        head, after = self.llm.chat(self.prompt.render("system"), [*turns, ("user", _SPLIT)]).split(_SPLIT)
+        return head, after
 
-    @cached_property
-    def _joining(self) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
-        """Keeps generation to the joining words and the colon that ends the phrase."""
-        import torch
-
+    @cache  # noqa: B019  # one explainer lives as long as its model
+    def _phrasings(self, occasion: Occasion) -> Phrasings:
         assert self.llm is not None
-        single = [ids[0] for word in sorted(JOINING) if len(ids := self.llm.encode(" " + word)) == 1]
-        allowed = torch.tensor([*single, self.llm.encode(":")[0]], device=self.llm.device)
+        texts = [f" {phrase}{_END}" for line in self.prompt.lines(f"{occasion}_phrasings") for phrase in expand(line)]
+        return Phrasings(texts, self.llm.encode)
 
-        def among(_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-            kept = torch.full_like(scores, float("-inf"))
-            kept[:, allowed] = scores[:, allowed]
-            return kept
 
-        return among
-
-    def _finish(self, reason: Reason, opening: str | None, phrase: str | None) -> Explanation:
-        if opening is not None and phrase is not None:
-            joined = phrase.rstrip(":").strip()
-            text = f"{opening} {joined}: {reason.clauses[0]}"
-            if fluent(joined) and not faults(text, reason.names, reason.evidence):
-                return Explanation(text, "llm", True, reason.evidence)
-        if not faults(reason.plain, reason.names, reason.evidence):
-            return Explanation(reason.plain, "evidence", True, reason.evidence)
-        return Explanation("", "evidence", False, reason.evidence)
+def finish(reason: Reason, worded: str | None) -> Explanation:
+    """The model's sentence if it passes the check, else the evidence's own, else none."""
+    if worded is not None and not faults(worded, reason.names, reason.evidence):
+        return Explanation(worded, "llm", True, reason.evidence)
+    if reason.plain and not faults(reason.plain, reason.names, reason.evidence):
+        return Explanation(reason.plain, "evidence", True, reason.evidence)
+    return Explanation("", "evidence", False, reason.evidence)

@@ -49,21 +49,3 @@ def faults(text: str, names: Sequence[str], evidence: Sequence[Evidence]) -> lis
     known = {word.casefold() for word in _WORD.findall(facts)} | JOINING | STORE
     found += [f"“{word}” is not in the evidence" for word in _WORD.findall(rest) if word.casefold() not in known]
     return found
-
-
-def fluent(phrase: str) -> bool:
-    """Whether a joining phrase reads as one: two to ten words, none said twice in a row or thrice, no loose end."""
-    words = phrase.casefold().split()
-    content = [word for word in words if len(word) > 3]
-    return (
-        2 <= len(words) <= 10
-        and len(set(content)) == len(content)
-        and all(a != b for a, b in zip(words, words[1:], strict=False))
-        and words[-1] not in _LOOSE
-    )
-
-
-_LOOSE = frozenset(
-    "a an the this that these your its to of in on at with without from for by as and or so also both is are was be been being can could may might "
-    "will would should do does has have had having when while where since because given if which who whose more most many some other another same".split()
-)

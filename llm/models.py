@@ -58,12 +58,12 @@ class LanguageModel:
             options: dict[str, Any] = {}
             if settings.quantization == "nf4":
                 # Without a compute type bitsandbytes would multiply in float32, at a fraction of the speed.
-                options["quantization_config"] = BitsAndBytesConfig(
+                options["quantization_config"] = BitsAndBytesConfig(  # type: ignore[no-untyped-call]
                     load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.bfloat16
                 )
             try:
                 tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
-                model = AutoModelForCausalLM.from_pretrained(
+                model: Any = AutoModelForCausalLM.from_pretrained(
                     source,
                     dtype=dtype,
                     device_map=device,
@@ -121,7 +121,7 @@ class LanguageModel:
         Args:
             prefix: text that all prompts begin with; its keys and values are computed once and kept.
             prompts: what follows the prefix, one each.
-            among: given the ids so far (prompts, length) and the next scores (prompts, vocabulary), the scores to choose by.
+            among: given the ids generated so far (prompts, length) and the next scores (prompts, vocabulary), the scores to choose by.
             until: a text of one token that ends a continuation, besides the model's own end.
         """
         if not prompts:
@@ -149,7 +149,7 @@ class LanguageModel:
                 do_sample=False,
                 pad_token_id=pad,
                 eos_token_id=[self.tokenizer.eos_token_id, *(self.encode(until)[:1] if until else [])],
-                logits_processor=LogitsProcessorList([among] if among else []),
+                logits_processor=LogitsProcessorList([lambda so_far, scores: among(so_far[:, ids.shape[1] :], scores)] if among else []),
             )
         texts = self.tokenizer.batch_decode(out[:, ids.shape[1] :], skip_special_tokens=True)
         return [text.strip().split("\n", 1)[0].strip() for text in texts]
@@ -215,7 +215,7 @@ def _quiet() -> Iterator[None]:
             logging.getLogger(name).setLevel(logging.ERROR)
         from transformers.utils import logging as transformers_logging
 
-        transformers_logging.disable_progress_bar()
+        transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
         try:
             yield
         finally:

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 LAST = 10
 """History items told to the model, the latest ones."""
-TITLE = 90
+TITLE = 70
 """Characters of a title; what a store writes beyond that is keywords."""
 PREFIX_TOKENS = 512
-_MARK = "\N{SYMBOL FOR UNIT SEPARATOR}"
+_MARK = "\ue000"  # a private character: the fence lets none through, so no title can hold it
 
 
 class Ranker:
@@ -67,9 +67,9 @@ class Ranker:
 
 def describe(item: Item) -> str:
     """An item on one line, fenced: its title and where it stands in the store."""
-    title = prompts.fence(item.title, TITLE) or item.item_id
+    title = prompts.fence(item.title, TITLE) or prompts.fence(item.item_id, TITLE)
     return f"{title} ({path})" if (path := _path(item)) else title
 
 
 def _path(item: Item) -> str:
-    return prompts.fence(" > ".join(item.category[:2]), 80)
+    return prompts.fence(" › ".join(item.category[:1]), 60)

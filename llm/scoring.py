@@ -76,7 +76,8 @@ class PackedScorer:
         last = torch.tensor(lengths, device=device).cumsum(0)[1:] - 1  # (candidates,)
         head = model.get_output_embeddings().weight[list(self._answers)]  # (2, hidden)
         logits = hidden[last].float() @ head.float().T  # (candidates, 2)
-        return logits[:, 0] - logits[:, 1]
+        margins: torch.Tensor = logits[:, 0] - logits[:, 1]
+        return margins
 
     def margins_one_by_one(self, prefix: Sequence[int], candidates: Sequence[Sequence[int]]) -> NDArray[np.float32]:
         """The same scores the common way, a full forward per candidate: the reference for tests and benchmarks."""
@@ -100,7 +101,9 @@ def split(prefix: int, lengths: Sequence[int], limit: int) -> list[list[int]]:
     room = 0
     for i, length in enumerate(lengths):
         if prefix + length > limit:
-            raise ModelError(f"a prompt of {prefix + length} tokens does not fit the {limit} that the model takes; use a shorter history or text")
+            raise ModelError(
+                f"a prompt of {prefix + length} tokens does not fit the {limit} that the model takes; use a shorter history or text"
+            )
         if not packs or length > room:
             packs.append([])
             room = limit - prefix

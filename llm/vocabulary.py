@@ -6,25 +6,21 @@ stand in an explanation only when the evidence has it.
 
 JOINING = frozenset(
     """
-    a an the this that these it its is are was be been being to of in on at with without from for by as and or so too also both
-    you your yours what which who whom whose when while where once now then next soon later after before already still again
-    can could may might will would should do does did has have had having
-    go goes going come comes coming make makes making take takes get gets fit fits suit suits match matches belong belongs
-    join joins follow follows complete completes complement complements round rounds add adds adding pair pairs work works
-    need needs needed want wants wanted look looks looking think thinking consider considering bring brings use uses used using
-    well together along alongside beside side useful handy natural sensible logical likely possible worth
-    step addition companion choice pick idea thing things one ones part piece
-    out off up more most many some other another same too often
-    since because given if
+    a an the this that it is are be to of in on at with for by as and or so too also both
+    you your what which who when while once now then there next soon later after before already still
+    can could may might will would has have had having
+    go goes come comes fit fits suit suits complete completes complement complements round rounds add adds adding work works
+    need needs want wants look looking thinking considering
+    well together along alongside beside useful handy natural sensible logical
+    worth step addition companion choice pick thing one first
+    off up more since because
     """.split()
 )
-"""What the model may choose from when it words the join."""
+"""Words that relate."""
 
 STORE = frozenset(
     """
-    shopper shoppers people buyer buyers bought buy buys buying said say says saying wrote writes review reviews shopping
-    times two usual share average price close description new there their them they among than not yet any category
-    item items course courses film films
+    shopper shoppers buyer buyers bought said wrote from where times two usual share close description not yet any category item
     """.split()
 )
 """What the store's own clauses are made of, besides."""

@@ -14,7 +14,7 @@ from typing import Any
 
 from .fence import fence
 
-__all__ = ["Prompt", "fence", "load"]
+__all__ = ["Prompt", "fence", "fill", "load"]
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,11 @@ class Prompt:
 
         Raises: jinja2.UndefinedError: a variable of the template was not given.
         """
-        return str(_environment().from_string(self.sections[section]).render(**values)).strip("\n")
+        return fill(self.sections[section], **values)
+
+    def lines(self, section: str) -> list[str]:
+        """The lines of a section that lists alternatives, as sources for `fill`."""
+        return self.sections[section].strip().splitlines()
 
 
 @cache
@@ -47,6 +51,14 @@ def load(name: str, version: int = 1) -> Prompt:
     source = files(__package__).joinpath(f"{name}.v{version}.md").read_text("utf-8")
     parts = re.split(r"^## (\w+)\n", source, flags=re.MULTILINE)
     return Prompt(name, version, dict(zip(parts[1::2], parts[2::2], strict=True)))
+
+
+def fill(source: str, **values: Any) -> str:
+    """A Jinja2 source with its variables filled, without line breaks at its ends.
+
+    Raises: jinja2.UndefinedError: a variable was not given.
+    """
+    return str(_environment().from_string(source).render(**values)).strip("\n")
 
 
 @cache

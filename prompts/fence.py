@@ -12,8 +12,8 @@ import re
 import unicodedata
 
 # Look-alikes without meaning to any chat template or to Jinja2, our slots included.
-_NEUTRAL = str.maketrans({"<": "‹", ">": "›", "{": "(", "}": ")", "|": "¦", "`": "'", "#": "＃"})
-_TURNS = re.compile(r"\[\s*/?\s*(?:INST|SYS|SYSTEM|USER|ASSISTANT)\s*\]", re.IGNORECASE)
+# Square brackets go whole ("[INST]", "[TOOL_CALLS]"): a list of turns would miss some, and removing one can make another.
+_NEUTRAL = str.maketrans({"<": "‹", ">": "›", "{": "(", "}": ")", "[": "(", "]": ")", "|": "¦", "`": "'", "#": "＃"})
 _SPACE = re.compile(r"\s+")
 
 
@@ -24,7 +24,7 @@ def fence(text: str, limit: int = 400) -> str:
     """
     # Categories C* are control, format (zero-width, bidirectional), surrogate and private characters.
     kept = "".join(" " if c.isspace() else c for c in text if c.isspace() or unicodedata.category(c)[0] != "C")
-    kept = _SPACE.sub(" ", _TURNS.sub(" ", kept.translate(_NEUTRAL))).strip()
+    kept = _SPACE.sub(" ", kept.translate(_NEUTRAL)).strip()
     return shorten(kept, limit)
 
 

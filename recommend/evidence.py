@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -37,6 +37,9 @@ MOST_REVIEWS = 50
 # What could be somebody's address, number or order stays unquoted; masking it would no longer be verbatim.
 _PRIVATE = re.compile(r"@|https?:|www\.|\d{5,}|\d{3}[-. ]\d{3,}")
 _SENTENCE = re.compile(r"[^.!?\n]+[.!?]*")
+# Where a store's title turns into a list of keywords.
+_KEYWORDS = re.compile(r" [|¦/(\[–—-]|,(?!\d)|: |; | with | for ", re.IGNORECASE)
+_NO_QUOTES = str.maketrans({'"': "'", "“": "'", "”": "'"})
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,9 @@ class EvidenceGatherer:
     def __init__(self, catalogue: Catalogue, index: VectorIndex, associations: Associations, reviews: Reviews) -> None:
         self.catalogue, self.index, self.associations, self.reviews = catalogue, index, associations, reviews
 
-    def reasons(self, candidates: Sequence[Candidate], items: Mapping[str, Item], text: str | None, text_vector: NDArray[np.float32] | None) -> list[Reason]:
+    def reasons(
+        self, candidates: Sequence[Candidate], items: Mapping[str, Item], text: str | None, text_vector: NDArray[np.float32] | None
+    ) -> list[Reason]:
         """A reason per candidate, in order.
 
         Args:
@@ -80,66 +85,74 @@ class EvidenceGatherer:
     def _reason(
         self, item: Item, owned: Item | None, text: str | None, look: NDArray[np.float32] | None, own: NDArray[np.float32] | None
     ) -> Reason:
-        name, owned_name = display_name(item), display_name(owned) if owned else None
-        facts: list[Evidence] = []
-        clauses: list[str] = []
-        plain: list[str] = []
-
-        def add(fact: Evidence, clause: str | None = None, sentence: str | None = None) -> None:
-            facts.append(fact)
-            clauses.extend([clause] if clause else [])
-            plain.extend([sentence] if sentence else [])
-
-        quote = self._quote(item, look)
-        if owned and owned_name:
-            pair = self.associations.pair(self.catalogue.row(owned.item_id), self.catalogue.row(item.item_id))
-            if pair and pair.support >= ITEM_SUPPORT and pair.lift > 1:
-                add(
-                    Evidence("association", f"{_of(pair)} shoppers who bought {owned_name} also bought {name}", owned.item_id, round(pair.lift, 2)),
-                    f"{_of(pair)} shoppers who bought the {owned_name} also bought it.",
-                    f"{_of(pair)} shoppers who bought the {owned_name} also bought the {name}.",
-                )
-        if quote:
-            add(Evidence("review", quote[0], item.item_id, round(quote[1], 3)), f"a buyer wrote “{quote[0]}”", f"A buyer of the {name} wrote “{quote[0]}”")
-        if owned and owned_name:
-            categories = self._category_pair(owned, item)
-            if categories:
-                both = f"{_of(categories)} shoppers who bought from {fence(categories.source)} also bought from {fence(categories.target)}"
-                usual = f"{categories.lift:.1f} times the usual share"
-                add(Evidence("association", f"{both}, {usual}", None, round(categories.lift, 2)), f"{both}, {usual}.", f"{both}, {usual}: the {name} is an item from there.")
-            close = float(look @ own) if look is not None and own is not None else 0.0
-            if close >= CLOSE:
-                add(
-                    Evidence("history", f"bought before: {owned_name}, close in description to {name}", owned.item_id, round(close, 3)),
-                    "the two are close in description.",
-                    f"The {name} is close in description to the {owned_name}.",
-                )
-            else:
-                facts.append(Evidence("history", f"bought before: {owned_name}", owned.item_id))
-        if text and not owned:
-            said = fence(text, QUOTE).replace('"', "'").replace("“", "'").replace("”", "'")
-            close = float(look @ own) if look is not None and own is not None else 0.0
-            add(
+        name, had = display_name(item), display_name(owned) if owned else None
+        said = fence(text, QUOTE).translate(_NO_QUOTES) if text and not owned else None
+        close = float(look @ own) if look is not None and own is not None else 0.0
+        facts = _Facts()
+        if owned and had:
+            self._shoppers_of_both(facts, owned, had, item, name)
+        if quote := self._quote(item, owned.title if owned else text or "", look):
+            facts.add(
+                Evidence("review", quote[0], item.item_id, round(quote[1], 3)),
+                f"a buyer wrote “{quote[0]}”",
+                f"A buyer of the {name} wrote “{quote[0]}”",
+            )
+        if owned and had:
+            self._shoppers_of_both_categories(facts, owned, item, name)
+            likeness = f", close in description to {name}" if close >= CLOSE else ""
+            facts.add(
+                Evidence("history", f"bought before: {had}{likeness}", owned.item_id, round(close, 3)),
+                "the two are close in description." if likeness else None,
+                f"The {name} is close in description to the {had}." if likeness else None,
+            )
+        if said:
+            facts.add(
                 Evidence("need", said, item.item_id, round(close, 3)),
-                None,
+                "it is close in description." if close >= CLOSE else None,
                 f"You said “{said}”, and the {name} is close in description." if close >= CLOSE else None,
             )
-        path = fence(" > ".join(item.category), 120)
-        facts.append(Evidence("attribute", f"category of {name}: {path}", item.item_id))
         users = int(self.catalogue.users[self.catalogue.row(item.item_id)])
         if users >= CATEGORY_SUPPORT:
-            share = f"{users} of {self.catalogue.total_users} shoppers bought {name}"
-            add(Evidence("attribute", share, item.item_id, float(users)), None, f"{users} of {self.catalogue.total_users} shoppers bought the {name}.")
-        if not plain:
-            plain.append(f"The {name} is from {fence(item.category[-1])}." if item.category else "")
-        return Reason(name, owned_name, tuple(facts), tuple(clauses), plain[0])
+            shoppers = f"{users} of {self.catalogue.total_users} shoppers bought"
+            facts.add(Evidence("attribute", f"{shoppers} {name}", item.item_id, float(users)), None, f"{shoppers} the {name}.")
+        if item.category:
+            path = fence(" › ".join(item.category), 120)
+            facts.add(
+                Evidence("attribute", f"category of {name}: {path}", item.item_id),
+                None,
+                f"The {name} is from {fence(item.category[-1])}.",
+            )
+        return Reason(name, had, said, tuple(facts.evidence), tuple(facts.clauses), next(iter(facts.sentences), ""))
+
+    def _shoppers_of_both(self, facts: _Facts, owned: Item, had: str, item: Item, name: str) -> None:
+        pair = self.associations.pair(self.catalogue.row(owned.item_id), self.catalogue.row(item.item_id))
+        if pair and pair.support >= ITEM_SUPPORT and pair.lift > 1:
+            share = f"{pair.support} of {pair.source_users} shoppers who bought"
+            facts.add(
+                Evidence("association", f"{share} {had} also bought {name}", owned.item_id, round(pair.lift, 2)),
+                f"{share} the {had} also bought it.",
+                f"{share} the {had} also bought the {name}.",
+            )
+
+    def _shoppers_of_both_categories(self, facts: _Facts, owned: Item, item: Item, name: str) -> None:
+        pair = self._category_pair(owned, item)
+        if pair:
+            share = (
+                f"{pair.support} of {pair.source_users} shoppers who bought from {fence(pair.source)} also bought from {fence(pair.target)}"
+            )
+            usual = f"{pair.lift:.1f} times the usual share"
+            facts.add(
+                Evidence("association", f"{share}, {usual}", None, round(pair.lift, 2)),
+                f"{share}, {usual}.",
+                f"{share}, {usual}, and the {name} is from there.",
+            )
 
     def _category_pair(self, owned: Item, item: Item) -> Association | None:
         code = self.catalogue.category
         pair = self.associations.category_pair(int(code[self.catalogue.row(owned.item_id)]), int(code[self.catalogue.row(item.item_id)]))
         return pair if pair and pair.support >= CATEGORY_SUPPORT and pair.lift >= 1.05 else None
 
-    def _quote(self, item: Item, look: NDArray[np.float32] | None) -> tuple[str, float] | None:
+    def _quote(self, item: Item, about: str, look: NDArray[np.float32] | None) -> tuple[str, float] | None:
         """The sentence of a well-rated review of the item that is nearest to what it is recommended for, and the review's cosine."""
         if look is None:
             return None
@@ -152,33 +165,54 @@ class EvidenceGatherer:
         for likeness, text in ranked:
             if likeness < QUOTE_LIKENESS:
                 return None
-            if quote := quotable(text):
+            if quote := quotable(text, about):
                 return quote, likeness
         return None
 
 
-def quotable(text: str) -> str | None:
-    """A verbatim stretch of a review that may be shown: its first fitting sentence, cut at a word border; None if there is none.
+@dataclass
+class _Facts:
+    """Facts in falling strength, with the clause and the plain sentence that each can carry."""
 
-    Left out: what holds an address, a long number or a quotation mark, and what the fence would have to change.
+    evidence: list[Evidence] = field(default_factory=list)
+    clauses: list[str] = field(default_factory=list)
+    sentences: list[str] = field(default_factory=list)
+
+    def add(self, fact: Evidence, clause: str | None, sentence: str | None) -> None:
+        self.evidence.append(fact)
+        self.clauses += [clause] if clause else []
+        self.sentences += [sentence] if sentence else []
+
+
+def quotable(text: str, about: str = "") -> str | None:
+    """A verbatim stretch of a review that may be shown, cut at a word border; None if there is none.
+
+    Of the fitting sentences the one that shares most words with `about`, else the first. Left out: what holds an address, a
+    long number or a quotation mark, and what the fence would have to change.
     """
+    wanted = _words(about)
+    best: tuple[int, str] | None = None
     for sentence in _SENTENCE.findall(text):
         quote = shorten(sentence.strip(), QUOTE)
-        whole = 25 <= len(quote) and len(quote.split()) >= 5
-        if whole and quote == fence(quote, QUOTE) and not _PRIVATE.search(quote) and not any(c in quote for c in "\"“”"):
-            return quote
-    return None
+        whole = len(quote) >= 25 and len(quote.split()) >= 5
+        if whole and quote == fence(quote, QUOTE) and not _PRIVATE.search(quote) and not any(c in quote for c in '"“”'):
+            shared = len(wanted & _words(quote))
+            if best is None or shared > best[0]:
+                best = shared, quote
+    return best[1] if best else None
+
+
+def _words(text: str) -> set[str]:
+    # Four letters stand in for a stem: "camping" meets "camp", "tents" meets "tent".
+    return {word[:4] for word in re.findall(r"[^\W\d_]{4,}", text.casefold())}
 
 
 def display_name(item: Item) -> str:
     """What an item is called in a sentence: the beginning of its title, up to where the keywords start."""
     title = fence(item.title, 200) or item.item_id
-    for border in (" | ", " ¦ ", " (", ", ", " - ", " – ", ": ", "; ", " with ", " for ", " [", "/"):
-        head = title.split(border, 1)[0]
+    for border in _KEYWORDS.finditer(title):
+        head = title[: border.start()]
         if len(head) >= 12 and len(head.split()) >= 2:
             title = head
-    return shorten(title, NAME).replace('"', "''").rstrip(".,:;- ")
-
-
-def _of(pair: Association) -> str:
-    return f"{pair.support} of {pair.source_users}"
+            break
+    return shorten(title, NAME).translate(_NO_QUOTES).rstrip(".,:;- ")

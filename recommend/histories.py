@@ -38,7 +38,10 @@ class Histories:
 
         rows = pl.DataFrame({"item_id": catalogue.items["item_id"], "row": np.arange(len(catalogue), dtype=np.int64)})
         joined = (
-            interactions.lazy().select("user_id", "item_id", "kind").join(rows.lazy(), on="item_id", how="inner", maintain_order="left").collect()
+            interactions.lazy()
+            .select("user_id", "item_id", "kind")
+            .join(rows.lazy(), on="item_id", how="inner", maintain_order="left")
+            .collect()
         )
         users = joined["user_id"]
         starts = users.ne_missing(users.shift(1)).arg_true().to_numpy().astype(np.int64)

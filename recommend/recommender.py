@@ -1,6 +1,6 @@
 """A query in, explained recommendations out: history, candidates, the LLM's margins, fusion, rules, reasons.
 
-    query -> seeds -> candidates (retrieval) -> margins (llm) -> fused order -> rules on the list -> evidence -> explanations
+query -> seeds -> candidates (retrieval) -> margins (llm) -> fused order -> rules on the list -> evidence -> explanations
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from ..retrieval.embedder import Embedder
 from ..retrieval.text import review_ids
 from .evidence import EvidenceGatherer, Reviews
 from .histories import Histories
-from .rules import at_most_per_category, check, eligible
+from .rules import check, eligible, spread
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -106,7 +106,7 @@ class Recommender:
             )
         with _timed(timings, "rank"):
             ranked = self._rank(query, shopper, pool)
-            top = at_most_per_category((self.catalogue.row(c.item_id) for c, _ in ranked), self.catalogue, query.rules.max_per_category, k)
+            top = spread([self.catalogue.row(c.item_id) for c, _ in ranked], self.catalogue, query.rules.max_per_category, k)
         with _timed(timings, "explain"):
             by_row = {self.catalogue.row(candidate.item_id): (candidate, score) for candidate, score in ranked}
             chosen = [by_row[row] for row in top]

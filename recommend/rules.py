@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -49,7 +49,9 @@ def known_categories(names: Iterable[str], catalogue: Catalogue) -> NDArray[np.b
     return inside
 
 
-def eligible(rules: Rules, catalogue: Catalogue, history: NDArray[np.int64], owned: NDArray[np.int64]) -> tuple[NDArray[np.bool_], list[tuple[str, int]]]:
+def eligible(
+    rules: Rules, catalogue: Catalogue, history: NDArray[np.int64], owned: NDArray[np.int64]
+) -> tuple[NDArray[np.bool_], list[tuple[str, int]]]:
     """Which rows may be recommended, and what each rule turned away.
 
     Args: history: rows of everything in the history. owned: rows of what the user has.
@@ -72,9 +74,6 @@ def eligible(rules: Rules, catalogue: Catalogue, history: NDArray[np.int64], own
     keep("has a title", items["title"].str.len_chars().to_numpy() > 0)
     # What has no category cannot be told to be from another one.
     keep("has a category", np.asarray([bool(name) for name in catalogue.categories], dtype=bool)[catalogue.category])
-    in_history = np.zeros(len(catalogue), dtype=bool)
-    in_history[history] = True
-    keep("is not what the shopper asks from", ~in_history) if rules.exclude_owned else None
     if rules.exclude_owned:
         have = np.zeros(len(catalogue), dtype=bool)
         have[owned] = True
@@ -99,16 +98,25 @@ def eligible(rules: Rules, catalogue: Catalogue, history: NDArray[np.int64], own
     return mask, removed
 
 
-def at_most_per_category(order: Iterable[int], catalogue: Catalogue, most: int | None, k: int) -> list[int]:
-    """The first `k` rows of an order with at most `most` of one category."""
+def spread(order: Sequence[int], catalogue: Catalogue, most: int | None, k: int) -> list[int]:
+    """The first `k` rows of an order, in that order, with at most `most` of one category.
+
+    Without a `most` no category takes more than half of the list (two of five) as long as others can fill it: a list of five
+    sofas answers one need.
+    """
+    picked = _at_most(order, catalogue, most or max(2, k // 2), k)
+    if most is None and len(picked) < k:
+        rest = [row for row in order if row not in set(picked)]
+        picked += rest[: k - len(picked)]
+    return sorted(picked, key=list(order).index)
+
+
+def _at_most(order: Iterable[int], catalogue: Catalogue, most: int, k: int) -> list[int]:
     taken: dict[int, int] = {}
     picked: list[int] = []
     for row in order:
         code = int(catalogue.category[row])
-        if most is not None and taken.get(code, 0) >= most:
-            continue
-        taken[code] = taken.get(code, 0) + 1
-        picked.append(row)
-        if len(picked) == k:
-            break
+        if len(picked) < k and taken.get(code, 0) < most:
+            taken[code] = taken.get(code, 0) + 1
+            picked.append(row)
     return picked

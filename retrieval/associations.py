@@ -56,9 +56,7 @@ def mine(interactions: pl.DataFrame, catalogue: Catalogue, *, max_items: int = M
     items = sparse.csr_array((ones, (owned["user"].to_numpy(), owned["row"].to_numpy())), shape=(users, len(catalogue)))
     codes = catalogue.category[owned["row"].to_numpy()]
     named = np.asarray([bool(name) for name in catalogue.categories])[codes] if len(owned) else np.empty(0, bool)
-    in_category = sparse.csr_array(
-        (ones[named], (owned["user"].to_numpy()[named], codes[named])), shape=(users, len(catalogue.categories))
-    )
+    in_category = sparse.csr_array((ones[named], (owned["user"].to_numpy()[named], codes[named])), shape=(users, len(catalogue.categories)))
     in_category.data[:] = 1  # several items of a category are one user
     return pl.concat(
         [
@@ -76,9 +74,12 @@ def _pairs(level: str, had: sparse.csr_array, names: list[str], users: int, min_
     counts = np.asarray(had.sum(axis=0), dtype=np.int64)
     by_thing = had.T.tocsr()
     parts: list[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]] = []
+    support: NDArray[np.int64]
     for start in range(0, had.shape[1], BLOCK):
         together = sparse.coo_array(by_thing[start : start + BLOCK] @ had)  # (block, things)
-        source, target, support = together.coords[0] + start, together.coords[1], together.data
+        source, target, support = (
+            np.asarray(part, dtype=np.int64) for part in (together.coords[0] + start, together.coords[1], together.data)
+        )
         good = (support >= min_support) & (source != target)
         source, target, support = source[good], target[good], support[good]
         strength = support / np.sqrt(counts[target])
@@ -86,7 +87,7 @@ def _pairs(level: str, had: sparse.csr_array, names: list[str], users: int, min_
         source, target, support = source[order], target[order], support[order]
         first = np.searchsorted(source, source)  # where each source's run begins
         best = np.arange(len(source)) - first < keep
-        parts.append((source[best].astype(np.int64), target[best].astype(np.int64), support[best].astype(np.int64)))
+        parts.append((source[best], target[best], support[best]))
     source, target, support = (np.concatenate([part[i] for part in parts]) if parts else np.empty(0, np.int64) for i in range(3))
     label = np.asarray(names, dtype=object)
     return pl.DataFrame(
@@ -182,7 +183,13 @@ class Associations:
             return None
         names = self.catalogue.categories
         return Association(
-            "category", names[source], names[target], support, int(self.category_users[source]), int(self.category_users[target]), self.users
+            "category",
+            names[source],
+            names[target],
+            support,
+            int(self.category_users[source]),
+            int(self.category_users[target]),
+            self.users,
         )
 
     def needs(self, category: int, n: int = 5) -> list[Association]:

@@ -103,13 +103,17 @@ def build(workspace: Workspace, settings: Settings, progress: Progress = lambda 
         index.close()
         by_level = dict(table["level"].value_counts().iter_rows())
     return IndexReport(
-        *done, by_level.get("item", 0), by_level.get("category", 0), name, round(time.perf_counter() - start, 2)
+        embedded=done[0],
+        kept=done[1],
+        removed=done[2],
+        item_associations=by_level.get("item", 0),
+        category_associations=by_level.get("category", 0),
+        embedder=name,
+        seconds=round(time.perf_counter() - start, 2),
     )
 
 
-def _carry_over(
-    workspace: Workspace, index: VectorIndex, collection: str, wanted: dict[str, str], reuse: Any
-) -> tuple[int, int]:
+def _carry_over(workspace: Workspace, index: VectorIndex, collection: str, wanted: dict[str, str], reuse: Any) -> tuple[int, int]:
     """Brings what is unchanged into this generation and drops what is no longer wanted: (kept, removed)."""
     held = index.hashes(collection)
     gone = [key for key in held if key not in wanted]
@@ -145,7 +149,8 @@ def check(workspace: Workspace, settings: Settings) -> dict[str, Any]:
         )
     if settings.embedder and settings.embedder != found["embedder"]:
         raise StaleIndexError(
-            f"the vectors of {workspace.path} were made by {found['embedder']!r}, not by {settings.embedder!r}; {mend} --embedder {settings.embedder}"
+            f"the vectors of {workspace.path} were made by {found['embedder']!r}, not by {settings.embedder!r}; "
+            f"{mend} --embedder {settings.embedder}"
         )
     if digest(str(found["embedder"])) != found["embedder_digest"]:
         raise StaleIndexError(f"the embedder {found['embedder']!r} has other weights than when {workspace.path} was indexed; {mend}")
@@ -164,5 +169,7 @@ def load(workspace: Workspace, settings: Settings) -> tuple[Catalogue, VectorInd
     try:
         table = pl.read_parquet(workspace.path / "associations.parquet")
     except (OSError, pl.exceptions.PolarsError) as error:
-        raise NoIndexError(f"the associations of {workspace.path} cannot be read ({type(error).__name__}); run `crossaisle index -w {workspace.path}`") from error
+        raise NoIndexError(
+            f"the associations of {workspace.path} cannot be read ({type(error).__name__}); run `crossaisle index -w {workspace.path}`"
+        ) from error
     return catalogue, VectorIndex(workspace.path, str(found["generation"]), settings.chroma or found["chroma"]), table

@@ -78,7 +78,9 @@ class Catalogue:
         try:
             return self.rows[item_id]
         except KeyError:
-            raise UnknownItemError(f"no item {item_id!r} among the {len(self):,} of this workspace; ids are compared letter by letter") from None
+            raise UnknownItemError(
+                f"no item {item_id!r} among the {len(self):,} of this workspace; ids are compared letter by letter"
+            ) from None
 
     def id(self, row: int) -> str:
         """The id of the item in a row."""
@@ -86,16 +88,13 @@ class Catalogue:
 
     def category_name(self, row: int) -> str:
         """The name of a row's category at the level that counts."""
-        return self.categories[self.category[row]]
+        return self.categories[int(self.category[row])]
 
     def records(self, rows: Sequence[int]) -> list[Item]:
         """The items in some rows, as records."""
         picked = self.items[list(rows)] if len(rows) else self.items.clear()
         known = [name for name in Item.__dataclass_fields__ if name in picked.columns]
-        return [
-            Item(**{**record, "category": tuple(record["category"] or ())})
-            for record in picked.select(known).iter_rows(named=True)
-        ]
+        return [Item(**{**record, "category": tuple(record["category"] or ())}) for record in picked.select(known).iter_rows(named=True)]
 
     def in_categories(self, names: Iterable[str]) -> NDArray[np.bool_]:
         """(items,) which have one of the names anywhere in their path, without regard to case."""

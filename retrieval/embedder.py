@@ -37,11 +37,13 @@ class Embedder:
         Raises: ModelMissingError: it is neither in the cache nor reachable. ModelError: it is no sentence-transformers model.
         """
         source = _locate(name)
+        # It comes with bitsandbytes, which mentions a hub kernel that is not there on the CPU.
+        logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
         import torch
         from sentence_transformers import SentenceTransformer
         from transformers.utils import logging as transformers_logging
 
-        transformers_logging.disable_progress_bar()
+        transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
         if threads:
             torch.set_num_threads(threads)
         # Where the processor multiplies bf16 natively it is 2.7 times faster and moves a cosine by less than 0.005.
@@ -62,7 +64,7 @@ class Embedder:
             ) from error
         self.name = name
         self.digest = digest(name)
-        self.dimensions = int(self._model.get_embedding_dimension())
+        self.dimensions = int(self._model.get_embedding_dimension() or 0)
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Unit vectors of the texts, in their order, shape (texts, dimensions)."""
@@ -80,7 +82,11 @@ class Embedder:
         for start in range(0, len(order), block):
             rows = order[start : start + block]
             vectors = self._model.encode(
-                [texts[row] for row in rows], batch_size=BATCH, show_progress_bar=False, convert_to_numpy=True, normalize_embeddings=False
+                [texts[row] for row in rows],
+                batch_size=BATCH,
+                show_progress_bar=False,
+                convert_to_numpy=True,
+                normalize_embeddings=False,
             ).astype(np.float32)
             # Normalised here, in float32: a bf16 vector normalised in bf16 is off by up to 0.4 %.
             yield rows, vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)

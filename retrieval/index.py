@@ -75,9 +75,7 @@ class VectorIndex:
         with storing("the vector index"):
             for start in range(0, len(ids), BATCH):
                 part = slice(start, start + BATCH)
-                collection.upsert(
-                    ids=list(ids[part]), embeddings=vectors[part], metadatas=[{"hash": h} for h in hashes[part]]
-                )
+                collection.upsert(ids=list(ids[part]), embeddings=vectors[part], metadatas=[{"hash": h} for h in hashes[part]])
 
     def drop(self, name: str, ids: Sequence[str]) -> None:
         """Forgets vectors."""
@@ -162,7 +160,9 @@ def _folder(path: Path) -> Any:
         try:
             return chromadb.PersistentClient(path=str(path), settings=Settings(anonymized_telemetry=False))
         except Exception as error:
-            raise WorkspaceError(f"the vector store {path} cannot be opened ({error}); delete that folder and run `crossaisle index`") from error
+            raise WorkspaceError(
+                f"the vector store {path} cannot be opened ({error}); delete that folder and run `crossaisle index`"
+            ) from error
 
 
 def _server(url: str) -> Any:

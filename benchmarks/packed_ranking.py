@@ -1,0 +1,57 @@
+"""Packed ranking against one forward per candidate, in the same run: seconds a shopper and how far the scores are apart.
+
+    python benchmarks/packed_ranking.py [--rounds 5]
+
+A prefix of 300 tokens and 20 candidates of 30, drawn at random; the embedded model as NF4, bf16 and fp32.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from record import write
+
+from crossaisle.data.settings import Settings
+from crossaisle.llm.models import LanguageModel
+from crossaisle.llm.scoring import PackedScorer
+
+
+def seconds(run: Callable[[], Any]) -> float:
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rounds", type=int, default=5)
+    rounds = parser.parse_args().rounds
+    random = np.random.default_rng(0)
+    prefix = random.integers(10, 40000, 300).tolist()
+    candidates = [random.integers(10, 40000, 30).tolist() for _ in range(20)]
+    figures: dict[str, Any] = {"prefix_tokens": 300, "candidates": 20, "candidate_tokens": 30, "rounds": rounds}
+    for quantization in ("nf4", "bf16", "fp32"):
+        scorer = PackedScorer(LanguageModel.load(Settings.read().with_(quantization=quantization)))
+        packed = scorer.margins(prefix, candidates)
+        alone = scorer.margins_one_by_one(prefix, candidates)
+        # In turn, so that a machine that slows down slows both.
+        times = [
+            (seconds(lambda s=scorer: s.margins(prefix, candidates)), seconds(lambda s=scorer: s.margins_one_by_one(prefix, candidates)))
+            for _ in range(rounds)
+        ]
+        figures[quantization] = {
+            "packed_seconds": round(float(np.median([a for a, _ in times])), 3),
+            "one_by_one_seconds": round(float(np.median([b for _, b in times])), 3),
+            "ratio": round(float(np.median([b / a for a, b in times])), 2),
+            "largest_difference": float(f"{np.abs(packed - alone).max():.2g}"),
+            "rank_correlation": round(float(np.corrcoef(packed.argsort().argsort(), alone.argsort().argsort())[0, 1]), 4),
+        }
+    write("packed_ranking", figures)
+
+
+if __name__ == "__main__":
+    main()

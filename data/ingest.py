@@ -1,0 +1,229 @@
+"""From a store's files to the snapshot of a workspace.
+
+Items are read first and held in memory; then every line about users is checked against them, in batches, and goes to disk.
+Nothing of the workspace changes until all is read and sorted: an error at any point leaves it as it was. Knows nothing of
+formats (`readers`).
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from .errors import FormatError, SettingsError, storing
+from .readers import Source, find_sources
+from .readers.items import Items
+from .readers.parts import InteractionParts, ReviewParts
+from .readers.rejects import Rejects
+from .readers.rows import CHUNK_ROWS, Batch, read_rows
+from .readers.tables import empty, tables
+
+if TYPE_CHECKING:
+    import polars as pl
+
+Progress = Callable[[str, int, int], None]
+"""Called now and then with what is being done, and how many bytes (or parts) of how many are done."""
+
+
+@dataclass(frozen=True, slots=True)
+class IngestReport:
+    """What an ingest read, and what it left out.
+
+    Attributes:
+        snapshot: id of the new snapshot.
+        items / reviews / interactions / relations: rows stored. users: distinct users of the interactions.
+        categories: distinct names at the broadest level.
+        problems: problem in plain words -> how often, most frequent first; only what occurred.
+        rejects: lines that were not used, each in `rejects.jsonl` with its cause.
+        seconds: how long it took.
+    """
+
+    snapshot: str
+    items: int
+    reviews: int
+    interactions: int
+    users: int
+    relations: int
+    categories: int
+    problems: Mapping[str, int]
+    rejects: int
+    seconds: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as plain JSON types."""
+        return {**asdict(self), "problems": dict(self.problems)}
+
+
+def ingest(
+    workspace_path: str | Path,
+    format: str,
+    paths: str | Path | Sequence[str | Path],
+    *,
+    category_level: int | None = None,
+    item_noun: str | None = None,
+    on_error: Literal["skip", "stop"] = "skip",
+    min_rating: float | None = None,
+    rename: Mapping[str, str] | None = None,
+    progress: Progress | None = None,
+    chunk_rows: int = CHUNK_ROWS,
+) -> IngestReport:
+    """Reads a store's files into a new snapshot of a workspace, which replaces the old one.
+
+    Args:
+        workspace_path: the workspace's folder, made if there is none.
+        format: `files`, `amazon-reviews-2023`, `movielens` or `completejourney` (see docs/files.md).
+        paths: files, or folders that hold them; one or several.
+        category_level: which level of a category counts as another one, 1 = broadest; None keeps the workspace's.
+        item_noun: what an item is called to a person; None keeps the workspace's.
+        on_error: `skip` writes lines that cannot be used to `rejects.jsonl` and goes on; `stop` raises at the first.
+        min_rating: ratings below it give no interaction (their reviews stay).
+        rename: for `files`, our column name -> the name in the files.
+        progress: see `Progress`. chunk_rows: rows held at once; changes nothing but memory and speed.
+    Returns: what was read and what was left out.
+    Raises:
+        FormatError: a file is not what `format` says, or (`stop`) a line cannot be used; names path and line.
+        SettingsError: an argument means nothing.
+        WorkspaceError: the workspace is busy or cannot be used. StorageError: the disk is full.
+    """
+    started = time.monotonic()
+    rename = dict(rename or {})
+    _check(category_level, on_error, min_rating, chunk_rows)
+    named = [paths] if isinstance(paths, str | Path) else paths
+    sources = find_sources(format, [Path(path) for path in named], rename)
+    if min_rating is not None and not any(source.rated or "kind" in source.columns for source in sources):
+        raise SettingsError(f"--min-rating is for ratings, and {format} has none")
+    from .workspace import Workspace
+
+    workspace = Workspace.prepare(Path(workspace_path))
+    with ExitStack() as stack:
+        stack.enter_context(workspace.writing("crossaisle ingest"))
+        stack.enter_context(storing(f"the snapshot in {workspace.path}"))
+        staging, parts = stack.enter_context(workspace.staging()), stack.enter_context(workspace.staging())
+        with Rejects(staging / "rejects.jsonl", stop=on_error == "stop") as rejects:
+            reading = _Reading(rejects, parts, min_rating, chunk_rows, progress or _silent)
+            reading.read(sources)
+            reading.check_renamed(rename, sources)
+            counts = reading.write(staging)
+        origin: dict[str, object] = {"format": format, "files": [source.path.name for source in sources]}
+        origin |= {"rename": rename} if rename else {}
+        origin |= {"min_rating": min_rating} if min_rating is not None else {}
+        snapshot = workspace.replace_snapshot(staging, category_level=category_level, item_noun=item_noun, source=origin)
+    problems = dict(rejects.problems.most_common())
+    seconds = round(time.monotonic() - started, 3)
+    return IngestReport(snapshot=snapshot, **counts, problems=problems, rejects=rejects.count, seconds=seconds)
+
+
+def _silent(stage: str, done: int, total: int) -> None:
+    """Shows nothing."""
+
+
+def _check(category_level: int | None, on_error: str, min_rating: float | None, chunk_rows: int) -> None:
+    if category_level is not None and category_level < 1:
+        raise SettingsError(f"the category level is {category_level}, wanted 1 (the broadest) or more")
+    if on_error not in ("skip", "stop"):
+        raise SettingsError(f"on_error is {on_error}, wanted skip or stop")
+    if min_rating is not None and not math.isfinite(min_rating):
+        raise SettingsError(f"the minimum rating is {min_rating}, wanted a finite number")
+    if chunk_rows < 1:
+        raise SettingsError(f"chunk_rows is {chunk_rows}, wanted 1 or more")
+
+
+class _Reading:
+    """One ingest under way: what has been read so far."""
+
+    def __init__(self, rejects: Rejects, parts: Path, min_rating: float | None, chunk_rows: int, progress: Progress) -> None:
+        self._rejects, self._min_rating, self._chunk_rows, self._progress = rejects, min_rating, chunk_rows, progress
+        self._items = Items(rejects)
+        self._interactions, self._reviews = InteractionParts(parts), ReviewParts(parts)
+        self._relations: list[pl.DataFrame] = []
+        self._seen: set[str] = set()
+        self._item_frame: pl.DataFrame | None = None
+
+    def read(self, sources: Sequence[Source]) -> None:
+        """Reads all sources, items first."""
+        item_sources = [source for source in sources if "items" in source.holds]
+        for source in item_sources:
+            for batch in self._batches(source):
+                self._items.add(source, batch)
+            self._rejects.close_file(source.path, source.required_names)
+        if not len(self._items):
+            raise FormatError(item_sources[0].path, None, "holds no item that can be used")
+        self._item_frame = self._items.frame()
+        known = self._item_frame["item_id"]
+        for source in sources:
+            if "items" not in source.holds:
+                self._read_events(source, known)
+
+    def check_renamed(self, rename: Mapping[str, str], sources: Sequence[Source]) -> None:
+        """Raises: SettingsError: a renamed column is in no file."""
+        for ours, theirs in rename.items():
+            if theirs not in self._seen:
+                names = ", ".join(source.path.name for source in sources)
+                raise SettingsError(f"--map {ours}={theirs}: no column {theirs} in {names}")
+
+    def write(self, staging: Path) -> dict[str, int]:
+        """Writes the tables; returns the counts of the report."""
+        import polars as pl
+
+        items = self._item_frame
+        assert items is not None, "read() comes first"
+        items.write_parquet(staging / "items.parquet")
+        relations = pl.concat([empty("relations"), *self._relations]).unique(maintain_order=True)
+        relations.write_parquet(staging / "relations.parquet")
+        reviews, repeated = self._reviews.finish(staging / "reviews.parquet")
+        self._rejects.note("duplicate reviews", repeated)
+        done = self._interactions.finish(
+            staging / "interactions.parquet", lambda part, of: self._progress("sorting interactions", part, of)
+        )
+        self._rejects.note("duplicate interactions", done.duplicates)
+        return {
+            "items": items.height,
+            "reviews": reviews,
+            "interactions": done.rows,
+            "users": done.users,
+            "relations": relations.height,
+            "categories": items["category"].list.first().drop_nulls().n_unique(),
+        }
+
+    def _batches(self, source: Source) -> Iterator[Batch]:
+        size = source.path.stat().st_size
+        for batch in read_rows(source.path, source.required_names, self._chunk_rows):
+            self._seen.update(batch.fields())
+            yield batch
+            self._progress(f"reading {source.path.name}", min(batch.done, size), size)
+
+    def _read_events(self, source: Source, known: pl.Series) -> None:
+        used = unknown = 0
+        example = ""
+        for batch in self._batches(source):
+            found = tables(source, batch, known)
+            self._rejects.take(source.path, found.rejected, batch.lines, batch.fields())
+            strangers = [one for one in found.rejected if not one.misfit]
+            unknown, example = unknown + len(strangers), example or (strangers[0].cause if strangers else "")
+            for role, frame in found.frames.items():
+                used += frame.height
+                if role == "interactions":
+                    self._interactions.add(self._rated_enough(source, frame))
+                elif role == "reviews":
+                    self._reviews.add(frame)
+                else:
+                    self._relations.append(frame)
+        self._rejects.close_file(source.path, source.required_names)
+        if unknown and not used:
+            cause = f"none of its {unknown} lines is about an item of the items file ({example}); do both use the same ids?"
+            raise FormatError(source.path, None, cause)
+
+    def _rated_enough(self, source: Source, frame: pl.DataFrame) -> pl.DataFrame:
+        import polars as pl
+
+        if self._min_rating is None:
+            return frame
+        rated = pl.lit(True) if source.rated else pl.col("kind") == "rating"
+        kept = frame.filter(~rated | (pl.col("value") >= self._min_rating).fill_null(False))
+        self._rejects.note("interactions below the minimum rating", frame.height - kept.height)
+        return kept

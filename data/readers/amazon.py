@@ -1,0 +1,93 @@
+"""The format `amazon-reviews-2023`: products and reviews as jsonl, told apart by their fields and not by their names.
+
+Field names as published with Hou et al., "Bridging Language and Items for Retrieval and Recommendation" (2024). Every review is
+also a purchase with the rating as its value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from ..errors import FormatError
+from .rows import LOOKED_AT, named, read_rows, suffix_of
+from .source import Record, Source, listed
+
+_WANTED = "wanted parent_asin with title (products), or parent_asin with user_id (reviews)"
+_REVIEW = {
+    "item_id": ("parent_asin", "asin"),
+    "user_id": ("user_id",),
+    "rating": ("rating",),
+    "value": ("rating",),
+    "title": ("title",),
+    "text": ("text",),
+    "timestamp": ("timestamp", "sort_timestamp"),
+}
+_PICTURES = ("large", "hi_res", "thumb")
+
+
+def find(paths: Sequence[Path], rename: Mapping[str, str]) -> list[Source]:  # noqa: ARG001 -- their names are fixed
+    """The sources among files and folders, products first.
+
+    Raises: FormatError: a file is neither products nor reviews, or one of the two is missing.
+    """
+    named_files = [path for path in listed(paths) if path in paths or (suffix_of(path) or "").startswith(".jsonl")]
+    sources = [_source(path) for path in named_files]
+    for role, what in (("items", "products (lines with parent_asin and title)"), ("reviews", "reviews (lines with user_id)")):
+        if not any(role in source.holds for source in sources):
+            raise FormatError(paths[0], None, f"no file with {what} of Amazon Reviews 2023 found")
+    return sorted(sources, key=lambda source: source.holds != ("items",))
+
+
+def product(record: Record) -> Record:
+    """A product line in our words: features follow the description, the first picture is the image."""
+    path = record.get("categories") or ([record["main_category"]] if record.get("main_category") else [])
+    return {
+        "item_id": record.get("parent_asin"),
+        "title": record.get("title"),
+        "category": path,
+        "description": [*_listed(record.get("description")), *_listed(record.get("features"))],
+        "brand": record.get("store"),
+        "price": record.get("price"),
+        "image": _picture(record.get("images")),
+    }
+
+
+def _source(path: Path) -> Source:
+    if not (suffix_of(path) or "").startswith(".jsonl"):
+        raise FormatError(path, None, "products and reviews of Amazon Reviews 2023 are .jsonl or .jsonl.gz files")
+    fields = _fields(path)
+    if "user_id" in fields and fields & {"parent_asin", "asin"}:
+        return Source(path, ("reviews", "interactions"), _REVIEW, ("item_id", "user_id"), kind="purchase", rated=True)
+    if {"parent_asin", "title"} <= fields:
+        return Source(path, ("items",), {"item_id": ("parent_asin",)}, ("item_id",), item=product, drops_bad_prices=True)
+    seen = f"the first line has the fields {named(sorted(fields))}" if fields else "no line of it is a JSON object"
+    raise FormatError(path, None, f"looks like neither products nor reviews of Amazon Reviews 2023: {seen}; {_WANTED}")
+
+
+def _fields(path: Path) -> set[str]:
+    """The fields of the first readable line."""
+    for looked, batch in enumerate(read_rows(path, chunk_rows=1)):
+        for record in batch.records():
+            return set(record)
+        if looked > LOOKED_AT:
+            break
+    return set()
+
+
+def _listed(value: object) -> list[object]:
+    return value if isinstance(value, list) else [value]
+
+
+def _picture(value: object) -> object:
+    """One address out of a list of pictures, or of the lists by size that the parquet edition has."""
+    shapes = value if isinstance(value, list) else [value]
+    for shape in shapes:
+        if isinstance(shape, dict):
+            for size in _PICTURES:
+                address = next((one for one in _listed(shape.get(size)) if one), None)
+                if address:
+                    return address
+        elif isinstance(shape, str):
+            return shape
+    return None

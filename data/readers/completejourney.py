@@ -1,0 +1,51 @@
+"""The format `completejourney`: products and transactions of The Complete Journey (84.51°), as csv. Demographics are not read.
+
+The source has no titles, so one is made of what there is: `Potato Chips, 12 OZ (National brand)`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from .source import Record, Source, pick
+
+_LEVELS = ("department", "product_category", "product_type")
+_PRODUCT = {"item_id": ("product_id",), **{name: (name,) for name in _LEVELS}}
+_TRANSACTION = {
+    "user_id": ("household_id",),
+    "item_id": ("product_id",),
+    "value": ("quantity",),
+    "timestamp": ("transaction_timestamp",),
+}
+_WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)?")
+
+
+def find(paths: Sequence[Path], rename: Mapping[str, str]) -> list[Source]:  # noqa: ARG001 -- their names are fixed
+    """The two files among files and folders. Raises: FormatError: one is missing."""
+    wanted = (("products.csv",), ("transactions.csv", "transactions_sample.csv"))
+    products, transactions = pick(paths, wanted, "The Complete Journey")
+    return [
+        Source(products, ("items",), _PRODUCT, tuple(_PRODUCT), item=product),
+        Source(transactions, ("interactions",), _TRANSACTION, ("user_id", "item_id", "timestamp"), kind="purchase"),
+    ]
+
+
+def product(record: Record) -> Record:
+    """A line of products.csv in our words."""
+    path = [name for level in _LEVELS if (name := _titled(record.get(level)))]
+    brand = _titled(record.get("brand"))
+    size = " ".join(str(record.get("package_size") or "").split())
+    title = ", ".join(part for part in (path[-1] if path else "", size) if part)
+    return {
+        "item_id": record.get("product_id"),
+        "title": f"{title} ({brand} brand)" if title and brand else title,
+        "category": path,
+        "brand": brand or None,
+    }
+
+
+def _titled(value: object) -> str:
+    """Capitals turned into a title's case: `KID'S SNACKS` is `Kid's Snacks`."""
+    return _WORD.sub(lambda word: word[0].capitalize(), " ".join(str(value or "").split()))

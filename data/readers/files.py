@@ -1,0 +1,66 @@
+"""The format `files`: a store's own `items.*`, `interactions.*`, `reviews.*`, `relations.*` with our words as column names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from ..errors import FormatError, SettingsError
+from ..records import INTERACTION_COLUMNS, ITEM_COLUMNS, RELATION_COLUMNS, REVIEW_COLUMNS
+from .rows import SUFFIXES, named, suffix_of
+from .source import Role, Source, listed
+
+COLUMNS: Mapping[Role, tuple[str, ...]] = {
+    "items": ITEM_COLUMNS,
+    "interactions": INTERACTION_COLUMNS,
+    "reviews": REVIEW_COLUMNS,
+    "relations": RELATION_COLUMNS,
+}
+_REQUIRED: Mapping[Role, tuple[str, ...]] = {
+    "items": ("item_id", "title"),
+    "interactions": ("user_id", "item_id"),
+    "reviews": ("item_id", "user_id"),
+    "relations": RELATION_COLUMNS,
+}
+
+
+def find(paths: Sequence[Path], rename: Mapping[str, str]) -> list[Source]:
+    """The sources among files and folders, told apart by the start of their names.
+
+    Args: rename: our column name -> theirs.
+    Raises: FormatError: no items, or neither interactions nor reviews; a name that says nothing; a folder with two of one kind.
+        SettingsError: `rename` has a name that is none of ours.
+    """
+    ours = {name for columns in COLUMNS.values() for name in columns}
+    for name in rename:
+        if name not in ours:
+            raise SettingsError(f"--map {name}={rename[name]}: {name} is no column of ours; they are {', '.join(sorted(ours))}")
+    sources = []
+    seen: dict[tuple[Path, Role], Path] = {}
+    files = listed(paths)
+    for path in files:
+        role = _role(path)
+        if role is None or suffix_of(path) is None:
+            if path in paths:
+                raise FormatError(path, None, _WANTED)
+            continue
+        earlier = seen.setdefault((path.parent, role), path)
+        if earlier != path and path not in paths:
+            raise FormatError(path, None, f"{earlier.name} beside it also holds {role}; keep one, or name the files to read")
+        columns = {name: (rename[name], name) if name in rename else (name,) for name in COLUMNS[role]}
+        sources.append(Source(path, (role,), columns, _REQUIRED[role], keeps_extras=role == "items"))
+    there = f"; there is {named([path.name for path in files])}"
+    roles = {role for source in sources for role in source.holds}
+    if "items" not in roles:
+        raise FormatError(paths[0], None, f"no items.* found; {_WANTED}{there}")
+    if not roles & {"interactions", "reviews"}:
+        raise FormatError(paths[0], None, f"neither interactions.* nor reviews.* found beside the items; {_WANTED}{there}")
+    return sources
+
+
+_WANTED = f"wanted items.*, interactions.* and, if there are any, reviews.* and relations.*, each one of {', '.join(SUFFIXES)}"
+
+
+def _role(path: Path) -> Role | None:
+    stem = path.name.lower().removesuffix(suffix_of(path) or path.suffix)
+    return next((role for role in COLUMNS if role == stem), None)

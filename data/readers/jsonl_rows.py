@@ -1,0 +1,123 @@
+"""jsonl files (one JSON object a line) as batches of rows."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from ..errors import FormatError
+from .lines import UNREADABLE, Block, Lines
+from .rows import Rejected
+from .values import text
+
+if TYPE_CHECKING:
+    import polars as pl
+
+# Half of a two-part escape such as \ud83d: legal JSON, but no character, so that it could not be stored.
+_HALF = re.compile("[\ud800-\udfff]")
+
+
+@dataclass(slots=True)
+class JsonBatch:
+    """Rows as the JSON objects they are."""
+
+    rows: list[dict[str, object]] = field(default_factory=list)
+    lines: list[int] = field(default_factory=list)
+    texts: list[str] = field(default_factory=list)
+    unreadable: list[Rejected] = field(default_factory=list)
+    done: int = 0
+    names: list[str] | None = None
+
+    def fields(self) -> Sequence[str]:
+        """See `Batch`."""
+        if self.names is None:
+            self.names = list(dict.fromkeys(chain.from_iterable(self.rows)))
+        return self.names
+
+    def column(self, names: Sequence[str]) -> pl.Series:
+        """See `Batch`; Int64 or Float64 where all values are numbers of one kind, else text."""
+        import polars as pl
+
+        if len(names) == 1:
+            values = [row.get(names[0]) for row in self.rows]
+        else:
+            values = [next((row[name] for name in names if name in row), None) for row in self.rows]
+        types = set(map(type, values)) - {type(None)}
+        if types == {int} and all(-(2**63) <= value < 2**63 for value in cast(list[int], values) if value is not None):
+            return pl.Series(names[0], values, dtype=pl.Int64)
+        if types == {float}:
+            return pl.Series(names[0], values, dtype=pl.Float64)
+        return pl.Series(names[0], [text(value) for value in values], dtype=pl.String)
+
+    def records(self) -> Iterator[dict[str, object]]:
+        """See `Batch`."""
+        return iter(self.rows)
+
+    def content(self, index: int) -> str:
+        """See `Batch`; the line as it stands."""
+        return self.texts[index]
+
+
+def read_jsonl(path: Path, chunk_rows: int) -> Iterator[JsonBatch]:
+    """The batches of a jsonl file; see `read_rows`.
+
+    Raises: FormatError: the file is one JSON list, or not readable text.
+    """
+    lines = Lines(path)
+    batch = JsonBatch()
+    blank = True
+    for block in lines:
+        for number, line in enumerate(block.lines, block.first):
+            stripped = line.strip()
+            if not stripped:
+                continue
+            if blank and stripped.startswith("["):
+                raise FormatError(path, number, "starts with [ as a JSON list does, wanted one JSON object a line")
+            blank = False
+            _take(batch, block, number, stripped)
+            if len(batch.rows) + len(batch.unreadable) >= chunk_rows:
+                batch.done = lines.done
+                yield batch
+                batch = JsonBatch()
+    if blank:
+        raise FormatError(path, None, "the file is empty")
+    batch.done = lines.done
+    yield batch
+
+
+def _take(batch: JsonBatch, block: Block, number: int, line: str) -> None:
+    fault = block.bad.get(number)
+    if fault is None:
+        try:
+            value = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            words = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
+            fault = (UNREADABLE, f"not JSON: {words}")
+        else:
+            if isinstance(value, dict):
+                if "\\ud" in line or "\\uD" in line:
+                    value = _whole(value)
+                batch.rows.append(value)
+                batch.lines.append(number)
+                batch.texts.append(line)
+                return
+            fault = (UNREADABLE, f"a JSON {_NAMES.get(type(value), 'value')}, wanted an object")
+    batch.unreadable.append(Rejected(number, *fault, content=line))
+
+
+_NAMES = {list: "list", str: "text", int: "number", float: "number", bool: "truth value"}
+
+
+def _whole(value: object) -> object:
+    if isinstance(value, str):
+        return _HALF.sub("�", value)
+    if isinstance(value, list):
+        return [_whole(part) for part in value]
+    if isinstance(value, dict):
+        return {_whole(name): _whole(part) for name, part in value.items()}
+    return value

@@ -1,0 +1,33 @@
+"""The format `movielens`: `movies.csv` and `ratings.csv` of GroupLens. The first genre is the category, as films have several."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from .source import Record, Source, pick
+
+_NO_GENRES = "(no genres listed)"
+_RATING = {"user_id": ("userId",), "item_id": ("movieId",), "value": ("rating",), "timestamp": ("timestamp",)}
+_MOVIE = {"item_id": ("movieId",), "title": ("title",), "genres": ("genres",)}
+
+
+def find(paths: Sequence[Path], rename: Mapping[str, str]) -> list[Source]:  # noqa: ARG001 -- their names are fixed
+    """The two files among files and folders. Raises: FormatError: one is missing."""
+    movies, ratings = pick(paths, (("movies.csv",), ("ratings.csv",)), "MovieLens")
+    return [
+        Source(movies, ("items",), _MOVIE, ("item_id", "title", "genres"), item=movie),
+        Source(ratings, ("interactions",), _RATING, ("user_id", "item_id", "value"), kind="rating", rated=True),
+    ]
+
+
+def movie(record: Record) -> Record:
+    """A line of movies.csv in our words."""
+    words = str(record.get("genres") or "")
+    genres = [] if words == _NO_GENRES else [genre for part in words.split("|") if (genre := part.strip())]
+    return {
+        "item_id": record.get("movieId"),
+        "title": record.get("title"),
+        "category": genres[:1],
+        "description": f"Genres: {', '.join(genres)}" if genres else "",
+    }

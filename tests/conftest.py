@@ -1,0 +1,126 @@
+"""What the tests share: the real models, each loaded once, and workspaces made from real files.
+
+The embedded LLM has to be in the model cache (`crossaisle models pull`); nothing here asks a network for anything.
+"""
+
+from __future__ import annotations
+
+import os
+
+# Before any library reads them: a hub must fail at once, and tokenizers must not warn when a test starts a process.
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import crossaisle
+from crossaisle.data import demo
+from crossaisle.data.settings import Settings
+from crossaisle.data.workspace import Workspace
+
+if TYPE_CHECKING:
+    from crossaisle.llm.models import LanguageModel
+    from crossaisle.retrieval.embedder import Embedder
+
+ROOT = Path(__file__).parents[1]
+SHARED = ROOT.parent / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def settings() -> Settings:
+    """The settings of the surroundings."""
+    return Settings.read()
+
+
+@pytest.fixture(scope="session")
+def llm(settings: Settings) -> LanguageModel:
+    """The embedded LLM as it is served, in 4 bits."""
+    from crossaisle.llm.models import LanguageModel
+
+    return LanguageModel.load(settings.with_(llm="smollm2", quantization="nf4"))
+
+
+@pytest.fixture(scope="session")
+def llm_fp32(settings: Settings) -> LanguageModel:
+    """The embedded LLM in 32 bits, for what must hold to the last digits."""
+    from crossaisle.llm.models import LanguageModel
+
+    return LanguageModel.load(settings.with_(llm="smollm2", quantization="fp32"))
+
+
+@pytest.fixture(scope="session")
+def embedder() -> Embedder:
+    """The bundled MiniLM."""
+    from crossaisle.retrieval.embedder import Embedder
+
+    return Embedder()
+
+
+@pytest.fixture(scope="session")
+def demo_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the demo store's files."""
+    return demo.write(tmp_path_factory.mktemp("demo") / "files")
+
+
+@pytest.fixture(scope="session")
+def demo_workspace(tmp_path_factory: pytest.TempPathFactory, demo_files: Path, settings: Settings) -> Workspace:
+    """The demo store, ingested and indexed. For reading only: whoever writes copies the folder."""
+    path = tmp_path_factory.mktemp("shop") / "demo"
+    crossaisle.ingest(path, "files", [demo_files])
+    crossaisle.index(Workspace(path), settings.with_(embedder="minilm"))
+    return Workspace(path)
+
+
+@pytest.fixture(scope="session")
+def amazon_workspace(tmp_path_factory: pytest.TempPathFactory, settings: Settings) -> Workspace:
+    """A store from real review data, ingested and indexed. For reading only."""
+    folder = SHARED / "amazon23"
+    if not folder.is_dir():
+        pytest.skip(f"{folder} is not here: the real Amazon reviews are not part of the repository")
+    path = tmp_path_factory.mktemp("shop") / "amazon"
+    crossaisle.ingest(path, "amazon-reviews-2023", [folder])
+    crossaisle.index(Workspace(path), settings.with_(embedder="minilm"))
+    return Workspace(path)
+
+
+Store = Callable[..., Path]
+
+
+@pytest.fixture(scope="session")
+def make_store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """Writes a store's files: `make_store(items={"tent": "Camping"}, histories={"ann": ["tent"]}, reviews={"tent": ["Dry."]})`.
+
+    An item may be a category or a whole record; histories are purchases a day apart. Returns: the folder.
+    """
+
+    def make(
+        items: Mapping[str, str | dict[str, Any]],
+        histories: Mapping[str, list[str]],
+        reviews: Mapping[str, list[str]] | None = None,
+    ) -> Path:
+        folder = tmp_path_factory.mktemp("store")
+        records = [
+            {"item_id": key, "title": key.replace("-", " "), "category": [value]} if isinstance(value, str) else {"item_id": key, **value}
+            for key, value in items.items()
+        ]
+        events = [
+            {"user_id": user, "item_id": item, "kind": "purchase", "timestamp": 1_700_000_000_000 + 86_400_000 * day}
+            for user, history in histories.items()
+            for day, item in enumerate(history)
+        ]
+        said = [
+            {"item_id": item, "user_id": f"r{i}", "rating": 5, "title": "", "text": text, "timestamp": 1_700_000_000_000 + i}
+            for item, texts in (reviews or {}).items()
+            for i, text in enumerate(texts)
+        ]
+        for name, lines in (("items", records), ("interactions", events), ("reviews", said)):
+            if lines:
+                (folder / f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), "utf-8")
+        return folder
+
+    return make

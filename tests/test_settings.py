@@ -1,0 +1,74 @@
+"""What the surroundings say, and what they may not say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from crossaisle.data.errors import CrossaisleError, SettingsError
+from crossaisle.data.settings import Settings
+
+
+def test_an_empty_environment_gives_the_defaults() -> None:
+    read = Settings.read({})
+    assert read == Settings(home=Path("~/.cache/crossaisle").expanduser())
+    assert (read.llm, read.embedder, read.quantization, read.chroma, read.threads) == ("smollm2", None, "nf4", None, None)
+
+
+def test_every_variable_is_read() -> None:
+    read = Settings.read(
+        {
+            "CROSSAISLE_HOME": "/models", "CROSSAISLE_LLM": " none ", "CROSSAISLE_EMBEDDER": "/e", "CROSSAISLE_QUANTIZATION": "fp32",
+            "CROSSAISLE_CHROMA": "http://c:1", "CROSSAISLE_THREADS": "3", "PATH": "/bin", "crossaisle_llm": "not ours",
+        }
+    )  # fmt: skip
+    assert read == Settings(Path("/models"), "none", "/e", "fp32", "http://c:1", 3)
+
+
+def test_the_process_environment_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CROSSAISLE_LLM", "/some/model")
+    assert Settings.read().llm == "/some/model"
+
+
+def test_home_is_expanded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/people/ann")
+    assert Settings.read({"CROSSAISLE_HOME": "~/models"}).home == Path("/people/ann/models")
+    assert Settings.read({}).with_(home="~/m").home == Path("/people/ann/m")
+
+
+@pytest.mark.parametrize("value", ["", "   "])
+def test_an_empty_variable_is_as_good_as_none(value: str) -> None:
+    assert Settings.read({"CROSSAISLE_LLM": value, "CROSSAISLE_THREADS": value}) == Settings.read({})
+
+
+def test_a_misspelt_variable_is_an_error_that_names_the_right_one() -> None:
+    with pytest.raises(SettingsError, match="CROSSAISLE_QUANTISATION.*did you mean CROSSAISLE_QUANTIZATION"):
+        Settings.read({"CROSSAISLE_QUANTISATION": "nf4"})
+
+
+def test_a_name_like_no_other_is_an_error_that_lists_all() -> None:
+    with pytest.raises(SettingsError, match="known are CROSSAISLE_CHROMA, .*CROSSAISLE_THREADS") as caught:
+        Settings.read({"CROSSAISLE_XYZZY": "1"})
+    assert isinstance(caught.value, CrossaisleError)
+
+
+@pytest.mark.parametrize("value", ["0", "-2", "two", "1.5"])
+def test_threads_are_a_whole_number_from_one(value: str) -> None:
+    with pytest.raises(SettingsError, match="threads must be a whole number of 1 or more"):
+        Settings.read({"CROSSAISLE_THREADS": value})
+
+
+@pytest.mark.parametrize("value", ["int8", "NF4", "4bit"])
+def test_an_unknown_quantization_lists_the_known(value: str) -> None:
+    with pytest.raises(SettingsError, match="nf4, bf16, fp32"):
+        Settings.read({"CROSSAISLE_QUANTIZATION": value})
+
+
+def test_with_changes_a_copy_and_ignores_none() -> None:
+    first = Settings.read({"CROSSAISLE_LLM": "a"})
+    second = first.with_(llm=None, embedder="b", threads=2)
+    assert (second.llm, second.embedder, second.threads) == ("a", "b", 2)
+    assert (first.embedder, first.threads) == (None, None)
+    with pytest.raises(AttributeError):
+        first.llm = "c"  # type: ignore[misc]
