@@ -1,13 +1,15 @@
 """Whether a sentence says only what its evidence says.
 
-Every quotation must stand verbatim in a review or in the shopper's own words, every number in the evidence, every name and
-every other word in the evidence or in the closed list of joining words (`vocabulary`). The check reads the finished sentence
+Every quotation must stand verbatim, in whole words, in a review or in the shopper's own words; every number and every sign
+(%, €, ★) in the evidence; every name and every other word in the evidence or in the closed list of joining words
+(`vocabulary`). The check reads the finished sentence
 and the evidence alone; it does not know who wrote the sentence.
 """
 
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
 
 from ..data.records import Evidence
@@ -38,7 +40,7 @@ def faults(text: str, names: Sequence[str], evidence: Sequence[Evidence]) -> lis
     for name in sorted(names, key=len, reverse=True):
         rest = rest.replace(name, " ")
     for quote in _QUOTED.findall(rest):
-        if not any(quote in words for words in spoken):
+        if not any(_verbatim(quote, words) for words in spoken):
             found.append(f"the quotation “{quote}” is nobody's")
     rest = _QUOTED.sub(" ", rest)
     if '"' in rest or "“" in rest or "”" in rest:
@@ -46,6 +48,14 @@ def faults(text: str, names: Sequence[str], evidence: Sequence[Evidence]) -> lis
     facts = " ".join(fact.text for fact in evidence if fact.kind not in ("review", "need"))
     numbers = set(_NUMBER.findall(facts))
     found += [f"the number {number} is not in the evidence" for number in _NUMBER.findall(rest) if number not in numbers]
+    # "14 of 120" must not become "14 %".
+    signs = sorted({c for c in rest if c in "%‰" or unicodedata.category(c) in ("Sc", "Sm", "So")} - set(facts))
+    found += [f"the sign {sign} is not in the evidence" for sign in signs]
     known = {word.casefold() for word in _WORD.findall(facts)} | JOINING | STORE
     found += [f"“{word}” is not in the evidence" for word in _WORD.findall(rest) if word.casefold() not in known]
     return found
+
+
+def _verbatim(quote: str, words: str) -> bool:
+    """Whether a quotation stands in what was said, and neither begins nor ends inside a word."""
+    return bool(quote.strip()) and re.search(rf"(?<!\w){re.escape(quote)}(?!\w)", words) is not None

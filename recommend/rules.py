@@ -43,7 +43,8 @@ def known_categories(names: Iterable[str], catalogue: Catalogue) -> NDArray[np.b
         if not of_this.any():
             from difflib import get_close_matches
 
-            near = get_close_matches(name, catalogue.categories, n=3, cutoff=0.4) or catalogue.categories[:3]
+            names = catalogue.items["category"].explode().drop_nulls().unique().sort().to_list()
+            near = get_close_matches(name, names, n=3, cutoff=0.5) or names[:3]
             raise QueryError(f"no item has a category {name!r}; there are for instance {', '.join(map(repr, near))}")
         inside |= of_this
     return inside

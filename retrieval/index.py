@@ -135,11 +135,15 @@ class VectorIndex:
         return results
 
     def close(self) -> None:
-        """Frees the store's files."""
+        """Frees the store's files and connections."""
         self._collections.clear()
-        close = getattr(self._client, "close", None)
-        if close:
-            close()
+        self._client.close()
+        if self.url:
+            # Chroma's own close leaves the connections of its two HTTP clients open.
+            for client in (self._client, getattr(self._client, "_admin_client", None)):
+                session = getattr(getattr(client, "_server", None), "_session", None)
+                if session is not None:
+                    session.close()
 
 
 def copy_unchanged(donor: VectorIndex, target: VectorIndex, name: str, wanted: Mapping[str, str]) -> Iterator[int]:

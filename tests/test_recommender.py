@@ -1,0 +1,268 @@
+"""Recommendations end to end: the real demo store, real vectors, the real LLM in NF4."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import numpy as np
+import polars as pl
+import pytest
+
+from crossaisle import Recommender, Rules, Settings, Workspace
+from crossaisle.data.errors import EmptyHistoryError, QueryError, UnknownItemError, UnknownUserError
+from crossaisle.data.records import Query
+from crossaisle.eval.explanations import report, unsupported
+from crossaisle.recommend.answer import to_dict
+from crossaisle.recommend.rules import eligible
+
+
+@pytest.fixture(scope="session")
+def shop(demo_workspace: Workspace, settings: Settings) -> Recommender:
+    return Recommender.open(demo_workspace, settings=settings)
+
+
+@pytest.fixture(scope="session")
+def plain(demo_workspace: Workspace, settings: Settings) -> Recommender:
+    """The same store without a language model."""
+    return Recommender.open(demo_workspace, llm="none", settings=settings)
+
+
+def bought(shop: Recommender, user: str) -> pl.DataFrame:
+    table = shop.workspace.table("interactions")
+    return table.filter(pl.col("user_id") == user)
+
+
+def test_an_answer_is_complete(shop: Recommender) -> None:
+    answer = shop.recommend(user_id="s013", k=5)
+    assert [found.rank for found in answer] == [1, 2, 3, 4, 5]
+    assert len({found.item.item_id for found in answer}) == 5
+    scores = [found.score for found in answer]
+    assert scores == sorted(scores, reverse=True)
+    assert all(0 < score <= 1 for score in scores)
+    assert set(answer.timings_ms) == {"retrieve", "rank", "explain"}
+    owned = set(bought(shop, "s013")["item_id"])
+    for found in answer:
+        assert "llm" in found.channels
+        assert len(found.channels) >= 2
+        assert found.item.item_id not in owned
+        assert found.anchor in owned
+        assert found.explanation is not None
+        assert found.explanation.verified
+        assert found.explanation.text
+
+
+def test_the_same_request_gets_the_same_answer(shop: Recommender) -> None:
+    first, second = (to_dict(shop.recommend(user_id="s021", k=4)) for _ in range(2))
+    first.pop("timings_ms"), second.pop("timings_ms")
+    assert first == second
+
+
+def test_new_scope_leaves_the_history_s_categories_for_every_user(plain: Recommender) -> None:
+    for user in plain.histories:
+        had = {plain.catalogue.category_name(row) for row in plain.histories.of(user)[0]}
+        answer = plain.recommend(user_id=user, k=5, explain=False)
+        assert not had & {found.item.category[0] for found in answer}
+        assert answer.items or answer.unsatisfied
+
+
+def test_other_scope_leaves_the_anchor_s_category(plain: Recommender) -> None:
+    seen = 0
+    for user in list(plain.histories)[:60]:
+        answer = plain.recommend(user_id=user, k=5, rules=Rules(scope="other"), explain=False)
+        had = {plain.catalogue.category_name(row) for row in plain.histories.of(user)[0]}
+        for found in answer:
+            assert found.anchor is not None
+            assert found.item.category[0] != plain.catalogue.category_name(plain.catalogue.row(found.anchor))
+            seen += found.item.category[0] in had
+    assert seen, "scope other should reach categories that the shopper knows"
+
+
+@pytest.mark.parametrize(
+    ("rules", "holds"),
+    [
+        (Rules(max_price=20), lambda item: item.price <= 20),
+        (Rules(min_price=50, max_price=90), lambda item: 50 <= item.price <= 90),
+        (Rules(include_categories=("kitchen",)), lambda item: item.category[0] == "Kitchen"),
+        (Rules(include_categories=("Sleeping Bags",)), lambda item: item.category[1] == "Sleeping Bags"),
+        (Rules(exclude_categories=("Furniture", "Kitchen")), lambda item: item.category[0] not in ("Furniture", "Kitchen")),
+        (Rules(brands=("carrovo",)), lambda item: item.brand == "Carrovo"),
+        (Rules(in_stock=True), lambda item: item.in_stock is not False),
+    ],
+)
+def test_rules_hold(plain: Recommender, rules: Rules, holds) -> None:  # type: ignore[no-untyped-def]
+    answers = [plain.recommend(items=[item], k=8, rules=rules, explain=False) for item in ("PH-001", "BB-003", "GD-016")]
+    found = [entry.item for answer in answers for entry in answer]
+    assert found
+    assert all(holds(item) for item in found)
+
+
+def test_at_most_n_per_category_is_kept_even_if_the_list_stays_short(plain: Recommender) -> None:
+    answer = plain.recommend(
+        user_id="s013", k=10, rules=Rules(max_per_category=1, include_categories=("Kitchen", "Bed & Bath")), explain=False
+    )
+    assert len(answer) == 2
+    assert answer.unsatisfied
+
+
+def test_without_a_rule_no_category_fills_the_list(plain: Recommender) -> None:
+    for user in ("s007", "s013", "s040", "s100"):
+        answer = plain.recommend(user_id=user, k=5, explain=False)
+        assert max(pl.Series([found.item.category[0] for found in answer]).value_counts()["count"]) <= 2
+
+
+def test_a_short_list_says_why(plain: Recommender) -> None:
+    answer = plain.recommend(user_id="s013", k=5, rules=Rules(max_price=0.01), explain=False)
+    assert len(answer) == 0
+    assert "price" in answer.unsatisfied[0]
+
+
+def test_owned_items_come_back_only_when_asked_for(plain: Recommender) -> None:
+    rules = Rules(scope="other", exclude_owned=False)
+    returned = 0
+    for user in list(plain.histories)[:40]:
+        owned = set(bought(plain, user)["item_id"])
+        assert not owned & {found.item.item_id for found in plain.recommend(user_id=user, rules=Rules(scope="other"), explain=False)}
+        returned += len(owned & {found.item.item_id for found in plain.recommend(user_id=user, rules=rules, explain=False)})
+    assert returned
+
+
+def test_a_text_finds_what_it_speaks_of(shop: Recommender) -> None:
+    answer = shop.recommend(text="I am going winter camping", k=5)
+    assert "Camping & Outdoors" in {found.item.category[0] for found in answer}
+    assert all(found.anchor is None for found in answer)
+
+
+def test_a_mix_uses_all_that_is_known(plain: Recommender) -> None:
+    answer = plain.recommend(user_id="s013", items=["CA-001"], text="for the dog", k=5, explain=False)
+    had = {plain.catalogue.category_name(row) for row in plain.histories.of("s013")[0]} | {"Camping & Outdoors"}
+    assert not had & {found.item.category[0] for found in answer}
+
+
+def test_a_basket_is_a_history(plain: Recommender) -> None:
+    once = plain.recommend(items=["CA-001", "CA-009"], k=5, explain=False)
+    assert {found.anchor for found in once} <= {"CA-001", "CA-009"}
+    assert [f.item.item_id for f in once] == [f.item.item_id for f in plain.recommend(items=["CA-001", "CA-009"], k=5, explain=False)]
+
+
+@pytest.mark.parametrize(
+    ("query", "error", "says"),
+    [
+        ({"user_id": "nobody"}, UnknownUserError, r"400 .*--items.*--text"),
+        ({"items": ["XX-1"]}, UnknownItemError, r"XX-1.*382"),
+        ({}, EmptyHistoryError, "nothing to go by"),
+        ({"text": "   "}, EmptyHistoryError, "nothing to go by"),
+        ({"user_id": "s013", "k": 0}, QueryError, "k must be 1"),
+        ({"user_id": "s013", "k": 1000}, QueryError, "k must be 1"),
+        ({"text": "x" * 100_000}, QueryError, "100,000 characters"),
+        ({"user_id": "s013", "rules": Rules(min_price=9, max_price=3)}, QueryError, "upside down"),
+        ({"user_id": "s013", "rules": Rules(min_price=float("nan"))}, QueryError, "lowest price"),
+        ({"user_id": "s013", "rules": Rules(max_per_category=0)}, QueryError, "per category"),
+        ({"user_id": "s013", "rules": Rules(include_categories=("Phonez",))}, QueryError, "Phones"),
+    ],
+)
+def test_bad_requests_are_refused_in_one_sentence(plain: Recommender, query, error, says: str) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(error, match=says):
+        plain.recommend(**query)
+
+
+# ---------------------------------------------------------------------- explanations are true
+
+
+def recount(shop: Recommender, explanation, title: str) -> int:  # type: ignore[no-untyped-def]
+    """Checks each fact of an explanation against the tables, by other means than it was made; returns how many it checked."""
+    table = shop.workspace.table("interactions")
+    items = shop.workspace.table("items")
+    checked = 0
+    for fact in explanation.evidence:
+        if fact.kind == "association" and fact.item_id:
+            counts = [int(token) for token in fact.text.split() if token.isdigit()][:2]
+            target = items.filter(pl.col("title") == title)["item_id"][0]
+            left = set(table.filter(pl.col("item_id") == fact.item_id)["user_id"])
+            both = left & set(table.filter(pl.col("item_id") == target)["user_id"])
+            assert counts == [len(both), len(left)], fact.text
+            checked += 1
+        if fact.kind == "review":
+            reviews = shop.workspace.table("reviews").filter(pl.col("item_id") == fact.item_id)
+            assert any(fact.text in " ".join(text.split()) for text in reviews["text"]), fact.text
+            checked += 1
+    return checked
+
+
+@pytest.fixture(scope="session")
+def explained(shop: Recommender) -> list:  # type: ignore[type-arg]
+    users = [str(user) for user in np.random.default_rng(3).choice(sorted(shop.histories), 25, replace=False)]
+    return [shop.recommend(user_id=user, k=5) for user in users]
+
+
+def test_every_fact_can_be_recounted(shop: Recommender, explained) -> None:  # type: ignore[no-untyped-def]
+    checked = sum(recount(shop, found.explanation, found.item.title) for answer in explained for found in answer)
+    assert checked > 60
+
+
+def test_every_shown_explanation_passes_the_independent_check(explained) -> None:  # type: ignore[no-untyped-def]
+    entries = [entry for answer in explained for entry in to_dict(answer)["recommendations"]]
+    assert [fault for entry in entries for fault in unsupported(entry)] == []
+    figures = report(entries)
+    assert figures.shown == 125
+    assert figures.llm_share > 0.5
+    assert figures.commonest_opening < 0.3
+
+
+def test_the_independent_check_can_fail(explained) -> None:  # type: ignore[no-untyped-def]
+    entry = json.loads(json.dumps(to_dict(explained[0])["recommendations"][0]))
+    for bad in (
+        entry["explanation"]["text"] + " 97 people agree.",
+        entry["explanation"]["text"] + " It beats the Acmetron.",
+        entry["explanation"]["text"] + " “Best thing ever made”",
+        "It is just what you need.",
+    ):
+        entry["explanation"]["text"] = bad
+        assert unsupported(entry), bad
+
+
+# ---------------------------------------------------------------------- pieces
+
+
+def test_eligible_says_what_each_rule_removed(plain: Recommender) -> None:
+    shopper = plain._shopper(Query(user_id="s013"))
+    mask, removed = eligible(Rules(max_price=30), plain.catalogue, shopper.rows, shopper.owned)
+    assert mask.sum() + sum(count for _, count in removed) == len(plain.catalogue)
+
+
+def test_records_are_frozen(shop: Recommender) -> None:
+    answer = shop.recommend(items=["CA-001"], k=1, explain=False)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        answer[0].rank = 2  # type: ignore[misc]
+
+
+def test_no_llm_at_all(plain: Recommender) -> None:
+    answer = plain.recommend(user_id="s013", k=3)
+    assert all("llm" not in found.channels for found in answer)
+    assert all(found.explanation is not None and found.explanation.source == "evidence" for found in answer)
+
+
+# ---------------------------------------------------------------------- a real store
+
+
+def test_every_user_of_a_real_store_gets_only_new_categories(amazon_workspace: Workspace, settings: Settings) -> None:
+    shop = Recommender.open(amazon_workspace, llm="none", settings=settings)
+    listed = 0
+    for user in shop.histories:
+        had = {shop.catalogue.category_name(row) for row in shop.histories.of(user)[0]}
+        answer = shop.recommend(user_id=user, k=5, explain=False)
+        assert not had & {found.item.category[0] for found in answer}
+        assert all(found.item.title for found in answer)
+        listed += len(answer)
+    assert listed > 4.5 * len(shop.histories)
+
+
+def test_explanations_hold_on_a_real_store(amazon_workspace: Workspace, settings: Settings) -> None:
+    shop = Recommender.open(amazon_workspace, settings=settings)
+    users = [str(user) for user in np.random.default_rng(5).choice(sorted(shop.histories), 8, replace=False)]
+    answers = [shop.recommend(user_id=user, k=5) for user in users]
+    entries = [entry for answer in answers for entry in to_dict(answer)["recommendations"]]
+    assert [fault for entry in entries for fault in unsupported(entry)] == []
+    for answer in answers:
+        for found in answer:
+            recount(shop, found.explanation, found.item.title)
