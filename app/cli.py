@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..data.errors import CrossaisleError, QueryError, SettingsError
+from ..data.threads import share_cores
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
     from ..data.records import Rules
     from ..data.settings import Settings
 
-# Nothing of ours asks a hub unless a model of the hub is named; then the user's own environment decides.
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+share_cores()
 
 app = typer.Typer(
     no_args_is_help=True,

@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import Any
 
 
@@ -80,7 +81,7 @@ def report(recommendations: Iterable[Mapping[str, Any]]) -> ExplanationReport:
     explained = [(entry, entry["explanation"]) for entry in recommendations if entry.get("explanation")]
     shown = [(entry, about) for entry, about in explained if about["text"]]
     texts = [about["text"].split() for _, about in shown]
-    pairs = [pair for words in texts for pair in zip(words, words[1:], strict=False)]
+    pairs = [pair for words in texts for pair in pairwise(words)]
     openings = Counter(" ".join(words[:6]) for words in texts)
     return ExplanationReport(
         shown=len(shown),

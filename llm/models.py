@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, Any
 from ..data.errors import ModelError, ModelMissingError
 from ..data.files import sha256
 from ..data.settings import Settings
+from ..data.threads import share_cores
 from . import embedded
+from .quantization import nf4
 
 if TYPE_CHECKING:
     import torch
@@ -47,24 +49,21 @@ class LanguageModel:
         Raises: ModelMissingError: it is neither in the cache nor reachable. ModelError: it is no causal LLM, or cannot be loaded.
         """
         source = locate(settings.llm, settings.home)
+        quantized = embedded.quantized(settings.home) if settings.llm == embedded.NAME and settings.quantization == "nf4" else None
+        share_cores()
         with _quiet():
             import torch
-            from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
+            from transformers import AutoModelForCausalLM, AutoTokenizer
 
             if settings.threads:
                 torch.set_num_threads(settings.threads)
             device = "cuda" if torch.cuda.is_available() else "cpu"
             dtype = torch.float32 if settings.quantization == "fp32" else torch.bfloat16
-            options: dict[str, Any] = {}
-            if settings.quantization == "nf4":
-                # Without a compute type bitsandbytes would multiply in float32, at a fraction of the speed.
-                options["quantization_config"] = BitsAndBytesConfig(  # type: ignore[no-untyped-call]
-                    load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.bfloat16
-                )
+            options = {"quantization_config": nf4()} if settings.quantization == "nf4" and not quantized else {}
             try:
                 tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
                 model: Any = AutoModelForCausalLM.from_pretrained(
-                    source,
+                    quantized or source,
                     dtype=dtype,
                     device_map=device,
                     attn_implementation="sdpa",  # the one that takes a mask of our own

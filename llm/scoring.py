@@ -24,13 +24,16 @@ ANSWERS = ("Yes", "No")
 PACK_TOKENS = 2048
 """Default length of a pack; attention grows with its square, and beyond this a second pack is no slower."""
 
+PROBE_NATS = 0.5
+"""How far a probe's score may lie from the unpacked one: rounding in 4 bits is below 0.1, a mask that is ignored shifts whole nats."""
+
 
 class PackedScorer:
     """Yes/no margins of many continuations of one prefix.
 
     Args:
         llm: the model. pack_tokens: longest sequence of one forward, bounded by the model's own context.
-    Raises: ModelError: the model's tokenizer does not tell the two answers apart.
+    Raises: ModelError: the model's tokenizer does not tell the two answers apart, or its attention takes no mask of ours.
     """
 
     def __init__(self, llm: LanguageModel, *, pack_tokens: int = PACK_TOKENS) -> None:
@@ -40,6 +43,13 @@ class PackedScorer:
         if yes == no:
             raise ModelError(f"the tokenizer of {llm.name} writes {ANSWERS[0]!r} and {ANSWERS[1]!r} with the same first token")
         self._answers = (yes, no)
+        config = llm.model.config.get_text_config()
+        self._window: int | None = getattr(config, "sliding_window", None)
+        kinds = getattr(config, "layer_types", None) or ["sliding_attention" if self._window else "full_attention"]
+        self._kinds = sorted(set(kinds))
+        if set(kinds) - {"full_attention", "sliding_attention"}:
+            raise ModelError(f"{llm.name} cannot rank: its {', '.join(self._kinds)} takes no mask of ours; name another model")
+        self._check()
 
     def margins(self, prefix: Sequence[int], candidates: Sequence[Sequence[int]]) -> NDArray[np.float32]:
         """logit(yes) - logit(no) after each candidate, in nats; more packs are made when one does not hold them all.
@@ -68,16 +78,44 @@ class PackedScorer:
         offset = torch.cat([torch.arange(len(prefix)), *(torch.arange(len(prefix), len(prefix) + n) for n in lengths[1:])])
         order = torch.arange(ids.shape[1], device=device)
         seen = ((block[None, :] == 0) | (block[None, :] == block[:, None])) & (order[None, :] <= order[:, None])  # (L, L)
-        dtype = model.get_input_embeddings().weight.dtype
-        mask = torch.zeros(seen.shape, dtype=dtype, device=device).masked_fill_(~seen, torch.finfo(dtype).min)[None, None]
+        window = self._window
+        near = seen & (offset[:, None] - offset[None, :] < window).to(device) if window else seen
+        masks = {kind: self._additive(near if kind == "sliding_attention" else seen) for kind in self._kinds}
+        mask = masks if len(masks) > 1 else masks[self._kinds[0]]
         hidden = model.base_model(
             input_ids=ids, attention_mask=mask, position_ids=offset[None].to(device), use_cache=False
         ).last_hidden_state[0]  # (L, hidden)
         last = torch.tensor(lengths, device=device).cumsum(0)[1:] - 1  # (candidates,)
-        head = model.get_output_embeddings().weight[list(self._answers)]  # (2, hidden)
-        logits = hidden[last].float() @ head.float().T  # (candidates, 2)
+        return self._margin(hidden[last])
+
+    def _additive(self, seen: torch.Tensor) -> torch.Tensor:
+        """0 where a position is seen, the lowest number elsewhere, shape (1, 1, L, L)."""
+        import torch
+
+        dtype = self.llm.model.get_input_embeddings().weight.dtype
+        return torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill_(~seen, torch.finfo(dtype).min)[None, None]
+
+    def _margin(self, hidden: torch.Tensor) -> torch.Tensor:
+        """The margins of last hidden states (candidates, hidden); only two rows of the head are multiplied."""
+        head = self.llm.model.get_output_embeddings().weight[list(self._answers)]  # (2, hidden)
+        logits = hidden.float() @ head.float().T  # (candidates, 2)
         margins: torch.Tensor = logits[:, 0] - logits[:, 1]
         return margins
+
+    def _check(self) -> None:
+        """Raises: ModelError: the model reads a pack otherwise than a candidate alone (an encoder, a recurrent model)."""
+        import torch
+
+        prefix, first, second = (self.llm.encode(text) for text in ("One two three", " four five", " six seven eight"))
+        with torch.inference_mode():
+            packed = self.forward(prefix, [first, second])[1]
+            plain = self.llm.model.base_model(torch.tensor([[*prefix, *second]], device=self.llm.device))
+            alone = self._margin(plain.last_hidden_state[0, -1:])[0]
+        if not float((packed - alone).abs()) <= PROBE_NATS:
+            raise ModelError(
+                f"{self.llm.name} cannot rank: packed with others a candidate scores {float(packed):.2f}, alone {float(alone):.2f}; "
+                f"name a causal decoder (Llama, Qwen, Mistral, Gemma 3, Phi-3, GPT-NeoX, ...)"
+            )
 
     def margins_one_by_one(self, prefix: Sequence[int], candidates: Sequence[Sequence[int]]) -> NDArray[np.float32]:
         """The same scores the common way, a full forward per candidate: the reference for tests and benchmarks."""

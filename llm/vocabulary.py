@@ -20,7 +20,7 @@ JOINING = frozenset(
 
 STORE = frozenset(
     """
-    shopper shoppers buyer buyers bought said wrote from where times two usual share close description not yet any category item
+    shopper shoppers buyer buyers bought said wrote from where times two other usual share close description not yet any category item
     """.split()
 )
 """What the store's own clauses are made of, besides."""

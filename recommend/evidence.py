@@ -130,7 +130,7 @@ class EvidenceGatherer:
             share = f"{pair.support} of {pair.source_users} shoppers who bought"
             facts.add(
                 Evidence("association", f"{share} {had} also bought {name}", owned.item_id, round(pair.lift, 2)),
-                f"{share} the {had} also bought it.",
+                f"of {pair.source_users} shoppers who bought the one, {pair.support} also bought the other.",
                 f"{share} the {had} also bought the {name}.",
             )
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from ..data.errors import MissingExtraError, ModelError, ModelMissingError
 from ..data.files import sha256
+from ..data.threads import share_cores
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -37,6 +38,7 @@ class Embedder:
         Raises: ModelMissingError: it is neither in the cache nor reachable. ModelError: it is no sentence-transformers model.
         """
         source = _locate(name)
+        share_cores()
         # It comes with bitsandbytes, which mentions a hub kernel that is not there on the CPU.
         logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
         import torch

@@ -101,7 +101,11 @@ def test_scores_are_the_sum_of_the_votes(histories: dict[str, list[str]], seeds:
 
 def test_a_world_whose_answers_are_known() -> None:
     """Ten shoppers: four of the five with a tent have a stove, one of the other five has one; a pan goes with nothing."""
-    histories = {f"c{n}": ["tent", "stove"] for n in range(4)} | {"c4": ["tent"], "h0": ["stove", "lamp"]} | {f"h{n}": ["lamp"] for n in range(1, 5)}
+    histories = (
+        {f"c{n}": ["tent", "stove"] for n in range(4)}
+        | {"c4": ["tent"], "h0": ["stove", "lamp"]}
+        | {f"h{n}": ["lamp"] for n in range(1, 5)}
+    )
     events, catalogue = world(histories)
     table = mine(events, catalogue)
     loaded = Associations.load(table, catalogue)

@@ -18,7 +18,13 @@ PROGRAM = Path(sys.executable).with_name("crossaisle")
 
 def run(*arguments: str | Path, env: dict[str, str] | None = None, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [str(PROGRAM), *map(str, arguments)], capture_output=True, text=True, cwd=cwd, env={**os.environ, **(env or {})}, timeout=300, check=False
+        [str(PROGRAM), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env={**os.environ, **(env or {})},
+        timeout=300,
+        check=False,
     )
 
 
@@ -127,7 +133,9 @@ def test_a_wheel_that_is_another(tmp_path: Path) -> None:
 
 def write_store(folder: Path, sales: str = "user_id,item_id\nu1,tent\nu1,stove\nu2,tent\nu2,stove\nu3,tent\n") -> Path:
     folder.mkdir()
-    (folder / "items.csv").write_text("item_id,title,category,price\ntent,Dome tent,Camping > Tents,90\nstove,Gas stove,Kitchen > Stoves,30\n")
+    (folder / "items.csv").write_text(
+        "item_id,title,category,price\ntent,Dome tent,Camping > Tents,90\nstove,Gas stove,Kitchen > Stoves,30\n"
+    )
     (folder / "interactions.csv").write_text(sales)
     return folder
 

@@ -19,7 +19,9 @@ MARKS = [
     "<|im_start|>", "<|im_end|>", "<|endoftext|>", "<s>", "</s>", "[INST]", "[/INST]", "<<SYS>>", "<start_of_turn>", "<think>",
     "[SYSTEM]", "[TOOL_CALLS]", "<|eot_id|>", "{{", "}}", "{%", "{#", "##", "```", "|", "<", ">", "[", "]", "[ [INST] INST]", "[IN[INST]ST]",
 ]  # fmt: skip
-HOSTILE = st.lists(st.sampled_from([*MARKS, "\n", "\u200b", "\u202e", "\x00", " ", "\ue000", "a", "Yes", "system"]), max_size=30).map("".join)
+HOSTILE = st.lists(st.sampled_from([*MARKS, "\n", "\u200b", "\u202e", "\x00", " ", "\ue000", "a", "Yes", "system"]), max_size=30).map(
+    "".join
+)
 ANY = st.one_of(st.text(max_size=600), HOSTILE)
 
 

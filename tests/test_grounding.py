@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from crossaisle.data.records import Evidence
 from crossaisle.llm.grounding import faults
 
-NAMES = ("Emberlo Camp Stove", "Nordlo 7\" Trail Tent")
+NAMES = ("Emberlo Camp Stove", 'Nordlo 7" Trail Tent')
 EVIDENCE = (
-    Evidence("history", "The shopper has the Nordlo 7\" Trail Tent.", "t"),
+    Evidence("history", 'The shopper has the Nordlo 7" Trail Tent.', "t"),
     Evidence("association", "14 of 120 shoppers who bought the tent also bought the stove, 4.1 times the usual share.", "t", 4.1),
     Evidence("attribute", "The stove costs 49.90 and runs on gas.", "s"),
     Evidence("review", "Boils a litre in 3 minutes, even in gusty rain.", "s"),
@@ -19,11 +19,11 @@ EVIDENCE = (
 )
 
 GOOD = [
-    "With your Nordlo 7\" Trail Tent, the Emberlo Camp Stove could be next.",
+    'With your Nordlo 7" Trail Tent, the Emberlo Camp Stove could be next.',
     "14 of 120 shoppers who bought the tent also bought the Emberlo Camp Stove.",
     "The Emberlo Camp Stove runs on gas.",
     "The Emberlo Camp Stove: “Boils a litre in 3 minutes, even in gusty rain.”",
-    "The Emberlo Camp Stove: \"even in gusty rain\"",
+    'The Emberlo Camp Stove: "even in gusty rain"',
     "You said “a weekend in the rain”: the Emberlo Camp Stove costs 49.90.",
     "THE Emberlo Camp Stove IS ON GAS",
 ]
@@ -32,14 +32,14 @@ BAD = [
     ("", "it is empty"),
     ("  ", "it is empty"),
     ("The stove is next.", "does not name the item"),
-    ("The Nordlo 7\" Trail Tent is next.", "does not name the item"),
+    ('The Nordlo 7" Trail Tent is next.', "does not name the item"),
     ("The emberlo camp stove is next.", "does not name the item"),
     ("15 of 120 shoppers also bought the Emberlo Camp Stove.", "the number 15"),
     ("The Emberlo Camp Stove costs 49.", "the number 49 "),
     ("The Emberlo Camp Stove costs 49.9.", "the number 49.9 "),
     ("The Emberlo Camp Stove costs 4990.", "the number 4990"),
     ("In 3 minutes the Emberlo Camp Stove is on.", "the number 3 "),
-    ("The Emberlo Camp Stove goes with the Nordlo 8\" Trail Tent.", "the number 8 "),
+    ('The Emberlo Camp Stove goes with the Nordlo 8" Trail Tent.', "the number 8 "),
     ("The Emberlo Camp Stove goes with your Glimlo Tent.", "“Glimlo”"),
     ("The Emberlo Camp Stove is waterproof.", "“waterproof”"),
     ("The stylish Emberlo Camp Stove.", "“stylish”"),
@@ -51,7 +51,7 @@ BAD = [
     ("The Emberlo Camp Stove: “runs on gas”", "the quotation “runs on gas” is nobody's"),
     ("The Emberlo Camp Stove: “even in gusty rain", "a quotation does not close"),
     ("The Emberlo Camp Stove: even in gusty rain”", "a quotation does not close"),
-    ("The Emberlo Camp Stove: “even in \"gusty rain\"”", "“gusty”"),
+    ('The Emberlo Camp Stove: “even in "gusty rain"”', "“gusty”"),
     ("The Emberlo Camp Stove: “”", "the quotation “” is nobody's"),
     ("The Emberlo Camp Stove: “oils a litre”", "the quotation “oils a litre” is nobody's"),
     ("The Emberlo Camp Stove: “Boils a lit”", "the quotation “Boils a lit” is nobody's"),
@@ -92,7 +92,7 @@ def test_a_word_may_be_said_once_there_is_evidence_for_it() -> None:
 
 
 def test_without_evidence_only_joining_words_and_names() -> None:
-    assert faults("With your Nordlo 7\" Trail Tent, the Emberlo Camp Stove could be next.", NAMES, []) == []
+    assert faults('With your Nordlo 7" Trail Tent, the Emberlo Camp Stove could be next.', NAMES, []) == []
     assert faults("14 of 120 shoppers also bought the Emberlo Camp Stove.", NAMES, [])
 
 
@@ -114,7 +114,7 @@ def test_words_of_the_evidence_in_any_order_pass_and_one_more_word_does_not(word
 @given(st.text(max_size=80), st.sampled_from(["review", "need"]))
 @settings(max_examples=200, deadline=None)
 def test_a_quotation_is_verbatim_or_a_fault(said: str, kind: str) -> None:
-    quotable = "".join(c for c in said if c not in "\"“”{}[]<>\n")
+    quotable = "".join(c for c in said if c not in '"“”{}[]<>\n')
     assume(quotable.strip())
     evidence = [Evidence(kind, f"{quotable} and so on", "s")]  # type: ignore[arg-type]
     assert faults(f"Emberlo Camp Stove: “{quotable}”", NAMES, evidence) == []

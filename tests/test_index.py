@@ -298,7 +298,9 @@ def test_another_category_level_makes_the_index_stale(copied: Path, part: Path, 
 
 def test_another_embedder_makes_the_index_stale(copied: Path, settings: Settings, other_embedder: Path) -> None:
     assert digest(str(other_embedder)) != digest("minilm")
-    with pytest.raises(StaleIndexError, match=f"made by 'minilm', not by '{other_embedder}'; run `crossaisle index .*--embedder {other_embedder}"):
+    with pytest.raises(
+        StaleIndexError, match=f"made by 'minilm', not by '{other_embedder}'; run `crossaisle index .*--embedder {other_embedder}"
+    ):
         load(Workspace(copied), settings.with_(embedder=str(other_embedder)))
 
 
@@ -314,7 +316,9 @@ def test_an_embedder_that_is_not_there(copied: Path, settings: Settings) -> None
     with pytest.raises(ModelMissingError, match="there is no folder /nowhere/model"):
         crossaisle.index(Workspace(copied), settings.with_(embedder="/nowhere/model"))
     start = time.perf_counter()
-    with pytest.raises(ModelMissingError, match="neither in the local cache nor reachable; .*`crossaisle models pull some/model --embedder`"):
+    with pytest.raises(
+        ModelMissingError, match="neither in the local cache nor reachable; .*`crossaisle models pull some/model --embedder`"
+    ):
         crossaisle.index(Workspace(copied), settings.with_(embedder="some/model"))
     assert time.perf_counter() - start < 10
     load(Workspace(copied), settings)[1].close()
@@ -339,9 +343,7 @@ print("done", report.embedded, flush=True)
 """
 
 
-@pytest.mark.parametrize(
-    ("stage", "saved"), [("embedding items 30", 30), ("embedding reviews 30", 120), ("mining associations", None)]
-)
+@pytest.mark.parametrize(("stage", "saved"), [("embedding items 30", 30), ("embedding reviews 30", 120), ("mining associations", None)])
 def test_a_killed_run_leaves_the_previous_index_and_the_next_goes_on(
     copied: Path, settings: Settings, embedder: Embedder, other_embedder: Path, stage: str, saved: int | None
 ) -> None:

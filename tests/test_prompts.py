@@ -12,9 +12,7 @@ from jinja2 import Environment, meta
 from crossaisle import prompts
 
 FOLDER = Path(prompts.__file__).parent
-VERSIONS = sorted(
-    (match[1], int(match[2])) for file in FOLDER.glob("*.md") if (match := re.fullmatch(r"([a-z_]+)\.v(\d+)\.md", file.name))
-)
+VERSIONS = sorted((match[1], int(match[2])) for file in FOLDER.glob("*.md") if (match := re.fullmatch(r"([a-z_]+)\.v(\d+)\.md", file.name)))
 
 
 def test_every_prompt_file_bears_a_name_and_a_version() -> None:

@@ -176,9 +176,7 @@ def holder(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     process.stdout.close()
 
 
-def test_a_second_writer_is_told_and_a_killed_one_frees_the_lock(
-    tmp_path: Path, make_store: Store, holder: subprocess.Popen[str]
-) -> None:
+def test_a_second_writer_is_told_and_a_killed_one_frees_the_lock(tmp_path: Path, make_store: Store, holder: subprocess.Popen[str]) -> None:
     folder = small(make_store, 2)
     with pytest.raises(WorkspaceBusyError, match="another process is writing to .*ws; wait for it to end, then run `crossaisle ingest`"):
         crossaisle.ingest(tmp_path / "ws", "files", [folder])
@@ -313,7 +311,9 @@ def test_a_full_disk_is_one_sentence_and_the_old_state_stays(little_disk: Path, 
     before = (path / "workspace.json").read_bytes()
     # Text that does not compress, more of it than the disk holds.
     noise = random.Random(1)
-    big = make_store({f"i{n}": {"title": f"t{n}", "category": ["A"], "description": noise.randbytes(9000).hex()} for n in range(200)}, {"u": ["i1"]})
+    big = make_store(
+        {f"i{n}": {"title": f"t{n}", "category": ["A"], "description": noise.randbytes(9000).hex()} for n in range(200)}, {"u": ["i1"]}
+    )
     with pytest.raises(StorageError, match="the disk is full: the snapshot in .*ws was not written and the last good state is untouched"):
         crossaisle.ingest(path, "files", [big])
     assert (path / "workspace.json").read_bytes() == before
@@ -357,7 +357,9 @@ def test_a_file_too_large_for_the_disk(tmp_path: Path, make_store: Store) -> Non
     path = tmp_path / "ws"
     crossaisle.ingest(path, "files", [small(make_store, 3)])
     noise = random.Random(1)
-    big = make_store({f"i{n}": {"title": f"t{n}", "category": ["A"], "description": noise.randbytes(900).hex()} for n in range(90)}, {"u": ["i1"]})
+    big = make_store(
+        {f"i{n}": {"title": f"t{n}", "category": ["A"], "description": noise.randbytes(900).hex()} for n in range(90)}, {"u": ["i1"]}
+    )
     process = child(LIMITED, path, big)
     said = process.communicate(timeout=60)[0]
     assert said.startswith("StorageError the disk is full: the snapshot in"), said

@@ -1,0 +1,201 @@
+"""Packed scores are what each candidate would score alone, whatever it is packed with and on whichever architecture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from crossaisle.data.errors import ModelError
+from crossaisle.data.settings import Settings
+from crossaisle.llm.models import LanguageModel
+from crossaisle.llm.scoring import PackedScorer, split
+
+PREFIX = "A shopper has bought, oldest first:\n- trail tent (Outdoors)\n- rain jacket (Clothing)\n"
+ITEMS = ["camp stove", "head torch", "silk tie", "dog bed", "a large cast iron pan with a lid", "pen", "tent pegs", "phone case"]
+TOKENS = st.integers(20, 49_000)
+CANDIDATES = st.lists(st.lists(TOKENS, min_size=1, max_size=12), min_size=1, max_size=6)
+
+
+def words(llm: LanguageModel) -> tuple[list[int], list[list[int]]]:
+    return llm.encode(PREFIX), [llm.encode(f'Would the shopper also need "{item}"?\nAnswer:') for item in ITEMS]
+
+
+@pytest.fixture(scope="module")
+def exact(llm_fp32: LanguageModel) -> PackedScorer:
+    return PackedScorer(llm_fp32)
+
+
+# ------------------------------------------------------------------ the embedded model
+
+
+def test_packed_is_one_by_one(exact: PackedScorer) -> None:
+    prefix, candidates = words(exact.llm)
+    packed, alone = exact.margins(prefix, candidates), exact.margins_one_by_one(prefix, candidates)
+    assert packed.dtype == np.float32
+    assert packed.shape == (len(ITEMS),)
+    np.testing.assert_allclose(packed, alone, atol=1e-4)
+    assert np.ptp(alone) > 0.1, "scores that are all alike would prove nothing"
+
+
+def test_packed_is_nearly_one_by_one_in_four_bits(llm: LanguageModel) -> None:
+    from scipy.stats import spearmanr
+
+    scorer = PackedScorer(llm)
+    prefix, candidates = words(llm)
+    packed, alone = scorer.margins(prefix, candidates), scorer.margins_one_by_one(prefix, candidates)
+    np.testing.assert_allclose(packed, alone, atol=0.15)
+    assert spearmanr(packed, alone).statistic > 0.9
+
+
+@given(st.lists(TOKENS, min_size=1, max_size=20), CANDIDATES, st.randoms(use_true_random=False))
+@settings(max_examples=8, deadline=None)
+def test_any_tokens_in_any_order_in_any_packs(exact: PackedScorer, prefix: list[int], candidates: list[list[int]], order: Any) -> None:
+    alone = exact.margins_one_by_one(prefix, candidates)
+    np.testing.assert_allclose(exact.margins(prefix, candidates), alone, atol=1e-4, rtol=1e-4)
+    places = list(range(len(candidates)))
+    order.shuffle(places)
+    shuffled = exact.margins(prefix, [candidates[place] for place in places])
+    np.testing.assert_allclose(shuffled, alone[places], atol=1e-4, rtol=1e-4)
+
+
+def test_splitting_into_packs_changes_no_score(exact: PackedScorer) -> None:
+    prefix, candidates = words(exact.llm)
+    whole = exact.margins(prefix, candidates)
+    longest = max(map(len, candidates))
+    for room in (longest, 2 * longest, 3 * longest + 1):
+        few = PackedScorer(exact.llm, pack_tokens=len(prefix) + room)
+        assert len(split(len(prefix), [len(c) for c in candidates], few.pack_tokens)) > 1
+        np.testing.assert_allclose(few.margins(prefix, candidates), whole, atol=1e-4)
+
+
+def test_a_neighbour_is_not_seen(exact: PackedScorer) -> None:
+    """The same candidate beside a shouting neighbour and beside a quiet one."""
+    prefix, candidates = words(exact.llm)
+    loud = exact.llm.encode(" Say Yes! Yes Yes Yes Yes Yes Yes")
+    first, second = (exact.margins(prefix, [neighbour, candidates[0]])[1] for neighbour in (loud, candidates[1]))
+    assert first == pytest.approx(second, abs=1e-4)
+    assert exact.margins(prefix, [loud, loud + candidates[0]])[1] != pytest.approx(first, abs=1e-2), "but its own words are"
+    assert exact.margins(loud, [candidates[0]])[0] != pytest.approx(first, abs=1e-2), "and so is the prefix"
+
+
+def test_no_candidates(exact: PackedScorer) -> None:
+    assert exact.margins([1, 2, 3], []).shape == (0,)
+
+
+def test_too_long_is_an_error(exact: PackedScorer) -> None:
+    short = PackedScorer(exact.llm, pack_tokens=50)
+    with pytest.raises(ModelError, match="a prompt of 51 tokens does not fit the 50 that the model takes; use a shorter history"):
+        short.margins([20] * 40, [[30] * 10, [30] * 11])
+    assert short.margins([20] * 40, [[30] * 10]).shape == (1,)
+    assert PackedScorer(exact.llm, pack_tokens=10**9).pack_tokens == exact.llm.context
+
+
+def test_margins_can_be_trained_on(exact: PackedScorer) -> None:
+    prefix, candidates = words(exact.llm)
+    import torch
+
+    with torch.enable_grad():
+        assert exact.forward(prefix, candidates[:2]).requires_grad
+
+
+# ------------------------------------------------------------------ packs
+
+
+@given(st.integers(1, 40), st.lists(st.integers(1, 60), max_size=30), st.integers(1, 110))
+@settings(max_examples=300, deadline=None)
+def test_packs_hold_everything_once_in_order_and_fit(prefix: int, lengths: list[int], limit: int) -> None:
+    if any(prefix + length > limit for length in lengths):
+        with pytest.raises(ModelError):
+            split(prefix, lengths, limit)
+        return
+    packs = split(prefix, lengths, limit)
+    assert [i for pack in packs for i in pack] == list(range(len(lengths)))
+    assert all(pack and prefix + sum(lengths[i] for i in pack) <= limit for pack in packs)
+    for pack, following in zip(packs, packs[1:], strict=False):
+        assert prefix + sum(lengths[i] for i in pack) + lengths[following[0]] > limit, "it would still have fitted"
+
+
+# ------------------------------------------------------------------ other architectures
+
+SIZES = {"vocab_size": 49_152, "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "max_position_embeddings": 512}
+LLAMA = {**SIZES, "intermediate_size": 128, "num_key_value_heads": 2}
+GPT2 = {"vocab_size": 49_152, "n_embd": 64, "n_layer": 2, "n_head": 4, "n_positions": 512}
+MIXED = {"layer_types": ["sliding_attention", "full_attention"]}
+IDS = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 2}
+
+Make = Callable[..., Path]
+
+
+@pytest.fixture
+def make_model(tmp_path: Path, settings: Settings) -> Make:
+    """Writes a tiny model of an architecture with random weights, and the embedded tokenizer: `make_model("Qwen3", **config)`."""
+
+    def make(name: str, **config: Any) -> Path:
+        import torch
+        import transformers
+        from transformers.utils import logging
+
+        from crossaisle.llm import embedded
+
+        logging.disable_progress_bar()
+        torch.manual_seed(3)
+        model = transformers.AutoModelForCausalLM.from_config(getattr(transformers, f"{name}Config")(**IDS, **config))
+        with torch.no_grad():  # larger than a fresh model's, or all scores would be alike
+            for weight in model.parameters():
+                if weight.dim() > 1:
+                    weight.normal_(0, 0.15)
+        model.save_pretrained(tmp_path / "model")
+        transformers.AutoTokenizer.from_pretrained(embedded.folder(settings.home)).save_pretrained(tmp_path / "model")
+        return tmp_path / "model"
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("name", "config"),
+    [
+        ("Qwen3", {**LLAMA, "head_dim": 16}),
+        ("Mistral", {**LLAMA, "sliding_window": None}),
+        ("Mistral", {**LLAMA, "sliding_window": 8}),
+        ("Gemma3Text", {**LLAMA, **MIXED, "head_dim": 16, "sliding_window": 8}),
+        ("GPTNeoX", {**SIZES, "intermediate_size": 128}),
+        ("GPT2", GPT2),
+    ],
+    ids=["qwen3", "mistral", "mistral-window", "gemma3", "gpt-neox", "gpt2"],
+)
+def test_other_architectures(make_model: Make, settings: Settings, name: str, config: dict[str, Any]) -> None:
+    """The windows of 8 tokens are shorter than the prompts: what a layer does not see alone it must not see in a pack."""
+    scorer = PackedScorer(LanguageModel.load(settings.with_(llm=str(make_model(name, **config)), quantization="fp32")))
+    random = np.random.default_rng(5)
+    prefix = random.integers(20, 49_000, 30).tolist()
+    candidates = [random.integers(20, 49_000, int(n)).tolist() for n in random.integers(3, 15, 6)]
+    alone = scorer.margins_one_by_one(prefix, candidates)
+    np.testing.assert_allclose(scorer.margins(prefix, candidates), alone, atol=1e-4)
+    assert alone.std() > 0.1
+    assert scorer.llm.context == 512
+
+
+def test_a_model_that_reads_both_ways_is_refused(make_model: Make, settings: Settings) -> None:
+    folder = make_model("Bert", **SIZES, intermediate_size=128)
+    loaded = LanguageModel.load(settings.with_(llm=str(folder), quantization="fp32"))
+    with pytest.raises(ModelError, match="cannot rank: packed with others a candidate scores .*name a causal decoder"):
+        PackedScorer(loaded)
+
+
+@pytest.mark.parametrize(
+    ("name", "config"),
+    [
+        ("Bloom", {"vocab_size": 49_152, "hidden_size": 64, "n_layer": 2, "n_head": 4}),
+        ("Mamba", {"vocab_size": 49_152, "hidden_size": 64, "num_hidden_layers": 2}),
+    ],
+)
+def test_a_model_that_takes_no_mask_is_refused(make_model: Make, settings: Settings, name: str, config: dict[str, Any]) -> None:
+    folder = make_model(name, **config)
+    with pytest.raises(ModelError, match=f"'{folder}' cannot be loaded as a causal language model"):
+        LanguageModel.load(settings.with_(llm=str(folder), quantization="fp32"))
