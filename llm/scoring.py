@@ -24,6 +24,8 @@ ANSWERS = ("Yes", "No")
 PACK_TOKENS = 2048
 """Default length of a pack; attention grows with its square, and beyond this a second pack is no slower."""
 
+TRIED = ("llama", "mistral", "qwen3", "gemma3_text", "gpt_neox", "gpt2")
+"""Architectures that `tests/test_scoring.py` holds to their unpacked scores; any other is probed when it is loaded."""
 PROBE_NATS = 0.5
 """How far a probe's score may lie from the unpacked one: rounding in 4 bits is below 0.1, a mask that is ignored shifts whole nats."""
 
@@ -49,7 +51,8 @@ class PackedScorer:
         self._kinds = sorted(set(kinds))
         if set(kinds) - {"full_attention", "sliding_attention"}:
             raise ModelError(f"{llm.name} cannot rank: its {', '.join(self._kinds)} takes no mask of ours; name another model")
-        self._check()
+        if config.model_type not in TRIED:
+            self._check()
 
     def margins(self, prefix: Sequence[int], candidates: Sequence[Sequence[int]]) -> NDArray[np.float32]:
         """logit(yes) - logit(no) after each candidate, in nats; more packs are made when one does not hold them all.

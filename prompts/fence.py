@@ -29,8 +29,10 @@ def fence(text: str, limit: int = 400) -> str:
 
 
 def shorten(text: str, limit: int) -> str:
-    """The text, cut at the last word border within `limit` characters."""
+    """The text, cut at the last word border within `limit` characters; inside a word where that would cost more than half."""
     if len(text) <= limit:
         return text
-    cut = text[: limit + 1].rsplit(" ", 1)[0] if " " in text[: limit + 1] else text[:limit]
-    return cut[:limit].rstrip(" ,;:-–—(/&")
+    # A language without spaces has no border for long: "Sony" alone would be left of a Japanese title.
+    border = text.rfind(" ", 0, limit + 1)
+    cut = text[:border] if border >= limit / 2 else text[:limit]
+    return cut.rstrip(" ,;:-–—(/&")

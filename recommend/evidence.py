@@ -36,7 +36,12 @@ QUOTE = 120
 MOST_REVIEWS = 50
 # What could be somebody's address, number or order stays unquoted; masking it would no longer be verbatim.
 _PRIVATE = re.compile(r"@|https?:|www\.|\d{5,}|\d{3}[-. ]\d{3,}")
-_SENTENCE = re.compile(r"[^.!?\n]+[.!?]*")
+# A review that talks to a machine is not one about the item; it could do no harm in quotation marks, but it is no reason either.
+_ORDERS = re.compile(
+    r"\b(?:ignore|disregard|forget)\b.{0,40}\b(?:instructions?|previous|above|rules?)\b|\b(?:system|assistant|user)\s*:|\bprompt\b",
+    re.IGNORECASE,
+)
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n+")
 # Where a store's title turns into a list of keywords.
 _KEYWORDS = re.compile(r" [|¦/(\[–—-]|,(?!\d)|: |; | with | for ", re.IGNORECASE)
 _NO_QUOTES = str.maketrans({'"': "'", "“": "'", "”": "'"})
@@ -188,14 +193,20 @@ def quotable(text: str, about: str = "") -> str | None:
     """A verbatim stretch of a review that may be shown, cut at a word border; None if there is none.
 
     Of the fitting sentences the one that shares most words with `about`, else the first. Left out: what holds an address, a
-    long number or a quotation mark, and what the fence would have to change.
+    long number or a quotation mark, what the fence would have to change, and what gives orders to a model.
     """
     wanted = _words(about)
     best: tuple[int, str] | None = None
-    for sentence in _SENTENCE.findall(text):
+    for sentence in _SENTENCE_END.split(text):
         quote = shorten(sentence.strip(), QUOTE)
         whole = len(quote) >= 25 and len(quote.split()) >= 5
-        if whole and quote == fence(quote, QUOTE) and not _PRIVATE.search(quote) and not any(c in quote for c in '"“”'):
+        if (
+            whole
+            and quote == fence(quote, QUOTE)
+            and not _PRIVATE.search(quote)
+            and not _ORDERS.search(quote)
+            and not any(c in quote for c in '"“”')
+        ):
             shared = len(wanted & _words(quote))
             if best is None or shared > best[0]:
                 best = shared, quote

@@ -123,6 +123,7 @@ def test_examples(text: str, fenced: str) -> None:
         ("lamp, small", 6, "lamp"),
         ("lamp - small one", 12, "lamp - small"),
         ("lamp - small one", 8, "lamp"),
+        ("Sony " + "あ" * 100, 50, "Sony " + "あ" * 45),
     ],
 )
 def test_a_long_text_ends_at_a_word(text: str, limit: int, cut: str) -> None:

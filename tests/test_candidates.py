@@ -1,0 +1,221 @@
+"""Candidates in worlds whose right answers are known: who buys a tent then buys a stove."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import settings as options
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+import crossaisle
+from crossaisle.data.settings import Settings
+from crossaisle.data.workspace import Workspace
+from crossaisle.retrieval.associations import Associations
+from crossaisle.retrieval.build import load
+from crossaisle.retrieval.candidates import WEIGHTS, Retriever, Seeds, fuse
+from crossaisle.retrieval.embedder import Embedder
+
+ITEMS = {
+    "trail-tent": "Camping", "family-tent": "Camping", "gas-stove": "Cooking", "soup-pot": "Cooking", "desk-lamp": "Office",
+    "office-chair": "Office", "dog-bed": "Pets", "cat-toy": "Pets", "pool-float": "Water", "rare-stamp": "Hobby",
+}  # fmt: skip
+# Twelve campers go from tent to stove, twelve clerks from lamp to chair; the dog bed is what everybody has now and then.
+HISTORIES = (
+    {f"camper{n}": ["trail-tent", "gas-stove"] for n in range(12)}
+    | {f"clerk{n}": ["desk-lamp", "office-chair"] for n in range(12)}
+    | {f"owner{n}": ["dog-bed"] for n in range(8)}
+    | {"camper0": ["trail-tent", "gas-stove", "dog-bed"], "clerk0": ["desk-lamp", "office-chair", "dog-bed"]}
+    | {"loner": ["rare-stamp", "pool-float"]}
+)
+REVIEWS = {"soup-pot": ["Perfect over an open camp fire in front of the tent."], "cat-toy": ["She chases it through the whole flat."]}
+
+
+@pytest.fixture(scope="module")
+def retriever(tmp_path_factory: pytest.TempPathFactory, make_store: Callable[..., Path], settings: Settings) -> Iterator[Retriever]:
+    path = tmp_path_factory.mktemp("world") / "ws"
+    crossaisle.ingest(path, "files", [make_store(ITEMS, HISTORIES, REVIEWS)])
+    crossaisle.index(Workspace(path), settings)
+    catalogue, index, table = load(Workspace(path), settings)
+    yield Retriever(catalogue, index, Associations.load(table, catalogue))
+    index.close()
+
+
+def seeds(retriever: Retriever, *items: str, texts: NDArray[np.float32] | None = None) -> Seeds:
+    rows = np.array([retriever.catalogue.row(item) for item in items], dtype=np.int64)
+    return Seeds(rows, np.ones(len(rows)), texts if texts is not None else np.empty((0, 384), np.float32))
+
+
+def outside(retriever: Retriever, *items: str) -> NDArray[np.bool_]:
+    """Everything of the categories that these items are not of."""
+    catalogue = retriever.catalogue
+    return ~np.isin(catalogue.category, [catalogue.category[catalogue.row(item)] for item in items])
+
+
+def test_who_buys_a_tent_then_buys_a_stove(retriever: Retriever) -> None:
+    found = retriever.candidates(seeds(retriever, "trail-tent"), outside(retriever, "trail-tent"), 10)
+    first = found[0]
+    assert (first.item_id, first.anchor) == ("gas-stove", "trail-tent")
+    assert first.scores["associations"] == max(c.scores.get("associations", 0) for c in found)
+    assert first.scores["associations"] == pytest.approx(12 / np.sqrt(12))
+    assert {"trail-tent", "family-tent"}.isdisjoint(c.item_id for c in found)
+
+
+def test_the_anchor_is_the_history_item_that_did_it(retriever: Retriever) -> None:
+    for history in itertools.permutations(["trail-tent", "desk-lamp"]):
+        found = {c.item_id: c for c in retriever.candidates(seeds(retriever, *history), outside(retriever, *history), 10)}
+        assert found["gas-stove"].anchor == "trail-tent"
+        assert "office-chair" not in found, "it shares the lamp's category"
+        assert {c.anchor for c in found.values()} <= {*history, None}
+
+
+def test_reviews_say_what_an_item_is_used_with(retriever: Retriever) -> None:
+    found = {c.item_id: c for c in retriever.candidates(seeds(retriever, "family-tent"), outside(retriever, "family-tent"), 10)}
+    semantic = {key: c.scores.get("semantic", 0.0) for key, c in found.items()}
+    assert semantic["soup-pot"] > semantic["desk-lamp"]
+    assert semantic["soup-pot"] == max(semantic.values())
+
+
+def test_a_text_alone(retriever: Retriever, embedder: Embedder) -> None:
+    asked = seeds(retriever, texts=embedder.encode(["something for my puppy to sleep on"]))
+    found = retriever.candidates(asked, np.ones(len(ITEMS), bool), 10)
+    semantic = {c.item_id: c.scores.get("semantic", 0.0) for c in found}
+    assert max(semantic, key=lambda key: semantic[key]) == "dog-bed"
+    assert all(c.anchor is None for c in found)
+    assert all("associations" not in c.scores for c in found)
+
+
+def test_what_hardly_anybody_has_is_not_popular(retriever: Retriever) -> None:
+    found = {c.item_id: c for c in retriever.candidates(seeds(retriever), np.ones(len(ITEMS), bool), 20)}
+    assert "dog-bed" in found
+    assert not {"rare-stamp", "pool-float", "cat-toy"} & found.keys()
+    assert all(set(c.scores) == {"popularity"} for c in found.values())
+
+
+def test_a_pair_of_one_user_is_no_association(retriever: Retriever) -> None:
+    found = retriever.candidates(seeds(retriever, "rare-stamp"), outside(retriever, "rare-stamp"), 20)
+    assert all("associations" not in c.scores for c in found)
+
+
+def test_an_item_nobody_had_is_found_by_its_text(retriever: Retriever) -> None:
+    found = {c.item_id: c for c in retriever.candidates(seeds(retriever, "dog-bed"), outside(retriever, "dog-bed"), 20)}
+    assert "family-tent" in found
+    assert set(found["family-tent"].scores) == {"semantic"}
+
+
+def test_other_than_anchor(retriever: Retriever) -> None:
+    """Of two history items, each proposes nothing of its own category, but may propose of the other's."""
+    catalogue = retriever.catalogue
+    history = ("trail-tent", "desk-lamp")
+    eligible = np.ones(len(catalogue), bool)
+    for item in history:
+        eligible[catalogue.row(item)] = False
+    found = retriever.candidates(seeds(retriever, *history), eligible, 20, other_than_anchor=True)
+    assert found
+    for candidate in found:
+        if candidate.anchor:
+            mine, its = catalogue.row(candidate.item_id), catalogue.row(candidate.anchor)
+            assert catalogue.category[mine] != catalogue.category[its], candidate
+    assert all("associations" not in c.scores for c in found if c.item_id == "office-chair")
+
+
+@given(
+    st.lists(st.sampled_from(list(ITEMS)), max_size=4, unique=True),
+    st.lists(st.booleans(), min_size=len(ITEMS), max_size=len(ITEMS)),
+    st.integers(0, 12),
+    st.booleans(),
+)
+@options(max_examples=60, deadline=None)
+def test_only_what_is_eligible_and_only_item_ids(
+    retriever: Retriever, history: list[str], allowed: list[bool], n: int, other: bool
+) -> None:
+    eligible = np.array(allowed)
+    found = retriever.candidates(seeds(retriever, *history), eligible, n, other_than_anchor=other)
+    ids = [candidate.item_id for candidate in found]
+    assert len(ids) <= n
+    assert len(set(ids)) == len(ids)
+    for candidate in found:
+        assert eligible[retriever.catalogue.row(candidate.item_id)]
+        assert candidate.anchor is None or candidate.anchor in history
+        assert candidate.scores
+        assert candidate.scores.keys() <= WEIGHTS.keys()
+        assert all(score > 0 for score in candidate.scores.values())
+
+
+def test_the_same_question_has_the_same_answer_whoever_asked_before(retriever: Retriever) -> None:
+    """Nothing of one shopper's question is left over for the next one's."""
+    ask = lambda *items: retriever.candidates(seeds(retriever, *items), outside(retriever, *items), 10)  # noqa: E731
+    alone = ask("desk-lamp")
+    for others in (("trail-tent",), ("rare-stamp", "dog-bed")):
+        answer = ask(*others)
+        assert all(candidate.anchor in (*others, None) for candidate in answer)
+        assert ask("desk-lamp") == alone
+    users = set(HISTORIES)
+    assert not users & {text for candidate in alone for text in (candidate.item_id, candidate.anchor, *candidate.scores)}
+
+
+def test_the_demo_store_answers_for_every_shopper(demo_workspace: Workspace, settings: Settings) -> None:
+    catalogue, index, table = load(demo_workspace, settings)
+    retriever = Retriever(catalogue, index, Associations.load(table, catalogue))
+    histories = demo_workspace.table("interactions").group_by("user_id", maintain_order=True).agg("item_id")
+    for user, items in histories.head(25).iter_rows():
+        distinct = list(dict.fromkeys(items))
+        found = retriever.candidates(seeds(retriever, *distinct), outside(retriever, *distinct), 20)
+        assert len(found) == 20, user
+        assert not {candidate.item_id for candidate in found} & set(items)
+        assert {candidate.anchor for candidate in found} <= {*items, None}
+    index.close()
+
+
+# ------------------------------------------------------------------ fusion
+
+SCORES = st.dictionaries(st.integers(0, 15), st.floats(0.001, 10), max_size=10)
+CHANNELS = st.fixed_dictionaries({name: SCORES for name in ("semantic", "associations", "popularity")})
+
+
+@given(CHANNELS)
+def test_everything_proposed_is_fused_and_nothing_else(channels: dict[str, dict[int, float]]) -> None:
+    fused = fuse(channels)
+    assert fused.keys() == set().union(*channels.values())
+    assert all(score > 0 for score in fused.values())
+
+
+@given(CHANNELS, st.sampled_from([0.5, 2.0, 1024.0]))
+def test_only_ranks_count(channels: dict[str, dict[int, float]], factor: float) -> None:
+    scaled = {name: {row: score * factor for row, score in scores.items()} for name, scores in channels.items()}
+    assert fuse(scaled) == fuse(channels)
+
+
+@given(SCORES, st.sampled_from(sorted(WEIGHTS)))
+def test_one_channel_alone_keeps_its_order_and_its_ties(scores: dict[int, float], name: str) -> None:
+    fused = fuse({name: scores})
+    for a, b in itertools.combinations(scores, 2):
+        assert (fused[a] > fused[b]) == (scores[a] > scores[b])
+        assert (fused[a] == fused[b]) == (scores[a] == scores[b])
+
+
+@given(CHANNELS, st.sampled_from(["semantic", "associations", "popularity"]), st.integers(0, 15))
+def test_one_more_vote_never_hurts(channels: dict[str, dict[int, float]], name: str, row: int) -> None:
+    before = fuse(channels)
+    after = fuse({**channels, name: {**channels[name], row: 11.0}})
+    assert after[row] > before.get(row, 0.0) or channels[name].get(row) == max(channels[name].values(), default=None)
+
+
+def test_fused_by_hand() -> None:
+    from crossaisle.retrieval.candidates import FUSION
+
+    fused = fuse({"semantic": {1: 0.9, 2: 0.5, 3: 0.5}, "associations": {2: 7.0}})
+    vote = {name: WEIGHTS[name] for name in WEIGHTS}
+    assert fused == pytest.approx(
+        {
+            1: vote["semantic"] / (FUSION + 1),
+            2: vote["semantic"] / (FUSION + 2) + vote["associations"] / (FUSION + 1),
+            3: vote["semantic"] / (FUSION + 2),
+        }
+    )
+    assert fuse({}) == {}

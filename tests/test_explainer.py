@@ -1,0 +1,112 @@
+"""Explanations from reasons: what the model may choose, what the check lets through, what is shown instead."""
+
+from __future__ import annotations
+
+import pytest
+
+from crossaisle import prompts
+from crossaisle.data.records import Evidence
+from crossaisle.llm.explainer import Explainer, Reason, finish
+from crossaisle.llm.grounding import faults
+from crossaisle.llm.models import LanguageModel
+from crossaisle.llm.phrasing import Phrasings, expand
+from crossaisle.llm.vocabulary import JOINING
+
+FIGURE = Evidence("association", "14 of 120 shoppers who bought Norrvik Dome Tent also bought Pyra Gas Stove", "tent", 3.1)
+QUOTE = Evidence("review", "Boils a litre before the tent is up.", "stove", 0.5)
+NEED = Evidence("need", "a weekend in the hills", "stove", 0.3)
+
+
+def reason(**changes: object) -> Reason:
+    given = {
+        "item": "Pyra Gas Stove",
+        "owned": "Norrvik Dome Tent",
+        "need": None,
+        "evidence": (FIGURE, QUOTE),
+        "clauses": ("of 120 shoppers who bought the one, 14 also bought the other.", f"a buyer wrote “{QUOTE.text}”"),
+        "plain": "14 of 120 shoppers who bought the Norrvik Dome Tent also bought the Pyra Gas Stove.",
+    }
+    return Reason(**{**given, **changes})  # type: ignore[arg-type]
+
+
+def test_expand() -> None:
+    assert expand("is (worth|good for) a (look|try)") == [
+        "is worth a look",
+        "is worth a try",
+        "is good for a look",
+        "is good for a try",
+    ]
+    assert expand("as it is") == ["as it is"]
+
+
+@pytest.mark.parametrize("occasion", ["owned", "need"])
+def test_every_phrasing_passes_the_check_with_every_opening(occasion: str) -> None:
+    prompt = prompts.load("explain")
+    about = reason(need="a weekend in the hills", evidence=(FIGURE, QUOTE, NEED))
+    values = {"item": about.item, "owned": about.owned, "need": about.need}
+    for line in prompt.lines(f"{occasion}_phrasings"):
+        for phrase in expand(line):
+            assert set(phrase.split()) <= JOINING, phrase
+            for source in prompt.lines(f"{occasion}_openings"):
+                for clause in about.clauses:
+                    assert faults(f"{prompts.fill(source, **values)} {phrase}: {clause}", about.names, about.evidence) == []
+
+
+def test_phrasings_are_a_tree(llm: LanguageModel) -> None:
+    tree = Phrasings([" is worth a look:", " is worth having:"], llm.encode)
+    for text in (" is worth a look:", " is worth having:"):
+        ids = llm.encode(text)
+        assert all(ids[i] in tree.after(ids[:i]) for i in range(len(ids)))
+        assert tree.after(ids) == []
+    assert tree.after(llm.encode(" could")) == []
+
+
+def test_the_model_words_a_list(llm: LanguageModel) -> None:
+    names = ["Pyra Gas Stove", "Lumen Head Torch", "Fell Wool Blanket", "Kettlow Cooler Bag", "Ardent Trail Map"]
+    reasons = [
+        reason(item=name, evidence=(Evidence("association", FIGURE.text.replace("Pyra Gas Stove", name), "tent", 3.1),)) for name in names
+    ]
+    explanations = Explainer(llm).explain(reasons)
+    assert [explanation.source for explanation in explanations] == ["llm"] * 5
+    for name, explanation in zip(names, explanations, strict=True):
+        assert name in explanation.text
+        assert explanation.text.endswith("of 120 shoppers who bought the one, 14 also bought the other.")
+        assert explanation.verified
+    assert len({explanation.text[:20] for explanation in explanations}) == 5, "neighbours begin alike"
+    assert [e.text for e in Explainer(llm).explain(reasons)] == [e.text for e in explanations]
+
+
+def test_a_need_is_worded_too(llm: LanguageModel) -> None:
+    about = reason(owned=None, need="a weekend in the hills", evidence=(QUOTE, NEED), clauses=(f"a buyer wrote “{QUOTE.text}”",))
+    explanation = Explainer(llm).explain([about])[0]
+    assert explanation.source == "llm"
+    assert "“a weekend in the hills”" in explanation.text
+
+
+@pytest.mark.parametrize(
+    "worded",
+    [
+        "With your Norrvik Dome Tent, the Pyra Gas Stove is waterproof: of 120 shoppers who bought the one, 14 also bought the other.",
+        "With your Norrvik Dome Tent, the Acme Grill is worth a look: of 120 shoppers who bought the one, 14 also bought the other.",
+        "With your Norrvik Dome Tent, the Pyra Gas Stove is worth a look: of 120 shoppers who bought the one, 99 also bought the other.",
+        "With your Norrvik Dome Tent, the Pyra Gas Stove is worth a look: a buyer wrote “Best stove ever made by man.”",
+        "",
+    ],
+)
+def test_what_does_not_pass_is_replaced_by_the_evidence(worded: str) -> None:
+    shown = finish(reason(), worded)
+    assert (shown.source, shown.verified) == ("evidence", True)
+    assert shown.text == reason().plain
+
+
+def test_nothing_is_shown_when_not_even_the_evidence_passes() -> None:
+    shown = finish(reason(plain="Everyone needs the Pyra Gas Stove in 2031."), None)
+    assert (shown.text, shown.verified) == ("", False)
+
+
+def test_without_a_model_the_evidence_speaks() -> None:
+    assert [e.source for e in Explainer(None).explain([reason(), reason(clauses=())])] == ["evidence", "evidence"]
+
+
+def test_no_reasons_no_work(llm: LanguageModel) -> None:
+    assert Explainer(llm).explain([]) == []
