@@ -40,7 +40,7 @@ Where = Annotated[Path, typer.Option("-w", "--workspace", help="Folder of the wo
 Llm = Annotated[str | None, typer.Option(help="smollm2, a folder, a Hugging Face id, or none.")]
 EmbedderName = Annotated[str | None, typer.Option("--embedder", help="minilm, a folder, or a Hugging Face id.")]
 Quantization = Annotated[str | None, typer.Option(help="nf4, bf16 or fp32.")]
-Chroma = Annotated[str | None, typer.Option(help="http://host:port of a Chroma server instead of the workspace's folder.")]
+Chroma = Annotated[str | None, typer.Option(help="http://host:port of a Chroma server, or folder for the workspace's own.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Answer as JSON.")]
 
 

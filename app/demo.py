@@ -21,10 +21,12 @@ NEED = "I am going winter camping"
 
 def run(path: Path, settings: Settings, console: Console) -> None:
     """Builds the demo workspace at `path` unless it is there and indexed, then prints recommendations and one list of needs."""
-    from ..data.errors import NoIndexError, NoWorkspaceError, StaleIndexError
+    from ..data.errors import NoIndexError, NoWorkspaceError, StaleIndexError, WorkspaceError
     from ..recommend.recommender import Recommender
 
     console.print(render.heading("The demo store: simulated shoppers, invented brands"))
+    if not _is_demo(path):
+        raise WorkspaceError(f"{path} holds a store of its own; the demo wants a new folder, as in `crossaisle demo -w demo-shop`")
     try:
         recommender = Recommender.open(path, settings=settings)
     except (NoWorkspaceError, NoIndexError, StaleIndexError):
@@ -59,3 +61,16 @@ def build(path: Path, settings: Settings) -> Workspace:
         workspace = Workspace(path)
         index(workspace, settings, tell)
     return workspace
+
+
+def _is_demo(path: Path) -> bool:
+    """Whether the folder is free, or holds nothing but the demo store: nobody's data is ever replaced by ours."""
+    from ..data import demo
+    from ..data.errors import NoWorkspaceError
+    from ..data.workspace import Workspace
+
+    try:
+        held = Workspace(path).table("items")["item_id"]
+    except NoWorkspaceError:
+        return True
+    return set(held) == {item["item_id"] for item in demo.lines("items")}

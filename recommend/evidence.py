@@ -113,7 +113,7 @@ class EvidenceGatherer:
         if said:
             facts.add(
                 Evidence("need", said, item.item_id, round(close, 3)),
-                "it is close in description." if close >= CLOSE else None,
+                "its description is close to that." if close >= CLOSE else None,
                 f"You said “{said}”, and the {name} is close in description." if close >= CLOSE else None,
             )
         users = int(self.catalogue.users[self.catalogue.row(item.item_id)])
@@ -220,7 +220,7 @@ def _words(text: str) -> set[str]:
 
 def display_name(item: Item) -> str:
     """What an item is called in a sentence: the beginning of its title, up to where the keywords start."""
-    title = fence(item.title, 200) or item.item_id
+    title = fence(item.title, 200) or fence(item.item_id, NAME)
     for border in _KEYWORDS.finditer(title):
         head = title[: border.start()]
         if len(head) >= 12 and len(head.split()) >= 2:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from ..data.errors import NoIndexError, StaleIndexError, storing
+from ..data.errors import NoIndexError, StaleIndexError, WorkspaceError, storing
 from ..data.files import replacing
 from ..data.settings import Settings
 from ..data.workspace import Workspace
 from .associations import mine
 from .catalogue import Catalogue
 from .embedder import BUNDLED, Embedder, digest
-from .index import ITEMS, REVIEWS, VectorIndex, copy_unchanged
+from .index import FOLDER, ITEMS, REVIEWS, VectorIndex, copy_unchanged
 from .text import item_texts, review_ids, review_texts
 
 if TYPE_CHECKING:
@@ -57,34 +58,25 @@ def build(workspace: Workspace, settings: Settings, progress: Progress = lambda 
     with workspace.writing(f"crossaisle index -w {workspace.path}"), storing(f"the index of {workspace.path}"):
         current = workspace.manifest.index or {}
         name = settings.embedder or str(current.get("embedder", BUNDLED))
-        url = settings.chroma or current.get("chroma")
+        url = None if settings.chroma == FOLDER else settings.chroma or current.get("chroma")
         mark = digest(name)
         key = hashlib.sha256(f"{workspace.manifest.snapshot} {mark}".encode()).hexdigest()[:8]
         family = hashlib.sha256(str(workspace.path.resolve()).encode()).hexdigest()[:8]
         generation = f"{family}-{key}"
         index = VectorIndex(workspace.path, generation, url)
-        reuse = current if current.get("embedder_digest") == mark and current.get("generation") != generation else None
+        elsewhere = (current.get("generation"), current.get("chroma")) != (generation, url)
+        reuse = current if current.get("embedder_digest") == mark and elsewhere else None
         items, reviews = workspace.table("items"), workspace.table("reviews")
-        embedder: list[Embedder] = []  # loaded only if there is something to embed
-        done = [0, 0, 0]
+        embedder = cache(lambda: Embedder(name, threads=settings.threads))  # loaded only if there is something to embed
+        counts = []
         for collection, ids, texts in (
             (ITEMS, items["item_id"].to_list(), item_texts(items).to_list()),
             (REVIEWS, review_ids(reviews).to_list(), review_texts(reviews).to_list()),
         ):
             wanted = {i: hashlib.sha256(t.encode()).hexdigest()[:16] for i, t in zip(ids, texts, strict=True)}
             kept, removed = _carry_over(workspace, index, collection, wanted, reuse)
-            held = index.hashes(collection)
-            new = [i for i, key in enumerate(ids) if held.get(key) != wanted[key]]
-            if new and not embedder:
-                progress("loading the embedder", 0, 1)
-                embedder.append(Embedder(name, threads=settings.threads))
-            ready = 0
-            for places, vectors in embedder[0].stream([texts[i] for i in new], block=BLOCK) if new else ():
-                block = [ids[new[place]] for place in places]
-                index.put(collection, block, vectors, [wanted[key] for key in block])
-                ready += len(block)
-                progress(f"embedding {collection}", ready, len(new))
-            done = [done[0] + len(new), done[1] + kept, done[2] + removed]
+            counts.append((_embed(index, collection, dict(zip(ids, texts, strict=True)), wanted, embedder, progress), kept, removed))
+        embedded, kept, removed = (sum(column) for column in zip(*counts, strict=True))
         progress("mining associations", 0, 1)
         interactions = workspace.table("interactions")
         table = mine(interactions, Catalogue.build(items, interactions, workspace.manifest.category_level))
@@ -103,14 +95,37 @@ def build(workspace: Workspace, settings: Settings, progress: Progress = lambda 
         index.close()
         by_level = dict(table["level"].value_counts().iter_rows())
     return IndexReport(
-        embedded=done[0],
-        kept=done[1],
-        removed=done[2],
+        embedded=embedded,
+        kept=kept,
+        removed=removed,
         item_associations=by_level.get("item", 0),
         category_associations=by_level.get("category", 0),
         embedder=name,
         seconds=round(time.perf_counter() - start, 2),
     )
+
+
+def _embed(
+    index: VectorIndex,
+    collection: str,
+    texts: Mapping[str, str],
+    wanted: Mapping[str, str],
+    embedder: Callable[[], Embedder],
+    progress: Progress,
+) -> int:
+    """Embeds the texts that the collection does not hold as they are, saving block by block; returns how many."""
+    held = index.hashes(collection)
+    new = [key for key in texts if held.get(key) != wanted[key]]
+    if not new:
+        return 0
+    progress("loading the embedder", 0, 1)
+    ready = 0
+    for places, vectors in embedder().stream([texts[key] for key in new], block=BLOCK):
+        block = [new[place] for place in places]
+        index.put(collection, block, vectors, [wanted[key] for key in block])
+        ready += len(block)
+        progress(f"embedding {collection}", ready, len(new))
+    return len(new)
 
 
 def _carry_over(workspace: Workspace, index: VectorIndex, collection: str, wanted: dict[str, str], reuse: Any) -> tuple[int, int]:
@@ -124,8 +139,8 @@ def _carry_over(workspace: Workspace, index: VectorIndex, collection: str, wante
             donor = VectorIndex(workspace.path, reuse["generation"], reuse["chroma"])
             kept += sum(copy_unchanged(donor, index, collection, {k: w for k, w in wanted.items() if held.get(k) != w}))
             donor.close()
-        except NoIndexError:
-            pass  # the earlier vectors are gone: they are made again
+        except WorkspaceError:
+            pass  # the earlier vectors are gone, or their server is: they are made again
     return kept, len(gone)
 
 
@@ -172,4 +187,8 @@ def load(workspace: Workspace, settings: Settings) -> tuple[Catalogue, VectorInd
         raise NoIndexError(
             f"the associations of {workspace.path} cannot be read ({type(error).__name__}); run `crossaisle index -w {workspace.path}`"
         ) from error
-    return catalogue, VectorIndex(workspace.path, str(found["generation"]), settings.chroma or found["chroma"]), table
+    return (
+        catalogue,
+        VectorIndex(workspace.path, str(found["generation"]), None if settings.chroma == FOLDER else settings.chroma or found["chroma"]),
+        table,
+    )

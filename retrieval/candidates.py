@@ -137,6 +137,8 @@ class Retriever:
         return {int(row): (float(scores[row]), int(strongest[row])) for row in rows}
 
     def _popularity(self, seeds: Seeds, eligible: NDArray[np.bool_], other: bool) -> dict[int, tuple[float, int]]:
+        if len(seeds.texts) and not len(seeds.rows):
+            return {}  # what everybody buys says nothing about what somebody just asked for
         catalogue, associations = self.catalogue, self.associations
         users = max(associations.users, 1)
         pull = associations.category_users / users  # (categories,) base rate

@@ -42,6 +42,7 @@ class Embedder:
         # It comes with bitsandbytes, which mentions a hub kernel that is not there on the CPU.
         logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
         import torch
+        from safetensors import SafetensorError
         from sentence_transformers import SentenceTransformer
         from transformers.utils import logging as transformers_logging
 
@@ -57,7 +58,7 @@ class Embedder:
                 trust_remote_code=False,
                 model_kwargs={"dtype": torch.bfloat16 if fast else torch.float32, "use_safetensors": True},
             )
-        except (OSError, ValueError, RuntimeError) as error:
+        except (OSError, ValueError, RuntimeError, SafetensorError) as error:
             if Path(source).is_dir():
                 raise ModelError(f"the folder {source} holds no embedding model that can be loaded ({_first_line(error)})") from error
             raise ModelMissingError(

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 ITEMS, REVIEWS = "items", "reviews"
+FOLDER = "folder"
+"""What `--chroma` is given to leave a server for the workspace's own folder again."""
 BATCH = 5000
 """Chroma takes at most 5,461 records in a call."""
 
@@ -90,10 +92,9 @@ class VectorIndex:
             for collection in self._client.list_collections():
                 if collection.name.startswith(family) and not collection.name.startswith(ours):
                     self._client.delete_collection(collection.name)
-        elif self._home.is_dir():
-            for folder in self._home.iterdir():
-                if folder.name != self.generation:
-                    shutil.rmtree(folder, ignore_errors=True)
+        for folder in self._home.iterdir() if self._home.is_dir() else ():
+            if self.url or folder.name != self.generation:
+                shutil.rmtree(folder, ignore_errors=True)
 
     # ------------------------------------------------------------------ reading
 

@@ -175,7 +175,7 @@ def test_the_demo_store_answers_for_every_shopper(demo_workspace: Workspace, set
 # ------------------------------------------------------------------ fusion
 
 SCORES = st.dictionaries(st.integers(0, 15), st.floats(0.001, 10), max_size=10)
-CHANNELS = st.fixed_dictionaries({name: SCORES for name in ("semantic", "associations", "popularity")})
+CHANNELS = st.fixed_dictionaries(dict.fromkeys(("semantic", "associations", "popularity"), SCORES))
 
 
 @given(CHANNELS)

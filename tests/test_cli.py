@@ -189,6 +189,25 @@ def test_ctrl_c_is_no_traceback(tmp_path: Path, demo_files: Path) -> None:
     assert run("index", "-w", shop).returncode == 0
 
 
+def test_the_demo_never_replaces_a_store(tmp_path: Path) -> None:
+    shop = tmp_path / "shop"
+    assert run("ingest", "-w", shop, "--format", "files", write_store(tmp_path / "store")).returncode == 0
+    before = (shop / "workspace.json").read_bytes()
+    refused_quietly = run("demo", "-w", shop, "--llm", "none")
+    assert refused_quietly.returncode == 2
+    assert "a store of its own" in refused_quietly.stderr
+    assert (shop / "workspace.json").read_bytes() == before
+
+
+def test_the_demo_tells_its_story(tmp_path: Path) -> None:
+    done = run("demo", "-w", tmp_path / "demo", "--llm", "none")
+    assert done.returncode == 0, done.stderr
+    for words in ("simulated", "382 items in 15 categories", "also need", "lift"):
+        assert words in done.stdout
+    again = run("demo", "-w", tmp_path / "demo", "--llm", "none")
+    assert again.returncode == 0
+
+
 def test_models_list() -> None:
     done = run("models", "list", "--json")
     assert json.loads(done.stdout)["smollm2"]["present"] is True

@@ -33,6 +33,13 @@ def target(file: Path, node: ast.ImportFrom) -> tuple[str, ...]:
     return (*base, *(node.module.split(".") if node.module else ()))
 
 
+def absolute(node: ast.Import | ast.ImportFrom) -> list[str]:
+    """The modules that a statement names in full."""
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    return [] if node.level else [str(node.module)]
+
+
 def is_typing_guard(node: ast.stmt) -> bool:
     return isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING")
 
@@ -78,19 +85,14 @@ def test_a_folder_imports_only_from_the_folders_above_it(file: Path) -> None:
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
 def test_inside_the_package_imports_are_relative(file: Path) -> None:
     for node in imports(tree(file), deep=True, guarded=True):
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        else:
-            names = [] if node.level else [str(node.module)]
-        for name in names:
+        for name in absolute(node):
             assert name.split(".")[0] not in {"crossaisle", *FLOORS}, f"{file}:{node.lineno}: {name}"
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
 def test_nothing_heavy_is_imported_by_a_module_itself(file: Path) -> None:
     for node in imports(tree(file), deep=False, guarded=False):
-        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else [str(node.module)] if not node.level else []
-        heavy = {name.split(".")[0] for name in names} & HEAVY
+        heavy = {name.split(".")[0] for name in absolute(node)} & HEAVY
         assert not heavy, f"{file}:{node.lineno}: {heavy} at module level"
 
 

@@ -461,6 +461,16 @@ def test_a_server_answers_as_the_folder_does(
     assert not collections(server) & before, "the earlier generation is gone from the server"
 
 
+def test_vectors_move_to_a_server_and_back_without_being_made_again(copied: Path, settings: Settings, server: str) -> None:
+    there = crossaisle.index(Workspace(copied), settings.with_(chroma=server))
+    assert there.embedded == 0
+    assert not any((copied / "chroma").iterdir())
+    back = crossaisle.index(Workspace(copied), settings.with_(chroma="folder"))
+    assert back.embedded == 0
+    assert back.kept == there.kept > 0
+    assert Workspace(copied).manifest.index["chroma"] is None  # type: ignore[index]
+
+
 def test_workspaces_on_one_server_are_apart(tmp_path: Path, part: Path, settings: Settings, server: str) -> None:
     few = edit(part, tmp_path / "few", lambda records: records.__delitem__(slice(5, None)))
     for name in ("one", "two"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -117,7 +118,7 @@ def test_packs_hold_everything_once_in_order_and_fit(prefix: int, lengths: list[
     packs = split(prefix, lengths, limit)
     assert [i for pack in packs for i in pack] == list(range(len(lengths)))
     assert all(pack and prefix + sum(lengths[i] for i in pack) <= limit for pack in packs)
-    for pack, following in zip(packs, packs[1:], strict=False):
+    for pack, following in itertools.pairwise(packs):
         assert prefix + sum(lengths[i] for i in pack) + lengths[following[0]] > limit, "it would still have fitted"
 
 

@@ -115,6 +115,15 @@ def test_a_lost_or_damaged_table_is_named(tmp_path: Path, make_store: Store) -> 
             workspace.table(name)
 
 
+def test_ingesting_the_same_files_again_mends_a_damaged_table(tmp_path: Path, make_store: Store) -> None:
+    folder = small(make_store, 2)
+    for damage in (lambda file: file.write_bytes(b"PAR1 no more"), Path.unlink):
+        crossaisle.ingest(tmp_path / "ws", "files", [folder])
+        damage(Workspace(tmp_path / "ws").file("items"))
+        crossaisle.ingest(tmp_path / "ws", "files", [folder])
+        assert sizes(tmp_path / "ws") == of(2)
+
+
 # ------------------------------------------------------------------ replacing
 
 
@@ -261,6 +270,8 @@ def test_a_kill_before_every_single_step_of_the_replacement(tmp_path: Path, make
         said = process.communicate(timeout=60)[0]
         seen.append(sizes(tmp_path / "copy"))
         assert seen[-1] in (of(3), of(5))
+        crossaisle.ingest(tmp_path / "copy", "files", [folders[5]])
+        assert sizes(tmp_path / "copy") == of(5), "half a snapshot was taken for a whole one"
         if said:
             break
         assert process.returncode == -signal.SIGKILL

