@@ -177,7 +177,7 @@ def recommend(
     if as_json:
         _print_json(to_dict(answer))
         return
-    rows = recommender.histories.of(user)[0].tolist() if user is not None else []
+    rows = recommender.histories.of(user).rows.tolist() if user is not None else []
     history = recommender.catalogue.records([*rows, *(recommender.catalogue.row(key) for key in ids)])
     render.recommendations(_console(), answer, history)
 

@@ -35,11 +35,11 @@ def run(path: Path, settings: Settings, console: Console) -> None:
     console.print(
         f"{len(catalogue):,} items in {len(catalogue.categories)} categories, {catalogue.total_users:,} simulated shoppers, in {path}\n"
     )
-    shoppers = sorted(recommender.histories, key=lambda user: (abs(len(recommender.histories.of(user)[0]) - 8), user))[:SHOPPERS]
+    shoppers = sorted(recommender.histories, key=lambda user: (abs(len(recommender.histories.of(user).rows) - 8), user))[:SHOPPERS]
     for user in shoppers:
         console.print(render.heading(f"crossaisle recommend -w {path} --user {user} -k 3"))
         answer = recommender.recommend(user_id=user, k=3)
-        render.recommendations(console, answer, catalogue.records(recommender.histories.of(user)[0].tolist()))
+        render.recommendations(console, answer, catalogue.records(recommender.histories.of(user).rows.tolist()))
     console.print(render.heading(f'crossaisle recommend -w {path} --text "{NEED}" -k 3'))
     render.recommendations(console, recommender.recommend(text=NEED, k=3))
     console.print(render.heading("What goes with what"))

@@ -94,7 +94,6 @@ def main() -> None:
     scores: dict[str, list[float]] = {}
     shipped = dict(candidates.WEIGHTS)
     for mix, weights in MIXES.items():
-        candidates.WEIGHTS.update({**dict.fromkeys(shipped, 0.0), **weights})
         scores[mix] = []
         for user, wanted in targets.items():
             items = sorted(pools[user])
@@ -102,9 +101,8 @@ def main() -> None:
                 channel: {place: pools[user][item][channel] for place, item in enumerate(items) if channel in pools[user][item]}
                 for channel in shipped
             }
-            fused = candidates.fuse(channels)
+            fused = candidates.fuse(channels, {**dict.fromkeys(shipped, 0.0), **weights})
             scores[mix].append(ndcg([items[place] for place in sorted(fused, key=lambda place: (-fused[place], items[place]))], wanted))
-    candidates.WEIGHTS.update(shipped)
     figures["mixes"] = {mix: interval(values) for mix, values in scores.items()}
     pairs = zip(scores["shipped"], scores["shipped without llm"], strict=True)
     figures["shipped_minus_without_llm"] = interval([a - b for a, b in pairs])

@@ -59,7 +59,7 @@ class ExplanationReport:
         shown: how many have a text. without_text: how many abstain. unsupported: how many of the shown fail `unsupported`.
         llm_share: share of the shown that the model worded, 0 to 1.
         distinct_2: distinct word pairs over all word pairs of the shown, 0 to 1 (Li et al., NAACL 2016).
-        commonest_opening: share of the shown that begin with the same six words.
+        commonest_opening: share of the shown whose first six words, those of product names left aside, are the same.
         words: mean length in words.
     """
 
@@ -82,7 +82,7 @@ def report(recommendations: Iterable[Mapping[str, Any]]) -> ExplanationReport:
     shown = [(entry, about) for entry, about in explained if about["text"]]
     texts = [about["text"].split() for _, about in shown]
     pairs = [pair for words in texts for pair in pairwise(words)]
-    openings = Counter(" ".join(words[:6]) for words in texts)
+    openings = Counter(_opening(entry) for entry, _ in shown)
     return ExplanationReport(
         shown=len(shown),
         without_text=len(explained) - len(shown),
@@ -92,6 +92,14 @@ def report(recommendations: Iterable[Mapping[str, Any]]) -> ExplanationReport:
         commonest_opening=max(openings.values()) / len(shown) if shown else float("nan"),
         words=sum(map(len, texts)) / len(texts) if texts else float("nan"),
     )
+
+
+def _opening(entry: Mapping[str, Any]) -> str:
+    """The first six words of a text without those of the titles and history items in its evidence."""
+    about = entry["explanation"]
+    names = " ".join([entry["title"], *(fact["text"].partition(": ")[2] for fact in about["evidence"] if fact["kind"] == "history")])
+    own = set(re.split(r"\W+", names))
+    return " ".join([word for word in re.split(r"\W+", about["text"]) if word and word not in own][:6])
 
 
 def _share(flags: Sequence[bool]) -> float:

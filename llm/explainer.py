@@ -24,7 +24,8 @@ TEMPERATURE = 0.8
 _SPLIT = "\N{SYMBOL FOR UNIT SEPARATOR}"
 _END = ":"
 
-Occasion = Literal["owned", "need"]
+Occasion = Literal["owned", "seen", "need"]
+"""What a sentence begins with: an item the shopper has, one of a basket or a visit, or the shopper's own words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,17 +33,21 @@ class Reason:
     """What there is to say for one recommendation.
 
     Attributes:
-        item: the item's name as it may be shown. owned: the name of the history item behind it; need: what the shopper said;
-            None where there is none, and at most one of the two is worded.
+        item: the item's name as it may be shown.
+        owned: the name of the history item behind it, None where there is none. has: whether the shopper bought that one.
+        need: what the shopper said, None where nothing was said or a history item is behind it.
         evidence: the facts, strongest first. clauses: one finished clause per fact that can carry a sentence, strongest first.
+        counted: whether the first clause is a figure of shoppers; anything less is worded with "could" and "may".
         plain: the sentence made of the evidence alone.
     """
 
     item: str
     owned: str | None
+    has: bool
     need: str | None
     evidence: tuple[Evidence, ...]
     clauses: tuple[str, ...]
+    counted: bool
     plain: str
 
     @property
@@ -55,7 +60,9 @@ class Reason:
         """What a sentence can begin with; None where the evidence has no clause to end it with."""
         if not self.clauses:
             return None
-        return "owned" if self.owned else "need" if self.need else None
+        if self.owned:
+            return "owned" if self.has else "seen"
+        return "need" if self.need else None
 
 
 class Explainer:
@@ -79,15 +86,17 @@ class Explainer:
             return {}
         assert self.llm is not None
         start = int(hashlib.sha256("".join(reason.item for reason in reasons).encode()).hexdigest(), 16)
-        openings, tails, keys = [], [], []
+        openings, tails, keys, rows = [], [], [], []
         head, after = self._chat()
         for i, reason, occasion in asked:
+            kind: Literal["owned", "need"] = "need" if occasion == "need" else "owned"
+            rows.append(self._phrasings(kind, reason.counted))
             values = {"item": reason.item, "owned": reason.owned, "need": reason.need}
             sources = self.prompt.lines(f"{occasion}_openings")
             openings.append(prompts.fill(sources[(start + i) % len(sources)], **values))  # no two neighbours begin alike
-            tails.append(self.prompt.render(occasion, **values) + after + openings[-1])
+            tails.append(self.prompt.render(kind, **values) + after + openings[-1])
             keys.append(f"{reason.owned or reason.need} {reason.item}")
-        among = choose([self._phrasings(occasion) for _, _, occasion in asked], keys, self.llm.tokenizer.pad_token_id, TEMPERATURE)
+        among = choose(rows, keys, self.llm.tokenizer.pad_token_id, TEMPERATURE)
         phrases = self.llm.generate(head, tails, max_new_tokens=16, among=among, until=_END)
         return {
             i: f"{opening} {phrase.removesuffix(_END).strip()}: {reason.clauses[0]}"
@@ -105,9 +114,11 @@ class Explainer:
         return head, after
 
     @cache  # noqa: B019  # one explainer lives as long as its model
-    def _phrasings(self, occasion: Occasion) -> Phrasings:
+    def _phrasings(self, kind: Literal["owned", "need"], firm: bool) -> Phrasings:
+        """The phrasings to choose among; those that say "is" only where the fact is firm."""
         assert self.llm is not None
-        texts = [f" {phrase}{_END}" for line in self.prompt.lines(f"{occasion}_phrasings") for phrase in expand(line)]
+        phrases = [phrase for line in self.prompt.lines(f"{kind}_phrasings") for phrase in expand(line)]
+        texts = [f" {phrase}{_END}" for phrase in phrases if firm or not phrase.startswith("is ")]
         return Phrasings(texts, self.llm.encode)
 
 

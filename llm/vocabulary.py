@@ -20,7 +20,8 @@ JOINING = frozenset(
 
 STORE = frozenset(
     """
-    shopper shoppers buyer buyers bought said wrote from where times two other usual share close description not yet any category item
+    shopper shoppers buyer buyers bought rated looked said wrote from where there
+    first second two other times usual share close description not yet any category item
     """.split()
 )
 """What the store's own clauses are made of, besides."""

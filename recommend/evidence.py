@@ -8,16 +8,16 @@ shown: thresholds stand beside each.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..data.records import Association, Candidate, Evidence, Item
+from ..data.records import Candidate, Evidence, Item
 from ..llm.explainer import Reason
 from ..prompts.fence import fence, shorten
-from ..retrieval.associations import Associations
+from ..retrieval.associations import UNLIKELY, Associations, chance
 from ..retrieval.catalogue import Catalogue
 from ..retrieval.index import ITEMS, REVIEWS, VectorIndex
 
@@ -29,8 +29,11 @@ ITEM_SUPPORT, CATEGORY_SUPPORT = 3, 5
 """Shoppers a figure needs before it is said aloud; fewer say more of those shoppers than of the pair."""
 QUOTE_LIKENESS = 0.3
 QUOTE_RATING = 4.0
-CLOSE = 0.25
-"""Cosine from which two descriptions may be called close: with MiniLM, unrelated products stay below about 0.2."""
+CATEGORY_LIFT = 1.2
+"""A figure between categories that says less than this over the usual share says next to nothing."""
+CLOSE = 0.4
+"""Cosine from which two descriptions are called close: of two items of different categories drawn at random, about one pair in a
+hundred reaches it with MiniLM (99 % lie below 0.37 in the demo store and below 0.40 in a cut of Amazon's)."""
 NAME = 60
 QUOTE = 120
 MOST_REVIEWS = 50
@@ -41,10 +44,25 @@ _ORDERS = re.compile(
     r"\b(?:ignore|disregard|forget)\b.{0,40}\b(?:instructions?|previous|above|rules?)\b|\b(?:system|assistant|user)\s*:|\bprompt\b",
     re.IGNORECASE,
 )
+# The rating is of the whole review; a sentence of it may still complain, and a complaint is no reason to buy.
+_COMPLAINT = re.compile(
+    r"\b(?:not|no|never|nothing|hardly|barely|but|however|although|though|unfortunately|only|except|wish|less|worse|worst|poor|bad|cheap|"
+    r"broke|breaks?|broken|fades?|faded|leaks?|leaked|returned|refund|disappoint\w*|problems?|issues?|fails?|failed|wrong|missing|"
+    r"too \w+)\b|n['’]t\b",
+    re.IGNORECASE,
+)
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n+")
 # Where a store's title turns into a list of keywords.
 _KEYWORDS = re.compile(r" [|¦/(\[–—-]|,(?!\d)|: |; | with | for ", re.IGNORECASE)
 _NO_QUOTES = str.maketrans({'"': "'", "“": "'", "”": "'"})
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a shopper said, and its unit vector (dimensions,)."""
+
+    text: str
+    vector: NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -70,92 +88,108 @@ class EvidenceGatherer:
         self.catalogue, self.index, self.associations, self.reviews = catalogue, index, associations, reviews
 
     def reasons(
-        self, candidates: Sequence[Candidate], items: Mapping[str, Item], text: str | None, text_vector: NDArray[np.float32] | None
+        self, candidates: Sequence[Candidate], items: Mapping[str, Item], bought: Container[int], said: Said | None
     ) -> list[Reason]:
         """A reason per candidate, in order.
 
         Args:
             items: the candidates and the history items behind them, by id.
-            text, text_vector: what the shopper said and its unit vector (dimensions,), None where nothing was said.
+            bought: rows that this shopper bought; of another history item nobody says "you have".
+            said: what the shopper said, None where nothing was.
         """
         anchors = [candidate.anchor for candidate in candidates if candidate.anchor]
         vectors = self.index.vectors(ITEMS, sorted({*anchors, *(candidate.item_id for candidate in candidates)}))
         reasons = []
         for candidate in candidates:
-            item, owned = items[candidate.item_id], items[candidate.anchor] if candidate.anchor else None
-            look = vectors.get(candidate.anchor) if candidate.anchor else text_vector
-            reasons.append(self._reason(item, owned, text, look, vectors.get(item.item_id)))
+            item, own = items[candidate.item_id], vectors.get(candidate.item_id)
+            if candidate.anchor:
+                behind = items[candidate.anchor]
+                has = self.catalogue.row(behind.item_id) in bought
+                reasons.append(self._from_history(item, own, behind, vectors.get(behind.item_id), has))
+            else:
+                reasons.append(self._from_text(item, own, said))
         return reasons
 
-    def _reason(
-        self, item: Item, owned: Item | None, text: str | None, look: NDArray[np.float32] | None, own: NDArray[np.float32] | None
+    def _from_history(
+        self, item: Item, own: NDArray[np.float32] | None, behind: Item, look: NDArray[np.float32] | None, has: bool
     ) -> Reason:
-        name, had = display_name(item), display_name(owned) if owned else None
-        said = fence(text, QUOTE).translate(_NO_QUOTES) if text and not owned else None
-        close = float(look @ own) if look is not None and own is not None else 0.0
+        """The reason for an item that a history item led to."""
+        name, other = display_name(item), display_name(behind)
         facts = _Facts()
-        if owned and had:
-            self._shoppers_of_both(facts, owned, had, item, name)
-        if quote := self._quote(item, owned.title if owned else text or "", look):
+        self._users_of_both(facts, behind, other, item, name)
+        self._review(facts, item, name, behind.title, look)
+        self._users_of_both_categories(facts, behind, item, name)
+        close = _cosine(look, own)
+        alike = f", close in description to {name}" if close >= CLOSE else ""
+        facts.add(
+            Evidence("history", f"{'bought before' if has else 'in the history'}: {other}{alike}", behind.item_id, round(close, 3)),
+            "the two are close in description." if alike else None,
+            f"The {name} is close in description to the {other}." if alike else None,
+        )
+        self._attributes(facts, item, name)
+        return facts.reason(name, owned=other, has=has)
+
+    def _from_text(self, item: Item, own: NDArray[np.float32] | None, said: Said | None) -> Reason:
+        """The reason for an item that a text, or plain popularity, led to."""
+        name = display_name(item)
+        facts = _Facts()
+        words = None
+        if said:
+            words = fence(said.text, QUOTE).translate(_NO_QUOTES)
+            self._review(facts, item, name, said.text, said.vector)
+            close = _cosine(said.vector, own)
+            facts.add(
+                Evidence("need", words, item.item_id, round(close, 3)),
+                "its description is close to that." if close >= CLOSE else None,
+                f"You said “{words}”, and the {name} is close in description." if close >= CLOSE else None,
+            )
+        self._attributes(facts, item, name)
+        return facts.reason(name, need=words)
+
+    def _review(self, facts: _Facts, item: Item, name: str, about: str, look: NDArray[np.float32] | None) -> None:
+        if quote := self._quote(item, about, look):
             facts.add(
                 Evidence("review", quote[0], item.item_id, round(quote[1], 3)),
                 f"a buyer wrote “{quote[0]}”",
                 f"A buyer of the {name} wrote “{quote[0]}”",
             )
-        if owned and had:
-            self._shoppers_of_both_categories(facts, owned, item, name)
-            likeness = f", close in description to {name}" if close >= CLOSE else ""
-            facts.add(
-                Evidence("history", f"bought before: {had}{likeness}", owned.item_id, round(close, 3)),
-                "the two are close in description." if likeness else None,
-                f"The {name} is close in description to the {had}." if likeness else None,
-            )
-        if said:
-            facts.add(
-                Evidence("need", said, item.item_id, round(close, 3)),
-                "its description is close to that." if close >= CLOSE else None,
-                f"You said “{said}”, and the {name} is close in description." if close >= CLOSE else None,
-            )
+
+    def _attributes(self, facts: _Facts, item: Item, name: str) -> None:
         users = int(self.catalogue.users[self.catalogue.row(item.item_id)])
         if users >= CATEGORY_SUPPORT:
-            shoppers = f"{users} of {self.catalogue.total_users} shoppers bought"
-            facts.add(Evidence("attribute", f"{shoppers} {name}", item.item_id, float(users)), None, f"{shoppers} the {name}.")
+            share = f"{users} of {self.catalogue.total_users} shoppers {self.catalogue.verb}"
+            facts.add(Evidence("attribute", f"{share} {name}", item.item_id, float(users)), None, f"{share} the {name}.")
         if item.category:
             path = fence(" › ".join(item.category), 120)
             facts.add(
-                Evidence("attribute", f"category of {name}: {path}", item.item_id),
-                None,
-                f"The {name} is from {fence(item.category[-1])}.",
+                Evidence("attribute", f"category of {name}: {path}", item.item_id), None, f"The {name} is from {fence(item.category[-1])}."
             )
-        return Reason(name, had, said, tuple(facts.evidence), tuple(facts.clauses), next(iter(facts.sentences), ""))
 
-    def _shoppers_of_both(self, facts: _Facts, owned: Item, had: str, item: Item, name: str) -> None:
-        pair = self.associations.pair(self.catalogue.row(owned.item_id), self.catalogue.row(item.item_id))
-        if pair and pair.support >= ITEM_SUPPORT and pair.lift > 1:
-            share = f"{pair.support} of {pair.source_users} shoppers who bought"
+    def _users_of_both(self, facts: _Facts, behind: Item, other: str, item: Item, name: str) -> None:
+        pair = self.associations.pair(self.catalogue.row(behind.item_id), self.catalogue.row(item.item_id))
+        if pair and pair.support >= ITEM_SUPPORT and pair.lift > 1 and chance(pair) <= UNLIKELY:
+            did = self.catalogue.verb
             facts.add(
-                Evidence("association", f"{share} {had} also bought {name}", owned.item_id, round(pair.lift, 2)),
-                f"of {pair.source_users} shoppers who bought the one, {pair.support} also bought the other.",
-                f"{share} the {had} also bought the {name}.",
+                Evidence(
+                    "association",
+                    f"{pair.support} of {pair.source_users} shoppers who {did} {other} also {did} {name}",
+                    behind.item_id,
+                    round(pair.lift, 2),
+                ),
+                f"of {pair.source_users} shoppers who {did} the first, {pair.support} also {did} the second.",
+                f"{pair.support} of {pair.source_users} shoppers who {did} the {other} also {did} the {name}.",
             )
 
-    def _shoppers_of_both_categories(self, facts: _Facts, owned: Item, item: Item, name: str) -> None:
-        pair = self._category_pair(owned, item)
-        if pair:
-            share = (
-                f"{pair.support} of {pair.source_users} shoppers who bought from {fence(pair.source)} also bought from {fence(pair.target)}"
-            )
-            usual = f"{pair.lift:.1f} times the usual share"
-            facts.add(
-                Evidence("association", f"{share}, {usual}", None, round(pair.lift, 2)),
-                f"{share}, {usual}.",
-                f"{share}, {usual}, and the {name} is from there.",
-            )
-
-    def _category_pair(self, owned: Item, item: Item) -> Association | None:
+    def _users_of_both_categories(self, facts: _Facts, behind: Item, item: Item, name: str) -> None:
         code = self.catalogue.category
-        pair = self.associations.category_pair(int(code[self.catalogue.row(owned.item_id)]), int(code[self.catalogue.row(item.item_id)]))
-        return pair if pair and pair.support >= CATEGORY_SUPPORT and pair.lift >= 1.05 else None
+        pair = self.associations.category_pair(int(code[self.catalogue.row(behind.item_id)]), int(code[self.catalogue.row(item.item_id)]))
+        if pair and pair.support >= CATEGORY_SUPPORT and pair.lift >= CATEGORY_LIFT and chance(pair) <= UNLIKELY:
+            did, lift = self.catalogue.verb, round(pair.lift, 1)
+            share = (
+                f"{pair.support} of {pair.source_users} shoppers who {did} from {fence(pair.source)} also {did} from {fence(pair.target)}, "
+                f"{lift} times the usual share"
+            )
+            facts.add(Evidence("association", share, None, lift), f"{share}.", f"{share}, and the {name} is from there.")
 
     def _quote(self, item: Item, about: str, look: NDArray[np.float32] | None) -> tuple[str, float] | None:
         """The sentence of a well-rated review of the item that is nearest to what it is recommended for, and the review's cosine."""
@@ -182,8 +216,15 @@ class _Facts:
     evidence: list[Evidence] = field(default_factory=list)
     clauses: list[str] = field(default_factory=list)
     sentences: list[str] = field(default_factory=list)
+    counted: bool = False
+
+    def reason(self, item: str, *, owned: str | None = None, has: bool = False, need: str | None = None) -> Reason:
+        """The facts as a reason, for the item as it is called."""
+        return Reason(item, owned, has, need, tuple(self.evidence), tuple(self.clauses), self.counted, next(iter(self.sentences), ""))
 
     def add(self, fact: Evidence, clause: str | None, sentence: str | None) -> None:
+        if clause and not self.clauses:
+            self.counted = fact.kind == "association"
         self.evidence.append(fact)
         self.clauses += [clause] if clause else []
         self.sentences += [sentence] if sentence else []
@@ -193,7 +234,7 @@ def quotable(text: str, about: str = "") -> str | None:
     """A verbatim stretch of a review that may be shown, cut at a word border; None if there is none.
 
     Of the fitting sentences the one that shares most words with `about`, else the first. Left out: what holds an address, a
-    long number or a quotation mark, what the fence would have to change, and what gives orders to a model.
+    long number or a quotation mark, what the fence would have to change, what complains, and what gives orders to a model.
     """
     wanted = _words(about)
     best: tuple[int, str] | None = None
@@ -205,6 +246,7 @@ def quotable(text: str, about: str = "") -> str | None:
             and quote == fence(quote, QUOTE)
             and not _PRIVATE.search(quote)
             and not _ORDERS.search(quote)
+            and not _COMPLAINT.search(sentence)
             and not any(c in quote for c in '"“”')
         ):
             shared = len(wanted & _words(quote))
@@ -227,3 +269,7 @@ def display_name(item: Item) -> str:
             title = head
             break
     return shorten(title, NAME).translate(_NO_QUOTES).rstrip(".,:;- ")
+
+
+def _cosine(one: NDArray[np.float32] | None, other: NDArray[np.float32] | None) -> float:
+    return float(one @ other) if one is not None and other is not None else 0.0

@@ -16,13 +16,28 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+@dataclass(frozen=True, slots=True)
+class History:
+    """One user's interactions, oldest first, columns as in `Histories`."""
+
+    rows: NDArray[np.int64]
+    weights: NDArray[np.float64]
+    owned: NDArray[np.bool_]
+    bought: NDArray[np.bool_]
+
+
+NOBODY = History(np.empty(0, np.int64), np.empty(0, np.float64), np.empty(0, np.bool_), np.empty(0, np.bool_))
+"""The history of somebody new."""
+
+
 @dataclass(frozen=True)
 class Histories:
     """Who had what, oldest first.
 
     Attributes:
         runs: user to the number of the user's run. starts: (users + 1,) where each run begins.
-        rows: (interactions,) item rows. weights: (interactions,) weight of the kind. owned: (interactions,) whether it means having.
+        rows: (interactions,) item rows. weights: (interactions,) weight of the kind.
+        owned: (interactions,) whether the user knows the item from use: bought or rated it. bought: (interactions,) bought it.
     """
 
     runs: dict[str, int]
@@ -30,6 +45,7 @@ class Histories:
     rows: NDArray[np.int64]
     weights: NDArray[np.float64]
     owned: NDArray[np.bool_]
+    bought: NDArray[np.bool_]
 
     @classmethod
     def build(cls, interactions: pl.DataFrame, catalogue: Catalogue) -> Histories:
@@ -51,6 +67,7 @@ class Histories:
             rows=joined["row"].to_numpy(),
             weights=joined["kind"].replace_strict(dict(KIND_WEIGHTS), return_dtype=pl.Float64).to_numpy(),
             owned=joined["kind"].is_in(list(OWNING_KINDS)).to_numpy(),
+            bought=(joined["kind"] == "purchase").to_numpy(),
         )
 
     def __len__(self) -> int:
@@ -62,7 +79,7 @@ class Histories:
     def __contains__(self, user_id: str) -> bool:
         return user_id in self.runs
 
-    def of(self, user_id: str) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.bool_]]:
-        """A user's (item rows, weights, whether owned), oldest first; KeyError for a stranger."""
+    def of(self, user_id: str) -> History:
+        """A user's history; KeyError for a stranger."""
         run = slice(*self.starts[self.runs[user_id] : self.runs[user_id] + 2])
-        return self.rows[run], self.weights[run], self.owned[run]
+        return History(self.rows[run], self.weights[run], self.owned[run], self.bought[run])

@@ -6,7 +6,7 @@ query -> seeds -> candidates (retrieval) -> margins (llm) -> fused order -> rule
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,11 +25,11 @@ from ..llm.ranker import Ranker
 from ..prompts.fence import fence
 from ..retrieval.associations import Associations
 from ..retrieval.build import load
-from ..retrieval.candidates import Retriever, Seeds, fuse
+from ..retrieval.candidates import Retriever, Seeds, fuse, weights
 from ..retrieval.embedder import Embedder
 from ..retrieval.text import review_ids
-from .evidence import EvidenceGatherer, Reviews
-from .histories import Histories
+from .evidence import EvidenceGatherer, Reviews, Said
+from .histories import NOBODY, Histories
 from .rules import check, eligible, spread
 
 if TYPE_CHECKING:
@@ -45,11 +45,12 @@ MOST = 100
 
 @dataclass(frozen=True, slots=True)
 class Shopper:
-    """What the query says of whom: item rows oldest first, each once at its latest place, with weights; what is owned."""
+    """What the query says of whom: item rows oldest first, each once at its latest place, with weights; what is owned; what was bought."""
 
     rows: NDArray[np.int64]
     weights: NDArray[np.float64]
     owned: NDArray[np.int64]
+    bought: frozenset[int]
 
 
 class Recommender:
@@ -101,16 +102,17 @@ class Recommender:
             shopper = self._shopper(query)
             vector = self._embedder.encode([fence(query.text, LONGEST_TEXT)]) if query.text else np.empty((0, 0), np.float32)
             mask, removed = eligible(query.rules, self.catalogue, shopper.rows, shopper.owned)
-            pool = self.retriever.candidates(
-                Seeds(shopper.rows, shopper.weights, vector), mask, max(POOL, k), other_than_anchor=query.rules.scope == "other"
-            )
+            seeds = Seeds(shopper.rows, shopper.weights, vector)
+            pool = self.retriever.candidates(seeds, mask, max(POOL, k), other_than_anchor=query.rules.scope == "other")
         with _timed(timings, "rank"):
-            ranked = self._rank(query, shopper, pool)
+            ranked = self._rank(query, shopper, pool, weights(seeds))
             top = spread([self.catalogue.row(c.item_id) for c, _ in ranked], self.catalogue, query.rules.max_per_category, k)
         with _timed(timings, "explain"):
             by_row = {self.catalogue.row(candidate.item_id): (candidate, score) for candidate, score in ranked}
             chosen = [by_row[row] for row in top]
-            explanations = self._explain(query, [candidate for candidate, _ in chosen], vector) if explain else [None] * len(chosen)
+            explanations = (
+                self._explain(query, shopper, [candidate for candidate, _ in chosen], vector) if explain else [None] * len(chosen)
+            )
         records = self.catalogue.records(top)
         found = tuple(
             Recommendation(rank, item, round(score, 4), candidate.scores, candidate.anchor, explanation)
@@ -141,11 +143,10 @@ class Recommender:
                 f"user {query.user_id!r} is not among the {len(self.histories):,} of this workspace; "
                 "for somebody new give item ids (--items) or a text (--text)"
             )
-        none = (np.empty(0, np.int64), np.empty(0, np.float64), np.empty(0, bool))
-        rows, weights, has = self.histories.of(query.user_id) if query.user_id is not None else none
+        past = self.histories.of(query.user_id) if query.user_id is not None else NOBODY
         session = np.asarray([self.catalogue.row(item) for item in query.items], dtype=np.int64)
-        owned = np.concatenate([rows[has], session])
-        rows, weights = np.concatenate([rows, session]), np.concatenate([weights, np.ones(len(session))])
+        owned = np.concatenate([past.rows[past.owned], session])
+        rows, weights = np.concatenate([past.rows, session]), np.concatenate([past.weights, np.ones(len(session))])
         # Each item once, at its latest place: np.unique keeps first places, so it is asked of the reversed history.
         _, places = np.unique(rows[::-1], return_index=True)
         latest = np.sort(len(rows) - 1 - places)
@@ -154,9 +155,9 @@ class Recommender:
             raise EmptyHistoryError(f"user {query.user_id!r} has no history yet; give item ids (--items) or a text (--text)")
         age = np.arange(len(rows))[::-1]
         # Decay does not fall to nothing: a liking of long ago still counts for a little.
-        return Shopper(rows, weights * np.maximum(DECAY**age, 0.02), np.unique(owned))
+        return Shopper(rows, weights * np.maximum(DECAY**age, 0.02), np.unique(owned), frozenset(past.rows[past.bought].tolist()))
 
-    def _rank(self, query: Query, shopper: Shopper, pool: Sequence[Candidate]) -> list[tuple[Candidate, float]]:
+    def _rank(self, query: Query, shopper: Shopper, pool: Sequence[Candidate], votes: Mapping[str, float]) -> list[tuple[Candidate, float]]:
         """The pool with the LLM's margin as one more channel, fused, best first; the score is 1 when first in every channel."""
         if self._ranker and pool:
             rows = [self.catalogue.row(candidate.item_id) for candidate in pool]
@@ -167,15 +168,16 @@ class Recommender:
             ]
         names = sorted({name for candidate in pool for name in candidate.scores})
         channels = {name: {i: candidate.scores[name] for i, candidate in enumerate(pool) if name in candidate.scores} for name in names}
-        fused = fuse(channels)
-        best = sum(fuse({name: {0: 1.0} for name in names}).values()) or 1.0
+        fused = fuse(channels, votes)
+        best = sum(fuse({name: {0: 1.0} for name in names}, votes).values()) or 1.0
         order = sorted(fused, key=lambda i: (-fused[i], pool[i].item_id))
         return [(pool[i], fused[i] / best) for i in order]
 
-    def _explain(self, query: Query, chosen: Sequence[Candidate], vector: NDArray[np.float32]) -> list[Explanation]:
+    def _explain(self, query: Query, shopper: Shopper, chosen: Sequence[Candidate], vector: NDArray[np.float32]) -> list[Explanation]:
         ids = {candidate.item_id for candidate in chosen} | {candidate.anchor for candidate in chosen if candidate.anchor}
         records = self.catalogue.records([self.catalogue.row(key) for key in sorted(ids)])
-        reasons = self._gatherer.reasons(chosen, {item.item_id: item for item in records}, query.text, vector[0] if len(vector) else None)
+        said = Said(query.text, vector[0]) if query.text else None
+        reasons = self._gatherer.reasons(chosen, {item.item_id: item for item in records}, shopper.bought, said)
         return self._explainer.explain(reasons)
 
     def _unsatisfied(self, query: Query, found: int, mask: NDArray[np.bool_], removed: Sequence[tuple[str, int]]) -> tuple[str, ...]:
@@ -185,7 +187,7 @@ class Recommender:
         if left > found and query.rules.max_per_category is not None:
             return (f"{found} of {query.k}: at most {query.rules.max_per_category} per category was asked for",)
         strictest = max(removed, key=lambda rule: rule[1], default=None)
-        because = f"; the rule that removed most: it {strictest[0]} ({strictest[1]:,} items)" if strictest else ""
+        because = f"; left out most: {strictest[0]} ({strictest[1]:,} items)" if strictest else ""
         return (f"{found} of {query.k}: {left:,} of {len(self.catalogue):,} items satisfy the rules{because}",)
 
     # ------------------------------------------------------------------ parts, loaded when first needed

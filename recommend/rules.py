@@ -56,7 +56,7 @@ def eligible(
     """Which rows may be recommended, and what each rule turned away.
 
     Args: history: rows of everything in the history. owned: rows of what the user has.
-    Returns: mask (items,); (rule in words, how many rows it removed that were left until then), in the order applied.
+    Returns: mask (items,); (what was left out, how many rows of those left until then), in the order applied.
     Raises: QueryError: a category that does not exist.
     """
     import polars as pl
@@ -65,37 +65,37 @@ def eligible(
     mask = np.ones(len(catalogue), dtype=bool)
     removed: list[tuple[str, int]] = []
 
-    def keep(rule: str, good: NDArray[np.bool_]) -> None:
+    def keep(left_out: str, good: NDArray[np.bool_]) -> None:
         nonlocal mask
         before = int(mask.sum())
         mask = mask & good
         if (gone := before - int(mask.sum())) > 0:
-            removed.append((rule, gone))
+            removed.append((left_out, gone))
 
-    keep("has a title", items["title"].str.len_chars().to_numpy() > 0)
+    keep("without a title", items["title"].str.len_chars().to_numpy() > 0)
     # What has no category cannot be told to be from another one.
-    keep("has a category", np.asarray([bool(name) for name in catalogue.categories], dtype=bool)[catalogue.category])
+    keep("without a category", np.asarray([bool(name) for name in catalogue.categories], dtype=bool)[catalogue.category])
     if rules.exclude_owned:
         have = np.zeros(len(catalogue), dtype=bool)
         have[owned] = True
-        keep("is not owned already", ~have)
+        keep("owned already", ~have)
     if rules.scope == "new" and len(history):
         seen = np.zeros(len(catalogue.categories), dtype=bool)
         seen[catalogue.category[history]] = True
-        keep("is in a category that is new to the shopper", ~seen[catalogue.category])
+        keep("of a category that the shopper knows", ~seen[catalogue.category])
     if rules.include_categories:
-        keep("is in an included category", known_categories(rules.include_categories, catalogue))
+        keep("outside the included categories", known_categories(rules.include_categories, catalogue))
     if rules.exclude_categories:
-        keep("is not in an excluded category", ~known_categories(rules.exclude_categories, catalogue))
+        keep("of an excluded category", ~known_categories(rules.exclude_categories, catalogue))
     if rules.min_price is not None or rules.max_price is not None:
         price = items["price"].cast(pl.Float64).fill_null(float("nan")).to_numpy()
         low, high = rules.min_price or 0.0, np.inf if rules.max_price is None else rules.max_price
-        keep("is within the price range", (price >= low) & (price <= high))
+        keep("outside the price range", (price >= low) & (price <= high))
     if rules.brands:
         wanted = [brand.strip().casefold() for brand in rules.brands]
-        keep("is of a wanted brand", items["brand"].str.to_lowercase().is_in(wanted).fill_null(False).to_numpy())
+        keep("of another brand", items["brand"].str.to_lowercase().is_in(wanted).fill_null(False).to_numpy())
     if rules.in_stock:
-        keep("is in stock", items["in_stock"].fill_null(True).to_numpy())
+        keep("out of stock", items["in_stock"].fill_null(True).to_numpy())
     return mask, removed
 
 

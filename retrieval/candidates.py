@@ -67,15 +67,16 @@ class Retriever:
             "associations": self._associations(seeds, eligible, other_than_anchor),
             "popularity": self._popularity(seeds, eligible, other_than_anchor),
         }
-        fused = fuse({name: {row: score for row, (score, _) in found.items()} for name, found in channels.items()})
+        fused = fuse({name: {row: score for row, (score, _) in found.items()} for name, found in channels.items()}, weights(seeds))
         best = sorted(fused, key=lambda row: (-fused[row], self.catalogue.id(row)))[:n]
         return [self._candidate(row, channels, seeds) for row in best]
 
     def _candidate(self, row: int, channels: Mapping[str, Mapping[int, tuple[float, int]]], seeds: Seeds) -> Candidate:
         scores = {name: found[row][0] for name, found in channels.items() if row in found}
-        # Behaviour names the history item behind a candidate more truly than likeness does.
+        # Behaviour names the history item behind a candidate more truly than likeness does, and what was asked for most truly of all.
+        asked = len(seeds.texts) > 0 and row in channels["semantic"] and channels["semantic"][row][1] < 0
         behind = (found[row][1] for name in ("associations", "semantic", "popularity") if row in (found := channels[name]))
-        place = next((place for place in behind if place >= 0), -1)
+        place = -1 if asked else next((place for place in behind if place >= 0), -1)
         return Candidate(self.catalogue.id(row), scores, self.catalogue.id(int(seeds.rows[place])) if place >= 0 else None)
 
     # ------------------------------------------------------------------ channels: row -> (score, place in the history or -1)
@@ -85,8 +86,8 @@ class Retriever:
         ids = [catalogue.id(int(seeds.rows[place])) for place in places]
         known = self.index.vectors(ITEMS, ids)
         looks = [(place, seeds.weights[place], known[key]) for place, key in zip(places, ids, strict=True) if key in known]
-        # What the shopper says counts as much as the latest item.
-        looks += [(-1, 1.0, vector) for vector in seeds.texts]
+        # What the shopper says now counts as much as all of the history together.
+        looks += [(-1, float(seeds.weights.sum()) or 1.0, vector) for vector in seeds.texts]
         if not looks:
             return {}
         vectors = np.stack([vector for _, _, vector in looks])  # (looks, dimensions)
@@ -162,7 +163,12 @@ class Retriever:
         return {int(row): (float(scores[row]), int(place_of[catalogue.category[row]])) for row in rows}
 
 
-def fuse(channels: Mapping[str, Mapping[int, float]]) -> dict[int, float]:
+def weights(seeds: Seeds) -> Mapping[str, float]:
+    """The channels' votes for a query: with a text, likeness to it counts as much as behaviour."""
+    return {**WEIGHTS, "semantic": WEIGHTS["associations"]} if len(seeds.texts) else WEIGHTS
+
+
+def fuse(channels: Mapping[str, Mapping[int, float]], votes: Mapping[str, float] = WEIGHTS) -> dict[int, float]:
     """Weighted reciprocal-rank fusion: a channel gives weight / (`FUSION` + rank) to what it proposes; equal scores share a rank.
 
     Source: Cormack, Clarke and Büttcher, SIGIR 2009.
@@ -171,5 +177,5 @@ def fuse(channels: Mapping[str, Mapping[int, float]]) -> dict[int, float]:
     for name, scores in channels.items():
         rank = {score: place for place, score in reversed(list(enumerate(sorted(scores.values(), reverse=True), start=1)))}
         for row, score in scores.items():
-            fused[row] = fused.get(row, 0.0) + WEIGHTS[name] / (FUSION + rank[score])
+            fused[row] = fused.get(row, 0.0) + votes[name] / (FUSION + rank[score])
     return fused

@@ -27,7 +27,8 @@ class Catalogue:
         category: (items,) int32 code into `categories`.
         users: (items,) int32 distinct users who had the item.
         category_users: (categories,) int32 distinct users who had anything of the category.
-        total_users: distinct users of the snapshot.
+        total_users: distinct users who had anything.
+        verb: what those users did, in words: bought, rated or looked at.
     """
 
     items: pl.DataFrame
@@ -38,6 +39,7 @@ class Catalogue:
     users: NDArray[np.int32]
     category_users: NDArray[np.int32]
     total_users: int
+    verb: str
 
     @classmethod
     def build(cls, items: pl.DataFrame, interactions: pl.DataFrame, level: int) -> Catalogue:
@@ -51,6 +53,7 @@ class Catalogue:
         categories = sorted(names.unique().to_list())
         code_of = {category: code for code, category in enumerate(categories)}
         category = names.replace_strict(code_of, return_dtype=pl.Int32).to_numpy() if len(names) else np.empty(0, np.int32)
+        interactions, verb = telling(interactions)
         ids = items["item_id"].to_list()
         codes = pl.DataFrame({"item_id": ids, "row": np.arange(len(ids), dtype=np.int64), "code": category})
         pairs = interactions.lazy().select("user_id", "item_id").unique().join(codes.lazy(), on="item_id").collect()
@@ -65,6 +68,7 @@ class Catalogue:
             users=users,
             category_users=np.bincount(by_category["code"].to_numpy(), minlength=len(categories)).astype(np.int32),
             total_users=interactions["user_id"].n_unique(),
+            verb=verb,
         )
 
     def __len__(self) -> int:
@@ -103,3 +107,17 @@ class Catalogue:
         wanted = [name.casefold() for name in names]
         inside = pl.col("category").list.eval(pl.element().str.to_lowercase().is_in(wanted)).list.any().fill_null(False)
         return np.asarray(self.items.select(inside.alias("inside")).to_series().to_numpy(), dtype=bool)
+
+
+def telling(interactions: pl.DataFrame) -> tuple[pl.DataFrame, str]:
+    """The interactions that figures are counted from, and the verb that says truly what their users did.
+
+    Purchases where there are any, else ratings, else everything: a figure that mixed buyers with lookers could be said of neither.
+    """
+    import polars as pl
+
+    for kind, verb in (("purchase", "bought"), ("rating", "rated")):
+        of_kind = interactions.filter(pl.col("kind") == kind)
+        if len(of_kind):
+            return of_kind, verb
+    return interactions, "looked at"

@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from crossaisle.data.records import Association
 from crossaisle.retrieval import associations as module
-from crossaisle.retrieval.associations import Associations, mine
+from crossaisle.retrieval.associations import Associations, chance, mine
 from crossaisle.retrieval.catalogue import Catalogue
 
 ITEMS = {"tent": "Camping", "stove": "Kitchen", "pan": "Kitchen", "lamp": "Home", "odd": None}
@@ -27,8 +28,8 @@ def items_table(items: dict[str, str | None]) -> pl.DataFrame:
 
 
 def events_table(histories: dict[str, list[str]]) -> pl.DataFrame:
-    rows = [(user, item) for user in sorted(histories) for item in histories[user]]
-    return pl.DataFrame(rows, schema={"user_id": pl.String, "item_id": pl.String}, orient="row")
+    rows = [(user, item, "purchase") for user in sorted(histories) for item in histories[user]]
+    return pl.DataFrame(rows, schema={"user_id": pl.String, "item_id": pl.String, "kind": pl.String}, orient="row")
 
 
 def world(histories: dict[str, list[str]], items: dict[str, str | None] = ITEMS) -> tuple[pl.DataFrame, Catalogue]:
@@ -88,15 +89,28 @@ def test_scores_are_the_sum_of_the_votes(histories: dict[str, list[str]], seeds:
     scores, strongest = loaded.scores(np.array([row for row, _ in seeds], np.int64), np.array([w for _, w in seeds]))
     names = list(ITEMS)
     for target in range(len(ITEMS)):
-        votes = []
+        votes, above = [], []
         for row, weight in seeds:
-            support, had, *_ = truth.get(("item", names[row], names[target]), (0, 1))
+            support, had, target_had, users = truth.get(("item", names[row], names[target]), (0, 1, 1, 1))
             votes.append(weight * support / math.sqrt(had))
+            expected = had * target_had / users
+            above.append((support - expected) / math.sqrt(expected) if support else -math.inf)
         assert math.isclose(scores[target], sum(votes), abs_tol=1e-12)
         if sum(votes):
-            assert math.isclose(votes[strongest[target]], max(votes))
+            assert math.isclose(above[strongest[target]], max(above), abs_tol=1e-9)
         else:
             assert strongest[target] == -1
+
+
+@given(st.integers(0, 30), st.integers(0, 30), st.integers(0, 30), st.integers(0, 30))
+@settings(deadline=None)  # the first example imports scipy
+def test_chance_is_fisher_s_exact_test(both: int, left: int, right: int, neither: int) -> None:
+    from scipy.stats import fisher_exact
+
+    if both + left == 0 or both + right == 0:
+        return
+    pair = Association("item", "a", "b", both, both + left, both + right, both + left + right + neither)
+    assert chance(pair) == pytest.approx(fisher_exact([[both, left], [right, neither]], alternative="greater").pvalue, abs=1e-9)
 
 
 def test_a_world_whose_answers_are_known() -> None:
@@ -181,7 +195,7 @@ def test_nobody_bought_anything() -> None:
 def test_needs_are_other_categories_by_lift() -> None:
     items: dict[str, str | None] = {"tent": "Camping", "stove": "Kitchen", "lamp": "Home", "rare": "Rare"}
     histories = (
-        {f"a{n}": ["tent", "stove", "lamp"] for n in range(5)}
+        {f"a{n}": ["tent", "stove", "lamp"] for n in range(8)}
         | {f"b{n}": ["tent", "lamp"] for n in range(5)}
         | {f"c{n}": ["lamp"] for n in range(8)}
         | {f"d{n}": ["tent", "rare"] for n in range(4)}
@@ -189,6 +203,6 @@ def test_needs_are_other_categories_by_lift() -> None:
     events, catalogue = world(histories, items)
     loaded = Associations.load(mine(events, catalogue), catalogue)
     needs = loaded.needs(catalogue.categories.index("Camping"))
-    # Kitchen: 5 of 5 went camping, of 22 in all; Home is no likelier than by chance; Rare has fewer than five users.
+    # Kitchen: 8 of 8 went camping, of 25 in all, one in 44 by chance; Home is no likelier than by chance; Rare has fewer than five users.
     assert [need.target for need in needs] == ["Kitchen"]
-    assert needs[0].lift == pytest.approx(5 * 22 / (14 * 5))
+    assert needs[0].lift == pytest.approx(8 * 25 / (17 * 8))

@@ -23,7 +23,7 @@ ITEMS = pl.DataFrame(
     },
     schema_overrides={"image": pl.String},
 )
-EVENTS = pl.DataFrame({"user_id": ["u", "u", "u", "v", "v", "w"], "item_id": ["b", "b", "c", "b", "a", "e"]})
+EVENTS = pl.DataFrame({"user_id": ["u", "u", "u", "v", "v", "w"], "item_id": ["b", "b", "c", "b", "a", "e"], "kind": ["purchase"] * 6})
 
 
 @pytest.fixture
@@ -75,6 +75,19 @@ def test_records_come_in_the_order_asked_for(catalogue: Catalogue) -> None:
 
 
 def test_interactions_with_strangers_count_for_no_item() -> None:
-    strange = Catalogue.build(ITEMS, pl.DataFrame({"user_id": ["z"], "item_id": ["gone"]}), 1)
+    strange = Catalogue.build(ITEMS, pl.DataFrame({"user_id": ["z"], "item_id": ["gone"], "kind": ["purchase"]}), 1)
     assert strange.users.tolist() == [0] * 5
     assert strange.category_users.tolist() == [0] * 4
+
+
+@pytest.mark.parametrize(
+    ("kinds", "verb", "users"),
+    [
+        (["purchase", "view", "rating", "cart", "view", "click"], "bought", 1),
+        (["rating", "view", "rating", "cart", "rating", "view"], "rated", 2),
+        (["view", "click", "cart", "search", "view", "view"], "looked at", 3),
+    ],
+)
+def test_figures_are_counted_from_one_kind_and_say_which(kinds: list[str], verb: str, users: int) -> None:
+    catalogue = Catalogue.build(ITEMS, EVENTS.with_columns(pl.Series("kind", kinds)), 1)
+    assert (catalogue.verb, catalogue.total_users) == (verb, users)

@@ -21,9 +21,11 @@ def reason(**changes: object) -> Reason:
     given = {
         "item": "Pyra Gas Stove",
         "owned": "Norrvik Dome Tent",
+        "has": True,
         "need": None,
         "evidence": (FIGURE, QUOTE),
-        "clauses": ("of 120 shoppers who bought the one, 14 also bought the other.", f"a buyer wrote “{QUOTE.text}”"),
+        "clauses": ("of 120 shoppers who bought the first, 14 also bought the second.", f"a buyer wrote “{QUOTE.text}”"),
+        "counted": True,
         "plain": "14 of 120 shoppers who bought the Norrvik Dome Tent also bought the Pyra Gas Stove.",
     }
     return Reason(**{**given, **changes})  # type: ignore[arg-type]
@@ -39,12 +41,12 @@ def test_expand() -> None:
     assert expand("as it is") == ["as it is"]
 
 
-@pytest.mark.parametrize("occasion", ["owned", "need"])
+@pytest.mark.parametrize("occasion", ["owned", "seen", "need"])
 def test_every_phrasing_passes_the_check_with_every_opening(occasion: str) -> None:
     prompt = prompts.load("explain")
     about = reason(need="a weekend in the hills", evidence=(FIGURE, QUOTE, NEED))
     values = {"item": about.item, "owned": about.owned, "need": about.need}
-    for line in prompt.lines(f"{occasion}_phrasings"):
+    for line in prompt.lines(f"{'need' if occasion == 'need' else 'owned'}_phrasings"):
         for phrase in expand(line):
             assert set(phrase.split()) <= JOINING, phrase
             for source in prompt.lines(f"{occasion}_openings"):
@@ -70,10 +72,25 @@ def test_the_model_words_a_list(llm: LanguageModel) -> None:
     assert [explanation.source for explanation in explanations] == ["llm"] * 5
     for name, explanation in zip(names, explanations, strict=True):
         assert name in explanation.text
-        assert explanation.text.endswith("of 120 shoppers who bought the one, 14 also bought the other.")
+        assert explanation.text.endswith("of 120 shoppers who bought the first, 14 also bought the second.")
         assert explanation.verified
     assert len({explanation.text[:20] for explanation in explanations}) == 5, "neighbours begin alike"
     assert [e.text for e in Explainer(llm).explain(reasons)] == [e.text for e in explanations]
+
+
+def test_nobody_is_told_to_have_what_was_only_looked_at(llm: LanguageModel) -> None:
+    texts = [Explainer(llm).explain([reason(has=False, item=name)] * 2) for name in ("Pyra Gas Stove",)]
+    for explanation in texts[0]:
+        assert explanation.source == "llm"
+        assert not {"your", "have", "Since"} & set(explanation.text.split(":")[0].split())
+
+
+def test_a_weak_fact_is_worded_with_a_hedge(llm: LanguageModel) -> None:
+    names = [f"Pyra Stove {letter}" for letter in "ABCDEFGHIJKL"]
+    weak = [reason(item=name, clauses=("the two are close in description.",), counted=False) for name in names]
+    for explanation in Explainer(llm).explain(weak):
+        assert explanation.source == "llm"
+        assert {"could", "may", "might", "would"} & set(explanation.text.split())
 
 
 def test_a_need_is_worded_too(llm: LanguageModel) -> None:
@@ -86,9 +103,9 @@ def test_a_need_is_worded_too(llm: LanguageModel) -> None:
 @pytest.mark.parametrize(
     "worded",
     [
-        "With your Norrvik Dome Tent, the Pyra Gas Stove is waterproof: of 120 shoppers who bought the one, 14 also bought the other.",
-        "With your Norrvik Dome Tent, the Acme Grill is worth a look: of 120 shoppers who bought the one, 14 also bought the other.",
-        "With your Norrvik Dome Tent, the Pyra Gas Stove is worth a look: of 120 shoppers who bought the one, 99 also bought the other.",
+        "With your Norrvik Dome Tent, the Pyra Gas Stove is waterproof: of 120 shoppers who bought the first, 14 also bought the second.",
+        "With your Norrvik Dome Tent, the Acme Grill is worth a look: of 120 shoppers who bought the first, 14 also bought the second.",
+        "With your Norrvik Dome Tent, the Pyra Gas Stove is worth a look: of 120 shoppers who bought the first, 99 also bought the second.",
         "With your Norrvik Dome Tent, the Pyra Gas Stove is worth a look: a buyer wrote “Best stove ever made by man.”",
         "",
     ],

@@ -60,7 +60,7 @@ def test_the_same_request_gets_the_same_answer(shop: Recommender) -> None:
 
 def test_new_scope_leaves_the_history_s_categories_for_every_user(plain: Recommender) -> None:
     for user in plain.histories:
-        had = {plain.catalogue.category_name(row) for row in plain.histories.of(user)[0]}
+        had = {plain.catalogue.category_name(row) for row in plain.histories.of(user).rows}
         answer = plain.recommend(user_id=user, k=5, explain=False)
         assert not had & {found.item.category[0] for found in answer}
         assert answer.items or answer.unsatisfied
@@ -70,7 +70,7 @@ def test_other_scope_leaves_the_anchor_s_category(plain: Recommender) -> None:
     seen = 0
     for user in list(plain.histories)[:60]:
         answer = plain.recommend(user_id=user, k=5, rules=Rules(scope="other"), explain=False)
-        had = {plain.catalogue.category_name(row) for row in plain.histories.of(user)[0]}
+        had = {plain.catalogue.category_name(row) for row in plain.histories.of(user).rows}
         for found in answer:
             assert found.anchor is not None
             assert found.item.category[0] != plain.catalogue.category_name(plain.catalogue.row(found.anchor))
@@ -135,7 +135,7 @@ def test_a_text_finds_what_it_speaks_of(shop: Recommender) -> None:
 
 def test_a_mix_uses_all_that_is_known(plain: Recommender) -> None:
     answer = plain.recommend(user_id="s013", items=["CA-001"], text="for the dog", k=5, explain=False)
-    had = {plain.catalogue.category_name(row) for row in plain.histories.of("s013")[0]} | {"Camping & Outdoors"}
+    had = {plain.catalogue.category_name(row) for row in plain.histories.of("s013").rows} | {"Camping & Outdoors"}
     assert not had & {found.item.category[0] for found in answer}
 
 
@@ -249,7 +249,7 @@ def test_every_user_of_a_real_store_gets_only_new_categories(amazon_workspace: W
     shop = Recommender.open(amazon_workspace, llm="none", settings=settings)
     listed = 0
     for user in shop.histories:
-        had = {shop.catalogue.category_name(row) for row in shop.histories.of(user)[0]}
+        had = {shop.catalogue.category_name(row) for row in shop.histories.of(user).rows}
         answer = shop.recommend(user_id=user, k=5, explain=False)
         assert not had & {found.item.category[0] for found in answer}
         assert all(found.item.title for found in answer)
