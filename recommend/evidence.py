@@ -102,12 +102,14 @@ class EvidenceGatherer:
         reasons = []
         for candidate in candidates:
             item, own = items[candidate.item_id], vectors.get(candidate.item_id)
-            if candidate.anchor:
+            # What the shopper asks for comes first, where the evidence speaks to it; else what the shopper had.
+            reason = self._from_text(item, own, said) if said or not candidate.anchor else None
+            if candidate.anchor and (reason is None or not reason.clauses):
                 behind = items[candidate.anchor]
                 has = self.catalogue.row(behind.item_id) in bought
-                reasons.append(self._from_history(item, own, behind, vectors.get(behind.item_id), has))
-            else:
-                reasons.append(self._from_text(item, own, said))
+                reason = self._from_history(item, own, behind, vectors.get(behind.item_id), has)
+            assert reason is not None
+            reasons.append(reason)
         return reasons
 
     def _from_history(

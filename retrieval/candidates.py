@@ -73,10 +73,9 @@ class Retriever:
 
     def _candidate(self, row: int, channels: Mapping[str, Mapping[int, tuple[float, int]]], seeds: Seeds) -> Candidate:
         scores = {name: found[row][0] for name, found in channels.items() if row in found}
-        # Behaviour names the history item behind a candidate more truly than likeness does, and what was asked for most truly of all.
-        asked = len(seeds.texts) > 0 and row in channels["semantic"] and channels["semantic"][row][1] < 0
+        # Behaviour names the history item behind a candidate more truly than likeness does.
         behind = (found[row][1] for name in ("associations", "semantic", "popularity") if row in (found := channels[name]))
-        place = -1 if asked else next((place for place in behind if place >= 0), -1)
+        place = next((place for place in behind if place >= 0), -1)
         return Candidate(self.catalogue.id(row), scores, self.catalogue.id(int(seeds.rows[place])) if place >= 0 else None)
 
     # ------------------------------------------------------------------ channels: row -> (score, place in the history or -1)
@@ -86,8 +85,8 @@ class Retriever:
         ids = [catalogue.id(int(seeds.rows[place])) for place in places]
         known = self.index.vectors(ITEMS, ids)
         looks = [(place, seeds.weights[place], known[key]) for place, key in zip(places, ids, strict=True) if key in known]
-        # What the shopper says now counts as much as all of the history together.
-        looks += [(-1, float(seeds.weights.sum()) or 1.0, vector) for vector in seeds.texts]
+        # What the shopper says now counts twice as much as all of the history together.
+        looks += [(-1, 2 * float(seeds.weights.sum()) or 1.0, vector) for vector in seeds.texts]
         if not looks:
             return {}
         vectors = np.stack([vector for _, _, vector in looks])  # (looks, dimensions)
@@ -164,8 +163,8 @@ class Retriever:
 
 
 def weights(seeds: Seeds) -> Mapping[str, float]:
-    """The channels' votes for a query: with a text, likeness to it counts as much as behaviour."""
-    return {**WEIGHTS, "semantic": WEIGHTS["associations"]} if len(seeds.texts) else WEIGHTS
+    """The channels' votes for a query: with a text, likeness to it counts twice as much as behaviour, because it was asked for."""
+    return {**WEIGHTS, "semantic": 2 * WEIGHTS["associations"]} if len(seeds.texts) else WEIGHTS
 
 
 def fuse(channels: Mapping[str, Mapping[int, float]], votes: Mapping[str, float] = WEIGHTS) -> dict[int, float]:

@@ -139,6 +139,13 @@ def test_a_mix_uses_all_that_is_known(plain: Recommender) -> None:
     assert not had & {found.item.category[0] for found in answer}
 
 
+def test_a_text_moves_a_history_s_answer_and_is_spoken_of(shop: Recommender) -> None:
+    without = {found.item.item_id for found in shop.recommend(user_id="s213", k=5, explain=False)}
+    answer = shop.recommend(user_id="s213", text="I am going winter camping", k=5)
+    assert len(without & {found.item.item_id for found in answer}) <= 3
+    assert any("winter camping" in found.explanation.text for found in answer)
+
+
 def test_a_basket_is_a_history(plain: Recommender) -> None:
     once = plain.recommend(items=["CA-001", "CA-009"], k=5, explain=False)
     assert {found.anchor for found in once} <= {"CA-001", "CA-009"}
