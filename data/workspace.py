@@ -2,7 +2,8 @@
 
     shop/
       workspace.json           what is here: format, snapshot, settings of the store, what was built when and by which model
-      snapshots/<id>/          items.parquet  reviews.parquet  interactions.parquet  relations.parquet  rejects.jsonl
+      snapshots/<id>/          items.parquet  reviews.parquet  interactions.parquet  relations.parquet
+      rejects.jsonl            the lines that the last ingest turned away
       chroma/                  vectors of items and reviews
       associations.parquet     what goes with what
 
@@ -148,6 +149,8 @@ class Workspace:
         """
         for file in staging.iterdir():
             flush(file)
+        # Beside the snapshot, not in it: the same tables are the same snapshot, wherever the lines that were turned away stood.
+        (staging / "rejects.jsonl").replace(self.rejects)
         snapshot = _fingerprint(staging)
         home = self.path / "snapshots" / snapshot
         if home.exists() and _fingerprint(home) != snapshot:
@@ -200,7 +203,7 @@ class Workspace:
     @property
     def rejects(self) -> Path:
         """The lines that the last `ingest` turned away, one JSON object each."""
-        return self.path / "snapshots" / str(self.manifest.snapshot) / "rejects.jsonl"
+        return self.path / "rejects.jsonl"
 
 
 def _fingerprint(folder: Path) -> str:
