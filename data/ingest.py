@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from .errors import FormatError, SettingsError, storing
 from .readers import Source, find_sources
+from .readers.batch import Batch
 from .readers.items import Items
 from .readers.parts import InteractionParts, ReviewParts
 from .readers.rejects import Rejects
-from .readers.rows import CHUNK_ROWS, Batch, read_rows
+from .readers.rows import CHUNK_ROWS, read_rows
 from .readers.tables import empty, tables
 
 if TYPE_CHECKING:

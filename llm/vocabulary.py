@@ -20,7 +20,7 @@ JOINING = frozenset(
 
 STORE = frozenset(
     """
-    shopper shoppers buyer buyers bought rated looked said wrote from where there
+    shopper shoppers reviewer bought rated looked said wrote from where there
     first second two other times usual share close description not yet any category item
     """.split()
 )

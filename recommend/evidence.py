@@ -1,4 +1,4 @@
-"""The facts for a recommendation, gathered before a word is written: who else had both, what a buyer wrote, what it is.
+"""The facts for a recommendation, gathered before a word is written: who else had both, what a reviewer wrote, what it is.
 
 Strongest first: a figure of shoppers who had both items; a quotation from a review of the item that speaks to the shopper's
 need; a figure between the two categories; how close the descriptions are; how many had it. A fact is left out where it is too weak to be
@@ -7,7 +7,6 @@ shown: thresholds stand beside each.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -16,10 +15,11 @@ import numpy as np
 
 from ..data.records import Candidate, Evidence, Item
 from ..llm.explainer import Reason
-from ..prompts.fence import fence, shorten
+from ..prompts.fence import fence
 from ..retrieval.associations import UNLIKELY, Associations, chance
 from ..retrieval.catalogue import Catalogue
 from ..retrieval.index import ITEMS, REVIEWS, VectorIndex
+from .excerpts import NO_QUOTES, QUOTE, display_name, quotable
 
 if TYPE_CHECKING:
     import polars as pl
@@ -29,32 +29,13 @@ ITEM_SUPPORT, CATEGORY_SUPPORT = 3, 5
 """Shoppers a figure needs before it is said aloud; fewer say more of those shoppers than of the pair."""
 QUOTE_LIKENESS = 0.3
 QUOTE_RATING = 4.0
+"""Of five; a store that rates up to ten quotes more, one that rates up to three nothing."""
 CATEGORY_LIFT = 1.2
 """A figure between categories that says less than this over the usual share says next to nothing."""
 CLOSE = 0.4
 """Cosine from which two descriptions are called close: of two items of different categories drawn at random, about one pair in a
 hundred reaches it with MiniLM (99 % lie below 0.37 in the demo store and below 0.40 in a cut of Amazon's)."""
-NAME = 60
-QUOTE = 120
 MOST_REVIEWS = 50
-# What could be somebody's address, number or order stays unquoted; masking it would no longer be verbatim.
-_PRIVATE = re.compile(r"@|https?:|www\.|\d{5,}|\d{3}[-. ]\d{3,}")
-# A review that talks to a machine is not one about the item; it could do no harm in quotation marks, but it is no reason either.
-_ORDERS = re.compile(
-    r"\b(?:ignore|disregard|forget)\b.{0,40}\b(?:instructions?|previous|above|rules?)\b|\b(?:system|assistant|user)\s*:|\bprompt\b",
-    re.IGNORECASE,
-)
-# The rating is of the whole review; a sentence of it may still complain, and a complaint is no reason to buy.
-_COMPLAINT = re.compile(
-    r"\b(?:not|no|never|nothing|hardly|barely|but|however|although|though|unfortunately|only|except|wish|less|worse|worst|poor|bad|cheap|"
-    r"broke|breaks?|broken|fades?|faded|leaks?|leaked|returned|refund|disappoint\w*|problems?|issues?|fails?|failed|wrong|missing|"
-    r"too \w+)\b|n['’]t\b",
-    re.IGNORECASE,
-)
-_SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n+")
-# Where a store's title turns into a list of keywords.
-_KEYWORDS = re.compile(r" [|¦/(\[–—-]|,(?!\d)|: |; | with | for ", re.IGNORECASE)
-_NO_QUOTES = str.maketrans({'"': "'", "“": "'", "”": "'"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +118,7 @@ class EvidenceGatherer:
         facts = _Facts()
         words = None
         if said:
-            words = fence(said.text, QUOTE).translate(_NO_QUOTES)
+            words = fence(said.text, QUOTE).translate(NO_QUOTES)
             self._review(facts, item, name, said.text, said.vector)
             close = _cosine(said.vector, own)
             facts.add(
@@ -152,8 +133,8 @@ class EvidenceGatherer:
         if quote := self._quote(item, about, look):
             facts.add(
                 Evidence("review", quote[0], item.item_id, round(quote[1], 3)),
-                f"a buyer wrote “{quote[0]}”",
-                f"A buyer of the {name} wrote “{quote[0]}”",
+                f"a reviewer wrote “{quote[0]}”",
+                f"A reviewer of the {name} wrote “{quote[0]}”",
             )
 
     def _attributes(self, facts: _Facts, item: Item, name: str) -> None:
@@ -230,47 +211,6 @@ class _Facts:
         self.evidence.append(fact)
         self.clauses += [clause] if clause else []
         self.sentences += [sentence] if sentence else []
-
-
-def quotable(text: str, about: str = "") -> str | None:
-    """A verbatim stretch of a review that may be shown, cut at a word border; None if there is none.
-
-    Of the fitting sentences the one that shares most words with `about`, else the first. Left out: what holds an address, a
-    long number or a quotation mark, what the fence would have to change, what complains, and what gives orders to a model.
-    """
-    wanted = _words(about)
-    best: tuple[int, str] | None = None
-    for sentence in _SENTENCE_END.split(text):
-        quote = shorten(sentence.strip(), QUOTE)
-        whole = len(quote) >= 25 and len(quote.split()) >= 5
-        if (
-            whole
-            and quote == fence(quote, QUOTE)
-            and not _PRIVATE.search(quote)
-            and not _ORDERS.search(quote)
-            and not _COMPLAINT.search(sentence)
-            and not any(c in quote for c in '"“”')
-        ):
-            shared = len(wanted & _words(quote))
-            if best is None or shared > best[0]:
-                best = shared, quote
-    return best[1] if best else None
-
-
-def _words(text: str) -> set[str]:
-    # Four letters stand in for a stem: "camping" meets "camp", "tents" meets "tent".
-    return {word[:4] for word in re.findall(r"[^\W\d_]{4,}", text.casefold())}
-
-
-def display_name(item: Item) -> str:
-    """What an item is called in a sentence: the beginning of its title, up to where the keywords start."""
-    title = fence(item.title, 200) or fence(item.item_id, NAME)
-    for border in _KEYWORDS.finditer(title):
-        head = title[: border.start()]
-        if len(head) >= 12 and len(head.split()) >= 2:
-            title = head
-            break
-    return shorten(title, NAME).translate(_NO_QUOTES).rstrip(".,:;- ")
 
 
 def _cosine(one: NDArray[np.float32] | None, other: NDArray[np.float32] | None) -> float:

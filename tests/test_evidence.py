@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import crossaisle
 from crossaisle.data.records import Item
 from crossaisle.llm.grounding import faults
-from crossaisle.recommend.evidence import QUOTE, display_name, quotable
+from crossaisle.recommend.excerpts import QUOTE, display_name, quotable
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ def reason(**changes: object) -> Reason:
         "has": True,
         "need": None,
         "evidence": (FIGURE, QUOTE),
-        "clauses": ("of 120 shoppers who bought the first, 14 also bought the second.", f"a buyer wrote “{QUOTE.text}”"),
+        "clauses": ("of 120 shoppers who bought the first, 14 also bought the second.", f"a reviewer wrote “{QUOTE.text}”"),
         "counted": True,
         "plain": "14 of 120 shoppers who bought the Norrvik Dome Tent also bought the Pyra Gas Stove.",
     }
@@ -94,7 +94,7 @@ def test_a_weak_fact_is_worded_with_a_hedge(llm: LanguageModel) -> None:
 
 
 def test_a_need_is_worded_too(llm: LanguageModel) -> None:
-    about = reason(owned=None, need="a weekend in the hills", evidence=(QUOTE, NEED), clauses=(f"a buyer wrote “{QUOTE.text}”",))
+    about = reason(owned=None, need="a weekend in the hills", evidence=(QUOTE, NEED), clauses=(f"a reviewer wrote “{QUOTE.text}”",))
     explanation = Explainer(llm).explain([about])[0]
     assert explanation.source == "llm"
     assert "“a weekend in the hills”" in explanation.text
@@ -106,7 +106,7 @@ def test_a_need_is_worded_too(llm: LanguageModel) -> None:
         "With your Norrvik Dome Tent, the Pyra Gas Stove is waterproof: of 120 shoppers who bought the first, 14 also bought the second.",
         "With your Norrvik Dome Tent, the Acme Grill is worth a look: of 120 shoppers who bought the first, 14 also bought the second.",
         "With your Norrvik Dome Tent, the Pyra Gas Stove is worth a look: of 120 shoppers who bought the first, 99 also bought the second.",
-        "With your Norrvik Dome Tent, the Pyra Gas Stove is worth a look: a buyer wrote “Best stove ever made by man.”",
+        "With your Norrvik Dome Tent, the Pyra Gas Stove is worth a look: a reviewer wrote “Best stove ever made by man.”",
         "",
     ],
 )

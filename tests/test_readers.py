@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 
 from crossaisle.data.errors import FormatError, SettingsError
 from crossaisle.data.readers import FORMATS, amazon, completejourney, find_sources, movielens
+from crossaisle.data.readers.batch import Batch
 from crossaisle.data.readers.lines import Lines
-from crossaisle.data.readers.rows import Batch, read_rows
+from crossaisle.data.readers.rows import read_rows
 from crossaisle.data.readers.values import category, identifier, identifiers, milliseconds, numbers, price, truth, whole_numbers
 
 # ------------------------------------------------------------------ rows

@@ -1,6 +1,6 @@
 """Readers: one module per file format, each saying which files there are and what their columns mean; the rest is shared.
 
-    lines   -> rows (csv_rows, jsonl_rows, parquet_rows) -> items, tables (by values) -> parts
+    lines   -> csv_rows, jsonl_rows, parquet_rows (batch) -> items, tables (by values) -> parts
     bytes      batches with line numbers                   validated in our words        on disk, sorted
 
 To add a format, write a module with a `find` like those below and name it in `FORMATS`.

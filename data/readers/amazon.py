@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ..errors import FormatError
-from .rows import LOOKED_AT, named, read_rows, suffix_of
+from .batch import LOOKED_AT, named, suffix_of
+from .rows import read_rows
 from .source import Record, Source, listed
 
 _WANTED = "wanted parent_asin with title (products), or parent_asin with user_id (reviews)"

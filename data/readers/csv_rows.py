@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import FormatError
+from .batch import Rejected, check_header
 from .lines import NOT_UTF8, UNREADABLE, Block, Lines
-from .rows import Rejected, check_header
 
 if TYPE_CHECKING:
     import polars as pl

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..errors import FormatError, SettingsError
 from ..records import INTERACTION_COLUMNS, ITEM_COLUMNS, RELATION_COLUMNS, REVIEW_COLUMNS
-from .rows import SUFFIXES, named, suffix_of
+from .batch import SUFFIXES, named, suffix_of
 from .source import Role, Source, listed
 
 COLUMNS: Mapping[Role, tuple[str, ...]] = {

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, cast
 
 from ..records import ITEM_COLUMNS
+from .batch import Batch, Rejected
 from .rejects import Rejects
-from .rows import Batch, Rejected
 from .source import Record, Source
 from .values import category, identifier, price, text, truth
 

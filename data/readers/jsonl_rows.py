@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from ..errors import FormatError
+from .batch import Rejected
 from .lines import UNREADABLE, Block, Lines
-from .rows import Rejected
 from .values import text
 
 if TYPE_CHECKING:

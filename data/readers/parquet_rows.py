@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import FormatError
+from .batch import Rejected, check_header
 from .lines import checked_size
-from .rows import Rejected, check_header
 from .values import text
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..records import INTERACTION_COLUMNS, KIND_WEIGHTS, RELATION_COLUMNS, REVIEW_COLUMNS
-from .rows import Batch, Rejected
+from .batch import Batch, Rejected
 from .source import Role, Source
 from .values import identifiers, milliseconds, numbers, whole_numbers
 
