@@ -178,8 +178,8 @@ class Associations:
         Each history item's counts are divided by the root of its users: item-kNN as it measured best (FACTS: .059 NDCG@10
         on a two-category set, ahead of EASE and iALS).
 
-        Which pair is most telling does not depend on the weights: it is the one furthest above chance, (support - expected) over the
-        root of the expected support.
+        Which pair is most telling does not depend on the weights: it is the one furthest above chance, by the deviance of its support
+        from the expected one, both taken as Poisson counts; that follows the logarithm of `chance`, in whole arrays.
 
         Returns: scores (items,), 0 where nothing points; strongest (items,), a place in `rows`, -1 where nothing points.
         """
@@ -191,7 +191,7 @@ class Associations:
             support, users = self.items.data[run], max(self.source_users[row], 1)
             scores[targets] += weight * support / np.sqrt(users)
             expected = users * self.source_users[targets] / self.users
-            above = (support - expected) / np.sqrt(expected)
+            above = np.sign(support - expected) * (support * np.log(support / expected) - (support - expected))
             ahead = above > best[targets]
             best[targets[ahead]], strongest[targets[ahead]] = above[ahead], place
         return scores, strongest

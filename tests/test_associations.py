@@ -94,7 +94,8 @@ def test_scores_are_the_sum_of_the_votes(histories: dict[str, list[str]], seeds:
             support, had, target_had, users = truth.get(("item", names[row], names[target]), (0, 1, 1, 1))
             votes.append(weight * support / math.sqrt(had))
             expected = had * target_had / users
-            above.append((support - expected) / math.sqrt(expected) if support else -math.inf)
+            deviance = support * math.log(support / expected) - (support - expected) if support else 0.0
+            above.append(math.copysign(deviance, support - expected) if support else -math.inf)
         assert math.isclose(scores[target], sum(votes), abs_tol=1e-12)
         if sum(votes):
             assert math.isclose(above[strongest[target]], max(above), abs_tol=1e-9)
