@@ -19,7 +19,7 @@ from ..data.files import sha256
 from ..data.settings import Settings
 from ..data.threads import share_cores
 from . import embedded
-from .quantization import nf4
+from .quantization import import_bitsandbytes, nf4
 
 if TYPE_CHECKING:
     import torch
@@ -59,6 +59,8 @@ class LanguageModel:
             if settings.threads:
                 torch.set_num_threads(settings.threads)
             device = "cuda" if torch.cuda.is_available() else "cpu"
+            if settings.quantization == "nf4" and device == "cpu":
+                import_bitsandbytes()
             dtype = torch.float32 if settings.quantization == "fp32" else torch.bfloat16
             options = {"quantization_config": nf4()} if settings.quantization == "nf4" and not quantized else {}
             try:

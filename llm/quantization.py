@@ -16,3 +16,19 @@ def nf4() -> Any:
     return BitsAndBytesConfig(  # type: ignore[no-untyped-call]
         load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.bfloat16
     )
+
+
+def import_bitsandbytes() -> None:
+    """Imports bitsandbytes without the compiler it would load for kernels that are not used on the CPU: a second of every start.
+
+    It decorates its fallback kernels with `torch.compile`, which imports the whole of the inductor at once. The default backend is
+    put back right after, so a program around this one compiles as it always did.
+    """
+    import torch
+
+    before = torch.compiler.get_default_backend()
+    torch.compiler.set_default_backend("eager")
+    try:
+        import bitsandbytes  # noqa: F401
+    finally:
+        torch.compiler.set_default_backend(before)
