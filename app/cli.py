@@ -6,6 +6,7 @@ command needs it.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import sys
@@ -232,6 +233,8 @@ def models_pull(
 
 def main() -> None:
     """Runs the command line and ends the process with its exit code."""
+    # Importing torch and its like makes millions of objects that all stay; looking through them for garbage is a tenth of a start.
+    gc.set_threshold(100_000, 50, 100)
     try:
         code = app(standalone_mode=False)
     except CrossaisleError as error:
