@@ -29,8 +29,9 @@ PER_CHANNEL = 50
 FUSION = 20
 """Constant of reciprocal-rank fusion. The source has 60, for lists of a thousand; ours are of twenty to fifty."""
 WEIGHTS = {"associations": 2.0, "semantic": 1.0, "popularity": 0.5, "llm": 0.5}
-"""What a channel's vote counts. Measured (`benchmarks/fusion_weights.py`) on shoppers of the demo store with a category held out, where associations alone rank best
-and an untrained LLM adds nothing; the intervals of the mixes overlap, so these are a prior until a blend is learned."""
+"""What a channel's vote counts. Measured (`benchmarks/fusion_weights.py`) on shoppers of the demo store with a category held out, where
+associations alone rank best and an untrained LLM adds nothing; the intervals of the mixes overlap, so these are a prior until a blend is
+learned."""
 POPULAR = 2
 """Users that make an item popular; one is an accident."""
 
