@@ -136,7 +136,9 @@ def recommend(
     items: Annotated[str | None, typer.Option(help="Item ids, separated by commas, oldest first: a basket or session.")] = None,
     text: Annotated[str | None, typer.Option(help="What the shopper says.")] = None,
     k: Annotated[int, typer.Option("-k", help="How many.")] = 5,
-    scope: Annotated[str, typer.Option(help="new: categories never bought from; other: another one than the item behind it.")] = "new",
+    scope: Annotated[
+        str, typer.Option(help="new: categories absent from the history; other: another one than the item behind it.")
+    ] = "new",
     include_category: Annotated[list[str] | None, typer.Option(help="Only this category, at any level. May be repeated.")] = None,
     exclude_category: Annotated[list[str] | None, typer.Option(help="Not this category. May be repeated.")] = None,
     min_price: Annotated[float | None, typer.Option(help="Lowest price.")] = None,
@@ -236,6 +238,8 @@ def main() -> None:
     # Importing torch and its like makes millions of objects that all stay; looking through them for garbage is a tenth of a start.
     gc.set_threshold(100_000, 50, 100)
     try:
+        if any("\ud800" <= c <= "\udfff" for argument in sys.argv for c in argument):
+            raise SettingsError("an argument is not text in the encoding of this terminal (UTF-8 is wanted)")
         code = app(standalone_mode=False)
     except CrossaisleError as error:
         print(f"crossaisle: {_one_line(str(error))}", file=sys.stderr)
@@ -288,4 +292,6 @@ def _print_json(value: object) -> None:
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.split())
+    from .render import plain
+
+    return plain(" ".join(text.split()))

@@ -26,7 +26,8 @@ def recommendations(console: Console, answer: Recommendations, history: Sequence
     from rich.text import Text
 
     if history:
-        console.print(Text("Has: ", style="dim") + Text("; ".join(plain(item.title)[:48] for item in history[-5:]), style="dim"))
+        names = list(dict.fromkeys(plain(item.title or item.item_id)[:48] for item in history))
+        console.print(Text("Goes by: " + "; ".join(names[-5:]), style="dim"))
     if answer.query.text:
         console.print(Text("Says: ", style="dim") + Text(plain(answer.query.text)[:200], style="dim"))
     table = Table(box=None, show_header=False, padding=(0, 1, 0, 0))

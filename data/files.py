@@ -29,6 +29,7 @@ def replacing(path: Path) -> Iterator[Path]:
     handle, name = tempfile.mkstemp(prefix=STAGING_PREFIX, suffix=path.suffix, dir=path.parent)
     os.close(handle)
     fresh = Path(name)
+    fresh.chmod(0o666 & ~_umask())
     try:
         yield fresh
         flush(fresh)
@@ -43,10 +44,18 @@ def staging_folder(parent: Path) -> Iterator[Path]:
     """An empty folder in `parent`, on the same file system, gone when the block ends unless it was renamed away."""
     parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=STAGING_PREFIX, dir=parent))
+    folder.chmod(0o777 & ~_umask())
     try:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _umask() -> int:
+    """What new files may not be: temporary ones are private, and what is kept must be as open as the account's other files."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 def sweep(parent: Path) -> None:

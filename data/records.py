@@ -77,7 +77,7 @@ class Rules:
     """What a recommendation must satisfy; the defaults exclude nothing but what the user has.
 
     Attributes:
-        scope: `new`: only categories absent from the history; `other`: only a category other than that of the history
+        scope: `new`: only categories absent from the whole history, looks included; `other`: only a category other than that of the history
             item behind the candidate.
         include_categories / exclude_categories: names matched, without regard to case, at any level of an item's path.
         min_price / max_price: inclusive; an item without a price fails a rule on price.

@@ -17,6 +17,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
+import secrets
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -39,6 +40,7 @@ class Manifest:
     """What `workspace.json` says.
 
     Attributes:
+        id: drawn when the workspace is made; tells its vectors from another workspace's on a shared server.
         snapshot: id of the snapshot in use, None before the first `ingest`.
         category_level: the level that counts as "another category", 1 = broadest.
         item_noun: what an item is called to a person ("item", "course", "film").
@@ -47,6 +49,7 @@ class Manifest:
     """
 
     format: int = FORMAT
+    id: str = ""
     snapshot: str | None = None
     snapshot_at: str | None = None
     category_level: int = 1
@@ -98,6 +101,8 @@ class Workspace:
             found = content["format"]
         except (FileNotFoundError, NotADirectoryError):
             return Manifest()
+        except PermissionError as error:
+            raise WorkspaceError(f"{file} may not be read by this account; ask whoever made the workspace for permission") from error
         except (ValueError, TypeError, KeyError) as error:
             raise WorkspaceError(f"{file} is not a workspace file ({error}); restore it or ingest into a new folder") from error
         if not isinstance(found, int) or found > FORMAT:
@@ -163,6 +168,7 @@ class Workspace:
         self._write(
             replace(
                 now,
+                id=now.id or secrets.token_hex(4),
                 snapshot=snapshot,
                 snapshot_at=_now(),
                 category_level=category_level if category_level is not None else now.category_level,

@@ -16,8 +16,9 @@ import numpy as np
 from ..data.records import Candidate, Evidence, Item
 from ..llm.explainer import Reason
 from ..prompts.fence import fence
-from ..retrieval.associations import UNLIKELY, Associations, chance
+from ..retrieval.associations import UNLIKELY, chance
 from ..retrieval.catalogue import Catalogue
+from ..retrieval.holders import Holders
 from ..retrieval.index import ITEMS, REVIEWS, VectorIndex
 from .excerpts import NO_QUOTES, QUOTE, display_name, quotable
 
@@ -66,8 +67,8 @@ class Reviews:
 class EvidenceGatherer:
     """Gathers the reasons for recommendations over one index."""
 
-    def __init__(self, catalogue: Catalogue, index: VectorIndex, associations: Associations, reviews: Reviews) -> None:
-        self.catalogue, self.index, self.associations, self.reviews = catalogue, index, associations, reviews
+    def __init__(self, catalogue: Catalogue, index: VectorIndex, holders: Holders, reviews: Reviews) -> None:
+        self.catalogue, self.index, self.holders, self.reviews = catalogue, index, holders, reviews
 
     def reasons(
         self, candidates: Sequence[Candidate], items: Mapping[str, Item], bought: Container[int], said: Said | None
@@ -150,7 +151,7 @@ class EvidenceGatherer:
             )
 
     def _users_of_both(self, facts: _Facts, behind: Item, other: str, item: Item, name: str) -> None:
-        pair = self.associations.pair(self.catalogue.row(behind.item_id), self.catalogue.row(item.item_id))
+        pair = self.holders.pair(self.catalogue.row(behind.item_id), self.catalogue.row(item.item_id))
         if pair and pair.support >= ITEM_SUPPORT and pair.lift > 1 and chance(pair) <= UNLIKELY:
             did = self.catalogue.verb
             facts.add(
@@ -166,7 +167,7 @@ class EvidenceGatherer:
 
     def _users_of_both_categories(self, facts: _Facts, behind: Item, item: Item, name: str) -> None:
         code = self.catalogue.category
-        pair = self.associations.category_pair(int(code[self.catalogue.row(behind.item_id)]), int(code[self.catalogue.row(item.item_id)]))
+        pair = self.holders.category_pair(int(code[self.catalogue.row(behind.item_id)]), int(code[self.catalogue.row(item.item_id)]))
         if pair and pair.support >= CATEGORY_SUPPORT and pair.lift >= CATEGORY_LIFT and chance(pair) <= UNLIKELY:
             did, lift = self.catalogue.verb, round(pair.lift, 1)
             share = (

@@ -27,6 +27,7 @@ from ..retrieval.associations import Associations
 from ..retrieval.build import load
 from ..retrieval.candidates import Retriever, Seeds, fuse, weights
 from ..retrieval.embedder import Embedder
+from ..retrieval.holders import Holders
 from ..retrieval.text import review_ids
 from .evidence import EvidenceGatherer, Reviews, Said
 from .histories import NOBODY, Histories
@@ -35,8 +36,8 @@ from .rules import check, eligible, spread
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-POOL = 20
-"""Candidates that the LLM reads."""
+POOL, WIDE = 20, 200
+"""Candidates that the LLM reads; and that are looked at where a rule on the list as a whole will leave most of them out."""
 DECAY = 0.7
 """Weight of a history item relative to the next newer one, as in the training-free sum of FACTS."""
 LONGEST_TEXT = 2000
@@ -103,7 +104,11 @@ class Recommender:
             vector = self._embedder.encode([fence(query.text, LONGEST_TEXT)]) if query.text else np.empty((0, 0), np.float32)
             mask, removed = eligible(query.rules, self.catalogue, shopper.rows, shopper.owned)
             seeds = Seeds(shopper.rows, shopper.weights, vector)
-            pool = self.retriever.candidates(seeds, mask, max(POOL, k), other_than_anchor=query.rules.scope == "other")
+            cap = query.rules.max_per_category
+            pool = self.retriever.candidates(seeds, mask, WIDE if cap else max(POOL, k), other_than_anchor=query.rules.scope == "other")
+            if cap:  # before the pool is cut to what the LLM reads, or a few categories would fill it
+                by_id = {self.catalogue.row(candidate.item_id): candidate for candidate in pool}
+                pool = [by_id[row] for row in spread(list(by_id), self.catalogue, cap, max(POOL, k))]
         with _timed(timings, "rank"):
             ranked = self._rank(query, shopper, pool, weights(seeds))
             top = spread([self.catalogue.row(c.item_id) for c, _ in ranked], self.catalogue, query.rules.max_per_category, k)
@@ -150,7 +155,9 @@ class Recommender:
         # Each item once, at its latest place: np.unique keeps first places, so it is asked of the reversed history.
         _, places = np.unique(rows[::-1], return_index=True)
         latest = np.sort(len(rows) - 1 - places)
-        rows, weights = rows[latest], weights[latest]
+        # An item weighs what its weightiest interaction does: looking again at what one bought takes nothing away.
+        weights = np.asarray([weights[rows == row].max() for row in rows[latest]])
+        rows = rows[latest]
         if not len(rows) and not query.text:
             raise EmptyHistoryError(f"user {query.user_id!r} has no history yet; give item ids (--items) or a text (--text)")
         age = np.arange(len(rows))[::-1]
@@ -186,6 +193,8 @@ class Recommender:
         left = int(mask.sum())
         if left > found and query.rules.max_per_category is not None:
             return (f"{found} of {query.k}: at most {query.rules.max_per_category} per category was asked for",)
+        if left > found:
+            return (f"{found} of {query.k}: the channels proposed no more of the {left:,} items that satisfy the rules",)
         strictest = max(removed, key=lambda rule: rule[1], default=None)
         because = f"; left out most: {strictest[0]} ({strictest[1]:,} items)" if strictest else ""
         return (f"{found} of {query.k}: {left:,} of {len(self.catalogue):,} items satisfy the rules{because}",)
@@ -217,7 +226,8 @@ class Recommender:
     def _gatherer(self) -> EvidenceGatherer:
         reviews = self.workspace.table("reviews")
         named = reviews.with_columns(review_ids(reviews)).sort("item_id", maintain_order=True)
-        return EvidenceGatherer(self.catalogue, self.index, self.associations, Reviews(named))
+        holders = Holders.build(self.workspace.table("interactions"), self.catalogue)
+        return EvidenceGatherer(self.catalogue, self.index, holders, Reviews(named))
 
 
 @contextmanager

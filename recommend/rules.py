@@ -92,7 +92,7 @@ def eligible(
         low, high = rules.min_price or 0.0, np.inf if rules.max_price is None else rules.max_price
         keep("outside the price range", (price >= low) & (price <= high))
     if rules.brands:
-        wanted = [brand.strip().casefold() for brand in rules.brands]
+        wanted = [brand.strip().lower() for brand in rules.brands]
         keep("of another brand", items["brand"].str.to_lowercase().is_in(wanted).fill_null(False).to_numpy())
     if rules.in_stock:
         keep("out of stock", items["in_stock"].fill_null(True).to_numpy())

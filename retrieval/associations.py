@@ -35,7 +35,7 @@ def mine(interactions: pl.DataFrame, catalogue: Catalogue, *, max_items: int = M
 
     Args:
         interactions: sorted by user, oldest first, as the snapshot keeps them.
-        max_items: latest distinct items that count per user. min_support: users a pair needs.
+        max_items: latest distinct items that count per user, in pairs of items. min_support: users a pair needs.
     Returns: columns level ("item" | "category"), source, target, support, source_users, target_users, users, confidence, lift.
         Items keep their `PER_ITEM` strongest partners by support over the root of the partner's users.
     """
@@ -50,17 +50,20 @@ def mine(interactions: pl.DataFrame, catalogue: Catalogue, *, max_items: int = M
         .unique(keep="last", maintain_order=True)
         .join(rows.lazy(), on="item_id", maintain_order="left")
         .with_columns(pl.col("user_id").rank("dense").cast(pl.Int64).alias("user") - 1)
-        .group_by("user_id", maintain_order=True)
-        .tail(max_items)
         .select("user", "row")
         .collect()
     )
     users = int(owned["user"].max()) + 1 if len(owned) else 0  # type: ignore[arg-type]  # an integer column's maximum
-    ones = np.ones(len(owned), dtype=np.int32)
-    items = sparse.csr_array((ones, (owned["user"].to_numpy(), owned["row"].to_numpy())), shape=(users, len(catalogue)))
+    latest = owned.group_by("user", maintain_order=True).tail(max_items)
+    ones = np.ones(len(latest), dtype=np.int32)
+    items = sparse.csr_array((ones, (latest["user"].to_numpy(), latest["row"].to_numpy())), shape=(users, len(catalogue)))
+    # A category is one thing to have, however many of its items: nobody is capped there.
     codes = catalogue.category[owned["row"].to_numpy()]
     named = np.asarray([bool(name) for name in catalogue.categories])[codes] if len(owned) else np.empty(0, bool)
-    in_category = sparse.csr_array((ones[named], (owned["user"].to_numpy()[named], codes[named])), shape=(users, len(catalogue.categories)))
+    in_category = sparse.csr_array(
+        (np.ones(int(named.sum()), dtype=np.int32), (owned["user"].to_numpy()[named], codes[named])),
+        shape=(users, len(catalogue.categories)),
+    )
     in_category.data[:] = 1  # several items of a category are one user
     return pl.concat(
         [

@@ -61,8 +61,7 @@ def build(workspace: Workspace, settings: Settings, progress: Progress = lambda 
         url = None if settings.chroma == FOLDER else settings.chroma or current.get("chroma")
         mark = digest(name)
         key = hashlib.sha256(f"{workspace.manifest.snapshot} {mark}".encode()).hexdigest()[:8]
-        family = hashlib.sha256(str(workspace.path.resolve()).encode()).hexdigest()[:8]
-        generation = f"{family}-{key}"
+        generation = f"{workspace.manifest.id}-{key}"
         index = VectorIndex(workspace.path, generation, url)
         elsewhere = (current.get("generation"), current.get("chroma")) != (generation, url)
         reuse = current if current.get("embedder_digest") == mark and elsewhere else None
@@ -81,7 +80,7 @@ def build(workspace: Workspace, settings: Settings, progress: Progress = lambda 
         interactions = workspace.table("interactions")
         table = mine(interactions, Catalogue.build(items, interactions, workspace.manifest.category_level))
         with replacing(workspace.path / "associations.parquet") as fresh:
-            table.write_parquet(fresh)
+            table.write_parquet(fresh, metadata=_mark(workspace))
         workspace.record_index(
             {
                 "embedder": name,
@@ -181,14 +180,23 @@ def load(workspace: Workspace, settings: Settings) -> tuple[Catalogue, VectorInd
 
     found = check(workspace, settings)
     catalogue = Catalogue.build(workspace.table("items"), workspace.table("interactions"), workspace.manifest.category_level)
+    file = workspace.path / "associations.parquet"
     try:
-        table = pl.read_parquet(workspace.path / "associations.parquet")
+        marked = pl.read_parquet_metadata(file)
+        table = pl.read_parquet(file)
     except (OSError, pl.exceptions.PolarsError) as error:
         raise NoIndexError(
             f"the associations of {workspace.path} cannot be read ({type(error).__name__}); run `crossaisle index -w {workspace.path}`"
         ) from error
+    if any(marked.get(name) != value for name, value in _mark(workspace).items()):
+        raise StaleIndexError(f"the associations of {workspace.path} are of another snapshot; run `crossaisle index -w {workspace.path}`")
     return (
         catalogue,
         VectorIndex(workspace.path, str(found["generation"]), None if settings.chroma == FOLDER else settings.chroma or found["chroma"]),
         table,
     )
+
+
+def _mark(workspace: Workspace) -> dict[str, str]:
+    """What `associations.parquet` says it was mined from: a run that was killed may have left the file of another snapshot."""
+    return {"snapshot": str(workspace.manifest.snapshot), "category_level": str(workspace.manifest.category_level)}

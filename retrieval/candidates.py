@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 LAST = 6
 """History items that the semantic channel looks from; older ones still count in the other channels."""
 PER_CHANNEL = 50
+FEW = 500
+"""Items that are all looked at when the rules leave no more; searching an index for them would go through all of it."""
 FUSION = 20
 """Constant of reciprocal-rank fusion. The source has 60, for lists of a thousand; ours are of twenty to fifty."""
 WEIGHTS = {"associations": 2.0, "semantic": 1.0, "popularity": 0.5, "llm": 0.5}
@@ -63,10 +65,11 @@ class Retriever:
             eligible: (items,) which may be proposed.
             other_than_anchor: a history item proposes nothing of its own category (`scope="other"`).
         """
+        most = max(PER_CHANNEL, n)
         channels = {
-            "semantic": self._semantic(seeds, eligible, other_than_anchor),
-            "associations": self._associations(seeds, eligible, other_than_anchor),
-            "popularity": self._popularity(seeds, eligible, other_than_anchor),
+            "semantic": self._semantic(seeds, eligible, other_than_anchor, most),
+            "associations": self._associations(seeds, eligible, other_than_anchor, most),
+            "popularity": self._popularity(seeds, eligible, other_than_anchor, most),
         }
         fused = fuse({name: {row: score for row, (score, _) in found.items()} for name, found in channels.items()}, weights(seeds))
         best = sorted(fused, key=lambda row: (-fused[row], self.catalogue.id(row)))[:n]
@@ -81,7 +84,7 @@ class Retriever:
 
     # ------------------------------------------------------------------ channels: row -> (score, place in the history or -1)
 
-    def _semantic(self, seeds: Seeds, eligible: NDArray[np.bool_], other: bool) -> dict[int, tuple[float, int]]:
+    def _semantic(self, seeds: Seeds, eligible: NDArray[np.bool_], other: bool, most: int) -> dict[int, tuple[float, int]]:
         catalogue, places = self.catalogue, range(max(0, len(seeds.rows) - LAST), len(seeds.rows))
         ids = [catalogue.id(int(seeds.rows[place])) for place in places]
         known = self.index.vectors(ITEMS, ids)
@@ -105,9 +108,13 @@ class Retriever:
         def reviews_wanted(look: int, found: list[str]) -> list[bool]:
             return items_wanted(look, [key.rsplit("#", 1)[0] for key in found])
 
-        proposed = {catalogue.rows[key] for page in self.index.nearest(ITEMS, vectors, items_wanted, PER_CHANNEL) for key, _ in page}
+        few = np.flatnonzero(allowed.any(axis=0))
+        if len(few) <= FEW:
+            proposed = set(few.tolist())
+        else:
+            proposed = {catalogue.rows[key] for page in self.index.nearest(ITEMS, vectors, items_wanted, most) for key, _ in page}
         through_reviews: dict[int, NDArray[np.float64]] = {}
-        for look, page in enumerate(self.index.nearest(REVIEWS, vectors, reviews_wanted, PER_CHANNEL)):
+        for look, page in enumerate(self.index.nearest(REVIEWS, vectors, reviews_wanted, most, rounds=2)):
             for key, cosine in page:
                 row = catalogue.rows[key.rsplit("#", 1)[0]]
                 best = through_reviews.setdefault(row, np.zeros(len(looks)))
@@ -125,7 +132,7 @@ class Retriever:
         scores, strongest = votes.sum(axis=1) / weights.sum(), votes.argmax(axis=1)
         return {row: (float(score), looks[look][0]) for row, score, look in zip(rows, scores, strongest, strict=True) if score > 0}
 
-    def _associations(self, seeds: Seeds, eligible: NDArray[np.bool_], other: bool) -> dict[int, tuple[float, int]]:
+    def _associations(self, seeds: Seeds, eligible: NDArray[np.bool_], other: bool, most: int) -> dict[int, tuple[float, int]]:
         if not len(seeds.rows):
             return {}
         scores, strongest = self.associations.scores(seeds.rows, seeds.weights)
@@ -134,10 +141,10 @@ class Retriever:
             category = self.catalogue.category
             allowed &= category != category[seeds.rows[strongest]]
         rows = np.flatnonzero(allowed)
-        rows = rows[np.argsort(-scores[rows], kind="stable")][:PER_CHANNEL]
+        rows = rows[np.argsort(-scores[rows], kind="stable")][:most]
         return {int(row): (float(scores[row]), int(strongest[row])) for row in rows}
 
-    def _popularity(self, seeds: Seeds, eligible: NDArray[np.bool_], other: bool) -> dict[int, tuple[float, int]]:
+    def _popularity(self, seeds: Seeds, eligible: NDArray[np.bool_], other: bool, most: int) -> dict[int, tuple[float, int]]:
         if len(seeds.texts) and not len(seeds.rows):
             return {}  # what everybody buys says nothing about what somebody just asked for
         catalogue, associations = self.catalogue, self.associations
@@ -159,7 +166,7 @@ class Retriever:
             allowed &= catalogue.category != catalogue.category[seeds.rows[-1]]
         scores = pull[catalogue.category] * np.log1p(catalogue.users)
         rows = np.flatnonzero(allowed)
-        rows = rows[np.argsort(-scores[rows], kind="stable")][:PER_CHANNEL]
+        rows = rows[np.argsort(-scores[rows], kind="stable")][:most]
         return {int(row): (float(scores[row]), int(place_of[catalogue.category[row]])) for row in rows}
 
 

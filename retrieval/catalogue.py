@@ -104,7 +104,7 @@ class Catalogue:
         """(items,) which have one of the names anywhere in their path, without regard to case."""
         import polars as pl
 
-        wanted = [name.casefold() for name in names]
+        wanted = [name.lower() for name in names]
         inside = pl.col("category").list.eval(pl.element().str.to_lowercase().is_in(wanted)).list.any().fill_null(False)
         return np.asarray(self.items.select(inside.alias("inside")).to_series().to_numpy(), dtype=bool)
 

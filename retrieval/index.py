@@ -1,7 +1,8 @@
 """Vectors of items and of reviews in Chroma: a folder of the workspace, or a server.
 
 Every build goes to a generation of its own, a folder (or, on a server, collection names) that `workspace.json` points to only
-once it is complete. Whoever reads the previous generation goes on undisturbed, and a killed build is picked up where it was.
+once it is complete. Whoever has the previous generation open is told to open again once it is gone, and a killed build is picked up
+where it was.
 
 Which items are wanted is never asked of Chroma: a `where` on "not this category" costs 28 to 161 ms at 50,000 vectors, a plain
 query under 1 ms. `nearest` over-fetches ids and filters outside, with more when too few remain.
@@ -11,13 +12,14 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import numpy as np
 
-from ..data.errors import NoIndexError, SettingsError, WorkspaceError, storing
+from ..data.errors import CrossaisleError, NoIndexError, SettingsError, StaleIndexError, WorkspaceError, storing
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -106,26 +108,37 @@ class VectorIndex:
         """Vectors by id; ids that are not held are absent."""
         found: dict[str, NDArray[np.float32]] = {}
         for start in range(0, len(ids), BATCH):
-            page = self._collection(name).get(ids=list(ids[start : start + BATCH]), include=["embeddings"])
+            with _reading():
+                page = self._collection(name).get(ids=list(ids[start : start + BATCH]), include=["embeddings"])
             found.update(zip(page["ids"], np.asarray(page["embeddings"], dtype=np.float32), strict=True))
         return found
 
     def nearest(
-        self, name: str, vectors: NDArray[np.float32], wanted: Callable[[int, list[str]], Sequence[bool]], n: int
+        self,
+        name: str,
+        vectors: NDArray[np.float32],
+        wanted: Callable[[int, list[str]], Sequence[bool]],
+        n: int,
+        *,
+        rounds: int | None = None,
     ) -> list[list[tuple[str, float]]]:
         """For each query vector the `n` nearest wanted ids with their cosine, best first.
 
         Args:
             vectors: (queries, dimensions).
             wanted: given a query's number and ids, says which are wanted; called once per fetched page of ids.
-        Returns: one list per query, shorter than `n` only when the collection holds no more that are wanted.
+            rounds: how often to ask at most, with four times as many ids each time; None until there are `n`.
+        Returns: one list per query; without `rounds` shorter than `n` only when the collection holds no more that are wanted.
         """
         collection = self._collection(name)
-        total = collection.count()
+        with _reading():
+            total = collection.count()
         results: list[list[tuple[str, float]]] = [[] for _ in range(len(vectors))]
         open_queries, fetch = list(range(len(vectors))), min(total, 4 * n)
-        while open_queries and fetch:
-            page = collection.query(query_embeddings=vectors[open_queries], n_results=fetch, include=["distances"])
+        while open_queries and fetch and rounds != 0:
+            rounds = None if rounds is None else rounds - 1
+            with _reading():
+                page = collection.query(query_embeddings=vectors[open_queries], n_results=fetch, include=["distances"])
             still = []
             for query, ids, distances in zip(open_queries, page["ids"], page["distances"], strict=True):
                 keep = wanted(query, ids)
@@ -156,6 +169,20 @@ def copy_unchanged(donor: VectorIndex, target: VectorIndex, name: str, wanted: M
         yield len(page)
 
 
+@contextmanager
+def _reading() -> Iterator[None]:
+    """Turns the store's complaint about files that a later build removed into one sentence."""
+    try:
+        yield
+    except CrossaisleError:
+        raise
+    except Exception as error:
+        raise StaleIndexError(
+            f"the vectors cannot be read any more ({type(error).__name__}): the index was made anew meanwhile, or its server is gone; "
+            "open the workspace again"
+        ) from error
+
+
 def _folder(path: Path) -> Any:
     import chromadb
     from chromadb.config import Settings
@@ -174,10 +201,13 @@ def _server(url: str) -> Any:
     import chromadb
     from chromadb.config import Settings
 
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+        port = parts.port or (443 if parts.scheme == "https" else 8000)
+    except ValueError:
+        parts, port = urlsplit(""), 0
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise SettingsError(f"--chroma wants http://host:port, not {url!r}")
-    port = parts.port or (443 if parts.scheme == "https" else 8000)
     try:
         return chromadb.HttpClient(
             host=parts.hostname, port=port, ssl=parts.scheme == "https", settings=Settings(anonymized_telemetry=False)

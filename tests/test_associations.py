@@ -47,6 +47,7 @@ def by_hand(
         users += bool(latest)
         for item in latest:
             having["item", item].add(user)
+        for item in history:
             if items[item]:
                 having["category", str(items[item])].add(user)
     found = {}

@@ -77,7 +77,7 @@ def test_recommend_as_json(shop: Path) -> None:
 def test_recommend_for_a_person(shop: Path) -> None:
     done = run("recommend", "-w", shop, "--items", "CA-001,CA-009", "-k", "2", "--max-price", "60", "--llm", "none")
     assert done.returncode == 0, done.stderr
-    assert "Has: " in done.stdout
+    assert "Goes by: " in done.stdout
     assert done.stderr == ""
 
 
@@ -156,6 +156,14 @@ def test_a_store_s_own_files(tmp_path: Path) -> None:
     write_store(tmp_path / "more", "user_id,item_id\nu1,tent\nu9,stove\n")
     assert run("ingest", "-w", shop, "--format", "files", tmp_path / "more").returncode == 0
     refused(run("recommend", "-w", shop, "--user", "u1"), "earlier snapshot", "crossaisle index")
+
+
+def test_what_a_file_says_cannot_move_the_terminal(tmp_path: Path) -> None:
+    folder = write_store(tmp_path / "store")
+    (folder / "items.csv").write_text("item_id,\x1b]0;owned\x07\x1b[31mtitle\ntent,Tent\n")
+    done = run("ingest", "-w", tmp_path / "shop", "--format", "files", folder)
+    refused(done, "title")
+    assert not {"\x1b", "\x07"} & set(done.stderr)
 
 
 def test_files_that_are_not_what_format_says(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -469,6 +470,27 @@ def test_vectors_move_to_a_server_and_back_without_being_made_again(copied: Path
     assert back.embedded == 0
     assert back.kept == there.kept > 0
     assert Workspace(copied).manifest.index["chroma"] is None  # type: ignore[index]
+
+
+def test_a_reader_of_a_replaced_index_is_told_to_open_again(copied: Path, settings: Settings, tmp_path: Path, part: Path) -> None:
+    _, index, _ = load(Workspace(copied), settings)
+    crossaisle.ingest(copied, "files", [edit(part, tmp_path / "other", lambda records: records.pop())])
+    crossaisle.index(Workspace(copied), settings)
+    # An open file may go on being read after it was removed; what must not happen is an error that is none of ours.
+    with contextlib.suppress(StaleIndexError):
+        for name in (ITEMS, REVIEWS):
+            index.nearest(name, np.ones((1, 384), np.float32), lambda _, ids: [True] * len(ids), 5)
+            index.vectors(name, ["x"])
+
+
+def test_associations_of_another_snapshot_are_not_used(copied: Path, settings: Settings, tmp_path: Path, part: Path) -> None:
+    """A run that is killed after mining leaves the new file beside the old manifest."""
+    stale = (copied / "associations.parquet").read_bytes()
+    crossaisle.ingest(copied, "files", [edit(part, tmp_path / "other", lambda records: records.pop())])
+    crossaisle.index(Workspace(copied), settings)
+    (copied / "associations.parquet").write_bytes(stale)
+    with pytest.raises(StaleIndexError, match="crossaisle index"):
+        load(Workspace(copied), settings)
 
 
 def test_workspaces_on_one_server_are_apart(tmp_path: Path, part: Path, settings: Settings, server: str) -> None:

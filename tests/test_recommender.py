@@ -127,6 +127,18 @@ def test_owned_items_come_back_only_when_asked_for(plain: Recommender) -> None:
     assert returned
 
 
+def test_a_long_list_is_filled_and_a_cap_is_met(plain: Recommender) -> None:
+    assert len(plain.recommend(text="camping", k=100, explain=False)) == 100
+    answer = plain.recommend(items=["CA-001"], k=10, rules=Rules(max_per_category=1), explain=False)
+    assert len({found.item.category[0] for found in answer}) == 10
+
+
+def test_looking_again_takes_nothing_from_a_purchase(plain: Recommender) -> None:
+    shopper = plain._shopper(Query(user_id="s013"))
+    assert shopper.weights.argmax() == len(shopper.rows) - 1
+    assert len(set(shopper.rows.tolist())) == len(shopper.rows)
+
+
 def test_a_text_finds_what_it_speaks_of(shop: Recommender) -> None:
     answer = shop.recommend(text="I am going winter camping", k=5)
     assert "Camping & Outdoors" in {found.item.category[0] for found in answer}
