@@ -1,8 +1,8 @@
-"""A warm `recommend` beside other busy programs, with idle threads spinning and with idle threads asleep, in turn in the same run.
+"""A warm `recommend` alone and beside another busy program, with the OpenMP library's default of spinning and with ours, in the same run.
 
-    python benchmarks/shared_cores.py [--busy 1] [--rounds 2]
+    python benchmarks/shared_cores.py [--rounds 2]
 
-The other programs multiply matrices, each on one thread. `data/threads.py` has idle threads sleep unless the environment says otherwise.
+The other program multiplies matrices with torch, as another model would. `data/threads.py` sets ours unless the environment says otherwise.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from record import quantiles, write
 import crossaisle
 from crossaisle.data import demo
 
-BUSY = "import numpy as np, time\nend = time.time() + 600\na = np.ones((1200, 1200))\nwhile time.time() < end: a @ a"
+BUSY = "import torch, time\nend = time.time() + 900\na = torch.ones(1500, 1500)\nwhile time.time() < end: a @ a"
+SPINS = {"library": "300000", "ours": "1000"}
 WARM = """
 import json, sys, time, crossaisle
 shop = crossaisle.Recommender.open(sys.argv[1])
@@ -35,10 +36,10 @@ print(json.dumps(seconds))
 """
 
 
-def warm(shop: Path, policy: str) -> list[float]:
-    """Seconds of some answers in a process of its own; an empty policy is the OpenMP library's own default, which spins for a while."""
+def warm(shop: Path, spins: str) -> list[float]:
+    """Seconds of some answers in a process of its own."""
     done = subprocess.run(
-        [sys.executable, "-c", WARM, str(shop)], env={**os.environ, "OMP_WAIT_POLICY": policy}, capture_output=True, text=True, check=True
+        [sys.executable, "-c", WARM, str(shop)], env={**os.environ, "GOMP_SPINCOUNT": spins}, capture_output=True, text=True, check=True
     )
     seconds: list[float] = json.loads(done.stdout)
     return seconds
@@ -46,33 +47,27 @@ def warm(shop: Path, policy: str) -> list[float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--busy", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=2)
-    arguments = parser.parse_args()
-    seconds: dict[str, list[float]] = {"": [], "PASSIVE": []}
+    rounds = parser.parse_args().rounds
+    seconds: dict[str, list[float]] = {name: [] for name in SPINS}
     with tempfile.TemporaryDirectory() as folder:
         shop = Path(folder) / "shop"
         crossaisle.ingest(shop, "files", [demo.write(Path(folder) / "files")])
         crossaisle.index(crossaisle.Workspace(shop), crossaisle.Settings.read())
-        alone = {policy: statistics.median(warm(shop, policy)) for policy in seconds}
-        busy = [
-            subprocess.Popen([sys.executable, "-c", BUSY], env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"})
-            for _ in range(arguments.busy)
-        ]
+        alone = {name: quantiles(warm(shop, spins)) for name, spins in SPINS.items()}
+        busy = subprocess.Popen([sys.executable, "-c", BUSY])
         try:
-            for _ in range(arguments.rounds):
-                for policy, taken in seconds.items():
-                    taken += warm(shop, policy)
+            for _ in range(rounds):
+                for name, spins in SPINS.items():
+                    seconds[name] += warm(shop, spins)
         finally:
-            for process in busy:
-                process.kill()
+            busy.kill()
     write(
         "shared_cores",
         {
-            "busy_programs": arguments.busy,
-            "alone_seconds": {"spinning": round(alone[""], 2), "asleep": round(alone["PASSIVE"], 2)},
-            "beside_seconds": {"spinning": quantiles(seconds[""]), "asleep": quantiles(seconds["PASSIVE"])},
-            "ratio_of_medians": round(statistics.median(seconds[""]) / statistics.median(seconds["PASSIVE"]), 2),
+            "alone_seconds": alone,
+            "beside_seconds": {name: quantiles(taken) for name, taken in seconds.items()},
+            "ratio_of_medians": round(statistics.median(seconds["library"]) / statistics.median(seconds["ours"]), 2),
         },
     )
 

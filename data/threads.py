@@ -6,10 +6,10 @@ import os
 
 
 def share_cores() -> None:
-    """Has idle threads of the models sleep instead of spin; call before torch is imported, later it does nothing.
+    """Has idle threads of the models spin only briefly before they sleep; call before torch is imported, later it does nothing.
 
-    Spinning wins a few percent on an idle machine and loses by a factor as soon as anything else wants a core: beside one other
-    busy process a warm `recommend` took 8 to 12 seconds spinning and 2 to 3 sleeping (two cores). Whoever sets `OMP_WAIT_POLICY`
-    is not overruled.
+    The OpenMP library's own default spins so long that two programs on the same cores keep each other waiting; sleeping at once costs an
+    answer of its own on an idle machine. `benchmarks/shared_cores.py` measures both. Whoever sets one of the two variables is not overruled.
     """
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "1000")

@@ -10,7 +10,7 @@ import os
 # Before any library reads them: a hub must fail at once, and tokenizers must not warn when a test starts a process.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # a test that imports torch itself must not spin either
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # a test that imports torch itself must not spin either
 
 import json
 from collections.abc import Callable, Mapping

@@ -163,7 +163,7 @@ def test_a_damaged_folder_is_named(tmp_path: Path) -> None:
         VectorIndex(tmp_path, "g")
 
 
-@pytest.mark.parametrize("url", ["localhost:8000", "ftp://x", "http://", "nonsense"])
+@pytest.mark.parametrize("url", ["localhost:8000", "ftp://x", "http://", "nonsense", "http://localhost:99999"])
 def test_an_address_that_is_none(tmp_path: Path, url: str) -> None:
     with pytest.raises(SettingsError, match="http://host:port"):
         VectorIndex(tmp_path, "g", url)
