@@ -8,8 +8,8 @@ import os
 def share_cores() -> None:
     """Has idle threads of the models spin only briefly before they sleep; call before torch is imported, later it does nothing.
 
-    The OpenMP library's own default spins so long that two programs on the same cores keep each other waiting; sleeping at once costs an
-    answer of its own on an idle machine. `benchmarks/shared_cores.py` measures both. Whoever sets one of the two variables is not overruled.
+    The OpenMP library's own default spins so long that two programs on the same cores keep each other waiting; sleeping at once slows
+    an idle machine. `benchmarks/shared_cores.py` measures it. Whoever sets one of the two variables is not overruled.
     """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "1000")
