@@ -9,7 +9,7 @@ from ..data.records import Explanation, Recommendation, Recommendations
 
 
 def to_dict(answer: Recommendations) -> dict[str, Any]:
-    """The answer as plain JSON types, shaped as DESIGN's `recommend --json`."""
+    """The answer as plain JSON types, as `recommend --json` prints them."""
     query = answer.query
     return {
         "query": {

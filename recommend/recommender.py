@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 POOL, WIDE = 20, 200
 """Candidates that the LLM reads; and that are looked at where a rule on the list as a whole will leave most of them out."""
 DECAY = 0.7
-"""Weight of a history item relative to the next newer one, as in the training-free sum of FACTS."""
+"""Weight of a history item relative to the next newer one."""
 LONGEST_TEXT = 2000
 MOST = 100
 
