@@ -178,8 +178,8 @@ class Associations:
     def scores(self, rows: NDArray[np.int64], weights: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """How strongly a weighted history points at every item, and which history item makes the most telling pair with it.
 
-        Each history item's counts are divided by the root of its users: item-kNN as it ranked best on a two-category set of reviews, ahead of
-        EASE and iALS.
+        Each history item's counts are divided by the root of its users: item-kNN as it ranked best on a two-category
+        set of reviews, ahead of EASE and iALS.
 
         Which pair is most telling does not depend on the weights: it is the one furthest above chance, by the deviance of its support
         from the expected one, both taken as Poisson counts; that follows the logarithm of `chance`, in whole arrays.
