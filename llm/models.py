@@ -24,8 +24,6 @@ from .quantization import import_bitsandbytes, nf4
 if TYPE_CHECKING:
     import torch
 
-logger = logging.getLogger(__name__)
-
 
 @dataclass
 class LanguageModel:

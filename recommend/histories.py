@@ -52,11 +52,10 @@ class Histories:
         """The histories of a snapshot's interactions, which are sorted by user and time."""
         import polars as pl
 
-        rows = pl.DataFrame({"item_id": catalogue.items["item_id"], "row": np.arange(len(catalogue), dtype=np.int64)})
         joined = (
             interactions.lazy()
             .select("user_id", "item_id", "kind")
-            .join(rows.lazy(), on="item_id", how="inner", maintain_order="left")
+            .join(catalogue.row_table().lazy(), on="item_id", how="inner", maintain_order="left")
             .collect()
         )
         users = joined["user_id"]

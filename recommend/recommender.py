@@ -156,8 +156,10 @@ class Recommender:
         _, places = np.unique(rows[::-1], return_index=True)
         latest = np.sort(len(rows) - 1 - places)
         # An item weighs what its weightiest interaction does: looking again at what one bought takes nothing away.
-        weights = np.asarray([weights[rows == row].max() for row in rows[latest]])
-        rows = rows[latest]
+        distinct, item = np.unique(rows, return_inverse=True)
+        most = np.zeros(len(distinct))
+        np.maximum.at(most, item, weights)
+        rows, weights = rows[latest], most[item[latest]]
         if not len(rows) and not query.text:
             raise EmptyHistoryError(f"user {query.user_id!r} has no history yet; give item ids (--items) or a text (--text)")
         age = np.arange(len(rows))[::-1]

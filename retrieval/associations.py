@@ -42,13 +42,12 @@ def mine(interactions: pl.DataFrame, catalogue: Catalogue, *, max_items: int = M
     import polars as pl
     from scipy import sparse
 
-    rows = pl.DataFrame({"item_id": catalogue.items["item_id"], "row": np.arange(len(catalogue), dtype=np.int64)})
     owned = (
         telling(interactions)[0]
         .lazy()
         .select("user_id", "item_id")
         .unique(keep="last", maintain_order=True)
-        .join(rows.lazy(), on="item_id", maintain_order="left")
+        .join(catalogue.row_table().lazy(), on="item_id", maintain_order="left")
         .with_columns(pl.col("user_id").rank("dense").cast(pl.Int64).alias("user") - 1)
         .select("user", "row")
         .collect()

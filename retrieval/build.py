@@ -58,7 +58,7 @@ def build(workspace: Workspace, settings: Settings, progress: Progress = lambda 
     with workspace.writing(f"crossaisle index -w {workspace.path}"), storing(f"the index of {workspace.path}"):
         current = workspace.manifest.index or {}
         name = settings.embedder or str(current.get("embedder", BUNDLED))
-        url = None if settings.chroma == FOLDER else settings.chroma or current.get("chroma")
+        url = _address(settings, current)
         mark = digest(name)
         key = hashlib.sha256(f"{workspace.manifest.snapshot} {mark}".encode()).hexdigest()[:8]
         generation = f"{workspace.manifest.id}-{key}"
@@ -192,9 +192,14 @@ def load(workspace: Workspace, settings: Settings) -> tuple[Catalogue, VectorInd
         raise StaleIndexError(f"the associations of {workspace.path} are of another snapshot; run `crossaisle index -w {workspace.path}`")
     return (
         catalogue,
-        VectorIndex(workspace.path, str(found["generation"]), None if settings.chroma == FOLDER else settings.chroma or found["chroma"]),
+        VectorIndex(workspace.path, str(found["generation"]), _address(settings, found)),
         table,
     )
+
+
+def _address(settings: Settings, recorded: Mapping[str, Any]) -> str | None:
+    """The Chroma server to use: the settings' own, else the one recorded with the index; None for the workspace's folder."""
+    return None if settings.chroma == FOLDER else settings.chroma or recorded.get("chroma")
 
 
 def _mark(workspace: Workspace) -> dict[str, str]:

@@ -86,6 +86,12 @@ class Catalogue:
                 f"no item {item_id!r} among the {len(self):,} of this workspace; ids are compared letter by letter"
             ) from None
 
+    def row_table(self) -> pl.DataFrame:
+        """The rows as a table to join on: columns item_id, row (int64)."""
+        import polars as pl
+
+        return pl.DataFrame({"item_id": self.items["item_id"], "row": np.arange(len(self), dtype=np.int64)})
+
     def id(self, row: int) -> str:
         """The id of the item in a row."""
         return str(self.items.item(row, "item_id"))

@@ -37,11 +37,10 @@ class Holders:
         """The holders of a snapshot, of the kind of interaction that its figures are counted from."""
         import polars as pl
 
-        rows = pl.DataFrame({"item_id": catalogue.items["item_id"], "row": np.arange(len(catalogue), dtype=np.int64)})
         had = (
             telling(interactions)[0]
             .lazy()
-            .join(rows.lazy(), on="item_id")
+            .join(catalogue.row_table().lazy(), on="item_id")
             .select(pl.col("user_id").rank("dense").cast(pl.Int64).alias("user"), "row")
             .collect()
         )
