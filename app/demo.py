@@ -17,11 +17,13 @@ if TYPE_CHECKING:
 
 SHOPPERS = 2
 NEED = "I am going winter camping"
+QUESTION = "phones"
 
 
 def run(path: Path, settings: Settings, console: Console) -> None:
-    """Builds the demo workspace at `path` unless it is there and indexed, then prints recommendations and one list of needs."""
+    """Builds the demo workspace at `path` unless it is there and indexed, then prints recommendations and one answer about many."""
     from ..data.errors import NoIndexError, NoWorkspaceError, StaleIndexError, WorkspaceError
+    from ..recommend.probe import Probe
     from ..recommend.recommender import Recommender
 
     console.print(render.heading("The demo store: simulated shoppers, invented brands"))
@@ -42,11 +44,8 @@ def run(path: Path, settings: Settings, console: Console) -> None:
         render.recommendations(console, answer, catalogue.records(recommender.histories.of(user).rows.tolist()))
     console.print(render.heading(f'crossaisle recommend -w {path} --text "{NEED}" -k 3'))
     render.recommendations(console, recommender.recommend(text=NEED, k=3))
-    console.print(render.heading("What goes with what"))
-    found = [(name, recommender.associations.needs(code)) for code, name in enumerate(catalogue.categories)]
-    # The category with the most telling answer: a demo should not depend on which brands sell this year.
-    source, needs = max(found, key=lambda entry: entry[1][0].lift if entry[1] else 0.0)
-    render.needs(console, source, needs)
+    console.print(render.heading(f'crossaisle probe -w {path} "{QUESTION}"'))
+    render.finding(console, Probe.open(path, settings=settings).ask(QUESTION, k=4))
 
 
 def build(path: Path, settings: Settings) -> Workspace:

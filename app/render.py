@@ -9,10 +9,12 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..data.records import Association, Item, Recommendations
+from ..data.records import Item, Recommendations
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
+
+    from ..recommend.findings import Comparison, Finding
 
 
 def plain(text: str) -> str:
@@ -51,27 +53,72 @@ def recommendations(console: Console, answer: Recommendations, history: Sequence
         console.print(Text("  ".join(f"{stage} {ms / 1000:.2f} s" for stage, ms in answer.timings_ms.items()), style="dim"))
 
 
-def needs(console: Console, source: str, found: Sequence[Association]) -> None:
-    """Prints "shoppers who bought X also need ...": category pairs with their figures."""
+def finding(console: Console, found: Finding) -> None:
+    """Prints a probe's answer: what was understood, who that is, a table of the needs, and their sentences."""
     from rich.table import Table
     from rich.text import Text
 
-    if not found:
-        console.print(Text(f"too few shoppers of {plain(source)} bought anything else to say what they need"))
+    for one in found.understood:
+        name = one["name"] if isinstance(one["name"], str) else " › ".join(one["name"])
+        console.print(Text(f"{'not ' if one.get('not') else ''}{one['kind']}: {plain(name)} ({one['items']:,} items)", style="dim"))
+    before = found.direction == "reverse"
+    console.print(Text(f"{found.cohort:,} of {found.of:,} users {found.verb} {'it' if before else 'that'}", style="bold"))
+    if found.needs:
+        table = Table(box=None, header_style="dim", padding=(0, 2, 0, 0))
+        heads = ("who would need it" if before else "they also need", "users", "share", "usual", "times (95 %)", "reach", "days", "from")
+        for heading in heads:
+            table.add_column(heading, justify="left" if heading in (heads[0], "from") else "right", overflow="fold")
+        for need in found.needs:
+            between = (
+                f"{need.lift:.1f} ({need.lift_interval[0]:.1f} to {need.lift_interval[1]:.1f})" if need.lift and need.lift_interval else "-"
+            )
+            table.add_row(
+                Text(plain(" › ".join(need.category)), style="bold"),
+                "-" if need.users is None else f"{need.users:,} of {need.of:,}",
+                "-" if need.share is None else f"{need.share:.0%}",
+                "-" if need.base_rate is None else f"{need.base_rate:.1%}",
+                between,
+                "-" if need.reach is None else f"{need.reach:,}",
+                "-" if need.median_days is None else f"{need.median_days:.0f}",
+                " + ".join(need.sources),
+            )
+        console.print(table)
+        for need in found.needs:
+            if need.sentence:
+                console.print(Text("• " + plain(need.sentence)))
+            if need.items:
+                names = [
+                    plain(item.title) + (f" ({item.users:,}; {item.lift:.1f} times)" if item.users and item.lift else "")
+                    for item in need.items
+                ]
+                console.print(Text("  e.g. " + "; ".join(names), style="dim"))
+    if found.suppressed:
+        console.print(
+            Text(f"{found.suppressed} more left out: fewer than {found.privacy['min_users']} users would be told of", style="dim")
+        )
+    if found.privacy.get("epsilon") is not None:
+        console.print(Text(f"privacy budget: {found.privacy['spent']:g} spent, {found.privacy['left']:g} left", style="dim"))
+    for note in found.notes:
+        console.print(Text(plain(note), style="yellow"))
+
+
+def comparison(console: Console, compared: Comparison) -> None:
+    """Prints where two cohorts differ."""
+    from rich.table import Table
+    from rich.text import Text
+
+    one, other = compared.findings
+    console.print(Text(f"{plain(one.question)}: {one.cohort:,} users    {plain(other.question)}: {other.cohort:,} users", style="bold"))
+    if not compared.differences:
+        console.print(Text("no category is gone on to more often by the one than by the other, beyond chance", style="yellow"))
         return
-    shoppers = found[0].source_users
-    table = Table(
-        box=None,
-        header_style="dim",
-        padding=(0, 2, 0, 0),
-        title=f"Shoppers who bought {plain(source)} ({shoppers}) also need",
-        title_justify="left",
-    )
-    for heading in ("category", "shoppers", "share", "of everybody", "lift"):
-        table.add_column(heading, justify="left" if heading == "category" else "right")
-    for pair in found:
-        everybody = pair.target_users / pair.users
-        table.add_row(Text(plain(pair.target)), str(pair.support), f"{pair.confidence:.0%}", f"{everybody:.0%}", f"{pair.lift:.2f}")
+    table = Table(box=None, header_style="dim", padding=(0, 2, 0, 0))
+    for heading in ("category", plain(one.question), plain(other.question), "times (95 %)"):
+        table.add_column(heading, justify="left" if heading == "category" else "right", overflow="fold")
+    for found in compared.differences:
+        low, high = found.ratio_interval
+        name = Text(plain(" › ".join(found.category)), style="bold")
+        table.add_row(name, f"{found.share[0]:.0%}", f"{found.share[1]:.0%}", f"{found.ratio:.1f} ({low:.1f} to {high:.1f})")
     console.print(table)
 
 

@@ -4,7 +4,10 @@
     ├── QueryError                  a request that cannot be answered as it was asked
     │   ├── UnknownUserError
     │   ├── UnknownItemError
-    │   └── EmptyHistoryError
+    │   ├── EmptyHistoryError
+    │   └── PrivacyError            an answer that would say too much about too few people
+    │       ├── SuppressedError
+    │       └── BudgetSpentError
     ├── FormatError                 a file is not what it was said to be
     ├── SettingsError               an environment variable or option is off
     ├── WorkspaceError              the workspace cannot be used as it is
@@ -48,6 +51,18 @@ class UnknownItemError(QueryError):
 
 class EmptyHistoryError(QueryError):
     """Neither a history nor a text to go by."""
+
+
+class PrivacyError(QueryError):
+    """An answer that would say too much about too few people."""
+
+
+class SuppressedError(PrivacyError):
+    """A group of fewer than `min_users` users, or one that subtraction from an earlier answer would lay bare."""
+
+
+class BudgetSpentError(PrivacyError):
+    """What is left of the privacy budget does not cover the question."""
 
 
 class FormatError(CrossaisleError):
@@ -115,6 +130,8 @@ class MissingExtraError(CrossaisleError):
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # polars, SQLite and Chroma report a full disk in words of their own, without an errno.
 _FULL_WORDS = ("no space left on device", "disk is full", "disk quota exceeded", "file too large")
+_REFUSED = (errno.EROFS, errno.EIO)
+_REFUSED_WORDS = ("readonly database", "unable to open database file", "disk i/o error")
 
 
 @contextmanager
@@ -136,4 +153,8 @@ def storing(what: str) -> Iterator[None]:
             ) from error
         if isinstance(error, PermissionError):
             raise StorageError(f"no permission to write {what} ({error.filename or error})") from error
+        if (isinstance(error, OSError) and error.errno in _REFUSED) or any(w in words for w in _REFUSED_WORDS):
+            raise StorageError(
+                f"{what} cannot be written ({error}); check that the folder and its files may be written and that the disk is sound"
+            ) from error
         raise

@@ -13,7 +13,7 @@ JOINING = frozenset(
     need needs want wants look looking thinking considering
     well together along alongside beside useful handy natural sensible logical
     worth step addition companion choice pick thing one first
-    off up more since because
+    off up more since because are those something likely
     """.split()
 )
 """Words that relate."""

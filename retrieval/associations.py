@@ -1,74 +1,140 @@
-"""What goes with what: directed pairs of items, and of categories, counted by distinct users.
+"""What goes with what: directed pairs of items, and of categories at every level, with the figures that say how sure it is.
 
-First version: two things go together when one user had both, whichever came first; the direction is that of the confidence.
-A user counts with at most `MAX_ITEMS` items, the latest ones, so that a heavy buyer cannot make everything go with everything.
+Counting is in `pairs`, figures in `figures`; here is what is counted for a snapshot (`Tally`), the table that is kept of it (`table`), and
+how a recommender looks it up (`Associations`). Knows nothing of cohorts, questions or privacy: the table is for the store's own machines.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..data.records import Association
-from .catalogue import telling
+from . import figures
+from .events import DAY, Order
+from .pairs import Counting, Margins, Moments, PairCounts
+from .weights import UNIT
 
 if TYPE_CHECKING:
     import polars as pl
     from numpy.typing import NDArray
     from scipy import sparse
 
+    from ..data.records import Association
     from .catalogue import Catalogue
+    from .events import Events
 
-MAX_ITEMS = 100
+WINDOWS: Mapping[Order, int] = {"time": 90 * DAY, "position": 10, "none": 0}
+"""How far behind A a B still follows it: ninety days; where there are only positions, ten."""
 MIN_SUPPORT = 2
 """A pair that a single user made says more of that user than of the items."""
 PER_ITEM = 200
 UNLIKELY = 0.05
-"""Chance under which a pair counts as one; no correction for the many pairs yet, so take a single figure with care."""
-BLOCK = 2048
+"""Chance under which a figure that is said aloud counts as one, and share of false ones among the pairs called associations."""
 
 
-def mine(interactions: pl.DataFrame, catalogue: Catalogue, *, max_items: int = MAX_ITEMS, min_support: int = MIN_SUPPORT) -> pl.DataFrame:
-    """All associations of a snapshot, as a table.
+@dataclass(frozen=True)
+class Tally:
+    """All counts of one kind of thing.
 
-    Args:
-        interactions: sorted by user, oldest first, as the snapshot keeps them.
-        max_items: latest distinct items that count per user, in pairs of items. min_support: users a pair needs.
-    Returns: columns level ("item" | "category"), source, target, support, source_users, target_users, users, confidence, lift.
-        Items keep their `PER_ITEM` strongest partners by support over the root of the partner's users.
+    Attributes:
+        depth: 0 for items, else the level of categories. names: (things) id, or path, of each. margins: of the things.
+        pairs: those that at least `MIN_SUPPORT` users had both of.
+    """
+
+    depth: int
+    names: Sequence[str]
+    margins: Margins
+    pairs: PairCounts
+
+
+def tally(
+    events: Events, catalogue: Catalogue, weight: NDArray[np.int64], *, window: int | None = None, min_support: int = MIN_SUPPORT
+) -> list[Tally]:
+    """The counts of a snapshot: items first, then categories from the broadest level down.
+
+    Args: window: in milliseconds or positions, see `WINDOWS`. weight: (users,) see `weights`.
+    """
+    window = WINDOWS[events.order] if window is None else window
+    return [
+        count(Moments.of(events, code, len(names), window, weight), depth, names, min_support=min_support)
+        for depth, names, code in spaces(catalogue)
+    ]
+
+
+def spaces(catalogue: Catalogue) -> list[tuple[int, list[str], NDArray[np.int32]]]:
+    """What is counted: (0, ids of the items, their rows), then for every level of categories (level, paths, node of each item)."""
+    tree = catalogue.tree
+    paths = [tree.words(node) for node in range(len(tree))]
+    ids = catalogue.items["item_id"].to_list()
+    return [(0, ids, np.arange(len(ids), dtype=np.int32)), *((level, paths, tree.at(level)) for level in range(1, tree.levels + 1))]
+
+
+def count(moments: Moments, depth: int, names: Sequence[str], *, min_support: int = MIN_SUPPORT) -> Tally:
+    """The counts of one kind of thing."""
+    counting, kept = Counting(moments), []
+    for block in counting.blocks():
+        kept.append(block.where(block.both >= min_support))  # nearly all pairs are of a single user: never held together
+    return Tally(depth, names, counting.margins, PairCounts.chained(kept))
+
+
+def table(tallies: Sequence[Tally], total: int, *, min_support: int = MIN_SUPPORT, per_thing: int = PER_ITEM) -> pl.DataFrame:
+    """The associations as a table, by level, depth and source, the strongest first.
+
+    Args: total: users of the snapshot. per_thing: partners kept of each source, by shared users over the root of the partner's users.
+    Returns:
+        level ("item" | "category"), depth (0 for items), source, target (id or path), both (users who had both), support (who went from
+        source to target), source_users, target_users, users, confidence, low, high (95 %), base_rate (see `pairs`), lift, lift_low,
+        lift_high (95 %), llr (log-likelihood ratio), fdr (false-discovery rate, over all pairs of things that `min_support` users had,
+        whether anybody had both or not). The last two are by weighted users (see `weights`), the others count heads.
     """
     import polars as pl
-    from scipy import sparse
 
-    owned = (
-        telling(interactions)[0]
-        .lazy()
-        .select("user_id", "item_id")
-        .unique(keep="last", maintain_order=True)
-        .join(catalogue.row_table().lazy(), on="item_id", maintain_order="left")
-        .with_columns(pl.col("user_id").rank("dense").cast(pl.Int64).alias("user") - 1)
-        .select("user", "row")
-        .collect()
-    )
-    users = int(owned["user"].max()) + 1 if len(owned) else 0  # type: ignore[arg-type]  # an integer column's maximum
-    latest = owned.group_by("user", maintain_order=True).tail(max_items)
-    ones = np.ones(len(latest), dtype=np.int32)
-    items = sparse.csr_array((ones, (latest["user"].to_numpy(), latest["row"].to_numpy())), shape=(users, len(catalogue)))
-    # A category is one thing to have, however many of its items: nobody is capped there.
-    codes = catalogue.category[owned["row"].to_numpy()]
-    named = np.asarray([bool(name) for name in catalogue.categories])[codes] if len(owned) else np.empty(0, bool)
-    in_category = sparse.csr_array(
-        (np.ones(int(named.sum()), dtype=np.int32), (owned["user"].to_numpy()[named], codes[named])),
-        shape=(users, len(catalogue.categories)),
-    )
-    in_category.data[:] = 1  # several items of a category are one user
-    return pl.concat(
-        [
-            _pairs("item", items, catalogue.items["item_id"].to_list(), users, min_support, PER_ITEM),
-            _pairs("category", in_category, catalogue.categories, users, min_support, len(catalogue.categories)),
-        ]
+    return pl.concat([_rows(one, total, min_support, per_thing) for one in tallies])
+
+
+def _rows(one: Tally, total: int, min_support: int, per_thing: int) -> pl.DataFrame:
+    import polars as pl
+
+    margins, pairs, things = one.margins, one.pairs, len(one.names)
+    source, target = pairs.key // max(things, 1), pairs.key % max(things, 1)
+    usual, rate_of = margins.usual, margins.base_rate
+    weighted = (pairs.weight / UNIT, margins.users[1, source] / UNIT, margins.went[1, target] / UNIT, usual[1, target] / UNIT)
+    able = int((margins.users[0] >= min_support).sum())
+    rate = figures.false_discovery_rate(figures.tail(*weighted), max(able * (able - 1), len(source)))
+    # The strongest partners of each source, and within a source the strongest first.
+    strength = pairs.both / np.sqrt(np.maximum(margins.users[0, target], 1))
+    order = np.lexsort((target, -strength, source))
+    order = order[np.arange(len(order)) - np.searchsorted(source[order], source[order]) < per_thing]
+    source, target, rate = source[order], target[order], rate[order]
+    both, support = pairs.both[order].astype(np.int64), pairs.support[order].astype(np.int64)
+    heads = (support, margins.users[0, source], margins.went[0, target], usual[0, target])
+    low, high = figures.wilson(*heads[:2])
+    lift_low, lift_high = figures.lift_interval(*heads)
+    names = pl.Series(one.names, dtype=pl.String)
+    return pl.DataFrame(
+        {
+            "level": pl.Series(["item" if one.depth == 0 else "category"], dtype=pl.String).new_from_index(0, len(order)),
+            "depth": np.full(len(order), one.depth, dtype=np.int64),
+            "source": names.gather(source),
+            "target": names.gather(target),
+            "both": both,
+            "support": support,
+            "source_users": heads[1],
+            "target_users": margins.users[0, target],
+            "users": np.full(len(order), total, dtype=np.int64),
+            "confidence": support / np.maximum(heads[1], 1),
+            "low": low,
+            "high": high,
+            "base_rate": rate_of[0, target],
+            "lift": figures.lift(*heads),
+            "lift_low": lift_low,
+            "lift_high": lift_high,
+            "llr": figures.log_likelihood_ratio(*(part[order] for part in weighted)),
+            "fdr": rate,
+        }
     )
 
 
@@ -93,86 +159,44 @@ def chance(pair: Association) -> float:
     return float(min(1.0, np.exp(logs).sum()))
 
 
-def _pairs(level: str, had: sparse.csr_array, names: list[str], users: int, min_support: int, keep: int) -> pl.DataFrame:
-    """Directed pairs of the columns of a user-by-thing incidence matrix of ones."""
-    import polars as pl
-    from scipy import sparse
-
-    counts = np.asarray(had.sum(axis=0), dtype=np.int64)
-    by_thing = had.T.tocsr()
-    parts: list[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]] = []
-    support: NDArray[np.int64]
-    for start in range(0, had.shape[1], BLOCK):
-        together = sparse.coo_array(by_thing[start : start + BLOCK] @ had)  # (block, things)
-        source, target, support = (
-            np.asarray(part, dtype=np.int64) for part in (together.coords[0] + start, together.coords[1], together.data)
-        )
-        good = (support >= min_support) & (source != target)
-        source, target, support = source[good], target[good], support[good]
-        strength = support / np.sqrt(counts[target])
-        order = np.lexsort((target, -strength, source))
-        source, target, support = source[order], target[order], support[order]
-        first = np.searchsorted(source, source)  # where each source's run begins
-        best = np.arange(len(source)) - first < keep
-        parts.append((source[best], target[best], support[best]))
-    source, target, support = (np.concatenate([part[i] for part in parts]) if parts else np.empty(0, np.int64) for i in range(3))
-    label = np.asarray(names, dtype=object)
-    return pl.DataFrame(
-        {
-            "level": pl.Series([level] * len(source), dtype=pl.String),
-            "source": pl.Series(label[source].tolist(), dtype=pl.String),
-            "target": pl.Series(label[target].tolist(), dtype=pl.String),
-            "support": support,
-            "source_users": counts[source],
-            "target_users": counts[target],
-            "users": np.full(len(source), users, dtype=np.int64),
-        }
-    ).with_columns(
-        (pl.col("support") / pl.col("source_users")).alias("confidence"),
-        (pl.col("support") * pl.col("users") / (pl.col("source_users") * pl.col("target_users"))).alias("lift"),
-    )
-
-
 @dataclass(frozen=True)
 class Associations:
-    """The mined pairs, looked up by item row or by category code.
+    """Who had both, looked up by item row or by category code; in either order, because what is recommended may be had first by others.
 
     Attributes:
-        items: (items, items) sparse, users who had both. source_users: (items,) users counted for each item.
-        categories: (categories, categories) dense, users who had both; the diagonal is zero. category_users: (categories,)
+        items: (items, items) sparse, users who had both. source_users: (items,) users of each item.
+        categories: (categories, categories) sparse, users who had both, at the catalogue's level. category_users: (categories,)
         users: all users counted.
     """
 
     catalogue: Catalogue
     items: sparse.csr_array
     source_users: NDArray[np.int64]
-    categories: NDArray[np.int64]
+    categories: sparse.csr_array
     category_users: NDArray[np.int64]
     users: int
 
     @classmethod
-    def load(cls, table: pl.DataFrame, catalogue: Catalogue) -> Associations:
-        """The lookup structure of a table made by `mine` for the same snapshot."""
+    def load(cls, pairs: pl.DataFrame, catalogue: Catalogue) -> Associations:
+        """The lookup structure of a table made by `table` for the same snapshot."""
         import polars as pl
-        from scipy import sparse
 
-        n, c = len(catalogue), len(catalogue.categories)
-        pairs = table.filter(pl.col("level") == "item")
-        rows = pl.DataFrame({"id": catalogue.items["item_id"], "row": np.arange(n, dtype=np.int64)})
-        source = pairs.join(rows, left_on="source", right_on="id", maintain_order="left")["row"].to_numpy()
-        target = pairs.join(rows, left_on="target", right_on="id", maintain_order="left")["row"].to_numpy()
-        matrix = sparse.csr_array((pairs["support"].to_numpy(), (source, target)), shape=(n, n))
-        source_users = catalogue.users.astype(np.int64)
-        source_users[source] = pairs["source_users"].to_numpy()
-        code = {name: i for i, name in enumerate(catalogue.categories)}
-        categories, category_users = np.zeros((c, c), dtype=np.int64), catalogue.category_users.astype(np.int64)
-        for left, right, support, left_users in (
-            table.filter(pl.col("level") == "category").select("source", "target", "support", "source_users").iter_rows()
-        ):
-            categories[code[left], code[right]] = support
-            category_users[code[left]] = left_users
-        users = int(table["users"].max()) if len(table) else catalogue.total_users  # type: ignore[arg-type]  # an integer column
-        return cls(catalogue, matrix, source_users, categories, category_users, users)
+        ids = catalogue.row_table().rename({"item_id": "name", "row": "code"})
+        tree = catalogue.tree
+        paths = pl.DataFrame(
+            {"name": [tree.words(node) if node >= 0 else "" for node in catalogue.nodes.tolist()], "code": np.arange(len(catalogue.nodes))},
+            schema={"name": pl.String, "code": pl.Int64},
+        )
+        # A level deeper than the tree is its leaves.
+        level = min(catalogue.level, tree.levels)
+        return cls(
+            catalogue,
+            _matrix(pairs.filter(pl.col("level") == "item"), ids),
+            catalogue.users.astype(np.int64),
+            _matrix(pairs.filter((pl.col("level") == "category") & (pl.col("depth") == level)), paths),
+            catalogue.category_users.astype(np.int64),
+            catalogue.total_users,
+        )
 
     def scores(self, rows: NDArray[np.int64], weights: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """How strongly a weighted history points at every item, and which history item makes the most telling pair with it.
@@ -198,34 +222,13 @@ class Associations:
             best[targets[ahead]], strongest[targets[ahead]] = above[ahead], place
         return scores, strongest
 
-    def pair(self, source: int, target: int) -> Association | None:
-        """The association between two item rows; None below the support that was mined."""
-        support = int(self.items[source, target])
-        if not support:
-            return None
-        ids = self.catalogue.items["item_id"]
-        return Association(
-            "item", ids[source], ids[target], support, int(self.source_users[source]), int(self.source_users[target]), self.users
-        )
 
-    def category_pair(self, source: int, target: int) -> Association | None:
-        """The association between two category codes; None below the support that was mined."""
-        support = int(self.categories[source, target])
-        if not support:
-            return None
-        names = self.catalogue.categories
-        return Association(
-            "category",
-            names[source],
-            names[target],
-            support,
-            int(self.category_users[source]),
-            int(self.category_users[target]),
-            self.users,
-        )
+def _matrix(pairs: pl.DataFrame, codes: pl.DataFrame) -> sparse.csr_array:
+    """(things, things) of `both`, by the codes of the names."""
+    from scipy import sparse
 
-    def needs(self, category: int, n: int = 5) -> list[Association]:
-        """The categories that users of a category have more often than chance would have it, by lift, best first; at least 5 users each."""
-        pairs = [self.category_pair(category, other) for other in range(len(self.category_users)) if other != category]
-        strong = [pair for pair in pairs if pair and pair.support >= 5 and chance(pair) <= UNLIKELY]
-        return sorted(strong, key=lambda pair: (-pair.lift, pair.target))[:n]
+    source, target = (
+        pairs.select(name).join(codes, left_on=name, right_on="name", how="left", maintain_order="left")["code"].to_numpy()
+        for name in ("source", "target")
+    )
+    return sparse.csr_array((pairs["both"].to_numpy(), (source, target)), shape=(len(codes), len(codes)))

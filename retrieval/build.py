@@ -8,11 +8,12 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from ..data.errors import NoIndexError, StaleIndexError, WorkspaceError, storing
-from ..data.files import replacing
+import numpy as np
+
+from ..data.errors import NoIndexError, SettingsError, StaleIndexError, WorkspaceError, storing
 from ..data.settings import Settings
 from ..data.workspace import Workspace
-from .associations import mine
+from . import mining
 from .catalogue import Catalogue
 from .embedder import BUNDLED, Embedder, digest
 from .index import FOLDER, ITEMS, REVIEWS, VectorIndex, copy_unchanged
@@ -20,6 +21,7 @@ from .text import item_texts, review_ids, review_texts
 
 if TYPE_CHECKING:
     import polars as pl
+    from numpy.typing import NDArray
 
 BLOCK = 512
 """Texts between two saves: what a kill can cost, about two seconds of embedding."""
@@ -30,13 +32,21 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class IndexReport:
-    """What `index` did: vectors embedded now, carried over from earlier runs, forgotten; associations found."""
+    """What `index` did: vectors embedded now, carried over from earlier runs, forgotten; associations found.
+
+    Attributes:
+        users_counted: users whose history was counted now; the others' counts were carried over.
+        order: what tells which came first: time, position or none. window: days (time) or positions that B may be behind A.
+    """
 
     embedded: int
     kept: int
     removed: int
     item_associations: int
     category_associations: int
+    users_counted: int
+    order: str
+    window: int
     embedder: str
     seconds: float
 
@@ -45,16 +55,19 @@ class IndexReport:
         return asdict(self)
 
 
-def build(workspace: Workspace, settings: Settings, progress: Progress = lambda *_: None) -> IndexReport:
+def build(workspace: Workspace, settings: Settings, progress: Progress = lambda *_: None, *, window: int | None = None) -> IndexReport:
     """Embeds what is new or changed, indexes it, mines associations, and records the index in `workspace.json`.
 
     A kill at any moment leaves the previous index in use; the next run goes on where this one was.
 
-    Raises: WorkspaceBusyError: another process is writing. ModelMissingError: the embedder cannot be had.
+    Args: window: days, or positions where there is no clock, within which B follows A; None is as it was, or 90 days, or 10 positions.
+    Raises: SettingsError: a window below 0. WorkspaceBusyError: another process is writing. ModelMissingError: the embedder cannot be had.
     """
     import time
 
     start = time.perf_counter()
+    if window is not None and window < 0:
+        raise SettingsError(f"the window must be 0 days (or positions) or more, not {window}")
     with workspace.writing(f"crossaisle index -w {workspace.path}"), storing(f"the index of {workspace.path}"):
         current = workspace.manifest.index or {}
         name = settings.embedder or str(current.get("embedder", BUNDLED))
@@ -77,10 +90,8 @@ def build(workspace: Workspace, settings: Settings, progress: Progress = lambda 
             counts.append((_embed(index, collection, dict(zip(ids, texts, strict=True)), wanted, embedder, progress), kept, removed))
         embedded, kept, removed = (sum(column) for column in zip(*counts, strict=True))
         progress("mining associations", 0, 1)
-        interactions = workspace.table("interactions")
-        table = mine(interactions, Catalogue.build(items, interactions, workspace.manifest.category_level))
-        with replacing(workspace.path / "associations.parquet") as fresh:
-            table.write_parquet(fresh, metadata=_mark(workspace))
+        catalogue = Catalogue.build(items, workspace.table("interactions"), workspace.manifest.category_level)
+        mined = mining.mine(workspace, catalogue, _matrix(index, catalogue), window=window)
         workspace.record_index(
             {
                 "embedder": name,
@@ -88,17 +99,21 @@ def build(workspace: Workspace, settings: Settings, progress: Progress = lambda 
                 "generation": generation,
                 "chroma": url,
                 "category_level": workspace.manifest.category_level,
+                "associations": {"counts": mined.counts, "window": mined.window, "order": mined.order},
             }
         )
         index.remove_others()
+        mining.drop_others(workspace, mined.counts)
         index.close()
-        by_level = dict(table["level"].value_counts().iter_rows())
     return IndexReport(
         embedded=embedded,
         kept=kept,
         removed=removed,
-        item_associations=by_level.get("item", 0),
-        category_associations=by_level.get("category", 0),
+        item_associations=mined.levels.get("item", 0),
+        category_associations=mined.levels.get("category", 0),
+        users_counted=mined.recounted,
+        order=mined.order,
+        window=mined.window,
         embedder=name,
         seconds=round(time.perf_counter() - start, 2),
     )
@@ -118,10 +133,14 @@ def _embed(
     if not new:
         return 0
     progress("loading the embedder", 0, 1)
+    alike: dict[str, list[str]] = {}  # a grocer's thousands of products share a few texts: each is embedded once
+    for key in new:
+        alike.setdefault(wanted[key], []).append(key)
+    marks = list(alike)
     ready = 0
-    for places, vectors in embedder().stream([texts[key] for key in new], block=BLOCK):
-        block = [new[place] for place in places]
-        index.put(collection, block, vectors, [wanted[key] for key in block])
+    for places, vectors in embedder().stream([texts[alike[mark][0]] for mark in marks], block=BLOCK):
+        block = [(key, vector) for place, vector in zip(places, vectors, strict=True) for key in alike[marks[place]]]
+        index.put(collection, [key for key, _ in block], np.stack([vector for _, vector in block]), [wanted[key] for key, _ in block])
         ready += len(block)
         progress(f"embedding {collection}", ready, len(new))
     return len(new)
@@ -188,7 +207,7 @@ def load(workspace: Workspace, settings: Settings) -> tuple[Catalogue, VectorInd
         raise NoIndexError(
             f"the associations of {workspace.path} cannot be read ({type(error).__name__}); run `crossaisle index -w {workspace.path}`"
         ) from error
-    if any(marked.get(name) != value for name, value in _mark(workspace).items()):
+    if any(marked.get(name) != value for name, value in mining.mark(workspace).items()):
         raise StaleIndexError(f"the associations of {workspace.path} are of another snapshot; run `crossaisle index -w {workspace.path}`")
     return (
         catalogue,
@@ -202,6 +221,9 @@ def _address(settings: Settings, recorded: Mapping[str, Any]) -> str | None:
     return None if settings.chroma == FOLDER else settings.chroma or recorded.get("chroma")
 
 
-def _mark(workspace: Workspace) -> dict[str, str]:
-    """What `associations.parquet` says it was mined from: a run that was killed may have left the file of another snapshot."""
-    return {"snapshot": str(workspace.manifest.snapshot), "category_level": str(workspace.manifest.category_level)}
+def _matrix(index: VectorIndex, catalogue: Catalogue) -> NDArray[np.float32]:
+    """(items, dimensions) the vectors of the items, a zero row where there is none."""
+    ids = catalogue.items["item_id"].to_list()
+    known = index.vectors(ITEMS, ids)
+    nothing = np.zeros(next((len(vector) for vector in known.values()), 0), dtype=np.float32)
+    return np.stack([known.get(key, nothing) for key in ids]) if ids else np.zeros((0, 0), np.float32)

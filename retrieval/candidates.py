@@ -157,7 +157,7 @@ class Retriever:
             had = associations.category_users[codes]
             # (history, categories): of the shoppers of each history item's category, how many go to each other one;
             # smoothed by ten shoppers of the base rate, so that a category of three shoppers proves nothing
-            confidence = (associations.categories[codes] + 10 * pull) / (had[:, None] + 10)
+            confidence = (associations.categories[codes].toarray() + 10 * pull) / (had[:, None] + 10)
             votes = confidence * seeds.weights[:, None]
             pull = votes.sum(axis=0) / max(share.sum(), 1e-12)
             place_of = votes.argmax(axis=0)

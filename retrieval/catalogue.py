@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..data.errors import UnknownItemError
 from ..data.records import Item
+from .categories import Categories
 
 if TYPE_CHECKING:
     import polars as pl
@@ -23,8 +25,8 @@ class Catalogue:
     Attributes:
         items: the table, one row per item. level: the level of a category that counts, 1 = broadest.
         rows: item id to row.
-        categories: the distinct category names at `level`; "" stands for items without one.
-        category: (items,) int32 code into `categories`.
+        tree: all categories. nodes: (categories,) the nodes of the tree that are items' categories at `level`, -1 for having none.
+        category: (items,) int32 code into `nodes` and `categories`.
         users: (items,) int32 distinct users who had the item.
         category_users: (categories,) int32 distinct users who had anything of the category.
         total_users: distinct users who had anything.
@@ -34,7 +36,8 @@ class Catalogue:
     items: pl.DataFrame
     level: int
     rows: dict[str, int]
-    categories: list[str]
+    tree: Categories
+    nodes: NDArray[np.int32]
     category: NDArray[np.int32]
     users: NDArray[np.int32]
     category_users: NDArray[np.int32]
@@ -46,13 +49,8 @@ class Catalogue:
         """The arrays of a snapshot's items and interactions."""
         import polars as pl
 
-        # A path shorter than the level counts at its last name: a shop's uneven tree must not merge into one nameless category.
-        path = pl.col("category")
-        name = pl.when(path.list.len() >= level).then(path.list.get(level - 1, null_on_oob=True)).otherwise(path.list.last())
-        names = items.select(name.fill_null("").alias("name")).to_series()
-        categories = sorted(names.unique().to_list())
-        code_of = {category: code for code, category in enumerate(categories)}
-        category = names.replace_strict(code_of, return_dtype=pl.Int32).to_numpy() if len(names) else np.empty(0, np.int32)
+        tree = Categories.build(items)
+        nodes, category = np.unique(tree.at(level), return_inverse=True)  # -1, for items without one, is the first
         interactions, verb = telling(interactions)
         ids = items["item_id"].to_list()
         codes = pl.DataFrame({"item_id": ids, "row": np.arange(len(ids), dtype=np.int64), "code": category})
@@ -63,16 +61,22 @@ class Catalogue:
             items=items,
             level=level,
             rows={key: row for row, key in enumerate(ids)},
-            categories=categories,
-            category=category,
+            tree=tree,
+            nodes=nodes,
+            category=category.astype(np.int32),
             users=users,
-            category_users=np.bincount(by_category["code"].to_numpy(), minlength=len(categories)).astype(np.int32),
+            category_users=np.bincount(by_category["code"].to_numpy(), minlength=len(nodes)).astype(np.int32),
             total_users=interactions["user_id"].n_unique(),
             verb=verb,
         )
 
     def __len__(self) -> int:
         return len(self.category)
+
+    @cached_property
+    def categories(self) -> list[str]:
+        """The name of each category; "" stands for items without one. Two categories may have one name, under different parents."""
+        return [self.tree.paths[node][-1] if node >= 0 else "" for node in self.nodes.tolist()]
 
     def row(self, item_id: str) -> int:
         """The row of an item.

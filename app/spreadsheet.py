@@ -1,0 +1,50 @@
+"""Answers as csv, for a spreadsheet: one line a need, and one for each of its items."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+
+from ..recommend.findings import Comparison, Finding
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+COLUMNS = (
+    "category", "item_id", "title", "users", "of", "share", "base_rate", "lift", "lift_low", "lift_high", "reach", "median_days", "source",
+    "sentence",
+)  # fmt: skip
+
+
+def finding(found: Finding) -> str:
+    """A probe's answer; a line without an item_id is the category as a whole."""
+    rows: list[list[object]] = []
+    for need in found.needs:
+        path, (low, high) = " > ".join(need.category), need.lift_interval or (None, None)
+        figures = [need.users, need.of, need.share, need.base_rate, need.lift, low, high, need.reach, need.median_days]
+        rows.append([path, None, None, *figures, "+".join(need.sources), need.sentence])
+        for item in need.items:
+            low, high = item.lift_interval or (None, None)
+            rows.append([path, item.item_id, item.title, item.users, None, None, None, item.lift, low, high, None, None, None, None])
+    return _written(COLUMNS, rows)
+
+
+def comparison(compared: Comparison) -> str:
+    """The categories in which two groups differ."""
+    columns = ("category", "users_1", "users_2", "share_1", "share_2", "ratio", "ratio_low", "ratio_high", "fdr")
+    rows = [[" > ".join(one.category), *one.users, *one.share, one.ratio, *one.ratio_interval, one.fdr] for one in compared.differences]
+    return _written(columns, rows)
+
+
+def _written(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows([_cell(value) for value in row] for row in rows)
+    return out.getvalue()
+
+
+def _cell(value: object) -> object:
+    """A cell that no spreadsheet takes for a formula: a stranger's text that begins like one gets an apostrophe before it."""
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value

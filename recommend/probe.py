@@ -1,0 +1,423 @@
+"""Questions to a store: who needs what next, whose shoppers need this, and how do two groups differ.
+
+question -> names -> cohort -> what followed -> figures -> what may be told -> sentences
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..data.errors import QueryError
+from ..data.ledger import Ledger
+from ..data.privacy import MIN_USERS, Cell, check_min_users
+from ..data.releases import Releases
+from ..data.settings import Settings
+from ..data.workspace import Workspace
+from ..prompts.fence import fence
+from ..retrieval import counts, figures, mining
+from ..retrieval.associations import UNLIKELY
+from ..retrieval.build import load
+from ..retrieval.embedder import Embedder
+from ..retrieval.events import DAY, Events
+from ..retrieval.index import ITEMS
+from ..retrieval.text import review_ids
+from . import needs
+from .cohorts import Cohort, Population
+from .differences import compared
+from .evidence import Reviews
+from .excerpts import display_name
+from .filters import NO_FILTERS, Filters
+from .findings import Comparison, Finding, ItemNeed, Need
+from .question import And, Node, Not, Or, Question, Term, parse, to_text
+from .relations import Relations
+from .telling import Told, tell
+from .terms import Meaning, Terms
+from .voice import CohortKind, Voice, examples
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ..llm.models import LanguageModel
+
+BUDGET = 10.0
+"""Sum of the epsilons that a workspace answers for, over its whole life."""
+MOST = 100
+NEAREST = 300
+EXAMPLES = 3
+"""Items shown inside a need."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A question as it was understood.
+
+    Attributes:
+        text: as it was asked. rows: (items,) bool for each name, filters on items applied to the names that are wanted.
+        depth: level of the categories to answer with.
+    """
+
+    text: str
+    question: Question
+    meant: Mapping[Term, Meaning]
+    rows: Mapping[Term, NDArray[np.bool_]]
+    filters: Filters
+    population: Population
+    cohort: Cohort
+    depth: int
+
+    @property
+    def reverse(self) -> bool:
+        """Whether it is asked who needs what is named."""
+        return self.question.direction == "reverse"
+
+    @property
+    def key(self) -> str:
+        """All that decides the figures, always spelt alike."""
+        names = {to_text(term): [meaning.kind, str(meaning.name)] for term, meaning in self.meant.items()}
+        return f"{self.question.direction} {to_text(self.question.tree)} {names} {self.filters.to_dict()} level {self.depth}"
+
+    @property
+    def words(self) -> tuple[str, CohortKind]:
+        """What makes the cohort, in words, and what that is."""
+        if isinstance(self.question.tree, Term):
+            meaning = self.meant[self.question.tree]
+            return (meaning.name if isinstance(meaning.name, str) else meaning.name[-1]), meaning.kind
+        return to_text(self.question.tree), "text"
+
+    def understood(self) -> tuple[dict[str, Any], ...]:
+        """What each name was taken for, as JSON holds it."""
+        out = _ruled_out(self.question.tree)
+        return tuple({**meaning.to_dict(), **({"not": True} if term in out else {})} for term, meaning in self.meant.items())
+
+    def told(self) -> str:
+        """What was understood, in words."""
+        names = []
+        for one in self.understood():
+            name = one["name"] if isinstance(one["name"], str) else " > ".join(one["name"])
+            names.append(f"{'not ' if one.get('not') else ''}{one['kind']} {fence(name, 80)}")
+        return ", ".join([*names, *(f"{name} {value}" for name, value in self.filters.to_dict().items())])
+
+
+class Probe:
+    """Questions to one workspace; `Probe.open(path)` makes one, models are loaded when first needed."""
+
+    def __init__(self, workspace: Workspace, settings: Settings, *, min_users: int = MIN_USERS, budget: float = BUDGET) -> None:
+        """Raises: NoIndexError, StaleIndexError: the workspace must be indexed first. SettingsError: min_users or budget mean nothing."""
+        self.workspace, self.settings, self.min_users = workspace, settings, check_min_users(min_users)
+        self.catalogue, self.index, _ = load(workspace, settings)
+        folder = mining.folder(workspace)
+        about = counts.about(folder)
+        self.events = Events.build(workspace.table("interactions"), self.catalogue)
+        self.unit = DAY if self.events.order == "time" else 1
+        self.window = int(about["window"]) // self.unit
+        self.population = Population(
+            self.events, self.catalogue, int(about["window"]), counts.user_weights(folder), lambda depth: counts.margins(folder, depth)
+        )
+        snapshot = str(workspace.manifest.snapshot)
+        self.releases = Releases(workspace.path, snapshot, len(self.events.users), self.min_users)
+        self.ledger = Ledger(workspace.path, snapshot, budget)
+        self._periods: dict[tuple[int | None, int | None], Population] = {}
+
+    @classmethod
+    def open(
+        cls,
+        workspace: Workspace | str | Path,
+        *,
+        llm: str | None = None,
+        settings: Settings | None = None,
+        min_users: int = MIN_USERS,
+        budget: float = BUDGET,
+    ) -> Probe:
+        """Questions to a workspace.
+
+        Args:
+            llm: overrides the settings' model; `none` has the figures' own sentences.
+            min_users: the fewest users that are told of. budget: for answers with `epsilon`.
+        Raises: NoWorkspaceError, NoIndexError, StaleIndexError, SettingsError
+        """
+        opened = workspace if isinstance(workspace, Workspace) else Workspace(workspace)
+        return cls(opened, (settings or Settings.read()).with_(llm=llm), min_users=min_users, budget=budget)
+
+    def ask(
+        self,
+        question: str,
+        *,
+        filters: Filters = NO_FILTERS,
+        k: int = 10,
+        level: int | None = None,
+        epsilon: float | None = None,
+        words: bool = True,
+    ) -> Finding:
+        """What the users that a question means need next; for "who would need a tripod?", whose users need it.
+
+        Args:
+            question: names of categories, items, brands, or free text, joined with and, or, not. k: how many needs, 1 to 100.
+            level: depth of the categories in the answer, 1 = broadest; default, that of the question's categories, else the workspace's.
+            epsilon: answers with differentially private counts and pays so much of the budget. words: whether to word each need.
+        Raises:
+            QueryError: nobody matches, a name or filter means nothing, or k is out of bounds; says what was understood and what to try.
+            SuppressedError: too few users to tell of. BudgetSpentError: epsilon is more than is left.
+        """
+        if not 1 <= k <= MOST:
+            raise QueryError(f"k must be 1 to {MOST}, not {k}")
+        asked = self.understand(question, filters, level)
+        if epsilon is not None:
+            from .noise import noisy
+
+            finding = noisy(self, asked, k, epsilon)
+        else:
+            finding = self._counted(asked, k)
+        if not words:
+            return finding
+        quoted = [[] if epsilon is not None or asked.reverse else examples(need) for need in finding.needs]
+        return self._voice.worded(finding, *asked.words, quoted, noisy=epsilon is not None)
+
+    def compare(self, question: str, against: str, *, filters: Filters = NO_FILTERS, k: int = 10, level: int | None = None) -> Comparison:
+        """Where two groups differ in what they go on to, the largest ratio of their shares first.
+
+        Raises: as `ask`; QueryError also for "who would need ...".
+        """
+        asked = [self.understand(text, filters, level) for text in (question, against)]
+        if any(one.reverse for one in asked):
+            raise QueryError('two groups are compared by what they need next: ask for both as in "phones", not as in "who needs phones"')
+        depth = max(one.depth for one in asked)
+        first, second = (self.ask(text, filters=filters, k=k, level=depth, words=False) for text in (question, against))
+        asked = [self.understand(text, filters, depth) for text in (question, against)]
+        steps = [needs.next_categories(one.population, one.cohort, one.population.followed(one.cohort), depth) for one in asked]
+        differences = compared(self.catalogue.tree.paths, steps[0], steps[1], self.min_users, k)
+        # Each figure is told of its own group under the same rules as an answer about that group alone.
+        for one, step, side in zip(asked, steps, (0, 1), strict=True):
+            names = {f"{step.what} {' > '.join(found.category)}": found for found in differences}
+            cells = {name: Cell(found.users[side]) for name, found in names.items()}
+            hidden = self.releases.admit(one.key, one.cohort.users, cells)
+            differences = tuple(found for name, found in names.items() if name not in hidden)
+        return Comparison((first, second), differences)
+
+    def understand(self, text: str, filters: Filters = NO_FILTERS, level: int | None = None) -> Asked:
+        """What a question means in this store, and the users it means.
+
+        Raises: QueryError, as `ask`.
+        """
+        filters.check()
+        if level is not None and level < 1:
+            raise QueryError(f"the level must be 1 (the broadest) or more, not {level}")
+        question = parse(text, self._terms.known)
+        meant = self._terms.understand(question.tree)
+        wanted = set(meant) - _ruled_out(question.tree)
+        allowed = filters.rows(self.catalogue)
+        rows = {term: meaning.rows & allowed if term in wanted else meaning.rows for term, meaning in meant.items()}
+        depths = [len(meant[term].name) if meant[term].kind == "category" else self.catalogue.level for term in wanted]
+        depth = min(level or max(depths), max(self.catalogue.tree.levels, 1))
+        population = self._during(filters)
+        asked = Asked(
+            text, question, meant, rows, filters, population, population.cohort(question.tree, rows, at_least=filters.at_least), depth
+        )
+        empty = next((term for term in wanted if not rows[term].any()), None)
+        if empty is not None:
+            raise QueryError(f"no item of {fence(empty.text, 60)!r} satisfies the filters (understood: {asked.told()}); loosen one of them")
+        if filters.first_time:
+            asked = replace(asked, cohort=self._first_timers(asked, np.logical_or.reduce([rows[term] for term in wanted])))
+        return asked
+
+    # ------------------------------------------------------------------ counting and telling
+
+    def _counted(self, asked: Asked, k: int) -> Finding:
+        if not len(asked.cohort):
+            raise QueryError(f"nobody {self.events.verb} that (understood: {asked.told()}); take a condition out or ask more broadly")
+        population, cohort = asked.population, asked.cohort
+        items: needs.Step | None = None
+        inside: dict[int, list[int]] = {}
+        if asked.reverse:
+            step = needs.source_categories(population, cohort, asked.depth)
+        else:
+            followed = population.followed(cohort)
+            step = needs.next_categories(population, cohort, followed, asked.depth)
+        # What could not be told of, however it came out, is not looked at: that choice does not depend on what came out.
+        tested = (step.went >= self.min_users) & (step.of >= self.min_users)
+        fdr = np.ones(len(step.chance))
+        fdr[tested] = figures.false_discovery_rate(step.chance[tested], int(tested.sum()))
+        sure = np.flatnonzero((fdr <= UNLIKELY) & (step.lift > 1) & (step.users > 0))
+        best = sure[np.argsort(-step.lift_low[sure], kind="stable")][: 3 * k].tolist()  # some may have to be withheld
+        if not asked.reverse:
+            node = self.catalogue.tree.at(asked.depth)
+            items = needs.next_items(population, cohort, followed, np.isin(node, step.things[best]))
+            inside = {i: _strongest(items, node, int(step.things[i])) for i in best}
+        told = tell(self.releases, self.catalogue, asked.key, cohort.users, step, best, items, inside, k)
+        found = tuple(
+            Need(
+                category=self.catalogue.tree.paths[int(step.things[i])],
+                sources=("behaviour", *(("knowledge",) if not asked.reverse and self._declared(asked)[int(step.things[i])] else ())),
+                users=int(step.users[i]),
+                of=int(step.of[i]),
+                share=float(step.share[i]),
+                share_interval=(float(step.low[i]), float(step.high[i])),
+                base_rate=float(step.base_rate[i]),
+                lift=float(step.lift[i]),
+                lift_interval=(float(step.lift_low[i]), float(step.lift_high[i])),
+                llr=float(step.llr[i]),
+                fdr=float(fdr[i]),
+                reach=int(step.of[i] - step.had[i]) if i in told.reach else None,
+                median_days=None if self.events.order == "none" else round(float(step.gap[i]) / self.unit, 1),
+                items=self._items(int(step.things[i]), asked.depth, items, told.items.get(i, ())) if items else (),
+            )
+            for i in told.needs
+        )
+        if not asked.reverse:
+            found += self._known(asked, found, k)
+        return self._finding(asked, found, told, len(sure), int(tested.sum()))
+
+    def _items(self, node: int, depth: int, items: needs.Step, places: Sequence[int]) -> tuple[ItemNeed, ...]:
+        """The strongest items of a need; where too few went to any, the most popular ones, as examples without figures."""
+        shown = [
+            ItemNeed(
+                self.catalogue.id(int(items.things[j])),
+                display_name(self.catalogue.records([int(items.things[j])])[0]),
+                int(items.users[j]),
+                float(items.lift[j]),
+                (float(items.lift_low[j]), float(items.lift_high[j])),
+            )
+            for j in places
+        ]
+        rows = np.flatnonzero(self.catalogue.tree.at(depth) == node)
+        have = {item.item_id for item in shown}
+        popular = rows[np.argsort(-self.catalogue.users[rows], kind="stable")][: EXAMPLES + len(shown)].tolist()
+        shown += [ItemNeed(item.item_id, display_name(item)) for item in self.catalogue.records(popular) if item.item_id not in have]
+        return tuple(shown[:EXAMPLES])
+
+    def _known(self, asked: Asked, found: Sequence[Need], k: int) -> tuple[Need, ...]:
+        """Needs that only what the store declared speaks for, most relations first."""
+        declared = self._declared(asked)
+        have = {need.category for need in found}
+        nodes = [
+            node for node in np.argsort(-declared, kind="stable").tolist() if declared[node] and self.catalogue.tree.paths[node] not in have
+        ]
+        return tuple(
+            Need(self.catalogue.tree.paths[node], ("knowledge",), items=self._examples(asked, node))
+            for node in nodes[: max(k - len(found), 0)]
+        )
+
+    def _examples(self, asked: Asked, node: int) -> tuple[ItemNeed, ...]:
+        """The items of a category that relations name for a cohort, most relations first."""
+        needed = self._relations.needed(self._cohort_rows(asked))
+        rows = np.flatnonzero((needed > 0) & (self.catalogue.tree.at(asked.depth) == node))
+        rows = rows[np.argsort(-needed[rows], kind="stable")][:EXAMPLES]
+        return tuple(ItemNeed(item.item_id, display_name(item)) for item in self.catalogue.records(rows.tolist()))
+
+    def _declared(self, asked: Asked) -> NDArray[np.int64]:
+        """(nodes,) how many relations say that the cohort's items need something of each, its own categories left out."""
+        rows, node = self._cohort_rows(asked), self.catalogue.tree.at(asked.depth)
+        needed = self._relations.needed(rows)
+        declared = np.bincount(node[node >= 0], weights=needed[node >= 0], minlength=len(self.catalogue.tree)).astype(np.int64)
+        declared[np.unique(node[rows & (node >= 0)])] = 0
+        return declared
+
+    def _cohort_rows(self, asked: Asked) -> NDArray[np.bool_]:
+        out = _ruled_out(asked.question.tree)
+        return np.asarray(np.logical_or.reduce([rows for term, rows in asked.rows.items() if term not in out]))
+
+    def _finding(self, asked: Asked, found: tuple[Need, ...], told: Told, sure: int, looked_at: int) -> Finding:
+        return Finding(
+            question=asked.text,
+            direction=asked.question.direction,
+            understood=asked.understood(),
+            cohort=len(asked.cohort),
+            of=asked.population.total,
+            needs=found,
+            suppressed=told.suppressed,
+            privacy={"min_users": self.min_users, "epsilon": None},
+            order=self.events.order,
+            window=self.window,
+            level=asked.depth,
+            verb=self.events.verb,
+            filters=asked.filters.to_dict(),
+            notes=tuple(self._notes(asked, sure, looked_at)),
+        )
+
+    def _notes(self, asked: Asked, sure: int, looked_at: int) -> Iterator[str]:
+        for term, meaning in asked.meant.items():
+            if meaning.choices and meaning.how != "meaning":
+                others = "; ".join(f"{fence(choice.ask, 90)} ({choice.users:,} users)" for choice in meaning.choices[:3])
+                yield f"“{fence(term.text, 60)}” could also be: {others}"
+        if not sure:
+            deeper = f"; narrower categories may tell more (level {asked.depth + 1})" if asked.depth < self.catalogue.tree.levels else ""
+            yield f"nothing among {looked_at} categories is more frequent here than chance would have it{deeper}"
+        if self.events.order == "none":
+            yield "this store's interactions have no order: a figure says who has both, not which came first"
+
+    # ------------------------------------------------------------------ who
+
+    def _during(self, filters: Filters) -> Population:
+        period = filters.period
+        if period == (None, None):
+            return self.population
+        if period not in self._periods:
+            self._periods[period] = self.population.during(*period)
+        return self._periods[period]
+
+    def _first_timers(self, asked: Asked, rows: NDArray[np.bool_]) -> Cohort:
+        """Those whose first time was in the period, or, without one, whose only time it was."""
+        events, since = self.events, asked.filters.period[0]
+        of_it = rows[events.row]
+        good = np.ones(len(events.users), dtype=bool)
+        if asked.filters.period == (None, None):
+            good = np.bincount(events.user[of_it], minlength=len(events.users)) == 1
+        elif since is not None:
+            good[events.user[of_it & (events.time < since)]] = False
+        inside = np.zeros(len(events.users), dtype=bool)
+        inside[asked.cohort.users] = True
+        return asked.cohort.only(good & inside, asked.population.events)
+
+    # ------------------------------------------------------------------ parts, made when first needed
+
+    @cached_property
+    def _terms(self) -> Terms:
+        return Terms(self.catalogue, self.catalogue.tree, self._near)
+
+    def _near(self, text: str) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """The item rows nearest to a text and their cosines, best first."""
+        vector = self._embedder.encode([fence(text, 500)])
+        (page,) = self.index.nearest(ITEMS, vector, lambda _, keys: [key in self.catalogue.rows for key in keys], NEAREST)
+        rows = np.asarray([self.catalogue.rows[key] for key, _ in page], dtype=np.int64)
+        return rows, np.asarray([cosine for _, cosine in page], dtype=np.float32)
+
+    @cached_property
+    def _embedder(self) -> Embedder:
+        return Embedder(str((self.workspace.manifest.index or {})["embedder"]), threads=self.settings.threads)
+
+    @cached_property
+    def _relations(self) -> Relations:
+        return Relations(self.workspace.table("relations"), self.catalogue)
+
+    @cached_property
+    def llm(self) -> LanguageModel | None:
+        """The language model of the settings; None for `none`."""
+        from ..llm.models import LanguageModel
+
+        return None if self.settings.llm == "none" else LanguageModel.load(self.settings)
+
+    @cached_property
+    def _voice(self) -> Voice:
+        reviews = self.workspace.table("reviews")
+        return Voice(self.llm, Reviews(reviews.with_columns(review_ids(reviews)).sort("item_id", maintain_order=True)))
+
+
+def _strongest(items: needs.Step, node: NDArray[np.int32], of: int) -> list[int]:
+    """Places of the items of a category whose lift is surely highest."""
+    places = np.flatnonzero((node[items.things] == of) & (items.lift > 1))
+    return [int(j) for j in places[np.argsort(-items.lift_low[places], kind="stable")][:EXAMPLES]]
+
+
+def _ruled_out(node: Node, out: bool = False) -> set[Term]:
+    """The names of a tree that are ruled out and not wanted anywhere."""
+    if isinstance(node, Term):
+        return {node} if out else set()
+    if isinstance(node, Not):
+        return _ruled_out(node.part, not out)
+    assert isinstance(node, And | Or)
+    return set().union(*(_ruled_out(part, out) for part in node.parts))

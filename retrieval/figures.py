@@ -1,0 +1,112 @@
+"""The figures of an association, as functions of counts: whole arrays in, whole arrays out.
+
+Counts are users. Of `source` users who had A, `support` went on to B; of all `users`, `base` would have by chance. They may be real
+numbers: `base` is one where order counts (see `pairs`), and all four are where a user counts for less than one.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+Z = 1.959963984540054
+"""Standard normal quantile of a two-sided 95 % interval."""
+
+
+def wilson(support: ArrayLike, source: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The 95 % interval of support / source; (0, 1) where source is 0.
+
+    Source: Wilson, JASA 1927.
+    """
+    k, n = np.asarray(support, np.float64), np.asarray(source, np.float64)
+    safe = np.maximum(n, 1e-12)
+    share = k / safe
+    middle = (share + Z**2 / (2 * safe)) / (1 + Z**2 / safe)
+    spread = Z / (1 + Z**2 / safe) * np.sqrt(np.maximum(share * (1 - share), 0) / safe + Z**2 / (4 * safe**2))
+    # At the ends rounding would leave 1e-17 where the interval touches 0 or 1 exactly.
+    low = np.where(k <= 0, 0.0, np.clip(middle - spread, 0, 1))
+    high = np.where(k >= n, 1.0, np.clip(middle + spread, 0, 1))
+    return np.where(n > 0, low, 0.0), np.where(n > 0, high, 1.0)
+
+
+def lift(support: ArrayLike, source: ArrayLike, base: ArrayLike, users: ArrayLike) -> NDArray[np.float64]:
+    """(support / source) / (base / users): how many times as often as usual; nan where a denominator is 0.
+
+    Source: Brin et al., SIGMOD 1997.
+    """
+    k, n, m, total = (np.asarray(part, np.float64) for part in (support, source, base, users))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where((n > 0) & (m > 0), k * total / (n * m), np.nan)
+
+
+def lift_interval(
+    support: ArrayLike, source: ArrayLike, base: ArrayLike, users: ArrayLike
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The 95 % interval of the lift; (0, inf) where support is 0, nan where there is no lift.
+
+    On the log scale by the delta method for the four cells of the table, of which A and B share one: the variance is
+    1/k - 1/n - 1/m + (2 lift - 1)/N. Taking the two shares for independent samples would be too wide. Where a cell has fewer than five
+    users the method fails (one of one is no certainty): there the interval is as wide as Wilson's for k of n, and for k of m, make it.
+    Source: Agresti, Categorical Data Analysis, section 14.1 (delta method).
+    """
+    k, n, m, total = (np.asarray(part, np.float64) for part in (support, source, base, users))
+    middle = lift(k, n, m, total)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        variance = 1 / k - 1 / n - 1 / m + (2 * middle - 1) / total
+        factor = np.exp(Z * np.sqrt(np.maximum(variance, 0)))
+        low, high = middle / factor, middle * factor
+        few = np.minimum(np.minimum(k, n - k), m - k) < 5
+        for whole, times in ((n, total / m), (m, total / n)):
+            bounds = wilson(k, whole)
+            low, high = np.where(few, np.minimum(low, bounds[0] * times), low), np.where(few, np.maximum(high, bounds[1] * times), high)
+    low, high = np.where(k > 0, low, 0.0), np.where(k > 0, high, np.inf)
+    return np.where(np.isnan(middle), np.nan, low), np.where(np.isnan(middle), np.nan, high)
+
+
+def log_likelihood_ratio(support: ArrayLike, source: ArrayLike, base: ArrayLike, users: ArrayLike) -> NDArray[np.float64]:
+    """Dunning's ratio (G squared, 0 or more) of the table of having A and going on to B; large when they are not independent.
+
+    Source: Dunning, Computational Linguistics 1993.
+    """
+    k, n, m, total = (np.asarray(part, np.float64) for part in (support, source, base, users))
+
+    def part(observed: NDArray[np.float64], row: NDArray[np.float64], column: NDArray[np.float64]) -> NDArray[np.float64]:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            expected = row * column / total
+            # A real-valued base may lie a hair below the support: such a cell is empty.
+            return np.where((observed > 0) & (expected > 0), observed * np.log(observed / expected), 0.0)
+
+    cells = part(k, n, m) + part(n - k, n, total - m) + part(m - k, total - n, m) + part(total - n - m + k, total - n, total - m)
+    return np.maximum(2 * cells, 0.0)
+
+
+def tail(support: ArrayLike, source: ArrayLike, base: ArrayLike, users: ArrayLike) -> NDArray[np.float64]:
+    """How likely so much support, or more, would be if going on to B were as frequent after A as it is at all; 0 to 1.
+
+    The upper tail of a Poisson count with the expected support as its mean. It lies above the exact (hypergeometric) tail where that
+    one is small, so it errs towards "could be chance"; unlike that one it takes counts of users who weigh less than one.
+    """
+    from scipy.special import gammainc
+
+    k, n, m, total = (np.asarray(part, np.float64) for part in (support, source, base, users))
+    expected = n * m / np.maximum(total, 1e-300)
+    return np.where(k > 0, gammainc(np.maximum(k, 1e-300), expected), 1.0)
+
+
+def false_discovery_rate(chances: NDArray[np.float64], tests: int) -> NDArray[np.float64]:
+    """For each chance, the smallest share of false ones among all that are called associations when it is; 0 to 1.
+
+    Args: tests: how many pairs could have come out, those without a chance in the list included; at least their number.
+    Source: Benjamini and Hochberg, JRSS B 1995.
+    """
+    if tests < len(chances):
+        raise ValueError(f"{tests} tests cannot give {len(chances)} chances")
+    order = np.argsort(chances, kind="stable")
+    ranked = chances[order] * tests / np.arange(1, len(chances) + 1)
+    rates = np.empty(len(chances))
+    rates[order] = np.minimum(np.minimum.accumulate(ranked[::-1])[::-1], 1.0)
+    return rates

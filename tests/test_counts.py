@@ -1,0 +1,123 @@
+"""Counting on from kept counts must come to what counting from the start comes to."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from crossaisle.data.errors import StaleIndexError
+from crossaisle.retrieval import counts
+from crossaisle.retrieval.associations import Tally, tally
+from crossaisle.retrieval.catalogue import Catalogue
+from crossaisle.retrieval.events import DAY, Events
+from crossaisle.retrieval.pairs import Margins
+from crossaisle.retrieval.weights import weights
+
+WINDOW = 20 * DAY
+
+
+def store(items: list[str]) -> pl.DataFrame:
+    paths = [[f"aisle {int(name[1:]) % 4}", f"shelf {int(name[1:]) % 9}"] if int(name[1:]) % 11 else [] for name in items]
+    return pl.DataFrame(
+        {"item_id": items, "title": items, "category": paths},
+        schema={"item_id": pl.String, "title": pl.String, "category": pl.List(pl.String)},
+    )
+
+
+def history(rows: list[tuple[str, str, int]]) -> pl.DataFrame:
+    frame = pl.DataFrame(rows, schema={"user_id": pl.String, "item_id": pl.String, "timestamp": pl.Int64}, orient="row")
+    return frame.with_columns(pl.lit("purchase").alias("kind")).sort("user_id", "timestamp")
+
+
+def drawn(random: np.random.Generator, users: range, items: list[str], most: int) -> list[tuple[str, str, int]]:
+    return [
+        (f"u{user:04d}", str(random.choice(items)), int(random.integers(0, 60)) * DAY)
+        for user in users
+        for _ in range(random.integers(1, most))
+    ]
+
+
+def counted(items: list[str], interactions: pl.DataFrame) -> tuple[list[Tally], Events, Catalogue, list[str]]:
+    catalogue = Catalogue.build(store(items), interactions, 1)
+    events = Events.build(interactions, catalogue)
+    paths = ["\x1f".join(path) for path in catalogue.items["category"].to_list()]
+    return tally(events, catalogue, weights(events), window=WINDOW), events, catalogue, paths
+
+
+def same(found: list[Tally], wanted: list[Tally]) -> None:
+    assert [one.depth for one in found] == [one.depth for one in wanted]
+    for ours, theirs in zip(found, wanted, strict=True):
+        assert list(ours.names) == list(theirs.names)
+        for name in ("key", "both", "support", "weight"):
+            assert getattr(ours.pairs, name).tolist() == getattr(theirs.pairs, name).tolist()
+        for field in dataclasses.fields(Margins):
+            assert getattr(ours.margins, field.name).tolist() == getattr(theirs.margins, field.name).tolist()
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_counting_on_is_counting_from_the_start(seed: int, tmp_path: Path) -> None:
+    """Users come, go, buy more, return something; items come; the order of the files changes."""
+    random = np.random.default_rng(seed)
+    items = [f"i{n}" for n in range(40)]
+    before = drawn(random, range(200), items, 8)
+    old, old_events, _, old_paths = counted(items, history(before))
+    counts.save(tmp_path, counts.Counted(old, old_events, WINDOW, weights(old_events)), old_paths)
+    gone = {f"u{n:04d}" for n in random.choice(200, size=4, replace=False)}
+    after = [row for i, row in enumerate(before) if row[0] not in gone and i % 97]
+    more = [*items, "i40", "i41"]
+    after += drawn(random, range(190, 206), more, 12)
+    reordered = [more[i] for i in random.permutation(len(more))]
+    new, events, catalogue, paths = counted(reordered, history(after))
+    found = counts.recount(tmp_path, events, catalogue, WINDOW, paths)
+    assert found is not None
+    same(found[0].tallies, new)
+    assert 0 < found[1] < 60
+
+
+def test_nothing_new_changes_nothing(tmp_path: Path) -> None:
+    items = [f"i{n}" for n in range(20)]
+    interactions = history(drawn(np.random.default_rng(1), range(50), items, 9))
+    tallies, events, catalogue, paths = counted(items, interactions)
+    counts.save(tmp_path, counts.Counted(tallies, events, WINDOW, weights(events)), paths)
+    found = counts.recount(tmp_path, events, catalogue, WINDOW, paths)
+    assert found is not None
+    same(found[0].tallies, tallies)
+    assert found[1] == 0
+
+
+def test_other_windows_orders_and_categories_are_counted_from_the_start(tmp_path: Path) -> None:
+    items = [f"i{n}" for n in range(20)]
+    interactions = history(drawn(np.random.default_rng(2), range(50), items, 9))
+    tallies, events, catalogue, paths = counted(items, interactions)
+    counts.save(tmp_path, counts.Counted(tallies, events, WINDOW, weights(events)), paths)
+    assert counts.recount(tmp_path, events, catalogue, WINDOW + 1, paths) is None
+    assert counts.recount(tmp_path, dataclasses.replace(events, order="none"), catalogue, WINDOW, paths) is None
+    assert counts.recount(tmp_path, events, catalogue, WINDOW, [*paths[:-1], "elsewhere"]) is None
+    everybody = history(drawn(np.random.default_rng(3), range(50), items, 9))
+    _, others, catalogue, paths = counted(items, everybody)
+    assert counts.recount(tmp_path, others, catalogue, WINDOW, paths) is None
+
+
+def test_damaged_counts_are_said_to_be(tmp_path: Path) -> None:
+    with pytest.raises(StaleIndexError, match="crossaisle index"):
+        counts.about(tmp_path / "nowhere")
+    items = [f"i{n}" for n in range(5)]
+    tallies, events, _, paths = counted(items, history(drawn(np.random.default_rng(2), range(9), items, 4)))
+    counts.save(tmp_path, counts.Counted(tallies, events, WINDOW, weights(events)), paths)
+    (tmp_path / "1-margins.parquet").write_bytes(b"nonsense")
+    with pytest.raises(StaleIndexError, match="cannot be read"):
+        counts.margins(tmp_path, 1)
+
+
+def test_margins_are_read_back_as_they_were(tmp_path: Path) -> None:
+    items = [f"i{n}" for n in range(20)]
+    tallies, events, _, paths = counted(items, history(drawn(np.random.default_rng(4), range(50), items, 9)))
+    counts.save(tmp_path, counts.Counted(tallies, events, WINDOW, weights(events)), paths)
+    for one in tallies:
+        back = counts.margins(tmp_path, one.depth)
+        for field in dataclasses.fields(Margins):
+            assert getattr(back, field.name).tolist() == getattr(one.margins, field.name).tolist()

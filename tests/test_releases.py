@@ -1,0 +1,364 @@
+"""Answers compared with earlier ones: an attacker who subtracts, small worlds in full, and a record that lasts."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import sqlite3
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from crossaisle.data.errors import QueryError, SettingsError, SuppressedError, WorkspaceError
+from crossaisle.data.privacy import Cell
+from crossaisle.data.releases import Releases
+
+PARENTS = {"a": None, "a1": "a", "a2": "a", "b": None, "b1": "b", "b11": "b1"}
+LEAVES = ("a1", "a2", "b11", "b1", "a")
+
+
+def did(bought: list[set[str]]) -> dict[str, frozenset[int]]:
+    """Users of every cell, a category's with those of all below it."""
+    found: dict[str, set[int]] = {name: set() for name in PARENTS}
+    for user, names in enumerate(bought):
+        for name in names:
+            up: str | None = name
+            while up is not None:
+                found[up].add(user)
+                up = PARENTS[up]
+    return {name: frozenset(users) for name, users in found.items()}
+
+
+def ask(releases: Releases, cohort: frozenset[int], cells: dict[str, frozenset[int]]) -> frozenset[str]:
+    """The names shown."""
+    given = {name: Cell(len(cohort & users), len(users), PARENTS.get(name)) for name, users in cells.items()}
+    return frozenset(given) - releases.admit("q", np.array(sorted(cohort), np.int64), given)
+
+
+def below(name: str) -> set[str]:
+    return {other for other in PARENTS if other == name or (PARENTS[other] and other in _descendants(name))}
+
+
+def _descendants(name: str) -> set[str]:
+    children = {other for other, parent in PARENTS.items() if parent == name}
+    return children | {deep for child in children for deep in _descendants(child)}
+
+
+def breaches(told: list[tuple[frozenset[int], frozenset[str]]], cells: dict[str, frozenset[int]], users: int, few: int) -> list[str]:
+    """What an attacker learns of 1 to few - 1 users by subtracting two figures that are known to contain one another.
+
+    `told` are (cohort, names shown). Everyone is always told of, for every name that ever was, and so is the rest beside any cohort.
+    """
+    everyone, names = frozenset(range(users)), frozenset().union(*(shown for _, shown in told)) if told else frozenset()
+    known = [*told, (everyone, names)]
+    known += [(everyone - cohort, shown) for cohort, shown in told]
+    found = []
+
+    def learn(group: frozenset[int], how: str) -> None:
+        if 0 < len(group) < few:
+            found.append(f"{how}: {sorted(group)}")
+
+    for cohort, shown in known:
+        learn(cohort, "cohort")
+        for name in shown:
+            learn(cohort & cells[name], name)
+    for (outer, more), (inner, less) in itertools.product(known, known):
+        if not inner <= outer:
+            continue
+        learn(outer - inner, "cohort less cohort")
+        for name in less:
+            learn(outer - (inner & cells[name]), f"cohort less {name}")
+        for high in more:
+            for low in less & below(high):
+                learn((outer & cells[high]) - (inner & cells[low]), f"{high} less {low}")
+        # Both cohorts' own figures first subtracted, then from one another.
+        for name in more & less:
+            learn((outer - inner) - cells[name], f"the rest without {name}")
+            for low in (more & less & below(name)) - {name}:
+                learn((outer - inner) & (cells[name] - cells[low]), f"the rest of {name} without {low}")
+    return found
+
+
+@st.composite
+def stories(draw: st.DrawFn) -> tuple[int, list[set[str]], list[frozenset[int]]]:
+    """Users, what each bought, and cohorts that are often an earlier one with a few more or fewer, or its opposite."""
+    users = draw(st.integers(12, 40))
+    bought = draw(st.lists(st.sets(st.sampled_from(LEAVES), max_size=3), min_size=users, max_size=users))
+    cohorts: list[frozenset[int]] = []
+    everyone = frozenset(range(users))
+    for _ in range(draw(st.integers(1, 6))):
+        fresh = draw(st.frozensets(st.integers(0, users - 1)))
+        start = draw(st.sampled_from(cohorts)) if cohorts else fresh
+        how = draw(st.sampled_from(["fresh", "more", "less", "opposite", "again", "swap"]))
+        few = frozenset(itertools.islice(iter(sorted(fresh)), draw(st.integers(1, 8))))
+        made = {
+            "fresh": fresh,
+            "more": start | few,
+            "less": start - few,
+            "opposite": everyone - start - few,
+            "again": start,
+            "swap": start ^ few,
+        }
+        cohorts.append(made[how])
+    return users, bought, cohorts
+
+
+@given(stories(), st.integers(2, 4))
+@settings(max_examples=300, deadline=None)
+def test_whoever_subtracts_any_two_figures_never_learns_of_few(story: tuple[int, list[set[str]], list[frozenset[int]]], few: int) -> None:
+    users, bought, cohorts = story
+    cells = did(bought)
+    told: list[tuple[frozenset[int], frozenset[str]]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        releases = Releases(Path(folder), "s", users, few)
+        for cohort in cohorts:
+            try:
+                shown = ask(releases, cohort, cells)
+            except SuppressedError:
+                continue
+            assert all(len(cohort & cells[name]) >= few for name in shown)
+            told.append((cohort, shown))
+        assert breaches(told, cells, users, few) == []
+        # Asked again, in a new process' place and without memory for bitmaps: the same answers.
+        again = Releases(Path(folder), "s", users, few, memory=0)
+        for cohort, shown in told:
+            assert ask(again, cohort, cells) == shown
+
+
+def test_the_attacker_of_these_tests_does_find_what_is_not_guarded() -> None:
+    cells = did([{"a1"} if user < 10 else set() for user in range(30)])
+    half, names = frozenset(range(15)), frozenset({"a"})
+    assert breaches([(half, names)], cells, 30, 3) == []
+    assert any("cohort less cohort: [15]" in found for found in breaches([(half, names), (half | {15}, names)], cells, 30, 3))
+    assert any("a: [9]" in found for found in breaches([(frozenset(range(9, 25)), names)], cells, 30, 3))
+
+
+# ------------------------------------------------------------------ known answers
+
+USERS = 1000
+CELLS = {"stoves": frozenset(range(0, 1000, 3)), "lamps": frozenset(range(100, 700, 2))}
+
+
+def span(start: int, stop: int) -> frozenset[int]:
+    return frozenset(range(start, stop))
+
+
+@pytest.fixture
+def releases(tmp_path: Path) -> Releases:
+    return Releases(tmp_path, "s1", USERS, 20)
+
+
+def test_groups_that_overlap_freely_are_both_answered_in_full(releases: Releases) -> None:
+    assert ask(releases, span(0, 500), CELLS) == {"stoves", "lamps"}
+    assert ask(releases, span(300, 800), CELLS) == {"stoves", "lamps"}
+    assert ask(releases, span(0, 400), CELLS) == {"stoves", "lamps"}  # 100 fewer than the first, 50 of them with lamps
+
+
+@pytest.mark.parametrize("other", [span(0, 519), span(0, 481), span(10, 509), span(519, 1000), span(481, 1000), span(491, 990)])
+def test_a_group_nearly_the_same_or_nearly_the_opposite_is_refused(releases: Releases, other: frozenset[int]) -> None:
+    ask(releases, span(0, 500), CELLS)
+    with pytest.raises(SuppressedError, match=r"told of before \('q'\) differ, or leave out, fewer than 20 users"):
+        ask(releases, other, CELLS)
+    assert isinstance(SuppressedError(""), QueryError)
+    # Refused is not told: what is near the refused one alone is answered.
+    assert ask(releases, span(0, 540), CELLS)
+
+
+def test_users_whom_the_snapshot_does_not_hold_are_a_bug(releases: Releases) -> None:
+    for cohort in (np.arange(-1, 100), np.arange(900, USERS + 1)):
+        with pytest.raises(ValueError, match="user numbers of this snapshot are 0 to 999"):
+            releases.admit("q", cohort, {})
+
+
+@pytest.mark.parametrize("other", [span(0, 520), span(0, 480), span(500, 1000), span(520, 1000), span(0, 500)])
+def test_a_group_the_same_the_opposite_or_different_enough_is_answered(releases: Releases, other: frozenset[int]) -> None:
+    ask(releases, span(0, 500), CELLS)
+    ask(releases, other, CELLS)
+
+
+def test_of_a_larger_group_the_cells_that_grew_by_few_are_withheld(releases: Releases) -> None:
+    assert ask(releases, span(0, 500), CELLS) == {"stoves", "lamps"}
+    assert ask(releases, span(0, 530), CELLS) == set()  # 10 more with stoves, 15 with lamps
+    assert ask(releases, span(0, 500), CELLS) == {"stoves", "lamps"}
+    assert ask(releases, span(0, 560), CELLS) == {"stoves", "lamps"}  # 20 and 30 more, 30 without lamps
+
+
+@pytest.mark.parametrize(
+    ("one", "two"),
+    [
+        (span(0, 500), span(0, 600)),  # of the 100 between them, all but 10
+        (span(0, 500), span(500, 900)),  # of the 100 in neither
+        (span(0, 600), span(500, 1000)),  # of the 100 in both
+    ],
+)
+def test_a_cell_that_all_but_few_of_the_difference_have_is_withheld(tmp_path: Path, one: frozenset[int], two: frozenset[int]) -> None:
+    rest = (two - one) if one < two else (one & two) or span(0, USERS) - one - two
+    assert len(rest) == 100
+    few = frozenset(sorted(rest)[:10])
+    cells = {
+        "x": span(0, USERS) - few - frozenset(range(0, 1000, 5)) | frozenset(sorted(rest)[10:]),
+        "y": span(0, USERS) - frozenset(range(0, 1000, 5)),
+    }
+    for i, (first, second) in enumerate(((one, two), (two, one))):
+        releases = Releases(tmp_path, str(i), USERS, 20)
+        assert ask(releases, first, cells) == {"x", "y"}
+        assert ask(releases, second, cells) == {"y"}
+
+
+def test_one_decoy_does_not_open_a_way_around(releases: Releases) -> None:
+    ask(releases, span(0, 500), CELLS)
+    assert ask(releases, span(1, 530), CELLS) == set()  # not within one another by user 0, who would know of himself
+
+
+def test_of_groups_apart_the_rest_of_everyone_is_guarded(releases: Releases) -> None:
+    cells = {"rare": span(80, 120) | span(400, 440) | span(600, 610)}
+    assert ask(releases, span(0, 200), cells) == {"rare"}
+    assert ask(releases, span(300, 500), cells) == set()  # 40 + 40 of 90: the other 10 are in neither
+
+
+def test_an_item_asked_for_later_is_compared_with_its_category_in_both_answers(tmp_path: Path) -> None:
+    releases = Releases(tmp_path, "s", USERS, 20)
+    # 167 of the first 500 bought from b without b1, 10 more by 750, 30 more after that.
+    without = frozenset(range(0, 500, 3)) | span(700, 710) | span(800, 830)
+    cells = {"b": span(0, 900), "b1": span(0, 900) - without}
+    assert ask(releases, span(0, 500), cells) == {"b", "b1"}
+    assert ask(releases, span(0, 650), cells) == {"b", "b1"}
+    assert ask(releases, span(0, 750), cells) == {"b"}
+    assert ask(Releases(tmp_path, "another", USERS, 20), span(0, 750), cells) == {"b", "b1"}
+
+
+def test_a_group_too_small_or_nearly_everyone_is_refused_in_one_sentence(releases: Releases) -> None:
+    for cohort in (span(0, 19), frozenset()):
+        with pytest.raises(SuppressedError, match="fewer than 20 users are in this group.* ask about a broader one"):
+            ask(releases, cohort, CELLS)
+    with pytest.raises(SuppressedError, match="all but fewer than 20 users are in this group"):
+        ask(releases, span(0, 981), CELLS)
+    assert ask(releases, span(0, 1000), CELLS) == {"stoves", "lamps"}
+    assert ask(releases, span(0, 20), CELLS) == set()
+
+
+def test_a_threshold_of_one_withholds_nothing_and_still_records(tmp_path: Path) -> None:
+    off = Releases(tmp_path, "s", USERS, 1)
+    for cohort in (span(0, 500), span(0, 501), span(0, 501), span(0, 1)):
+        assert ask(off, cohort, CELLS) == set(CELLS)
+    with pytest.raises(SuppressedError, match="told of before"):
+        ask(Releases(tmp_path, "s", USERS, 20), span(0, 502), CELLS)
+
+
+def test_bitmaps_beyond_the_first_users_count(tmp_path: Path) -> None:
+    """300,000 users, of whom the first words tell nothing: what differs lies at the very end; small groups are kept sparse."""
+    users, cells = 300_000, {"x": frozenset(range(0, 300_000, 2))}
+    half = frozenset(np.random.default_rng(1).permutation(users)[:150_000].tolist())
+    tail = frozenset(range(users - 5, users))
+    for memory in (2**20, 0):
+        folder = tmp_path / str(memory)
+        folder.mkdir()
+        releases = Releases(folder, "s", users, 20, memory)
+        for cohort in (half - tail, frozenset(range(200_000, 200_030)), frozenset(range(0, users, 3))):
+            ask(releases, cohort, cells)
+        for cohort in (half | tail, frozenset(range(200_001, 200_030))):
+            with pytest.raises(SuppressedError, match="told of before"):
+                ask(releases, cohort, cells)
+        assert ask(releases, frozenset(range(0, users, 5)), cells) == {"x"}
+
+
+def test_another_snapshot_starts_anew_and_the_first_is_remembered(tmp_path: Path) -> None:
+    ask(Releases(tmp_path, "s1", USERS), span(0, 500), CELLS)
+    assert ask(Releases(tmp_path, "s2", USERS), span(0, 501), CELLS)
+    with pytest.raises(SuppressedError):
+        ask(Releases(tmp_path, "s1", USERS), span(0, 501), CELLS)
+
+
+def test_a_base_that_changes_within_a_snapshot_is_a_bug(releases: Releases) -> None:
+    ask(releases, span(0, 500), CELLS)
+    with pytest.raises(ValueError, match="the base of 'stoves' is 333, and was 334"):
+        ask(releases, span(200, 700), {"stoves": CELLS["stoves"] - {999}})
+
+
+def test_the_same_event_counted_in_two_ways_is_compared(releases: Releases) -> None:
+    cohort = np.arange(500)
+    assert releases.admit("90 days", cohort, {"stoves": Cell(100, 334)}) == frozenset()
+    assert releases.admit("30 days", cohort, {"stoves": Cell(90, 334)}) == {"stoves"}
+    assert releases.admit("10 days", cohort, {"stoves": Cell(80, 334)}) == frozenset()
+
+
+# ------------------------------------------------------------------ the record
+
+ADMIT = """
+import sys
+import numpy as np
+from pathlib import Path
+from crossaisle.data.errors import SuppressedError
+from crossaisle.data.privacy import Cell
+from crossaisle.data.releases import Releases
+releases = Releases(Path(sys.argv[1]), "s1", 1000)
+for start in range(0, 400, 40):
+    try:
+        releases.admit("q", np.arange(start, start + 300 + int(sys.argv[2])), {"x": Cell(100, 500)})
+        print(start)
+    except SuppressedError:
+        pass
+"""
+
+
+def test_of_two_processes_that_ask_nearly_the_same_one_is_answered(tmp_path: Path) -> None:
+    both = [
+        subprocess.Popen([sys.executable, "-c", ADMIT, str(tmp_path), str(more)], stdout=subprocess.PIPE, text=True, cwd="/")
+        for more in (0, 5)
+    ]
+    said = sorted(int(line) for process in both for line in process.communicate(timeout=120)[0].split())
+    assert said == list(range(0, 400, 40))
+    assert [process.returncode for process in both] == [0, 0]
+
+
+def test_what_another_object_recorded_meanwhile_counts(tmp_path: Path) -> None:
+    one, two = Releases(tmp_path, "s1", USERS), Releases(tmp_path, "s1", USERS)
+    ask(one, span(0, 500), CELLS)
+    ask(two, span(100, 700), CELLS)
+    for late, cohort in ((one, span(101, 700)), (two, span(0, 505))):
+        with pytest.raises(SuppressedError):
+            ask(late, cohort, CELLS)
+
+
+def test_a_record_deleted_while_it_is_open_is_begun_anew(tmp_path: Path) -> None:
+    releases = Releases(tmp_path, "s1", USERS)
+    ask(releases, span(0, 500), CELLS)
+    (tmp_path / "privacy.db").unlink()
+    ask(Releases(tmp_path, "s1", USERS), span(200, 700), CELLS)
+    with pytest.raises(SuppressedError):
+        ask(releases, span(200, 701), CELLS)
+
+
+def test_asking_the_same_again_adds_nothing_to_the_record(releases: Releases) -> None:
+    ask(releases, span(0, 500), CELLS)
+    before = (releases.folder / "privacy.db").read_bytes()
+    for _ in range(3):
+        assert ask(releases, span(0, 500), CELLS) == {"stoves", "lamps"}
+    assert (releases.folder / "privacy.db").read_bytes() == before
+
+
+def test_a_damaged_bitmap_is_an_error_and_not_an_empty_one(tmp_path: Path) -> None:
+    ask(Releases(tmp_path, "s1", USERS), span(0, 500), CELLS)
+    for blob in (b"nonsense", b""):
+        with sqlite3.connect(tmp_path / "privacy.db") as database:
+            database.execute("UPDATE cohorts SET head = ?", (blob,))
+        database.close()
+        with pytest.raises(WorkspaceError, match=re.escape("privacy.db is damaged")):
+            ask(Releases(tmp_path, "s1", USERS), span(100, 600), CELLS)
+    with pytest.raises(SettingsError, match="min_users is 0"):
+        Releases(tmp_path, "s1", USERS, 0)
+
+
+def test_a_strangers_question_is_stored_and_quoted_safely(tmp_path: Path) -> None:
+    releases = Releases(tmp_path, "s1", USERS)
+    releases.admit("phones\x1b[31m\n'; DROP TABLE cohorts; \udcff", np.arange(500), {})
+    with pytest.raises(SuppressedError) as caught:
+        releases.admit("q", np.arange(501), {})
+    assert "\x1b" not in str(caught.value)
+    assert "\n" not in str(caught.value)
