@@ -41,7 +41,8 @@ class Need:
         users: of `of` users, how many went on to it. None, with all other figures, where only text or knowledge speaks for it.
         share: users / of. base_rate: the share after any other thing (see `retrieval.pairs`). lift: share over base rate.
         fdr: false-discovery rate among all categories that were looked at. llr: log-likelihood ratio.
-        reach: how many of the cohort do not have it at all yet; None where that would point at few.
+        reach: how many of the cohort do not have it at all yet; rounded down to a multiple of min_users where the exact number would, less
+            the others, tell of few.
         median_days: between having what makes the cohort and this; positions where there is no clock, None without order.
         sources: what speaks for it, the first named `source` in JSON. sentence: in words, checked against the figures.
     """

@@ -15,6 +15,7 @@ from ..data.errors import SuppressedError
 from ..data.privacy import bound
 from ..data.privacy import noisy as blurred
 from ..retrieval import figures
+from ..retrieval.associations import UNLIKELY
 from ..retrieval.events import distinct
 from ..retrieval.pairs import Moments
 from .findings import Finding, Need
@@ -81,7 +82,9 @@ def noisy(probe: Probe, asked: Asked, k: int, epsilon: float) -> Finding:
     base = np.minimum(went / max(total, 1), 1)
     lift = figures.lift(users, cohort, went, max(total, 1))
     low, high = _interval(users, cohort, went, max(total, 1), PER_USER / epsilon)
-    shown = np.flatnonzero((users >= probe.min_users) & (low > 1))
+    # Of so many noisy numbers some are large by noise alone: what is shown must pass what the largest of them would reach.
+    least = PER_USER / epsilon * (1 + cohort / max(total, 1)) * np.log(2 * max(half, 1) / UNLIKELY)
+    shown = np.flatnonzero((users >= probe.min_users) & (low > 1) & (users - cohort * base >= least))
     shown = shown[np.argsort(-low[shown], kind="stable")][:k]
     needs = tuple(
         Need(
@@ -114,6 +117,7 @@ def noisy(probe: Probe, asked: Asked, k: int, epsilon: float) -> Finding:
         notes=(
             f"all counts carry noise of about ±{round(PER_USER / epsilon * 1.4):,} users, for privacy; "
             f"a user counts in {MOST} categories at most",
+            *(() if needs else ("nothing stands out of the noise; a larger group, or a larger epsilon, may tell more",)),
         ),
     )
 

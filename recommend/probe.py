@@ -19,6 +19,7 @@ from ..data.privacy import MIN_USERS, Cell, check_min_users
 from ..data.releases import Releases
 from ..data.settings import Settings
 from ..data.workspace import Workspace
+from ..llm.needs import LIKELY, category_name, combined
 from ..prompts.fence import fence
 from ..retrieval import counts, figures, mining
 from ..retrieval.associations import UNLIKELY
@@ -41,9 +42,11 @@ from .terms import Meaning, Terms
 from .voice import CohortKind, Voice, examples
 
 if TYPE_CHECKING:
+    import polars as pl
     from numpy.typing import NDArray
 
     from ..llm.models import LanguageModel
+    from ..retrieval.catalogue import Catalogue
 
 BUDGET = 10.0
 """Sum of the epsilons that a workspace answers for, over its whole life."""
@@ -51,6 +54,8 @@ MOST = 100
 NEAREST = 300
 EXAMPLES = 3
 """Items shown inside a need."""
+SUGGESTED = 3
+"""Needs at most that only the names of categories speak for."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +115,8 @@ class Probe:
     def __init__(self, workspace: Workspace, settings: Settings, *, min_users: int = MIN_USERS, budget: float = BUDGET) -> None:
         """Raises: NoIndexError, StaleIndexError: the workspace must be indexed first. SettingsError: min_users or budget mean nothing."""
         self.workspace, self.settings, self.min_users = workspace, settings, check_min_users(min_users)
-        self.catalogue, self.index, _ = load(workspace, settings)
+        self.catalogue, self.index, pairs = load(workspace, settings)
+        self._substitutes = _substitutes(pairs, self.catalogue)
         folder = mining.folder(workspace)
         about = counts.about(folder)
         self.events = Events.build(workspace.table("interactions"), self.catalogue)
@@ -122,6 +128,7 @@ class Probe:
         snapshot = str(workspace.manifest.snapshot)
         self.releases = Releases(workspace.path, snapshot, len(self.events.users), self.min_users)
         self.ledger = Ledger(workspace.path, snapshot, budget)
+        self._name_vectors: NDArray[np.float32] = np.empty((0, 0), np.float32)
         self._periods: dict[tuple[int | None, int | None], Population] = {}
 
     @classmethod
@@ -195,7 +202,7 @@ class Probe:
         for one, step, side in zip(asked, steps, (0, 1), strict=True):
             names = {f"{step.what} {' > '.join(found.category)}": found for found in differences}
             cells = {name: Cell(found.users[side]) for name, found in names.items()}
-            hidden = self.releases.admit(one.key, one.cohort.users, cells)
+            hidden = self.releases.admit(one.text, one.cohort.users, cells)
             differences = tuple(found for name, found in names.items() if name not in hidden)
         return Comparison((first, second), differences)
 
@@ -247,8 +254,10 @@ class Probe:
         if not asked.reverse:
             node = self.catalogue.tree.at(asked.depth)
             items = needs.next_items(population, cohort, followed, np.isin(node, step.things[best]))
-            inside = {i: _strongest(items, node, int(step.things[i])) for i in best}
-        told = tell(self.releases, self.catalogue, asked.key, cohort.users, step, best, items, inside, k)
+            instead = np.zeros(len(self.catalogue), dtype=bool)  # what the cohort's things could be replaced by is no need of theirs
+            instead[self._substitutes[1][cohort.rows[self._substitutes[0]]]] = True
+            inside = {i: _strongest(items, node, int(step.things[i]), instead) for i in best}
+        told = tell(self.releases, self.catalogue, asked.text, cohort.users, step, best, items, inside, k)
         found = tuple(
             Need(
                 category=self.catalogue.tree.paths[int(step.things[i])],
@@ -262,7 +271,7 @@ class Probe:
                 lift_interval=(float(step.lift_low[i]), float(step.lift_high[i])),
                 llr=float(step.llr[i]),
                 fdr=float(fdr[i]),
-                reach=int(step.of[i] - step.had[i]) if i in told.reach else None,
+                reach=self._reach(int(step.of[i] - step.had[i]), i in told.reach),
                 median_days=None if self.events.order == "none" else round(float(step.gap[i]) / self.unit, 1),
                 items=self._items(int(step.things[i]), asked.depth, items, told.items.get(i, ())) if items else (),
             )
@@ -270,7 +279,12 @@ class Probe:
         )
         if not asked.reverse:
             found += self._known(asked, found, k)
+            found += self._alike(asked, found, step, k)
         return self._finding(asked, found, told, len(sure), int(tested.sum()))
+
+    def _reach(self, users: int, exact: bool) -> int:
+        """How many have it not yet; rounded down where the exact number, less the others, would tell of few."""
+        return users if exact else users // self.min_users * self.min_users
 
     def _items(self, node: int, depth: int, items: needs.Step, places: Sequence[int]) -> tuple[ItemNeed, ...]:
         """The strongest items of a need; where too few went to any, the most popular ones, as examples without figures."""
@@ -284,11 +298,17 @@ class Probe:
             )
             for j in places
         ]
-        rows = np.flatnonzero(self.catalogue.tree.at(depth) == node)
         have = {item.item_id for item in shown}
-        popular = rows[np.argsort(-self.catalogue.users[rows], kind="stable")][: EXAMPLES + len(shown)].tolist()
-        shown += [ItemNeed(item.item_id, display_name(item)) for item in self.catalogue.records(popular) if item.item_id not in have]
-        return tuple(shown[:EXAMPLES])
+        return (*shown, *self._popular(node, depth, have, EXAMPLES - len(shown)))
+
+    def _popular(self, node: int, depth: int, without: set[str], n: int) -> tuple[ItemNeed, ...]:
+        """The items of a category that most users of the store had, without figures."""
+        rows = np.flatnonzero(self.catalogue.tree.at(depth) == node)
+        rows = rows[np.argsort(-self.catalogue.users[rows], kind="stable")][: n + len(without)]
+        shown = [
+            ItemNeed(item.item_id, display_name(item)) for item in self.catalogue.records(rows.tolist()) if item.item_id not in without
+        ]
+        return tuple(shown[:n])
 
     def _known(self, asked: Asked, found: Sequence[Need], k: int) -> tuple[Need, ...]:
         """Needs that only what the store declared speaks for, most relations first."""
@@ -301,6 +321,31 @@ class Probe:
             Need(self.catalogue.tree.paths[node], ("knowledge",), items=self._examples(asked, node))
             for node in nodes[: max(k - len(found), 0)]
         )
+
+    def _alike(self, asked: Asked, found: Sequence[Need], step: needs.Step, k: int) -> tuple[Need, ...]:
+        """Needs that only the names speak for, in categories that too few users of the whole store went to for any count."""
+        have = {need.category for need in found}
+        thin = [int(node) for node in step.things[step.went < self.min_users] if self.catalogue.tree.paths[int(node)] not in have]
+        room = min(k - len(found), SUGGESTED)
+        if not thin or room < 1:
+            return ()
+        label, kind = asked.words
+        meaning = asked.meant[asked.question.tree] if isinstance(asked.question.tree, Term) else None
+        owned = category_name(meaning.name) if meaning is not None and kind == "category" and not isinstance(meaning.name, str) else label
+        vector = self._embedder.encode([fence(owned, 120)])[0]
+        likely = combined(np.stack([self._name_vector(node) for node in thin]) @ vector)
+        best = [i for i in np.argsort(-likely, kind="stable").tolist() if likely[i] >= LIKELY][:room]
+        return tuple(
+            Need(self.catalogue.tree.paths[thin[i]], ("text",), items=self._popular(thin[i], asked.depth, set(), EXAMPLES)) for i in best
+        )
+
+    def _name_vector(self, node: int) -> NDArray[np.float32]:
+        """The unit vector of a category's name; all are made when the first is asked for."""
+        if not len(self._name_vectors):
+            names = [fence(category_name(path), 120) for path in self.catalogue.tree.paths]
+            self._name_vectors = self._embedder.encode(names)
+        vector: NDArray[np.float32] = self._name_vectors[node]
+        return vector
 
     def _examples(self, asked: Asked, node: int) -> tuple[ItemNeed, ...]:
         """The items of a category that relations name for a cohort, most relations first."""
@@ -407,9 +452,21 @@ class Probe:
         return Voice(self.llm, Reviews(reviews.with_columns(review_ids(reviews)).sort("item_id", maintain_order=True)))
 
 
-def _strongest(items: needs.Step, node: NDArray[np.int32], of: int) -> list[int]:
-    """Places of the items of a category whose lift is surely highest."""
-    places = np.flatnonzero((node[items.things] == of) & (items.lift > 1))
+def _substitutes(pairs: pl.DataFrame, catalogue: Catalogue) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The item rows of all pairs that are labelled substitutes: (sources, targets)."""
+    import polars as pl
+
+    labelled, rows = pairs.filter(pl.col("substitute")), catalogue.row_table()
+    source, target = (
+        labelled.select(name).join(rows, left_on=name, right_on="item_id", maintain_order="left")["row"].to_numpy()
+        for name in ("source", "target")
+    )
+    return source, target
+
+
+def _strongest(items: needs.Step, node: NDArray[np.int32], of: int, instead: NDArray[np.bool_]) -> list[int]:
+    """Places of the items of a category whose lift is surely highest, substitutes, (items,) which, left out."""
+    places = np.flatnonzero((node[items.things] == of) & (items.lift > 1) & ~instead[items.things])
     return [int(j) for j in places[np.argsort(-items.lift_low[places], kind="stable")][:EXAMPLES]]
 
 

@@ -47,7 +47,7 @@ def tell(
     """Chooses the first `k` needs that may be told, and records them as told.
 
     Args:
-        question: with everything that changes what is counted. users: of the cohort.
+        question: as it was asked, for the message to whoever comes too near it later. users: of the cohort.
         best: places in the step that would be shown, best first.
         items: the step to items. inside: per place of `best`, the places in `items` that would be shown with it.
     Raises: SuppressedError: the cohort itself is too small, or too near one that was told of.

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
-from ..llm.explainer import Explainer, Segment
+from ..llm.explainer import NAME, Explainer, Segment
+from ..prompts.fence import fence
 from .excerpts import NO_QUOTES, quotable
 from .findings import Finding, Need
 
@@ -60,12 +62,18 @@ class Voice:
                 ).reason()
             )
         texts = [explanation.text for explanation in self._explainer.explain(reasons)]
+        for i, need in enumerate(finding.needs):
+            if need.sources[0] == "knowledge":  # nobody counted, and nobody judged by names: the store said so
+                about = f"{fence(cohort, NAME)} and {fence(need.category[-1], NAME)}"
+                texts[i] = f"By the store's own list of what belongs together, {about} do; too few shoppers to count yet."
         return replace(finding, needs=tuple(replace(need, sentence=text) for need, text in zip(finding.needs, texts, strict=True)))
 
     def _quote(self, item_id: str, about: str) -> str | None:
-        """A stretch of a well-rated review of an item, nearest in its words to what the segment is made of."""
+        """A stretch of a well-rated review of an item that speaks of what the segment is made of; None where none does."""
+        stems = {word[:4] for word in re.findall(r"[^\W\d_]{4,}", about.casefold())}
         for text in self._reviews.of(item_id)["text"].to_list():
-            if (quote := quotable(text, about)) and quote == quote.translate(NO_QUOTES):
+            quote = quotable(text, about)
+            if quote and quote == quote.translate(NO_QUOTES) and any(stem in quote.casefold() for stem in stems):
                 return quote
         return None
 

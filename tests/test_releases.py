@@ -216,6 +216,23 @@ def test_one_decoy_does_not_open_a_way_around(releases: Releases) -> None:
     assert ask(releases, span(1, 530), CELLS) == set()  # not within one another by user 0, who would know of himself
 
 
+def test_a_decoy_who_hides_the_one_who_counts_does_not_open_a_way_around(releases: Releases) -> None:
+    # User 0 bought it, and so did one of the 100 new ones: the counts are equal, and user 0 knows why.
+    cells = {"x": {0, 550} | span(100, 300) | span(700, 900), "y": span(0, 1000) - {0, 550} - span(100, 300) - span(700, 900)}
+    cells = {name: frozenset(users) for name, users in cells.items()}
+    assert ask(releases, span(0, 500), cells) == {"x", "y"}
+    assert ask(releases, span(1, 600), cells) == set()
+
+
+def test_what_lies_under_a_cell_withheld_for_an_earlier_answer_is_withheld_with_it(tmp_path: Path) -> None:
+    # Of the 200 more, all but 10 bought from b, and 100 of them b1.
+    cells = {"b": span(100, 690) | span(800, 900), "b1": span(100, 600) | span(800, 850)}
+    releases = Releases(tmp_path, "s", USERS, 20)
+    assert ask(releases, span(0, 500), cells) == {"b", "b1"}
+    assert ask(releases, span(0, 700), cells) == set()
+    assert ask(Releases(tmp_path, "other", USERS, 20), span(0, 700), cells) == {"b", "b1"}
+
+
 def test_of_groups_apart_the_rest_of_everyone_is_guarded(releases: Releases) -> None:
     cells = {"rare": span(80, 120) | span(400, 440) | span(600, 610)}
     assert ask(releases, span(0, 200), cells) == {"rare"}
