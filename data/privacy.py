@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .errors import QueryError, SettingsError
+from .hashing import mix
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -196,7 +197,7 @@ def bound(user: NDArray[np.int64], cell: NDArray[np.int64], most: int, seed: str
     if most < 1:
         raise ValueError(f"most is {most}; a user counts in at least one cell")
     key = np.frombuffer(hashlib.sha256(seed.encode()).digest()[:8], np.uint64)
-    order_key = _mix(_mix(user.astype(np.uint64) + key) + cell.astype(np.uint64))
+    order_key = mix(mix(user.astype(np.uint64) + key) + cell.astype(np.uint64))
     order = np.lexsort((cell, order_key, user))
     user, cell = user[order], cell[order]
     first_of_user = np.ones(len(user), bool)
@@ -208,14 +209,6 @@ def bound(user: NDArray[np.int64], cell: NDArray[np.int64], most: int, seed: str
     kept = np.empty(len(user), bool)
     kept[order] = first_of_pair & (nth - before <= most)
     return kept
-
-
-def _mix(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """SplitMix64's finalizer: a bijection of 64 bits in which every bit depends on every other (Steele et al., OOPSLA 2014)."""
-    x = x + np.uint64(0x9E3779B97F4A7C15)
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
 
 
 # ------------------------------------------------------------------ what may be asked for

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..data.errors import StaleIndexError
+from ..data.hashing import mix
 from .associations import MIN_SUPPORT, Tally, spaces
 from .events import Events, distinct
 from .pairs import Counting, Margins, Moments, PairCounts
@@ -184,7 +185,7 @@ def _changed(before: tuple[NDArray[Any], ...], after: tuple[NDArray[Any], ...], 
 
     def marks(events: tuple[NDArray[Any], ...]) -> NDArray[np.uint64]:
         user, row, time = events
-        mixed = _mix(time.astype(np.uint64) ^ _mix(row.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)))
+        mixed = mix(time.astype(np.uint64) ^ mix(row.astype(np.uint64)))
         sums = np.zeros(users, dtype=np.uint64)
         if len(user):
             first = np.flatnonzero(np.diff(user, prepend=-1))
@@ -192,13 +193,6 @@ def _changed(before: tuple[NDArray[Any], ...], after: tuple[NDArray[Any], ...], 
         return sums
 
     return np.asarray(marks(before) != marks(after))
-
-
-def _mix(value: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """A 64-bit finalizer: every bit of the input moves about half of those of the output. Source: Steele et al., OOPSLA 2014 (SplitMix)."""
-    value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return value ^ (value >> np.uint64(31))
 
 
 def _renumbered(folder: Path, depth: int, names: Sequence[str]) -> tuple[Margins, PairCounts]:
