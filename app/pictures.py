@@ -37,7 +37,8 @@ NAME_LENGTH = 36
 COLORS = "PuOr"
 """ColorBrewer's orange to purple, which the colour-blind can tell apart; orange is less often than usual."""
 INK, FAINT, ARROW = "#1a1a1a", "#595959", "#542788"
-MARGIN, LINE = 0.35, 0.21
+MARGIN, LINE, LEGEND = 0.35, 0.21, 7.3
+"""Around the page, between lines of text, and as wide as the heat map's legend; all in inches."""
 FAN, SIDEWAYS, CROWDED = math.radians(24), math.radians(35), math.radians(80)
 """How far apart arrows leave a category, how far from the circle's centre they may turn away, and how far where they are many."""
 DOTS_PER_INCH = 144
@@ -268,7 +269,7 @@ class HeatMap:
     @property
     def width(self) -> float:
         """Of the whole panel, in inches."""
-        return self.left + self.cell * len(self.shown) + self.overhang
+        return max(self.left + self.cell * len(self.shown) + self.overhang, LEGEND)
 
     @property
     def height(self) -> float:

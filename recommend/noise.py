@@ -12,18 +12,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..data.errors import SuppressedError
+from ..data.ledger import Ledger
 from ..data.privacy import bound
 from ..data.privacy import noisy as blurred
 from ..retrieval import figures
 from ..retrieval.associations import UNLIKELY
 from ..retrieval.events import distinct
 from ..retrieval.pairs import Moments
+from .asked import Asked
 from .findings import Finding, Need
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from .probe import Asked, Probe
 
 MOST = 5
 """Categories in which one user is counted at most, of those that followed and of those that are usual: more of them, more noise."""
@@ -60,35 +61,38 @@ def counts(asked: Asked) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     return np.concatenate([[len(asked.cohort), population.total], *parts]).astype(np.int64), nodes
 
 
-def noisy(probe: Probe, asked: Asked, k: int, epsilon: float) -> Finding:
+def noisy(asked: Asked, ledger: Ledger, min_users: int, k: int, epsilon: float) -> Finding:
     """The answer to a question, paid for with `epsilon` of the workspace's budget; the same question is answered alike for nothing.
 
     Raises: BudgetSpentError, QueryError: see `Ledger.answer`. SuppressedError: the noisy cohort is below `min_users`.
     """
 
+    events = asked.population.events
+    window = asked.population.window // events.unit
+
     def release() -> dict[str, Any]:
         true, nodes = counts(asked)
         return {"counts": blurred(true, per_user=PER_USER, epsilon=epsilon).tolist(), "nodes": nodes.tolist()}
 
-    answer = probe.ledger.answer(f"{asked.key} window {probe.window}", epsilon, release)
+    answer = ledger.answer(f"{asked.key} window {window}", epsilon, release)
     cohort, total = (max(number, 0) for number in answer["counts"][:2])
     half = len(answer["nodes"])
     users = np.clip(np.asarray(answer["counts"][2 : 2 + half], np.float64), 0, max(cohort, 0))
     went = np.maximum(np.asarray(answer["counts"][2 + half :], np.float64), users)
-    if cohort < probe.min_users:
+    if cohort < min_users:
         raise SuppressedError(
-            f"after noise this group has fewer than {probe.min_users} users (understood: {asked.told()}); ask about a broader one"
+            f"after noise this group has fewer than {min_users} users (understood: {asked.told()}); ask about a broader one"
         )
     base = np.minimum(went / max(total, 1), 1)
     lift = figures.lift(users, cohort, went, max(total, 1))
     low, high = _interval(users, cohort, went, max(total, 1), PER_USER / epsilon)
     # Of so many noisy numbers some are large by noise alone: what is shown must pass what the largest of them would reach.
     least = PER_USER / epsilon * (1 + cohort / max(total, 1)) * np.log(2 * max(half, 1) / UNLIKELY)
-    shown = np.flatnonzero((users >= probe.min_users) & (low > 1) & (users - cohort * base >= least))
+    shown = np.flatnonzero((users >= min_users) & (low > 1) & (users - cohort * base >= least))
     shown = shown[np.argsort(-low[shown], kind="stable")][:k]
     needs = tuple(
         Need(
-            category=probe.catalogue.tree.paths[answer["nodes"][i]],
+            category=asked.population.catalogue.tree.paths[answer["nodes"][i]],
             sources=("behaviour",),
             users=int(users[i]),
             of=cohort,
@@ -108,11 +112,11 @@ def noisy(probe: Probe, asked: Asked, k: int, epsilon: float) -> Finding:
         of=total,
         needs=needs,
         suppressed=0,
-        privacy={"min_users": probe.min_users, "epsilon": epsilon, "spent": probe.ledger.spent, "left": probe.ledger.left},
-        order=probe.events.order,
-        window=probe.window,
+        privacy={"min_users": min_users, "epsilon": epsilon, "spent": ledger.spent, "left": ledger.left},
+        order=events.order,
+        window=window,
         level=asked.depth,
-        verb=probe.events.verb,
+        verb=events.verb,
         filters=asked.filters.to_dict(),
         notes=(
             f"all counts carry noise of about ±{round(PER_USER / epsilon * 1.4):,} users, for privacy; "

@@ -5,11 +5,11 @@ question -> names -> cohort -> what followed -> figures -> what may be told -> s
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,27 +19,29 @@ from ..data.privacy import MIN_USERS, Cell, check_min_users
 from ..data.releases import Releases
 from ..data.settings import Settings
 from ..data.workspace import Workspace
-from ..llm.needs import LIKELY, category_name, combined
 from ..prompts.fence import fence
 from ..retrieval import counts, figures, mining
 from ..retrieval.associations import UNLIKELY
 from ..retrieval.build import load
 from ..retrieval.embedder import Embedder
-from ..retrieval.events import DAY, Events
+from ..retrieval.events import Events
 from ..retrieval.index import ITEMS
 from ..retrieval.text import review_ids
 from . import needs
+from .asked import Asked, ruled_out
 from .cohorts import Cohort, Population
 from .differences import compared
 from .evidence import Reviews
 from .excerpts import display_name
 from .filters import NO_FILTERS, Filters
 from .findings import Comparison, Finding, ItemNeed, Need
-from .question import And, Node, Not, Or, Question, Term, parse, to_text
+from .noise import noisy
+from .question import parse
 from .relations import Relations
+from .suggestions import EXAMPLES, Suggestions, popular
 from .telling import Told, tell
-from .terms import Meaning, Terms
-from .voice import CohortKind, Voice, examples
+from .terms import Terms
+from .voice import Voice, examples
 
 if TYPE_CHECKING:
     import polars as pl
@@ -52,61 +54,7 @@ BUDGET = 10.0
 """Sum of the epsilons that a workspace answers for, over its whole life."""
 MOST = 100
 NEAREST = 300
-EXAMPLES = 3
-"""Items shown inside a need."""
-SUGGESTED = 3
-"""Needs at most that only the names of categories speak for."""
-
-
-@dataclass(frozen=True)
-class Asked:
-    """A question as it was understood.
-
-    Attributes:
-        text: as it was asked. rows: (items,) bool for each name, filters on items applied to the names that are wanted.
-        depth: level of the categories to answer with.
-    """
-
-    text: str
-    question: Question
-    meant: Mapping[Term, Meaning]
-    rows: Mapping[Term, NDArray[np.bool_]]
-    filters: Filters
-    population: Population
-    cohort: Cohort
-    depth: int
-
-    @property
-    def reverse(self) -> bool:
-        """Whether it is asked who needs what is named."""
-        return self.question.direction == "reverse"
-
-    @property
-    def key(self) -> str:
-        """All that decides the figures, always spelt alike."""
-        names = {to_text(term): [meaning.kind, str(meaning.name)] for term, meaning in self.meant.items()}
-        return f"{self.question.direction} {to_text(self.question.tree)} {names} {self.filters.to_dict()} level {self.depth}"
-
-    @property
-    def words(self) -> tuple[str, CohortKind]:
-        """What makes the cohort, in words, and what that is."""
-        if isinstance(self.question.tree, Term):
-            meaning = self.meant[self.question.tree]
-            return (meaning.name if isinstance(meaning.name, str) else meaning.name[-1]), meaning.kind
-        return to_text(self.question.tree), "text"
-
-    def understood(self) -> tuple[dict[str, Any], ...]:
-        """What each name was taken for, as JSON holds it."""
-        out = _ruled_out(self.question.tree)
-        return tuple({**meaning.to_dict(), **({"not": True} if term in out else {})} for term, meaning in self.meant.items())
-
-    def told(self) -> str:
-        """What was understood, in words."""
-        names = []
-        for one in self.understood():
-            name = one["name"] if isinstance(one["name"], str) else " > ".join(one["name"])
-            names.append(f"{'not ' if one.get('not') else ''}{one['kind']} {fence(name, 80)}")
-        return ", ".join([*names, *(f"{name} {value}" for name, value in self.filters.to_dict().items())])
+"""Items that a free text is compared with."""
 
 
 class Probe:
@@ -120,15 +68,13 @@ class Probe:
         folder = mining.folder(workspace)
         about = counts.about(folder)
         self.events = Events.build(workspace.table("interactions"), self.catalogue)
-        self.unit = DAY if self.events.order == "time" else 1
-        self.window = int(about["window"]) // self.unit
+        self.window = int(about["window"]) // self.events.unit
         self.population = Population(
             self.events, self.catalogue, int(about["window"]), counts.user_weights(folder), lambda depth: counts.margins(folder, depth)
         )
         snapshot = str(workspace.manifest.snapshot)
         self.releases = Releases(workspace.path, snapshot, len(self.events.users), self.min_users)
         self.ledger = Ledger(workspace.path, snapshot, budget)
-        self._name_vectors: NDArray[np.float32] = np.empty((0, 0), np.float32)
         self._periods: dict[tuple[int | None, int | None], Population] = {}
 
     @classmethod
@@ -174,12 +120,7 @@ class Probe:
         if not 1 <= k <= MOST:
             raise QueryError(f"k must be 1 to {MOST}, not {k}")
         asked = self.understand(question, filters, level)
-        if epsilon is not None:
-            from .noise import noisy
-
-            finding = noisy(self, asked, k, epsilon)
-        else:
-            finding = self._counted(asked, k)
+        finding = noisy(asked, self.ledger, self.min_users, k, epsilon) if epsilon is not None else self._counted(asked, k)
         if not words:
             return finding
         quoted = [[] if epsilon is not None or asked.reverse else examples(need) for need in finding.needs]
@@ -216,7 +157,7 @@ class Probe:
             raise QueryError(f"the level must be 1 (the broadest) or more, not {level}")
         question = parse(text, self._terms.known)
         meant = self._terms.understand(question.tree)
-        wanted = set(meant) - _ruled_out(question.tree)
+        wanted = set(meant) - ruled_out(question.tree)
         allowed = filters.rows(self.catalogue)
         rows = {term: meaning.rows & allowed if term in wanted else meaning.rows for term, meaning in meant.items()}
         depths = [len(meant[term].name) if meant[term].kind == "category" else self.catalogue.level for term in wanted]
@@ -258,10 +199,11 @@ class Probe:
             instead[self._substitutes[1][cohort.rows[self._substitutes[0]]]] = True
             inside = {i: _strongest(items, node, int(step.things[i]), instead) for i in best}
         told = tell(self.releases, self.catalogue, asked.text, cohort.users, step, best, items, inside, k)
+        declared = self._suggestions.declared(asked)
         found = tuple(
             Need(
                 category=self.catalogue.tree.paths[int(step.things[i])],
-                sources=("behaviour", *(("knowledge",) if not asked.reverse and self._declared(asked)[int(step.things[i])] else ())),
+                sources=("behaviour", *(("knowledge",) if not asked.reverse and declared[int(step.things[i])] else ())),
                 users=int(step.users[i]),
                 of=int(step.of[i]),
                 share=float(step.share[i]),
@@ -272,14 +214,14 @@ class Probe:
                 llr=float(step.llr[i]),
                 fdr=float(fdr[i]),
                 reach=self._reach(int(step.of[i] - step.had[i]), i in told.reach),
-                median_days=None if self.events.order == "none" else round(float(step.gap[i]) / self.unit, 1),
+                median_days=None if self.events.order == "none" else round(float(step.gap[i]) / self.events.unit, 1),
                 items=self._items(int(step.things[i]), asked.depth, items, told.items.get(i, ())) if items else (),
             )
             for i in told.needs
         )
         if not asked.reverse:
-            found += self._known(asked, found, k)
-            found += self._alike(asked, found, step, k)
+            found += self._suggestions.known(asked, found, k)
+            found += self._suggestions.alike(asked, found, step, k)
         return self._finding(asked, found, told, len(sure), int(tested.sum()))
 
     def _reach(self, users: int, exact: bool) -> int:
@@ -299,72 +241,7 @@ class Probe:
             for j in places
         ]
         have = {item.item_id for item in shown}
-        return (*shown, *self._popular(node, depth, have, EXAMPLES - len(shown)))
-
-    def _popular(self, node: int, depth: int, without: set[str], n: int) -> tuple[ItemNeed, ...]:
-        """The items of a category that most users of the store had, without figures."""
-        rows = np.flatnonzero(self.catalogue.tree.at(depth) == node)
-        rows = rows[np.argsort(-self.catalogue.users[rows], kind="stable")][: n + len(without)]
-        shown = [
-            ItemNeed(item.item_id, display_name(item)) for item in self.catalogue.records(rows.tolist()) if item.item_id not in without
-        ]
-        return tuple(shown[:n])
-
-    def _known(self, asked: Asked, found: Sequence[Need], k: int) -> tuple[Need, ...]:
-        """Needs that only what the store declared speaks for, most relations first."""
-        declared = self._declared(asked)
-        have = {need.category for need in found}
-        nodes = [
-            node for node in np.argsort(-declared, kind="stable").tolist() if declared[node] and self.catalogue.tree.paths[node] not in have
-        ]
-        return tuple(
-            Need(self.catalogue.tree.paths[node], ("knowledge",), items=self._examples(asked, node))
-            for node in nodes[: max(k - len(found), 0)]
-        )
-
-    def _alike(self, asked: Asked, found: Sequence[Need], step: needs.Step, k: int) -> tuple[Need, ...]:
-        """Needs that only the names speak for, in categories that too few users of the whole store went to for any count."""
-        have = {need.category for need in found}
-        thin = [int(node) for node in step.things[step.went < self.min_users] if self.catalogue.tree.paths[int(node)] not in have]
-        room = min(k - len(found), SUGGESTED)
-        if not thin or room < 1:
-            return ()
-        label, kind = asked.words
-        meaning = asked.meant[asked.question.tree] if isinstance(asked.question.tree, Term) else None
-        owned = category_name(meaning.name) if meaning is not None and kind == "category" and not isinstance(meaning.name, str) else label
-        vector = self._embedder.encode([fence(owned, 120)])[0]
-        likely = combined(np.stack([self._name_vector(node) for node in thin]) @ vector)
-        best = [i for i in np.argsort(-likely, kind="stable").tolist() if likely[i] >= LIKELY][:room]
-        return tuple(
-            Need(self.catalogue.tree.paths[thin[i]], ("text",), items=self._popular(thin[i], asked.depth, set(), EXAMPLES)) for i in best
-        )
-
-    def _name_vector(self, node: int) -> NDArray[np.float32]:
-        """The unit vector of a category's name; all are made when the first is asked for."""
-        if not len(self._name_vectors):
-            names = [fence(category_name(path), 120) for path in self.catalogue.tree.paths]
-            self._name_vectors = self._embedder.encode(names)
-        vector: NDArray[np.float32] = self._name_vectors[node]
-        return vector
-
-    def _examples(self, asked: Asked, node: int) -> tuple[ItemNeed, ...]:
-        """The items of a category that relations name for a cohort, most relations first."""
-        needed = self._relations.needed(self._cohort_rows(asked))
-        rows = np.flatnonzero((needed > 0) & (self.catalogue.tree.at(asked.depth) == node))
-        rows = rows[np.argsort(-needed[rows], kind="stable")][:EXAMPLES]
-        return tuple(ItemNeed(item.item_id, display_name(item)) for item in self.catalogue.records(rows.tolist()))
-
-    def _declared(self, asked: Asked) -> NDArray[np.int64]:
-        """(nodes,) how many relations say that the cohort's items need something of each, its own categories left out."""
-        rows, node = self._cohort_rows(asked), self.catalogue.tree.at(asked.depth)
-        needed = self._relations.needed(rows)
-        declared = np.bincount(node[node >= 0], weights=needed[node >= 0], minlength=len(self.catalogue.tree)).astype(np.int64)
-        declared[np.unique(node[rows & (node >= 0)])] = 0
-        return declared
-
-    def _cohort_rows(self, asked: Asked) -> NDArray[np.bool_]:
-        out = _ruled_out(asked.question.tree)
-        return np.asarray(np.logical_or.reduce([rows for term, rows in asked.rows.items() if term not in out]))
+        return (*shown, *popular(self.catalogue, node, depth, have, EXAMPLES - len(shown)))
 
     def _finding(self, asked: Asked, found: tuple[Need, ...], told: Told, sure: int, looked_at: int) -> Finding:
         return Finding(
@@ -436,8 +313,9 @@ class Probe:
         return Embedder(str((self.workspace.manifest.index or {})["embedder"]), threads=self.settings.threads)
 
     @cached_property
-    def _relations(self) -> Relations:
-        return Relations(self.workspace.table("relations"), self.catalogue)
+    def _suggestions(self) -> Suggestions:
+        relations = Relations(self.workspace.table("relations"), self.catalogue)
+        return Suggestions(self.catalogue, relations, lambda texts: self._embedder.encode(texts), self.min_users)
 
     @cached_property
     def llm(self) -> LanguageModel | None:
@@ -468,13 +346,3 @@ def _strongest(items: needs.Step, node: NDArray[np.int32], of: int, instead: NDA
     """Places of the items of a category whose lift is surely highest, substitutes, (items,) which, left out."""
     places = np.flatnonzero((node[items.things] == of) & (items.lift > 1) & ~instead[items.things])
     return [int(j) for j in places[np.argsort(-items.lift_low[places], kind="stable")][:EXAMPLES]]
-
-
-def _ruled_out(node: Node, out: bool = False) -> set[Term]:
-    """The names of a tree that are ruled out and not wanted anywhere."""
-    if isinstance(node, Term):
-        return {node} if out else set()
-    if isinstance(node, Not):
-        return _ruled_out(node.part, not out)
-    assert isinstance(node, And | Or)
-    return set().union(*(_ruled_out(part, out) for part in node.parts))

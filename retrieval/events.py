@@ -79,6 +79,11 @@ class Events:
         return len(self.user)
 
     @property
+    def unit(self) -> int:
+        """What one step of a window is in `time`: a day, or a position."""
+        return DAY if self.order == "time" else 1
+
+    @property
     def starts(self) -> NDArray[np.int64]:
         """(users + 1,) where each user's events begin, and the end."""
         return np.searchsorted(self.user, np.arange(len(self.users) + 1)).astype(np.int64)

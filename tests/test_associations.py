@@ -1,4 +1,4 @@
-"""Associations against counting by hand, and against a count that anyone can read."""
+"""Associations against counting by hand, and against a second implementation."""
 
 from __future__ import annotations
 
@@ -13,90 +13,210 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crossaisle.data.records import Association
-from crossaisle.retrieval import associations as module
-from crossaisle.retrieval.associations import Associations, chance, mine
+from crossaisle.retrieval import figures
+from crossaisle.retrieval.associations import Associations, chance, table, tally
 from crossaisle.retrieval.catalogue import Catalogue
+from crossaisle.retrieval.events import DAY, Events
+from crossaisle.retrieval.weights import weights
 
-ITEMS = {"tent": "Camping", "stove": "Kitchen", "pan": "Kitchen", "lamp": "Home", "odd": None}
+Path = tuple[str, ...]
+History = list[tuple[str, int]]
+ITEMS: dict[str, Path] = {
+    "tent": ("Outdoors", "Camping"),
+    "stove": ("Outdoors", "Kitchen"),
+    "pan": ("Home", "Kitchen"),
+    "wok": ("Home", "Kitchen", "Woks"),
+    "lamp": ("Home",),
+    "odd": (),
+}
+"""An uneven tree, in which two categories have one name."""
 
 
-def items_table(items: dict[str, str | None]) -> pl.DataFrame:
+def items_table(items: dict[str, Path]) -> pl.DataFrame:
     return pl.DataFrame(
-        {"item_id": list(items), "title": list(items), "category": [[name] if name else [] for name in items.values()]},
+        {"item_id": list(items), "title": list(items), "category": [list(path) for path in items.values()]},
         schema={"item_id": pl.String, "title": pl.String, "category": pl.List(pl.String)},
     )
 
 
-def events_table(histories: dict[str, list[str]]) -> pl.DataFrame:
-    rows = [(user, item, "purchase") for user in sorted(histories) for item in histories[user]]
-    return pl.DataFrame(rows, schema={"user_id": pl.String, "item_id": pl.String, "kind": pl.String}, orient="row")
+def events_table(histories: dict[str, History], ordered: bool) -> pl.DataFrame:
+    rows = [
+        (user, item, "purchase", day * DAY if ordered else None)
+        for user in sorted(histories)
+        for item, day in sorted(histories[user], key=lambda event: event[1])
+    ]
+    return pl.DataFrame(
+        rows, schema={"user_id": pl.String, "item_id": pl.String, "kind": pl.String, "timestamp": pl.Int64}, orient="row"
+    )
 
 
-def world(histories: dict[str, list[str]], items: dict[str, str | None] = ITEMS) -> tuple[pl.DataFrame, Catalogue]:
-    return events_table(histories), Catalogue.build(items_table(items), events_table(histories), 1)
+def mined(
+    histories: dict[str, History],
+    items: dict[str, Path] = ITEMS,
+    *,
+    ordered: bool = True,
+    window: int = 90,
+    min_support: int = 2,
+    per_thing: int = 200,
+    level: int = 1,
+) -> tuple[pl.DataFrame, Catalogue]:
+    interactions = events_table(histories, ordered)
+    catalogue = Catalogue.build(items_table(items), interactions, level)
+    events = Events.build(interactions, catalogue)
+    tallies = tally(events, catalogue, weights(events), window=window * DAY, min_support=min_support)
+    return table(tallies, catalogue.total_users, min_support=min_support, per_thing=per_thing), catalogue
+
+
+def at_once(histories: dict[str, list[str]]) -> dict[str, History]:
+    return {user: [(item, 0) for item in history] for user, history in histories.items()}
+
+
+def things_of(items: dict[str, Path], depth: int) -> dict[str, str]:
+    """Item to what it is at a depth; items without a category are nothing below 0."""
+    return {item: " > ".join(path[:depth]) if depth else item for item, path in items.items() if path or not depth}
 
 
 def by_hand(
-    histories: dict[str, list[str]], items: dict[str, str | None], max_items: int, min_support: int
-) -> dict[tuple[str, str, str], tuple[int, int, int, int]]:
-    """(level, source, target) -> (support, source users, target users, users), with sets and loops only."""
-    having: dict[tuple[str, str], set[str]] = defaultdict(set)
-    users = 0
-    for user, history in histories.items():
-        latest = [item for i, item in enumerate(history) if item not in history[i + 1 :]][-max_items:]
-        users += bool(latest)
-        for item in latest:
-            having["item", item].add(user)
-        for item in history:
-            if items[item]:
-                having["category", str(items[item])].add(user)
-    found = {}
-    for (level, source), (other, target) in itertools.permutations(having, 2):
-        both = having[level, source] & having[other, target]
-        if level == other and len(both) >= min_support:
-            found[level, source, target] = (len(both), len(having[level, source]), len(having[other, target]), users)
+    histories: dict[str, History], items: dict[str, Path], depth: int, ordered: bool, window: int, min_support: int
+) -> dict[tuple[str, str], dict[str, float]]:
+    """(source, target) -> figures, with sets and loops only."""
+    from scipy.stats import false_discovery_control, poisson
+
+    thing = things_of(items, depth)
+    moments = {user: [(thing[item], day) for item, day in history if item in thing] for user, history in histories.items()}
+    having: dict[str, set[str]] = defaultdict(set)
+    going: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for user, history in moments.items():
+        for (source, first), (target, then) in itertools.product(history, history):
+            having[source].add(user)
+            if source != target and (not ordered or 0 <= then - first <= window):
+                going[source, target].add(user)
+    pairs_had = sum(len(users) for users in having.values())
+    found: dict[tuple[str, str], dict[str, float]] = {}
+    for source, target in itertools.permutations(having, 2):
+        both, support = len(having[source] & having[target]), len(going[source, target])
+        if both < min_support:
+            continue
+        chances = pairs_had - len(having[target])
+        rate = sum(len(going[other, target]) for other in having) / chances
+        went = len(set().union(*(going[other, target] for other in having)))
+        usual = went / rate if rate else 0.0
+        confidence = support / len(having[source])
+        found[source, target] = {
+            "both": both,
+            "support": support,
+            "source_users": len(having[source]),
+            "target_users": len(having[target]),
+            "users": len(histories),
+            "confidence": confidence,
+            "base_rate": rate,
+            "lift": confidence / rate if rate else math.nan,
+            "went": went,
+            "usual": usual,
+            "chance": float(poisson.sf(support - 1, len(having[source]) * rate)) if support else 1.0,
+        }
+    able = sum(len(users) >= min_support for users in having.values())
+    padded = [one["chance"] for one in found.values()] + [1.0] * (able * (able - 1) - len(found))
+    for one, rate in zip(found.values(), false_discovery_control(padded) if padded else [], strict=False):
+        one["fdr"] = float(rate)
     return found
 
 
 HISTORIES = st.dictionaries(
-    st.sampled_from([f"u{n}" for n in range(9)]), st.lists(st.sampled_from(list(ITEMS)), max_size=12), max_size=9
-).map(lambda drawn: {user: history for user, history in drawn.items() if history})
+    st.sampled_from([f"u{n}" for n in range(9)]),
+    st.lists(st.tuples(st.sampled_from(list(ITEMS)), st.integers(0, 12)), min_size=1, max_size=10),
+    max_size=9,
+)
 
 
-@given(HISTORIES, st.integers(1, 5), st.integers(1, 3))
+@given(HISTORIES, st.booleans(), st.integers(0, 14), st.integers(1, 3))
 @settings(max_examples=150, deadline=None)
-def test_mine_counts_as_by_hand(histories: dict[str, list[str]], max_items: int, min_support: int) -> None:
-    events, catalogue = world(histories)
-    table = mine(events, catalogue, max_items=max_items, min_support=min_support)
-    found = {
-        (row["level"], row["source"], row["target"]): (row["support"], row["source_users"], row["target_users"], row["users"])
-        for row in table.iter_rows(named=True)
+def test_the_table_is_what_sets_and_loops_say(histories: dict[str, History], ordered: bool, window: int, min_support: int) -> None:
+    found, catalogue = mined(histories, ordered=ordered, window=window, min_support=min_support)
+    assert set(found["depth"]) <= set(range(catalogue.tree.levels + 1))
+    for depth in range(4):
+        wanted = by_hand(histories, ITEMS, depth, ordered, window, min_support)
+        rows = found.filter(pl.col("depth") == depth)
+        assert set(rows["level"]) <= {"category" if depth else "item"}
+        assert len(rows) == len(wanted)
+        for row in rows.iter_rows(named=True):
+            hand = wanted[row["source"], row["target"]]
+            for name in ("both", "support", "source_users", "target_users", "users"):
+                assert row[name] == hand[name], name
+            for name in ("confidence", "base_rate", "lift", "fdr"):
+                assert row[name] == pytest.approx(hand[name], abs=1e-9, nan_ok=True), name
+
+
+@given(HISTORIES, st.booleans(), st.integers(0, 14))
+@settings(max_examples=100, deadline=None)
+def test_intervals_are_the_roots_of_the_score_test(histories: dict[str, History], ordered: bool, window: int) -> None:
+    """Wilson's interval: the shares p for which (share - p)^2 = z^2 p (1 - p) / n."""
+    found, _ = mined(histories, ordered=ordered, window=window, min_support=1)
+    for row in found.iter_rows(named=True):
+        share, slack = row["support"] / row["source_users"], 1.959963984540054**2 / row["source_users"]
+        middle, spread = 2 * share + slack, math.sqrt((2 * share + slack) ** 2 - 4 * (1 + slack) * share**2)
+        assert row["low"] == pytest.approx((middle - spread) / (2 + 2 * slack), abs=1e-9)
+        assert row["high"] == pytest.approx((middle + spread) / (2 + 2 * slack), abs=1e-9)
+        assert math.isnan(row["lift"]) == (row["base_rate"] == 0)
+        assert math.isnan(row["lift"]) or row["lift_low"] <= row["lift"] <= row["lift_high"]
+
+
+@given(HISTORIES, st.booleans(), st.integers(0, 14))
+@settings(max_examples=100, deadline=None)
+def test_the_ratio_is_that_of_a_contingency_table(histories: dict[str, History], ordered: bool, window: int) -> None:
+    from scipy.stats import chi2_contingency
+
+    found, _ = mined(histories, ordered=ordered, window=window, min_support=1)
+    hands = {depth: by_hand(histories, ITEMS, depth, ordered, window, 1) for depth in range(4)}
+    for row in found.iter_rows(named=True):
+        hand = hands[row["depth"]][row["source"], row["target"]]
+        k, n, m, total = hand["support"], hand["source_users"], hand["went"], hand["usual"]
+        cells = np.array([[k, n - k], [m - k, total - n - m + k]])
+        assert row["llr"] >= 0
+        if (cells >= 0).all() and cells.sum(0).all() and cells.sum(1).all():
+            wanted = chi2_contingency(cells, lambda_="log-likelihood", correction=False).statistic
+            assert row["llr"] == pytest.approx(wanted, abs=1e-6)
+
+
+def test_baskets_give_what_efficient_apriori_gives() -> None:
+    from efficient_apriori import apriori
+
+    random = np.random.default_rng(11)
+    items: dict[str, Path] = {f"i{n:02d}": () for n in range(15)}
+    baskets = {f"u{n:03d}": [f"i{k:02d}" for k in random.choice(15, size=random.integers(1, 7), replace=False)] for n in range(300)}
+    found, _ = mined(at_once(baskets), items, ordered=False)
+    classic = figures.lift(found["both"].to_numpy(), found["source_users"].to_numpy(), found["target_users"].to_numpy(), 300)
+    ours = {
+        (source, target): (support, confidence, lift)
+        for source, target, support, confidence, lift in zip(
+            found["source"], found["target"], found["support"], found["confidence"], classic.tolist(), strict=True
+        )
     }
-    assert len(found) == table.height
-    assert found == by_hand(histories, ITEMS, max_items, min_support)
-    for row in table.iter_rows(named=True):
-        assert math.isclose(row["confidence"], row["support"] / row["source_users"])
-        chance = row["source_users"] / row["users"] * row["target_users"] / row["users"]
-        assert math.isclose(row["lift"], row["support"] / row["users"] / chance)
-        assert 0 < row["confidence"] <= 1
+    _, rules = apriori([tuple(basket) for basket in baskets.values()], min_support=1.9 / 300, min_confidence=1e-9, max_length=2)
+    theirs = {(rule.lhs[0], rule.rhs[0]): (rule.count_full, rule.confidence, rule.lift) for rule in rules}
+    assert len(theirs) > 100
+    assert ours.keys() == theirs.keys()
+    for pair, figures_of_pair in theirs.items():
+        assert ours[pair] == pytest.approx(figures_of_pair)
 
 
 @given(HISTORIES, st.lists(st.tuples(st.integers(0, len(ITEMS) - 1), st.floats(0.01, 2)), max_size=5, unique_by=lambda pair: pair[0]))
 @settings(max_examples=150, deadline=None)
-def test_scores_are_the_sum_of_the_votes(histories: dict[str, list[str]], seeds: list[tuple[int, float]]) -> None:
-    events, catalogue = world(histories)
-    truth = by_hand(histories, ITEMS, 100, 1)
-    loaded = Associations.load(mine(events, catalogue, min_support=1), catalogue)
-    scores, strongest = loaded.scores(np.array([row for row, _ in seeds], np.int64), np.array([w for _, w in seeds]))
+def test_scores_are_the_sum_of_the_votes(histories: dict[str, History], seeds: list[tuple[int, float]]) -> None:
+    found, catalogue = mined(histories, min_support=1)
+    truth = by_hand(histories, ITEMS, 0, True, 90, 1)
+    scores, strongest = Associations.load(found, catalogue).scores(
+        np.array([row for row, _ in seeds], np.int64), np.array([weight for _, weight in seeds])
+    )
     names = list(ITEMS)
     for target in range(len(ITEMS)):
         votes, above = [], []
         for row, weight in seeds:
-            support, had, target_had, users = truth.get(("item", names[row], names[target]), (0, 1, 1, 1))
-            votes.append(weight * support / math.sqrt(had))
-            expected = had * target_had / users
-            deviance = support * math.log(support / expected) - (support - expected) if support else 0.0
-            above.append(math.copysign(deviance, support - expected) if support else -math.inf)
+            pair = truth.get((names[row], names[target]), {"both": 0, "source_users": 1, "target_users": 1, "users": 1})
+            both, expected = pair["both"], pair["source_users"] * pair["target_users"] / pair["users"]
+            votes.append(weight * both / math.sqrt(pair["source_users"]))
+            deviance = both * math.log(both / expected) - (both - expected) if both else 0.0
+            above.append(math.copysign(deviance, both - expected) if both else -math.inf)
         assert math.isclose(scores[target], sum(votes), abs_tol=1e-12)
         if sum(votes):
             assert math.isclose(above[strongest[target]], max(above), abs_tol=1e-9)
@@ -116,95 +236,93 @@ def test_chance_is_fisher_s_exact_test(both: int, left: int, right: int, neither
 
 
 def test_a_world_whose_answers_are_known() -> None:
-    """Ten shoppers: four of the five with a tent have a stove, one of the other five has one; a pan goes with nothing."""
+    """Ten shoppers: four of the five with a tent buy a stove days later; one buys the stove first, one a lamp half a year later."""
     histories = (
-        {f"c{n}": ["tent", "stove"] for n in range(4)}
-        | {"c4": ["tent"], "h0": ["stove", "lamp"]}
-        | {f"h{n}": ["lamp"] for n in range(1, 5)}
+        {f"c{n}": [("tent", 0), ("stove", 5)] for n in range(4)}
+        | {"c4": [("stove", 0), ("tent", 5)], "h0": [("stove", 0), ("lamp", 180)]}
+        | {f"h{n}": [("lamp", 0)] for n in range(1, 5)}
     )
-    events, catalogue = world(histories)
-    table = mine(events, catalogue)
-    loaded = Associations.load(table, catalogue)
+    found, catalogue = mined(histories)
+    rows = {(row["source"], row["target"]): row for row in found.filter(pl.col("level") == "item").iter_rows(named=True)}
+    assert rows.keys() == {("tent", "stove"), ("stove", "tent")}, "one shopper is below the least support"
+    there, back = rows["tent", "stove"], rows["stove", "tent"]
+    assert (there["both"], there["support"], there["source_users"], there["target_users"], there["users"]) == (5, 4, 5, 6, 10)
+    assert (back["both"], back["support"], back["source_users"], back["target_users"]) == (5, 1, 6, 5)
+    # 16 pairs of a shopper and a thing; 10 of them not the stove, of which 4 led to it; 11 not the tent, of which 1 led to it.
+    assert (there["confidence"], there["base_rate"], there["lift"]) == pytest.approx((0.8, 0.4, 2.0))
+    assert (back["confidence"], back["base_rate"], back["lift"]) == pytest.approx((1 / 6, 1 / 11, 11 / 6))
+    loaded = Associations.load(found, catalogue)
     tent, stove, pan, lamp = (catalogue.row(name) for name in ("tent", "stove", "pan", "lamp"))
-    pair = loaded.pair(tent, stove)
-    assert pair
-    assert (pair.level, pair.source, pair.target, pair.support, pair.source_users, pair.target_users, pair.users) == (
-        "item", "tent", "stove", 4, 5, 5, 10,
-    )  # fmt: skip
-    assert pair.confidence == 0.8
-    assert pair.lift == pytest.approx(1.6)
-    assert loaded.pair(tent, pan) is None
-    assert loaded.pair(lamp, stove) is None, "one shopper is below the least support"
-    category = loaded.category_pair(catalogue.categories.index("Camping"), catalogue.categories.index("Kitchen"))
-    assert category
-    assert (category.support, category.source_users, category.target_users, category.users) == (4, 5, 5, 10)
-    assert table.select("level", "source", "target").rows() == [
-        ("item", "tent", "stove"), ("item", "stove", "tent"), ("category", "Camping", "Kitchen"), ("category", "Kitchen", "Camping"),
-    ]  # fmt: skip
+    matrix = loaded.items.toarray()
+    assert (matrix[tent, stove], matrix[stove, tent], matrix[tent, pan], matrix[stove, lamp]) == (5, 5, 0, 0)
+    assert (loaded.users, loaded.source_users[tent], loaded.source_users[stove]) == (10, 5, 6)
 
 
-def test_a_heavy_buyer_counts_with_the_latest_items_only() -> None:
-    histories = {"a": ["tent", "stove", "pan"], "b": ["tent", "stove", "pan"], "c": ["pan", "tent", "stove", "pan"]}
-    events, catalogue = world(histories)
-    table = mine(events, catalogue, max_items=2)
-    assert {(s, t): n for s, t, n in table.filter(pl.col("level") == "item").select("source", "target", "support").iter_rows()} == {
-        ("stove", "pan"): 3, ("pan", "stove"): 3,
-    }  # fmt: skip
+def test_categories_are_told_by_their_paths_at_every_level() -> None:
+    """A path that ends early stays where it ends; "Kitchen" outdoors and at home are two."""
+    histories = at_once({"a": ["stove", "wok", "lamp"], "b": ["stove", "wok", "lamp"], "c": ["pan", "wok"]})
+    found, catalogue = mined(histories, ordered=False, level=2)
+    by_depth = {
+        depth: {(source, target): both for source, target, both in rows.select("source", "target", "both").iter_rows()}
+        for (depth,), rows in found.filter(pl.col("level") == "category").group_by("depth")
+    }
+
+    def either_way(pairs: set[tuple[str, str]]) -> dict[tuple[str, str], int]:
+        return {pair: 2 for one, other in pairs for pair in ((one, other), (other, one))}
+
+    assert by_depth[1] == either_way({("Home", "Outdoors")})
+    assert by_depth[2] == either_way(
+        {("Home", "Outdoors > Kitchen"), ("Home > Kitchen", "Outdoors > Kitchen"), ("Home", "Home > Kitchen")}
+    )
+    assert by_depth[3] == either_way(
+        {("Home", "Outdoors > Kitchen"), ("Home > Kitchen > Woks", "Outdoors > Kitchen"), ("Home", "Home > Kitchen > Woks")}
+    )
+    loaded = Associations.load(found, catalogue)
+    at_home, outdoors, home = (int(catalogue.category[catalogue.row(item)]) for item in ("pan", "stove", "lamp"))
+    assert catalogue.categories[at_home] == catalogue.categories[outdoors] == "Kitchen"
+    matrix = loaded.categories.toarray()
+    assert (matrix[at_home, outdoors], matrix[outdoors, at_home], matrix[home, outdoors], matrix[at_home, at_home]) == (2, 2, 2, 0)
+    assert (loaded.category_users[at_home], loaded.category_users[outdoors]) == (3, 2)
+
+
+def test_a_level_below_the_tree_is_its_leaves() -> None:
+    histories = at_once({"a": ["stove", "wok"], "b": ["stove", "wok"]})
+    found, catalogue = mined(histories, ordered=False, level=7)
+    matrix = Associations.load(found, catalogue).categories.toarray()
+    assert matrix[catalogue.category[catalogue.row("stove")], catalogue.category[catalogue.row("wok")]] == 2
 
 
 def test_several_items_of_a_category_are_one_user() -> None:
-    events, catalogue = world({"a": ["stove", "pan", "tent"], "b": ["pan", "stove", "tent"]})
-    table = mine(events, catalogue).filter((pl.col("level") == "category") & (pl.col("source") == "Camping"))
-    assert table.select("target", "support", "target_users").rows() == [("Kitchen", 2, 2)]
+    found, _ = mined(at_once({"a": ["wok", "pan", "tent"], "b": ["pan", "wok", "tent"]}), ordered=False)
+    pairs = found.filter((pl.col("depth") == 2) & (pl.col("source") == "Outdoors > Camping"))
+    assert pairs.select("target", "support", "target_users").rows() == [("Home > Kitchen", 2, 2)]
 
 
 def test_items_without_a_category_make_no_category() -> None:
-    events, catalogue = world({"a": ["odd", "tent"], "b": ["odd", "tent"]})
-    table = mine(events, catalogue)
-    assert table["level"].to_list() == ["item", "item"]
+    found, _ = mined(at_once({"a": ["odd", "tent"], "b": ["odd", "tent"]}), ordered=False)
+    assert found["level"].to_list() == ["item", "item"]
 
 
-def test_an_item_keeps_its_strongest_partners(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`PER_ITEM` bounds the table; blocks of any size give the same one."""
+def test_a_thing_keeps_its_strongest_partners_and_their_figures() -> None:
     random = np.random.default_rng(3)
-    items: dict[str, str | None] = {f"i{n:02d}": f"c{n % 4}" for n in range(30)}
-    histories = {f"u{n}": [f"i{k:02d}" for k in random.choice(30, size=8, replace=False)] for n in range(60)}
-    events, catalogue = world(histories, items)
-    whole = mine(events, catalogue, min_support=1)
-    monkeypatch.setattr(module, "BLOCK", 7)
-    assert mine(events, catalogue, min_support=1).equals(whole)
-    monkeypatch.setattr(module, "PER_ITEM", 3)
-    few = mine(events, catalogue, min_support=1).filter(pl.col("level") == "item")
-    for source, rows in few.group_by("source"):
-        everyone = whole.filter((pl.col("level") == "item") & (pl.col("source") == source[0]))
-        strength = pl.col("support") / pl.col("target_users").sqrt()
-        assert rows.height == min(3, everyone.height)
-        least = rows.select(strength.min()).item()
-        assert everyone.filter(strength > least + 1e-12).height <= 3
+    items: dict[str, Path] = {f"i{n:02d}": (f"c{n % 4}",) for n in range(30)}
+    histories = at_once({f"u{n}": [f"i{k:02d}" for k in random.choice(30, size=8, replace=False)] for n in range(60)})
+    whole, _ = mined(histories, items, ordered=False, min_support=1)
+    few, _ = mined(histories, items, ordered=False, min_support=1, per_thing=3)
+    assert len(few) == 30 * 3 + 4 * 3
+    strength = (pl.col("both") / pl.col("target_users").sqrt()).alias("strength")
+    for (_, source), rows in few.group_by("depth", "source", maintain_order=True):
+        kept = rows.select(strength)["strength"].to_list()
+        everyone = whole.filter(pl.col("source") == source).select(strength)["strength"].sort(descending=True).to_list()
+        assert kept == pytest.approx(everyone[:3]), "the strongest first"
+    # What is cut from the table was tested all the same: it must not make the rest look surer.
+    assert few.join(whole, on=few.columns, nulls_equal=True).height == len(few)
 
 
 def test_nobody_bought_anything() -> None:
-    events, catalogue = world({})
-    table = mine(events, catalogue)
-    assert table.height == 0
-    loaded = Associations.load(table, catalogue)
+    found, catalogue = mined({})
+    assert found.height == 0
+    loaded = Associations.load(found, catalogue)
     scores, strongest = loaded.scores(np.array([0]), np.array([1.0]))
-    assert scores.tolist() == [0.0] * 5
-    assert strongest.tolist() == [-1] * 5
-    assert loaded.needs(0) == []
-
-
-def test_needs_are_other_categories_by_lift() -> None:
-    items: dict[str, str | None] = {"tent": "Camping", "stove": "Kitchen", "lamp": "Home", "rare": "Rare"}
-    histories = (
-        {f"a{n}": ["tent", "stove", "lamp"] for n in range(8)}
-        | {f"b{n}": ["tent", "lamp"] for n in range(5)}
-        | {f"c{n}": ["lamp"] for n in range(8)}
-        | {f"d{n}": ["tent", "rare"] for n in range(4)}
-    )
-    events, catalogue = world(histories, items)
-    loaded = Associations.load(mine(events, catalogue), catalogue)
-    needs = loaded.needs(catalogue.categories.index("Camping"))
-    # Kitchen: 8 of 8 went camping, of 25 in all, one in 44 by chance; Home is no likelier than by chance; Rare has fewer than five users.
-    assert [need.target for need in needs] == ["Kitchen"]
-    assert needs[0].lift == pytest.approx(8 * 25 / (17 * 8))
+    assert scores.tolist() == [0.0] * len(ITEMS)
+    assert strongest.tolist() == [-1] * len(ITEMS)

@@ -1,0 +1,88 @@
+"""What users count for, in a store with a clique of people who all hold the same many things."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+
+from crossaisle.retrieval.associations import count, table
+from crossaisle.retrieval.events import Events
+from crossaisle.retrieval.pairs import Moments
+from crossaisle.retrieval.weights import COMMON, FULL_ITEMS, UNIT, weights
+
+THINGS, CLIQUE, MANY = 1500, 15, 40
+SHARED = range(1000, 1045)
+"""What the clique chooses from, and nobody else has."""
+TENT, STOVE = 1100, 1101
+"""What forty users who have nothing else in common have."""
+
+
+def events_of(histories: list[np.ndarray]) -> Events:
+    user = np.repeat(np.arange(len(histories)), [len(history) for history in histories])
+    row = np.concatenate(histories)
+    users = pl.Series([str(n) for n in range(len(histories))])
+    return Events(user.astype(np.int32), row.astype(np.int32), np.zeros(len(row), np.int64), "none", users, "rated")
+
+
+def some(random: np.random.Generator, size: int) -> np.ndarray:
+    return random.choice(1000, size=size, replace=False)
+
+
+def store(clique: bool = True) -> Events:
+    """15 alike, then 60 with as many things of their own choice, then 360 with few things, then 40 of those with a tent and a stove."""
+    random = np.random.default_rng(2)
+    alike = [random.choice(SHARED, size=MANY, replace=False) if clique else some(random, MANY) for _ in range(CLIQUE)]
+    heavy = [some(random, MANY) for _ in range(60)]
+    light = [some(random, 5) for _ in range(360)]
+    planted = [np.concatenate([some(random, 3), [TENT, STOVE]]) for _ in range(40)]
+    return events_of(alike + heavy + light + planted)
+
+
+def test_those_alike_share_one_weight_and_others_keep_theirs() -> None:
+    weight = weights(store())
+    assert weight[:CLIQUE].tolist() == [UNIT // CLIQUE] * CLIQUE
+    assert weight[CLIQUE:].tolist() == [UNIT] * (len(weight) - CLIQUE)
+    assert weights(store(clique=False)).tolist() == [UNIT] * len(weight)
+
+
+def test_a_user_with_few_things_counts_in_full_however_alike() -> None:
+    same = np.arange(FULL_ITEMS)
+    assert weights(events_of([same] * 15)).tolist() == [UNIT] * 15
+
+
+def test_the_same_thing_twice_is_one_thing() -> None:
+    light = [np.array([n]) for n in range(40)]
+    assert weights(events_of([np.repeat(np.arange(10), 9), *light]))[0] == UNIT
+
+
+def test_what_everybody_has_makes_nobody_alike() -> None:
+    random = np.random.default_rng(4)
+    popular = np.arange(2000, 2015)
+    users = [np.concatenate([popular, some(random, 25)]) for _ in range(COMMON + 1)]
+    assert weights(events_of(users)).tolist() == [UNIT] * len(users)
+    few = weights(events_of(users[: COMMON // 2]))
+    assert (few < UNIT).all(), "the same things do make half as many alike, or the test says nothing"
+
+
+def test_nobody_at_all() -> None:
+    nothing = Events(np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0, np.int64), "none", pl.Series([], dtype=pl.String), "rated")
+    assert weights(nothing).tolist() == []
+
+
+def rates(events: Events, weight: np.ndarray) -> dict[tuple[int, int], float]:
+    """False-discovery rate by pair."""
+    names = [str(n) for n in range(THINGS)]
+    moments = Moments.of(events, np.arange(THINGS, dtype=np.int32), THINGS, 0, weight)
+    found = table([count(moments, 0, names)], len(events.users))
+    return {(int(source), int(target)): rate for source, target, rate in found.select("source", "target", "fdr").iter_rows()}
+
+
+def test_a_clique_makes_no_association_and_forty_strangers_do() -> None:
+    events = store()
+    by_head = rates(events, np.full(len(events.users), UNIT, dtype=np.int64))
+    by_weight = rates(events, weights(events))
+    clique = [pair for pair in by_head if pair[0] in SHARED and pair[1] in SHARED]
+    assert min(by_head[pair] for pair in clique) < 1e-3, "by heads it is the strongest pair there is"
+    assert min(by_weight[pair] for pair in clique) > 0.05
+    assert by_weight[TENT, STOVE] < 0.05
+    assert by_weight[STOVE, TENT] < 0.05
