@@ -325,7 +325,7 @@ class HeatMap:
 
     @property
     def _withheld(self) -> str:
-        return f"fewer than {self.atlas.min_users} users, or nothing known"
+        return f"withheld, as it would tell of fewer than {self.atlas.min_users} users, or nothing known"
 
     def _legend(self, sheet: Sheet, x: float, y: float) -> None:
         bar, steps = 4.0, 64
@@ -340,7 +340,7 @@ class HeatMap:
         y += 0.8
         bold = "A figure in bold is sure" if len(self.shown) <= NUMBERED else "A figure is printed where it is sure"
         sheet.write(x, y, f"{bold}: of all pairs so marked, fewer than 5 in 100 are expected to be chance", 9)
-        for i, (style, words) in enumerate(((WITHHELD, f"{self._withheld}: no figure is shown"), (SAME, "the same category"))):
+        for i, (style, words) in enumerate(((WITHHELD, self._withheld), (SAME, "the same category"))):
             sheet.box(x, y + 0.16 + i * 0.26, 0.3, 0.19, **style)
             sheet.write(x + 0.4, y + 0.255 + i * 0.26, words, 9)
 
@@ -555,9 +555,8 @@ def compose(atlas: Atlas, *, vector: bool) -> Sheet:
     notes = [lead]
     if len(shown) < len(atlas.paths):
         notes.append(f"Of {len(atlas.paths)} categories, the {len(shown)} with the strongest sure associations are shown.")
-    notes.append(
-        f"Pairs with fewer than {atlas.min_users} users are withheld: {f'{atlas.suppressed:,}' if atlas.suppressed else 'none'} here."
-    )
+    withheld = f"{atlas.suppressed:,}" if atlas.suppressed else "none"
+    notes.append(f"Pairs whose figures would tell of fewer than {atlas.min_users} users are withheld: {withheld} here.")
     if any("□" in name for name in names) and not vector:
         notes.append("□ stands for a character that this picture's font lacks; the svg and the html page have it.")
     width = max(8.5, heat.width + 2 * MARGIN, network.width + 2 * MARGIN)

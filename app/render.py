@@ -73,7 +73,8 @@ def finding(console: Console, found: Finding) -> None:
                 f"{need.lift:.1f} ({need.lift_interval[0]:.1f} to {need.lift_interval[1]:.1f})" if need.lift and need.lift_interval else "-"
             )
             table.add_row(
-                Text(plain(" › ".join(need.category)), style="bold"),
+                Text(plain(need.category[-1]), style="bold")
+                + Text(f"  {plain(need.category[-2])}" if len(need.category) > 1 else "", style="dim"),
                 "-" if need.users is None else f"{need.users:,} of {need.of:,}",
                 "-" if need.share is None else f"{need.share:.0%}",
                 "-" if need.base_rate is None else f"{need.base_rate:.1%}",

@@ -165,7 +165,7 @@ def test_withheld_figures_are_nowhere_in_any_format() -> None:
         for figure in ("987", "77.8%", "66.7%", "5.5", "5.6", "8.8", "8.9", "7 users", "(7)"):
             assert figure not in said, figure
         assert "Cameras: under 20 users" in said
-        assert "Cases → Cameras: fewer than 20 users, or nothing known" in said
+        assert "Cases → Cameras: withheld, as it would tell of fewer than 20 users, or nothing known" in said
     assert render(withheld, ".png") == render(
         dataclasses.replace(withheld, support=PLAIN.support, share=PLAIN.share, low=PLAIN.low), ".png"
     )
