@@ -264,7 +264,7 @@ class Probe:
     def _notes(self, asked: Asked, sure: int, looked_at: int) -> Iterator[str]:
         for term, meaning in asked.meant.items():
             if meaning.choices and meaning.how != "meaning":
-                others = "; ".join(f"{fence(choice.ask, 90)} ({choice.users:,} users)" for choice in meaning.choices[:3])
+                others = "; ".join(fence(choice.ask, 90) for choice in meaning.choices[:3])
                 yield f"“{fence(term.text, 60)}” could also be: {others}"
         if not sure:
             deeper = f"; narrower categories may tell more (level {asked.depth + 1})" if asked.depth < self.catalogue.tree.levels else ""

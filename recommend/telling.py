@@ -53,7 +53,9 @@ def tell(
     Raises: SuppressedError: the cohort itself is too small, or too near one that was told of.
     """
     least = releases.min_users
-    fit = [i for i in best if _fit(int(step.users[i]), int(step.of[i]), least) and step.went[i] >= least]
+    # The base rate is told beside the figure: those outside the cohort who went there must not be few either.
+    apart = step.went - step.users
+    fit = [i for i in best if _fit(int(step.users[i]), int(step.of[i]), least) and step.went[i] >= least and not 0 < apart[i] < least]
     shown = fit[:k]
     cells: dict[str, Cell] = {}
     reach: dict[int, str] = {}
@@ -66,7 +68,11 @@ def tell(
             reach[i] = f"had {catalogue.tree.words(int(step.things[i]))}"
             cells[reach[i]] = Cell(had)
         if items is not None:
-            inner[i] = {j: f"{name} / {catalogue.id(int(items.things[j]))}" for j in inside[i] if items.went[j] >= least}
+            inner[i] = {
+                j: f"{name} / {catalogue.id(int(items.things[j]))}"
+                for j in inside[i]
+                if _fit(int(items.users[j]), int(items.went[j]), least)
+            }
             cells |= {label: Cell(int(items.users[j]), parent=name) for j, label in inner[i].items()}
     hidden = releases.admit(question, users, cells)
     open_ = tuple(i for i in shown if f"{step.what} {catalogue.tree.words(int(step.things[i]))}" not in hidden)

@@ -35,9 +35,9 @@ def did(bought: list[set[str]]) -> dict[str, frozenset[int]]:
     return {name: frozenset(users) for name, users in found.items()}
 
 
-def ask(releases: Releases, cohort: frozenset[int], cells: dict[str, frozenset[int]]) -> frozenset[str]:
-    """The names shown."""
-    given = {name: Cell(len(cohort & users), len(users), PARENTS.get(name)) for name, users in cells.items()}
+def ask(releases: Releases, cohort: frozenset[int], cells: dict[str, frozenset[int]], based: bool = True) -> frozenset[str]:
+    """The names shown, beside base rates or without any."""
+    given = {name: Cell(len(cohort & users), len(users) if based else None, PARENTS.get(name)) for name, users in cells.items()}
     return frozenset(given) - releases.admit("q", np.array(sorted(cohort), np.int64), given)
 
 
@@ -50,14 +50,17 @@ def _descendants(name: str) -> set[str]:
     return children | {deep for child in children for deep in _descendants(child)}
 
 
-def breaches(told: list[tuple[frozenset[int], frozenset[str]]], cells: dict[str, frozenset[int]], users: int, few: int) -> list[str]:
+def breaches(
+    told: list[tuple[frozenset[int], frozenset[str]]], cells: dict[str, frozenset[int]], users: int, few: int, based: bool = True
+) -> list[str]:
     """What an attacker learns of 1 to few - 1 users by subtracting two figures that are known to contain one another.
 
-    `told` are (cohort, names shown). Everyone is always told of, for every name that ever was, and so is the rest beside any cohort.
+    `told` are (cohort, names shown). How many there are of everyone is always told, and beside base rates for every name that ever was; so
+    the rest beside any cohort is told of too.
     """
     everyone, names = frozenset(range(users)), frozenset().union(*(shown for _, shown in told)) if told else frozenset()
-    known = [*told, (everyone, names)]
-    known += [(everyone - cohort, shown) for cohort, shown in told]
+    known = [*told, (everyone, names if based else frozenset())]
+    known += [(everyone - cohort, shown if based else frozenset()) for cohort, shown in told]
     found = []
 
     def learn(group: frozenset[int], how: str) -> None:
@@ -109,9 +112,12 @@ def stories(draw: st.DrawFn) -> tuple[int, list[set[str]], list[frozenset[int]]]
     return users, bought, cohorts
 
 
+@pytest.mark.parametrize("based", [True, False])
 @given(stories(), st.integers(2, 4))
 @settings(max_examples=300, deadline=None)
-def test_whoever_subtracts_any_two_figures_never_learns_of_few(story: tuple[int, list[set[str]], list[frozenset[int]]], few: int) -> None:
+def test_whoever_subtracts_any_two_figures_never_learns_of_few(
+    based: bool, story: tuple[int, list[set[str]], list[frozenset[int]]], few: int
+) -> None:
     users, bought, cohorts = story
     cells = did(bought)
     told: list[tuple[frozenset[int], frozenset[str]]] = []
@@ -119,16 +125,16 @@ def test_whoever_subtracts_any_two_figures_never_learns_of_few(story: tuple[int,
         releases = Releases(Path(folder), "s", users, few)
         for cohort in cohorts:
             try:
-                shown = ask(releases, cohort, cells)
+                shown = ask(releases, cohort, cells, based)
             except SuppressedError:
                 continue
             assert all(len(cohort & cells[name]) >= few for name in shown)
             told.append((cohort, shown))
-        assert breaches(told, cells, users, few) == []
+        assert breaches(told, cells, users, few, based) == []
         # Asked again, in a new process' place and without memory for bitmaps: the same answers.
         again = Releases(Path(folder), "s", users, few, memory=0)
         for cohort, shown in told:
-            assert ask(again, cohort, cells) == shown
+            assert ask(again, cohort, cells, based) == shown
 
 
 def test_the_attacker_of_these_tests_does_find_what_is_not_guarded() -> None:
@@ -237,6 +243,14 @@ def test_of_groups_apart_the_rest_of_everyone_is_guarded(releases: Releases) -> 
     cells = {"rare": span(80, 120) | span(400, 440) | span(600, 610)}
     assert ask(releases, span(0, 200), cells) == {"rare"}
     assert ask(releases, span(300, 500), cells) == set()  # 40 + 40 of 90: the other 10 are in neither
+
+
+def test_without_base_rates_the_rest_of_everyone_is_not_known_and_not_guarded(releases: Releases) -> None:
+    cells = {"rare": span(80, 120) | span(400, 440) | span(600, 610)}
+    for cohort in (span(0, 200), span(300, 500)):
+        assert ask(releases, cohort, cells, based=False) == {"rare"}
+    with pytest.raises(ValueError, match="the base of 'rare'"):
+        ask(releases, span(0, 200), cells)  # beside a base rate it would be
 
 
 def test_an_item_asked_for_later_is_compared_with_its_category_in_both_answers(tmp_path: Path) -> None:
