@@ -9,11 +9,8 @@ from __future__ import annotations
 
 import math
 import re
-import unicodedata
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import SequenceMatcher
-from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -22,20 +19,18 @@ from ..data.errors import QueryError
 from ..data.records import Category
 from ..retrieval.catalogue import Catalogue
 from ..retrieval.categories import Categories
+from .names import COMMON, NO_ROWS, How, Names, fold, grouped, heads_of, postings, root, singular, stem, without_generic
 from .question import Node, Term, TermKind, possible, show, terms, to_text
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Source = Literal["category", "brand", "title", "id"]
-How = Literal["exact", "plural", "inside the name", "spelling", "meaning"]
 Near = Callable[[str], "tuple[NDArray[np.int64], NDArray[np.float32]]"]
 """Item rows and cosines nearest to a text, best first; a few hundred are enough."""
 
 SPELLED = 0.85
 """Likeness (difflib's ratio) from which a name counts as misspelled, not as another one."""
-COMPARED = 20
-"""Names, of those whose letters promise most, that are compared letter by letter."""
 SHARES, ALONE, STRANGE = 0.2, 0.4, 0.5
 """Cosine from which an item is meant by a free text: when its title and category path hold all the words of the text that the store knows;
 when they hold none; when the store knows no word of it. Between the first two by the rarity of the words held. Cosines alone do not
@@ -45,17 +40,6 @@ and for 10 among 3,228 real products; of 28 descriptions of shoppers' needs 21 f
 MOST_ITEMS = 50
 """Items that a free text means at most."""
 MOST_CHOICES = 8
-
-_COMMON = frozenset(
-    "a an the of for in on to with and or by from at as is are was were be been who that which what where when why how people "
-    "persons someone anyone everyone users customers shoppers buyers owners those they them their his her my our your you we it "
-    "its like likes love loves lovers fans start starts started starting begin began begun took take taken up got get getting into "
-    "has have had just new first recently want wants go goes going planning plan do does did something things stuff every all some "
-    "any this these not only also next need needs".split()
-)
-# What a shop appends to a name without narrowing it: "Pet Supplies" are what is for pets.
-_GENERIC = frozenset("supply product store shop item good equipment gear department".split())
-_IRREGULAR = {"women": "woman", "men": "man", "children": "child", "mice": "mouse", "feet": "foot", "teeth": "tooth", "people": "person"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,60 +96,6 @@ class _Sense:
         return self.source if self.source == "category" or self.source == "brand" else "item"
 
 
-class _Names:
-    """Names of one kind, each standing for some numbers; found by their folded form, its singular, or with a mistake."""
-
-    def __init__(self, names: Iterable[tuple[str, int]]) -> None:
-        self.refs: dict[str, list[int]] = {}
-        self.commas: set[str] = set()
-        for name, ref in names:
-            if folded := fold(name):
-                of_name = self.refs.setdefault(folded, [])
-                if ref not in of_name[-1:]:
-                    of_name.append(ref)
-                if "," in name:
-                    self.commas.add(folded)
-        self.folded = list(self.refs)
-        self.by_key: dict[str, list[str]] = {}
-        for folded in self.folded:
-            self.by_key.setdefault(_singular(folded), []).append(folded)
-
-    def called(self, folded: str) -> list[tuple[int, How]]:
-        """The numbers of a name, exact ones and those that differ in the plural."""
-        found: list[tuple[int, How]] = []
-        for name in self.by_key.get(_singular(folded), ()):
-            found += [(ref, "exact" if name == folded else "plural") for ref in self.refs[name]]
-        return found
-
-    def like(self, folded: str, cutoff: float, n: int) -> list[tuple[float, str]]:
-        """At most `n` names with a ratio of at least `cutoff`, best first; only the most promising by their letters are compared."""
-        if not self.folded:
-            return []
-        counts, lengths = self._letters
-        wanted = np.bincount([ord(c) & 63 for c in folded], minlength=64)
-        common = np.zeros(len(lengths), dtype=np.int64)
-        for letter in np.flatnonzero(wanted):
-            common += np.minimum(counts[letter], min(wanted[letter], 255))
-        bound = 2 * common / (lengths + len(folded))  # what difflib's ratio cannot exceed
-        places = np.flatnonzero(bound >= cutoff)
-        places = places[np.argsort(-bound[places], kind="stable")[:COMPARED]]
-        matcher = SequenceMatcher(None, "", folded, autojunk=False)  # it prepares its second text once
-        ratios = []
-        for name in (self.folded[i] for i in places):
-            matcher.set_seq1(name)
-            ratios.append((matcher.ratio(), name))
-        return sorted((pair for pair in ratios if pair[0] >= cutoff), key=lambda pair: (-pair[0], pair[1]))[:n]
-
-    @cached_property
-    def _letters(self) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-        """((64, names) how often each letter, told by six bits of its code; (names,) lengths)."""
-        lengths = np.asarray([len(name) for name in self.folded], dtype=np.int64)
-        codes = np.frombuffer("".join(self.folded).encode("utf-32-le"), dtype=np.uint32) & 63
-        places = codes.astype(np.int64) * len(lengths) + np.repeat(np.arange(len(lengths)), lengths)
-        counts = np.bincount(places, minlength=64 * len(lengths))
-        return np.minimum(counts, 255).astype(np.uint8).reshape(64, len(lengths)), lengths
-
-
 class Terms:
     """The names of a store.
 
@@ -179,30 +109,30 @@ class Terms:
         brands: list[str] = items["brand"].fill_null("").to_list() if "brand" in items.columns else [""] * len(items)
         self._leaf = categories.at(max(categories.levels, 1)).astype(np.int64)
         self._ids = {key.casefold(): row for key, row in reversed(catalogue.rows.items())}
-        self._brand_of, self._brand_rows = _grouped(brands)
-        self._title_of, self._title_rows = _grouped(self._titles)
+        self._brand_of, self._brand_rows = grouped(brands)
+        self._title_of, self._title_rows = grouped(self._titles)
         self._users: dict[Source, NDArray[np.int64]] = {
             "category": _summed_upwards(categories, self._leaf, users),
             "brand": np.bincount(self._brand_of, users, minlength=len(self._brand_rows)).astype(np.int64),
             "title": np.bincount(self._title_of, users, minlength=len(self._title_rows)).astype(np.int64),
             "id": users,
         }
-        self._names: dict[Source, _Names] = {
-            "category": _Names(
+        self._names: dict[Source, Names] = {
+            "category": Names(
                 (" > ".join(path[start:]), node) for node, path in enumerate(categories.paths) for start in reversed(range(len(path)))
             ),
-            "brand": _Names((brands[row], number) for number, row in enumerate(self._brand_rows)),
-            "title": _Names((self._titles[row], number) for number, row in enumerate(self._title_rows)),
+            "brand": Names((brands[row], number) for number, row in enumerate(self._brand_rows)),
+            "title": Names((self._titles[row], number) for number, row in enumerate(self._title_rows)),
         }
         self._heads: dict[str, list[tuple[int, int]]] = {}  # the head of a category's name -> (words beside it, node)
         for node, path in enumerate(categories.paths):
-            for head, beside in _heads(path[-1]):
+            for head, beside in heads_of(path[-1]):
                 self._heads.setdefault(head, []).append((beside, node))
         self._in_path: dict[str, set[int]] = {}  # a word -> nodes that have it anywhere in their path
         for node, path in enumerate(categories.paths):
-            for root in {_root(word) for name in path for word in fold(name).split()}:
-                self._in_path.setdefault(root, set()).add(node)
-        self._in_title = _postings(self._titles)
+            for base in {root(word) for name in path for word in fold(name).split()}:
+                self._in_path.setdefault(base, set()).add(node)
+        self._in_title = postings(self._titles)
 
     def known(self, text: str) -> bool:
         """Whether the words are a name as they stand, singular or plural; for the parser, before it splits at and, or, not and commas."""
@@ -211,7 +141,7 @@ class Terms:
             return False
         if text.strip().casefold() in self._ids:
             return True
-        found = [name for names in self._names.values() for name in names.by_key.get(_singular(folded), ())]
+        found = [name for names in self._names.values() for name in names.by_key.get(singular(folded), ())]
         if "," not in re.sub(r"\d,\d", "", text) or " and " in folded:
             return bool(found)
         # "phone, cases" are two names, though a category be called "Phone Cases".
@@ -279,11 +209,11 @@ class Terms:
     def _inside(self, term: Term, folded: str) -> list[_Sense]:
         senses: list[_Sense] = []
         if term.kind in (None, "category"):
-            key = " ".join(_without_generic(_stem(word) for word in folded.split()))
+            key = " ".join(without_generic(stem(word) for word in folded.split()))
             senses = [self._sense("category", node, "inside the name", beside) for beside, node in self._heads.get(key, ())]
-        words = {_root(word) for word in folded.split()} - {"and"}
+        words = {root(word) for word in folded.split()} - {"and"}
         # One word is in one title by accident: the only title with "tripod" may be a screen on a tripod.
-        if not senses and (term.kind == "item" or (term.kind is None and len(words - _COMMON) > 1)):
+        if not senses and (term.kind == "item" or (term.kind is None and len(words - COMMON) > 1)):
             rows = self._titled(words)
             numbers = np.unique(self._title_of[rows])
             if len(numbers) == 1 or (term.kind == "item" and len(numbers)):
@@ -305,8 +235,8 @@ class Terms:
     def _near_in_meaning(self, text: str, folded: str) -> NDArray[np.bool_]:
         meant, shared = np.zeros(len(self.catalogue), dtype=bool), np.zeros(len(self.catalogue))
         total = 0.0
-        for root in {_root(word) for word in folded.split() if word not in _COMMON and len(word) > 1}:
-            has = self._with_word(root)
+        for base in {root(word) for word in folded.split() if word not in COMMON and len(word) > 1}:
+            has = self._with_word(base)
             if count := int(has.sum()):
                 # A rare word says more: "home" alone is little of "work from home".
                 weight = math.log(1 + len(has) / count)
@@ -322,7 +252,7 @@ class Terms:
         inside = np.zeros(len(self.categories) + 1, dtype=bool)
         inside[list(self._in_path.get(root, ()))] = True
         has = inside[self._leaf]
-        has[self._in_title.get(root, _NO_ROWS)] = True
+        has[self._in_title.get(root, NO_ROWS)] = True
         return has
 
     # ------------------------------------------------------------------ senses
@@ -365,7 +295,7 @@ class Terms:
         senses = [
             sense
             for word in dict.fromkeys(folded.split())
-            if word not in _COMMON and len(word) > 2
+            if word not in COMMON and len(word) > 2
             for sense in self._called(Term(word), word)
             if sense.kind != "item"
         ]
@@ -379,8 +309,8 @@ class Terms:
 
     def _titled(self, words: set[str]) -> NDArray[np.int64]:
         """The rows whose title has all of the words."""
-        lists = sorted((self._in_title.get(word, _NO_ROWS) for word in words), key=len)
-        rows = lists[0] if lists else _NO_ROWS
+        lists = sorted((self._in_title.get(word, NO_ROWS) for word in words), key=len)
+        rows = lists[0] if lists else NO_ROWS
         for other in lists[1:]:
             rows = np.intersect1d(rows, other, assume_unique=True)
         return rows
@@ -401,82 +331,6 @@ class Terms:
         return f"{start} {', '.join(shown)}" if shown else "try other words"
 
 
-def fold(text: str) -> str:
-    """A name without what people leave out or vary: case, accents, punctuation, a leading "the"; ` > ` stays between levels."""
-    if ">" in text or "›" in text:  # the second is how a message shows the first
-        return " > ".join(filter(None, map(fold, re.split("[>›]", text))))
-    if not text.isascii():
-        text = unicodedata.normalize("NFC", _ACCENTS.sub("", unicodedata.normalize("NFKD", text)))
-    text = text.casefold().replace("&", " and ").replace("'", "").replace("’", "")
-    words = (_ASCII_MARKS.sub(" ", text) if text.isascii() else "".join(map(_letter, text))).split()
-    return " ".join(words[1:] if len(words) > 1 and words[0] == "the" else words)
-
-
-_ACCENTS = re.compile("[̀-ͯ]")
-# Plus and sharp stay: C, C++ and C# are three.
-_ASCII_MARKS = re.compile(r"[^0-9a-z+#]+")
-_NO_ROWS: NDArray[np.int64] = np.empty(0, dtype=np.int64)
-
-
-@lru_cache(maxsize=4096)
-def _letter(character: str) -> str:
-    return character if character in "+#" or unicodedata.category(character)[0] not in "PSZC" else " "
-
-
-def _singular(folded: str) -> str:
-    """The folded name with its last word in a form that singular and plural share; no word of any language, only a key."""
-    head, space, last = folded.rpartition(" ")
-    return head + space + _stem(last)
-
-
-@lru_cache(maxsize=65536)
-def _stem(word: str) -> str:
-    if word.endswith("s") and len(word) > 3 and not word.endswith(("ss", "us", "is")):
-        word = word[:-1]
-    word = _IRREGULAR.get(word, word)
-    if len(word) > 3:
-        for ending, key in (("ie", "y"), ("ve", "f"), ("fe", "f")):  # batterie(s), movie; shelve(s), glove; knife
-            if word.endswith(ending):
-                return word[:-2] + key
-        if word.endswith(("xe", "che", "she", "sse", "ze", "oe")):  # boxe(s), watche(s), dishe(s), glasse(s), shoe
-            return word[:-1]
-    return word
-
-
-@lru_cache(maxsize=65536)
-def _root(word: str) -> str:
-    """Looser than a stem: bakes, baked and baking share it."""
-    word = _stem(word)
-    for ending in ("ing", "ed", "e"):
-        if word.endswith(ending) and len(word) - len(ending) >= 3:
-            return word[: -len(ending)]
-    return word
-
-
-def _without_generic(words: Iterable[str]) -> list[str]:
-    listed = list(words)
-    return [word for word in listed if word not in _GENERIC] or listed
-
-
-def _heads(name: str) -> set[tuple[str, int]]:
-    """The heads of a category's name, each with the number of words beside it.
-
-    English puts the head last: "Cell Phones & Accessories" are phones, and accessories; "Phone Cases" are no phones.
-    """
-    words = _without_generic(_stem(word) for word in fold(name).split() if word != "and")
-    heads = set()
-    for part in re.split(r",|&|\band\b", name, flags=re.IGNORECASE):
-        stems = _without_generic(_stem(word) for word in fold(part).split())
-        heads |= {(" ".join(stems[start:]), len(words) - len(stems) + start) for start in range(len(stems)) if stems[start] not in _COMMON}
-    return heads
-
-
-def _grouped(names: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """((items,) the number of each name, equal when folded alike; (numbers,) a row that has it)."""
-    _, rows, numbers = np.unique(np.asarray([fold(name) for name in names], dtype=object), return_index=True, return_inverse=True)
-    return numbers.astype(np.int64), rows.astype(np.int64)
-
-
 def _summed_upwards(categories: Categories, leaf: NDArray[np.int64], users: NDArray[np.int64]) -> NDArray[np.int64]:
     """(nodes,) the users of all items in a node or below it, summed."""
     sums = np.bincount(leaf[leaf >= 0], users[leaf >= 0], minlength=len(categories)).astype(np.int64)
@@ -484,16 +338,6 @@ def _summed_upwards(categories: Categories, leaf: NDArray[np.int64], users: NDAr
         if (parent := categories.parent[node]) >= 0:
             sums[parent] += sums[node]
     return sums
-
-
-def _postings(titles: Sequence[str]) -> dict[str, NDArray[np.int64]]:
-    """Word to the rows whose title has it, ascending."""
-    numbers: dict[str, int] = {}
-    words = [{numbers.setdefault(_root(word), len(numbers)) for word in fold(title).split()} for title in titles]
-    flat = np.fromiter((word for of_title in words for word in of_title), dtype=np.int64)
-    rows = np.repeat(np.arange(len(titles)), [len(of_title) for of_title in words])[np.argsort(flat, kind="stable")]
-    starts = np.searchsorted(np.sort(flat), np.arange(len(numbers) + 1))
-    return {word: rows[starts[number] : starts[number + 1]] for word, number in numbers.items()}
 
 
 def _told(meant: Mapping[Term, Meaning]) -> str:

@@ -210,7 +210,7 @@ def test_the_demo_never_replaces_a_store(tmp_path: Path) -> None:
 def test_the_demo_tells_its_story(tmp_path: Path) -> None:
     done = run("demo", "-w", tmp_path / "demo", "--llm", "none")
     assert done.returncode == 0, done.stderr
-    for words in ("simulated", "382 items in 15 categories", "also need", "lift"):
+    for words in ("simulated", "382 items in 15 categories", "they also need", "times the usual share"):
         assert words in done.stdout
     again = run("demo", "-w", tmp_path / "demo", "--llm", "none")
     assert again.returncode == 0

@@ -266,7 +266,7 @@ def test_the_meaning_as_json() -> None:
         "name": "Orange",
         "how": "exact",
         "items": 1,
-        "choices": [{"kind": "category", "name": ["Food", "Oranges"], "users": 3, "ask": 'category:"Food > Oranges"'}],
+        "choices": [{"kind": "category", "name": ["Food", "Oranges"], "ask": 'category:"Food > Oranges"'}],
     }
 
 
