@@ -50,9 +50,12 @@ def lift_interval(
 
     On the log scale by the delta method for the four cells of the table, of which A and B share one: the variance is
     1/k - 1/n - 1/m + (2 lift - 1)/N. Taking the two shares for independent samples would be too wide. Where a cell has fewer than five
-    users the method fails (one of one is no certainty): there the interval is as wide as Wilson's for k of n, and for k of m, make it.
-    Source: Agresti, Categorical Data Analysis, section 14.1 (delta method).
+    users the method fails (one of one is no certainty): there the interval is as wide as the exact one of a Poisson count k, and Wilson's
+    for k of n and for k of m, make it.
+    Source: Agresti, Categorical Data Analysis, section 14.1 (delta method); Garwood, Biometrika 1936.
     """
+    from scipy.special import gammaincinv
+
     k, n, m, total = (np.asarray(part, np.float64) for part in (support, source, base, users))
     middle = lift(k, n, m, total)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -60,8 +63,8 @@ def lift_interval(
         factor = np.exp(Z * np.sqrt(np.maximum(variance, 0)))
         low, high = middle / factor, middle * factor
         few = np.minimum(np.minimum(k, n - k), m - k) < 5
-        for whole, times in ((n, total / m), (m, total / n)):
-            bounds = wilson(k, whole)
+        counted = gammaincinv(np.maximum(k, 1e-12), 0.025), gammaincinv(k + 1, 0.975)
+        for bounds, times in ((wilson(k, n), total / m), (wilson(k, m), total / n), (counted, total / (n * m))):
             low, high = np.where(few, np.minimum(low, bounds[0] * times), low), np.where(few, np.maximum(high, bounds[1] * times), high)
     low, high = np.where(k > 0, low, 0.0), np.where(k > 0, high, np.inf)
     return np.where(np.isnan(middle), np.nan, low), np.where(np.isnan(middle), np.nan, high)

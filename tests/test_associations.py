@@ -45,9 +45,7 @@ def events_table(histories: dict[str, History], ordered: bool) -> pl.DataFrame:
         for user in sorted(histories)
         for item, day in sorted(histories[user], key=lambda event: event[1])
     ]
-    return pl.DataFrame(
-        rows, schema={"user_id": pl.String, "item_id": pl.String, "kind": pl.String, "timestamp": pl.Int64}, orient="row"
-    )
+    return pl.DataFrame(rows, schema={"user_id": pl.String, "item_id": pl.String, "kind": pl.String, "timestamp": pl.Int64}, orient="row")
 
 
 def mined(
@@ -271,9 +269,7 @@ def test_categories_are_told_by_their_paths_at_every_level() -> None:
         return {pair: 2 for one, other in pairs for pair in ((one, other), (other, one))}
 
     assert by_depth[1] == either_way({("Home", "Outdoors")})
-    assert by_depth[2] == either_way(
-        {("Home", "Outdoors > Kitchen"), ("Home > Kitchen", "Outdoors > Kitchen"), ("Home", "Home > Kitchen")}
-    )
+    assert by_depth[2] == either_way({("Home", "Outdoors > Kitchen"), ("Home > Kitchen", "Outdoors > Kitchen"), ("Home", "Home > Kitchen")})
     assert by_depth[3] == either_way(
         {("Home", "Outdoors > Kitchen"), ("Home > Kitchen > Woks", "Outdoors > Kitchen"), ("Home", "Home > Kitchen > Woks")}
     )

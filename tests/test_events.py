@@ -66,7 +66,12 @@ def test_only_what_tells_most_of_a_user_counts() -> None:
 
 
 def test_items_unknown_to_the_catalogue_leave_no_event_and_no_user() -> None:
-    events = built(("u", "gone", "purchase", 1, None), ("v", "a", "purchase", 1, None), ("w", "b", "purchase", 1, None), ("w", "a", "purchase", 2, None))
+    events = built(
+        ("u", "gone", "purchase", 1, None),
+        ("v", "a", "purchase", 1, None),
+        ("w", "b", "purchase", 1, None),
+        ("w", "a", "purchase", 2, None),
+    )
     assert events.users.to_list() == ["v", "w"]
     assert events.user.tolist() == [0, 1, 1]
     assert events.starts.tolist() == [0, 1, 3]
