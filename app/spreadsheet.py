@@ -47,4 +47,7 @@ def _cell(value: object) -> object:
     """A cell that no spreadsheet takes for a formula: a stranger's text that begins like one gets an apostrophe before it."""
     if isinstance(value, float):
         return f"{value:.6g}"
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+    if isinstance(value, str):
+        marked = f"'{value}" if value.startswith(_FORMULA) else value
+        return marked.replace("\r", "\n")  # Python's csv quotes only the line end it writes: a bare \r would begin a line
+    return value

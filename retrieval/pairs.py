@@ -221,6 +221,9 @@ class Counting:
     def blocks(self) -> Iterator[PairCounts]:
         """The counts, by ascending source; no source is in two blocks."""
         m = self.moments
+        if m.order == "none":
+            yield from self._together()
+            return
         anchors = np.argsort(m.thing, kind="stable")  # by thing, then user, then time
         cost = np.diff(self._starts)[m.user[anchors]]
         source = m.thing[anchors]
@@ -232,6 +235,32 @@ class Counting:
             fits = np.searchsorted(until[ends - 1], spent + self._chunk, side="right")
             end = max(int(ends[fits - 1]) if fits else 0, int(ends[np.searchsorted(ends, first, side="right")]))
             yield self._block(anchors[first:end], cost[first:end])
+            first = end
+
+    def _together(self) -> Iterator[PairCounts]:
+        """The counts where nothing has an order: having both is all there is to count, and a product of sparse matrices counts it."""
+        from scipy import sparse
+
+        m = self.moments
+        own = distinct((m.user.astype(np.int64) << 32) | m.thing)
+        user, thing = own >> 32, own & 0xFFFFFFFF
+        # One product adds up both, heads above the bits that all weights together need.
+        bits = int(m.weight.sum()).bit_length()
+        whole = sparse.csr_array(((1 << bits) | m.weight[user], (user, thing)), shape=(m.users, m.things))
+        by_thing = sparse.csr_array((np.ones(len(own), dtype=np.int64), (thing, user)), shape=(m.things, m.users))
+        until = np.cumsum(np.bincount(thing, weights=self._has[user], minlength=m.things))
+        first = 0
+        while first < m.things:
+            end = max(first + 1, int(np.searchsorted(until, (until[first - 1] if first else 0) + self._chunk, side="right")))
+            product = sparse.csr_array(by_thing[first:end] @ whole)
+            product.sort_indices()
+            source = np.repeat(np.arange(first, end, dtype=np.int64), np.diff(product.indptr))
+            other = product.indices != source
+            target, both = product.indices[other].astype(np.int64), product.data[other]
+            support, by_weight = both >> bits, both & ((1 << bits) - 1)
+            for heads, counted in enumerate((support, by_weight)):
+                self._ways[heads] += np.bincount(target, weights=counted, minlength=m.things).astype(np.int64)
+            yield PairCounts(source[other] * m.things + target, support.astype(np.int32), support.astype(np.int32), by_weight)
             first = end
 
     def _block(self, anchors: NDArray[np.int64], cost: NDArray[np.int64]) -> PairCounts:

@@ -28,8 +28,8 @@ def test_cells_are_the_associations_or_nothing(demo_workspace: Workspace, settin
     for i, source in enumerate(names):
         for j, target in enumerate(names):
             row = known.get((source, target))
-            few = lambda number: 0 < number < least  # noqa: E731
-            if row and row["support"] >= least and not few(row["source_users"] - row["support"]) and not few(row["target_users"] - row["support"]):
+            rest = [row[name] - row["support"] for name in ("source_users", "target_users")] if row else []
+            if row and row["support"] >= least and not any(0 < number < least for number in rest):
                 shown += 1
                 for ours, theirs in COLUMNS.items():
                     assert getattr(found, ours)[i, j] == pytest.approx(row[theirs], nan_ok=True)

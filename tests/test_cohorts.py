@@ -66,7 +66,9 @@ def by_hand(node: Node, events: Sequence[Event], user: int, at_least: int, order
     return all(meant for meant, _ in parts), places
 
 
-def around(events: Sequence[Event], users: set[int], anchors: set[int], named: set[str], order: str, way: int) -> list[tuple[int, str, int]]:
+def around(
+    events: Sequence[Event], users: set[int], anchors: set[int], named: set[str], order: str, way: int
+) -> list[tuple[int, str, int]]:
     """(user, item, shortest gap) of everything within the window of an anchor, sorted."""
     found = []
     for user, item, time in events:

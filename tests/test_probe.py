@@ -78,7 +78,6 @@ def test_tent_buyers_need_stoves(shop: Probe) -> None:
     assert stoves.share == pytest.approx(STOVES / TENTS)
     # Of all (user, category) pairs without stoves, 80 go on to stoves: each of 300 users has these many others.
     others = sum(len({str(ITEMS[item]) for item in had} - {"Stoves"}) for had in histories().values())
-    others -= sum({"bike-pump", "boat-pump"} <= set(had) for had in histories().values()) * 0
     assert stoves.base_rate == pytest.approx(STOVES / others)
     assert stoves.lift == pytest.approx(stoves.share / stoves.base_rate)
     assert stoves.lift_interval is not None
@@ -137,10 +136,10 @@ def test_two_groups_differ_where_they_were_made_to(shop: Probe) -> None:
 @pytest.mark.parametrize(
     ("question", "filters", "words"),
     [
-        ("pumps", Filters(), "Pumps"),
+        ("tents and (", Filters(), "bracket|name|[(]"),
         ("canoes", Filters(), "nobody bought that"),
         ("qzxv wkjh", Filters(), "qzxv wkjh"),
-        ("", Filters(), ""),
+        ("", Filters(), "[a-z]"),
         ("tents", Filters(since="2031-01-01"), "the data goes from 2023-11-14"),
         ("tents", Filters(min_price=9, max_price=3), "upside down"),
         ("tents", Filters(where=("title=nothing",)), "no item of 'tents' satisfies the filters"),
@@ -154,8 +153,9 @@ def test_questions_that_cannot_be_answered_say_why(shop: Probe, question: str, f
 
 
 def test_an_ambiguous_name_says_its_choices(shop: Probe) -> None:
-    with pytest.raises(QueryError, match="Bikes.*Boats|Boats.*Bikes"):
-        shop.ask("pumps")
+    found = shop.ask("pumps")
+    assert found.understood[0]["name"] == ["Bikes", "Pumps"]
+    assert any("Boats" in note and "could also be" in note for note in found.notes)
 
 
 def test_a_group_of_few_is_not_told_of(shop: Probe) -> None:
