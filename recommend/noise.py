@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..data.errors import SuppressedError
+from ..data.errors import QueryError, SuppressedError
 from ..data.ledger import Ledger
 from ..data.privacy import bound
 from ..data.privacy import noisy as blurred
@@ -64,9 +64,16 @@ def counts(asked: Asked) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 def noisy(asked: Asked, ledger: Ledger, min_users: int, k: int, epsilon: float) -> Finding:
     """The answer to a question, paid for with `epsilon` of the workspace's budget; the same question is answered alike for nothing.
 
-    Raises: BudgetSpentError, QueryError: see `Ledger.answer`. SuppressedError: the noisy cohort is below `min_users`.
+    Raises:
+        QueryError: a reverse question. BudgetSpentError, QueryError: see `Ledger.answer`.
+        SuppressedError: the noisy cohort is below `min_users`.
     """
 
+    if asked.reverse:
+        raise QueryError(
+            'with an epsilon only "what do they need next" is answered, not "who would need it"; '
+            "ask about the group itself, or without an epsilon"
+        )
     events = asked.population.events
     window = asked.population.window // events.unit
 

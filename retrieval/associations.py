@@ -74,9 +74,8 @@ def spaces(catalogue: Catalogue) -> list[tuple[int, list[str], NDArray[np.int32]
 
 def count(moments: Moments, depth: int, names: Sequence[str], *, min_support: int = MIN_SUPPORT) -> Tally:
     """The counts of one kind of thing."""
-    counting, kept = Counting(moments), []
-    for block in counting.blocks():
-        kept.append(block.where(block.both >= min_support))  # nearly all pairs are of a single user: never held together
+    counting = Counting(moments)
+    kept = list(counting.blocks(min_support))  # nearly all pairs are of a single user, and would not fit into memory together
     return Tally(depth, names, counting.margins, PairCounts.chained(kept))
 
 

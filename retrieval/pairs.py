@@ -218,11 +218,11 @@ class Counting:
         things = np.asarray([self._has.sum(), (self._has * weight).sum()], dtype=np.int64)
         return Margins(self._users, self._went, self._ways, total, things)
 
-    def blocks(self) -> Iterator[PairCounts]:
-        """The counts, by ascending source; no source is in two blocks."""
+    def blocks(self, least: int = 1) -> Iterator[PairCounts]:
+        """The counts, by ascending source; no source is in two blocks. Pairs that fewer than `least` users had both of are left out."""
         m = self.moments
         if m.order == "none":
-            yield from self._together()
+            yield from self._together(least)
             return
         anchors = np.argsort(m.thing, kind="stable")  # by thing, then user, then time
         cost = np.diff(self._starts)[m.user[anchors]]
@@ -234,10 +234,11 @@ class Counting:
             spent = until[first - 1] if first else 0
             fits = np.searchsorted(until[ends - 1], spent + self._chunk, side="right")
             end = max(int(ends[fits - 1]) if fits else 0, int(ends[np.searchsorted(ends, first, side="right")]))
-            yield self._block(anchors[first:end], cost[first:end])
+            counts = self._block(anchors[first:end], cost[first:end])
+            yield counts.where(counts.both >= least) if least > 1 else counts
             first = end
 
-    def _together(self) -> Iterator[PairCounts]:
+    def _together(self, least: int) -> Iterator[PairCounts]:
         """The counts where nothing has an order: having both is all there is to count, and a product of sparse matrices counts it."""
         from scipy import sparse
 
@@ -248,19 +249,22 @@ class Counting:
         bits = int(m.weight.sum()).bit_length()
         whole = sparse.csr_array(((1 << bits) | m.weight[user], (user, thing)), shape=(m.users, m.things))
         by_thing = sparse.csr_array((np.ones(len(own), dtype=np.int64), (thing, user)), shape=(m.things, m.users))
+        # From each of the user's other things there is a way to this one.
+        for heads, ways in enumerate((self._has - 1, (self._has - 1) * m.weight)):
+            self._ways[heads] = np.bincount(thing, weights=ways[user], minlength=m.things).astype(np.int64)
         until = np.cumsum(np.bincount(thing, weights=self._has[user], minlength=m.things))
         first = 0
         while first < m.things:
             end = max(first + 1, int(np.searchsorted(until, (until[first - 1] if first else 0) + self._chunk, side="right")))
             product = sparse.csr_array(by_thing[first:end] @ whole)
-            product.sort_indices()
-            source = np.repeat(np.arange(first, end, dtype=np.int64), np.diff(product.indptr))
-            other = product.indices != source
-            target, both = product.indices[other].astype(np.int64), product.data[other]
-            support, by_weight = both >> bits, both & ((1 << bits) - 1)
-            for heads, counted in enumerate((support, by_weight)):
-                self._ways[heads] += np.bincount(target, weights=counted, minlength=m.things).astype(np.int64)
-            yield PairCounts(source[other] * m.things + target, support.astype(np.int32), support.astype(np.int32), by_weight)
+            enough = np.flatnonzero(product.data >> bits >= least)  # nearly all pairs are of few: they are not worth sorting
+            source = first + np.searchsorted(product.indptr, enough, side="right") - 1
+            target, both = product.indices[enough].astype(np.int64), product.data[enough]
+            key = source * m.things + target
+            order = np.argsort(key, kind="stable")
+            order = order[source[order] != target[order]]
+            support = (both[order] >> bits).astype(np.int32)
+            yield PairCounts(key[order], support, support, both[order] & ((1 << bits) - 1))
             first = end
 
     def _block(self, anchors: NDArray[np.int64], cost: NDArray[np.int64]) -> PairCounts:

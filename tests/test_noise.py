@@ -58,3 +58,10 @@ def test_a_busy_user_changes_all_that_is_paid_for_and_a_light_one_what_they_did(
     # In the cohort, in the total, followed by c3, and c3 reached from something.
     assert (vector(busy + light) - vector(busy)).sum() == 4
     assert vector(light)[:2].tolist() == [1, 1]
+
+
+def test_who_would_need_it_is_not_answered_with_noise(demo_workspace: Workspace, tmp_path: Path) -> None:
+    copied = tmp_path / "shop"
+    shutil.copytree(demo_workspace.path, copied)
+    with pytest.raises(QueryError, match="without an epsilon"):
+        Probe.open(copied, llm="none").ask("who would need stoves?", epsilon=1.0)
