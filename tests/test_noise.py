@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import numpy as np
 import polars as pl
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from crossaisle.data.errors import QueryError
+from crossaisle.data.workspace import Workspace
 from crossaisle.recommend import noise
+from crossaisle.recommend.asked import Asked
 from crossaisle.recommend.cohorts import Population
 from crossaisle.recommend.filters import NO_FILTERS
-from crossaisle.recommend.probe import Asked
+from crossaisle.recommend.probe import Probe
 from crossaisle.recommend.question import Question, Term
 from crossaisle.retrieval.catalogue import Catalogue
 from crossaisle.retrieval.events import Events
