@@ -177,24 +177,43 @@ class Population:
 
     def _around(self, cohort: Cohort, way: int) -> Followed:
         events = self.events
-        place = self.of_users(cohort.users)[::way]
-        user, row, time = events.user[place].astype(np.int64), events.row[place].astype(np.int64), events.time[place]
-        near = ~cohort.rows[row]
-        gap = np.zeros(len(place), dtype=np.int64)
-        if events.order != "none" and len(place):
+        place = self.of_users(cohort.users)
+        if events.order == "none":
+            near, gap = np.ones(len(place), dtype=bool), np.zeros(len(place), dtype=np.int64)
+        else:
+            line, basket, known = self._timeline
+            anchors = cohort.anchors if known is None else cohort.anchors[known[cohort.anchors]]
             anchor = np.zeros(len(events), dtype=bool)
-            anchor[cohort.anchors] = True
-            anchor = anchor[place] & (time != NEVER)
-            n = np.arange(len(place))
-            last = np.maximum.accumulate(np.where(anchor, n, -1))
-            gap = way * (time - time[last])
-            within = (last >= 0) & (user[last] == user) & (gap >= 0) & (gap <= self.window)
+            anchor[anchors] = True
+            moment, here = line[place], anchor[place]
+            if way > 0:
+                gap = moment - np.maximum.accumulate(np.where(here, moment, -(1 << 62)))
+            else:
+                gap = np.minimum.accumulate(np.where(here, moment, 1 << 62)[::-1])[::-1] - moment
             # A basket has no order: an anchor at the same moment counts, wherever it stands.
-            beside = np.minimum(np.minimum.accumulate(np.where(anchor, n, len(n))[::-1])[::-1], len(n) - 1)
-            together = anchor[beside] & (user[beside] == user) & (time[beside] == time)
-            gap = np.where(together, 0, gap)
-            near &= (within | together) & (time != NEVER)
-        return Followed(user[near], row[near], gap[near])
+            beside = np.zeros(int(basket[-1]) + 1 if len(basket) else 0, dtype=bool)
+            beside[basket[anchors]] = True
+            together = beside[basket[place]]
+            near = (gap <= self.window) | together
+            gap[together] = 0
+            if known is not None:
+                near &= known[place]
+        place, gap = place[near], gap[near]
+        row = events.row[place]
+        other = ~cohort.rows[row]
+        return Followed(events.user[place[other]].astype(np.int64), row[other].astype(np.int64), gap[other])
+
+    @cached_property
+    def _timeline(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_] | None]:
+        """All users' times end to end, further apart than any window, so that a gap within one is of one user; baskets; known times."""
+        events = self.events
+        known = events.time != NEVER
+        time = events.time[known]
+        low, high = (int(time.min()), int(time.max())) if len(time) else (0, 0)
+        line = np.where(known, events.time, low) - low + events.user.astype(np.int64) * (high - low + self.window + 1)
+        new = np.diff(events.user, prepend=-1) != 0
+        new[1:] |= events.time[1:] != events.time[:-1]
+        return line, np.cumsum(new) - 1, None if known.all() else known
 
 
 def day(time: int) -> str:

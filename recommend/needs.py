@@ -194,15 +194,23 @@ def _counted(code: NDArray[np.int32], things: NDArray[np.int64], done: Followed,
     keep = thing >= 0
     thing, user, gap = thing[keep], done.user[keep], done.gap[keep]
     bits = int(max(len(weight) - 1, 1)).bit_length()
-    # One sort finds the distinct (thing, user) and the shortest gap of each; a gap is kept to a sixteen-millionth of the longest.
-    longest = max(int(gap.max(initial=0)), 1)
-    scale = ((1 << _GAP_BITS) - 1) / longest
-    full = np.sort((((thing << bits) | user) << _GAP_BITS) | (gap * scale).astype(np.int64))
-    first = np.concatenate([[True], full[1:] >> _GAP_BITS != full[:-1] >> _GAP_BITS]) if len(full) else np.empty(0, bool)
-    full = full[first]
-    thing, user, shortest = full >> (_GAP_BITS + bits), (full >> _GAP_BITS) & ((1 << bits) - 1), (full & ((1 << _GAP_BITS) - 1)) / scale
-    users = np.bincount(thing, minlength=len(things))
-    ranked = shortest[np.lexsort((shortest, thing))]
-    starts, some, middle = np.cumsum(users) - users, users > 0, np.full(len(things), np.nan)
-    middle[some] = (ranked[starts[some] + (users[some] - 1) // 2] + ranked[starts[some] + users[some] // 2]) / 2
+    key = (thing << bits) | user
+    longest = int(gap.max(initial=0))
+    middle = np.full(len(things), np.nan)
+    if not longest:
+        key = distinct(key)
+        thing, user = key >> bits, key & ((1 << bits) - 1)
+        users = np.bincount(thing, minlength=len(things))
+        middle[users > 0] = 0.0
+    else:
+        # One sort finds the distinct (thing, user) and the shortest gap of each; a gap is kept to a sixteen-millionth of the longest.
+        scale = ((1 << _GAP_BITS) - 1) / longest
+        full = np.sort((key << _GAP_BITS) | (gap * scale).astype(np.int64))
+        first = np.concatenate([[True], full[1:] >> _GAP_BITS != full[:-1] >> _GAP_BITS])
+        full = full[first]
+        thing, user, shortest = full >> (_GAP_BITS + bits), (full >> _GAP_BITS) & ((1 << bits) - 1), full & ((1 << _GAP_BITS) - 1)
+        users = np.bincount(thing, minlength=len(things))
+        ranked = np.sort((thing << _GAP_BITS) | shortest) & ((1 << _GAP_BITS) - 1)
+        starts, some = np.cumsum(users) - users, users > 0
+        middle[some] = (ranked[starts[some] + (users[some] - 1) // 2] + ranked[starts[some] + users[some] // 2]) / 2 / scale
     return _Counts(users, np.bincount(thing, weights=weight[user], minlength=len(things)).astype(np.int64), middle)
