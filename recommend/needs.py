@@ -5,7 +5,8 @@ Figures only. What of them may be shown is decided by whoever shows them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -64,11 +65,22 @@ class _Counts:
     gap: NDArray[np.float64]
 
 
-def next_categories(population: Population, cohort: Cohort, followed: Followed, depth: int) -> Step:
-    """The steps from a cohort to every category of a depth but its own. `followed`: see `Population.followed`."""
+def next_categories(
+    population: Population, cohort: Cohort, followed: Followed, depth: int, *, had_of: Callable[[Step], Sequence[int]] | None = None
+) -> Step:
+    """The steps from a cohort to every category of a depth but its own.
+
+    Args:
+        followed: see `Population.followed`.
+        had_of: the places whose `had` is wanted, as counting it goes through all that the cohort ever did; the others get who went.
+            None: all.
+    """
     code, things = population.catalogue.tree.at(depth), _others(population, cohort, depth)
-    had = _counted(code, things, _everything(population, cohort), population.weights)
-    return _forward("after", population, cohort, followed, code, things, depth, had.users)
+    step = _forward("after", population, cohort, followed, code, things, depth, None)
+    wanted = np.arange(len(things)) if had_of is None else np.asarray(had_of(step), dtype=np.int64)
+    had = step.had.copy()
+    had[wanted] = _counted(code, things[wanted], _everything(population, cohort), population.weights).users
+    return replace(step, had=had)
 
 
 def next_items(population: Population, cohort: Cohort, followed: Followed, inside: NDArray[np.bool_]) -> Step:

@@ -185,13 +185,8 @@ class Probe:
             step = needs.source_categories(population, cohort, asked.depth)
         else:
             followed = population.followed(cohort)
-            step = needs.next_categories(population, cohort, followed, asked.depth)
-        # What could not be told of, however it came out, is not looked at: that choice does not depend on what came out.
-        tested = (step.went >= self.min_users) & (step.of >= self.min_users)
-        fdr = np.ones(len(step.chance))
-        fdr[tested] = figures.false_discovery_rate(step.chance[tested], int(tested.sum()))
-        sure = np.flatnonzero((fdr <= UNLIKELY) & (step.lift > 1) & (step.users > 0))
-        best = sure[np.argsort(-step.lift_low[sure], kind="stable")][: 3 * k].tolist()  # some may have to be withheld
+            step = needs.next_categories(population, cohort, followed, asked.depth, had_of=lambda step: self._surest(step, 3 * k)[0])
+        best, fdr, sure, tested = self._surest(step, 3 * k)  # some may have to be withheld
         if not asked.reverse:
             node = self.catalogue.tree.at(asked.depth)
             items = needs.next_items(population, cohort, followed, np.isin(node, step.things[best]))
@@ -222,7 +217,18 @@ class Probe:
         if not asked.reverse:
             found += self._suggestions.known(asked, found, k)
             found += self._suggestions.alike(asked, found, step, k)
-        return self._finding(asked, found, told, len(sure), int(tested.sum()))
+        return self._finding(asked, found, told, sure, tested)
+
+    def _surest(self, step: needs.Step, n: int) -> tuple[list[int], NDArray[np.float64], int, int]:
+        """The first `n` places of a step that are more frequent than chance would have it, best first; the false-discovery rates; how many
+        are sure, of how many that were looked at."""
+        # What could not be told of, however it came out, is not looked at: that choice does not depend on what came out.
+        tested = (step.went >= self.min_users) & (step.of >= self.min_users)
+        fdr = np.ones(len(step.chance))
+        fdr[tested] = figures.false_discovery_rate(step.chance[tested], int(tested.sum()))
+        sure = np.flatnonzero((fdr <= UNLIKELY) & (step.lift > 1) & (step.users > 0))
+        best: list[int] = sure[np.argsort(-step.lift_low[sure], kind="stable")][:n].tolist()
+        return best, fdr, len(sure), int(tested.sum())
 
     def _reach(self, users: int, exact: bool) -> int:
         """How many have it not yet; rounded down where the exact number, less the others, would tell of few."""
