@@ -5,8 +5,7 @@ Figures only. What of them may be shown is decided by whoever shows them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -65,30 +64,17 @@ class _Counts:
     gap: NDArray[np.float64]
 
 
-def next_categories(
-    population: Population, cohort: Cohort, followed: Followed, depth: int, *, had_of: Callable[[Step], Sequence[int]] | None = None
-) -> Step:
-    """The steps from a cohort to every category of a depth but its own.
-
-    Args:
-        followed: see `Population.followed`.
-        had_of: the places whose `had` is wanted, as counting it goes through all that the cohort ever did; the others get who went.
-            None: all.
-    """
+def next_categories(population: Population, cohort: Cohort, followed: Followed, depth: int) -> Step:
+    """The steps from a cohort to every category of a depth but its own. `followed`: see `Population.followed`."""
     code, things = population.catalogue.tree.at(depth), _others(population, cohort, depth)
-    step = _forward("after", population, cohort, followed, code, things, depth, None)
-    wanted = np.arange(len(things)) if had_of is None else np.asarray(had_of(step), dtype=np.int64)
-    had = step.had.copy()
-    had[wanted] = _counted(code, things[wanted], _everything(population, cohort), population.weights).users
-    return replace(step, had=had)
+    return _forward("after", population, cohort, followed, code, things, depth, had=population.had(cohort, depth)[things])
 
 
-def next_items(population: Population, cohort: Cohort, followed: Followed, inside: NDArray[np.bool_]) -> Step:
-    """The steps from a cohort to the items of some, (items,) which, that any of it went to; `had` is only who went."""
-    some = np.zeros(len(inside), dtype=bool)
-    some[followed.row] = True
-    code = np.arange(len(inside), dtype=np.int32)
-    return _forward("item", population, cohort, followed, code, np.flatnonzero(some & inside), 0, None)
+def next_items(population: Population, cohort: Cohort, followed: Followed, inside: NDArray[np.bool_], *, least: int = 1) -> Step:
+    """The steps from a cohort to the items of some, (items,) which, that it went to at least so often; `had` is only who went."""
+    often = np.bincount(followed.row, minlength=len(inside))
+    things, code = np.flatnonzero((often >= max(least, 1)) & inside), np.arange(len(inside), dtype=np.int32)
+    return _forward("item", population, cohort, followed, code, things, 0)
 
 
 def source_categories(population: Population, cohort: Cohort, depth: int) -> Step:
@@ -97,7 +83,6 @@ def source_categories(population: Population, cohort: Cohort, depth: int) -> Ste
     margins, weight = population.margins(depth), population.weights
     preceded = population.preceded(cohort)
     went = _counted(code, things, preceded, weight)
-    had = _counted(code, things, _everything(population, cohort), weight)
     users, by_weight = margins.users[0, things], margins.users[1, things]
     # How usual it is to go on to the cohort's thing from any other category; nobody is asked twice whether they did.
     base, base_weight = went.users.sum() / max(users.sum(), 1), went.weight.sum() / max(by_weight.sum(), 1)
@@ -107,7 +92,7 @@ def source_categories(population: Population, cohort: Cohort, depth: int) -> Ste
         things,
         (went.users, users, np.full(len(things), len(reached)), base),
         (went.weight / UNIT, by_weight / UNIT, np.full(len(things), weight[reached].sum() / UNIT), base_weight),
-        had.users,
+        population.had(cohort, depth)[things],
         np.full(len(things), len(cohort)),
         went.gap,
     )
@@ -121,7 +106,8 @@ def _forward(
     code: NDArray[np.int32],
     things: NDArray[np.int64],
     depth: int,
-    had: NDArray[np.int64] | None,
+    *,
+    had: NDArray[np.int64] | None = None,
 ) -> Step:
     margins, weight = population.margins(depth), population.weights
     went = _counted(code, things, followed, weight)
@@ -191,13 +177,6 @@ def _others(population: Population, cohort: Cohort, depth: int) -> NDArray[np.in
     return np.flatnonzero(wanted)
 
 
-def _everything(population: Population, cohort: Cohort) -> Followed:
-    """All that a cohort ever did."""
-    place = population.of_users(cohort.users)
-    row = population.events.row[place].astype(np.int64)
-    return Followed(population.events.user[place].astype(np.int64), row, np.zeros(len(place), dtype=np.int64))
-
-
 def _counted(code: NDArray[np.int32], things: NDArray[np.int64], done: Followed, weight: NDArray[np.int64]) -> _Counts:
     """Users by thing; `code` says which thing an item row is, and only `things` are counted."""
     place = np.full(int(max(code.max(initial=-1), things.max(initial=-1))) + 2, -1, dtype=np.int64)  # one more: code -1 reads the last
@@ -206,7 +185,7 @@ def _counted(code: NDArray[np.int32], things: NDArray[np.int64], done: Followed,
     keep = thing >= 0
     thing, user, gap = thing[keep], done.user[keep], done.gap[keep]
     bits = int(max(len(weight) - 1, 1)).bit_length()
-    key = (thing << bits) | user
+    key = (thing << bits) | user  # int64, as `thing` is
     longest = int(gap.max(initial=0))
     middle = np.full(len(things), np.nan)
     if not longest:

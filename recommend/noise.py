@@ -52,7 +52,7 @@ def counts(asked: Asked) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     reached = moments.reached()
     parts = []
     for seed, user, thing in (
-        ("followed", followed.user, place[code[followed.row]]),
+        ("followed", followed.user.astype(np.int64), place[code[followed.row]]),
         ("usual", moments.user[reached].astype(np.int64), place[moments.thing[reached]]),
     ):
         key = distinct((user[thing >= 0] << 32) | thing[thing >= 0])

@@ -185,11 +185,11 @@ class Probe:
             step = needs.source_categories(population, cohort, asked.depth)
         else:
             followed = population.followed(cohort)
-            step = needs.next_categories(population, cohort, followed, asked.depth, had_of=lambda step: self._surest(step, 3 * k)[0])
+            step = needs.next_categories(population, cohort, followed, asked.depth)
         best, fdr, sure, tested = self._surest(step, 3 * k)  # some may have to be withheld
         if not asked.reverse:
             node = self.catalogue.tree.at(asked.depth)
-            items = needs.next_items(population, cohort, followed, np.isin(node, step.things[best]))
+            items = needs.next_items(population, cohort, followed, np.isin(node, step.things[best]), least=self.min_users)
             instead = np.zeros(len(self.catalogue), dtype=bool)  # what the cohort's things could be replaced by is no need of theirs
             instead[self._substitutes[1][cohort.rows[self._substitutes[0]]]] = True
             inside = {i: _strongest(items, node, int(step.things[i]), instead) for i in best}
