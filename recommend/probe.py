@@ -39,7 +39,7 @@ from .noise import noisy
 from .question import parse
 from .relations import Relations
 from .suggestions import EXAMPLES, Suggestions, popular
-from .telling import Told, tell
+from .telling import Told, cell_name, tell
 from .terms import Terms
 from .voice import Voice, examples
 
@@ -117,10 +117,9 @@ class Probe:
             QueryError: nobody matches, a name or filter means nothing, or k is out of bounds; says what was understood and what to try.
             SuppressedError: too few users to tell of. BudgetSpentError: epsilon is more than is left.
         """
-        if not 1 <= k <= MOST:
-            raise QueryError(f"k must be 1 to {MOST}, not {k}")
+        _check(k)
         asked = self.understand(question, filters, level)
-        finding = noisy(asked, self.ledger, self.min_users, k, epsilon) if epsilon is not None else self._counted(asked, k)
+        finding = noisy(asked, self.ledger, self.min_users, k, epsilon) if epsilon is not None else self._counted(asked, k)[0]
         if not words:
             return finding
         quoted = [[] if epsilon is not None or asked.reverse else examples(need) for need in finding.needs]
@@ -131,17 +130,17 @@ class Probe:
 
         Raises: as `ask`; QueryError also for "who would need ...".
         """
+        _check(k)
         asked = [self.understand(text, filters, level) for text in (question, against)]
         if any(one.reverse for one in asked):
             raise QueryError('two groups are compared by what they need next: ask for both as in "phones", not as in "who needs phones"')
-        depth = max(one.depth for one in asked)
-        first, second = (self.ask(text, filters=filters, k=k, level=depth, words=False) for text in (question, against))
-        asked = [self.understand(text, filters, depth) for text in (question, against)]
-        steps = [needs.next_categories(one.population, one.cohort, one.population.followed(one.cohort), depth) for one in asked]
-        differences = compared(self.catalogue.tree.paths, steps[0], steps[1], self.min_users, k)
+        asked = [replace(one, depth=max(one.depth for one in asked)) for one in asked]
+        (first, one_step), (second, other_step) = (self._counted(one, k) for one in asked)
+        steps = (one_step, other_step)
+        differences = compared(self.catalogue.tree.paths, *steps, self.min_users, k)
         # Each figure is told of its own group under the same rules as an answer about that group alone.
         for one, step, side in zip(asked, steps, (0, 1), strict=True):
-            names = {f"{step.what} {' > '.join(found.category)}": found for found in differences}
+            names = {cell_name(step, found.category): found for found in differences}
             cells = {name: Cell(found.users[side]) for name, found in names.items()}
             hidden = self.releases.admit(one.text, one.cohort.users, cells)
             differences = tuple(found for name, found in names.items() if name not in hidden)
@@ -170,12 +169,13 @@ class Probe:
         if empty is not None:
             raise QueryError(f"no item of {fence(empty.text, 60)!r} satisfies the filters (understood: {asked.told()}); loosen one of them")
         if filters.first_time:
-            asked = replace(asked, cohort=self._first_timers(asked, np.logical_or.reduce([rows[term] for term in wanted])))
+            asked = replace(asked, cohort=self._first_timers(asked))
         return asked
 
     # ------------------------------------------------------------------ counting and telling
 
-    def _counted(self, asked: Asked, k: int) -> Finding:
+    def _counted(self, asked: Asked, k: int) -> tuple[Finding, needs.Step]:
+        """The answer, as far as it may be told, and all that was counted for it."""
         if not len(asked.cohort):
             raise QueryError(f"nobody {self.events.verb} that (understood: {asked.told()}); take a condition out or ask more broadly")
         population, cohort = asked.population, asked.cohort
@@ -217,7 +217,7 @@ class Probe:
         if not asked.reverse:
             found += self._suggestions.known(asked, found, k)
             found += self._suggestions.alike(asked, found, step, k)
-        return self._finding(asked, found, told, sure, tested)
+        return self._finding(asked, found, told, sure, tested), step
 
     def _surest(self, step: needs.Step, n: int) -> tuple[list[int], NDArray[np.float64], int, int]:
         """The first `n` places of a step that are more frequent than chance would have it, best first; the false-discovery rates; how many
@@ -288,10 +288,10 @@ class Probe:
             self._periods[period] = self.population.during(*period)
         return self._periods[period]
 
-    def _first_timers(self, asked: Asked, rows: NDArray[np.bool_]) -> Cohort:
+    def _first_timers(self, asked: Asked) -> Cohort:
         """Those whose first time was in the period, or, without one, whose only time it was."""
         events, since = self.events, asked.filters.period[0]
-        of_it = rows[events.row]
+        of_it = asked.wanted[events.row]
         good = np.ones(len(events.users), dtype=bool)
         if asked.filters.period == (None, None):
             good = np.bincount(events.user[of_it], minlength=len(events.users)) == 1
@@ -334,6 +334,11 @@ class Probe:
     def _voice(self) -> Voice:
         reviews = self.workspace.table("reviews")
         return Voice(self.llm, Reviews(reviews.with_columns(review_ids(reviews)).sort("item_id", maintain_order=True)))
+
+
+def _check(k: int) -> None:
+    if not 1 <= k <= MOST:
+        raise QueryError(f"k must be 1 to {MOST}, not {k}")
 
 
 def _substitutes(pairs: pl.DataFrame, catalogue: Catalogue) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

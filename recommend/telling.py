@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..data.privacy import Cell
+from ..data.records import Category
 from ..data.releases import Releases
+from ..retrieval.categories import SEPARATOR
 from .needs import Step
 
 if TYPE_CHECKING:
@@ -57,11 +59,12 @@ def tell(
     apart = step.went - step.users
     fit = [i for i in best if _fit(int(step.users[i]), int(step.of[i]), least) and step.went[i] >= least and not 0 < apart[i] < least]
     shown = fit[:k]
+    names = {i: cell_name(step, catalogue.tree.paths[int(step.things[i])]) for i in shown}
     cells: dict[str, Cell] = {}
     reach: dict[int, str] = {}
     inner: dict[int, dict[int, str]] = {}
     for i in shown:
-        name = f"{step.what} {catalogue.tree.words(int(step.things[i]))}"
+        name = names[i]
         cells[name] = Cell(int(step.users[i]))
         had, outside = int(step.had[i]), int(step.holders[i] - step.had[i])
         if _fit(had, int(step.of[i]), least) and not 0 < outside < least and not 0 < had - step.users[i] < least:
@@ -75,13 +78,18 @@ def tell(
             }
             cells |= {label: Cell(int(items.users[j]), parent=name) for j, label in inner[i].items()}
     hidden = releases.admit(question, users, cells)
-    open_ = tuple(i for i in shown if f"{step.what} {catalogue.tree.words(int(step.things[i]))}" not in hidden)
+    open_ = tuple(i for i in shown if names[i] not in hidden)
     return Told(
         open_,
         frozenset(i for i in open_ if i in reach and reach[i] not in hidden),
         {i: tuple(j for j, label in inner.get(i, {}).items() if label not in hidden) for i in open_},
         len(best) - len(fit) + len(shown) - len(open_),
     )
+
+
+def cell_name(step: Step, category: Category) -> str:
+    """What the figure of a category is called among all that were told, whoever tells it."""
+    return f"{step.what} {SEPARATOR.join(category)}"
 
 
 def _fit(users: int, of: int, least: int) -> bool:

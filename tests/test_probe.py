@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -122,13 +123,27 @@ def test_the_other_way_round_stoves_are_needed_by_tent_buyers(shop: Probe) -> No
     assert (found.needs[0].users, found.needs[0].of) == (STOVES, TENTS)
 
 
+def test_first_time_buyers_had_it_once_or_never_before_the_period(shop: Probe) -> None:
+    # Of 180 with books or sofas 60 have one of each; lamps and sofas are bought on the second day, by 60 of them after a lamp on the first.
+    assert shop.ask("books or sofas", filters=Filters(first_time=True)).cohort == 120
+    second = Filters(since="2023-11-15")
+    assert len(shop.understand("lamps or sofas", second).cohort) == 160
+    assert len(shop.understand("lamps or sofas", Filters(since="2023-11-15", first_time=True)).cohort) == 100
+
+
 def test_two_groups_differ_where_they_were_made_to(shop: Probe) -> None:
-    compared = shop.compare("tents", "books or sofas")
-    assert [finding.cohort for finding in compared.findings] == [TENTS, 180]
-    for found in compared.differences:
-        assert min(found.users) >= 20
-        assert found.ratio == pytest.approx(found.share[0] / found.share[1])
-        assert found.ratio_interval[0] <= found.ratio <= found.ratio_interval[1]
+    compared = shop.compare("tents", "books")
+    assert [finding.cohort for finding in compared.findings] == [TENTS, 120]
+    (lamps,) = compared.differences  # nobody of the one group has a stove, and nobody of the other a sofa
+    assert lamps.category == ("Lamps",)
+    assert lamps.users == (TENTS - STOVES, 60)
+    assert lamps.share == pytest.approx((40 / 120, 60 / 120))
+    assert lamps.ratio == pytest.approx(2 / 3)
+    spread = math.sqrt(1 / 40 - 1 / 120 + 1 / 60 - 1 / 120)
+    assert lamps.ratio_interval == pytest.approx((2 / 3 * math.exp(-1.959964 * spread), 2 / 3 * math.exp(1.959964 * spread)), rel=1e-5)
+    assert lamps.fdr == pytest.approx(math.erfc(math.log(1.5) / spread / math.sqrt(2)))
+    with pytest.raises(QueryError, match="k must be 1 to 100"):
+        shop.compare("tents", "books", k=0)
     with pytest.raises(QueryError, match="compared by what they need next"):
         shop.compare("tents", "who needs books?")
 
