@@ -35,7 +35,8 @@ MOST_EVENTS = 500
 
 @dataclass(frozen=True)
 class Moments:
-    """Events of one kind of thing: by user, oldest first, each user with at most `MOST_EVENTS`.
+    """Events of one kind of thing: by user, oldest first, each user with at most `MOST_EVENTS`; without an order, by user and thing,
+    each thing of a user once.
 
     Attributes:
         user: (moments,) int32. thing: (moments,) int32 code. time: (moments,) int64. things, users: how many codes there are of each.
@@ -81,11 +82,10 @@ class Moments:
         m, n = self, len(self.user)
         if not n:
             return np.empty(0, dtype=bool)
+        if m.order == "none":  # something else, before or behind
+            return np.asarray(np.bincount(m.user)[m.user] > 1)
         place = np.arange(n)
         change = np.concatenate([[True], (m.user[1:] != m.user[:-1]) | (m.thing[1:] != m.thing[:-1])])
-        if m.order == "none":  # something else, before or behind
-            own = distinct((m.user.astype(np.int64) << 32) | m.thing)
-            return np.asarray(np.bincount(own >> 32, minlength=m.users)[m.user] > 1)
         before = np.maximum.accumulate(np.where(change, place, 0)) - 1  # the last moment of another thing, or of another user
         after = np.minimum.accumulate(np.where(np.append(change[1:], True), place, n)[::-1])[::-1] + 1
         gap = m.time - m.time[before]
@@ -197,10 +197,11 @@ class Counting:
         self.moments, self._chunk = moments, chunk
         m = moments
         self._starts = np.searchsorted(m.user, np.arange(m.users + 1)).astype(np.int64)
-        own = distinct((m.user.astype(np.int64) << 32) | m.thing)  # (user, thing), distinct
+        own = (m.user.astype(np.int64) << 32) | m.thing
+        went = distinct(own[m.reached()])
+        own = own if m.order == "none" else distinct(own)  # (user, thing), distinct
         user, thing = own >> 32, own & 0xFFFFFFFF
         self._has = np.bincount(user, minlength=m.users)  # distinct things by user
-        went = distinct((m.user.astype(np.int64) << 32 | m.thing)[m.reached()])
         self._users, self._went = self._by_thing(user, thing), self._by_thing(went >> 32, went & 0xFFFFFFFF)
         self._ways = np.zeros((2, m.things), dtype=np.int64)
 
@@ -237,12 +238,11 @@ class Counting:
         from scipy import sparse
 
         m = self.moments
-        own = distinct((m.user.astype(np.int64) << 32) | m.thing)
-        user, thing = own >> 32, own & 0xFFFFFFFF
+        user, thing = m.user, m.thing
         # One product adds up both, heads above the bits that all weights together need.
         bits = int(m.weight.sum()).bit_length()
         whole = sparse.csr_array(((1 << bits) | m.weight[user], (user, thing)), shape=(m.users, m.things))
-        by_thing = sparse.csr_array((np.ones(len(own), dtype=np.int64), (thing, user)), shape=(m.things, m.users))
+        by_thing = sparse.csr_array((np.ones(len(user), dtype=np.int64), (thing, user)), shape=(m.things, m.users))
         # From each of the user's other things there is a way to this one.
         for heads, ways in enumerate((self._has - 1, (self._has - 1) * m.weight)):
             self._ways[heads] = np.bincount(thing, weights=ways[user], minlength=m.things).astype(np.int64)
