@@ -8,10 +8,9 @@ from __future__ import annotations
 import re
 
 from ..data.records import Item
+from ..llm.explainer import NAME, NO_QUOTES, QUOTE
 from ..prompts.fence import fence, shorten
 
-NAME = 60
-QUOTE = 120
 # What could be somebody's address, number or order stays unquoted; masking it would no longer be verbatim.
 _PRIVATE = re.compile(r"@|https?:|www\.|\d{5,}|\d{3}[-. ]\d{3,}")
 # A review that talks to a machine is not one about the item; it could do no harm in quotation marks, but it is no reason either.
@@ -29,8 +28,6 @@ _COMPLAINT = re.compile(
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n+")
 # Where a store's title turns into a list of keywords.
 _KEYWORDS = re.compile(r" [|¦/(\[–—-]|,(?!\d)|: |; | with | for ", re.IGNORECASE)
-NO_QUOTES = str.maketrans({'"': "'", "“": "'", "”": "'"})
-"""For `str.translate`: text that will stand in quotation marks must not hold any."""
 
 
 def quotable(text: str, about: str = "") -> str | None:

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
-from ..llm.explainer import NAME, Explainer, Segment
+from ..llm.explainer import NAME, NO_QUOTES, Explainer, Segment
 from ..prompts.fence import fence
-from .excerpts import NO_QUOTES, quotable
+from .excerpts import quotable
 from .findings import Finding, Need
 
 if TYPE_CHECKING:
