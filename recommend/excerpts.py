@@ -36,7 +36,7 @@ def quotable(text: str, about: str = "") -> str | None:
     Of the fitting sentences the one that shares most words with `about`, else the first. Left out: what holds an address, a
     long number or a quotation mark, what the fence would have to change, what complains, and what gives orders to a model.
     """
-    wanted = _words(about)
+    wanted = stems(about)
     best: tuple[int, str] | None = None
     for sentence in _SENTENCE_END.split(text):
         quote = shorten(sentence.strip(), QUOTE)
@@ -49,13 +49,14 @@ def quotable(text: str, about: str = "") -> str | None:
             and not _COMPLAINT.search(sentence)
             and not any(c in quote for c in '"“”')
         ):
-            shared = len(wanted & _words(quote))
+            shared = len(wanted & stems(quote))
             if best is None or shared > best[0]:
                 best = shared, quote
     return best[1] if best else None
 
 
-def _words(text: str) -> set[str]:
+def stems(text: str) -> set[str]:
+    """The words of a text by which it is told what it is about, without their endings and in small letters."""
     # Four letters stand in for a stem: "camping" meets "camp", "tents" meets "tent".
     return {word[:4] for word in re.findall(r"[^\W\d_]{4,}", text.casefold())}
 
