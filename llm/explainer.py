@@ -29,9 +29,11 @@ _END = ":"
 _GAP = " … "
 """Where in an opening the phrase goes; at its end where the line has none."""
 NAME, QUOTE = 60, 120
+"""Characters of a name, and of a quotation, at most."""
+NO_QUOTES = str.maketrans({'"': "'", "“": "'", "”": "'"})
+"""For `str.translate`: text that will stand in quotation marks must not hold any."""
 NEEDED = 1.2
 """Lift from which a segment is said to need something; below it only the figure is shown."""
-_NO_QUOTES = str.maketrans({'"': "'", "“": "'", "”": "'"})
 # Names that can be bought as they stand ("Phones", "Toys & Games"); of any other one buys something from it ("Running").
 _GOODS = re.compile(r"(?!(?:.* )?(?:sports|outdoors)$).*[^su'’]s(?<!ics)", re.IGNORECASE)
 _JOINED = re.compile(r",|&|/| and not | and | or ")
@@ -127,7 +129,7 @@ class Segment:
         if said:
             facts.append(Evidence("need", cohort))
         # Verbatim or not at all: a quotation that the fence would change, or that holds quotation marks, is left out.
-        if self.quote and clauses and self.quote == prompts.fence(self.quote, QUOTE).translate(_NO_QUOTES):
+        if self.quote and clauses and self.quote == prompts.fence(self.quote, QUOTE).translate(NO_QUOTES):
             facts.append(Evidence("review", self.quote))
             clauses[0] += f" A reviewer wrote “{self.quote}”"
         return Reason(
@@ -230,7 +232,7 @@ def finish(reason: Reason, worded: str | None) -> Explanation:
 
 def _name(text: str) -> str:
     """A stranger's name for a category or a segment as it may stand in a sentence, in quotation marks too."""
-    return prompts.fence(text, NAME).translate(_NO_QUOTES) or "(no name)"
+    return prompts.fence(text, NAME).translate(NO_QUOTES) or "(no name)"
 
 
 def _things(name: str, kind: str) -> str:

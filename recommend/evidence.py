@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..data.records import Candidate, Evidence, Item
-from ..llm.explainer import Reason
+from ..llm.explainer import NO_QUOTES, QUOTE, Reason
 from ..prompts.fence import fence
 from ..retrieval.associations import UNLIKELY, chance
 from ..retrieval.catalogue import Catalogue
 from ..retrieval.holders import Holders
 from ..retrieval.index import ITEMS, REVIEWS, VectorIndex
-from .excerpts import NO_QUOTES, QUOTE, display_name, quotable
+from .excerpts import display_name, quotable
 
 if TYPE_CHECKING:
     import polars as pl

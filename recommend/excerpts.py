@@ -8,10 +8,9 @@ from __future__ import annotations
 import re
 
 from ..data.records import Item
+from ..llm.explainer import NAME, NO_QUOTES, QUOTE
 from ..prompts.fence import fence, shorten
 
-NAME = 60
-QUOTE = 120
 # What could be somebody's address, number or order stays unquoted; masking it would no longer be verbatim.
 _PRIVATE = re.compile(r"@|https?:|www\.|\d{5,}|\d{3}[-. ]\d{3,}")
 # A review that talks to a machine is not one about the item; it could do no harm in quotation marks, but it is no reason either.
@@ -29,8 +28,6 @@ _COMPLAINT = re.compile(
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n+")
 # Where a store's title turns into a list of keywords.
 _KEYWORDS = re.compile(r" [|¦/(\[–—-]|,(?!\d)|: |; | with | for ", re.IGNORECASE)
-NO_QUOTES = str.maketrans({'"': "'", "“": "'", "”": "'"})
-"""For `str.translate`: text that will stand in quotation marks must not hold any."""
 
 
 def quotable(text: str, about: str = "") -> str | None:
@@ -39,7 +36,7 @@ def quotable(text: str, about: str = "") -> str | None:
     Of the fitting sentences the one that shares most words with `about`, else the first. Left out: what holds an address, a
     long number or a quotation mark, what the fence would have to change, what complains, and what gives orders to a model.
     """
-    wanted = _words(about)
+    wanted = stems(about)
     best: tuple[int, str] | None = None
     for sentence in _SENTENCE_END.split(text):
         quote = shorten(sentence.strip(), QUOTE)
@@ -52,13 +49,14 @@ def quotable(text: str, about: str = "") -> str | None:
             and not _COMPLAINT.search(sentence)
             and not any(c in quote for c in '"“”')
         ):
-            shared = len(wanted & _words(quote))
+            shared = len(wanted & stems(quote))
             if best is None or shared > best[0]:
                 best = shared, quote
     return best[1] if best else None
 
 
-def _words(text: str) -> set[str]:
+def stems(text: str) -> set[str]:
+    """The words of a text by which it is told what it is about, without their endings and in small letters."""
     # Four letters stand in for a stem: "camping" meets "camp", "tents" meets "tent".
     return {word[:4] for word in re.findall(r"[^\W\d_]{4,}", text.casefold())}
 

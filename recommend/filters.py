@@ -13,6 +13,8 @@ import numpy as np
 from ..data.errors import QueryError
 from ..prompts.fence import fence
 from ..retrieval.catalogue import Catalogue
+from ..retrieval.events import DAY
+from .prices import check_range, in_range
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -46,11 +48,7 @@ class Filters:
         period = self.period
         if period[0] is not None and period[1] is not None and period[0] >= period[1]:
             raise QueryError(f"the period is upside down: from {self.since} to {self.until}")
-        for name, price in (("lowest", self.min_price), ("highest", self.max_price)):
-            if price is not None and not (np.isfinite(price) and price >= 0):
-                raise QueryError(f"the {name} price must be a number of 0 or more, not {price}")
-        if self.min_price is not None and self.max_price is not None and self.min_price > self.max_price:
-            raise QueryError(f"the price range is upside down: from {self.min_price:g} to {self.max_price:g}")
+        check_range(self.min_price, self.max_price)
         if self.at_least < 1:
             raise QueryError(f"at least {self.at_least} times is no condition; give 1 or more")
         if self.first_time and self.at_least > 1 and period == (None, None):
@@ -62,19 +60,14 @@ class Filters:
     def period(self) -> tuple[int | None, int | None]:
         """From when on, and before when, in milliseconds. Raises: QueryError: no day."""
         since, until = _day(self.since), _day(self.until)
-        return since, None if until is None else until + 86_400_000
+        return since, None if until is None else until + DAY
 
     def rows(self, catalogue: Catalogue) -> NDArray[np.bool_]:
         """(items,) which may make the cohort.
 
         Raises: QueryError: a condition that cannot be read, or on a column that the items do not have.
         """
-        import polars as pl
-
-        mask = np.ones(len(catalogue), dtype=bool)
-        if self.min_price is not None or self.max_price is not None:
-            price = catalogue.items["price"].cast(pl.Float64).fill_null(float("nan")).to_numpy()
-            mask &= (price >= (self.min_price or 0.0)) & (price <= (np.inf if self.max_price is None else self.max_price))
+        mask = in_range(catalogue, self.min_price, self.max_price)
         for condition in self.where:
             mask &= _matching(condition, catalogue.items)
         return mask

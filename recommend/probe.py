@@ -305,7 +305,7 @@ class Probe:
 
     @cached_property
     def _terms(self) -> Terms:
-        return Terms(self.catalogue, self.catalogue.tree, self._near)
+        return Terms(self.catalogue, self._near)
 
     def _near(self, text: str) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """The item rows nearest to a text and their cosines, best first."""

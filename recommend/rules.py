@@ -10,6 +10,7 @@ import numpy as np
 from ..data.errors import QueryError
 from ..data.records import Rules
 from ..retrieval.catalogue import Catalogue
+from .prices import check_range, in_range
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -20,12 +21,7 @@ def check(rules: Rules) -> None:
 
     Raises: QueryError
     """
-    low, high = rules.min_price, rules.max_price
-    for name, price in (("lowest", low), ("highest", high)):
-        if price is not None and not (np.isfinite(price) and price >= 0):
-            raise QueryError(f"the {name} price must be a number of 0 or more, not {price}")
-    if low is not None and high is not None and low > high:
-        raise QueryError(f"the price range is upside down: from {low:g} to {high:g}")
+    check_range(rules.min_price, rules.max_price)
     if rules.scope not in ("new", "other"):
         raise QueryError(f"scope must be new or other, not {rules.scope!r}")
     if rules.max_per_category is not None and rules.max_per_category < 1:
@@ -59,8 +55,6 @@ def eligible(
     Returns: mask (items,); (what was left out, how many rows of those left until then), in the order applied.
     Raises: QueryError: a category that does not exist.
     """
-    import polars as pl
-
     items = catalogue.items
     mask = np.ones(len(catalogue), dtype=bool)
     removed: list[tuple[str, int]] = []
@@ -87,10 +81,7 @@ def eligible(
         keep("outside the included categories", known_categories(rules.include_categories, catalogue))
     if rules.exclude_categories:
         keep("of an excluded category", ~known_categories(rules.exclude_categories, catalogue))
-    if rules.min_price is not None or rules.max_price is not None:
-        price = items["price"].cast(pl.Float64).fill_null(float("nan")).to_numpy()
-        low, high = rules.min_price or 0.0, np.inf if rules.max_price is None else rules.max_price
-        keep("outside the price range", (price >= low) & (price <= high))
+    keep("outside the price range", in_range(catalogue, rules.min_price, rules.max_price))
     if rules.brands:
         wanted = [brand.strip().lower() for brand in rules.brands]
         keep("of another brand", items["brand"].str.to_lowercase().is_in(wanted).fill_null(False).to_numpy())

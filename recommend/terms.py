@@ -99,11 +99,12 @@ class _Sense:
 class Terms:
     """The names of a store.
 
-    Attributes: catalogue / categories: of the same items. near: asked only for what no name fits.
+    Attributes: catalogue: the store's items. categories: their tree. near: asked only for what no name fits.
     """
 
-    def __init__(self, catalogue: Catalogue, categories: Categories, near: Near) -> None:
-        self.catalogue, self.categories, self.near = catalogue, categories, near
+    def __init__(self, catalogue: Catalogue, near: Near) -> None:
+        self.catalogue, self.near = catalogue, near
+        self.categories = categories = catalogue.tree
         items, users = catalogue.items, catalogue.users.astype(np.int64)
         self._titles: list[str] = items["title"].fill_null("").to_list()
         brands: list[str] = items["brand"].fill_null("").to_list() if "brand" in items.columns else [""] * len(items)

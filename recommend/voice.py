@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
-from ..llm.explainer import NAME, Explainer, Segment
+from ..llm.explainer import NAME, NO_QUOTES, Explainer, Segment
 from ..prompts.fence import fence
-from .excerpts import NO_QUOTES, quotable
+from .excerpts import quotable, stems
 from .findings import Finding, Need
 
 if TYPE_CHECKING:
@@ -70,10 +69,10 @@ class Voice:
 
     def _quote(self, item_id: str, about: str) -> str | None:
         """A stretch of a well-rated review of an item that speaks of what the segment is made of; None where none does."""
-        stems = {word[:4] for word in re.findall(r"[^\W\d_]{4,}", about.casefold())}
+        wanted = stems(about)
         for text in self._reviews.of(item_id)["text"].to_list():
             quote = quotable(text, about)
-            if quote and quote == quote.translate(NO_QUOTES) and any(stem in quote.casefold() for stem in stems):
+            if quote and quote == quote.translate(NO_QUOTES) and any(stem in quote.casefold() for stem in wanted):
                 return quote
         return None
 

@@ -22,7 +22,7 @@ from ..data.errors import StaleIndexError
 from ..data.hashing import mix
 from .associations import MIN_SUPPORT, Tally, spaces
 from .events import Events, distinct
-from .pairs import Counting, Margins, Moments, PairCounts
+from .pairs import Counting, Margins, Moments, PairCounts, stretches
 from .weights import weights
 
 if TYPE_CHECKING:
@@ -262,15 +262,11 @@ def _holding(moments: Moments, among: NDArray[np.bool_], keys: NDArray[np.int64]
     rare = np.where(holders[left] <= holders[right], left, right)
     common = left + right - rare
     found = np.zeros(moments.users, dtype=bool)
-    until = np.cumsum(holders[rare])
-    first = 0
-    while first < len(rare):
-        end = max(first + 1, int(np.searchsorted(until, (until[first - 1] if first else 0) + chunk, side="right")))
-        n = holders[rare[first:end]]
-        place = np.repeat(starts[rare[first:end]] - np.cumsum(n) + n, n) + np.arange(int(n.sum()))
+    for part in stretches(holders[rare], chunk):
+        n = holders[rare[part]]
+        place = np.repeat(starts[rare[part]] - np.cumsum(n) + n, n) + np.arange(int(n.sum()))
         user = thing_first[place] & 0xFFFFFFFF
-        found[user[_among((user << 32) | np.repeat(common[first:end], n), owner_first)]] = True
-        first = end
+        found[user[_among((user << 32) | np.repeat(common[part], n), owner_first)]] = True
     return found
 
 

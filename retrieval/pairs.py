@@ -35,7 +35,8 @@ MOST_EVENTS = 500
 
 @dataclass(frozen=True)
 class Moments:
-    """Events of one kind of thing: by user, oldest first, each user with at most `MOST_EVENTS`.
+    """Events of one kind of thing: by user, oldest first, each user with at most `MOST_EVENTS`; without an order, by user and thing,
+    each thing of a user once.
 
     Attributes:
         user: (moments,) int32. thing: (moments,) int32 code. time: (moments,) int64. things, users: how many codes there are of each.
@@ -81,11 +82,10 @@ class Moments:
         m, n = self, len(self.user)
         if not n:
             return np.empty(0, dtype=bool)
+        if m.order == "none":  # something else, before or behind
+            return np.asarray(np.bincount(m.user)[m.user] > 1)
         place = np.arange(n)
         change = np.concatenate([[True], (m.user[1:] != m.user[:-1]) | (m.thing[1:] != m.thing[:-1])])
-        if m.order == "none":  # something else, before or behind
-            own = distinct((m.user.astype(np.int64) << 32) | m.thing)
-            return np.asarray(np.bincount(own >> 32, minlength=m.users)[m.user] > 1)
         before = np.maximum.accumulate(np.where(change, place, 0)) - 1  # the last moment of another thing, or of another user
         after = np.minimum.accumulate(np.where(np.append(change[1:], True), place, n)[::-1])[::-1] + 1
         gap = m.time - m.time[before]
@@ -197,10 +197,11 @@ class Counting:
         self.moments, self._chunk = moments, chunk
         m = moments
         self._starts = np.searchsorted(m.user, np.arange(m.users + 1)).astype(np.int64)
-        own = distinct((m.user.astype(np.int64) << 32) | m.thing)  # (user, thing), distinct
+        own = (m.user.astype(np.int64) << 32) | m.thing
+        went = distinct(own[m.reached()])
+        own = own if m.order == "none" else distinct(own)  # (user, thing), distinct
         user, thing = own >> 32, own & 0xFFFFFFFF
         self._has = np.bincount(user, minlength=m.users)  # distinct things by user
-        went = distinct((m.user.astype(np.int64) << 32 | m.thing)[m.reached()])
         self._users, self._went = self._by_thing(user, thing), self._by_thing(went >> 32, went & 0xFFFFFFFF)
         self._ways = np.zeros((2, m.things), dtype=np.int64)
 
@@ -228,59 +229,42 @@ class Counting:
         cost = np.diff(self._starts)[m.user[anchors]]
         source = m.thing[anchors]
         ends = np.flatnonzero(np.diff(source, append=-1)) + 1  # after the last anchor of each source
-        until = np.cumsum(cost)
-        first = 0
-        while first < len(anchors):
-            spent = until[first - 1] if first else 0
-            fits = np.searchsorted(until[ends - 1], spent + self._chunk, side="right")
-            end = max(int(ends[fits - 1]) if fits else 0, int(ends[np.searchsorted(ends, first, side="right")]))
-            counts = self._block(anchors[first:end], cost[first:end])
+        for some in stretches(cost, self._chunk, ends):
+            counts = self._block(anchors[some], cost[some])
             yield counts.where(counts.both >= least) if least > 1 else counts
-            first = end
 
     def _together(self, least: int) -> Iterator[PairCounts]:
         """The counts where nothing has an order: having both is all there is to count, and a product of sparse matrices counts it."""
         from scipy import sparse
 
         m = self.moments
-        own = distinct((m.user.astype(np.int64) << 32) | m.thing)
-        user, thing = own >> 32, own & 0xFFFFFFFF
+        user, thing = m.user, m.thing
         # One product adds up both, heads above the bits that all weights together need.
         bits = int(m.weight.sum()).bit_length()
         whole = sparse.csr_array(((1 << bits) | m.weight[user], (user, thing)), shape=(m.users, m.things))
-        by_thing = sparse.csr_array((np.ones(len(own), dtype=np.int64), (thing, user)), shape=(m.things, m.users))
+        by_thing = sparse.csr_array((np.ones(len(user), dtype=np.int64), (thing, user)), shape=(m.things, m.users))
         # From each of the user's other things there is a way to this one.
         for heads, ways in enumerate((self._has - 1, (self._has - 1) * m.weight)):
             self._ways[heads] = np.bincount(thing, weights=ways[user], minlength=m.things).astype(np.int64)
-        until = np.cumsum(np.bincount(thing, weights=self._has[user], minlength=m.things))
-        first = 0
-        while first < m.things:
-            end = max(first + 1, int(np.searchsorted(until, (until[first - 1] if first else 0) + self._chunk, side="right")))
-            product = sparse.csr_array(by_thing[first:end] @ whole)
+        for some in stretches(np.bincount(thing, weights=self._has[user], minlength=m.things), self._chunk):
+            product = sparse.csr_array(by_thing[some] @ whole)
             enough = np.flatnonzero(product.data >> bits >= least)  # nearly all pairs are of few: they are not worth sorting
-            source = first + np.searchsorted(product.indptr, enough, side="right") - 1
+            source = some.start + np.searchsorted(product.indptr, enough, side="right") - 1
             target, both = product.indices[enough].astype(np.int64), product.data[enough]
             key = source * m.things + target
             order = np.argsort(key, kind="stable")
             order = order[source[order] != target[order]]
             support = (both[order] >> bits).astype(np.int32)
             yield PairCounts(key[order], support, support, both[order] & ((1 << bits) - 1))
-            first = end
 
     def _block(self, anchors: NDArray[np.int64], cost: NDArray[np.int64]) -> PairCounts:
         """The counts of whole sources; one too popular for a single chunk is counted in several and added up."""
         counts = PairCounts.none()
-        until = np.cumsum(cost)
         # A user's events with one source must stay in one chunk, or the user would count twice.
         user, thing = self.moments.user[anchors], self.moments.thing[anchors]
         ends = np.flatnonzero(np.concatenate([(user[1:] != user[:-1]) | (thing[1:] != thing[:-1]), [True]])) + 1
-        first = 0
-        while first < len(anchors):
-            spent = until[first - 1] if first else 0
-            fits = np.searchsorted(until[ends - 1], spent + self._chunk, side="right")
-            end = max(int(ends[fits - 1]) if fits else 0, int(ends[np.searchsorted(ends, first, side="right")]))
-            counts = counts + self._count(anchors[first:end])
-            first = end
+        for some in stretches(cost, self._chunk, ends):
+            counts = counts + self._count(anchors[some])
         return counts
 
     def _count(self, anchors: NDArray[np.int64]) -> PairCounts:
@@ -290,12 +274,9 @@ class Counting:
         n = np.diff(self._starts)[user]
         other = np.repeat(self._starts[user] - np.cumsum(n) + n, n) + np.arange(int(n.sum()))
         target = m.thing[other]
-        if m.order == "none":
-            goes = np.ones(len(other), dtype=bool)
-        else:
-            window = np.where(m.time[anchors] == NEVER, -1, m.window)  # what has no time leads nowhere
-            gap = m.time[other] - np.repeat(m.time[anchors], n)
-            goes = (gap >= 0) & (gap <= np.repeat(window, n))
+        window = np.where(m.time[anchors] == NEVER, -1, m.window)  # what has no time leads nowhere
+        gap = m.time[other] - np.repeat(m.time[anchors], n)
+        goes = (gap >= 0) & (gap <= np.repeat(window, n))
         pair = np.repeat((m.thing[anchors] - low).astype(np.int64) * m.things, n) + target
         bits = max(m.users - 1, 1).bit_length()
         key = (((pair << bits) | np.repeat(user, n)) << 1) | goes
@@ -312,3 +293,19 @@ class Counting:
         for heads, counted in enumerate((support, weight)):
             self._ways[heads] += np.bincount(target, weights=counted, minlength=m.things).astype(np.int64)
         return PairCounts(pair[first] + low * m.things, np.diff(first, append=len(pair)).astype(np.int32), support, weight)
+
+
+def stretches(cost: NDArray[Any], most: float, ends: NDArray[np.int64] | None = None) -> Iterator[slice]:
+    """Neighbours that together cost at most `most`, as many as that allows; what costs more on its own comes alone.
+
+    Args:
+        cost: (n,) 0 or more. ends: ascending places behind which may be cut, n the last of them; None: behind any.
+    """
+    ends = np.arange(1, len(cost) + 1) if ends is None else ends
+    until = np.cumsum(cost)[ends - 1]
+    part = 0
+    while part < len(ends):
+        fits = int(np.searchsorted(until, (until[part - 1] if part else 0) + most, side="right"))
+        following = max(part + 1, fits)
+        yield slice(int(ends[part - 1]) if part else 0, int(ends[following - 1]))
+        part = following

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 import crossaisle
 from crossaisle.data.records import Item
+from crossaisle.llm.explainer import QUOTE
 from crossaisle.llm.grounding import faults
-from crossaisle.recommend.excerpts import QUOTE, display_name, quotable
+from crossaisle.recommend.excerpts import display_name, quotable
 
 
 @pytest.mark.parametrize(

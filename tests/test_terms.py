@@ -18,7 +18,6 @@ from crossaisle.data.workspace import Workspace
 from crossaisle.recommend.question import And, Not, Or, Term, parse
 from crossaisle.recommend.terms import MOST_CHOICES, MOST_ITEMS, Meaning, Near, Terms, fold
 from crossaisle.retrieval.catalogue import Catalogue
-from crossaisle.retrieval.categories import Categories
 from crossaisle.retrieval.embedder import Embedder
 from crossaisle.retrieval.text import item_texts
 
@@ -44,7 +43,7 @@ STORE: list[tuple[str, str, Sequence[str], str | None, int]] = [
 ]
 
 
-def tables(store: Sequence[tuple[str, str, Sequence[str], str | None, int]]) -> tuple[Catalogue, Categories]:
+def catalogue(store: Sequence[tuple[str, str, Sequence[str], str | None, int]]) -> Catalogue:
     items = pl.DataFrame(
         [(key, title, list(path), brand) for key, title, path, brand, _ in store],
         schema={"item_id": pl.String, "title": pl.String, "category": pl.List(pl.String), "brand": pl.String},
@@ -52,7 +51,7 @@ def tables(store: Sequence[tuple[str, str, Sequence[str], str | None, int]]) -> 
     )
     bought = [(f"u{n}", key, "purchase") for key, _, _, _, users in store for n in range(users)]
     events = pl.DataFrame(bought, schema={"user_id": pl.String, "item_id": pl.String, "kind": pl.String}, orient="row")
-    return Catalogue.build(items, events, 1), Categories.build(items)
+    return Catalogue.build(items, events, 1)
 
 
 def nothing_near(_: str) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
@@ -66,7 +65,7 @@ def at_cosines(cosines: dict[str, float]) -> Near:
     return lambda _: (np.asarray(rows)[order], np.asarray(list(cosines.values()), dtype=np.float32)[order])
 
 
-SHOP = Terms(*tables(STORE), nothing_near)
+SHOP = Terms(catalogue(STORE), nothing_near)
 
 
 def ids(meaning: Meaning, names: Terms = SHOP) -> set[str]:
@@ -180,7 +179,7 @@ def test_one_word_that_only_one_title_has_is_not_taken_for_that_item() -> None:
 def test_a_free_text_means_what_is_near_and_nearer_the_less_they_share() -> None:
     # "rope" is in the title of D1 only, "puppy" in none; C1 shares no word with the text.
     def meant(text: str, cosines: dict[str, float]) -> set[str]:
-        names = Terms(*tables(STORE), at_cosines(cosines))
+        names = Terms(catalogue(STORE), at_cosines(cosines))
         return ids(names.resolve(Term(text)), names)
 
     assert meant("a rope for my puppy", {"D1": 0.21, "C1": 0.39}) == {"D1"}
@@ -194,19 +193,19 @@ def test_a_free_text_means_what_is_near_and_nearer_the_less_they_share() -> None
 
 def test_a_free_text_means_at_most_so_many_items() -> None:
     many = [(f"I{n}", f"thing {n}", ("Things of all sorts",), None, 1) for n in range(200)]
-    names = Terms(*tables(many), lambda _: (np.arange(200)[::-1].copy(), np.linspace(0.9, 0.7, 200, dtype=np.float32)))
+    names = Terms(catalogue(many), lambda _: (np.arange(200)[::-1].copy(), np.linspace(0.9, 0.7, 200, dtype=np.float32)))
     assert ids(names.resolve(Term("whatever comes")), names) == {f"I{n}" for n in range(200 - MOST_ITEMS, 200)}
 
 
 def test_a_free_text_offers_the_categories_that_its_words_name() -> None:
-    names = Terms(*tables(STORE), at_cosines({"P1": 0.6}))
+    names = Terms(catalogue(STORE), at_cosines({"P1": 0.6}))
     meaning = names.resolve(Term("people who like their phones loud"))
     assert meaning.kind == "text"
     assert asks(meaning) == ['category:"Electronics > Phones"']
 
 
 def test_text_is_never_taken_for_a_name_where_it_is_forced() -> None:
-    names = Terms(*tables(STORE), at_cosines({"P1": 0.6}))
+    names = Terms(catalogue(STORE), at_cosines({"P1": 0.6}))
     meaning = names.resolve(Term("phones", "text"))
     assert (meaning.kind, meaning.name, meaning.choices, ids(meaning, names)) == ("text", "phones", (), {"P1"})
 
@@ -282,13 +281,13 @@ def test_the_meaning_as_json() -> None:
 )
 def test_singular_and_plural_are_one_name(one: str, many: str) -> None:
     for called, written in ((one, many), (many, one)):
-        names = Terms(*tables([("x", "thing", (f"Red {called}",), None, 1)]), nothing_near)
+        names = Terms(catalogue([("x", "thing", (f"Red {called}",), None, 1)]), nothing_near)
         assert names.resolve(Term(f"red {written}")).name == (f"Red {called}",)
 
 
 def test_different_words_stay_different_names() -> None:
     for called, written in (("glass", "glas ware"), ("bus", "bu"), ("C", "C++"), ("C#", "C"), ("か", "が")):
-        names = Terms(*tables([("x", "thing", (called,), None, 1)]), nothing_near)
+        names = Terms(catalogue([("x", "thing", (called,), None, 1)]), nothing_near)
         assert not names.known(written), (called, written)
 
 
@@ -315,7 +314,7 @@ def test_any_name_means_something_or_is_refused(text: str, kind: object) -> None
 
 
 def test_a_store_without_names_still_refuses_in_a_sentence() -> None:
-    names = Terms(*tables([("x1", "", (), None, 1)]), nothing_near)
+    names = Terms(catalogue([("x1", "", (), None, 1)]), nothing_near)
     assert not names.known("phones")
     assert ids(names.resolve(Term("X1")), names) == {"x1"}
     with pytest.raises(QueryError, match='"phones"; try other words'):
@@ -334,7 +333,7 @@ def opened(workspace: Workspace, embedder: Embedder) -> Terms:
         rows = np.argsort(-cosines, kind="stable")[:300]
         return rows, cosines[rows]
 
-    return Terms(Catalogue.build(items, workspace.table("interactions"), 1), Categories.build(items), near)
+    return Terms(Catalogue.build(items, workspace.table("interactions"), 1), near)
 
 
 @pytest.fixture(scope="module")
