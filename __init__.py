@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from .data.records import Rules as Rules
     from .data.settings import Settings as Settings
     from .data.workspace import Workspace as Workspace
+    from .recommend.filters import Filters as Filters
+    from .recommend.probe import Probe as Probe
     from .recommend.recommender import Recommender as Recommender
     from .retrieval.build import build as index  # noqa: F401
 
@@ -24,6 +26,8 @@ __version__ = "0.1.0"
 
 _HOME = {
     "CrossaisleError": "data.errors",
+    "Filters": "recommend.filters",
+    "Probe": "recommend.probe",
     "Recommendations": "data.records",
     "Recommender": "recommend.recommender",
     "Rules": "data.records",
