@@ -18,9 +18,9 @@ from typing import Literal, TypeAlias, cast, get_args
 
 from ..data.errors import QueryError
 from ..prompts.fence import fence
+from .phrases import Direction, framed, lead_in, without_owners
 
 TermKind = Literal["category", "brand", "item", "text"]
-Direction = Literal["next", "reverse"]
 
 LONGEST = 500
 """Characters of a question."""
@@ -81,7 +81,7 @@ def parse(text: str, known: Callable[[str], bool] = lambda _: False) -> Question
     text = _cleaned(text)
     if '"' not in text and known(text):
         return Question("next", Term(text))
-    direction, rest = _framed(text)
+    direction, rest = framed(text)
     tree = _Parser(rest, known).tree()
     if (names := len(_keys(tree))) > MOST_NAMES:
         raise QueryError(f"the question names {names} things; ask with at most {MOST_NAMES}, or name the category that holds them")
@@ -179,77 +179,6 @@ def _table(node: Node, keys: dict[tuple[str, str | None], int]) -> int:
     return result
 
 
-# ------------------------------------------------------------------ how people put it
-
-_WHO = (
-    r"(?:people|persons?|users?|customers?|shoppers?|buyers?|owners?|purchasers?|clients?|members?|learners?|students?|viewers?|readers?"
-    r"|travell?ers?|guests?|households?|families|folks?|those|anyone|anybody|everyone|everybody|somebody|someone)"
-)
-_ALL = r"(?:(?:all|our|my|the|any)\s+)*"
-_PAST = r"(?:bought|purchased|ordered|owned)"
-_HAVE = (
-    rf"(?:{_PAST}|buys?|buying|purchases?|order|owns?|owning|rated?|reviewed|watch(?:ed)?|saw|seen|read|played|visited|booked|viewed"
-    r"|looked\s+at|used?|enroll?(?:ed)?\s+(?:in|for|on)|signed\s+up\s+for|(?:have|has|had|having|got|gets?|took|takes?|taken)"
-    # These make the verb say something else: "people who have started running", "who took up knitting".
-    r"(?!\s+(?:up|into|to|out|over|off|part|care|been|just|started|begun|become|moved|gone|married|not|never)\b))"
-)
-_AUX = r"(?:(?:have|has|had|did|do|does|already|also|just|recently|ever|once|previously)\s+)*"
-_NEVER = r"(?:(?:have|has|had|did|do|does)(?:\s+not|n['’]t)|never|not)"
-_LEAD = re.compile(
-    rf"""(?: {_ALL} (?:{_WHO}\s+)? (?:who|that) \s+ {_AUX} (?P<no>{_NEVER}\s+)? {_AUX} {_HAVE}
-       | {_ALL} {_WHO} \s+ (?:with|of|having|owning|buying)
-       | {_ALL} {_WHO} (?=\s+without\b)
-       | (?P<never>{_NEVER}) \s+ {_AUX} {_HAVE}
-       | (?:(?:have|has|had|also|just)\s+)? (?:{_PAST}|owns?)
-       | (?:have|has|having|with) (?!\s+(?:been|just|started|begun|become|moved|gone|not|never)\b)
-       | an? | the | any | some
-    ) (?=\s|$)""",
-    re.IGNORECASE | re.VERBOSE,
-)
-_OWNERS = re.compile(r"\s+(?:buyers?|owners?|purchasers?|shoppers?|customers?|users?)$", re.IGNORECASE)
-_NEED = r"(?:needs?|wants?|buys?|gets?|purchases?|looks?\s+for|requires?)"
-_MODAL = r"(?:(?:would|will|might|may|could|should|is|are|do|does)(?:\s+(?:also|most|likely|going|to|still|next|probably|soon))*\s+)"
-_LATER = r"(?:\s+(?:next|too|also|now|soon|then|later|most|after(?:wards)?|as\s+well|with\s+(?:it|them)))"
-_REVERSE = re.compile(
-    rf"""(?: (?:who|which\s+{_WHO}) \s+ (?:else\s+)? {_MODAL}? {_NEED}
-           | {_ALL} {_WHO} \s+ (?:who|that) \s+ (?:{_MODAL} {_NEED} | needs? | wants?)
-           | (?:to\s+)? whom? \s+ (?:should|could|can|do) \s+ (?:we|i|you) \s+ (?:offer|sell|recommend|show|send|promote|pitch)
-        ) \s+ (?!to\s) (?P<rest>.+?) {_LATER}* (?:\s+to)?""",
-    re.IGNORECASE | re.VERBOSE,
-)
-_FORWARD = re.compile(
-    rf"""what \s+ (?:else\s+)? (?: (?:do|does|did|will|would|should|might|can|could) \s+ (?P<a>.+?) (?:\s+(?:also|still|usually|often))*
-                                   \s+ {_NEED} {_LATER}*
-                                 | (?:goes|go) \s+ (?:well\s+)? with \s+ (?P<b>.+)
-                                 | (?:(?:comes|to\s+sell)\s+)? (?:next\s+)? (?:after|to) \s+ (?P<c>.+)
-                                 | (?:should|can|could) \s+ (?:we|i) \s+ (?:offer|sell|recommend) \s+ (?:to\s+)? (?P<d>.+)
-                               )""",
-    re.IGNORECASE | re.VERBOSE,
-)
-# "... also need", "... need next", "... need …"; a bare "need" only where a lead-in makes it a verb.
-_TRAILER = re.compile(
-    rf"""\s+ (?: (?:(?:will|would|might|may|do|usually|often|still|then|next)\s+)* also \s+ (?:would\s+)? {_NEED} {_LATER}*
-               | (?:(?:will|would|might|may|do|usually|often|still|then|next)\s+)* {_NEED} {_LATER}+
-               | {_NEED} (?P<bare>)
-             ) $""",
-    re.IGNORECASE | re.VERBOSE,
-)
-
-
-def _framed(text: str) -> tuple[Direction, str]:
-    """Which way round is asked, and the part that names things; lead-ins such as "users who bought" stay for the parser."""
-    stripped = re.sub(r"[\s.?!…]+$", "", text)
-    if whole := _REVERSE.fullmatch(stripped):
-        return "reverse", whole["rest"]
-    if whole := _FORWARD.fullmatch(stripped):
-        return "next", next(part for part in whole.groups() if part)
-    trailer = _TRAILER.search(stripped)
-    unfinished = text.rstrip("?! ").endswith(("...", "…"))
-    if trailer and (trailer["bare"] is None or unfinished or _LEAD.match(stripped)):
-        return "next", stripped[: trailer.start()]
-    return "next", stripped
-
-
 # ------------------------------------------------------------------ words and signs
 
 
@@ -342,11 +271,11 @@ class _Parser:
     def _not(self) -> Node:
         negative = False
         while not (name := self._name()):
-            lead = _LEAD.match(self.text, self.tokens[self.at].start) if self._kind(self.at) in ("word", "not") else None
+            lead = lead_in(self.text, self.tokens[self.at].start) if self._kind(self.at) in ("word", "not") else None
             if lead:
-                while self.at < len(self.tokens) and self.tokens[self.at].start < lead.end():
+                while self.at < len(self.tokens) and self.tokens[self.at].start < lead.end:
                     self.at += 1
-                negative ^= bool(lead["no"] or lead["never"])
+                negative ^= lead.negative
             elif self._kind(self.at) == "not":
                 negative = not negative
                 self.at += 1
@@ -377,7 +306,7 @@ class _Parser:
             while self._kind(self.at) == "word":
                 self.at += 1
             words = self.text[self.tokens[start].start : self.tokens[self.at - 1].end]
-            return self._term(_OWNERS.sub("", words))
+            return self._term(without_owners(words))
         raise QueryError(self._missing())
 
     def _term(self, name: str) -> Term:
