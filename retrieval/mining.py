@@ -18,7 +18,8 @@ from ..data.files import flush, replacing
 from . import counts
 from .associations import WINDOWS, table, tally
 from .events import DAY, Events
-from .substitutes import Substitutes, looked_and_bought
+from .looks import looked_and_bought
+from .substitutes import Substitutes
 from .weights import weights
 
 if TYPE_CHECKING:

@@ -14,7 +14,8 @@ from scipy import sparse
 
 from crossaisle.retrieval.catalogue import Catalogue
 from crossaisle.retrieval.categories import Categories
-from crossaisle.retrieval.substitutes import ALIKE, ALIKE_BY_NAME, LOOKERS, Substitutes, looked_and_bought
+from crossaisle.retrieval.looks import LOOKERS, looked_and_bought
+from crossaisle.retrieval.substitutes import ALIKE, ALIKE_BY_NAME, Substitutes
 from crossaisle.retrieval.text import item_texts
 
 from .conftest import SHARED
@@ -285,53 +286,14 @@ def test_neither_the_order_of_a_pair_nor_of_the_items_nor_the_blocks_change_a_la
     np.testing.assert_array_equal(labels, other.label(where[left], where[right]))
 
 
-def events(rows: list[tuple[str, str, str]]) -> pl.DataFrame:
-    return pl.DataFrame(
-        sorted(rows, key=lambda row: row[0]), schema={"user_id": pl.String, "item_id": pl.String, "kind": pl.String}, orient="row"
-    )
-
-
-@given(
-    st.lists(
-        st.tuples(
-            st.sampled_from([f"u{n}" for n in range(6)]),
-            st.sampled_from([*list(WORLD)[:5], "gone"]),
-            st.sampled_from(["view", "click", "cart", "purchase", "search"]),
-        ),
-        max_size=40,
-    ),
-    st.integers(1, 3),
-    st.integers(1, 4),
-    st.integers(1, 12),
-)
-@settings(max_examples=100, deadline=None)
-def test_looks_and_purchases_count_as_by_hand(rows: list[tuple[str, str, str]], lookers: int, most: int, block: int) -> None:
-    interactions = events(rows)
-    found = looked_and_bought(interactions, Catalogue.build(table(WORLD), interactions, 1), lookers=lookers, most=most, block=block)
-    if not any(kind in ("view", "click") for _, _, kind in rows):
-        assert found is None
-        return
-    assert found is not None
-    viewed, bought = np.zeros((len(WORLD), len(WORLD)), int), np.zeros((len(WORLD), len(WORLD)), int)
-    for user in {user for user, _, _ in rows}:
-        own = [(item, kind) for who, item, kind in interactions.iter_rows() if who == user and kind != "search" and item in ROW]
-        seen = [item for i, (item, _) in enumerate(own) if item not in [later for later, _ in own[i + 1 :]]][-most:]
-        had = {item for item, kind in own if kind == "purchase"}
-        for a in seen:
-            for b in seen:
-                viewed[ROW[a], ROW[b]] += a != b
-                bought[ROW[a], ROW[b]] += a != b and a in had and b in had
-    np.testing.assert_array_equal(found[0].toarray(), np.where(viewed >= lookers, viewed, 0))
-    np.testing.assert_array_equal(found[1].toarray(), np.where(viewed >= lookers, bought, 0))
-
-
 def test_shoppers_who_compare_phones_and_buy_one_make_them_substitutes_from_their_events_alone() -> None:
     rows = []
     for n in range(300):
         user = f"u{n:03d}"
         rows += [(user, item, "view") for item in ("phone", "other phone", "case")]
         rows += [(user, "phone" if n % 2 else "other phone", "purchase"), (user, "case", "purchase"), (user, "case", "view")]
-    found = looked_and_bought(events(rows), Catalogue.build(table(WORLD), events(rows), 1))
+    interactions = pl.DataFrame(rows, schema=["user_id", "item_id", "kind"], orient="row")
+    found = looked_and_bought(interactions, Catalogue.build(table(WORLD), interactions, 1))
     assert found is not None
     assert found[0][ROW["phone"], ROW["other phone"]] == 300 >= LOOKERS
     assert found[1][ROW["phone"], ROW["other phone"]] == 0
