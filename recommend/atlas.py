@@ -14,7 +14,6 @@ from ..data.workspace import Workspace
 from ..retrieval import counts, mining
 from ..retrieval.associations import UNLIKELY
 from ..retrieval.build import load
-from ..retrieval.catalogue import telling
 from ..retrieval.events import DAY
 
 if TYPE_CHECKING:
@@ -104,7 +103,7 @@ def build(workspace: Workspace, settings: Settings, *, level: int | None = None,
         sure=spread("fdr", 1.0) <= UNLIKELY,
         order=order,
         window=within,
-        verb=telling(workspace.table("interactions"))[1],
+        verb=about["verb"],
         suppressed=int(((support > 0) & ~open_).sum()),
         min_users=least,
     )

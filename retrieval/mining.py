@@ -17,7 +17,7 @@ from ..data.errors import StaleIndexError
 from ..data.files import flush, replacing
 from . import counts
 from .associations import WINDOWS, table, tally
-from .events import DAY, Events
+from .events import Events
 from .looks import looked_and_bought
 from .substitutes import Substitutes
 from .weights import weights
@@ -60,8 +60,7 @@ def mine(workspace: Workspace, catalogue: Catalogue, vectors: NDArray[np.float32
     last = (workspace.manifest.index or {}).get("associations") or {}
     if window is None and last.get("order") == events.order:
         window = last["window"]
-    unit = DAY if events.order == "time" else 1
-    reach = WINDOWS[events.order] if window is None else window * unit
+    reach = WINDOWS[events.order] if window is None else window * events.unit
     paths = ["\x1f".join(path or ()) for path in catalogue.items["category"].to_list()]
     found = None
     if last.get("counts"):
@@ -86,7 +85,7 @@ def mine(workspace: Workspace, catalogue: Catalogue, vectors: NDArray[np.float32
     pairs = _told(table(counted.tallies, catalogue.total_users), workspace, catalogue, vectors, interactions)
     with replacing(workspace.path / "associations.parquet") as fresh:
         pairs.write_parquet(fresh, metadata=mark(workspace))
-    return Mined(name, reach // unit, events.order, recounted, dict(pairs["level"].value_counts().iter_rows()))
+    return Mined(name, reach // events.unit, events.order, recounted, dict(pairs["level"].value_counts().iter_rows()))
 
 
 def _told(
