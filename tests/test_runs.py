@@ -1,0 +1,31 @@
+"""Runs of rows against plain lists."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crossaisle.eval.runs import Runs
+
+LISTS = st.lists(st.lists(st.integers(0, 9), max_size=6), max_size=8)
+
+
+@given(LISTS, st.data())
+def test_what_is_done_to_runs_is_done_to_lists(lists, data):
+    runs = Runs.of(lists)
+    assert [runs[i].tolist() for i in range(len(runs))] == lists
+    n = data.draw(st.integers(0, 4))
+    newest = runs.newest(n)
+    assert [newest[i].tolist() for i in range(len(runs))] == [rows[len(rows) - n :] if n < len(rows) else rows for rows in lists]
+    picked = data.draw(st.lists(st.integers(0, len(lists) - 1), max_size=5)) if lists else []
+    part = runs.part(np.asarray(picked, dtype=np.int64))
+    assert [part[i].tolist() for i in range(len(part))] == [lists[i] for i in picked]
+    assert runs.owner.tolist() == [i for i, rows in enumerate(lists) for _ in rows]
+    assert runs.age.tolist() == [len(rows) - 1 - place for rows in lists for place in range(len(rows))]
+
+
+@given(LISTS)
+def test_the_matrix_counts(lists):
+    matrix = Runs.of(lists).matrix(10)
+    assert matrix.toarray().tolist() == [[float(rows.count(item)) for item in range(10)] for rows in lists]
