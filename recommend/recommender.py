@@ -25,12 +25,14 @@ from ..llm.ranker import Ranker
 from ..prompts.fence import fence
 from ..retrieval.associations import Associations
 from ..retrieval.build import load
-from ..retrieval.candidates import Retriever, Seeds, fuse, weights
+from ..retrieval.candidates import Retriever, Seeds, weights
 from ..retrieval.embedder import Embedder
 from ..retrieval.holders import Holders
 from ..retrieval.text import review_ids
+from .blend import blend, with_margins
 from .evidence import EvidenceGatherer, Reviews, Said
 from .histories import NOBODY, Histories
+from .profile import profile
 from .rules import check, eligible, spread
 
 if TYPE_CHECKING:
@@ -38,8 +40,6 @@ if TYPE_CHECKING:
 
 POOL, WIDE = 20, 200
 """Candidates that the LLM reads; and that are looked at where a rule on the list as a whole will leave most of them out."""
-DECAY = 0.7
-"""Weight of a history item relative to the next newer one."""
 LONGEST_TEXT = 2000
 MOST = 100
 
@@ -152,35 +152,18 @@ class Recommender:
         session = np.asarray([self.catalogue.row(item) for item in query.items], dtype=np.int64)
         owned = np.concatenate([past.rows[past.owned], session])
         rows, weights = np.concatenate([past.rows, session]), np.concatenate([past.weights, np.ones(len(session))])
-        # Each item once, at its latest place: np.unique keeps first places, so it is asked of the reversed history.
-        _, places = np.unique(rows[::-1], return_index=True)
-        latest = np.sort(len(rows) - 1 - places)
-        # An item weighs what its weightiest interaction does: looking again at what one bought takes nothing away.
-        distinct, item = np.unique(rows, return_inverse=True)
-        most = np.zeros(len(distinct))
-        np.maximum.at(most, item, weights)
-        rows, weights = rows[latest], most[item[latest]]
+        rows, weights = profile(rows, weights)
         if not len(rows) and not query.text:
             raise EmptyHistoryError(f"user {query.user_id!r} has no history yet; give item ids (--items) or a text (--text)")
-        age = np.arange(len(rows))[::-1]
-        # Decay does not fall to nothing: a liking of long ago still counts for a little.
-        return Shopper(rows, weights * np.maximum(DECAY**age, 0.02), np.unique(owned), frozenset(past.rows[past.bought].tolist()))
+        return Shopper(rows, weights, np.unique(owned), frozenset(past.rows[past.bought].tolist()))
 
     def _rank(self, query: Query, shopper: Shopper, pool: Sequence[Candidate], votes: Mapping[str, float]) -> list[tuple[Candidate, float]]:
-        """The pool with the LLM's margin as one more channel, fused, best first; the score is 1 when first in every channel."""
+        """The pool, with the LLM's margins where there is an LLM, best first."""
         if self._ranker and pool:
             rows = [self.catalogue.row(candidate.item_id) for candidate in pool]
-            margins = self._ranker.scores(self.catalogue.records(shopper.rows.tolist()), query.text, self.catalogue.records(rows))
-            pool = [
-                Candidate(candidate.item_id, {**candidate.scores, "llm": round(float(margin), 4)}, candidate.anchor)
-                for candidate, margin in zip(pool, margins, strict=True)
-            ]
-        names = sorted({name for candidate in pool for name in candidate.scores})
-        channels = {name: {i: candidate.scores[name] for i, candidate in enumerate(pool) if name in candidate.scores} for name in names}
-        fused = fuse(channels, votes)
-        best = sum(fuse({name: {0: 1.0} for name in names}, votes).values()) or 1.0
-        order = sorted(fused, key=lambda i: (-fused[i], pool[i].item_id))
-        return [(pool[i], fused[i] / best) for i in order]
+            records = self.catalogue.records
+            pool = with_margins(pool, self._ranker.scores(records(shopper.rows.tolist()), query.text, records(rows)))
+        return blend(pool, votes)
 
     def _explain(self, query: Query, shopper: Shopper, chosen: Sequence[Candidate], vector: NDArray[np.float32]) -> list[Explanation]:
         ids = {candidate.item_id for candidate in chosen} | {candidate.anchor for candidate in chosen if candidate.anchor}

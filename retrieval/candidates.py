@@ -65,12 +65,23 @@ class Retriever:
             eligible: (items,) which may be proposed.
             other_than_anchor: a history item proposes nothing of its own category (`scope="other"`).
         """
-        most = max(PER_CHANNEL, n)
-        channels = {
+        return self.pool(self.channels(seeds, eligible, max(PER_CHANNEL, n), other_than_anchor=other_than_anchor), seeds, n)
+
+    def channels(
+        self, seeds: Seeds, eligible: NDArray[np.bool_], most: int, *, other_than_anchor: bool = False
+    ) -> dict[str, dict[int, tuple[float, int]]]:
+        """What each channel proposes: channel to item row to (score, place in the history of the item behind it, or -1).
+
+        Args: most: how many the channels look for; `semantic` gives so many for every history item that it looks from.
+        """
+        return {
             "semantic": self._semantic(seeds, eligible, other_than_anchor, most),
             "associations": self._associations(seeds, eligible, other_than_anchor, most),
             "popularity": self._popularity(seeds, eligible, other_than_anchor, most),
         }
+
+    def pool(self, channels: Mapping[str, Mapping[int, tuple[float, int]]], seeds: Seeds, n: int) -> list[Candidate]:
+        """At most `n` of what the channels propose, best fused rank first."""
         fused = fuse({name: {row: score for row, (score, _) in found.items()} for name, found in channels.items()}, weights(seeds))
         best = sorted(fused, key=lambda row: (-fused[row], self.catalogue.id(row)))[:n]
         return [self._candidate(row, channels, seeds) for row in best]
@@ -78,7 +89,7 @@ class Retriever:
     def _candidate(self, row: int, channels: Mapping[str, Mapping[int, tuple[float, int]]], seeds: Seeds) -> Candidate:
         scores = {name: found[row][0] for name, found in channels.items() if row in found}
         # Behaviour names the history item behind a candidate more truly than likeness does.
-        behind = (found[row][1] for name in ("associations", "semantic", "popularity") if row in (found := channels[name]))
+        behind = (found[row][1] for name in ("associations", "semantic", "popularity") if row in (found := channels.get(name, {})))
         place = next((place for place in behind if place >= 0), -1)
         return Candidate(self.catalogue.id(row), scores, self.catalogue.id(int(seeds.rows[place])) if place >= 0 else None)
 
