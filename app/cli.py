@@ -264,6 +264,75 @@ def probe(
         render.finding(_console(), found)
 
 
+@app.command()
+def evaluate(
+    workspace: Where,
+    out: Annotated[Path, typer.Option(help="Folder for report.json and report.html; a killed run goes on from what is there.")],
+    protocol: Annotated[
+        str, typer.Option(help="users: held-out users and a category they never bought from; leave-one-out; or temporal.")
+    ] = "users",
+    cases: Annotated[Path | None, typer.Option(help="A file of cases instead, one JSON object a line.")] = None,
+    save_cases: Annotated[Path | None, typer.Option(help="Writes the cases that were used into this file.")] = None,
+    scope: Annotated[
+        str | None, typer.Option(help="new: ranks what is outside the history's categories; any: outside the history.")
+    ] = None,
+    target_category: Annotated[str | None, typer.Option(help="Only cases with a target in this category, which is then ranked.")] = None,
+    at: Annotated[str | None, typer.Option(help="First day of the test, as 2024-01-31 (temporal).")] = None,
+    k: Annotated[int, typer.Option("-k", help="Length of the lists that are judged.")] = 10,
+    seed: Annotated[int, typer.Option(help="Of everything that is drawn.")] = 0,
+    max_cases: Annotated[int, typer.Option(help="At most so many cases, by lot; 0 for all.")] = 2000,
+    llm_cases: Annotated[int, typer.Option(help="Of those, how many the LLM reads.")] = 500,
+    budget: Annotated[int, typer.Option(help="Configurations that are tried of each baseline.")] = 12,
+    near_duplicates: Annotated[bool, typer.Option("--near-duplicates", help="Keep targets that are nearly a history item's twin.")] = False,
+    groups: Annotated[Path | None, typer.Option(help="A table with user_id and other columns.")] = None,
+    group_by: Annotated[str | None, typer.Option(help="The column of it whose groups are compared.")] = None,
+    llm: Llm = None,
+    quantization: Quantization = None,
+    chroma: Chroma = None,
+    as_json: AsJson = False,
+) -> None:
+    """How good the recommendations are, beside honest baselines, with intervals.
+
+    Example: crossaisle evaluate -w shop --out report
+    """
+    from ..data.workspace import Workspace
+    from ..eval import cases as case_files
+    from ..eval import report as reports
+    from ..eval.evaluation import Evaluation, Options
+    from . import standings
+    from .progress import bar
+    from .report_page import page
+
+    settings, opened = _settings(llm=llm, quantization=quantization, chroma=chroma), Workspace(workspace)
+    options = Options(
+        protocol=protocol,  # type: ignore[arg-type]  # checked when used
+        cases=str(cases) if cases else None,
+        seed=seed,
+        scope=scope,  # type: ignore[arg-type]  # checked when used
+        k=k,
+        max_cases=max_cases or None,
+        llm_cases=llm_cases,
+        target_category=target_category,
+        at=at,
+        near_duplicates=near_duplicates,
+        groups=str(groups) if groups else None,
+        group_by=group_by,
+        budget=budget,
+    )
+    with bar() as tell:
+        rankings = Evaluation(opened, settings, out, options, tell).run()
+    if save_cases is not None:
+        case_files.save(rankings.cases, rankings.known.catalogue, save_cases)
+    found = reports.build(rankings, options, opened, settings.llm)
+    written = reports.write(found, out)
+    page(json.loads(written.read_text("utf-8")), out / "report.html")
+    if as_json:
+        print(written.read_text("utf-8"), end="")
+    else:
+        standings.show(_console(), json.loads(written.read_text("utf-8")))
+        print(f"written: {written} and {out / 'report.html'}", file=sys.stderr)
+
+
 @models_app.command("list")
 def models_list(as_json: AsJson = False) -> None:
     """What is in the model cache.

@@ -19,6 +19,7 @@
     ├── ModelError                  a model cannot be had
     │   ├── ModelMissingError
     │   └── HashMismatchError
+    ├── LeakError                   an evaluation in which the test is known beforehand
     ├── StorageError                the disk is full or refuses to be written
     └── MissingExtraError           an optional dependency is not installed
 
@@ -117,6 +118,10 @@ class ModelMissingError(ModelError):
 
 class HashMismatchError(ModelError):
     """A downloaded file is not the one that was published."""
+
+
+class LeakError(CrossaisleError):
+    """An evaluation in which something of the test is known beforehand; its figures would be worth nothing."""
 
 
 class StorageError(CrossaisleError):

@@ -51,14 +51,18 @@ class Ranker:
 
     def _prefix(self, history: Sequence[Item], need: str | None) -> tuple[list[int], list[int]]:
         """Token ids of what stands before every candidate, and of what the chat template puts after it."""
+        before, after = self.said(history, need)
+        return self.llm.encode(before), self.llm.encode(after)
+
+    def said(self, history: Sequence[Item], need: str | None) -> tuple[str, str]:
+        """What the model reads before every candidate, and after it."""
         told = [describe(item) for item in history[-LAST:]]
         words = prompts.fence(need) if need else None
         while True:
             user = self.prompt.render("user", history=told, need=words, candidate=_MARK)
             before, after = self.llm.chat(self.prompt.render("system"), [("user", user)]).split(_MARK)
-            prefix = self.llm.encode(before)
-            if len(prefix) <= min(PREFIX_TOKENS, self.scorer.pack_tokens // 2) or not told:
-                return prefix, self.llm.encode(after)
+            if not told or len(self.llm.encode(before)) <= min(PREFIX_TOKENS, self.scorer.pack_tokens // 2):
+                return before, after
             told = told[1:]
 
     def _candidate(self, item: Item) -> str:

@@ -91,7 +91,7 @@ def build(workspace: Workspace, settings: Settings, progress: Progress = lambda 
         embedded, kept, removed = (sum(column) for column in zip(*counts, strict=True))
         progress("mining associations", 0, 1)
         catalogue = Catalogue.build(items, workspace.table("interactions"), workspace.manifest.category_level)
-        mined = mining.mine(workspace, catalogue, _matrix(index, catalogue), window=window)
+        mined = mining.mine(workspace, catalogue, item_vectors(index, catalogue), window=window)
         workspace.record_index(
             {
                 "embedder": name,
@@ -221,7 +221,7 @@ def _address(settings: Settings, recorded: Mapping[str, Any]) -> str | None:
     return None if settings.chroma == FOLDER else settings.chroma or recorded.get("chroma")
 
 
-def _matrix(index: VectorIndex, catalogue: Catalogue) -> NDArray[np.float32]:
+def item_vectors(index: VectorIndex, catalogue: Catalogue) -> NDArray[np.float32]:
     """(items, dimensions) the vectors of the items, a zero row where there is none."""
     ids = catalogue.items["item_id"].to_list()
     known = index.vectors(ITEMS, ids)

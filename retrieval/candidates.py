@@ -7,9 +7,9 @@ categories go to). What may be proposed at all is the caller's mask; nothing her
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from .associations import Associations
     from .catalogue import Catalogue
-    from .index import VectorIndex
 
 LAST = 6
 """History items that the semantic channel looks from; older ones still count in the other channels."""
@@ -52,10 +51,28 @@ class Seeds:
     texts: NDArray[np.float32]
 
 
+class Vectors(Protocol):
+    """What the semantic channel asks of an index (see `VectorIndex`)."""
+
+    def vectors(self, name: str, ids: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+        """Vectors by id."""
+
+    def nearest(
+        self,
+        name: str,
+        vectors: NDArray[np.float32],
+        wanted: Callable[[int, list[str]], Sequence[bool]],
+        n: int,
+        *,
+        rounds: int | None = None,
+    ) -> list[list[tuple[str, float]]]:
+        """For each query vector the nearest wanted ids with their cosine, best first."""
+
+
 class Retriever:
     """The channels over one index."""
 
-    def __init__(self, catalogue: Catalogue, index: VectorIndex, associations: Associations) -> None:
+    def __init__(self, catalogue: Catalogue, index: Vectors, associations: Associations) -> None:
         self.catalogue, self.index, self.associations = catalogue, index, associations
 
     def candidates(self, seeds: Seeds, eligible: NDArray[np.bool_], n: int, *, other_than_anchor: bool = False) -> list[Candidate]:

@@ -1,0 +1,69 @@
+"""The real stores that quality is measured on, as workspaces: made once in a folder, found there again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+from record import SHARED
+
+import crossaisle
+
+AMAZON14 = ("Beauty", "Sports and Outdoors", "Toys and Games")
+
+
+def workspace(name: str, home: Path) -> crossaisle.Workspace:
+    """An ingested and indexed workspace; names: amazon14, amazon14-<category>, amazon23, completejourney, courses, movielens."""
+    path = home / name
+    if not (path / "workspace.json").exists():
+        files = home / f"{name}-files"
+        files.mkdir(parents=True, exist_ok=True)
+        if name == "amazon23":
+            crossaisle.ingest(path, "amazon-reviews-2023", [SHARED / name])
+        elif name in ("completejourney", "movielens"):
+            crossaisle.ingest(path, name, [SHARED / name], item_noun="film" if name == "movielens" else None)
+        elif name == "courses":
+            _courses(files)
+            crossaisle.ingest(path, "files", [files], item_noun="course")
+        else:
+            _amazon14(files, name.partition("-")[2])
+            crossaisle.ingest(path, "files", [files])
+    made = crossaisle.Workspace(path)
+    if not made.manifest.index:
+        crossaisle.index(made, crossaisle.Settings.read())
+    return crossaisle.Workspace(path)
+
+
+def _amazon14(files: Path, only: str) -> None:
+    """One category with its order, or all three joined by user without one: their positions count within a category only."""
+    items = pl.read_ndjson(SHARED / "amazon14" / "items.jsonl.gz")
+    told = pl.read_csv(SHARED / "amazon14" / "interactions.csv.gz")
+    if only:
+        category = next(name for name in told["category"].unique().to_list() if name.lower().startswith(only))
+        told = told.filter(pl.col("category") == category)
+        items = items.join(told.select("item_id").unique(), on="item_id", how="semi", maintain_order="left")
+    told = told.select("user_id", "item_id", *(["position"] if only else []))
+    items.write_ndjson(files / "items.jsonl")
+    told.write_csv(files / "interactions.csv")
+
+
+def _courses(files: Path) -> None:
+    """Courses with their genres as categories; a course of several stands under the rarest of them."""
+    genres = pl.read_csv(SHARED / "courses" / "course_genre.csv")
+    names = genres.columns[2:]
+    rare = {name: int(genres[name].sum()) for name in names}
+    told = pl.read_csv(SHARED / "courses" / "course_processed.csv")
+    described = dict(zip(told["COURSE_ID"], told["DESCRIPTION"], strict=True))
+    pl.DataFrame(
+        [
+            {
+                "item_id": row["COURSE_ID"],
+                "title": row["TITLE"],
+                "category": [min((name for name in names if row[name]), key=rare.__getitem__, default="Other")],
+                "description": described.get(row["COURSE_ID"]) or "",
+            }
+            for row in genres.iter_rows(named=True)
+        ]
+    ).write_ndjson(files / "items.jsonl")
+    taken = pl.read_csv(SHARED / "courses" / "rs_content_test.csv")
+    taken.select(pl.col("user").cast(pl.String).alias("user_id"), pl.col("item").alias("item_id")).write_csv(files / "interactions.csv")

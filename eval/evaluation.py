@@ -1,0 +1,394 @@
+"""One evaluation from a workspace to its figures, step by step, each step kept so that a killed run goes on where it was.
+
+cases -> held out -> leak check -> baselines tuned and ranked -> channels and blends ranked -> LLM read -> figures (`report`)
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .. import __version__
+from ..data.errors import FormatError, LeakError, QueryError, storing
+from ..data.files import write_atomically
+from ..data.settings import Settings
+from ..data.splits import PROTOCOLS, HeldOut, Protocol, Split
+from ..data.workspace import Workspace
+from ..retrieval.build import item_vectors, load
+from ..retrieval.events import Events
+from . import cases as case_files
+from . import leaks, protocols, systems
+from .baselines import BASELINES
+from .cases import Cases, Eligible, Ranked
+from .known import Known
+from .ranking import rank
+from .tuning import BUDGET, tune
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Progress = Callable[[str, int, int], None]
+VALIDATION = 1000
+"""Validation cases that baselines are tuned on, at most."""
+STATE = ".state"
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What is evaluated.
+
+    Attributes:
+        protocol: see `protocols`. cases: a file of cases instead. seed: of everything drawn.
+        scope: `new` ranks what is outside the history's categories, `any` what is outside the history; None is what the protocol is for.
+        k: length of the lists that are judged.
+        max_cases: a random part of the cases, None for all. llm_cases: of those, what the LLM reads.
+        target_category: only cases with a target in it, which is then what is ranked. at: first day of the test, for `temporal`.
+        near_duplicates: keep targets that are near-duplicates of a history item.
+        groups: a table with user_id and other columns. group_by: the column of it that parts the users.
+        budget: configurations tried of each baseline.
+    """
+
+    protocol: Protocol = "users"
+    cases: str | None = None
+    seed: int = 0
+    scope: Ranked | None = None
+    k: int = 10
+    max_cases: int | None = 2000
+    llm_cases: int = 500
+    target_category: str | None = None
+    at: str | None = None
+    near_duplicates: bool = False
+    groups: str | None = None
+    group_by: str | None = None
+    budget: int = BUDGET
+
+
+@dataclass(frozen=True)
+class Rankings:
+    """Everything that was ranked, ready for its figures.
+
+    Attributes:
+        tops: system to (cases, depth) rows; those of `kinds` that need the LLM are of the cases in `part` only. part: (llm cases,) numbers.
+        tuned: baseline to what was chosen and tried, or why it was left out.
+    """
+
+    cases: Cases
+    known: Known
+    eligible: Eligible
+    split: Split
+    held_out: HeldOut
+    kinds: Mapping[str, str]
+    tops: Mapping[str, NDArray[np.int32]]
+    part: NDArray[np.int64]
+    with_llm: frozenset[str]
+    tuned: Mapping[str, Any]
+
+
+class Evaluation:
+    """An evaluation of a workspace; `run` does it."""
+
+    def __init__(self, workspace: Workspace, settings: Settings, out: Path, options: Options, progress: Progress = lambda *_: None) -> None:
+        """Raises: QueryError: an option out of bounds. NoIndexError, StaleIndexError: the workspace must be indexed first."""
+        self.workspace, self.settings, self.out, self.options, self.tell = workspace, settings, out, options, progress
+        _check(options)
+        self.catalogue, self.index, _ = load(workspace, settings)
+        if options.k > len(self.catalogue):
+            raise QueryError(f"k is {options.k}, but the catalogue has only {len(self.catalogue):,} items; take a smaller one")
+        self.events = Events.build(workspace.table("interactions"), self.catalogue)
+
+    def run(self) -> Rankings:
+        """Ranks all cases with all systems.
+
+        Raises:
+            QueryError: no case can be made. FormatError: the case file is off. LeakError: something of the test is known beforehand.
+            MissingExtraError: a baseline's library is not installed. ModelMissingError: the LLM was not pulled.
+        """
+        vectors = item_vectors(self.index, self.catalogue)
+        split, cases, held_out, eligible = self._cases(vectors)
+        known = Known.of(self.workspace, held_out, self.index, vectors)
+        self._state(cases)
+        self.tell("leak check", 0, 1)
+        leaks.check(cases, known, self.workspace, split)
+        self.tell("leak check", 1, 1)
+        tuned, tops = self._baselines(split, cases, known, eligible, vectors)
+        part = _part(len(cases), self.options.llm_cases if self.settings.llm != "none" else 0, self.options.seed)
+        ours, with_llm = self._systems(cases, known, eligible, part)
+        kinds = dict.fromkeys(tops, "baseline") | systems.kinds(llm=bool(len(part)))
+        return Rankings(cases, known, eligible, split, held_out, kinds, {**tops, **ours}, part, with_llm, tuned)
+
+    # ------------------------------------------------------------------ cases
+
+    def _cases(self, vectors: NDArray[np.float32]) -> tuple[Split, Cases, HeldOut, Eligible]:
+        options = self.options
+        if options.cases is not None:
+            split = Split("cases", options.seed, 0.0, 0.1)
+            cases = case_files.load(Path(options.cases), self.catalogue)
+            held_out, keep = protocols.of_file(cases, self.events), True
+        else:
+            split = self._split()
+            scope: Ranked = options.scope or ("any" if options.protocol == "leave-one-out" else "new")
+            drawn = protocols.draw(split, self.events, self.catalogue, "test", scope)
+            cases, held_out, keep = drawn.cases, drawn.held_out, options.near_duplicates
+        if options.target_category is not None:
+            cases = self._narrowed(cases, options.target_category)
+        eligible = Eligible(self.catalogue, cases.scope)
+        cases = cases.solvable(eligible)
+        alike = leaks.near_duplicates(cases, vectors)
+        told = {"targets that are near-duplicates of a history item" + (" (kept)" if keep else ""): int(alike.sum())} if alike.any() else {}
+        if alike.any() and not keep:
+            cases = replace(cases, targets=cases.targets.where(~alike)).solvable(eligible)
+        cases = replace(cases, left_out={**cases.left_out, **told})
+        if not len(cases):
+            why = "; ".join(f"{what}: {n:,}" for what, n in cases.left_out.items()) or "no user has what the protocol needs"
+            raise QueryError(
+                f"no case can be made of {options.cases or self.workspace.path} ({why}); try another --protocol or --scope any"
+            )
+        return split, cases.part(_part(len(cases), options.max_cases, options.seed)), held_out, eligible
+
+    def _split(self) -> Split:
+        split = Split(self.options.protocol, self.options.seed)
+        if split.protocol == "users":
+            return protocols.shares(split, self.events, self.catalogue)
+        if split.protocol == "temporal":
+            moment, before = protocols.moments(self.events, _moment(self.options.at))
+            return split.with_(moment=moment, validation_moment=before)
+        return split
+
+    def _narrowed(self, cases: Cases, name: str) -> Cases:
+        """The cases with a target in a category, which is then what they rank; whoever knows the category already is left out."""
+        inside = self.catalogue.in_categories([name])
+        if not inside.any():
+            raise QueryError(f"no item has the category {name!r}; names are compared without regard to case")
+        knows = np.bincount(cases.histories.owner, weights=inside[cases.histories.rows], minlength=len(cases)) > 0
+        targets = cases.targets.where(inside[cases.targets.rows])
+        kept = np.flatnonzero((targets.lengths > 0) & (~knows | (cases.scope == "any")))
+        return replace(cases, targets=targets, within=[name] * len(cases)).part(kept)
+
+    # ------------------------------------------------------------------ systems
+
+    def _baselines(
+        self, split: Split, cases: Cases, known: Known, eligible: Eligible, vectors: NDArray[np.float32]
+    ) -> tuple[dict[str, Any], dict[str, NDArray[np.int32]]]:
+        tuned: dict[str, Any] = {}
+        tops: dict[str, NDArray[np.int32]] = {}
+        validating: tuple[Known, Cases] | None = None
+        for done, (name, baseline) in enumerate(BASELINES.items()):
+            self.tell("baselines", done, len(BASELINES))
+            kept = self._kept(name)
+            if kept is not None:
+                tops[name], tuned[name] = kept
+                continue
+            if name == "most popular lately" and known.training.time is None:
+                tuned[name] = {"left_out": "there is no clock, so nothing is recent"}
+                continue
+            if validating is None:
+                validating = self._validation(split, eligible, vectors)
+            trial, theirs = validating
+            chosen = tune(baseline, trial.training, theirs, eligible, budget=self.options.budget, seed=self.options.seed)
+            tops[name] = rank(baseline.fit(known.training, chosen.config), cases, eligible, systems.DEPTH, seed=self.options.seed)
+            tuned[name] = {
+                "config": asdict(chosen.config) if chosen.config is not None else {},
+                "trials": chosen.trials,
+                "validation_cases": len(theirs),
+            }
+            self._keep(name, tops[name], tuned[name])
+        self.tell("baselines", len(BASELINES), len(BASELINES))
+        return tuned, tops
+
+    def _validation(self, split: Split, eligible: Eligible, vectors: NDArray[np.float32]) -> tuple[Known, Cases]:
+        """Cases to tune on, and what may be known of them: neither theirs nor the test's."""
+        drawing = split.with_(protocol="users", test=0.0) if split.protocol == "cases" else split
+        drawn = protocols.draw(drawing, self.events, self.catalogue, "validation", eligible.scope)
+        named = (
+            protocols.of_file(case_files.load(Path(self.options.cases), self.catalogue), self.events) if self.options.cases else HeldOut()
+        )
+        mine = np.asarray([i for i, user in enumerate(drawn.cases.users) if user not in named.users], dtype=np.int64)
+        theirs = drawn.cases.part(mine).solvable(eligible)
+        if self.options.target_category is not None:
+            theirs = self._narrowed(theirs, self.options.target_category)
+        theirs = theirs.part(_part(len(theirs), VALIDATION, self.options.seed))
+        held_out = HeldOut(drawn.held_out.users | named.users, drawn.held_out.pairs, drawn.held_out.moment)
+        return Known.of(self.workspace, held_out, self.index, vectors), theirs
+
+    def _systems(
+        self, cases: Cases, known: Known, eligible: Eligible, part: NDArray[np.int64]
+    ) -> tuple[dict[str, NDArray[np.int32]], frozenset[str]]:
+        """The product's systems; those with the LLM hold only the cases in `part`."""
+        wanted = set(part.tolist())
+        llm_lists = _LlmLists(self, cases, known, wanted) if wanted else None
+        lists: dict[str, list[Sequence[int]]] = {}
+        with_llm: dict[str, list[Sequence[int]]] = {}
+        for number, found in enumerate(systems.find(cases, eligible, known.retriever)):
+            self.tell("channels and LLM" if llm_lists else "channels", number, len(cases))
+            plain = systems.without_llm(found, known.retriever)
+            if llm_lists:
+                plain = {systems.without(systems.LLM): plain[systems.without(systems.LLM)]}
+            for name, rows in {**found.channels, **plain}.items():
+                lists.setdefault(name, []).append(rows)
+            if llm_lists and number in wanted:
+                for name, rows in systems.with_llm(found, llm_lists.margins(number, found), known.retriever).items():
+                    with_llm.setdefault(name, []).append(rows)
+        self.tell("channels and LLM" if llm_lists else "channels", len(cases), len(cases))
+        if llm_lists:
+            llm_lists.close()
+        tops = {name: _padded(rows) for name, rows in {**lists, **with_llm}.items()}
+        return tops, frozenset(with_llm)
+
+    # ------------------------------------------------------------------ what a killed run leaves
+
+    def _state(self, cases: Cases) -> None:
+        """Keeps the cases, and forgets what was kept of another evaluation."""
+        import shutil
+
+        home = self.out / STATE
+        about = {
+            "version": __version__,
+            "snapshot": self.workspace.manifest.snapshot,
+            "category_level": self.workspace.manifest.category_level,
+            "index": (self.workspace.manifest.index or {}).get("generation"),
+            "llm": self.settings.llm,
+            "quantization": self.settings.quantization,
+            "options": asdict(self.options),
+            "cases": hashlib.sha256(
+                b"".join(part.tobytes() for runs in (cases.histories, cases.targets) for part in (runs.starts, runs.rows))
+            ).hexdigest(),
+        }
+        content = json.dumps(about, sort_keys=True, indent=1).encode()
+        with storing(f"the evaluation in {self.out}"):
+            file = home / "about.json"
+            if not file.exists() or file.read_bytes() != content:
+                shutil.rmtree(home, ignore_errors=True)
+                write_atomically(file, content)
+
+    def _kept(self, name: str) -> tuple[NDArray[np.int32], Any] | None:
+        home = self.out / STATE / _slug(name)
+        if not home.with_suffix(".json").exists():  # written last
+            return None
+        return np.load(home.with_suffix(".npy"), allow_pickle=False), json.loads(home.with_suffix(".json").read_text())
+
+    def _keep(self, name: str, top: NDArray[np.int32], about: Any) -> None:
+        home = self.out / STATE / _slug(name)
+        with storing(f"the evaluation in {self.out}"):
+            np.save(home.with_suffix(".npy"), top, allow_pickle=False)
+            write_atomically(home.with_suffix(".json"), json.dumps(about).encode())
+
+
+class _LlmLists:
+    """The LLM's margins, a line a case, read back after a kill."""
+
+    def __init__(self, evaluation: Evaluation, cases: Cases, known: Known, wanted: set[int]) -> None:
+        from ..llm.models import LanguageModel
+        from ..llm.ranker import Ranker
+
+        self.known, self.cases = known, cases
+        self.path = evaluation.out / STATE / "margins.jsonl"
+        self.kept = dict(_lines(self.path))
+        self.ranker = Ranker(LanguageModel.load(evaluation.settings)) if wanted - self.kept.keys() else None
+        self.file = self.path.open("a", encoding="utf-8")
+
+    def margins(self, number: int, found: systems.Found) -> dict[int, float]:
+        """Row to margin, for every candidate of the case."""
+        if number not in self.kept:
+            assert self.ranker is not None
+            catalogue = self.known.catalogue
+            prompt, _ = self.ranker.said(catalogue.records(found.history.tolist()), None)
+            if leak := leaks.in_prompts(self.cases, {number: prompt}, catalogue):
+                raise LeakError("the test leaks into what is known: " + "; ".join(map(str, leak)))
+            self.kept[number] = systems.margins(found, self.ranker, self.known.retriever)
+            self.file.write(json.dumps([number, list(self.kept[number].items())]) + "\n")
+            self.file.flush()
+        return self.kept[number]
+
+    def close(self) -> None:
+        """Closes the file."""
+        self.file.close()
+
+
+def _lines(path: Path) -> Iterator[tuple[int, dict[int, float]]]:
+    """The whole lines of a file that a kill may have cut."""
+    text = path.read_text("utf-8") if path.exists() else ""
+    whole = text[: text.rfind("\n") + 1]
+    if whole != text:
+        write_atomically(path, whole.encode())
+    for line in whole.splitlines():
+        number, pairs = json.loads(line)
+        yield number, dict(pairs)
+
+
+def _padded(lists: Sequence[Sequence[int]]) -> NDArray[np.int32]:
+    found = np.full((len(lists), systems.DEPTH), -1, dtype=np.int32)
+    for number, rows in enumerate(lists):
+        found[number, : len(rows)] = list(rows)[: systems.DEPTH]
+    return found
+
+
+def _part(count: int, most: int | None, seed: int) -> NDArray[np.int64]:
+    """At most so many numbers below `count`, by lot, ascending."""
+    if most is None or most >= count:
+        return np.arange(count)
+    return np.sort(np.random.default_rng(seed).choice(count, most, replace=False)).astype(np.int64)
+
+
+def _slug(name: str) -> str:
+    return "".join(c if c.isalnum() else "-" for c in name)
+
+
+def _moment(day: str | None) -> int | None:
+    if day is None:
+        return None
+    try:
+        return int(np.datetime64(day, "D").astype("datetime64[ms]").astype(np.int64))
+    except ValueError:
+        raise QueryError(f"the day of --at is {day!r}; write it as 2024-01-31") from None
+
+
+def _check(options: Options) -> None:
+    if options.protocol not in PROTOCOLS:
+        raise QueryError(f"--protocol is {', '.join(PROTOCOLS)}, not {options.protocol!r}")
+    if options.scope not in (None, "new", "any"):
+        raise QueryError(f"--scope is new or any, not {options.scope!r}")
+    if options.protocol == "users" and options.scope == "any" and options.cases is None:
+        raise QueryError("--protocol users asks for a category that the shopper never bought from; --scope any goes with the other two")
+    if not 1 <= options.k <= systems.DEPTH:
+        raise QueryError(f"k must be 1 to {systems.DEPTH}, not {options.k}")
+    for name, value in (("--max-cases", options.max_cases), ("--budget", options.budget)):
+        if value is not None and value < 1:
+            raise QueryError(f"{name} must be 1 or more, not {value}")
+    if options.llm_cases < 0:
+        raise QueryError(f"--llm-cases must be 0 or more, not {options.llm_cases}")
+    if options.at is not None and options.protocol != "temporal":
+        raise QueryError("--at is a date for --protocol temporal")
+    if (options.groups is None) != (options.group_by is None):
+        raise QueryError("--groups FILE and --group-by COLUMN go together")
+
+
+def groups_of(options: Options, users: Sequence[str]) -> list[str | None]:
+    """The group of each user, by the table and column of the options; None where the table does not say.
+
+    Raises: FormatError: the table cannot be read, or lacks a column.
+    """
+    import polars as pl
+
+    path = Path(str(options.groups))
+    readers: dict[str, Callable[[Path], pl.DataFrame]] = {
+        ".parquet": pl.read_parquet,
+        ".jsonl": pl.read_ndjson,
+        ".csv": lambda file: pl.read_csv(file, infer_schema=False),
+    }
+    try:
+        table = readers[path.suffix](path)
+        told = table.select(pl.col("user_id").cast(pl.String), pl.col(str(options.group_by)).cast(pl.String))
+    except KeyError:
+        raise FormatError(path, None, "a table of users is a .csv, .jsonl or .parquet file") from None
+    except pl.exceptions.ColumnNotFoundError:
+        raise FormatError(path, None, f"wanted the columns user_id and {options.group_by}, found {', '.join(table.columns)}") from None
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise FormatError(path, None, f"cannot be read ({type(error).__name__})") from error
+    group = dict(told.iter_rows())
+    return [group.get(user) for user in users]

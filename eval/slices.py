@@ -1,0 +1,51 @@
+"""Parts of the cases that a mean hides: by length of the history, by how much the targets are had, by pair of categories."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ..retrieval.catalogue import Catalogue
+    from .cases import Cases
+    from .runs import Runs
+
+LENGTHS = (("1-3", 1), ("4-10", 4), ("11-30", 11), ("31+", 31))
+HEAD, MID = 0.5, 0.8
+"""Shares of all training pairs: the most had items that make the first half are the head, up to four fifths the middle."""
+
+
+def by_length(histories: Runs) -> Iterator[tuple[str, NDArray[np.bool_]]]:
+    """Each slice's name and (cases,) which cases are in it."""
+    ends = [start for _, start in LENGTHS[1:]] + [np.iinfo(np.int64).max]
+    for (name, start), end in zip(LENGTHS, ends, strict=True):
+        yield name, (histories.lengths >= start) & (histories.lengths < end)
+
+
+def by_popularity(targets: Runs, users: NDArray[np.int64]) -> Iterator[tuple[str, Runs]]:
+    """Each slice's name and the targets that are in it: a case with targets of two kinds counts in both, with those of that kind.
+
+    Args: users: (items,) training users; an item of none is cold.
+    """
+    order = np.argsort(-users, kind="stable")
+    # What of all pairs lies before an item, so that the item that crosses a border belongs to the part it begins in.
+    before = np.empty(len(users))
+    before[order] = (np.cumsum(users[order]) - users[order]) / max(users.sum(), 1)
+    kind = np.where(users == 0, 3, np.searchsorted([HEAD, MID], before, side="right"))
+    for code, name in enumerate(("head", "mid", "tail", "cold")):
+        yield name, targets.where(kind[targets.rows] == code)
+
+
+def by_categories(cases: Cases, catalogue: Catalogue, most: int = 20) -> Iterator[tuple[str, NDArray[np.bool_]]]:
+    """The commonest pairs of (category of the newest history item, category of the first target), and which cases they are."""
+    newest, first = (cases.histories.rows[cases.histories.starts[1:] - 1], cases.targets.rows[cases.targets.starts[:-1]])
+    source, target = catalogue.category[newest].astype(np.int64), catalogue.category[first].astype(np.int64)
+    key = source * len(catalogue.nodes) + target
+    values, counts = np.unique(key, return_counts=True)
+    for value in values[np.argsort(-counts, kind="stable")][:most].tolist():
+        names = [catalogue.categories[code] or "(none)" for code in divmod(value, len(catalogue.nodes))]
+        yield " → ".join(names), key == value
