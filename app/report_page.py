@@ -1,4 +1,4 @@
-"""`report.html`: an evaluation as one page that is read without a network: the table, three pictures, and the cases that were lost worst."""
+"""`report.html`: an evaluation as one page that is read without a network: the table, pictures, and the cases lost worst."""
 
 from __future__ import annotations
 
@@ -169,7 +169,8 @@ def _coverage(axes: Axes, report: Mapping[str, Any]) -> None:
     metric = f"ndcg@{report['k']}"
     for place, (name, about) in enumerate(ordered(report)):
         x, y = about["beyond"]["coverage"], about[metric]["value"]
-        if about["kind"] == "ablation" or x is None or y is None:
+        # Fewer lists cover less, so what the LLM read a part of stands beside nothing else here.
+        if about["kind"] == "ablation" or about["cases"] != report["cases"] or x is None or y is None:
             continue
         axes.plot(x, y, "o", color=COLORS[about["kind"]])
         axes.annotate(_safe(name), (x, y), xytext=(4, 4 if place % 2 else -10), textcoords="offset points", fontsize="small")

@@ -92,20 +92,15 @@ class IALS:
                 factors=config.factors, regularization=config.penalty, alpha=config.alpha, iterations=config.iterations, random_state=seed
             )
             model.fit(sparse.csr_matrix(training.matrix), show_progress=False)
-        self.config, self.vectors = config, np.asarray(model.item_factors, dtype=np.float32)  # (items, factors)
-        self.gram = self.vectors.T @ self.vectors + config.penalty * np.eye(config.factors, dtype=np.float32)
+        self.model, self.vectors = model, np.asarray(model.item_factors, dtype=np.float32)  # (items, factors)
 
     def scores(self, histories: Runs) -> NDArray[np.float32]:
         """(cases, items) about 0 to 1."""
+        from scipy import sparse
+        from threadpoolctl import threadpool_limits
+
         held = histories.matrix(len(self.vectors))
         held.data[:] = 1
-        size = self.config.factors
-        outer = np.zeros((len(histories), size, size), dtype=np.float32)
-        for case in range(len(histories)):  # a few dozen rows each
-            part = self.vectors[held.indices[held.indptr[case] : held.indptr[case + 1]]]
-            outer[case] = part.T @ part
-        # confidence 1 where there is nothing, alpha where there is something (the library's scaling)
-        left = self.gram + (self.config.alpha - 1) * outer
-        right = self.config.alpha * (held @ self.vectors)
-        users = np.linalg.solve(left, right[..., None])[..., 0].astype(np.float32)
-        return users @ self.vectors.T
+        with threadpool_limits(1, "blas"):
+            users = self.model.recalculate_user(np.arange(len(histories)), sparse.csr_matrix(held))
+        return np.asarray(users @ self.vectors.T, dtype=np.float32)

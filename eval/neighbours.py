@@ -126,7 +126,7 @@ class CoOccurrence:
         self.config, pasts, items = config, training.pasts, training.items
         owner, rows = pasts.owner, pasts.rows.astype(np.int64)
         total = sparse.csr_array((items, items), dtype=np.float32)
-        for ahead in range(1, config.window + 1):  # one shift of the whole array for each place
+        for ahead in range(1, min(config.window, len(rows) - 1) + 1):  # one shift of the whole array for each place
             same = owner[ahead:] == owner[:-ahead]
             source, target = rows[:-ahead][same], rows[ahead:][same]
             differ = source != target

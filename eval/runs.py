@@ -73,6 +73,6 @@ class Runs:
         from scipy import sparse
 
         values = np.ones(len(self.rows), dtype=np.float32) if values is None else values
-        found = sparse.csr_array((values.astype(np.float32), self.rows.astype(np.int64), self.starts), shape=(len(self), items))
-        found.sum_duplicates()
+        found = sparse.csr_array((values.astype(np.float32), self.rows.astype(np.int64), self.starts.copy()), shape=(len(self), items))
+        found.sum_duplicates()  # works in place, hence the copy
         return found

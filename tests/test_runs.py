@@ -27,5 +27,7 @@ def test_what_is_done_to_runs_is_done_to_lists(lists, data):
 
 @given(LISTS)
 def test_the_matrix_counts(lists):
-    matrix = Runs.of(lists).matrix(10)
+    runs = Runs.of(lists)
+    matrix = runs.matrix(10)
+    assert [runs[i].tolist() for i in range(len(runs))] == lists, "the runs are left as they were"
     assert matrix.toarray().tolist() == [[float(rows.count(item)) for item in range(10)] for rows in lists]
