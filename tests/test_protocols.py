@@ -1,0 +1,193 @@
+"""Cases and what is held out for them: nothing of a test may be known, ties are drawn, what cannot be asked is counted."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from crossaisle.data.errors import FormatError, QueryError
+from crossaisle.data.splits import HeldOut, Split, draws
+from crossaisle.eval import cases as case_files
+from crossaisle.eval import protocols
+from crossaisle.eval.cases import Cases, Eligible
+from crossaisle.eval.runs import Runs
+from crossaisle.retrieval.catalogue import Catalogue
+from crossaisle.retrieval.events import Events
+
+ITEMS = pl.DataFrame(
+    {
+        "item_id": list("abcdefgh"),
+        "title": ["A", "B", "C", "D", "E", "F", "", "H"],
+        "category": [["One"], ["One"], ["Two"], ["Two"], ["Three"], ["Three"], ["Three"], []],
+    }
+)
+
+
+def store(rows: list[tuple[str, str, int | None]], column: str = "timestamp") -> tuple[pl.DataFrame, Catalogue, Events]:
+    schema = {"user_id": pl.String, "item_id": pl.String, column: pl.Int64}
+    table = pl.DataFrame(rows, schema=schema, orient="row").with_columns(kind=pl.lit("purchase")).sort("user_id", column)
+    catalogue = Catalogue.build(ITEMS, table, 1)
+    return table, catalogue, Events.build(table, catalogue)
+
+
+def ids(cases: Cases, catalogue: Catalogue) -> dict[str, tuple[list[str], list[str]]]:
+    return {
+        user: ([catalogue.id(row) for row in cases.histories[i]], [catalogue.id(row) for row in cases.targets[i]])
+        for i, user in enumerate(cases.users)
+    }
+
+
+def test_users_by_hand() -> None:
+    _, catalogue, events = store(
+        [("u", "a", 1), ("u", "c", 2), ("u", "b", 3), ("u", "e", 4), ("u", "a", 5), ("u", "f", 6), ("v", "a", 1), ("v", "b", 2)]
+    )
+    drawn = protocols.draw(Split("users", 0, test=1.0, validation=0.0), events, catalogue, "test", "new")
+    # The category entered last is Three; what came after its entry in other categories is the future, and e, f are both targets.
+    assert ids(drawn.cases, catalogue) == {"u": (["a", "c", "b"], ["e", "f"])}
+    assert drawn.cases.left_out == {"users of one category only": 1}
+    assert drawn.held_out.users == {"u", "v"}
+
+
+def test_leave_one_out_by_hand() -> None:
+    table, catalogue, events = store([("u", "a", 1), ("u", "c", 2), ("u", "a", 3), ("u", "d", 4), ("v", "b", 1)])
+    test = protocols.draw(Split("leave-one-out"), events, catalogue, "test", "any")
+    assert ids(test.cases, catalogue) == {"u": (["c", "a"], ["d"])}
+    assert test.held_out.known(table).select("user_id", "item_id").rows() == [("u", "a"), ("u", "c"), ("u", "a")]
+    validation = protocols.draw(Split("leave-one-out"), events, catalogue, "validation", "any")
+    assert ids(validation.cases, catalogue) == {"u": (["a", "c"], ["a"])}
+    assert len(validation.cases.solvable(Eligible(catalogue, "any"))) == 0, "its target is in the history"
+    assert "d" not in validation.held_out.known(table)["item_id"], "nothing is tuned on the test"
+
+
+def test_temporal_by_hand() -> None:
+    table, catalogue, events = store([("u", "a", 10), ("u", "c", 20), ("u", "e", 30), ("v", "a", 25), ("w", "a", 5)])
+    drawn = protocols.draw(Split("temporal", moment=20, validation_moment=10), events, catalogue, "test", "new")
+    assert ids(drawn.cases, catalogue) == {"u": (["a"], ["c", "e"])}
+    assert drawn.held_out.known(table)["timestamp"].max() == 10
+    assert drawn.cases.left_out == {"users without a history then": 1}
+    with pytest.raises(QueryError, match="no interaction lies after that date; they go from 1970-01-01"):
+        protocols.moments(events, 10**12)
+    with pytest.raises(QueryError, match="no date parts them"):
+        protocols.moments(store([("u", "a", None), ("u", "b", None)])[2])
+
+
+def test_ties_in_time_are_drawn_by_the_seed() -> None:
+    _, catalogue, events = store([(f"u{i}", item, 7) for i in range(60) for item in "ac"])
+    found = {
+        seed: ids(protocols.draw(Split("leave-one-out", seed), events, catalogue, "test", "any").cases, catalogue) for seed in (1, 1, 2)
+    }
+    targets = [wanted[0] for _, wanted in found[1].values()]
+    assert 15 < targets.count("a") < 45
+    assert targets != [wanted[0] for _, wanted in found[2].values()]
+    again = protocols.draw(Split("leave-one-out", 1), events, catalogue, "test", "any").cases
+    assert ids(again, catalogue) == found[1]
+
+
+def test_a_users_part_hangs_on_the_user_alone() -> None:
+    users = [f"user {i}" for i in range(20_000)]
+    assert draws(users, 3)[500:600].tolist() == draws(users[500:600], 3).tolist()
+    assert np.abs(np.quantile(draws(users, 3), [0.1, 0.5, 0.9]) - [0.1, 0.5, 0.9]).max() < 0.02
+    split = Split("users", 3)
+    test, validation = split.users(users, "test"), split.users(users, "validation")
+    assert not (test & validation).any()
+    assert abs(np.corrcoef(draws(users, 3), draws(users, 4))[0, 1]) < 0.03
+
+
+WORLD = st.lists(
+    st.tuples(st.sampled_from([f"u{i}" for i in range(8)]), st.sampled_from("abcdefgh"), st.integers(0, 5)), min_size=1, max_size=50
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(WORLD, st.sampled_from(["users", "leave-one-out", "temporal"]), st.integers(0, 3), st.booleans())
+def test_nothing_of_a_test_is_known(rows, protocol, seed, clock):
+    table, catalogue, events = store(rows if clock else [(user, item, None) for user, item, _ in rows])
+    if protocol == "temporal" and not clock:
+        return
+    split = Split(protocol, seed, test=0.6, validation=0.3, moment=3, validation_moment=2)
+    scope = "any" if protocol == "leave-one-out" else "new"
+    seen = {}
+    for part in ("test", "validation"):
+        drawn = protocols.draw(split, events, catalogue, part, scope)
+        cases = drawn.cases.solvable(Eligible(catalogue, scope))
+        known = set(drawn.held_out.known(table).select("user_id", "item_id").rows())
+        owned = set(table.select("user_id", "item_id").rows())
+        for user, (history, targets) in ids(cases, catalogue).items():
+            assert targets
+            assert history
+            assert not set(history) & set(targets)
+            assert not {(user, item) for item in targets} & known
+            assert {(user, item) for item in (*history, *targets)} <= owned, "nothing leaks between users"
+            assert "g" not in targets, "without a title it cannot be shown"
+            if scope == "new":
+                category = dict(zip(ITEMS["item_id"], [(path or [""])[0] for path in ITEMS["category"].to_list()], strict=True))
+                assert not {category[item] for item in history} & {category[item] for item in targets}
+        seen[part] = {(user, item) for user, (_, targets) in ids(cases, catalogue).items() for item in targets}
+    validation_known = set(
+        protocols.draw(split, events, catalogue, "validation", scope).held_out.known(table).select("user_id", "item_id").rows()
+    )
+    assert not seen["test"] & validation_known
+
+
+def test_what_is_ranked() -> None:
+    _, catalogue, _ = store([("u", "a", 1)])
+    cases = Cases(["u", "v"], Runs.of([[0, 2], [0]]), Runs.of([[4], [2]]), [None, "two"], "new")
+    eligible = Eligible(catalogue, "new")
+    found = eligible.mask(cases, slice(0, 2))
+    assert [catalogue.id(row) for row in np.flatnonzero(found[0])] == ["e", "f"]
+    assert [catalogue.id(row) for row in np.flatnonzero(found[1])] == ["c", "d"]
+    anything = Eligible(catalogue, "any").mask(Cases(["u"], Runs.of([[0]]), Runs.of([[1]]), [None], "any"), slice(0, 1))
+    assert [catalogue.id(row) for row in np.flatnonzero(anything[0])] == ["b", "c", "d", "e", "f", "h"]
+
+
+def test_held_out_pairs_and_users() -> None:
+    table = pl.DataFrame({"user_id": ["u", "u", "v", "w"], "item_id": ["a", "b", "a", "c"], "timestamp": [1, 9, 2, None]})
+    assert HeldOut(frozenset({"v"})).known(table)["user_id"].to_list() == ["u", "u", "w"]
+    pairs = pl.DataFrame({"user_id": ["u"], "item_id": ["a"]})
+    assert HeldOut(pairs=pairs).known(table)["item_id"].to_list() == ["b", "a", "c"]
+    assert HeldOut(moment=5).known(table)["item_id"].to_list() == ["a", "a", "c"]
+
+
+def test_a_file_of_cases_comes_back(tmp_path) -> None:
+    _, catalogue, _ = store([("u", "a", 1)])
+    for scope in ("new", "any"):
+        cases = Cases(["ü", "v"], Runs.of([[0, 1], [2]]), Runs.of([[4], [0, 5]]), [None, "One"], scope)
+        case_files.save(cases, catalogue, tmp_path / "cases.jsonl")
+        back = case_files.load(tmp_path / "cases.jsonl", catalogue)
+        assert ids(back, catalogue) == ids(cases, catalogue)
+        assert (list(back.users), list(back.within), back.scope) == (["ü", "v"], [None, "One"], scope)
+
+
+GOOD = '{"user_id": "u", "history": ["a"], "targets": ["c"], "target_category": null}\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "holds no case"),
+        ("no json\n", "line 1: no JSON"),
+        (GOOD + "[1]\n", "line 2: wanted an object"),
+        ('{"user_id": "u", "history": "a", "targets": []}\n', '"history" is not a list'),
+        ('{"user_id": "u", "history": [], "targets": [7]}\n', '"targets" is not a list of item ids'),
+        (GOOD.replace("null", "3"), "neither a name nor null"),
+        (GOOD.replace("null", '"Nowhere"'), "no item has the category 'Nowhere'"),
+        (GOOD.replace('"c"', '"zz"'), "1 of 2 items are not among the 8"),
+        (GOOD + GOOD.replace("null", 'null, "scope": "any"'), "evaluate them as two files"),
+    ],
+)
+def test_a_file_that_is_off_is_one_sentence(tmp_path, text, said) -> None:
+    _, catalogue, _ = store([("u", "a", 1)])
+    (tmp_path / "cases.jsonl").write_text(text)
+    with pytest.raises((FormatError, QueryError), match=said):
+        case_files.load(tmp_path / "cases.jsonl", catalogue)
+
+
+def test_a_few_unknown_items_are_counted(tmp_path) -> None:
+    _, catalogue, _ = store([("u", "a", 1)])
+    (tmp_path / "cases.jsonl").write_text(GOOD * 20 + GOOD.replace('"a"', '"a", "zz"'))
+    assert case_files.load(tmp_path / "cases.jsonl", catalogue).left_out == {"items of the file that are unknown": 1}
+    with pytest.raises(FormatError, match="cannot be read"):
+        case_files.load(tmp_path / "none.jsonl", catalogue)
