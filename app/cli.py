@@ -284,6 +284,7 @@ def evaluate(
     llm_cases: Annotated[int, typer.Option(help="Of those, how many the LLM reads.")] = 500,
     budget: Annotated[int, typer.Option(help="Configurations that are tried of each baseline.")] = 12,
     near_duplicates: Annotated[bool, typer.Option("--near-duplicates", help="Keep targets that are nearly a history item's twin.")] = False,
+    baselines_only: Annotated[bool, typer.Option("--baselines-only", help="Leave the product's own systems out.")] = False,
     groups: Annotated[Path | None, typer.Option(help="A table with user_id and other columns.")] = None,
     group_by: Annotated[str | None, typer.Option(help="The column of it whose groups are compared.")] = None,
     llm: Llm = None,
@@ -318,6 +319,7 @@ def evaluate(
         groups=str(groups) if groups else None,
         group_by=group_by,
         budget=budget,
+        baselines_only=baselines_only,
     )
     with bar() as tell:
         rankings = Evaluation(opened, settings, out, options, tell).run()

@@ -43,15 +43,17 @@ def page(report: Mapping[str, Any], path: Path) -> None:
         _svg(lambda axes: _lengths(axes, report), 8.5, 4),
         "<h2>Coverage against accuracy</h2>",
         _svg(lambda axes: _coverage(axes, report), 8.5, 5),
-        "<h2>Targets among the candidates</h2>",
-        _recall(report),
-        "<h2>Where the blend loses worst</h2>",
-        _losing(report),
+        *(_own(report) if report["candidate_recall"] else ()),
         "<h2>Beyond accuracy</h2>",
         _beyond(report),
     ]
     with storing(f"the report {path}"):
         write_atomically(path, "\n".join(parts).encode())
+
+
+def _own(report: Mapping[str, Any]) -> list[str]:
+    """What there is to say of the product's own systems only."""
+    return ["<h2>Targets among the candidates</h2>", _recall(report), "<h2>Where the blend loses worst</h2>", _losing(report)]
 
 
 def _head(report: Mapping[str, Any]) -> str:

@@ -44,11 +44,11 @@ def show(console: Console, report: Mapping[str, Any]) -> None:
             "the best" if best else interval(about["vs_best_baseline"], sign=True, places=3),
         )
     console.print(table)
-    held = report["candidate_recall"]
-    console.print(
-        "targets among the candidates: "
-        + "; ".join(f"{name} " + ", ".join(f"{share:.0%} of {n}" for n, share in held[name].items()) for name in held)
-    )
+    if held := report["candidate_recall"]:
+        console.print(
+            "targets among the candidates: "
+            + "; ".join(f"{name} " + ", ".join(f"{share:.0%} of {n}" for n, share in held[name].items()) for name in held)
+        )
 
 
 def ordered(report: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:

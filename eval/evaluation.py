@@ -51,7 +51,7 @@ class Options:
         target_category: only cases with a target in it, which is then what is ranked. at: first day of the test, for `temporal`.
         near_duplicates: keep targets that are near-duplicates of a history item.
         groups: a table with user_id and other columns. group_by: the column of it that parts the users.
-        budget: configurations tried of each baseline.
+        budget: configurations tried of each baseline. baselines_only: leave the product's own systems out.
     """
 
     protocol: Protocol = "users"
@@ -67,6 +67,7 @@ class Options:
     groups: str | None = None
     group_by: str | None = None
     budget: int = BUDGET
+    baselines_only: bool = False
 
 
 @dataclass(frozen=True)
@@ -117,9 +118,12 @@ class Evaluation:
         leaks.check(cases, known, self.workspace, split)
         self.tell("leak check", 1, 1)
         tuned, tops = self._baselines(split, cases, known, eligible, vectors)
+        kinds = dict.fromkeys(tops, "baseline")
+        if self.options.baselines_only:
+            return Rankings(cases, known, eligible, split, held_out, kinds, tops, np.empty(0, np.int64), frozenset(), tuned)
         part = _part(len(cases), self.options.llm_cases if self.settings.llm != "none" else 0, self.options.seed)
         ours, with_llm = self._systems(cases, known, eligible, part)
-        kinds = dict.fromkeys(tops, "baseline") | systems.kinds(llm=bool(len(part)))
+        kinds |= systems.kinds(llm=bool(len(part)))
         return Rankings(cases, known, eligible, split, held_out, kinds, {**tops, **ours}, part, with_llm, tuned)
 
     # ------------------------------------------------------------------ cases

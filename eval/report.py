@@ -90,10 +90,10 @@ def build(rankings: Rankings, options: Options, workspace: Workspace, llm: str) 
             "items": rankings.known.training.items,
             "interactions": len(rankings.known.training.pasts.rows),
         },
-        "candidate_recall": _candidate_recall(rankings),
+        "candidate_recall": {} if options.baselines_only else _candidate_recall(rankings),
         "baselines": dict(rankings.tuned),
         "systems": found,
-        "losing": _losing(rankings, values, best, headline),
+        "losing": [] if options.baselines_only else _losing(rankings, values, best, headline),
     }
 
 
@@ -103,11 +103,6 @@ def write(report: Mapping[str, Any], out: Path) -> Path:
     with storing(f"the report in {out}"):
         write_atomically(path, (json.dumps(_plain(report), indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode())
     return path
-
-
-def headline_system(report: Mapping[str, Any]) -> str:
-    """The blend's name: with the LLM where there was one."""
-    return str(next(name for name, about in report["systems"].items() if about["kind"] == "blend"))
 
 
 def _intervals(values: Mapping[str, NDArray[np.float64]], cases: Cases, seed: int) -> dict[str, Any]:

@@ -120,6 +120,13 @@ def test_the_other_protocols(demo_workspace: Workspace, settings: Settings, tmp_
         assert rankings.known.interactions["timestamp"].max() < rankings.split.moment
 
 
+def test_baselines_only(demo_workspace: Workspace, settings: Settings, tmp_path: Path) -> None:
+    _, report = run(demo_workspace, settings, tmp_path, Options(max_cases=25, budget=1, baselines_only=True))
+    assert {about["kind"] for about in report["systems"].values()} == {"baseline"}
+    page(report, tmp_path / "report.html")
+    assert "Targets among the candidates" not in (tmp_path / "report.html").read_text()
+
+
 def test_one_category_and_groups(demo_workspace: Workspace, settings: Settings, tmp_path: Path) -> None:
     users = demo_workspace.table("interactions")["user_id"].unique().sort().to_list()
     (tmp_path / "users.csv").write_text(

@@ -1,0 +1,116 @@
+"""How good the baselines, the channels and the blend are on real stores, as `crossaisle evaluate` has it.
+
+    python benchmarks/quality.py NAME [--home FOLDER] [--llm-cases 100] [--max-cases 2000]
+
+NAME is amazon14, amazon23, completejourney, courses or movielens (users protocol), or amazon14-beauty, amazon14-sports, amazon14-toys
+(leave-one-out over all users, baselines only, near-duplicates kept as published splits have them, with library implementations of the same
+neighbours beside ours). Writes `results/quality-NAME.json`. Reads ../shared/data; the results name no item and no user.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from record import write
+from stores import workspace
+
+from crossaisle.data.settings import Settings
+from crossaisle.eval import report as reports
+from crossaisle.eval.evaluation import Evaluation, Options, Rankings
+from crossaisle.eval.metrics import hits, ndcg, recall
+from crossaisle.eval.neighbours import BM25, Cosine, ItemKNN
+from crossaisle.eval.ranking import rank
+
+KEPT = ("ndcg@10", "recall@10", "hit@10", "mrr", "vs_best_baseline")
+PUBLISHED = {
+    f"amazon14-{name}": {
+        "SASRec, sampled softmax": {"recall@10": sasrec[0], "ndcg@10": sasrec[1]},
+        "TIGER": {"recall@10": tiger[0], "ndcg@10": tiger[1]},
+    }
+    for name, sasrec, tiger in (
+        ("beauty", (0.0921, 0.0531), (0.0648, 0.0384)),
+        ("sports", (0.0569, 0.0314), (0.0400, 0.0225)),
+        ("toys", (0.0970, 0.0580), (0.0712, 0.0432)),
+    )
+}
+"""Full-ranking leave-one-out figures of sequence models on the same data, for orientation."""
+
+
+def main() -> None:
+    """Evaluates one store, writes the result."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("name")
+    parser.add_argument("--home", type=Path)
+    parser.add_argument("--llm-cases", type=int, default=100)
+    parser.add_argument("--max-cases", type=int, default=2000)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        shop = workspace(arguments.name, arguments.home or Path(temporary))
+        alone = arguments.name in PUBLISHED
+        options = (
+            Options("leave-one-out", max_cases=None, near_duplicates=True, baselines_only=True)
+            if alone
+            else Options(max_cases=arguments.max_cases, llm_cases=arguments.llm_cases)
+        )
+        settings = Settings.read()
+        start = time.perf_counter()
+        rankings = Evaluation(shop, settings, Path(temporary) / "out", options).run()
+        report = reports._plain(reports.build(rankings, options, shop, settings.llm))
+        seconds = round(time.perf_counter() - start, 1)
+    systems = {
+        name: {"kind": about["kind"], "cases": about["cases"]}
+        | {metric: about[metric] for metric in KEPT}
+        | ({"on_llm_part": {"ndcg@10": about["on_llm_part"]["ndcg@10"]}} if "on_llm_part" in about else {})
+        | {"coverage": about["beyond"]["coverage"], "by_history_length": about["slices"]["history_length"]}
+        | {"by_target_popularity": about["slices"]["target_popularity"]}
+        for name, about in report["systems"].items()
+    }
+    figures: dict[str, Any] = {
+        name: report[name] for name in ("cases", "users", "llm_cases", "scope", "best_baseline", "split", "left_out")
+    }
+    figures |= {"training": report["training"], "candidate_recall": report["candidate_recall"], "systems": systems, "seconds": seconds}
+    figures["tuned"] = {name: about.get("config", about) for name, about in report["baselines"].items()}
+    if alone:
+        figures |= {"libraries_on_the_same_split": libraries(rankings), "published_sequence_models": PUBLISHED[arguments.name]}
+    write(f"quality-{arguments.name}", figures)
+
+
+def libraries(rankings: Rankings) -> dict[str, Any]:
+    """NDCG@10 and recall@10 of implicit's item neighbours, and of ours with the same settings, on the same split."""
+    import warnings
+
+    from implicit.nearest_neighbours import BM25Recommender, CosineRecommender
+    from scipy import sparse
+    from threadpoolctl import threadpool_limits
+
+    training, cases = rankings.known.training, rankings.cases
+    found: dict[str, Any] = {}
+    for name, theirs, ours in (
+        ("item-knn cosine", CosineRecommender(K=201), Cosine(neighbours=200)),  # theirs counts the item itself among its neighbours
+        ("item-knn bm25", BM25Recommender(K=201, K1=1.2, B=0.75), BM25(neighbours=200)),
+    ):
+        matrix = sparse.csr_matrix(training.matrix)
+        asked = sparse.csr_matrix(cases.histories.matrix(training.items))
+        asked.indices, asked.indptr = asked.indices.astype(np.int32), asked.indptr.astype(np.int32)
+        with threadpool_limits(1, "blas"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            theirs.fit(matrix, show_progress=False)
+            rows, scores = theirs.recommend(np.arange(len(cases)), asked, N=10, filter_already_liked_items=True)
+        top = np.where(scores > 0, rows, -1).astype(np.int32)
+        mine = rank(ItemKNN(training, ours), cases, rankings.eligible, 10)
+        for whose, ranked in (("implicit", top), ("crossaisle", mine)):
+            hit = hits(ranked, cases.targets)
+            found.setdefault(name, {})[whose] = {
+                "ndcg@10": round(float(ndcg(hit, cases.targets.lengths, 10).mean()), 5),
+                "recall@10": round(float(recall(hit, cases.targets.lengths, 10).mean()), 5),
+            }
+    return found
+
+
+if __name__ == "__main__":
+    main()
