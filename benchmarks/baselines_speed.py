@@ -1,0 +1,71 @@
+"""How long each baseline takes to fit, and to score and rank 2,000 cases over 40,000 items.
+
+    python benchmarks/baselines_speed.py
+
+The store is generated: 60,000 users, power-law popularity, about nine items a user, some categories unknown to each case. Each baseline
+has its usual configuration; no quality is meant by it.
+"""
+
+from __future__ import annotations
+
+import resource
+import time
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+from record import write
+
+from crossaisle.eval.baselines import BASELINES
+from crossaisle.eval.cases import Cases
+from crossaisle.eval.ranking import rank
+from crossaisle.eval.runs import Runs
+from crossaisle.eval.systems import DEPTH
+from crossaisle.eval.training import Training
+from crossaisle.retrieval.events import DAY
+
+USERS, ITEMS, CASES, CATEGORIES, DIMENSIONS = 60_000, 40_000, 2_000, 20, 384
+
+
+def generated() -> tuple[Training, Cases, Any]:
+    """A training, cases, and what they rank."""
+    random = np.random.default_rng(0)
+    popularity = 1 / (np.arange(ITEMS) + 10) ** 0.8
+    lengths = 3 + random.poisson(6, USERS + CASES)
+    rows = random.permutation(ITEMS)[random.choice(ITEMS, int(lengths.sum()), p=popularity / popularity.sum())]
+    starts = np.concatenate([[0], np.cumsum(lengths)])
+    everything = Runs(starts, rows.astype(np.int32))
+    pasts, histories = everything.part(np.arange(USERS)), everything.part(np.arange(USERS, USERS + CASES))
+    vectors = random.normal(size=(ITEMS, DIMENSIONS)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    category = random.integers(0, CATEGORIES, ITEMS).astype(np.int32)
+    training = Training(pasts, random.integers(0, 365 * DAY, len(pasts.rows)), ITEMS, category, vectors)
+    known = np.zeros((CASES, CATEGORIES), dtype=bool)
+    known[histories.owner, category[histories.rows]] = True
+    eligible = SimpleNamespace(rankable=np.ones(ITEMS, dtype=bool), mask=lambda _, block: ~known[block][:, category])
+    cases = Cases([str(i) for i in range(CASES)], histories, histories.newest(1), [None] * CASES)
+    return training, cases, eligible
+
+
+def main() -> None:
+    """Times every baseline, writes the result."""
+    training, cases, eligible = generated()
+    figures: dict[str, Any] = {"users": USERS, "items": ITEMS, "interactions": len(training.pasts.rows), "cases": CASES, "depth": DEPTH}
+    figures["seconds"] = {}
+    _ = training.matrix
+    for name, baseline in BASELINES.items():
+        start = time.perf_counter()
+        fitted = baseline.fit(training, baseline.choices[0])
+        fit = time.perf_counter() - start
+        start = time.perf_counter()
+        top = rank(fitted, cases, eligible, DEPTH)
+        assert top.shape == (CASES, DEPTH)
+        figures["seconds"][name] = {"fit": round(fit, 2), "score_and_rank": round(time.perf_counter() - start, 2)}
+        print(name, figures["seconds"][name], flush=True)
+        del fitted
+    figures["peak_gb"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2)
+    write("baselines_speed", figures)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,53 @@
+"""Tuning takes what is best on the validation cases, within its budget, and says what it tried."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from crossaisle.eval.baselines import BASELINES, Baseline
+from crossaisle.eval.cases import Cases
+from crossaisle.eval.likeness import Sum
+from crossaisle.eval.runs import Runs
+from crossaisle.eval.training import Training
+from crossaisle.eval.tuning import tune
+
+TRAINING = Training(Runs.of([[0, 1]]), None, 6, np.zeros(6, np.int32), np.zeros((6, 2), np.float32))
+CASES = Cases(["u"], Runs.of([[0]]), Runs.of([[3]]), [None])
+EVERYTHING: Any = SimpleNamespace(rankable=np.ones(6, dtype=bool), mask=lambda cases, block: np.ones((len(cases), 6), dtype=bool)[block])
+
+
+class Fixed:
+    """Puts item 3 at the place that its config says."""
+
+    def __init__(self, training: Training, config: Sum) -> None:
+        self.items, self.place = training.items, config.last
+
+    def scores(self, histories: Runs) -> np.ndarray:
+        scores = -np.arange(self.items, dtype=np.float32)
+        scores[3] = -self.place + 0.5
+        return np.broadcast_to(scores, (len(histories), self.items))
+
+
+def test_the_best_choice_wins_and_all_trials_are_told() -> None:
+    tuned = tune(Baseline(Fixed, [Sum(last=2), Sum(last=0), Sum(last=1)]), TRAINING, CASES, EVERYTHING)
+    assert tuned.config == Sum(last=0)
+    assert [trial["config"]["last"] for trial in tuned.trials] == [2, 0, 1]
+    assert tuned.trials[1]["ndcg@10"] == 1
+
+
+def test_a_budget_is_kept_and_the_usual_choice_is_always_tried() -> None:
+    choices = [Sum(last=5 - i % 5, decay=i / 30) for i in range(30)]
+    tuned = tune(Baseline(Fixed, choices), TRAINING, CASES, EVERYTHING, budget=4, seed=1)
+    assert len(tuned.trials) == 4
+    assert tuned.trials[0]["config"]["decay"] == 0
+    again = tune(Baseline(Fixed, choices), TRAINING, CASES, EVERYTHING, budget=4, seed=1)
+    assert tuned == again
+
+
+def test_without_validation_cases_the_usual_choice_is_taken() -> None:
+    nobody = Cases([], Runs.of([]), Runs.of([]), [])
+    for baseline in BASELINES.values():
+        assert tune(baseline, TRAINING, nobody, EVERYTHING).config == baseline.choices[0]
