@@ -69,6 +69,9 @@ def _head(report: Mapping[str, Any]) -> str:
     ]
     if report["left_out"]:
         told.append(f"<p><small>Left out: {'; '.join(f'{escape(what)}: {n:,}' for what, n in report['left_out'].items())}.</small></p>")
+    missing = [f"{escape(name)}: {escape(about['left_out'])}" for name, about in report["baselines"].items() if "left_out" in about]
+    if missing:
+        told.append(f"<p><small>Baselines left out: {'; '.join(missing)}.</small></p>")
     return "\n".join(told)
 
 

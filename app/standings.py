@@ -26,6 +26,9 @@ def show(console: Console, report: Mapping[str, Any]) -> None:
     )
     for what, count in report["left_out"].items():
         console.print(Text(f"left out: {plain(what)}: {count:,}", style="dim"))
+    for name, about in report["baselines"].items():
+        if "left_out" in about:
+            console.print(Text(f"left out: {name}: {about['left_out']}", style="yellow"))
     table = Table(box=None, padding=(0, 1, 0, 0))
     table.add_column("system", overflow="fold")
     for name in ("cases", f"NDCG@{k} (95 %)", f"recall@{k}", "minus the best baseline"):

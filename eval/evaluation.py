@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import __version__
-from ..data.errors import FormatError, LeakError, QueryError, storing
+from ..data.errors import FormatError, LeakError, MissingExtraError, QueryError, storing
 from ..data.files import write_atomically
 from ..data.settings import Settings
 from ..data.splits import PROTOCOLS, HeldOut, Protocol, Split
@@ -108,7 +108,7 @@ class Evaluation:
 
         Raises:
             QueryError: no case can be made. FormatError: the case file is off. LeakError: something of the test is known beforehand.
-            MissingExtraError: a baseline's library is not installed. ModelMissingError: the LLM was not pulled.
+            ModelMissingError: the LLM was not pulled.
         """
         vectors = item_vectors(self.index, self.catalogue)
         split, cases, held_out, eligible = self._cases(vectors)
@@ -194,7 +194,11 @@ class Evaluation:
             if validating is None:
                 validating = self._validation(split, eligible, vectors)
             trial, theirs = validating
-            chosen = tune(baseline, trial.training, theirs, eligible, budget=self.options.budget, seed=self.options.seed)
+            try:
+                chosen = tune(baseline, trial.training, theirs, eligible, budget=self.options.budget, seed=self.options.seed)
+            except MissingExtraError as error:  # the others are worth having without it; the report says how to get it
+                tuned[name] = {"left_out": str(error)}
+                continue
             tops[name] = rank(baseline.fit(known.training, chosen.config), cases, eligible, systems.DEPTH, seed=self.options.seed)
             tuned[name] = {
                 "config": asdict(chosen.config) if chosen.config is not None else {},

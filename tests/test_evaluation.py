@@ -244,3 +244,14 @@ def test_a_library_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> 
     training = Training(Runs.of([[0]]), None, 1, np.zeros(1, np.int32), np.zeros((1, 2), np.float32))
     with pytest.raises(CrossaisleError, match=r'pip install "crossaisle\[baselines\]"'):
         IALS(training, Factors())
+
+
+def test_without_the_library_the_others_are_evaluated(
+    demo_workspace: Workspace, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "implicit.cpu.als", None)
+    _, report = run(demo_workspace, settings, tmp_path, Options(max_cases=25, budget=1, baselines_only=True))
+    assert "ials" not in report["systems"]
+    assert "crossaisle[baselines]" in report["baselines"]["ials"]["left_out"]
+    page(report, tmp_path / "report.html")
+    assert "crossaisle[baselines]" in (tmp_path / "report.html").read_text()
