@@ -1,6 +1,6 @@
 """How good the baselines, the channels and the blend are on real stores, as `crossaisle evaluate` has it.
 
-    python benchmarks/quality.py NAME [--home FOLDER] [--llm-cases 100] [--max-cases 2000]
+    python benchmarks/quality.py [NAME ...] [--home FOLDER] [--llm-cases 100] [--max-cases 2000]
 
 NAME is amazon14, amazon23, completejourney, courses or movielens (users protocol), or amazon14-beauty, amazon14-sports, amazon14-toys
 (leave-one-out over all users, baselines only, near-duplicates kept as published splits have them, with library implementations of the same
@@ -42,16 +42,22 @@ PUBLISHED = {
 
 
 def main() -> None:
-    """Evaluates one store, writes the result."""
+    """Evaluates the stores that are named, or all."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("name")
+    parser.add_argument("names", nargs="*", metavar="NAME")
     parser.add_argument("--home", type=Path)
     parser.add_argument("--llm-cases", type=int, default=100)
     parser.add_argument("--max-cases", type=int, default=2000)
     arguments = parser.parse_args()
+    for name in arguments.names or ("amazon23", "courses", "movielens", "completejourney", "amazon14", *PUBLISHED):
+        evaluate(name, arguments)
+
+
+def evaluate(store: str, arguments: argparse.Namespace) -> None:
+    """Evaluates one store, writes its result."""
     with tempfile.TemporaryDirectory() as temporary:
-        shop = workspace(arguments.name, arguments.home or Path(temporary))
-        alone = arguments.name in PUBLISHED
+        shop = workspace(store, arguments.home or Path(temporary))
+        alone = store in PUBLISHED
         options = (
             Options("leave-one-out", max_cases=None, near_duplicates=True, baselines_only=True)
             if alone
@@ -76,8 +82,8 @@ def main() -> None:
     figures |= {"training": report["training"], "candidate_recall": report["candidate_recall"], "systems": systems, "seconds": seconds}
     figures["tuned"] = {name: about.get("config", about) for name, about in report["baselines"].items()}
     if alone:
-        figures |= {"libraries_on_the_same_split": libraries(rankings), "published_sequence_models": PUBLISHED[arguments.name]}
-    write(f"quality-{arguments.name}", figures)
+        figures |= {"libraries_on_the_same_split": libraries(rankings), "published_sequence_models": PUBLISHED[store]}
+    write(f"quality-{store}", figures)
 
 
 def libraries(rankings: Rankings) -> dict[str, Any]:

@@ -30,7 +30,7 @@ def test_the_python_runs_and_prints_what_is_shown(tmp_path: Path, demo_workspace
 
 def test_every_figure_comes_from_a_result_file() -> None:
     readme = (ROOT / "README.md").read_text("utf-8")
-    named = re.findall(r"benchmarks/results/([a-z_]+\.json)", readme)
+    named = re.findall(r"benchmarks/results/([a-z0-9_-]+\.json)", readme)
     assert named
     assert all((ROOT / "benchmarks" / "results" / name).exists() for name in named)
 
