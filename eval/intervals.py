@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +17,8 @@ DRAWS = 2000
 FLIPS = 10_000
 BLOCK = 250
 """Resamples that are held at once."""
+KEPT = 30_000_000
+"""Largest number of users times resamples that is kept for the next figure of the same users."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +47,9 @@ def bootstrap(values: NDArray[np.float64], clusters: NDArray[np.int64], *, seed:
     mean = float(sums.sum() / counts.sum())
     if len(sums) < 2:
         return Interval(mean, math.nan, math.nan)
-    random = np.random.default_rng(seed)
-    means = np.concatenate(
-        [
-            (times @ sums) / (times @ counts)
-            for start in range(0, draws, BLOCK)
-            for times in [random.multinomial(len(sums), np.full(len(sums), 1 / len(sums)), size=min(BLOCK, draws - start))]
-        ]
-    )
+    parts = np.stack([sums, counts], axis=1).astype(np.float32)  # (users, 2)
+    drawn = np.concatenate([times @ parts for times in _resamples(len(sums), draws, seed)])
+    means = drawn[:, 0] / drawn[:, 1]
     low, high = np.quantile(means, [0.025, 0.975])
     return Interval(mean, float(low), float(high))
 
@@ -72,6 +71,23 @@ def paired(values: NDArray[np.float64], others: NDArray[np.float64], clusters: N
         signs = random.integers(0, 2, (min(BLOCK, FLIPS - start), len(sums)), dtype=np.int8) * 2.0 - 1
         reached += int((np.abs(signs @ sums) >= observed).sum())
     return Interval(found.value, found.low, found.high, (reached + 1) / (FLIPS + 1))
+
+
+def _resamples(users: int, draws: int, seed: int) -> Iterable[NDArray[np.float32]]:
+    """How often each user is in each resample, (draws, users) in blocks; the same for every figure of as many users."""
+    return _kept(users, draws, seed) if users * draws <= KEPT else _drawn(users, draws, seed)
+
+
+@lru_cache(maxsize=2)
+def _kept(users: int, draws: int, seed: int) -> tuple[NDArray[np.float32], ...]:
+    return tuple(_drawn(users, draws, seed))
+
+
+def _drawn(users: int, draws: int, seed: int) -> Iterator[NDArray[np.float32]]:
+    random = np.random.default_rng(seed)
+    for start in range(0, draws, BLOCK):
+        block = range(min(BLOCK, draws - start))
+        yield np.stack([np.bincount(random.integers(0, users, users), minlength=users).astype(np.float32) for _ in block])
 
 
 def _by_user(values: NDArray[np.float64], clusters: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
