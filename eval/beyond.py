@@ -41,11 +41,12 @@ def average_popularity(top: NDArray[np.int32], users: NDArray[np.int64]) -> floa
 
 
 def popularity_lift(top: NDArray[np.int32], users: NDArray[np.int64], histories: Runs) -> float:
-    """How much more popular what is shown is than what the shoppers had, relative to the latter; 0 is alike.
+    """How much more popular what is shown is than what the shoppers had, each shopper counting once, relative to the latter; 0 is alike.
 
-    Source: Abdollahpouri et al., RecSys 2019.
+    Source: Abdollahpouri et al., RMSE workshop at RecSys 2019.
     """
-    had = users[histories.rows].mean() if len(histories.rows) else 0
+    summed = np.bincount(histories.owner, weights=users[histories.rows], minlength=len(histories))
+    had = float((summed[histories.lengths > 0] / histories.lengths[histories.lengths > 0]).mean()) if len(histories.rows) else 0.0
     return float((average_popularity(top, users) - had) / had) if had else math.nan
 
 
@@ -61,13 +62,19 @@ def novelty(top: NDArray[np.int32], users: NDArray[np.int64], everybody: int) ->
 def diversity(top: NDArray[np.int32], vectors: NDArray[np.float32]) -> float:
     """1 minus the mean cosine of all pairs within a list, over the lists of two or more: 0 to 2.
 
+    Args: vectors: (items, dimensions) of length 1.
     Source: Ziegler et al., WWW 2005.
     """
+    from scipy import sparse
+
     there = top >= 0
     count = there.sum(axis=1)
-    summed = np.stack([vectors[row[kept]].sum(axis=0) for row, kept in zip(top, there, strict=True)])
-    # The sum over all pairs is half of (the length of the summed vectors minus the vectors' own).
-    own = (np.linalg.norm(vectors, axis=1) ** 2)[np.maximum(top, 0)] * there
+    shown = sparse.csr_array(
+        (np.ones(int(count.sum()), np.float32), top[there], np.concatenate([[0], np.cumsum(count)])), (len(top), len(vectors))
+    )
+    summed = shown @ vectors  # (cases, dimensions)
+    # The sum over all pairs is that of everything with everything, without each vector with itself (1, or 0 for what has no text).
+    own = np.linalg.norm(vectors, axis=1)[np.maximum(top, 0)] ** 2 * there
     pairs = count * (count - 1)
     likeness = ((summed**2).sum(axis=1) - own.sum(axis=1))[pairs > 0] / pairs[pairs > 0]
     return float(1 - likeness.mean()) if len(likeness) else math.nan
@@ -84,10 +91,15 @@ def cross_category_rate(top: NDArray[np.int32], cases: Cases, category: NDArray[
 def calibration(top: NDArray[np.int32], targets: Runs, category: NDArray[np.int32]) -> float:
     """How far the category shares of what is shown are from those of the targets: Jensen-Shannon divergence in bits, 0 alike to 1.
 
-    After Steck, RecSys 2018; against the targets, because across categories nothing of the history's shares should come back.
+    Every case counts once on either side, however long its list and however many its targets. After Steck, RecSys 2018; against the
+    targets, because across categories nothing of the history's shares should come back.
     """
-    shown = np.bincount(category[top[top >= 0]], minlength=int(category.max(initial=0)) + 1)
-    wanted = np.bincount(category[targets.rows], minlength=len(shown))
+    there = (top >= 0) & (targets.lengths > 0)[:, None]
+    case, place = np.nonzero(there)
+    width = int(category.max(initial=0)) + 1
+    shown = np.bincount(category[top[case, place]], weights=1 / there.sum(axis=1)[case], minlength=width)
+    told = there.sum(axis=1)[targets.owner] > 0
+    wanted = np.bincount(category[targets.rows[told]], weights=1 / targets.lengths[targets.owner[told]], minlength=width)
     if not shown.sum() or not wanted.sum():
         return math.nan
     p, q = shown / shown.sum(), wanted / wanted.sum()
@@ -98,7 +110,8 @@ def calibration(top: NDArray[np.int32], targets: Runs, category: NDArray[np.int3
 def group_gap(values: NDArray[np.float64], groups: Sequence[str | None], clusters: NDArray[np.int64]) -> dict[str, Interval]:
     """The mean of each group of users with its interval, and as `gap` the best group's minus the worst's; those of no group are left out.
 
-    The gap's interval is of independent groups: the root of the summed squares of both half-widths.
+    The gap's interval takes the two groups, which share no user, as independent: the root of the summed squares of both half-widths. Best
+    and worst are chosen after looking, so with many small groups a gap is partly chance.
     """
     found = {}
     for name in sorted({group for group in groups if group is not None}):

@@ -32,7 +32,10 @@ def ndcg(hit: NDArray[np.bool_], wanted: NDArray[np.int64], k: int) -> NDArray[n
     """
     discount = 1 / np.log2(np.arange(2, k + 2))
     ideal = np.concatenate([[0], np.cumsum(discount)])[np.minimum(wanted, k)]
-    return _share(hit[:, :k] @ discount[: hit.shape[1]], ideal)
+    near = hit[:, :k]
+    # Added place by place: a matrix product's last digits would depend on which other cases there are, and a perfect list must come to 1.
+    gained = (near * discount[: near.shape[1]]).cumsum(axis=1)[:, -1:].sum(axis=1)
+    return _share(gained, ideal)
 
 
 def recall(hit: NDArray[np.bool_], wanted: NDArray[np.int64], k: int) -> NDArray[np.float64]:

@@ -47,5 +47,6 @@ def by_categories(cases: Cases, catalogue: Catalogue, most: int = 20) -> Iterato
     key = source * len(catalogue.nodes) + target
     values, counts = np.unique(key, return_counts=True)
     for value in values[np.argsort(-counts, kind="stable")][:most].tolist():
-        names = [catalogue.categories[code] or "(none)" for code in divmod(value, len(catalogue.nodes))]
+        nodes = [int(catalogue.nodes[code]) for code in divmod(value, len(catalogue.nodes))]
+        names = [catalogue.tree.words(node) if node >= 0 else "(none)" for node in nodes]  # whole paths: two may end alike
         yield " → ".join(names), key == value

@@ -28,7 +28,9 @@ def test_by_hand() -> None:
     assert beyond.gini(np.asarray([[0, 1, 2, 3, 4]], dtype=np.int32), ALL) == pytest.approx(0)
     assert beyond.average_popularity(TOP, USERS) == pytest.approx((3 * 8 + 2 * 4 + 2) / 6)
     histories = Runs.of([[1], [2, 4], [0]])
-    assert beyond.popularity_lift(TOP, USERS, histories) == pytest.approx((34 / 6 - 15 / 4) / (15 / 4))
+    assert beyond.popularity_lift(TOP, USERS, histories) == pytest.approx(
+        (34 / 6 - (4 + (2 + 1) / 2 + 8) / 3) / ((4 + (2 + 1) / 2 + 8) / 3)
+    )
     assert beyond.novelty(TOP, USERS, 16) == pytest.approx((3 * 1 + 2 * 2 + 3) / 6)
     assert beyond.novelty(np.asarray([[3]], dtype=np.int32), USERS, 16) == pytest.approx(5)
     cases = Cases(["u", "v", "w"], histories, Runs.of([[3], [0], [4]]), [None] * 3)
@@ -38,7 +40,8 @@ def test_by_hand() -> None:
 
 def test_calibration_as_scipy_has_it() -> None:
     targets = Runs.of([[3], [0], [4]])
-    theirs = jensenshannon([5 / 6, 1 / 6, 0], [1 / 3, 1 / 3, 1 / 3], base=2) ** 2
+    # lists of three, two and one item count alike: 2/3 + 1 + 1 of category 0, 1/3 of category 1
+    theirs = jensenshannon([8 / 9, 1 / 9, 0], [1 / 3, 1 / 3, 1 / 3], base=2) ** 2
     assert beyond.calibration(TOP, targets, CATEGORY) == pytest.approx(theirs)
     assert beyond.calibration(np.asarray([[0, 2, 4]], dtype=np.int32), Runs.of([[1, 3, 4]]), CATEGORY) == pytest.approx(0)
 
