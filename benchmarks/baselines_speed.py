@@ -19,10 +19,10 @@ from record import write
 from crossaisle.eval.baselines import BASELINES
 from crossaisle.eval.cases import Cases
 from crossaisle.eval.ranking import rank
-from crossaisle.eval.runs import Runs
 from crossaisle.eval.systems import DEPTH
 from crossaisle.eval.training import Training
 from crossaisle.retrieval.events import DAY
+from crossaisle.retrieval.runs import Runs
 
 USERS, ITEMS, CASES, CATEGORIES, DIMENSIONS = 60_000, 40_000, 2_000, 20, 384
 

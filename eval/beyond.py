@@ -16,8 +16,8 @@ from .intervals import Interval, bootstrap
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from ..retrieval.runs import Runs
     from .cases import Cases
-    from .runs import Runs
 
 
 def coverage(top: NDArray[np.int32], rankable: NDArray[np.bool_]) -> float:

@@ -20,7 +20,7 @@ import numpy as np
 
 from ..data.errors import FormatError, QueryError, storing
 from ..data.files import write_atomically
-from .runs import Runs
+from ..retrieval.runs import Runs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

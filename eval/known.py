@@ -18,9 +18,9 @@ from ..retrieval.candidates import Retriever
 from ..retrieval.catalogue import Catalogue
 from ..retrieval.events import NEVER, Events
 from ..retrieval.index import REVIEWS, VectorIndex
+from ..retrieval.runs import Runs
 from ..retrieval.text import review_ids
 from ..retrieval.weights import weights
-from .runs import Runs
 from .training import Training
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from .runs import Runs
+    from ..retrieval.runs import Runs
 
 
 def hits(top: NDArray[np.int32], targets: Runs) -> NDArray[np.bool_]:

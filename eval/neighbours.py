@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from scipy import sparse
 
-    from .runs import Runs
+    from ..retrieval.runs import Runs
     from .training import Training
 
 

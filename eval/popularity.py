@@ -12,7 +12,7 @@ from ..retrieval.events import DAY
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from .runs import Runs
+    from ..retrieval.runs import Runs
     from .training import Training
 
 

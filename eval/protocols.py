@@ -18,8 +18,8 @@ import numpy as np
 from ..data.errors import QueryError
 from ..data.splits import HeldOut, Part, Split
 from ..retrieval.events import NEVER
+from ..retrieval.runs import Runs
 from .cases import Cases, Ranked
-from .runs import Runs
 
 if TYPE_CHECKING:
     import polars as pl

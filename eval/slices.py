@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..retrieval.catalogue import Catalogue
+    from ..retrieval.runs import Runs
     from .cases import Cases
-    from .runs import Runs
 
 LENGTHS = (("1-3", 1), ("4-10", 4), ("11-30", 11), ("31+", 31))
 HEAD, MID = 0.5, 0.8

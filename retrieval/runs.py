@@ -1,4 +1,4 @@
-"""Lists of item rows of unequal length as two arrays: a case's history, a case's targets, a shopper's past."""
+"""Lists of item rows of unequal length as two arrays: histories, targets, what a shopper had."""
 
 from __future__ import annotations
 
