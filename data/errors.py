@@ -19,6 +19,7 @@
     ├── ModelError                  a model cannot be had
     │   ├── ModelMissingError
     │   └── HashMismatchError
+    ├── TrainingError               nothing can be learned from what there is, or learning came apart
     ├── LeakError                   an evaluation in which the test is known beforehand
     ├── StorageError                the disk is full or refuses to be written
     └── MissingExtraError           an optional dependency is not installed
@@ -118,6 +119,10 @@ class ModelMissingError(ModelError):
 
 class HashMismatchError(ModelError):
     """A downloaded file is not the one that was published."""
+
+
+class TrainingError(CrossaisleError):
+    """Too little to learn from, or a loss that is no number any more."""
 
 
 class LeakError(CrossaisleError):

@@ -6,14 +6,16 @@ no shopper's doing went into; reviews of what is held out are left out of the se
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..retrieval import behaviour
 from ..retrieval.associations import Associations, table, tally
+from ..retrieval.behaviour import Alike
 from ..retrieval.candidates import Retriever
 from ..retrieval.catalogue import Catalogue
 from ..retrieval.events import NEVER, Events
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
     from ..data.splits import HeldOut
     from ..data.workspace import Workspace
+    from ..retrieval.behaviour import Channel
 
 
 @dataclass(frozen=True)
@@ -85,9 +88,18 @@ class Known:
         return Associations.load(table(tallies, self.catalogue.total_users), self.catalogue)
 
     @cached_property
+    def behaviour(self) -> dict[str, Channel]:
+        """The channels that count every pair, counted anew."""
+        return behaviour.count(self.events, self.catalogue, Alike(self.catalogue, self.index))
+
+    @cached_property
     def retriever(self) -> Retriever:
         """The product's channels, knowing only this."""
-        return Retriever(self.catalogue, _Withholding(self.index, self.withheld), self.associations)
+        return self.with_channels({})
+
+    def with_channels(self, further: Mapping[str, Channel]) -> Retriever:
+        """The product's channels and further ones, which must not know more than this."""
+        return Retriever(self.catalogue, _Withholding(self.index, self.withheld), self.associations, further)
 
 
 class _Withholding:

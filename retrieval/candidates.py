@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from .associations import Associations
+    from .behaviour import Channel
     from .catalogue import Catalogue
 
 LAST = 6
@@ -44,11 +45,18 @@ class Seeds:
     Attributes:
         rows: (history,) item rows, distinct, most recent last. weights: (history,) how much each counts, above 0.
         texts: (texts, dimensions) unit vectors of what the shopper said; may be empty.
+        likings: (history,) the weights before older items were made to count less; None is 1 each.
     """
 
     rows: NDArray[np.int64]
     weights: NDArray[np.float64]
     texts: NDArray[np.float32]
+    likings: NDArray[np.float64] | None = None
+
+    @property
+    def liking(self) -> NDArray[np.float64]:
+        """(history,) what was done with each item, however long ago, above 0."""
+        return np.ones(len(self.rows)) if self.likings is None else self.likings
 
 
 class Vectors(Protocol):
@@ -69,11 +77,65 @@ class Vectors(Protocol):
         """For each query vector the nearest wanted ids with their cosine, best first."""
 
 
-class Retriever:
-    """The channels over one index."""
+@dataclass(frozen=True)
+class Proposals:
+    """What all channels propose together, and what each says of all of it.
 
-    def __init__(self, catalogue: Catalogue, index: Vectors, associations: Associations) -> None:
-        self.catalogue, self.index, self.associations = catalogue, index, associations
+    Attributes:
+        rows: (candidates,) item rows, ascending.
+        scores: channel to (candidates,) its score, 0 where it says nothing; a channel speaks of what others proposed as well.
+        places: channel to (candidates,) place in the history of the item behind it, -1 where there is none.
+    """
+
+    rows: NDArray[np.int64]
+    scores: Mapping[str, NDArray[np.float32]]
+    places: Mapping[str, NDArray[np.int64]]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+class Retriever:
+    """The channels over one index.
+
+    Args: further: channels beyond `semantic`, `associations` and `popularity`, for a blend that was trained on them.
+    """
+
+    def __init__(
+        self, catalogue: Catalogue, index: Vectors, associations: Associations, further: Mapping[str, Channel] | None = None
+    ) -> None:
+        self.catalogue, self.index, self.associations, self.further = catalogue, index, associations, dict(further or {})
+
+    def propose(self, seeds: Seeds, eligible: NDArray[np.bool_], most: int, *, other_than_anchor: bool = False) -> Proposals:
+        """The best `most` of every channel, and the scores of all of them in every channel.
+
+        Args: as `candidates` has them; most: of each channel, so that none crowds out another.
+        """
+        category = self.catalogue.category
+        said: dict[str, tuple[NDArray[np.floating[Any]], NDArray[np.int64]]] = {"popularity": self._popular(seeds)}
+        if len(seeds.rows):
+            said["associations"] = self._associated(seeds)
+            said |= {name: channel.scores(seeds) for name, channel in self.further.items()}
+        near = self._semantic(seeds, eligible, other_than_anchor, most)
+        rows = [np.fromiter(near, dtype=np.int64, count=len(near))]
+        if len(near) > most:  # it looks from several history items, each for so many
+            rows = [rows[0][np.argsort([-near[row][0] for row in rows[0].tolist()], kind="stable")[:most]]]
+        for name, (scores, places) in said.items():
+            allowed = eligible & (scores > 0)
+            if name == "popularity":
+                allowed &= self.catalogue.users >= POPULAR
+            if other_than_anchor and len(seeds.rows):
+                allowed &= category != category[seeds.rows[places]]
+            rows.append(_highest(scores, np.flatnonzero(allowed), most))
+        union = np.unique(np.concatenate(rows))
+        semantic = [near.get(row, (0.0, -1)) for row in union.tolist()]
+        return Proposals(
+            union,
+            {name: scores[union].astype(np.float32) for name, (scores, _) in said.items()}
+            | {"semantic": np.asarray([score for score, _ in semantic], dtype=np.float32)},
+            {name: places[union] for name, (_, places) in said.items()}
+            | {"semantic": np.asarray([place for _, place in semantic], dtype=np.int64)},
+        )
 
     def candidates(self, seeds: Seeds, eligible: NDArray[np.bool_], n: int, *, other_than_anchor: bool = False) -> list[Candidate]:
         """At most `n` candidates, best fused rank first.
@@ -163,18 +225,32 @@ class Retriever:
     def _associations(self, seeds: Seeds, eligible: NDArray[np.bool_], other: bool, most: int) -> dict[int, tuple[float, int]]:
         if not len(seeds.rows):
             return {}
-        scores, strongest = self.associations.scores(seeds.rows, seeds.weights)
+        scores, strongest = self._associated(seeds)
         allowed = eligible & (strongest >= 0)
         if other:
             category = self.catalogue.category
             allowed &= category != category[seeds.rows[strongest]]
-        rows = np.flatnonzero(allowed)
-        rows = rows[np.argsort(-scores[rows], kind="stable")][:most]
+        rows = _highest(scores, np.flatnonzero(allowed), most)
         return {int(row): (float(scores[row]), int(strongest[row])) for row in rows}
 
     def _popularity(self, seeds: Seeds, eligible: NDArray[np.bool_], other: bool, most: int) -> dict[int, tuple[float, int]]:
         if len(seeds.texts) and not len(seeds.rows):
             return {}  # what everybody buys says nothing about what somebody just asked for
+        catalogue = self.catalogue
+        scores, strongest = self._popular(seeds)
+        allowed = eligible & (catalogue.users >= POPULAR)
+        if other and len(seeds.rows):
+            allowed &= catalogue.category != catalogue.category[seeds.rows[-1]]
+        rows = _highest(scores, np.flatnonzero(allowed), most)
+        return {int(row): (float(scores[row]), int(strongest[row])) for row in rows}
+
+    # ------------------------------------------------------------------ channels: (items,) scores and places in the history, or -1
+
+    def _associated(self, seeds: Seeds) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        return self.associations.scores(seeds.rows, seeds.weights)
+
+    def _popular(self, seeds: Seeds) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """Users of an item times how many of the history's kind of shoppers go to its category."""
         catalogue, associations = self.catalogue, self.associations
         users = max(associations.users, 1)
         pull = associations.category_users / users  # (categories,) base rate
@@ -189,13 +265,15 @@ class Retriever:
             votes = confidence * seeds.weights[:, None]
             pull = votes.sum(axis=0) / max(share.sum(), 1e-12)
             place_of = votes.argmax(axis=0)
-        allowed = eligible & (catalogue.users >= POPULAR)
-        if other and len(seeds.rows):
-            allowed &= catalogue.category != catalogue.category[seeds.rows[-1]]
-        scores = pull[catalogue.category] * np.log1p(catalogue.users)
-        rows = np.flatnonzero(allowed)
-        rows = rows[np.argsort(-scores[rows], kind="stable")][:most]
-        return {int(row): (float(scores[row]), int(place_of[catalogue.category[row]])) for row in rows}
+        return pull[catalogue.category] * np.log1p(catalogue.users), place_of[catalogue.category]
+
+
+def _highest(scores: NDArray[np.floating[Any]], rows: NDArray[np.int64], most: int) -> NDArray[np.int64]:
+    """The `most` rows of the highest scores, highest first; of equal ones the first rows."""
+    if len(rows) > 4 * most:  # sorting thirty thousand to keep fifty is most of a query's time
+        edge = np.partition(scores[rows], len(rows) - most)[len(rows) - most]
+        rows = rows[scores[rows] >= edge]
+    return rows[np.argsort(-scores[rows], kind="stable")][:most]
 
 
 def weights(seeds: Seeds) -> Mapping[str, float]:

@@ -1,0 +1,271 @@
+"""The learned blend: a weighted sum of features fitted to what held-out shoppers bought, and trees on top where they measure better.
+
+The weighted sum is the floor. It is a listwise softmax regression, so it has one best answer; boosted trees (LambdaMART) then begin at its
+scores and correct them, as many as the validation shoppers bear, which may be none. Every score is a sum of parts, one a feature: weight
+times value, and the trees' own (SHAP values, Lundberg et al., NeurIPS 2017). Knows features by name only.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..data.errors import StaleIndexError, TrainingError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+FEWEST = 100
+"""Questions with a found answer under which nothing is fitted and reciprocal-rank fusion stays."""
+HELD_BACK = 0.2
+"""Share of the users that choose between settings."""
+PENALTIES = (1e-3, 1e-2, 1e-1)
+TREES: Mapping[str, Any] = {
+    "objective": "lambdarank",
+    "metric": "ndcg",
+    "eval_at": [10],
+    "learning_rate": 0.05,
+    "num_leaves": 15,
+    "min_data_in_leaf": 50,
+    "feature_fraction": 0.7,
+    "bagging_fraction": 0.8,
+    "bagging_freq": 1,
+    "lambdarank_truncation_level": 20,
+    "verbosity": -1,
+    "deterministic": True,
+    "force_row_wise": True,
+    "num_threads": 2,
+}
+ROUNDS, PATIENCE = 300, 30
+K = 10
+
+
+@dataclass(frozen=True)
+class Questions:
+    """What held-out shoppers were asked, and what they bought.
+
+    Attributes:
+        names: (features). values: (candidates, features) float32 of all questions, one after another.
+        bought: (candidates,) bool. starts: (questions + 1,) where each begins. user: (questions,) a number per user.
+    """
+
+    names: Sequence[str]
+    values: NDArray[np.float32]
+    bought: NDArray[np.bool_]
+    starts: NDArray[np.int64]
+    user: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    @cached_property
+    def owner(self) -> NDArray[np.int64]:
+        """(candidates,) the question each belongs to."""
+        return np.repeat(np.arange(len(self)), np.diff(self.starts))
+
+    def part(self, questions: NDArray[np.bool_]) -> Questions:
+        """Some of the questions."""
+        kept = questions[self.owner]
+        lengths = np.diff(self.starts)[questions]
+        starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        return Questions(self.names, self.values[kept], self.bought[kept], starts, self.user[questions])
+
+    def answered(self) -> Questions:
+        """The questions with something bought among the candidates; the others teach no order."""
+        return self.part(np.bincount(self.owner, self.bought, minlength=len(self)) > 0)
+
+    def without(self, group: str) -> Questions:
+        """The questions without the features of one channel, or of the profile."""
+        kept = [i for i, name in enumerate(self.names) if name.split(":")[0] != group]
+        return Questions([self.names[i] for i in kept], self.values[:, kept], self.bought, self.starts, self.user)
+
+
+@dataclass(frozen=True)
+class Model:
+    """A fitted blend.
+
+    Attributes:
+        names: (features). mean, scale, weights: (features,) of the weighted sum, over (value - mean) / scale.
+        trees: LightGBM's own text, None where the sum measured as well alone.
+        figures: what was measured while fitting.
+    """
+
+    names: Sequence[str]
+    mean: NDArray[np.float64]
+    scale: NDArray[np.float64]
+    weights: NDArray[np.float64]
+    trees: str | None = None
+    figures: Mapping[str, Any] = field(default_factory=dict)
+
+    def scores(self, values: NDArray[np.float32]) -> NDArray[np.float64]:
+        """(candidates,) any scale, higher is better."""
+        found = self._linear(values).sum(axis=1)
+        if self._booster is not None and len(values):
+            found = found + np.asarray(self._booster.predict(values))
+        return np.asarray(found)
+
+    def parts(self, values: NDArray[np.float32]) -> NDArray[np.float64]:
+        """(candidates, features) what each feature adds to the score, against an average candidate."""
+        found = self._linear(values)
+        if self._booster is not None and len(values):
+            found = found + np.asarray(self._booster.predict(values, pred_contrib=True))[:, :-1]
+        return found
+
+    def _linear(self, values: NDArray[np.float32]) -> NDArray[np.float64]:
+        return np.asarray((values - self.mean) / self.scale * self.weights)
+
+    @cached_property
+    def _booster(self) -> Any:
+        if self.trees is None:
+            return None
+        import lightgbm
+
+        return lightgbm.Booster(model_str=self.trees)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The model as JSON holds it."""
+        return {
+            "names": list(self.names),
+            "mean": self.mean.tolist(),
+            "scale": self.scale.tolist(),
+            "weights": self.weights.tolist(),
+            "trees": self.trees,
+            "figures": dict(self.figures),
+        }
+
+    @classmethod
+    def of(cls, told: Mapping[str, Any]) -> Model:
+        """The model that `to_dict` told of."""
+        mean, scale, weights = (np.asarray(told[name], dtype=np.float64) for name in ("mean", "scale", "weights"))
+        return cls(list(told["names"]), mean, scale, weights, told["trees"], dict(told["figures"]))
+
+
+def fit(questions: Questions, *, seed: int = 0) -> Model:
+    """The blend that orders held-back shoppers' candidates best: a weighted sum, with trees where they measure better.
+
+    Raises: TrainingError: fewer than `FEWEST` questions whose answer is among the candidates.
+    """
+    answered = questions.answered()
+    if len(answered) < FEWEST:
+        raise TrainingError(
+            f"{len(answered)} shoppers bought something that the channels had found for them, at least {FEWEST} are wanted to fit a blend; "
+            "ingest more interactions (until then the channels are fused by rank)"
+        )
+    people = np.unique(answered.user)
+    draw = np.random.default_rng(seed)
+    chosen = draw.choice(people, max(1, int(HELD_BACK * len(people))), replace=False)
+    back = np.isin(answered.user, chosen)
+    learning, judging = answered.part(~back), answered.part(back)
+    mean, scale = _spread(answered.values)
+    trials = {}
+    for penalty in PENALTIES:
+        trials[penalty] = _ndcg(judging, Model(answered.names, mean, scale, _weights(learning, mean, scale, penalty)))
+    penalty = max(trials, key=lambda one: (trials[one], one))
+    floor = Model(answered.names, mean, scale, _weights(learning, mean, scale, penalty))
+    booster, rounds = _boost(learning, judging, floor, seed)
+    grown = Model(answered.names, mean, scale, floor.weights, booster)
+    figures: dict[str, Any] = {
+        "questions": len(questions),
+        "answered": len(answered),
+        "validation_questions": len(judging),
+        "penalty": penalty,
+        "weighted_sum_ndcg@10": round(trials[penalty], 5),
+        "trees_ndcg@10": round(_ndcg(judging, grown), 5),
+        "trees": rounds,
+    }
+    # Chosen by the shoppers held back, then fitted to all.
+    final = Model(answered.names, mean, scale, _weights(answered, mean, scale, penalty))
+    better = figures["trees_ndcg@10"] > figures["weighted_sum_ndcg@10"] and rounds > 0
+    figures["chosen"] = "trees" if better else "weighted sum"
+    trees = _boost(answered, None, final, seed, rounds)[0] if better else None
+    return Model(final.names, mean, scale, final.weights, trees, figures)
+
+
+def _spread(values: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    mean, scale = values.mean(axis=0, dtype=np.float64), values.std(axis=0, dtype=np.float64)
+    return mean, np.where(scale > 1e-9, scale, 1.0)
+
+
+def _weights(questions: Questions, mean: NDArray[np.float64], scale: NDArray[np.float64], penalty: float) -> NDArray[np.float64]:
+    """(features,) the weights under which what was bought is likeliest, by a softmax over each question's candidates."""
+    from scipy.optimize import minimize
+
+    values = ((questions.values - mean) / scale).astype(np.float64)
+    owner, starts, count = questions.owner, questions.starts[:-1], len(questions)
+    share = questions.bought / np.bincount(owner, questions.bought, minlength=count)[owner]
+
+    def loss(weights: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        scores = values @ weights
+        scores -= np.maximum.reduceat(scores, starts)[owner]
+        chance = np.exp(scores)
+        total = np.add.reduceat(chance, starts)
+        chance /= total[owner]
+        value = -(share * (scores - np.log(total)[owner])).sum() / count + penalty * (weights**2).sum()
+        return float(value), (chance - share) @ values / count + 2 * penalty * weights
+
+    return np.asarray(minimize(loss, np.zeros(values.shape[1]), jac=True, method="L-BFGS-B", options={"maxiter": 300}).x)
+
+
+def _boost(learning: Questions, judging: Questions | None, floor: Model, seed: int, rounds: int = ROUNDS) -> tuple[str, int]:
+    """LambdaMART that begins at the floor's scores: its text, and how many trees it has."""
+    import lightgbm
+
+    def data(questions: Questions, reference: Any = None) -> Any:
+        return lightgbm.Dataset(
+            questions.values,
+            questions.bought.astype(np.float32),
+            group=np.diff(questions.starts),
+            init_score=floor.scores(questions.values),
+            reference=reference,
+            params={"verbosity": -1},
+        )
+
+    train = data(learning)
+    if judging is None:
+        booster = lightgbm.train({**TREES, "seed": seed}, train, rounds)
+        return booster.model_to_string(), rounds
+    stop = lightgbm.early_stopping(PATIENCE, verbose=False)
+    booster = lightgbm.train({**TREES, "seed": seed}, train, rounds, valid_sets=[data(judging, train)], callbacks=[stop])
+    best = int(booster.best_iteration)
+    return booster.model_to_string(num_iteration=best), best
+
+
+def _ndcg(questions: Questions, model: Model) -> float:
+    """Mean NDCG@10 of the questions' candidates as the model orders them."""
+    return float(ndcg(questions, model.scores(questions.values)).mean())
+
+
+def ndcg(questions: Questions, scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(questions,) NDCG@10 among the candidates."""
+    order = np.lexsort((-scores, questions.owner))
+    place = np.arange(len(order)) - questions.starts[:-1][questions.owner[order]]
+    bought = questions.bought[order]
+    gain = np.where((place < K) & bought, 1 / np.log2(place + 2), 0.0)
+    found = np.bincount(questions.owner[order], gain, minlength=len(questions))
+    most = np.minimum(np.bincount(questions.owner, questions.bought, minlength=len(questions)), K).astype(np.int64)
+    ideal = np.concatenate([[1.0], np.cumsum(1 / np.log2(np.arange(2, K + 2)))])[most]
+    return np.asarray(found / ideal)
+
+
+FOLDER = "blend"
+
+
+def load(workspace: Path) -> dict[str, Model] | None:
+    """The models of a workspace by name (`blend`, `blend without ...`), None where none was trained.
+
+    Raises: StaleIndexError: what lies there cannot be read.
+    """
+    file = workspace / FOLDER / "models.json"
+    if not file.exists():
+        return None
+    try:
+        told = json.loads(file.read_text("utf-8"))
+        return {name: Model.of(one) for name, one in told.items()}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StaleIndexError(f"{file} cannot be read ({type(error).__name__}); run `crossaisle train -w {workspace} blend`") from error

@@ -1,0 +1,158 @@
+"""Channels that count on every pair of items that users had, however few made it: `follows`, `neighbours` and `smoothed`.
+
+Each scores all items for a history and names the history item that says most for each. They order; what may be said aloud of a pair is the
+business of `associations`, which keeps only pairs that can be shown. Knows nothing of rules, users or language models.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from . import cooccurrence
+from .index import ITEMS
+from .runs import Runs
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from scipy import sparse
+
+    from .candidates import Seeds, Vectors
+    from .catalogue import Catalogue
+    from .events import Events
+
+Scored = tuple["NDArray[np.float32]", "NDArray[np.int64]"]
+"""(items,) scores, 0 where nothing points; (items,) the place in the history of the item that says most, -1 where nothing points."""
+WINDOW, SHRINKAGE = 10, 20.0
+"""Places behind an item within which another one follows it, and users that a share is damped by."""
+DECAY = 0.8
+"""Weight of a history item relative to the next newer one, where order counts."""
+NEIGHBOURS, K1, B = 1000, 100.0, 0.25
+"""Of `neighbours`: as they were chosen most often on the validation cases of five sets of data."""
+ALIKE, TEMPERATURE = 20, 0.1
+"""Items alike by text that vote beside a history item, each with exp((cosine - 1) / temperature)."""
+LAST = 50
+"""History items that are looked from where weights decay; older ones weigh nothing."""
+
+
+class Channel(Protocol):
+    """What scores every item for a history."""
+
+    def scores(self, seeds: Seeds) -> Scored:
+        """How strongly a history points at each item, and from where."""
+
+
+class Follows:
+    """Of the users who had a history item, how many had this one soon after it; newer history items count for more."""
+
+    def __init__(self, matrix: sparse.csr_array) -> None:
+        self.matrix = matrix
+
+    @classmethod
+    def count(cls, pasts: Runs, items: int) -> Follows:
+        """The channel of some users' pasts."""
+        return cls(cooccurrence.follows(pasts, items, window=WINDOW, shrinkage=SHRINKAGE, either=False))
+
+    def scores(self, seeds: Seeds) -> Scored:
+        """Sums of shares, 0 or more."""
+        places = np.arange(max(0, len(seeds.rows) - LAST), len(seeds.rows))
+        return _sum(self.matrix, seeds.rows[places], _decayed(seeds)[places], places)
+
+
+class Neighbours:
+    """Nearness to the whole history, old and new alike, by who had both (BM25)."""
+
+    def __init__(self, matrix: sparse.csr_array) -> None:
+        self.matrix = matrix
+
+    @classmethod
+    def count(cls, pasts: Runs, items: int) -> Neighbours:
+        """The channel of some users' pasts."""
+        return cls(cooccurrence.bm25(pasts, items, neighbours=NEIGHBOURS, k1=K1, b=B))
+
+    def scores(self, seeds: Seeds) -> Scored:
+        """Sums of BM25 weights; may be below 0 for what nearly everybody had."""
+        return _sum(self.matrix, seeds.rows, seeds.liking, np.arange(len(seeds.rows)))
+
+
+class Smoothed:
+    """As `Follows`, either way round, but each history item votes together with the items whose text is most like its own.
+
+    What was hardly ever bought borrows the company of what it resembles.
+    """
+
+    def __init__(self, matrix: sparse.csr_array, alike: Alike) -> None:
+        self.matrix, self.alike = matrix, alike
+
+    @classmethod
+    def count(cls, pasts: Runs, items: int, alike: Alike, *, ordered: bool) -> Smoothed:
+        """The channel of some users' pasts; without an order all pairs of a user count, not only those near each other."""
+        if ordered:
+            return cls(cooccurrence.follows(pasts, items, window=WINDOW, shrinkage=SHRINKAGE, either=True), alike)
+        return cls(cooccurrence.cosine(pasts, items, neighbours=NEIGHBOURS, shrinkage=5.0, partner=0.25), alike)
+
+    def scores(self, seeds: Seeds) -> Scored:
+        """Sums of shares, 0 or more."""
+        places = np.arange(max(0, len(seeds.rows) - LAST), len(seeds.rows))
+        found = self.alike.of(seeds.rows[places])
+        rows = np.concatenate([rows for rows, _ in found]) if found else np.empty(0, np.int64)
+        share = np.concatenate([share for _, share in found]) if found else np.empty(0)
+        voter = np.repeat(places, [len(rows) for rows, _ in found])
+        return _sum(self.matrix, rows, share * _decayed(seeds)[voter], voter)
+
+
+class Alike:
+    """The items most alike to an item by text, looked up in the index once each and kept."""
+
+    def __init__(self, catalogue: Catalogue, index: Vectors) -> None:
+        self.catalogue, self.index = catalogue, index
+        self._kept: dict[int, tuple[NDArray[np.int64], NDArray[np.float64]]] = {}
+
+    def of(self, rows: NDArray[np.int64]) -> list[tuple[NDArray[np.int64], NDArray[np.float64]]]:
+        """For each row the rows alike to it, itself first, and their votes, at most 1."""
+        new = [row for row in dict.fromkeys(rows.tolist()) if row not in self._kept]
+        ids = [self.catalogue.id(row) for row in new]
+        vectors = self.index.vectors(ITEMS, ids) if ids else {}
+        there = [(row, vectors[key]) for row, key in zip(new, ids, strict=True) if key in vectors]
+        known = self.catalogue.rows
+        if there:
+            # The item itself is among its nearest.
+            pages = self.index.nearest(
+                ITEMS, np.stack([vector for _, vector in there]), lambda _, found: [key in known for key in found], ALIKE + 1, rounds=1
+            )
+            for (row, _), page in zip(there, pages, strict=True):
+                others = [(known[key], cosine) for key, cosine in page if known[key] != row][:ALIKE]
+                votes = np.exp((np.asarray([1.0, *(cosine for _, cosine in others)]) - 1) / TEMPERATURE)
+                self._kept[row] = (np.asarray([row, *(other for other, _ in others)], dtype=np.int64), np.minimum(votes, 1.0))
+        for row in new:
+            self._kept.setdefault(row, (np.asarray([row], dtype=np.int64), np.ones(1)))
+        return [self._kept[row] for row in rows.tolist()]
+
+
+def count(events: Events, catalogue: Catalogue, alike: Alike) -> dict[str, Channel]:
+    """The channels of a snapshot's events; where nothing tells an order, nothing follows anything."""
+    pasts, items, ordered = Runs(events.starts, events.row), len(catalogue), events.order != "none"
+    found: dict[str, Channel] = {"follows": Follows.count(pasts, items)} if ordered else {}
+    return found | {"neighbours": Neighbours.count(pasts, items), "smoothed": Smoothed.count(pasts, items, alike, ordered=ordered)}
+
+
+def _decayed(seeds: Seeds) -> NDArray[np.float64]:
+    return np.asarray(seeds.liking * DECAY ** np.arange(len(seeds.rows))[::-1])
+
+
+def _sum(matrix: sparse.csr_array, rows: NDArray[np.int64], weights: NDArray[np.float64], places: NDArray[np.int64]) -> Scored:
+    """Adds up the rows of a matrix with weights; the place of the largest share of each sum."""
+    items = matrix.shape[1]
+    scores, best = np.zeros(items, dtype=np.float32), np.zeros(items, dtype=np.float32)
+    strongest = np.full(items, -1, dtype=np.int64)
+    indptr, indices, data = matrix.indptr, matrix.indices, matrix.data
+    for row, weight, place in zip(rows.tolist(), weights.tolist(), places.tolist(), strict=True):
+        run = slice(indptr[row], indptr[row + 1])
+        targets = indices[run]
+        share = data[run] * np.float32(weight)
+        scores[targets] += share
+        ahead = share > best[targets]
+        targets = targets[ahead]
+        best[targets], strongest[targets] = share[ahead], place
+    return scores, strongest
