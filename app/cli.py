@@ -138,6 +138,49 @@ def index(
 
 
 @app.command()
+def train(
+    workspace: Where,
+    seed: Annotated[int, typer.Option(help="Of everything that is drawn; evaluate with the same one.")] = 0,
+    everything: Annotated[
+        bool, typer.Option("--everything", help="Hold nobody out: for serving, after an evaluation has said that it is good.")
+    ] = False,
+    chroma: Chroma = None,
+    as_json: AsJson = False,
+) -> None:
+    """Learns from the store's own histories what goes with what, and how to weigh the channels.
+
+    The shoppers that `evaluate` tests with the same seed are not learned from.
+
+    Example: crossaisle train -w shop
+    """
+    from ..data.splits import Split
+    from ..data.workspace import Workspace
+    from ..eval.learning import learn
+    from . import render
+    from .progress import bar
+
+    with bar() as tell:
+        learned = learn(Workspace(workspace), _settings(chroma=chroma), Split(seed=seed), everything=everything, progress=tell)
+    if as_json:
+        _print_json(dict(learned.figures))
+        return
+    blend = learned.figures["blend"]
+    render.figures(
+        _console(),
+        f"{workspace}: trained",
+        {
+            "shoppers asked": blend["questions"],
+            "of them answered by the candidates": blend["answered"],
+            "NDCG@10 of the weighted sum (validation)": blend["weighted_sum_ndcg@10"],
+            "NDCG@10 with trees (validation)": blend["trees_ndcg@10"],
+            "chosen": blend["chosen"],
+            "seconds": learned.figures["seconds"],
+        },
+    )
+    _console().print(f"next: crossaisle evaluate -w {workspace} --out report" + (f" --seed {seed}" if seed else ""))
+
+
+@app.command()
 def recommend(
     workspace: Where,
     user: Annotated[str | None, typer.Option(help="A user of the workspace.")] = None,

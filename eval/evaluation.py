@@ -20,10 +20,13 @@ from ..data.files import write_atomically
 from ..data.settings import Settings
 from ..data.splits import PROTOCOLS, HeldOut, Protocol, Split
 from ..data.workspace import Workspace
+from ..recommend import learned
+from ..recommend.features import FeatureMaker
+from ..retrieval import complements
 from ..retrieval.build import item_vectors, load
 from ..retrieval.events import Events
 from . import cases as case_files
-from . import leaks, protocols, systems
+from . import leaks, learning, protocols, systems
 from .baselines import BASELINES
 from .cases import Cases, Eligible, Ranked
 from .known import Known
@@ -121,6 +124,10 @@ class Evaluation:
         kinds = dict.fromkeys(tops, "baseline")
         if self.options.baselines_only:
             return Rankings(cases, known, eligible, split, held_out, kinds, tops, np.empty(0, np.int64), frozenset(), tuned)
+        if models := learned.load(self.workspace.path):
+            kinds |= dict.fromkeys(ours := self._learned(cases, known, eligible, models), "channel")
+            kinds |= {name: "blend" if name == systems.BLEND else "ablation" for name in models}
+            return Rankings(cases, known, eligible, split, held_out, kinds, {**tops, **ours}, np.empty(0, np.int64), frozenset(), tuned)
         part = _part(len(cases), self.options.llm_cases if self.settings.llm != "none" else 0, self.options.seed)
         ours, with_llm = self._systems(cases, known, eligible, part)
         kinds |= systems.kinds(llm=bool(len(part)))
@@ -247,6 +254,18 @@ class Evaluation:
             llm_lists.close()
         tops = {name: _padded(rows) for name, rows in {**lists, **with_llm}.items()}
         return tops, frozenset(with_llm)
+
+    def _learned(self, cases: Cases, known: Known, eligible: Eligible, models: Mapping[str, learned.Model]) -> dict[str, NDArray[np.int32]]:
+        """The channels and the blends of a workspace that was trained."""
+        further = learning.channels(known, complements.load(self.workspace.path, known.vectors.shape[1]))
+        maker = FeatureMaker(known.catalogue, [*systems.CHANNELS, *further])
+        lists: dict[str, list[Sequence[int]]] = {}
+        for number, found in enumerate(systems.learned(cases, eligible, known.with_channels(further), maker, models)):
+            self.tell("channels and blends", number, len(cases))
+            for name, rows in found.items():
+                lists.setdefault(name, []).append(rows)
+        self.tell("channels and blends", len(cases), len(cases))
+        return {name: _padded(rows) for name, rows in lists.items()}
 
     # ------------------------------------------------------------------ what a killed run leaves
 

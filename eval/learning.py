@@ -27,10 +27,9 @@ from ..data.workspace import Workspace
 from ..recommend import learned
 from ..recommend.features import FeatureMaker
 from ..recommend.learned import Model, Questions
-from ..recommend.profile import profile
+from ..recommend.trained import PROPOSED
 from ..retrieval import complements
 from ..retrieval.build import item_vectors, load
-from ..retrieval.candidates import Seeds
 from ..retrieval.complements import Complements
 from ..retrieval.events import Events
 from ..retrieval.runs import Runs
@@ -39,6 +38,7 @@ from .cases import Cases, Eligible
 from .known import Known
 from .leaks import near_duplicates
 from .protocols import Shuffled
+from .systems import seeds_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -51,8 +51,6 @@ ENOUGH = 3000
 """Questions for the blend after which no further fold is asked."""
 PER_USER = 3
 """Categories of a user that are asked for, the ones entered last."""
-MOST = 100
-"""Candidates of each channel."""
 PAIRS = 150_000
 """Examples for the text heads, at most; those that lead to another category come first."""
 Progress = Callable[[str, int, int], None]
@@ -198,15 +196,9 @@ def ask(workspace: Workspace, known: Known, held_out: HeldOut, seed: int, progre
 
 def _answers(cases: Cases, eligible: Eligible, retriever: Retriever, maker: FeatureMaker) -> Any:
     for number in range(len(cases)):
-        found = retriever.propose(seeds := seeds_of(cases.histories[number]), eligible.mask(cases, slice(number, number + 1))[0], MOST)
+        found = retriever.propose(seeds := seeds_of(cases.histories[number]), eligible.mask(cases, slice(number, number + 1))[0], PROPOSED)
         if len(found):
             yield cases.users[number], maker.features(found, seeds).values, np.isin(found.rows, cases.targets[number])
-
-
-def seeds_of(history: NDArray[np.int32]) -> Seeds:
-    """What candidates are looked for from, of a case's history: distinct rows, oldest first, all of one kind."""
-    rows, decayed = profile(history.astype(np.int64), np.ones(len(history)))
-    return Seeds(rows, decayed, np.empty((0, 0), np.float32))
 
 
 def entries(known: Known, seed: int) -> Cases:

@@ -22,7 +22,7 @@ from . import beyond, slices
 from .evaluation import groups_of
 from .intervals import Interval, bootstrap, paired
 from .metrics import hits, ndcg, per_case, recall
-from .systems import BLEND, CHANNELS, LLM, without
+from .systems import BLEND, LLM, without
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -144,12 +144,13 @@ def _slices(
 def _candidate_recall(rankings: Rankings) -> dict[str, dict[str, float]]:
     """Share of the targets, over the cases, that each channel and all of them together hold among their first n."""
     cases = rankings.cases
-    found: dict[str, dict[str, float]] = {name: {} for name in (*CHANNELS, "union")}
+    channels = [name for name, kind in rankings.kinds.items() if kind == "channel" and name not in rankings.with_llm]
+    found: dict[str, dict[str, float]] = {name: {} for name in (*channels, "union")}
     for n in RECALLS:
-        each = [hits(rankings.tops[name], cases.targets)[:, :n] for name in CHANNELS]
-        for name, hit in zip(CHANNELS, each, strict=True):
+        each = [hits(rankings.tops[name], cases.targets)[:, :n] for name in channels]
+        for name, hit in zip(channels, each, strict=True):
             found[name][str(n)] = float(np.nanmean(recall(hit, cases.targets.lengths, n)))
-        together = [np.unique(np.concatenate([rankings.tops[name][i, :n] for name in CHANNELS])) for i in range(len(cases))]
+        together = [np.unique(np.concatenate([rankings.tops[name][i, :n] for name in channels])) for i in range(len(cases))]
         held = [np.isin(cases.targets[i], rows).mean() for i, rows in enumerate(together)]
         found["union"][str(n)] = float(np.mean(held))
     return found

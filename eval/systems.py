@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,12 +16,15 @@ from ..data.records import Candidate
 from ..recommend.blend import blend, with_margins
 from ..recommend.profile import profile
 from ..recommend.recommender import POOL
+from ..recommend.trained import PROPOSED
 from ..retrieval.candidates import PER_CHANNEL, Seeds, weights
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..llm.ranker import Ranker
+    from ..recommend.features import FeatureMaker
+    from ..recommend.learned import Model
     from ..retrieval.candidates import Retriever
     from ..retrieval.catalogue import Catalogue
     from .cases import Cases, Eligible
@@ -76,8 +79,7 @@ def find(cases: Cases, eligible: Eligible, retriever: Retriever, start: int = 0)
     for number in range(start, len(cases)):
         mask = eligible.mask(cases, slice(number, number + 1))[0]
         history = cases.histories[number].astype(np.int64)
-        rows, decayed = profile(history, np.ones(len(history)))
-        seeds = Seeds(rows, decayed, np.empty((0, 0), np.float32))
+        seeds = seeds_of(cases.histories[number])
         deep = retriever.channels(seeds, mask, DEPTH)
         served = retriever.channels(seeds, mask, max(PER_CHANNEL, POOL))
         catalogue = retriever.catalogue
@@ -118,6 +120,38 @@ def with_llm(found: Found, scores: Mapping[int, float], retriever: Retriever) ->
     alone = [catalogue.row(candidate.item_id) for candidate in found.pools[BLEND]]
     lists[LLM] = sorted(alone, key=lambda row: (-scores[row], catalogue.id(row)))
     return lists
+
+
+def learned(
+    cases: Cases, eligible: Eligible, retriever: Retriever, maker: FeatureMaker, models: Mapping[str, Model]
+) -> Iterator[dict[str, list[int]]]:
+    """What every channel and every trained blend ranks for each case, in order.
+
+    A channel's list is of what it proposes itself, and as deep as `DEPTH`; a blend's is of its own candidates.
+    """
+    for number in range(len(cases)):
+        mask = eligible.mask(cases, slice(number, number + 1))[0]
+        seeds = seeds_of(cases.histories[number])
+        deep = retriever.propose(seeds, mask, DEPTH)
+        lists = {name: _first(deep.rows, scores, scores > 0) for name, scores in deep.scores.items()}
+        found = retriever.propose(seeds, mask, PROPOSED)
+        told = maker.features(found, seeds)
+        for name, model in models.items():
+            lists[name] = _first(found.rows, model.scores(model.picked(told)))
+        yield lists
+
+
+def seeds_of(history: NDArray[np.int32]) -> Seeds:
+    """What candidates are looked for from, of a case's history: distinct rows, oldest first, all of one kind."""
+    rows, decayed, likings = profile(history.astype(np.int64), np.ones(len(history)))
+    return Seeds(rows, decayed, np.empty((0, 0), np.float32), likings)
+
+
+def _first(rows: NDArray[np.int64], scores: NDArray[Any], kept: NDArray[np.bool_] | None = None) -> list[int]:
+    """The rows by falling score, of equal ones the first; at most `DEPTH`."""
+    if kept is not None:
+        rows, scores = rows[kept], scores[kept]
+    return [int(row) for row in rows[np.argsort(-scores, kind="stable")][:DEPTH]]
 
 
 def _by_score(found: Mapping[int, tuple[float, int]], catalogue: Catalogue) -> list[int]:

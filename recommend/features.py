@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ..retrieval.candidates import Proposals, Seeds
     from ..retrieval.catalogue import Catalogue
 
-CHANNELS = ("semantic", "associations", "popularity", "follows", "neighbours", "smoothed", "complements", "graph")
+CHANNELS = ("semantic", "associations", "popularity", "follows", "neighbours", "smoothed", "lately", "complements", "graph")
 """Every channel that there may be, in the order of the features."""
 OF_CHANNEL = ("share", "log share", "log rank")
 OF_FIT = ("log users", "price gap", "brand", "crowd", "history length")

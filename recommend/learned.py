@@ -21,6 +21,8 @@ from ..data.errors import StaleIndexError, TrainingError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from .features import Features
+
 FEWEST = 100
 """Questions with a found answer under which nothing is fitted and reciprocal-rank fusion stays."""
 HELD_BACK = 0.2
@@ -102,6 +104,15 @@ class Model:
     weights: NDArray[np.float64]
     trees: str | None = None
     figures: Mapping[str, Any] = field(default_factory=dict)
+
+    def picked(self, told: Features) -> NDArray[np.float32]:
+        """(candidates, features) those that the model was fitted to, in its order; 0 for one that is not told any more."""
+        place = {name: i for i, name in enumerate(told.names)}
+        found = np.zeros((len(told.values), len(self.names)), dtype=np.float32)
+        for column, name in enumerate(self.names):
+            if name in place:
+                found[:, column] = told.values[:, place[name]]
+        return found
 
     def scores(self, values: NDArray[np.float32]) -> NDArray[np.float64]:
         """(candidates,) any scale, higher is better."""

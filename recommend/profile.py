@@ -15,11 +15,12 @@ LEAST = 0.02
 """What the oldest still counts: a liking of long ago does not fall to nothing."""
 
 
-def profile(rows: NDArray[np.int64], weights: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def profile(rows: NDArray[np.int64], weights: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
     """The items of a history, each at its latest place.
 
     Args: rows: (interactions,) item rows, oldest first. weights: (interactions,) of the kind of each (see `KIND_WEIGHTS`).
-    Returns: rows (items,), oldest first; weights (items,), above 0: that of an item's weightiest interaction, decayed by its place.
+    Returns: rows (items,), oldest first; weights (items,), above 0: that of an item's weightiest interaction, decayed by its place; the
+        same before it was decayed.
     """
     # np.unique keeps first places, so it is asked of the reversed history.
     _, places = np.unique(rows[::-1], return_index=True)
@@ -29,4 +30,5 @@ def profile(rows: NDArray[np.int64], weights: NDArray[np.float64]) -> tuple[NDAr
     most = np.zeros(len(distinct))
     np.maximum.at(most, item, weights)
     age = np.arange(len(latest))[::-1]
-    return rows[latest], most[item[latest]] * np.maximum(DECAY**age, LEAST)
+    liking = most[item[latest]]
+    return rows[latest], liking * np.maximum(DECAY**age, LEAST), liking

@@ -34,6 +34,7 @@ from .evidence import EvidenceGatherer, Reviews, Said
 from .histories import NOBODY, Histories
 from .profile import profile
 from .rules import check, eligible, spread
+from .trained import Trained
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -50,6 +51,7 @@ class Shopper:
 
     rows: NDArray[np.int64]
     weights: NDArray[np.float64]
+    likings: NDArray[np.float64]
     owned: NDArray[np.int64]
     bought: frozenset[int]
 
@@ -103,14 +105,15 @@ class Recommender:
             shopper = self._shopper(query)
             vector = self._embedder.encode([fence(query.text, LONGEST_TEXT)]) if query.text else np.empty((0, 0), np.float32)
             mask, removed = eligible(query.rules, self.catalogue, shopper.rows, shopper.owned)
-            seeds = Seeds(shopper.rows, shopper.weights, vector)
-            cap = query.rules.max_per_category
-            pool = self.retriever.candidates(seeds, mask, WIDE if cap else max(POOL, k), other_than_anchor=query.rules.scope == "other")
-            if cap:  # before the pool is cut to what the LLM reads, or a few categories would fill it
-                by_id = {self.catalogue.row(candidate.item_id): candidate for candidate in pool}
-                pool = [by_id[row] for row in spread(list(by_id), self.catalogue, cap, max(POOL, k))]
+            seeds = Seeds(shopper.rows, shopper.weights, vector, shopper.likings)
+            # The blend was learned from histories alone; what is said in words goes the way that was not.
+            trained = self._trained if len(shopper.rows) and not query.text else None
+            pool = [] if trained else self._pool(query, seeds, mask)
         with _timed(timings, "rank"):
-            ranked = self._rank(query, shopper, pool, weights(seeds))
+            if trained:
+                ranked = trained.candidates(trained.rank(seeds, mask, other_than_anchor=query.rules.scope == "other"), seeds)
+            else:
+                ranked = self._rank(query, shopper, pool, weights(seeds))
             top = spread([self.catalogue.row(c.item_id) for c, _ in ranked], self.catalogue, query.rules.max_per_category, k)
         with _timed(timings, "explain"):
             by_row = {self.catalogue.row(candidate.item_id): (candidate, score) for candidate, score in ranked}
@@ -152,10 +155,20 @@ class Recommender:
         session = np.asarray([self.catalogue.row(item) for item in query.items], dtype=np.int64)
         owned = np.concatenate([past.rows[past.owned], session])
         rows, weights = np.concatenate([past.rows, session]), np.concatenate([past.weights, np.ones(len(session))])
-        rows, weights = profile(rows, weights)
+        rows, weights, likings = profile(rows, weights)
         if not len(rows) and not query.text:
             raise EmptyHistoryError(f"user {query.user_id!r} has no history yet; give item ids (--items) or a text (--text)")
-        return Shopper(rows, weights, np.unique(owned), frozenset(past.rows[past.bought].tolist()))
+        return Shopper(rows, weights, likings, np.unique(owned), frozenset(past.rows[past.bought].tolist()))
+
+    def _pool(self, query: Query, seeds: Seeds, mask: NDArray[np.bool_]) -> list[Candidate]:
+        """What the LLM reads: the best of the channels, fused."""
+        cap, most = query.rules.max_per_category, max(POOL, query.k)
+        pool = self.retriever.candidates(seeds, mask, WIDE if cap else most, other_than_anchor=query.rules.scope == "other")
+        if not cap:
+            return pool
+        # Before the pool is cut to what the LLM reads, or a few categories would fill it.
+        by_row = {self.catalogue.row(candidate.item_id): candidate for candidate in pool}
+        return [by_row[row] for row in spread(list(by_row), self.catalogue, cap, most)]
 
     def _rank(self, query: Query, shopper: Shopper, pool: Sequence[Candidate], votes: Mapping[str, float]) -> list[tuple[Candidate, float]]:
         """The pool, with the LLM's margins where there is an LLM, best first."""
@@ -190,6 +203,10 @@ class Recommender:
     def histories(self) -> Histories:
         """The histories of the workspace's users; iterating it gives their ids."""
         return Histories.build(self.workspace.table("interactions"), self.catalogue)
+
+    @cached_property
+    def _trained(self) -> Trained | None:
+        return Trained.load(self.workspace, self.catalogue, self.index, self.associations)
 
     @cached_property
     def _embedder(self) -> Embedder:

@@ -1,4 +1,4 @@
-"""Channels that count on every pair of items that users had, however few made it: `follows`, `neighbours` and `smoothed`.
+"""Channels that count all that users had, however few had it: `follows`, `neighbours`, `smoothed` and `lately`.
 
 Each scores all items for a history and names the history item that says most for each. They order; what may be said aloud of a pair is the
 business of `associations`, which keeps only pairs that can be shown. Knows nothing of rules, users or language models.
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from . import cooccurrence
+from .events import DAY, distinct
 from .index import ITEMS
 from .runs import Runs
 
@@ -32,6 +33,8 @@ NEIGHBOURS, K1, B = 1000, 100.0, 0.25
 """Of `neighbours`: as they were chosen most often on the validation cases of five sets of data."""
 ALIKE, TEMPERATURE = 20, 0.1
 """Items alike by text that vote beside a history item, each with exp((cosine - 1) / temperature)."""
+LATELY = 180 * DAY
+"""Milliseconds: what is older is not of late."""
 LAST = 50
 """History items that are looked from where weights decay; older ones weigh nothing."""
 
@@ -102,6 +105,26 @@ class Smoothed:
         return _sum(self.matrix, rows, share * _decayed(seeds)[voter], voter)
 
 
+class Lately:
+    """How many users had an item of late, by the clock; without one, ever. The same for every history."""
+
+    def __init__(self, users: NDArray[np.float32]) -> None:
+        self.users = users
+
+    @classmethod
+    def count(cls, events: Events, items: int) -> Lately:
+        """The channel of some users' events."""
+        recent = np.ones(len(events), dtype=bool)
+        if events.order == "time" and len(events):
+            recent = events.time > events.time.max() - LATELY
+        pairs = distinct((events.user[recent].astype(np.int64) << 32) | events.row[recent])
+        return cls(np.bincount(pairs & 0xFFFFFFFF, minlength=items).astype(np.float32))
+
+    def scores(self, seeds: Seeds) -> Scored:  # noqa: ARG002
+        """Counts of users; no history item is behind them."""
+        return self.users, np.full(len(self.users), -1, dtype=np.int64)
+
+
 class Alike:
     """The items most alike to an item by text, looked up in the index once each and kept."""
 
@@ -134,7 +157,11 @@ def count(events: Events, catalogue: Catalogue, alike: Alike) -> dict[str, Chann
     """The channels of a snapshot's events; where nothing tells an order, nothing follows anything."""
     pasts, items, ordered = Runs(events.starts, events.row), len(catalogue), events.order != "none"
     found: dict[str, Channel] = {"follows": Follows.count(pasts, items)} if ordered else {}
-    return found | {"neighbours": Neighbours.count(pasts, items), "smoothed": Smoothed.count(pasts, items, alike, ordered=ordered)}
+    return found | {
+        "neighbours": Neighbours.count(pasts, items),
+        "smoothed": Smoothed.count(pasts, items, alike, ordered=ordered),
+        "lately": Lately.count(events, items),
+    }
 
 
 def _decayed(seeds: Seeds) -> NDArray[np.float64]:

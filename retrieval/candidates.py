@@ -125,7 +125,7 @@ class Retriever:
             if name == "popularity":
                 allowed &= self.catalogue.users >= POPULAR
             if other_than_anchor and len(seeds.rows):
-                allowed &= category != category[seeds.rows[places]]
+                allowed &= (places < 0) | (category != category[seeds.rows[places]])
             rows.append(_highest(scores, np.flatnonzero(allowed), most))
         union = np.unique(np.concatenate(rows))
         semantic = [near.get(row, (0.0, -1)) for row in union.tolist()]

@@ -1,0 +1,105 @@
+"""What training made, in use: the further channels and the learned blend over one workspace."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..data.records import Candidate
+from ..retrieval import behaviour, complements
+from ..retrieval.behaviour import Alike
+from ..retrieval.build import item_vectors
+from ..retrieval.candidates import Retriever
+from ..retrieval.complements import Complements
+from ..retrieval.events import Events
+from . import learned
+from .features import FeatureMaker
+from .learned import Model
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ..data.workspace import Workspace
+    from ..retrieval.associations import Associations
+    from ..retrieval.behaviour import Channel
+    from ..retrieval.candidates import Proposals, Seeds
+    from ..retrieval.catalogue import Catalogue
+    from ..retrieval.index import VectorIndex
+
+PROPOSED = 100
+"""Candidates of each channel that a learned blend orders."""
+BEHIND = ("associations", "follows", "smoothed", "neighbours", "complements", "semantic", "popularity")
+"""Whose history item is named as the one behind a candidate, the first that has one: what can be shown goes before what is only likely."""
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """Candidates of one query, ordered by the blend.
+
+    Attributes:
+        found: what the channels proposed. order: (candidates,) places in it, best first. scores: (candidates,) of the blend, 0 for an
+            average candidate. parts: (candidates, features) what each feature adds to the score. names: (features).
+    """
+
+    found: Proposals
+    order: NDArray[np.int64]
+    scores: NDArray[np.float64]
+    parts: NDArray[np.float64]
+    names: tuple[str, ...]
+
+    def by_channel(self, place: int) -> dict[str, float]:
+        """What each channel, and the profile, adds to a candidate's score, the largest first."""
+        total: dict[str, float] = {}
+        for name, part in zip(self.names, self.parts[place].tolist(), strict=True):
+            total[name.split(":")[0]] = total.get(name.split(":")[0], 0.0) + part
+        return dict(sorted(total.items(), key=lambda pair: -abs(pair[1])))
+
+
+class Trained:
+    """The learned blend of a workspace."""
+
+    def __init__(self, retriever: Retriever, model: Model) -> None:
+        self.retriever, self.model = retriever, model
+        self.maker = FeatureMaker(retriever.catalogue, ["semantic", "associations", "popularity", *retriever.further])
+
+    @classmethod
+    def load(cls, workspace: Workspace, catalogue: Catalogue, index: VectorIndex, associations: Associations) -> Trained | None:
+        """What was trained of a workspace, None if nothing was.
+
+        The channels count the snapshot of today: what was learned is how to weigh them, and holds for other items and shoppers too.
+
+        Raises: StaleIndexError: it cannot be read, or was trained on another embedder's vectors.
+        """
+        models = learned.load(workspace.path)
+        if models is None:
+            return None
+        events = Events.build(workspace.table("interactions"), catalogue)
+        vectors = item_vectors(index, catalogue)
+        further: dict[str, Channel] = behaviour.count(events, catalogue, Alike(catalogue, index))
+        heads = complements.load(workspace.path, vectors.shape[1])
+        if heads is not None:
+            further["complements"] = Complements.of(heads, vectors)
+        return cls(Retriever(catalogue, index, associations, further), models["blend"])
+
+    def rank(self, seeds: Seeds, eligible: NDArray[np.bool_], *, other_than_anchor: bool = False) -> Ranked:
+        """The candidates of a query, best first."""
+        found = self.retriever.propose(seeds, eligible, PROPOSED, other_than_anchor=other_than_anchor)
+        values = self.model.picked(self.maker.features(found, seeds))
+        scores = self.model.scores(values)
+        return Ranked(found, np.argsort(-scores, kind="stable"), scores, self.model.parts(values), tuple(self.model.names))
+
+    def candidates(self, ranked: Ranked, seeds: Seeds) -> list[tuple[Candidate, float]]:
+        """The candidates in order, each with its score, 0 to 1, where 0.5 is an average candidate."""
+        catalogue = self.retriever.catalogue
+        chance = 1 / (1 + np.exp(-np.clip(ranked.scores, -30, 30)))
+        return [(_candidate(ranked.found, int(place), seeds, catalogue), float(chance[place])) for place in ranked.order]
+
+
+def _candidate(found: Proposals, place: int, seeds: Seeds, catalogue: Catalogue) -> Candidate:
+    scores: Mapping[str, float] = {name: round(float(scores[place]), 4) for name, scores in found.scores.items() if scores[place] > 0}
+    behind = (int(found.places[name][place]) for name in BEHIND if name in scores)
+    anchor = next((at for at in behind if at >= 0), -1)
+    return Candidate(catalogue.id(int(found.rows[place])), scores, catalogue.id(int(seeds.rows[anchor])) if anchor >= 0 else None)
