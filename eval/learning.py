@@ -51,7 +51,7 @@ ENOUGH = 3000
 """Questions for the blend after which no further fold is asked."""
 PER_USER = 3
 """Categories of a user that are asked for, the ones entered last."""
-PAIRS = 150_000
+PAIRS = 60_000
 """Examples for the text heads, at most; those that lead to another category come first."""
 Progress = Callable[[str, int, int], None]
 

@@ -33,7 +33,7 @@ FEWEST = 50
 """Shoppers that must have gone to another category for anything to be learned of how they choose."""
 HELD_BACK = 0.05
 """Share of the examples that say when to stop."""
-DECAY, LAST = 0.8, 20
+DECAY, LAST = 0.8, 10
 """Weight of a history item relative to the next newer one; how many of the newest are looked from."""
 Progress = Callable[[str, int, int], None]
 
@@ -42,15 +42,15 @@ Progress = Callable[[str, int, int], None]
 class Config:
     """How the heads are trained."""
 
-    hidden: int = 256
+    hidden: int = 192
     """Width between the text vector and the head's own."""
     dimensions: int = 96
     """Of the vectors that are multiplied."""
-    epochs: int = 8
+    epochs: int = 5
     """Passes at most; the best by the examples held back is kept."""
     batch: int = 256
     """Examples a step, all of one category."""
-    negatives: int = 2048
+    negatives: int = 1024
     """Items of the category that stand against the bought ones, drawn anew each step."""
     rate: float = 2e-3
     """Learning rate at its height."""
@@ -245,7 +245,8 @@ def _loss(
     wanted = targets[batch].astype(np.int64)
     others = pool if len(pool) <= config.negatives else draw.choice(pool, config.negatives, replace=False)
     shown = np.unique(np.concatenate([wanted, others]))
-    had = heads["had"](text[torch.from_numpy(past.rows.astype(np.int64))])  # (entries, dimensions)
+    distinct, place = np.unique(past.rows, return_inverse=True)  # shoppers of one category had much in common
+    had = heads["had"](text[torch.from_numpy(distinct.astype(np.int64))])[torch.from_numpy(place)]  # (entries, dimensions)
     decayed = DECAY ** past.age.astype(np.float64)
     share = decayed / np.bincount(past.owner, decayed, minlength=len(past))[past.owner]
     user = torch.zeros(len(past), had.shape[1]).index_add(0, torch.from_numpy(past.owner), had * torch.from_numpy(share).float()[:, None])
