@@ -237,6 +237,35 @@ def recommend(
 
 
 @app.command()
+def why(
+    workspace: Where,
+    item: Annotated[str, typer.Option(help="The item that is asked about.")],
+    user: Annotated[str | None, typer.Option(help="A user of the workspace.")] = None,
+    items: Annotated[str | None, typer.Option(help="Item ids, separated by commas, oldest first: a basket or session.")] = None,
+    scope: Annotated[
+        str, typer.Option(help="new: categories absent from the history; other: another one than the item behind it.")
+    ] = "new",
+    chroma: Chroma = None,
+    as_json: AsJson = False,
+) -> None:
+    """Why an item is recommended to a shopper, or why not: the scores, the rank and the rule that decided.
+
+    Example: crossaisle why -w shop --user u42 --item B0123
+    """
+    from ..recommend.recommender import Recommender
+    from ..recommend.why import why as run
+    from . import render
+
+    recommender = Recommender.open(workspace, settings=_settings(chroma=chroma))
+    ids = tuple(part.strip() for part in (items or "").split(",") if part.strip())
+    found = run(recommender, item, user_id=user, items=ids, rules=_rules(scope=scope))
+    if as_json:
+        _print_json(found.to_dict())
+    else:
+        render.decision(_console(), found)
+
+
+@app.command()
 def probe(
     workspace: Where,
     question: Annotated[str | None, typer.Argument(help='Such as "phones", "phones and not cases", "who would need a tripod?".')] = None,

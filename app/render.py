@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
     from ..recommend.findings import Comparison, Finding
+    from ..recommend.why import Why
 
 
 def plain(text: str) -> str:
@@ -51,6 +52,40 @@ def recommendations(console: Console, answer: Recommendations, history: Sequence
         console.print(Text(line, style="yellow"))
     if answer.timings_ms:
         console.print(Text("  ".join(f"{stage} {ms / 1000:.2f} s" for stage, ms in answer.timings_ms.items()), style="dim"))
+
+
+def decision(console: Console, found: Why) -> None:
+    """Prints why an item is recommended, or why not: its rank, the rule that turned it away, and what each channel says and adds."""
+    from rich.table import Table
+    from rich.text import Text
+
+    title = Text(plain(found.item.title or found.item.item_id), style="bold")
+    console.print(title + Text("  " + " › ".join(plain(name) for name in found.item.category), style="cyan"))
+    if found.left_out:
+        console.print(Text(f"not recommended: {found.left_out}", style="yellow"))
+    elif found.rank is None:
+        console.print(
+            Text(f"not recommended: no channel has it among its best; {found.of:,} other candidates were ordered", style="yellow")
+        )
+    else:
+        console.print(Text(f"rank {found.rank:,} of {found.of:,} candidates, score {found.score:.2f} ({found.blend})"))
+    if found.behind:
+        console.print(Text(f"behind it stands: {plain(found.behind.title or found.behind.item_id)}"))
+    if not found.channels:
+        return
+    table = Table(box=None, padding=(0, 1, 0, 0))
+    table.add_column("channel")
+    for name in ("score", "rank", "adds"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for name, one in found.channels.items():
+        adds = "" if one.adds is None else f"{one.adds:+.2f} " + ("▊" * min(12, round(abs(one.adds) * 4)))
+        table.add_row(
+            name,
+            f"{one.score:.3g}" if one.score else "",
+            f"{one.rank:,}" if one.rank else "",
+            Text(adds, "green" if (one.adds or 0) > 0 else "red"),
+        )
+    console.print(table)
 
 
 def finding(console: Console, found: Finding) -> None:

@@ -27,6 +27,7 @@ from ..data.workspace import Workspace
 from ..recommend import learned
 from ..recommend.features import FeatureMaker
 from ..recommend.learned import Model, Questions
+from ..recommend.profile import ItemFacts
 from ..recommend.trained import PROPOSED
 from ..retrieval import complements
 from ..retrieval.build import item_vectors, load
@@ -38,7 +39,7 @@ from .cases import Cases, Eligible
 from .known import Known
 from .leaks import near_duplicates
 from .protocols import Shuffled
-from .systems import seeds_of
+from .systems import profile_of, seeds_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -195,10 +196,12 @@ def ask(workspace: Workspace, known: Known, held_out: HeldOut, seed: int, progre
 
 
 def _answers(cases: Cases, eligible: Eligible, retriever: Retriever, maker: FeatureMaker) -> Any:
+    facts = ItemFacts.of(retriever.catalogue)
     for number in range(len(cases)):
-        found = retriever.propose(seeds := seeds_of(cases.histories[number]), eligible.mask(cases, slice(number, number + 1))[0], PROPOSED)
+        profile = profile_of(cases.histories[number], facts)
+        found = retriever.propose(seeds_of(profile), eligible.mask(cases, slice(number, number + 1))[0], PROPOSED)
         if len(found):
-            yield cases.users[number], maker.features(found, seeds).values, np.isin(found.rows, cases.targets[number])
+            yield cases.users[number], maker.features(found, profile).values, np.isin(found.rows, cases.targets[number])
 
 
 def entries(known: Known, seed: int) -> Cases:

@@ -14,10 +14,11 @@ import numpy as np
 
 from ..data.records import Candidate
 from ..recommend.blend import blend, with_margins
-from ..recommend.profile import profile
+from ..recommend.profile import ItemFacts, Profile
 from ..recommend.recommender import POOL
 from ..recommend.trained import PROPOSED
 from ..retrieval.candidates import PER_CHANNEL, Seeds, weights
+from ..retrieval.events import NEVER
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -76,10 +77,11 @@ def kinds(*, llm: bool) -> dict[str, str]:
 
 def find(cases: Cases, eligible: Eligible, retriever: Retriever, start: int = 0) -> Iterator[Found]:
     """What the channels find for each case from `start` on, in order."""
+    facts = ItemFacts.of(retriever.catalogue)
     for number in range(start, len(cases)):
         mask = eligible.mask(cases, slice(number, number + 1))[0]
         history = cases.histories[number].astype(np.int64)
-        seeds = seeds_of(cases.histories[number])
+        seeds = seeds_of(profile_of(history, facts))
         deep = retriever.channels(seeds, mask, DEPTH)
         served = retriever.channels(seeds, mask, max(PER_CHANNEL, POOL))
         catalogue = retriever.catalogue
@@ -129,22 +131,29 @@ def learned(
 
     A channel's list is of what it proposes itself, and as deep as `DEPTH`; a blend's is of its own candidates.
     """
+    facts = ItemFacts.of(retriever.catalogue)
     for number in range(len(cases)):
         mask = eligible.mask(cases, slice(number, number + 1))[0]
-        seeds = seeds_of(cases.histories[number])
+        profile = profile_of(cases.histories[number], facts)
+        seeds = seeds_of(profile)
         deep = retriever.propose(seeds, mask, DEPTH)
         lists = {name: _first(deep.rows, scores, scores > 0) for name, scores in deep.scores.items()}
         found = retriever.propose(seeds, mask, PROPOSED)
-        told = maker.features(found, seeds)
+        told = maker.features(found, profile)
         for name, model in models.items():
             lists[name] = _first(found.rows, model.scores(model.picked(told)))
         yield lists
 
 
-def seeds_of(history: NDArray[np.int32]) -> Seeds:
-    """What candidates are looked for from, of a case's history: distinct rows, oldest first, all of one kind."""
-    rows, decayed, likings = profile(history.astype(np.int64), np.ones(len(history)))
-    return Seeds(rows, decayed, np.empty((0, 0), np.float32), likings)
+def profile_of(history: NDArray[np.integer[Any]], facts: ItemFacts) -> Profile:
+    """The profile of a case's history, all of whose items were bought; no moment is told."""
+    size = len(history)
+    return Profile(history.astype(np.int64), np.zeros(size, np.int8), np.full(size, NEVER), facts)
+
+
+def seeds_of(profile: Profile) -> Seeds:
+    """What candidates are looked for from, of a shopper who says nothing."""
+    return Seeds(profile.rows, profile.weights, np.empty((0, 0), np.float32), profile.likings)
 
 
 def _first(rows: NDArray[np.int64], scores: NDArray[Any], kept: NDArray[np.bool_] | None = None) -> list[int]:

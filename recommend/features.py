@@ -15,8 +15,9 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ..retrieval.candidates import Proposals, Seeds
+    from ..retrieval.candidates import Proposals
     from ..retrieval.catalogue import Catalogue
+    from .profile import Profile
 
 CHANNELS = ("semantic", "associations", "popularity", "follows", "neighbours", "smoothed", "lately", "complements", "graph")
 """Every channel that there may be, in the order of the features."""
@@ -45,45 +46,22 @@ class FeatureMaker:
 
     def __init__(self, catalogue: Catalogue, channels: Sequence[str]) -> None:
         """Args: channels: those that the retriever has."""
-        import polars as pl
-
         self.catalogue = catalogue
         self.channels = [name for name in CHANNELS if name in channels]
         self.names = [f"{channel}:{what}" for channel in self.channels for what in OF_CHANNEL] + [f"profile:{what}" for what in OF_FIT]
-        price = catalogue.items["price"].cast(pl.Float64).fill_null(float("nan")).to_numpy()
-        with np.errstate(divide="ignore", invalid="ignore"):
-            level = np.log(np.where(price > 0, price, np.nan))
-        usual = np.zeros(len(catalogue.nodes))
-        for code in range(len(usual)):
-            here = level[catalogue.category == code]
-            usual[code] = np.nanmean(here) if np.isfinite(here).any() else 0.0
-        self._level = level - usual[catalogue.category]  # (items,) log price against the category's usual one; nan unknown
-        brand = catalogue.items["brand"].str.to_lowercase().fill_null("")
-        codes = brand.cast(pl.Categorical).to_physical().to_numpy().astype(np.int64)
-        self._brand = np.where(brand.to_numpy() == "", -1, codes)
         self._users = np.log1p(catalogue.users).astype(np.float32)
 
-    def features(self, found: Proposals, seeds: Seeds) -> Features:
+    def features(self, found: Proposals, profile: Profile) -> Features:
         """The features of a query's candidates, in their order."""
         columns: list[NDArray[Any]] = []
         for name in self.channels:
             columns += _told(found.scores.get(name, np.zeros(len(found), np.float32)))
-        columns += self._fit(found.rows, seeds)
-        return Features(
-            self.names, np.stack(columns, axis=1).astype(np.float32) if len(found) else np.empty((0, len(self.names)), np.float32)
-        )
-
-    def _fit(self, rows: NDArray[np.int64], seeds: Seeds) -> list[NDArray[Any]]:
-        history, weights = seeds.rows, seeds.weights
-        paid, known = self._level[history], np.isfinite(self._level[history])
-        level = float(np.average(paid[known], weights=weights[known])) if known.any() else 0.0
-        gap = np.nan_to_num(np.abs(self._level[rows] - level), nan=0.5)
-        brand = self._brand[rows]
-        same = (brand[:, None] == self._brand[history][None, :]) & (brand[:, None] >= 0)  # (candidates, history)
-        loyal = same @ weights / max(float(weights.sum()), 1e-12)
+        rows = found.rows
         category = self.catalogue.category[rows]
         crowd = np.log1p(np.bincount(category, minlength=1)[category])
-        return [self._users[rows], gap, loyal, crowd, np.full(len(rows), np.log1p(len(history)))]
+        length = np.full(len(rows), np.log1p(len(profile.rows)))
+        columns += [self._users[rows], profile.price_gap(rows), profile.brand_share(rows), crowd, length]
+        return Features(self.names, np.stack(columns, axis=1).astype(np.float32))
 
 
 def _told(scores: NDArray[np.float32]) -> list[NDArray[Any]]:

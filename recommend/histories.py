@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..data.records import KIND_WEIGHTS, OWNING_KINDS
+from ..data.records import OWNING_KINDS
 from ..retrieval.catalogue import Catalogue
+from ..retrieval.events import NEVER
+from .profile import KINDS
 
 if TYPE_CHECKING:
     import polars as pl
@@ -21,12 +23,13 @@ class History:
     """One user's interactions, oldest first, columns as in `Histories`."""
 
     rows: NDArray[np.int64]
-    weights: NDArray[np.float64]
     owned: NDArray[np.bool_]
     bought: NDArray[np.bool_]
+    kinds: NDArray[np.int8]
+    times: NDArray[np.int64]
 
 
-NOBODY = History(np.empty(0, np.int64), np.empty(0, np.float64), np.empty(0, np.bool_), np.empty(0, np.bool_))
+NOBODY = History(np.empty(0, np.int64), np.empty(0, np.bool_), np.empty(0, np.bool_), np.empty(0, np.int8), np.empty(0, np.int64))
 """The history of somebody new."""
 
 
@@ -36,16 +39,18 @@ class Histories:
 
     Attributes:
         runs: user to the number of the user's run. starts: (users + 1,) where each run begins.
-        rows: (interactions,) item rows. weights: (interactions,) weight of the kind.
+        rows: (interactions,) item rows. kinds: (interactions,) codes into `profile.KINDS`. times: (interactions,) milliseconds since 1970,
+            `NEVER` unknown.
         owned: (interactions,) whether the user knows the item from use: bought or rated it. bought: (interactions,) bought it.
     """
 
     runs: dict[str, int]
     starts: NDArray[np.int64]
     rows: NDArray[np.int64]
-    weights: NDArray[np.float64]
     owned: NDArray[np.bool_]
     bought: NDArray[np.bool_]
+    kinds: NDArray[np.int8]
+    times: NDArray[np.int64]
 
     @classmethod
     def build(cls, interactions: pl.DataFrame, catalogue: Catalogue) -> Histories:
@@ -54,7 +59,7 @@ class Histories:
 
         joined = (
             interactions.lazy()
-            .select("user_id", "item_id", "kind")
+            .select("user_id", "item_id", "kind", "timestamp")
             .join(catalogue.row_table().lazy(), on="item_id", how="inner", maintain_order="left")
             .collect()
         )
@@ -64,9 +69,10 @@ class Histories:
             runs={user: run for run, user in enumerate(users.gather(starts).to_list())},
             starts=np.append(starts, len(users)),
             rows=joined["row"].to_numpy(),
-            weights=joined["kind"].replace_strict(dict(KIND_WEIGHTS), return_dtype=pl.Float64).to_numpy(),
             owned=joined["kind"].is_in(list(OWNING_KINDS)).to_numpy(),
             bought=(joined["kind"] == "purchase").to_numpy(),
+            kinds=joined["kind"].replace_strict({kind: code for code, kind in enumerate(KINDS)}, return_dtype=pl.Int8).to_numpy(),
+            times=joined["timestamp"].cast(pl.Int64).fill_null(NEVER).to_numpy(),
         )
 
     def __len__(self) -> int:
@@ -81,4 +87,4 @@ class Histories:
     def of(self, user_id: str) -> History:
         """A user's history; KeyError for a stranger."""
         run = slice(*self.starts[self.runs[user_id] : self.runs[user_id] + 2])
-        return History(self.rows[run], self.weights[run], self.owned[run], self.bought[run])
+        return History(self.rows[run], self.owned[run], self.bought[run], self.kinds[run], self.times[run])

@@ -27,12 +27,13 @@ from ..retrieval.associations import Associations
 from ..retrieval.build import load
 from ..retrieval.candidates import Retriever, Seeds, weights
 from ..retrieval.embedder import Embedder
+from ..retrieval.events import NEVER
 from ..retrieval.holders import Holders
 from ..retrieval.text import review_ids
 from .blend import blend, with_margins
 from .evidence import EvidenceGatherer, Reviews, Said
 from .histories import NOBODY, Histories
-from .profile import profile
+from .profile import ItemFacts, Profile
 from .rules import check, eligible, spread
 from .trained import Trained
 
@@ -47,13 +48,21 @@ MOST = 100
 
 @dataclass(frozen=True, slots=True)
 class Shopper:
-    """What the query says of whom: item rows oldest first, each once at its latest place, with weights; what is owned; what was bought."""
+    """What the query says of whom: the profile, the rows of what is owned, and of what was bought."""
 
-    rows: NDArray[np.int64]
-    weights: NDArray[np.float64]
-    likings: NDArray[np.float64]
+    profile: Profile
     owned: NDArray[np.int64]
     bought: frozenset[int]
+
+    @property
+    def rows(self) -> NDArray[np.int64]:
+        """(items,) of the history, oldest first, each once at its latest place."""
+        return self.profile.rows
+
+    def seeds(self, texts: NDArray[np.float32] | None = None) -> Seeds:
+        """What candidates are looked for from; texts: (texts, dimensions) of what the shopper says."""
+        nothing = np.empty((0, 0), np.float32)
+        return Seeds(self.profile.rows, self.profile.weights, nothing if texts is None else texts, self.profile.likings)
 
 
 class Recommender:
@@ -102,16 +111,18 @@ class Recommender:
         self._check(query)
         timings: dict[str, float] = {}
         with _timed(timings, "retrieve"):
-            shopper = self._shopper(query)
+            shopper = self.shopper(query)
             vector = self._embedder.encode([fence(query.text, LONGEST_TEXT)]) if query.text else np.empty((0, 0), np.float32)
             mask, removed = eligible(query.rules, self.catalogue, shopper.rows, shopper.owned)
-            seeds = Seeds(shopper.rows, shopper.weights, vector, shopper.likings)
+            seeds = shopper.seeds(vector)
             # The blend was learned from histories alone; what is said in words goes the way that was not.
-            trained = self._trained if len(shopper.rows) and not query.text else None
+            trained = self.trained if len(shopper.rows) and not query.text else None
             pool = [] if trained else self._pool(query, seeds, mask)
         with _timed(timings, "rank"):
             if trained:
-                ranked = trained.candidates(trained.rank(seeds, mask, other_than_anchor=query.rules.scope == "other"), seeds)
+                ranked = trained.candidates(
+                    trained.rank(seeds, shopper.profile, mask, other_than_anchor=query.rules.scope == "other"), seeds
+                )
             else:
                 ranked = self._rank(query, shopper, pool, weights(seeds))
             top = spread([self.catalogue.row(c.item_id) for c, _ in ranked], self.catalogue, query.rules.max_per_category, k)
@@ -141,8 +152,8 @@ class Recommender:
         if not (query.user_id or query.items or query.text):
             raise EmptyHistoryError("there is nothing to go by: give a user, items or a text")
 
-    def _shopper(self, query: Query) -> Shopper:
-        """The rows of a history, the query's items last.
+    def shopper(self, query: Query) -> Shopper:
+        """What a query says of whom: the rows of a history, the query's items last.
 
         Raises: UnknownUserError, UnknownItemError, EmptyHistoryError
         """
@@ -154,11 +165,18 @@ class Recommender:
         past = self.histories.of(query.user_id) if query.user_id is not None else NOBODY
         session = np.asarray([self.catalogue.row(item) for item in query.items], dtype=np.int64)
         owned = np.concatenate([past.rows[past.owned], session])
-        rows, weights = np.concatenate([past.rows, session]), np.concatenate([past.weights, np.ones(len(session))])
-        rows, weights, likings = profile(rows, weights)
-        if not len(rows) and not query.text:
+        kinds, never = np.zeros(len(session), np.int8), np.full(len(session), NEVER)  # what is in the basket counts as bought
+        profile = Profile(
+            np.concatenate([past.rows, session]), np.concatenate([past.kinds, kinds]), np.concatenate([past.times, never]), self.facts
+        )
+        if not len(profile.rows) and not query.text:
             raise EmptyHistoryError(f"user {query.user_id!r} has no history yet; give item ids (--items) or a text (--text)")
-        return Shopper(rows, weights, likings, np.unique(owned), frozenset(past.rows[past.bought].tolist()))
+        return Shopper(profile, np.unique(owned), frozenset(past.rows[past.bought].tolist()))
+
+    def fused(self, seeds: Seeds, mask: NDArray[np.bool_], *, other_than_anchor: bool = False) -> list[tuple[Candidate, float]]:
+        """All candidates of the channels, fused by rank without the LLM, with their scores."""
+        pool = self.retriever.candidates(seeds, mask, WIDE, other_than_anchor=other_than_anchor)
+        return blend(pool, weights(seeds))
 
     def _pool(self, query: Query, seeds: Seeds, mask: NDArray[np.bool_]) -> list[Candidate]:
         """What the LLM reads: the best of the channels, fused."""
@@ -205,7 +223,13 @@ class Recommender:
         return Histories.build(self.workspace.table("interactions"), self.catalogue)
 
     @cached_property
-    def _trained(self) -> Trained | None:
+    def facts(self) -> ItemFacts:
+        """What profiles ask of the items."""
+        return ItemFacts.of(self.catalogue)
+
+    @cached_property
+    def trained(self) -> Trained | None:
+        """The learned blend, None where none was trained."""
         return Trained.load(self.workspace, self.catalogue, self.index, self.associations)
 
     @cached_property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -55,39 +55,47 @@ def eligible(
     Returns: mask (items,); (what was left out, how many rows of those left until then), in the order applied.
     Raises: QueryError: a category that does not exist.
     """
-    items = catalogue.items
     mask = np.ones(len(catalogue), dtype=bool)
     removed: list[tuple[str, int]] = []
-
-    def keep(left_out: str, good: NDArray[np.bool_]) -> None:
-        nonlocal mask
+    for left_out, good in _steps(rules, catalogue, history, owned):
         before = int(mask.sum())
         mask = mask & good
         if (gone := before - int(mask.sum())) > 0:
             removed.append((left_out, gone))
+    return mask, removed
 
-    keep("without a title", items["title"].str.len_chars().to_numpy() > 0)
+
+def turned_away(rules: Rules, catalogue: Catalogue, history: NDArray[np.int64], owned: NDArray[np.int64], row: int) -> str | None:
+    """The first rule that an item does not satisfy, in the words of `eligible`; None if it satisfies all."""
+    return next((left_out for left_out, good in _steps(rules, catalogue, history, owned) if not good[row]), None)
+
+
+def _steps(
+    rules: Rules, catalogue: Catalogue, history: NDArray[np.int64], owned: NDArray[np.int64]
+) -> Iterator[tuple[str, NDArray[np.bool_]]]:
+    """Each rule that says anything: what it leaves out, in words, and the items that satisfy it."""
+    items = catalogue.items
+    yield "without a title", items["title"].str.len_chars().to_numpy() > 0
     # What has no category cannot be told to be from another one.
-    keep("without a category", np.asarray([bool(name) for name in catalogue.categories], dtype=bool)[catalogue.category])
+    yield "without a category", np.asarray([bool(name) for name in catalogue.categories], dtype=bool)[catalogue.category]
     if rules.exclude_owned:
         have = np.zeros(len(catalogue), dtype=bool)
         have[owned] = True
-        keep("owned already", ~have)
+        yield "owned already", ~have
     if rules.scope == "new" and len(history):
         seen = np.zeros(len(catalogue.categories), dtype=bool)
         seen[catalogue.category[history]] = True
-        keep("of a category that the shopper knows", ~seen[catalogue.category])
+        yield "of a category that the shopper knows", ~seen[catalogue.category]
     if rules.include_categories:
-        keep("outside the included categories", known_categories(rules.include_categories, catalogue))
+        yield "outside the included categories", known_categories(rules.include_categories, catalogue)
     if rules.exclude_categories:
-        keep("of an excluded category", ~known_categories(rules.exclude_categories, catalogue))
-    keep("outside the price range", in_range(catalogue, rules.min_price, rules.max_price))
+        yield "of an excluded category", ~known_categories(rules.exclude_categories, catalogue)
+    yield "outside the price range", in_range(catalogue, rules.min_price, rules.max_price)
     if rules.brands:
         wanted = [brand.strip().lower() for brand in rules.brands]
-        keep("of another brand", items["brand"].str.to_lowercase().is_in(wanted).fill_null(False).to_numpy())
+        yield "of another brand", items["brand"].str.to_lowercase().is_in(wanted).fill_null(False).to_numpy()
     if rules.in_stock:
-        keep("out of stock", items["in_stock"].fill_null(True).to_numpy())
-    return mask, removed
+        yield "out of stock", items["in_stock"].fill_null(True).to_numpy()
 
 
 def spread(order: Sequence[int], catalogue: Catalogue, most: int | None, k: int) -> list[int]:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ..retrieval.candidates import Proposals, Seeds
     from ..retrieval.catalogue import Catalogue
     from ..retrieval.index import VectorIndex
+    from .profile import Profile
 
 PROPOSED = 100
 """Candidates of each channel that a learned blend orders."""
@@ -84,10 +85,10 @@ class Trained:
             further["complements"] = Complements.of(heads, vectors)
         return cls(Retriever(catalogue, index, associations, further), models["blend"])
 
-    def rank(self, seeds: Seeds, eligible: NDArray[np.bool_], *, other_than_anchor: bool = False) -> Ranked:
+    def rank(self, seeds: Seeds, profile: Profile, eligible: NDArray[np.bool_], *, other_than_anchor: bool = False) -> Ranked:
         """The candidates of a query, best first."""
         found = self.retriever.propose(seeds, eligible, PROPOSED, other_than_anchor=other_than_anchor)
-        values = self.model.picked(self.maker.features(found, seeds))
+        values = self.model.picked(self.maker.features(found, profile))
         scores = self.model.scores(values)
         return Ranked(found, np.argsort(-scores, kind="stable"), scores, self.model.parts(values), tuple(self.model.names))
 

@@ -137,6 +137,23 @@ class Retriever:
             | {"semantic": np.asarray([place for _, place in semantic], dtype=np.int64)},
         )
 
+    def standing(self, seeds: Seeds, eligible: NDArray[np.bool_], row: int) -> dict[str, tuple[float, int]]:
+        """Where an item stands in every channel that scores all items: its score, and its rank among what may be proposed, 1 the best.
+
+        A channel that says nothing of the item is left out; so is `semantic`, which looks at the nearest only.
+        """
+        said = {"popularity": self._popular(seeds)}
+        if len(seeds.rows):
+            said["associations"] = self._associated(seeds)
+            for name, channel in self.further.items():
+                scores, places = channel.scores(seeds)
+                said[name] = scores.astype(np.float64), places
+        return {
+            name: (float(scores[row]), 1 + int((scores[eligible] > scores[row]).sum()))
+            for name, (scores, _) in said.items()
+            if scores[row] > 0
+        }
+
     def candidates(self, seeds: Seeds, eligible: NDArray[np.bool_], n: int, *, other_than_anchor: bool = False) -> list[Candidate]:
         """At most `n` candidates, best fused rank first.
 
