@@ -18,7 +18,9 @@
     │   └── WorkspaceBusyError
     ├── ModelError                  a model cannot be had
     │   ├── ModelMissingError
-    │   └── HashMismatchError
+    │   ├── HashMismatchError
+    │   ├── StaleAdapterError
+    │   └── TrainingError
     ├── LeakError                   an evaluation in which the test is known beforehand
     ├── StorageError                the disk is full or refuses to be written
     └── MissingExtraError           an optional dependency is not installed
@@ -118,6 +120,14 @@ class ModelMissingError(ModelError):
 
 class HashMismatchError(ModelError):
     """A downloaded file is not the one that was published."""
+
+
+class StaleAdapterError(ModelError):
+    """An adapter that was trained on another model or for a prompt that is not known."""
+
+
+class TrainingError(ModelError):
+    """A training that cannot begin or go on; the last good state is kept."""
 
 
 class LeakError(CrossaisleError):
