@@ -166,6 +166,18 @@ def switch(model: Any, on: bool) -> None:
             module.enable_adapters(on)
 
 
+def fold(model: Any) -> None:
+    """Adds the adapter to the weights it stands beside and takes its layers out of the model."""
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    for name, module in list(model.named_modules()):
+        if isinstance(module, BaseTunerLayer):
+            module.merge()
+            parent, _, own = name.rpartition(".")
+            setattr(model.get_submodule(parent), own, module.get_base_layer())
+    del model.peft_config
+
+
 def write(out: Path, model: Any, weights: Mapping[str, torch.Tensor], card: Mapping[str, Any]) -> None:
     """Makes `out` an adapter's folder: peft's two files and the card; whatever was there is replaced in one step.
 

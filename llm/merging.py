@@ -9,7 +9,7 @@ from ..data.errors import SettingsError, storing
 from ..data.files import replace_folder, staging_folder
 from ..data.settings import Settings
 from . import adapters
-from .models import LanguageModel, fingerprint, quiet
+from .models import LanguageModel, quiet
 
 
 def merge(settings: Settings, adapter: Path, out: Path) -> Path:
@@ -25,15 +25,13 @@ def merge(settings: Settings, adapter: Path, out: Path) -> Path:
     if out.exists() and any(out.iterdir()):
         raise SettingsError(f"{out} is not empty; name a new folder for the merged model")
     card = adapters.read_card(adapter)
-    adapters.check(adapter, settings.llm, fingerprint(settings.llm, settings.home))
     # Summed in float32, so that each weight is rounded to bf16 once.
-    llm = LanguageModel.load(settings.with_(quantization="fp32"))
+    llm = LanguageModel.load(settings.with_(quantization="fp32"), adapter)
     with quiet(), storing(f"the model in {out}"), staging_folder(out.parent) as staging:
-        from peft import PeftModel
-
-        whole = PeftModel.from_pretrained(llm.model, str(adapter)).merge_and_unload()
+        with llm.weights(adapter=True):
+            adapters.fold(llm.model)
         fresh = staging / "model"
-        whole.bfloat16().save_pretrained(fresh)
+        llm.model.bfloat16().save_pretrained(fresh)
         llm.tokenizer.save_pretrained(fresh)
         (fresh / adapters.CARD).write_text(json.dumps({**card, "merged": True}, indent=1, ensure_ascii=False) + "\n", "utf-8")
         replace_folder(fresh, out)

@@ -77,7 +77,9 @@ class Training:
             self.parameters = adapters.inject(self.llm.model, settings.llm, rank=config.rank, alpha=config.alpha, dropout=config.dropout)
         self.llm.adapt(config.prompt)
         if config.gradient_checkpointing:
-            self.llm.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+            # The second is the name of earlier versions.
+            enable = getattr(self.llm.model, "activation_checkpointing_enable", None) or self.llm.model.gradient_checkpointing_enable
+            enable({"use_reentrant": False})
         self.optimizer = torch.optim.AdamW(self.parameters, lr=config.lr, weight_decay=config.weight_decay)
         self.task = Listwise(Ranker(self.llm), config.pack_tokens)
         kept = checkpoints.load(out, self.identity)
