@@ -28,8 +28,7 @@ def merge(settings: Settings, adapter: Path, out: Path) -> Path:
     # Summed in float32, so that each weight is rounded to bf16 once.
     llm = LanguageModel.load(settings.with_(quantization="fp32"), adapter)
     with quiet(), storing(f"the model in {out}"), staging_folder(out.parent) as staging:
-        with llm.weights(adapter=True):
-            adapters.fold(llm.model)
+        adapters.fold(llm.model)
         fresh = staging / "model"
         llm.model.bfloat16().save_pretrained(fresh)
         llm.tokenizer.save_pretrained(fresh)
