@@ -37,7 +37,7 @@ def shopper(number: int) -> Example:
     draw = random.Random(number)
 
     def item(place: int) -> Item:
-        return Item(f"u{number}-{place}", f"{' '.join(draw.choices(WORDS, k=8))} {draw.randrange(10**6)}", (draw.choice(WORDS).title(),))
+        return Item(f"u{number}-{place}", f"{' '.join(draw.choices(WORDS, k=7))} {draw.randrange(10**12)}", (draw.choice(WORDS).title(),))
 
     return Example([item(n) for n in range(LAST)], [item(100 + n) for n in range(CANDIDATES)], draw.randrange(CANDIDATES))
 

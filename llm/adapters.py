@@ -61,9 +61,10 @@ def check(folder: Path, base: str, fingerprint: str) -> int:
 
 def merged_version(folder: Path) -> int:
     """The version of the prompt `rank` that a model's own weights were trained for: 1 unless an adapter was merged into them."""
-    if not (folder / CARD).is_file():
+    try:
+        card = json.loads((folder / CARD).read_text("utf-8"))
+    except (OSError, ValueError):  # none, or somebody else's
         return 1
-    card = json.loads((folder / CARD).read_text("utf-8"))
     return _version(folder, card) if isinstance(card, dict) and card.get("merged") else 1
 
 

@@ -66,7 +66,7 @@ class Listwise:
 
         prefix, candidates = self.ranker.encoded(example.history, None, example.candidates, example.facts)
         scorer = self.ranker.scorer
-        room = min(max(self.room, len(prefix) + max(map(len, candidates))), scorer.pack_tokens)
+        room = min(max(self.room, len(prefix) + max(map(len, candidates))), self.ranker.llm.context)
         packs = [[candidates[i] for i in pack] for pack in split(len(prefix), [len(candidate) for candidate in candidates], room)]
         if len(packs) == 1:
             margins = scorer.forward(prefix, packs[0])

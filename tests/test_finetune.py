@@ -222,6 +222,13 @@ def test_a_merged_model_ranks_as_base_and_adapter_do(trained: Trained, exact: La
         merge(trained.settings, trained.folder, folder)
 
 
+def test_a_card_that_is_not_ours_says_nothing(tmp_path: Path) -> None:
+    for text, version in (("{", 1), ("[]", 1), ('{"prompt": "rank.v2"}', 1), ('{"prompt": "rank.v2", "merged": true}', 2)):
+        (tmp_path / adapters.CARD).write_text(text)
+        assert adapters.merged_version(tmp_path) == version
+    assert adapters.merged_version(tmp_path / "nowhere") == 1
+
+
 def test_folding_is_exact_before_it_is_rounded(uninterrupted: Report, small: Settings) -> None:
     beside, folded = (LanguageModel.load(small, uninterrupted.adapter) for _ in range(2))
     adapters.fold(folded.model)
