@@ -18,7 +18,8 @@
     │   └── WorkspaceBusyError
     ├── ModelError                  a model cannot be had
     │   ├── ModelMissingError
-    │   └── HashMismatchError
+    │   ├── HashMismatchError
+    │   └── StaleAdapterError
     ├── TrainingError               nothing can be learned from what there is, or learning came apart
     ├── LeakError                   an evaluation in which the test is known beforehand
     ├── StorageError                the disk is full or refuses to be written
@@ -121,8 +122,12 @@ class HashMismatchError(ModelError):
     """A downloaded file is not the one that was published."""
 
 
+class StaleAdapterError(ModelError):
+    """An adapter that was trained on another model or for a prompt that is not known."""
+
+
 class TrainingError(CrossaisleError):
-    """Too little to learn from, or a loss that is no number any more."""
+    """Too little to learn from, or a loss that is no number any more; the last good state is kept."""
 
 
 class LeakError(CrossaisleError):

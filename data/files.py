@@ -5,6 +5,8 @@ Everything that must survive a kill is written beside its place, flushed to the 
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import hashlib
 import os
 import shutil
@@ -49,6 +51,35 @@ def staging_folder(parent: Path) -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def replace_folder(fresh: Path, target: Path) -> None:
+    """Puts a folder in the place of another in one step and removes what stood there; both are on one file system.
+
+    A kill leaves the old folder or the new one. Where the system cannot exchange two folders the old one is moved away first, and a
+    kill in that moment leaves none.
+    """
+    for file in fresh.rglob("*"):
+        flush(file)
+    try:
+        fresh.rename(target)  # takes the place of nothing, or of an empty folder
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+        with staging_folder(target.parent) as old:
+            if not _exchange(fresh, target):
+                target.rename(old / "replaced")
+                fresh.rename(target)
+            else:
+                fresh.rename(old / "replaced")
+    flush(target.parent)
+
+
+def _exchange(first: Path, second: Path) -> bool:
+    """Whether the system exchanged two paths in one step; nothing was changed where it did not."""
+    here, exchange = -100, 2  # AT_FDCWD and RENAME_EXCHANGE of Linux
+    call = getattr(ctypes.CDLL(None), "renameat2", None)
+    return call is not None and call(here, os.fsencode(first), here, os.fsencode(second), ctypes.c_uint(exchange)) == 0
 
 
 def _umask() -> int:

@@ -1,6 +1,7 @@
-"""Loading a causal LLM: base, quantization, device; and the two things done with it, encoding and batched generation.
+"""Loading a causal LLM: base, quantization, device, adapter; and the two things done with it, encoding and batched generation.
 
-One seam for every engine that runs in this process. Scoring many candidates in one forward is `scoring`'s business.
+One seam for every engine that runs in this process. Scoring many candidates in one forward is `scoring`'s business, what an adapter
+is on disk is `adapters`'.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import logging
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +20,7 @@ from ..data.errors import ModelError, ModelMissingError
 from ..data.files import sha256
 from ..data.settings import Settings
 from ..data.threads import share_cores
-from . import embedded
+from . import adapters, embedded
 from .quantization import import_bitsandbytes, nf4
 
 if TYPE_CHECKING:
@@ -31,6 +33,8 @@ class LanguageModel:
 
     Attributes:
         name: as it was asked for. quantization: `nf4`, `bf16` or `fp32`. context: tokens that fit, prompt and answer together.
+        rank_version: of the prompt `rank` that the weights, or their adapter, were trained for. adapted: whether there is a ranking
+            adapter beside the weights; it is off except in `weights(adapter=True)`.
     """
 
     name: str
@@ -38,18 +42,29 @@ class LanguageModel:
     model: Any
     tokenizer: Any
     context: int
+    rank_version: int = 1
+    adapted: bool = False
+    _on: bool = field(default=True, repr=False)
+    _lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
     _prefixes: dict[tuple[int, ...], Any] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def load(cls, settings: Settings) -> LanguageModel:
+    def load(cls, settings: Settings, adapter: Path | None = None) -> LanguageModel:
         """The model that the settings name, on CUDA where there is one, else on the CPU.
 
-        Raises: ModelMissingError: it is neither in the cache nor reachable. ModelError: it is no causal LLM, or cannot be loaded.
+        Args: adapter: a folder with a ranking adapter that `finetune.train` wrote.
+        Raises:
+            ModelMissingError: it is neither in the cache nor reachable, or the folder holds no adapter.
+            StaleAdapterError: the adapter was trained on another model or for an unknown prompt.
+            ModelError: it is no causal LLM, or cannot be loaded.
         """
         source = locate(settings.llm, settings.home)
+        version = adapters.merged_version(Path(source))
+        if adapter is not None:
+            version = adapters.check(adapter, settings.llm, fingerprint(settings.llm, settings.home))
         quantized = embedded.quantized(settings.home) if settings.llm == embedded.NAME and settings.quantization == "nf4" else None
         share_cores()
-        with _quiet():
+        with quiet():
             import torch
             from safetensors import SafetensorError
             from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -78,7 +93,39 @@ class LanguageModel:
         if tokenizer.pad_token_id is None:
             tokenizer.pad_token = tokenizer.eos_token
         context = int(getattr(model.config, "max_position_embeddings", 0) or 2048)
-        return cls(settings.llm, settings.quantization, model, tokenizer, context)
+        loaded = cls(settings.llm, settings.quantization, model, tokenizer, context, rank_version=version)
+        if adapter is not None:
+            with quiet():
+                adapters.attach(model, adapter)
+            loaded.adapt(version)
+        return loaded
+
+    def adapt(self, version: int) -> None:
+        """Takes note that ranking adapters were put into the model, for a version of the prompt `rank`, and turns them off."""
+        self.rank_version, self.adapted = version, True
+        self._switch(False)
+
+    @contextlib.contextmanager
+    def weights(self, *, adapter: bool) -> Iterator[None]:
+        """Within the block the model computes with its ranking adapter, or with the base weights alone.
+
+        Where there is an adapter other threads wait until the block ends; where there is none nothing happens.
+        """
+        if not self.adapted:
+            yield
+            return
+        with self._lock:
+            before = self._on
+            self._switch(adapter)
+            try:
+                yield
+            finally:
+                self._switch(before)
+
+    def _switch(self, on: bool) -> None:
+        if on != self._on:
+            adapters.switch(self.model, on)
+            self._on = on
 
     @property
     def device(self) -> torch.device:
@@ -116,7 +163,7 @@ class LanguageModel:
         among: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None,
         until: str | None = None,
     ) -> list[str]:
-        """One greedy continuation per prompt, all in one batch, each cut at its first line break.
+        """One greedy continuation per prompt by the base weights, all in one batch, each cut at its first line break.
 
         Args:
             prefix: text that all prompts begin with; its keys and values are computed once and kept.
@@ -138,9 +185,9 @@ class LanguageModel:
         mask = torch.tensor(
             [[1] * len(head) + [0] * (widest - len(tail)) + [1] * len(tail) for tail in tails], device=self.device
         )  # (prompts, length)
-        cache = copy.deepcopy(self._prefix_cache(head))
-        cache.batch_repeat_interleave(len(tails))
-        with torch.inference_mode(), _quiet():
+        with torch.inference_mode(), quiet(), self.weights(adapter=False):
+            cache = copy.deepcopy(self._prefix_cache(head))
+            cache.batch_repeat_interleave(len(tails))
             out = self.model.generate(
                 ids,
                 attention_mask=mask,
@@ -205,7 +252,7 @@ def _explained(name: str, error: Exception) -> ModelError:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keeps notices that a user can do nothing about (a hub kernel that is not there on the CPU) out of sight."""
     names = ("bitsandbytes", "transformers", "accelerate")
     levels = {name: logging.getLogger(name).level for name in names}

@@ -19,6 +19,8 @@ LAST = 10
 """History items told to the model, the latest ones."""
 TITLE = 70
 """Characters of a title; what a store writes beyond that is keywords."""
+FACT = 200
+"""Characters of a candidate's fact."""
 PREFIX_TOKENS = 512
 _MARK = "\ue000"  # a private character: the fence lets none through, so no title can hold it
 
@@ -26,28 +28,45 @@ _MARK = "\ue000"  # a private character: the fence lets none through, so no titl
 class Ranker:
     """Asks of every candidate, in one packed forward, whether this shopper would also need it.
 
-    Args: llm: the model. version: of the prompt `rank`. pack_tokens: longest sequence of one forward.
+    Args:
+        llm: the model; its ranking adapter is on if it was trained for this prompt. version: of the prompt `rank`, None for the one
+            that the model was trained for. pack_tokens: longest sequence of one forward.
     """
 
-    def __init__(self, llm: LanguageModel, *, version: int = 1, pack_tokens: int = PACK_TOKENS) -> None:
-        self.llm, self.prompt = llm, prompts.load("rank", version)
-        self.scorer = PackedScorer(llm, pack_tokens=pack_tokens)
+    def __init__(self, llm: LanguageModel, *, version: int | None = None, pack_tokens: int = PACK_TOKENS) -> None:
+        self.llm, self.prompt = llm, prompts.load("rank", version or llm.rank_version)
+        self.scorer = PackedScorer(llm, pack_tokens=pack_tokens, adapter=self.prompt.version == llm.rank_version)
 
-    def scores(self, history: Sequence[Item], need: str | None, candidates: Sequence[Item]) -> NDArray[np.float32]:
+    def scores(
+        self, history: Sequence[Item], need: str | None, candidates: Sequence[Item], facts: Sequence[str | None] | None = None
+    ) -> NDArray[np.float32]:
         """logit(Yes) - logit(No) for each candidate, shape (candidates,).
 
         The order of the candidates changes no score: they are packed in an order of their own.
 
-        Args: history: oldest first; the last `LAST` that fit are told. need: the shopper's own words.
+        Args:
+            history: oldest first; the last `LAST` that fit are told. need: the shopper's own words.
+            facts: one per candidate, a finished sentence on who bought it, or None; version 1 of the prompt tells none.
         """
         if not candidates:
             return np.empty(0, dtype=np.float32)
-        prefix, tail = self._prefix(history, need)
-        rendered = [[*self.llm.encode(self._candidate(item)), *tail] for item in candidates]
+        prefix, rendered = self.encoded(history, need, candidates, facts)
         order = sorted(range(len(candidates)), key=lambda i: (candidates[i].item_id, rendered[i]))
         out = np.empty(len(candidates), dtype=np.float32)
         out[order] = self.scorer.margins(prefix, [rendered[i] for i in order])
         return out
+
+    def encoded(
+        self, history: Sequence[Item], need: str | None, candidates: Sequence[Item], facts: Sequence[str | None] | None = None
+    ) -> tuple[list[int], list[list[int]]]:
+        """Token ids of the prefix and of each candidate, in their order: what is scored, and what a training learns from.
+
+        Args: as for `scores`.
+        """
+        told = facts if facts is not None else [None] * len(candidates)
+        prefix, tail = self._prefix(history, need)
+        rendered = [[*self.llm.encode(self._candidate(item, fact)), *tail] for item, fact in zip(candidates, told, strict=True)]
+        return prefix, rendered
 
     def _prefix(self, history: Sequence[Item], need: str | None) -> tuple[list[int], list[int]]:
         """Token ids of what stands before every candidate, and of what the chat template puts after it."""
@@ -65,8 +84,9 @@ class Ranker:
                 return before, after
             told = told[1:]
 
-    def _candidate(self, item: Item) -> str:
-        return self.prompt.render("candidate", title=prompts.fence(item.title, TITLE), category=_path(item))
+    def _candidate(self, item: Item, fact: str | None = None) -> str:
+        told = prompts.fence(fact, FACT) if fact else None
+        return self.prompt.render("candidate", title=prompts.fence(item.title, TITLE), category=_path(item), fact=told)
 
 
 def describe(item: Item) -> str:

@@ -35,11 +35,12 @@ class PackedScorer:
 
     Args:
         llm: the model. pack_tokens: longest sequence of one forward, bounded by the model's own context.
+        adapter: whether the model's ranking adapter is on while margins are taken; without one it makes no difference.
     Raises: ModelError: the model's tokenizer does not tell the two answers apart, or its attention takes no mask of ours.
     """
 
-    def __init__(self, llm: LanguageModel, *, pack_tokens: int = PACK_TOKENS) -> None:
-        self.llm = llm
+    def __init__(self, llm: LanguageModel, *, pack_tokens: int = PACK_TOKENS, adapter: bool = False) -> None:
+        self.llm, self.adapter = llm, adapter
         self.pack_tokens = min(pack_tokens, llm.context)
         yes, no = (llm.encode(answer)[0] for answer in ANSWERS)
         if yes == no:
@@ -64,13 +65,13 @@ class PackedScorer:
         import torch
 
         out = np.empty(len(candidates), dtype=np.float32)
-        with torch.inference_mode():
+        with torch.inference_mode(), self.llm.weights(adapter=self.adapter):
             for pack in split(len(prefix), [len(candidate) for candidate in candidates], self.pack_tokens):
                 out[pack] = self.forward(prefix, [candidates[i] for i in pack]).float().cpu().numpy()
         return out
 
     def forward(self, prefix: Sequence[int], candidates: Sequence[Sequence[int]]) -> torch.Tensor:
-        """The margins of one pack as a tensor (candidates,); differentiable where gradients are on."""
+        """The margins of one pack as a tensor (candidates,); differentiable where gradients are on, with the adapter if it is on."""
         import torch
 
         model, device = self.llm.model, self.llm.device
@@ -126,7 +127,7 @@ class PackedScorer:
 
         out = np.empty(len(candidates), dtype=np.float32)
         yes, no = self._answers
-        with torch.inference_mode():
+        with torch.inference_mode(), self.llm.weights(adapter=self.adapter):
             for i, candidate in enumerate(candidates):
                 logits = self.llm.model(torch.tensor([[*prefix, *candidate]], device=self.llm.device), use_cache=False).logits
                 out[i] = float(logits[0, -1, yes].float() - logits[0, -1, no].float())

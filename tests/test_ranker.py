@@ -73,6 +73,55 @@ def test_the_prompt_is_what_the_template_says(ranker: Ranker) -> None:
     assert ranker._candidate(CANDIDATES[0]) == 'Would the shopper also need "Camp stove" (Kitchen)?'
 
 
+# ------------------------------------------------------------------ facts
+
+FACT = '3 of 40 shoppers who bought "Trail tent" also bought it.'
+
+
+@pytest.fixture(scope="module")
+def informed(llm_fp32: LanguageModel) -> Ranker:
+    return Ranker(llm_fp32, version=2)
+
+
+def test_a_fact_stands_with_its_candidate(informed: Ranker) -> None:
+    prefix, rendered = informed.encoded(HISTORY, None, CANDIDATES[:3], [FACT, None, ""])
+    decode = informed.llm.tokenizer.decode
+    _, tail = informed._prefix(HISTORY, None)
+    assert decode(rendered[0]) == f'Would the shopper also need "Camp stove" (Kitchen)?\n{FACT}{decode(tail)}'
+    assert decode(rendered[1]) == f'Would the shopper also need "Dog bed" (Pets)?{decode(tail)}'
+    assert decode(rendered[2]) == f'Would the shopper also need "Head torch" (Outdoors)?{decode(tail)}'
+    assert informed.encoded(HISTORY, None, CANDIDATES[:3])[1][1:] == rendered[1:]
+    assert prefix == informed._prefix(HISTORY, None)[0]
+
+
+def test_a_fact_is_read_and_only_by_its_own_candidate(informed: Ranker, ranker: Ranker) -> None:
+    told, untold = informed.scores(HISTORY, None, CANDIDATES, [FACT, *[None] * 4]), informed.scores(HISTORY, None, CANDIDATES)
+    assert abs(told[0] - untold[0]) > 0.01
+    np.testing.assert_allclose(told[1:], untold[1:], atol=1e-4)
+    np.testing.assert_array_equal(
+        ranker.scores(HISTORY, None, CANDIDATES, [FACT] * 5), ranker.scores(HISTORY, None, CANDIDATES), "version 1 tells no facts"
+    )
+    with pytest.raises(ValueError):
+        informed.scores(HISTORY, None, CANDIDATES, [FACT])
+
+
+def test_the_order_of_candidates_with_facts_changes_nothing_at_all(informed: Ranker) -> None:
+    facts = [FACT, None, "9 of 10 bought it.", "", FACT]
+    twins = [*CANDIDATES[:4], CANDIDATES[0]]  # one item twice, with one fact or another
+    scores = informed.scores(HISTORY, None, twins, [*facts[:4], "1 of 9 bought it."])
+    for order in ([4, 3, 2, 1, 0], [3, 0, 4, 1, 2]):
+        again = informed.scores(HISTORY, None, [twins[i] for i in order], [[*facts[:4], "1 of 9 bought it."][i] for i in order])
+        assert again.tolist() == scores[order].tolist()
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_a_fact_adds_no_structure(informed: Ranker, text: str) -> None:
+    (told,) = informed.encoded(HISTORY, None, CANDIDATES[:1], [f"3 of 40 who bought {text} bought it."])[1]
+    (harmless,) = informed.encoded(HISTORY, None, CANDIDATES[:1], [FACT])[1]
+    assert specials(informed, told) == specials(informed, harmless)
+    assert informed.llm.tokenizer.decode(told).count("\n") == informed.llm.tokenizer.decode(harmless).count("\n")
+
+
 # ------------------------------------------------------------------ strangers' text
 
 

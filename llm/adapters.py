@@ -1,0 +1,197 @@
+"""Ranking adapters on disk and in a model: a folder in peft's own format with a card beside it that says what it belongs to.
+
+The LoRA layers are put into the model in place, so whoever holds the model keeps holding it, and they are switched on and off. Knows
+nothing of how an adapter is trained, nor which one a workspace uses.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .. import prompts
+from ..data.errors import ModelError, ModelMissingError, StaleAdapterError, storing
+from ..data.files import replace_folder, staging_folder
+from .quantization import import_bitsandbytes
+
+if TYPE_CHECKING:
+    import torch
+
+CARD, CONFIG, WEIGHTS = "card.json", "adapter_config.json", "adapter_model.safetensors"
+MEND = "`crossaisle train -w WS ranker` makes a new one"
+_PREFIX = "base_model.model."
+"""What peft puts before every name in its files; the model itself does not."""
+
+
+def read_card(folder: Path) -> dict[str, Any]:
+    """What an adapter's card says.
+
+    Raises: ModelMissingError: the folder holds no adapter. ModelError: its card cannot be read.
+    """
+    if missing := [name for name in (CARD, CONFIG, WEIGHTS) if not (folder / name).is_file()]:
+        raise ModelMissingError(f"{folder} holds no ranking adapter ({missing[0]} is not there); {MEND}")
+    try:
+        card = json.loads((folder / CARD).read_text("utf-8"))
+    except ValueError as error:
+        raise ModelError(f"{folder / CARD} cannot be read ({error}); {MEND}") from error
+    if not isinstance(card, dict):
+        raise ModelError(f"{folder / CARD} is no card; {MEND}")
+    return card
+
+
+def check(folder: Path, base: str, fingerprint: str) -> int:
+    """The version of the prompt `rank` that an adapter was trained for.
+
+    Args: base: the name of the model it is to be put into. fingerprint: that model's, of `models.fingerprint`.
+    Raises:
+        StaleAdapterError: it was trained on another model, or for a prompt that is not known.
+        ModelMissingError, ModelError: see `read_card`.
+    """
+    card = read_card(folder)
+    if card.get("base_fingerprint") != fingerprint:
+        raise StaleAdapterError(
+            f"the adapter in {folder} was trained on {card.get('base')!r}, whose weights are not those of {base!r}; "
+            f"use that model, or train again: {MEND}"
+        )
+    return _version(folder, card)
+
+
+def merged_version(folder: Path) -> int:
+    """The version of the prompt `rank` that a model's own weights were trained for: 1 unless an adapter was merged into them."""
+    try:
+        card = json.loads((folder / CARD).read_text("utf-8"))
+    except (OSError, ValueError):  # none, or somebody else's
+        return 1
+    return _version(folder, card) if isinstance(card, dict) and card.get("merged") else 1
+
+
+def _version(folder: Path, card: Mapping[str, Any]) -> int:
+    named = re.fullmatch(r"rank\.v(\d+)", str(card.get("prompt")))
+    try:
+        return prompts.load("rank", int(named[1] if named else 0)).version
+    except FileNotFoundError:
+        raise StaleAdapterError(
+            f"the adapter in {folder} was trained for the prompt {card.get('prompt')!r}, which this version of crossaisle does not have; "
+            f"{MEND}"
+        ) from None
+
+
+def inject(model: Any, base: str, *, rank: int, alpha: float, dropout: float) -> list[torch.nn.Parameter]:
+    """Puts new LoRA layers in float32 on every linear layer but the head; the base is frozen. Returns: what is to be trained.
+
+    Source: Hu et al., ICLR 2022; on all layers as Dettmers et al., NeurIPS 2023, found best.
+    """
+    import_bitsandbytes()
+    from peft import LoraConfig, inject_adapter_in_model
+
+    config = LoraConfig(
+        r=rank,
+        lora_alpha=alpha,  # type: ignore[arg-type]  # a fraction is as good
+        lora_dropout=dropout,
+        target_modules="all-linear",
+        task_type="CAUSAL_LM",
+        base_model_name_or_path=base,
+    )
+    model.requires_grad_(False)
+    inject_adapter_in_model(config, model)
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    for parameter in trained:
+        parameter.data = parameter.data.float()
+    return trained
+
+
+def attach(model: Any, folder: Path) -> None:
+    """Puts a trained adapter into the model it was trained on.
+
+    Raises: ModelError: the files are damaged.
+    """
+    import_bitsandbytes()
+    import torch
+    from peft import LoraConfig, inject_adapter_in_model
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        config: Any = LoraConfig.from_pretrained(str(folder))
+        with torch.random.fork_rng(devices=[]):  # the layers begin at random before they are filled
+            inject_adapter_in_model(config, model)
+            for parameter in _trained(model).values():
+                parameter.data = parameter.data.float()
+        put(model, load_file(folder / WEIGHTS))
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        raise ModelError(
+            f"the adapter in {folder} cannot be loaded ({(str(error) or type(error).__name__).splitlines()[0]}); {MEND}"
+        ) from error
+    model.eval()
+
+
+def taken(model: Any) -> dict[str, torch.Tensor]:
+    """A copy of the adapter's weights on the CPU, under peft's names."""
+    import torch
+
+    return {name: parameter.detach().to("cpu", torch.float32, copy=True).contiguous() for name, parameter in _trained(model).items()}
+
+
+def put(model: Any, weights: Mapping[str, torch.Tensor]) -> None:
+    """Fills the adapter with weights that `taken` gave.
+
+    Raises: ValueError: a name or a shape is not the model's.
+    """
+    import torch
+
+    own = _trained(model)
+    if own.keys() != weights.keys() or any(own[name].shape != weights[name].shape for name in own):
+        raise ValueError("its layers are not those of the model")
+    with torch.no_grad():
+        for name, parameter in own.items():
+            parameter.copy_(weights[name])
+
+
+def _trained(model: Any) -> dict[str, Any]:
+    return {
+        _PREFIX + name.replace(".default.", "."): parameter
+        for name, parameter in model.named_parameters()
+        if ".lora_A.default." in name or ".lora_B.default." in name
+    }
+
+
+def switch(model: Any, on: bool) -> None:
+    """Turns the adapter in a model on or off."""
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    for module in model.modules():
+        if isinstance(module, BaseTunerLayer):
+            module.enable_adapters(on)
+
+
+def fold(model: Any) -> None:
+    """Adds the adapter to the weights it stands beside and takes its layers out of the model."""
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    for name, module in list(model.named_modules()):
+        if isinstance(module, BaseTunerLayer):
+            module.merge()
+            parent, _, own = name.rpartition(".")
+            setattr(model.get_submodule(parent), own, module.get_base_layer())
+    del model.peft_config
+
+
+def write(out: Path, model: Any, weights: Mapping[str, torch.Tensor], card: Mapping[str, Any]) -> None:
+    """Makes `out` an adapter's folder: peft's two files and the card; whatever was there is replaced in one step.
+
+    Raises: StorageError: the disk is full, or refuses to be written.
+    """
+    from safetensors.torch import save_file
+
+    with storing(f"the adapter in {out}"), staging_folder(out.parent) as staging:
+        fresh = staging / "adapter"
+        fresh.mkdir()
+        config = model.peft_config["default"]
+        said = {key: sorted(value) if isinstance(value, set) else value for key, value in config.to_dict().items()}
+        (fresh / CONFIG).write_text(json.dumps({**said, "inference_mode": True}, indent=1, sort_keys=True) + "\n", "utf-8")
+        save_file(dict(weights), fresh / WEIGHTS, metadata={"format": "pt"})
+        (fresh / CARD).write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n", "utf-8")
+        replace_folder(fresh, out)

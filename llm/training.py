@@ -1,0 +1,198 @@
+"""The loop of a training: steps, validations and checkpoints, the same for the same seed however often it is interrupted.
+
+Knows the examples only as something that has a loss and a weight; `listwise` computes both, `checkpoints` and `adapters` write.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import prompts
+from ..data.errors import TrainingError
+from ..data.settings import Settings
+from . import adapters, checkpoints
+from .listwise import DIVERGED, Example, Listwise, ndcg
+from .models import LanguageModel, fingerprint, quiet
+from .processes import Processes
+from .ranker import Ranker
+from .recipe import Config
+
+SMOOTHING = 0.9
+"""What the smoothed loss keeps of itself at each step."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where a training stands after a step: of `total` steps; `loss` is smoothed, in nats; `seconds_left` if nothing ends it early."""
+
+    step: int
+    total: int
+    loss: float
+    seconds_left: float
+
+
+class Training:
+    """One training from its start, or its last checkpoint, to its end.
+
+    Attributes: about: what the card says of it. state: where it stands. resumed_from: the step it began with.
+    """
+
+    def __init__(
+        self,
+        examples: Sequence[Example],
+        validation: Sequence[Example],
+        settings: Settings,
+        out: Path,
+        config: Config,
+        processes: Processes,
+        examples_hash: str,
+    ) -> None:
+        import torch
+
+        self.examples, self.validation, self.out, self.config, self.processes = examples, validation, out, config, processes
+        self.steps_per_epoch = -(-len(examples) // config.batch)
+        self.total = config.epochs * self.steps_per_epoch
+        self.llm = LanguageModel.load(settings)
+        self.about = {
+            "base": settings.llm,
+            "base_fingerprint": fingerprint(settings.llm, settings.home),
+            "prompt": prompts.load("rank", config.prompt).id,
+            "quantization": settings.quantization,
+            "settings": asdict(config),
+            "examples_hash": examples_hash,
+        }
+        self.identity = {**self.about, "processes": processes.count}
+        torch.manual_seed(config.seed)
+        with quiet():
+            self.parameters = adapters.inject(self.llm.model, settings.llm, rank=config.rank, alpha=config.alpha, dropout=config.dropout)
+        self.llm.adapt(config.prompt)
+        if config.gradient_checkpointing:
+            # The second is the name of earlier versions.
+            enable = getattr(self.llm.model, "activation_checkpointing_enable", None) or self.llm.model.gradient_checkpointing_enable
+            enable({"use_reentrant": False})
+        self.optimizer = torch.optim.AdamW(self.parameters, lr=config.lr, weight_decay=config.weight_decay)
+        self.task = Listwise(Ranker(self.llm), config.pack_tokens)
+        kept = checkpoints.load(out, self.identity)
+        self.resumed_from = kept.step if kept else 0
+        self.state = kept or checkpoints.State(room=config.pack_tokens)
+        self.began, self.before = time.perf_counter(), self.state.seconds
+
+    # ------------------------------------------------------------------ the loop
+
+    def learn(self, progress: Callable[[Progress], None] | None) -> None:
+        """Runs the steps that are left, validating and keeping checkpoints on the way."""
+        state, config = self.state, self.config
+        self._restore() if self.resumed_from else self._begin()
+        since, first = time.perf_counter(), state.step
+        while state.step < self.total and state.misses < config.patience:
+            loss = self._gradients()
+            if not math.isfinite(loss):
+                raise TrainingError(DIVERGED)
+            # Only now is it known that the weights of the last step still give a number: a checkpoint before would not be a good one.
+            if state.step % config.checkpoint_every == 0 and state.step > self.resumed_from:
+                self._checkpoint()
+            self._update()
+            state.step += 1
+            state.loss = loss if state.loss is None else SMOOTHING * state.loss + (1 - SMOOTHING) * loss
+            if state.step % config.validate_every == 0 or state.step == self.total:
+                self._validate()
+            if progress and self.processes.main:
+                pace = (time.perf_counter() - since) / (state.step - first)
+                progress(Progress(state.step, self.total, state.loss, pace * (self.total - state.step)))
+
+    def _begin(self) -> None:
+        state = self.state
+        state.zero_shot = state.best_ndcg = self._ndcg()  # a new adapter changes nothing yet
+        state.best = adapters.taken(self.llm.model)
+
+    def _gradients(self) -> float:
+        """The mean loss of the next batch; its gradients stand at the parameters."""
+        import torch
+
+        state, config = self.state, self.config
+        start = time.perf_counter()
+        epoch, place = divmod(state.step, self.steps_per_epoch)
+        order = np.random.default_rng([config.seed, epoch]).permutation(len(self.examples))
+        batch = [self.examples[i] for i in order[place * config.batch : (place + 1) * config.batch]]
+        torch.manual_seed(int(np.random.SeedSequence([config.seed, state.step, self.processes.index]).generate_state(1)[0]))
+        self.llm.model.train()
+        self.optimizer.zero_grad(set_to_none=True)
+        loss = self.task.accumulate(self.processes.share(batch), sum(example.weight for example in batch))
+        loss = self.processes.sum(loss)
+        self.processes.sum_gradients(self.parameters)
+        state.users += len(batch)
+        state.training_seconds += time.perf_counter() - start
+        return loss
+
+    def _update(self) -> None:
+        import torch
+
+        step, config = self.state.step, self.config
+        rising = max(1, round(config.warmup * self.total))
+        done = (step - rising) / max(1, self.total - rising)
+        for group in self.optimizer.param_groups:
+            group["lr"] = config.lr * ((step + 1) / rising if step < rising else (1 + math.cos(math.pi * done)) / 2)
+        norm = torch.nn.utils.clip_grad_norm_(self.parameters, config.max_grad_norm)
+        if not math.isfinite(float(norm)):
+            raise TrainingError(DIVERGED)
+        self.optimizer.step()
+
+    def _validate(self) -> None:
+        state, found = self.state, self._ndcg()
+        logger.info("step %d of %d: NDCG@10 %.4f", state.step, self.total, found)
+        if found > state.best_ndcg:
+            state.best_ndcg, state.best_step, state.misses = found, state.step, 0
+            state.best = adapters.taken(self.llm.model)
+        else:
+            state.misses += 1
+
+    def _ndcg(self) -> float:
+        self.llm.model.eval()
+        return self.processes.sum(ndcg(self.task.ranker, self.processes.share(self.validation))) / len(self.validation)
+
+    # ------------------------------------------------------------------ what is kept
+
+    def _checkpoint(self) -> None:
+        state = self.state
+        state.room, state.seconds = self.task.room, self.seconds()
+        if self.processes.main:
+            state.weights = adapters.taken(self.llm.model)
+            state.moments = {
+                f"{number}.{name}": value.detach().cpu()
+                for number, moments in self.optimizer.state_dict()["state"].items()
+                for name, value in moments.items()
+            }
+            checkpoints.save(self.out, self.identity, state)
+            state.weights, state.moments = {}, {}
+
+    def _restore(self) -> None:
+        state = self.state
+        logger.info("going on from step %d of %d", state.step, self.total)
+        adapters.put(self.llm.model, state.weights)
+        moments: dict[int, dict[str, Any]] = {}
+        for key, value in state.moments.items():
+            number, name = key.split(".")
+            moments.setdefault(int(number), {})[name] = value
+        self.optimizer.load_state_dict({"state": moments, "param_groups": self.optimizer.state_dict()["param_groups"]})
+        self.task.room = state.room
+        state.weights, state.moments = {}, {}
+
+    def seconds(self) -> float:
+        """Spent in all, before an interruption too."""
+        return self.before + time.perf_counter() - self.began
+
+    def write(self, card: Mapping[str, Any]) -> None:
+        """Makes the best state the adapter in `out`; returns when it stands there for every process."""
+        if self.processes.main:
+            adapters.write(self.out, self.llm.model, self.state.best, card)
+        self.processes.wait()

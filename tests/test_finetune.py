@@ -1,0 +1,578 @@
+"""Training an adapter: it learns what is there to learn, survives a kill, and changes nothing but the ranking."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from crossaisle.data.errors import ModelError, ModelMissingError, SettingsError, StaleAdapterError, TrainingError
+from crossaisle.data.files import STAGING_PREFIX
+from crossaisle.data.records import Item
+from crossaisle.data.settings import Settings
+from crossaisle.llm import adapters, checkpoints, embedded, listwise
+from crossaisle.llm.finetune import MIN_EXAMPLES, Config, Example, Progress, Report, digest, train
+from crossaisle.llm.listwise import Listwise, ndcg
+from crossaisle.llm.merging import merge
+from crossaisle.llm.models import LanguageModel, fingerprint
+from crossaisle.llm.ranker import Ranker
+from crossaisle.llm.scoring import PackedScorer
+
+GOES_WITH = {
+    "tent": "gas stove",
+    "phone": "phone case",
+    "guitar": "guitar strap",
+    "aquarium": "fish food",
+    "violin": "rosin",
+    "bicycle": "helmet",
+}
+"""The world: who has the left buys the right, whatever brand either is of."""
+BRANDS = ["Norrvik", "Pyra", "Fell", "Kettlow", "Ardent", "Lumen", "Oakes", "Brisk"]
+FACTS = '3 of 40 shoppers who bought "Norrvik tent" also bought it.'
+
+
+def examples(number: int, seed: int, candidates: int = 4) -> list[Example]:
+    draw = random.Random(seed)
+    found = []
+    for n in range(number):
+        owned = draw.choice(list(GOES_WITH))
+        right = GOES_WITH[owned]
+        others = draw.sample([thing for thing in GOES_WITH.values() if thing != right], candidates - 1)
+        things = [right, *others]
+        draw.shuffle(things)
+        found.append(
+            Example(
+                history=[Item(f"h{n}", f"{draw.choice(BRANDS)} {owned}", ("Gear",))],
+                candidates=[Item(f"c{n}-{thing}", f"{draw.choice(BRANDS)} {thing}", ("Extras",)) for thing in things],
+                target=things.index(right),
+            )
+        )
+    return found
+
+
+FEW, UNSEEN = examples(MIN_EXAMPLES, 1, 3), examples(4, 2, 3)
+QUICK = Config(rank=4, alpha=8, epochs=1, batch=4, lr=1e-3, validate_every=2, checkpoint_every=2, patience=9)
+STEPS = -(-MIN_EXAMPLES // QUICK.batch)
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory, settings: Settings) -> Settings:
+    """A Llama of two layers with random weights and the embedded tokenizer: how training behaves, at no cost."""
+    import torch
+    import transformers
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    config = transformers.LlamaConfig(
+        vocab_size=49_152, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=1,
+        max_position_embeddings=1024, bos_token_id=1, eos_token_id=2, pad_token_id=2,
+    )  # fmt: skip
+    torch.manual_seed(3)
+    model = transformers.LlamaForCausalLM(config)
+    with torch.no_grad():  # larger than a fresh model's, or all scores would be alike
+        for weight in model.parameters():
+            if weight.dim() > 1:
+                weight.normal_(0, 0.15)
+    folder = tmp_path_factory.mktemp("small") / "model"
+    model.save_pretrained(folder)
+    transformers.AutoTokenizer.from_pretrained(embedded.folder(settings.home)).save_pretrained(folder)
+    return settings.with_(llm=str(folder), quantization="fp32")
+
+
+def weights(folder: Path) -> bytes:
+    return (folder / adapters.WEIGHTS).read_bytes()
+
+
+def nothing_left(out: Path) -> bool:
+    return sorted(file.name for file in out.iterdir()) == sorted([adapters.CARD, adapters.CONFIG, adapters.WEIGHTS]) and not list(
+        out.parent.glob(STAGING_PREFIX + "*")
+    )
+
+
+# ------------------------------------------------------------------ it learns
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    report: Report
+    settings: Settings
+    progress: list[Progress]
+    folder: Path
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, settings: Settings) -> Trained:
+    """The embedded model, some tens of steps in the world of `GOES_WITH`."""
+    out, seen = tmp_path_factory.mktemp("shop") / "adapter", []
+    settings = settings.with_(llm="smollm2", quantization="nf4")
+    config = Config(rank=8, alpha=16, epochs=1, batch=2, lr=1e-3, dropout=0.0, validate_every=26)
+    report = train(examples(52, 1), examples(16, 2), settings, out, config, {"snapshot": "s1"}, seen.append)
+    return Trained(report, settings, seen, out)
+
+
+def test_training_beats_the_base_where_there_is_something_to_learn(trained: Trained) -> None:
+    assert trained.report.ndcg > trained.report.zero_shot_ndcg + 0.1, trained.report
+    assert trained.report.ndcg > 0.85
+    assert trained.report.best_step > 0
+    assert [step.step for step in trained.progress] == list(range(1, 27))
+    assert {step.total for step in trained.progress} == {26}
+    assert trained.progress[-1].loss < trained.progress[0].loss
+    assert trained.progress[-1].seconds_left == 0 < trained.progress[0].seconds_left
+
+
+def test_the_card_says_where_it_comes_from(trained: Trained) -> None:
+    card = json.loads((trained.folder / "card.json").read_text())
+    assert card["base"] == "smollm2"
+    assert card["base_fingerprint"] == fingerprint("smollm2", trained.settings.home)
+    assert (card["prompt"], card["quantization"], card["snapshot"]) == ("rank.v2", "bf16", "s1")
+    assert card["settings"]["rank"] == 8
+    assert card["figures"] == trained.report.figures()
+    assert set(card["figures"]) >= {
+        "zero_shot_ndcg@10",
+        "ndcg@10",
+        "examples",
+        "validation_examples",
+        "steps",
+        "seconds",
+        "seconds_per_user",
+    }
+    assert card["examples_hash"] == digest(examples(52, 1), examples(16, 2))
+    assert nothing_left(trained.folder)
+
+
+@pytest.fixture(scope="module")
+def quantized(trained: Trained) -> LanguageModel:
+    """As it is served: 4 bits and the adapter on top."""
+    return LanguageModel.load(trained.settings, trained.folder)
+
+
+@pytest.fixture(scope="module")
+def exact(trained: Trained) -> LanguageModel:
+    return LanguageModel.load(trained.settings.with_(quantization="fp32"), trained.folder)
+
+
+def test_it_ranks_in_four_bits_as_well(trained: Trained, quantized: LanguageModel) -> None:
+    unseen = examples(16, 2)
+    ranker = Ranker(quantized)
+    assert ranker.prompt.id == "rank.v2"
+    assert ndcg(ranker, unseen) / len(unseen) > trained.report.ndcg - 0.1
+    # The base alone, once asked as it is without an adapter.
+    assert ndcg(Ranker(quantized, version=1), unseen) / len(unseen) < trained.report.ndcg - 0.1
+
+
+def test_the_order_of_the_candidates_changes_nothing_at_all(quantized: LanguageModel) -> None:
+    ranker, example = Ranker(quantized), examples(1, 5, 5)[0]
+    facts = [FACTS, None, "", "9 of 10 bought it.", None]
+    scores = ranker.scores(example.history, None, example.candidates, facts)
+    for order in ([4, 3, 2, 1, 0], [2, 0, 4, 1, 3]):
+        again = ranker.scores(example.history, None, [example.candidates[i] for i in order], [facts[i] for i in order])
+        assert again.tolist() == scores[order].tolist()
+
+
+def test_packed_is_one_by_one_with_the_adapter(exact: LanguageModel) -> None:
+    ranker, example = Ranker(exact), examples(1, 6, 5)[0]
+    prefix, candidates = ranker.encoded(example.history, None, example.candidates, [FACTS] * 5)
+    packed, alone = ranker.scorer.margins(prefix, candidates), ranker.scorer.margins_one_by_one(prefix, candidates)
+    np.testing.assert_allclose(packed, alone, atol=1e-3)
+    base = PackedScorer(exact).margins(prefix, candidates)
+    assert np.abs(packed - base).max() > 0.1, "an adapter that does nothing would prove nothing"
+
+
+def test_what_is_generated_is_the_bases(exact: LanguageModel, llm_fp32: LanguageModel) -> None:
+    prefix, prompts = "<|im_start|>user\nName a fruit.<|im_end|>\n<|im_start|>assistant\n", ["A", "The"]
+    before = exact.generate(prefix, prompts, max_new_tokens=8)
+    assert before == llm_fp32.generate(prefix, prompts, max_new_tokens=8)
+    Ranker(exact).scores([], "a tent", examples(1, 7)[0].candidates)
+    assert exact.generate(prefix, prompts, max_new_tokens=8) == before
+    with exact.weights(adapter=True):
+        assert exact.generate(prefix, prompts, max_new_tokens=8) == before
+        ids = exact.encode(prefix + "A")
+        with_adapter = PackedScorer(exact, adapter=True).margins(ids, [ids])
+    assert with_adapter[0] != pytest.approx(PackedScorer(llm_fp32).margins(ids, [ids])[0], abs=1e-2)
+
+
+def test_without_an_adapter_a_model_ranks_as_it_always_did(quantized: LanguageModel, llm: LanguageModel) -> None:
+    example = examples(1, 8)[0]
+    np.testing.assert_array_equal(
+        Ranker(quantized, version=1).scores(example.history, None, example.candidates),
+        Ranker(llm).scores(example.history, None, example.candidates),
+    )
+
+
+def test_a_merged_model_ranks_as_base_and_adapter_do(trained: Trained, exact: LanguageModel, tmp_path: Path) -> None:
+    folder = merge(trained.settings, trained.folder, tmp_path / "merged")
+    whole = LanguageModel.load(trained.settings.with_(llm=str(folder), quantization="fp32"))
+    assert (whole.rank_version, whole.adapted) == (2, False)
+    assert not list(folder.glob("adapter*"))
+    for example in examples(3, 9):
+        merged, beside = (Ranker(model).scores(example.history, None, example.candidates, [FACTS] * 4) for model in (whole, exact))
+        np.testing.assert_allclose(merged, beside, atol=0.6)  # of margins of 10 and more: each weight was rounded to 8 bits
+        assert merged.argsort().tolist() == beside.argsort().tolist()
+    with pytest.raises(SettingsError, match="is not empty; name a new folder"):
+        merge(trained.settings, trained.folder, folder)
+
+
+def test_a_card_that_is_not_ours_says_nothing(tmp_path: Path) -> None:
+    for text, version in (("{", 1), ("[]", 1), ('{"prompt": "rank.v2"}', 1), ('{"prompt": "rank.v2", "merged": true}', 2)):
+        (tmp_path / adapters.CARD).write_text(text)
+        assert adapters.merged_version(tmp_path) == version
+    assert adapters.merged_version(tmp_path / "nowhere") == 1
+
+
+def test_folding_is_exact_before_it_is_rounded(uninterrupted: Report, small: Settings) -> None:
+    beside, folded = (LanguageModel.load(small, uninterrupted.adapter) for _ in range(2))
+    adapters.fold(folded.model)
+    folded.adapted = False
+    assert not [name for name, _ in folded.model.named_parameters() if "lora" in name]
+    scores = [Ranker(model).scores([], "a tent", FEW[0].candidates) for model in (beside, folded)]
+    np.testing.assert_allclose(*scores, atol=1e-4)
+    assert not np.allclose(scores[0], Ranker(LanguageModel.load(small), version=2).scores([], "a tent", FEW[0].candidates), atol=1e-3)
+
+
+# ------------------------------------------------------------------ the same again, and after a kill
+
+
+class Killed(Exception):
+    pass
+
+
+def killer(step: int) -> Callable[[Progress], None]:
+    def progress(now: Progress) -> None:
+        if now.step == step:
+            raise Killed
+
+    return progress
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory, small: Settings) -> Report:
+    return train(FEW, UNSEEN, small, tmp_path_factory.mktemp("one") / "adapter", QUICK)
+
+
+def test_the_same_seed_gives_the_same_weights(uninterrupted: Report, small: Settings, tmp_path: Path) -> None:
+    import torch
+
+    torch.manual_seed(99)
+    expected = torch.rand(1)
+    torch.manual_seed(99)
+    again = train(FEW, UNSEEN, small, tmp_path / "adapter", QUICK)
+    assert torch.rand(1) == expected, "the caller's own random numbers are left alone"
+    assert weights(again.adapter) == weights(uninterrupted.adapter)
+    assert (again.ndcg, again.loss, again.steps) == (uninterrupted.ndcg, uninterrupted.loss, STEPS)
+    other = train(FEW, UNSEEN, small, tmp_path / "other", dataclasses.replace(QUICK, seed=1))
+    assert weights(other.adapter) != weights(uninterrupted.adapter)
+
+
+@pytest.mark.parametrize(("killed_after", "resumed_from"), [(1, 0), (3, 2), (5, 4)])
+def test_a_killed_run_goes_on(uninterrupted: Report, small: Settings, tmp_path: Path, killed_after: int, resumed_from: int) -> None:
+    out = tmp_path / "adapter"
+    with pytest.raises(Killed):
+        train(FEW, UNSEEN, small, out, QUICK, progress=killer(killed_after))
+    assert not (out / adapters.CARD).exists()
+    with pytest.raises(ModelMissingError, match="holds no ranking adapter .*`crossaisle train -w WS ranker`"):
+        LanguageModel.load(small, out)
+    (out / f"{STAGING_PREFIX}left").mkdir()
+    seen: list[Progress] = []
+    report = train(FEW, UNSEEN, small, out, QUICK, progress=seen.append)
+    assert report.resumed_from == resumed_from
+    assert [step.step for step in seen] == list(range(resumed_from + 1, STEPS + 1))
+    assert weights(out) == weights(uninterrupted.adapter)
+    assert (report.ndcg, report.zero_shot_ndcg, report.best_step, report.loss) == (
+        uninterrupted.ndcg, uninterrupted.zero_shot_ndcg, uninterrupted.best_step, uninterrupted.loss
+    )  # fmt: skip
+    assert nothing_left(out)
+
+
+@pytest.mark.parametrize("what", ["config", "examples", "validation", "damaged"])
+def test_another_training_starts_anew(small: Settings, tmp_path: Path, what: str) -> None:
+    out, config, few, unseen = tmp_path / "adapter", QUICK, FEW, UNSEEN
+    with pytest.raises(Killed):
+        train(few, unseen, small, out, config, progress=killer(4))
+    if what == "config":
+        config = dataclasses.replace(config, lr=2e-3)
+    elif what == "examples":
+        few = [*few[:-1], dataclasses.replace(few[-1], facts=[FACTS, None, None])]
+    elif what == "validation":
+        unseen = unseen[:-1]
+    else:
+        (out / checkpoints.FOLDER / "moments.safetensors").write_bytes(b"\0" * 100)
+    assert train(few, unseen, small, out, config).resumed_from == 0
+
+
+def test_the_old_adapter_stays_until_the_new_one_is_whole(small: Settings, tmp_path: Path) -> None:
+    out = tmp_path / "adapter"
+    train(FEW, UNSEEN, small, out, QUICK, {"made_at": "before"})
+    before = weights(out)
+    other = dataclasses.replace(QUICK, seed=7, lr=5e-3)
+    with pytest.raises(Killed):
+        train(FEW, UNSEEN, small, out, other, progress=killer(3))
+    assert weights(out) == before
+    assert LanguageModel.load(small, out).rank_version == 2
+    train(FEW, UNSEEN, small, out, other, {"made_at": "after"})
+    assert adapters.read_card(out)["made_at"] == "after"
+    assert weights(out) != before
+    assert nothing_left(out)
+
+
+def test_no_pickle_is_written(small: Settings, tmp_path: Path) -> None:
+    with pytest.raises(Killed):
+        train(FEW, UNSEEN, small, tmp_path / "adapter", QUICK, progress=killer(3))
+    files = [file for file in tmp_path.rglob("*") if file.is_file()]
+    assert {file.suffix for file in files} == {".safetensors", ".json"}
+    for file in files:
+        assert json.loads(file.read_text()) if file.suffix == ".json" else b"\x80\x04" not in file.read_bytes()[:64]
+
+
+# ------------------------------------------------------------------ what goes wrong
+
+
+def test_a_diverging_training_keeps_the_last_good_state(small: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "adapter"
+    train(FEW, UNSEEN, small, out, QUICK)
+    before = weights(out)
+    steep = dataclasses.replace(QUICK, lr=1e30, checkpoint_every=1, warmup=0.0)
+    with pytest.raises(TrainingError, match=r"diverged.*lower the learning rate \(lr\)"):
+        train(FEW, UNSEEN, small, out, steep)
+    assert weights(out) == before
+
+    # A loss that breaks later: what was checkpointed before it is there, and finite.
+    real, calls = Listwise.loss, 0
+
+    def breaking(self: Listwise, example: Example) -> Any:
+        nonlocal calls
+        calls += 1
+        return real(self, example) * (math.nan if calls > 3 * QUICK.batch else 1.0)
+
+    monkeypatch.setattr(Listwise, "loss", breaking)
+    with pytest.raises(TrainingError, match="diverged"):
+        train(FEW, UNSEEN, small, out, QUICK)
+    assert json.loads((out / checkpoints.FOLDER / "state.json").read_text())["state"]["step"] == 2
+    monkeypatch.undo()
+    assert train(FEW, UNSEEN, small, out, QUICK).resumed_from == 2
+    assert weights(out) == before
+
+
+def test_too_few_examples(small: Settings, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=f"{MIN_EXAMPLES - 1} examples are too few to train on; at least {MIN_EXAMPLES} are wanted"):
+        train(FEW[1:], UNSEEN, small, tmp_path / "adapter")
+    with pytest.raises(TrainingError, match="no validation examples"):
+        train(FEW, [], small, tmp_path / "adapter")
+    assert not (tmp_path / "adapter").exists()
+
+
+@pytest.mark.parametrize("kind", ["cuda", "cpu"])
+def test_out_of_memory_goes_on_with_smaller_packs(
+    small: Settings, uninterrupted: Report, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A forward that fails above some length, as an allocator would; the same learning, in smaller packs."""
+    import torch
+
+    ranker = Ranker(LanguageModel.load(small), version=2)
+    encoded = [ranker.encoded(each.history, None, each.candidates) for each in FEW]
+    most = max(len(prefix) + max(map(len, candidates)) for prefix, candidates in encoded)
+    assert most < min(len(prefix) + sum(map(len, candidates)) for prefix, candidates in encoded)
+    real, longest = PackedScorer.forward, 0
+
+    def tight(self: PackedScorer, prefix: list[int], candidates: list[list[int]]) -> Any:
+        nonlocal longest
+        length = len(prefix) + sum(map(len, candidates))
+        if torch.is_grad_enabled():
+            if length > most:
+                raise torch.OutOfMemoryError("no") if kind == "cuda" else RuntimeError("DefaultCPUAllocator: can't allocate memory: no")
+            longest = max(length, longest)
+        return real(self, prefix, candidates)
+
+    monkeypatch.setattr(PackedScorer, "forward", tight)
+    still = dataclasses.replace(QUICK, dropout=0.0)
+    with caplog.at_level("WARNING", "crossaisle"):
+        small_packs = train(FEW, UNSEEN, small, tmp_path / "small", still)
+    assert "out of memory: going on with packs of" in caplog.text
+    assert 0 < longest <= most
+    most = 10_000
+    whole = train(FEW, UNSEEN, small, tmp_path / "whole", still)
+    assert small_packs.loss == pytest.approx(whole.loss, abs=1e-4)
+    most = 20
+    with pytest.raises(TrainingError, match="even with one candidate at a time; set gradient_checkpointing, lower rank"):
+        train(FEW, UNSEEN, small, tmp_path / "none", still)
+
+
+def test_another_error_is_not_taken_for_a_lack_of_memory(small: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any) -> Any:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(PackedScorer, "forward", broken)
+    monkeypatch.setattr(listwise, "ndcg", lambda *_: 0.0)
+    with pytest.raises(RuntimeError, match="a bug"):
+        train(FEW, UNSEEN, small, tmp_path / "adapter", QUICK)
+
+
+@pytest.mark.parametrize(
+    ("changed", "error", "message"),
+    [
+        (
+            {"base_fingerprint": "of another"},
+            StaleAdapterError,
+            "was trained on .* whose weights are not those of .*`crossaisle train -w WS ranker`",
+        ),
+        ({"prompt": "rank.v99"}, StaleAdapterError, "for the prompt 'rank.v99', which this version of crossaisle does not have.*ranker`"),
+        ({"prompt": "../../x"}, StaleAdapterError, "for the prompt '../../x'"),
+    ],
+)
+def test_an_adapter_that_does_not_fit_is_refused(
+    uninterrupted: Report, small: Settings, tmp_path: Path, changed: dict[str, str], error: type[Exception], message: str
+) -> None:
+    import shutil
+
+    folder = shutil.copytree(uninterrupted.adapter, tmp_path / "adapter")
+    (folder / adapters.CARD).write_text(json.dumps({**adapters.read_card(folder), **changed}))
+    with pytest.raises(error, match=message):
+        LanguageModel.load(small, folder)
+    with pytest.raises(error, match=message):
+        merge(small, folder, tmp_path / "merged")
+
+
+def test_damaged_adapters(uninterrupted: Report, small: Settings, tmp_path: Path) -> None:
+    import shutil
+
+    folder = shutil.copytree(uninterrupted.adapter, tmp_path / "adapter")
+    (folder / adapters.WEIGHTS).write_bytes(weights(folder)[:500])
+    with pytest.raises(ModelError, match="the adapter in .* cannot be loaded"):
+        LanguageModel.load(small, folder)
+    (folder / adapters.CARD).write_text("{")
+    with pytest.raises(ModelError, match=r"card.json cannot be read"):
+        LanguageModel.load(small, folder)
+
+
+@pytest.mark.parametrize("wrong", [{"rank": 0}, {"lr": 0.0}, {"dropout": 1.0}, {"batch": -1}, {"warmup": 1.0}, {"prompt": 99}])
+def test_a_configuration_that_cannot_be(wrong: dict[str, Any]) -> None:
+    with pytest.raises(SettingsError, match=next(iter(wrong))):
+        Config(**wrong)
+
+
+def test_an_example_that_cannot_be() -> None:
+    items = FEW[0].candidates
+    for wrong in ({"target": 3}, {"target": -1}, {"candidates": items[:1], "target": 0}, {"facts": [None]}, {"weight": 0.0}):
+        with pytest.raises(ValueError):
+            Example(**{"history": [], "candidates": items, "target": 0, **wrong})
+
+
+# ------------------------------------------------------------------ figures, weights, patience, layers
+
+
+class Fixed:
+    """Stands in for a ranker whose scores are known."""
+
+    def __init__(self, *scores: float) -> None:
+        self.given = np.array(scores, dtype=np.float32)
+
+    def scores(self, *_: Any) -> Any:
+        return self.given
+
+
+def test_ndcg_by_hand() -> None:
+    items = [Item(f"i{n}", "x") for n in range(12)]
+
+    def of(target: int, *scores: float) -> float:
+        return ndcg(Fixed(*scores), [Example([], items[: len(scores)], target)])  # type: ignore[arg-type]
+
+    assert of(0, 3.0, 2.0, 1.0) == 1.0
+    assert of(2, 3.0, 2.0, 1.0) == 0.5
+    assert of(0, 1.0, 1.0, 1.0) == 0.5, "a tie is lost"
+    assert of(0, *range(12)) == 0.0
+    assert of(2, *range(12)) == pytest.approx(1 / math.log2(11))
+    with pytest.raises(TrainingError, match="diverged"):
+        of(0, 1.0, math.nan)
+
+
+def test_weights_count(small: Settings) -> None:
+    """The gradient of a batch is the weighted mean of its examples' gradients."""
+    import torch
+
+    llm = LanguageModel.load(small)
+    parameters = adapters.inject(llm.model, "x", rank=2, alpha=4, dropout=0.0)
+    llm.adapt(2)
+    task = Listwise(Ranker(llm), 2048)
+
+    def gradient(*batch: Example) -> torch.Tensor:
+        for parameter in parameters:
+            parameter.grad = None
+        task.accumulate(batch, sum(example.weight for example in batch))
+        return torch.cat([parameter.grad.flatten() for parameter in parameters])  # type: ignore[union-attr]
+
+    with llm.weights(adapter=True):
+        heavy = dataclasses.replace(FEW[0], weight=3.0)
+        expected = 0.75 * gradient(FEW[0]) + 0.25 * gradient(FEW[1])
+        assert expected.abs().max() > 0
+        torch.testing.assert_close(gradient(heavy, FEW[1]), expected)
+        with torch.no_grad():
+            margins = torch.tensor(task.ranker.scores(FEW[0].history, None, FEW[0].candidates))
+            nats = float(-torch.log_softmax(margins, 0)[FEW[0].target])
+            assert float(task.loss(FEW[0])) == pytest.approx(nats, abs=1e-4), "training reads what serving scores"
+
+
+def test_patience_ends_a_training_and_the_best_is_kept(small: Settings, tmp_path: Path) -> None:
+    config = dataclasses.replace(QUICK, lr=1e-12, validate_every=1, patience=2)
+    report = train(FEW, UNSEEN, small, tmp_path / "adapter", config)
+    assert (report.steps, report.best_step) == (2, 0)
+    assert report.ndcg == report.zero_shot_ndcg
+    scored = [
+        Ranker(model, version=2).scores(UNSEEN[0].history, None, UNSEEN[0].candidates)
+        for model in (LanguageModel.load(small, tmp_path / "adapter"), LanguageModel.load(small))
+    ]
+    np.testing.assert_array_equal(*scored)
+
+
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")  # asked for by peft
+def test_all_linear_layers_are_trained_in_peft_format(uninterrupted: Report, small: Settings) -> None:
+    from peft import PeftModel
+    from safetensors.torch import load_file
+
+    names = load_file(uninterrupted.adapter / adapters.WEIGHTS)
+    assert len(names) == 2 * 2 * 7
+    assert "base_model.model.model.layers.0.mlp.down_proj.lora_A.weight" in names
+    theirs = LanguageModel.load(small)
+    theirs.model = PeftModel.from_pretrained(theirs.model, str(uninterrupted.adapter)).base_model.model
+    ours = Ranker(LanguageModel.load(small, uninterrupted.adapter)).scores([], "a tent", FEW[0].candidates)
+    np.testing.assert_allclose(ours, Ranker(theirs, version=2).scores([], "a tent", FEW[0].candidates), atol=1e-5)
+    assert not np.allclose(ours, Ranker(LanguageModel.load(small), version=2).scores([], "a tent", FEW[0].candidates), atol=1e-4)
+
+
+def test_gradient_checkpointing_changes_nothing_but_memory(uninterrupted: Report, small: Settings, tmp_path: Path) -> None:
+    report = train(FEW, UNSEEN, small, tmp_path / "adapter", dataclasses.replace(QUICK, gradient_checkpointing=True))
+    assert report.loss == pytest.approx(uninterrupted.loss, abs=1e-5)
+
+
+PROGRAM = """
+import json, os, pathlib, sys
+sys.path.insert(0, sys.argv[3])
+from test_finetune import FEW, UNSEEN, QUICK
+from crossaisle.data.settings import Settings
+from crossaisle.llm.finetune import train
+import dataclasses
+report = train(FEW, UNSEEN, Settings.read().with_(llm=sys.argv[1], quantization="fp32"), pathlib.Path(sys.argv[2]), dataclasses.replace(QUICK, dropout=0.0))
+pathlib.Path(f"said-{os.environ['RANK']}.json").write_text(json.dumps([report.loss, report.ndcg, report.steps]))
+"""
+
+
+def test_two_processes_learn_what_one_does(small: Settings, tmp_path: Path) -> None:
+    (tmp_path / "program.py").write_text(PROGRAM)
+    # What `accelerate launch` starts on a machine with several GPUs, here on the CPU.
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    command = [*launch, "program.py", small.llm, str(tmp_path / "two"), str(Path(__file__).parent)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=os.environ, check=False)
+    assert done.returncode == 0, done.stderr
+    first, second = (json.loads((tmp_path / f"said-{rank}.json").read_text()) for rank in (0, 1))
+    assert first == second
+    alone = train(FEW, UNSEEN, small, tmp_path / "one", dataclasses.replace(QUICK, dropout=0.0))
+    assert first == [pytest.approx(alone.loss, abs=1e-4), pytest.approx(alone.ndcg), STEPS]
+    assert nothing_left(tmp_path / "two")
