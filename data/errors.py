@@ -14,11 +14,14 @@
     │   ├── NoWorkspaceError
     │   ├── NoIndexError
     │   ├── StaleIndexError
+    │   ├── NotTrainedError
+    │   ├── StaleTrainingError
     │   ├── NewerFormatError
     │   └── WorkspaceBusyError
     ├── ModelError                  a model cannot be had
     │   ├── ModelMissingError
     │   └── HashMismatchError
+    ├── TrainingError               there is too little to learn from, or it did not go well
     ├── LeakError                   an evaluation in which the test is known beforehand
     ├── StorageError                the disk is full or refuses to be written
     └── MissingExtraError           an optional dependency is not installed
@@ -100,6 +103,14 @@ class StaleIndexError(WorkspaceError):
     """The index was made from another snapshot or by another embedder."""
 
 
+class NotTrainedError(WorkspaceError):
+    """Something that training makes is asked for and was never trained, or is damaged."""
+
+
+class StaleTrainingError(WorkspaceError):
+    """What was trained knows another snapshot, or vectors of another embedder."""
+
+
 class NewerFormatError(WorkspaceError):
     """The workspace was written by a later version of crossaisle."""
 
@@ -118,6 +129,10 @@ class ModelMissingError(ModelError):
 
 class HashMismatchError(ModelError):
     """A downloaded file is not the one that was published."""
+
+
+class TrainingError(CrossaisleError):
+    """A training that cannot be done with these data, or with these settings."""
 
 
 class LeakError(CrossaisleError):

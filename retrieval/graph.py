@@ -1,0 +1,249 @@
+"""The graph channel: what a history points at, by a model trained on who had what and on what items say of themselves.
+
+Users and items are nodes (see `graph_edges`). A user has no vector of its own: it is made of the history, when asked, by weights of age and
+learned attention, for each target category (head) anew. An item's vectors come from its text and its neighbours, so a new item has one too.
+A score adds up what each history item says; which says most is kept as evidence. Here is what answers and what is kept in a file;
+`graph_training` makes it. Answers need numpy and scipy alone. Knows nothing of rules, channels or language models.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from .runs import Runs
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+    from scipy import sparse
+
+DECAY, LEAST = 0.7, 0.02
+"""Weight of a history item relative to the next newer one, and the least that one counts, where no weights are given."""
+CELLS = 8_000_000
+"""Contributions looked at at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class GraphConfig:
+    """How the graph is made and trained."""
+
+    convolution: Literal["normalised", "attention"] = "normalised"
+    """Symmetrically normalised weighted sums over neighbours, or GATv2."""
+    size: int = 64
+    """Dimensions of the vectors; a multiple of 4."""
+    layers: int = 1
+    """Convolutions one after the other; 0 leaves texts alone."""
+    neighbours: int = 20
+    """Edges of each type into an item, the weightiest."""
+    drawn: int = 30
+    """Edges drawn into a node in a training step."""
+    partners: int = 200
+    """Items that an item has direct links to, of each of the two kinds."""
+    window: int = 3
+    """Places behind an item within which another one follows it."""
+    shrinkage: float = 20.0
+    """Users that the share of those who had the other item next is damped by."""
+    direct: bool = True
+    """Whether direct links count beside the vectors."""
+    few: int = 50
+    """Training examples below which a target category shares its head with the others of so few."""
+    history: int = 50
+    """Newest items of a history that are trained on."""
+    batch: int = 256
+    """Examples of a training step."""
+    negatives: int = 4096
+    """Items drawn against the right ones in a step, about; a smaller catalogue takes part whole."""
+    examples: int = 100_000
+    """The most that are trained on, drawn from all."""
+    epochs: int = 20
+    """Rounds through the examples, at most."""
+    patience: int = 3
+    """Rounds without a better NDCG@10 of the held-out users after which training ends."""
+    rate: float = 3e-3
+    """Learning rate."""
+    decay: float = 0.01
+    """Weight decay."""
+    dropout: float = 0.2
+    """Share of what neighbours say that is left out in a training step."""
+    across: float = 0.5
+    """Share of the loss that ranks over all new categories, beside the target's own."""
+    seed: int = 0
+    """Of everything that is drawn."""
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A trained graph, ready to answer.
+
+    Attributes:
+        arrays: what `ARRAYS` names. config: how it was made. card: figures of the training, and what the caller said of its data.
+    """
+
+    arrays: Mapping[str, NDArray[Any]]
+    config: GraphConfig
+    card: Mapping[str, Any]
+
+    def __len__(self) -> int:
+        """How many items it knows."""
+        return len(self.arrays["target"])
+
+    # ------------------------------------------------------------------ asked of one history
+
+    def scores(self, rows: NDArray[np.int64], weights: NDArray[np.float64]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """How strongly a weighted history points at every item, and the history item that says most for each.
+
+        Only which weight an item has matters, not where it stands: a history in another order, each item keeping its weight, scores alike.
+
+        Args: rows: (history,) distinct item rows. weights: (history,) above 0.
+        Returns:
+            (items,) logits: any sign, higher is better, comparable within one history only;
+            (items,) int64 places in `rows`, -1 where no history item says anything for the item.
+        """
+        history = Runs(np.asarray([0, len(rows)]), np.asarray(rows, dtype=np.int32))
+        return self.scores_of(history, weights)[0], self._strongest(history, weights)
+
+    def attention(self, rows: NDArray[np.int64], weights: NDArray[np.float64], category: int | None = None) -> NDArray[np.float32]:
+        """(history,) what share each history item has in the user's vector; they add up to 1.
+
+        Args: category: code of a target category, whose head then looks; None is the look for which categories come next.
+        """
+        shares = self._shares(Runs(np.asarray([0, len(rows)]), np.asarray(rows, dtype=np.int32)), weights)
+        return shares[:, -1 if category is None else self.arrays["head"][category]]
+
+    def user_vector(self, rows: NDArray[np.int64], weights: NDArray[np.float64], category: int | None = None) -> NDArray[np.float32]:
+        """(size,) a user from a history alone: nothing is looked up by who it is, nothing is trained.
+
+        Args: category: code of the target category; its product with `item_vector` is then a cosine's multiple. None as in `attention`.
+        """
+        shares = self.attention(rows, weights, category)
+        vector = shares @ self.history[rows] if len(rows) else np.zeros(self.config.size, np.float32)
+        return vector if category is None else vector + self.arrays["turn"][self.arrays["head"][category]] @ vector
+
+    def item_vector(self, text_vector: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(size,) or (texts, size) unit vectors as targets of items that nobody had yet, from their features alone.
+
+        Args: text_vector: (features,) or (texts, features) the text's vector and, if the graph was trained with any, the further features.
+        """
+        found = text_vector @ self.arrays["text_target"]
+        return np.asarray(found / np.maximum(np.linalg.norm(found, axis=-1, keepdims=True), 1e-9), dtype=np.float32)
+
+    # ------------------------------------------------------------------ asked of many histories
+
+    def scores_of(self, histories: Runs, weights: NDArray[np.float64] | None = None) -> NDArray[np.float32]:
+        """(cases, items) as `scores` has it.
+
+        Args: weights: (entries,) above 0; None weighs by age alone, `DECAY` a place.
+        """
+        arrays, weights = self.arrays, aged(histories) if weights is None else weights
+        shares, vectors = self._shares(histories, weights), self.history[histories.rows]
+        found = np.empty((len(histories), len(self)), dtype=np.float32)
+        for head, items in enumerate(self._by_head):
+            user = _pool(histories, shares[:, head], vectors)  # (cases, size)
+            found[:, items] = np.exp(self.scalar["tau"]) * (user + user @ arrays["turn"][head].T) @ self.target[items].T
+        category = _pool(histories, shares[:, -1], vectors) @ arrays["category"].T + arrays["category_bias"]  # (cases, categories)
+        found += category[:, arrays["item_category"]] + self.scalar["beta"] * np.log1p(arrays["users"])
+        for name, pairs in self.links.items():
+            voted = histories.matrix(len(self), votes(histories, weights, name)) @ pairs
+            found += self.scalar[f"alpha_{name}"] * np.log1p(voted.toarray() / np.exp(self.scalar[f"epsilon_{name}"]))
+        return found
+
+    # ------------------------------------------------------------------ parts
+
+    @cached_property
+    def target(self) -> NDArray[np.float32]:
+        """(items, size) vectors of items as targets."""
+        return np.asarray(self.arrays["target"], dtype=np.float32)
+
+    @cached_property
+    def history(self) -> NDArray[np.float32]:
+        """(items, size) vectors of items as parts of a history."""
+        return np.asarray(self.arrays["history"], dtype=np.float32)
+
+    @cached_property
+    def scalar(self) -> dict[str, float]:
+        """The single numbers that are learned, by name."""
+        return dict(zip(SCALARS, self.arrays["scalars"].tolist(), strict=True))
+
+    @cached_property
+    def links(self) -> dict[str, sparse.csr_array]:
+        """The direct links by name; none where the config has none."""
+        from scipy import sparse
+
+        def one(name: str) -> sparse.csr_array:
+            parts = (np.asarray(self.arrays[f"{name}_{part}"]) for part in ("values", "partners", "starts"))
+            values, partners, starts = parts
+            return sparse.csr_array((values.astype(np.float32), partners, starts), shape=(len(self), len(self)))
+
+        return {name: one(name) for name in SHARPNESS} if self.config.direct else {}
+
+    @cached_property
+    def _by_head(self) -> list[NDArray[np.int64]]:
+        heads = self.arrays["head"][self.arrays["item_category"]]
+        return [np.flatnonzero(heads == head) for head in range(len(self.arrays["turn"]))]
+
+    def _shares(self, histories: Runs, weights: NDArray[np.float64]) -> NDArray[np.float32]:
+        """(entries, heads + 1) attention; the last column looks for categories."""
+        logits = self.scalar["gamma"] * np.log(weights)[:, None] + self.history[histories.rows] @ self.arrays["keys"].T
+        starts = histories.starts[:-1][histories.lengths > 0]
+        if not len(starts):
+            return np.empty((0, logits.shape[1]), np.float32)
+        lengths = histories.lengths[histories.lengths > 0]
+        raised = np.exp(logits - np.repeat(np.maximum.reduceat(logits, starts), lengths, axis=0))
+        return np.asarray(raised / np.repeat(np.add.reduceat(raised, starts), lengths, axis=0), dtype=np.float32)
+
+    def _strongest(self, history: Runs, weights: NDArray[np.float64]) -> NDArray[np.int64]:
+        """(items,) the place whose part of the sum is largest, -1 where none is above 0."""
+        arrays, rows = self.arrays, history.rows.astype(np.int64)
+        found = np.full(len(self), -1, dtype=np.int64)
+        if not len(rows):
+            return found
+        shares, vectors = self._shares(history, weights), self.history[rows]
+        offset = (shares[:, -1:] * vectors) @ arrays["category"].T  # (history, categories)
+        links = []
+        for name, pairs in self.links.items():
+            voted = pairs[rows] * votes(history, weights, name)[:, None]
+            total = np.asarray(voted.sum(axis=0)).reshape(-1)
+            # The logarithm of a sum is shared out in the proportions of the sum.
+            per = self.scalar[f"alpha_{name}"] * np.log1p(total / np.exp(self.scalar[f"epsilon_{name}"])) / np.maximum(total, 1e-12)
+            links.append((voted.tocsc(), per))
+        for head, members in enumerate(self._by_head):
+            mine = shares[:, head, None] * vectors
+            turned = np.exp(self.scalar["tau"]) * (mine + mine @ arrays["turn"][head].T)
+            for items in np.array_split(members, max(1, len(members) * len(rows) // CELLS)):
+                parts = turned @ self.target[items].T + offset[:, arrays["item_category"][items]]
+                for voted, per in links:
+                    parts += voted[:, items].toarray() * per[items]
+                best = parts.argmax(axis=0)
+                found[items] = np.where(np.take_along_axis(parts, best[None], axis=0)[0] > 0, best, -1)
+        return found
+
+
+SCALARS = ("gamma", "tau", "alpha_together", "alpha_follows", "epsilon_together", "epsilon_follows", "beta")
+"""What is learned besides vectors: exponent of a history item's weight; logarithm of the cosines' factor; what the logarithm of one plus
+direct votes over epsilon (kept as its logarithm) counts, by kind of link; what the logarithm of an item's users counts."""
+SHARPNESS = {"together": 0.25, "follows": 0.6}
+"""Exponent of a history item's weight in its direct votes: who had both tells of old items too, what came next mostly of the newest."""
+
+
+def aged(histories: Runs) -> NDArray[np.float64]:
+    """(entries,) the weights of histories of which nothing but the order is known."""
+    return np.maximum(DECAY ** histories.age.astype(np.float64), LEAST)
+
+
+def votes(histories: Runs, weights: NDArray[np.float64], name: str) -> NDArray[np.float32]:
+    """(entries,) what each history item's direct links count; they add up to 1 over a history."""
+    raised = weights ** SHARPNESS[name]
+    return np.asarray(raised / np.bincount(histories.owner, weights=raised, minlength=len(histories))[histories.owner], dtype=np.float32)
+
+
+def _pool(histories: Runs, shares: NDArray[np.float32], vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(cases, size) weighted sums of a history's vectors."""
+    from scipy import sparse
+
+    places = np.arange(len(shares))
+    return np.asarray(sparse.csr_array((shares, places, histories.starts), shape=(len(histories), len(shares))) @ vectors, dtype=np.float32)

@@ -1,0 +1,274 @@
+"""The edges of the graph: who had what, what was had together, what came after what, and what the store says of its items.
+
+Users and items are the nodes. An edge between a user and an item weighs what the weightiest interaction of the two does (`KIND_WEIGHTS`).
+Convolutions run over items: the two steps item - user - item are counted together into one weighted edge, `together`; `before` and `after`
+are the directed edges of what users had shortly one after the other; each relation of the store has a type of its own. Knows nothing of
+models, vectors or scores.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..data.records import KIND_WEIGHTS
+from .events import distinct
+
+if TYPE_CHECKING:
+    import polars as pl
+    from numpy.typing import NDArray
+    from scipy import sparse
+
+    from .catalogue import Catalogue
+    from .events import Events
+
+MOST_ITEMS = 500
+"""Latest interactions of a user that make edges: a shopper with more is a shop."""
+MOST_RELATIONS = 8
+"""Relations that get a type of edge, the most frequent."""
+MOST_HEADS = 200
+"""Items from which on something that a relation names (a brand, a material) no longer makes its items neighbours."""
+TOGETHER, BEFORE, AFTER = 0, 1, 2
+"""Types of edges into an item: from what was had together with it, from what came before it, from what came after it."""
+BLOCK = 2048
+
+
+@dataclass(frozen=True)
+class Owned:
+    """Who had what.
+
+    Attributes:
+        matrix: (users, items) float32 csr, weight of the edge between a user and an item. The first users are those of the events.
+        followed: distinct (user, item, later item) triples as ascending int64 keys, see `triple`; empty without an order.
+    """
+
+    matrix: sparse.csr_array
+    followed: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, interactions: pl.DataFrame, events: Events, catalogue: Catalogue, window: int) -> Owned:
+        """The edges between users and items, from all interactions; what followed what, from the events, `window` places ahead at most."""
+        import polars as pl
+        from scipy import sparse
+
+        told = events.users.rename("user_id")
+        others = interactions.select("user_id").unique(maintain_order=True).filter(~pl.col("user_id").is_in(told.implode()))["user_id"]
+        users = pl.concat([told, others]).to_frame().with_row_index("user")
+        weight = pl.col("kind").replace_strict(dict(KIND_WEIGHTS), default=min(KIND_WEIGHTS.values()), return_dtype=pl.Float32)
+        found = (
+            interactions.lazy()
+            .select("user_id", "item_id", weight.alias("weight"))
+            .group_by("user_id", maintain_order=True)
+            .tail(MOST_ITEMS)
+            .join(catalogue.row_table().lazy(), on="item_id")
+            .join(users.lazy(), on="user_id")
+            .group_by("user", "row")
+            .agg(pl.col("weight").max())
+            .sort("user", "row")
+            .collect()
+        )
+        places = (found["user"].to_numpy().astype(np.int64), found["row"].to_numpy())
+        matrix = sparse.csr_array((found["weight"].to_numpy(), places), shape=(len(users), len(catalogue)))
+        return cls(matrix, _followed(events, len(catalogue), window))
+
+    @property
+    def items(self) -> int:
+        """How many items there are."""
+        return int(self.matrix.shape[1])
+
+    def triple(self, user: NDArray[np.int64], first: NDArray[np.int64], later: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The keys that `followed` holds."""
+        return (user * self.items + first) * self.items + later
+
+    def without(self, users: NDArray[np.int64]) -> Owned:
+        """The same without some users, who keep their numbers."""
+        from scipy import sparse
+
+        keep = np.ones(self.matrix.shape[0], dtype=np.float32)
+        keep[users] = 0
+        matrix = (sparse.diags_array(keep) @ self.matrix).tocsr()
+        matrix.eliminate_zeros()
+        return Owned(matrix, self.followed[~np.isin(self.followed // self.items**2, users)])
+
+
+def _followed(events: Events, items: int, window: int) -> NDArray[np.int64]:
+    if events.order == "none":
+        return np.empty(0, np.int64)
+    user, row = events.user.astype(np.int64), events.row.astype(np.int64)
+    parts = []
+    for ahead in range(1, min(window, len(row) - 1) + 1):
+        same = (user[ahead:] == user[:-ahead]) & (row[ahead:] != row[:-ahead])
+        parts.append((user[ahead:][same] * items + row[:-ahead][same]) * items + row[ahead:][same])
+    return distinct(np.concatenate(parts)) if parts else np.empty(0, np.int64)
+
+
+@dataclass(frozen=True)
+class Links:
+    """What goes with what.
+
+    Attributes:
+        users: (items,) float32 squared weights of an item's users, added up: their number where all are purchases.
+        together: (items, items) csr, the cosine of two items by their users, the strongest of each row.
+        follows: (items, items) csr, of an item's users the share that had the other one shortly after it, damped; the strongest of each row.
+        shrinkage: users that `follows` is damped by.
+    """
+
+    users: NDArray[np.float32]
+    together: sparse.csr_array
+    follows: sparse.csr_array
+    shrinkage: float
+
+    @classmethod
+    def of(cls, owned: Owned, partners: int, shrinkage: float) -> Links:
+        """The links that users make, at most `partners` of each item."""
+        from scipy import sparse
+
+        squared = owned.matrix.copy()
+        squared.data = squared.data**2
+        users = np.asarray(squared.sum(axis=0), dtype=np.float32).reshape(-1)
+        root = np.sqrt(np.maximum(users, 1e-6))
+        by_item, parts = owned.matrix.T.tocsr(), []
+        for start in range(0, owned.items, BLOCK):  # most pairs are of a single user, and would not fit into memory together
+            shared = (by_item[start : start + BLOCK] @ owned.matrix).tocsr()
+            row = np.repeat(np.arange(shared.shape[0]), np.diff(shared.indptr))
+            shared.data = np.where(shared.indices == row + start, 0, shared.data / (root[row + start] * root[shared.indices]))
+            parts.append(strongest(shared, partners))
+        together = sparse.csr_array(sparse.vstack(parts, format="csr")) if parts else sparse.csr_array((0, 0), dtype=np.float32)
+        pairs, times = np.unique(owned.followed % owned.items**2 if owned.items else owned.followed, return_counts=True)
+        first, later = pairs // max(owned.items, 1), pairs % max(owned.items, 1)
+        follows = sparse.csr_array((times / (users[first] + shrinkage), (first, later)), shape=together.shape, dtype=np.float32)
+        return cls(users, together, strongest(follows, partners), shrinkage)
+
+
+def strongest(pairs: sparse.csr_array, n: int) -> sparse.csr_array:
+    """The `n` largest entries above 0 of each row, float32, columns ascending; of equal ones the first columns."""
+    from scipy import sparse
+
+    owner = np.repeat(np.arange(pairs.shape[0]), np.diff(pairs.indptr))
+    order = np.lexsort((pairs.indices, -pairs.data, owner))
+    place = np.arange(len(order)) - np.repeat(pairs.indptr[:-1], np.diff(pairs.indptr))
+    kept = np.sort(order[(place < n) & (pairs.data[order] > 0)])
+    found = sparse.csr_array((pairs.data[kept].astype(np.float32), (owner[kept], pairs.indices[kept])), shape=pairs.shape)
+    found.sort_indices()
+    return found
+
+
+def values(pairs: sparse.csr_array, row: NDArray[np.int64], column: NDArray[np.int64]) -> NDArray[np.float32]:
+    """The entry at each (row, column), 0 where there is none."""
+    width = pairs.shape[1]
+    keys = np.repeat(np.arange(pairs.shape[0], dtype=np.int64), np.diff(pairs.indptr)) * width + pairs.indices
+    return looked_up(keys, pairs.data, row * width + column)
+
+
+def looked_up(keys: NDArray[np.int64], found: NDArray[np.float32], wanted: NDArray[np.int64]) -> NDArray[np.float32]:
+    """What stands beside each wanted key, 0 where it is not there. Args: keys: ascending."""
+    if not len(keys):
+        return np.zeros(len(wanted), dtype=np.float32)
+    place = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+    return np.where(keys[place] == wanted, found[place], 0).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """Typed, weighted edges into every item, in the order of the items they reach.
+
+    Attributes:
+        starts: (items + 1,) where each item's edges begin. source: (edges,) int64 the item that an edge comes from. kind: (edges,) its type.
+        weight: (edges,) e_ij. norm: (edges,) 1 / sqrt(d_i d_j), d over the edges of the type that `Links` has. kinds: names of the types.
+    """
+
+    starts: NDArray[np.int64]
+    source: NDArray[np.int64]
+    kind: NDArray[np.int64]
+    weight: NDArray[np.float32]
+    norm: NDArray[np.float32]
+    kinds: tuple[str, ...]
+
+    @classmethod
+    def of(cls, links: Links, relations: pl.DataFrame | None, catalogue: Catalogue, most: int) -> Neighbours:
+        """At most `most` edges of each type into each item, the weightiest after normalising."""
+        root = np.sqrt(np.maximum(links.users, 1e-6))
+        counted = _scaled(links.together, root, root)  # shared users
+        followed = _scaled(links.follows, links.users + links.shrinkage, np.ones_like(root))  # users who had one after the other
+        typed = [("together", counted), ("before", followed.T.tocsr()), ("after", followed), *_related(relations, catalogue)]
+        row, source, kind, weight, norm = [], [], [], [], []
+        for number, (_, pairs) in enumerate(typed):
+            into, out = (np.maximum(np.asarray(pairs.sum(axis=axis)).reshape(-1), 1e-9) for axis in (1, 0))
+            normed = strongest(_scaled(pairs, into**-0.5, out**-0.5), most)
+            owner = np.repeat(np.arange(normed.shape[0]), np.diff(normed.indptr))
+            columns = normed.indices.astype(np.int64)
+            row.append(owner)
+            source.append(columns)
+            kind.append(np.full(len(owner), number))
+            norm.append((into[owner] * out[columns]) ** -0.5)
+            weight.append(normed.data / norm[-1])
+        order = np.argsort(np.concatenate(row), kind="stable")
+        starts = np.concatenate([[0], np.cumsum(np.bincount(np.concatenate(row), minlength=len(catalogue)))])
+        return cls(
+            starts.astype(np.int64),
+            np.concatenate(source)[order],
+            np.concatenate(kind)[order],
+            np.concatenate(weight)[order].astype(np.float32),
+            np.concatenate(norm)[order].astype(np.float32),
+            tuple(name for name, _ in typed),
+        )
+
+    @property
+    def items(self) -> int:
+        """How many items there are."""
+        return len(self.starts) - 1
+
+    def into(
+        self, items: NDArray[np.int64], most: int | None, random: np.random.Generator
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
+        """The edges into some items, at most `most` of each, drawn without replacement; None is all.
+
+        Returns: numbers of the edges; place in `items` that each reaches; by what each counts so that sums stay right on average.
+        """
+        lengths = self.starts[items + 1] - self.starts[items]
+        owner = np.repeat(np.arange(len(items)), lengths)
+        first = np.concatenate([[0], np.cumsum(lengths)[:-1]]) if len(items) else lengths
+        edges = np.arange(int(lengths.sum())) - np.repeat(first, lengths) + np.repeat(self.starts[items], lengths)
+        if most is None or not len(edges) or lengths.max() <= most:
+            return edges, owner, np.ones(len(edges), dtype=np.float32)
+        lot = np.lexsort((random.random(len(edges)), owner))
+        kept = np.sort(lot[np.arange(len(edges)) - np.repeat(first, lengths) < most])
+        return edges[kept], owner[kept], np.maximum(1, lengths / most)[owner[kept]].astype(np.float32)
+
+
+def _scaled(pairs: sparse.csr_array, rows: NDArray[np.float32], columns: NDArray[np.float32]) -> sparse.csr_array:
+    """Each entry times what its row and its column count."""
+    found = pairs.copy()
+    owner = np.repeat(np.arange(pairs.shape[0]), np.diff(pairs.indptr))
+    found.data = found.data * rows[owner] * columns[pairs.indices]
+    return found
+
+
+def _related(relations: pl.DataFrame | None, catalogue: Catalogue) -> list[tuple[str, sparse.csr_array]]:
+    """Edges by relation: from tail to head and back where both are items; between items that name the same thing otherwise."""
+    import polars as pl
+    from scipy import sparse
+
+    if relations is None or not len(relations):
+        return []
+    found, size = [], len(catalogue)
+    heads = relations.join(catalogue.row_table().rename({"item_id": "head", "row": "from"}), on="head").unique(maintain_order=True)
+    heads = heads.join(catalogue.row_table().rename({"item_id": "tail", "row": "to"}), on="tail", how="left", maintain_order="left")
+    often = heads["relation"].value_counts().sort(["count", "relation"], descending=[True, False])["relation"].head(MOST_RELATIONS).to_list()
+    for name in often:
+        told = heads.filter(pl.col("relation") == name)
+        between = told.filter(pl.col("to").is_not_null() & (pl.col("from") != pl.col("to")))
+        if len(between):
+            pairs = sparse.csr_array((np.ones(len(between)), (between["from"].to_numpy(), between["to"].to_numpy())), shape=(size, size))
+            found += [(name, pairs), (f"{name}, reversed", pairs.T.tocsr())]
+        named = told.filter(pl.col("to").is_null()).filter(pl.len().over("tail").is_between(2, MOST_HEADS))
+        if len(named):
+            things = named["tail"].rank("dense").to_numpy().astype(np.int64) - 1
+            has = sparse.csr_array((np.ones(len(named)), (named["from"].to_numpy(), things)), shape=(size, int(things.max()) + 1))
+            alike = (has @ has.T).tocsr()
+            alike.setdiag(0)
+            alike.eliminate_zeros()
+            found.append((f"same {name}", alike))
+    return found
