@@ -54,22 +54,28 @@ class GraphConfig:
     """Training examples below which a target category shares its head with the others of so few."""
     history: int = 50
     """Newest items of a history that are trained on."""
-    batch: int = 256
+    batch: int = 128
     """Examples of a training step."""
-    negatives: int = 4096
+    negatives: int = 2048
     """Items drawn against the right ones in a step, about; a smaller catalogue takes part whole."""
-    examples: int = 100_000
-    """The most that are trained on, drawn from all."""
+    hard: int = 50
+    """Items that direct links point at most strongly, which each example is always told from."""
+    examples: int = 20_000
+    """Examples of a round, at most, drawn anew for each."""
     epochs: int = 20
     """Rounds through the examples, at most."""
     patience: int = 3
     """Rounds without a better NDCG@10 of the held-out users after which training ends."""
-    rate: float = 3e-3
+    rate: float = 1e-3
     """Learning rate."""
     decay: float = 0.01
     """Weight decay."""
     dropout: float = 0.2
     """Share of what neighbours say that is left out in a training step."""
+    bare: float = 0.2
+    """Share of the items that are without neighbours in a training step, as new items are."""
+    alone: float = 0.2
+    """Share of a step's examples that do without direct links, so that vectors learn to rank by themselves."""
     across: float = 0.5
     """Share of the loss that ranks over all new categories, beside the target's own."""
     seed: int = 0
@@ -141,15 +147,17 @@ class Graph:
         """
         arrays, weights = self.arrays, aged(histories) if weights is None else weights
         shares, vectors = self._shares(histories, weights), self.history[histories.rows]
+        popular = np.log1p(arrays["users"])
         found = np.empty((len(histories), len(self)), dtype=np.float32)
         for head, items in enumerate(self._by_head):
             user = _pool(histories, shares[:, head], vectors)  # (cases, size)
             found[:, items] = np.exp(self.scalar["tau"]) * (user + user @ arrays["turn"][head].T) @ self.target[items].T
         category = _pool(histories, shares[:, -1], vectors) @ arrays["category"].T + arrays["category_bias"]  # (cases, categories)
-        found += category[:, arrays["item_category"]] + self.scalar["beta"] * np.log1p(arrays["users"])
-        for name, pairs in self.links.items():
-            voted = histories.matrix(len(self), votes(histories, weights, name)) @ pairs
+        found += category[:, arrays["item_category"]] + self.scalar["beta"] * popular
+        for name, sharpness, pairs in self.links:
+            voted = histories.matrix(len(self), votes(histories, weights, sharpness)) @ pairs
             found += self.scalar[f"alpha_{name}"] * np.log1p(voted.toarray() / np.exp(self.scalar[f"epsilon_{name}"]))
+        found[histories.lengths == 0] = popular  # nothing is known of the shopper
         return found
 
     # ------------------------------------------------------------------ parts
@@ -170,16 +178,17 @@ class Graph:
         return dict(zip(SCALARS, self.arrays["scalars"].tolist(), strict=True))
 
     @cached_property
-    def links(self) -> dict[str, sparse.csr_array]:
-        """The direct links by name; none where the config has none."""
+    def links(self) -> list[tuple[str, float, sparse.csr_array]]:
+        """The direct links: name, exponent of a history item's weight, (items, items); none where the config has none."""
         from scipy import sparse
 
-        def one(name: str) -> sparse.csr_array:
-            parts = (np.asarray(self.arrays[f"{name}_{part}"]) for part in ("values", "partners", "starts"))
-            values, partners, starts = parts
-            return sparse.csr_array((values.astype(np.float32), partners, starts), shape=(len(self), len(self)))
-
-        return {name: one(name) for name in SHARPNESS} if self.config.direct else {}
+        found = []
+        for name, sharpness in zip(LINKS, self.arrays["sharpness"].tolist(), strict=True):
+            if self.config.direct:
+                values, partners, starts = (np.asarray(self.arrays[f"{name}_{part}"]) for part in ("values", "partners", "starts"))
+                pairs = sparse.csr_array((values.astype(np.float32), partners, starts), shape=(len(self), len(self)))
+                found.append((name, float(sharpness), pairs))
+        return found
 
     @cached_property
     def _by_head(self) -> list[NDArray[np.int64]]:
@@ -205,8 +214,8 @@ class Graph:
         shares, vectors = self._shares(history, weights), self.history[rows]
         offset = (shares[:, -1:] * vectors) @ arrays["category"].T  # (history, categories)
         links = []
-        for name, pairs in self.links.items():
-            voted = pairs[rows] * votes(history, weights, name)[:, None]
+        for name, sharpness, pairs in self.links:
+            voted = pairs[rows] * votes(history, weights, sharpness)[:, None]
             total = np.asarray(voted.sum(axis=0)).reshape(-1)
             # The logarithm of a sum is shared out in the proportions of the sum.
             per = self.scalar[f"alpha_{name}"] * np.log1p(total / np.exp(self.scalar[f"epsilon_{name}"])) / np.maximum(total, 1e-12)
@@ -226,8 +235,11 @@ class Graph:
 SCALARS = ("gamma", "tau", "alpha_together", "alpha_follows", "epsilon_together", "epsilon_follows", "beta")
 """What is learned besides vectors: exponent of a history item's weight; logarithm of the cosines' factor; what the logarithm of one plus
 direct votes over epsilon (kept as its logarithm) counts, by kind of link; what the logarithm of an item's users counts."""
-SHARPNESS = {"together": 0.25, "follows": 0.6}
-"""Exponent of a history item's weight in its direct votes: who had both tells of old items too, what came next mostly of the newest."""
+LINKS = ("together", "follows")
+"""The direct links."""
+SHARPNESS = {"time": (0.25, 0.6), "position": (0.25, 0.6), "none": (0.1, 0.1)}
+"""Exponents of a history item's weight in its direct votes, by what orders the events: who had both tells of old items too, what came next
+mostly of the newest; without an order an age means nothing."""
 
 
 def aged(histories: Runs) -> NDArray[np.float64]:
@@ -235,9 +247,9 @@ def aged(histories: Runs) -> NDArray[np.float64]:
     return np.maximum(DECAY ** histories.age.astype(np.float64), LEAST)
 
 
-def votes(histories: Runs, weights: NDArray[np.float64], name: str) -> NDArray[np.float32]:
-    """(entries,) what each history item's direct links count; they add up to 1 over a history."""
-    raised = weights ** SHARPNESS[name]
+def votes(histories: Runs, weights: NDArray[np.float64], sharpness: float) -> NDArray[np.float32]:
+    """(entries,) what each history item's direct links count: its weight to the power of `sharpness`, of 1 in all of a history."""
+    raised = weights**sharpness
     return np.asarray(raised / np.bincount(histories.owner, weights=raised, minlength=len(histories))[histories.owner], dtype=np.float32)
 
 

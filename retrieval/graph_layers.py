@@ -134,7 +134,7 @@ def modules() -> Any:
             self.enter = nn.Linear(features, size, bias=False)
             self.layers = nn.ModuleList([kind(size, kinds) for _ in range(config.layers)])
             self.target, self.history = nn.Linear(size, size, bias=False), nn.Linear(size, size, bias=False)
-            self.drop = nn.Dropout(config.dropout)
+            self.drop, self.bare = nn.Dropout(config.dropout), config.bare
             self.turn = nn.Parameter(torch.zeros(heads, size, size))
             self.keys = nn.Parameter(torch.zeros(heads + 1, size))
             self.category = nn.Parameter(torch.zeros(categories, size))
@@ -146,7 +146,10 @@ def modules() -> Any:
             """Unit vectors (items, size) of the first layer's reached items: as targets, and as parts of a history."""
             nodes = self.enter(features)
             for layer, hop in zip(self.layers, hops, strict=True):
-                nodes = nodes[: hop.reached] + self.drop(layer(nodes, hop))
+                said = self.drop(layer(nodes, hop))
+                if self.training and self.bare:  # as new items are, so that a text alone places an item as well
+                    said = said * (torch.rand(hop.reached, 1) >= self.bare)
+                nodes = nodes[: hop.reached] + said
             return nn.functional.normalize(self.target(nodes), dim=1), nn.functional.normalize(self.history(nodes), dim=1)
 
     class Modules:

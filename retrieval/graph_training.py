@@ -11,15 +11,17 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..data.errors import TrainingError
-from .graph import SCALARS, SHARPNESS, Graph, GraphConfig, aged, votes
-from .graph_edges import Links, Neighbours, Owned
+from ..data.threads import share_cores
+from .graph import LINKS, SCALARS, SHARPNESS, Graph, GraphConfig, aged, votes
+from .graph_edges import Links, Neighbours, Owned, strongest
 from .graph_examples import Examples, Own
 from .graph_layers import hops, modules
 from .runs import Runs
@@ -28,16 +30,19 @@ if TYPE_CHECKING:
     import polars as pl
     import torch
     from numpy.typing import NDArray
+    from scipy import sparse
 
     from .catalogue import Catalogue
-    from .events import Events
+    from .events import Events, Order
 
 Progress = Callable[[str, int, int], None]
 MIN_USERS = 30
 """Users with more than one category below which there is nothing to learn from."""
 HELD_OUT = 0.1
 """Share of those users that early stopping looks at."""
-MOST_HELD_OUT = 1000
+MOST_HELD_OUT = 2000
+"""Examples of theirs, at most."""
+MOST_EXAMPLES = 200_000
 K = 10
 BLOCK = 4096
 log = logging.getLogger(__name__)
@@ -85,8 +90,7 @@ def train(
         relations: the store's own table (see `RELATION_COLUMNS`), if it has one. about: what the card is to say of the data.
     Raises: TrainingError: too few users with several categories, or a loss that is no number before the first round ended.
     """
-    import torch
-
+    share_cores()
     start = time.perf_counter()
     random = np.random.default_rng(config.seed)
     progress("examples", 0, 1)
@@ -103,10 +107,10 @@ def train(
     owned = Owned.of(interactions, events, catalogue, config.window)
     world = World.of(features, catalogue, owned.without(held), relations, config)
     aside = np.isin(examples.user, held)
-    learned = examples.part(_some(np.flatnonzero(~aside), config.examples, random))
-    run = _Run(world, learned, examples.part(_last_of_each(examples, held)), config, random)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
+    learned = examples.part(_some(np.flatnonzero(~aside), MOST_EXAMPLES, random))
+    watched = examples.part(_some(np.flatnonzero(aside), MOST_HELD_OUT, random))
+    with _seeded(config.seed):
+        run = _Run(world, learned, watched, events.order, config, random)
         figures = run.fit(progress)
         progress("edges", 1, 2)
         whole = World.of(features, catalogue, owned, relations, config)
@@ -124,7 +128,10 @@ def train(
 class _Run:
     """One training."""
 
-    def __init__(self, world: World, learned: Examples, held: Examples, config: GraphConfig, random: np.random.Generator) -> None:
+    def __init__(
+        self, world: World, learned: Examples, held: Examples, order: Order, config: GraphConfig, random: np.random.Generator
+    ) -> None:
+        self.sharpness = SHARPNESS[order]
         self.world, self.learned, self.held, self.config, self.random = world, learned, held, config, random
         categories = len(world.catalogue.nodes)
         times = np.bincount(learned.category, minlength=categories)
@@ -138,22 +145,20 @@ class _Run:
         self.pairs = np.searchsorted(self.own.example, np.arange(len(learned) + 1))
         targets = np.bincount(learned.targets.rows, minlength=len(world.catalogue)).astype(np.float64)
         # Half as much by how often an item is a target, half alike: what is drawn is as popular as what is right, and nothing is never drawn.
-        self.frequency = targets / max(targets.sum(), 1)
-        share = 0.5 * self.frequency + 0.5 / max(len(targets), 1)
+        share = 0.5 * targets / max(targets.sum(), 1) + 0.5 / max(len(targets), 1)
         self.drawn = np.minimum(1, config.negatives * share) if len(targets) > config.negatives else np.ones(len(targets))
-        self.by_target = {name: getattr(world.links, name).T.tocsr() for name in SHARPNESS} if config.direct else {}
+        self.links = [getattr(world.links, name) for name in LINKS] if config.direct else []
 
     def fit(self, progress: Progress) -> dict[str, Any]:
         """Trains until the held-out users are ranked no better, and leaves the best state in `body`; figures of the training."""
         import torch
 
-        torch.manual_seed(self.config.seed)
         self._first()
         optimizer = torch.optim.AdamW(self._groups(), lr=self.config.rate)
-        steps = math.ceil(len(self.learned) / self.config.batch)
+        steps = math.ceil(min(len(self.learned), self.config.examples) / self.config.batch)
         best, best_state, since, rounds, stopped = -1.0, None, 0, [], "rounds"
         for epoch in range(self.config.epochs):
-            order = self.random.permutation(len(self.learned))
+            order = self.random.permutation(len(self.learned))[: self.config.examples]
             losses = []
             self.body.train()
             for step in range(steps):
@@ -186,7 +191,7 @@ class _Run:
                 "lower the rate, and see that the further features of items, if there are any, are finite and not huge"
             )
         self.body.load_state_dict(best_state)
-        return {"ndcg@10": round(best, 5), "held_out_users": len(self.held), "rounds": rounds, "stopped": stopped}
+        return {"ndcg@10": round(best, 5), "held_out_examples": len(self.held), "rounds": rounds, "stopped": stopped}
 
     def _first(self) -> None:
         """Targets and histories start from the same view of the texts, so that what reads alike starts alike."""
@@ -198,7 +203,7 @@ class _Run:
     def _groups(self) -> list[dict[str, Any]]:
         slow = [self.body.scalars]
         rest = [value for value in self.body.parameters() if value is not self.body.scalars]
-        return [{"params": rest, "weight_decay": self.config.decay}, {"params": slow, "weight_decay": 0.0, "lr": 10 * self.config.rate}]
+        return [{"params": rest, "weight_decay": self.config.decay}, {"params": slow, "weight_decay": 0.0, "lr": 0.03}]
 
     # ------------------------------------------------------------------ one step
 
@@ -208,9 +213,14 @@ class _Run:
 
         world, scalars = self.world, self.body.scalars
         part = self.learned.part(numbers)
-        targets = np.unique(part.targets.rows.astype(np.int64))
+        weights = aged(part.histories)
+        voted = [
+            (part.histories.matrix(len(self.drawn), votes(part.histories, weights, sharpness)) @ pairs).tocsr()
+            for pairs, sharpness in zip(self.links, self.sharpness, strict=False)
+        ]
+        hard = strongest(_sum(voted), self.config.hard) if voted else None
         drawn = np.flatnonzero(self.random.random(len(self.drawn)) < self.drawn)
-        candidates = np.union1d(targets, drawn)
+        candidates = np.unique(np.concatenate([part.targets.rows, drawn, hard.indices if hard is not None else drawn]).astype(np.int64))
         entries = np.unique(part.histories.rows.astype(np.int64))
         nodes = np.union1d(candidates, entries)
         own = _ranges(self.pairs[numbers], self.pairs[numbers + 1])
@@ -222,7 +232,6 @@ class _Run:
         place = torch.from_numpy(np.searchsorted(nodes, part.histories.rows.astype(np.int64)))
         head = torch.from_numpy(self.head[part.category])
         vectors, owner = history[place], torch.from_numpy(part.histories.owner)
-        weights = aged(part.histories)
         age = scalars[0] * _tensor(np.log(weights))
         user = _attended(age, vectors, self.body.keys[head][owner], owner, len(part))
         user = user + torch.bmm(self.body.turn[head], user[:, :, None])[:, :, 0]
@@ -232,16 +241,16 @@ class _Run:
         scores = scalars[1].exp() * user @ target.T + (look @ self.body.category.T + self.body.category_bias)[:, codes]
         scores = scores + scalars[6] * _tensor(np.log1p(world.links.users[candidates]))
         right = self._right(part, numbers, own, weights, candidates)
-        for number, (name, by_target) in enumerate(self.by_target.items()):
-            voted = (by_target[candidates] @ part.histories.matrix(len(self.drawn), votes(part.histories, weights, name)).T).toarray().T
-            voted[right.example, right.place] -= right.own[name]
-            votes_found = _tensor(np.maximum(voted, 0))
-            scores = scores + scalars[2 + number] * torch.log1p(votes_found / scalars[4 + number].exp())
+        linked = self.random.random((len(part), 1)) >= self.config.alone
+        for number, (name, found) in enumerate(zip(LINKS, voted, strict=False)):
+            said = found[:, candidates].toarray() * linked
+            said[right.example, right.place] -= right.own[name]  # below 0, made 0, where the example has none
+            scores = scores + scalars[2 + number] * torch.log1p(_tensor(np.maximum(said, 0)) / scalars[4 + number].exp())
         found = scores[right.example, right.place]
         # A user's own purchase is taken off what its target is known by.
         users = world.links.users[candidates[right.place]]
         found = found + scalars[6] * _tensor(np.log1p(np.maximum(users - right.weight, 0)) - np.log1p(users))
-        others = scores - _tensor(np.log(self._chance(candidates, targets)))
+        others = scores + _tensor(self._correction(candidates, drawn, hard))
         had = _marked(part.had, candidates)
         inside = torch.from_numpy((category == part.category[:, None]) & ~had)
         known = np.zeros((len(part), len(world.catalogue.nodes)), dtype=bool)
@@ -255,10 +264,19 @@ class _Run:
             loss = loss + counts * (softplus(against[example] - found) * share).sum()
         return loss + 0.01 * self.body.turn[torch.unique(head)].square().sum()
 
-    def _chance(self, candidates: NDArray[np.int64], targets: NDArray[np.int64]) -> NDArray[np.float64]:
-        """(candidates,) how likely each took part: sums over candidates, each over its chance, are sums over all items on average."""
-        # Being somebody's target in the batch is another way of taking part.
-        return np.asarray(1 - (1 - self.drawn[candidates]) * np.exp(-self.frequency[candidates] * len(targets)))
+    def _correction(self, candidates: NDArray[np.int64], drawn: NDArray[np.int64], hard: sparse.csr_array | None) -> NDArray[np.float64]:
+        """What makes sums over the candidates sums over all items on average: what was drawn counts once over its chance.
+
+        Each example's strongest votes always take part in its own sum, or the sums would mostly miss what they mostly consist of; what is in
+        the batch for another example alone counts nothing. Returns: (candidates,) or (examples, candidates) logarithms.
+        """
+        usual = np.full(len(candidates), -1e9)
+        usual[np.searchsorted(candidates, drawn)] = -np.log(self.drawn[drawn])
+        if hard is None:
+            return usual
+        found = np.repeat(usual[None], hard.shape[0], axis=0)
+        found[np.repeat(np.arange(hard.shape[0]), np.diff(hard.indptr)), np.searchsorted(candidates, hard.indices)] = 0
+        return found
 
     def _right(
         self, part: Examples, numbers: NDArray[np.int64], own: NDArray[np.int64], weights: NDArray[np.float64], candidates: NDArray[np.int64]
@@ -268,8 +286,8 @@ class _Run:
         entry_base = np.repeat(self.learned.histories.starts[numbers] - part.histories.starts[:-1], np.diff(self.pairs)[numbers])
         target, entry = self.own.target[own] - base, self.own.entry[own] - entry_base
         found = {}
-        for name in SHARPNESS:
-            amounts = votes(part.histories, weights, name)[entry] * getattr(self.own, name)[own]
+        for name, sharpness in zip(LINKS, self.sharpness, strict=True):
+            amounts = votes(part.histories, weights, sharpness)[entry] * getattr(self.own, name)[own]
             found[name] = np.bincount(target, weights=amounts, minlength=len(part.targets.rows)).astype(np.float32)
         example = part.targets.owner
         weight = np.asarray(self.world.owned.matrix[part.user[example], part.targets.rows.astype(np.int64)]).reshape(-1) ** 2
@@ -278,7 +296,7 @@ class _Run:
     # ------------------------------------------------------------------ what comes of it
 
     def quality(self) -> float:
-        """NDCG@10 of the held-out users' last entered categories, among all items outside the history's categories."""
+        """NDCG@10 of the held-out users' examples, among all items outside the history's categories."""
         graph = Graph(self.arrays(self.world), self.config, {})
         category, found = self.world.catalogue.category, []
         for start in range(0, len(self.held), 256):
@@ -314,7 +332,8 @@ class _Run:
             found["text_target"] = (body.target.weight @ body.enter.weight).T.contiguous().numpy()
         assert found["scalars"].shape == (len(SCALARS),)
         found |= {"head": self.head, "item_category": world.catalogue.category.astype(np.int64), "users": world.links.users}
-        for name in SHARPNESS if self.config.direct else ():
+        found["sharpness"] = np.asarray(self.sharpness)
+        for name in LINKS if self.config.direct else ():
             pairs = getattr(world.links, name)
             found[f"{name}_values"] = pairs.data.astype(np.float16)
             found[f"{name}_partners"], found[f"{name}_starts"] = pairs.indices.astype(np.int32), pairs.indptr.astype(np.int64)
@@ -329,6 +348,21 @@ class _Right:
     place: NDArray[np.int64]
     own: Mapping[str, NDArray[np.float32]]
     weight: NDArray[np.float32]
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Draws by the seed and sums in one order, whatever the number of threads; afterwards torch is as it was."""
+    import torch
+
+    before, warned = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        torch.use_deterministic_algorithms(True)
+        try:
+            yield
+        finally:
+            torch.use_deterministic_algorithms(before, warn_only=warned)
 
 
 def _attended(age: torch.Tensor, vectors: torch.Tensor, keys: torch.Tensor, owner: torch.Tensor, cases: int) -> torch.Tensor:
@@ -351,11 +385,11 @@ def _marked(runs: Runs, items: NDArray[np.int64]) -> NDArray[np.bool_]:
     return found
 
 
-def _last_of_each(examples: Examples, users: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Numbers of one example of each of some users, that of the longest history: the category that was entered last."""
-    order = np.lexsort((-examples.histories.lengths, examples.user))
-    first = order[np.flatnonzero(np.diff(examples.user[order], prepend=-1))]
-    return first[np.isin(examples.user[first], users)]
+def _sum(parts: Sequence[sparse.csr_array]) -> sparse.csr_array:
+    total = parts[0]
+    for part in parts[1:]:
+        total = total + part
+    return total.tocsr()
 
 
 def _ranges(start: NDArray[np.int64], end: NDArray[np.int64]) -> NDArray[np.int64]:
