@@ -90,6 +90,7 @@ class Owned:
         keep[users] = 0
         matrix = (sparse.diags_array(keep) @ self.matrix).tocsr()
         matrix.eliminate_zeros()
+        matrix.sort_indices()
         return Owned(matrix, self.followed[~np.isin(self.followed // self.items**2, users)])
 
 
@@ -156,7 +157,7 @@ def strongest(pairs: sparse.csr_array, n: int) -> sparse.csr_array:
 
 
 def values(pairs: sparse.csr_array, row: NDArray[np.int64], column: NDArray[np.int64]) -> NDArray[np.float32]:
-    """The entry at each (row, column), 0 where there is none."""
+    """The entry at each (row, column), 0 where there is none. Args: pairs: columns ascending in each row."""
     width = pairs.shape[1]
     keys = np.repeat(np.arange(pairs.shape[0], dtype=np.int64), np.diff(pairs.indptr)) * width + pairs.indices
     return looked_up(keys, pairs.data, row * width + column)

@@ -276,9 +276,12 @@ def test_relations_are_edges_of_their_own() -> None:
 def test_a_shopper_s_own_pairs_come_off_exactly() -> None:
     """What is left of an entry is what it would be if the shopper had never been counted, over the same norms."""
     catalogue, events, owned = world(shop(60, 3))
+    owned = owned.without(np.asarray([7, 8]))
     links = Links.of(owned, 200, 20)
     examples = Examples.of(events, catalogue, 50, np.random.default_rng(0))
     own = Own.of(examples, owned, links)
+    counted = ~np.isin(examples.user[own.example], [7, 8])
+    np.testing.assert_array_equal(own.shared, counted)
     for number in range(0, len(examples), 17):
         user = int(examples.user[number])
         rest = Links.of(owned.without(np.asarray([user])), 200, 20)
