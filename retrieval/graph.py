@@ -207,6 +207,8 @@ class Graph:
 
     def _strongest(self, history: Runs, weights: NDArray[np.float64]) -> NDArray[np.int64]:
         """(items,) the place whose part of the sum is largest, -1 where none is above 0."""
+        from scipy import sparse
+
         arrays, rows = self.arrays, history.rows.astype(np.int64)
         found = np.full(len(self), -1, dtype=np.int64)
         if not len(rows):
@@ -215,11 +217,11 @@ class Graph:
         offset = (shares[:, -1:] * vectors) @ arrays["category"].T  # (history, categories)
         links = []
         for name, sharpness, pairs in self.links:
-            voted = pairs[rows] * votes(history, weights, sharpness)[:, None]
+            voted = sparse.csc_array(pairs[rows] * votes(history, weights, sharpness)[:, None])
             total = np.asarray(voted.sum(axis=0)).reshape(-1)
             # The logarithm of a sum is shared out in the proportions of the sum.
             per = self.scalar[f"alpha_{name}"] * np.log1p(total / np.exp(self.scalar[f"epsilon_{name}"])) / np.maximum(total, 1e-12)
-            links.append((voted.tocsc(), per))
+            links.append((voted, per))
         for head, members in enumerate(self._by_head):
             mine = shares[:, head, None] * vectors
             turned = np.exp(self.scalar["tau"]) * (mine + mine @ arrays["turn"][head].T)

@@ -9,7 +9,7 @@ models, vectors or scores.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -112,7 +112,7 @@ class Links:
     Attributes:
         users: (items,) float32 squared weights of an item's users, added up: their number where all are purchases.
         together: (items, items) csr, the cosine of two items by their users, the strongest of each row.
-        follows: (items, items) csr, of an item's users the share that had the other one shortly after it, damped; the strongest of each row.
+        follows: (items, items) csr, the damped share of an item's users that had the other one shortly after it, the strongest of each row.
         shrinkage: users that `follows` is damped by.
     """
 
@@ -136,10 +136,11 @@ class Links:
             row = np.repeat(np.arange(shared.shape[0]), np.diff(shared.indptr))
             shared.data = np.where(shared.indices == row + start, 0, shared.data / (root[row + start] * root[shared.indices]))
             parts.append(strongest(shared, partners))
-        together = sparse.csr_array(sparse.vstack(parts, format="csr")) if parts else sparse.csr_array((0, 0), dtype=np.float32)
+        shared_parts = sparse.vstack(parts, format="csr") if parts else np.zeros((0, 0), np.float32)
+        together: sparse.csr_array = sparse.csr_array(shared_parts)
         pairs, times = np.unique(owned.followed % owned.items**2 if owned.items else owned.followed, return_counts=True)
         first, later = pairs // max(owned.items, 1), pairs % max(owned.items, 1)
-        follows = sparse.csr_array((times / (users[first] + shrinkage), (first, later)), shape=together.shape, dtype=np.float32)
+        follows = sparse.csr_array((times / (users[first] + shrinkage), (first, later)), shape=(owned.items, owned.items))
         return cls(users, together, strongest(follows, partners), shrinkage)
 
 
@@ -176,7 +177,7 @@ class Neighbours:
     """Typed, weighted edges into every item, in the order of the items they reach.
 
     Attributes:
-        starts: (items + 1,) where each item's edges begin. source: (edges,) int64 the item that an edge comes from. kind: (edges,) its type.
+        starts: (items + 1,) where each item's edges begin. source: (edges,) int64 the item an edge comes from. kind: (edges,) its type.
         weight: (edges,) e_ij. norm: (edges,) 1 / sqrt(d_i d_j), d over the edges of the type that `Links` has. kinds: names of the types.
     """
 
@@ -239,7 +240,7 @@ class Neighbours:
         return edges[kept], owner[kept], np.maximum(1, lengths / most)[owner[kept]].astype(np.float32)
 
 
-def _scaled(pairs: sparse.csr_array, rows: NDArray[np.float32], columns: NDArray[np.float32]) -> sparse.csr_array:
+def _scaled(pairs: sparse.csr_array, rows: NDArray[Any], columns: NDArray[Any]) -> sparse.csr_array:
     """Each entry times what its row and its column count."""
     found = pairs.copy()
     owner = np.repeat(np.arange(pairs.shape[0]), np.diff(pairs.indptr))
@@ -257,7 +258,9 @@ def _related(relations: pl.DataFrame | None, catalogue: Catalogue) -> list[tuple
     found, size = [], len(catalogue)
     heads = relations.join(catalogue.row_table().rename({"item_id": "head", "row": "from"}), on="head").unique(maintain_order=True)
     heads = heads.join(catalogue.row_table().rename({"item_id": "tail", "row": "to"}), on="tail", how="left", maintain_order="left")
-    often = heads["relation"].value_counts().sort(["count", "relation"], descending=[True, False])["relation"].head(MOST_RELATIONS).to_list()
+    often = (
+        heads["relation"].value_counts().sort(["count", "relation"], descending=[True, False])["relation"].head(MOST_RELATIONS).to_list()
+    )
     for name in often:
         told = heads.filter(pl.col("relation") == name)
         between = told.filter(pl.col("to").is_not_null() & (pl.col("from") != pl.col("to")))

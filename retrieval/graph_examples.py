@@ -49,10 +49,8 @@ class Examples:
         entered, first = np.unique(user[placed] * categories + category[placed], return_index=True)
         owner, place = entered // categories, placed[first]
         start = events.starts[owner]
-        if ordered:
-            several = category[start] != entered % categories  # something came before
-        else:
-            several = np.bincount(owner, minlength=len(events.users))[owner] > 1
+        # In an order, something of another category came before; without one, there is another category.
+        several = category[start] != entered % categories if ordered else np.bincount(owner, minlength=len(events.users))[owner] > 1
         owner, entered, place, start = owner[several], entered[several], place[several], start[several]
         code = entered % categories
         whole = (start, events.starts[owner + 1])

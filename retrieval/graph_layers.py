@@ -66,7 +66,7 @@ def hops(
             mine = kind == number
             weight[mine] -= looked_up(keys, amounts, nodes[reached[mine]] * neighbours.items + source[mine])
         kept = weight > 1e-4
-        edges, reached, scale, source, kind, weight = (part[kept] for part in (edges, reached, scale, source, kind, weight))
+        edges, reached, scale, source, kind, weight = edges[kept], reached[kept], scale[kept], source[kept], kind[kept], weight[kept]
         place = np.full(neighbours.items, -1, dtype=np.int64)
         place[nodes] = np.arange(len(nodes))
         fresh = np.unique(source[place[source] < 0])
@@ -91,7 +91,8 @@ def modules() -> Any:
     class Normalised(MessagePassing):  # type: ignore[misc]  # untyped library
         """sigma(sum over j of e_ij / sqrt(d_i d_j) W h_j), with e_ij the edge's weight times what its type counts, which is learned.
 
-        Source: Kipf and Welling, ICLR 2017, without self-loops: a node's own vector is added outside. d is of all edges, not of those drawn.
+        Source: Kipf and Welling, ICLR 2017, without self-loops: a node's own vector is added outside. d is of all
+            edges, not of those drawn.
         """
 
         def __init__(self, size: int, kinds: int) -> None:
@@ -114,9 +115,7 @@ def modules() -> Any:
 
         def __init__(self, size: int, kinds: int) -> None:
             super().__init__()
-            self.inner = GATv2Conv(
-                size, size // SLOTS, heads=SLOTS, edge_dim=kinds + 2, add_self_loops=False, bias=False, residual=False
-            )
+            self.inner = GATv2Conv(size, size // SLOTS, heads=SLOTS, edge_dim=kinds + 2, add_self_loops=False, bias=False, residual=False)
             self.kinds = kinds
 
         def forward(self, nodes: torch.Tensor, hop: Hop) -> torch.Tensor:

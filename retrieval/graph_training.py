@@ -1,9 +1,7 @@
 """Training of the graph, from a snapshot's tables in memory to a `Graph`. Knows nothing of workspaces or files.
 
-Nothing is learned from an answer that is in the question. A user's own pairs of history and target are taken off all that is counted before
-the user's example is scored: exactly off the direct links and the target's users, and off the edges of the neighbourhood that a batch draws
-(there the pairs of all examples of the batch, which makes an edge lighter by at most those few users). Users who are held out for early
-stopping are in no edge until training has ended; then the parameters stay and the edges are counted again, of everybody.
+Users who are held out for early stopping are in no edge until training has ended; then the parameters stay and the edges are counted again,
+of everybody. How an example's own answer is kept out of its question is told in `graph_steps`.
 """
 
 from __future__ import annotations
@@ -11,26 +9,23 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..data.errors import TrainingError
 from ..data.threads import share_cores
-from .graph import LINKS, SCALARS, SHARPNESS, Graph, GraphConfig, aged, votes
-from .graph_edges import Links, Neighbours, Owned, strongest
-from .graph_examples import Examples, Own
+from .graph import LINKS, SCALARS, Graph, GraphConfig
+from .graph_edges import Owned
+from .graph_examples import Examples
 from .graph_layers import hops, modules
-from .runs import Runs
+from .graph_steps import Steps, World, marked
 
 if TYPE_CHECKING:
     import polars as pl
-    import torch
     from numpy.typing import NDArray
-    from scipy import sparse
 
     from .catalogue import Catalogue
     from .events import Events, Order
@@ -46,28 +41,6 @@ MOST_EXAMPLES = 200_000
 K = 10
 BLOCK = 4096
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class World:
-    """What a training works with.
-
-    Attributes:
-        features: (items, features) texts' vectors and further columns. owned, links, neighbours: of the users whose edges count.
-        known: (items,) users of each item as the links have it.
-    """
-
-    features: NDArray[np.float32]
-    catalogue: Catalogue
-    owned: Owned
-    links: Links
-    neighbours: Neighbours
-
-    @classmethod
-    def of(cls, features: NDArray[np.float32], catalogue: Catalogue, owned: Owned, relations: pl.DataFrame | None, config: GraphConfig) -> World:
-        """The world of some users."""
-        links = Links.of(owned, config.partners, config.shrinkage)
-        return cls(features, catalogue, owned, links, Neighbours.of(links, relations, catalogue, config.neighbours))
 
 
 def train(
@@ -131,23 +104,11 @@ class _Run:
     def __init__(
         self, world: World, learned: Examples, held: Examples, order: Order, config: GraphConfig, random: np.random.Generator
     ) -> None:
-        self.sharpness = SHARPNESS[order]
-        self.world, self.learned, self.held, self.config, self.random = world, learned, held, config, random
-        categories = len(world.catalogue.nodes)
-        times = np.bincount(learned.category, minlength=categories)
-        own = np.flatnonzero(times >= config.few)
-        self.head = np.full(categories, 0, dtype=np.int64)  # the first head is that of the categories of few examples
-        self.head[own] = 1 + np.arange(len(own))
-        self.features = _tensor(world.features)
-        body = modules().Body(world.features.shape[1], config, len(world.neighbours.kinds), 1 + len(own), categories)
-        self.body: Any = body
-        self.own = Own.of(learned, world.owned, world.links)
-        self.pairs = np.searchsorted(self.own.example, np.arange(len(learned) + 1))
-        targets = np.bincount(learned.targets.rows, minlength=len(world.catalogue)).astype(np.float64)
-        # Half as much by how often an item is a target, half alike: what is drawn is as popular as what is right, and nothing is never drawn.
-        share = 0.5 * targets / max(targets.sum(), 1) + 0.5 / max(len(targets), 1)
-        self.drawn = np.minimum(1, config.negatives * share) if len(targets) > config.negatives else np.ones(len(targets))
-        self.links = [getattr(world.links, name) for name in LINKS] if config.direct else []
+        self.world, self.held, self.config, self.random = world, held, config, random
+        self.steps = Steps(world, learned, order, config, random)
+        kinds, categories = len(world.neighbours.kinds), len(world.catalogue.nodes)
+        self.body: Any = modules().Body(world.features.shape[1], config, kinds, self.steps.heads, categories)
+        self.steps.body = self.body
 
     def fit(self, progress: Progress) -> dict[str, Any]:
         """Trains until the held-out users are ranked no better, and leaves the best state in `body`; figures of the training."""
@@ -155,20 +116,20 @@ class _Run:
 
         self._first()
         optimizer = torch.optim.AdamW(self._groups(), lr=self.config.rate)
-        steps = math.ceil(min(len(self.learned), self.config.examples) / self.config.batch)
+        steps = math.ceil(min(len(self.steps.examples), self.config.examples) / self.config.batch)
         best, best_state, since, rounds, stopped = -1.0, None, 0, [], "rounds"
         for epoch in range(self.config.epochs):
-            order = self.random.permutation(len(self.learned))[: self.config.examples]
+            order = self.random.permutation(len(self.steps.examples))[: self.config.examples]
             losses = []
             self.body.train()
             for step in range(steps):
                 progress(f"training, round {epoch + 1} of at most {self.config.epochs}", step, steps)
-                loss = self._loss(np.sort(order[step * self.config.batch : (step + 1) * self.config.batch]))
+                loss = self.steps.loss(np.sort(order[step * self.config.batch : (step + 1) * self.config.batch]))
                 losses.append(float(loss.detach()))
                 if not math.isfinite(losses[-1]):
                     break
                 optimizer.zero_grad()
-                loss.backward()
+                loss.backward()  # type: ignore[no-untyped-call]
                 torch.nn.utils.clip_grad_norm_(self.body.parameters(), 1.0)
                 optimizer.step()
             if not math.isfinite(losses[-1]):
@@ -205,94 +166,6 @@ class _Run:
         rest = [value for value in self.body.parameters() if value is not self.body.scalars]
         return [{"params": rest, "weight_decay": self.config.decay}, {"params": slow, "weight_decay": 0.0, "lr": 0.03}]
 
-    # ------------------------------------------------------------------ one step
-
-    def _loss(self, numbers: NDArray[np.int64]) -> torch.Tensor:
-        import torch
-        from torch.nn.functional import softplus
-
-        world, scalars = self.world, self.body.scalars
-        part = self.learned.part(numbers)
-        weights = aged(part.histories)
-        voted = [
-            (part.histories.matrix(len(self.drawn), votes(part.histories, weights, sharpness)) @ pairs).tocsr()
-            for pairs, sharpness in zip(self.links, self.sharpness, strict=False)
-        ]
-        hard = strongest(_sum(voted), self.config.hard) if voted else None
-        drawn = np.flatnonzero(self.random.random(len(self.drawn)) < self.drawn)
-        candidates = np.unique(np.concatenate([part.targets.rows, drawn, hard.indices if hard is not None else drawn]).astype(np.int64))
-        entries = np.unique(part.histories.rows.astype(np.int64))
-        nodes = np.union1d(candidates, entries)
-        own = _ranges(self.pairs[numbers], self.pairs[numbers + 1])
-        rows, layers = hops(
-            world.neighbours, nodes, self.config.layers, self.config.drawn, self.random, self.own.made(own, len(self.drawn))
-        )
-        target, history = self.body(self.features[torch.from_numpy(rows)], layers)
-        target = target[torch.from_numpy(np.searchsorted(nodes, candidates))]
-        place = torch.from_numpy(np.searchsorted(nodes, part.histories.rows.astype(np.int64)))
-        head = torch.from_numpy(self.head[part.category])
-        vectors, owner = history[place], torch.from_numpy(part.histories.owner)
-        age = scalars[0] * _tensor(np.log(weights))
-        user = _attended(age, vectors, self.body.keys[head][owner], owner, len(part))
-        user = user + torch.bmm(self.body.turn[head], user[:, :, None])[:, :, 0]
-        look = _attended(age, vectors, self.body.keys[-1].expand(len(place), -1), owner, len(part))
-        category = world.catalogue.category[candidates].astype(np.int64)
-        codes = torch.from_numpy(category)
-        scores = scalars[1].exp() * user @ target.T + (look @ self.body.category.T + self.body.category_bias)[:, codes]
-        scores = scores + scalars[6] * _tensor(np.log1p(world.links.users[candidates]))
-        right = self._right(part, numbers, own, weights, candidates)
-        linked = self.random.random((len(part), 1)) >= self.config.alone
-        for number, (name, found) in enumerate(zip(LINKS, voted, strict=False)):
-            said = found[:, candidates].toarray() * linked
-            said[right.example, right.place] -= right.own[name]  # below 0, made 0, where the example has none
-            scores = scores + scalars[2 + number] * torch.log1p(_tensor(np.maximum(said, 0)) / scalars[4 + number].exp())
-        found = scores[right.example, right.place]
-        # A user's own purchase is taken off what its target is known by.
-        users = world.links.users[candidates[right.place]]
-        found = found + scalars[6] * _tensor(np.log1p(np.maximum(users - right.weight, 0)) - np.log1p(users))
-        others = scores + _tensor(self._correction(candidates, drawn, hard))
-        had = _marked(part.had, candidates)
-        inside = torch.from_numpy((category == part.category[:, None]) & ~had)
-        known = np.zeros((len(part), len(world.catalogue.nodes)), dtype=bool)
-        known[part.histories.owner, world.catalogue.category[part.histories.rows]] = True
-        outside = torch.from_numpy(~known[:, category] & ~had)
-        example = torch.from_numpy(right.example)
-        share = _tensor(1 / part.targets.lengths[right.example] / len(part))
-        loss = torch.zeros(())
-        for mask, counts in ((inside, 1 - self.config.across), (outside, self.config.across)):
-            against = torch.logsumexp(others.masked_fill(~mask, -1e9), dim=1)
-            loss = loss + counts * (softplus(against[example] - found) * share).sum()
-        return loss + 0.01 * self.body.turn[torch.unique(head)].square().sum()
-
-    def _correction(self, candidates: NDArray[np.int64], drawn: NDArray[np.int64], hard: sparse.csr_array | None) -> NDArray[np.float64]:
-        """What makes sums over the candidates sums over all items on average: what was drawn counts once over its chance.
-
-        Each example's strongest votes always take part in its own sum, or the sums would mostly miss what they mostly consist of; what is in
-        the batch for another example alone counts nothing. Returns: (candidates,) or (examples, candidates) logarithms.
-        """
-        usual = np.full(len(candidates), -1e9)
-        usual[np.searchsorted(candidates, drawn)] = -np.log(self.drawn[drawn])
-        if hard is None:
-            return usual
-        found = np.repeat(usual[None], hard.shape[0], axis=0)
-        found[np.repeat(np.arange(hard.shape[0]), np.diff(hard.indptr)), np.searchsorted(candidates, hard.indices)] = 0
-        return found
-
-    def _right(
-        self, part: Examples, numbers: NDArray[np.int64], own: NDArray[np.int64], weights: NDArray[np.float64], candidates: NDArray[np.int64]
-    ) -> _Right:
-        """The right answers of a batch, and what their own users put into their direct links."""
-        base = np.repeat(self.learned.targets.starts[numbers] - part.targets.starts[:-1], np.diff(self.pairs)[numbers])
-        entry_base = np.repeat(self.learned.histories.starts[numbers] - part.histories.starts[:-1], np.diff(self.pairs)[numbers])
-        target, entry = self.own.target[own] - base, self.own.entry[own] - entry_base
-        found = {}
-        for name, sharpness in zip(LINKS, self.sharpness, strict=True):
-            amounts = votes(part.histories, weights, sharpness)[entry] * getattr(self.own, name)[own]
-            found[name] = np.bincount(target, weights=amounts, minlength=len(part.targets.rows)).astype(np.float32)
-        example = part.targets.owner
-        weight = np.asarray(self.world.owned.matrix[part.user[example], part.targets.rows.astype(np.int64)]).reshape(-1) ** 2
-        return _Right(example, np.searchsorted(candidates, part.targets.rows.astype(np.int64)), found, weight)
-
     # ------------------------------------------------------------------ what comes of it
 
     def quality(self) -> float:
@@ -308,7 +181,7 @@ class _Run:
             k = min(K, scores.shape[1])
             top = np.argpartition(-scores, k - 1, axis=1)[:, :k]
             top = np.take_along_axis(top, np.argsort(-np.take_along_axis(scores, top, axis=1), axis=1, kind="stable"), axis=1)
-            hit = _marked(part.targets, np.arange(scores.shape[1]))[np.arange(len(part))[:, None], top]
+            hit = marked(part.targets, np.arange(scores.shape[1]))[np.arange(len(part))[:, None], top]
             gain = 1 / np.log2(np.arange(k) + 2)
             ideal = np.cumsum(gain)[np.minimum(part.targets.lengths, k) - 1]
             found.append((hit * gain).sum(axis=1) / ideal)
@@ -324,30 +197,20 @@ class _Run:
             for start in range(0, items, BLOCK):
                 block = np.arange(start, min(start + BLOCK, items))
                 rows, layers = hops(world.neighbours, block, self.config.layers, None, self.random)
-                vectors = body(self.features[torch.from_numpy(rows)], layers)
+                vectors = body(self.steps.features[torch.from_numpy(rows)], layers)
                 for name, part in zip(("target", "history"), vectors, strict=True):
                     found[name][block] = part.numpy().astype(np.float16)
             for name in ("turn", "keys", "category", "category_bias", "scalars"):
                 found[name] = getattr(body, name).detach().numpy().copy()
             found["text_target"] = (body.target.weight @ body.enter.weight).T.contiguous().numpy()
         assert found["scalars"].shape == (len(SCALARS),)
-        found |= {"head": self.head, "item_category": world.catalogue.category.astype(np.int64), "users": world.links.users}
-        found["sharpness"] = np.asarray(self.sharpness)
+        found |= {"head": self.steps.head, "item_category": world.catalogue.category.astype(np.int64), "users": world.links.users}
+        found["sharpness"] = np.asarray(self.steps.sharpness)
         for name in LINKS if self.config.direct else ():
             pairs = getattr(world.links, name)
             found[f"{name}_values"] = pairs.data.astype(np.float16)
             found[f"{name}_partners"], found[f"{name}_starts"] = pairs.indices.astype(np.int32), pairs.indptr.astype(np.int64)
         return found
-
-
-@dataclass(frozen=True)
-class _Right:
-    """(targets,) example and place among the candidates of each right answer; its own user's votes by link, and weight among its users."""
-
-    example: NDArray[np.int64]
-    place: NDArray[np.int64]
-    own: Mapping[str, NDArray[np.float32]]
-    weight: NDArray[np.float32]
 
 
 @contextmanager
@@ -365,38 +228,6 @@ def _seeded(seed: int) -> Iterator[None]:
             torch.use_deterministic_algorithms(before, warn_only=warned)
 
 
-def _attended(age: torch.Tensor, vectors: torch.Tensor, keys: torch.Tensor, owner: torch.Tensor, cases: int) -> torch.Tensor:
-    """(cases, size) vectors summed by a softmax of age and product with the key, within each owner."""
-    import torch
-
-    logits = age + (vectors * keys).sum(dim=1)
-    most = torch.full((cases,), -torch.inf).scatter_reduce(0, owner, logits.detach(), "amax")
-    raised = (logits - most[owner]).exp()
-    share = raised / torch.zeros(cases).index_add(0, owner, raised)[owner]
-    return torch.zeros(cases, vectors.shape[1]).index_add(0, owner, share[:, None] * vectors)
-
-
-def _marked(runs: Runs, items: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """(runs, items) which of some items, ascending, each run holds."""
-    found = np.zeros((len(runs), len(items)), dtype=bool)
-    place = np.minimum(np.searchsorted(items, runs.rows), len(items) - 1)
-    there = items[place] == runs.rows
-    found[runs.owner[there], place[there]] = True
-    return found
-
-
-def _sum(parts: Sequence[sparse.csr_array]) -> sparse.csr_array:
-    total = parts[0]
-    for part in parts[1:]:
-        total = total + part
-    return total.tocsr()
-
-
-def _ranges(start: NDArray[np.int64], end: NDArray[np.int64]) -> NDArray[np.int64]:
-    lengths = end - start
-    return np.arange(int(lengths.sum())) + np.repeat(start - np.cumsum(lengths) + lengths, lengths)
-
-
 def _some(numbers: NDArray[np.int64], most: int, random: np.random.Generator) -> NDArray[np.int64]:
     return numbers if len(numbers) <= most else np.sort(random.choice(numbers, most, replace=False))
 
@@ -404,9 +235,3 @@ def _some(numbers: NDArray[np.int64], most: int, random: np.random.Generator) ->
 def _standard(columns: NDArray[np.float32]) -> NDArray[np.float32]:
     spread = columns.std(axis=0)
     return np.asarray((columns - columns.mean(axis=0)) / np.where(spread > 0, spread, 1) / 20, dtype=np.float32)
-
-
-def _tensor(array: NDArray[Any]) -> torch.Tensor:
-    import torch
-
-    return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))

@@ -67,7 +67,9 @@ def vectors(embedder: Embedder) -> NDArray[np.float32]:
     return embedder.encode(ITEMS)
 
 
-def trained(vectors: NDArray[np.float32], config: GraphConfig = SMALL, histories: dict[str, list[str]] | None = None, **given: Any) -> Graph:
+def trained(
+    vectors: NDArray[np.float32], config: GraphConfig = SMALL, histories: dict[str, list[str]] | None = None, **given: Any
+) -> Graph:
     items, told = tables(histories or shop(300, 1))
     catalogue = Catalogue.build(items, told, 1)
     return train(told, Events.build(told, catalogue), catalogue, vectors, config, **given)
@@ -236,15 +238,23 @@ def neighbours(histories: dict[str, list[str]], relations: pl.DataFrame | None =
 
 
 def test_edges_weigh_who_had_both_and_who_had_one_after_the_other() -> None:
-    histories = {"a": ["trail tent", "camping stove"], "b": ["trail tent", "gift card", "camping stove"], "c": ["camping stove", "trail tent"]}
+    histories = {
+        "a": ["trail tent", "camping stove"],
+        "b": ["trail tent", "gift card", "camping stove"],
+        "c": ["camping stove", "trail tent"],
+    }
     links, found = neighbours(histories)
     tent, stove, card = row("trail tent"), row("camping stove"), row("gift card")
     assert values(links.together, np.asarray([tent, tent]), np.asarray([stove, card])).tolist() == pytest.approx([1, 1 / np.sqrt(3)])
-    assert values(links.follows, np.asarray([tent, stove, stove]), np.asarray([stove, tent, card])).tolist() == pytest.approx([2 / 23, 1 / 23, 0])
+    assert values(links.follows, np.asarray([tent, stove, stove]), np.asarray([stove, tent, card])).tolist() == pytest.approx(
+        [2 / 23, 1 / 23, 0]
+    )
     edges, reached, _ = found.into(np.asarray([stove]), None, np.random.default_rng(0))
     told = {(int(found.kind[e]), int(found.source[e])): float(found.weight[e]) for e in edges}
     assert set(reached.tolist()) == {0}
-    assert told == pytest.approx({(TOGETHER, tent): 3, (TOGETHER, card): 1, (BEFORE, tent): 2, (BEFORE, card): 1, (AFTER, tent): 1}, rel=1e-4)
+    assert told == pytest.approx(
+        {(TOGETHER, tent): 3, (TOGETHER, card): 1, (BEFORE, tent): 2, (BEFORE, card): 1, (AFTER, tent): 1}, rel=1e-4
+    )
 
 
 def test_a_look_makes_a_lighter_edge_than_a_purchase() -> None:
@@ -314,12 +324,12 @@ def test_a_pair_that_one_shopper_made_is_no_edge_while_the_shopper_is_asked() ->
 
 
 def test_examples_ask_for_a_category_from_what_came_before_it() -> None:
-    catalogue, events, _ = world({"a": ["trail tent", "gift card", "camping stove", "trail tent", "dog bed", "dog kennel"], "b": ["dog bed", "phone case"]})
+    catalogue, events, _ = world(
+        {"a": ["trail tent", "gift card", "camping stove", "trail tent", "dog bed", "dog kennel"], "b": ["dog bed", "phone case"]}
+    )
     examples = Examples.of(events, catalogue, 50, np.random.default_rng(0))
     assert examples.user.tolist() == [0, 0], "b has one category only"
-    told = {
-        tuple(ITEMS[i] for i in examples.histories[n]): tuple(ITEMS[i] for i in examples.targets[n]) for n in range(len(examples))
-    }
+    told = {tuple(ITEMS[i] for i in examples.histories[n]): tuple(ITEMS[i] for i in examples.targets[n]) for n in range(len(examples))}
     assert told == {("trail tent",): ("gift card",), ("trail tent", "gift card"): ("camping stove", "dog bed")}
     assert set(examples.had[0].tolist()) == {row(t) for t in ("trail tent", "gift card", "camping stove", "dog bed", "dog kennel")}
 
