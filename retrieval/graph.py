@@ -38,9 +38,9 @@ class GraphConfig:
     """Dimensions of the vectors; a multiple of 4."""
     layers: int = 1
     """Convolutions one after the other; 0 leaves texts alone."""
-    neighbours: int = 20
+    neighbours: int = 10
     """Edges of each type into an item, the weightiest."""
-    drawn: int = 30
+    drawn: int = 20
     """Edges drawn into a node in a training step."""
     partners: int = 200
     """Items that an item has direct links to, of each of the two kinds."""
@@ -58,11 +58,11 @@ class GraphConfig:
     """Examples of a training step."""
     negatives: int = 2048
     """Items drawn against the right ones in a step, about; a smaller catalogue takes part whole."""
-    hard: int = 50
+    hard: int = 30
     """Items that direct links point at most strongly, which each example is always told from."""
-    examples: int = 20_000
+    examples: int = 10_000
     """Examples of a round, at most, drawn anew for each."""
-    epochs: int = 20
+    epochs: int = 12
     """Rounds through the examples, at most."""
     patience: int = 3
     """Rounds without a better NDCG@10 of the held-out users after which training ends."""

@@ -235,7 +235,7 @@ class Neighbours:
         edges = np.arange(int(lengths.sum())) - np.repeat(first, lengths) + np.repeat(self.starts[items], lengths)
         if most is None or not len(edges) or lengths.max() <= most:
             return edges, owner, np.ones(len(edges), dtype=np.float32)
-        lot = np.lexsort((random.random(len(edges)), owner))
+        lot = np.argsort(owner + random.random(len(edges)))
         kept = np.sort(lot[np.arange(len(edges)) - np.repeat(first, lengths) < most])
         return edges[kept], owner[kept], np.maximum(1, lengths / most)[owner[kept]].astype(np.float32)
 

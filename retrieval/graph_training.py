@@ -35,7 +35,7 @@ MIN_USERS = 30
 """Users with more than one category below which there is nothing to learn from."""
 HELD_OUT = 0.1
 """Share of those users that early stopping looks at."""
-MOST_HELD_OUT = 2000
+MOST_HELD_OUT = 1000
 """Examples of theirs, at most."""
 MOST_EXAMPLES = 200_000
 K = 10
