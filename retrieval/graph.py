@@ -130,12 +130,16 @@ class Graph:
         vector = shares @ self.history[rows] if len(rows) else np.zeros(self.config.size, np.float32)
         return vector if category is None else vector + self.arrays["turn"][self.arrays["head"][category]] @ vector
 
-    def item_vector(self, text_vector: NDArray[np.float32]) -> NDArray[np.float32]:
+    def item_vector(self, text_vector: NDArray[np.float32], further: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
         """(size,) or (texts, size) unit vectors as targets of items that nobody had yet, from their features alone.
 
-        Args: text_vector: (features,) or (texts, features) the text's vector and, if the graph was trained with any, the further features.
+        Args: text_vector: (dimensions,) or (texts, dimensions). further: likewise, the further features that the graph was trained with, as
+            they were given then; None takes all for usual.
         """
         found = text_vector @ self.arrays["text_target"]
+        if further is not None:
+            mean, spread = self.arrays["further"]
+            found = found + ((further - mean) / spread) @ self.arrays["further_target"]
         return np.asarray(found / np.maximum(np.linalg.norm(found, axis=-1, keepdims=True), 1e-9), dtype=np.float32)
 
     # ------------------------------------------------------------------ asked of many histories

@@ -40,6 +40,8 @@ MOST_HELD_OUT = 1000
 MOST_EXAMPLES = 200_000
 K = 10
 BLOCK = 4096
+SHOUT = 20.0
+"""Spreads of a further feature that weigh as much as a text's whole vector."""
 log = logging.getLogger(__name__)
 
 
@@ -74,7 +76,9 @@ def train(
             f"{len(users):,} users have items of more than one category, the graph needs {MIN_USERS} to learn what leads to what; "
             "ingest more interactions, or, if the categories are too broad, index at a deeper category level"
         )
-    features = vectors if further is None else np.concatenate([vectors, _standard(further)], axis=1)
+    further = np.zeros((len(vectors), 0), np.float32) if further is None else further
+    scale = _scale(further)
+    features = np.concatenate([vectors, (further - scale[0]) / scale[1]], axis=1).astype(np.float32)
     held = random.permutation(users)[: min(MOST_HELD_OUT, max(5, int(HELD_OUT * len(users))))]
     progress("edges", 0, 2)
     owned = Owned.of(interactions, events, catalogue, config.window)
@@ -88,6 +92,8 @@ def train(
         progress("edges", 1, 2)
         whole = World.of(features, catalogue, owned, relations, config)
         arrays = run.arrays(whole)
+    both = arrays.pop("text_target")  # what is linear in all features is so in each kind of them
+    arrays |= {"text_target": both[: vectors.shape[1]].copy(), "further_target": both[vectors.shape[1] :].copy(), "further": scale}
     figures |= {
         "users": len(users),
         "examples": len(learned),
@@ -232,6 +238,7 @@ def _some(numbers: NDArray[np.int64], most: int, random: np.random.Generator) ->
     return numbers if len(numbers) <= most else np.sort(random.choice(numbers, most, replace=False))
 
 
-def _standard(columns: NDArray[np.float32]) -> NDArray[np.float32]:
+def _scale(columns: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(2, columns) what is taken off, and what is divided by: beside a unit vector a column must not shout."""
     spread = columns.std(axis=0)
-    return np.asarray((columns - columns.mean(axis=0)) / np.where(spread > 0, spread, 1) / 20, dtype=np.float32)
+    return np.asarray(np.stack([columns.mean(axis=0), np.where(spread > 0, spread, 1) * SHOUT]), dtype=np.float32)

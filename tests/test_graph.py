@@ -22,6 +22,7 @@ from crossaisle.retrieval.graph_edges import AFTER, BEFORE, TOGETHER, Links, Nei
 from crossaisle.retrieval.graph_examples import Examples, Own
 from crossaisle.retrieval.graph_files import load, save
 from crossaisle.retrieval.graph_layers import Hop, hops, modules
+from crossaisle.retrieval.graph_steps import Steps
 from crossaisle.retrieval.graph_training import MIN_USERS, train
 from crossaisle.retrieval.runs import Runs
 
@@ -420,6 +421,21 @@ def test_a_loss_that_is_no_number(vectors: NDArray[np.float32]) -> None:
         trained(spoilt)
 
 
+def test_a_loss_that_becomes_no_number_leaves_the_best_state_so_far(vectors: NDArray[np.float32], monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, calls = Steps.loss, []
+
+    def failing(self: Steps, numbers: NDArray[np.int64]) -> torch.Tensor:
+        calls.append(len(numbers))
+        return whole(self, numbers) * (np.nan if len(calls) > 25 else 1)
+
+    monkeypatch.setattr(Steps, "loss", failing)
+    found = trained(vectors)
+    figures = found.card["figures"]
+    assert figures["stopped"] == "a loss that is no number"
+    assert figures["ndcg@10"] == max(one["ndcg@10"] for one in figures["rounds"])
+    assert np.isfinite(scores(found, "trail tent")[0]).all()
+
+
 def test_without_an_order_and_without_direct_links_or_convolutions(vectors: NDArray[np.float32]) -> None:
     items, told = tables(shop(120, 1))
     told = told.with_columns(pl.lit(None, pl.Int64).alias("timestamp"))
@@ -442,4 +458,7 @@ def test_further_features_and_relations(vectors: NDArray[np.float32]) -> None:
     assert found.card["dimensions"] == 384
     assert found.card["about"] == {"snapshot": "s"}
     assert found.card["figures"]["edges"]["used with"] == 1
-    assert found.item_vector(np.ones(386, np.float32)).shape == (32,)
+    usual = found.item_vector(vectors[0])
+    assert usual.shape == (32,)
+    np.testing.assert_allclose(found.item_vector(vectors[0], further.mean(axis=0)), usual, atol=1e-5)
+    assert not np.allclose(found.item_vector(vectors[0], further[-1]), usual, atol=1e-3)
