@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .graph_edges import AFTER, BEFORE, TOGETHER, Links, Owned, looked_up, values
+from .graph_edges import Links, Owned, looked_up, values
+from .graph_neighbours import AFTER, BEFORE, TOGETHER
 from .runs import Runs
 
 if TYPE_CHECKING:

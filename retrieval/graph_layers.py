@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .graph_edges import Neighbours, looked_up
+from .graph_edges import looked_up
+from .graph_neighbours import Neighbours
 
 if TYPE_CHECKING:
     import torch

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .graph import LINKS, SHARPNESS, GraphConfig, aged, votes
-from .graph_edges import Links, Neighbours, Owned, strongest, values
+from .graph_edges import Links, Owned, strongest, values
 from .graph_examples import Examples, Own
 from .graph_layers import hops
+from .graph_neighbours import Neighbours
 
 if TYPE_CHECKING:
     import polars as pl

@@ -18,10 +18,11 @@ from crossaisle.retrieval.catalogue import Catalogue
 from crossaisle.retrieval.embedder import Embedder
 from crossaisle.retrieval.events import Events
 from crossaisle.retrieval.graph import Graph, GraphConfig, aged
-from crossaisle.retrieval.graph_edges import AFTER, BEFORE, TOGETHER, Links, Neighbours, Owned, strongest, values
+from crossaisle.retrieval.graph_edges import Links, Owned, strongest, values
 from crossaisle.retrieval.graph_examples import Examples, Own
 from crossaisle.retrieval.graph_files import load, save
 from crossaisle.retrieval.graph_layers import Hop, hops, modules
+from crossaisle.retrieval.graph_neighbours import AFTER, BEFORE, TOGETHER, Neighbours
 from crossaisle.retrieval.graph_steps import Steps
 from crossaisle.retrieval.graph_training import MIN_USERS, train
 from crossaisle.retrieval.runs import Runs
