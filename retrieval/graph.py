@@ -1,6 +1,6 @@
 """The graph channel: what a history points at, by a model trained on who had what and on what items say of themselves.
 
-Users and items are nodes (see `graph_edges` and `graph_neighbours`). A user has no vector of its own: it is made of the history, when asked,
+Users and items are nodes (see `graph_edges` and `graph_neighbours`). A user has no vector of its own: it is made of the history when asked,
 by weights of age and learned attention, for each target category (head) anew. An item's vectors come from its text and its neighbours, so a
 new item has one too. A score adds up what each history item says; which says most is kept as evidence. Here is what answers, with numpy and
 scipy alone; `graph_training` makes it, `graph_files` keeps it. Knows nothing of rules, channels or language models.
@@ -89,7 +89,7 @@ class Graph:
     Attributes:
         arrays: by name
             target, history: (items, size) unit vectors of items as targets and as parts of a history;
-            turn: (heads, size, size) what a head adds to a user's vector; keys: (heads + 1, size) what attention looks for, the last one for
+            turn: (heads, size, size) what a head adds to a user's vector; keys: (heads + 1, size) what attention looks for, the last for
             which category comes next; category, category_bias: (categories, size), (categories,) for the same;
             head: (categories,) each category's; item_category, users: (items,); scalars: see `SCALARS`; sharpness: see `SHARPNESS`;
             text_target, further_target, further: what makes a new item's vector;

@@ -1,7 +1,7 @@
 """The typed edges between items that convolutions run over, and draws of a few of them.
 
-The two steps item - user - item are counted together into one weighted edge, `together`; `before` and `after` are the directed edges of what users
-had shortly one after the other; each relation of the store has a type of its own. Knows nothing of models, vectors or scores.
+The two steps item - user - item are counted together into one weighted edge, `together`; `before` and `after` are the directed edges of
+what users had shortly one after the other; each relation of the store has a type of its own. Knows nothing of models, vectors or scores.
 """
 
 from __future__ import annotations
