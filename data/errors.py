@@ -14,13 +14,15 @@
     │   ├── NoWorkspaceError
     │   ├── NoIndexError
     │   ├── StaleIndexError
+    │   ├── NotTrainedError
+    │   ├── StaleTrainingError
     │   ├── NewerFormatError
     │   └── WorkspaceBusyError
     ├── ModelError                  a model cannot be had
     │   ├── ModelMissingError
     │   ├── HashMismatchError
     │   └── StaleAdapterError
-    ├── TrainingError               nothing can be learned from what there is, or learning came apart
+    ├── TrainingError               there is too little to learn from, or it did not go well
     ├── LeakError                   an evaluation in which the test is known beforehand
     ├── StorageError                the disk is full or refuses to be written
     └── MissingExtraError           an optional dependency is not installed
@@ -100,6 +102,14 @@ class NoIndexError(WorkspaceError):
 
 class StaleIndexError(WorkspaceError):
     """The index was made from another snapshot or by another embedder."""
+
+
+class NotTrainedError(WorkspaceError):
+    """Something that training makes is asked for and was never trained, or is damaged."""
+
+
+class StaleTrainingError(WorkspaceError):
+    """What was trained knows another snapshot, or vectors of another embedder."""
 
 
 class NewerFormatError(WorkspaceError):
