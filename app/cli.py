@@ -162,9 +162,9 @@ def train(
     with bar() as tell:
         learned = learn(Workspace(workspace), _settings(chroma=chroma), Split(seed=seed), everything=everything, progress=tell)
     if as_json:
-        _print_json(dict(learned.figures))
+        _print_json(learned)
         return
-    blend = learned.figures["blend"]
+    blend = learned["blend"]
     render.figures(
         _console(),
         f"{workspace}: trained",
@@ -174,7 +174,8 @@ def train(
             "NDCG@10 of the weighted sum (validation)": blend["weighted_sum_ndcg@10"],
             "NDCG@10 with trees (validation)": blend["trees_ndcg@10"],
             "chosen": blend["chosen"],
-            "seconds": learned.figures["seconds"],
+            "left out": learned["left_out"],
+            "seconds": learned["seconds"],
         },
     )
     _console().print(f"next: crossaisle evaluate -w {workspace} --out report" + (f" --seed {seed}" if seed else ""))

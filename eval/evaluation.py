@@ -22,11 +22,11 @@ from ..data.splits import PROTOCOLS, HeldOut, Protocol, Split
 from ..data.workspace import Workspace
 from ..recommend import learned
 from ..recommend.features import FeatureMaker
-from ..retrieval import complements
+from ..recommend.trained import trained_channels
 from ..retrieval.build import item_vectors, load
 from ..retrieval.events import Events
 from . import cases as case_files
-from . import leaks, learning, protocols, systems
+from . import leaks, protocols, systems
 from .baselines import BASELINES
 from .cases import Cases, Eligible, Ranked
 from .known import Known
@@ -257,7 +257,7 @@ class Evaluation:
 
     def _learned(self, cases: Cases, known: Known, eligible: Eligible, models: Mapping[str, learned.Model]) -> dict[str, NDArray[np.int32]]:
         """The channels and the blends of a workspace that was trained."""
-        further = learning.channels(known, complements.load(self.workspace.path, known.vectors.shape[1]))
+        further = {**known.behaviour, **trained_channels(self.workspace, known.vectors)}
         maker = FeatureMaker(known.catalogue, [*systems.CHANNELS, *further])
         lists: dict[str, list[Sequence[int]]] = {}
         for number, found in enumerate(systems.learned(cases, eligible, known.with_channels(further), maker, models)):

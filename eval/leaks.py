@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 ALIKE = 0.98
 """Cosine of two items' texts from which on they are near-duplicates: the same thing in another colour or size."""
-TRAINED = ("graph", "adapter", "blend")
+TRAINED = ("graph", "complements", "adapter", "blend")
 """Folders of a workspace that hold what was trained, each with its `card.json`."""
 
 
@@ -163,4 +163,4 @@ def _card(file: Path) -> Mapping[str, Any] | None:
         said = json.loads(file.read_text("utf-8"))
     except (OSError, ValueError):
         return {}
-    return said if isinstance(said, dict) else {}
+    return {**(said.get("about") or {}), **said} if isinstance(said, dict) else {}

@@ -1,7 +1,7 @@
-"""What is learned of a store's own histories: the text heads and the blend, each from shoppers whom what it is told did not count.
+"""What is learned of a store's own histories, and put into its workspace: the graph, the text heads, and the blend of all channels.
 
     known users -> folds -> (channels without a fold's users -> what they say of the fold's shoppers) -> the blend
-                         -> heads of all known users
+                         -> the graph and the heads of all known users
 
 The test's users stay out of everything here, unless everything is asked for, so that an evaluation afterwards is honest. Knows nothing of
 language models.
@@ -10,122 +10,162 @@ language models.
 from __future__ import annotations
 
 import json
-import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..data.errors import TrainingError, storing
-from ..data.files import write_atomically
+from ..data.files import replace_folder, staging_folder
 from ..data.settings import Settings
-from ..data.splits import HeldOut, Split, draws
+from ..data.splits import HeldOut, Split
 from ..data.workspace import Workspace
 from ..recommend import learned
-from ..recommend.features import FeatureMaker
 from ..recommend.learned import Model, Questions
-from ..recommend.profile import ItemFacts
-from ..recommend.trained import PROPOSED
-from ..retrieval import complements
+from ..retrieval import complements, graph_files
 from ..retrieval.build import item_vectors, load
 from ..retrieval.complements import Complements
 from ..retrieval.events import Events
+from ..retrieval.graph import Graph, GraphChannel, GraphConfig
 from ..retrieval.runs import Runs
 from . import protocols
-from .cases import Cases, Eligible
 from .known import Known
-from .leaks import near_duplicates
-from .protocols import Shuffled
-from .systems import profile_of, seeds_of
+from .protocols import Shuffled, first_of_category
+from .questions import ask
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..retrieval.behaviour import Channel
-    from ..retrieval.candidates import Retriever
 
-FOLDS = 5
-ENOUGH = 3000
-"""Questions for the blend after which no further fold is asked."""
-PER_USER = 3
-"""Categories of a user that are asked for, the ones entered last."""
 PAIRS = 60_000
 """Examples for the text heads, at most; those that lead to another category come first."""
 Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
-class Learned:
-    """What a training made and what it measured."""
+class Parts:
+    """What is trained before the blend, each None where it could not be: heads of the text channel, the graph."""
 
-    models: Mapping[str, Model]
-    heads: Mapping[str, NDArray[np.float32]]
-    split: Split
-    figures: Mapping[str, Any]
+    heads: Mapping[str, NDArray[np.float32]] | None
+    heads_figures: Mapping[str, Any]
+    graph: Graph | None
+    left_out: Mapping[str, str]
+
+    def channels(self, known: Known) -> dict[str, Channel]:
+        """All channels beyond the three that every store has, knowing only what is known."""
+        further = dict(known.behaviour)
+        if self.heads is not None:
+            further["complements"] = Complements.of(self.heads, known.vectors)
+        if self.graph is not None:
+            further["graph"] = GraphChannel(self.graph)
+        return further
 
 
 def learn(
-    workspace: Workspace, settings: Settings, split: Split | None = None, *, everything: bool = False, progress: Progress = lambda *_: None
-) -> Learned:
-    """Trains the text heads and the blend and puts them into the workspace.
+    workspace: Workspace,
+    settings: Settings,
+    split: Split | None = None,
+    *,
+    config: GraphConfig | None = None,
+    everything: bool = False,
+    progress: Progress = lambda *_: None,
+) -> dict[str, Any]:
+    """Trains the graph, the text heads and the blend, puts them into the workspace, and returns what was measured.
 
-    Args: split: what an evaluation will test; None is the users protocol with seed 0. everything: hold nothing out, for serving only.
-    Raises: TrainingError: too few shoppers. NoIndexError, StaleIndexError: the workspace must be indexed first.
+    A kill leaves what was trained before. Without enough shoppers for the graph or the heads the blend does without them, and says so.
+
+    Args:
+        split: what an evaluation will test; None is the users protocol with seed 0. config: of the graph.
+        everything: hold nothing out, for serving only.
+    Raises: TrainingError: too few shoppers for a blend. NoIndexError, StaleIndexError: the workspace must be indexed first.
     """
     start = time.perf_counter()
     with workspace.writing(f"crossaisle train -w {workspace.path}"):
         catalogue, index, _ = load(workspace, settings)
-        vectors = item_vectors(index, catalogue)
         events = Events.build(workspace.table("interactions"), catalogue)
-        split = protocols.shares(split or Split(), events, catalogue) if (split or Split()).protocol == "users" else split or Split()
+        split = _whole(split or Split(), events, catalogue)
         held_out = HeldOut() if everything else protocols.draw(split, events, catalogue, "test", "new").held_out
-        known = Known.of(workspace, held_out, index, vectors)
-        questions = ask(workspace, known, held_out, split.seed, progress)
-        weights, told = teach(known, split.seed, progress)
-        progress("fitting the blend", 0, 1)
-        models = {"blend": learned.fit(questions, seed=split.seed)}
-        for group in groups(questions):
-            models[f"blend without {group}"] = learned.fit(questions.without(group), seed=split.seed)
-        progress("fitting the blend", 1, 1)
-        figures = {"blend": dict(models["blend"].figures), "complements": told, "seconds": round(time.perf_counter() - start, 1)}
-        card = {
-            "snapshot": workspace.manifest.snapshot,
-            "held_out": None if everything else split.to_dict(),
-            "channels": sorted({name.split(":")[0] for name in questions.names} - {"profile"}),
-        }
-        complements.save(workspace.path, weights, {**card, "figures": told})
-        _save(workspace.path, models, {**card, "figures": dict(models["blend"].figures)})
-    return Learned(models, weights, split, figures)
+        known = Known.of(workspace, held_out, index, item_vectors(index, catalogue))
+        about = {"snapshot": workspace.manifest.snapshot, "held_out": None if everything else split.to_dict()}
+        config = config or GraphConfig(seed=split.seed)
+
+        def channels(part: Known, tell: Progress) -> Mapping[str, Channel]:
+            return train_parts(workspace, part, split.seed, config, about, tell).channels(part)
+
+        asked = ask(workspace, known, held_out, split.seed, channels, progress)
+        models = fit(asked.questions, split.seed, progress)
+        parts = train_parts(workspace, known, split.seed, config, about, progress)
+        figures = {"blend": dict(models["blend"].figures), "complements": dict(parts.heads_figures), "left_out": dict(parts.left_out)}
+        if parts.graph is not None:
+            graph_files.save(parts.graph, workspace.path)
+            figures["graph"] = {name: value for name, value in parts.graph.card.items() if name != "about"}
+        if parts.heads is not None:
+            complements.save(workspace.path, parts.heads, {**about, "figures": parts.heads_figures})
+        _save(workspace.path, models, {**about, "figures": figures["blend"], "graph": asdict(config)})
+    return {**figures, "seconds": round(time.perf_counter() - start, 1)}
 
 
-def groups(questions: Questions) -> list[str]:
-    """The channels that the questions have features of, and `profile`."""
-    return list(dict.fromkeys(name.split(":")[0] for name in questions.names))
+def _whole(split: Split, events: Events, catalogue: Any) -> Split:
+    """The split with all that an evaluation would settle from the data."""
+    if split.protocol == "users":
+        return protocols.shares(split, events, catalogue)
+    if split.protocol == "temporal":
+        moment, before = protocols.moments(events, split.moment)
+        return split.with_(moment=moment, validation_moment=before)
+    return split
 
 
-def channels(known: Known, heads: Mapping[str, NDArray[np.float32]] | None) -> dict[str, Channel]:
-    """All channels beyond the three that every store has."""
-    further = dict(known.behaviour)
-    if heads is not None:
-        further["complements"] = Complements.of(heads, known.vectors)
-    return further
+def fit(questions: Questions, seed: int, progress: Progress) -> dict[str, Model]:
+    """The blend of all channels, and of all but each one, by the names of an evaluation."""
+    groups = list(dict.fromkeys(name.split(":")[0] for name in questions.names))
+    models = {"blend": learned.fit(questions, seed=seed)}
+    for done, group in enumerate(groups):
+        progress("fitting the blend", done, len(groups))
+        models[f"blend without {group}"] = learned.fit(questions.without(group), seed=seed)
+    progress("fitting the blend", len(groups), len(groups))
+    return models
 
 
-# ---------------------------------------------------------------------- the text heads
+def train_parts(workspace: Workspace, known: Known, seed: int, config: GraphConfig, about: Mapping[str, Any], progress: Progress) -> Parts:
+    """The graph and the text heads of what is known; what cannot be learned is left out, with the reason."""
+    from ..retrieval.graph_training import train
+
+    left_out: dict[str, str] = {}
+    heads: Mapping[str, NDArray[np.float32]] | None = None
+    figures: Mapping[str, Any] = {}
+    graph: Graph | None = None
+    try:
+        heads, figures = _heads(known, seed, progress)
+    except TrainingError as error:
+        left_out["complements"] = str(error)
+    try:
+        relations = workspace.table("relations")
+        graph = train(
+            known.interactions,
+            known.events,
+            known.catalogue,
+            known.vectors,
+            config,
+            relations=relations if len(relations) else None,
+            about=about,
+            progress=progress,
+        )
+    except TrainingError as error:
+        left_out["graph"] = str(error)
+    return Parts(heads, figures, graph, left_out)
 
 
-def teach(known: Known, seed: int, progress: Progress) -> tuple[dict[str, NDArray[np.float32]], dict[str, Any]]:
-    """The heads' weights, learned from what known users went on to."""
+def _heads(known: Known, seed: int, progress: Progress) -> tuple[dict[str, NDArray[np.float32]], dict[str, Any]]:
+    """The heads' weights, learned from what known users went on to, in other categories and in the same."""
     events = Shuffled.of(known.events, seed)
     category = known.catalogue.category
     begin = events.starts[events.user]
-    place = np.arange(len(events.row))
-    entry = first_of_category(events, category)
-    after = np.flatnonzero(place > begin)
-    enters = entry[after]
+    after = np.flatnonzero(np.arange(len(events.row)) > begin)
+    enters = first_of_category(events, category)[after]
     draw = np.random.default_rng(seed)
     across, within = after[enters], after[~enters]
     across = across if len(across) <= PAIRS else draw.choice(across, PAIRS, replace=False)
@@ -134,118 +174,15 @@ def teach(known: Known, seed: int, progress: Progress) -> tuple[dict[str, NDArra
     lengths = np.minimum(chosen - begin[chosen], complements.LAST)
     starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     rows = events.row[np.arange(starts[-1]) - np.repeat(starts[:-1], lengths) + np.repeat(chosen - lengths, lengths)]
-    return complements.train(Runs(starts, rows), events.row[chosen], known.vectors, category, complements.Config(seed=seed), progress)
-
-
-def first_of_category(events: Shuffled, category: NDArray[np.int32]) -> NDArray[np.bool_]:
-    """(events,) which are a user's first of their category."""
-    key = (events.user.astype(np.int64) << 32) | category[events.row]
-    _, first = np.unique(key, return_index=True)
-    found = np.zeros(len(events.row), dtype=bool)
-    found[first] = True
-    return found
-
-
-# ---------------------------------------------------------------------- the blend
-
-
-def ask(workspace: Workspace, known: Known, held_out: HeldOut, seed: int, progress: Progress) -> Questions:
-    """Questions to known users, answered by channels that were counted and trained without them.
-
-    Users are parted into `FOLDS`; folds are asked one after another until there are `ENOUGH` questions.
-    """
-    cases = entries(known, seed)
-    fold = (draws(cases.users, seed + 1) * FOLDS).astype(int)
-    everyone = known.events.users
-    of_user = (draws(everyone.to_list(), seed + 1) * FOLDS).astype(int)
-    parts: list[tuple[FeatureMaker, list[Any]]] = []
-    asked = 0
-    for number in range(FOLDS):
-        if asked >= ENOUGH:
-            break
-        mine = np.flatnonzero(fold == number)
-        if not len(mine):
-            continue
-        if len(mine) > ENOUGH:
-            mine = np.sort(np.random.default_rng(seed).choice(mine, ENOUGH, replace=False))
-        out = frozenset(everyone.filter(of_user == number).to_list())
-        without = HeldOut(held_out.users | out, held_out.pairs, held_out.moment)
-        part = Known.of(workspace, without, known.index, known.vectors)
-        heads, _ = teach(part, seed, progress)
-        further = channels(part, heads)
-        retriever = part.with_channels(further)
-        maker = FeatureMaker(part.catalogue, ["semantic", "associations", "popularity", *further])
-        answers = []
-        for done, answer in enumerate(_answers(cases.part(mine), Eligible(part.catalogue, "new"), retriever, maker)):
-            answers.append(answer)
-            progress("asking the channels", asked + done + 1, max(asked + len(mine), min(ENOUGH, len(cases))))
-        parts.append((maker, answers))
-        asked += len(mine)
-    if not parts:
-        raise TrainingError("nobody went from one category to another, so there is nothing to learn; a store needs two categories at least")
-    answers = [answer for _, some in parts for answer in some]
-    person = {user: i for i, user in enumerate(dict.fromkeys(user for user, _, _ in answers))}
-    lengths = [len(bought) for _, _, bought in answers]
-    return Questions(
-        parts[0][0].names,
-        np.concatenate([values for _, values, _ in answers]),
-        np.concatenate([bought for _, _, bought in answers]),
-        np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
-        np.asarray([person[user] for user, _, _ in answers], dtype=np.int64),
-    )
-
-
-def _answers(cases: Cases, eligible: Eligible, retriever: Retriever, maker: FeatureMaker) -> Any:
-    facts = ItemFacts.of(retriever.catalogue)
-    for number in range(len(cases)):
-        profile = profile_of(cases.histories[number], facts)
-        found = retriever.propose(seeds_of(profile), eligible.mask(cases, slice(number, number + 1))[0], PROPOSED)
-        if len(found):
-            yield cases.users[number], maker.features(found, profile).values, np.isin(found.rows, cases.targets[number])
-
-
-def entries(known: Known, seed: int) -> Cases:
-    """What known users had when they entered a category, as history, and what they had of it, as targets; their last `PER_USER` entries.
-
-    Without an order a category's entry is drawn by lot, and everything of other categories is the history.
-    """
-    events = Shuffled.of(known.events, seed)
-    ordered = known.events.order != "none"
-    category = known.catalogue.category
-    code = category[events.row]
-    place = np.flatnonzero(first_of_category(events, category))
-    begin, end = events.starts[events.user[place]], events.starts[events.user[place] + 1]
-    if ordered:
-        place, begin, end = (part[place > begin] for part in (place, begin, end))
-    else:
-        several = np.bincount(events.user[place], minlength=len(events.ids))[events.user[place]] > 1
-        place, begin, end = place[several], begin[several], end[several]
-    user = events.user[place]
-    from_last = np.searchsorted(user, user, side="right") - 1 - np.arange(len(user))
-    kept = from_last < PER_USER
-    users, histories, targets = [], [], []
-    for at, first, last in zip(place[kept].tolist(), begin[kept].tolist(), end[kept].tolist(), strict=True):
-        rows, inside = events.row[first:last], code[first:last] == code[at]
-        since = np.arange(first, last) >= at if ordered else inside
-        users.append(str(events.ids[int(events.user[at])]))
-        histories.append(_distinct(rows[~since]))
-        targets.append(_distinct(rows[since & inside]))
-    cases = Cases(users, Runs.of(histories), Runs.of(targets), [None] * len(users))
-    cases = cases.solvable(Eligible(known.catalogue, "new"))
-    alike = near_duplicates(cases, known.vectors)
-    return Cases(cases.users, cases.histories, cases.targets.where(~alike), cases.within).solvable(Eligible(known.catalogue, "new"))
-
-
-def _distinct(rows: NDArray[np.int32]) -> Sequence[int]:
-    """Each row once, at its latest place."""
-    return list(dict.fromkeys(rows[::-1].tolist()))[::-1]
+    config = complements.Config(seed=seed)
+    return complements.train(Runs(starts, rows), events.row[chosen], known.vectors, category, config, progress)
 
 
 def _save(parent: Path, models: Mapping[str, Model], card: Mapping[str, Any]) -> None:
     home = parent / learned.FOLDER
-    with storing(f"the blend in {home}"):
-        content = json.dumps({name: model.to_dict() for name, model in models.items()}).encode()
-        if home.exists():
-            shutil.rmtree(home / "card.json", ignore_errors=True)
-        write_atomically(home / "models.json", content)
-        write_atomically(home / "card.json", json.dumps(card, indent=1).encode())
+    with storing(f"the blend in {home}"), staging_folder(parent) as staging:
+        fresh = staging / "fresh"
+        fresh.mkdir()
+        (fresh / "models.json").write_text(json.dumps({name: model.to_dict() for name, model in models.items()}), "utf-8")
+        (fresh / "card.json").write_text(json.dumps(card, indent=1), "utf-8")
+        replace_folder(fresh, home)

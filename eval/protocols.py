@@ -63,6 +63,15 @@ class Shuffled:
         return cls(events.user[order], events.row[order], events.time[order], events.starts, events.users)
 
 
+def first_of_category(events: Shuffled, category: NDArray[np.int32]) -> NDArray[np.bool_]:
+    """(events,) which are a user's first of their category. Args: category: (items,) codes."""
+    key = (events.user.astype(np.int64) << 32) | category[events.row]
+    _, first = np.unique(key, return_index=True)
+    found = np.zeros(len(events.row), dtype=bool)
+    found[first] = True
+    return found
+
+
 def shares(split: Split, events: Events, catalogue: Catalogue) -> Split:
     """The split with shares of the users that give enough cases, for a store of few; half as many users are for validation."""
     user, category = events.user.astype(np.int64), catalogue.category[events.row].astype(np.int64)

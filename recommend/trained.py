@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..data.errors import StaleTrainingError
 from ..data.records import Candidate
-from ..retrieval import behaviour, complements
+from ..retrieval import behaviour, complements, graph_files
 from ..retrieval.behaviour import Alike
 from ..retrieval.build import item_vectors
 from ..retrieval.candidates import Retriever
 from ..retrieval.complements import Complements
 from ..retrieval.events import Events
+from ..retrieval.graph import GraphChannel
 from . import learned
 from .features import FeatureMaker
 from .learned import Model
@@ -30,9 +33,10 @@ if TYPE_CHECKING:
     from ..retrieval.index import VectorIndex
     from .profile import Profile
 
+logger = logging.getLogger(__name__)
 PROPOSED = 100
 """Candidates of each channel that a learned blend orders."""
-BEHIND = ("associations", "follows", "smoothed", "neighbours", "complements", "semantic", "popularity")
+BEHIND = ("associations", "follows", "smoothed", "neighbours", "graph", "complements", "semantic", "popularity")
 """Whose history item is named as the one behind a candidate, the first that has one: what can be shown goes before what is only likely."""
 
 
@@ -77,13 +81,17 @@ class Trained:
         models = learned.load(workspace.path)
         if models is None:
             return None
-        events = Events.build(workspace.table("interactions"), catalogue)
         vectors = item_vectors(index, catalogue)
-        further: dict[str, Channel] = behaviour.count(events, catalogue, Alike(catalogue, index))
-        heads = complements.load(workspace.path, vectors.shape[1])
-        if heads is not None:
-            further["complements"] = Complements.of(heads, vectors)
-        return cls(Retriever(catalogue, index, associations, further), models["blend"])
+        further = behaviour.count(Events.build(workspace.table("interactions"), catalogue), catalogue, Alike(catalogue, index))
+        model = models["blend"]
+        try:
+            further |= trained_channels(workspace, vectors)
+        except StaleTrainingError as error:
+            # New data came in since: what was learned of single items is out of date, how the other channels are weighed is not.
+            logger.warning("the graph is left out: %s", error)
+            model = models["blend without graph"]
+            further |= trained_channels(workspace, vectors, graph=False)
+        return cls(Retriever(catalogue, index, associations, further), model)
 
     def rank(self, seeds: Seeds, profile: Profile, eligible: NDArray[np.bool_], *, other_than_anchor: bool = False) -> Ranked:
         """The candidates of a query, best first."""
@@ -97,6 +105,22 @@ class Trained:
         catalogue = self.retriever.catalogue
         chance = 1 / (1 + np.exp(-np.clip(ranked.scores, -30, 30)))
         return [(_candidate(ranked.found, int(place), seeds, catalogue), float(chance[place])) for place in ranked.order]
+
+
+def trained_channels(workspace: Workspace, vectors: NDArray[np.float32], *, graph: bool = True) -> dict[str, Channel]:
+    """The channels that training made, those that there are.
+
+    Args: vectors: (items, dimensions) of the items' texts. graph: whether that one, too.
+    Raises: StaleIndexError, StaleTrainingError: they were trained on another embedder's vectors, or on another snapshot.
+    """
+    found: dict[str, Channel] = {}
+    heads = complements.load(workspace.path, vectors.shape[1])
+    if heads is not None:
+        found["complements"] = Complements.of(heads, vectors)
+    if graph and (workspace.path / graph_files.FOLDER).exists():
+        about = {"snapshot": workspace.manifest.snapshot}
+        found["graph"] = GraphChannel(graph_files.load(workspace.path, dimensions=vectors.shape[1], items=len(vectors), about=about))
+    return found
 
 
 def _candidate(found: Proposals, place: int, seeds: Seeds, catalogue: Catalogue) -> Candidate:

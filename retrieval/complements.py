@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..data.errors import StaleIndexError, TrainingError, storing
-from ..data.files import flush, staging_folder
+from ..data.files import replace_folder, staging_folder
 
 if TYPE_CHECKING:
     import torch
@@ -155,21 +155,15 @@ def train(
 
 def save(parent: Path, weights: Mapping[str, NDArray[np.float32]], card: Mapping[str, Any]) -> None:
     """Replaces the folder of the heads, whole."""
-    import shutil
-
     from safetensors.numpy import save_file
 
     home = parent / FOLDER
     with storing(f"the text heads in {home}"), staging_folder(parent) as staging:
-        save_file(dict(weights), staging / "heads.safetensors")
-        (staging / "card.json").write_text(json.dumps(card, indent=1), "utf-8")
-        for file in staging.iterdir():
-            flush(file)
-        old = staging.with_name(staging.name + "-old")
-        if home.exists():
-            home.rename(old)
-        staging.rename(home)
-        shutil.rmtree(old, ignore_errors=True)
+        fresh = staging / "fresh"
+        fresh.mkdir()
+        save_file(dict(weights), fresh / "heads.safetensors")
+        (fresh / "card.json").write_text(json.dumps(card, indent=1), "utf-8")
+        replace_folder(fresh, home)
 
 
 def load(parent: Path, dimensions: int) -> dict[str, NDArray[np.float32]] | None:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from scipy import sparse
 
+    from .candidates import Seeds
+
 DECAY, LEAST = 0.7, 0.02
 """Weight of a history item relative to the next newer one, and the least that one counts, where no weights are given."""
 CELLS = 8_000_000
@@ -243,6 +245,18 @@ class Graph:
                 best = parts.argmax(axis=0)
                 found[items] = np.where(np.take_along_axis(parts, best[None], axis=0)[0] > 0, best, -1)
         return found
+
+
+class GraphChannel:
+    """A trained graph as a channel of candidates: `propose` asks for scores of which 0 means nothing."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+
+    def scores(self, seeds: Seeds) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """(items,) logits counted from the lowest one, 0 or more; (items,) the place of the history item that says most, or -1."""
+        logits, places = self.graph.scores(seeds.rows, seeds.weights)
+        return logits - logits.min(initial=np.inf), places
 
 
 SCALARS = ("gamma", "tau", "alpha_together", "alpha_follows", "epsilon_together", "epsilon_follows", "beta")

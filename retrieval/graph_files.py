@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..data.errors import NotTrainedError, StaleTrainingError, storing
-from ..data.files import flush, staging_folder
+from ..data.files import replace_folder, staging_folder
 from .graph import Graph, GraphConfig
 
 if TYPE_CHECKING:
@@ -35,18 +35,7 @@ def save(graph: Graph, workspace: Path) -> Path:
         save_file(dict(graph.arrays), fresh / MODEL)
         content = {"format": FORMAT, "items": len(graph), "config": asdict(graph.config), **graph.card}
         (fresh / CARD).write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", "utf-8")
-        for file in (fresh / MODEL, fresh / CARD, fresh):
-            flush(file)
-        old = staging / "old"
-        if folder.exists():
-            folder.rename(old)
-        try:
-            fresh.rename(folder)
-        except OSError:
-            if old.exists():
-                old.rename(folder)
-            raise
-        flush(workspace)
+        replace_folder(fresh, folder)
     return folder
 
 
