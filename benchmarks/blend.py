@@ -1,0 +1,79 @@
+"""What training gains on real stores: the learned blend, each channel and each ablation, beside the tuned baselines.
+
+    python benchmarks/blend.py [NAME ...] [--home FOLDER] [--max-cases 2000] [--convolution normalised|attention]
+
+NAME is amazon14, completejourney, courses or movielens: `crossaisle train`, then `crossaisle evaluate` by the users protocol, as anyone would
+run them. Writes `results/blend-NAME.json`. Reads ../shared/data; the results name no item and no user.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from record import write
+from stores import workspace
+
+import crossaisle
+from crossaisle.data.settings import Settings
+from crossaisle.eval import report as reports
+from crossaisle.eval.evaluation import Evaluation, Options
+from crossaisle.eval.learning import learn
+from crossaisle.retrieval.graph import GraphConfig
+
+KEPT = ("ndcg@10", "recall@10", "hit@10", "mrr", "vs_best_baseline")
+
+
+def main() -> None:
+    """Trains and evaluates the stores that are named, or all."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("names", nargs="*", metavar="NAME")
+    parser.add_argument("--home", type=Path)
+    parser.add_argument("--max-cases", type=int, default=2000)
+    parser.add_argument("--convolution", choices=("normalised", "attention"), default="normalised")
+    arguments = parser.parse_args()
+    for name in arguments.names or ("courses", "movielens", "completejourney", "amazon14"):
+        evaluate(name, arguments)
+
+
+def evaluate(store: str, arguments: argparse.Namespace) -> None:
+    """Trains and evaluates a copy of one store, writes its result."""
+    settings = Settings.read().with_(llm="none")
+    with tempfile.TemporaryDirectory() as temporary:
+        made = workspace(store, arguments.home or Path(temporary) / "stores")
+        shutil.copytree(made.path, Path(temporary) / store)
+        shop = crossaisle.Workspace(Path(temporary) / store)
+        trained = learn(shop, settings, config=GraphConfig(convolution=arguments.convolution), progress=_tell)
+        options = Options(max_cases=arguments.max_cases, llm_cases=0)
+        start = time.perf_counter()
+        rankings = Evaluation(shop, settings, Path(temporary) / "out", options, _tell).run()
+        report = reports._plain(reports.build(rankings, options, shop, settings.llm))
+        seconds = round(time.perf_counter() - start, 1)
+    figures: dict[str, Any] = {name: report[name] for name in ("cases", "users", "scope", "best_baseline", "split", "left_out", "training")}
+    figures |= {"candidate_recall": report["candidate_recall"], "trained": reports._plain(trained), "evaluation_seconds": seconds}
+    figures["systems"] = {
+        name: {"kind": about["kind"]}
+        | {metric: about[metric] for metric in KEPT}
+        | {"coverage": about["beyond"]["coverage"], "average_popularity": about["beyond"]["average_popularity"]}
+        | {"by_history_length": about["slices"]["history_length"], "by_target_popularity": about["slices"]["target_popularity"]}
+        for name, about in report["systems"].items()
+    }
+    figures["tuned"] = {name: about.get("config", about) for name, about in report["baselines"].items()}
+    write(f"blend-{store}", figures)
+
+
+_last = [""]
+
+
+def _tell(stage: str, done: int, total: int) -> None:
+    if stage != _last[0]:
+        _last[0] = stage
+        print(f"{time.strftime('%H:%M:%S')} {stage} ({done} of {total})", flush=True)
+
+
+if __name__ == "__main__":
+    main()
