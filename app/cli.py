@@ -267,6 +267,28 @@ def why(
 
 
 @app.command()
+def profile(
+    workspace: Where,
+    user: Annotated[str, typer.Option(help="A user of the workspace.")],
+    chroma: Chroma = None,
+    as_json: AsJson = False,
+) -> None:
+    """What is known of a shopper: categories, brands, price level, how often, what was searched, and what the last visit was about.
+
+    Example: crossaisle profile -w shop --user u42
+    """
+    from ..recommend.portrait import portrait
+    from ..recommend.recommender import Recommender
+    from . import render
+
+    told = portrait(Recommender.open(workspace, settings=_settings(chroma=chroma)), user)
+    if as_json:
+        _print_json(told)
+    else:
+        render.portrait(_console(), told)
+
+
+@app.command()
 def probe(
     workspace: Where,
     question: Annotated[str | None, typer.Argument(help='Such as "phones", "phones and not cases", "who would need a tripod?".')] = None,

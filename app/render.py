@@ -88,6 +88,31 @@ def decision(console: Console, found: Why) -> None:
     console.print(table)
 
 
+def portrait(console: Console, told: Mapping[str, Any]) -> None:
+    """Prints a profile: words for what is known, bars for shares."""
+    from rich.table import Table
+    from rich.text import Text
+
+    console.print(Text(plain(told["words"]), style="bold"))
+    for name in ("categories", "brands"):
+        shares = told[name]
+        if not shares:
+            continue
+        table = Table(box=None, padding=(0, 1, 0, 0), show_header=False, title=name, title_justify="left", title_style="dim")
+        table.add_column(no_wrap=True, max_width=44, overflow="ellipsis")
+        table.add_column(no_wrap=True)
+        table.add_column(justify="right")
+        most = shares[0]["share"]
+        for one in shares:
+            table.add_row(
+                Text(plain(one["name"])), Text("█" * max(1, round(24 * one["share"] / most)), style="cyan"), f"{one['share']:.0%}"
+            )
+        console.print(table)
+    for name, label in (("leans_to", "leans to"), ("intent", "last visit"), ("searched", "searched")):
+        if told[name]:
+            console.print(Text(f"{label}: ", style="dim") + Text("; ".join(plain(title)[:60] for title in told[name])))
+
+
 def finding(console: Console, found: Finding) -> None:
     """Prints a probe's answer: what was understood, who that is, a table of the needs, and their sentences."""
     from rich.table import Table

@@ -2,8 +2,8 @@
 
     python benchmarks/blend.py [NAME ...] [--home FOLDER] [--max-cases 2000] [--convolution normalised|attention]
 
-NAME is amazon14, completejourney, courses or movielens: `crossaisle train`, then `crossaisle evaluate` by the users protocol, as anyone would
-run them. Writes `results/blend-NAME.json`. Reads ../shared/data; the results name no item and no user.
+NAME is amazon14, completejourney, courses or movielens: `crossaisle train`, then `crossaisle evaluate` by the users protocol, as anyone
+would run them. Writes `results/blend-NAME.json`. Reads ../shared/data; the results name no item and no user.
 """
 
 from __future__ import annotations

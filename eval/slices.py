@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from .cases import Cases
 
 LENGTHS = (("1-3", 1), ("4-10", 4), ("11-30", 11), ("31+", 31))
+RARE = "at most two users"
+"""A slice across the others: what behaviour can say next to nothing of."""
 HEAD, MID = 0.5, 0.8
 """Shares of all training pairs: the most had items that make the first half are the head, up to four fifths the middle."""
 
@@ -38,6 +40,7 @@ def by_popularity(targets: Runs, users: NDArray[np.int64]) -> Iterator[tuple[str
     kind = np.where(users == 0, 3, np.searchsorted([HEAD, MID], before, side="right"))
     for code, name in enumerate(("head", "mid", "tail", "cold")):
         yield name, targets.where(kind[targets.rows] == code)
+    yield RARE, targets.where(users[targets.rows] <= 2)
 
 
 def by_categories(cases: Cases, catalogue: Catalogue, most: int = 20) -> Iterator[tuple[str, NDArray[np.bool_]]]:

@@ -60,7 +60,7 @@ class ItemFacts:
     """What a profile asks of a catalogue's items.
 
     Attributes:
-        category: (items,) codes. brand: (items,) codes into `brands`, -1 unknown; brands are told apart without regard to case.
+        category: (items,) codes. brand: (items,) codes into `brands`, -1 unknown; brands are told apart without regard to case, and named as first written.
         level: (items,) log price against the usual one of the item's category, nan unknown.
     """
 
@@ -81,9 +81,10 @@ class ItemFacts:
         category, codes = catalogue.category, len(catalogue.nodes)
         priced = np.bincount(category[there], minlength=codes)
         usual = np.bincount(category[there], log[there], minlength=codes) / np.maximum(priced, 1)
-        names = catalogue.items["brand"].str.to_lowercase().fill_null("").to_numpy().astype(str)
-        brands, brand = np.unique(names, return_inverse=True)
-        return cls(category, np.where(names == "", -1, brand).astype(np.int64), [str(name) for name in brands], log - usual[category])
+        written = catalogue.items["brand"].fill_null("")
+        names = written.str.to_lowercase().to_numpy().astype(str)
+        _, first, brand = np.unique(names, return_index=True, return_inverse=True)
+        return cls(category, np.where(names == "", -1, brand).astype(np.int64), written.gather(first).to_list(), log - usual[category])
 
 
 @dataclass(frozen=True)
