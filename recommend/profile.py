@@ -60,7 +60,7 @@ class ItemFacts:
     """What a profile asks of a catalogue's items.
 
     Attributes:
-        category: (items,) codes. brand: (items,) codes into `brands`, -1 unknown; brands are told apart without regard to case, and named as first written.
+        category: (items,) codes. brand: (items,) codes into `brands`, -1 unknown; told apart without regard to case.
         level: (items,) log price against the usual one of the item's category, nan unknown.
     """
 

@@ -1,0 +1,152 @@
+"""The channels that count every pair, against sums done by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from crossaisle.retrieval import behaviour, cooccurrence
+from crossaisle.retrieval.behaviour import Alike, Follows, Lately, Neighbours, Smoothed
+from crossaisle.retrieval.candidates import Seeds
+from crossaisle.retrieval.catalogue import Catalogue
+from crossaisle.retrieval.events import Events
+from crossaisle.retrieval.runs import Runs
+
+PASTS = [[0, 1, 2], [0, 1], [1, 0], [3, 2]]
+"""Three had 0 and 1, two of them in that order; 2 came after 0 and 1 once, and after 3 once; 4 was never had."""
+
+
+def seeds(*rows: int, likings: Sequence[float] | None = None) -> Seeds:
+    rows_, ones = np.asarray(rows, dtype=np.int64), np.ones(len(rows))
+    return Seeds(rows_, ones, np.empty((0, 0), np.float32), None if likings is None else np.asarray(likings))
+
+
+class Texts:
+    """An index of which only the nearest is asked: item 4 reads like item 0, nothing else is alike."""
+
+    def vectors(self, name: str, ids: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+        return {key: np.eye(5, dtype=np.float32)[int(key)] for key in ids}
+
+    def nearest(
+        self,
+        name: str,
+        vectors: NDArray[np.float32],
+        wanted: Callable[[int, list[str]], Sequence[bool]],
+        n: int,
+        *,
+        rounds: int | None = None,
+    ) -> list[list[tuple[str, float]]]:
+        pages = []
+        for vector in vectors:
+            own = str(int(vector.argmax()))
+            pages.append([(own, 1.0), *([("0", 0.9)] if own == "4" else [])][:n])
+        return pages
+
+
+@pytest.fixture
+def catalogue() -> Catalogue:
+    items = pl.DataFrame({"item_id": list("01234"), "title": list("abcde"), "category": [["A"], ["B"], ["B"], ["A"], ["A"]]})
+    return Catalogue.build(items, pl.DataFrame({"user_id": ["u"], "item_id": ["0"], "kind": ["purchase"]}), 1)
+
+
+def test_what_follows_is_counted_by_hand() -> None:
+    channel = Follows.count(Runs.of(PASTS), 5)
+    scores, places = channel.scores(seeds(0))
+    # Of the 3 users of item 0, two had 1 after it and one had 2, damped by 20 users.
+    assert scores == pytest.approx([0, 2 / 23, 1 / 23, 0, 0])
+    assert places.tolist() == [-1, 0, 0, -1, -1]
+
+
+def test_newer_history_items_count_for_more_and_liking_scales() -> None:
+    channel = Follows.count(Runs.of(PASTS), 5)
+    older, _ = channel.scores(seeds(0, 4))
+    newer, _ = channel.scores(seeds(4, 0))
+    assert older == pytest.approx(newer * 0.8)
+    half, _ = channel.scores(seeds(4, 0, likings=[1.0, 0.5]))
+    assert half == pytest.approx(newer * 0.5)
+
+
+def test_the_place_is_that_of_the_largest_share() -> None:
+    channel = Follows.count(Runs.of(PASTS), 5)
+    scores, places = channel.scores(seeds(0, 3))
+    # 2 follows 3 for the one user of 3 (1/21, newest), and 0 for one of three (1/23, a place older).
+    assert scores[2] == pytest.approx(1 / 21 + 0.8 / 23)
+    assert places[2] == 1
+    assert places[1] == 0
+
+
+def test_neighbours_do_not_care_for_order_or_age() -> None:
+    channel = Neighbours.count(Runs.of(PASTS), 5)
+    assert channel.scores(seeds(0, 3))[0] == pytest.approx(channel.scores(seeds(3, 0))[0])
+
+
+def test_bm25_equals_a_second_implementation() -> None:
+    from implicit.nearest_neighbours import bm25_weight
+    from scipy import sparse
+
+    had = sparse.csr_matrix(Runs.of(PASTS).matrix(5))
+    weighted = bm25_weight(had.T.tocsr(), K1=100.0, B=0.25).tocsr()
+    theirs = (weighted @ weighted.T).toarray()
+    np.fill_diagonal(theirs, 0)
+    ours = cooccurrence.bm25(Runs.of(PASTS), 5, neighbours=5, k1=100.0, b=0.25).toarray()
+    assert ours == pytest.approx(theirs, rel=1e-5)
+
+
+def test_what_nobody_had_borrows_the_company_of_what_it_reads_like(catalogue: Catalogue) -> None:
+    alike = Alike(catalogue, Texts())
+    channel = Smoothed.count(Runs.of(PASTS), 5, alike, ordered=True)
+    scores, places = channel.scores(seeds(4))
+    vote = np.exp((0.9 - 1) / 0.1)
+    # Item 0, which 4 reads like, stands beside 1 for three users and beside 2 for one, of its 3 users damped by 20.
+    assert scores == pytest.approx([0, 3 * vote / 23, vote / 23, 0, 0])
+    assert places.tolist() == [-1, 0, 0, -1, -1]
+    assert Follows.count(Runs.of(PASTS), 5).scores(seeds(4))[0].sum() == 0
+
+
+def test_without_an_order_all_pairs_of_a_user_count(catalogue: Catalogue) -> None:
+    far = [[0, *range(1, 5), 0, 1, 2, 3, 1, 2, 3, 4]]
+    unordered = Smoothed.count(Runs.of(far), 5, Alike(catalogue, Texts()), ordered=False)
+    assert (unordered.scores(seeds(0))[0][1:] > 0).all()
+
+
+def test_lately_forgets_what_is_old() -> None:
+    day = 86_400_000
+    events = Events(
+        np.array([0, 0, 1, 2], np.int32),
+        np.array([0, 1, 1, 1], np.int32),
+        np.array([0, 300, 301, 302]) * day,
+        "time",
+        pl.Series(["a"]),
+        "bought",
+    )
+    assert Lately.count(events, 3).scores(seeds(0))[0].tolist() == [0, 3, 0]
+
+
+def test_a_store_without_an_order_has_no_channel_of_what_follows(catalogue: Catalogue) -> None:
+    events = Events(np.zeros(2, np.int32), np.array([0, 1], np.int32), np.zeros(2, np.int64), "none", pl.Series(["a"]), "bought")
+    assert set(behaviour.count(events, catalogue, Alike(catalogue, Texts()))) == {"neighbours", "smoothed", "lately"}
+
+
+@given(
+    st.lists(st.lists(st.integers(0, 6), min_size=1, max_size=8), min_size=1, max_size=12),
+    st.lists(st.integers(0, 6), min_size=1, max_size=5, unique=True),
+)
+def test_follows_equals_counting_pair_by_pair(pasts: list[list[int]], history: list[int]) -> None:
+    items, window, shrinkage = 7, 3, 5.0
+    matrix = cooccurrence.follows(Runs.of(pasts), items, window=window, shrinkage=shrinkage, either=False).toarray()
+    for source in range(items):
+        had = sum(source in past for past in pasts)
+        for target in range(items):
+            went = sum(
+                past[i] == source and past[j] == target and source != target
+                for past in pasts
+                for i in range(len(past))
+                for j in range(i + 1, min(i + window, len(past) - 1) + 1)
+            )
+            assert matrix[source, target] == pytest.approx(went / (had + shrinkage))

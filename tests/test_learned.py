@@ -1,0 +1,169 @@
+"""The learned blend on questions whose right answer is known, and its parts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crossaisle.data.errors import StaleIndexError, TrainingError
+from crossaisle.recommend import learned
+from crossaisle.recommend.features import OF_CHANNEL, OF_FIT, FeatureMaker, Features
+from crossaisle.recommend.learned import Model, Questions, fit, ndcg
+from crossaisle.recommend.profile import ItemFacts, Profile
+from crossaisle.retrieval.candidates import Proposals
+from crossaisle.retrieval.catalogue import Catalogue
+from crossaisle.retrieval.events import NEVER
+
+
+def questions(count: int, seed: int = 0, *, crossed: bool = False, candidates: int = 20) -> Questions:
+    """One bought of each question's candidates: likeliest by the first feature against noise; `crossed`: by the product of two signs."""
+    draw = np.random.default_rng(seed)
+    values = draw.normal(size=(count * candidates, 4)).astype(np.float32)
+    pull = 3 * np.sign(values[:, 0] * values[:, 1]) if crossed else 2 * values[:, 0]
+    chosen = (pull + draw.gumbel(size=len(pull))).reshape(count, candidates).argmax(axis=1)
+    bought = np.zeros((count, candidates), dtype=bool)
+    bought[np.arange(count), chosen] = True
+    names = ["first:a", "second:a", "third:a", "profile:b"]
+    return Questions(names, values, bought.reshape(-1), np.arange(count + 1) * candidates, np.arange(count) // 2)
+
+
+def test_the_weighted_sum_finds_what_decides() -> None:
+    model = fit(questions(600))
+    assert model.names[int(np.abs(model.weights).argmax())] == "first:a"
+    assert np.abs(model.weights[1:]).max() < 0.2 * model.weights[0]
+    fresh = questions(400, seed=1)
+    assert ndcg(fresh, model.scores(fresh.values)).mean() > ndcg(fresh, fresh.values[:, 1].astype(float)).mean() + 0.2
+
+
+def test_the_weights_are_those_that_the_questions_were_drawn_from() -> None:
+    asked = questions(2000)
+    weights = learned._weights(asked, np.zeros(4), np.ones(4), 1e-9)
+    assert weights == pytest.approx([2, 0, 0, 0], abs=0.15)
+
+
+def test_trees_are_kept_where_no_sum_can_tell() -> None:
+    model = fit(questions(900, crossed=True))
+    fresh = questions(300, seed=1, crossed=True)
+    floor = Model(model.names, model.mean, model.scale, model.weights)
+    assert model.figures["chosen"] == "trees"
+    assert ndcg(fresh, model.scores(fresh.values)).mean() > ndcg(fresh, floor.scores(fresh.values)).mean() + 0.1
+
+
+def test_the_floor_is_never_left_for_less() -> None:
+    for seed in range(3):
+        model = fit(questions(300, seed=seed))
+        if model.figures["trees_ndcg@10"] <= model.figures["weighted_sum_ndcg@10"]:
+            assert model.trees is None
+
+
+def test_one_seed_is_one_model() -> None:
+    asked = questions(200)
+    assert fit(asked, seed=3).to_dict() == fit(asked, seed=3).to_dict()
+
+
+@pytest.mark.parametrize("crossed", [False, True])
+def test_parts_add_up_to_the_score(crossed: bool) -> None:
+    model = fit(questions(500, crossed=crossed))
+    values = questions(5, seed=9, crossed=crossed).values
+    total, scores = model.parts(values).sum(axis=1), model.scores(values)
+    assert total - total.mean() == pytest.approx(scores - scores.mean(), abs=1e-5)  # SHAP values leave out what all candidates share
+
+
+def test_a_model_comes_back_as_it_was() -> None:
+    model = fit(questions(500, crossed=True))
+    values = questions(5, seed=9).values
+    assert Model.of(model.to_dict()).scores(values) == pytest.approx(model.scores(values))
+
+
+def test_too_few_answered_questions_are_one_sentence() -> None:
+    with pytest.raises(TrainingError, match="50 shoppers bought something .* at least 100 are wanted"):
+        fit(questions(50))
+    unanswered = questions(300)
+    nothing = Questions(unanswered.names, unanswered.values, np.zeros(len(unanswered.bought), bool), unanswered.starts, unanswered.user)
+    with pytest.raises(TrainingError, match="0 shoppers"):
+        fit(nothing)
+
+
+def test_without_a_channel_its_features_are_gone() -> None:
+    left = questions(10).without("first")
+    assert left.names == ["second:a", "third:a", "profile:b"]
+    assert left.values.shape[1] == 3
+
+
+def test_ndcg_equals_a_second_implementation() -> None:
+    import ir_measures
+    from ir_measures import nDCG
+
+    asked = questions(30)
+    scores = np.random.default_rng(5).normal(size=len(asked.bought))
+    lines = list(zip(asked.owner.tolist(), range(len(scores)), asked.bought.tolist(), scores.tolist(), strict=True))
+    judged = [ir_measures.Qrel(str(q), str(c), int(b)) for q, c, b, _ in lines]
+    run = [ir_measures.ScoredDoc(str(q), str(c), s) for q, c, _, s in lines]
+    theirs = {found.query_id: found.value for found in ir_measures.iter_calc([nDCG @ 10], judged, run)}
+    assert ndcg(asked, scores) == pytest.approx([theirs[str(q)] for q in range(len(asked))])
+
+
+@given(st.permutations(range(20)))
+def test_the_order_of_the_candidates_changes_no_score(order: list[int]) -> None:
+    values = questions(1, seed=4).values
+    assert MODEL.scores(values[order]) == pytest.approx(MODEL.scores(values)[order])
+
+
+MODEL = fit(questions(300))
+
+
+def test_features_by_name_survive_a_change_of_channels() -> None:
+    values = questions(1, seed=4).values
+    told = Features(["profile:b", "second:a", "first:a", "new:a"], values[:, [3, 1, 0, 2]])
+    picked = MODEL.picked(told)
+    assert np.array_equal(picked[:, [0, 1, 3]], values[:, [0, 1, 3]])
+    assert not picked[:, 2].any()  # the third channel is not there any more
+
+
+# ---------------------------------------------------------------------- features
+
+ITEMS = pl.DataFrame(
+    {
+        "item_id": list("abcd"),
+        "title": list("abcd"),
+        "category": [["A"], ["A"], ["B"], ["B"]],
+        "brand": ["x", "y", "X", None],
+        "price": [1.0, 2.0, 3.0, None],
+    }
+)
+BOUGHT = pl.DataFrame({"user_id": list("uvw"), "item_id": list("aac"), "kind": ["purchase"] * 3})
+
+
+def test_features_are_shares_and_ranks_of_one_query() -> None:
+    catalogue = Catalogue.build(ITEMS, BOUGHT, 1)
+    maker = FeatureMaker(catalogue, ["semantic", "graph"])
+    found = Proposals(
+        np.array([1, 2, 3]),
+        {"semantic": np.array([0.2, 0.8, 0.8], np.float32)},
+        {"semantic": np.array([0, 0, 0])},
+    )
+    profile = Profile(np.array([0]), np.zeros(1, np.int8), np.array([NEVER]), ItemFacts.of(catalogue))
+    told = maker.features(found, profile)
+    assert list(told.names) == [f"{c}:{what}" for c in ("semantic", "graph") for what in OF_CHANNEL] + [
+        f"profile:{what}" for what in OF_FIT
+    ]
+    by_name = dict(zip(told.names, told.values.T, strict=True))
+    assert by_name["semantic:share"] == pytest.approx([0.25, 1, 1])
+    assert by_name["semantic:log rank"] == pytest.approx([np.log(3), 0, 0])  # equal scores share the best rank
+    assert not by_name["graph:share"].any()  # a channel that says nothing
+    assert by_name["profile:log users"] == pytest.approx(np.log1p([0, 1, 0]))
+    assert by_name["profile:brand"].tolist() == [0, 1, 0]
+    assert by_name["profile:crowd"] == pytest.approx(np.log1p([1, 2, 2]))
+
+
+def test_a_damaged_blend_is_one_sentence(tmp_path: Path) -> None:
+    assert learned.load(tmp_path) is None
+    (tmp_path / "blend").mkdir()
+    (tmp_path / "blend" / "models.json").write_text('{"blend": {"names": 3}}')
+    with pytest.raises(StaleIndexError, match=r"models.json cannot be read .*; run `crossaisle train"):
+        learned.load(tmp_path)

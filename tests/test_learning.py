@@ -1,0 +1,231 @@
+"""Training a store end to end: questions know nothing of who is asked, the parts are kept, and recommendations and evaluations use them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from typer.testing import CliRunner
+
+import crossaisle
+from crossaisle.app.cli import app
+from crossaisle.data.errors import CrossaisleError, LeakError, QueryError, TrainingError
+from crossaisle.data.records import Rules
+from crossaisle.data.settings import Settings
+from crossaisle.data.splits import HeldOut, Split
+from crossaisle.data.workspace import Workspace
+from crossaisle.eval import leaks, learning, protocols, questions
+from crossaisle.eval import report as reports
+from crossaisle.eval.evaluation import Evaluation, Options
+from crossaisle.eval.known import Known
+from crossaisle.eval.questions import ask, entries
+from crossaisle.recommend.recommender import Recommender
+from crossaisle.recommend.why import why
+from crossaisle.retrieval.build import item_vectors, load
+from crossaisle.retrieval.events import Events
+
+
+@pytest.fixture(scope="module")
+def trained(demo_workspace: Workspace, settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, dict[str, Any]]:
+    """A copy of the demo store, trained."""
+    path = tmp_path_factory.mktemp("trained") / "shop"
+    shutil.copytree(demo_workspace.path, path)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(questions, "ENOUGH", 300)  # three folds of five are enough to see that all is there
+        figures = learning.learn(Workspace(path), settings)
+    return Workspace(path), figures
+
+
+@pytest.fixture(scope="module")
+def known(demo_workspace: Workspace, settings: Settings) -> Known:
+    _, index, _ = load(demo_workspace, settings)
+    catalogue, _, _ = load(demo_workspace, settings)
+    return Known.of(demo_workspace, HeldOut(), index, item_vectors(index, catalogue))
+
+
+def test_entries_are_what_the_evaluation_would_ask(known: Known) -> None:
+    cases = entries(known, 0)
+    category = known.catalogue.category
+    assert len(cases) > 100
+    for number in range(len(cases)):
+        had, wanted = set(category[cases.histories[number]].tolist()), set(category[cases.targets[number]].tolist())
+        assert len(wanted) == 1
+        assert not wanted & had
+    # The last entry of a user is the case that the users protocol makes of that user.
+    drawn = protocols.draw(Split(test=1.0), known.events, known.catalogue, "test", "new").cases
+    last = {user: number for number, user in enumerate(cases.users)}
+    same = [
+        set(cases.targets[last[user]].tolist()) == set(drawn.targets[number].tolist())
+        for number, user in enumerate(drawn.users)
+        if user in last
+    ]
+    assert np.mean(same) > 0.9  # near-duplicates of a history item are left out of one and not yet of the other
+
+
+def test_nobody_is_asked_by_channels_that_counted_them(demo_workspace: Workspace, known: Known) -> None:
+    seen: list[frozenset[str]] = []
+
+    def train(part: Known, _: Any) -> dict[str, Any]:
+        seen.append(frozenset(part.interactions["user_id"].unique().to_list()))
+        return {}
+
+    asked = ask(demo_workspace, known, HeldOut(), 0, train, lambda *_: None)
+    everybody = frozenset(known.interactions["user_id"].unique().to_list())
+    assert len(seen) == 5
+    fold_of = {user: number for number, counted in enumerate(seen) for user in everybody - counted}
+    assert set(fold_of) == everybody  # each is left out of one fold
+    assert sum(len(everybody - counted) for counted in seen) == len(everybody)
+    # Each fact is at most what the fold's known users bear out.
+    events = known.interactions.select("user_id", "item_id").unique()
+    ids = known.catalogue.items["item_id"]
+    checked = 0
+    for number in range(0, len(asked.users), 40):
+        counted = events.filter(pl.col("user_id").is_in(sorted(seen[fold_of[asked.users[number]]])))
+        run = slice(int(asked.questions.starts[number]), int(asked.questions.starts[number + 1]))
+        for row, (anchor, both, had) in zip(asked.rows[run][:40].tolist(), asked.facts[run][:40].tolist(), strict=False):
+            if anchor >= 0:
+                of_anchor = set(counted.filter(pl.col("item_id") == ids[anchor])["user_id"])
+                of_item = set(counted.filter(pl.col("item_id") == ids[row])["user_id"])
+                assert (both, had) == (len(of_anchor & of_item), len(of_anchor))
+                checked += 1
+    assert checked > 20
+
+
+def test_what_was_trained_is_kept_with_its_card(trained: tuple[Workspace, dict[str, Any]]) -> None:
+    shop, figures = trained
+    assert figures["left_out"] == {}
+    assert figures["blend"]["answered"] > 200
+    for part in ("graph", "complements", "blend"):
+        card = leaks._card(shop.path / part / "card.json")
+        assert card is not None
+        assert card["snapshot"] == shop.manifest.snapshot
+        assert card["held_out"]["protocol"] == "users"
+    models = json.loads((shop.path / "blend" / "models.json").read_text())
+    channels = {"semantic", "associations", "popularity", "follows", "neighbours", "smoothed", "lately", "complements", "graph", "profile"}
+    assert set(models) == {"blend"} | {f"blend without {name}" for name in channels}
+    assert not list(shop.path.glob(".staging*"))
+
+
+def test_the_evaluation_of_a_trained_store(trained: tuple[Workspace, dict[str, Any]], settings: Settings, tmp_path: Path) -> None:
+    shop, _ = trained
+    options = Options(max_cases=60, budget=1)
+    rankings = Evaluation(shop, settings.with_(llm="none"), tmp_path, options).run()
+    report = reports.build(rankings, options, shop, "none")
+    kinds = rankings.kinds
+    assert kinds["blend"] == "blend"
+    assert {name for name, kind in kinds.items() if kind == "channel"} == {
+        "semantic", "associations", "popularity", "follows", "neighbours", "smoothed", "lately", "complements", "graph",
+    }  # fmt: skip
+    assert sum(kind == "ablation" for kind in kinds.values()) == 10
+    recall = report["candidate_recall"]
+    assert recall["union"]["50"] >= max(found["50"] for name, found in recall.items() if name != "union")
+    assert report["systems"]["blend"]["ndcg@10"]["value"] > report["systems"]["random"]["ndcg@10"]["value"]
+    with pytest.raises(LeakError, match=r"trained part .* did not hold out .* train it again"):
+        Evaluation(shop, settings.with_(llm="none"), tmp_path / "other", Options(max_cases=60, budget=1, seed=1)).run()
+
+
+def test_the_blend_orders_the_recommendations(trained: tuple[Workspace, dict[str, Any]], settings: Settings) -> None:
+    shop, _ = trained
+    recommender = Recommender.open(shop, settings=settings.with_(llm="none"))
+    user = next(iter(recommender.histories))
+    answer = recommender.recommend(user_id=user, k=5)
+    assert len(answer.items) == 5
+    scores = [found.score for found in answer.items]
+    assert scores == sorted(scores, reverse=True)
+    assert all(0 <= score <= 1 for score in scores)
+    assert {"follows", "graph"} & set(answer.items[0].channels)
+    had = {recommender.catalogue.category_name(row) for row in recommender.histories.of(user).rows.tolist()}
+    assert not had & {found.item.category[0] for found in answer.items}
+    # The same again, and by why.
+    assert recommender.recommend(user_id=user, k=5).items == answer.items
+    told = why(recommender, answer.items[0].item.item_id, user_id=user)
+    assert told.rank == 1
+    assert told.score == answer.items[0].score
+    assert told.left_out is None
+    assert told.behind is None or told.behind.item_id == answer.items[0].anchor
+    adds = sum(one.adds or 0.0 for one in told.channels.values())
+    assert adds > 0  # it stands above an average candidate
+
+
+def test_why_not(trained: tuple[Workspace, dict[str, Any]], settings: Settings) -> None:
+    recommender = Recommender.open(trained[0], settings=settings.with_(llm="none"))
+    user = next(iter(recommender.histories))
+    owned = recommender.catalogue.id(int(recommender.histories.of(user).rows[0]))
+    told = why(recommender, owned, user_id=user)
+    assert (told.rank, told.left_out) == (None, "owned already")
+    allowed = why(recommender, owned, user_id=user, rules=Rules(exclude_owned=False))
+    assert allowed.left_out == "of a category that the shopper knows"
+    with pytest.raises(QueryError, match="nothing to go by"):
+        why(recommender, owned)
+    with pytest.raises(QueryError, match="no item 'nope'"):
+        why(recommender, "nope", user_id=user)
+
+
+def test_a_text_still_goes_the_way_that_was_not_learned(trained: tuple[Workspace, dict[str, Any]], settings: Settings) -> None:
+    recommender = Recommender.open(trained[0], settings=settings.with_(llm="none"))
+    answer = recommender.recommend(text="something for a rainy camping trip", k=3)
+    assert answer.items
+    assert set(answer.items[0].channels) <= {"semantic", "associations", "popularity"}
+
+
+def test_new_data_leaves_the_graph_out_and_keeps_the_rest(
+    trained: tuple[Workspace, dict[str, Any]], settings: Settings, demo_files: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path, files = tmp_path / "shop", tmp_path / "files"
+    shutil.copytree(trained[0].path, path)
+    shutil.copytree(demo_files, files)
+    lines = (files / "interactions.jsonl").read_text().splitlines()
+    (files / "interactions.jsonl").write_text("\n".join(lines[:-50]) + "\n")
+    crossaisle.ingest(path, "files", [files])
+    crossaisle.index(Workspace(path), settings)
+    recommender = Recommender.open(path, settings=settings.with_(llm="none"))
+    user = next(iter(recommender.histories))
+    answer = recommender.recommend(user_id=user, k=3)
+    assert answer.items
+    assert "graph" not in answer.items[0].channels
+    assert "the graph is left out" in caplog.text
+    with pytest.raises(LeakError, match=r"graph.*complements.*blend"):
+        Evaluation(Workspace(path), settings.with_(llm="none"), tmp_path / "out", Options(max_cases=20, budget=1)).run()
+
+
+def test_one_category_only_is_one_sentence(make_store: Callable[..., Path], settings: Settings, tmp_path: Path) -> None:
+    store = make_store({"a": "One", "b": "One"}, {f"u{n}": ["a", "b"] for n in range(30)})
+    crossaisle.ingest(tmp_path / "shop", "files", [store])
+    crossaisle.index(Workspace(tmp_path / "shop"), settings)
+    with pytest.raises(CrossaisleError, match="nobody went from one category to another"):
+        learning.learn(Workspace(tmp_path / "shop"), settings)
+    result = CliRunner().invoke(app, ["train", "-w", str(tmp_path / "shop")])
+    assert isinstance(result.exception, TrainingError)
+    assert not (tmp_path / "shop" / "blend").exists()
+
+
+def test_too_few_shoppers_leave_nothing_behind(make_store: Callable[..., Path], settings: Settings, tmp_path: Path) -> None:
+    store = make_store({"a": "One", "b": "Two"}, {f"u{n}": ["a", "b"] for n in range(30)})
+    crossaisle.ingest(tmp_path / "shop", "files", [store])
+    crossaisle.index(Workspace(tmp_path / "shop"), settings)
+    with pytest.raises(TrainingError, match="at least 100 are wanted to fit a blend"):
+        learning.learn(Workspace(tmp_path / "shop"), settings)
+    assert not any((tmp_path / "shop" / part).exists() for part in leaks.TRAINED)
+
+
+def test_the_commands_say_why_and_who(trained: tuple[Workspace, dict[str, Any]], settings: Settings) -> None:
+    recommender = Recommender.open(trained[0], settings=settings.with_(llm="none"))
+    user = next(iter(recommender.histories))
+    item = recommender.recommend(user_id=user, k=1).items[0].item.item_id
+    told = CliRunner().invoke(app, ["why", "-w", str(trained[0].path), "--user", user, "--item", item])
+    assert told.exit_code == 0
+    assert "rank 1 of" in told.output
+    as_json = json.loads(CliRunner().invoke(app, ["why", "-w", str(trained[0].path), "--user", user, "--item", item, "--json"]).output)
+    assert as_json["rank"] == 1
+    assert as_json["channels"]
+    profile = CliRunner().invoke(app, ["profile", "-w", str(trained[0].path), "--user", user])
+    assert profile.exit_code == 0
+    assert "█" in profile.output
+    events = Events.build(trained[0].table("interactions"), recommender.catalogue)
+    assert user in events.users.to_list()
