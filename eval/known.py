@@ -15,11 +15,11 @@ import numpy as np
 
 from ..retrieval import behaviour
 from ..retrieval.associations import Associations, table, tally
-from ..retrieval.behaviour import Alike
 from ..retrieval.candidates import Retriever
 from ..retrieval.catalogue import Catalogue
 from ..retrieval.events import NEVER, Events
 from ..retrieval.index import REVIEWS, VectorIndex
+from ..retrieval.likeness import Alike, Likeness
 from ..retrieval.runs import Runs
 from ..retrieval.text import review_ids
 from ..retrieval.weights import weights
@@ -89,8 +89,8 @@ class Known:
 
     @cached_property
     def behaviour(self) -> dict[str, Channel]:
-        """The channels that count every pair, counted anew."""
-        return behaviour.count(self.events, self.catalogue, Alike(self.catalogue, self.index))
+        """The channels that say something of every item, counted anew."""
+        return {**behaviour.count(self.events, len(self.catalogue), Alike(self.vectors)), "semantic": Likeness(self.vectors)}
 
     @cached_property
     def retriever(self) -> Retriever:

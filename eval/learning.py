@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from ..retrieval.behaviour import Channel
 
-PAIRS = 60_000
+PAIRS = 40_000
 """Examples for the text heads, at most; those that lead to another category come first."""
 Progress = Callable[[str, int, int], None]
 
@@ -125,7 +125,7 @@ def fit(questions: Questions, seed: int, progress: Progress) -> dict[str, Model]
     models = {"blend": learned.fit(questions, seed=seed)}
     for done, group in enumerate(groups):
         progress("fitting the blend", done, len(groups))
-        models[f"blend without {group}"] = learned.fit(questions.without(group), seed=seed)
+        models[f"blend without {group}"] = learned.fit(questions.without(group), seed=seed, chosen=models["blend"])
     progress("fitting the blend", len(groups), len(groups))
     return models
 

@@ -6,7 +6,7 @@ knows which items are asked for, so that what is fitted on one part of the shopp
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -44,10 +44,11 @@ class Features:
 class FeatureMaker:
     """Features over one catalogue."""
 
-    def __init__(self, catalogue: Catalogue, channels: Sequence[str]) -> None:
+    def __init__(self, catalogue: Catalogue, channels: Iterable[str]) -> None:
         """Args: channels: those that the retriever has."""
         self.catalogue = catalogue
-        self.channels = [name for name in CHANNELS if name in channels]
+        there = set(channels)
+        self.channels = [name for name in CHANNELS if name in there]
         self.names = [f"{channel}:{what}" for channel in self.channels for what in OF_CHANNEL] + [f"profile:{what}" for what in OF_FIT]
         self._users = np.log1p(catalogue.users).astype(np.float32)
 

@@ -25,9 +25,13 @@ if TYPE_CHECKING:
 
 FEWEST = 100
 """Questions with a found answer under which nothing is fitted and reciprocal-rank fusion stays."""
-HELD_BACK = 0.2
-"""Share of the users that choose between settings."""
-PENALTIES = (1e-3, 1e-2, 1e-1)
+PARTS = 4
+"""Parts of the users that take turns in choosing between settings."""
+PENALTIES = (1e-1, 1e-2, 1e-3)
+ROUNDS = (20, 40, 80, 120)
+"""Trees that are tried on top of the sum."""
+FORESTS = 4
+"""Boosted models whose mean is taken: one alone depends much on what was drawn for it."""
 TREES: Mapping[str, Any] = {
     "objective": "lambdarank",
     "metric": "ndcg",
@@ -44,7 +48,6 @@ TREES: Mapping[str, Any] = {
     "force_row_wise": True,
     "num_threads": 2,
 }
-ROUNDS, PATIENCE = 300, 30
 K = 10
 
 
@@ -94,7 +97,7 @@ class Model:
 
     Attributes:
         names: (features). mean, scale, weights: (features,) of the weighted sum, over (value - mean) / scale.
-        trees: LightGBM's own text, None where the sum measured as well alone.
+        trees: LightGBM's own texts, whose mean is added; none where the sum measured as well alone.
         figures: what was measured while fitting.
     """
 
@@ -102,7 +105,7 @@ class Model:
     mean: NDArray[np.float64]
     scale: NDArray[np.float64]
     weights: NDArray[np.float64]
-    trees: str | None = None
+    trees: Sequence[str] = ()
     figures: Mapping[str, Any] = field(default_factory=dict)
 
     def picked(self, told: Features) -> NDArray[np.float32]:
@@ -117,27 +120,27 @@ class Model:
     def scores(self, values: NDArray[np.float32]) -> NDArray[np.float64]:
         """(candidates,) any scale, higher is better."""
         found = self._linear(values).sum(axis=1)
-        if self._booster is not None and len(values):
-            found = found + np.asarray(self._booster.predict(values))
+        for booster in self._boosters if len(values) else ():
+            found = found + np.asarray(booster.predict(values)) / len(self.trees)
         return np.asarray(found)
 
     def parts(self, values: NDArray[np.float32]) -> NDArray[np.float64]:
         """(candidates, features) what each feature adds to the score, against an average candidate."""
         found = self._linear(values)
-        if self._booster is not None and len(values):
-            found = found + np.asarray(self._booster.predict(values, pred_contrib=True))[:, :-1]
+        for booster in self._boosters if len(values) else ():
+            found = found + np.asarray(booster.predict(values, pred_contrib=True))[:, :-1] / len(self.trees)
         return found
 
     def _linear(self, values: NDArray[np.float32]) -> NDArray[np.float64]:
         return np.asarray((values - self.mean) / self.scale * self.weights)
 
     @cached_property
-    def _booster(self) -> Any:
-        if self.trees is None:
-            return None
+    def _boosters(self) -> list[Any]:
+        if not self.trees:
+            return []
         import lightgbm
 
-        return lightgbm.Booster(model_str=self.trees)
+        return [lightgbm.Booster(model_str=text) for text in self.trees]
 
     def to_dict(self) -> dict[str, Any]:
         """The model as JSON holds it."""
@@ -146,7 +149,7 @@ class Model:
             "mean": self.mean.tolist(),
             "scale": self.scale.tolist(),
             "weights": self.weights.tolist(),
-            "trees": self.trees,
+            "trees": list(self.trees),
             "figures": dict(self.figures),
         }
 
@@ -154,12 +157,15 @@ class Model:
     def of(cls, told: Mapping[str, Any]) -> Model:
         """The model that `to_dict` told of."""
         mean, scale, weights = (np.asarray(told[name], dtype=np.float64) for name in ("mean", "scale", "weights"))
-        return cls(list(told["names"]), mean, scale, weights, told["trees"], dict(told["figures"]))
+        return cls(list(told["names"]), mean, scale, weights, list(told["trees"]), dict(told["figures"]))
 
 
-def fit(questions: Questions, *, seed: int = 0) -> Model:
-    """The blend that orders held-back shoppers' candidates best: a weighted sum, with trees where they measure better.
+def fit(questions: Questions, *, seed: int = 0, chosen: Model | None = None) -> Model:
+    """The blend that orders candidates best: a weighted sum, with trees where they measure better; both judged on shoppers held back.
 
+    Users are parted; each part judges what was fitted to the others, and what is chosen is fitted to all of them.
+
+    Args: chosen: a model of more features whose penalty and number of trees are taken, in place of choosing.
     Raises: TrainingError: fewer than `FEWEST` questions whose answer is among the candidates.
     """
     answered = questions.answered()
@@ -168,34 +174,48 @@ def fit(questions: Questions, *, seed: int = 0) -> Model:
             f"{len(answered)} shoppers bought something that the channels had found for them, at least {FEWEST} are wanted to fit a blend; "
             "ingest more interactions (until then the channels are fused by rank)"
         )
-    people = np.unique(answered.user)
-    draw = np.random.default_rng(seed)
-    chosen = draw.choice(people, max(1, int(HELD_BACK * len(people))), replace=False)
-    back = np.isin(answered.user, chosen)
-    learning, judging = answered.part(~back), answered.part(back)
+    figures = dict(chosen.figures) if chosen else _choose(answered, seed)
     mean, scale = _spread(answered.values)
-    trials = {}
-    for penalty in PENALTIES:
-        trials[penalty] = _ndcg(judging, Model(answered.names, mean, scale, _weights(learning, mean, scale, penalty)))
-    penalty = max(trials, key=lambda one: (trials[one], one))
-    floor = Model(answered.names, mean, scale, _weights(learning, mean, scale, penalty))
-    booster, rounds = _boost(learning, judging, floor, seed)
-    grown = Model(answered.names, mean, scale, floor.weights, booster)
-    figures: dict[str, Any] = {
-        "questions": len(questions),
+    final = Model(
+        answered.names, mean, scale, _weights(answered, mean, scale, figures["penalty"]), (), {"questions": len(questions), **figures}
+    )
+    forests = range(FORESTS) if figures["trees"] else ()
+    trees = [_boost(answered, final, seed + number, figures["trees"]).model_to_string() for number in forests]
+    return Model(final.names, mean, scale, final.weights, trees, final.figures)
+
+
+def _choose(answered: Questions, seed: int) -> dict[str, Any]:
+    """The penalty, and the number of trees, 0 for none, that measure best on users who take turns in being held back; with the figures."""
+    mean, scale = _spread(answered.values)
+    people = np.random.default_rng(seed).permutation(np.unique(answered.user))
+    sums: dict[float, list[float]] = {penalty: [] for penalty in PENALTIES}
+    grown: dict[int, list[float]] = {rounds: [] for rounds in ROUNDS}
+    floors: list[dict[float, Model]] = []
+    parts = [np.isin(answered.user, people[number::PARTS]) for number in range(PARTS)]
+    for back in parts:
+        learning, judging = answered.part(~back), answered.part(back)
+        weights, floor = None, {}
+        for penalty in PENALTIES:
+            weights = _weights(learning, mean, scale, penalty, weights)
+            floor[penalty] = Model(answered.names, mean, scale, weights)
+            sums[penalty] += ndcg(judging, floor[penalty].scores(judging.values)).tolist()
+        floors.append(floor)
+    penalty = max(PENALTIES, key=lambda one: (np.mean(sums[one]), one))
+    for back, floor in zip(parts, floors, strict=True):
+        learning, judging = answered.part(~back), answered.part(back)
+        base, booster = floor[penalty].scores(judging.values), _boost(learning, floor[penalty], seed, ROUNDS[-1])
+        for rounds in ROUNDS:
+            grown[rounds] += ndcg(judging, base + np.asarray(booster.predict(judging.values, num_iteration=rounds))).tolist()
+    rounds = max(ROUNDS, key=lambda one: (np.mean(grown[one]), -one))
+    better = bool(np.mean(grown[rounds]) > np.mean(sums[penalty]))
+    return {
         "answered": len(answered),
-        "validation_questions": len(judging),
         "penalty": penalty,
-        "weighted_sum_ndcg@10": round(trials[penalty], 5),
-        "trees_ndcg@10": round(_ndcg(judging, grown), 5),
-        "trees": rounds,
+        "weighted_sum_ndcg@10": round(float(np.mean(sums[penalty])), 5),
+        "trees_ndcg@10": round(float(np.mean(grown[rounds])), 5),
+        "trees": rounds if better else 0,
+        "chosen": "trees" if better else "weighted sum",
     }
-    # Chosen by the shoppers held back, then fitted to all.
-    final = Model(answered.names, mean, scale, _weights(answered, mean, scale, penalty))
-    better = figures["trees_ndcg@10"] > figures["weighted_sum_ndcg@10"] and rounds > 0
-    figures["chosen"] = "trees" if better else "weighted sum"
-    trees = _boost(answered, None, final, seed, rounds)[0] if better else None
-    return Model(final.names, mean, scale, final.weights, trees, figures)
 
 
 def _spread(values: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -203,11 +223,21 @@ def _spread(values: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[n
     return mean, np.where(scale > 1e-9, scale, 1.0)
 
 
-def _weights(questions: Questions, mean: NDArray[np.float64], scale: NDArray[np.float64], penalty: float) -> NDArray[np.float64]:
-    """(features,) the weights under which what was bought is likeliest, by a softmax over each question's candidates."""
+def _weights(
+    questions: Questions,
+    mean: NDArray[np.float64],
+    scale: NDArray[np.float64],
+    penalty: float,
+    start: NDArray[np.float64] | None = None,
+) -> NDArray[np.float64]:
+    """(features,) the weights under which what was bought is likeliest, by a softmax over each question's candidates.
+
+    Args: start: where to look from first.
+    """
     from scipy.optimize import minimize
 
     values = ((questions.values - mean) / scale).astype(np.float64)
+    start = np.zeros(values.shape[1]) if start is None else start
     owner, starts, count = questions.owner, questions.starts[:-1], len(questions)
     share = questions.bought / np.bincount(owner, questions.bought, minlength=count)[owner]
 
@@ -220,36 +250,21 @@ def _weights(questions: Questions, mean: NDArray[np.float64], scale: NDArray[np.
         value = -(share * (scores - np.log(total)[owner])).sum() / count + penalty * (weights**2).sum()
         return float(value), (chance - share) @ values / count + 2 * penalty * weights
 
-    return np.asarray(minimize(loss, np.zeros(values.shape[1]), jac=True, method="L-BFGS-B", options={"maxiter": 300}).x)
+    return np.asarray(minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": 300, "ftol": 1e-7}).x)
 
 
-def _boost(learning: Questions, judging: Questions | None, floor: Model, seed: int, rounds: int = ROUNDS) -> tuple[str, int]:
-    """LambdaMART that begins at the floor's scores: its text, and how many trees it has."""
+def _boost(learning: Questions, floor: Model, seed: int, rounds: int) -> Any:
+    """LambdaMART that begins at the floor's scores, as LightGBM has it."""
     import lightgbm
 
-    def data(questions: Questions, reference: Any = None) -> Any:
-        return lightgbm.Dataset(
-            questions.values,
-            questions.bought.astype(np.float32),
-            group=np.diff(questions.starts),
-            init_score=floor.scores(questions.values),
-            reference=reference,
-            params={"verbosity": -1},
-        )
-
-    train = data(learning)
-    if judging is None:
-        booster = lightgbm.train({**TREES, "seed": seed}, train, rounds)
-        return booster.model_to_string(), rounds
-    stop = lightgbm.early_stopping(PATIENCE, verbose=False)
-    booster = lightgbm.train({**TREES, "seed": seed}, train, rounds, valid_sets=[data(judging, train)], callbacks=[stop])
-    best = int(booster.best_iteration)
-    return booster.model_to_string(num_iteration=best), best
-
-
-def _ndcg(questions: Questions, model: Model) -> float:
-    """Mean NDCG@10 of the questions' candidates as the model orders them."""
-    return float(ndcg(questions, model.scores(questions.values)).mean())
+    data = lightgbm.Dataset(
+        learning.values,
+        learning.bought.astype(np.float32),
+        group=np.diff(learning.starts),
+        init_score=floor.scores(learning.values),
+        params={"verbosity": -1},
+    )
+    return lightgbm.train({**TREES, "seed": seed}, data, rounds)
 
 
 def ndcg(questions: Questions, scores: NDArray[np.float64]) -> NDArray[np.float64]:

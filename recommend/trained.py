@@ -12,12 +12,12 @@ import numpy as np
 from ..data.errors import StaleTrainingError
 from ..data.records import Candidate
 from ..retrieval import behaviour, complements, graph_files
-from ..retrieval.behaviour import Alike
 from ..retrieval.build import item_vectors
 from ..retrieval.candidates import Retriever
 from ..retrieval.complements import Complements
 from ..retrieval.events import Events
 from ..retrieval.graph import GraphChannel
+from ..retrieval.likeness import Alike, Likeness
 from . import learned
 from .features import FeatureMaker
 from .learned import Model
@@ -82,7 +82,8 @@ class Trained:
         if models is None:
             return None
         vectors = item_vectors(index, catalogue)
-        further = behaviour.count(Events.build(workspace.table("interactions"), catalogue), catalogue, Alike(catalogue, index))
+        events = Events.build(workspace.table("interactions"), catalogue)
+        further = {**behaviour.count(events, len(catalogue), Alike(vectors)), "semantic": Likeness(vectors)}
         model = models["blend"]
         try:
             further |= trained_channels(workspace, vectors)

@@ -12,16 +12,15 @@ import numpy as np
 
 from . import cooccurrence
 from .events import DAY, distinct
-from .index import ITEMS
 from .runs import Runs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from scipy import sparse
 
-    from .candidates import Seeds, Vectors
-    from .catalogue import Catalogue
+    from .candidates import Seeds
     from .events import Events
+    from .likeness import Alike
 
 Scored = tuple["NDArray[np.float32]", "NDArray[np.int64]"]
 """(items,) scores, 0 where nothing points; (items,) the place in the history of the item that says most, -1 where nothing points."""
@@ -31,8 +30,6 @@ DECAY = 0.8
 """Weight of a history item relative to the next newer one, where order counts."""
 NEIGHBOURS, K1, B = 1000, 100.0, 0.25
 """Of `neighbours`: as they were chosen most often on the validation cases of five sets of data."""
-ALIKE, TEMPERATURE = 20, 0.1
-"""Items alike by text that vote beside a history item, each with exp((cosine - 1) / temperature)."""
 LATELY = 180 * DAY
 """Milliseconds: what is older is not of late."""
 LAST = 50
@@ -125,37 +122,9 @@ class Lately:
         return self.users, np.full(len(self.users), -1, dtype=np.int64)
 
 
-class Alike:
-    """The items most alike to an item by text, looked up in the index once each and kept."""
-
-    def __init__(self, catalogue: Catalogue, index: Vectors) -> None:
-        self.catalogue, self.index = catalogue, index
-        self._kept: dict[int, tuple[NDArray[np.int64], NDArray[np.float64]]] = {}
-
-    def of(self, rows: NDArray[np.int64]) -> list[tuple[NDArray[np.int64], NDArray[np.float64]]]:
-        """For each row the rows alike to it, itself first, and their votes, at most 1."""
-        new = [row for row in dict.fromkeys(rows.tolist()) if row not in self._kept]
-        ids = [self.catalogue.id(row) for row in new]
-        vectors = self.index.vectors(ITEMS, ids) if ids else {}
-        there = [(row, vectors[key]) for row, key in zip(new, ids, strict=True) if key in vectors]
-        known = self.catalogue.rows
-        if there:
-            # The item itself is among its nearest.
-            pages = self.index.nearest(
-                ITEMS, np.stack([vector for _, vector in there]), lambda _, found: [key in known for key in found], ALIKE + 1, rounds=1
-            )
-            for (row, _), page in zip(there, pages, strict=True):
-                others = [(known[key], cosine) for key, cosine in page if known[key] != row][:ALIKE]
-                votes = np.exp((np.asarray([1.0, *(cosine for _, cosine in others)]) - 1) / TEMPERATURE)
-                self._kept[row] = (np.asarray([row, *(other for other, _ in others)], dtype=np.int64), np.minimum(votes, 1.0))
-        for row in new:
-            self._kept.setdefault(row, (np.asarray([row], dtype=np.int64), np.ones(1)))
-        return [self._kept[row] for row in rows.tolist()]
-
-
-def count(events: Events, catalogue: Catalogue, alike: Alike) -> dict[str, Channel]:
+def count(events: Events, items: int, alike: Alike) -> dict[str, Channel]:
     """The channels of a snapshot's events; where nothing tells an order, nothing follows anything."""
-    pasts, items, ordered = Runs(events.starts, events.row), len(catalogue), events.order != "none"
+    pasts, ordered = Runs(events.starts, events.row), events.order != "none"
     found: dict[str, Channel] = {"follows": Follows.count(pasts, items)} if ordered else {}
     return found | {
         "neighbours": Neighbours.count(pasts, items),

@@ -98,7 +98,8 @@ class Proposals:
 class Retriever:
     """The channels over one index.
 
-    Args: further: channels beyond `semantic`, `associations` and `popularity`, for a blend that was trained on them.
+    Args: further: channels beyond `semantic`, `associations` and `popularity`, for a blend that was trained on them; one named `semantic`
+        takes the place of the index's.
     """
 
     def __init__(
@@ -116,7 +117,7 @@ class Retriever:
         if len(seeds.rows):
             said["associations"] = self._associated(seeds)
             said |= {name: channel.scores(seeds) for name, channel in self.further.items()}
-        near = self._semantic(seeds, eligible, other_than_anchor, most)
+        near = {} if "semantic" in said else self._semantic(seeds, eligible, other_than_anchor, most)
         rows = [np.fromiter(near, dtype=np.int64, count=len(near))]
         if len(near) > most:  # it looks from several history items, each for so many
             rows = [rows[0][np.argsort([-near[row][0] for row in rows[0].tolist()], kind="stable")[:most]]]
@@ -128,19 +129,17 @@ class Retriever:
                 allowed &= (places < 0) | (category != category[seeds.rows[places]])
             rows.append(_highest(scores, np.flatnonzero(allowed), most))
         union = np.unique(np.concatenate(rows))
-        semantic = [near.get(row, (0.0, -1)) for row in union.tolist()]
-        return Proposals(
-            union,
-            {name: scores[union].astype(np.float32) for name, (scores, _) in said.items()}
-            | {"semantic": np.asarray([score for score, _ in semantic], dtype=np.float32)},
-            {name: places[union] for name, (_, places) in said.items()}
-            | {"semantic": np.asarray([place for _, place in semantic], dtype=np.int64)},
-        )
+        found = {name: scores[union].astype(np.float32) for name, (scores, _) in said.items()}
+        behind = {name: places[union] for name, (_, places) in said.items()}
+        if "semantic" not in said:
+            found["semantic"] = np.asarray([near[row][0] if row in near else 0.0 for row in union.tolist()], dtype=np.float32)
+            behind["semantic"] = np.asarray([near[row][1] if row in near else -1 for row in union.tolist()], dtype=np.int64)
+        return Proposals(union, found, behind)
 
     def standing(self, seeds: Seeds, eligible: NDArray[np.bool_], row: int) -> dict[str, tuple[float, int]]:
         """Where an item stands in every channel that scores all items: its score, and its rank among what may be proposed, 1 the best.
 
-        A channel that says nothing of the item is left out; so is `semantic`, which looks at the nearest only.
+        A channel that says nothing of the item is left out; so is the index's `semantic`, which looks at the nearest only.
         """
         said = {"popularity": self._popular(seeds)}
         if len(seeds.rows):
