@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from ..data.splits import HeldOut
     from ..data.workspace import Workspace
-    from ..retrieval.behaviour import Channel
+    from ..retrieval.seeds import Channel
 
 
 @dataclass(frozen=True)

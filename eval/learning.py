@@ -39,7 +39,7 @@ from .questions import ask
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ..retrieval.behaviour import Channel
+    from ..retrieval.seeds import Channel
 
 PAIRS = 40_000
 """Examples for the text heads, at most; those that lead to another category come first."""

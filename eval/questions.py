@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..data.workspace import Workspace
-    from ..retrieval.behaviour import Channel
     from ..retrieval.candidates import Retriever
+    from ..retrieval.seeds import Channel
 
 FOLDS = 5
 ENOUGH = 3000

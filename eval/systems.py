@@ -17,8 +17,9 @@ from ..recommend.blend import blend, with_margins
 from ..recommend.profile import ItemFacts, Profile
 from ..recommend.recommender import POOL
 from ..recommend.trained import PROPOSED
-from ..retrieval.candidates import PER_CHANNEL, Seeds, weights
+from ..retrieval.candidates import PER_CHANNEL, weights
 from ..retrieval.events import NEVER
+from ..retrieval.seeds import Seeds
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

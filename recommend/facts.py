@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..retrieval.associations import Associations
-    from ..retrieval.candidates import Proposals, Seeds
+    from ..retrieval.candidates import Proposals
     from ..retrieval.catalogue import Catalogue
+    from ..retrieval.seeds import Seeds
 
 TITLE = 60
 """Characters of a title inside a fact."""

@@ -25,10 +25,11 @@ from ..llm.ranker import Ranker
 from ..prompts.fence import fence
 from ..retrieval.associations import Associations
 from ..retrieval.build import load
-from ..retrieval.candidates import Retriever, Seeds, weights
+from ..retrieval.candidates import Retriever, weights
 from ..retrieval.embedder import Embedder
 from ..retrieval.events import NEVER
 from ..retrieval.holders import Holders
+from ..retrieval.seeds import Seeds
 from ..retrieval.text import review_ids
 from .blend import blend, with_margins
 from .evidence import EvidenceGatherer, Reviews, Said

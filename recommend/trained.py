@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 
     from ..data.workspace import Workspace
     from ..retrieval.associations import Associations
-    from ..retrieval.behaviour import Channel
-    from ..retrieval.candidates import Proposals, Seeds
+    from ..retrieval.candidates import Proposals
     from ..retrieval.catalogue import Catalogue
     from ..retrieval.index import VectorIndex
+    from ..retrieval.seeds import Channel, Seeds
     from .profile import Profile
 
 logger = logging.getLogger(__name__)

@@ -6,7 +6,7 @@ business of `associations`, which keeps only pairs that can be shown. Knows noth
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,12 +18,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from scipy import sparse
 
-    from .candidates import Seeds
     from .events import Events
     from .likeness import Alike
+    from .seeds import Channel, Scored, Seeds
 
-Scored = tuple["NDArray[np.float32]", "NDArray[np.int64]"]
-"""(items,) scores, 0 where nothing points; (items,) the place in the history of the item that says most, -1 where nothing points."""
 WINDOW, SHRINKAGE = 10, 20.0
 """Places behind an item within which another one follows it, and users that a share is damped by."""
 DECAY = 0.8
@@ -34,13 +32,6 @@ LATELY = 180 * DAY
 """Milliseconds: what is older is not of late."""
 LAST = 50
 """History items that are looked from where weights decay; older ones weigh nothing."""
-
-
-class Channel(Protocol):
-    """What scores every item for a history."""
-
-    def scores(self, seeds: Seeds) -> Scored:
-        """How strongly a history points at each item, and from where."""
 
 
 class Follows:

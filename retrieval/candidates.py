@@ -15,12 +15,12 @@ import numpy as np
 
 from ..data.records import Candidate
 from .index import ITEMS, REVIEWS
+from .seeds import Channel, Seeds
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from .associations import Associations
-    from .behaviour import Channel
     from .catalogue import Catalogue
 
 LAST = 6
@@ -36,27 +36,6 @@ associations alone rank best and an untrained LLM adds nothing; the intervals of
 learned."""
 POPULAR = 2
 """Users that make an item popular; one is an accident."""
-
-
-@dataclass(frozen=True)
-class Seeds:
-    """What candidates are looked for from.
-
-    Attributes:
-        rows: (history,) item rows, distinct, most recent last. weights: (history,) how much each counts, above 0.
-        texts: (texts, dimensions) unit vectors of what the shopper said; may be empty.
-        likings: (history,) the weights before older items were made to count less; None is 1 each.
-    """
-
-    rows: NDArray[np.int64]
-    weights: NDArray[np.float64]
-    texts: NDArray[np.float32]
-    likings: NDArray[np.float64] | None = None
-
-    @property
-    def liking(self) -> NDArray[np.float64]:
-        """(history,) what was done with each item, however long ago, above 0."""
-        return np.ones(len(self.rows)) if self.likings is None else self.likings
 
 
 class Vectors(Protocol):

@@ -24,9 +24,8 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from .behaviour import Scored
-    from .candidates import Seeds
     from .runs import Runs
+    from .seeds import Scored, Seeds
 
 FOLDER = "complements"
 FEWEST = 50

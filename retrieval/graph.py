@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from scipy import sparse
 
-    from .candidates import Seeds
+    from .seeds import Seeds
 
 DECAY, LEAST = 0.7, 0.02
 """Weight of a history item relative to the next newer one, and the least that one counts, where no weights are given."""

@@ -13,8 +13,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from .behaviour import Scored
-    from .candidates import Seeds
+    from .seeds import Scored, Seeds
 
 LAST = 6
 """History items that are looked from, as the index is."""

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from crossaisle.retrieval import behaviour, cooccurrence
 from crossaisle.retrieval.behaviour import Follows, Lately, Neighbours, Smoothed
-from crossaisle.retrieval.candidates import Seeds
 from crossaisle.retrieval.events import Events
 from crossaisle.retrieval.likeness import Alike, Likeness
 from crossaisle.retrieval.runs import Runs
+from crossaisle.retrieval.seeds import Seeds
 
 PASTS = [[0, 1, 2], [0, 1], [1, 0], [3, 2]]
 """Three had 0 and 1, two of them in that order; 2 came after 0 and 1 once, and after 3 once; 4 was never had."""

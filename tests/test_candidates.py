@@ -18,8 +18,9 @@ from crossaisle.data.settings import Settings
 from crossaisle.data.workspace import Workspace
 from crossaisle.retrieval.associations import Associations
 from crossaisle.retrieval.build import load
-from crossaisle.retrieval.candidates import WEIGHTS, Retriever, Seeds, fuse
+from crossaisle.retrieval.candidates import WEIGHTS, Retriever, fuse
 from crossaisle.retrieval.embedder import Embedder
+from crossaisle.retrieval.seeds import Seeds
 
 ITEMS = {
     "trail-tent": "Camping", "family-tent": "Camping", "gas-stove": "Cooking", "soup-pot": "Cooking", "desk-lamp": "Office",

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from crossaisle.data.errors import StaleIndexError, TrainingError
 from crossaisle.retrieval import complements
-from crossaisle.retrieval.candidates import Seeds
 from crossaisle.retrieval.complements import Complements, Config
 from crossaisle.retrieval.runs import Runs
+from crossaisle.retrieval.seeds import Seeds
 
 KINDS, EACH, DIMENSIONS = 8, 6, 24
 

@@ -1,0 +1,42 @@
+"""What a channel is asked and what it answers: seeds in, a score for every item out. Knows no channel."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Scored = tuple["NDArray[np.float32]", "NDArray[np.int64]"]
+"""(items,) scores, 0 where nothing points; (items,) the place in the history of the item that says most, -1 where nothing points."""
+
+
+@dataclass(frozen=True)
+class Seeds:
+    """What candidates are looked for from.
+
+    Attributes:
+        rows: (history,) item rows, distinct, most recent last. weights: (history,) how much each counts, above 0.
+        texts: (texts, dimensions) unit vectors of what the shopper said; may be empty.
+        likings: (history,) the weights before older items were made to count less; None is 1 each.
+    """
+
+    rows: NDArray[np.int64]
+    weights: NDArray[np.float64]
+    texts: NDArray[np.float32]
+    likings: NDArray[np.float64] | None = None
+
+    @property
+    def liking(self) -> NDArray[np.float64]:
+        """(history,) what was done with each item, however long ago, above 0."""
+        return np.ones(len(self.rows)) if self.likings is None else self.likings
+
+
+class Channel(Protocol):
+    """What scores every item for a history."""
+
+    def scores(self, seeds: Seeds) -> Scored:
+        """How strongly a history points at each item, and from where."""
