@@ -71,6 +71,9 @@ def decision(console: Console, found: Why) -> None:
         console.print(Text(f"rank {found.rank:,} of {found.of:,} candidates, score {found.score:.2f} ({found.blend})"))
     if found.behind:
         console.print(Text(f"behind it stands: {plain(found.behind.title or found.behind.item_id)}"))
+    if found.attention:
+        looked = "; ".join(f"{plain(item.title or item.item_id)[:48]} {share:.0%}" for item, share in found.attention)
+        console.print(Text("the graph looks at: ", style="dim") + Text(looked))
     if not found.channels:
         return
     table = Table(box=None, padding=(0, 1, 0, 0))

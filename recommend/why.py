@@ -6,12 +6,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ..data.errors import EmptyHistoryError
 from ..data.records import Item, Query, Rules
+from ..retrieval.graph import GraphChannel
 from .rules import check, eligible, turned_away
 
 if TYPE_CHECKING:
+    from .profile import Profile
     from .recommender import Recommender
+
+LOOKED_AT = 3
+"""History items that are named with the graph's attention."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +41,8 @@ class Why:
         rank: among `of` candidates, 1 the best; None if it was none of them. score: as a recommendation has it.
         channels: channel, or `profile`, to where the item stands in it. behind: the history item that stands behind it.
         left_out: the rule that turned it away, in words. blend: what ordered the candidates.
+        attention: the history items that the graph looks at most for a category like this item's, with their shares, of 1 in all; empty
+            without a graph.
     """
 
     item: Item
@@ -44,6 +53,7 @@ class Why:
     behind: Item | None
     left_out: str | None
     blend: str
+    attention: tuple[tuple[Item, float], ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """The answer as JSON holds it."""
@@ -61,6 +71,7 @@ class Why:
             "behind": self.behind.item_id if self.behind else None,
             "left_out": self.left_out,
             "blend": self.blend,
+            "attention": [{"item_id": item.item_id, "share": round(share, 4)} for item, share in self.attention],
         }
 
 
@@ -112,4 +123,16 @@ def why(
         behind,
         left_out,
         "learned" if trained else "fused by rank, without the LLM",
+        _attention(recommender, shopper.profile, row),
     )
+
+
+def _attention(recommender: Recommender, profile: Profile, row: int) -> tuple[tuple[Item, float], ...]:
+    """The `LOOKED_AT` history items that the graph looks at most."""
+    channel = recommender.trained.retriever.further.get("graph") if recommender.trained else None
+    if not isinstance(channel, GraphChannel) or not len(profile.rows):
+        return ()
+    catalogue = recommender.catalogue
+    shares = channel.graph.attention(profile.rows, profile.weights, int(catalogue.category[row]))
+    most = np.argsort(-shares, kind="stable")[:LOOKED_AT]
+    return tuple(zip(catalogue.records(profile.rows[most].tolist()), shares[most].tolist(), strict=True))

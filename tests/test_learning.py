@@ -149,6 +149,12 @@ def test_the_blend_orders_the_recommendations(trained: tuple[Workspace, dict[str
     assert told.score == answer.items[0].score
     assert told.left_out is None
     assert told.behind is None or told.behind.item_id == answer.items[0].anchor
+    shares = [share for _, share in told.attention]
+    assert shares == sorted(shares, reverse=True)
+    assert 0 < sum(shares) <= 1 + 1e-6
+    assert {item.item_id for item, _ in told.attention} <= {
+        recommender.catalogue.id(int(row)) for row in recommender.histories.of(user).rows
+    }
     adds = sum(one.adds or 0.0 for one in told.channels.values())
     assert adds > 0  # it stands above an average candidate
 
