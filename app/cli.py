@@ -199,6 +199,7 @@ def recommend(
     in_stock: Annotated[bool, typer.Option("--in-stock", help="Only what is not known to be out of stock.")] = False,
     max_per_category: Annotated[int | None, typer.Option(help="At most this many of one category.")] = None,
     include_owned: Annotated[bool, typer.Option("--include-owned", help="Also what the shopper has.")] = False,
+    novelty: Annotated[float, typer.Option(help="0 to 1: how strongly it counts against an item that many have it.")] = 0.0,
     explain: Annotated[bool, typer.Option("--explain/--no-explain", help="Give reasons.")] = True,
     llm: Llm = None,
     quantization: Quantization = None,
@@ -228,7 +229,7 @@ def recommend(
     settings = _settings(llm=llm, quantization=quantization, embedder=embedder, chroma=chroma)
     recommender = Recommender.open(workspace, settings=settings)
     ids = tuple(part.strip() for part in (items or "").split(",") if part.strip())
-    answer = recommender.recommend(user_id=user, items=ids, text=text, rules=rules, k=k, explain=explain)
+    answer = recommender.recommend(user_id=user, items=ids, text=text, rules=rules, k=k, novelty=novelty, explain=explain)
     if as_json:
         _print_json(to_dict(answer))
         return

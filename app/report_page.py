@@ -53,7 +53,8 @@ def page(report: Mapping[str, Any], path: Path) -> None:
 
 def _own(report: Mapping[str, Any]) -> list[str]:
     """What there is to say of the product's own systems only."""
-    return ["<h2>Targets among the candidates</h2>", _recall(report), "<h2>Where the blend loses worst</h2>", _losing(report)]
+    novelty = ["<h2>What novelty costs</h2>", _novelty(report)] if report.get("novelty") else []
+    return ["<h2>Targets among the candidates</h2>", _recall(report), *novelty, "<h2>Where the blend loses worst</h2>", _losing(report)]
 
 
 def _head(report: Mapping[str, Any]) -> str:
@@ -97,6 +98,24 @@ def _recall(report: Mapping[str, Any]) -> str:
     depths = list(next(iter(held.values())))
     rows = [([name, *(figure(shares[n]) for n in depths)], False) for name, shares in held.items()]
     return _grid(["channel", *(f"first {n}" for n in depths)], rows)
+
+
+def _novelty(report: Mapping[str, Any]) -> str:
+    metric = f"ndcg@{report['k']}"
+    rows = [
+        (
+            [
+                f"{level['novelty']:g}",
+                interval(level[metric]),
+                interval(level["minus_none"], sign=True),
+                figure(level["coverage"]),
+                f"{level['average_popularity']:,.1f}",
+            ],
+            False,
+        )
+        for level in report["novelty"]
+    ]
+    return _grid(["novelty", metric.upper(), "minus none", "coverage", "users of an item shown"], rows)
 
 
 def _beyond(report: Mapping[str, Any]) -> str:

@@ -100,13 +100,14 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What is known at request time; never the candidates."""
+    """What is known at request time; never the candidates. `novelty`, 0 to 1, asks for less of what everybody has."""
 
     user_id: str | None = None
     items: tuple[str, ...] = ()
     text: str | None = None
     rules: Rules = field(default_factory=Rules)
     k: int = 5
+    novelty: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

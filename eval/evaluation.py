@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ from ..data.splits import PROTOCOLS, HeldOut, Protocol, Split
 from ..data.workspace import Workspace
 from ..recommend import learned
 from ..recommend.features import FeatureMaker
+from ..recommend.novelty import LEVELS
 from ..recommend.trained import trained_channels
 from ..retrieval.build import item_vectors, load
 from ..retrieval.events import Events
@@ -80,6 +81,7 @@ class Rankings:
     Attributes:
         tops: system to (cases, depth) rows; those of `kinds` that need the LLM are of the cases in `part` only. part: (llm cases,) numbers.
         tuned: baseline to what was chosen and tried, or why it was left out.
+        novelty: level to the learned blend's (cases, depth) rows at it.
     """
 
     cases: Cases
@@ -92,6 +94,7 @@ class Rankings:
     part: NDArray[np.int64]
     with_llm: frozenset[str]
     tuned: Mapping[str, Any]
+    novelty: Mapping[float, NDArray[np.int32]] = field(default_factory=dict)
 
 
 class Evaluation:
@@ -125,9 +128,13 @@ class Evaluation:
         if self.options.baselines_only:
             return Rankings(cases, known, eligible, split, held_out, kinds, tops, np.empty(0, np.int64), frozenset(), tuned)
         if models := learned.load(self.workspace.path):
-            kinds |= dict.fromkeys(ours := self._learned(cases, known, eligible, models), "channel")
+            ours = self._learned(cases, known, eligible, models)
+            levels = {level: ours.pop(systems.at_novelty(level)) for level in LEVELS}
+            kinds |= dict.fromkeys(ours, "channel")
             kinds |= {name: "blend" if name == systems.BLEND else "ablation" for name in models}
-            return Rankings(cases, known, eligible, split, held_out, kinds, {**tops, **ours}, np.empty(0, np.int64), frozenset(), tuned)
+            return Rankings(
+                cases, known, eligible, split, held_out, kinds, {**tops, **ours}, np.empty(0, np.int64), frozenset(), tuned, levels
+            )
         part = _part(len(cases), self.options.llm_cases if self.settings.llm != "none" else 0, self.options.seed)
         ours, with_llm = self._systems(cases, known, eligible, part)
         kinds |= systems.kinds(llm=bool(len(part)))

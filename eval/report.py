@@ -93,6 +93,7 @@ def build(rankings: Rankings, options: Options, workspace: Workspace, llm: str) 
         "candidate_recall": {} if options.baselines_only else _candidate_recall(rankings),
         "baselines": dict(rankings.tuned),
         "systems": found,
+        "novelty": _novelty(rankings, k, seed),
         "losing": [] if options.baselines_only else _losing(rankings, values, best, headline),
     }
 
@@ -154,6 +155,22 @@ def _candidate_recall(rankings: Rankings) -> dict[str, dict[str, float]]:
         held = [np.isin(cases.targets[i], rows).mean() for i, rows in enumerate(together)]
         found["union"][str(n)] = float(np.mean(held))
     return found
+
+
+def _novelty(rankings: Rankings, k: int, seed: int) -> list[dict[str, Any]]:
+    """What each level of novelty costs in accuracy, paired by case against none, and what it gains."""
+    cases = rankings.cases
+    at = {level: ndcg(hits(top, cases.targets), cases.targets.lengths, k) for level, top in rankings.novelty.items()}
+    return [
+        {
+            "novelty": level,
+            f"ndcg@{k}": bootstrap(of_case, cases.clusters, seed=seed).to_dict(),
+            "minus_none": paired(of_case, at[0.0], cases.clusters, seed=seed).to_dict(),
+            "coverage": beyond.coverage(rankings.novelty[level][:, :k], rankings.eligible.rankable),
+            "average_popularity": beyond.average_popularity(rankings.novelty[level][:, :k], rankings.known.training.users),
+        }
+        for level, of_case in at.items()
+    ]
 
 
 def _losing(rankings: Rankings, values: Mapping[str, Mapping[str, NDArray[np.float64]]], best: str, headline: str) -> list[dict[str, Any]]:

@@ -14,6 +14,7 @@ import numpy as np
 
 from ..data.records import Candidate
 from ..recommend.blend import blend, with_margins
+from ..recommend.novelty import LEVELS, order
 from ..recommend.profile import ItemFacts, Profile
 from ..recommend.recommender import POOL
 from ..recommend.trained import PROPOSED
@@ -142,8 +143,17 @@ def learned(
         found = retriever.propose(seeds, mask, PROPOSED)
         told = maker.features(found, profile)
         for name, model in models.items():
-            lists[name] = _first(found.rows, model.scores(model.picked(told)))
+            scores = model.scores(model.picked(told))
+            lists[name] = _first(found.rows, scores)
+            if name == BLEND:
+                users = retriever.catalogue.users[found.rows]
+                lists |= {at_novelty(level): found.rows[order(scores, users, level)][:DEPTH].tolist() for level in LEVELS}
         yield lists
+
+
+def at_novelty(level: float) -> str:
+    """The name of the blend at a level of novelty."""
+    return f"{BLEND} at novelty {level:g}"
 
 
 def profile_of(history: NDArray[np.integer[Any]], facts: ItemFacts) -> Profile:

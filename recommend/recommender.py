@@ -34,6 +34,7 @@ from ..retrieval.text import review_ids
 from .blend import blend, with_margins
 from .evidence import EvidenceGatherer, Reviews, Said
 from .histories import NOBODY, Histories
+from .novelty import order
 from .profile import ItemFacts, Profile
 from .rules import check, eligible, spread
 from .trained import Trained
@@ -94,6 +95,7 @@ class Recommender:
         text: str | None = None,
         rules: Rules | None = None,
         k: int = 5,
+        novelty: float = 0.0,
         explain: bool = True,
     ) -> Recommendations:
         """What this shopper would want next from another category, best first.
@@ -102,13 +104,13 @@ class Recommender:
             user_id: a user of the workspace. items: ids, oldest first, of a session or basket; they come after the user's history.
             text: what the shopper says. Any mix of the three will do.
             rules: what the recommendations must satisfy. k: how many, 1 to 100.
-            explain: whether to give reasons.
+            novelty: 0 to 1, how strongly it counts against an item that many have it (see `novelty`). explain: whether to give reasons.
         Raises:
             UnknownUserError, UnknownItemError; EmptyHistoryError: nothing to go by.
-            QueryError: k, rules or text out of bounds.
+            QueryError: k, rules, novelty or text out of bounds.
             ModelMissingError: the LLM was not pulled.
         """
-        query = Query(user_id, tuple(items), text.strip() if text and text.strip() else None, rules or Rules(), k)
+        query = Query(user_id, tuple(items), text.strip() if text and text.strip() else None, rules or Rules(), k, novelty)
         self._check(query)
         timings: dict[str, float] = {}
         with _timed(timings, "retrieve"):
@@ -121,9 +123,8 @@ class Recommender:
             pool = [] if trained else self._pool(query, seeds, mask)
         with _timed(timings, "rank"):
             if trained:
-                ranked = trained.candidates(
-                    trained.rank(seeds, shopper.profile, mask, other_than_anchor=query.rules.scope == "other"), seeds
-                )
+                scored = trained.rank(seeds, shopper.profile, mask, other_than_anchor=query.rules.scope == "other")
+                ranked = trained.candidates(scored, seeds, novelty)
             else:
                 ranked = self._rank(query, shopper, pool, weights(seeds))
             top = spread([self.catalogue.row(c.item_id) for c, _ in ranked], self.catalogue, query.rules.max_per_category, k)
@@ -149,6 +150,8 @@ class Recommender:
             raise QueryError(f"the text has {len(query.text):,} characters; say it in at most {LONGEST_TEXT:,}")
         if len(query.items) > 1000:
             raise QueryError(f"{len(query.items):,} items are too many for one query; the latest 1,000 at most")
+        if not 0 <= query.novelty <= 1:
+            raise QueryError(f"novelty must be 0 to 1, not {query.novelty:g}")
         check(query.rules)
         if not (query.user_id or query.items or query.text):
             raise EmptyHistoryError("there is nothing to go by: give a user, items or a text")
@@ -195,7 +198,9 @@ class Recommender:
             rows = [self.catalogue.row(candidate.item_id) for candidate in pool]
             records = self.catalogue.records
             pool = with_margins(pool, self._ranker.scores(records(shopper.rows.tolist()), query.text, records(rows)))
-        return blend(pool, votes)
+        fused = blend(pool, votes)
+        users = self.catalogue.users[[self.catalogue.row(candidate.item_id) for candidate, _ in fused]]
+        return [fused[place] for place in order(np.asarray([score for _, score in fused]), users, query.novelty)]
 
     def _explain(self, query: Query, shopper: Shopper, chosen: Sequence[Candidate], vector: NDArray[np.float32]) -> list[Explanation]:
         ids = {candidate.item_id for candidate in chosen} | {candidate.anchor for candidate in chosen if candidate.anchor}

@@ -21,6 +21,7 @@ from ..retrieval.likeness import Alike, Likeness
 from . import learned
 from .features import FeatureMaker
 from .learned import Model
+from .novelty import order
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -42,15 +43,14 @@ BEHIND = ("associations", "follows", "smoothed", "neighbours", "graph", "complem
 
 @dataclass(frozen=True)
 class Ranked:
-    """Candidates of one query, ordered by the blend.
+    """Candidates of one query, scored by the blend.
 
     Attributes:
-        found: what the channels proposed. order: (candidates,) places in it, best first. scores: (candidates,) of the blend, 0 for an
-            average candidate. parts: (candidates, features) what each feature adds to the score. names: (features).
+        found: what the channels proposed. scores: (candidates,) of the blend, 0 for an average candidate.
+        parts: (candidates, features) what each feature adds to the score. names: (features).
     """
 
     found: Proposals
-    order: NDArray[np.int64]
     scores: NDArray[np.float64]
     parts: NDArray[np.float64]
     names: tuple[str, ...]
@@ -95,17 +95,21 @@ class Trained:
         return cls(Retriever(catalogue, index, associations, further), model)
 
     def rank(self, seeds: Seeds, profile: Profile, eligible: NDArray[np.bool_], *, other_than_anchor: bool = False) -> Ranked:
-        """The candidates of a query, best first."""
+        """The candidates of a query with their scores."""
         found = self.retriever.propose(seeds, eligible, PROPOSED, other_than_anchor=other_than_anchor)
         values = self.model.picked(self.maker.features(found, profile))
         scores = self.model.scores(values)
-        return Ranked(found, np.argsort(-scores, kind="stable"), scores, self.model.parts(values), tuple(self.model.names))
+        return Ranked(found, scores, self.model.parts(values), tuple(self.model.names))
 
-    def candidates(self, ranked: Ranked, seeds: Seeds) -> list[tuple[Candidate, float]]:
-        """The candidates in order, each with its score, 0 to 1, where 0.5 is an average candidate."""
+    def candidates(self, ranked: Ranked, seeds: Seeds, novelty: float = 0.0) -> list[tuple[Candidate, float]]:
+        """The candidates in order, each with its score, 0 to 1, where 0.5 is an average candidate.
+
+        Args: novelty: see `novelty.order`; it changes the order and no score.
+        """
         catalogue = self.retriever.catalogue
+        best_first = order(ranked.scores, catalogue.users[ranked.found.rows], novelty)
         chance = 1 / (1 + np.exp(-np.clip(ranked.scores, -30, 30)))
-        return [(_candidate(ranked.found, int(place), seeds, catalogue), float(chance[place])) for place in ranked.order]
+        return [(_candidate(ranked.found, int(place), seeds, catalogue), float(chance[place])) for place in best_first]
 
 
 def trained_channels(workspace: Workspace, vectors: NDArray[np.float32], *, graph: bool = True) -> dict[str, Channel]:

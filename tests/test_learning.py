@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 import crossaisle
 from crossaisle.app.cli import app
+from crossaisle.app.report_page import page
 from crossaisle.data.errors import CrossaisleError, LeakError, QueryError, TrainingError
 from crossaisle.data.records import Rules
 from crossaisle.data.settings import Settings
@@ -126,6 +127,13 @@ def test_the_evaluation_of_a_trained_store(trained: tuple[Workspace, dict[str, A
     recall = report["candidate_recall"]
     assert recall["union"]["50"] >= max(found["50"] for name, found in recall.items() if name != "union")
     assert report["systems"]["blend"]["ndcg@10"]["value"] > report["systems"]["random"]["ndcg@10"]["value"]
+    levels = report["novelty"]
+    assert [level["novelty"] for level in levels] == [0, 0.25, 0.5, 0.75, 1]
+    assert levels[0]["ndcg@10"]["value"] == report["systems"]["blend"]["ndcg@10"]["value"]
+    assert levels[0]["minus_none"]["value"] == 0
+    assert levels[-1]["average_popularity"] < levels[0]["average_popularity"]
+    page(json.loads(reports.write(report, tmp_path).read_text()), tmp_path / "report.html")
+    assert "What novelty costs" in (tmp_path / "report.html").read_text()
     with pytest.raises(LeakError, match=r"trained part .* did not hold out .* train it again"):
         Evaluation(shop, settings.with_(llm="none"), tmp_path / "other", Options(max_cases=60, budget=1, seed=1)).run()
 
