@@ -200,6 +200,7 @@ def recommend(
     max_per_category: Annotated[int | None, typer.Option(help="At most this many of one category.")] = None,
     include_owned: Annotated[bool, typer.Option("--include-owned", help="Also what the shopper has.")] = False,
     novelty: Annotated[float, typer.Option(help="0 to 1: how strongly it counts against an item that many have it.")] = 0.0,
+    new_items: Annotated[int, typer.Option(help="Places of the list that are kept for items that nobody had yet.")] = 0,
     explain: Annotated[bool, typer.Option("--explain/--no-explain", help="Give reasons.")] = True,
     llm: Llm = None,
     quantization: Quantization = None,
@@ -229,7 +230,9 @@ def recommend(
     settings = _settings(llm=llm, quantization=quantization, embedder=embedder, chroma=chroma)
     recommender = Recommender.open(workspace, settings=settings)
     ids = tuple(part.strip() for part in (items or "").split(",") if part.strip())
-    answer = recommender.recommend(user_id=user, items=ids, text=text, rules=rules, k=k, novelty=novelty, explain=explain)
+    answer = recommender.recommend(
+        user_id=user, items=ids, text=text, rules=rules, k=k, novelty=novelty, new_items=new_items, explain=explain
+    )
     if as_json:
         _print_json(to_dict(answer))
         return

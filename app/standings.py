@@ -53,10 +53,9 @@ def show(console: Console, report: Mapping[str, Any]) -> None:
             + "; ".join(f"{name} " + ", ".join(f"{share:.0%} of {n}" for n, share in held[name].items()) for name in held)
         )
     for level in report.get("novelty", ())[1:]:
-        shown = (
-            f"{figure(level['coverage'], places=3)} of the catalogue shown, {figure(report['novelty'][0]['coverage'], places=3)} without"
-        )
-        console.print(f"novelty {level['novelty']:g}: NDCG@{k} {interval(level['minus_none'], sign=True, places=3)}, {shown}")
+        cost = interval(level["minus_none"], sign=True, places=3)
+        shown, without = (figure(one["coverage"], places=3) for one in (level, report["novelty"][0]))
+        console.print(f"novelty {level['novelty']:g}: NDCG@{k} {cost}, {shown} of the catalogue shown ({without})")
 
 
 def ordered(report: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:

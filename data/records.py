@@ -100,7 +100,8 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What is known at request time; never the candidates. `novelty`, 0 to 1, asks for less of what everybody has."""
+    """What is known at request time; never the candidates. `novelty`, 0 to 1, asks for less of what everybody has,
+    `new_items` for so many places to go to items that nobody had yet."""
 
     user_id: str | None = None
     items: tuple[str, ...] = ()
@@ -108,6 +109,7 @@ class Query:
     rules: Rules = field(default_factory=Rules)
     k: int = 5
     novelty: float = 0.0
+    new_items: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,11 @@ query -> seeds -> candidates (retrieval) -> margins (llm) -> fused order -> rule
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,7 +38,7 @@ from .histories import NOBODY, Histories
 from .novelty import order
 from .profile import ItemFacts, Profile
 from .rules import check, eligible, spread
-from .trained import Trained
+from .trained import Ranked, Trained
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -96,6 +97,7 @@ class Recommender:
         rules: Rules | None = None,
         k: int = 5,
         novelty: float = 0.0,
+        new_items: int = 0,
         explain: bool = True,
     ) -> Recommendations:
         """What this shopper would want next from another category, best first.
@@ -104,13 +106,14 @@ class Recommender:
             user_id: a user of the workspace. items: ids, oldest first, of a session or basket; they come after the user's history.
             text: what the shopper says. Any mix of the three will do.
             rules: what the recommendations must satisfy. k: how many, 1 to 100.
-            novelty: 0 to 1, how strongly it counts against an item that many have it (see `novelty`). explain: whether to give reasons.
+            novelty: 0 to 1, how strongly it counts against an item that many have it (see `novelty`).
+            new_items: places at the end of the list that are kept for items that nobody had yet. explain: whether to give reasons.
         Raises:
             UnknownUserError, UnknownItemError; EmptyHistoryError: nothing to go by.
             QueryError: k, rules, novelty or text out of bounds.
             ModelMissingError: the LLM was not pulled.
         """
-        query = Query(user_id, tuple(items), text.strip() if text and text.strip() else None, rules or Rules(), k, novelty)
+        query = Query(user_id, tuple(items), text.strip() if text and text.strip() else None, rules or Rules(), k, novelty, new_items)
         self._check(query)
         timings: dict[str, float] = {}
         with _timed(timings, "retrieve"):
@@ -118,16 +121,11 @@ class Recommender:
             vector = self._embedder.encode([fence(query.text, LONGEST_TEXT)]) if query.text else np.empty((0, 0), np.float32)
             mask, removed = eligible(query.rules, self.catalogue, shopper.rows, shopper.owned)
             seeds = shopper.seeds(vector)
-            # The blend was learned from histories alone; what is said in words goes the way that was not.
-            trained = self.trained if len(shopper.rows) and not query.text else None
-            pool = [] if trained else self._pool(query, seeds, mask)
+            pool = self._candidates(query, shopper, seeds, mask)
         with _timed(timings, "rank"):
-            if trained:
-                scored = trained.rank(seeds, shopper.profile, mask, other_than_anchor=query.rules.scope == "other")
-                ranked = trained.candidates(scored, seeds, novelty)
-            else:
-                ranked = self._rank(query, shopper, pool, weights(seeds))
+            ranked = self._rank(query, shopper, seeds, pool)
             top = spread([self.catalogue.row(c.item_id) for c, _ in ranked], self.catalogue, query.rules.max_per_category, k)
+            top = self._with_new(query, top, ranked)
         with _timed(timings, "explain"):
             by_row = {self.catalogue.row(candidate.item_id): (candidate, score) for candidate, score in ranked}
             chosen = [by_row[row] for row in top]
@@ -139,7 +137,9 @@ class Recommender:
             Recommendation(rank, item, round(score, 4), candidate.scores, candidate.anchor, explanation)
             for rank, (item, (candidate, score), explanation) in enumerate(zip(records, chosen, explanations, strict=True), start=1)
         )
-        return Recommendations(query, found, self._unsatisfied(query, len(found), mask, removed), timings)
+        return Recommendations(
+            query, found, (*self._unsatisfied(query, len(found), mask, removed), *self._too_few_new(query, top)), timings
+        )
 
     # ------------------------------------------------------------------ steps
 
@@ -150,6 +150,8 @@ class Recommender:
             raise QueryError(f"the text has {len(query.text):,} characters; say it in at most {LONGEST_TEXT:,}")
         if len(query.items) > 1000:
             raise QueryError(f"{len(query.items):,} items are too many for one query; the latest 1,000 at most")
+        if not 0 <= query.new_items <= query.k:
+            raise QueryError(f"new items must be 0 to {query.k}, as many as are asked for, not {query.new_items}")
         if not 0 <= query.novelty <= 1:
             raise QueryError(f"novelty must be 0 to 1, not {query.novelty:g}")
         check(query.rules)
@@ -192,15 +194,40 @@ class Recommender:
         by_row = {self.catalogue.row(candidate.item_id): candidate for candidate in pool}
         return [by_row[row] for row in spread(list(by_row), self.catalogue, cap, most)]
 
-    def _rank(self, query: Query, shopper: Shopper, pool: Sequence[Candidate], votes: Mapping[str, float]) -> list[tuple[Candidate, float]]:
-        """The pool, with the LLM's margins where there is an LLM, best first."""
+    def _candidates(self, query: Query, shopper: Shopper, seeds: Seeds, mask: NDArray[np.bool_]) -> Ranked | list[Candidate]:
+        """What may be ranked: scored by the learned blend, or the best of the channels, fused."""
+        new = mask & (self.catalogue.users == 0) if query.new_items else None
+        # The blend was learned from histories alone; what is said in words goes the way that was not.
+        if self.trained and len(shopper.rows) and not query.text:
+            return self.trained.rank(seeds, shopper.profile, mask, other_than_anchor=query.rules.scope == "other", also=new)
+        pool = self._pool(query, seeds, mask)
+        if new is None:
+            return pool
+        there = {candidate.item_id for candidate in pool}
+        more = self.retriever.candidates(seeds, new, query.new_items, other_than_anchor=query.rules.scope == "other")
+        return [*pool, *(candidate for candidate in more if candidate.item_id not in there)]
+
+    def _rank(self, query: Query, shopper: Shopper, seeds: Seeds, pool: Ranked | Sequence[Candidate]) -> list[tuple[Candidate, float]]:
+        """The candidates, with the LLM's margins where it is asked, best first."""
+        if isinstance(pool, Ranked):
+            assert self.trained is not None
+            return self.trained.candidates(pool, seeds, query.novelty)
         if self._ranker and pool:
             rows = [self.catalogue.row(candidate.item_id) for candidate in pool]
             records = self.catalogue.records
             pool = with_margins(pool, self._ranker.scores(records(shopper.rows.tolist()), query.text, records(rows)))
-        fused = blend(pool, votes)
+        fused = blend(pool, weights(seeds))
         users = self.catalogue.users[[self.catalogue.row(candidate.item_id) for candidate, _ in fused]]
         return [fused[place] for place in order(np.asarray([score for _, score in fused]), users, query.novelty)]
+
+    def _with_new(self, query: Query, top: Sequence[int], ranked: Sequence[tuple[Candidate, float]]) -> list[int]:
+        """The list with its last places given to the best items that nobody had yet; those that are in it already count."""
+        users = self.catalogue.users
+        there = [row for row in top if users[row] == 0]
+        others = (row for candidate, _ in ranked if users[row := self.catalogue.row(candidate.item_id)] == 0 and row not in there)
+        more = list(islice(others, max(0, query.new_items - len(there))))
+        known = [row for row in top if row not in there][: max(0, query.k - len(more) - len(there))]
+        return [*(row for row in top if row in there or row in known), *more]
 
     def _explain(self, query: Query, shopper: Shopper, chosen: Sequence[Candidate], vector: NDArray[np.float32]) -> list[Explanation]:
         ids = {candidate.item_id for candidate in chosen} | {candidate.anchor for candidate in chosen if candidate.anchor}
@@ -208,6 +235,12 @@ class Recommender:
         said = Said(query.text, vector[0]) if query.text else None
         reasons = self._gatherer.reasons(chosen, {item.item_id: item for item in records}, shopper.bought, said)
         return self._explainer.explain(reasons)
+
+    def _too_few_new(self, query: Query, top: Sequence[int]) -> tuple[str, ...]:
+        new = int((self.catalogue.users[list(top)] == 0).sum())
+        if new >= query.new_items:
+            return ()
+        return (f"{new} of {query.new_items} new items: no other item that nobody had yet satisfies the rules and is like the history",)
 
     def _unsatisfied(self, query: Query, found: int, mask: NDArray[np.bool_], removed: Sequence[tuple[str, int]]) -> tuple[str, ...]:
         if found >= query.k:

@@ -94,9 +94,17 @@ class Trained:
             further |= trained_channels(workspace, vectors, graph=False)
         return cls(Retriever(catalogue, index, associations, further), model)
 
-    def rank(self, seeds: Seeds, profile: Profile, eligible: NDArray[np.bool_], *, other_than_anchor: bool = False) -> Ranked:
-        """The candidates of a query with their scores."""
-        found = self.retriever.propose(seeds, eligible, PROPOSED, other_than_anchor=other_than_anchor)
+    def rank(
+        self,
+        seeds: Seeds,
+        profile: Profile,
+        eligible: NDArray[np.bool_],
+        *,
+        other_than_anchor: bool = False,
+        also: NDArray[np.bool_] | None = None,
+    ) -> Ranked:
+        """The candidates of a query with their scores. Args: as `Retriever.propose` has them."""
+        found = self.retriever.propose(seeds, eligible, PROPOSED, other_than_anchor=other_than_anchor, also=also)
         values = self.model.picked(self.maker.features(found, profile))
         scores = self.model.scores(values)
         return Ranked(found, scores, self.model.parts(values), tuple(self.model.names))

@@ -34,6 +34,8 @@ WEIGHTS = {"associations": 2.0, "semantic": 1.0, "popularity": 0.5, "llm": 0.5}
 """What a channel's vote counts. Measured (`benchmarks/fusion_weights.py`) on shoppers of the demo store with a category held out, where
 associations alone rank best and an untrained LLM adds nothing; the intervals of the mixes overlap, so these are a prior until a blend is
 learned."""
+ALSO = 20
+"""Candidates of each channel from a part that is to be heard, too."""
 POPULAR = 2
 """Users that make an item popular; one is an accident."""
 
@@ -86,10 +88,19 @@ class Retriever:
     ) -> None:
         self.catalogue, self.index, self.associations, self.further = catalogue, index, associations, dict(further or {})
 
-    def propose(self, seeds: Seeds, eligible: NDArray[np.bool_], most: int, *, other_than_anchor: bool = False) -> Proposals:
+    def propose(
+        self,
+        seeds: Seeds,
+        eligible: NDArray[np.bool_],
+        most: int,
+        *,
+        other_than_anchor: bool = False,
+        also: NDArray[np.bool_] | None = None,
+    ) -> Proposals:
         """The best `most` of every channel, and the scores of all of them in every channel.
 
-        Args: as `candidates` has them; most: of each channel, so that none crowds out another.
+        Args: as `candidates` has them; most: of each channel, so that none crowds out another. also: (items,) some of the eligible ones, of
+            which every channel that scores all items proposes its best `ALSO` beside.
         """
         category = self.catalogue.category
         said: dict[str, tuple[NDArray[np.floating[Any]], NDArray[np.int64]]] = {"popularity": self._popular(seeds)}
@@ -107,6 +118,8 @@ class Retriever:
             if other_than_anchor and len(seeds.rows):
                 allowed &= (places < 0) | (category != category[seeds.rows[places]])
             rows.append(_highest(scores, np.flatnonzero(allowed), most))
+            if also is not None:
+                rows.append(_highest(scores, np.flatnonzero(allowed & also), ALSO))
         union = np.unique(np.concatenate(rows))
         found = {name: scores[union].astype(np.float32) for name, (scores, _) in said.items()}
         behind = {name: places[union] for name, (_, places) in said.items()}

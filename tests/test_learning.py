@@ -181,6 +181,26 @@ def test_why_not(trained: tuple[Workspace, dict[str, Any]], settings: Settings) 
         why(recommender, "nope", user_id=user)
 
 
+@pytest.mark.parametrize("tuned", [True, False])
+def test_places_are_kept_for_items_that_nobody_had(
+    trained: tuple[Workspace, dict[str, Any]], demo_workspace: Workspace, settings: Settings, tuned: bool
+) -> None:
+    recommender = Recommender.open(trained[0] if tuned else demo_workspace, settings=settings.with_(llm="none"))
+    users, row = recommender.catalogue.users, recommender.catalogue.row
+    user = next(iter(recommender.histories))
+    plain = recommender.recommend(user_id=user, k=5, explain=False)
+    kept = recommender.recommend(user_id=user, k=5, new_items=2, explain=False)
+    assert [found.item for found in kept.items[:3]] == [found.item for found in plain.items[:3]]
+    assert [int(users[row(found.item.item_id)]) for found in kept.items[3:]] == [0, 0]
+    assert all(0 < found.score < kept.items[0].score for found in kept.items[3:])
+    many = recommender.recommend(user_id=user, k=10, new_items=10, explain=False)
+    new = [found for found in many.items if users[row(found.item.item_id)] == 0]
+    assert len(new) <= int((users == 0).sum())
+    assert any("of 10 new items" in line for line in many.unsatisfied)
+    with pytest.raises(QueryError, match="new items must be 0 to 3"):
+        recommender.recommend(user_id=user, k=3, new_items=4)
+
+
 def test_a_text_still_goes_the_way_that_was_not_learned(trained: tuple[Workspace, dict[str, Any]], settings: Settings) -> None:
     recommender = Recommender.open(trained[0], settings=settings.with_(llm="none"))
     answer = recommender.recommend(text="something for a rainy camping trip", k=3)
