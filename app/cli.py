@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import json
 import os
+import secrets
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -201,6 +202,9 @@ def recommend(
     include_owned: Annotated[bool, typer.Option("--include-owned", help="Also what the shopper has.")] = False,
     novelty: Annotated[float, typer.Option(help="0 to 1: how strongly it counts against an item that many have it.")] = 0.0,
     new_items: Annotated[int, typer.Option(help="Places of the list that are kept for items that nobody had yet.")] = 0,
+    explore: Annotated[
+        bool, typer.Option("--explore", help="Now and then show what few had, by Thompson sampling; propensities go to explored.jsonl.")
+    ] = False,
     explain: Annotated[bool, typer.Option("--explain/--no-explain", help="Give reasons.")] = True,
     llm: Llm = None,
     quantization: Quantization = None,
@@ -231,7 +235,15 @@ def recommend(
     recommender = Recommender.open(workspace, settings=settings)
     ids = tuple(part.strip() for part in (items or "").split(",") if part.strip())
     answer = recommender.recommend(
-        user_id=user, items=ids, text=text, rules=rules, k=k, novelty=novelty, new_items=new_items, explain=explain
+        user_id=user,
+        items=ids,
+        text=text,
+        rules=rules,
+        k=k,
+        novelty=novelty,
+        new_items=new_items,
+        explore=secrets.randbits(32) if explore else None,
+        explain=explain,
     )
     if as_json:
         _print_json(to_dict(answer))

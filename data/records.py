@@ -183,7 +183,8 @@ class Explanation:
 
 @dataclass(frozen=True, slots=True)
 class Recommendation:
-    """A ranked item. `score` is the fused score, 0 to 1 within the answer; `channels` the raw score of each channel."""
+    """A ranked item. `score` is that of the blend or the fusion, 0 to 1 within the answer; `channels` the raw score of each channel;
+    `propensity` the chance that it was shown, where answers explore."""
 
     rank: int
     item: Item
@@ -191,6 +192,7 @@ class Recommendation:
     channels: Mapping[str, float]
     anchor: str | None = None
     explanation: Explanation | None = None
+    propensity: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,7 @@ def _recommendation(found: Recommendation) -> dict[str, Any]:
         "channels": dict(found.channels),
         "anchor": found.anchor,
         "explanation": _explanation(found.explanation) if found.explanation else None,
+        **({"propensity": round(found.propensity, 4)} if found.propensity is not None else {}),
     }
 
 

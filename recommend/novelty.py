@@ -19,13 +19,16 @@ LEVELS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
 def order(scores: NDArray[np.float64], users: NDArray[np.integer], novelty: float) -> NDArray[np.int64]:
-    """(candidates,) places, best first; at 0 the order of the scores, equal ones as they stand.
+    """(candidates,) places, best first; at 0 the order of the scores, equal ones as they stand. Args: as `adjusted` has them."""
+    return np.argsort(-adjusted(scores, users, novelty), kind="stable")
+
+
+def adjusted(scores: NDArray[np.float64], users: NDArray[np.integer], novelty: float) -> NDArray[np.float64]:
+    """(candidates,) the scores, or, for a novelty above 0, what is left of them when popularity is counted against.
 
     Args: scores: (candidates,) how well each fits. users: (candidates,) who had each. novelty: 0 to 1.
     """
-    if not novelty or len(scores) < 2:
-        return np.argsort(-scores, kind="stable")
-    return np.argsort(-(_standard(scores) - novelty * _standard(np.log1p(users))), kind="stable")
+    return scores if not novelty or not len(scores) else _standard(scores) - novelty * _standard(np.log1p(users))
 
 
 def _standard(values: NDArray[np.float64]) -> NDArray[np.float64]:

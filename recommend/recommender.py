@@ -10,7 +10,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,12 +31,15 @@ from ..retrieval.events import NEVER
 from ..retrieval.holders import Holders
 from ..retrieval.seeds import Seeds
 from ..retrieval.text import review_ids
+from . import exploration
 from .blend import blend, with_margins
 from .evidence import EvidenceGatherer, Reviews, Said
+from .exploration import Explored
 from .histories import NOBODY, Histories
-from .novelty import order
+from .novelty import adjusted
 from .profile import ItemFacts, Profile
-from .rules import check, eligible, spread
+from .rules import check, eligible
+from .shortlist import Shortlist, spread
 from .trained import Ranked, Trained
 
 if TYPE_CHECKING:
@@ -98,6 +100,7 @@ class Recommender:
         k: int = 5,
         novelty: float = 0.0,
         new_items: int = 0,
+        explore: int | None = None,
         explain: bool = True,
     ) -> Recommendations:
         """What this shopper would want next from another category, best first.
@@ -107,7 +110,9 @@ class Recommender:
             text: what the shopper says. Any mix of the three will do.
             rules: what the recommendations must satisfy. k: how many, 1 to 100.
             novelty: 0 to 1, how strongly it counts against an item that many have it (see `novelty`).
-            new_items: places at the end of the list that are kept for items that nobody had yet. explain: whether to give reasons.
+            new_items: places at the end of the list that are kept for items that nobody had yet.
+            explore: a seed; what few had is then shown now and then, and the propensities are logged (see `exploration`).
+            explain: whether to give reasons.
         Raises:
             UnknownUserError, UnknownItemError; EmptyHistoryError: nothing to go by.
             QueryError: k, rules, novelty or text out of bounds.
@@ -123,23 +128,32 @@ class Recommender:
             seeds = shopper.seeds(vector)
             pool = self._candidates(query, shopper, seeds, mask)
         with _timed(timings, "rank"):
-            ranked = self._rank(query, shopper, seeds, pool)
-            top = spread([self.catalogue.row(c.item_id) for c, _ in ranked], self.catalogue, query.rules.max_per_category, k)
-            top = self._with_new(query, top, ranked)
+            ranked, fit = self._rank(query, shopper, seeds, pool)
+            rows = [self.catalogue.row(candidate.item_id) for candidate, _ in ranked]
+            fit = adjusted(fit, self.catalogue.users[rows], query.novelty)
+            shortlist = Shortlist(self.catalogue, query)
+            if explore is None:
+                shown = Explored(shortlist.pick([rows[place] for place in np.argsort(-fit, kind="stable")]), [])
+            else:
+                shown = exploration.explore(fit, self.catalogue.users[rows], rows, shortlist.pick, explore)
+            top = shown.top
         with _timed(timings, "explain"):
-            by_row = {self.catalogue.row(candidate.item_id): (candidate, score) for candidate, score in ranked}
+            by_row = dict(zip(rows, ranked, strict=True))
             chosen = [by_row[row] for row in top]
             explanations = (
                 self._explain(query, shopper, [candidate for candidate, _ in chosen], vector) if explain else [None] * len(chosen)
             )
         records = self.catalogue.records(top)
+        chances: Sequence[float | None] = shown.propensity or [None] * len(top)
         found = tuple(
-            Recommendation(rank, item, round(score, 4), candidate.scores, candidate.anchor, explanation)
-            for rank, (item, (candidate, score), explanation) in enumerate(zip(records, chosen, explanations, strict=True), start=1)
+            Recommendation(rank, item, round(score, 4), candidate.scores, candidate.anchor, explanation, propensity)
+            for rank, (item, (candidate, score), explanation, propensity) in enumerate(
+                zip(records, chosen, explanations, chances, strict=True), start=1
+            )
         )
-        return Recommendations(
-            query, found, (*self._unsatisfied(query, len(found), mask, removed), *self._too_few_new(query, top)), timings
-        )
+        if explore is not None:
+            exploration.log(self.workspace.path, user_id, explore, [(one.item.item_id, one.propensity or 0.0) for one in found])
+        return Recommendations(query, found, (*self._unsatisfied(query, len(found), mask, removed), *shortlist.missing(top)), timings)
 
     # ------------------------------------------------------------------ steps
 
@@ -207,27 +221,19 @@ class Recommender:
         more = self.retriever.candidates(seeds, new, query.new_items, other_than_anchor=query.rules.scope == "other")
         return [*pool, *(candidate for candidate in more if candidate.item_id not in there)]
 
-    def _rank(self, query: Query, shopper: Shopper, seeds: Seeds, pool: Ranked | Sequence[Candidate]) -> list[tuple[Candidate, float]]:
-        """The candidates, with the LLM's margins where it is asked, best first."""
+    def _rank(
+        self, query: Query, shopper: Shopper, seeds: Seeds, pool: Ranked | Sequence[Candidate]
+    ) -> tuple[list[tuple[Candidate, float]], NDArray[np.float64]]:
+        """The candidates with their scores from 0 to 1, with the LLM's margins where it is asked; and the values that order them."""
         if isinstance(pool, Ranked):
             assert self.trained is not None
-            return self.trained.candidates(pool, seeds, query.novelty)
+            return self.trained.candidates(pool, seeds), pool.scores
         if self._ranker and pool:
             rows = [self.catalogue.row(candidate.item_id) for candidate in pool]
             records = self.catalogue.records
             pool = with_margins(pool, self._ranker.scores(records(shopper.rows.tolist()), query.text, records(rows)))
         fused = blend(pool, weights(seeds))
-        users = self.catalogue.users[[self.catalogue.row(candidate.item_id) for candidate, _ in fused]]
-        return [fused[place] for place in order(np.asarray([score for _, score in fused]), users, query.novelty)]
-
-    def _with_new(self, query: Query, top: Sequence[int], ranked: Sequence[tuple[Candidate, float]]) -> list[int]:
-        """The list with its last places given to the best items that nobody had yet; those that are in it already count."""
-        users = self.catalogue.users
-        there = [row for row in top if users[row] == 0]
-        others = (row for candidate, _ in ranked if users[row := self.catalogue.row(candidate.item_id)] == 0 and row not in there)
-        more = list(islice(others, max(0, query.new_items - len(there))))
-        known = [row for row in top if row not in there][: max(0, query.k - len(more) - len(there))]
-        return [*(row for row in top if row in there or row in known), *more]
+        return fused, np.asarray([score for _, score in fused], dtype=np.float64)
 
     def _explain(self, query: Query, shopper: Shopper, chosen: Sequence[Candidate], vector: NDArray[np.float32]) -> list[Explanation]:
         ids = {candidate.item_id for candidate in chosen} | {candidate.anchor for candidate in chosen if candidate.anchor}
@@ -235,12 +241,6 @@ class Recommender:
         said = Said(query.text, vector[0]) if query.text else None
         reasons = self._gatherer.reasons(chosen, {item.item_id: item for item in records}, shopper.bought, said)
         return self._explainer.explain(reasons)
-
-    def _too_few_new(self, query: Query, top: Sequence[int]) -> tuple[str, ...]:
-        new = int((self.catalogue.users[list(top)] == 0).sum())
-        if new >= query.new_items:
-            return ()
-        return (f"{new} of {query.new_items} new items: no other item that nobody had yet satisfies the rules and is like the history",)
 
     def _unsatisfied(self, query: Query, found: int, mask: NDArray[np.bool_], removed: Sequence[tuple[str, int]]) -> tuple[str, ...]:
         if found >= query.k:

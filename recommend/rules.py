@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -96,27 +96,3 @@ def _steps(
         yield "of another brand", items["brand"].str.to_lowercase().is_in(wanted).fill_null(False).to_numpy()
     if rules.in_stock:
         yield "out of stock", items["in_stock"].fill_null(True).to_numpy()
-
-
-def spread(order: Sequence[int], catalogue: Catalogue, most: int | None, k: int) -> list[int]:
-    """The first `k` rows of an order, in that order, with at most `most` of one category.
-
-    Without a `most` no category takes more than half of the list (two of five) as long as others can fill it: a list of five
-    sofas answers one need.
-    """
-    picked = _at_most(order, catalogue, most or max(2, k // 2), k)
-    if most is None and len(picked) < k:
-        rest = [row for row in order if row not in set(picked)]
-        picked += rest[: k - len(picked)]
-    return sorted(picked, key=list(order).index)
-
-
-def _at_most(order: Iterable[int], catalogue: Catalogue, most: int, k: int) -> list[int]:
-    taken: dict[int, int] = {}
-    picked: list[int] = []
-    for row in order:
-        code = int(catalogue.category[row])
-        if len(picked) < k and taken.get(code, 0) < most:
-            taken[code] = taken.get(code, 0) + 1
-            picked.append(row)
-    return picked

@@ -21,7 +21,6 @@ from ..retrieval.likeness import Alike, Likeness
 from . import learned
 from .features import FeatureMaker
 from .learned import Model
-from .novelty import order
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -109,15 +108,11 @@ class Trained:
         scores = self.model.scores(values)
         return Ranked(found, scores, self.model.parts(values), tuple(self.model.names))
 
-    def candidates(self, ranked: Ranked, seeds: Seeds, novelty: float = 0.0) -> list[tuple[Candidate, float]]:
-        """The candidates in order, each with its score, 0 to 1, where 0.5 is an average candidate.
-
-        Args: novelty: see `novelty.order`; it changes the order and no score.
-        """
+    def candidates(self, ranked: Ranked, seeds: Seeds) -> list[tuple[Candidate, float]]:
+        """The candidates, as they were found, each with its score from 0 to 1, where 0.5 is an average candidate."""
         catalogue = self.retriever.catalogue
-        best_first = order(ranked.scores, catalogue.users[ranked.found.rows], novelty)
         chance = 1 / (1 + np.exp(-np.clip(ranked.scores, -30, 30)))
-        return [(_candidate(ranked.found, int(place), seeds, catalogue), float(chance[place])) for place in best_first]
+        return [(_candidate(ranked.found, place, seeds, catalogue), float(score)) for place, score in enumerate(chance)]
 
 
 def trained_channels(workspace: Workspace, vectors: NDArray[np.float32], *, graph: bool = True) -> dict[str, Channel]:

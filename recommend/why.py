@@ -100,7 +100,7 @@ def why(
     adds: dict[str, float] = {}
     if trained:
         ranked = trained.rank(seeds, shopper.profile, mask, other_than_anchor=other)
-        order = trained.candidates(ranked, seeds)
+        order = sorted(trained.candidates(ranked, seeds), key=lambda pair: -pair[1])
         places = {int(found): place for place, found in enumerate(ranked.found.rows)}
         if row in places:
             adds = ranked.by_channel(places[row])
