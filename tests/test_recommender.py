@@ -134,8 +134,8 @@ def test_a_long_list_is_filled_and_a_cap_is_met(plain: Recommender) -> None:
 
 
 def test_looking_again_takes_nothing_from_a_purchase(plain: Recommender) -> None:
-    shopper = plain._shopper(Query(user_id="s013"))
-    assert shopper.weights.argmax() == len(shopper.rows) - 1
+    shopper = plain.shopper(Query(user_id="s013"))
+    assert shopper.profile.weights.argmax() == len(shopper.rows) - 1
     assert len(set(shopper.rows.tolist())) == len(shopper.rows)
 
 
@@ -244,7 +244,7 @@ def test_the_independent_check_can_fail(explained) -> None:  # type: ignore[no-u
 
 
 def test_eligible_says_what_each_rule_removed(plain: Recommender) -> None:
-    shopper = plain._shopper(Query(user_id="s013"))
+    shopper = plain.shopper(Query(user_id="s013"))
     mask, removed = eligible(Rules(max_price=30), plain.catalogue, shopper.rows, shopper.owned)
     assert mask.sum() + sum(count for _, count in removed) == len(plain.catalogue)
 

@@ -1,0 +1,49 @@
+"""How long a profile takes to take in one event, and to be asked for all that it says, for histories of ten to a thousand events.
+
+    python benchmarks/profile_speed.py
+
+A catalogue of 40,000 items with brands and prices is generated; each measurement is one event more and every figure of the profile anew.
+"""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+from record import quantiles, write
+
+from crossaisle.recommend.profile import KINDS, ItemFacts, Profile
+
+ITEMS, CATEGORIES, BRANDS, EVENTS = 40_000, 200, 2_000, 200
+
+
+def main() -> None:
+    """Measures and writes."""
+    draw = np.random.default_rng(0)
+    facts = ItemFacts(
+        draw.integers(0, CATEGORIES, ITEMS).astype(np.int32),
+        draw.integers(-1, BRANDS, ITEMS).astype(np.int64),
+        [f"brand {n}" for n in range(BRANDS)],
+        draw.normal(size=ITEMS),
+    )
+    vectors = draw.normal(size=(ITEMS, 384)).astype(np.float32)
+    found = {}
+    for length in (10, 100, 1000):
+        times = np.sort(draw.integers(0, 10**12, length))
+        profile = Profile(draw.integers(0, ITEMS, length), draw.integers(0, len(KINDS), length).astype(np.int8), times, facts)
+        taken = []
+        for number in range(EVENTS):
+            row = int(draw.integers(0, ITEMS))
+            start = time.perf_counter()
+            after = profile.after(row, "view", 10**12 + number)
+            asked = (after.weights, after.categories, after.brands, after.level, after.counts, after.span, after.searches, after.intent)
+            taste = after.taste(vectors[after.rows])
+            taken.append((time.perf_counter() - start) * 1000)
+            assert len(asked) == 8
+            assert len(taste) == 384
+        found[f"{length} events"] = quantiles(taken)
+    write("profile_speed", {"items": ITEMS, "milliseconds for one event more and everything asked": found})
+
+
+if __name__ == "__main__":
+    main()
