@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from . import cooccurrence
-from .events import DAY, distinct
+from .events import DAY, NEVER, distinct
 from .runs import Runs
 
 if TYPE_CHECKING:
@@ -104,7 +104,8 @@ class Lately:
         """The channel of some users' events."""
         recent = np.ones(len(events), dtype=bool)
         if events.order == "time" and len(events):
-            recent = events.time > events.time.max() - LATELY
+            # By when nearly all had happened: one wrong clock in the future must not make everything else old.
+            recent = events.time > np.quantile(events.time[events.time != NEVER], 0.99) - LATELY
         pairs = distinct((events.user[recent].astype(np.int64) << 32) | events.row[recent])
         return cls(np.bincount(pairs & 0xFFFFFFFF, minlength=items).astype(np.float32))
 

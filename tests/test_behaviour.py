@@ -107,6 +107,13 @@ def test_lately_forgets_what_is_old() -> None:
     assert Lately.count(events, 3).scores(seeds(0))[0].tolist() == [0, 3, 0]
 
 
+def test_one_wrong_clock_does_not_make_everything_old() -> None:
+    day = 86_400_000
+    time = np.append(np.arange(400), 9999) * day
+    events = Events(np.arange(401, dtype=np.int32), np.zeros(401, np.int32), time, "time", pl.Series(["a"]), "bought")
+    assert Lately.count(events, 1).scores(seeds(0))[0].tolist() == [184]  # the last 180 days before day 396, and what came after
+
+
 def test_a_store_without_an_order_has_no_channel_of_what_follows() -> None:
     events = Events(np.zeros(2, np.int32), np.array([0, 1], np.int32), np.zeros(2, np.int64), "none", pl.Series(["a"]), "bought")
     assert set(behaviour.count(events, 5, Alike(texts()))) == {"neighbours", "smoothed", "lately"}
