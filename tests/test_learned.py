@@ -89,6 +89,24 @@ def test_too_few_answered_questions_are_one_sentence() -> None:
         fit(nothing)
 
 
+def test_thinned_questions_keep_what_was_bought_and_what_is_hardest() -> None:
+    draw = np.random.default_rng(0)
+    sizes = [10, 600, 400]
+    total = sum(sizes)
+    values = np.stack([draw.normal(size=total), draw.random(total)], axis=1).astype(np.float32)
+    bought = np.zeros(total, bool)
+    bought[[3, 40, 609, 700]] = True
+    whole = Questions(["a:share", "a:log rank"], values, bought, np.array([0, 10, 610, 1010]), np.arange(3))
+    thin = whole.thinned(0)
+    assert [int(n) for n in np.diff(thin.starts)] == [10, 202, 201]
+    assert thin.bought.sum() == 4
+    others = values[10:610][~bought[10:610]]
+    hardest = np.sort(others[:, 1])[: learned.HARD]
+    assert np.isin(hardest, thin.values[10:212, 1]).all()
+    assert np.array_equal(thin.user, whole.user)
+    assert np.array_equal(thin.values, whole.thinned(0).values)
+
+
 def test_without_a_channel_its_features_are_gone() -> None:
     left = questions(10).without("first")
     assert left.names == ["second:a", "third:a", "profile:b"]
