@@ -209,19 +209,18 @@ def _choose(answered: Questions, seed: int) -> dict[str, Any]:
     people = np.random.default_rng(seed).permutation(np.unique(answered.user))
     sums: dict[float, list[float]] = {penalty: [] for penalty in PENALTIES}
     grown: dict[int, list[float]] = {rounds: [] for rounds in ROUNDS}
-    floors: list[dict[float, Model]] = []
-    parts = [np.isin(answered.user, people[number::PARTS]) for number in range(PARTS)]
-    for back in parts:
+    turns: list[tuple[Questions, Questions, dict[float, Model]]] = []
+    for number in range(PARTS):
+        back = np.isin(answered.user, people[number::PARTS])
         learning, judging = answered.part(~back).thinned(seed), answered.part(back)  # judged on all candidates
         weights, floor = None, {}
         for penalty in PENALTIES:
             weights = _weights(learning, mean, scale, penalty, weights)
             floor[penalty] = Model(answered.names, mean, scale, weights)
             sums[penalty] += ndcg(judging, floor[penalty].scores(judging.values)).tolist()
-        floors.append(floor)
+        turns.append((learning, judging, floor))
     penalty = max(PENALTIES, key=lambda one: (np.mean(sums[one]), one))
-    for back, floor in zip(parts, floors, strict=True):
-        learning, judging = answered.part(~back).thinned(seed), answered.part(back)  # judged on all candidates
+    for learning, judging, floor in turns:
         base, booster = floor[penalty].scores(judging.values), _boost(learning, floor[penalty], seed, ROUNDS[-1])
         for rounds in ROUNDS:
             grown[rounds] += ndcg(judging, base + np.asarray(booster.predict(judging.values, num_iteration=rounds))).tolist()

@@ -46,19 +46,20 @@ class Ranked:
 
     Attributes:
         found: what the channels proposed. scores: (candidates,) of the blend, 0 for an average candidate.
-        parts: (candidates, features) what each feature adds to the score. names: (features).
+        values: (candidates, features) that the model was given. model: the blend.
     """
 
     found: Proposals
     scores: NDArray[np.float64]
-    parts: NDArray[np.float64]
-    names: tuple[str, ...]
+    values: NDArray[np.float32]
+    model: Model
 
     def by_channel(self, place: int) -> dict[str, float]:
         """What each channel, and the profile, adds to a candidate's score, the largest first."""
         total: dict[str, float] = {}
-        for name, part in zip(self.names, self.parts[place].tolist(), strict=True):
-            total[name.split(":")[0]] = total.get(name.split(":")[0], 0.0) + part
+        for name, part in zip(self.model.names, self.model.parts(self.values[place : place + 1])[0].tolist(), strict=True):
+            group = name.split(":")[0]
+            total[group] = total.get(group, 0.0) + part
         return dict(sorted(total.items(), key=lambda pair: -abs(pair[1])))
 
 
@@ -105,8 +106,7 @@ class Trained:
         """The candidates of a query with their scores. Args: as `Retriever.propose` has them."""
         found = self.retriever.propose(seeds, eligible, PROPOSED, other_than_anchor=other_than_anchor, also=also)
         values = self.model.picked(self.maker.features(found, profile))
-        scores = self.model.scores(values)
-        return Ranked(found, scores, self.model.parts(values), tuple(self.model.names))
+        return Ranked(found, self.model.scores(values), values, self.model)
 
     def candidates(self, ranked: Ranked, seeds: Seeds) -> list[tuple[Candidate, float]]:
         """The candidates, as they were found, each with its score from 0 to 1, where 0.5 is an average candidate."""

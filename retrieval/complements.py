@@ -129,7 +129,7 @@ def train(
         for batch in _batches(rest, category[targets], config.batch, draw):
             value = loss(batch, draw)
             if not math.isfinite(float(value.detach())):
-                raise TrainingError("the loss of the text heads is no number any more; lower their learning rate (--rate)")
+                raise TrainingError("the loss of the text heads is no number any more; lower their learning rate (`Config.rate`)")
             optimizer.zero_grad()
             value.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
