@@ -24,7 +24,7 @@ from .cases import Cases, Eligible
 from .known import Known
 from .leaks import near_duplicates
 from .protocols import Shuffled, first_of_category
-from .systems import CHANNELS, profile_of, seeds_of
+from .systems import CHANNELS, profile_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -113,7 +113,7 @@ def _answers(
     known, eligible = ItemFacts.of(retriever.catalogue), Eligible(retriever.catalogue, "new")
     for number in range(len(cases)):
         profile = profile_of(cases.histories[number], known)
-        seeds = seeds_of(profile)
+        seeds = profile.seeds()
         found = retriever.propose(seeds, eligible.mask(cases, slice(number, number + 1))[0], PROPOSED)
         if len(found):
             yield (

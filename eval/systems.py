@@ -83,7 +83,7 @@ def find(cases: Cases, eligible: Eligible, retriever: Retriever, start: int = 0)
     for number in range(start, len(cases)):
         mask = eligible.mask(cases, slice(number, number + 1))[0]
         history = cases.histories[number].astype(np.int64)
-        seeds = seeds_of(profile_of(history, facts))
+        seeds = profile_of(history, facts).seeds()
         deep = retriever.channels(seeds, mask, DEPTH)
         served = retriever.channels(seeds, mask, max(PER_CHANNEL, POOL))
         catalogue = retriever.catalogue
@@ -137,7 +137,7 @@ def learned(
     for number in range(len(cases)):
         mask = eligible.mask(cases, slice(number, number + 1))[0]
         profile = profile_of(cases.histories[number], facts)
-        seeds = seeds_of(profile)
+        seeds = profile.seeds()
         deep = retriever.propose(seeds, mask, DEPTH)
         lists = {name: _first(deep.rows, scores, scores > 0) for name, scores in deep.scores.items()}
         found = retriever.propose(seeds, mask, PROPOSED)
@@ -160,11 +160,6 @@ def profile_of(history: NDArray[np.integer[Any]], facts: ItemFacts) -> Profile:
     """The profile of a case's history, all of whose items were bought; no moment is told."""
     size = len(history)
     return Profile(history.astype(np.int64), np.zeros(size, np.int8), np.full(size, NEVER), facts)
-
-
-def seeds_of(profile: Profile) -> Seeds:
-    """What candidates are looked for from, of a shopper who says nothing."""
-    return Seeds(profile.rows, profile.weights, np.empty((0, 0), np.float32), profile.likings)
 
 
 def _first(rows: NDArray[np.int64], scores: NDArray[Any], kept: NDArray[np.bool_] | None = None) -> list[int]:

@@ -20,6 +20,7 @@ import numpy as np
 
 from ..data.records import KIND_WEIGHTS
 from ..retrieval.events import DAY, NEVER
+from ..retrieval.seeds import Seeds
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -130,6 +131,10 @@ class Profile:
     def likings(self) -> NDArray[np.float64]:
         """(items,) the same without regard to how long ago."""
         return self._weighed[2]
+
+    def seeds(self, texts: NDArray[np.float32] | None = None) -> Seeds:
+        """What candidates are looked for from. Args: texts: (texts, dimensions) of what the shopper says."""
+        return Seeds(self.rows, self.weights, np.empty((0, 0), np.float32) if texts is None else texts, self.likings)
 
     # ------------------------------------------------------------------ what it says
 

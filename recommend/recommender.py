@@ -64,11 +64,6 @@ class Shopper:
         """(items,) of the history, oldest first, each once at its latest place."""
         return self.profile.rows
 
-    def seeds(self, texts: NDArray[np.float32] | None = None) -> Seeds:
-        """What candidates are looked for from; texts: (texts, dimensions) of what the shopper says."""
-        nothing = np.empty((0, 0), np.float32)
-        return Seeds(self.profile.rows, self.profile.weights, nothing if texts is None else texts, self.profile.likings)
-
 
 class Recommender:
     """Recommendations from one workspace; `Recommender.open(path)` makes one, models are loaded when first needed."""
@@ -125,7 +120,7 @@ class Recommender:
             shopper = self.shopper(query)
             vector = self._embedder.encode([fence(query.text, LONGEST_TEXT)]) if query.text else np.empty((0, 0), np.float32)
             mask, removed = eligible(query.rules, self.catalogue, shopper.rows, shopper.owned)
-            seeds = shopper.seeds(vector)
+            seeds = shopper.profile.seeds(vector)
             pool = self._candidates(query, shopper, seeds, mask)
         with _timed(timings, "rank"):
             ranked, fit = self._rank(query, shopper, seeds, pool)

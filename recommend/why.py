@@ -91,7 +91,7 @@ def why(
     row = catalogue.row(item_id)
     shopper = recommender.shopper(Query(user_id, items, None, rules, 1))
     mask, _ = eligible(rules, catalogue, shopper.rows, shopper.owned)
-    seeds = shopper.seeds()
+    seeds = shopper.profile.seeds()
     left_out = turned_away(rules, catalogue, shopper.rows, shopper.owned, row)
     other = rules.scope == "other"
     trained = recommender.trained
