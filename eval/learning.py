@@ -1,10 +1,9 @@
-"""What is learned of a store's own histories, and put into its workspace: the graph, the text heads, and the blend of all channels.
+"""What is learned of a store's own histories, and put into its workspace: the graph, the text heads, the blend of all channels, the LLM ranker.
 
-    known users -> folds -> (channels without a fold's users -> what they say of the fold's shoppers) -> the blend
+    known users -> folds -> (channels without a fold's users -> what they say of the fold's shoppers) -> the blend -> the LLM ranker
                          -> the graph and the heads of all known users
 
-The test's users stay out of everything here, unless everything is asked for, so that an evaluation afterwards is honest. Knows nothing of
-language models.
+The test's users stay out of everything here, unless everything is asked for, so that an evaluation afterwards is honest.
 """
 
 from __future__ import annotations
@@ -14,17 +13,18 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from ..data.errors import TrainingError, storing
+from ..data.errors import StaleTrainingError, TrainingError, storing
 from ..data.files import replace_folder, staging_folder
 from ..data.settings import Settings
 from ..data.splits import HeldOut, Split
 from ..data.workspace import Workspace
 from ..recommend import learned
 from ..recommend.learned import Model, Questions
+from ..llm.recipe import Config
 from ..retrieval import complements, graph_files
 from ..retrieval.build import item_vectors, load
 from ..retrieval.complements import Complements
@@ -33,6 +33,8 @@ from ..retrieval.graph import Graph, GraphChannel, GraphConfig
 from ..retrieval.runs import Runs
 from . import protocols
 from .known import Known
+from .lessons import EXAMPLES, Lessons
+from .lessons import load as load_lessons
 from .protocols import Shuffled, first_of_category
 from .questions import ask
 
@@ -44,6 +46,8 @@ if TYPE_CHECKING:
 PAIRS = 40_000
 """Examples for the text heads, at most; those that lead to another category come first."""
 Progress = Callable[[str, int, int], None]
+Part = Literal["graph", "blend", "ranker", "all"]
+PART_NAMES: tuple[Part, ...] = ("graph", "blend", "ranker", "all")
 
 
 @dataclass(frozen=True)
@@ -70,43 +74,108 @@ def learn(
     settings: Settings,
     split: Split | None = None,
     *,
+    part: Part = "all",
     config: GraphConfig | None = None,
+    ranker: Config | None = None,
+    examples: int = EXAMPLES,
     everything: bool = False,
     progress: Progress = lambda *_: None,
 ) -> dict[str, Any]:
-    """Trains the graph, the text heads and the blend, puts them into the workspace, and returns what was measured.
+    """Trains a workspace's parts, puts them there, and returns what was measured.
 
-    A kill leaves what was trained before. Without enough shoppers for the graph or the heads the blend does without them, and says so.
+    A kill leaves what was trained before; a ranker goes on from its last checkpoint. Without enough shoppers for the graph, the heads or
+    the ranker the blend does without them, and `left_out` says so.
 
     Args:
-        split: what an evaluation will test; None is the users protocol with seed 0. config: of the graph.
+        split: what an evaluation will test; None is the users protocol with seed 0.
+        part: `graph` (with the text heads), `blend` (with the channels that it stands on), `ranker` (needs a blend), or `all`; where the
+            settings name no LLM, `all` is all but the ranker.
+        config: of the graph. ranker: of the LoRA training. examples: questions that the ranker learns from, at most.
         everything: hold nothing out, for serving only.
-    Raises: TrainingError: too few shoppers for a blend. NoIndexError, StaleIndexError: the workspace must be indexed first.
+    Raises:
+        TrainingError: too few shoppers for the part that is asked for; for a blend, where all are.
+        NoIndexError, StaleIndexError: the workspace must be indexed first.
+        NotTrainedError, StaleTrainingError: a ranker is asked for without a blend of this snapshot and split.
+        ModelError, ModelMissingError: the LLM cannot be had.
     """
     start = time.perf_counter()
+    if part == "ranker" and settings.llm == "none":
+        raise TrainingError("there is no LLM to train (--llm none); name one, or train the blend")
     with workspace.writing(f"crossaisle train -w {workspace.path}"):
+        training = _Training(workspace, settings, split or Split(), config, everything, progress)
+        figures: dict[str, Any] = {"left_out": {}}
+        if part == "graph":
+            figures |= training.parts()
+        if part in ("blend", "all"):
+            figures |= training.blend()
+        if part == "ranker" or (part == "all" and settings.llm != "none"):
+            lora = ranker or Config(seed=training.split.seed)
+            try:
+                figures["ranker"] = training.ranker(lora, examples)
+            except TrainingError as error:
+                if part == "ranker" or "diverged" in str(error):
+                    raise
+                figures["left_out"] = {**figures["left_out"], "ranker": str(error)}
+    return {**figures, "seconds": round(time.perf_counter() - start, 1)}
+
+
+class _Training:
+    """One run over one workspace: what may be known, and each part made from it."""
+
+    def __init__(
+        self, workspace: Workspace, settings: Settings, split: Split, config: GraphConfig | None, everything: bool, progress: Progress
+    ) -> None:
+        self.workspace, self.settings, self.progress = workspace, settings, progress
         catalogue, index, _ = load(workspace, settings)
         events = Events.build(workspace.table("interactions"), catalogue)
-        split = _whole(split or Split(), events, catalogue)
-        held_out = HeldOut() if everything else protocols.draw(split, events, catalogue, "test", "new").held_out
-        known = Known.of(workspace, held_out, index, item_vectors(index, catalogue))
-        about = {"snapshot": workspace.manifest.snapshot, "held_out": None if everything else split.to_dict()}
-        config = config or GraphConfig(seed=split.seed)
+        self.split = _whole(split, events, catalogue)
+        self.held_out = HeldOut() if everything else protocols.draw(self.split, events, catalogue, "test", "new").held_out
+        self.known = Known.of(workspace, self.held_out, index, item_vectors(index, catalogue))
+        self.about = {"snapshot": workspace.manifest.snapshot, "held_out": None if everything else self.split.to_dict()}
+        self.config = config or GraphConfig(seed=self.split.seed)
 
-        def channels(part: Known, tell: Progress) -> Mapping[str, Channel]:
-            return train_parts(workspace, part, split.seed, config, about, tell).channels(part)
-
-        asked = ask(workspace, known, held_out, split.seed, channels, progress)
-        models = fit(asked.questions, split.seed, progress)
-        parts = train_parts(workspace, known, split.seed, config, about, progress)
-        figures = {"blend": dict(models["blend"].figures), "complements": dict(parts.heads_figures), "left_out": dict(parts.left_out)}
+    def parts(self) -> dict[str, Any]:
+        """The graph and the text heads of all that may be known, put into the workspace."""
+        parts = self._parts(self.known, self.progress)
+        figures: dict[str, Any] = {"complements": dict(parts.heads_figures), "left_out": dict(parts.left_out)}
         if parts.graph is not None:
-            graph_files.save(parts.graph, workspace.path)
+            graph_files.save(parts.graph, self.workspace.path)
             figures["graph"] = {name: value for name, value in parts.graph.card.items() if name != "about"}
         if parts.heads is not None:
-            complements.save(workspace.path, parts.heads, {**about, "figures": parts.heads_figures})
-        _save(workspace.path, models, {**about, "figures": figures["blend"], "graph": asdict(config)})
-    return {**figures, "seconds": round(time.perf_counter() - start, 1)}
+            complements.save(self.workspace.path, parts.heads, {**self.about, "figures": parts.heads_figures})
+        return figures
+
+    def blend(self) -> dict[str, Any]:
+        """The blend, and the parts that it stands on, put into the workspace."""
+
+        def channels(part: Known, tell: Progress) -> Mapping[str, Channel]:
+            return self._parts(part, tell).channels(part)
+
+        seed = self.split.seed
+        asked = ask(self.workspace, self.known, self.held_out, seed, channels, self.progress)
+        models = fit(asked.questions, seed, self.progress)
+        lessons = Lessons.of(asked, models["blend"], self.known.catalogue, seed)
+        parts = self.parts()
+        figures = dict(models["blend"].figures)
+        _save(self.workspace.path, models, lessons, {**self.about, "figures": figures, "graph": asdict(self.config)})
+        return {"blend": figures, **parts}
+
+    def ranker(self, config: Config, examples: int) -> dict[str, Any]:
+        """The adapter of the LLM and its vote, put into the workspace."""
+        from .teaching import teach
+
+        lessons = load_lessons(self.workspace.path)
+        card = json.loads((self.workspace.path / learned.FOLDER / "card.json").read_text("utf-8"))
+        if any(card.get(name) != value for name, value in json.loads(json.dumps(self.about)).items()):
+            raise StaleTrainingError(
+                f"the blend in {self.workspace.path} was fitted to another snapshot or held out other users; "
+                f"run `crossaisle train -w {self.workspace.path} blend` first, with the same --seed"
+            )
+        catalogue, path = self.known.catalogue, self.workspace.path
+        return teach(path, self.settings, lessons, catalogue, self.about, config=config, most=examples, progress=self.progress)
+
+    def _parts(self, known: Known, progress: Progress) -> Parts:
+        return train_parts(self.workspace, known, self.split.seed, self.config, self.about, progress)
 
 
 def _whole(split: Split, events: Events, catalogue: Any) -> Split:
@@ -178,11 +247,12 @@ def _heads(known: Known, seed: int, progress: Progress) -> tuple[dict[str, NDArr
     return complements.train(Runs(starts, rows), events.row[chosen], known.vectors, category, config, progress)
 
 
-def _save(parent: Path, models: Mapping[str, Model], card: Mapping[str, Any]) -> None:
+def _save(parent: Path, models: Mapping[str, Model], lessons: Lessons, card: Mapping[str, Any]) -> None:
     home = parent / learned.FOLDER
     with storing(f"the blend in {home}"), staging_folder(parent) as staging:
         fresh = staging / "fresh"
         fresh.mkdir()
         (fresh / "models.json").write_text(json.dumps({name: model.to_dict() for name, model in models.items()}), "utf-8")
+        lessons.save(fresh)
         (fresh / "card.json").write_text(json.dumps(card, indent=1), "utf-8")
         replace_folder(fresh, home)

@@ -68,6 +68,16 @@ def merged_version(folder: Path) -> int:
     return _version(folder, card) if isinstance(card, dict) and card.get("merged") else 1
 
 
+def merged_from(model: Path, folder: Path) -> bool:
+    """Whether a folder holds a base that this very adapter was merged into."""
+    try:
+        merged, own = (json.loads((home / CARD).read_text("utf-8")) for home in (model, folder))
+    except (OSError, ValueError):
+        return False
+    same = ("base_fingerprint", "examples_hash", "settings", "prompt")
+    return isinstance(merged, dict) and bool(merged.get("merged")) and all(merged.get(name) == own.get(name) for name in same)
+
+
 def _version(folder: Path, card: Mapping[str, Any]) -> int:
     named = re.fullmatch(r"rank\.v(\d+)", str(card.get("prompt")))
     try:

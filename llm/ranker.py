@@ -30,12 +30,13 @@ class Ranker:
 
     Args:
         llm: the model; its ranking adapter is on if it was trained for this prompt. version: of the prompt `rank`, None for the one
-            that the model was trained for. pack_tokens: longest sequence of one forward.
+            that the model was trained for. pack_tokens: longest sequence of one forward. tuned: False leaves the adapter off, to see
+            what the base says to the same prompt.
     """
 
-    def __init__(self, llm: LanguageModel, *, version: int | None = None, pack_tokens: int = PACK_TOKENS) -> None:
+    def __init__(self, llm: LanguageModel, *, version: int | None = None, pack_tokens: int = PACK_TOKENS, tuned: bool = True) -> None:
         self.llm, self.prompt = llm, prompts.load("rank", version or llm.rank_version)
-        self.scorer = PackedScorer(llm, pack_tokens=pack_tokens, adapter=self.prompt.version == llm.rank_version)
+        self.scorer = PackedScorer(llm, pack_tokens=pack_tokens, adapter=tuned and self.prompt.version == llm.rank_version)
 
     def scores(
         self, history: Sequence[Item], need: str | None, candidates: Sequence[Item], facts: Sequence[str | None] | None = None

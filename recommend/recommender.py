@@ -38,6 +38,7 @@ from .exploration import Explored
 from .histories import NOBODY, Histories
 from .novelty import adjusted
 from .profile import ItemFacts, Profile
+from .reading import Reader, load_llm
 from .rules import check, eligible
 from .shortlist import Shortlist, spread
 from .trained import Ranked, Trained
@@ -222,6 +223,7 @@ class Recommender:
         """The candidates with their scores from 0 to 1, with the LLM's margins where it is asked; and the values that order them."""
         if isinstance(pool, Ranked):
             assert self.trained is not None
+            pool = self.read(pool, seeds)
             return self.trained.candidates(pool, seeds), pool.scores
         if self._ranker and pool:
             rows = [self.catalogue.row(candidate.item_id) for candidate in pool]
@@ -229,6 +231,10 @@ class Recommender:
             pool = with_margins(pool, self._ranker.scores(records(shopper.rows.tolist()), query.text, records(rows)))
         fused = blend(pool, weights(seeds))
         return fused, np.asarray([score for _, score in fused], dtype=np.float64)
+
+    def read(self, ranked: Ranked, seeds: Seeds) -> Ranked:
+        """The learned order with the LLM's vote, where it has one."""
+        return self._reader.voted(ranked, seeds, self.trained.vote) if self._reader and self.trained and len(ranked.found) else ranked
 
     def _explain(self, query: Query, shopper: Shopper, chosen: Sequence[Candidate], vector: NDArray[np.float32]) -> list[Explanation]:
         ids = {candidate.item_id for candidate in chosen} | {candidate.anchor for candidate in chosen if candidate.anchor}
@@ -272,11 +278,23 @@ class Recommender:
 
     @cached_property
     def _llm(self) -> LanguageModel | None:
-        return None if self.settings.llm == "none" else LanguageModel.load(self.settings)
+        if self.settings.llm == "none":
+            return None
+        return load_llm(self.workspace.path, self.settings) if self._votes else LanguageModel.load(self.settings)
+
+    @cached_property
+    def _votes(self) -> bool:
+        """Whether a tuned LLM has a say in the learned order."""
+        return self.settings.llm != "none" and self.trained is not None and self.trained.vote.weight > 0
 
     @cached_property
     def _ranker(self) -> Ranker | None:
-        return Ranker(self._llm) if self._llm else None
+        """The LLM for what no blend orders; an adapter was not taught to read what a shopper says, so it is off."""
+        return Ranker(self._llm, version=1 if self._llm.adapted else None) if self._llm else None
+
+    @cached_property
+    def _reader(self) -> Reader | None:
+        return Reader(Ranker(self._llm), self.catalogue, self.associations) if self._votes and self._llm else None
 
     @cached_property
     def _explainer(self) -> Explainer:

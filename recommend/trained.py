@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,8 +19,10 @@ from ..retrieval.events import Events
 from ..retrieval.graph import GraphChannel
 from ..retrieval.likeness import Alike, Likeness
 from . import learned
-from .features import FeatureMaker
+from .features import LLM, FeatureMaker
 from .learned import Model
+from .reading import load_vote
+from .vote import NO_VOTE, Vote
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -47,16 +49,20 @@ class Ranked:
     Attributes:
         found: what the channels proposed. scores: (candidates,) of the blend, 0 for an average candidate.
         values: (candidates, features) that the model was given. model: the blend.
+        margins: (candidates,) of the LLM, in nats, nan for what it did not read. added: (candidates,) what its vote adds to the scores.
+            None where it was not asked.
     """
 
     found: Proposals
     scores: NDArray[np.float64]
     values: NDArray[np.float32]
     model: Model
+    margins: NDArray[np.float32] | None = None
+    added: NDArray[np.float64] | None = None
 
     def by_channel(self, place: int) -> dict[str, float]:
-        """What each channel, and the profile, adds to a candidate's score, the largest first."""
-        total: dict[str, float] = {}
+        """What each channel, the profile and the LLM add to a candidate's score, the largest first."""
+        total: dict[str, float] = {} if self.added is None or not self.added[place] else {LLM: float(self.added[place])}
         for name, part in zip(self.model.names, self.model.parts(self.values[place : place + 1])[0].tolist(), strict=True):
             group = name.split(":")[0]
             total[group] = total.get(group, 0.0) + part
@@ -66,8 +72,9 @@ class Ranked:
 class Trained:
     """The learned blend of a workspace."""
 
-    def __init__(self, retriever: Retriever, model: Model) -> None:
-        self.retriever, self.model = retriever, model
+    def __init__(self, retriever: Retriever, model: Model, vote: Vote = NO_VOTE) -> None:
+        """Args: vote: what the LLM counts, if it is asked."""
+        self.retriever, self.model, self.vote = retriever, model, vote
         self.maker = FeatureMaker(retriever.catalogue, ["semantic", "associations", "popularity", *retriever.further])
 
     @classmethod
@@ -92,7 +99,7 @@ class Trained:
             logger.warning("the graph is left out: %s", error)
             model = models["blend without graph"]
             further |= trained_channels(workspace, vectors, graph=False)
-        return cls(Retriever(catalogue, index, associations, further), model)
+        return cls(Retriever(catalogue, index, associations, further), model, load_vote(workspace.path))
 
     def rank(
         self,
@@ -112,7 +119,11 @@ class Trained:
         """The candidates, as they were found, each with its score from 0 to 1, where 0.5 is an average candidate."""
         catalogue = self.retriever.catalogue
         chance = 1 / (1 + np.exp(-np.clip(ranked.scores, -30, 30)))
-        return [(_candidate(ranked.found, place, seeds, catalogue), float(score)) for place, score in enumerate(chance)]
+        told = [_candidate(ranked.found, place, seeds, catalogue) for place in range(len(chance))]
+        if ranked.margins is not None:
+            for place in np.flatnonzero(np.isfinite(ranked.margins)).tolist():
+                told[place] = replace(told[place], scores={**told[place].scores, LLM: round(float(ranked.margins[place]), 4)})
+        return list(zip(told, chance.tolist(), strict=True))
 
 
 def trained_channels(workspace: Workspace, vectors: NDArray[np.float32], *, graph: bool = True) -> dict[str, Channel]:

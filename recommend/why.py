@@ -99,7 +99,7 @@ def why(
     standing = retriever.standing(seeds, mask, row)
     adds: dict[str, float] = {}
     if trained:
-        ranked = trained.rank(seeds, shopper.profile, mask, other_than_anchor=other)
+        ranked = recommender.read(trained.rank(seeds, shopper.profile, mask, other_than_anchor=other), seeds)
         order = sorted(trained.candidates(ranked, seeds), key=lambda pair: -pair[1])
         places = {int(found): place for place, found in enumerate(ranked.found.rows)}
         if row in places:

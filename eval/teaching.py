@@ -1,0 +1,207 @@
+"""The LLM ranker taught from a store's own shoppers, and its vote in the blend settled on shoppers that it never saw.
+
+    lessons -> users parted -> examples -> LoRA (`llm.finetune`) -> margins of the users left over -> the weight of its vote
+
+What is measured goes into the adapter's card; the adapter stands in the workspace only when its vote is settled. A killed run goes on from
+its last checkpoint.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..data.errors import CrossaisleError, TrainingError, storing
+from ..data.files import replace_folder, write_atomically
+from ..llm import adapters, finetune
+from ..llm.finetune import Config, Example
+from ..llm.models import LanguageModel, fingerprint
+from ..llm.ranker import Ranker
+from ..recommend import vote
+from ..recommend.facts import sentences
+from ..recommend.reading import FOLDER
+from ..recommend.vote import NO_VOTE, READ, Read, Vote
+from .intervals import paired
+from .lessons import EXAMPLES, Lessons
+from .metrics import ndcg
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ..data.settings import Settings
+    from ..retrieval.catalogue import Catalogue
+
+WORKSHOP = "adapter-training"
+"""Where an adapter is made, beside the one in use."""
+CANDIDATES, HARD = 20, 13
+"""Candidates of an example, and how many of them are among the blend's best; the others are had as much as what was bought."""
+LEARNING, VALIDATING = 0.7, 0.1
+"""Shares of the users that are learned from, and that say when to stop; the rest settles the vote."""
+VALIDATION, JUDGED = 60, 200
+"""Questions of the two, at most: the LLM reads each of them, and more than once."""
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Lots:
+    """Numbers of the questions that are learned from, that say when to stop, and that settle the vote; no user in two of them."""
+
+    learning: NDArray[np.int64]
+    validating: NDArray[np.int64]
+    judging: NDArray[np.int64]
+
+    @classmethod
+    def draw(cls, lessons: Lessons, most: int, seed: int) -> Lots:
+        """The lots of the questions whose answer is among the candidates.
+
+        Args: most: questions that are learned from, at most.
+        """
+        draw = np.random.default_rng([seed, 2])
+        share = draw.random(int(lessons.user.max(initial=-1)) + 1)[lessons.user]
+        owner = np.repeat(np.arange(len(lessons)), np.diff(lessons.starts))
+        answered = np.bincount(owner, lessons.bought, minlength=len(lessons)) > 0
+
+        def some(inside: NDArray[np.bool_], limit: int) -> NDArray[np.int64]:
+            found = np.flatnonzero(answered & inside)
+            return np.sort(draw.permutation(found)[:limit])
+
+        learning, rest = share < LEARNING, share >= LEARNING + VALIDATING
+        return cls(some(learning, most), some(~learning & ~rest, VALIDATION), some(rest, JUDGED))
+
+
+def teach(
+    folder: Path,
+    settings: Settings,
+    lessons: Lessons,
+    catalogue: Catalogue,
+    about: Mapping[str, Any],
+    *,
+    config: Config,
+    most: int = EXAMPLES,
+    progress: Progress = lambda *_: None,
+) -> dict[str, Any]:
+    """Trains the ranking adapter of a workspace, settles its vote, and returns what was measured.
+
+    Args:
+        folder: the workspace's. about: what the card says of the data. config: of the LoRA training; its seed draws the lots, too.
+        most: questions that are learned from, at most.
+    Raises:
+        TrainingError: too few shoppers, a loss that is no number, or too little memory.
+        ModelError, ModelMissingError: the base model cannot be had.
+    """
+    lots = Lots.draw(lessons, most, config.seed)
+    if len(lots.learning) < finetune.MIN_EXAMPLES or not len(lots.validating) or not len(lots.judging):
+        raise TrainingError(
+            f"{len(lots.learning)} shoppers' questions are too few to teach the LLM; at least {finetune.MIN_EXAMPLES} are wanted, and some to "
+            "validate and to judge it: ingest more interactions, or rank without it (--llm none)"
+        )
+    draw = np.random.default_rng([config.seed, 3])
+    examples = [example(lessons, number, catalogue, draw) for number in lots.learning.tolist()]
+    validation = [example(lessons, number, catalogue, draw, hard=CANDIDATES - 1) for number in lots.validating.tolist()]
+    workshop = folder / WORKSHOP
+    if _finished(folder / FOLDER, settings, config, examples, validation):  # one seed, one result: it would be the same again
+        card = adapters.read_card(folder / FOLDER)
+        if "vote" in card:
+            return {**card["figures"], "vote": card["vote"]["weight"]}
+    if not _finished(workshop, settings, config, examples, validation):
+        finetune.train(examples, validation, settings, workshop, config, about, lambda at: _tell(progress, at))
+    users, read = _read(lessons, lots.judging, catalogue, settings, workshop, progress)
+    chosen, figures = settle(read, users, config.seed)
+    card = adapters.read_card(workshop)
+    card |= {"vote": asdict(chosen), "figures": {**card["figures"], **figures}}
+    with storing(f"the adapter in {folder / FOLDER}"):
+        write_atomically(workshop / adapters.CARD, (json.dumps(card, indent=1, ensure_ascii=False) + "\n").encode())
+        replace_folder(workshop, folder / FOLDER)
+    return {**card["figures"], "vote": chosen.weight}
+
+
+def example(lessons: Lessons, number: int, catalogue: Catalogue, draw: np.random.Generator, *, hard: int = HARD) -> Example:
+    """One question as the LLM learns from it: one thing that was bought, and others that were not.
+
+    Args: hard: how many of the others are among the `READ` that the blend ranks highest.
+    """
+    run = lessons.run(number)
+    bought = lessons.bought[run]
+    target = int(draw.choice(np.flatnonzero(bought)))
+    best = np.flatnonzero(~bought)[:READ]
+    best = np.sort(draw.permutation(best)[:hard])
+    matched = draw.permutation(np.flatnonzero(lessons.matched[run] & ~bought))[: CANDIDATES - 1 - len(best)]
+    places = np.concatenate([[target], best, matched]).astype(np.int64) + run.start
+    return Example(
+        catalogue.records(lessons.histories[number].tolist()),
+        catalogue.records(lessons.rows[places].tolist()),
+        0,
+        sentences(lessons.facts[places], catalogue),
+    )
+
+
+def settle(read: Sequence[Read], users: NDArray[np.int64], seed: int) -> tuple[Vote, dict[str, Any]]:
+    """The LLM's vote, and what was measured on the shoppers it was settled on: NDCG@10 of the order without, with, and by the LLM alone.
+
+    The vote is 0 unless it measures better. Args: users: (questions,) a number per user.
+    """
+    if not read:
+        return NO_VOTE, {"judged": 0}
+    chosen = vote.fit(read)
+    without = _ndcg([one.scores for one in read], read)
+    together = _ndcg([one.scores + chosen.adds(one.margins) for one in read], read)
+    gain = paired(together, without, users, seed=seed)
+    if not gain.value > 0:
+        chosen = NO_VOTE
+    alone = _ndcg([one.margins for one in read], read)
+    return chosen, {
+        "judged": len(read),
+        "judged_blend_ndcg@10": round(float(without.mean()), 4),
+        "judged_with_llm_ndcg@10": round(float(together.mean()), 4),
+        "judged_llm_ndcg@10": round(float(alone.mean()), 4),
+        "judged_gain": {name: round(float(value), 4) for name, value in gain.to_dict().items()},
+    }
+
+
+def _ndcg(scores: Sequence[NDArray[np.floating]], read: Sequence[Read]) -> NDArray[np.float64]:
+    """(shoppers,) NDCG@10 of each order of the candidates that were read."""
+    hits = np.zeros((len(read), READ), dtype=bool)
+    for number, (order, one) in enumerate(zip(scores, read, strict=True)):
+        hits[number, : len(order)] = one.bought[np.argsort(-order, kind="stable")]
+    return ndcg(hits, np.asarray([max(int(one.bought.sum()), 1) for one in read]), 10)
+
+
+def _read(
+    lessons: Lessons, numbers: NDArray[np.int64], catalogue: Catalogue, settings: Settings, adapter: Path, progress: Progress
+) -> tuple[NDArray[np.int64], list[Read]]:
+    """What the tuned LLM, quantized as it will serve, says of the best candidates of some questions, and whose they are.
+
+    Only of those with an answer among them: the others can be ordered neither better nor worse.
+    """
+    ranker = Ranker(LanguageModel.load(settings, adapter))
+    users, found = [], []
+    for done, number in enumerate(numbers.tolist()):
+        progress("judging the ranker", done, len(numbers))
+        run = lessons.run(number)
+        best = slice(run.start, min(run.start + READ, run.stop))
+        if lessons.bought[best].any():
+            rows, told = lessons.rows[best], sentences(lessons.facts[best], catalogue)
+            margins = ranker.scores(catalogue.records(lessons.histories[number].tolist()), None, catalogue.records(rows.tolist()), told)
+            users.append(int(lessons.user[number]))
+            found.append(Read(lessons.scores[best], margins, lessons.bought[best]))
+    progress("judging the ranker", len(numbers), len(numbers))
+    return np.asarray(users, dtype=np.int64), found
+
+
+def _finished(workshop: Path, settings: Settings, config: Config, examples: Sequence[Example], validation: Sequence[Example]) -> bool:
+    """Whether the very adapter that is wanted was trained already, and only its vote is not settled."""
+    try:
+        card = adapters.read_card(workshop)
+    except CrossaisleError:
+        return False
+    wanted = (finetune.digest(examples, validation), json.loads(json.dumps(asdict(config))), fingerprint(settings.llm, settings.home))
+    return (card.get("examples_hash"), card.get("settings"), card.get("base_fingerprint")) == wanted
+
+
+def _tell(progress: Progress, at: finetune.Progress) -> None:
+    progress(f"ranker, loss {at.loss:.3f}", at.step, at.total)

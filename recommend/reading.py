@@ -1,0 +1,76 @@
+"""The tuned LLM over a workspace's learned order: it reads the best candidates with what is known of them, and its vote moves them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..llm import adapters
+from ..llm.models import LanguageModel
+from ..llm.ranker import Ranker
+from . import facts
+from .vote import NO_VOTE, READ, Vote
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ..data.settings import Settings
+    from ..retrieval.associations import Associations
+    from ..retrieval.candidates import Proposals
+    from ..retrieval.catalogue import Catalogue
+    from ..retrieval.seeds import Seeds
+    from .trained import Ranked
+
+FOLDER = "adapter"
+
+
+@dataclass(frozen=True)
+class Reader:
+    """What reads candidates: the ranker, and the catalogue and associations that its facts come from."""
+
+    ranker: Ranker
+    catalogue: Catalogue
+    associations: Associations
+
+    def margins(self, found: Proposals, places: NDArray[np.int64], seeds: Seeds) -> NDArray[np.float32]:
+        """(places,) the LLM's margins, in nats, of the candidates at some places."""
+        told = facts.sentences(facts.pairs(found, seeds, self.associations)[places], self.catalogue)
+        records = self.catalogue.records
+        return self.ranker.scores(records(seeds.rows.tolist()), None, records(found.rows[places].tolist()), told)
+
+    def voted(self, ranked: Ranked, seeds: Seeds, vote: Vote) -> Ranked:
+        """The candidates with the vote added to the score of the `READ` that were highest."""
+        places = first(ranked.scores)
+        margins, added = np.full(len(ranked.scores), np.nan, np.float32), np.zeros(len(ranked.scores))
+        margins[places] = self.margins(ranked.found, places, seeds)
+        added[places] = vote.adds(margins[places])
+        return replace(ranked, scores=ranked.scores + added, margins=margins, added=added)
+
+
+def first(scores: NDArray[np.float64]) -> NDArray[np.int64]:
+    """(at most `READ`,) the places of the highest scores, highest first."""
+    return np.argsort(-scores, kind="stable")[:READ]
+
+
+def load_vote(workspace: Path) -> Vote:
+    """What the LLM counts in a workspace's learned order: 0 where no adapter was trained, or none that measured better.
+
+    Raises: ModelError: the adapter's card cannot be read.
+    """
+    folder = workspace / FOLDER
+    if not folder.exists():
+        return NO_VOTE
+    told = adapters.read_card(folder).get("vote")
+    return Vote(float(told["weight"])) if isinstance(told, dict) and isinstance(told.get("weight"), int | float) else NO_VOTE
+
+
+def load_llm(workspace: Path, settings: Settings) -> LanguageModel:
+    """The LLM of the settings with the workspace's adapter, or as it is where that was merged into it.
+
+    Raises: StaleAdapterError: the adapter was trained on another model. ModelMissingError, ModelError: see `LanguageModel.load`.
+    """
+    folder = workspace / FOLDER
+    return LanguageModel.load(settings, None if adapters.merged_from(Path(settings.llm).expanduser(), folder) else folder)
