@@ -87,7 +87,7 @@ def learn(
     with workspace.writing(f"crossaisle train -w {workspace.path}"):
         catalogue, index, _ = load(workspace, settings)
         events = Events.build(workspace.table("interactions"), catalogue)
-        split = _whole(split or Split(), events, catalogue)
+        split = protocols.settled(split or Split(), events, catalogue)
         held_out = HeldOut() if everything else protocols.draw(split, events, catalogue, "test", "new").held_out
         known = Known.of(workspace, held_out, index, item_vectors(index, catalogue))
         about = {"snapshot": workspace.manifest.snapshot, "held_out": None if everything else split.to_dict()}
@@ -107,16 +107,6 @@ def learn(
             complements.save(workspace.path, parts.heads, {**about, "figures": parts.heads_figures})
         _save(workspace.path, models, {**about, "figures": figures["blend"], "graph": asdict(config)})
     return {**figures, "seconds": round(time.perf_counter() - start, 1)}
-
-
-def _whole(split: Split, events: Events, catalogue: Any) -> Split:
-    """The split with all that an evaluation would settle from the data."""
-    if split.protocol == "users":
-        return protocols.shares(split, events, catalogue)
-    if split.protocol == "temporal":
-        moment, before = protocols.moments(events, split.moment)
-        return split.with_(moment=moment, validation_moment=before)
-    return split
 
 
 def fit(questions: Questions, seed: int, progress: Progress) -> dict[str, Model]:
