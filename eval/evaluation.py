@@ -5,18 +5,14 @@ cases -> held out -> leak check -> baselines tuned and ranked -> channels and bl
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import __version__
-from ..data.errors import FormatError, LeakError, MissingExtraError, QueryError, storing
-from ..data.files import write_atomically
+from ..data.errors import MissingExtraError, QueryError
 from ..data.settings import Settings
 from ..data.splits import PROTOCOLS, HeldOut, Protocol, Split
 from ..data.workspace import Workspace
@@ -30,6 +26,7 @@ from . import cases as case_files
 from . import leaks, protocols, systems
 from .baselines import BASELINES
 from .cases import Cases, Eligible, Ranked
+from .kept import Kept, Margins
 from .known import Known
 from .ranking import rank
 from .tuning import BUDGET, tune
@@ -40,7 +37,6 @@ if TYPE_CHECKING:
 Progress = Callable[[str, int, int], None]
 VALIDATION = 1000
 """Validation cases that baselines are tuned on, at most."""
-STATE = ".state"
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,11 +115,11 @@ class Evaluation:
         vectors = item_vectors(self.index, self.catalogue)
         split, cases, held_out, eligible = self._cases(vectors)
         known = Known.of(self.workspace, held_out, self.index, vectors)
-        self._state(cases)
+        kept = Kept.of(self.out, self.workspace, self.settings, asdict(self.options), cases)
         self.tell("leak check", 0, 1)
         leaks.check(cases, known, self.workspace, split)
         self.tell("leak check", 1, 1)
-        tuned, tops = self._baselines(split, cases, known, eligible, vectors)
+        tuned, tops = self._baselines(split, cases, known, eligible, vectors, kept)
         kinds = dict.fromkeys(tops, "baseline")
         if self.options.baselines_only:
             return Rankings(cases, known, eligible, split, held_out, kinds, tops, np.empty(0, np.int64), frozenset(), tuned)
@@ -136,7 +132,7 @@ class Evaluation:
                 cases, known, eligible, split, held_out, kinds, {**tops, **ours}, np.empty(0, np.int64), frozenset(), tuned, levels
             )
         part = _part(len(cases), self.options.llm_cases if self.settings.llm != "none" else 0, self.options.seed)
-        ours, with_llm = self._systems(cases, known, eligible, part)
+        ours, with_llm = self._systems(cases, known, eligible, part, kept)
         kinds |= systems.kinds(llm=bool(len(part)))
         return Rankings(cases, known, eligible, split, held_out, kinds, {**tops, **ours}, part, with_llm, tuned)
 
@@ -149,7 +145,8 @@ class Evaluation:
             cases = case_files.load(Path(options.cases), self.catalogue)
             held_out, keep = protocols.of_file(cases, self.events), True
         else:
-            split = self._split()
+            asked = Split(options.protocol, options.seed, moment=_moment(options.at))
+            split = protocols.settled(asked, self.events, self.catalogue)
             scope: Ranked = options.scope or ("any" if options.protocol == "leave-one-out" else "new")
             drawn = protocols.draw(split, self.events, self.catalogue, "test", scope)
             cases, held_out, keep = drawn.cases, drawn.held_out, options.near_duplicates
@@ -169,15 +166,6 @@ class Evaluation:
             )
         return split, cases.part(_part(len(cases), options.max_cases, options.seed)), held_out, eligible
 
-    def _split(self) -> Split:
-        split = Split(self.options.protocol, self.options.seed)
-        if split.protocol == "users":
-            return protocols.shares(split, self.events, self.catalogue)
-        if split.protocol == "temporal":
-            moment, before = protocols.moments(self.events, _moment(self.options.at))
-            return split.with_(moment=moment, validation_moment=before)
-        return split
-
     def _narrowed(self, cases: Cases, name: str) -> Cases:
         """The cases with a target in a category, which is then what they rank; whoever knows the category already is left out."""
         inside = self.catalogue.in_categories([name])
@@ -191,16 +179,16 @@ class Evaluation:
     # ------------------------------------------------------------------ systems
 
     def _baselines(
-        self, split: Split, cases: Cases, known: Known, eligible: Eligible, vectors: NDArray[np.float32]
+        self, split: Split, cases: Cases, known: Known, eligible: Eligible, vectors: NDArray[np.float32], kept: Kept
     ) -> tuple[dict[str, Any], dict[str, NDArray[np.int32]]]:
         tuned: dict[str, Any] = {}
         tops: dict[str, NDArray[np.int32]] = {}
         validating: tuple[Known, Cases] | None = None
         for done, (name, baseline) in enumerate(BASELINES.items()):
             self.tell("baselines", done, len(BASELINES))
-            kept = self._kept(name)
-            if kept is not None:
-                tops[name], tuned[name] = kept
+            earlier = kept.ranking(name)
+            if earlier is not None:
+                tops[name], tuned[name] = earlier
                 continue
             if name == "most popular lately" and known.training.time is None:
                 tuned[name] = {"left_out": "there is no clock, so nothing is recent"}
@@ -219,7 +207,7 @@ class Evaluation:
                 "trials": chosen.trials,
                 "validation_cases": len(theirs),
             }
-            self._keep(name, tops[name], tuned[name])
+            kept.keep(name, tops[name], tuned[name])
         self.tell("baselines", len(BASELINES), len(BASELINES))
         return tuned, tops
 
@@ -239,26 +227,26 @@ class Evaluation:
         return Known.of(self.workspace, held_out, self.index, vectors), theirs
 
     def _systems(
-        self, cases: Cases, known: Known, eligible: Eligible, part: NDArray[np.int64]
+        self, cases: Cases, known: Known, eligible: Eligible, part: NDArray[np.int64], kept: Kept
     ) -> tuple[dict[str, NDArray[np.int32]], frozenset[str]]:
         """The product's systems; those with the LLM hold only the cases in `part`."""
         wanted = set(part.tolist())
-        llm_lists = _LlmLists(self, cases, known, wanted) if wanted else None
+        margins = Margins(kept, self.settings, cases, known, wanted) if wanted else None
         lists: dict[str, list[Sequence[int]]] = {}
         with_llm: dict[str, list[Sequence[int]]] = {}
         for number, found in enumerate(systems.find(cases, eligible, known.retriever)):
-            self.tell("channels and LLM" if llm_lists else "channels", number, len(cases))
+            self.tell("channels and LLM" if margins else "channels", number, len(cases))
             plain = systems.without_llm(found, known.retriever)
-            if llm_lists:
+            if margins:
                 plain = {systems.without(systems.LLM): plain[systems.without(systems.LLM)]}
             for name, rows in {**found.channels, **plain}.items():
                 lists.setdefault(name, []).append(rows)
-            if llm_lists and number in wanted:
-                for name, rows in systems.with_llm(found, llm_lists.margins(number, found), known.retriever).items():
+            if margins and number in wanted:
+                for name, rows in systems.with_llm(found, margins.of(number, found), known.retriever).items():
                     with_llm.setdefault(name, []).append(rows)
-        self.tell("channels and LLM" if llm_lists else "channels", len(cases), len(cases))
-        if llm_lists:
-            llm_lists.close()
+        self.tell("channels and LLM" if margins else "channels", len(cases), len(cases))
+        if margins:
+            margins.close()
         tops = {name: _padded(rows) for name, rows in {**lists, **with_llm}.items()}
         return tops, frozenset(with_llm)
 
@@ -274,86 +262,6 @@ class Evaluation:
         self.tell("channels and blends", len(cases), len(cases))
         return {name: _padded(rows) for name, rows in lists.items()}
 
-    # ------------------------------------------------------------------ what a killed run leaves
-
-    def _state(self, cases: Cases) -> None:
-        """Keeps the cases, and forgets what was kept of another evaluation."""
-        import shutil
-
-        home = self.out / STATE
-        about = {
-            "version": __version__,
-            "snapshot": self.workspace.manifest.snapshot,
-            "category_level": self.workspace.manifest.category_level,
-            "index": (self.workspace.manifest.index or {}).get("generation"),
-            "llm": self.settings.llm,
-            "quantization": self.settings.quantization,
-            "options": asdict(self.options),
-            "cases": hashlib.sha256(
-                b"".join(part.tobytes() for runs in (cases.histories, cases.targets) for part in (runs.starts, runs.rows))
-            ).hexdigest(),
-        }
-        content = json.dumps(about, sort_keys=True, indent=1).encode()
-        with storing(f"the evaluation in {self.out}"):
-            file = home / "about.json"
-            if not file.exists() or file.read_bytes() != content:
-                shutil.rmtree(home, ignore_errors=True)
-                write_atomically(file, content)
-
-    def _kept(self, name: str) -> tuple[NDArray[np.int32], Any] | None:
-        home = self.out / STATE / _slug(name)
-        if not home.with_suffix(".json").exists():  # written last
-            return None
-        return np.load(home.with_suffix(".npy"), allow_pickle=False), json.loads(home.with_suffix(".json").read_text())
-
-    def _keep(self, name: str, top: NDArray[np.int32], about: Any) -> None:
-        home = self.out / STATE / _slug(name)
-        with storing(f"the evaluation in {self.out}"):
-            np.save(home.with_suffix(".npy"), top, allow_pickle=False)
-            write_atomically(home.with_suffix(".json"), json.dumps(about).encode())
-
-
-class _LlmLists:
-    """The LLM's margins, a line a case, read back after a kill."""
-
-    def __init__(self, evaluation: Evaluation, cases: Cases, known: Known, wanted: set[int]) -> None:
-        from ..llm.models import LanguageModel
-        from ..llm.ranker import Ranker
-
-        self.known, self.cases = known, cases
-        self.path = evaluation.out / STATE / "margins.jsonl"
-        self.kept = dict(_lines(self.path))
-        self.ranker = Ranker(LanguageModel.load(evaluation.settings)) if wanted - self.kept.keys() else None
-        self.file = self.path.open("a", encoding="utf-8")
-
-    def margins(self, number: int, found: systems.Found) -> dict[int, float]:
-        """Row to margin, for every candidate of the case."""
-        if number not in self.kept:
-            assert self.ranker is not None
-            catalogue = self.known.catalogue
-            prompt, _ = self.ranker.said(catalogue.records(found.history.tolist()), None)
-            if leak := leaks.in_prompts(self.cases, {number: prompt}, catalogue):
-                raise LeakError("the test leaks into what is known: " + "; ".join(map(str, leak)))
-            self.kept[number] = systems.margins(found, self.ranker, self.known.retriever)
-            self.file.write(json.dumps([number, list(self.kept[number].items())]) + "\n")
-            self.file.flush()
-        return self.kept[number]
-
-    def close(self) -> None:
-        """Closes the file."""
-        self.file.close()
-
-
-def _lines(path: Path) -> Iterator[tuple[int, dict[int, float]]]:
-    """The whole lines of a file that a kill may have cut."""
-    text = path.read_text("utf-8") if path.exists() else ""
-    whole = text[: text.rfind("\n") + 1]
-    if whole != text:
-        write_atomically(path, whole.encode())
-    for line in whole.splitlines():
-        number, pairs = json.loads(line)
-        yield number, dict(pairs)
-
 
 def _padded(lists: Sequence[Sequence[int]]) -> NDArray[np.int32]:
     found = np.full((len(lists), systems.DEPTH), -1, dtype=np.int32)
@@ -367,10 +275,6 @@ def _part(count: int, most: int | None, seed: int) -> NDArray[np.int64]:
     if most is None or most >= count:
         return np.arange(count)
     return np.sort(np.random.default_rng(seed).choice(count, most, replace=False)).astype(np.int64)
-
-
-def _slug(name: str) -> str:
-    return "".join(c if c.isalnum() else "-" for c in name)
 
 
 def _moment(day: str | None) -> int | None:
@@ -400,29 +304,3 @@ def _check(options: Options) -> None:
         raise QueryError("--at is a date for --protocol temporal")
     if (options.groups is None) != (options.group_by is None):
         raise QueryError("--groups FILE and --group-by COLUMN go together")
-
-
-def groups_of(options: Options, users: Sequence[str]) -> list[str | None]:
-    """The group of each user, by the table and column of the options; None where the table does not say.
-
-    Raises: FormatError: the table cannot be read, or lacks a column.
-    """
-    import polars as pl
-
-    path = Path(str(options.groups))
-    readers: dict[str, Callable[[Path], pl.DataFrame]] = {
-        ".parquet": pl.read_parquet,
-        ".jsonl": pl.read_ndjson,
-        ".csv": lambda file: pl.read_csv(file, infer_schema=False),
-    }
-    try:
-        table = readers[path.suffix](path)
-        told = table.select(pl.col("user_id").cast(pl.String), pl.col(str(options.group_by)).cast(pl.String))
-    except KeyError:
-        raise FormatError(path, None, "a table of users is a .csv, .jsonl or .parquet file") from None
-    except pl.exceptions.ColumnNotFoundError:
-        raise FormatError(path, None, f"wanted the columns user_id and {options.group_by}, found {', '.join(table.columns)}") from None
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise FormatError(path, None, f"cannot be read ({type(error).__name__})") from error
-    group = dict(told.iter_rows())
-    return [group.get(user) for user in users]

@@ -128,7 +128,7 @@ class _Training:
         self.workspace, self.settings, self.progress = workspace, settings, progress
         catalogue, index, _ = load(workspace, settings)
         events = Events.build(workspace.table("interactions"), catalogue)
-        self.split = _whole(split, events, catalogue)
+        self.split = protocols.settled(split, events, catalogue)
         self.held_out = HeldOut() if everything else protocols.draw(self.split, events, catalogue, "test", "new").held_out
         self.known = Known.of(workspace, self.held_out, index, item_vectors(index, catalogue))
         self.about = {"snapshot": workspace.manifest.snapshot, "held_out": None if everything else self.split.to_dict()}
@@ -176,16 +176,6 @@ class _Training:
 
     def _parts(self, known: Known, progress: Progress) -> Parts:
         return train_parts(self.workspace, known, self.split.seed, self.config, self.about, progress)
-
-
-def _whole(split: Split, events: Events, catalogue: Any) -> Split:
-    """The split with all that an evaluation would settle from the data."""
-    if split.protocol == "users":
-        return protocols.shares(split, events, catalogue)
-    if split.protocol == "temporal":
-        moment, before = protocols.moments(events, split.moment)
-        return split.with_(moment=moment, validation_moment=before)
-    return split
 
 
 def fit(questions: Questions, seed: int, progress: Progress) -> dict[str, Model]:

@@ -80,6 +80,20 @@ def shares(split: Split, events: Events, catalogue: Catalogue) -> Split:
     return split.with_(test=share, validation=min(share, 0.5 - share / 2 if share < 0.5 else 0.2))
 
 
+def settled(split: Split, events: Events, catalogue: Catalogue) -> Split:
+    """The split with all that hangs on the data: the shares of `users`, the moments of `temporal`.
+
+    Args: split: its moment, if it has one, is when a temporal test begins.
+    Raises: QueryError: a temporal split of what has no clock, or with nothing before or after its moment.
+    """
+    if split.protocol == "users":
+        return shares(split, events, catalogue)
+    if split.protocol == "temporal":
+        moment, before = moments(events, split.moment)
+        return split.with_(moment=moment, validation_moment=before)
+    return split
+
+
 def draw(split: Split, events: Events, catalogue: Catalogue, part: Part, scope: Ranked) -> Drawn:
     """The cases of one part of a split.
 

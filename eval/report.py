@@ -19,7 +19,6 @@ from .. import __version__
 from ..data.errors import storing
 from ..data.files import write_atomically
 from . import beyond, slices
-from .evaluation import groups_of
 from .intervals import Interval, bootstrap, paired
 from .metrics import hits, ndcg, per_case, recall
 from .systems import BLEND, LLM, without
@@ -45,7 +44,7 @@ def build(rankings: Rankings, options: Options, workspace: Workspace, llm: str) 
     headline = f"ndcg@{k}"
     baselines = [name for name, kind in rankings.kinds.items() if kind == "baseline"]
     best = max(baselines, key=lambda name: float(np.nanmean(values[name][headline])))
-    groups = groups_of(options, cases.users) if options.groups else None
+    groups = slices.groups_of(Path(options.groups), str(options.group_by), cases.users) if options.groups else None
     found: dict[str, Any] = {}
     for name, kind in rankings.kinds.items():
         of_part = name in rankings.with_llm

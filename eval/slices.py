@@ -1,13 +1,19 @@
-"""Parts of the cases that a mean hides: by length of the history, by how much the targets are had, by pair of categories."""
+"""Parts of the cases that a mean hides: by length of the history, by how much the targets are had, by pair of categories, and by group
+of users where a table tells it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..data.errors import FormatError
+
 if TYPE_CHECKING:
+    import polars as pl
     from numpy.typing import NDArray
 
     from ..retrieval.catalogue import Catalogue
@@ -53,3 +59,28 @@ def by_categories(cases: Cases, catalogue: Catalogue, most: int = 20) -> Iterato
         nodes = [int(catalogue.nodes[code]) for code in divmod(value, len(catalogue.nodes))]
         names = [catalogue.tree.words(node) if node >= 0 else "(none)" for node in nodes]  # whole paths: two may end alike
         yield " → ".join(names), key == value
+
+
+def groups_of(path: Path, column: str, users: Sequence[str]) -> list[str | None]:
+    """The group of each user, by a column of a table that has user_id as well; None where the table does not say.
+
+    Raises: FormatError: the table cannot be read, or lacks a column.
+    """
+    import polars as pl
+
+    readers: dict[str, Callable[[Path], pl.DataFrame]] = {
+        ".parquet": pl.read_parquet,
+        ".jsonl": pl.read_ndjson,
+        ".csv": lambda file: pl.read_csv(file, infer_schema=False),
+    }
+    try:
+        table = readers[path.suffix](path)
+        told = table.select(pl.col("user_id").cast(pl.String), pl.col(column).cast(pl.String))
+    except KeyError:
+        raise FormatError(path, None, "a table of users is a .csv, .jsonl or .parquet file") from None
+    except pl.exceptions.ColumnNotFoundError:
+        raise FormatError(path, None, f"wanted the columns user_id and {column}, found {', '.join(table.columns)}") from None
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise FormatError(path, None, f"cannot be read ({type(error).__name__})") from error
+    group = dict(told.iter_rows())
+    return [group.get(user) for user in users]

@@ -1,0 +1,129 @@
+"""The commands that ask about one shopper: recommend, why, profile."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Annotated
+
+import typer
+
+from .options import AsJson, Chroma, EmbedderName, Llm, Quantization, Where, console, print_json, rules_with, settings_with
+
+
+def recommend(
+    workspace: Where,
+    user: Annotated[str | None, typer.Option(help="A user of the workspace.")] = None,
+    items: Annotated[str | None, typer.Option(help="Item ids, separated by commas, oldest first: a basket or session.")] = None,
+    text: Annotated[str | None, typer.Option(help="What the shopper says.")] = None,
+    k: Annotated[int, typer.Option("-k", help="How many.")] = 5,
+    scope: Annotated[
+        str, typer.Option(help="new: categories absent from the history; other: another one than the item behind it.")
+    ] = "new",
+    include_category: Annotated[list[str] | None, typer.Option(help="Only this category, at any level. May be repeated.")] = None,
+    exclude_category: Annotated[list[str] | None, typer.Option(help="Not this category. May be repeated.")] = None,
+    min_price: Annotated[float | None, typer.Option(help="Lowest price.")] = None,
+    max_price: Annotated[float | None, typer.Option(help="Highest price.")] = None,
+    brand: Annotated[list[str] | None, typer.Option(help="Only this brand. May be repeated.")] = None,
+    in_stock: Annotated[bool, typer.Option("--in-stock", help="Only what is not known to be out of stock.")] = False,
+    max_per_category: Annotated[int | None, typer.Option(help="At most this many of one category.")] = None,
+    include_owned: Annotated[bool, typer.Option("--include-owned", help="Also what the shopper has.")] = False,
+    novelty: Annotated[float, typer.Option(help="0 to 1: how strongly it counts against an item that many have it.")] = 0.0,
+    new_items: Annotated[int, typer.Option(help="Places of the list that are kept for items that nobody had yet.")] = 0,
+    explore: Annotated[
+        bool, typer.Option("--explore", help="Now and then show what few had, by Thompson sampling; propensities go to explored.jsonl.")
+    ] = False,
+    explain: Annotated[bool, typer.Option("--explain/--no-explain", help="Give reasons.")] = True,
+    llm: Llm = None,
+    quantization: Quantization = None,
+    embedder: EmbedderName = None,
+    chroma: Chroma = None,
+    as_json: AsJson = False,
+) -> None:
+    """What a shopper would want next from another category, and why.
+
+    Example: crossaisle recommend -w shop --user u42 -k 5
+    """
+    rules = rules_with(
+        scope=scope,
+        include_categories=tuple(include_category or ()),
+        exclude_categories=tuple(exclude_category or ()),
+        min_price=min_price,
+        max_price=max_price,
+        brands=tuple(brand or ()),
+        in_stock=in_stock,
+        max_per_category=max_per_category,
+        exclude_owned=not include_owned,
+    )
+    from ..recommend.answer import to_dict
+    from ..recommend.recommender import Recommender
+    from . import render
+
+    settings = settings_with(llm=llm, quantization=quantization, embedder=embedder, chroma=chroma)
+    recommender = Recommender.open(workspace, settings=settings)
+    ids = tuple(part.strip() for part in (items or "").split(",") if part.strip())
+    answer = recommender.recommend(
+        user_id=user,
+        items=ids,
+        text=text,
+        rules=rules,
+        k=k,
+        novelty=novelty,
+        new_items=new_items,
+        explore=secrets.randbits(32) if explore else None,
+        explain=explain,
+    )
+    if as_json:
+        print_json(to_dict(answer))
+        return
+    rows = recommender.histories.of(user).rows.tolist() if user is not None else []
+    history = recommender.catalogue.records([*rows, *(recommender.catalogue.row(key) for key in ids)])
+    render.recommendations(console(), answer, history)
+
+
+def why(
+    workspace: Where,
+    item: Annotated[str, typer.Option(help="The item that is asked about.")],
+    user: Annotated[str | None, typer.Option(help="A user of the workspace.")] = None,
+    items: Annotated[str | None, typer.Option(help="Item ids, separated by commas, oldest first: a basket or session.")] = None,
+    scope: Annotated[
+        str, typer.Option(help="new: categories absent from the history; other: another one than the item behind it.")
+    ] = "new",
+    chroma: Chroma = None,
+    as_json: AsJson = False,
+) -> None:
+    """Why an item is recommended to a shopper, or why not: the scores, the rank and the rule that decided.
+
+    Example: crossaisle why -w shop --user u42 --item B0123
+    """
+    from ..recommend.recommender import Recommender
+    from ..recommend.why import why as run
+    from . import render
+
+    recommender = Recommender.open(workspace, settings=settings_with(chroma=chroma))
+    ids = tuple(part.strip() for part in (items or "").split(",") if part.strip())
+    found = run(recommender, item, user_id=user, items=ids, rules=rules_with(scope=scope))
+    if as_json:
+        print_json(found.to_dict())
+    else:
+        render.decision(console(), found)
+
+
+def profile(
+    workspace: Where,
+    user: Annotated[str, typer.Option(help="A user of the workspace.")],
+    chroma: Chroma = None,
+    as_json: AsJson = False,
+) -> None:
+    """What is known of a shopper: categories, brands, price level, how often, what was searched, and what the last visit was about.
+
+    Example: crossaisle profile -w shop --user u42
+    """
+    from ..recommend.portrait import portrait
+    from ..recommend.recommender import Recommender
+    from . import render
+
+    told = portrait(Recommender.open(workspace, settings=settings_with(chroma=chroma)), user)
+    if as_json:
+        print_json(told)
+    else:
+        render.portrait(console(), told)
