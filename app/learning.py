@@ -4,55 +4,105 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from ..data.errors import SettingsError
 from .options import AsJson, Chroma, Llm, Quantization, Where, console, print_json, settings_with
 
 
 def train(
     workspace: Where,
+    part: Annotated[
+        str,
+        typer.Argument(help="graph (with the text heads), blend (with the channels under it), ranker (the LLM, after a blend), or all."),
+    ] = "all",
     seed: Annotated[int, typer.Option(help="Of everything that is drawn; evaluate with the same one.")] = 0,
     everything: Annotated[
         bool, typer.Option("--everything", help="Hold nobody out: for serving, after an evaluation has said that it is good.")
     ] = False,
+    convolution: Annotated[str, typer.Option(help="Of the graph: normalised or attention.")] = "normalised",
+    examples: Annotated[
+        int | None, typer.Option(help="Questions that the LLM learns from, at most: 1,000 unless told, about 2 s each on two cores.")
+    ] = None,
+    merge: Annotated[Path | None, typer.Option(help="Afterwards write LLM and adapter as one model into this new folder.")] = None,
+    llm: Llm = None,
+    quantization: Quantization = None,
     chroma: Chroma = None,
     as_json: AsJson = False,
 ) -> None:
-    """Learns from the store's own histories what goes with what, and how to weigh the channels.
+    """Learns from the store's own histories what goes with what, how to weigh the channels, and to read candidates.
 
-    The shoppers that `evaluate` tests with the same seed are not learned from.
+    The shoppers that `evaluate` tests with the same seed are not learned from. A killed training of the ranker goes on with `ranker`.
 
     Example: crossaisle train -w shop
     """
     from ..data.splits import Split
     from ..data.workspace import Workspace
-    from ..eval.learning import learn
+    from ..eval.learning import PART_NAMES, learn
+    from ..retrieval.graph import GraphConfig
     from . import render
     from .progress import bar
 
+    if part not in PART_NAMES:
+        raise SettingsError(f"what can be trained is {', '.join(PART_NAMES)}, not {part!r}")
+    if convolution not in ("normalised", "attention"):
+        raise SettingsError(f"--convolution is normalised or attention, not {convolution!r}")
+    if examples is not None and examples < 1:
+        raise SettingsError(f"--examples must be 1 or more, not {examples}")
+    opened, settings = Workspace(workspace), settings_with(chroma=chroma, llm=llm, quantization=quantization)
+    if merge is not None and merge.exists() and any(merge.iterdir()):
+        raise SettingsError(f"{merge} is not empty; name a new folder for the merged model")
+    config = GraphConfig(seed=seed, convolution=convolution)  # type: ignore[arg-type]  # checked above
     with bar() as tell:
-        learned = learn(Workspace(workspace), settings_with(chroma=chroma), Split(seed=seed), everything=everything, progress=tell)
+        learned = learn(
+            opened,
+            settings,
+            Split(seed=seed),
+            part=part,
+            config=config,
+            examples=examples,
+            everything=everything,
+            progress=tell,
+        )
+    if merge is not None:
+        from ..llm.merging import merge as merge_into
+        from ..recommend.reading import FOLDER
+
+        merge_into(settings, opened.path / FOLDER, merge)
     if as_json:
         print_json(learned)
         return
-    blend = learned["blend"]
-    render.figures(
-        console(),
-        f"{workspace}: trained",
-        {
+    render.figures(console(), f"{workspace}: trained", _told(learned))
+    if merge is not None:
+        console().print(f"merged: {merge} (recommend with --llm {merge})")
+    console().print(f"next: crossaisle evaluate -w {workspace} --out report" + (f" --seed {seed}" if seed else ""))
+
+
+def _told(learned: Mapping[str, Any]) -> dict[str, Any]:
+    """What was learned, in words for a person."""
+    told: dict[str, Any] = {}
+    if blend := learned.get("blend"):
+        told |= {
             "shoppers asked": blend["questions"],
             "of them answered by the candidates": blend["answered"],
             "NDCG@10 of the weighted sum (validation)": blend["weighted_sum_ndcg@10"],
             "NDCG@10 with trees (validation)": blend["trees_ndcg@10"],
             "chosen": blend["chosen"],
-            "left out": learned["left_out"],
-            "seconds": learned["seconds"],
-        },
-    )
-    console().print(f"next: crossaisle evaluate -w {workspace} --out report" + (f" --seed {seed}" if seed else ""))
+        }
+    elif graph := learned.get("graph"):
+        told["NDCG@10 of the graph (validation)"] = graph["figures"]["ndcg@10"]
+    if ranker := learned.get("ranker"):
+        told |= {
+            "questions that the LLM learned from": ranker["examples"],
+            "NDCG@10 among 20 candidates (validation), before and after": f"{ranker['zero_shot_ndcg@10']} {ranker['ndcg@10']}",
+            "NDCG@10 without its vote, and with it": f"{ranker.get('judged_blend_ndcg@10')} {ranker.get('judged_with_llm_ndcg@10')}",
+            "weight of its vote": ranker["vote"],
+        }
+    return told | {"left out": learned["left_out"], "seconds": learned["seconds"]}
 
 
 def evaluate(

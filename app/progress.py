@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def bar() -> Iterator[Callable[[str, int, int], None]]:
-    """A function to be told of (stage, done, total); each stage gets a line of its own."""
+    """A function to be told of (stage, done, total); each stage gets a line of its own. What follows a comma in it may change."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -26,10 +26,11 @@ def bar() -> Iterator[Callable[[str, int, int], None]]:
         tasks: dict[str, object] = {}
 
         def tell(stage: str, done: int, total: int) -> None:
-            if stage not in tasks:
-                tasks[stage] = progress.add_task(stage, total=max(total, 1), rate="")
-            task = tasks[stage]
+            name = stage.partition(", ")[0]
+            if name not in tasks:
+                tasks[name] = progress.add_task(stage, total=max(total, 1), rate="")
+            task = tasks[name]
             speed = progress.tasks[task].speed  # type: ignore[call-overload]  # a TaskID is an int
-            progress.update(task, completed=done, total=max(total, 1), rate=f"{speed:,.0f}/s" if speed else "")  # type: ignore[arg-type]
+            progress.update(task, description=stage, completed=done, total=max(total, 1), rate=f"{speed:,.0f}/s" if speed else "")  # type: ignore[arg-type]
 
         yield tell

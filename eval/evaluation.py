@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,9 +18,6 @@ from ..data.settings import Settings
 from ..data.splits import PROTOCOLS, HeldOut, Protocol, Split
 from ..data.workspace import Workspace
 from ..recommend import learned
-from ..recommend.features import FeatureMaker
-from ..recommend.novelty import LEVELS
-from ..recommend.trained import trained_channels
 from ..retrieval.build import item_vectors, load
 from ..retrieval.events import Events
 from . import cases as case_files
@@ -29,10 +27,13 @@ from .cases import Cases, Eligible, Ranked
 from .kept import Kept, Margins
 from .known import Known
 from .ranking import rank
+from .trained import TrainedSystems
 from .tuning import BUDGET, tune
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from ..llm.ranker import Ranker
 
 Progress = Callable[[str, int, int], None]
 VALIDATION = 1000
@@ -123,15 +124,22 @@ class Evaluation:
         kinds = dict.fromkeys(tops, "baseline")
         if self.options.baselines_only:
             return Rankings(cases, known, eligible, split, held_out, kinds, tops, np.empty(0, np.int64), frozenset(), tuned)
-        if models := learned.load(self.workspace.path):
-            ours = self._learned(cases, known, eligible, models)
-            levels = {level: ours.pop(systems.at_novelty(level)) for level in LEVELS}
-            kinds |= dict.fromkeys(ours, "channel")
-            kinds |= {name: "blend" if name == systems.BLEND else "ablation" for name in models}
-            return Rankings(
-                cases, known, eligible, split, held_out, kinds, {**tops, **ours}, np.empty(0, np.int64), frozenset(), tuned, levels
-            )
         part = _part(len(cases), self.options.llm_cases if self.settings.llm != "none" else 0, self.options.seed)
+        if models := learned.load(self.workspace.path):
+            ranked = TrainedSystems(self.workspace, self.settings, known, models, cases, eligible, part, kept).rank(self.tell)
+            return Rankings(
+                cases,
+                known,
+                eligible,
+                split,
+                held_out,
+                {**kinds, **ranked.kinds},
+                {**tops, **{name: _padded(rows) for name, rows in ranked.lists.items()}},
+                part if ranked.with_llm else np.empty(0, np.int64),
+                ranked.with_llm,
+                tuned,
+                {level: _padded(rows) for level, rows in ranked.novelty.items()},
+            )
         ours, with_llm = self._systems(cases, known, eligible, part, kept)
         kinds |= systems.kinds(llm=bool(len(part)))
         return Rankings(cases, known, eligible, split, held_out, kinds, {**tops, **ours}, part, with_llm, tuned)
@@ -229,38 +237,39 @@ class Evaluation:
     def _systems(
         self, cases: Cases, known: Known, eligible: Eligible, part: NDArray[np.int64], kept: Kept
     ) -> tuple[dict[str, NDArray[np.int32]], frozenset[str]]:
-        """The product's systems; those with the LLM hold only the cases in `part`."""
+        """The product's systems, untrained; those with the LLM hold only the cases in `part`."""
         wanted = set(part.tolist())
-        margins = Margins(kept, self.settings, cases, known, wanted) if wanted else None
         lists: dict[str, list[Sequence[int]]] = {}
         with_llm: dict[str, list[Sequence[int]]] = {}
-        for number, found in enumerate(systems.find(cases, eligible, known.retriever)):
-            self.tell("channels and LLM" if margins else "channels", number, len(cases))
-            plain = systems.without_llm(found, known.retriever)
-            if margins:
-                plain = {systems.without(systems.LLM): plain[systems.without(systems.LLM)]}
-            for name, rows in {**found.channels, **plain}.items():
-                lists.setdefault(name, []).append(rows)
-            if margins and number in wanted:
-                for name, rows in systems.with_llm(found, margins.of(number, found), known.retriever).items():
-                    with_llm.setdefault(name, []).append(rows)
-        self.tell("channels and LLM" if margins else "channels", len(cases), len(cases))
-        if margins:
-            margins.close()
+        stage = "channels and LLM" if wanted else "channels"
+        with Margins(kept, "margins") as margins:
+            for number, found in enumerate(systems.find(cases, eligible, known.retriever)):
+                self.tell(stage, number, len(cases))
+                plain = systems.without_llm(found, known.retriever)
+                if wanted:
+                    plain = {systems.without(systems.LLM): plain[systems.without(systems.LLM)]}
+                for name, rows in {**found.channels, **plain}.items():
+                    lists.setdefault(name, []).append(rows)
+                if number in wanted:
+                    said = margins.of(number, lambda at=number, of=found: self._read(at, of, cases, known))  # type: ignore[misc]
+                    for name, rows in systems.with_llm(found, said, known.retriever).items():
+                        with_llm.setdefault(name, []).append(rows)
+        self.tell(stage, len(cases), len(cases))
         tops = {name: _padded(rows) for name, rows in {**lists, **with_llm}.items()}
         return tops, frozenset(with_llm)
 
-    def _learned(self, cases: Cases, known: Known, eligible: Eligible, models: Mapping[str, learned.Model]) -> dict[str, NDArray[np.int32]]:
-        """The channels and the blends of a workspace that was trained."""
-        further = {**known.behaviour, **trained_channels(self.workspace, known.vectors)}
-        maker = FeatureMaker(known.catalogue, [*systems.CHANNELS, *further])
-        lists: dict[str, list[Sequence[int]]] = {}
-        for number, found in enumerate(systems.learned(cases, eligible, known.with_channels(further), maker, models)):
-            self.tell("channels and blends", number, len(cases))
-            for name, rows in found.items():
-                lists.setdefault(name, []).append(rows)
-        self.tell("channels and blends", len(cases), len(cases))
-        return {name: _padded(rows) for name, rows in lists.items()}
+    def _read(self, number: int, found: systems.Found, cases: Cases, known: Known) -> dict[int, float]:
+        """What the LLM says of a case's candidates."""
+        prompt, _ = self._ranker.said(known.catalogue.records(found.history.tolist()), None)
+        leaks.refuse_prompts(cases, {number: prompt}, known.catalogue)
+        return systems.margins(found, self._ranker, known.retriever)
+
+    @cached_property
+    def _ranker(self) -> Ranker:
+        from ..llm.models import LanguageModel
+        from ..llm.ranker import Ranker
+
+        return Ranker(LanguageModel.load(self.settings))
 
 
 def _padded(lists: Sequence[Sequence[int]]) -> NDArray[np.int32]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,13 +16,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import __version__
-from ..data.errors import LeakError, storing
+from ..data.errors import storing
 from ..data.files import write_atomically
 from ..data.settings import Settings
 from ..data.workspace import Workspace
-from . import leaks, systems
 from .cases import Cases
-from .known import Known
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -84,41 +82,27 @@ class Kept:
 
 
 class Margins:
-    """The LLM's margins, a line a case, read back after a kill."""
+    """An LLM's margins, a line a case, read back after a kill. A context: the file is closed at its end."""
 
-    def __init__(self, kept: Kept, settings: Settings, cases: Cases, known: Known, wanted: set[int]) -> None:
-        """Loads the LLM if the margins of a wanted case are not kept.
-
-        Raises: ModelMissingError: the LLM was not pulled.
-        """
-        from ..llm.models import LanguageModel
-        from ..llm.ranker import Ranker
-
-        self.known, self.cases = known, cases
-        self.path = kept.home / "margins.jsonl"
+    def __init__(self, kept: Kept, name: str) -> None:
+        """Args: name: of the file, one for each model and prompt."""
+        self.path = kept.home / f"{name}.jsonl"
         self.kept = dict(_lines(self.path))
-        self.ranker = Ranker(LanguageModel.load(settings)) if wanted - self.kept.keys() else None
+
+    def __enter__(self) -> Margins:
         self.file = self.path.open("a", encoding="utf-8")
+        return self
 
-    def of(self, number: int, found: systems.Found) -> dict[int, float]:
-        """Row to margin, for every candidate of the case.
+    def __exit__(self, *_: object) -> None:
+        self.file.close()
 
-        Raises: LeakError: a target of the case stands in what the LLM reads.
-        """
+    def of(self, number: int, read: Callable[[], Mapping[int, float]]) -> dict[int, float]:
+        """Row to margin, of every candidate of a case that was read. Args: read: asks the LLM, if that was not done yet."""
         if number not in self.kept:
-            assert self.ranker is not None
-            catalogue = self.known.catalogue
-            prompt, _ = self.ranker.said(catalogue.records(found.history.tolist()), None)
-            if leak := leaks.in_prompts(self.cases, {number: prompt}, catalogue):
-                raise LeakError("the test leaks into what is known: " + "; ".join(map(str, leak)))
-            self.kept[number] = systems.margins(found, self.ranker, self.known.retriever)
+            self.kept[number] = dict(read())
             self.file.write(json.dumps([number, list(self.kept[number].items())]) + "\n")
             self.file.flush()
         return self.kept[number]
-
-    def close(self) -> None:
-        """Closes the file."""
-        self.file.close()
 
 
 def _lines(path: Path) -> Iterator[tuple[int, dict[int, float]]]:

@@ -7,7 +7,7 @@ found stops it.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -56,6 +56,15 @@ def check(cases: Cases, known: Known, workspace: Workspace, split: Split) -> Non
         *in_reviews(cases, known),
         *in_cards(workspace, split),
     ]
+    _refuse(found)
+
+
+def refuse_prompts(cases: Cases, prompts: Mapping[int, str], catalogue: Catalogue) -> None:
+    """Checks what the LLM reads (see `in_prompts`). Raises: LeakError: a target stands in it."""
+    _refuse(in_prompts(cases, prompts, catalogue))
+
+
+def _refuse(found: Sequence[Leak]) -> None:
     if found:
         raise LeakError("the test leaks into what is known: " + "; ".join(map(str, found)))
 

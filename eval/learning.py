@@ -1,4 +1,4 @@
-"""What is learned of a store's own histories, and put into its workspace: the graph, the text heads, the blend of all channels, the LLM ranker.
+"""What is learned of a store's own histories, and put into its workspace: graph, text heads, the blend of all channels, LLM ranker.
 
     known users -> folds -> (channels without a fold's users -> what they say of the fold's shoppers) -> the blend -> the LLM ranker
                          -> the graph and the heads of all known users
@@ -22,9 +22,9 @@ from ..data.files import replace_folder, staging_folder
 from ..data.settings import Settings
 from ..data.splits import HeldOut, Split
 from ..data.workspace import Workspace
+from ..llm.recipe import Config
 from ..recommend import learned
 from ..recommend.learned import Model, Questions
-from ..llm.recipe import Config
 from ..retrieval import complements, graph_files
 from ..retrieval.build import item_vectors, load
 from ..retrieval.complements import Complements
@@ -77,7 +77,7 @@ def learn(
     part: Part = "all",
     config: GraphConfig | None = None,
     ranker: Config | None = None,
-    examples: int = EXAMPLES,
+    examples: int | None = None,
     everything: bool = False,
     progress: Progress = lambda *_: None,
 ) -> dict[str, Any]:
@@ -90,7 +90,8 @@ def learn(
         split: what an evaluation will test; None is the users protocol with seed 0.
         part: `graph` (with the text heads), `blend` (with the channels that it stands on), `ranker` (needs a blend), or `all`; where the
             settings name no LLM, `all` is all but the ranker.
-        config: of the graph. ranker: of the LoRA training. examples: questions that the ranker learns from, at most.
+        config: of the graph. ranker: of the LoRA training.
+        examples: questions that the ranker learns from, at most; None is `lessons.EXAMPLES`.
         everything: hold nothing out, for serving only.
     Raises:
         TrainingError: too few shoppers for the part that is asked for; for a blend, where all are.
@@ -111,7 +112,7 @@ def learn(
         if part == "ranker" or (part == "all" and settings.llm != "none"):
             lora = ranker or Config(seed=training.split.seed)
             try:
-                figures["ranker"] = training.ranker(lora, examples)
+                figures["ranker"] = training.ranker(lora, examples or EXAMPLES)
             except TrainingError as error:
                 if part == "ranker" or "diverged" in str(error):
                     raise

@@ -14,10 +14,8 @@ import numpy as np
 
 from ..data.records import Candidate
 from ..recommend.blend import blend, with_margins
-from ..recommend.novelty import LEVELS, order
 from ..recommend.profile import ItemFacts, Profile
 from ..recommend.recommender import POOL
-from ..recommend.trained import PROPOSED
 from ..retrieval.candidates import PER_CHANNEL, weights
 from ..retrieval.events import NEVER
 from ..retrieval.seeds import Seeds
@@ -26,8 +24,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..llm.ranker import Ranker
-    from ..recommend.features import FeatureMaker
-    from ..recommend.learned import Model
     from ..retrieval.candidates import Retriever
     from ..retrieval.catalogue import Catalogue
     from .cases import Cases, Eligible
@@ -126,47 +122,10 @@ def with_llm(found: Found, scores: Mapping[int, float], retriever: Retriever) ->
     return lists
 
 
-def learned(
-    cases: Cases, eligible: Eligible, retriever: Retriever, maker: FeatureMaker, models: Mapping[str, Model]
-) -> Iterator[dict[str, list[int]]]:
-    """What every channel and every trained blend ranks for each case, in order.
-
-    A channel's list is of what it proposes itself, and as deep as `DEPTH`; a blend's is of its own candidates.
-    """
-    facts = ItemFacts.of(retriever.catalogue)
-    for number in range(len(cases)):
-        mask = eligible.mask(cases, slice(number, number + 1))[0]
-        profile = profile_of(cases.histories[number], facts)
-        seeds = profile.seeds()
-        deep = retriever.propose(seeds, mask, DEPTH)
-        lists = {name: _first(deep.rows, scores, scores > 0) for name, scores in deep.scores.items()}
-        found = retriever.propose(seeds, mask, PROPOSED)
-        told = maker.features(found, profile)
-        for name, model in models.items():
-            scores = model.scores(model.picked(told))
-            lists[name] = _first(found.rows, scores)
-            if name == BLEND:
-                users = retriever.catalogue.users[found.rows]
-                lists |= {at_novelty(level): found.rows[order(scores, users, level)][:DEPTH].tolist() for level in LEVELS}
-        yield lists
-
-
-def at_novelty(level: float) -> str:
-    """The name of the blend at a level of novelty."""
-    return f"{BLEND} at novelty {level:g}"
-
-
 def profile_of(history: NDArray[np.integer[Any]], facts: ItemFacts) -> Profile:
     """The profile of a case's history, all of whose items were bought; no moment is told."""
     size = len(history)
     return Profile(history.astype(np.int64), np.zeros(size, np.int8), np.full(size, NEVER), facts)
-
-
-def _first(rows: NDArray[np.int64], scores: NDArray[Any], kept: NDArray[np.bool_] | None = None) -> list[int]:
-    """The rows by falling score, of equal ones the first; at most `DEPTH`."""
-    if kept is not None:
-        rows, scores = rows[kept], scores[kept]
-    return [int(row) for row in rows[np.argsort(-scores, kind="stable")][:DEPTH]]
 
 
 def _by_score(found: Mapping[int, tuple[float, int]], catalogue: Catalogue) -> list[int]:

@@ -97,8 +97,8 @@ def teach(
     lots = Lots.draw(lessons, most, config.seed)
     if len(lots.learning) < finetune.MIN_EXAMPLES or not len(lots.validating) or not len(lots.judging):
         raise TrainingError(
-            f"{len(lots.learning)} shoppers' questions are too few to teach the LLM; at least {finetune.MIN_EXAMPLES} are wanted, and some to "
-            "validate and to judge it: ingest more interactions, or rank without it (--llm none)"
+            f"{len(lots.learning)} shoppers' questions are too few to teach the LLM; at least {finetune.MIN_EXAMPLES} are wanted, "
+            "and some to validate and to judge it: ingest more interactions, or rank without it (--llm none)"
         )
     draw = np.random.default_rng([config.seed, 3])
     examples = [example(lessons, number, catalogue, draw) for number in lots.learning.tolist()]
@@ -159,7 +159,7 @@ def settle(read: Sequence[Read], users: NDArray[np.int64], seed: int) -> tuple[V
         "judged_blend_ndcg@10": round(float(without.mean()), 4),
         "judged_with_llm_ndcg@10": round(float(together.mean()), 4),
         "judged_llm_ndcg@10": round(float(alone.mean()), 4),
-        "judged_gain": {name: round(float(value), 4) for name, value in gain.to_dict().items()},
+        "judged_gain": gain.to_dict(),
     }
 
 

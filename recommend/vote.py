@@ -1,8 +1,8 @@
 """The LLM's vote in the learned order: it reads the best candidates, and how its margins lie beside each other moves them.
 
-The level of its margins is the model's and the shopper's, not a candidate's (4 bits alone shift it by whole nats), so a margin counts by its
-standard score among those of the same shopper. One weight says what that is worth beside the blend's score; it is fitted to shoppers whom
-neither the LLM nor that score knew, and is 0 where it does not measure better. Knows nothing of prompts or models.
+The level of its margins is the model's and the shopper's, not a candidate's (4 bits alone shift it by whole nats), so a margin counts by
+its standard score among those of the same shopper. One weight says what that is worth beside the blend's score; it is fitted to shoppers
+whom neither the LLM nor that score knew, and is 0 where it does not measure better. Knows nothing of prompts or models.
 """
 
 from __future__ import annotations
