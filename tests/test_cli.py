@@ -13,29 +13,7 @@ import pytest
 
 from crossaisle import Workspace
 
-PROGRAM = Path(sys.executable).with_name("crossaisle")
-
-
-def run(*arguments: str | Path, env: dict[str, str] | None = None, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [str(PROGRAM), *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        env={**os.environ, **(env or {})},
-        timeout=300,
-        check=False,
-    )
-
-
-def refused(done: subprocess.CompletedProcess[str], *words: str) -> None:
-    """One clear sentence on stderr, exit code 2, no traceback, nothing on stdout."""
-    assert done.returncode == 2, done.stderr
-    assert done.stdout == ""
-    assert done.stderr.startswith("crossaisle: ")
-    assert done.stderr.count("\n") == 1, done.stderr
-    for word in words:
-        assert word in done.stderr
+from .command_line import PROGRAM, refused, run
 
 
 @pytest.fixture(scope="module")

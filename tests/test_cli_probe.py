@@ -14,7 +14,7 @@ from crossaisle import Workspace
 from crossaisle.app import spreadsheet
 from crossaisle.recommend.findings import Finding, ItemNeed, Need
 
-from .test_cli import refused, run
+from .command_line import refused, run
 
 
 @pytest.fixture(scope="module")

@@ -5,27 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crossaisle.data.errors import QueryError
-from crossaisle.recommend.cohorts import Population
 from crossaisle.recommend.question import And, Node, Not, Or, Term
-from crossaisle.retrieval.catalogue import Catalogue
-from crossaisle.retrieval.events import Events, Order
+from crossaisle.retrieval.events import Order
 
-ITEMS = {"tent": "Camping", "rope": "Camping", "stove": "Kitchen", "pan": "Kitchen", "lamp": "Home", "odd": ""}
-NAMES = list(ITEMS)
-USERS, WINDOW = 5, 3
-MEANS = {Term("camping"): {"tent", "rope"}, Term("kitchen"): {"stove", "pan"}, Term("lamp"): {"lamp"}, Term("odd"): {"odd"}}
-ROWS = {term: np.asarray([name in items for name in NAMES]) for term, items in MEANS.items()}
-Event = tuple[int, str, int]
+from .small_world import EVENTS, MEANS, NAMES, ORDERS, ROWS, USERS, WINDOW, Event, around, population
 
-EVENTS = st.lists(st.tuples(st.integers(0, USERS - 1), st.sampled_from(NAMES), st.integers(0, 9)), min_size=1, max_size=25).map(
-    lambda drawn: sorted(drawn, key=lambda event: (event[0], event[2]))
-)
 TREES: st.SearchStrategy[Node] = st.recursive(
     st.sampled_from(list(MEANS)),
     lambda node: st.one_of(
@@ -33,17 +22,6 @@ TREES: st.SearchStrategy[Node] = st.recursive(
     ),
     max_leaves=4,
 )
-ORDERS = st.sampled_from(["time", "position", "none"])
-
-
-def population(events: Sequence[Event], order: Order = "time") -> Population:
-    table = pl.DataFrame({"item_id": NAMES, "title": NAMES, "category": [[name] if name else [] for name in ITEMS.values()]})
-    user, row = ([event[0] for event in events], [NAMES.index(event[1]) for event in events])
-    bought = pl.DataFrame({"user_id": [f"u{n}" for n in user], "item_id": [NAMES[n] for n in row], "kind": ["purchase"] * len(row)})
-    time = [event[2] if order != "none" else 0 for event in events]
-    ids = pl.Series([f"u{n}" for n in range(USERS)])
-    made = Events(np.asarray(user, np.int32), np.asarray(row, np.int32), np.asarray(time, np.int64), order, ids, "bought")
-    return Population(made, Catalogue.build(table, bought, 1), WINDOW, np.full(USERS, 1000))
 
 
 def by_hand(node: Node, events: Sequence[Event], user: int, at_least: int, order: str) -> tuple[bool, set[int]]:
@@ -64,21 +42,6 @@ def by_hand(node: Node, events: Sequence[Event], user: int, at_least: int, order
                 since = min((events[place][2] for place in found), default=10**9)
                 places = {place for place in places if events[place][2] >= since}
     return all(meant for meant, _ in parts), places
-
-
-def around(
-    events: Sequence[Event], users: set[int], anchors: set[int], named: set[str], order: str, way: int
-) -> list[tuple[int, str, int]]:
-    """(user, item, shortest gap) of everything within the window of an anchor, sorted."""
-    found = []
-    for user, item, time in events:
-        if user not in users or item in named:
-            continue
-        gaps = [way * (time - events[a][2]) for a in anchors if events[a][0] == user] if order != "none" else [0]
-        near = [gap for gap in gaps if 0 <= gap <= WINDOW]
-        if near:
-            found.append((user, item, min(near)))
-    return sorted(found)
 
 
 def named_in(node: Node) -> set[Term]:

@@ -13,7 +13,7 @@ from crossaisle.recommend import needs
 from crossaisle.recommend.question import Term
 from crossaisle.retrieval.events import Order
 
-from .test_cohorts import EVENTS, ITEMS, MEANS, NAMES, ORDERS, ROWS, USERS, WINDOW, Event, around, population
+from .small_world import EVENTS, ITEMS, MEANS, NAMES, ORDERS, ROWS, USERS, WINDOW, Event, around, population
 
 CAMPING = Term("camping")
 
