@@ -38,12 +38,13 @@ if TYPE_CHECKING:
 
 WORKSHOP = "adapter-training"
 """Where an adapter is made, beside the one in use."""
-CANDIDATES, HARD = 20, 13
+CANDIDATES, HARD = 12, 7
 """Candidates of an example, and how many of them are among the blend's best; the others are had as much as what was bought."""
 LEARNING, VALIDATING = 0.7, 0.1
 """Shares of the users that are learned from, and that say when to stop; the rest settles the vote."""
-VALIDATION, JUDGED = 60, 200
-"""Questions of the two, at most: the LLM reads each of them, and more than once."""
+VALIDATION, JUDGED = (8, 40), (16, 200)
+"""Questions of the two, at least and at most; between them an eighth and a third of what is learned from. The LLM reads each of them, the
+first again and again, so they must not cost more than the learning."""
 Progress = Callable[[str, int, int], None]
 
 
@@ -70,8 +71,10 @@ class Lots:
             found = np.flatnonzero(answered & inside)
             return np.sort(draw.permutation(found)[:limit])
 
-        learning, rest = share < LEARNING, share >= LEARNING + VALIDATING
-        return cls(some(learning, most), some(~learning & ~rest, VALIDATION), some(rest, JUDGED))
+        inside, rest = share < LEARNING, share >= LEARNING + VALIDATING
+        learning = some(inside, most)
+        limits = [min(largest, max(least, len(learning) // part)) for (least, largest), part in ((VALIDATION, 8), (JUDGED, 3))]
+        return cls(learning, some(~inside & ~rest, limits[0]), some(rest, limits[1]))
 
 
 def teach(

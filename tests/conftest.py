@@ -55,6 +55,32 @@ def llm_fp32(settings: Settings) -> LanguageModel:
 
 
 @pytest.fixture(scope="session")
+def small(tmp_path_factory: pytest.TempPathFactory, settings: Settings) -> Settings:
+    """A Llama of two layers with random weights and the embedded tokenizer: how training behaves, at no cost."""
+    import torch
+    import transformers
+    from transformers.utils import logging
+
+    from crossaisle.llm import embedded
+
+    logging.disable_progress_bar()
+    config = transformers.LlamaConfig(
+        vocab_size=49_152, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=1,
+        max_position_embeddings=1024, bos_token_id=1, eos_token_id=2, pad_token_id=2,
+    )  # fmt: skip
+    torch.manual_seed(3)
+    model = transformers.LlamaForCausalLM(config)
+    with torch.no_grad():  # larger than a fresh model's, or all scores would be alike
+        for weight in model.parameters():
+            if weight.dim() > 1:
+                weight.normal_(0, 0.15)
+    folder = tmp_path_factory.mktemp("small") / "model"
+    model.save_pretrained(folder)
+    transformers.AutoTokenizer.from_pretrained(embedded.folder(settings.home)).save_pretrained(folder)
+    return settings.with_(llm=str(folder), quantization="fp32")
+
+
+@pytest.fixture(scope="session")
 def embedder() -> Embedder:
     """The bundled MiniLM."""
     from crossaisle.retrieval.embedder import Embedder
@@ -87,6 +113,21 @@ def amazon_workspace(tmp_path_factory: pytest.TempPathFactory, settings: Setting
     crossaisle.ingest(path, "amazon-reviews-2023", [folder])
     crossaisle.index(Workspace(path), settings.with_(embedder="minilm"))
     return Workspace(path)
+
+
+@pytest.fixture(scope="session")
+def trained(demo_workspace: Workspace, settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, dict[str, Any]]:
+    """A copy of the demo store, its graph and blend trained, and what was measured. For reading only: whoever writes copies the folder."""
+    import shutil
+
+    from crossaisle.eval import learning, questions
+
+    path = tmp_path_factory.mktemp("trained") / "shop"
+    shutil.copytree(demo_workspace.path, path)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(questions, "ENOUGH", 300)  # three folds of five are enough to see that all is there
+        figures = learning.learn(Workspace(path), settings, part="blend")
+    return Workspace(path), figures
 
 
 Store = Callable[..., Path]

@@ -20,7 +20,7 @@ from crossaisle.data.errors import ModelError, ModelMissingError, SettingsError,
 from crossaisle.data.files import STAGING_PREFIX
 from crossaisle.data.records import Item
 from crossaisle.data.settings import Settings
-from crossaisle.llm import adapters, checkpoints, embedded, listwise
+from crossaisle.llm import adapters, checkpoints, listwise
 from crossaisle.llm.finetune import MIN_EXAMPLES, Config, Example, Progress, Report, digest, train
 from crossaisle.llm.listwise import Listwise, ndcg
 from crossaisle.llm.merging import merge
@@ -63,30 +63,6 @@ def examples(number: int, seed: int, candidates: int = 4) -> list[Example]:
 FEW, UNSEEN = examples(MIN_EXAMPLES, 1, 3), examples(4, 2, 3)
 QUICK = Config(rank=4, alpha=8, epochs=1, batch=4, lr=1e-3, validate_every=2, checkpoint_every=2, patience=9)
 STEPS = -(-MIN_EXAMPLES // QUICK.batch)
-
-
-@pytest.fixture(scope="module")
-def small(tmp_path_factory: pytest.TempPathFactory, settings: Settings) -> Settings:
-    """A Llama of two layers with random weights and the embedded tokenizer: how training behaves, at no cost."""
-    import torch
-    import transformers
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()
-    config = transformers.LlamaConfig(
-        vocab_size=49_152, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=1,
-        max_position_embeddings=1024, bos_token_id=1, eos_token_id=2, pad_token_id=2,
-    )  # fmt: skip
-    torch.manual_seed(3)
-    model = transformers.LlamaForCausalLM(config)
-    with torch.no_grad():  # larger than a fresh model's, or all scores would be alike
-        for weight in model.parameters():
-            if weight.dim() > 1:
-                weight.normal_(0, 0.15)
-    folder = tmp_path_factory.mktemp("small") / "model"
-    model.save_pretrained(folder)
-    transformers.AutoTokenizer.from_pretrained(embedded.folder(settings.home)).save_pretrained(folder)
-    return settings.with_(llm=str(folder), quantization="fp32")
 
 
 def weights(folder: Path) -> bytes:

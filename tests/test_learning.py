@@ -21,7 +21,7 @@ from crossaisle.data.records import Rules
 from crossaisle.data.settings import Settings
 from crossaisle.data.splits import HeldOut, Split
 from crossaisle.data.workspace import Workspace
-from crossaisle.eval import leaks, learning, protocols, questions
+from crossaisle.eval import leaks, learning, protocols
 from crossaisle.eval import report as reports
 from crossaisle.eval.evaluation import Evaluation, Options
 from crossaisle.eval.known import Known
@@ -30,17 +30,6 @@ from crossaisle.recommend.recommender import Recommender
 from crossaisle.recommend.why import why
 from crossaisle.retrieval.build import item_vectors, load
 from crossaisle.retrieval.events import Events
-
-
-@pytest.fixture(scope="module")
-def trained(demo_workspace: Workspace, settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, dict[str, Any]]:
-    """A copy of the demo store, trained."""
-    path = tmp_path_factory.mktemp("trained") / "shop"
-    shutil.copytree(demo_workspace.path, path)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(questions, "ENOUGH", 300)  # three folds of five are enough to see that all is there
-        figures = learning.learn(Workspace(path), settings)
-    return Workspace(path), figures
 
 
 @pytest.fixture(scope="module")
