@@ -42,6 +42,14 @@ def read_card(folder: Path) -> dict[str, Any]:
     return card
 
 
+def read_rank(folder: Path) -> int:
+    """The rank of an adapter's matrices. Raises: ModelError: its configuration cannot be read."""
+    try:
+        return int(json.loads((folder / CONFIG).read_text("utf-8"))["r"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{folder / CONFIG} cannot be read ({error}); {MEND}") from error
+
+
 def check(folder: Path, base: str, fingerprint: str) -> int:
     """The version of the prompt `rank` that an adapter was trained for.
 
@@ -111,6 +119,20 @@ def inject(model: Any, base: str, *, rank: int, alpha: float, dropout: float) ->
     for parameter in trained:
         parameter.data = parameter.data.float()
     return trained
+
+
+def fill(model: Any, folder: Path) -> None:
+    """Gives LoRA layers that are in the model the weights of a folder.
+
+    Raises: ModelError: the file is damaged, or its layers are not those of the model.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        put(model, load_file(folder / WEIGHTS))
+    except (OSError, ValueError, SafetensorError) as error:
+        raise ModelError(f"the adapter in {folder} cannot be loaded ({str(error).splitlines()[0]}); {MEND}") from error
 
 
 def attach(model: Any, folder: Path) -> None:

@@ -77,6 +77,8 @@ def train(
     config: Config | None = None,
     card: Mapping[str, Any] | None = None,
     progress: Callable[[Progress], None] | None = None,
+    *,
+    start: Path | None = None,
 ) -> Report:
     """What came of training an adapter, which now stands in `out` in place of the one before.
 
@@ -87,9 +89,11 @@ def train(
         examples, validation: of different shoppers; the state with the best NDCG@10 on the validation is kept.
         settings: the base model; `nf4` is trained in bf16 where there is no GPU. card: what else the card is to say.
         progress: called after every step, by the main process only; what it raises ends the run.
+        start: folder of an adapter to go on learning from, of the same base, prompt and rank; None begins with one that changes nothing.
 
     Raises:
         TrainingError: too few examples, a loss that is no number, or too little memory.
+        SettingsError: the adapter to start from has another rank or prompt. StaleAdapterError: or another base.
         ModelError, ModelMissingError: see `LanguageModel.load`. StorageError: the disk is full.
     """
     config = config or Config()
@@ -107,7 +111,7 @@ def train(
     if processes.main:
         sweep(out)
     with processes.own_randomness():
-        run = Training(examples, validation, settings, out, config, processes, digest(examples, validation))
+        run = Training(examples, validation, settings, out, config, processes, digest(examples, validation), start)
         with run.llm.weights(adapter=True):
             run.learn(progress)
         state = run.state

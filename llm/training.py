@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from .. import prompts
-from ..data.errors import TrainingError
+from ..data.errors import SettingsError, TrainingError
+from ..data.files import sha256
 from ..data.settings import Settings
 from . import adapters, checkpoints
 from .listwise import DIVERGED, Example, Listwise, ndcg
@@ -56,8 +57,11 @@ class Training:
         config: Config,
         processes: Processes,
         examples_hash: str,
+        start: Path | None = None,
     ) -> None:
         import torch
+
+        begun = _beginning(start, settings, config) if start is not None else None
 
         self.examples, self.validation, self.out, self.config, self.processes = examples, validation, out, config, processes
         self.steps_per_epoch = -(-len(examples) // config.batch)
@@ -70,11 +74,14 @@ class Training:
             "quantization": settings.quantization,
             "settings": asdict(config),
             "examples_hash": examples_hash,
+            "start": begun,
         }
         self.identity = {**self.about, "processes": processes.count}
         torch.manual_seed(config.seed)
         with quiet():
             self.parameters = adapters.inject(self.llm.model, settings.llm, rank=config.rank, alpha=config.alpha, dropout=config.dropout)
+        if start is not None:
+            adapters.fill(self.llm.model, start)
         self.llm.adapt(config.prompt)
         if config.gradient_checkpointing:
             # The second is the name of earlier versions.
@@ -112,7 +119,11 @@ class Training:
 
     def _begin(self) -> None:
         state = self.state
-        state.zero_shot = state.best_ndcg = self._ndcg()  # a new adapter changes nothing yet
+        state.best_ndcg = state.zero_shot = self._ndcg()  # a new adapter changes nothing yet
+        if self.about["start"]:
+            self.task.ranker.scorer.adapter = False
+            state.zero_shot = self._ndcg()
+            self.task.ranker.scorer.adapter = True
         state.best = adapters.taken(self.llm.model)
 
     def _gradients(self) -> float:
@@ -196,3 +207,18 @@ class Training:
         if self.processes.main:
             adapters.write(self.out, self.llm.model, self.state.best, card)
         self.processes.wait()
+
+
+def _beginning(start: Path, settings: Settings, config: Config) -> str:
+    """SHA-256 of the weights of an adapter to go on learning from.
+
+    Raises: SettingsError: it has another rank, or was trained for another prompt. StaleAdapterError: or on another base.
+    """
+    version = adapters.check(start, settings.llm, fingerprint(settings.llm, settings.home))
+    rank = adapters.read_rank(start)
+    if (rank, version) != (config.rank, config.prompt):
+        raise SettingsError(
+            f"the adapter in {start} has rank {rank} and was trained for rank.v{version}; a training of rank {config.rank} for "
+            f"rank.v{config.prompt} cannot go on from it"
+        )
+    return sha256(start / adapters.WEIGHTS)

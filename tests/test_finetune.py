@@ -552,3 +552,32 @@ def test_two_processes_learn_what_one_does(small: Settings, tmp_path: Path) -> N
     alone = train(FEW, UNSEEN, small, tmp_path / "one", dataclasses.replace(QUICK, dropout=0.0))
     assert first == [pytest.approx(alone.loss, abs=1e-4), pytest.approx(alone.ndcg), STEPS]
     assert nothing_left(tmp_path / "two")
+
+
+# ------------------------------------------------------------------ it goes on from another adapter
+
+
+def test_a_training_may_go_on_from_an_adapter(small: Settings, tmp_path: Path) -> None:
+    first = train(FEW, UNSEEN, small, tmp_path / "first", QUICK)
+    still = dataclasses.replace(QUICK, lr=1e-12, weight_decay=0.0, dropout=0.0)
+    second = train(FEW, UNSEEN, small, tmp_path / "second", still, start=first.adapter)
+    assert second.zero_shot_ndcg == first.zero_shot_ndcg  # the base alone, whatever it began with
+    assert second.ndcg == pytest.approx(first.ndcg, abs=0.15)  # what it began with, rounded to bf16
+    assert weights(second.adapter) == weights(first.adapter)
+    card = adapters.read_card(second.adapter)
+    assert len(card["start"]) == 64
+    assert adapters.read_card(first.adapter)["start"] is None
+
+
+def test_only_an_adapter_of_the_same_kind_is_gone_on_from(small: Settings, settings: Settings, tmp_path: Path) -> None:
+    first = train(FEW, UNSEEN, small, tmp_path / "first", QUICK).adapter
+    with pytest.raises(SettingsError, match="has rank 4 .* a training of rank 8"):
+        train(FEW, UNSEEN, small, tmp_path / "second", dataclasses.replace(QUICK, rank=8), start=first)
+    with pytest.raises(StaleAdapterError):
+        train(FEW, UNSEEN, settings.with_(llm="smollm2", quantization="nf4"), tmp_path / "second", QUICK, start=first)
+    with pytest.raises(ModelMissingError):
+        train(FEW, UNSEEN, small, tmp_path / "second", QUICK, start=tmp_path / "nothing")
+    (first / adapters.WEIGHTS).write_bytes(b"cut")
+    with pytest.raises(ModelError, match="cannot be loaded"):
+        train(FEW, UNSEEN, small, tmp_path / "second", QUICK, start=first)
+    assert not (tmp_path / "second" / adapters.CARD).exists()
