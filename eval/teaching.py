@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 WORKSHOP = "adapter-training"
 """Where an adapter is made, beside the one in use."""
-CANDIDATES, HARD = 8, 5
+CANDIDATES, HARD = 8, 3
 """Candidates of an example, and how many of them are among the blend's best; the others are had as much as what was bought."""
 LEARNING, VALIDATING = 0.7, 0.1
 """Shares of the users that are learned from, and that say when to stop; the rest settles the vote."""

@@ -41,9 +41,16 @@ def pairs(found: Proposals, seeds: Seeds, associations: Associations) -> NDArray
 
 
 def sentences(told: NDArray[np.int32], catalogue: Catalogue) -> Sequence[str | None]:
-    """The facts in words, None where there is none. Args: told: as `pairs` has it."""
-    titles = catalogue.items["title"]
+    """The facts in words, None where there is none: shares of a hundred, because a small model reads one number better than two.
+
+    Args: told: as `pairs` has it.
+    """
+    titles, verb = catalogue.items["title"], catalogue.verb
     return [
-        f'{both} of {had} shoppers who {catalogue.verb} "{fence(titles[anchor], TITLE)}" also {catalogue.verb} it.' if anchor >= 0 else None
+        f'{_share(both / had)} of 100 shoppers who {verb} "{fence(titles[anchor], TITLE)}" also {verb} it.' if anchor >= 0 else None
         for anchor, both, had in told.tolist()
     ]
+
+
+def _share(share: float) -> str:
+    return str(round(100 * share)) if share >= 0.005 else "Less than 1"
