@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from . import cooccurrence
+from . import cooccurrence, ridge
 from .events import DAY, NEVER, distinct
 from .runs import Runs
 
@@ -28,10 +28,15 @@ DECAY = 0.8
 """Weight of a history item relative to the next newer one, where order counts."""
 NEIGHBOURS, K1, B = 1000, 100.0, 0.25
 """Of `neighbours`: as they were chosen most often on the validation cases of five sets of data."""
+PARTNER = 0.0
+"""Of `together`: exponent of the partner's users in the norm; 0 leaves much-had items ahead."""
+PENALTY, MOST_HAD = 500.0, 6000
+"""Of `jointly`: of the ridge; items that take part, which bounds the solution at ten seconds and 150 MB."""
 LATELY = 180 * DAY
 """Milliseconds: what is older is not of late."""
-LAST = 50
-"""History items that are looked from where weights decay; older ones weigh nothing."""
+LAST, LAST_OF_ALIKE = 50, 25
+"""History items that are looked from where weights decay, older ones weigh nothing. `smoothed` looks from fewer: each costs it a look at
+all texts, and the first that it leaves out would weigh 0.4 % of the newest."""
 
 
 class Follows:
@@ -67,6 +72,51 @@ class Neighbours:
         return _sum(self.matrix, seeds.rows, seeds.liking, np.arange(len(seeds.rows)))
 
 
+class Together:
+    """Of the users who had each history item, how many had this one too, whatever the order; much-had history items prove less."""
+
+    def __init__(self, matrix: sparse.csr_array) -> None:
+        self.matrix = matrix
+
+    @classmethod
+    def count(cls, pasts: Runs, items: int) -> Together:
+        """The channel of some users' pasts."""
+        return cls(cooccurrence.cosine(pasts, items, neighbours=NEIGHBOURS, shrinkage=0.0, partner=PARTNER))
+
+    def scores(self, seeds: Seeds) -> Scored:
+        """Sums over the history of the users of both over the root of the history item's users, 0 or more."""
+        return _sum(self.matrix, seeds.rows, seeds.liking, np.arange(len(seeds.rows)))
+
+
+class Jointly:
+    """As `Together`, but the history items are weighed jointly: what one of them says another does not say again (ridge regression).
+
+    Only the most had items take part.
+    """
+
+    def __init__(self, kept: NDArray[np.int64], weights: NDArray[np.float32], items: int) -> None:
+        self.kept, self.weights, self.items = kept, weights, items
+        self.place = np.full(items, -1, dtype=np.int64)
+        self.place[kept] = np.arange(len(kept))
+
+    @classmethod
+    def count(cls, pasts: Runs, items: int) -> Jointly:
+        """The channel of some users' pasts."""
+        had = pasts.matrix(items)
+        had.data[:] = 1
+        return cls(*ridge.mix(had, penalty=PENALTY, items=MOST_HAD), items)
+
+    def scores(self, seeds: Seeds) -> Scored:
+        """Sums of weights; below 0 where the history speaks against an item."""
+        scores, strongest = np.zeros(self.items, dtype=np.float32), np.full(self.items, -1, dtype=np.int64)
+        places = np.flatnonzero(self.place[seeds.rows] >= 0)
+        if len(places):
+            parts = self.weights[self.place[seeds.rows[places]]] * seeds.liking[places, None].astype(np.float32)  # (history, kept)
+            scores[self.kept] = parts.sum(axis=0)
+            strongest[self.kept] = np.where(parts.max(axis=0) > 0, places[parts.argmax(axis=0)], -1)
+        return scores, strongest
+
+
 class Smoothed:
     """As `Follows`, either way round, but each history item votes together with the items whose text is most like its own.
 
@@ -85,7 +135,7 @@ class Smoothed:
 
     def scores(self, seeds: Seeds) -> Scored:
         """Sums of shares, 0 or more."""
-        places = np.arange(max(0, len(seeds.rows) - LAST), len(seeds.rows))
+        places = np.arange(max(0, len(seeds.rows) - LAST_OF_ALIKE), len(seeds.rows))
         found = self.alike.of(seeds.rows[places])
         rows = np.concatenate([rows for rows, _ in found]) if found else np.empty(0, np.int64)
         share = np.concatenate([share for _, share in found]) if found else np.empty(0)
@@ -120,6 +170,8 @@ def count(events: Events, items: int, alike: Alike) -> dict[str, Channel]:
     found: dict[str, Channel] = {"follows": Follows.count(pasts, items)} if ordered else {}
     return found | {
         "neighbours": Neighbours.count(pasts, items),
+        "together": Together.count(pasts, items),
+        "jointly": Jointly.count(pasts, items),
         "smoothed": Smoothed.count(pasts, items, alike, ordered=ordered),
         "lately": Lately.count(events, items),
     }
