@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..data.errors import MissingExtraError
-from ..retrieval.ridge import mix
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -36,8 +35,20 @@ class EASE:
     """
 
     def __init__(self, training: Training, config: Ridge) -> None:
+        from scipy import linalg
+
         self.items = training.items
-        self.kept, self.weights = mix(training.matrix, penalty=config.penalty, items=config.items)
+        self.kept = np.sort(np.argsort(-training.users, kind="stable")[: min(config.items, int((training.users > 0).sum()))])
+        part = training.matrix[:, self.kept]
+        gram = (part.T @ part).toarray().astype(np.float32)
+        gram[np.diag_indices_from(gram)] += config.penalty
+        factor, _ = linalg.lapack.spotrf(gram, lower=1, overwrite_a=1)
+        inverse, _ = linalg.lapack.spotri(factor, lower=1, overwrite_c=1)
+        inverse = np.tril(inverse)
+        inverse += np.tril(inverse, -1).T
+        weights = inverse / -np.diag(inverse)
+        weights[np.diag_indices_from(weights)] = 0
+        self.weights: NDArray[np.float32] = weights.astype(np.float32)
 
     def scores(self, histories: Runs) -> NDArray[np.float32]:
         """(cases, items) any sign."""

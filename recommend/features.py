@@ -27,7 +27,6 @@ CHANNELS = (
     "follows",
     "neighbours",
     "together",
-    "jointly",
     "smoothed",
     "lately",
     "complements",
@@ -37,7 +36,7 @@ CHANNELS = (
 OF_CHANNEL = ("share", "log share", "by length", "category", "in category")
 """`share` of the best score of the query, and its log; `by length`: that times the log of how much longer than `USUAL` the history is, for
 only so can a weighted sum trust a channel more where the history is long; `category`: log of the sum of the shares of the candidate's
-category; `in category`: log of the share of the best of it. Ranks were told, too; on three stores they measured the same or worse."""
+category; `in category`: log of the share of the best of it. Ranks beside these made no difference on three stores."""
 OF_FIT = ("log users", "price gap", "brand", "crowd", "history length")
 """`log users` of the item; `price gap`: how far, in log price, it lies from what the shopper pays, each against the usual in its category;
 `brand`: share of the history of its brand; `crowd`: log of how many candidates its category has; `history length`: in log."""

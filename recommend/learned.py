@@ -32,11 +32,11 @@ PARTS = 4
 PENALTIES = (1e-1, 3e-2, 1e-2, 3e-3, 1e-3)
 ROUNDS = (20, 40, 80, 120)
 """Trees that are tried on top of the sum."""
-FORESTS = 4
-"""Boosted models whose mean is taken: one alone depends much on what was drawn for it."""
+FORESTS, FORESTS_OF_CHOSEN = 4, 2
+"""Boosted models whose mean is taken: one alone depends much on what was drawn for it. Fewer where a channel is left out, to save time."""
 RARE, WORTH = 2, 2.0
 """What at most so many users had is worth so many times as much where it was bought: there is little of it to learn from, and what is
-fitted to all alike learns to leave it out. On MovieLens twice costs 0.3 % of the NDCG and brings half as much again where it is rare."""
+fitted to all alike learns to leave it out. On MovieLens twice lifts its NDCG by more than half and leaves that of all as it was."""
 TREES: Mapping[str, Any] = {
     "objective": "lambdarank",
     "metric": "ndcg",
@@ -209,8 +209,10 @@ def fit(questions: Questions, *, seed: int = 0, chosen: Model | None = None) -> 
     figures = dict(chosen.figures) if chosen else {"questions": len(questions), **_choose(answered, seed)}
     learning = answered.thinned(seed)
     mean, scale = _spread(learning.values)
-    final = Model(learning.names, mean, scale, _weights(learning, mean, scale, figures["penalty"]), (), figures)
-    forests = range(FORESTS) if figures["trees"] else ()
+    before = dict(zip(chosen.names, chosen.weights.tolist(), strict=True)) if chosen else {}
+    start = np.asarray([before.get(name, 0.0) for name in learning.names])
+    final = Model(learning.names, mean, scale, _weights(learning, mean, scale, figures["penalty"], start), (), figures)
+    forests = range(FORESTS_OF_CHOSEN if chosen else FORESTS) if figures["trees"] else ()
     trees = [_boost(learning, final, seed + number, figures["trees"]).model_to_string() for number in forests]
     return Model(final.names, mean, scale, final.weights, trees, final.figures)
 

@@ -1,4 +1,4 @@
-"""Channels that count all that users had, however few had it: `follows`, `neighbours`, `smoothed` and `lately`.
+"""Channels that count all that users had, however few had it: `follows`, `neighbours`, `together`, `smoothed` and `lately`.
 
 Each scores all items for a history and names the history item that says most for each. They order; what may be said aloud of a pair is the
 business of `associations`, which keeps only pairs that can be shown. Knows nothing of rules, users or language models.
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from . import cooccurrence, ridge
+from . import cooccurrence
 from .events import DAY, NEVER, distinct
 from .runs import Runs
 
@@ -30,8 +30,6 @@ NEIGHBOURS, K1, B = 1000, 100.0, 0.25
 """Of `neighbours`: as they were chosen most often on the validation cases of five sets of data."""
 PARTNER = 0.0
 """Of `together`: exponent of the partner's users in the norm; 0 leaves much-had items ahead."""
-PENALTY, MOST_HAD = 500.0, 6000
-"""Of `jointly`: of the ridge; items that take part, which bounds the solution at ten seconds and 150 MB."""
 LATELY = 180 * DAY
 """Milliseconds: what is older is not of late."""
 LAST, LAST_OF_ALIKE = 50, 25
@@ -88,35 +86,6 @@ class Together:
         return _sum(self.matrix, seeds.rows, seeds.liking, np.arange(len(seeds.rows)))
 
 
-class Jointly:
-    """As `Together`, but the history items are weighed jointly: what one of them says another does not say again (ridge regression).
-
-    Only the most had items take part.
-    """
-
-    def __init__(self, kept: NDArray[np.int64], weights: NDArray[np.float32], items: int) -> None:
-        self.kept, self.weights, self.items = kept, weights, items
-        self.place = np.full(items, -1, dtype=np.int64)
-        self.place[kept] = np.arange(len(kept))
-
-    @classmethod
-    def count(cls, pasts: Runs, items: int) -> Jointly:
-        """The channel of some users' pasts."""
-        had = pasts.matrix(items)
-        had.data[:] = 1
-        return cls(*ridge.mix(had, penalty=PENALTY, items=MOST_HAD), items)
-
-    def scores(self, seeds: Seeds) -> Scored:
-        """Sums of weights; below 0 where the history speaks against an item."""
-        scores, strongest = np.zeros(self.items, dtype=np.float32), np.full(self.items, -1, dtype=np.int64)
-        places = np.flatnonzero(self.place[seeds.rows] >= 0)
-        if len(places):
-            parts = self.weights[self.place[seeds.rows[places]]] * seeds.liking[places, None].astype(np.float32)  # (history, kept)
-            scores[self.kept] = parts.sum(axis=0)
-            strongest[self.kept] = np.where(parts.max(axis=0) > 0, places[parts.argmax(axis=0)], -1)
-        return scores, strongest
-
-
 class Smoothed:
     """As `Follows`, either way round, but each history item votes together with the items whose text is most like its own.
 
@@ -171,7 +140,6 @@ def count(events: Events, items: int, alike: Alike) -> dict[str, Channel]:
     return found | {
         "neighbours": Neighbours.count(pasts, items),
         "together": Together.count(pasts, items),
-        "jointly": Jointly.count(pasts, items),
         "smoothed": Smoothed.count(pasts, items, alike, ordered=ordered),
         "lately": Lately.count(events, items),
     }

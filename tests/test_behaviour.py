@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from crossaisle.retrieval import behaviour, cooccurrence, ridge
-from crossaisle.retrieval.behaviour import Follows, Jointly, Lately, Neighbours, Smoothed, Together
+from crossaisle.retrieval import behaviour, cooccurrence
+from crossaisle.retrieval.behaviour import Follows, Lately, Neighbours, Smoothed, Together
 from crossaisle.retrieval.events import Events
 from crossaisle.retrieval.likeness import Alike, Likeness
 from crossaisle.retrieval.runs import Runs
@@ -84,31 +84,6 @@ def test_what_was_had_together_is_counted_by_hand() -> None:
     assert places.tolist() == [-1, 0, 1, -1, -1]
 
 
-def test_the_mix_solves_the_ridge_regression_of_each_item_on_all_others() -> None:
-    had = Runs.of([[0, 1, 2], [0, 1], [1, 3], [3, 2], [0, 1, 3]]).matrix(5)
-    kept, weights = ridge.mix(had, penalty=2.0, items=4)
-    assert kept.tolist() == [0, 1, 2, 3]
-    dense = had.toarray()
-    for target in range(4):
-        others = [item for item in range(4) if item != target]
-        theirs = np.linalg.solve(dense[:, others].T @ dense[:, others] + 2 * np.eye(3), dense[:, others].T @ dense[:, target])
-        assert weights[others, target] == pytest.approx(theirs, abs=1e-5)
-
-
-def test_items_weighed_jointly_do_not_say_the_same_twice() -> None:
-    # Whoever had 0 had 1 as well, and half of them 2: beside 0, item 1 has little to add.
-    pasts = Runs.of([[0, 1, 2], [0, 1], [0, 1, 2], [0, 1], [3], [4, 3]])
-    channel = Jointly(*ridge.mix(pasts.matrix(6), penalty=0.5, items=6), 6)
-    alone, both = channel.scores(seeds(0))[0][2], channel.scores(seeds(0, 1))[0][2]
-    apart = Together.count(pasts, 6)
-    assert apart.scores(seeds(0, 1))[0][2] == pytest.approx(2 * apart.scores(seeds(0))[0][2])
-    assert alone == pytest.approx(both / 2)  # each of the two carries half of what both know
-    assert channel.scores(seeds(5))[0].tolist() == [0] * 6  # nobody had it
-    _, places = channel.scores(seeds(5, 0))
-    assert places[2] == 1
-    assert places[5] == -1
-
-
 def test_what_nobody_had_borrows_the_company_of_what_it_reads_like() -> None:
     alike = Alike(texts())
     channel = Smoothed.count(Runs.of(PASTS), 5, alike, ordered=True)
@@ -148,7 +123,7 @@ def test_one_wrong_clock_does_not_make_everything_old() -> None:
 
 def test_a_store_without_an_order_has_no_channel_of_what_follows() -> None:
     events = Events(np.zeros(2, np.int32), np.array([0, 1], np.int32), np.zeros(2, np.int64), "none", pl.Series(["a"]), "bought")
-    assert set(behaviour.count(events, 5, Alike(texts()))) == {"neighbours", "together", "jointly", "smoothed", "lately"}
+    assert set(behaviour.count(events, 5, Alike(texts()))) == {"neighbours", "together", "smoothed", "lately"}
 
 
 @given(
