@@ -41,6 +41,7 @@ class Known:
     Attributes:
         interactions, reviews: those that are not held out. catalogue: of all items, its counts of these interactions alone.
         vectors: (items, dimensions) of the items' texts. withheld: ids of the reviews that are held out. window: as `Moments` has it.
+        alike: which items read alike, which whoever is held out has no part in; the folds of a training look it up together.
     """
 
     interactions: pl.DataFrame
@@ -49,10 +50,13 @@ class Known:
     vectors: NDArray[np.float32]
     index: VectorIndex
     withheld: frozenset[str]
-    window: int | None = None
+    window: int | None
+    alike: Alike
 
     @classmethod
-    def of(cls, workspace: Workspace, held_out: HeldOut, index: VectorIndex, vectors: NDArray[np.float32]) -> Known:
+    def of(
+        cls, workspace: Workspace, held_out: HeldOut, index: VectorIndex, vectors: NDArray[np.float32], alike: Alike | None = None
+    ) -> Known:
         """The workspace's snapshot without what is held out."""
         interactions = held_out.known(workspace.table("interactions"))
         reviews = workspace.table("reviews").with_columns(review_ids(workspace.table("reviews")))
@@ -62,7 +66,7 @@ class Known:
         events = Events.build(interactions, catalogue)
         window = about["window"] * events.unit if about.get("order") == events.order else None
         withheld = frozenset(reviews["review_id"].to_list()) - frozenset(kept["review_id"].to_list())
-        return cls(interactions, kept, catalogue, vectors, index, withheld, window)
+        return cls(interactions, kept, catalogue, vectors, index, withheld, window, alike or Alike(vectors))
 
     @cached_property
     def events(self) -> Events:
@@ -90,7 +94,7 @@ class Known:
     @cached_property
     def behaviour(self) -> dict[str, Channel]:
         """The channels that say something of every item, counted anew."""
-        return {**behaviour.count(self.events, len(self.catalogue), Alike(self.vectors)), "semantic": Likeness(self.vectors)}
+        return {**behaviour.count(self.events, len(self.catalogue), self.alike), "semantic": Likeness(self.vectors)}
 
     @cached_property
     def retriever(self) -> Retriever:

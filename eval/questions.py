@@ -79,7 +79,8 @@ def ask(workspace: Workspace, known: Known, held_out: HeldOut, seed: int, train:
         if len(mine) > ENOUGH:
             mine = np.sort(np.random.default_rng(seed).choice(mine, ENOUGH, replace=False))
         out = frozenset(everyone.filter(of_user == number).to_list())
-        part = Known.of(workspace, HeldOut(held_out.users | out, held_out.pairs, held_out.moment), known.index, known.vectors)
+        without = HeldOut(held_out.users | out, held_out.pairs, held_out.moment)
+        part = Known.of(workspace, without, known.index, known.vectors, known.alike)
         further = train(part, lambda stage, done, of, n=number: progress(f"fold {n + 1} of {FOLDS}: {stage}", done, of))  # type: ignore[misc]
         told = told or [*CHANNELS, *further]  # what a later fold could not train is 0 there
         maker = FeatureMaker(part.catalogue, told)

@@ -1,7 +1,8 @@
-"""What the blend is told of each candidate: the channels' scores as shares and ranks, and how it fits the shopper.
+"""What the blend is told of each candidate: the channels' scores as shares, and how it fits the shopper.
 
-A score is told against the best of the same query, because a history of two and one of two hundred differ in everything else. Nothing here
-knows which items are asked for, so that what is fitted on one part of the shoppers may be used on another.
+A score is told against the best of the same query, because a history of two and one of two hundred differ in everything else. It is told
+apart by category, too: which categories a channel points at is one thing, which items of a category another. Nothing here knows which items
+are asked for, so that what is fitted on one part of the shoppers may be used on another.
 """
 
 from __future__ import annotations
@@ -19,15 +20,31 @@ if TYPE_CHECKING:
     from ..retrieval.catalogue import Catalogue
     from .profile import Profile
 
-CHANNELS = ("semantic", "associations", "popularity", "follows", "neighbours", "smoothed", "lately", "complements", "graph")
+CHANNELS = (
+    "semantic",
+    "associations",
+    "popularity",
+    "follows",
+    "neighbours",
+    "together",
+    "smoothed",
+    "lately",
+    "complements",
+    "graph",
+)
 """Every channel that there may be, in the order of the features."""
-OF_CHANNEL = ("share", "log share", "log rank")
+OF_CHANNEL = ("share", "log share", "by length", "category", "in category")
+"""`share` of the best score of the query, and its log; `by length`: that times the log of how much longer than `USUAL` the history is, for
+only so can a weighted sum trust a channel more where the history is long; `category`: log of the sum of the shares of the candidate's
+category; `in category`: log of the share of the best of it. Ranks beside these made no difference on three stores."""
 OF_FIT = ("log users", "price gap", "brand", "crowd", "history length")
 """`log users` of the item; `price gap`: how far, in log price, it lies from what the shopper pays, each against the usual in its category;
 `brand`: share of the history of its brand; `crowd`: log of how many candidates its category has; `history length`: in log."""
 LLM = "llm"
-SMALL = 1e-3
-"""Share that stands for none where a logarithm is taken."""
+SMALL, SMALL_OF_CATEGORY = 1e-3, 1e-2
+"""Share that stands for none where a logarithm is taken, of a query and inside a category."""
+USUAL = 9
+"""Items of a usual history."""
 
 
 @dataclass(frozen=True)
@@ -54,22 +71,24 @@ class FeatureMaker:
 
     def features(self, found: Proposals, profile: Profile) -> Features:
         """The features of a query's candidates, in their order."""
+        rows = found.rows
+        _, category = np.unique(self.catalogue.category[rows], return_inverse=True)  # (candidates,) codes of this query
+        crowd = np.log1p(np.bincount(category, minlength=1)[category])
+        length = np.log1p(len(profile.rows))
         columns: list[NDArray[Any]] = []
         for name in self.channels:
-            columns += _told(found.scores.get(name, np.zeros(len(found), np.float32)))
-        rows = found.rows
-        category = self.catalogue.category[rows]
-        crowd = np.log1p(np.bincount(category, minlength=1)[category])
-        length = np.full(len(rows), np.log1p(len(profile.rows)))
-        columns += [self._users[rows], profile.price_gap(rows), profile.brand_share(rows), crowd, length]
+            columns += _told(found.scores.get(name, np.zeros(len(found), np.float32)), category, length - np.log1p(USUAL))
+        columns += [self._users[rows], profile.price_gap(rows), profile.brand_share(rows), crowd, np.full(len(rows), length)]
         return Features(self.names, np.stack(columns, axis=1).astype(np.float32))
 
 
-def _told(scores: NDArray[np.float32]) -> list[NDArray[Any]]:
+def _told(scores: NDArray[np.float32], category: NDArray[np.int64], longer: float) -> list[NDArray[Any]]:
     """`OF_CHANNEL` of one channel's scores; what it says nothing of is last."""
     best = float(scores.max(initial=0.0))
     share = np.maximum(scores, 0) / best if best > 0 else np.zeros(len(scores), np.float32)
-    # Equal scores share the best rank among them.
-    losses = np.subtract(0, share)
-    rank = np.searchsorted(np.sort(losses), losses, side="left")
-    return [share, np.log(share + SMALL), np.log1p(rank)]
+    log = np.log(share + SMALL)
+    most = np.zeros(int(category.max(initial=0)) + 1)
+    np.maximum.at(most, category, share)
+    whole = np.log(np.bincount(category, share, minlength=1)[category] + SMALL_OF_CATEGORY)
+    inside = np.log(share / np.maximum(most[category], 1e-6) + SMALL_OF_CATEGORY)
+    return [share, log, longer * log, whole, inside]

@@ -25,19 +25,23 @@ if TYPE_CHECKING:
 
 FEWEST = 100
 """Questions with a found answer under which nothing is fitted and reciprocal-rank fusion stays."""
-HARD, EASY = 150, 50
-"""Candidates of a question that are learned from, beside the bought ones."""
+AGAINST = 200
+"""Candidates of a question that are learned from, beside the bought ones; all of them are no better."""
 PARTS = 4
 """Parts of the users that take turns in choosing between settings."""
-PENALTIES = (1e-1, 1e-2, 1e-3)
+PENALTIES = (1e-1, 3e-2, 1e-2, 3e-3, 1e-3)
 ROUNDS = (20, 40, 80, 120)
 """Trees that are tried on top of the sum."""
-FORESTS = 4
-"""Boosted models whose mean is taken: one alone depends much on what was drawn for it."""
+FORESTS, FORESTS_OF_CHOSEN = 4, 2
+"""Boosted models whose mean is taken: one alone depends much on what was drawn for it. Fewer where a channel is left out, to save time."""
+RARE, WORTH = 2, 2.0
+"""What at most so many users had is worth so many times as much where it was bought: there is little of it to learn from, and what is
+fitted to all alike learns to leave it out. On MovieLens twice lifts its NDCG by more than half and leaves that of all as it was."""
 TREES: Mapping[str, Any] = {
     "objective": "lambdarank",
     "metric": "ndcg",
     "eval_at": [10],
+    "label_gain": [0, 1, WORTH],
     "learning_rate": 0.05,
     "num_leaves": 15,
     "min_data_in_leaf": 50,
@@ -50,7 +54,11 @@ TREES: Mapping[str, Any] = {
     "force_row_wise": True,
     "num_threads": 2,
 }
+USERS = "profile:log users"
+"""The feature that tells how many users an item has."""
 K = 10
+STEPS, SHORTEST, ENOUGH = 30, 1e-2, 1e-7
+"""Of Newton's method: steps at most, the shortest part of one that is tried, and the share of the loss that is still worth a step."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +84,14 @@ class Questions:
         """(candidates,) the question each belongs to."""
         return np.repeat(np.arange(len(self)), np.diff(self.starts))
 
+    @cached_property
+    def worth(self) -> NDArray[np.float64]:
+        """(candidates,) what each that was bought counts, 0 for the others; 1 for all where nothing tells how many users an item has."""
+        worth = self.bought.astype(np.float64)
+        if USERS in self.names:
+            worth[self.values[:, list(self.names).index(USERS)] < np.log1p(RARE + 0.5)] *= WORTH
+        return worth
+
     def part(self, questions: NDArray[np.bool_]) -> Questions:
         """Some of the questions."""
         kept = questions[self.owner]
@@ -88,18 +104,15 @@ class Questions:
         return self.part(np.bincount(self.owner, self.bought, minlength=len(self)) > 0)
 
     def thinned(self, seed: int) -> Questions:
-        """The questions with all that was bought, the `HARD` others that most channels rank high, and `EASY` more by lot.
+        """The questions with all that was bought, and `AGAINST` others of each by lot.
 
-        Of five hundred candidates four hundred are wrong beyond doubt; they cost time and teach nothing more.
+        The hardest others would seem to teach more, but a sum that never sees the rest no longer knows them: on groceries it lost a sixth.
         """
-        ranks = [i for i, name in enumerate(self.names) if name.endswith(":log rank")]
-        hard = self.values[:, ranks].sum(axis=1) if ranks else np.zeros(len(self.bought))
         lot = np.random.default_rng(seed).random(len(self.bought))
+        order = np.lexsort((lot, self.bought, self.owner))  # within a question, what was bought comes last
+        place = np.arange(len(order)) - self.starts[:-1][self.owner[order]]
         kept = self.bought.copy()
-        for key, most in ((hard, HARD), (lot, EASY)):
-            order = np.lexsort((lot, key, kept, self.owner))  # within a question, what is kept already comes last
-            place = np.arange(len(order)) - self.starts[:-1][self.owner[order]]
-            kept[order[place < most]] = True
+        kept[order[place < AGAINST]] = True
         lengths = np.bincount(self.owner, kept, minlength=len(self)).astype(np.int64)
         starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
         return Questions(self.names, self.values[kept], self.bought[kept], starts, self.user)
@@ -193,13 +206,14 @@ def fit(questions: Questions, *, seed: int = 0, chosen: Model | None = None) -> 
             f"{len(answered)} shoppers bought something that the channels had found for them, at least {FEWEST} are wanted to fit a blend; "
             "ingest more interactions (until then the channels are fused by rank)"
         )
-    figures = dict(chosen.figures) if chosen else _choose(answered, seed)
-    mean, scale = _spread(answered.values)
-    final = Model(
-        answered.names, mean, scale, _weights(answered, mean, scale, figures["penalty"]), (), {"questions": len(questions), **figures}
-    )
-    forests = range(FORESTS) if figures["trees"] else ()
-    trees = [_boost(answered, final, seed + number, figures["trees"]).model_to_string() for number in forests]
+    figures = dict(chosen.figures) if chosen else {"questions": len(questions), **_choose(answered, seed)}
+    learning = answered.thinned(seed)
+    mean, scale = _spread(learning.values)
+    before = dict(zip(chosen.names, chosen.weights.tolist(), strict=True)) if chosen else {}
+    start = np.asarray([before.get(name, 0.0) for name in learning.names])
+    final = Model(learning.names, mean, scale, _weights(learning, mean, scale, figures["penalty"], start), (), figures)
+    forests = range(FORESTS_OF_CHOSEN if chosen else FORESTS) if figures["trees"] else ()
+    trees = [_boost(learning, final, seed + number, figures["trees"]).model_to_string() for number in forests]
     return Model(final.names, mean, scale, final.weights, trees, final.figures)
 
 
@@ -250,25 +264,39 @@ def _weights(
 ) -> NDArray[np.float64]:
     """(features,) the weights under which what was bought is likeliest, by a softmax over each question's candidates.
 
+    By Newton's steps: there are few features and many candidates, so that a look at all of them costs more than solving for a step.
+
     Args: start: where to look from first.
     """
-    from scipy.optimize import minimize
-
-    values = ((questions.values - mean) / scale).astype(np.float64)
-    start = np.zeros(values.shape[1]) if start is None else start
+    values = ((questions.values - mean) / scale).astype(np.float32)
+    weights = np.zeros(values.shape[1]) if start is None else np.asarray(start, dtype=np.float64)
     owner, starts, count = questions.owner, questions.starts[:-1], len(questions)
-    share = questions.bought / np.bincount(owner, questions.bought, minlength=count)[owner]
+    share = questions.worth / np.bincount(owner, questions.bought, minlength=count)[owner]
+    mass = np.bincount(owner, share, minlength=count)  # (questions,) 1 where all that was bought is worth 1
 
     def loss(weights: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        scores = values @ weights
+        scores = (values @ weights.astype(np.float32)).astype(np.float64)
         scores -= np.maximum.reduceat(scores, starts)[owner]
         chance = np.exp(scores)
         total = np.add.reduceat(chance, starts)
-        chance /= total[owner]
         value = -(share * (scores - np.log(total)[owner])).sum() / count + penalty * (weights**2).sum()
-        return float(value), (chance - share) @ values / count + 2 * penalty * weights
+        return float(value), chance / total[owner] * mass[owner]
 
-    return np.asarray(minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": 300, "ftol": 1e-7}).x)
+    value, chance = loss(weights)
+    for _ in range(STEPS):
+        slope = np.asarray((chance - share).astype(np.float32) @ values, dtype=np.float64) / count + 2 * penalty * weights
+        likely = values * chance.astype(np.float32)[:, None]
+        means = np.add.reduceat(likely, starts) / np.sqrt(mass, dtype=np.float32)[:, None]  # (questions, features)
+        curve = (likely.T @ values - means.T @ means).astype(np.float64) / count
+        step = np.linalg.solve(curve + 2 * penalty * np.eye(len(weights)), slope)
+        length, gain = 1.0, float(slope @ step) / 2
+        if gain < ENOUGH * abs(value):
+            break
+        while (fresh := loss(weights - length * step))[0] > value - 1e-4 * length * gain and length > SHORTEST:
+            length /= 2
+        weights = weights - length * step
+        value, chance = fresh
+    return weights
 
 
 def _boost(learning: Questions, floor: Model, seed: int, rounds: int) -> Any:
@@ -277,7 +305,7 @@ def _boost(learning: Questions, floor: Model, seed: int, rounds: int) -> Any:
 
     data = lightgbm.Dataset(
         learning.values,
-        learning.bought.astype(np.float32),
+        np.rint(learning.worth).astype(np.int32),
         group=np.diff(learning.starts),
         init_score=floor.scores(learning.values),
         params={"verbosity": -1},

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 PROPOSED = 100
 """Candidates of each channel that a learned blend orders."""
-BEHIND = ("associations", "follows", "smoothed", "neighbours", "graph", "complements", "semantic", "popularity")
+BEHIND = ("associations", "follows", "together", "smoothed", "neighbours", "graph", "complements", "semantic", "popularity")
 """Whose history item is named as the one behind a candidate, the first that has one: what can be shown goes before what is only likely."""
 
 

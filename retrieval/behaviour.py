@@ -1,4 +1,4 @@
-"""Channels that count all that users had, however few had it: `follows`, `neighbours`, `smoothed` and `lately`.
+"""Channels that count all that users had, however few had it: `follows`, `neighbours`, `together`, `smoothed` and `lately`.
 
 Each scores all items for a history and names the history item that says most for each. They order; what may be said aloud of a pair is the
 business of `associations`, which keeps only pairs that can be shown. Knows nothing of rules, users or language models.
@@ -28,10 +28,13 @@ DECAY = 0.8
 """Weight of a history item relative to the next newer one, where order counts."""
 NEIGHBOURS, K1, B = 1000, 100.0, 0.25
 """Of `neighbours`: as they were chosen most often on the validation cases of five sets of data."""
+PARTNER = 0.0
+"""Of `together`: exponent of the partner's users in the norm; 0 leaves much-had items ahead."""
 LATELY = 180 * DAY
 """Milliseconds: what is older is not of late."""
-LAST = 50
-"""History items that are looked from where weights decay; older ones weigh nothing."""
+LAST, LAST_OF_ALIKE = 50, 25
+"""History items that are looked from where weights decay, older ones weigh nothing. `smoothed` looks from fewer: each costs it a look at
+all texts, and the first that it leaves out would weigh 0.4 % of the newest."""
 
 
 class Follows:
@@ -67,6 +70,22 @@ class Neighbours:
         return _sum(self.matrix, seeds.rows, seeds.liking, np.arange(len(seeds.rows)))
 
 
+class Together:
+    """Of the users who had each history item, how many had this one too, whatever the order; much-had history items prove less."""
+
+    def __init__(self, matrix: sparse.csr_array) -> None:
+        self.matrix = matrix
+
+    @classmethod
+    def count(cls, pasts: Runs, items: int) -> Together:
+        """The channel of some users' pasts."""
+        return cls(cooccurrence.cosine(pasts, items, neighbours=NEIGHBOURS, shrinkage=0.0, partner=PARTNER))
+
+    def scores(self, seeds: Seeds) -> Scored:
+        """Sums over the history of the users of both over the root of the history item's users, 0 or more."""
+        return _sum(self.matrix, seeds.rows, seeds.liking, np.arange(len(seeds.rows)))
+
+
 class Smoothed:
     """As `Follows`, either way round, but each history item votes together with the items whose text is most like its own.
 
@@ -85,7 +104,7 @@ class Smoothed:
 
     def scores(self, seeds: Seeds) -> Scored:
         """Sums of shares, 0 or more."""
-        places = np.arange(max(0, len(seeds.rows) - LAST), len(seeds.rows))
+        places = np.arange(max(0, len(seeds.rows) - LAST_OF_ALIKE), len(seeds.rows))
         found = self.alike.of(seeds.rows[places])
         rows = np.concatenate([rows for rows, _ in found]) if found else np.empty(0, np.int64)
         share = np.concatenate([share for _, share in found]) if found else np.empty(0)
@@ -120,6 +139,7 @@ def count(events: Events, items: int, alike: Alike) -> dict[str, Channel]:
     found: dict[str, Channel] = {"follows": Follows.count(pasts, items)} if ordered else {}
     return found | {
         "neighbours": Neighbours.count(pasts, items),
+        "together": Together.count(pasts, items),
         "smoothed": Smoothed.count(pasts, items, alike, ordered=ordered),
         "lately": Lately.count(events, items),
     }

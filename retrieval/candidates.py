@@ -15,7 +15,7 @@ import numpy as np
 
 from ..data.records import Candidate
 from .index import ITEMS, REVIEWS
-from .seeds import Channel, Seeds
+from .seeds import Channel, Seeds, Sparing
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -103,10 +103,15 @@ class Retriever:
             which every channel that scores all items proposes its best `ALSO` beside.
         """
         category = self.catalogue.category
-        said: dict[str, tuple[NDArray[np.floating[Any]], NDArray[np.int64]]] = {"popularity": self._popular(seeds)}
+        said: dict[str, tuple[NDArray[np.floating[Any]], NDArray[np.int64] | None]] = {"popularity": self._popular(seeds)}
+        spared: dict[str, Sparing] = {}
         if len(seeds.rows):
             said["associations"] = self._associated(seeds)
-            said |= {name: channel.scores(seeds) for name, channel in self.further.items()}
+            for name, channel in self.further.items():
+                if isinstance(channel, Sparing) and not other_than_anchor:
+                    said[name], spared[name] = (channel.values(seeds), None), channel
+                else:
+                    said[name] = channel.scores(seeds)
         near = {} if "semantic" in said else self._semantic(seeds, eligible, other_than_anchor, most)
         rows = [np.fromiter(near, dtype=np.int64, count=len(near))]
         if len(near) > most:  # it looks from several history items, each for so many
@@ -115,14 +120,14 @@ class Retriever:
             allowed = eligible & (scores > 0)
             if name == "popularity":
                 allowed &= self.catalogue.users >= POPULAR
-            if other_than_anchor and len(seeds.rows):
+            if other_than_anchor and len(seeds.rows) and places is not None:
                 allowed &= (places < 0) | (category != category[seeds.rows[places]])
             rows.append(_highest(scores, np.flatnonzero(allowed), most))
             if also is not None:
                 rows.append(_highest(scores, np.flatnonzero(allowed & also), ALSO))
         union = np.unique(np.concatenate(rows))
         found = {name: scores[union].astype(np.float32) for name, (scores, _) in said.items()}
-        behind = {name: places[union] for name, (_, places) in said.items()}
+        behind = {name: spared[name].places(seeds, union) if at is None else at[union] for name, (_, at) in said.items()}
         if "semantic" not in said:
             found["semantic"] = np.asarray([near[row][0] if row in near else 0.0 for row in union.tolist()], dtype=np.float32)
             behind["semantic"] = np.asarray([near[row][1] if row in near else -1 for row in union.tolist()], dtype=np.int64)

@@ -122,6 +122,10 @@ class Graph:
         history = Runs(np.asarray([0, len(rows)]), np.asarray(rows, dtype=np.int32))
         return self.scores_of(history, weights)[0], self._strongest(history, weights)
 
+    def strongest(self, rows: NDArray[np.int64], weights: NDArray[np.float64], items: NDArray[np.int64]) -> NDArray[np.int64]:
+        """(items,) the places that `scores` would tell of some items, without looking at all others."""
+        return self._strongest(Runs(np.asarray([0, len(rows)]), np.asarray(rows, dtype=np.int32)), weights, items)
+
     def attention(self, rows: NDArray[np.int64], weights: NDArray[np.float64], category: int | None = None) -> NDArray[np.float32]:
         """(history,) what share each history item has in the user's vector; they add up to 1.
 
@@ -218,14 +222,16 @@ class Graph:
         raised = np.exp(logits - np.repeat(np.maximum.reduceat(logits, starts), lengths, axis=0))
         return np.asarray(raised / np.repeat(np.add.reduceat(raised, starts), lengths, axis=0), dtype=np.float32)
 
-    def _strongest(self, history: Runs, weights: NDArray[np.float64]) -> NDArray[np.int64]:
-        """(items,) the place whose part of the sum is largest, -1 where none is above 0."""
+    def _strongest(self, history: Runs, weights: NDArray[np.float64], asked: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
+        """(items,) or (asked,) the place whose part of the sum is largest, -1 where none is above 0."""
         from scipy import sparse
 
         arrays, rows = self.arrays, history.rows.astype(np.int64)
         found = np.full(len(self), -1, dtype=np.int64)
+        wanted = np.ones(len(self), dtype=bool) if asked is None else np.zeros(len(self), dtype=bool)
+        wanted[asked] = True
         if not len(rows):
-            return found
+            return found if asked is None else found[asked]
         shares, vectors = self._shares(history, weights), self.history[rows]
         offset = (shares[:, -1:] * vectors) @ arrays["category"].T  # (history, categories)
         links = []
@@ -238,13 +244,14 @@ class Graph:
         for head, members in enumerate(self._by_head):
             mine = shares[:, head, None] * vectors
             turned = np.exp(self.scalar["tau"]) * (mine + mine @ arrays["turn"][head].T)
+            members = members[wanted[members]]
             for items in np.array_split(members, max(1, len(members) * len(rows) // CELLS)):
                 parts = turned @ self.target[items].T + offset[:, arrays["item_category"][items]]
                 for voted, per in links:
                     parts += voted[:, items].toarray() * per[items]
                 best = parts.argmax(axis=0)
                 found[items] = np.where(np.take_along_axis(parts, best[None], axis=0)[0] > 0, best, -1)
-        return found
+        return found if asked is None else found[asked]
 
 
 class GraphChannel:
@@ -255,8 +262,18 @@ class GraphChannel:
 
     def scores(self, seeds: Seeds) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """(items,) logits counted from the lowest one, 0 or more; (items,) the place of the history item that says most, or -1."""
-        logits, places = self.graph.scores(seeds.rows, seeds.weights)
-        return logits - logits.min(initial=np.inf), places
+        everything = np.arange(len(self.graph))
+        return self.values(seeds), self.places(seeds, everything)
+
+    def values(self, seeds: Seeds) -> NDArray[np.float32]:
+        """(items,) the scores alone."""
+        history = Runs(np.asarray([0, len(seeds.rows)]), np.asarray(seeds.rows, dtype=np.int32))
+        logits = self.graph.scores_of(history, seeds.weights)[0]
+        return np.asarray(logits - logits.min(initial=np.inf))
+
+    def places(self, seeds: Seeds, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """(rows,) the places of some items."""
+        return self.graph.strongest(seeds.rows, seeds.weights, rows)
 
 
 SCALARS = ("gamma", "tau", "alpha_together", "alpha_follows", "epsilon_together", "epsilon_follows", "beta")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -40,3 +40,14 @@ class Channel(Protocol):
 
     def scores(self, seeds: Seeds) -> Scored:
         """How strongly a history points at each item, and from where."""
+
+
+@runtime_checkable
+class Sparing(Channel, Protocol):
+    """A channel to which telling from where costs more than the scores, and that tells it later, of some items only."""
+
+    def values(self, seeds: Seeds) -> NDArray[np.float32]:
+        """(items,) the scores alone."""
+
+    def places(self, seeds: Seeds, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """(rows,) the places of some items."""

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from crossaisle.retrieval import behaviour, cooccurrence
-from crossaisle.retrieval.behaviour import Follows, Lately, Neighbours, Smoothed
+from crossaisle.retrieval.behaviour import Follows, Lately, Neighbours, Smoothed, Together
 from crossaisle.retrieval.events import Events
 from crossaisle.retrieval.likeness import Alike, Likeness
 from crossaisle.retrieval.runs import Runs
@@ -77,6 +77,13 @@ def test_bm25_equals_a_second_implementation() -> None:
     assert ours == pytest.approx(theirs, rel=1e-5)
 
 
+def test_what_was_had_together_is_counted_by_hand() -> None:
+    scores, places = Together.count(Runs.of(PASTS), 5).scores(seeds(0, 3))
+    # Item 0 had three users, all of whom had 1 and one of whom had 2; item 3 had one, who had 2. Old and new count alike.
+    assert scores == pytest.approx([0, 3 / np.sqrt(3), 1 / np.sqrt(3) + 1, 0, 0])
+    assert places.tolist() == [-1, 0, 1, -1, -1]
+
+
 def test_what_nobody_had_borrows_the_company_of_what_it_reads_like() -> None:
     alike = Alike(texts())
     channel = Smoothed.count(Runs.of(PASTS), 5, alike, ordered=True)
@@ -116,7 +123,7 @@ def test_one_wrong_clock_does_not_make_everything_old() -> None:
 
 def test_a_store_without_an_order_has_no_channel_of_what_follows() -> None:
     events = Events(np.zeros(2, np.int32), np.array([0, 1], np.int32), np.zeros(2, np.int64), "none", pl.Series(["a"]), "bought")
-    assert set(behaviour.count(events, 5, Alike(texts()))) == {"neighbours", "smoothed", "lately"}
+    assert set(behaviour.count(events, 5, Alike(texts()))) == {"neighbours", "together", "smoothed", "lately"}
 
 
 @given(

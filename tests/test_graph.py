@@ -17,7 +17,7 @@ from crossaisle.data.errors import NotTrainedError, StaleTrainingError, Training
 from crossaisle.retrieval.catalogue import Catalogue
 from crossaisle.retrieval.embedder import Embedder
 from crossaisle.retrieval.events import Events
-from crossaisle.retrieval.graph import Graph, GraphConfig, aged
+from crossaisle.retrieval.graph import Graph, GraphChannel, GraphConfig, aged
 from crossaisle.retrieval.graph_edges import Links, Owned, strongest, values
 from crossaisle.retrieval.graph_examples import Examples, Own
 from crossaisle.retrieval.graph_files import load, save
@@ -26,6 +26,7 @@ from crossaisle.retrieval.graph_neighbours import AFTER, BEFORE, TOGETHER, Neigh
 from crossaisle.retrieval.graph_steps import Steps
 from crossaisle.retrieval.graph_training import MIN_USERS, train
 from crossaisle.retrieval.runs import Runs
+from crossaisle.retrieval.seeds import Seeds, Sparing
 
 # Of each theme one thing of each category; what comes first leads to the other two.
 THEMES = {
@@ -119,6 +120,18 @@ def test_the_history_item_behind_a_need(graph: Graph, theme: str) -> None:
         shares = graph.attention(np.asarray([row(title) for title in history]), np.ones(2), int(graph.arrays["item_category"][row(second)]))
         assert shares.sum() == pytest.approx(1, abs=1e-5)
         assert history[shares.argmax()] == first, "everybody has gift cards"
+
+
+def test_places_that_are_asked_for_later_are_the_same(graph: Graph) -> None:
+    channel = GraphChannel(graph)
+    rows = np.array([1, 5, 9])
+    seeds = Seeds(rows, np.array([0.4, 0.7, 1.0]), np.empty((0, 0), np.float32))
+    scores, places = channel.scores(seeds)
+    asked = np.array([0, 2, 7, len(graph) - 1])
+    assert isinstance(channel, Sparing)
+    assert np.array_equal(channel.values(seeds), scores)
+    assert np.array_equal(channel.places(seeds, asked), places[asked])
+    assert np.array_equal(places, graph.scores(rows, seeds.weights)[1])
 
 
 def test_attention_adds_up_to_one_whoever_looks(graph: Graph) -> None:

@@ -97,7 +97,10 @@ def test_what_was_trained_is_kept_with_its_card(trained: tuple[Workspace, dict[s
         assert card["snapshot"] == shop.manifest.snapshot
         assert card["held_out"]["protocol"] == "users"
     models = json.loads((shop.path / "blend" / "models.json").read_text())
-    channels = {"semantic", "associations", "popularity", "follows", "neighbours", "smoothed", "lately", "complements", "graph", "profile"}
+    channels = {
+        "semantic", "associations", "popularity", "follows", "neighbours", "together", "smoothed", "lately", "complements", "graph",
+        "profile",
+    }  # fmt: skip
     assert set(models) == {"blend"} | {f"blend without {name}" for name in channels}
     assert not list(shop.path.glob(".staging*"))
 
@@ -110,9 +113,9 @@ def test_the_evaluation_of_a_trained_store(trained: tuple[Workspace, dict[str, A
     kinds = rankings.kinds
     assert kinds["blend"] == "blend"
     assert {name for name, kind in kinds.items() if kind == "channel"} == {
-        "semantic", "associations", "popularity", "follows", "neighbours", "smoothed", "lately", "complements", "graph",
+        "semantic", "associations", "popularity", "follows", "neighbours", "together", "smoothed", "lately", "complements", "graph",
     }  # fmt: skip
-    assert sum(kind == "ablation" for kind in kinds.values()) == 10
+    assert sum(kind == "ablation" for kind in kinds.values()) == 11
     recall = report["candidate_recall"]
     assert recall["union"]["50"] >= max(found["50"] for name, found in recall.items() if name != "union")
     assert report["systems"]["blend"]["ndcg@10"]["value"] > report["systems"]["random"]["ndcg@10"]["value"]
