@@ -2,8 +2,9 @@
 
     python benchmarks/blend.py [NAME ...] [--home FOLDER] [--max-cases 2000] [--convolution normalised|attention]
 
-NAME is amazon14, completejourney, courses or movielens: `crossaisle train`, then `crossaisle evaluate` by the users protocol, as anyone
-would run them. Writes `results/blend-NAME.json`. Reads ../shared/data; the results name no item and no user.
+NAME is amazon14, completejourney, courses or movielens: `crossaisle train blend`, then `crossaisle evaluate` by the users protocol, as
+anyone would run them. Writes `results/blend-NAME.json`. Reads ../shared/data; the results name no item and no user. With `--home` the trained
+store stays there, for `ranker.py`.
 """
 
 from __future__ import annotations
@@ -44,10 +45,8 @@ def evaluate(store: str, arguments: argparse.Namespace) -> None:
     """Trains and evaluates a copy of one store, writes its result."""
     settings = Settings.read().with_(llm="none")
     with tempfile.TemporaryDirectory() as temporary:
-        made = workspace(store, arguments.home or Path(temporary) / "stores")
-        shutil.copytree(made.path, Path(temporary) / store)
-        shop = crossaisle.Workspace(Path(temporary) / store)
-        trained = learn(shop, settings, config=GraphConfig(convolution=arguments.convolution), progress=_tell)
+        shop = copied(store, arguments.home or Path(temporary) / "stores")
+        trained = learn(shop, settings, part="blend", config=GraphConfig(convolution=arguments.convolution), progress=_tell)
         options = Options(max_cases=arguments.max_cases, llm_cases=0)
         start = time.perf_counter()
         rankings = Evaluation(shop, settings, Path(temporary) / "out", options, _tell).run()
@@ -64,6 +63,14 @@ def evaluate(store: str, arguments: argparse.Namespace) -> None:
     }
     figures["tuned"] = {name: about.get("config", about) for name, about in report["baselines"].items()}
     write(f"blend-{store}", figures)
+
+
+def copied(store: str, home: Path) -> crossaisle.Workspace:
+    """A copy of a store to train in, `NAME-trained` beside it; one that was there is removed."""
+    made, path = workspace(store, home), home / f"{store}-trained"
+    shutil.rmtree(path, ignore_errors=True)
+    shutil.copytree(made.path, path)
+    return crossaisle.Workspace(path)
 
 
 _last = [""]
