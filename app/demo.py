@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -49,17 +51,42 @@ def run(path: Path, settings: Settings, console: Console) -> None:
 
 
 def build(path: Path, settings: Settings) -> Workspace:
-    """A workspace of the demo store, indexed."""
+    """A workspace of the demo store, indexed and trained, with the adapter that ships with it."""
     from ..data import demo
     from ..data.ingest import ingest
     from ..data.workspace import Workspace
+    from ..eval.learning import learn
     from ..retrieval.build import build as index
 
     with tempfile.TemporaryDirectory() as folder, bar() as tell:
         ingest(path, "files", [demo.write(Path(folder))], progress=tell)
         workspace = Workspace(path)
         index(workspace, settings, tell)
+        learn(workspace, settings, part="blend", progress=tell)
+    _put_adapter(workspace, settings)
     return workspace
+
+
+def _put_adapter(workspace: Workspace, settings: Settings) -> None:
+    """Puts the shipped adapter beside the blend, as if it had been trained here; one for another LLM is left out."""
+    from ..data import demo
+    from ..data.errors import ModelError, storing
+    from ..data.files import replace_folder, staging_folder
+    from ..llm import adapters
+    from ..llm.models import fingerprint
+    from ..recommend import learned, reading
+
+    try:
+        adapters.check(demo.ADAPTER, settings.llm, fingerprint(settings.llm, settings.home))
+    except ModelError:
+        return
+    blend = json.loads((workspace.path / learned.FOLDER / "card.json").read_text("utf-8"))
+    card = {**adapters.read_card(demo.ADAPTER), "snapshot": blend["snapshot"], "held_out": blend["held_out"]}  # of the very same shoppers
+    with storing(f"the adapter in {workspace.path}"), staging_folder(workspace.path) as staging:
+        fresh = staging / reading.FOLDER
+        shutil.copytree(demo.ADAPTER, fresh)
+        (fresh / adapters.CARD).write_text(json.dumps(card, indent=1) + "\n", "utf-8")
+        replace_folder(fresh, workspace.path / reading.FOLDER)
 
 
 def _is_demo(path: Path) -> bool:

@@ -3,8 +3,8 @@
     python benchmarks/blend.py [NAME ...] [--home FOLDER] [--max-cases 2000] [--convolution normalised|attention]
 
 NAME is amazon14, completejourney, courses or movielens: `crossaisle train blend`, then `crossaisle evaluate` by the users protocol, as
-anyone would run them. Writes `results/blend-NAME.json`. Reads ../shared/data; the results name no item and no user. With `--home` the trained
-store stays there, for `ranker.py`.
+anyone would run them. Writes `results/blend-NAME.json`, with `-attention` behind the name where that is asked for. Reads ../shared/data; the
+results name no item and no user. With `--home` the trained store stays there, for `ranker.py`.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def evaluate(store: str, arguments: argparse.Namespace) -> None:
         for name, about in report["systems"].items()
     }
     figures["tuned"] = {name: about.get("config", about) for name, about in report["baselines"].items()}
-    write(f"blend-{store}", figures)
+    write(f"blend-{store}" + ("-attention" if arguments.convolution == "attention" else ""), figures)
 
 
 def copied(store: str, home: Path) -> crossaisle.Workspace:

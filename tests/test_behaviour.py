@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 
 import numpy as np
@@ -143,6 +144,26 @@ def test_follows_equals_counting_pair_by_pair(pasts: list[list[int]], history: l
                 for j in range(i + 1, min(i + window, len(past) - 1) + 1)
             )
             assert matrix[source, target] == pytest.approx(went / (had + shrinkage))
+
+
+@given(
+    st.lists(st.lists(st.integers(0, 7), min_size=1, max_size=6), min_size=1, max_size=12),
+    st.lists(st.integers(0, 7), min_size=1, max_size=6, unique=True),
+    st.randoms(use_true_random=False),
+)
+def test_a_history_permuted_in_time_moves_only_what_is_said_to_depend_on_it(
+    pasts: list[list[int]], history: list[int], random: random.Random
+) -> None:
+    """docs/training.md: `neighbours`, `together` and `lately` know no order; `follows` weighs by it, and counts the same items."""
+    runs, mixed = Runs.of(pasts), history.copy()
+    random.shuffle(mixed)
+    likings = dict(zip(history, np.linspace(0.5, 1.0, len(history)).tolist(), strict=True))
+    first = seeds(*history, likings=[likings[row] for row in history])
+    second = seeds(*mixed, likings=[likings[row] for row in mixed])
+    for channel in (Neighbours.count(runs, 8), Together.count(runs, 8), Lately(np.arange(8, dtype=np.float32))):
+        np.testing.assert_allclose(channel.scores(first)[0], channel.scores(second)[0], rtol=1e-5, atol=1e-6)
+    follows = Follows.count(runs, 8)
+    assert ((follows.scores(first)[0] > 0) == (follows.scores(second)[0] > 0)).all()
 
 
 def test_likeness_is_the_weighted_mean_of_cosines() -> None:

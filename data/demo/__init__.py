@@ -24,6 +24,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+ADAPTER = Path(__file__).parent / "adapter"
+"""What the embedded LLM learned of these shoppers, by `python benchmarks/ranker.py demo --ship`; a folder as `train ranker` makes it."""
 SHOPPERS = 400
 SEED = 7
 YEAR = datetime.datetime(2025, 1, 1, tzinfo=datetime.UTC)
