@@ -3,7 +3,7 @@
     python benchmarks/blend.py [NAME ...] [--home FOLDER] [--max-cases 2000] [--convolution normalised|attention]
 
 NAME is amazon14, completejourney, courses or movielens: `crossaisle train blend`, then `crossaisle evaluate` by the users protocol, as
-anyone would run them. Writes `results/blend-NAME.json`, with `-attention` behind the name where that is asked for. Reads ../shared/data; the
+anyone would run them. Writes `results/blend-NAME.json`, with `-attention` behind the name where it is asked for. Reads ../shared/data; the
 results name no item and no user. With `--home` the trained store stays there, for `ranker.py`.
 """
 
