@@ -1,6 +1,6 @@
 """What teaching the LLM gains: the same model untuned and tuned on the same candidates, and its vote in the blend.
 
-    python benchmarks/ranker.py [NAME ...] [--home FOLDER] [--examples 300] [--cases 150] [--ship]
+    python benchmarks/ranker.py [NAME ...] [--home FOLDER] [--examples 300] [--epochs 1] [--cases 150] [--ship]
 
 NAME is demo, amazon14, completejourney, courses or movielens. Trains the blend unless `blend.py` left a trained store in `--home`, then the
 ranker, then asks both of held-out shoppers (users protocol). Writes `results/ranker-NAME.json`. `--ship` makes the adapter of the demo
@@ -29,6 +29,7 @@ from crossaisle.eval.intervals import paired
 from crossaisle.eval.learning import learn
 from crossaisle.eval.metrics import per_case
 from crossaisle.eval.trained import ZERO_SHOT
+from crossaisle.llm.recipe import Config
 
 LISTS = ("llm", ZERO_SHOT, "blend", "blend without llm")
 
@@ -39,6 +40,7 @@ def main() -> None:
     parser.add_argument("names", nargs="*", metavar="NAME")
     parser.add_argument("--home", type=Path)
     parser.add_argument("--examples", type=int, default=300)
+    parser.add_argument("--epochs", type=int, default=1)
     parser.add_argument("--cases", type=int, default=150)
     parser.add_argument("--ship", action="store_true")
     arguments = parser.parse_args()
@@ -55,7 +57,7 @@ def teach(store: str, home: Path, arguments: argparse.Namespace) -> None:
         shop = _demo(path) if store == "demo" else copied(store, home)
         learn(shop, settings, part="blend", progress=_tell)
     shop = crossaisle.Workspace(path)
-    trained = learn(shop, settings, part="ranker", examples=arguments.examples, progress=_tell)
+    trained = learn(shop, settings, part="ranker", ranker=Config(epochs=arguments.epochs), examples=arguments.examples, progress=_tell)
     options = Options(max_cases=2000, llm_cases=arguments.cases, budget=1)
     with tempfile.TemporaryDirectory() as out:
         start = time.perf_counter()

@@ -108,17 +108,18 @@ def teach(
     validation = [example(lessons, number, catalogue, draw, hard=CANDIDATES - 1) for number in lots.validating.tolist()]
     workshop = folder / WORKSHOP
     if _finished(folder / FOLDER, settings, config, examples, validation):  # one seed, one result: it would be the same again
-        card = adapters.read_card(folder / FOLDER)
+        card = {**adapters.read_card(folder / FOLDER), **about}
         if "vote" in card:
+            _write(folder / FOLDER, card)  # the same data may have been read into a new snapshot
             return {**card["figures"], "vote": card["vote"]["weight"]}
     if not _finished(workshop, settings, config, examples, validation):
         finetune.train(examples, validation, settings, workshop, config, about, lambda at: _tell(progress, at))
     users, read = _read(lessons, lots.judging, catalogue, settings, workshop, progress)
     chosen, figures = settle(read, users, config.seed)
     card = adapters.read_card(workshop)
-    card |= {"vote": asdict(chosen), "figures": {**card["figures"], **figures}}
+    card |= {**about, "vote": asdict(chosen), "figures": {**card["figures"], **figures}}
+    _write(workshop, card)
     with storing(f"the adapter in {folder / FOLDER}"):
-        write_atomically(workshop / adapters.CARD, (json.dumps(card, indent=1, ensure_ascii=False) + "\n").encode())
         replace_folder(workshop, folder / FOLDER)
     return {**card["figures"], "vote": chosen.weight}
 
@@ -126,14 +127,14 @@ def teach(
 def example(lessons: Lessons, number: int, catalogue: Catalogue, draw: np.random.Generator, *, hard: int = HARD) -> Example:
     """One question as the LLM learns from it: one thing that was bought, and others that were not.
 
-    Args: hard: how many of the others are among the `READ` that the blend ranks highest.
+    Args: hard: how many of the others are among the `READ` that the blend ranks highest; more where few are had as much as what was
+        bought.
     """
     run = lessons.run(number)
     bought = lessons.bought[run]
     target = int(draw.choice(np.flatnonzero(bought)))
-    best = np.flatnonzero(~bought)[:READ]
-    best = np.sort(draw.permutation(best)[:hard])
-    matched = draw.permutation(np.flatnonzero(lessons.matched[run] & ~bought))[: CANDIDATES - 1 - len(best)]
+    matched = draw.permutation(np.flatnonzero(lessons.matched[run] & ~bought))[: CANDIDATES - 1 - hard]
+    best = draw.permutation(np.flatnonzero(~bought)[:READ])[: CANDIDATES - 1 - len(matched)]
     places = np.concatenate([[target], best, matched]).astype(np.int64) + run.start
     return Example(
         catalogue.records(lessons.histories[number].tolist()),
@@ -204,6 +205,11 @@ def _finished(workshop: Path, settings: Settings, config: Config, examples: Sequ
         return False
     wanted = (finetune.digest(examples, validation), json.loads(json.dumps(asdict(config))), fingerprint(settings.llm, settings.home))
     return (card.get("examples_hash"), card.get("settings"), card.get("base_fingerprint")) == wanted
+
+
+def _write(adapter: Path, card: Mapping[str, Any]) -> None:
+    with storing(f"the adapter in {adapter}"):
+        write_atomically(adapter / adapters.CARD, (json.dumps(card, indent=1, ensure_ascii=False) + "\n").encode())
 
 
 def _tell(progress: Progress, at: finetune.Progress) -> None:

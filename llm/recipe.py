@@ -16,13 +16,13 @@ class Config:
     Raises: SettingsError: a value that cannot be used.
     """
 
-    rank: int = 16
+    rank: int = 8
     """Of the LoRA matrices."""
-    alpha: float = 32.0
+    alpha: float = 16.0
     """Scale of the adapter: its output is multiplied by alpha / rank."""
     dropout: float = 0.05
     """Share of an adapter's inputs dropped while it is trained, 0 up to 1."""
-    lr: float = 5e-4
+    lr: float = 1e-3
     """Highest learning rate, reached after the warmup; lower it if the training diverges."""
     epochs: int = 2
     """How often every example is seen, unless the patience ends first."""
