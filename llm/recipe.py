@@ -20,8 +20,8 @@ class Config:
     """Of the LoRA matrices."""
     alpha: float = 16.0
     """Scale of the adapter: its output is multiplied by alpha / rank."""
-    dropout: float = 0.05
-    """Share of an adapter's inputs dropped while it is trained, 0 up to 1."""
+    dropout: float = 0.0
+    """Share of an adapter's inputs dropped while it is trained, 0 up to 1. On a CPU it costs a fifth of the time: one thread draws it."""
     lr: float = 1e-3
     """Highest learning rate, reached after the warmup; lower it if the training diverges."""
     epochs: int = 2

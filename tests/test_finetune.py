@@ -61,7 +61,7 @@ def examples(number: int, seed: int, candidates: int = 4) -> list[Example]:
 
 
 FEW, UNSEEN = examples(MIN_EXAMPLES, 1, 3), examples(4, 2, 3)
-QUICK = Config(rank=4, alpha=8, epochs=1, batch=4, lr=1e-3, validate_every=2, checkpoint_every=2, patience=9)
+QUICK = Config(rank=4, alpha=8, dropout=0.05, epochs=1, batch=4, lr=1e-3, validate_every=2, checkpoint_every=2, patience=9)
 STEPS = -(-MIN_EXAMPLES // QUICK.batch)
 
 
