@@ -19,7 +19,7 @@ def train(
     part: Annotated[
         str,
         typer.Argument(help="graph (with the text heads), blend (with the channels under it), ranker (the LLM, after a blend), or all."),
-    ] = "all",
+    ] = "blend",
     seed: Annotated[int, typer.Option(help="Of everything that is drawn; evaluate with the same one.")] = 0,
     everything: Annotated[
         bool, typer.Option("--everything", help="Hold nobody out: for serving, after an evaluation has said that it is good.")
@@ -34,7 +34,7 @@ def train(
     chroma: Chroma = None,
     as_json: AsJson = False,
 ) -> None:
-    """Learns from the store's own histories what goes with what, how to weigh the channels, and to read candidates.
+    """Learns from the store's own histories what goes with what, and how to weigh the channels; with `ranker` or `all`, to read candidates.
 
     The shoppers that `evaluate` tests with the same seed are not learned from. A killed training of the ranker goes on with `ranker`.
 

@@ -74,7 +74,7 @@ def learn(
     settings: Settings,
     split: Split | None = None,
     *,
-    part: Part = "all",
+    part: Part = "blend",
     config: GraphConfig | None = None,
     ranker: Config | None = None,
     examples: int | None = None,
@@ -89,7 +89,7 @@ def learn(
     Args:
         split: what an evaluation will test; None is the users protocol with seed 0.
         part: `graph` (with the text heads), `blend` (with the channels that it stands on), `ranker` (needs a blend), or `all`; where the
-            settings name no LLM, `all` is all but the ranker.
+            settings name no LLM, `all` is all but the ranker. A ranker takes longer than all else, so it is made only when asked for.
         config: of the graph. ranker: of the LoRA training.
         examples: questions that the ranker learns from, at most; None is `lessons.EXAMPLES`.
         everything: hold nothing out, for serving only.
