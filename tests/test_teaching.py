@@ -21,6 +21,7 @@ from crossaisle.eval.questions import Asked
 from crossaisle.eval.teaching import Lots, example, settle, teach
 from crossaisle.llm.recipe import Config
 from crossaisle.recommend import learned
+from crossaisle.recommend.facts import sentences
 from crossaisle.recommend.learned import Questions
 from crossaisle.recommend.vote import READ, Read
 from crossaisle.retrieval.build import load
@@ -149,7 +150,18 @@ def test_an_example_is_one_that_was_bought_against_those_that_were_not(taught: L
         assert sum(row in best for row in rows[1:]) == teaching.CANDIDATES - 1 - matched
         assert [item.item_id for item in made.history] == [catalogue.id(row) for row in taught.histories[number].tolist()]
         assert made.facts is not None
-        assert all(fact is None or "3 of 40 shoppers" in fact for fact in made.facts)
+        assert all(fact is None or fact.startswith("8 of 100 shoppers who bought") for fact in made.facts)  # 3 of 40
+        assert any(made.facts)
+
+
+def test_a_fact_is_a_share_of_a_hundred(catalogue: Catalogue) -> None:
+    told = np.asarray([[-1, 0, 0], [0, 3, 40], [0, 1, 1000], [1, 7, 7]], dtype=np.int32)
+    none, some, hardly, all_ = sentences(told, catalogue)
+    title = catalogue.items["title"][0]
+    assert none is None
+    assert some == f'8 of 100 shoppers who bought "{title}" also bought it.'
+    assert (hardly or "").startswith("Less than 1 of 100")
+    assert (all_ or "").startswith("100 of 100")
 
 
 def test_the_vote_is_nothing_unless_it_measures_better() -> None:
