@@ -26,7 +26,7 @@ def train(
     ] = False,
     convolution: Annotated[str, typer.Option(help="Of the graph: normalised or attention.")] = "normalised",
     examples: Annotated[
-        int | None, typer.Option(help="Questions that the LLM learns from, at most: 1,000 unless told, about 2 s each on two cores.")
+        int | None, typer.Option(help="Questions that the LLM learns from, at most: 1,000 unless told, about 5 s each on two cores.")
     ] = None,
     merge: Annotated[Path | None, typer.Option(help="Afterwards write LLM and adapter as one model into this new folder.")] = None,
     llm: Llm = None,
@@ -98,7 +98,7 @@ def _told(learned: Mapping[str, Any]) -> dict[str, Any]:
     if ranker := learned.get("ranker"):
         told |= {
             "questions that the LLM learned from": ranker["examples"],
-            "NDCG@10 among 20 candidates (validation), before and after": f"{ranker['zero_shot_ndcg@10']} {ranker['ndcg@10']}",
+            "NDCG@10 among eight candidates (validation), before and after": f"{ranker['zero_shot_ndcg@10']} {ranker['ndcg@10']}",
             "NDCG@10 without its vote, and with it": f"{ranker.get('judged_blend_ndcg@10')} {ranker.get('judged_with_llm_ndcg@10')}",
             "weight of its vote": ranker["vote"],
         }
