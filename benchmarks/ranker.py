@@ -58,7 +58,7 @@ def teach(store: str, home: Path, arguments: argparse.Namespace) -> None:
         learn(shop, settings, part="blend", progress=_tell)
     shop = crossaisle.Workspace(path)
     trained = learn(shop, settings, part="ranker", ranker=Config(epochs=arguments.epochs), examples=arguments.examples, progress=_tell)
-    options = Options(max_cases=2000, llm_cases=arguments.cases, budget=1)
+    options = Options(max_cases=arguments.cases, llm_cases=arguments.cases, budget=1)
     with tempfile.TemporaryDirectory() as out:
         start = time.perf_counter()
         rankings = Evaluation(shop, settings, Path(out), options, _tell).run()

@@ -38,8 +38,12 @@ if TYPE_CHECKING:
 
 WORKSHOP = "adapter-training"
 """Where an adapter is made, beside the one in use."""
-CANDIDATES, HARD = 8, 3
-"""Candidates of an example, and how many of them are among the blend's best; the others are had as much as what was bought."""
+CANDIDATES, HARD = 8, 5
+"""Candidates of an example, and how many of them are among the blend's best, if what was bought is; the others are had as much as that.
+What was bought and is not among the best stands only beside things that are had as much: against the best it would teach that what
+speaks for an item speaks against it, and what is learned from both cancels out."""
+ROUNDS = 3
+"""How often a question is asked at most, each time with other candidates, where there are fewer questions than examples are wanted."""
 LEARNING, VALIDATING = 0.7, 0.1
 """Shares of the users that are learned from, and that say when to stop; the rest settles the vote."""
 VALIDATION, JUDGED = (8, 40), (16, 200)
@@ -58,23 +62,28 @@ class Lots:
 
     @classmethod
     def draw(cls, lessons: Lessons, most: int, seed: int) -> Lots:
-        """The lots of the questions whose answer is among the candidates.
+        """The lots of the questions whose answer is among the blend's best, and, to learn from, of others if those are too few.
 
         Args: most: questions that are learned from, at most.
         """
         draw = np.random.default_rng([seed, 2])
         share = draw.random(int(lessons.user.max(initial=-1)) + 1)[lessons.user]
         owner = np.repeat(np.arange(len(lessons)), np.diff(lessons.starts))
-        answered = np.bincount(owner, lessons.bought, minlength=len(lessons)) > 0
+        best = np.arange(len(owner)) - lessons.starts[owner] < READ
+        of_best, beside, matched = (
+            np.bincount(owner, which, minlength=len(lessons)) > 0
+            for which in (lessons.bought & best, lessons.bought & ~best, lessons.matched & ~lessons.bought)
+        )
 
         def some(inside: NDArray[np.bool_], limit: int) -> NDArray[np.int64]:
-            found = np.flatnonzero(answered & inside)
-            return np.sort(draw.permutation(found)[:limit])
+            return draw.permutation(np.flatnonzero(inside))[:limit]
 
         inside, rest = share < LEARNING, share >= LEARNING + VALIDATING
-        learning = some(inside, most)
+        learning = some(inside & of_best, most)
+        learning = np.sort(np.concatenate([learning, some(inside & ~of_best & beside & matched, most - len(learning))]))
         limits = [min(largest, max(least, len(learning) // part)) for (least, largest), part in ((VALIDATION, 8), (JUDGED, 3))]
-        return cls(learning, some(~inside & ~rest, limits[0]), some(rest, limits[1]))
+        validating, judging = some(~inside & ~rest & of_best, limits[0]), some(rest & of_best, limits[1])
+        return cls(learning, np.sort(validating), np.sort(judging))
 
 
 def teach(
@@ -92,7 +101,7 @@ def teach(
 
     Args:
         folder: the workspace's. about: what the card says of the data. config: of the LoRA training; its seed draws the lots, too.
-        most: questions that are learned from, at most.
+        most: examples that are learned from, at most; a question may come again with other candidates.
     Raises:
         TrainingError: too few shoppers, a loss that is no number, or too little memory.
         ModelError, ModelMissingError: the base model cannot be had.
@@ -104,7 +113,8 @@ def teach(
             "and some to validate and to judge it: ingest more interactions, or rank without it (--llm none)"
         )
     draw = np.random.default_rng([config.seed, 3])
-    examples = [example(lessons, number, catalogue, draw) for number in lots.learning.tolist()]
+    rounds = min(ROUNDS, -(-most // len(lots.learning)))
+    examples = [example(lessons, number, catalogue, draw) for number in lots.learning.tolist() * rounds][:most]
     validation = [example(lessons, number, catalogue, draw, hard=CANDIDATES - 1) for number in lots.validating.tolist()]
     workshop = folder / WORKSHOP
     if _finished(folder / FOLDER, settings, config, examples, validation):  # one seed, one result: it would be the same again
@@ -127,21 +137,29 @@ def teach(
 def example(lessons: Lessons, number: int, catalogue: Catalogue, draw: np.random.Generator, *, hard: int = HARD) -> Example:
     """One question as the LLM learns from it: one thing that was bought, and others that were not.
 
-    Args: hard: how many of the others are among the `READ` that the blend ranks highest; more where few are had as much as what was
-        bought.
+    Args: hard: how many of the others are among the `READ` that the blend ranks highest, if what was bought is; more where few are had as
+        much as that.
     """
     run = lessons.run(number)
     bought = lessons.bought[run]
-    target = int(draw.choice(np.flatnonzero(bought)))
-    matched = draw.permutation(np.flatnonzero(lessons.matched[run] & ~bought))[: CANDIDATES - 1 - hard]
-    best = draw.permutation(np.flatnonzero(~bought)[:READ])[: CANDIDATES - 1 - len(matched)]
+    own = np.flatnonzero(bought)
+    among = own[own < READ]
+    target = int(draw.choice(among if len(among) else own))
+    matched = draw.permutation(np.flatnonzero(lessons.matched[run] & ~bought))[: CANDIDATES - 1 - hard if len(among) else CANDIDATES - 1]
+    best = draw.permutation(np.flatnonzero(~bought)[:READ])[: CANDIDATES - 1 - len(matched) if len(among) else 0]
     places = np.concatenate([[target], best, matched]).astype(np.int64) + run.start
     return Example(
         catalogue.records(lessons.histories[number].tolist()),
         catalogue.records(lessons.rows[places].tolist()),
         0,
-        sentences(lessons.facts[places], catalogue),
+        _told(lessons, places, catalogue),
     )
+
+
+def _told(lessons: Lessons, places: NDArray[np.int64] | slice, catalogue: Catalogue) -> Sequence[str]:
+    """What the LLM is told of some candidates. What the shopper bought counts one shopper less, as it did before."""
+    users = catalogue.users[lessons.rows[places]] - lessons.bought[places]
+    return sentences(lessons.facts[places], users, catalogue)
 
 
 def settle(read: Sequence[Read], users: NDArray[np.int64], seed: int) -> tuple[Vote, dict[str, Any]]:
@@ -189,7 +207,7 @@ def _read(
         run = lessons.run(number)
         best = slice(run.start, min(run.start + READ, run.stop))
         if lessons.bought[best].any():
-            rows, told = lessons.rows[best], sentences(lessons.facts[best], catalogue)
+            rows, told = lessons.rows[best], _told(lessons, best, catalogue)
             margins = ranker.scores(catalogue.records(lessons.histories[number].tolist()), None, catalogue.records(rows.tolist()), told)
             users.append(int(lessons.user[number]))
             found.append(Read(lessons.scores[best], margins, lessons.bought[best]))

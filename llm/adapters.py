@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -97,28 +97,44 @@ def _version(folder: Path, card: Mapping[str, Any]) -> int:
         ) from None
 
 
-def inject(model: Any, base: str, *, rank: int, alpha: float, dropout: float) -> list[torch.nn.Parameter]:
-    """Puts new LoRA layers in float32 on every linear layer but the head; the base is frozen. Returns: what is to be trained.
+def inject(model: Any, base: str, *, rank: int, alpha: float, dropout: float, blocks: int | None = None) -> list[torch.nn.Parameter]:
+    """Puts new LoRA layers on the linear layers of a model, all but the head; the base is frozen. Returns: what is to be trained.
 
-    Source: Hu et al., ICLR 2022; on all layers as Dettmers et al., NeurIPS 2023, found best.
+    They compute as the model does: in bf16 where it does, for casting every activation to float32 and back costs more than they do.
+
+    Args: blocks: of the model's transformer blocks, how many get them, the last ones; None is all.
+    Source: Hu et al., ICLR 2022; on all kinds of layers as Dettmers et al., NeurIPS 2023, found best.
     """
     import_bitsandbytes()
     from peft import LoraConfig, inject_adapter_in_model
+
+    depth = int(getattr(model.config, "num_hidden_layers", 0))
+    chosen = list(range(depth - blocks, depth)) if blocks and blocks < depth else None
 
     config = LoraConfig(
         r=rank,
         lora_alpha=alpha,  # type: ignore[arg-type]  # a fraction is as good
         lora_dropout=dropout,
-        target_modules="all-linear",
+        target_modules=_linear(model) if chosen else "all-linear",  # peft takes no numbers of layers with "all-linear"
+        layers_to_transform=chosen,
         task_type="CAUSAL_LM",
         base_model_name_or_path=base,
     )
     model.requires_grad_(False)
     inject_adapter_in_model(config, model)
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    trained = list(_trained(model).values())
     for parameter in trained:
-        parameter.data = parameter.data.float()
+        parameter.data = parameter.data.to(model.dtype)
     return trained
+
+
+def _linear(model: Any) -> list[str]:
+    """The last parts of the names of all linear layers but the head."""
+    import torch
+
+    head = model.get_output_embeddings()
+    named = (name for name, module in model.named_modules() if isinstance(module, torch.nn.Linear) and module is not head)
+    return sorted({name.rpartition(".")[2] for name in named})
 
 
 def fill(model: Any, folder: Path) -> None:
@@ -151,7 +167,7 @@ def attach(model: Any, folder: Path) -> None:
         with torch.random.fork_rng(devices=[]):  # the layers begin at random before they are filled
             inject_adapter_in_model(config, model)
             for parameter in _trained(model).values():
-                parameter.data = parameter.data.float()
+                parameter.data = parameter.data.to(model.dtype)
         put(model, load_file(folder / WEIGHTS))
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise ModelError(
@@ -160,11 +176,16 @@ def attach(model: Any, folder: Path) -> None:
     model.eval()
 
 
-def taken(model: Any) -> dict[str, torch.Tensor]:
-    """A copy of the adapter's weights on the CPU, under peft's names."""
+def taken(model: Any, weights: Sequence[torch.Tensor] | None = None) -> dict[str, torch.Tensor]:
+    """A copy of the adapter's weights in float32 on the CPU, under peft's names.
+
+    Args: weights: what stands in for the model's own, in the order of `inject`.
+    """
     import torch
 
-    return {name: parameter.detach().to("cpu", torch.float32, copy=True).contiguous() for name, parameter in _trained(model).items()}
+    own = _trained(model)
+    values = own.values() if weights is None else weights
+    return {name: value.detach().to("cpu", torch.float32, copy=True).contiguous() for name, value in zip(own, values, strict=True)}
 
 
 def put(model: Any, weights: Mapping[str, torch.Tensor]) -> None:

@@ -20,11 +20,14 @@ class Config:
     """Of the LoRA matrices."""
     alpha: float = 16.0
     """Scale of the adapter: its output is multiplied by alpha / rank."""
+    blocks: int | None = 10
+    """Of the model's transformer blocks, how many are adapted, the last ones; None is all. No gradient goes below them: with 10 of 30 a
+    step takes little more than half the time, and learned as much."""
     dropout: float = 0.0
     """Share of an adapter's inputs dropped while it is trained, 0 up to 1. On a CPU it costs a fifth of the time: one thread draws it."""
-    lr: float = 1e-3
+    lr: float = 2e-3
     """Highest learning rate, reached after the warmup; lower it if the training diverges."""
-    epochs: int = 2
+    epochs: int = 1
     """How often every example is seen, unless the patience ends first."""
     batch: int = 4
     """Shoppers per step, over all processes together."""
@@ -58,6 +61,7 @@ class Config:
             **{name: getattr(self, name) > 0 for name in ("alpha", "lr", "max_grad_norm", "cross")},
             **{name: 0 <= getattr(self, name) < 1 for name in ("dropout", "warmup")},
             "weight_decay": self.weight_decay >= 0,
+            "blocks": self.blocks is None or self.blocks >= 1,
             "seed": self.seed >= 0,
         }.items():
             if not fits:

@@ -79,7 +79,9 @@ class Training:
         self.identity = {**self.about, "processes": processes.count}
         torch.manual_seed(config.seed)
         with quiet():
-            self.parameters = adapters.inject(self.llm.model, settings.llm, rank=config.rank, alpha=config.alpha, dropout=config.dropout)
+            self.parameters = adapters.inject(
+                self.llm.model, settings.llm, rank=config.rank, alpha=config.alpha, dropout=config.dropout, blocks=config.blocks
+            )
         if start is not None:
             adapters.fill(self.llm.model, start)
         self.llm.adapt(config.prompt)
@@ -87,7 +89,9 @@ class Training:
             # The second is the name of earlier versions.
             enable = getattr(self.llm.model, "activation_checkpointing_enable", None) or self.llm.model.gradient_checkpointing_enable
             enable({"use_reentrant": False})
-        self.optimizer = torch.optim.AdamW(self.parameters, lr=config.lr, weight_decay=config.weight_decay)
+        # What a step adds is often less than bf16 can tell apart: it is added up in float32, and the model computes with what that rounds to.
+        self.masters = [torch.nn.Parameter(parameter.detach().float().clone()) for parameter in self.parameters]
+        self.optimizer = torch.optim.AdamW(self.masters, lr=config.lr, weight_decay=config.weight_decay)
         self.task = Listwise(Ranker(self.llm), config.pack_tokens)
         kept = checkpoints.load(out, self.identity)
         self.resumed_from = kept.step if kept else 0
@@ -137,7 +141,8 @@ class Training:
         batch = [self.examples[i] for i in order[place * config.batch : (place + 1) * config.batch]]
         torch.manual_seed(int(np.random.SeedSequence([config.seed, state.step, self.processes.index]).generate_state(1)[0]))
         self.llm.model.train()
-        self.optimizer.zero_grad(set_to_none=True)
+        for parameter in self.parameters:
+            parameter.grad = None
         loss = self.task.accumulate(self.processes.share(batch), sum(example.weight for example in batch))
         loss = self.processes.sum(loss)
         self.processes.sum_gradients(self.parameters)
@@ -153,10 +158,21 @@ class Training:
         done = (step - rising) / max(1, self.total - rising)
         for group in self.optimizer.param_groups:
             group["lr"] = config.lr * ((step + 1) / rising if step < rising else (1 + math.cos(math.pi * done)) / 2)
-        norm = torch.nn.utils.clip_grad_norm_(self.parameters, config.max_grad_norm)
+        for master, parameter in zip(self.masters, self.parameters, strict=True):
+            master.grad = None if parameter.grad is None else parameter.grad.float()
+        norm = torch.nn.utils.clip_grad_norm_(self.masters, config.max_grad_norm)
         if not math.isfinite(float(norm)):
             raise TrainingError(DIVERGED)
         self.optimizer.step()
+        self._round()
+
+    def _round(self) -> None:
+        """Gives the model the weights as it computes with them."""
+        import torch
+
+        with torch.no_grad():
+            for parameter, master in zip(self.parameters, self.masters, strict=True):
+                parameter.copy_(master)
 
     def _validate(self) -> None:
         state, found = self.state, self._ndcg()
@@ -177,7 +193,7 @@ class Training:
         state = self.state
         state.room, state.seconds = self.task.room, self.seconds()
         if self.processes.main:
-            state.weights = adapters.taken(self.llm.model)
+            state.weights = adapters.taken(self.llm.model, self.masters)
             state.moments = {
                 f"{number}.{name}": value.detach().cpu()
                 for number, moments in self.optimizer.state_dict()["state"].items()
@@ -187,9 +203,14 @@ class Training:
             state.weights, state.moments = {}, {}
 
     def _restore(self) -> None:
+        import torch
+
         state = self.state
         logger.info("going on from step %d of %d", state.step, self.total)
         adapters.put(self.llm.model, state.weights)
+        with torch.no_grad():
+            for master, name in zip(self.masters, adapters.taken(self.llm.model), strict=True):
+                master.copy_(state.weights[name])
         moments: dict[int, dict[str, Any]] = {}
         for key, value in state.moments.items():
             number, name = key.split(".")

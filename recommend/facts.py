@@ -1,11 +1,13 @@
-"""What the LLM is told of a candidate: how many of those who had a history item had it too.
+"""What the LLM is told of a candidate: how many of those who had a history item had it too, and how much it is had at all.
 
 The counts are those of the associations at hand. In training they are counted without the shopper who is asked, so that no fact knows the
-answer.
+answer. A figure is told by a word of a short scale and as a number: the word is what a small model can learn within minutes, and it means
+the same in every store.
 """
 
 from __future__ import annotations
 
+from bisect import bisect
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -23,6 +25,13 @@ if TYPE_CHECKING:
 
 TITLE = 60
 """Characters of a title inside a fact."""
+NEVER = "Never seen together"
+OFTEN = ("Hardly ever", "Seldom", "Sometimes", "Often", "Very often", "Nearly always")
+OFTEN_FROM = (0.02, 0.05, 0.12, 0.25, 0.5)
+"""Shares of those who had the history item from which each word but the first is used."""
+STANDING = ("A bestseller", "Popular", "Well known", "Little known", "Hardly known")
+STANDING_ABOVE = (0.01, 0.05, 0.2, 0.5)
+"""Shares of all items, had by more shoppers than this one, from which each word but the first is used."""
 
 
 def pairs(found: Proposals, seeds: Seeds, associations: Associations) -> NDArray[np.int32]:
@@ -40,17 +49,24 @@ def pairs(found: Proposals, seeds: Seeds, associations: Associations) -> NDArray
     return told
 
 
-def sentences(told: NDArray[np.int32], catalogue: Catalogue) -> Sequence[str | None]:
-    """The facts in words, None where there is none: shares of a hundred, because a small model reads one number better than two.
+def sentences(told: NDArray[np.int32], users: NDArray[np.int32], catalogue: Catalogue) -> Sequence[str]:
+    """The facts in words.
 
-    Args: told: as `pairs` has it.
+    Args: told: as `pairs` has it. users: (candidates,) shoppers who had each candidate, without the one who is asked.
     """
     titles, verb = catalogue.items["title"], catalogue.verb
-    return [
-        f'{_share(both / had)} of 100 shoppers who {verb} "{fence(titles[anchor], TITLE)}" also {verb} it.' if anchor >= 0 else None
-        for anchor, both, had in told.tolist()
-    ]
+    more = (catalogue.users > users[:, None]).mean(axis=1)
+    found = []
+    for (anchor, both, had), ahead in zip(told.tolist(), more.tolist(), strict=True):
+        standing = STANDING[bisect(STANDING_ABOVE, ahead)]
+        if anchor < 0:
+            found.append(f"{NEVER}. {standing}.")
+            continue
+        share = both / had
+        title = fence(titles[anchor], TITLE)
+        found.append(f'{OFTEN[bisect(OFTEN_FROM, share)]}: {_share(share)} of 100 who {verb} "{title}" also {verb} it. {standing}.')
+    return found
 
 
 def _share(share: float) -> str:
-    return str(round(100 * share)) if share >= 0.005 else "Less than 1"
+    return str(round(100 * share)) if share >= 0.005 else "less than 1"

@@ -37,9 +37,9 @@ class Reader:
 
     def margins(self, found: Proposals, places: NDArray[np.int64], seeds: Seeds) -> NDArray[np.float32]:
         """(places,) the LLM's margins, in nats, of the candidates at some places."""
-        told = facts.sentences(facts.pairs(found, seeds, self.associations)[places], self.catalogue)
-        records = self.catalogue.records
-        return self.ranker.scores(records(seeds.rows.tolist()), None, records(found.rows[places].tolist()), told)
+        rows, records = found.rows[places], self.catalogue.records
+        told = facts.sentences(facts.pairs(found, seeds, self.associations)[places], self.catalogue.users[rows], self.catalogue)
+        return self.ranker.scores(records(seeds.rows.tolist()), None, records(rows.tolist()), told)
 
     def voted(self, ranked: Ranked, seeds: Seeds, vote: Vote) -> Ranked:
         """The candidates with the vote added to the score of the `READ` that were highest."""

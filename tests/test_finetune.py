@@ -25,8 +25,10 @@ from crossaisle.llm.finetune import MIN_EXAMPLES, Config, Example, Progress, Rep
 from crossaisle.llm.listwise import Listwise, ndcg
 from crossaisle.llm.merging import merge
 from crossaisle.llm.models import LanguageModel, fingerprint
+from crossaisle.llm.processes import Processes
 from crossaisle.llm.ranker import Ranker
 from crossaisle.llm.scoring import PackedScorer
+from crossaisle.llm.training import Training
 
 GOES_WITH = {
     "tent": "gas stove",
@@ -581,3 +583,52 @@ def test_only_an_adapter_of_the_same_kind_is_gone_on_from(small: Settings, setti
     with pytest.raises(ModelError, match="cannot be loaded"):
         train(FEW, UNSEEN, small, tmp_path / "second", QUICK, start=first)
     assert not (tmp_path / "second" / adapters.CARD).exists()
+
+
+# ------------------------------------------------------------------ which blocks learn, and in what precision
+
+
+def test_only_the_last_blocks_may_learn(small: Settings, tmp_path: Path) -> None:
+    from safetensors.torch import load_file
+
+    report = train(FEW, UNSEEN, small, tmp_path / "adapter", dataclasses.replace(QUICK, blocks=1, lr=1e-2))
+    names = load_file(report.adapter / adapters.WEIGHTS)
+    assert len(names) == 2 * 7
+    assert all(".layers.1." in name for name in names)
+    tuned, base = LanguageModel.load(small, report.adapter), LanguageModel.load(small)
+    assert not np.array_equal(*(Ranker(llm, version=2).scores([], "a tent", FEW[0].candidates) for llm in (tuned, base)))
+
+
+def test_steps_add_up_though_bf16_cannot_tell_them_apart(small: Settings, tmp_path: Path) -> None:
+    """A learning rate far below what bf16 resolves beside a weight still moves the weights in the end, and goes on where it was killed."""
+    settings = small.with_(quantization="bf16")
+    slow = dataclasses.replace(QUICK, lr=2e-5, dropout=0.0, warmup=0.0, epochs=4, checkpoint_every=5)
+    one = Training(FEW, UNSEEN, settings, tmp_path / "one", slow, Processes(), "x")
+    before = [parameter.detach().clone() for parameter in one.parameters]
+    assert {parameter.dtype for parameter in one.parameters} == {torch_dtype("bfloat16")}
+    with one.llm.weights(adapter=True):
+        one.learn(None)
+    moved = [not bool((old == new).all()) for old, new in zip(before, one.parameters, strict=True)]
+    assert all(moved)
+
+    class Killed(Exception):
+        pass
+
+    def kill(at: Progress) -> None:
+        if at.step == 11:
+            raise Killed
+
+    two = Training(FEW, UNSEEN, settings, tmp_path / "two", slow, Processes(), "x")
+    with two.llm.weights(adapter=True), pytest.raises(Killed):
+        two.learn(kill)
+    three = Training(FEW, UNSEEN, settings, tmp_path / "two", slow, Processes(), "x")
+    assert three.resumed_from == 10
+    with three.llm.weights(adapter=True):
+        three.learn(None)
+    assert all(bool((mine == its).all()) for mine, its in zip(one.masters, three.masters, strict=True))
+
+
+def torch_dtype(name: str) -> Any:
+    import torch
+
+    return getattr(torch, name)

@@ -146,22 +146,39 @@ def test_an_example_is_one_that_was_bought_against_those_that_were_not(taught: L
         assert len(set(rows)) == len(rows)
         assert len(rows) == teaching.CANDIDATES
         best = [row for row in taught.rows[run].tolist() if row not in bought][:READ]
-        matched = min(teaching.CANDIDATES - 1 - teaching.HARD, int(taught.matched[run].sum()))
-        assert sum(row in best for row in rows[1:]) == teaching.CANDIDATES - 1 - matched
+        matched = {row for row, chosen in zip(taught.rows[run].tolist(), taught.matched[run].tolist(), strict=True) if chosen} - bought
+        if taught.bought[run][:READ].any():
+            assert rows[0] in taught.rows[run][:READ]
+            assert len(rows) == teaching.CANDIDATES
+            hard = teaching.CANDIDATES - 1 - min(teaching.CANDIDATES - 1 - teaching.HARD, len(matched))
+            assert sum(row in best for row in rows[1:]) >= hard
+        else:  # what is not among the best is never set against the best
+            assert set(rows[1:]) <= matched
         assert [item.item_id for item in made.history] == [catalogue.id(row) for row in taught.histories[number].tolist()]
         assert made.facts is not None
-        assert all(fact is None or fact.startswith("8 of 100 shoppers who bought") for fact in made.facts)  # 3 of 40
-        assert any(made.facts)
+        assert all(fact.startswith(("Never seen together. ", "Sometimes: 8 of 100 who bought")) for fact in made.facts if fact)  # 3 of 40
+        assert any((fact or "").startswith("Sometimes") for fact in made.facts)
 
 
-def test_a_fact_is_a_share_of_a_hundred(catalogue: Catalogue) -> None:
+def test_a_fact_is_a_word_and_a_share_of_a_hundred(catalogue: Catalogue) -> None:
     told = np.asarray([[-1, 0, 0], [0, 3, 40], [0, 1, 1000], [1, 7, 7]], dtype=np.int32)
-    none, some, hardly, all_ = sentences(told, catalogue)
+    most, least = int(catalogue.users.max()), 0
+    none, some, hardly, all_ = sentences(told, np.asarray([most, least, least, most], dtype=np.int32), catalogue)
     title = catalogue.items["title"][0]
-    assert none is None
-    assert some == f'8 of 100 shoppers who bought "{title}" also bought it.'
-    assert (hardly or "").startswith("Less than 1 of 100")
-    assert (all_ or "").startswith("100 of 100")
+    assert none == "Never seen together. A bestseller."
+    assert some == f'Sometimes: 8 of 100 who bought "{title}" also bought it. Hardly known.'
+    assert hardly.startswith("Hardly ever: less than 1 of 100")
+    assert all_.startswith("Nearly always: 100 of 100")
+
+
+def test_what_the_shopper_bought_does_not_count_for_itself(taught: Lessons, catalogue: Catalogue) -> None:
+    """The facts of a question are those of a store that the shopper never came to."""
+    number = next(number for number in range(len(taught)) if taught.bought[taught.run(number)].any())
+    run = taught.run(number)
+    fewer = dataclasses.replace(catalogue, users=catalogue.users.copy())
+    fewer.users[taught.rows[run][taught.bought[run]]] -= 1
+    rows = taught.rows[run]
+    assert teaching._told(taught, run, catalogue) == sentences(taught.facts[run], fewer.users[rows], catalogue)
 
 
 def test_the_vote_is_nothing_unless_it_measures_better() -> None:
