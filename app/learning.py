@@ -18,7 +18,9 @@ def train(
     workspace: Where,
     part: Annotated[
         str,
-        typer.Argument(help="graph (with the text heads), blend (with the channels under it), ranker (the LLM, after a blend), or all."),
+        typer.Argument(
+            help="graph (with the text heads), blend (with the channels under it), ranker (the LLM, after a blend), explainer, or all."
+        ),
     ] = "blend",
     seed: Annotated[int, typer.Option(help="Of everything that is drawn; evaluate with the same one.")] = 0,
     everything: Annotated[
@@ -101,6 +103,13 @@ def _told(learned: Mapping[str, Any]) -> dict[str, Any]:
             "NDCG@10 among eight candidates (validation), before and after": f"{ranker['zero_shot_ndcg@10']} {ranker['ndcg@10']}",
             "NDCG@10 without its vote, and with it": f"{ranker.get('judged_blend_ndcg@10')} {ranker.get('judged_with_llm_ndcg@10')}",
             "weight of its vote": ranker["vote"],
+        }
+    if explainer := learned.get("explainer"):
+        told |= {
+            "wordings that the LLM learned from": explainer["examples"],
+            "chance of a token of wordings for other categories, before and after": (
+                f"{explainer['zero_shot_token_chance']} {explainer['token_chance']}"
+            ),
         }
     return told | {"left out": learned["left_out"], "seconds": learned["seconds"]}
 

@@ -163,22 +163,41 @@ class Evidence:
             None for an association between categories.
         text: the fact in words, as it may be shown.
         value: the figure behind it (lift, similarity, rating, price) where there is one.
+        evidence_id: what a claim refers to it by, within one explanation: `e1`, `e2`, ...; empty where nothing does.
+        against: whether it speaks against the item: a reservation, told as one.
     """
 
     kind: Literal["history", "association", "review", "attribute", "need"]
     text: str
     item_id: str | None = None
     value: float | None = None
+    evidence_id: str = ""
+    against: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A stretch of an explanation's text, and the evidence that bears it out."""
+
+    text: str
+    evidence_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """A sentence and the facts it rests on; `verified` is False only when there is no text to show."""
+    """Why an item is recommended, and the facts that it rests on.
+
+    Attributes:
+        text: what may be shown. source: who worded it: the model, the evidence itself, or nobody: `none` abstains, and the text says so.
+        verified: whether the text passed the check; False only when it is empty.
+        claims: what in the text rests on which evidence.
+    """
 
     text: str
-    source: Literal["llm", "evidence"]
+    source: Literal["llm", "evidence", "none"]
     verified: bool
     evidence: tuple[Evidence, ...] = ()
+    claims: tuple[Claim, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

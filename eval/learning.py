@@ -45,9 +45,11 @@ if TYPE_CHECKING:
 
 PAIRS = 40_000
 """Examples for the text heads, at most; those that lead to another category come first."""
+WRITING = Config(batch=16, lr=2e-3, epochs=1, prompt=1, validate_every=25, checkpoint_every=25)
+"""How the explainer is trained."""
 Progress = Callable[[str, int, int], None]
-Part = Literal["graph", "blend", "ranker", "all"]
-PART_NAMES: tuple[Part, ...] = ("graph", "blend", "ranker", "all")
+Part = Literal["graph", "blend", "ranker", "explainer", "all"]
+PART_NAMES: tuple[Part, ...] = ("graph", "blend", "ranker", "explainer", "all")
 
 
 @dataclass(frozen=True)
@@ -88,9 +90,10 @@ def learn(
 
     Args:
         split: what an evaluation will test; None is the users protocol with seed 0.
-        part: `graph` (with the text heads), `blend` (with the channels that it stands on), `ranker` (needs a blend), or `all`; where the
-            settings name no LLM, `all` is all but the ranker. A ranker takes longer than all else, so it is made only when asked for.
-        config: of the graph. ranker: of the LoRA training.
+        part: `graph` (with the text heads), `blend` (with the channels that it stands on), `ranker` (needs a blend), `explainer` (the LLM
+            learns to word reasons), or `all`: all but the explainer, which learns nothing of shoppers, and where the settings name no LLM
+            all but the ranker. A ranker takes longer than all else, so it is made only when asked for.
+        config: of the graph. ranker: of the LoRA training, of the ranker or the explainer.
         examples: questions that the ranker learns from, at most; None is `lessons.EXAMPLES`.
         everything: hold nothing out, for serving only.
     Raises:
@@ -100,9 +103,12 @@ def learn(
         ModelError, ModelMissingError: the LLM cannot be had.
     """
     start = time.perf_counter()
-    if part == "ranker" and settings.llm == "none":
+    if part in ("ranker", "explainer") and settings.llm == "none":
         raise TrainingError("there is no LLM to train (--llm none); name one, or train the blend")
     with workspace.writing(f"crossaisle train -w {workspace.path}"):
+        if part == "explainer":
+            wrote = explainer(workspace, settings, ranker, progress)
+            return {"explainer": wrote, "left_out": {}, "seconds": round(time.perf_counter() - start, 1)}
         training = _Training(workspace, settings, split or Split(), config, everything, progress)
         figures: dict[str, Any] = {"left_out": {}}
         if part == "graph":
@@ -177,6 +183,28 @@ class _Training:
 
     def _parts(self, known: Known, progress: Progress) -> Parts:
         return train_parts(self.workspace, known, self.split.seed, self.config, self.about, progress)
+
+
+def explainer(workspace: Workspace, settings: Settings, config: Config | None, progress: Progress) -> dict[str, Any]:
+    """The adapter that words reasons, put into the workspace; it learns from wordings written by hand, told of the store's items."""
+    from ..llm import finetune
+    from ..llm.models import LanguageModel
+    from ..llm.wording import Briefing, Writer
+    from ..recommend.reading import EXPLAINER
+    from .writing_lessons import writing_lessons
+
+    catalogue, _, _ = load(workspace, settings)
+    wanted = config or WRITING
+    items = catalogue.records(range(len(catalogue)))
+    lessons = writing_lessons(Briefing(LanguageModel.load(settings), wanted.prompt), items, wanted.seed)
+
+    def tell(at: finetune.Progress) -> None:
+        progress(f"explainer, loss {at.loss:.3f}", at.step, at.total)
+
+    about = {"snapshot": workspace.manifest.snapshot}
+    out = workspace.path / EXPLAINER
+    made = finetune.train(lessons.learning, lessons.validation, settings, out, wanted, about, tell, task=Writer)
+    return made.figures()
 
 
 def fit(questions: Questions, seed: int, progress: Progress) -> dict[str, Model]:

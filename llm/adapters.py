@@ -1,7 +1,7 @@
-"""Ranking adapters on disk and in a model: a folder in peft's own format with a card beside it that says what it belongs to.
+"""Adapters on disk and in a model: a folder in peft's own format with a card beside it that says what it belongs to.
 
-The LoRA layers are put into the model in place, so whoever holds the model keeps holding it, and they are switched on and off. Knows
-nothing of how an adapter is trained, nor which one a workspace uses.
+The LoRA layers are put into the model in place, so whoever holds the model keeps holding it, and they are switched on and off; one for
+each task may be there, of which at most one is on. Knows nothing of how an adapter is trained, nor which one a workspace uses.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     import torch
 
 CARD, CONFIG, WEIGHTS = "card.json", "adapter_config.json", "adapter_model.safetensors"
+RANK, WORD = "rank", "word"
+"""The tasks that an adapter is trained for, by the name of their prompt."""
 MEND = "`crossaisle train -w WS ranker` makes a new one"
 _PREFIX = "base_model.model."
 """What peft puts before every name in its files; the model itself does not."""
@@ -50,12 +52,12 @@ def read_rank(folder: Path) -> int:
         raise ModelError(f"{folder / CONFIG} cannot be read ({error}); {MEND}") from error
 
 
-def check(folder: Path, base: str, fingerprint: str) -> int:
-    """The version of the prompt `rank` that an adapter was trained for.
+def check(folder: Path, base: str, fingerprint: str, task: str = RANK) -> int:
+    """The version of its task's prompt that an adapter was trained for.
 
     Args: base: the name of the model it is to be put into. fingerprint: that model's, of `models.fingerprint`.
     Raises:
-        StaleAdapterError: it was trained on another model, or for a prompt that is not known.
+        StaleAdapterError: it was trained on another model, for another task, or for a prompt that is not known.
         ModelMissingError, ModelError: see `read_card`.
     """
     card = read_card(folder)
@@ -64,7 +66,7 @@ def check(folder: Path, base: str, fingerprint: str) -> int:
             f"the adapter in {folder} was trained on {card.get('base')!r}, whose weights are not those of {base!r}; "
             f"use that model, or train again: {MEND}"
         )
-    return _version(folder, card)
+    return _version(folder, card, task)
 
 
 def merged_version(folder: Path) -> int:
@@ -73,7 +75,7 @@ def merged_version(folder: Path) -> int:
         card = json.loads((folder / CARD).read_text("utf-8"))
     except (OSError, ValueError):  # none, or somebody else's
         return 1
-    return _version(folder, card) if isinstance(card, dict) and card.get("merged") else 1
+    return _version(folder, card, RANK) if isinstance(card, dict) and card.get("merged") else 1
 
 
 def merged_from(model: Path, folder: Path) -> bool:
@@ -86,10 +88,10 @@ def merged_from(model: Path, folder: Path) -> bool:
     return isinstance(merged, dict) and bool(merged.get("merged")) and all(merged.get(name) == own.get(name) for name in same)
 
 
-def _version(folder: Path, card: Mapping[str, Any]) -> int:
-    named = re.fullmatch(r"rank\.v(\d+)", str(card.get("prompt")))
+def _version(folder: Path, card: Mapping[str, Any], task: str) -> int:
+    named = re.fullmatch(rf"{task}\.v(\d+)", str(card.get("prompt")))
     try:
-        return prompts.load("rank", int(named[1] if named else 0)).version
+        return prompts.load(task, int(named[1] if named else 0)).version
     except FileNotFoundError:
         raise StaleAdapterError(
             f"the adapter in {folder} was trained for the prompt {card.get('prompt')!r}, which this version of crossaisle does not have; "
@@ -97,7 +99,9 @@ def _version(folder: Path, card: Mapping[str, Any]) -> int:
         ) from None
 
 
-def inject(model: Any, base: str, *, rank: int, alpha: float, dropout: float, blocks: int | None = None) -> list[torch.nn.Parameter]:
+def inject(
+    model: Any, base: str, *, rank: int, alpha: float, dropout: float, blocks: int | None = None, task: str = RANK
+) -> list[torch.nn.Parameter]:
     """Puts new LoRA layers on the linear layers of a model, all but the head; the base is frozen. Returns: what is to be trained.
 
     They compute as the model does: in bf16 where it does, for casting every activation to float32 and back costs more than they do.
@@ -121,8 +125,8 @@ def inject(model: Any, base: str, *, rank: int, alpha: float, dropout: float, bl
         base_model_name_or_path=base,
     )
     model.requires_grad_(False)
-    inject_adapter_in_model(config, model)
-    trained = list(_trained(model).values())
+    inject_adapter_in_model(config, model, adapter_name=task)
+    trained = list(_trained(model, task).values())
     for parameter in trained:
         parameter.data = parameter.data.to(model.dtype)
     return trained
@@ -137,7 +141,7 @@ def _linear(model: Any) -> list[str]:
     return sorted({name.rpartition(".")[2] for name in named})
 
 
-def fill(model: Any, folder: Path) -> None:
+def fill(model: Any, folder: Path, task: str = RANK) -> None:
     """Gives LoRA layers that are in the model the weights of a folder.
 
     Raises: ModelError: the file is damaged, or its layers are not those of the model.
@@ -146,12 +150,12 @@ def fill(model: Any, folder: Path) -> None:
     from safetensors.torch import load_file
 
     try:
-        put(model, load_file(folder / WEIGHTS))
+        put(model, load_file(folder / WEIGHTS), task)
     except (OSError, ValueError, SafetensorError) as error:
         raise ModelError(f"the adapter in {folder} cannot be loaded ({str(error).splitlines()[0]}); {MEND}") from error
 
 
-def attach(model: Any, folder: Path) -> None:
+def attach(model: Any, folder: Path, task: str = RANK) -> None:
     """Puts a trained adapter into the model it was trained on.
 
     Raises: ModelError: the files are damaged.
@@ -165,10 +169,10 @@ def attach(model: Any, folder: Path) -> None:
     try:
         config: Any = LoraConfig.from_pretrained(str(folder))
         with torch.random.fork_rng(devices=[]):  # the layers begin at random before they are filled
-            inject_adapter_in_model(config, model)
-            for parameter in _trained(model).values():
+            inject_adapter_in_model(config, model, adapter_name=task)
+            for parameter in _trained(model, task).values():
                 parameter.data = parameter.data.to(model.dtype)
-        put(model, load_file(folder / WEIGHTS))
+        put(model, load_file(folder / WEIGHTS), task)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise ModelError(
             f"the adapter in {folder} cannot be loaded ({(str(error) or type(error).__name__).splitlines()[0]}); {MEND}"
@@ -176,26 +180,26 @@ def attach(model: Any, folder: Path) -> None:
     model.eval()
 
 
-def taken(model: Any, weights: Sequence[torch.Tensor] | None = None) -> dict[str, torch.Tensor]:
+def taken(model: Any, weights: Sequence[torch.Tensor] | None = None, task: str = RANK) -> dict[str, torch.Tensor]:
     """A copy of the adapter's weights in float32 on the CPU, under peft's names.
 
     Args: weights: what stands in for the model's own, in the order of `inject`.
     """
     import torch
 
-    own = _trained(model)
+    own = _trained(model, task)
     values = own.values() if weights is None else weights
     return {name: value.detach().to("cpu", torch.float32, copy=True).contiguous() for name, value in zip(own, values, strict=True)}
 
 
-def put(model: Any, weights: Mapping[str, torch.Tensor]) -> None:
+def put(model: Any, weights: Mapping[str, torch.Tensor], task: str = RANK) -> None:
     """Fills the adapter with weights that `taken` gave.
 
     Raises: ValueError: a name or a shape is not the model's.
     """
     import torch
 
-    own = _trained(model)
+    own = _trained(model, task)
     if own.keys() != weights.keys() or any(own[name].shape != weights[name].shape for name in own):
         raise ValueError("its layers are not those of the model")
     with torch.no_grad():
@@ -203,21 +207,23 @@ def put(model: Any, weights: Mapping[str, torch.Tensor]) -> None:
             parameter.copy_(weights[name])
 
 
-def _trained(model: Any) -> dict[str, Any]:
+def _trained(model: Any, task: str) -> dict[str, Any]:
     return {
-        _PREFIX + name.replace(".default.", "."): parameter
+        _PREFIX + name.replace(f".{task}.", "."): parameter
         for name, parameter in model.named_parameters()
-        if ".lora_A.default." in name or ".lora_B.default." in name
+        if f".lora_A.{task}." in name or f".lora_B.{task}." in name
     }
 
 
-def switch(model: Any, on: bool) -> None:
-    """Turns the adapter in a model on or off."""
+def switch(model: Any, task: str | None) -> None:
+    """Turns on the adapter for a task and all others off; None turns all off."""
     from peft.tuners.tuners_utils import BaseTunerLayer
 
     for module in model.modules():
         if isinstance(module, BaseTunerLayer):
-            module.enable_adapters(on)
+            module.enable_adapters(task is not None)
+            if task is not None:
+                module.set_adapter([task])
 
 
 def fold(model: Any) -> None:
@@ -232,7 +238,7 @@ def fold(model: Any) -> None:
     del model.peft_config
 
 
-def write(out: Path, model: Any, weights: Mapping[str, torch.Tensor], card: Mapping[str, Any]) -> None:
+def write(out: Path, model: Any, weights: Mapping[str, torch.Tensor], card: Mapping[str, Any], task: str = RANK) -> None:
     """Makes `out` an adapter's folder: peft's two files and the card; whatever was there is replaced in one step.
 
     Raises: StorageError: the disk is full, or refuses to be written.
@@ -242,7 +248,7 @@ def write(out: Path, model: Any, weights: Mapping[str, torch.Tensor], card: Mapp
     with storing(f"the adapter in {out}"), staging_folder(out.parent) as staging:
         fresh = staging / "adapter"
         fresh.mkdir()
-        config = model.peft_config["default"]
+        config = model.peft_config[task]
         said = {key: sorted(value) if isinstance(value, set) else value for key, value in config.to_dict().items()}
         (fresh / CONFIG).write_text(json.dumps({**said, "inference_mode": True}, indent=1, sort_keys=True) + "\n", "utf-8")
         # In bf16: half the size, and what it rounds off is far below what 4 bits round off the base.

@@ -31,7 +31,7 @@ class State:
     """Everything that changes while a training runs.
 
     Attributes:
-        step: updates made. zero_shot, best_ndcg: NDCG@10 of the validation before training, and the best so far. best_step: when.
+        step: updates made. zero_shot, best_measure: of the validation before training, and the best so far. best_step: when.
         misses: validations since then. loss: smoothed, nats; None before the first step. room: tokens of one pack.
         users: examples learned from. training_seconds: spent on them. seconds: spent on everything.
         weights, best: the adapter now, and at its best. moments: the optimizer's, `NUMBER.NAME`.
@@ -39,7 +39,7 @@ class State:
 
     step: int = 0
     zero_shot: float = 0.0
-    best_ndcg: float = 0.0
+    best_measure: float = 0.0
     best_step: int = 0
     misses: int = 0
     loss: float | None = None

@@ -18,12 +18,18 @@ from functools import cache
 from typing import Literal
 
 from .. import prompts
-from ..data.records import Evidence, Explanation
+from ..data.records import Claim, Evidence, Explanation
 from .grounding import faults
 from .models import LanguageModel
 from .phrasing import Phrasings, choose, expand
+from .slots import Figure
+from .wording import Length, Tone
+from .writer import ReasonWriter
 
 TEMPERATURE = 0.8
+ABSTAINED = "No reason strong enough to state."
+FIRM_SUPPORT = 5
+"""Shoppers behind a figure from whom on it carries a sentence without "could" or "may"."""
 _SPLIT = "\N{SYMBOL FOR UNIT SEPARATOR}"
 _END = ":"
 _GAP = " … "
@@ -54,6 +60,8 @@ class Reason:
         counted: whether the first clause is a figure of shoppers; anything less is worded with "could" and "may".
         plain: the sentence made of the evidence alone.
         words: what else the lines of the prompt ask for; the prompt `explain` asks for nothing.
+        slots: what each slot of a learned wording stands for, strongest evidence first. backing: slot to the id of its evidence.
+        firm: whether there is a fact that carries a judgement without "could" or "may".
     """
 
     item: str
@@ -65,6 +73,9 @@ class Reason:
     counted: bool
     plain: str
     words: Mapping[str, str] = field(default_factory=dict)
+    slots: Mapping[str, str | Figure] = field(default_factory=dict)
+    backing: Mapping[str, str] = field(default_factory=dict)
+    firm: bool = False
 
     @property
     def names(self) -> list[str]:
@@ -161,18 +172,36 @@ class Segment:
 class Explainer:
     """Words reasons with a language model, a list of them in one batch.
 
+    Where the model has learned to write (`LanguageModel.add_writer`) it words the reasons for one shopper itself; else it chooses among
+    the phrasings of the prompt.
+
     Args: llm: the model, None for the evidence's own sentences. prompt: `explain` for one shopper, `segment` for many. version: of it.
+        tone, length: of what a model that has learned to write is to write.
     """
 
-    def __init__(self, llm: LanguageModel | None, *, prompt: Literal["explain", "segment"] = "explain", version: int = 1) -> None:
+    def __init__(
+        self,
+        llm: LanguageModel | None,
+        *,
+        prompt: Literal["explain", "segment"] = "explain",
+        version: int = 1,
+        tone: Tone = "warm",
+        length: Length = "line",
+    ) -> None:
         self.llm, self.prompt = llm, prompts.load(prompt, version)
+        self.tone: Tone = tone
+        self.length: Length = length
         # A segment's sentence stands in many answers and must be the same in each; a batch's rounding can tip the model's choice.
         self._one_by_one = prompt == "segment"
+        self._writer = ReasonWriter(llm) if llm and llm.word_version and prompt == "explain" else None
 
     def explain(self, reasons: Sequence[Reason]) -> list[Explanation]:
-        """One verified explanation per reason, in order; without text where not even the evidence's own sentence passes."""
+        """One verified explanation per reason, in order; one that abstains where not even the evidence's own sentence passes."""
         if self._one_by_one and len(reasons) > 1:
             return [explanation for reason in reasons for explanation in self.explain([reason])]
+        if self._writer:
+            written = self._writer.write(reasons, self.tone, self.length)
+            return [worded or finish(reason, None) for reason, worded in zip(reasons, written, strict=True)]
         worded = self._word(reasons) if self.llm else {}
         return [finish(reason, worded.get(i)) for i, reason in enumerate(reasons)]
 
@@ -223,11 +252,18 @@ class Explainer:
 
 def finish(reason: Reason, worded: str | None) -> Explanation:
     """The model's sentence if it passes the check, else the evidence's own, else none."""
-    if worded is not None and not faults(worded, reason.names, reason.evidence):
-        return Explanation(worded, "llm", True, reason.evidence)
-    if reason.plain and not faults(reason.plain, reason.names, reason.evidence):
-        return Explanation(reason.plain, "evidence", True, reason.evidence)
-    return Explanation("", "evidence", False, reason.evidence)
+    found: tuple[tuple[str | None, Literal["llm", "evidence"]], ...] = ((worded, "llm"), (reason.plain, "evidence"))
+    for text, source in found:
+        if text and not faults(text, reason.names, reason.evidence):
+            return Explanation(text, source, True, reason.evidence, claims(text, reason.evidence))
+    return Explanation(ABSTAINED, "none", True, reason.evidence)
+
+
+def claims(text: str, evidence: Sequence[Evidence]) -> tuple[Claim, ...]:
+    """What a sentence that was built on the strongest fact claims: the part after its colon, or the whole."""
+    if not evidence or not evidence[0].evidence_id:
+        return ()
+    return (Claim(text.partition(": ")[2] or text, evidence[0].evidence_id),)
 
 
 def _name(text: str) -> str:

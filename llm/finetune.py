@@ -1,4 +1,4 @@
-"""Training a ranking adapter: LoRA by a listwise loss on packed prompts, resumable, the same weights for the same seed.
+"""Training an adapter: LoRA, resumable, the same weights for the same seed. To rank, by a listwise loss on packed prompts; or to word.
 
     train(examples, validation, settings, shop / "adapter")
 
@@ -19,12 +19,11 @@ from typing import Any
 
 from ..data.errors import TrainingError, storing
 from ..data.files import sweep
-from ..data.records import Item
 from ..data.settings import Settings
-from .listwise import Example
+from .listwise import Example, Listwise
 from .processes import Processes
 from .recipe import Config
-from .training import Progress, Training
+from .training import Progress, Task, Training, Weighted
 
 __all__ = ["MIN_EXAMPLES", "Config", "Example", "Progress", "Report", "train"]
 
@@ -37,15 +36,16 @@ class Report:
     """What a training came to.
 
     Attributes:
-        adapter: its folder. zero_shot_ndcg, ndcg: NDCG@10 of the validation, of the base alone and with the adapter that was kept.
+        adapter: its folder. zero_shot, measured: of the validation, by the base alone and with the adapter that was kept; in `unit`.
         best_step: the step that was kept; 0 means that no step was better than the base, and the adapter changes nothing.
         steps: made in all. loss: smoothed at the end, nats. seconds: in all, those before an interruption included.
         seconds_per_user: of training alone. resumed_from: the step of the checkpoint that this run began with, 0 for a fresh start.
     """
 
     adapter: Path
-    zero_shot_ndcg: float
-    ndcg: float
+    zero_shot: float
+    measured: float
+    unit: str
     best_step: int
     steps: int
     loss: float
@@ -58,8 +58,8 @@ class Report:
     def figures(self) -> dict[str, float]:
         """What the card records."""
         return {
-            "zero_shot_ndcg@10": round(self.zero_shot_ndcg, 4),
-            "ndcg@10": round(self.ndcg, 4),
+            f"zero_shot_{self.unit}": round(self.zero_shot, 4),
+            self.unit: round(self.measured, 4),
             "examples": self.examples,
             "validation_examples": self.validation_examples,
             "steps": self.steps,
@@ -70,8 +70,8 @@ class Report:
 
 
 def train(
-    examples: Sequence[Example],
-    validation: Sequence[Example],
+    examples: Sequence[Weighted],
+    validation: Sequence[Weighted],
     settings: Settings,
     out: Path,
     config: Config | None = None,
@@ -79,6 +79,7 @@ def train(
     progress: Callable[[Progress], None] | None = None,
     *,
     start: Path | None = None,
+    task: type[Task] = Listwise,
 ) -> Report:
     """What came of training an adapter, which now stands in `out` in place of the one before.
 
@@ -86,10 +87,11 @@ def train(
     ends with the weights it would have had. The old adapter stays until the new one is whole.
 
     Args:
-        examples, validation: of different shoppers; the state with the best NDCG@10 on the validation is kept.
+        examples, validation: of different shoppers; the state that measures best on the validation is kept, by NDCG@10 where it ranks.
         settings: the base model; `nf4` is trained in bf16 where there is no GPU. card: what else the card is to say.
         progress: called after every step, by the main process only; what it raises ends the run.
         start: folder of an adapter to go on learning from, of the same base, prompt and rank; None begins with one that changes nothing.
+        task: what is learned: to rank (examples are `Example`s), or to word reasons (`wording.Writer`, `Lesson`s).
 
     Raises:
         TrainingError: too few examples, a loss that is no number, or too little memory.
@@ -111,14 +113,15 @@ def train(
     if processes.main:
         sweep(out)
     with processes.own_randomness():
-        run = Training(examples, validation, settings, out, config, processes, digest(examples, validation), start)
-        with run.llm.weights(adapter=True):
+        run = Training(examples, validation, settings, out, config, processes, digest(examples, validation, task), start, task)
+        with run.llm.weights(adapter=run.task.name):
             run.learn(progress)
         state = run.state
         report = Report(
             adapter=out,
-            zero_shot_ndcg=state.zero_shot,
-            ndcg=state.best_ndcg,
+            zero_shot=state.zero_shot,
+            measured=state.best_measure,
+            unit=task.unit,
             best_step=state.best_step,
             steps=state.step,
             loss=state.loss if state.loss is not None else math.nan,
@@ -132,17 +135,11 @@ def train(
         return report
 
 
-def digest(examples: Sequence[Example], validation: Sequence[Example]) -> str:
+def digest(examples: Sequence[Any], validation: Sequence[Any], task: type[Task] = Listwise) -> str:
     """A SHA-256 over all that a training reads of its examples, in their order."""
-
-    def said(item: Item) -> list[Any]:
-        return [item.item_id, item.title, *item.category]
-
     found = hashlib.sha256()
     for part in (examples, validation):
         for example in part:
-            told = [[said(item) for item in example.history], [said(item) for item in example.candidates]]
-            line = [*told, example.target, list(example.facts or []), example.weight]
-            found.update(json.dumps(line, ensure_ascii=True).encode() + b"\n")
+            found.update(json.dumps(task.said(example), ensure_ascii=True).encode() + b"\n")
         found.update(b"--\n")
     return found.hexdigest()

@@ -22,6 +22,8 @@ from .scoring import split
 if TYPE_CHECKING:
     import torch
 
+    from .models import LanguageModel
+
 logger = logging.getLogger(__name__)
 
 
@@ -56,8 +58,29 @@ class Listwise:
     Attributes: room: tokens of one pack; halved when the memory does not suffice, since packs are then computed one after another.
     """
 
+    name, unit = "rank", "ndcg@10"
+
     def __init__(self, ranker: Ranker, room: int) -> None:
         self.ranker, self.room = ranker, room
+
+    @classmethod
+    def of(cls, llm: LanguageModel, room: int) -> Listwise:
+        """The task of ranking for a model."""
+        return cls(Ranker(llm), room)
+
+    @staticmethod
+    def said(example: Example) -> list[object]:
+        """All that is read of an example, as JSON."""
+        told = [[[item.item_id, item.title, *item.category] for item in items] for items in (example.history, example.candidates)]
+        return [*told, example.target, list(example.facts or []), example.weight]
+
+    def measure(self, examples: Sequence[Example], *, tuned: bool = True) -> float:
+        """The sum of the examples' NDCG@10 (see `ndcg`). Args: tuned: whether with the adapter."""
+        before, self.ranker.scorer.adapter = self.ranker.scorer.adapter, tuned
+        try:
+            return ndcg(self.ranker, examples)
+        finally:
+            self.ranker.scorer.adapter = before
 
     def loss(self, example: Example) -> torch.Tensor:
         """The cross-entropy of one example in nats, a scalar with gradients."""

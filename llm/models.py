@@ -33,8 +33,9 @@ class LanguageModel:
 
     Attributes:
         name: as it was asked for. quantization: `nf4`, `bf16` or `fp32`. context: tokens that fit, prompt and answer together.
-        rank_version: of the prompt `rank` that the weights, or their adapter, were trained for. adapted: whether there is a ranking
-            adapter beside the weights; it is off except in `weights(adapter=True)`.
+        rank_version: of the prompt `rank` that the weights, or their adapter, were trained for. word_version: of the prompt `word`, None
+            where there is no adapter for it. adapted: whether there is a ranking adapter beside the weights. Adapters are off except in
+            `weights`.
     """
 
     name: str
@@ -44,9 +45,10 @@ class LanguageModel:
     context: int
     rank_version: int = 1
     adapted: bool = False
-    _on: bool = field(default=True, repr=False)
+    word_version: int | None = None
+    _on: str | None = field(default="", repr=False)
     _lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
-    _prefixes: dict[tuple[int, ...], Any] = field(default_factory=dict, repr=False)
+    _prefixes: dict[tuple[bool | str, tuple[int, ...]], Any] = field(default_factory=dict, repr=False)
 
     @classmethod
     def load(cls, settings: Settings, adapter: Path | None = None) -> LanguageModel:
@@ -103,29 +105,51 @@ class LanguageModel:
     def adapt(self, version: int) -> None:
         """Takes note that ranking adapters were put into the model, for a version of the prompt `rank`, and turns them off."""
         self.rank_version, self.adapted = version, True
-        self._switch(False)
+        self._switch(None)
+
+    def learned_to_write(self, version: int) -> None:
+        """Takes note that an adapter for the prompt `word` was put into the model, and turns it off."""
+        self.word_version = version
+        self._switch(None)
 
     @contextlib.contextmanager
-    def weights(self, *, adapter: bool) -> Iterator[None]:
-        """Within the block the model computes with its ranking adapter, or with the base weights alone.
+    def weights(self, *, adapter: bool | str) -> Iterator[None]:
+        """Within the block the model computes with an adapter, or with the base weights alone.
 
-        Where there is an adapter other threads wait until the block ends; where there is none nothing happens.
+        Where there is one other threads wait until the block ends; where there is none nothing happens.
+
+        Args: adapter: `adapters.RANK` or True, `adapters.WORD`, or False for none; one that is not there is none.
         """
-        if not self.adapted:
+        held = [*([adapters.RANK] if self.adapted else []), *([adapters.WORD] if self.word_version else [])]
+        if not held:
             yield
             return
+        wanted = adapters.RANK if adapter is True else adapter
         with self._lock:
             before = self._on
-            self._switch(adapter)
+            self._switch(wanted if wanted in held else None)
             try:
                 yield
             finally:
                 self._switch(before)
 
-    def _switch(self, on: bool) -> None:
-        if on != self._on:
-            adapters.switch(self.model, on)
-            self._on = on
+    def _switch(self, task: str | None) -> None:
+        if task != self._on:
+            adapters.switch(self.model, task)
+            self._on = task
+
+    def add_writer(self, folder: Path, fingerprint: str) -> None:
+        """Puts an adapter for wording reasons beside the weights.
+
+        Args: folder: with the adapter. fingerprint: of the model.
+        Raises: StaleAdapterError: it was trained on another model. ModelMissingError, ModelError: it is not there, or damaged.
+        """
+        version = adapters.check(folder, self.name, fingerprint, adapters.WORD)
+        with self._lock:
+            with quiet():
+                adapters.attach(self.model, folder, adapters.WORD)
+            self._on = ""  # what peft turned on
+            self.learned_to_write(version)
 
     @property
     def device(self) -> torch.device:
@@ -162,14 +186,17 @@ class LanguageModel:
         max_new_tokens: int,
         among: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None,
         until: str | None = None,
+        adapter: bool | str = False,
+        lines: int | None = 1,
     ) -> list[str]:
-        """One greedy continuation per prompt by the base weights, all in one batch, each cut at its first line break.
+        """One greedy continuation per prompt, all in one batch.
 
         Args:
             prefix: text that all prompts begin with; its keys and values are computed once and kept.
             prompts: what follows the prefix, one each.
             among: given the ids generated so far (prompts, length) and the next scores (prompts, vocabulary), the scores to choose by.
             until: a text of one token that ends a continuation, besides the model's own end.
+            adapter: as `weights` has it. lines: kept of each continuation, None for all.
         """
         if not prompts:
             return []
@@ -185,8 +212,8 @@ class LanguageModel:
         mask = torch.tensor(
             [[1] * len(head) + [0] * (widest - len(tail)) + [1] * len(tail) for tail in tails], device=self.device
         )  # (prompts, length)
-        with torch.inference_mode(), quiet(), self.weights(adapter=False):
-            cache = copy.deepcopy(self._prefix_cache(head))
+        with torch.inference_mode(), quiet(), self.weights(adapter=adapter):
+            cache = copy.deepcopy(self._prefix_cache(head, adapter))
             cache.batch_repeat_interleave(len(tails))
             out = self.model.generate(
                 ids,
@@ -199,18 +226,20 @@ class LanguageModel:
                 logits_processor=LogitsProcessorList([lambda so_far, scores: among(so_far[:, ids.shape[1] :], scores)] if among else []),
             )
         texts = self.tokenizer.batch_decode(out[:, ids.shape[1] :], skip_special_tokens=True)
-        return [text.strip().split("\n", 1)[0].strip() for text in texts]
+        return ["\n".join(text.strip().split("\n")[:lines]).strip() for text in texts]
 
-    def _prefix_cache(self, head: tuple[int, ...]) -> Any:
+    def _prefix_cache(self, head: tuple[int, ...], adapter: bool | str) -> Any:
         import torch
         from transformers import DynamicCache
 
-        if head not in self._prefixes:
+        key = (adapter, head)
+        if key not in self._prefixes:
             with torch.inference_mode():
                 cache = DynamicCache(config=self.model.config)
                 self.model(torch.tensor([head], device=self.device), past_key_values=cache, use_cache=True, logits_to_keep=1)
-            self._prefixes = {head: cache}  # one prompt version at a time is in use; an older one would only hold memory
-        return self._prefixes[head]
+            # Two prompts at most are in use, one with each adapter; an older one would only hold memory.
+            self._prefixes = {**dict(list(self._prefixes.items())[-1:]), key: cache}
+        return self._prefixes[key]
 
 
 def locate(name: str, home: Path) -> str:

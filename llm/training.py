@@ -1,6 +1,6 @@
 """The loop of a training: steps, validations and checkpoints, the same for the same seed however often it is interrupted.
 
-Knows the examples only as something that has a loss and a weight; `listwise` computes both, `checkpoints` and `adapters` write.
+Knows the examples only as something that has a weight, and what they teach only as a `Task`; `checkpoints` and `adapters` write.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, Self
 
 import numpy as np
 
@@ -20,10 +20,9 @@ from ..data.errors import SettingsError, TrainingError
 from ..data.files import sha256
 from ..data.settings import Settings
 from . import adapters, checkpoints
-from .listwise import DIVERGED, Example, Listwise, ndcg
+from .listwise import DIVERGED, Listwise
 from .models import LanguageModel, fingerprint, quiet
 from .processes import Processes
-from .ranker import Ranker
 from .recipe import Config
 
 SMOOTHING = 0.9
@@ -42,6 +41,45 @@ class Progress:
     seconds_left: float
 
 
+class Weighted(Protocol):
+    """What is learned from."""
+
+    @property
+    def weight(self) -> float:
+        """How much it counts beside others."""
+        ...
+
+
+class Task(Protocol):
+    """What a model learns.
+
+    Attributes: name: of its prompt and its adapter. unit: of what is measured. room: tokens of one forward; smaller when the memory did
+        not suffice.
+    """
+
+    name: str
+    unit: str
+    room: int
+
+    @classmethod
+    def of(cls, llm: LanguageModel, room: int) -> Self:
+        """The task for a model."""
+        ...
+
+    @staticmethod
+    def said(example: Any) -> list[object]:
+        """All that is read of an example, as JSON."""
+        ...
+
+    def accumulate(self, examples: Sequence[Any], whole: float) -> float:
+        """Adds the gradients of the weighted losses over `whole` to the trained parameters, and returns the sum of those losses, nats."""
+        ...
+
+    def measure(self, examples: Sequence[Any], *, tuned: bool = True) -> float:
+        """The sum over the examples of how well each is done, 0 to 1, with the adapter or without."""
+        ...
+
+
 class Training:
     """One training from its start, or its last checkpoint, to its end.
 
@@ -50,18 +88,19 @@ class Training:
 
     def __init__(
         self,
-        examples: Sequence[Example],
-        validation: Sequence[Example],
+        examples: Sequence[Weighted],
+        validation: Sequence[Weighted],
         settings: Settings,
         out: Path,
         config: Config,
         processes: Processes,
         examples_hash: str,
         start: Path | None = None,
+        task: type[Task] = Listwise,
     ) -> None:
         import torch
 
-        begun = _beginning(start, settings, config) if start is not None else None
+        begun = _beginning(start, settings, config, task.name) if start is not None else None
 
         self.examples, self.validation, self.out, self.config, self.processes = examples, validation, out, config, processes
         self.steps_per_epoch = -(-len(examples) // config.batch)
@@ -70,7 +109,7 @@ class Training:
         self.about = {
             "base": settings.llm,
             "base_fingerprint": fingerprint(settings.llm, settings.home),
-            "prompt": prompts.load("rank", config.prompt).id,
+            "prompt": prompts.load(task.name, config.prompt).id,
             "quantization": settings.quantization,
             "settings": asdict(config),
             "examples_hash": examples_hash,
@@ -80,19 +119,25 @@ class Training:
         torch.manual_seed(config.seed)
         with quiet():
             self.parameters = adapters.inject(
-                self.llm.model, settings.llm, rank=config.rank, alpha=config.alpha, dropout=config.dropout, blocks=config.blocks
+                self.llm.model,
+                settings.llm,
+                rank=config.rank,
+                alpha=config.alpha,
+                dropout=config.dropout,
+                blocks=config.blocks,
+                task=task.name,
             )
         if start is not None:
-            adapters.fill(self.llm.model, start)
-        self.llm.adapt(config.prompt)
+            adapters.fill(self.llm.model, start, task.name)
+        self.llm.adapt(config.prompt) if task.name == adapters.RANK else self.llm.learned_to_write(config.prompt)
         if config.gradient_checkpointing:
             # The second is the name of earlier versions.
             enable = getattr(self.llm.model, "activation_checkpointing_enable", None) or self.llm.model.gradient_checkpointing_enable
             enable({"use_reentrant": False})
-        # What a step adds is often less than bf16 can tell apart: it is added up in float32, and the model computes with what that rounds to.
+        # What a step adds is often less than bf16 can tell apart: it is added up in float32, and rounded for the model to compute with.
         self.masters = [torch.nn.Parameter(parameter.detach().float().clone()) for parameter in self.parameters]
         self.optimizer = torch.optim.AdamW(self.masters, lr=config.lr, weight_decay=config.weight_decay)
-        self.task = Listwise(Ranker(self.llm), config.pack_tokens)
+        self.task = task.of(self.llm, config.pack_tokens)
         kept = checkpoints.load(out, self.identity)
         self.resumed_from = kept.step if kept else 0
         self.state = kept or checkpoints.State(room=config.pack_tokens)
@@ -123,12 +168,10 @@ class Training:
 
     def _begin(self) -> None:
         state = self.state
-        state.best_ndcg = state.zero_shot = self._ndcg()  # a new adapter changes nothing yet
+        state.best_measure = state.zero_shot = self._measure()  # a new adapter changes nothing yet
         if self.about["start"]:
-            self.task.ranker.scorer.adapter = False
-            state.zero_shot = self._ndcg()
-            self.task.ranker.scorer.adapter = True
-        state.best = adapters.taken(self.llm.model)
+            state.zero_shot = self._measure(tuned=False)
+        state.best = adapters.taken(self.llm.model, task=self.task.name)
 
     def _gradients(self) -> float:
         """The mean loss of the next batch; its gradients stand at the parameters."""
@@ -175,17 +218,17 @@ class Training:
                 parameter.copy_(master)
 
     def _validate(self) -> None:
-        state, found = self.state, self._ndcg()
-        logger.info("step %d of %d: NDCG@10 %.4f", state.step, self.total, found)
-        if found > state.best_ndcg:
-            state.best_ndcg, state.best_step, state.misses = found, state.step, 0
-            state.best = adapters.taken(self.llm.model)
+        state, found = self.state, self._measure()
+        logger.info("step %d of %d: measured %.4f", state.step, self.total, found)
+        if found > state.best_measure:
+            state.best_measure, state.best_step, state.misses = found, state.step, 0
+            state.best = adapters.taken(self.llm.model, task=self.task.name)
         else:
             state.misses += 1
 
-    def _ndcg(self) -> float:
+    def _measure(self, *, tuned: bool = True) -> float:
         self.llm.model.eval()
-        return self.processes.sum(ndcg(self.task.ranker, self.processes.share(self.validation))) / len(self.validation)
+        return self.processes.sum(self.task.measure(self.processes.share(self.validation), tuned=tuned)) / len(self.validation)
 
     # ------------------------------------------------------------------ what is kept
 
@@ -193,7 +236,7 @@ class Training:
         state = self.state
         state.room, state.seconds = self.task.room, self.seconds()
         if self.processes.main:
-            state.weights = adapters.taken(self.llm.model, self.masters)
+            state.weights = adapters.taken(self.llm.model, self.masters, self.task.name)
             state.moments = {
                 f"{number}.{name}": value.detach().cpu()
                 for number, moments in self.optimizer.state_dict()["state"].items()
@@ -207,9 +250,9 @@ class Training:
 
         state = self.state
         logger.info("going on from step %d of %d", state.step, self.total)
-        adapters.put(self.llm.model, state.weights)
+        adapters.put(self.llm.model, state.weights, self.task.name)
         with torch.no_grad():
-            for master, name in zip(self.masters, adapters.taken(self.llm.model), strict=True):
+            for master, name in zip(self.masters, adapters.taken(self.llm.model, task=self.task.name), strict=True):
                 master.copy_(state.weights[name])
         moments: dict[int, dict[str, Any]] = {}
         for key, value in state.moments.items():
@@ -226,20 +269,20 @@ class Training:
     def write(self, card: Mapping[str, Any]) -> None:
         """Makes the best state the adapter in `out`; returns when it stands there for every process."""
         if self.processes.main:
-            adapters.write(self.out, self.llm.model, self.state.best, card)
+            adapters.write(self.out, self.llm.model, self.state.best, card, self.task.name)
         self.processes.wait()
 
 
-def _beginning(start: Path, settings: Settings, config: Config) -> str:
+def _beginning(start: Path, settings: Settings, config: Config, task: str) -> str:
     """SHA-256 of the weights of an adapter to go on learning from.
 
     Raises: SettingsError: it has another rank, or was trained for another prompt. StaleAdapterError: or on another base.
     """
-    version = adapters.check(start, settings.llm, fingerprint(settings.llm, settings.home))
+    version = adapters.check(start, settings.llm, fingerprint(settings.llm, settings.home), task)
     rank = adapters.read_rank(start)
     if (rank, version) != (config.rank, config.prompt):
         raise SettingsError(
-            f"the adapter in {start} has rank {rank} and was trained for rank.v{version}; a training of rank {config.rank} for "
-            f"rank.v{config.prompt} cannot go on from it"
+            f"the adapter in {start} has rank {rank} and was trained for {task}.v{version}; a training of rank {config.rank} for "
+            f"{task}.v{config.prompt} cannot go on from it"
         )
     return sha256(start / adapters.WEIGHTS)

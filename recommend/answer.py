@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
 
-from ..data.records import Explanation, Recommendation, Recommendations
+from ..data.records import Evidence, Explanation, Recommendation, Recommendations
 
 
 def to_dict(answer: Recommendations) -> dict[str, Any]:
@@ -45,5 +44,11 @@ def _explanation(explanation: Explanation) -> dict[str, Any]:
         "text": explanation.text,
         "source": explanation.source,
         "verified": explanation.verified,
-        "evidence": [{name: value for name, value in asdict(fact).items() if value is not None} for fact in explanation.evidence],
+        "evidence": [_fact(fact) for fact in explanation.evidence],
+        "claims": [{"text": claim.text, "evidence": claim.evidence_id} for claim in explanation.claims],
     }
+
+
+def _fact(fact: Evidence) -> dict[str, Any]:
+    told = {"id": fact.evidence_id or None, "kind": fact.kind, "text": fact.text, "item_id": fact.item_id, "value": fact.value}
+    return {name: value for name, value in told.items() if value is not None} | ({"against": True} if fact.against else {})

@@ -1,26 +1,31 @@
 """The facts for a recommendation, gathered before a word is written: who else had both, what a reviewer wrote, what it is.
 
-Strongest first: a figure of shoppers who had both items; a quotation from a review of the item that speaks to the shopper's
-need; a figure between the two categories; how close the descriptions are; how many had it. A fact is left out where it is too weak to be
-shown: thresholds stand beside each.
+Strongest first: a figure of shoppers who had both items; what the store declared of the two; a quotation from a review of the item that
+speaks to the shopper's need; what fits the shopper (brand, price); a figure between the two categories; how close the descriptions are;
+how many had it of late, and at all. Shoppers found a statistic of others' behaviour more persuasive than attributes. A fact is left out
+where it is too weak to be shown: thresholds stand beside each.
 """
 
 from __future__ import annotations
 
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..data.records import Candidate, Evidence, Item
-from ..llm.explainer import NO_QUOTES, QUOTE, Reason
+from ..llm.explainer import FIRM_SUPPORT, NO_QUOTES, QUOTE, Reason
+from ..llm.slots import Figure
 from ..prompts.fence import fence
 from ..retrieval.associations import UNLIKELY, chance
-from ..retrieval.catalogue import Catalogue
+from ..retrieval.catalogue import Catalogue, telling
+from ..retrieval.events import DAY
 from ..retrieval.holders import Holders
 from ..retrieval.index import ITEMS, REVIEWS, VectorIndex
-from .excerpts import display_name, quotable
+from .excerpts import critical, display_name, quotable
+from .profile import Profile
+from .relations import Relations
 
 if TYPE_CHECKING:
     import polars as pl
@@ -38,6 +43,26 @@ CLOSE, CLOSE_TO_WORDS = 0.4, 0.3
 hundred reaches it with MiniLM (99 % lie below 0.37 in the demo store and below 0.40 in a cut of Amazon's). And the same for what a
 shopper says against an item: 99 % of sixteen sentences with all items lie below 0.29 in both."""
 MOST_REVIEWS = 50
+CRITICAL_RATING = 3.0
+"""Of five: a reservation is looked for in what is rated at most this."""
+SAME_LEVEL = 0.15
+"""Log price from which an item lies above or below the level at which a shopper buys."""
+LATELY = 30
+"""Days that count as of late, back from the last event of the store."""
+RELATION_WORDS: Mapping[str, tuple[str, str]] = {
+    "accessory_of": ("is an accessory of", "has as an accessory"),
+    "part_of": ("is a part of", "has as a part"),
+    "spare_part_of": ("is a spare part of", "has as a spare part"),
+    "refill_of": ("is a refill of", "has as a refill"),
+    "consumable_of": ("is a consumable of", "has as a consumable"),
+    "fits": ("fits", "is fitted by"),
+    "compatible_with": ("is compatible with", "is compatible with"),
+    "used_with": ("is used with", "is used with"),
+    "goes_with": ("goes with", "goes with"),
+    "needs": ("needs", "is needed by"),
+    "requires": ("requires", "is required by"),
+}
+"""Relation to what its head says of its tail, and its tail of its head; one that is not here is not told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,31 +79,45 @@ class Reviews:
 
     table: pl.DataFrame
 
-    def of(self, item_id: str) -> pl.DataFrame:
-        """The item's well-rated reviews, at most `MOST_REVIEWS`: columns review_id, text."""
+    def of(self, item_id: str, *, against: bool = False) -> pl.DataFrame:
+        """The item's well-rated reviews, at most `MOST_REVIEWS`: columns review_id, text. Args: against: the ill-rated ones."""
         import polars as pl
 
         ids = self.table["item_id"]
         first, last = ids.search_sorted(item_id, "left"), ids.search_sorted(item_id, "right")
         found = self.table.slice(int(first), int(last) - int(first))
-        return found.filter((pl.col("rating") >= QUOTE_RATING) & (pl.col("text") != "")).head(MOST_REVIEWS)
+        rated = pl.col("rating") <= CRITICAL_RATING if against else pl.col("rating") >= QUOTE_RATING
+        return found.filter(rated & (pl.col("text") != "")).head(MOST_REVIEWS)
 
 
+@dataclass(frozen=True)
 class EvidenceGatherer:
-    """Gathers the reasons for recommendations over one index."""
+    """Gathers the reasons for recommendations over one index.
 
-    def __init__(self, catalogue: Catalogue, index: VectorIndex, holders: Holders, reviews: Reviews) -> None:
-        self.catalogue, self.index, self.holders, self.reviews = catalogue, index, holders, reviews
+    Attributes: lately: (items,) shoppers who had each item within the last `LATELY` days of the store; None without a clock.
+    """
+
+    catalogue: Catalogue
+    index: VectorIndex
+    holders: Holders
+    reviews: Reviews
+    relations: Relations
+    lately: NDArray[np.int64] | None = None
 
     def reasons(
-        self, candidates: Sequence[Candidate], items: Mapping[str, Item], bought: Container[int], said: Said | None
+        self,
+        candidates: Sequence[Candidate],
+        items: Mapping[str, Item],
+        bought: Container[int],
+        said: Said | None,
+        profile: Profile | None = None,
     ) -> list[Reason]:
         """A reason per candidate, in order.
 
         Args:
             items: the candidates and the history items behind them, by id.
             bought: rows that this shopper bought; of another history item nobody says "you have".
-            said: what the shopper said, None where nothing was.
+            said: what the shopper said, None where nothing was. profile: of the shopper, for what fits them.
         """
         anchors = [candidate.anchor for candidate in candidates if candidate.anchor]
         vectors = self.index.vectors(ITEMS, sorted({*anchors, *(candidate.item_id for candidate in candidates)}))
@@ -86,23 +125,31 @@ class EvidenceGatherer:
         for candidate in candidates:
             item, own = items[candidate.item_id], vectors.get(candidate.item_id)
             # What the shopper asks for comes first, where the evidence speaks to it; else what the shopper had.
-            reason = self._from_text(item, own, said) if said or not candidate.anchor else None
+            reason = self._from_text(item, own, said, profile) if said or not candidate.anchor else None
             if candidate.anchor and (reason is None or not reason.clauses):
                 behind = items[candidate.anchor]
                 has = self.catalogue.row(behind.item_id) in bought
-                reason = self._from_history(item, own, behind, vectors.get(behind.item_id), has)
+                reason = self._from_history(item, own, behind, vectors.get(behind.item_id), has, profile)
             assert reason is not None
             reasons.append(reason)
         return reasons
 
     def _from_history(
-        self, item: Item, own: NDArray[np.float32] | None, behind: Item, look: NDArray[np.float32] | None, has: bool
+        self,
+        item: Item,
+        own: NDArray[np.float32] | None,
+        behind: Item,
+        look: NDArray[np.float32] | None,
+        has: bool,
+        profile: Profile | None,
     ) -> Reason:
         """The reason for an item that a history item led to."""
         name, other = display_name(item), display_name(behind)
         facts = _Facts()
         self._users_of_both(facts, behind, other, item, name)
+        self._declared(facts, behind, other, item, name)
         self._review(facts, item, name, behind.title, look)
+        self._fits(facts, item, profile, behind, other if has else None)
         self._users_of_both_categories(facts, behind, item, name)
         close = _cosine(look, own)
         alike = f", close in description to {name}" if close >= CLOSE else ""
@@ -110,11 +157,13 @@ class EvidenceGatherer:
             Evidence("history", f"{'bought before' if has else 'in the history'}: {other}{alike}", behind.item_id, round(close, 3)),
             "the two are close in description." if alike else None,
             f"The {name} is close in description to the {other}." if alike else None,
+            close="the two are close in description" if alike else None,
         )
         self._attributes(facts, item, name)
+        self._reservation(facts, item, behind.title, look)
         return facts.reason(name, owned=other, has=has)
 
-    def _from_text(self, item: Item, own: NDArray[np.float32] | None, said: Said | None) -> Reason:
+    def _from_text(self, item: Item, own: NDArray[np.float32] | None, said: Said | None, profile: Profile | None) -> Reason:
         """The reason for an item that a text, or plain popularity, led to."""
         name = display_name(item)
         facts = _Facts()
@@ -127,8 +176,12 @@ class EvidenceGatherer:
                 Evidence("need", words, item.item_id, round(close, 3)),
                 "its description is close to that." if close >= CLOSE_TO_WORDS else None,
                 f"You said “{words}”, and the {name} is close in description." if close >= CLOSE_TO_WORDS else None,
+                close="its description is close to that" if close >= CLOSE_TO_WORDS else None,
             )
+        self._fits(facts, item, profile, None, None)
         self._attributes(facts, item, name)
+        if said:
+            self._reservation(facts, item, said.text, said.vector)
         return facts.reason(name, need=words)
 
     def _review(self, facts: _Facts, item: Item, name: str, about: str, look: NDArray[np.float32] | None) -> None:
@@ -137,13 +190,53 @@ class EvidenceGatherer:
                 Evidence("review", quote[0], item.item_id, round(quote[1], 3)),
                 f"a reviewer wrote “{quote[0]}”",
                 f"A reviewer of the {name} wrote “{quote[0]}”",
+                quote=f"“{quote[0]}”",
             )
+
+    def _reservation(self, facts: _Facts, item: Item, about: str, look: NDArray[np.float32] | None) -> None:
+        """What a reviewer of the item complains about, where they speak of what it is recommended for."""
+        if quote := self._quote(item, about, look, against=True):
+            facts.add(Evidence("review", quote[0], item.item_id, round(quote[1], 3), against=True), None, None, caution=f"“{quote[0]}”")
+
+    def _declared(self, facts: _Facts, behind: Item, other: str, item: Item, name: str) -> None:
+        """What the store itself says of the two."""
+        found = self.relations.between(self.catalogue.row(item.item_id), self.catalogue.row(behind.item_id))
+        if found and found[0] in RELATION_WORDS:
+            words = RELATION_WORDS[found[0]][0 if found[1] else 1]
+            facts.add(
+                Evidence("attribute", f"the store says of {name}: it {words} {other}", behind.item_id),
+                f"it {words} the {other}.",
+                f"The {name} {words} the {other}.",
+                fits=f"it {words} the {other}",
+            )
+
+    def _fits(self, facts: _Facts, item: Item, profile: Profile | None, behind: Item | None, other: str | None) -> None:
+        """What of the item fits the shopper: a brand that they have, a price at their level, what others buy of late."""
+        row = self.catalogue.row(item.item_id)
+        if profile is not None and len(profile.rows):
+            known = profile.facts
+            mine = {code for code in known.brand[profile.rows].tolist() if code >= 0}
+            if (brand := int(known.brand[row])) in mine:
+                called = fence(known.brands[brand], 40).translate(NO_QUOTES)
+                same = behind is not None and other is not None and known.brand[self.catalogue.row(behind.item_id)] == brand
+                words = f"it is by {called}, as is the {other}" if same else f"it is by {called}, a brand in your history"
+                facts.add(Evidence("attribute", words, item.item_id), None, None, brand=words)
+            gap = float(known.level[row]) - (profile.level or 0.0)
+            if item.price is not None and profile.level is not None and np.isfinite(gap) and gap < SAME_LEVEL:
+                level = "at" if gap > -SAME_LEVEL else "below"
+                words = f"it costs {item.price:.2f}, {level} the price level that you usually choose"
+                facts.add(Evidence("attribute", words, item.item_id, item.price), None, None, price=words)
+        if self.lately is not None and (users := int(self.lately[row])) >= CATEGORY_SUPPORT:
+            words = f"it was {self.catalogue.verb} by {users} shoppers in the last {LATELY} days of the store"
+            facts.add(Evidence("attribute", words, item.item_id, float(users)), None, None, fresh=words)
 
     def _attributes(self, facts: _Facts, item: Item, name: str) -> None:
         users = int(self.catalogue.users[self.catalogue.row(item.item_id)])
         if users >= CATEGORY_SUPPORT:
             share = f"{users} of {self.catalogue.total_users} shoppers {self.catalogue.verb}"
-            facts.add(Evidence("attribute", f"{share} {name}", item.item_id, float(users)), None, f"{share} the {name}.")
+            facts.add(
+                Evidence("attribute", f"{share} {name}", item.item_id, float(users)), None, f"{share} the {name}.", popular=f"{share} it"
+            )
         if item.category:
             path = fence(" › ".join(item.category), 120)
             facts.add(
@@ -154,15 +247,19 @@ class EvidenceGatherer:
         pair = self.holders.pair(self.catalogue.row(behind.item_id), self.catalogue.row(item.item_id))
         if pair and pair.support >= ITEM_SUPPORT and pair.lift > 1 and chance(pair) <= UNLIKELY:
             did = self.catalogue.verb
+            usual = f"{pair.lift:.{1 if pair.lift < 10 else 0}f} times the usual share" if pair.lift >= CATEGORY_LIFT else None
+            facts.firm |= pair.support >= FIRM_SUPPORT
             facts.add(
                 Evidence(
                     "association",
-                    f"{pair.support} of {pair.source_users} shoppers who {did} {other} also {did} {name}",
+                    f"{pair.support} of {pair.source_users} shoppers who {did} {other} also {did} {name}{f', {usual}' if usual else ''}",
                     behind.item_id,
                     round(pair.lift, 2),
                 ),
                 f"of {pair.source_users} shoppers who {did} the first, {pair.support} also {did} the second.",
                 f"{pair.support} of {pair.source_users} shoppers who {did} the {other} also {did} the {name}.",
+                figure=Figure(pair.support, pair.source_users, did, other, name),
+                usual=usual,
             )
 
     def _users_of_both_categories(self, facts: _Facts, behind: Item, item: Item, name: str) -> None:
@@ -174,13 +271,16 @@ class EvidenceGatherer:
                 f"{pair.support} of {pair.source_users} shoppers who {did} from {fence(pair.source)} also {did} from {fence(pair.target)}, "
                 f"{lift} times the usual share"
             )
-            facts.add(Evidence("association", share, None, lift), f"{share}.", f"{share}, and the {name} is from there.")
+            facts.add(Evidence("association", share, None, lift), f"{share}.", f"{share}, and the {name} is from there.", aisles=share)
 
-    def _quote(self, item: Item, about: str, look: NDArray[np.float32] | None) -> tuple[str, float] | None:
-        """The sentence of a well-rated review of the item that is nearest to what it is recommended for, and the review's cosine."""
+    def _quote(self, item: Item, about: str, look: NDArray[np.float32] | None, *, against: bool = False) -> tuple[str, float] | None:
+        """The sentence of a review of the item that is nearest to what it is recommended for, and the review's cosine.
+
+        Args: against: a complaint of an ill-rated review, not praise of a well-rated one.
+        """
         if look is None:
             return None
-        reviews = self.reviews.of(item.item_id)
+        reviews = self.reviews.of(item.item_id, against=against)
         vectors = self.index.vectors(REVIEWS, reviews["review_id"].to_list()) if len(reviews) else {}
         ranked = sorted(
             ((float(vectors[key] @ look), text) for key, text in reviews.select("review_id", "text").iter_rows() if key in vectors),
@@ -189,30 +289,62 @@ class EvidenceGatherer:
         for likeness, text in ranked:
             if likeness < QUOTE_LIKENESS:
                 return None
-            if quote := quotable(text, about):
+            if quote := (critical if against else quotable)(text, about):
                 return quote, likeness
         return None
 
 
+def lately(interactions: pl.DataFrame, catalogue: Catalogue) -> NDArray[np.int64] | None:
+    """(items,) shoppers who had each item within the last `LATELY` days of the store; None without a clock."""
+    import polars as pl
+
+    had = telling(interactions)[0]
+    last = had["timestamp"].max()
+    if not isinstance(last, int):
+        return None
+    recent = had.filter(pl.col("timestamp") > last - LATELY * DAY).select("user_id", "item_id").unique()
+    rows = recent.join(catalogue.row_table(), on="item_id")["row"].to_numpy()
+    return np.bincount(rows, minlength=len(catalogue)).astype(np.int64)
+
+
 @dataclass
 class _Facts:
-    """Facts in falling strength, with the clause and the plain sentence that each can carry."""
+    """Facts in falling strength, with the clause and the plain sentence that each can carry, and what it puts into slots."""
 
     evidence: list[Evidence] = field(default_factory=list)
     clauses: list[str] = field(default_factory=list)
     sentences: list[str] = field(default_factory=list)
+    slots: dict[str, str | Figure] = field(default_factory=dict)
+    backing: dict[str, str] = field(default_factory=dict)
     counted: bool = False
+    firm: bool = False
 
     def reason(self, item: str, *, owned: str | None = None, has: bool = False, need: str | None = None) -> Reason:
         """The facts as a reason, for the item as it is called."""
-        return Reason(item, owned, has, need, tuple(self.evidence), tuple(self.clauses), self.counted, next(iter(self.sentences), ""))
+        return Reason(
+            item,
+            owned,
+            has,
+            need,
+            tuple(self.evidence),
+            tuple(self.clauses),
+            self.counted,
+            next(iter(self.sentences), ""),
+            slots=self.slots,
+            backing=self.backing,
+            firm=self.firm,
+        )
 
-    def add(self, fact: Evidence, clause: str | None, sentence: str | None) -> None:
+    def add(self, fact: Evidence, clause: str | None, sentence: str | None, **slots: str | Figure | None) -> None:
         if clause and not self.clauses:
             self.counted = fact.kind == "association"
-        self.evidence.append(fact)
+        known = replace(fact, evidence_id=f"e{len(self.evidence) + 1}")
+        self.evidence.append(known)
         self.clauses += [clause] if clause else []
         self.sentences += [sentence] if sentence else []
+        for slot, value in slots.items():
+            if value is not None:
+                self.slots[slot], self.backing[slot] = value, known.evidence_id
 
 
 def _cosine(one: NDArray[np.float32] | None, other: NDArray[np.float32] | None) -> float:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..llm import adapters
-from ..llm.models import LanguageModel
+from ..data.errors import ModelMissingError, StaleAdapterError
+from ..llm import adapters, embedded
+from ..llm.models import LanguageModel, fingerprint
 from ..llm.ranker import Ranker
 from . import facts
 from .vote import NO_VOTE, READ, Vote
@@ -24,7 +26,8 @@ if TYPE_CHECKING:
     from ..retrieval.seeds import Seeds
     from .trained import Ranked
 
-FOLDER = "adapter"
+FOLDER, EXPLAINER = "adapter", "explainer"
+"""Where a workspace keeps the adapter that ranks, and the one that words reasons."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,20 @@ def load_vote(workspace: Path) -> Vote:
         return NO_VOTE
     told = adapters.read_card(folder).get("vote")
     return Vote(float(told["weight"])) if isinstance(told, dict) and isinstance(told.get("weight"), int | float) else NO_VOTE
+
+
+def add_writer(llm: LanguageModel, workspace: Path, settings: Settings) -> None:
+    """Teaches a model to word reasons by the workspace's own adapter, or by the one that ships, if that is for this model.
+
+    Raises: StaleAdapterError: the workspace's adapter was trained on another model. ModelError: it is damaged.
+    """
+    base = fingerprint(settings.llm, settings.home)
+    own = workspace / EXPLAINER
+    if (own / adapters.CARD).exists():
+        llm.add_writer(own, base)
+        return
+    with contextlib.suppress(ModelMissingError, StaleAdapterError):  # another model has not learned it, and chooses among phrasings
+        llm.add_writer(embedded.WRITER, base)
 
 
 def load_llm(workspace: Path, settings: Settings) -> LanguageModel:

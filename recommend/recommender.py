@@ -33,12 +33,13 @@ from ..retrieval.seeds import Seeds
 from ..retrieval.text import review_ids
 from . import exploration
 from .blend import blend, with_margins
-from .evidence import EvidenceGatherer, Reviews, Said
+from .evidence import EvidenceGatherer, Reviews, Said, lately
 from .exploration import Explored
 from .histories import NOBODY, Histories
 from .novelty import adjusted
 from .profile import ItemFacts, Profile
-from .reading import Reader, load_llm
+from .reading import Reader, add_writer, load_llm
+from .relations import Relations
 from .rules import check, eligible
 from .shortlist import Shortlist, spread
 from .trained import Ranked, Trained
@@ -240,7 +241,7 @@ class Recommender:
         ids = {candidate.item_id for candidate in chosen} | {candidate.anchor for candidate in chosen if candidate.anchor}
         records = self.catalogue.records([self.catalogue.row(key) for key in sorted(ids)])
         said = Said(query.text, vector[0]) if query.text else None
-        reasons = self._gatherer.reasons(chosen, {item.item_id: item for item in records}, shopper.bought, said)
+        reasons = self._gatherer.reasons(chosen, {item.item_id: item for item in records}, shopper.bought, said, shopper.profile)
         return self._explainer.explain(reasons)
 
     def _unsatisfied(self, query: Query, found: int, mask: NDArray[np.bool_], removed: Sequence[tuple[str, int]]) -> tuple[str, ...]:
@@ -280,7 +281,9 @@ class Recommender:
     def _llm(self) -> LanguageModel | None:
         if self.settings.llm == "none":
             return None
-        return load_llm(self.workspace.path, self.settings) if self._votes else LanguageModel.load(self.settings)
+        llm = load_llm(self.workspace.path, self.settings) if self._votes else LanguageModel.load(self.settings)
+        add_writer(llm, self.workspace.path, self.settings)
+        return llm
 
     @cached_property
     def _votes(self) -> bool:
@@ -304,8 +307,15 @@ class Recommender:
     def _gatherer(self) -> EvidenceGatherer:
         reviews = self.workspace.table("reviews")
         named = reviews.with_columns(review_ids(reviews)).sort("item_id", maintain_order=True)
-        holders = Holders.build(self.workspace.table("interactions"), self.catalogue)
-        return EvidenceGatherer(self.catalogue, self.index, holders, Reviews(named))
+        interactions = self.workspace.table("interactions")
+        return EvidenceGatherer(
+            self.catalogue,
+            self.index,
+            Holders.build(interactions, self.catalogue),
+            Reviews(named),
+            Relations(self.workspace.table("relations"), self.catalogue),
+            lately(interactions, self.catalogue),
+        )
 
 
 @contextmanager

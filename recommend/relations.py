@@ -39,9 +39,16 @@ class Relations:
         head, tail = known["from"].to_numpy(), known["to"].to_numpy()
         backward = known["relation"].is_in([*OF_THE_TAIL, *BOTH_WAYS]).to_numpy()
         forward = ~known["relation"].is_in(OF_THE_TAIL).to_numpy()
+        self._named = dict(zip(zip(head.tolist(), tail.tolist(), strict=True), known["relation"].to_list(), strict=True))
         self._has = np.concatenate([head[forward], tail[backward]]).astype(np.int64)
         self._needs = np.concatenate([tail[forward], head[backward]]).astype(np.int64)
 
     def needed(self, rows: NDArray[np.bool_]) -> NDArray[np.int64]:
         """(items,) how many relations say that whoever has one of some items, (items,) which, needs each item."""
         return np.bincount(self._needs[rows[self._has]], minlength=len(rows))
+
+    def between(self, item: int, other: int) -> tuple[str, bool] | None:
+        """What is declared of two item rows: the relation, and whether `item` is its head; None where nothing is."""
+        if (item, other) in self._named:
+            return self._named[item, other], True
+        return (self._named[other, item], False) if (other, item) in self._named else None

@@ -1,0 +1,221 @@
+"""What a model may write when it words a reason, token by token: joining words, punctuation, and the letters of slots.
+
+Whatever it draws, the finished wording names the item and puts every fact it was given somewhere once, states nothing of its own, begins
+its sentences with a capital letter, says "may" where the facts are weak, and tells nobody that they have what they only looked at. The
+model still decides what is said when, and how.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from .slots import LETTERS, NAMES, QUOTED
+from .vocabulary import HEDGES, JOINING, NEGATIONS, OWNING, STORE, WORDING
+
+if TYPE_CHECKING:
+    import torch
+
+    from .models import LanguageModel
+
+Length = Literal["line", "paragraph", "bullets"]
+MOST_TOKENS = {"line": 56, "paragraph": 90, "bullets": 80}
+"""Of one wording."""
+_ARTICLES = ("the", "your")
+_STOPS = (",", ";", ":", ".")
+_BULLET = "\n-"
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What a wording is to be.
+
+    Attributes: slots: that must each be written once. firm: whether the facts carry a judgement without "may". seen: whether the shopper
+        only looked at the thing behind it. length: its form.
+    """
+
+    slots: frozenset[str]
+    firm: bool
+    seen: bool
+    length: Length
+
+
+Ids = tuple[int, ...]
+
+
+class Units:
+    """Texts that may be written as wholes, as a tree of token ids. Args: texts: each with what it means, one meaning per text."""
+
+    def __init__(self, texts: Iterable[tuple[Ids, str]]) -> None:
+        self.meaning = dict(texts)
+        self._after: dict[Ids, set[int]] = {}
+        for ids in self.meaning:
+            for i, token in enumerate(ids):
+                self._after.setdefault(ids[:i], set()).add(token)
+
+    def after(self, ids: Ids) -> set[int]:
+        """The tokens that may follow the beginning of a unit."""
+        return self._after.get(ids, set())
+
+
+class Alphabet:
+    """Everything that may be written, as token ids: the same for all wordings of one model.
+
+    Args: words: in small letters. encode: text to token ids. end: the token that ends an answer.
+    """
+
+    def __init__(self, words: Iterable[str], encode: Callable[[str], Sequence[int]], end: int) -> None:
+        chosen = sorted(words)
+
+        def units(shape: Callable[[str], str], among: Iterable[str]) -> Units:
+            return Units((tuple(encode(shape(word))), word) for word in among)
+
+        def capital(word: str) -> str:
+            return word[:1].upper() + word[1:]
+
+        self.end = end
+        self.words = {
+            (place, seen): units(shape, [word for word in chosen if not seen or word not in OWNING])
+            for place, shape in (("first", capital), ("opening", lambda word: f" {capital(word)}"), ("inner", lambda word: f" {word}"))
+            for seen in (False, True)
+        }
+        self.slots = {slot: (tuple(encode(letter)), tuple(encode(f" {letter}"))) for slot, letter in LETTERS.items()}
+        self.stops = {stop: tuple(encode(stop)) for stop in (*_STOPS, _BULLET)}
+
+
+def alphabet(llm: LanguageModel) -> Alphabet:
+    """What a model may write by itself."""
+    return Alphabet((JOINING | STORE | WORDING) - NEGATIONS, llm.encode, llm.tokenizer.eos_token_id)
+
+
+def may_write(alphabet: Alphabet, task: Task, ids: Sequence[int]) -> bool:
+    """Whether a whole answer could have been written."""
+    writing = Writing(alphabet, task)
+    for token in (*ids, alphabet.end):
+        if token not in writing.allowed():
+            return False
+        writing.take(token)
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class _Unit:
+    kind: Literal["word", "slot", "stop", "end"]
+    said: str
+
+
+@dataclass
+class Writing:
+    """One wording on its way: which tokens may come next, given those that were written.
+
+    Args: alphabet: see there. task: what it is to be.
+    """
+
+    alphabet: Alphabet
+    task: Task
+    _before: _Unit | None = None
+    _left: frozenset[str] = frozenset()
+    _hedged: bool = False
+    _ids: Ids = ()
+    _tokens: int = 0
+
+    def __post_init__(self) -> None:
+        self._left, self._hedged = self.task.slots, self.task.firm
+
+    def take(self, token: int) -> None:
+        """Takes note of one more token, which must be one of those that `allowed` gave."""
+        if self._ids and not any(token in units.after(self._ids) for units in self._open()):
+            self._commit()
+        self._ids = (*self._ids, token)
+        self._tokens += 1
+
+    def allowed(self) -> list[int]:
+        """The ids of the tokens that may come next; none once it is finished or cannot be any more."""
+        tokens: set[int] = set().union(*(units.after(self._ids) for units in self._open()))
+        if self._ids and any(self._ids in units.meaning for units in self._open()):
+            after = replace(self)
+            after._left, after._hedged = self._left, self._hedged
+            after._commit()
+            tokens = tokens.union(*(units.after(()) for units in after._open()))
+        if self._tokens >= MOST_TOKENS[self.task.length]:
+            tokens &= {self.alphabet.end}
+        return sorted(tokens)
+
+    def _commit(self) -> None:
+        kind, said = next((kind, units.meaning[self._ids]) for kind, units in self._kinds() if self._ids in units.meaning)
+        self._before, self._ids = _Unit(kind, said), ()
+        if kind == "slot":
+            self._left -= {said}
+        self._hedged |= kind == "word" and said in HEDGES
+
+    def _open(self) -> list[Units]:
+        return [units for _, units in self._kinds()]
+
+    def _kinds(self) -> list[tuple[Literal["word", "slot", "stop", "end"], Units]]:
+        """What may stand next, by kind."""
+        before, alphabet = self._before, self.alphabet
+        if before and before.kind == "end":
+            return []
+        quoted = before is not None and before.kind == "slot" and before.said in QUOTED
+        article = before is not None and before.kind == "word" and before.said in _ARTICLES
+        fresh = before is None or (before.kind == "stop" and before.said in (".", _BULLET)) or quoted
+        place = "first" if before is None else "opening" if fresh else "inner"
+        slots = [slot for slot in self._left if self._may(slot, article)]
+        found: list[tuple[Literal["word", "slot", "stop", "end"], Units]] = [
+            ("word", alphabet.words[place, self.task.seen]),
+            ("slot", Units((alphabet.slots[slot][before is not None], slot) for slot in slots)),
+        ]
+        if before == _Unit("stop", _BULLET):
+            found.append(("word", alphabet.words["inner", self.task.seen]))
+        if before is not None and not article:
+            stops = [] if before.kind == "stop" or quoted else list(_STOPS)
+            if self.task.length == "bullets" and self._left - set(NAMES) and (before.kind != "stop" or before.said in (".", ":")):
+                stops.append(_BULLET)
+            found.append(("stop", Units((alphabet.stops[stop], stop) for stop in stops)))
+            whole = quoted or before == _Unit("stop", ".") or (self.task.length == "bullets" and before.kind != "stop")
+            if whole and not self._left and self._hedged:
+                found.append(("end", Units([((alphabet.end,), "")])))
+        return found
+
+    def _may(self, slot: str, article: bool) -> bool:
+        """Whether a slot may stand next: names after an article, clauses and quotations not."""
+        before = self._before
+        if slot == "item":
+            return (article and before is not None and before.said == "the") or (before is None and self.task.length == "bullets")
+        return article if slot == "own" else not article
+
+
+def read(text: str, slots: Collection[str]) -> str:
+    """What a model wrote, with `{slot}` for every letter. Args: slots: that the model was given."""
+    import re
+
+    letters = {LETTERS[slot]: slot for slot in slots}
+    return re.sub(r"(?<!\w)([A-Z])(?![\w'’])", lambda found: f"{{{letters[found[1]]}}}" if found[1] in letters else found[1], text)
+
+
+def draw(
+    rows: Sequence[Writing], seeds: Sequence[int], end: int, temperature: float
+) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+    """Scores by which greedy generation draws a wording per row from the model's own distribution over what is allowed.
+
+    Args: seeds: one per row; the same seed words the same. end: the token that pads a finished row. temperature: 0 for the likeliest.
+    """
+    import torch
+
+    def among(so_far: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        kept = torch.full_like(scores, float("-inf"))
+        done = so_far.shape[1]
+        for row, (writing, ids) in enumerate(zip(rows, so_far.tolist(), strict=True)):
+            if done:
+                writing.take(ids[-1])
+            tokens = writing.allowed() or [end]
+            own = torch.log_softmax(scores[row, tokens].float(), 0)
+            if temperature > 0:
+                own = own + torch.from_numpy(np.random.default_rng([seeds[row], done]).gumbel(size=len(tokens))).to(own) * temperature
+            kept[row, tokens] = own.to(kept.dtype)
+        return kept
+
+    return among
