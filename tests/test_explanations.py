@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crossaisle.eval.explanations import claim_faults, report, unsupported
@@ -127,6 +127,7 @@ def test_of_nothing_every_share_is_unknown() -> None:
 
 
 @given(st.lists(st.sampled_from([TEXT, f"The {KETTLE}: “{QUOTE}”", f"The {KETTLE} beats 9 of 10.", ""]), min_size=1, max_size=8))
+@settings(max_examples=25, deadline=None)
 def test_shares_are_shares_and_order_does_not_matter(texts: list[str]) -> None:
     one, other = (report([kettle(text) for text in order]).to_dict() for order in (texts, texts[::-1]))
     assert one == pytest.approx(other, nan_ok=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crossaisle.eval import wording
@@ -22,6 +22,7 @@ def test_distinct_by_hand() -> None:
 
 
 @given(TEXTS, st.integers(1, 3))
+@settings(max_examples=50, deadline=None)
 def test_distinct_against_counting_one_by_one(texts: list[str], n: int) -> None:
     seen: list[list[str]] = []
     total = 0
@@ -37,6 +38,7 @@ def test_distinct_against_counting_one_by_one(texts: list[str], n: int) -> None:
 
 
 @given(TEXTS)
+@settings(max_examples=50, deadline=None)
 def test_the_same_again_halves_what_is_distinct(texts: list[str]) -> None:
     for value, twice in (
         (wording.distinct(texts, 2), wording.distinct(texts * 2, 2)),
@@ -93,6 +95,7 @@ def test_grade_by_hand() -> None:
 
 
 @given(st.text(max_size=12))
+@settings(max_examples=50, deadline=None)
 def test_every_word_has_a_syllable(word: str) -> None:
     assert wording.syllables(word) >= 1
 
