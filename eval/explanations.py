@@ -1,17 +1,25 @@
-"""Whether shown explanations hold, read from the answer's JSON alone.
+"""Whether shown explanations hold, and figures over many of them, read from the answer's JSON alone.
 
-This is a second opinion on `llm.grounding`: it shares no code with it, does not know the words the store uses, and sees only what a
-user of `recommend --json` sees. What it cannot see is whether an evidence text itself is true; the tests recount those.
+This is a second opinion on `llm.grounding`: it sees only what a user of `recommend --json` sees. What it cannot see is whether an evidence
+text itself is true; the tests recount those, and `scripts/check_explanations.py` reads names and quotations again in the store's files.
 """
 
 from __future__ import annotations
 
-import re
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from itertools import pairwise
 from typing import Any
+
+from . import wording
+from .statements import SPOKEN, Statement, item_names, known_names, statements, told
+from .stretches import quotations, spans, stands
+
+_FAULTS = {
+    "name": "a name from nowhere: {}",
+    "figure": "a figure from nowhere: {}",
+    "number": "a number from nowhere: {}",
+    "quotation": "quotes nobody: {}",
+}
 
 
 def unsupported(recommendation: Mapping[str, Any]) -> list[str]:
@@ -24,82 +32,145 @@ def unsupported(recommendation: Mapping[str, Any]) -> list[str]:
         return []
     text: str = explanation["text"]
     found = [] if explanation["verified"] else ["shown though not verified"]
-    facts = explanation["evidence"]
-    everything = " ".join([recommendation["title"], *(fact["text"] for fact in facts)])
-    opened = text.split("“")
-    if text.count("“") != text.count("”"):
+    if not quotations(text, known_names(recommendation))[1]:
         found.append("a quotation does not close")
-    outside = opened[0]
-    for part in opened[1:]:
-        quote, _, rest = part.partition("”")
-        if not any(quote in fact["text"] for fact in facts if fact["kind"] in ("review", "need")):
-            found.append(f"quotes nobody: {quote}")
-        outside += " " + rest
-    numbers = {token for token in re.split(r"[^0-9.,]+", everything) if token.strip(".,")}
-    numbers = {token.strip(".,") for token in numbers}
-    for token in re.findall(r"[0-9][0-9.,]*", outside):
-        if token.strip(".,") not in numbers:
-            found.append(f"a number from nowhere: {token}")
-    known = set(re.split(r"\W+", everything))
-    for sentence in re.split(r"(?<=[.:!?]) ", outside):
-        for word in re.split(r"\W+", sentence.strip())[1:]:
-            if word[:1].isupper() and word not in known:
-                found.append(f"a name from nowhere: {word}")
-    lead = recommendation["title"].split()[:1]
-    if lead and lead[0].strip(".,:;-\"'“”()[]") not in text:
+    found += [_FAULTS[said.kind].format(said.text) for said in statements(recommendation) if not said.supported]
+    if not spans(text, item_names(recommendation)):
         found.append("does not name the item")
+    return found + claim_faults(recommendation)
+
+
+def claim_faults(recommendation: Mapping[str, Any]) -> list[str]:
+    """What is wrong with the `claims` that the explanation itself lists, in words; none where it lists none.
+
+    A claim's words must stand in the text and its fact must exist; its figures, numbers and quotations must be borne out by that very
+    fact. Two facts must not have one id.
+    """
+    explanation = recommendation["explanation"]
+    ids = [fact.get("id") for fact in explanation["evidence"]]
+    found = [f"two facts are called {name}" for name in sorted({str(name) for name in ids if name is not None and ids.count(name) > 1})]
+    for claim in explanation.get("claims") or ():
+        words, name = claim["text"], claim["evidence"]
+        if not stands(words, explanation["text"]):
+            found.append(f"a claim that is not in the text: {words}")
+        if name is None or name not in ids:
+            found.append(f"a claim without its fact {name}: {words}")
+        elif not _bears(recommendation, ids.index(name), words):
+            found.append(f"a claim that {name} does not bear out: {words}")
     return found
+
+
+def _bears(recommendation: Mapping[str, Any], place: int, words: str) -> bool:
+    """Whether a fact bears out what a claim states; the claim may be a quotation without its marks."""
+    fact = recommendation["explanation"]["evidence"][place]
+    if fact["kind"] in SPOKEN and stands(words, fact["text"]):
+        return True
+    return all(place in said.facts for said in statements(recommendation, words) if said.kind != "name")
 
 
 @dataclass(frozen=True, slots=True)
 class ExplanationReport:
-    """Figures over many explanations.
+    """Figures over many explanations; a share of nothing is NaN.
 
     Attributes:
         shown: how many have a text. without_text: how many abstain. unsupported: how many of the shown fail `unsupported`.
-        llm_share: share of the shown that the model worded, 0 to 1.
-        distinct_2: distinct word pairs over all word pairs of the shown, 0 to 1 (Li et al., NAACL 2016).
-        commonest_opening: share of the shown whose first six words, those of product names left aside, are the same.
-        words: mean length in words.
+        statements, precision: names, figures, numbers and quotations stated, and the share of them that the evidence bears out.
+        facts, recall: facts in the evidence of the shown, and the share of them that is told.
+        llm_share, fallback: share of the shown that the model worded, and that fell back to the evidence's own sentence.
+        abstention: share of the explanations that have no text.
+        distinct_1, distinct_2, unique_sentences, commonest_opening, words, grade: as in `wording`, over the shown.
+        feature_coverage, feature_matching: as in `wording`; see `report`.
     """
 
     shown: int
     without_text: int
     unsupported: int
+    statements: int
+    precision: float
+    facts: int
+    recall: float
     llm_share: float
+    fallback: float
+    abstention: float
+    distinct_1: float
     distinct_2: float
+    unique_sentences: float
     commonest_opening: float
     words: float
+    grade: float
+    feature_coverage: float
+    feature_matching: float
 
     def to_dict(self) -> dict[str, Any]:
         """The figures as JSON holds them."""
         return asdict(self)
 
 
-def report(recommendations: Iterable[Mapping[str, Any]]) -> ExplanationReport:
-    """The figures of explained recommendations, as the JSON gives them; all shares NaN when none has a text."""
-    explained = [(entry, entry["explanation"]) for entry in recommendations if entry.get("explanation")]
-    shown = [(entry, about) for entry, about in explained if about["text"]]
-    texts = [about["text"].split() for _, about in shown]
-    pairs = [pair for words in texts for pair in pairwise(words)]
-    openings = Counter(_opening(entry) for entry, _ in shown)
+def report(recommendations: Iterable[Mapping[str, Any]], features: Sequence[str] = ()) -> ExplanationReport:
+    """The figures of explained recommendations, as the JSON gives them.
+
+    Args:
+        features: words of attributes, such as "waterproof", looked for in the texts; an explanation is meant to tell those of its evidence.
+            Without any, the features are the kinds of evidence, and an explanation is meant to tell its strongest fact's.
+    """
+    explained = [entry for entry in recommendations if entry.get("explanation")]
+    shown = [entry for entry in explained if entry["explanation"]["text"]]
+    texts: list[str] = [entry["explanation"]["text"] for entry in shown]
+    stated = [statements(entry) for entry in shown]
+    facts = [told(entry, found) for entry, found in zip(shown, stated, strict=True)]
+    sources = [entry["explanation"]["source"] for entry in shown]
+    mentioned, wanted, among = _features(shown, facts, features)
     return ExplanationReport(
         shown=len(shown),
         without_text=len(explained) - len(shown),
-        unsupported=sum(bool(unsupported(entry)) for entry, _ in shown),
-        llm_share=_share([about["source"] == "llm" for _, about in shown]),
-        distinct_2=len(set(pairs)) / len(pairs) if pairs else float("nan"),
-        commonest_opening=max(openings.values()) / len(shown) if shown else float("nan"),
-        words=sum(map(len, texts)) / len(texts) if texts else float("nan"),
+        unsupported=sum(bool(unsupported(entry)) for entry in shown),
+        statements=sum(map(len, stated)),
+        precision=precision(stated),
+        facts=sum(map(len, facts)),
+        recall=_share([fact for of_one in facts for fact in of_one]),
+        llm_share=_share([source == "llm" for source in sources]),
+        fallback=_share([source == "evidence" for source in sources]),
+        abstention=_share([not entry["explanation"]["text"] for entry in explained]),
+        distinct_1=wording.distinct(texts, 1),
+        distinct_2=wording.distinct(texts, 2),
+        unique_sentences=wording.unique_sentences(texts),
+        commonest_opening=wording.commonest_opening(texts, [_names(entry) for entry in shown]),
+        words=wording.mean_words(texts),
+        grade=wording.grade(texts),
+        feature_coverage=wording.feature_coverage(mentioned, among),
+        feature_matching=wording.feature_matching(mentioned, wanted),
     )
 
 
-def _opening(entry: Mapping[str, Any]) -> str:
-    """The first six words of a text without those of the titles and history items in its evidence."""
-    about = entry["explanation"]
-    names = " ".join([entry["title"], *(fact["text"].partition(": ")[2] for fact in about["evidence"] if fact["kind"] == "history")])
-    own = set(re.split(r"\W+", names))
-    return " ".join([word for word in re.split(r"\W+", about["text"]) if word and word not in own][:6])
+def precision(stated: Iterable[Sequence[Statement]]) -> float:
+    """Share of all statements that are supported, 0 to 1; NaN where nothing is stated."""
+    return _share([said.supported for of_one in stated for said in of_one])
+
+
+def _features(
+    shown: Sequence[Mapping[str, Any]], facts: Sequence[Sequence[bool]], features: Sequence[str]
+) -> tuple[list[set[str]], list[set[str]], set[str]]:
+    """The features that each text tells, those that it is meant to tell, and all that there are."""
+    evidence = [entry["explanation"]["evidence"] for entry in shown]
+    if features:
+        told_words = [wording.mentions(entry["explanation"]["text"], features) for entry in shown]
+        meant = [wording.mentions(" \n ".join(fact["text"] for fact in of_one), features) for of_one in evidence]
+        return told_words, meant, set(features)
+    kinds = [
+        {fact["kind"] for fact, is_told in zip(of_one, known, strict=True) if is_told}
+        for of_one, known in zip(evidence, facts, strict=True)
+    ]
+    return (
+        kinds,
+        [{of_one[0]["kind"]} if of_one else set() for of_one in evidence],
+        {fact["kind"] for of_one in evidence for fact in of_one},
+    )
+
+
+def _names(entry: Mapping[str, Any]) -> str:
+    """The names of the item and of the history items in its evidence."""
+    facts = entry["explanation"]["evidence"]
+    return " ".join([entry["title"], *(fact["text"].partition(": ")[2] for fact in facts if fact["kind"] == "history")])
 
 
 def _share(flags: Sequence[bool]) -> float:

@@ -15,6 +15,7 @@ FLOORS = ["data", "prompts", "retrieval", "llm", "recommend", "eval", "app"]
 HEAVY = {
     "torch", "transformers", "chromadb", "polars", "scipy", "sentence_transformers", "bitsandbytes", "gguf", "jinja2",
     "peft", "accelerate", "sqlalchemy", "fastapi", "uvicorn", "nicegui", "lightgbm", "torch_geometric", "matplotlib", "openai",
+    "sacrebleu", "rouge_score",
 }  # fmt: skip
 FILES = [ROOT / "__init__.py", *sorted(file for floor in FLOORS for file in (ROOT / floor).rglob("*.py"))]
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -12,6 +15,7 @@ import pytest
 from crossaisle import Recommender, Rules, Settings, Workspace
 from crossaisle.data.errors import EmptyHistoryError, QueryError, UnknownItemError, UnknownUserError
 from crossaisle.data.records import Query
+from crossaisle.eval.answers import entries
 from crossaisle.eval.explanations import report, unsupported
 from crossaisle.recommend.answer import to_dict
 from crossaisle.recommend.rules import eligible
@@ -220,12 +224,24 @@ def test_every_fact_can_be_recounted(shop: Recommender, explained) -> None:  # t
 
 
 def test_every_shown_explanation_passes_the_independent_check(explained) -> None:  # type: ignore[no-untyped-def]
-    entries = [entry for answer in explained for entry in to_dict(answer)["recommendations"]]
-    assert [fault for entry in entries for fault in unsupported(entry)] == []
-    figures = report(entries)
+    shown = [entry for answer in explained for entry in to_dict(answer)["recommendations"]]
+    assert [fault for entry in shown for fault in unsupported(entry)] == []
+    figures = report(shown)
     assert figures.shown == 125
     assert figures.llm_share > 0.5
     assert figures.commonest_opening < 0.3
+    assert figures.precision == 1
+    assert figures.recall > 0.2
+
+
+def test_every_shown_explanation_passes_the_check_from_files(explained, demo_files: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    path = tmp_path / "answers.jsonl"
+    path.write_text("".join(json.dumps(to_dict(answer), ensure_ascii=False) + "\n" for answer in explained), "utf-8")
+    script = Path(__file__).parents[1] / "scripts" / "check_explanations.py"
+    store = ["--items", demo_files / "items.jsonl", "--reviews", demo_files / "reviews.jsonl"]
+    done = subprocess.run([sys.executable, "-I", script, path, *store], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+    assert [entry for answer in explained for entry in to_dict(answer)["recommendations"]] == entries(path)
 
 
 def test_the_independent_check_can_fail(explained) -> None:  # type: ignore[no-untyped-def]
