@@ -9,6 +9,17 @@ import typer
 
 from .options import AsJson, Chroma, EmbedderName, Llm, Quantization, Where, console, print_json, rules_with, settings_with
 
+Scope = Annotated[str, typer.Option(help="new: categories absent from the history; other: another one than the item behind it.")]
+IncludeCategory = Annotated[list[str] | None, typer.Option(help="Only this category, at any level. May be repeated.")]
+ExcludeCategory = Annotated[list[str] | None, typer.Option(help="Not this category. May be repeated.")]
+MinPrice = Annotated[float | None, typer.Option(help="Lowest price.")]
+MaxPrice = Annotated[float | None, typer.Option(help="Highest price.")]
+Brands = Annotated[list[str] | None, typer.Option("--brand", help="Only this brand. May be repeated.")]
+InStock = Annotated[bool, typer.Option("--in-stock", help="Only what is not known to be out of stock.")]
+MaxPerCategory = Annotated[int | None, typer.Option(help="At most this many of one category.")]
+IncludeOwned = Annotated[bool, typer.Option("--include-owned", help="Also what the shopper has.")]
+Without = Annotated[list[str] | None, typer.Option(help="As if this item were not in the history. May be repeated.")]
+
 
 def recommend(
     workspace: Where,
@@ -16,17 +27,16 @@ def recommend(
     items: Annotated[str | None, typer.Option(help="Item ids, separated by commas, oldest first: a basket or session.")] = None,
     text: Annotated[str | None, typer.Option(help="What the shopper says.")] = None,
     k: Annotated[int, typer.Option("-k", help="How many.")] = 5,
-    scope: Annotated[
-        str, typer.Option(help="new: categories absent from the history; other: another one than the item behind it.")
-    ] = "new",
-    include_category: Annotated[list[str] | None, typer.Option(help="Only this category, at any level. May be repeated.")] = None,
-    exclude_category: Annotated[list[str] | None, typer.Option(help="Not this category. May be repeated.")] = None,
-    min_price: Annotated[float | None, typer.Option(help="Lowest price.")] = None,
-    max_price: Annotated[float | None, typer.Option(help="Highest price.")] = None,
-    brand: Annotated[list[str] | None, typer.Option(help="Only this brand. May be repeated.")] = None,
-    in_stock: Annotated[bool, typer.Option("--in-stock", help="Only what is not known to be out of stock.")] = False,
-    max_per_category: Annotated[int | None, typer.Option(help="At most this many of one category.")] = None,
-    include_owned: Annotated[bool, typer.Option("--include-owned", help="Also what the shopper has.")] = False,
+    scope: Scope = "new",
+    include_category: IncludeCategory = None,
+    exclude_category: ExcludeCategory = None,
+    min_price: MinPrice = None,
+    max_price: MaxPrice = None,
+    brand: Brands = None,
+    in_stock: InStock = False,
+    max_per_category: MaxPerCategory = None,
+    include_owned: IncludeOwned = False,
+    without: Without = None,
     novelty: Annotated[float, typer.Option(help="0 to 1: how strongly it counts against an item that many have it.")] = 0.0,
     new_items: Annotated[int, typer.Option(help="Places of the list that are kept for items that nobody had yet.")] = 0,
     explore: Annotated[
@@ -60,7 +70,7 @@ def recommend(
 
     settings = settings_with(llm=llm, quantization=quantization, embedder=embedder, chroma=chroma)
     recommender = Recommender.open(workspace, settings=settings)
-    ids = tuple(part.strip() for part in (items or "").split(",") if part.strip())
+    ids = _ids(items)
     answer = recommender.recommend(
         user_id=user,
         items=ids,
@@ -71,13 +81,14 @@ def recommend(
         new_items=new_items,
         explore=secrets.randbits(32) if explore else None,
         explain=explain,
+        without=tuple(without or ()),
     )
     if as_json:
         print_json(to_dict(answer))
         return
     rows = recommender.histories.of(user).rows.tolist() if user is not None else []
     history = recommender.catalogue.records([*rows, *(recommender.catalogue.row(key) for key in ids)])
-    render.recommendations(console(), answer, history)
+    render.recommendations(console(), answer, [one for one in history if one.item_id not in answer.query.without])
 
 
 def why(
@@ -85,27 +96,66 @@ def why(
     item: Annotated[str, typer.Option(help="The item that is asked about.")],
     user: Annotated[str | None, typer.Option(help="A user of the workspace.")] = None,
     items: Annotated[str | None, typer.Option(help="Item ids, separated by commas, oldest first: a basket or session.")] = None,
-    scope: Annotated[
-        str, typer.Option(help="new: categories absent from the history; other: another one than the item behind it.")
-    ] = "new",
+    k: Annotated[int, typer.Option("-k", help="How long the list is that it might be missing from.")] = 5,
+    scope: Scope = "new",
+    include_category: IncludeCategory = None,
+    exclude_category: ExcludeCategory = None,
+    min_price: MinPrice = None,
+    max_price: MaxPrice = None,
+    brand: Brands = None,
+    in_stock: InStock = False,
+    max_per_category: MaxPerCategory = None,
+    include_owned: IncludeOwned = False,
+    without: Without = None,
+    counterfactuals: Annotated[
+        bool,
+        typer.Option(
+            "--counterfactuals/--no-counterfactuals", help="Recompute what would be without a history item, or under other rules."
+        ),
+    ] = True,
+    llm: Llm = None,
+    quantization: Quantization = None,
     chroma: Chroma = None,
     as_json: AsJson = False,
 ) -> None:
-    """Why an item is recommended to a shopper, or why not: the scores, the rank and the rule that decided.
+    """Why an item is recommended to a shopper, or why not: scores, rank, features, the rule that decided, and what would change it.
 
     Example: crossaisle why -w shop --user u42 --item B0123
     """
+    rules = rules_with(
+        scope=scope,
+        include_categories=tuple(include_category or ()),
+        exclude_categories=tuple(exclude_category or ()),
+        min_price=min_price,
+        max_price=max_price,
+        brands=tuple(brand or ()),
+        in_stock=in_stock,
+        max_per_category=max_per_category,
+        exclude_owned=not include_owned,
+    )
     from ..recommend.recommender import Recommender
     from ..recommend.why import why as run
     from . import render
 
-    recommender = Recommender.open(workspace, settings=settings_with(chroma=chroma))
-    ids = tuple(part.strip() for part in (items or "").split(",") if part.strip())
-    found = run(recommender, item, user_id=user, items=ids, rules=rules_with(scope=scope))
+    recommender = Recommender.open(workspace, settings=settings_with(llm=llm, quantization=quantization, chroma=chroma))
+    found = run(
+        recommender,
+        item,
+        user_id=user,
+        items=_ids(items),
+        rules=rules,
+        k=k,
+        without=tuple(without or ()),
+        counterfactual=counterfactuals,
+    )
     if as_json:
         print_json(found.to_dict())
     else:
         render.decision(console(), found)
+
+
+def _ids(items: str | None) -> tuple[str, ...]:
+    return tuple(part.strip() for part in (items or "").split(",") if part.strip())
 
 
 def profile(

@@ -13,7 +13,9 @@ from ..data.records import Item, Recommendations
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
+    from rich.text import Text
 
+    from ..recommend.contributions import Contributions
     from ..recommend.findings import Comparison, Finding
     from ..recommend.why import Why
 
@@ -55,14 +57,13 @@ def recommendations(console: Console, answer: Recommendations, history: Sequence
 
 
 def decision(console: Console, found: Why) -> None:
-    """Prints why an item is recommended, or why not: its rank, the rule that turned it away, and what each channel says and adds."""
-    from rich.table import Table
+    """Prints why an item is recommended, or why not: rank, rule, what would change it, what each channel says and the features add."""
     from rich.text import Text
 
     title = Text(plain(found.item.title or found.item.item_id), style="bold")
     console.print(title + Text("  " + " › ".join(plain(name) for name in found.item.category), style="cyan"))
     if found.left_out:
-        console.print(Text(f"not recommended: {found.left_out}", style="yellow"))
+        console.print(Text(f"not recommended: {plain(' and '.join(found.removed_by))}", style="yellow"))
     elif found.rank is None:
         console.print(
             Text(f"not recommended: no channel has it among its best; {found.of:,} other candidates were ordered", style="yellow")
@@ -74,21 +75,58 @@ def decision(console: Console, found: Why) -> None:
     if found.attention:
         looked = "; ".join(f"{plain(item.title or item.item_id)[:48]} {share:.0%}" for item, share in found.attention)
         console.print(Text("the graph looks at: ", style="dim") + Text(looked))
-    if not found.channels:
-        return
-    table = Table(box=None, padding=(0, 1, 0, 0))
+    for one in found.counterfactuals:
+        console.print(Text("• " + plain(one.sentence)) + Text(f"  {plain(one.options)}", style="dim"))
+    for note in found.notes:
+        console.print(Text(plain(note), style="yellow"))
+    if found.channels:
+        console.print(_channels(found))
+    if found.features:
+        console.print(_features(found.features))
+
+
+def _channels(found: Why) -> RenderableType:
+    """A line a channel."""
+    from rich.table import Table
+
+    table = Table(box=None, padding=(0, 1, 0, 0), header_style="dim")
     table.add_column("channel")
     for name in ("score", "rank", "adds"):
         table.add_column(name, justify="right", no_wrap=True)
+    table.add_column(no_wrap=True)
     for name, one in found.channels.items():
-        adds = "" if one.adds is None else f"{one.adds:+.2f} " + ("▊" * min(12, round(abs(one.adds) * 4)))
-        table.add_row(
-            name,
-            f"{one.score:.3g}" if one.score else "",
-            f"{one.rank:,}" if one.rank else "",
-            Text(adds, "green" if (one.adds or 0) > 0 else "red"),
-        )
-    console.print(table)
+        table.add_row(name, f"{one.score:.3g}" if one.score else "", f"{one.rank:,}" if one.rank else "", *_adds(one.adds))
+    return table
+
+
+def _features(told: Contributions) -> RenderableType:
+    """The strongest features a line each, then what the others add, and the sum."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, padding=(0, 1, 0, 0), header_style="dim")
+    table.add_column("feature", overflow="fold")
+    for name in ("value", "adds"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column(no_wrap=True)
+    for one in told.strongest:
+        table.add_row(one.words, one.reads, *_adds(one.adds))
+    if told.others:
+        table.add_row(Text(f"{told.others} others together", style="dim"), "", *_adds(told.rest))
+    if told.base:
+        table.add_row(Text("an average candidate", style="dim"), "", *_adds(told.base))
+    table.add_row(Text("in all; the score is 1 / (1 + exp(-sum))", style="dim"), "", Text(f"{told.total:+.2f}", style="bold"), "")
+    return table
+
+
+def _adds(adds: float | None) -> tuple[Text, Text]:
+    """What is added, as a number and as a bar; both empty for None."""
+    from rich.text import Text
+
+    if adds is None:
+        return Text(""), Text("")
+    style = "green" if adds > 0 else "red"
+    return Text(f"{adds:+.2f}", style), Text("▊" * min(12, round(abs(adds) * 4)), style)
 
 
 def portrait(console: Console, told: Mapping[str, Any]) -> None:

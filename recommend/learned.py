@@ -163,6 +163,13 @@ class Model:
             found = found + np.asarray(booster.predict(values, pred_contrib=True))[:, :-1] / len(self.trees)
         return found
 
+    @cached_property
+    def base(self) -> float:
+        """What an average candidate scores, so that `parts` and it add up to `scores`: 0 for a weighted sum, the trees' mean with trees."""
+        nothing = np.zeros((1, len(self.names)), dtype=np.float32)  # the same for any values
+        means = [float(np.asarray(booster.predict(nothing, pred_contrib=True))[0, -1]) for booster in self._boosters]
+        return sum(means) / len(means) if means else 0.0
+
     def _linear(self, values: NDArray[np.float32]) -> NDArray[np.float64]:
         return np.asarray((values - self.mean) / self.scale * self.weights)
 

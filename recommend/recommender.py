@@ -99,6 +99,7 @@ class Recommender:
         new_items: int = 0,
         explore: int | None = None,
         explain: bool = True,
+        without: Sequence[str] = (),
     ) -> Recommendations:
         """What this shopper would want next from another category, best first.
 
@@ -110,13 +111,15 @@ class Recommender:
             new_items: places at the end of the list that are kept for items that nobody had yet.
             explore: a seed; what few had is then shown now and then, and the propensities are logged (see `exploration`).
             explain: whether to give reasons.
+            without: items of the history that are taken as never had, to see what they change.
         Raises:
             UnknownUserError, UnknownItemError; EmptyHistoryError: nothing to go by.
             QueryError: k, rules, novelty or text out of bounds.
             ModelMissingError: the LLM was not pulled.
         """
-        query = Query(user_id, tuple(items), text.strip() if text and text.strip() else None, rules or Rules(), k, novelty, new_items)
-        self._check(query)
+        said = text.strip() if text and text.strip() else None
+        query = Query(user_id, tuple(items), said, rules or Rules(), k, novelty, new_items, tuple(without))
+        self.accept(query)
         timings: dict[str, float] = {}
         with _timed(timings, "retrieve"):
             shopper = self.shopper(query)
@@ -154,7 +157,11 @@ class Recommender:
 
     # ------------------------------------------------------------------ steps
 
-    def _check(self, query: Query) -> None:
+    def accept(self, query: Query) -> None:
+        """Refuses a query that asks for what cannot be.
+
+        Raises: EmptyHistoryError: nothing to go by. QueryError: k, rules, novelty, items or text out of bounds.
+        """
         if not 1 <= query.k <= MOST:
             raise QueryError(f"k must be 1 to {MOST}, not {query.k}")
         if query.text and len(query.text) > LONGEST_TEXT:
@@ -172,7 +179,7 @@ class Recommender:
     def shopper(self, query: Query) -> Shopper:
         """What a query says of whom: the rows of a history, the query's items last.
 
-        Raises: UnknownUserError, UnknownItemError, EmptyHistoryError
+        Raises: UnknownUserError, UnknownItemError; EmptyHistoryError: nobody, or nothing left; QueryError: without what is not there.
         """
         if query.user_id is not None and query.user_id not in self.histories:
             raise UnknownUserError(
@@ -183,17 +190,34 @@ class Recommender:
         session = np.asarray([self.catalogue.row(item) for item in query.items], dtype=np.int64)
         owned = np.concatenate([past.rows[past.owned], session])
         kinds, never = np.zeros(len(session), np.int8), np.full(len(session), NEVER)  # what is in the basket counts as bought
-        profile = Profile(
-            np.concatenate([past.rows, session]), np.concatenate([past.kinds, kinds]), np.concatenate([past.times, never]), self.facts
-        )
+        events = np.concatenate([past.rows, session])
+        gone = self._gone(query, events)
+        kept = ~np.isin(events, gone)
+        profile = Profile(events[kept], np.concatenate([past.kinds, kinds])[kept], np.concatenate([past.times, never])[kept], self.facts)
         if not len(profile.rows) and not query.text:
+            if len(gone):
+                raise EmptyHistoryError(f"nothing is left of the history without {', '.join(map(repr, query.without))}")
             raise EmptyHistoryError(f"user {query.user_id!r} has no history yet; give item ids (--items) or a text (--text)")
-        return Shopper(profile, np.unique(owned), frozenset(past.rows[past.bought].tolist()))
+        bought = frozenset(past.rows[past.bought].tolist()) - set(gone.tolist())
+        return Shopper(profile, np.setdiff1d(owned, gone), bought)
 
-    def fused(self, seeds: Seeds, mask: NDArray[np.bool_], *, other_than_anchor: bool = False) -> list[tuple[Candidate, float]]:
-        """All candidates of the channels, fused by rank without the LLM, with their scores."""
-        pool = self.retriever.candidates(seeds, mask, WIDE, other_than_anchor=other_than_anchor)
-        return blend(pool, weights(seeds))
+    def _gone(self, query: Query, events: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The rows of the history that the query does without."""
+        gone = np.asarray([self.catalogue.row(item) for item in query.without], dtype=np.int64)
+        strange = [item for item, row in zip(query.without, gone.tolist(), strict=True) if row not in events]
+        if strange:
+            raise QueryError(f"{strange[0]!r} is not in the history, so nothing is to be seen without it")
+        return gone
+
+    def fused(self, query: Query, seeds: Seeds, mask: NDArray[np.bool_]) -> list[tuple[Candidate, float]]:
+        """All candidates of the channels, fused by rank without the LLM, with their scores.
+
+        First those that a list is made of, in the list's order, then the others as the channels have them together.
+        """
+        first = blend(self._pool(query, seeds, mask), weights(seeds))
+        there = {candidate.item_id for candidate, _ in first}
+        wide = self.retriever.candidates(seeds, mask, WIDE, other_than_anchor=query.rules.scope == "other")
+        return [*first, *(pair for pair in blend(wide, weights(seeds)) if pair[0].item_id not in there)]
 
     def _pool(self, query: Query, seeds: Seeds, mask: NDArray[np.bool_]) -> list[Candidate]:
         """What the LLM reads: the best of the channels, fused."""
@@ -281,12 +305,12 @@ class Recommender:
     def _llm(self) -> LanguageModel | None:
         if self.settings.llm == "none":
             return None
-        llm = load_llm(self.workspace.path, self.settings) if self._votes else LanguageModel.load(self.settings)
+        llm = load_llm(self.workspace.path, self.settings) if self.votes else LanguageModel.load(self.settings)
         add_writer(llm, self.workspace.path, self.settings)
         return llm
 
     @cached_property
-    def _votes(self) -> bool:
+    def votes(self) -> bool:
         """Whether a tuned LLM has a say in the learned order."""
         return self.settings.llm != "none" and self.trained is not None and self.trained.vote.weight > 0
 
@@ -297,7 +321,7 @@ class Recommender:
 
     @cached_property
     def _reader(self) -> Reader | None:
-        return Reader(Ranker(self._llm), self.catalogue, self.associations) if self._votes and self._llm else None
+        return Reader(Ranker(self._llm), self.catalogue, self.associations) if self.votes and self._llm else None
 
     @cached_property
     def _explainer(self) -> Explainer:

@@ -15,6 +15,12 @@ from .prices import check_range, in_range
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+NO_TITLE, NO_CATEGORY = "without a title", "without a category"
+OWNED, KNOWN = "owned already", "of a category that the shopper knows"
+NOT_INCLUDED, EXCLUDED = "outside the included categories", "of an excluded category"
+PRICE, BRAND, STOCK = "outside the price range", "of another brand", "out of stock"
+"""What each rule leaves out, in words."""
+
 
 def check(rules: Rules) -> None:
     """Refuses rules that contradict themselves.
@@ -65,9 +71,9 @@ def eligible(
     return mask, removed
 
 
-def turned_away(rules: Rules, catalogue: Catalogue, history: NDArray[np.int64], owned: NDArray[np.int64], row: int) -> str | None:
-    """The first rule that an item does not satisfy, in the words of `eligible`; None if it satisfies all."""
-    return next((left_out for left_out, good in _steps(rules, catalogue, history, owned) if not good[row]), None)
+def turned_away(rules: Rules, catalogue: Catalogue, history: NDArray[np.int64], owned: NDArray[np.int64], row: int) -> tuple[str, ...]:
+    """Every rule that an item does not satisfy, in the words and the order of `eligible`; none if it satisfies all."""
+    return tuple(left_out for left_out, good in _steps(rules, catalogue, history, owned) if not good[row])
 
 
 def _steps(
@@ -75,24 +81,24 @@ def _steps(
 ) -> Iterator[tuple[str, NDArray[np.bool_]]]:
     """Each rule that says anything: what it leaves out, in words, and the items that satisfy it."""
     items = catalogue.items
-    yield "without a title", items["title"].str.len_chars().to_numpy() > 0
+    yield NO_TITLE, items["title"].str.len_chars().to_numpy() > 0
     # What has no category cannot be told to be from another one.
-    yield "without a category", np.asarray([bool(name) for name in catalogue.categories], dtype=bool)[catalogue.category]
+    yield NO_CATEGORY, np.asarray([bool(name) for name in catalogue.categories], dtype=bool)[catalogue.category]
     if rules.exclude_owned:
         have = np.zeros(len(catalogue), dtype=bool)
         have[owned] = True
-        yield "owned already", ~have
+        yield OWNED, ~have
     if rules.scope == "new" and len(history):
         seen = np.zeros(len(catalogue.categories), dtype=bool)
         seen[catalogue.category[history]] = True
-        yield "of a category that the shopper knows", ~seen[catalogue.category]
+        yield KNOWN, ~seen[catalogue.category]
     if rules.include_categories:
-        yield "outside the included categories", known_categories(rules.include_categories, catalogue)
+        yield NOT_INCLUDED, known_categories(rules.include_categories, catalogue)
     if rules.exclude_categories:
-        yield "of an excluded category", ~known_categories(rules.exclude_categories, catalogue)
-    yield "outside the price range", in_range(catalogue, rules.min_price, rules.max_price)
+        yield EXCLUDED, ~known_categories(rules.exclude_categories, catalogue)
+    yield PRICE, in_range(catalogue, rules.min_price, rules.max_price)
     if rules.brands:
         wanted = [brand.strip().lower() for brand in rules.brands]
-        yield "of another brand", items["brand"].str.to_lowercase().is_in(wanted).fill_null(False).to_numpy()
+        yield BRAND, items["brand"].str.to_lowercase().is_in(wanted).fill_null(False).to_numpy()
     if rules.in_stock:
-        yield "out of stock", items["in_stock"].fill_null(True).to_numpy()
+        yield STOCK, items["in_stock"].fill_null(True).to_numpy()

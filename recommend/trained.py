@@ -117,13 +117,19 @@ class Trained:
 
     def candidates(self, ranked: Ranked, seeds: Seeds) -> list[tuple[Candidate, float]]:
         """The candidates, as they were found, each with its score from 0 to 1, where 0.5 is an average candidate."""
-        catalogue = self.retriever.catalogue
-        chance = 1 / (1 + np.exp(-np.clip(ranked.scores, -30, 30)))
-        told = [_candidate(ranked.found, place, seeds, catalogue) for place in range(len(chance))]
-        if ranked.margins is not None:
-            for place in np.flatnonzero(np.isfinite(ranked.margins)).tolist():
-                told[place] = replace(told[place], scores={**told[place].scores, LLM: round(float(ranked.margins[place]), 4)})
-        return list(zip(told, chance.tolist(), strict=True))
+        return [self.candidate(ranked, place, seeds) for place in range(len(ranked.scores))]
+
+    def candidate(self, ranked: Ranked, place: int, seeds: Seeds) -> tuple[Candidate, float]:
+        """The candidate at a place, with its score as `candidates` has it."""
+        told = _candidate(ranked.found, place, seeds, self.retriever.catalogue)
+        if ranked.margins is not None and np.isfinite(ranked.margins[place]):
+            told = replace(told, scores={**told.scores, LLM: round(float(ranked.margins[place]), 4)})
+        return told, squeezed(float(ranked.scores[place]))
+
+
+def squeezed(score: float) -> float:
+    """A score of the blend, of any size, as one from 0 to 1: 1 / (1 + exp(-score))."""
+    return float(1 / (1 + np.exp(-np.clip(score, -30, 30))))
 
 
 def trained_channels(workspace: Workspace, vectors: NDArray[np.float32], *, graph: bool = True) -> dict[str, Channel]:

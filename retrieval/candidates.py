@@ -133,10 +133,12 @@ class Retriever:
             behind["semantic"] = np.asarray([near[row][1] if row in near else -1 for row in union.tolist()], dtype=np.int64)
         return Proposals(union, found, behind)
 
-    def standing(self, seeds: Seeds, eligible: NDArray[np.bool_], row: int) -> dict[str, tuple[float, int]]:
-        """Where an item stands in every channel that scores all items: its score, and its rank among what may be proposed, 1 the best.
+    def standing(self, seeds: Seeds, eligible: NDArray[np.bool_], row: int) -> dict[str, tuple[float, int, int]]:
+        """Where an item stands in every channel that scores all items.
 
-        A channel that says nothing of the item is left out; so is the index's `semantic`, which looks at the nearest only.
+        Returns: channel to its score, its rank among what may be proposed, 1 the best, and the place in the history of the item behind
+            it, -1 for none. A channel that says nothing of the item is left out; so is the index's `semantic`, which looks at the nearest
+            only.
         """
         said = {"popularity": self._popular(seeds)}
         if len(seeds.rows):
@@ -145,8 +147,8 @@ class Retriever:
                 scores, places = channel.scores(seeds)
                 said[name] = scores.astype(np.float64), places
         return {
-            name: (float(scores[row]), 1 + int((scores[eligible] > scores[row]).sum()))
-            for name, (scores, _) in said.items()
+            name: (float(scores[row]), 1 + int((scores[eligible] > scores[row]).sum()), int(places[row]))
+            for name, (scores, places) in said.items()
             if scores[row] > 0
         }
 

@@ -165,6 +165,7 @@ def test_why_not(trained: tuple[Workspace, dict[str, Any]], settings: Settings) 
     owned = recommender.catalogue.id(int(recommender.histories.of(user).rows[0]))
     told = why(recommender, owned, user_id=user)
     assert (told.rank, told.left_out) == (None, "owned already")
+    assert told.removed_by == ("owned already", "of a category that the shopper knows")
     allowed = why(recommender, owned, user_id=user, rules=Rules(exclude_owned=False))
     assert allowed.left_out == "of a category that the shopper knows"
     with pytest.raises(QueryError, match="nothing to go by"):

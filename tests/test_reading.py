@@ -100,6 +100,29 @@ def test_the_vote_moves_the_best_and_nothing_else(voting: Workspace, small: Sett
     assert why(without, answer.items[0].item.item_id, user_id=user).channels.get("llm") is None
 
 
+def test_counterfactuals_are_voted_on_like_recommendations(voting: Workspace, small: Settings) -> None:
+    recommender = Recommender.open(voting, settings=small)
+    without = Recommender.open(voting, settings=small.with_(llm="none"))
+    user = list(recommender.histories)[7]
+    item = recommender.recommend(user_id=user, k=20, explain=False).items[4].item.item_id
+    told = why(recommender, item, user_id=user)
+    assert told.blend == "learned, with the LLM's vote"
+    assert told.features is not None
+    parts = [one.adds for one in told.features.strongest]
+    assert told.features.base + sum(parts) + told.features.rest == pytest.approx(told.features.total)
+    assert told.counterfactuals
+    differs = 0
+    for one in told.counterfactuals:
+        answer = recommender.recommend(user_id=user, rules=one.rules, without=one.without, k=100, explain=False)
+        listed = next((found.rank for found in answer if found.item.item_id == item), None)
+        assert one.rank == listed or (listed is None and (one.rank is None or one.rank > 100))
+        again = why(recommender, item, user_id=user, rules=one.rules, without=one.without, counterfactual=False)
+        assert (again.rank, again.of) == (one.rank, one.of)
+        differs += why(without, item, user_id=user, rules=one.rules, without=one.without, counterfactual=False).rank != one.rank
+    assert differs
+    assert why(without, item, user_id=user, counterfactual=False).blend == "learned, without the LLM's vote"
+
+
 def test_the_order_of_candidates_changes_no_vote(voting: Workspace, small: Settings) -> None:
     recommender = Recommender.open(voting, settings=small)
     trained = recommender.trained
