@@ -203,7 +203,9 @@ class Explainer:
             written = self._writer.write(reasons, self.tone, self.length)
             return [worded or finish(reason, None) for reason, worded in zip(reasons, written, strict=True)]
         worded = self._word(reasons) if self.llm else {}
-        return [finish(reason, worded.get(i)) for i, reason in enumerate(reasons)]
+        # Of a segment the figure is shown beside the sentence: where there is no sentence, nothing need be said of it.
+        abstained = ABSTAINED if self.prompt.name == "explain" else ""
+        return [finish(reason, worded.get(i), abstained) for i, reason in enumerate(reasons)]
 
     def _word(self, reasons: Sequence[Reason]) -> dict[int, str]:
         """The model's sentence for each reason that has an occasion, by its place."""
@@ -250,13 +252,13 @@ class Explainer:
         return Phrasings(texts, self.llm.encode)
 
 
-def finish(reason: Reason, worded: str | None) -> Explanation:
-    """The model's sentence if it passes the check, else the evidence's own, else none."""
+def finish(reason: Reason, worded: str | None, abstained: str = ABSTAINED) -> Explanation:
+    """The model's sentence if it passes the check, else the evidence's own, else what is said where there is none."""
     found: tuple[tuple[str | None, Literal["llm", "evidence"]], ...] = ((worded, "llm"), (reason.plain, "evidence"))
     for text, source in found:
         if text and not faults(text, reason.names, reason.evidence):
             return Explanation(text, source, True, reason.evidence, claims(text, reason.evidence))
-    return Explanation(ABSTAINED, "none", True, reason.evidence)
+    return Explanation(abstained, "none", bool(abstained), reason.evidence)
 
 
 def claims(text: str, evidence: Sequence[Evidence]) -> tuple[Claim, ...]:
