@@ -16,6 +16,7 @@ import numpy as np
 from ..data.records import Candidate, Evidence, Item
 from ..llm.explainer import NO_QUOTES, QUOTE, Reason
 from ..prompts.fence import fence
+from ..prompts.orders import speaks_to_a_model
 from ..retrieval.associations import UNLIKELY, chance
 from ..retrieval.catalogue import Catalogue
 from ..retrieval.holders import Holders
@@ -120,14 +121,16 @@ class EvidenceGatherer:
         facts = _Facts()
         words = None
         if said:
-            words = fence(said.text, QUOTE).translate(NO_QUOTES)
             self._review(facts, item, name, said.text, said.vector)
-            close = _cosine(said.vector, own)
-            facts.add(
-                Evidence("need", words, item.item_id, round(close, 3)),
-                "its description is close to that." if close >= CLOSE_TO_WORDS else None,
-                f"You said “{words}”, and the {name} is close in description." if close >= CLOSE_TO_WORDS else None,
-            )
+            # An order to a model is searched with, as any words are, but not said back: a text may come from a page and not from a shopper.
+            if not speaks_to_a_model(said.text):
+                words = fence(said.text, QUOTE).translate(NO_QUOTES)
+                close = _cosine(said.vector, own)
+                facts.add(
+                    Evidence("need", words, item.item_id, round(close, 3)),
+                    "its description is close to that." if close >= CLOSE_TO_WORDS else None,
+                    f"You said “{words}”, and the {name} is close in description." if close >= CLOSE_TO_WORDS else None,
+                )
         self._attributes(facts, item, name)
         return facts.reason(name, need=words)
 
