@@ -18,6 +18,7 @@ from ..data.records import Candidate, Evidence, Item
 from ..llm.explainer import FIRM_SUPPORT, NO_QUOTES, QUOTE, Reason
 from ..llm.slots import Figure
 from ..prompts.fence import fence
+from ..prompts.orders import speaks_to_a_model
 from ..retrieval.associations import UNLIKELY, chance
 from ..retrieval.catalogue import Catalogue, telling
 from ..retrieval.events import DAY
@@ -169,15 +170,17 @@ class EvidenceGatherer:
         facts = _Facts()
         words = None
         if said:
-            words = fence(said.text, QUOTE).translate(NO_QUOTES)
             self._review(facts, item, name, said.text, said.vector)
-            close = _cosine(said.vector, own)
-            facts.add(
-                Evidence("need", words, item.item_id, round(close, 3)),
-                "its description is close to that." if close >= CLOSE_TO_WORDS else None,
-                f"You said “{words}”, and the {name} is close in description." if close >= CLOSE_TO_WORDS else None,
-                close="its description is close to that" if close >= CLOSE_TO_WORDS else None,
-            )
+            # An order to a model is searched with, as any words are, but not said back: a text may come from a page and not from a shopper.
+            if not speaks_to_a_model(said.text):
+                words = fence(said.text, QUOTE).translate(NO_QUOTES)
+                close = _cosine(said.vector, own)
+                facts.add(
+                    Evidence("need", words, item.item_id, round(close, 3)),
+                    "its description is close to that." if close >= CLOSE_TO_WORDS else None,
+                    f"You said “{words}”, and the {name} is close in description." if close >= CLOSE_TO_WORDS else None,
+                    close="its description is close to that" if close >= CLOSE_TO_WORDS else None,
+                )
         self._fits(facts, item, profile, None, None)
         self._attributes(facts, item, name)
         if said:

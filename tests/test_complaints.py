@@ -1,0 +1,105 @@
+"""Which sentences praise, which complain, and which prove neither."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crossaisle.data import demo
+from crossaisle.llm.explainer import QUOTE
+from crossaisle.recommend.complaints import complains, may_complain
+from crossaisle.recommend.excerpts import critical, quotable
+
+COMPLAINTS = [
+    "The strap tore after two weeks of walking.",
+    "Both armrests rattle after four months of use.",
+    "It does not fit behind the door at all.",
+    "The battery doesn't last through one day.",
+    "The slot is too narrow for my bank card.",
+    "I was really disappointed by the thin fabric.",
+    "It stopped working on the third morning.",
+    "The lid is hard to open with wet hands.",
+    "Half the pegs bent in stony ground on the first day.",
+    "The cord could be a bit longer for my taste.",
+    "Two of three loops ripped in the first season.",
+    "I would not recommend it to anybody here.",
+]
+# Praise, worries, other things, advice: a complaint's words, and no complaint about the item.
+TURNED = [
+    "No more wet socks on the way to work.",
+    "It is not heavy and not loud either.",
+    "In a whole year it never leaked once.",
+    "Problem solved, the door closes by itself now.",
+    "Nothing broke on the long flight home.",
+    "My old one broke after two weeks.",
+    "The last bin leaked, and this one is tight.",
+    "Bought this because my pump stopped working.",
+    "I was worried that the strap would break.",
+    "I dropped it and the screen cracked a little.",
+    "You can't go wrong with a pan like this.",
+    "Wipes off without leaving marks on the table.",
+    "The zip does not break, slip or fade in the sun.",
+    "It could not be better for the small price.",
+    "If it is too small for you, take the next size.",
+    "Protects the table so that no lid leaves marks.",
+    "I was so disappointed when the last chapter ended, so good is it.",
+    "On the whole long trip no strap tore and no lid leaks.",
+    "Great for hard to reach places behind the sink.",
+]
+
+
+@pytest.mark.parametrize("sentence", COMPLAINTS)
+def test_a_complaint_is_one_and_no_praise(sentence: str) -> None:
+    assert complains(sentence)
+    assert may_complain(sentence)
+    assert critical(f"We have had it since May. {sentence}") == sentence
+    assert quotable(sentence) is None
+
+
+@pytest.mark.parametrize("sentence", TURNED)
+def test_a_complaint_s_words_are_not_yet_a_complaint(sentence: str) -> None:
+    assert not complains(sentence)
+    assert critical(sentence) is None
+
+
+def test_a_complaint_that_is_cut_off_is_not_quoted() -> None:
+    sentence = "We had it along on the ferry and the long train ride through the mountains, in the rain and in the snow of April, and the strap tore."
+    assert len(sentence) > QUOTE
+    assert complains(sentence)
+    assert critical(sentence) is None
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "The strap tore off <b>twice</b> in one week.",
+        "The strap of my wife Anna tore in one week.",
+        "The strap tore, “they” said in one week.",
+    ],
+)
+def test_a_complaint_keeps_the_rules_of_a_quotation(sentence: str) -> None:
+    assert critical(sentence) is None
+
+
+def test_the_complaint_that_speaks_of_it_is_quoted() -> None:
+    review = "The strap tore after two weeks. The lid leaks on the stove beside our kettle."
+    assert critical(review) == "The strap tore after two weeks."
+    assert critical(review, "steel kettle") == "The lid leaks on the stove beside our kettle."
+
+
+@given(st.text(max_size=400))
+def test_a_complaint_is_verbatim(review: str) -> None:
+    quote = critical(review)
+    assert quote is None or (quote in review and len(quote) <= QUOTE)
+
+
+def test_the_demo_store_s_reviews() -> None:
+    """Low ratings complain far more often than high ones, and nothing is both praise and complaint."""
+    reviews = demo.lines("reviews")
+    low, high = ([critical(r["text"]) for r in reviews if (r["rating"] <= 3) == is_low] for is_low in (True, False))
+    assert sum(quote is not None for quote in low) / len(low) > 0.2
+    assert sum(quote is not None for quote in high) / len(high) < 0.04
+    assert all(quotable(quote) is None for quote in [*low, *high] if quote)
+    well_rated = [quotable(r["text"]) for r in reviews if r["rating"] >= 4]
+    assert sum(quote is not None for quote in well_rated) / len(well_rated) > 0.92
