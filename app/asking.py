@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ..data.errors import SettingsError
 from .options import AsJson, Chroma, EmbedderName, Llm, Quantization, Where, console, print_json, rules_with, settings_with
 
 Scope = Annotated[str, typer.Option(help="new: categories absent from the history; other: another one than the item behind it.")]
@@ -43,6 +44,9 @@ def recommend(
         bool, typer.Option("--explore", help="Now and then show what few had, by Thompson sampling; propensities go to explored.jsonl.")
     ] = False,
     explain: Annotated[bool, typer.Option("--explain/--no-explain", help="Give reasons.")] = True,
+    tone: Annotated[str, typer.Option(help="Of the reasons: plain, warm or expert.")] = "warm",
+    length: Annotated[str, typer.Option(help="Of the reasons: line, paragraph, or bullets for a marketer's copy.")] = "line",
+    language: Annotated[str, typer.Option(help="Of the reasons; English (en) is what can be checked so far.")] = "en",
     llm: Llm = None,
     quantization: Quantization = None,
     embedder: EmbedderName = None,
@@ -64,6 +68,8 @@ def recommend(
         max_per_category=max_per_category,
         exclude_owned=not include_owned,
     )
+    if language != "en":
+        raise SettingsError(f"reasons can be worded and checked in English (--language en) only so far, not in {language!r}")
     from ..recommend.answer import to_dict
     from ..recommend.recommender import Recommender
     from . import render
@@ -82,6 +88,8 @@ def recommend(
         explore=secrets.randbits(32) if explore else None,
         explain=explain,
         without=tuple(without or ()),
+        tone=tone,  # type: ignore[arg-type]  # checked when used
+        length=length,  # type: ignore[arg-type]  # checked when used
     )
     if as_json:
         print_json(to_dict(answer))

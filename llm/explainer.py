@@ -176,31 +176,23 @@ class Explainer:
     the phrasings of the prompt.
 
     Args: llm: the model, None for the evidence's own sentences. prompt: `explain` for one shopper, `segment` for many. version: of it.
-        tone, length: of what a model that has learned to write is to write.
     """
 
-    def __init__(
-        self,
-        llm: LanguageModel | None,
-        *,
-        prompt: Literal["explain", "segment"] = "explain",
-        version: int = 1,
-        tone: Tone = "warm",
-        length: Length = "line",
-    ) -> None:
+    def __init__(self, llm: LanguageModel | None, *, prompt: Literal["explain", "segment"] = "explain", version: int = 1) -> None:
         self.llm, self.prompt = llm, prompts.load(prompt, version)
-        self.tone: Tone = tone
-        self.length: Length = length
         # A segment's sentence stands in many answers and must be the same in each; a batch's rounding can tip the model's choice.
         self._one_by_one = prompt == "segment"
         self._writer = ReasonWriter(llm) if llm and llm.word_version and prompt == "explain" else None
 
-    def explain(self, reasons: Sequence[Reason]) -> list[Explanation]:
-        """One verified explanation per reason, in order; one that abstains where not even the evidence's own sentence passes."""
+    def explain(self, reasons: Sequence[Reason], tone: Tone = "warm", length: Length = "line") -> list[Explanation]:
+        """One verified explanation per reason, in order; one that abstains where not even the evidence's own sentence passes.
+
+        Args: tone, length: of what a model that has learned to write is to write; other texts are one plain sentence.
+        """
         if self._one_by_one and len(reasons) > 1:
             return [explanation for reason in reasons for explanation in self.explain([reason])]
         if self._writer:
-            written = self._writer.write(reasons, self.tone, self.length)
+            written = self._writer.write(reasons, tone, length)
             return [worded or finish(reason, None) for reason, worded in zip(reasons, written, strict=True)]
         worded = self._word(reasons) if self.llm else {}
         # Of a segment the figure is shown beside the sentence: where there is no sentence, nothing need be said of it.

@@ -22,6 +22,7 @@ from ..data.workspace import Workspace
 from ..llm.explainer import Explainer
 from ..llm.models import LanguageModel
 from ..llm.ranker import Ranker
+from ..llm.wording import LENGTHS, TONES, Length, Tone
 from ..prompts.fence import fence
 from ..retrieval.associations import Associations
 from ..retrieval.build import load
@@ -100,6 +101,8 @@ class Recommender:
         explore: int | None = None,
         explain: bool = True,
         without: Sequence[str] = (),
+        tone: Tone = "warm",
+        length: Length = "line",
     ) -> Recommendations:
         """What this shopper would want next from another category, best first.
 
@@ -112,6 +115,8 @@ class Recommender:
             explore: a seed; what few had is then shown now and then, and the propensities are logged (see `exploration`).
             explain: whether to give reasons.
             without: items of the history that are taken as never had, to see what they change.
+            tone: plain, warm or expert. length: line, paragraph or bullets. Of reasons that a model has learned to word; others are one
+                plain sentence.
         Raises:
             UnknownUserError, UnknownItemError; EmptyHistoryError: nothing to go by.
             QueryError: k, rules, novelty or text out of bounds.
@@ -120,6 +125,8 @@ class Recommender:
         said = text.strip() if text and text.strip() else None
         query = Query(user_id, tuple(items), said, rules or Rules(), k, novelty, new_items, tuple(without))
         self.accept(query)
+        if tone not in TONES or length not in LENGTHS:
+            raise QueryError(f"a tone is {', '.join(TONES)} and a length {', '.join(LENGTHS)}, not {tone!r} and {length!r}")
         timings: dict[str, float] = {}
         with _timed(timings, "retrieve"):
             shopper = self.shopper(query)
@@ -141,7 +148,9 @@ class Recommender:
             by_row = dict(zip(rows, ranked, strict=True))
             chosen = [by_row[row] for row in top]
             explanations = (
-                self._explain(query, shopper, [candidate for candidate, _ in chosen], vector) if explain else [None] * len(chosen)
+                self._explain(query, shopper, [candidate for candidate, _ in chosen], vector, tone, length)
+                if explain
+                else [None] * len(top)
             )
         records = self.catalogue.records(top)
         chances: Sequence[float | None] = shown.propensity or [None] * len(top)
@@ -261,12 +270,14 @@ class Recommender:
         """The learned order with the LLM's vote, where it has one."""
         return self._reader.voted(ranked, seeds, self.trained.vote) if self._reader and self.trained and len(ranked.found) else ranked
 
-    def _explain(self, query: Query, shopper: Shopper, chosen: Sequence[Candidate], vector: NDArray[np.float32]) -> list[Explanation]:
+    def _explain(
+        self, query: Query, shopper: Shopper, chosen: Sequence[Candidate], vector: NDArray[np.float32], tone: Tone, length: Length
+    ) -> list[Explanation]:
         ids = {candidate.item_id for candidate in chosen} | {candidate.anchor for candidate in chosen if candidate.anchor}
         records = self.catalogue.records([self.catalogue.row(key) for key in sorted(ids)])
         said = Said(query.text, vector[0]) if query.text else None
         reasons = self._gatherer.reasons(chosen, {item.item_id: item for item in records}, shopper.bought, said, shopper.profile)
-        return self._explainer.explain(reasons)
+        return self._explainer.explain(reasons, tone, length)
 
     def _unsatisfied(self, query: Query, found: int, mask: NDArray[np.bool_], removed: Sequence[tuple[str, int]]) -> tuple[str, ...]:
         if found >= query.k:

@@ -1,0 +1,182 @@
+"""Explanations of the demo store and of a real one: true by two checks, worded by the model, varied, and how fast.
+
+    python benchmarks/explanations.py [--home FOLDER] [--pairs 500] [--train] [--ship]
+
+Trains the explainer on the demo store with `--train` (`--ship` makes its adapter the one that the package ships). Then explains user-item
+pairs of the demo store and of amazon23, five to a user, in every tone, and has them checked by `eval.explanations` and, as a process of
+its own, by `scripts/check_explanations.py`, which sees the answers and the store's files alone. Then times five explanations, and the
+same model writing one by one without constraints. Reads ../shared/data/amazon23; the results name no item and no user.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from itertools import cycle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from record import quantiles, write
+from stores import workspace
+
+import crossaisle
+from crossaisle.data import demo
+from crossaisle.data.settings import Settings
+from crossaisle.eval.explanations import report
+from crossaisle.eval.learning import learn
+from crossaisle.llm import adapters, embedded
+from crossaisle.llm.models import LanguageModel
+from crossaisle.llm.wording import LENGTHS, TONES
+from crossaisle.recommend.answer import to_dict
+from crossaisle.recommend.recommender import Recommender
+
+CHECK = Path(__file__).parents[1] / "scripts" / "check_explanations.py"
+LIST = 5
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--home", type=Path)
+    parser.add_argument("--pairs", type=int, default=500)
+    parser.add_argument("--train", action="store_true")
+    parser.add_argument("--ship", action="store_true")
+    arguments = parser.parse_args()
+    settings = Settings.read().with_(llm="smollm2", quantization="nf4")
+    figures: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as temporary:
+        home = arguments.home or Path(temporary)
+        shops = {"demo": _demo(home / "demo"), "amazon23": workspace("amazon23", home)}
+        if arguments.train:
+            figures["training"] = learn(shops["demo"], settings, part="explainer")
+        if arguments.ship:
+            shutil.rmtree(embedded.WRITER, ignore_errors=True)
+            shutil.copytree(shops["demo"].path / "explainer", embedded.WRITER)
+        for name, shop in shops.items():
+            figures[name] = explained(shop, settings, arguments.pairs, Path(temporary) / f"{name}.jsonl")
+        figures["speed"] = speed(shops["demo"], settings)
+    figures["adapter_bytes"] = (embedded.WRITER / adapters.WEIGHTS).stat().st_size
+    write("explanations", figures)
+
+
+def explained(shop: crossaisle.Workspace, settings: Settings, pairs: int, out: Path) -> dict[str, Any]:
+    """The figures over pairs of users and items, in all tones and lengths by turns."""
+    recommender = Recommender.open(shop, settings=settings)
+    users = np.random.default_rng(0).permutation(sorted(recommender.histories)).tolist()
+    answers: list[dict[str, Any]] = []
+    entries: list[dict[str, Any]] = []
+    kinds = cycle([(tone, length) for length in LENGTHS for tone in TONES])
+    for user in users:
+        if len(entries) >= pairs:
+            break
+        tone, length = next(kinds)
+        answer = to_dict(recommender.recommend(user_id=user, k=LIST, tone=tone, length=length))
+        answers.append(answer)
+        entries += [{**entry, "asked": (tone, length)} for entry in answer["recommendations"]]
+    out.write_text("".join(json.dumps(answer, ensure_ascii=False) + "\n" for answer in answers), "utf-8")
+    files = out.with_suffix("")
+    files.mkdir(exist_ok=True)
+    shop.table("items").with_columns(pl.col("category")).write_ndjson(files / "items.jsonl")
+    shop.table("reviews").select("item_id", "text", "title").write_ndjson(files / "reviews.jsonl")
+    command = [sys.executable, str(CHECK), str(out), "--items", str(files / "items.jsonl"), "--reviews", str(files / "reviews.jsonl")]
+    checked = subprocess.run(command, capture_output=True, text=True, check=False)
+    print(checked.stdout[-3000:], checked.stderr[-500:])
+    found = report(entries)
+    by_length = {
+        length: {
+            name: round(value, 3)
+            for name, value in report([entry for entry in entries if entry["asked"][1] == length]).to_dict().items()
+            if name in ("llm_share", "distinct_2", "commonest_opening", "words", "unique_sentences", "grade")
+        }
+        for length in LENGTHS
+    }
+    return {
+        "pairs": len(entries),
+        **{name: round(value, 4) for name, value in found.to_dict().items()},
+        "by_length": by_length,
+        "second_check_passed": checked.returncode == 0,
+        "second_check_faults": int(m[1]) if (m := re.search(r"(\d+) faults?", checked.stdout)) else None,
+        "second_check_says": checked.stdout.strip().splitlines()[-1][:200] if checked.stdout.strip() else checked.stderr[:200],
+    }
+
+
+def speed(shop: crossaisle.Workspace, settings: Settings) -> dict[str, Any]:
+    """Seconds for five explanations that nobody asked for before, and tokens a second beside plain generation one by one."""
+    recommender = Recommender.open(shop, settings=settings)
+    users = np.random.default_rng(1).permutation(sorted(recommender.histories)).tolist()[:25]
+    seconds = []
+    for user in users:
+        seconds.append(recommender.recommend(user_id=user, k=LIST).timings_ms["explain"] / 1000)
+    llm = recommender._llm
+    assert llm is not None
+    explainer = recommender._explainer
+    reasons = _reasons(recommender, users[-1])
+    batched, alone = [], []
+    for turn in range(6):
+        fresh = [replace(reason, evidence=(*reason.evidence[:-1], replace(reason.evidence[-1], value=float(turn)))) for reason in reasons]
+        start = time.perf_counter()
+        texts = [one.text for one in explainer.explain(fresh)]
+        batched.append(sum(len(llm.encode(text)) for text in texts) / (time.perf_counter() - start))
+        start = time.perf_counter()
+        tokens = 0
+        for reason in fresh:
+            tokens += _plain(llm, reason)
+        alone.append(tokens / (time.perf_counter() - start))
+    return {
+        "five_explanations_seconds": quantiles(seconds[1:]),
+        "tokens_per_second_batched": round(float(np.median(batched)), 1),
+        "tokens_per_second_one_by_one": round(float(np.median(alone)), 1),
+        "ratio": round(float(np.median(batched) / np.median(alone)), 2),
+    }
+
+
+def _plain(llm: LanguageModel, reason: Any) -> int:
+    """Tokens of an unconstrained answer to the same facts, as most programs would ask for it."""
+    facts = " ".join(fact.text for fact in reason.evidence)
+    prompt = llm.chat(
+        "You explain recommendations.", [("user", f"Explain in one sentence why {reason.item} is recommended. Facts: {facts}")]
+    )
+    import torch
+
+    ids = torch.tensor([llm.encode(prompt)])
+    with torch.inference_mode(), llm.weights(adapter=False):
+        out = llm.model.generate(
+            ids, attention_mask=torch.ones_like(ids), max_new_tokens=40, do_sample=False, pad_token_id=llm.tokenizer.pad_token_id
+        )
+    return int(out.shape[1] - ids.shape[1])
+
+
+def _reasons(recommender: Recommender, user: str) -> list[Any]:
+    """The reasons behind a user's list."""
+    kept: list[Any] = []
+    explainer = recommender._explainer
+    original = explainer.explain
+
+    def keep(reasons: Any, *asked: Any) -> Any:
+        kept.extend(reasons)
+        return original(reasons, *asked)
+
+    explainer.explain = keep  # type: ignore[method-assign]
+    recommender.recommend(user_id=user, k=LIST)
+    explainer.explain = original  # type: ignore[method-assign]
+    return kept
+
+
+def _demo(path: Path) -> crossaisle.Workspace:
+    if not (path / "workspace.json").exists():
+        with tempfile.TemporaryDirectory() as folder:
+            crossaisle.ingest(path, "files", [demo.write(Path(folder))])
+        crossaisle.index(crossaisle.Workspace(path), Settings.read())
+    return crossaisle.Workspace(path)
+
+
+if __name__ == "__main__":
+    main()

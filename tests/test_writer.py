@@ -1,0 +1,161 @@
+"""Reasons worded by the model that learned it: true, filled, hedged, written again where a wording does not pass."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from crossaisle.data.errors import StaleAdapterError
+from crossaisle.data.records import Evidence, Item
+from crossaisle.data.settings import Settings
+from crossaisle.llm import adapters, embedded
+from crossaisle.llm.explainer import ABSTAINED, Explainer, Reason
+from crossaisle.llm.grounding import faults
+from crossaisle.llm.models import LanguageModel, fingerprint
+from crossaisle.llm.ranker import Ranker
+from crossaisle.llm.slots import Figure
+from crossaisle.llm.vocabulary import HEDGES, OWNING
+from crossaisle.llm.wording import LENGTHS, TONES, Brief
+from crossaisle.llm.writer import FACTS, ReasonWriter
+
+NAMES = ["Pyra Gas Stove", "Lumen Head Torch", "Fell Wool Blanket", "Kettlow Cooler Bag", "Ardent Trail Map"]
+
+
+@pytest.fixture(scope="module")
+def writing(settings: Settings) -> LanguageModel:
+    """The embedded LLM with the adapter that ships."""
+    chosen = settings.with_(llm="smollm2", quantization="nf4")
+    llm = LanguageModel.load(chosen)
+    llm.add_writer(embedded.WRITER, fingerprint("smollm2", chosen.home))
+    return llm
+
+
+def reason(item: str = NAMES[0], *, has: bool = True, weak: bool = False, need: str | None = None) -> Reason:
+    own = None if need else "Norrvik Dome Tent"
+    facts = [
+        Evidence("association", f"14 of 120 shoppers who bought {own} also bought {item}, 3.1 times the usual share", "tent", 3.1, "e1"),
+        Evidence("review", f"Boils a litre before the {item.split()[-1]} is up.", "stove", 0.5, "e2"),
+        Evidence("review", "The knob broke after a week.", "stove", 0.5, "e3", against=True),
+        Evidence("attribute", "it costs 36.90, at the price level that you usually choose", "stove", 36.9, "e4"),
+        Evidence("history", f"bought before: {own}, close in description to {item}", "tent", 0.5, "e5"),
+        Evidence("need", need or "", None, None, "e6"),
+    ]
+    slots: dict[str, str | Figure] = (
+        {} if weak or need else {"figure": Figure(14, 120, "bought", str(own), item), "usual": "3.1 times the usual share"}
+    )
+    slots |= {"quote": f"“{facts[1].text}”", "close": "its description is close to that" if need else "the two are close in description"}
+    slots |= {"price": facts[3].text, "caution": f"“{facts[2].text}”"}
+    backing = {"figure": "e1", "usual": "e1", "quote": "e2", "caution": "e3", "price": "e4", "close": "e5"}
+    return Reason(
+        item, own, has, need, tuple(facts), ("the two are close.",), not weak, f"The {item} is close in description.",
+        slots=slots, backing=backing, firm=not weak and not need,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+@pytest.mark.parametrize("tone", TONES)
+def test_a_list_is_worded_and_every_word_is_borne_out(writing: LanguageModel, tone: str, length: str) -> None:
+    reasons = [reason(name) for name in NAMES]
+    found = Explainer(writing).explain(reasons, tone, length)  # type: ignore[arg-type]
+    assert sum(one.source == "llm" for one in found) >= 4
+    for about, one in zip(reasons, found, strict=True):
+        assert one.verified
+        assert about.item in one.text
+        assert faults(one.text, about.names, about.evidence, lines=length == "bullets") == []
+        assert one.claims or one.source == "evidence"
+        for claim in one.claims:
+            assert claim.text in one.text
+            assert claim.evidence_id in {fact.evidence_id for fact in about.evidence}
+    worded = [one for one in found if one.source == "llm"]
+    facts = [len({claim.evidence_id for claim in one.claims}) for one in worded]
+    assert all(FACTS[length][0] <= count <= FACTS[length][1] + 1 for count in facts)  # type: ignore[index]
+    assert all("\n- " in one.text for one in worded) == (length == "bullets")
+    assert len({one.text.replace(name, "") for one, name in zip(found, NAMES, strict=True)}) >= 4, "a list that says the same five times"
+
+
+def test_the_same_is_worded_the_same_and_only_once(writing: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    explainer = Explainer(writing)
+    first = explainer.explain([reason(name) for name in NAMES])
+    assert Explainer(writing).explain([reason(name) for name in NAMES]) == first
+    monkeypatch.setattr(writing, "generate", lambda *_, **__: pytest.fail("it was written before"))
+    assert explainer.explain([reason(name) for name in NAMES]) == first
+
+
+def test_what_is_weak_is_hedged_and_what_was_seen_is_not_had(writing: LanguageModel) -> None:
+    for one in Explainer(writing).explain([reason(name, has=False, weak=True) for name in NAMES]):
+        words = {word.strip(".,:;“”").casefold() for word in one.text.split("“")[0].split()}
+        assert one.source == "evidence" or words & HEDGES
+        assert one.source == "evidence" or not words & (OWNING - {"already", "had"})
+
+
+def test_a_need_is_worded_from_the_shoppers_own_words(writing: LanguageModel) -> None:
+    found = Explainer(writing).explain([reason(name, need="a weekend in the hills") for name in NAMES])
+    assert sum(one.source == "llm" for one in found) >= 4
+    assert all("“a weekend in the hills”" in one.text for one in found if one.source == "llm")
+
+
+def test_a_wording_that_does_not_pass_is_written_again_with_the_fault_named(
+    writing: LanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer, asked = ReasonWriter(writing), []
+    wordings = iter([["The {item} is waterproof: {figure}."], ["With your {own}, the {item} is next: {figure}."]])
+
+    def write(briefs: Sequence[Brief], _: Sequence[str]) -> list[str]:
+        asked.extend(briefs)
+        return next(wordings)
+
+    monkeypatch.setattr(writer, "_write", write)
+    monkeypatch.setattr("crossaisle.llm.writer._chosen", lambda *_: ["figure"])
+    (one,) = writer.write([reason()], "warm", "line")
+    assert one is not None
+    assert (
+        one.text
+        == "With your Norrvik Dome Tent, the Pyra Gas Stove is next: 14 of 120 shoppers who bought the first also bought the second."
+    )
+    assert [brief.fault for brief in asked] == [None, "not each letter once (own)"]
+
+
+def test_what_never_passes_is_left_to_the_evidence(writing: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    explainer = Explainer(writing)
+    assert explainer._writer is not None
+    monkeypatch.setattr(explainer._writer, "_write", lambda briefs, _: ["The {item} of the {own} is waterproof: {figure}."] * len(briefs))
+    (one,) = explainer.explain([reason()])
+    assert (one.source, one.text) == ("evidence", reason().plain)
+
+
+def test_praise_is_not_told_as_a_reservation_nor_a_complaint_as_praise() -> None:
+    about = reason()
+    praise, complaint = about.slots["quote"], about.slots["caution"]
+    for text, fine in (
+        (f"The Pyra Gas Stove may be next, though a reviewer wrote {complaint}", True),
+        (f"The Pyra Gas Stove may be next: a reviewer wrote {praise}", True),
+        (f"The Pyra Gas Stove may be next: a reviewer wrote {complaint}", False),
+        (f"The Pyra Gas Stove may be next, with a reservation: {praise}", False),
+    ):
+        assert (faults(text, about.names, about.evidence) == []) == fine, text
+
+
+def test_nothing_to_say_is_said(writing: LanguageModel) -> None:
+    nothing = Reason("Pyra Gas Stove", None, False, None, (), (), False, "")
+    (one,) = Explainer(writing).explain([nothing])
+    assert (one.text, one.source, one.claims) == (ABSTAINED, "none", ())
+
+
+def test_the_ranking_is_that_of_the_base(writing: LanguageModel, llm: LanguageModel) -> None:
+    """What was learned of wording is on only while it words."""
+    items = [Item(name, name, ("Camping",)) for name in NAMES]
+    before = Ranker(writing).scores([], "a tent", items)
+    Explainer(writing).explain([reason()])
+    assert before.tolist() == Ranker(writing).scores([], "a tent", items).tolist() == Ranker(llm).scores([], "a tent", items).tolist()
+
+
+def test_an_adapter_of_another_model_or_task_is_refused(settings: Settings, small: Settings, tmp_path: Path) -> None:
+    other = LanguageModel.load(small)
+    with pytest.raises(StaleAdapterError):
+        other.add_writer(embedded.WRITER, fingerprint(small.llm, small.home))
+    base = fingerprint("smollm2", settings.home)
+    with pytest.raises(StaleAdapterError, match="trained for the prompt 'word.v1'"):
+        adapters.check(embedded.WRITER, "smollm2", base, adapters.RANK)
+    assert adapters.check(embedded.WRITER, "smollm2", base, adapters.WORD) == 1
