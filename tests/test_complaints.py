@@ -44,6 +44,7 @@ TURNED = [
     "If it is too small for you, take the next size.",
     "Protects the table so that no lid leaves marks.",
     "I was so disappointed when the last chapter ended, so good is it.",
+    "On the whole long trip no strap tore and no lid leaks.",
     "Great for hard to reach places behind the sink.",
 ]
 
