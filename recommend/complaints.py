@@ -115,8 +115,6 @@ def complains(sentence: str) -> bool:
     """Whether a sentence surely complains about the thing; False where it might mean something else."""
     if _TURNED.search(sentence):
         return False
-    for found in _COMPLAINS.finditer(sentence):
-        # "No strap tore": denied. What the pattern itself denies ("does not fit") begins with the denial, so nothing is before it.
-        if not _DENIER.search(re.split(r"[,;:]| and | but ", sentence[: found.start()])[-1]):
-            return True
-    return False
+    # "No strap tore": denied. What the pattern itself denies ("does not fit") begins with the denial, so nothing is before it.
+    before = (sentence[: found.start()] for found in _COMPLAINS.finditer(sentence))
+    return any(not _DENIER.search(re.split(r"[,;:]| and | but ", words)[-1]) for words in before)

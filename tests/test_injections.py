@@ -215,12 +215,13 @@ def test_instructions_in_a_store_order_nothing(attack: Attack, settings: Setting
 
 @pytest.mark.slow
 def test_nobody_is_told_an_instruction(attack: Attack, settings: Settings) -> None:
-    """Asked in the very words of the reviews, so that those reviews are the nearest and would be quoted."""
+    """Asked in the very words of the reviews, with the instruction and without, so that those reviews are the nearest and would be quoted."""
     attacked, harmless, _ = attack.open(settings, "none")
     asked = [case["without"] for case in CASES if case["where"] == "review"]
     told = said([harmless.recommend(text=text, k=3) for text in asked])
     quoted = [text for text in told if text in asked]
     assert len(quoted) >= 30, "the reviews are quoted where they are harmless, or the test could not fail"
+    asked += [case["text"][:2000] for case in CASES if case["where"] == "review"]
     assert not found(instructions(), said([attacked.recommend(text=text, k=3) for text in asked]))
 
 
