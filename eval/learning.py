@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 PAIRS = 40_000
 """Examples for the text heads, at most; those that lead to another category come first."""
-WRITING = Config(batch=16, lr=2e-3, epochs=1, prompt=1, validate_every=25, checkpoint_every=25)
+WRITING = Config(blocks=15, batch=16, lr=2e-3, epochs=3, prompt=1, validate_every=45, checkpoint_every=45)
 """How the explainer is trained."""
 Progress = Callable[[str, int, int], None]
 Part = Literal["graph", "blend", "ranker", "explainer", "all"]

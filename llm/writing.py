@@ -126,7 +126,12 @@ class Writing:
         self._left, self._hedged = self.task.slots, self.task.firm
 
     def take(self, token: int) -> None:
-        """Takes note of one more token, which must be one of those that `allowed` gave."""
+        """Takes note of one more token, which must be one of those that `allowed` gave; after the end nothing changes any more."""
+        if self._before is not None and self._before.kind == "end":
+            return
+        if token == self.alphabet.end:
+            self._before, self._ids = _Unit("end", ""), ()
+            return
         if self._ids and not any(token in units.after(self._ids) for units in self._open()):
             self._commit()
         self._ids = (*self._ids, token)
