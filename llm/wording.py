@@ -186,6 +186,13 @@ def examples() -> tuple[Wording, ...]:
     return tuple(wording(json.loads(line)) for line in source.splitlines() if line.strip())
 
 
+@cache
+def combinations(length: Length) -> tuple[frozenset[str], ...]:
+    """The facts that are told together in a text of a length, as those do that were written by hand."""
+    found = {frozenset(evidence_slots(one.slots)) for one in examples() if one.length == length}
+    return tuple(sorted(found, key=sorted))
+
+
 def wording(said: Mapping[str, object]) -> Wording:
     """A wording from a line of the file. Raises: ValueError: a slot that is not known, or another field that is off."""
     text, slots = str(said["text"]), frozenset(_names(said["slots"]))

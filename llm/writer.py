@@ -20,7 +20,7 @@ from . import adapters
 from .grounding import faults
 from .slots import NAMES, QUOTED, fill
 from .vocabulary import HEDGES
-from .wording import Brief, Briefing
+from .wording import Brief, Briefing, combinations
 from .writing import MOST_TOKENS, Alphabet, Task, Writing, alphabet, draw, read
 
 if TYPE_CHECKING:
@@ -28,9 +28,11 @@ if TYPE_CHECKING:
     from .models import LanguageModel
     from .wording import Length, Tone
 
-TEMPERATURE = 0.7
-FACTS = {"line": (1, 2), "paragraph": (2, 3), "bullets": (2, 4)}
-"""Facts that a text of a length tells, at least and at most."""
+TEMPERATURE = 0.4
+CHOICES = 4
+"""Combinations of facts that a text may tell, the strongest, for variety."""
+CLUMSY = -1.5
+"""Mean log-likelihood of a wording's tokens, nats, below which the model itself would hardly have written it: it is written again."""
 KEPT = 10_000
 """Explanations that are remembered by their evidence."""
 
@@ -56,8 +58,10 @@ class ReasonWriter:
         for attempt in range(2):
             texts = self._write(list(briefs.values()), [f"{key}{attempt}" for key in briefs])
             failed = {}
-            for (key, brief), text in zip(briefs.items(), texts, strict=True):
+            for (key, brief), (text, likelihood) in zip(briefs.items(), texts, strict=True):
                 explanation, fault = _checked(new[key], brief, text)
+                if explanation is not None and likelihood < CLUMSY:
+                    explanation, fault = None, "it reads badly"
                 found[key] = explanation
                 if explanation is None:
                     failed[key] = replace(brief, fault=fault)
@@ -69,8 +73,8 @@ class ReasonWriter:
             self._known.popitem(last=False)
         return answer
 
-    def _write(self, briefs: Sequence[Brief], keys: Sequence[str]) -> list[str]:
-        """What the model writes for each brief, with `{slot}` for every letter."""
+    def _write(self, briefs: Sequence[Brief], keys: Sequence[str]) -> list[tuple[str, float]]:
+        """What the model writes for each brief, with `{slot}` for every letter, and the mean log-likelihood of its tokens, nats."""
         if not briefs:
             return []
         told = [self._briefing.text(brief) for brief in briefs]
@@ -84,7 +88,10 @@ class ReasonWriter:
             adapter=adapters.WORD,
             lines=None,
         )
-        return [read(text, brief.slots) for text, brief in zip(texts, briefs, strict=True)]
+        return [
+            (read(text, brief.slots), sum(row.likelihood) / max(1, len(row.likelihood)))
+            for text, brief, row in zip(texts, briefs, rows, strict=True)
+        ]
 
 
 def _key(reason: Reason, tone: Tone, length: Length) -> tuple[object, ...]:
@@ -114,18 +121,14 @@ def _brief(reason: Reason, tone: Tone, length: Length) -> Brief | None:
 
 
 def _chosen(slots: Mapping[str, object], length: Length, lot: int) -> list[str]:
-    """The facts that a text tells: the strongest, and as many as its length has room for."""
-    facts = [slot for slot in slots if slot not in NAMES]
-    least, most = FACTS[length]
-    wanted = least + lot % (most - least + 1)
-    praise = [slot for slot in facts if slot not in ("caution", "usual")]
-    kept = praise[:wanted]
-    if "figure" in kept and "usual" in facts and len(kept) < most:
-        kept.insert(1, "usual")
-    # A reservation is told where there is room for two sides, never alone.
-    if kept and "caution" in facts and length != "line" and len(kept) < most:
-        kept.append("caution")
-    return kept
+    """The facts that a text tells: the strongest, alone or with others that are told with it, by lot among the strongest such."""
+    place = {slot: number for number, slot in enumerate(slot for slot in slots if slot not in NAMES)}
+    lead = next((slot for slot in place if slot not in ("caution", "usual")), None)
+    if lead is None:
+        return []
+    told = [facts for facts in combinations(length) if lead in facts and facts <= place.keys()]
+    told.sort(key=lambda facts: (max(place[slot] for slot in facts), sorted(facts)))
+    return sorted(told[lot % min(len(told), CHOICES)], key=place.__getitem__) if told else [lead]
 
 
 def _checked(reason: Reason, brief: Brief, wording: str) -> tuple[Explanation | None, str]:

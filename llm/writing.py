@@ -8,7 +8,8 @@ model still decides what is said when, and how.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+from copy import copy
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 Length = Literal["line", "paragraph", "bullets"]
 MOST_TOKENS = {"line": 56, "paragraph": 90, "bullets": 80}
 """Of one wording."""
+SENTENCES = {"line": 1, "paragraph": 3}
+"""Of one wording at most, besides those that quotations end."""
 _ARTICLES = ("the", "your")
 _STOPS = (",", ";", ":", ".")
 _BULLET = "\n-"
@@ -111,23 +114,31 @@ class _Unit:
 class Writing:
     """One wording on its way: which tokens may come next, given those that were written.
 
-    Args: alphabet: see there. task: what it is to be.
+    Attributes: alphabet: see there. task: what it is to be. likelihood: of each token that was written, in nats, among all tokens.
     """
 
     alphabet: Alphabet
     task: Task
+    likelihood: list[float] = field(default_factory=list)
     _before: _Unit | None = None
     _left: frozenset[str] = frozenset()
     _hedged: bool = False
+    _sentences: int = 0
+    _told: bool = False
     _ids: Ids = ()
     _tokens: int = 0
 
     def __post_init__(self) -> None:
         self._left, self._hedged = self.task.slots, self.task.firm
 
+    @property
+    def finished(self) -> bool:
+        """Whether nothing more is to come."""
+        return self._before is not None and self._before.kind == "end"
+
     def take(self, token: int) -> None:
         """Takes note of one more token, which must be one of those that `allowed` gave; after the end nothing changes any more."""
-        if self._before is not None and self._before.kind == "end":
+        if self.finished:
             return
         if token == self.alphabet.end:
             self._before, self._ids = _Unit("end", ""), ()
@@ -141,8 +152,7 @@ class Writing:
         """The ids of the tokens that may come next; none once it is finished or cannot be any more."""
         tokens: set[int] = set().union(*(units.after(self._ids) for units in self._open()))
         if self._ids and any(self._ids in units.meaning for units in self._open()):
-            after = replace(self)
-            after._left, after._hedged = self._left, self._hedged
+            after = copy(self)
             after._commit()
             tokens = tokens.union(*(units.after(()) for units in after._open()))
         if self._tokens >= MOST_TOKENS[self.task.length]:
@@ -154,6 +164,9 @@ class Writing:
         self._before, self._ids = _Unit(kind, said), ()
         if kind == "slot":
             self._left -= {said}
+        ends = (kind == "stop" and said == ".") or (kind == "slot" and said in QUOTED)
+        self._sentences += ends
+        self._told = not ends and (self._told or kind == "slot")
         self._hedged |= kind == "word" and said in HEDGES
 
     def _open(self) -> list[Units]:
@@ -169,14 +182,18 @@ class Writing:
         fresh = before is None or (before.kind == "stop" and before.said in (".", _BULLET)) or quoted
         place = "first" if before is None else "opening" if fresh else "inner"
         slots = [slot for slot in self._left if self._may(slot, article)]
+        over = fresh and before is not None and before.said != _BULLET and not self._more()
         found: list[tuple[Literal["word", "slot", "stop", "end"], Units]] = [
-            ("word", alphabet.words[place, self.task.seen]),
-            ("slot", Units((alphabet.slots[slot][before is not None], slot) for slot in slots)),
+            ("word", Units([]) if over else alphabet.words[place, self.task.seen]),
+            ("slot", Units((alphabet.slots[slot][before is not None], slot) for slot in ([] if over else slots))),
         ]
         if before == _Unit("stop", _BULLET):
             found.append(("word", alphabet.words["inner", self.task.seen]))
         if before is not None and not article:
             stops = [] if before.kind == "stop" or quoted else list(_STOPS)
+            # A sentence tells something, and the last one tells what is left.
+            if stops and not (self._told and (not self._left or self._more(1))):
+                stops.remove(".")
             if self.task.length == "bullets" and self._left - set(NAMES) and (before.kind != "stop" or before.said in (".", ":")):
                 stops.append(_BULLET)
             found.append(("stop", Units((alphabet.stops[stop], stop) for stop in stops)))
@@ -184,6 +201,11 @@ class Writing:
             if whole and not self._left and self._hedged:
                 found.append(("end", Units([((alphabet.end,), "")])))
         return found
+
+    def _more(self, ending: int = 0) -> bool:
+        """Whether one more sentence may begin. Args: ending: sentences that would have ended by then, besides those that have."""
+        quotes = len(self.task.slots & set(QUOTED))
+        return self.task.length != "bullets" and self._sentences + ending < SENTENCES[self.task.length] + quotes
 
     def _may(self, slot: str, article: bool) -> bool:
         """Whether a slot may stand next: names after an article, clauses and quotations not."""
@@ -217,10 +239,13 @@ def draw(
             if done:
                 writing.take(ids[-1])
             tokens = writing.allowed() or [end]
-            own = torch.log_softmax(scores[row, tokens].float(), 0)
+            own = torch.log_softmax(scores[row].float(), 0)[tokens]
+            drawn = own
             if temperature > 0:
-                own = own + torch.from_numpy(np.random.default_rng([seeds[row], done]).gumbel(size=len(tokens))).to(own) * temperature
-            kept[row, tokens] = own.to(kept.dtype)
+                drawn = own + torch.from_numpy(np.random.default_rng([seeds[row], done]).gumbel(size=len(tokens))).to(own) * temperature
+            if not writing.finished:
+                writing.likelihood.append(float(own[int(drawn.argmax())]))
+            kept[row, tokens] = drawn.to(kept.dtype)
         return kept
 
     return among

@@ -18,7 +18,7 @@ from crossaisle.llm.ranker import Ranker
 from crossaisle.llm.slots import Figure
 from crossaisle.llm.vocabulary import HEDGES, OWNING
 from crossaisle.llm.wording import LENGTHS, TONES, Brief
-from crossaisle.llm.writer import FACTS, ReasonWriter
+from crossaisle.llm.writer import ReasonWriter
 
 NAMES = ["Pyra Gas Stove", "Lumen Head Torch", "Fell Wool Blanket", "Kettlow Cooler Bag", "Ardent Trail Map"]
 
@@ -69,8 +69,7 @@ def test_a_list_is_worded_and_every_word_is_borne_out(writing: LanguageModel, to
             assert claim.text in one.text
             assert claim.evidence_id in {fact.evidence_id for fact in about.evidence}
     worded = [one for one in found if one.source == "llm"]
-    facts = [len({claim.evidence_id for claim in one.claims}) for one in worded]
-    assert all(FACTS[length][0] <= count <= FACTS[length][1] + 1 for count in facts)  # type: ignore[index]
+    assert all(len(one.claims) >= (1 if length == "line" else 2) for one in worded)
     assert all("\n- " in one.text for one in worded) == (length == "bullets")
     assert len({one.text.replace(name, "") for one, name in zip(found, NAMES, strict=True)}) >= 4, "a list that says the same five times"
 
@@ -102,9 +101,9 @@ def test_a_wording_that_does_not_pass_is_written_again_with_the_fault_named(
     writer, asked = ReasonWriter(writing), []
     wordings = iter([["The {item} is waterproof: {figure}."], ["With your {own}, the {item} is next: {figure}."]])
 
-    def write(briefs: Sequence[Brief], _: Sequence[str]) -> list[str]:
+    def write(briefs: Sequence[Brief], _: Sequence[str]) -> list[tuple[str, float]]:
         asked.extend(briefs)
-        return next(wordings)
+        return [(text, 0.0) for text in next(wordings)]
 
     monkeypatch.setattr(writer, "_write", write)
     monkeypatch.setattr("crossaisle.llm.writer._chosen", lambda *_: ["figure"])
@@ -120,7 +119,7 @@ def test_a_wording_that_does_not_pass_is_written_again_with_the_fault_named(
 def test_what_never_passes_is_left_to_the_evidence(writing: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
     explainer = Explainer(writing)
     assert explainer._writer is not None
-    monkeypatch.setattr(explainer._writer, "_write", lambda briefs, _: ["The {item} of the {own} is waterproof: {figure}."] * len(briefs))
+    monkeypatch.setattr(explainer._writer, "_write", lambda briefs, _: [("The {item} of the {own} is waterproof.", 0.0)] * len(briefs))
     (one,) = explainer.explain([reason()])
     assert (one.source, one.text) == ("evidence", reason().plain)
 
