@@ -45,7 +45,7 @@ def recommendations(console: Console, answer: Recommendations, history: Sequence
         table.add_row(str(found.rank), title)
         table.add_row("", where + price + Text(f"  {plain(found.item.item_id)}", style="dim"))
         if found.explanation and found.explanation.text:
-            table.add_row("", Text(plain(found.explanation.text)))
+            table.add_row("", Text("\n".join(plain(line) for line in found.explanation.text.split("\n"))))
         elif found.explanation:
             table.add_row("", Text("no reason strong enough to state", style="dim italic"))
         table.add_row("", "")

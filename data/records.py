@@ -189,8 +189,8 @@ class Explanation:
     """Why an item is recommended, and the facts that it rests on.
 
     Attributes:
-        text: what may be shown. source: who worded it: the model, the evidence itself, or nobody: `none` abstains, and the text says so.
-        verified: whether the text passed the check; False only when it is empty.
+        text: what may be shown; empty where it abstains, for there is no reason strong enough to state. source: who worded it: the model,
+            the evidence itself, or nobody. verified: whether the text passed the check; False only when it is empty.
         claims: what in the text rests on which evidence.
     """
 

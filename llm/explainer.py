@@ -27,7 +27,6 @@ from .wording import Length, Tone
 from .writer import ReasonWriter
 
 TEMPERATURE = 0.8
-ABSTAINED = "No reason strong enough to state."
 FIRM_SUPPORT = 5
 """Shoppers behind a figure from whom on it carries a sentence without "could" or "may"."""
 _SPLIT = "\N{SYMBOL FOR UNIT SEPARATOR}"
@@ -195,9 +194,7 @@ class Explainer:
             written = self._writer.write(reasons, tone, length)
             return [worded or finish(reason, None) for reason, worded in zip(reasons, written, strict=True)]
         worded = self._word(reasons) if self.llm else {}
-        # Of a segment the figure is shown beside the sentence: where there is no sentence, nothing need be said of it.
-        abstained = ABSTAINED if self.prompt.name == "explain" else ""
-        return [finish(reason, worded.get(i), abstained) for i, reason in enumerate(reasons)]
+        return [finish(reason, worded.get(i)) for i, reason in enumerate(reasons)]
 
     def _word(self, reasons: Sequence[Reason]) -> dict[int, str]:
         """The model's sentence for each reason that has an occasion, by its place."""
@@ -244,13 +241,13 @@ class Explainer:
         return Phrasings(texts, self.llm.encode)
 
 
-def finish(reason: Reason, worded: str | None, abstained: str = ABSTAINED) -> Explanation:
-    """The model's sentence if it passes the check, else the evidence's own, else what is said where there is none."""
+def finish(reason: Reason, worded: str | None) -> Explanation:
+    """The model's sentence if it passes the check, else the evidence's own, else none: whoever shows it says that there is no reason."""
     found: tuple[tuple[str | None, Literal["llm", "evidence"]], ...] = ((worded, "llm"), (reason.plain, "evidence"))
     for text, source in found:
         if text and not faults(text, reason.names, reason.evidence):
             return Explanation(text, source, True, reason.evidence, claims(text, reason.evidence))
-    return Explanation(abstained, "none", bool(abstained), reason.evidence)
+    return Explanation("", "none", False, reason.evidence)
 
 
 def claims(text: str, evidence: Sequence[Evidence]) -> tuple[Claim, ...]:

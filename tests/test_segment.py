@@ -193,7 +193,7 @@ def test_hostile_names_never_break_out(explainer: Explainer, place: str) -> None
 def test_whatever_the_names_what_is_shown_was_checked(cohort: str, need: str, quote: str, support: int, lift: float, said: bool) -> None:
     about = Segment(cohort, need, 500, support, lift, quote=quote, cohort_kind="text" if said else "category")
     reason = about.reason()
-    shown = finish(reason, None, "")
+    shown = finish(reason, None)
     assert shown.text in ("", reason.plain)
     assert not set(shown.text) & set("{}[]<>\n")
     if shown.text:

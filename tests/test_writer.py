@@ -11,7 +11,7 @@ from crossaisle.data.errors import StaleAdapterError
 from crossaisle.data.records import Evidence, Item
 from crossaisle.data.settings import Settings
 from crossaisle.llm import adapters, embedded
-from crossaisle.llm.explainer import ABSTAINED, Explainer, Reason
+from crossaisle.llm.explainer import Explainer, Reason
 from crossaisle.llm.grounding import faults
 from crossaisle.llm.models import LanguageModel, fingerprint
 from crossaisle.llm.ranker import Ranker
@@ -139,7 +139,7 @@ def test_praise_is_not_told_as_a_reservation_nor_a_complaint_as_praise() -> None
 def test_nothing_to_say_is_said(writing: LanguageModel) -> None:
     nothing = Reason("Pyra Gas Stove", None, False, None, (), (), False, "")
     (one,) = Explainer(writing).explain([nothing])
-    assert (one.text, one.source, one.claims) == (ABSTAINED, "none", ())
+    assert (one.text, one.source, one.claims) == ("none", ())
 
 
 def test_the_ranking_is_that_of_the_base(writing: LanguageModel, llm: LanguageModel) -> None:
