@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -150,3 +151,60 @@ def test_a_pair_of_one_shopper_is_not_spoken_of(camp: crossaisle.Recommender) ->
     assert kettle.explanation is not None
     assert "shoppers who bought the Fell dome tent" not in kettle.explanation.text
     assert faults(kettle.explanation.text, ["Orb steel kettle", "Fell dome tent"], kettle.explanation.evidence) == []
+
+
+# ------------------------------------------------------------------ what else speaks for an item, or against it
+
+
+@pytest.fixture(scope="module")
+def fitting(make_store, tmp_path_factory: pytest.TempPathFactory, settings) -> crossaisle.Recommender:  # type: ignore[no-untyped-def]
+    """Whoever buys the tent buys the stove by the same brand, at the same price level, lately; the store calls it an accessory."""
+    items = {
+        "tent": {"title": "Fell dome tent", "category": ["Camping"], "brand": "Fell", "price": 100.0},
+        "hut": {"title": "Rain wall hut", "category": ["Camping"], "brand": "Rain", "price": 300.0},
+        "stove": {"title": "Pyra gas stove", "category": ["Kitchen"], "brand": "fell", "price": 20.0},
+        "range": {"title": "Pyra oak range", "category": ["Kitchen"], "brand": "Oak", "price": 90.0},
+        **{f"book{n}": {"title": f"Blue book {n}", "category": ["Books"]} for n in range(3)},
+    }
+    histories = {f"camper{i}": ["tent", "stove"] for i in range(6)} | {f"reader{i}": ["book0", "book1"] for i in range(8)}
+    store = make_store(
+        items=items, histories=histories | {"new": ["tent"]}, reviews={"stove": ["Cooks our dinner right beside the dome tent."]}
+    )
+    lines = [json.loads(line) for line in (store / "reviews.jsonl").read_text().splitlines()]
+    lines.append({**lines[0], "user_id": "camper5", "rating": 1, "text": "The burner broke after one night beside the dome tent."})
+    (store / "reviews.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (store / "relations.csv").write_text("head,relation,tail\nstove,accessory_of,tent\n")
+    path: Path = tmp_path_factory.mktemp("fitting") / "shop"
+    crossaisle.ingest(path, "files", [store])
+    crossaisle.index(crossaisle.Workspace(path), settings)
+    return crossaisle.Recommender.open(path, llm="none", settings=settings)
+
+
+def test_all_that_speaks_for_an_item_is_gathered(fitting: crossaisle.Recommender) -> None:
+    answer = fitting.recommend(user_id="new", k=3)
+    about = next(found.explanation for found in answer if found.item.item_id == "stove")
+    assert about is not None
+    told = {fact.text: fact for fact in about.evidence}
+    assert [fact.evidence_id for fact in about.evidence] == [f"e{n}" for n in range(1, len(about.evidence) + 1)]
+    assert "6 of 7 shoppers who bought Fell dome tent also bought Pyra gas stove, 2.1 times the usual share" in told
+    assert "the store says of Pyra gas stove: it is an accessory of Fell dome tent" in told
+    assert "it is by Fell, as is the Fell dome tent" in told
+    # 20 against 42 that kitchens cost is further down than 100 against 173 that the shopper paid for a tent.
+    assert "it costs 20.00, below the price level that you usually choose" in told
+    assert "it was bought by 6 shoppers in the last 30 days of the store" in told
+    reservation = told["The burner broke after one night beside the dome tent."]
+    assert reservation.against
+    assert not told["Cooks our dinner right beside the dome tent."].against
+    assert about.claims[0].evidence_id == "e1", "the figure leads"
+    assert about.text == about.claims[0].text
+
+
+def test_in_json_a_reservation_is_marked(fitting: crossaisle.Recommender) -> None:
+    from crossaisle.recommend.answer import to_dict
+
+    entries = to_dict(fitting.recommend(user_id="new", k=3))["recommendations"]
+    about = next(entry["explanation"] for entry in entries if entry["item_id"] == "stove")
+    assert [fact["text"] for fact in about["evidence"] if fact.get("against")] == [
+        "The burner broke after one night beside the dome tent."
+    ]
+    assert about["claims"] == [{"text": about["text"], "evidence": "e1"}]

@@ -16,6 +16,8 @@ from pathlib import Path
 import pytest
 
 import crossaisle
+from crossaisle.data import demo
+from crossaisle.llm import embedded
 
 ROOT = Path(__file__).parents[1]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
@@ -81,10 +83,15 @@ def test_the_wheel_carries_every_file_and_nothing_else(wheel: Path) -> None:
     assert {name.split("/")[0] for name in names} == {"crossaisle", f"crossaisle-{crossaisle.__version__}.dist-info"}
     kept = [file for folder in shipped_folders() for file in folder.glob("*") if file.suffix in (".py", ".md", ".jsonl", ".typed")]
     expected = {file.relative_to(ROOT).as_posix() for file in kept if file.parent != ROOT or file.suffix in (".py", ".typed")}
+    adapters = [file for file in (*embedded.WRITER.glob("*"), *demo.ADAPTER.glob("*")) if file.is_file()]
+    expected |= {file.relative_to(ROOT).as_posix() for file in adapters}
     assert {name.removeprefix("crossaisle/") for name in names if name.startswith("crossaisle/")} == expected
     assert {"prompts/rank.v1.md", "data/demo/items.jsonl", "py.typed", "app/cli.py"} <= expected
-    assert size < 1_000_000
-    assert wheel.stat().st_size < 1_000_000
+    weights = sum(file.stat().st_size for file in adapters if file.suffix == ".safetensors")
+    assert {file.suffix for file in adapters} <= {".json", ".safetensors"}
+    assert weights <= 5_000_000
+    assert size < 1_000_000 + weights
+    assert wheel.stat().st_size < 1_000_000 + weights
     assert meta["Version"] == crossaisle.__version__
     assert any(requirement.startswith("torch") for requirement in meta.get_all("Requires-Dist"))
 
