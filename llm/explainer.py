@@ -23,8 +23,9 @@ from .grounding import faults
 from .models import LanguageModel
 from .phrasing import Phrasings, choose, expand
 from .slots import Figure
-from .wording import Length, Tone
+from .wording import Tone
 from .writer import ReasonWriter
+from .writing import Length
 
 TEMPERATURE = 0.8
 FIRM_SUPPORT = 5

@@ -9,6 +9,7 @@ import numpy as np
 
 from .. import prompts
 from ..data.records import Item
+from ..prompts.orders import unordered
 from .models import LanguageModel
 from .scoring import PACK_TOKENS, PackedScorer
 
@@ -87,13 +88,18 @@ class Ranker:
 
     def _candidate(self, item: Item, fact: str | None = None) -> str:
         told = prompts.fence(fact, FACT) if fact else None
-        return self.prompt.render("candidate", title=prompts.fence(item.title, TITLE), category=_path(item), fact=told)
+        return self.prompt.render("candidate", title=_title(item), category=_path(item), fact=told)
 
 
 def describe(item: Item) -> str:
     """An item on one line, fenced: its title and where it stands in the store."""
-    title = prompts.fence(item.title, TITLE) or prompts.fence(item.item_id, TITLE)
+    title = _title(item) or prompts.fence(item.item_id, TITLE)
     return f"{title} ({path})" if (path := _path(item)) else title
+
+
+def _title(item: Item) -> str:
+    """A title without the orders that somebody wrote into it: what it says to a model is no property of the item."""
+    return prompts.fence(unordered(item.title), TITLE)
 
 
 def _path(item: Item) -> str:

@@ -76,7 +76,9 @@ def fill(wording: str, values: Mapping[str, str | Figure]) -> Filled:
     Args: wording: text with `{slot}`s. values: what each stands for.
     Raises: KeyError: a slot that has no value.
     """
-    out, named, claims, end = "", [], {}, 0
+    out, end = "", 0
+    named: list[str] = []
+    claims: dict[str, str] = {}
     for found in _SLOT.finditer(wording):
         slot = found[1]
         value = values[slot]

@@ -173,7 +173,7 @@ class Writer:
         scores = model.lm_head(hidden[rows, places]).float()  # (answer tokens, vocabulary)
         wanted = torch.tensor([token for one in lessons for token in one.answer], device=device)
         each = torch.nn.functional.cross_entropy(scores, wanted, reduction="none")
-        return torch.stack([part.mean() for part in each.split([len(one.answer) for one in lessons])])
+        return torch.stack([part.mean() for part in torch.split(each, [len(one.answer) for one in lessons])])
 
 
 @cache

@@ -26,7 +26,8 @@ from .writing import MOST_TOKENS, Alphabet, Task, Writing, alphabet, draw, read
 if TYPE_CHECKING:
     from .explainer import Reason
     from .models import LanguageModel
-    from .wording import Length, Tone
+    from .wording import Tone
+from .writing import Length
 
 TEMPERATURE = 0.4
 CHOICES = 4

@@ -126,6 +126,11 @@ def first_order(text: str) -> int | None:
     return 0 if _places(seen, hidden=True) or any(_places(reading, hidden=False) for reading in readings) else None
 
 
+def unordered(text: str) -> str:
+    """The text up to where it begins to speak to a model."""
+    return text[: first_order(text)]
+
+
 def _places(text: str, *, hidden: bool) -> list[int]:
     """Where each of the patterns first finds something; with `hidden`, also what is disguised."""
     patterns = (_STRUCTURE, _TURN, _ORDERS, *([_HIDDEN] if hidden else []))

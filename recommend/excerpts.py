@@ -12,7 +12,7 @@ from ..data.masking import mask
 from ..data.records import Item
 from ..llm.explainer import NAME, NO_QUOTES, QUOTE
 from ..prompts.fence import fence, shorten
-from ..prompts.orders import first_order, speaks_to_a_model
+from ..prompts.orders import speaks_to_a_model, unordered
 from .complaints import complains, may_complain
 
 READ = 5000
@@ -86,7 +86,7 @@ def display_name(item: Item) -> str:
 
     A title that speaks to a model ends where it begins to; one that begins with it is not said at all, but the item's id.
     """
-    title = fence(item.title[: first_order(item.title)], 200) or fence(item.item_id, NAME)
+    title = fence(unordered(item.title), 200) or fence(item.item_id, NAME)
     for border in _KEYWORDS.finditer(title):
         head = title[: border.start()]
         if len(head) >= 12 and len(head.split()) >= 2:

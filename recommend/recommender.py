@@ -22,7 +22,8 @@ from ..data.workspace import Workspace
 from ..llm.explainer import Explainer
 from ..llm.models import LanguageModel
 from ..llm.ranker import Ranker
-from ..llm.wording import LENGTHS, TONES, Length, Tone
+from ..llm.wording import LENGTHS, TONES, Tone
+from ..llm.writing import Length
 from ..prompts.fence import fence
 from ..retrieval.associations import Associations
 from ..retrieval.build import load

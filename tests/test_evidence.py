@@ -204,7 +204,5 @@ def test_in_json_a_reservation_is_marked(fitting: crossaisle.Recommender) -> Non
 
     entries = to_dict(fitting.recommend(user_id="new", k=3))["recommendations"]
     about = next(entry["explanation"] for entry in entries if entry["item_id"] == "stove")
-    assert [fact["text"] for fact in about["evidence"] if fact.get("against")] == [
-        "The burner broke after one night beside the dome tent."
-    ]
+    assert [fact["text"] for fact in about["evidence"] if fact.get("against")] == ["The burner broke after one night beside the dome tent."]
     assert about["claims"] == [{"text": about["text"], "evidence": "e1"}]
