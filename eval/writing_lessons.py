@@ -1,20 +1,21 @@
 """What the LLM learns to word reasons from: wordings written by hand, each told of many things that a store sells.
 
-A wording has slots for all that a store fills, so it is true of whatever stands there; told of other items it is another lesson. Wordings
-for some categories are kept back to validate with.
+A wording has slots for all that a store fills, so it is true of whatever stands there; told of other items it is another lesson. Some
+categories are kept back to validate with: what is wanted is that known words are found for things that were never spoken of. How likely
+wordings are that were never read says nothing of that: it falls once the model has its own, while what it writes still gets better.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..data.records import Item
 from ..llm.slots import lettered
-from ..llm.wording import Brief, Briefing, Lesson, Wording, examples
+from ..llm.wording import SPOKEN, Brief, Briefing, Lesson, Wording, examples
 from ..llm.writing import Task, alphabet, may_write
 from ..recommend.excerpts import display_name
 
@@ -24,17 +25,9 @@ if TYPE_CHECKING:
 ROUNDS = 4
 """How often a wording is told, each time of other items."""
 HELD_OUT = ("Baby", "Garden")
-"""Categories whose wordings are kept back: no lesson has them on either side."""
-SPOKEN = (
-    "a puppy moves in on Friday",
-    "cycling to work in the rain",
-    "moving into my first flat",
-    "my daughter starts school next week",
-    "a week in the mountains",
-    "I want to bake my own bread",
-    "working from home",
-    "something for long winter evenings",
-)
+"""Categories that are kept back: no lesson has a wording for them, nor, in a store that has others, an item of them."""
+VALIDATION = 60
+"""Wordings that are told of what was kept back."""
 FAULTS = ("it does not say may, could or might", "not each letter once", "it says more than the facts")
 FAULTED = 0.1
 """Share of the lessons that are told a fault of an earlier try: what is written then is no other."""
@@ -55,11 +48,11 @@ def writing_lessons(briefing: Briefing, items: Sequence[Item], seed: int, rounds
     """
     draw = np.random.default_rng([seed, 5])
     names = _names(items)
-    possible = _possible(examples(), briefing.llm)
-    kept_back = [one for one in possible if set(one.categories) & set(HELD_OUT)]
-    others = [one for one in possible if not set(one.categories) & set(HELD_OUT)]
-    learning = [briefing.lesson(_told(one, names, draw), one.text) for _ in range(rounds) for one in others]
-    return WritingLessons(learning, [briefing.lesson(_told(one, names, draw), one.text) for one in kept_back])
+    own = [one for one in _possible(examples(), briefing.llm) if not set(one.categories) & set(HELD_OUT)]
+    learning = [briefing.lesson(_told(one, names, draw), one.text) for _ in range(rounds) for one in own]
+    some = draw.permutation(len(own))[:VALIDATION].tolist()
+    anew = [replace(own[number], categories=HELD_OUT if number % 2 else HELD_OUT[::-1]) for number in some]
+    return WritingLessons(learning, [briefing.lesson(_told(one, names, draw), one.text) for one in anew])
 
 
 def _possible(wordings: Sequence[Wording], llm: LanguageModel) -> list[Wording]:

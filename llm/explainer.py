@@ -14,7 +14,8 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache as remembered
+from pathlib import Path
 from typing import Literal
 
 from .. import prompts
@@ -176,13 +177,21 @@ class Explainer:
     the phrasings of the prompt.
 
     Args: llm: the model, None for the evidence's own sentences. prompt: `explain` for one shopper, `segment` for many. version: of it.
+        cache: folder where wordings are kept for the next process, None for none.
     """
 
-    def __init__(self, llm: LanguageModel | None, *, prompt: Literal["explain", "segment"] = "explain", version: int = 1) -> None:
+    def __init__(
+        self,
+        llm: LanguageModel | None,
+        *,
+        prompt: Literal["explain", "segment"] = "explain",
+        version: int = 1,
+        cache: Path | None = None,
+    ) -> None:
         self.llm, self.prompt = llm, prompts.load(prompt, version)
         # A segment's sentence stands in many answers and must be the same in each; a batch's rounding can tip the model's choice.
         self._one_by_one = prompt == "segment"
-        self._writer = ReasonWriter(llm) if llm and llm.word_version and prompt == "explain" else None
+        self._writer = ReasonWriter(llm, cache) if llm and llm.word_version and prompt == "explain" else None
 
     def explain(self, reasons: Sequence[Reason], tone: Tone = "warm", length: Length = "line") -> list[Explanation]:
         """One verified explanation per reason, in order; one that abstains where not even the evidence's own sentence passes.
@@ -233,7 +242,7 @@ class Explainer:
         head, after = self.llm.chat(self.prompt.render("system"), [*turns, ("user", _SPLIT)]).split(_SPLIT)
         return head, after
 
-    @cache  # noqa: B019  # one explainer lives as long as its model
+    @remembered  # noqa: B019  # one explainer lives as long as its model
     def _phrasings(self, kind: Literal["owned", "need"], firm: bool) -> Phrasings:
         """The phrasings to choose among; those that say "is" or "are" only where the fact is firm."""
         assert self.llm is not None

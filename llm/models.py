@@ -34,8 +34,8 @@ class LanguageModel:
     Attributes:
         name: as it was asked for. quantization: `nf4`, `bf16` or `fp32`. context: tokens that fit, prompt and answer together.
         rank_version: of the prompt `rank` that the weights, or their adapter, were trained for. word_version: of the prompt `word`, None
-            where there is no adapter for it. adapted: whether there is a ranking adapter beside the weights. Adapters are off except in
-            `weights`.
+            where there is no adapter for it. word_hash: SHA-256 of that adapter. adapted: whether there is a ranking adapter beside the
+            weights. Adapters are off except in `weights`.
     """
 
     name: str
@@ -46,6 +46,7 @@ class LanguageModel:
     rank_version: int = 1
     adapted: bool = False
     word_version: int | None = None
+    word_hash: str = ""
     _on: str | None = field(default="", repr=False)
     _lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
     _prefixes: dict[tuple[bool | str, tuple[int, ...]], Any] = field(default_factory=dict, repr=False)
@@ -150,6 +151,7 @@ class LanguageModel:
                 adapters.attach(self.model, folder, adapters.WORD)
             self._on = ""  # what peft turned on
             self.learned_to_write(version)
+            self.word_hash = sha256(folder / adapters.WEIGHTS)
 
     @property
     def device(self) -> torch.device:
@@ -188,6 +190,7 @@ class LanguageModel:
         until: str | None = None,
         adapter: bool | str = False,
         lines: int | None = 1,
+        times: int = 1,
     ) -> list[str]:
         """One greedy continuation per prompt, all in one batch.
 
@@ -197,6 +200,7 @@ class LanguageModel:
             among: given the ids generated so far (prompts, length) and the next scores (prompts, vocabulary), the scores to choose by.
             until: a text of one token that ends a continuation, besides the model's own end.
             adapter: as `weights` has it. lines: kept of each continuation, None for all.
+            times: continuations per prompt, one after another; the prompt is read once.
         """
         if not prompts:
             return []
@@ -215,6 +219,17 @@ class LanguageModel:
         with torch.inference_mode(), quiet(), self.weights(adapter=adapter):
             cache = copy.deepcopy(self._prefix_cache(head, adapter))
             cache.batch_repeat_interleave(len(tails))
+            if times > 1:
+                self.model(
+                    ids[:, len(head) : -1],
+                    attention_mask=mask[:, :-1],
+                    position_ids=(mask.cumsum(1) - 1).clamp(min=0)[:, len(head) : -1],  # padding takes no place
+                    past_key_values=cache,
+                    use_cache=True,
+                    logits_to_keep=1,
+                )
+                cache.batch_repeat_interleave(times)
+                ids, mask = ids.repeat_interleave(times, 0), mask.repeat_interleave(times, 0)
             out = self.model.generate(
                 ids,
                 attention_mask=mask,

@@ -27,6 +27,17 @@ if TYPE_CHECKING:
 Tone = Literal["plain", "warm", "expert"]
 TONES, LENGTHS = get_args(Tone), get_args(Length)
 Occasion = Literal["owned", "seen", "need"]
+SPOKEN = (
+    "a puppy moves in on Friday",
+    "cycling to work in the rain",
+    "moving into my first flat",
+    "my daughter starts school next week",
+    "a week in the mountains",
+    "I want to bake my own bread",
+    "working from home",
+    "something for long winter evenings",
+)
+"""What shoppers might say, for lessons and for wordings that anybody may be told."""
 _SPLIT = "\N{SYMBOL FOR UNIT SEPARATOR}"
 
 

@@ -124,6 +124,7 @@ class Writing:
     _left: frozenset[str] = frozenset()
     _hedged: bool = False
     _sentences: int = 0
+    _lines: int = 0
     _told: bool = False
     _ids: Ids = ()
     _tokens: int = 0
@@ -166,6 +167,7 @@ class Writing:
             self._left -= {said}
         ends = (kind == "stop" and said == ".") or (kind == "slot" and said in QUOTED)
         self._sentences += ends
+        self._lines += kind == "stop" and said == _BULLET
         self._told = not ends and (self._told or kind == "slot")
         self._hedged |= kind == "word" and said in HEDGES
 
@@ -181,7 +183,8 @@ class Writing:
         article = before is not None and before.kind == "word" and before.said in _ARTICLES
         fresh = before is None or (before.kind == "stop" and before.said in (".", _BULLET)) or quoted
         place = "first" if before is None else "opening" if fresh else "inner"
-        slots = [slot for slot in self._left if self._may(slot, article)]
+        spoken = before is not None and before.kind == "slot" and not quoted  # two facts are joined by something
+        slots = [slot for slot in self._left if self._may(slot, article)] if not spoken else []
         over = fresh and before is not None and before.said != _BULLET and not self._more()
         found: list[tuple[Literal["word", "slot", "stop", "end"], Units]] = [
             ("word", Units([]) if over else alphabet.words[place, self.task.seen]),
@@ -192,15 +195,19 @@ class Writing:
         if before is not None and not article:
             stops = [] if before.kind == "stop" or quoted else list(_STOPS)
             # A sentence tells something, and the last one tells what is left.
-            if stops and not (self._told and (not self._left or self._more(1))):
+            if stops and not (self._told and ((not self._left and self._listed()) or self._more(1))):
                 stops.remove(".")
             if self.task.length == "bullets" and self._left - set(NAMES) and (before.kind != "stop" or before.said in (".", ":")):
                 stops.append(_BULLET)
             found.append(("stop", Units((alphabet.stops[stop], stop) for stop in stops)))
             whole = quoted or before == _Unit("stop", ".") or (self.task.length == "bullets" and before.kind != "stop")
-            if whole and not self._left and self._hedged:
+            if whole and self._listed() and not self._left and self._hedged:
                 found.append(("end", Units([((alphabet.end,), "")])))
         return found
+
+    def _listed(self) -> bool:
+        """Whether what is to be a list has lines."""
+        return self.task.length != "bullets" or self._lines >= min(2, len(self.task.slots - set(NAMES)))
 
     def _more(self, ending: int = 0) -> bool:
         """Whether one more sentence may begin. Args: ending: sentences that would have ended by then, besides those that have."""
@@ -238,7 +245,11 @@ def draw(
         for row, (writing, ids) in enumerate(zip(rows, so_far.tolist(), strict=True)):
             if done:
                 writing.take(ids[-1])
-            tokens = writing.allowed() or [end]
+            tokens = writing.allowed()
+            if not tokens:  # finished, or nowhere to go: then it is nothing
+                if not writing.finished:
+                    writing.likelihood.append(float("-inf"))
+                tokens = [end]
             own = torch.log_softmax(scores[row].float(), 0)[tokens]
             drawn = own
             if temperature > 0:

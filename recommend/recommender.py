@@ -337,7 +337,7 @@ class Recommender:
 
     @cached_property
     def _explainer(self) -> Explainer:
-        return Explainer(self._llm)
+        return Explainer(self._llm, cache=self.settings.home / "wordings")
 
     @cached_property
     def _gatherer(self) -> EvidenceGatherer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,10 @@ from crossaisle.data.records import Item
 from crossaisle.data.settings import Settings
 from crossaisle.data.workspace import Workspace
 from crossaisle.eval import learning
-from crossaisle.eval.writing_lessons import HELD_OUT, WritingLessons, writing_lessons
+from crossaisle.eval.writing_lessons import HELD_OUT, VALIDATION, WritingLessons, writing_lessons
 from crossaisle.llm.models import LanguageModel
 from crossaisle.llm.recipe import Config
+from crossaisle.llm.slots import lettered
 from crossaisle.llm.wording import Briefing, examples
 from crossaisle.recommend.recommender import Recommender
 
@@ -26,21 +28,34 @@ QUICK = Config(rank=2, alpha=4, batch=128, lr=1e-3, prompt=1, validate_every=50)
 ITEMS = [Item(f"i{n}", f"Thing number {n}", (category,)) for n, category in enumerate(["Baby", "Kitchen", "Garden", "Furniture"] * 5)]
 
 
+_CATEGORIES = sorted({category for one in examples() for category in one.categories if category})
+
+
 @pytest.fixture(scope="module")
 def lessons(llm: LanguageModel) -> WritingLessons:
     return writing_lessons(Briefing(llm), ITEMS, 0, rounds=2)
 
 
-def test_wordings_for_some_categories_are_kept_back(lessons: WritingLessons, llm: LanguageModel) -> None:
+def test_some_categories_are_kept_back(lessons: WritingLessons, llm: LanguageModel) -> None:
     kept = {one.text for one in examples() if set(one.categories) & set(HELD_OUT)}
-    assert 30 <= len(lessons.validation) <= len(kept)
+    assert len(lessons.validation) == VALIDATION
     assert len(lessons.learning) >= 500
     answers = {one.answer for one in lessons.learning}
-    assert not answers & {one.answer for one in lessons.validation}
     assert len(lessons.learning) == 2 * len(answers), "each wording twice, of other items"
     told = [llm.tokenizer.decode(one.prompt) for one in lessons.learning]
     assert len(set(told)) > 0.9 * len(told)
     assert all("Thing number" in prompt for prompt in told)
+    assert not {tuple(llm.encode(lettered(text))) for text in kept} & {one.answer[:-1] for one in lessons.learning}
+
+
+def test_what_validates_was_never_spoken_of(llm: LanguageModel) -> None:
+    items = [Item(f"{category}{n}", f"{category} thing {n}", (category,)) for n in range(3) for category in _CATEGORIES]
+    found = writing_lessons(Briefing(llm), items, 0, rounds=1)
+    for parts, words in ((found.learning, set(_CATEGORIES) - set(HELD_OUT)), (found.validation, set(HELD_OUT))):
+        for one in parts:
+            told = re.findall(r"= (\w[\w& ]*) thing \d", llm.tokenizer.decode(one.prompt))
+            assert told
+            assert set(told) <= words
 
 
 def test_a_lesson_ends_and_holds_letters_for_slots(lessons: WritingLessons, llm: LanguageModel) -> None:
