@@ -18,7 +18,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import replace
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -34,8 +33,11 @@ from crossaisle.data.settings import Settings
 from crossaisle.eval.explanations import report
 from crossaisle.eval.learning import learn
 from crossaisle.llm import adapters, embedded
+from crossaisle.llm.explainer import Explainer
 from crossaisle.llm.models import LanguageModel
-from crossaisle.llm.wording import LENGTHS, TONES
+from crossaisle.llm.slots import lettered
+from crossaisle.llm.wording import LENGTHS, TONES, Brief
+from crossaisle.llm.writer import TRIES
 from crossaisle.recommend.answer import to_dict
 from crossaisle.recommend.recommender import Recommender
 
@@ -109,65 +111,57 @@ def explained(shop: crossaisle.Workspace, settings: Settings, pairs: int, out: P
 
 
 def speed(shop: crossaisle.Workspace, settings: Settings) -> dict[str, Any]:
-    """Seconds for five explanations that nobody asked for before, and tokens a second beside plain generation one by one."""
+    """Seconds for five explanations, while wordings are drawn and afterwards, and tokens a second beside plain generation one by one."""
     recommender = Recommender.open(shop, settings=settings)
-    users = np.random.default_rng(1).permutation(sorted(recommender.histories)).tolist()[:25]
-    seconds = []
-    for user in users:
-        seconds.append(recommender.recommend(user_id=user, k=LIST).timings_ms["explain"] / 1000)
+    users = np.random.default_rng(1).permutation(sorted(recommender.histories)).tolist()[:40]
+    recommender.recommend(user_id=users[0], k=LIST)  # loads the models
     llm = recommender._llm
     assert llm is not None
+    recommender.__dict__["_explainer"] = Explainer(llm)  # without the wordings of earlier processes
+    drawing = [recommender.recommend(user_id=user, k=LIST).timings_ms["explain"] / 1000 for user in users]
     explainer = recommender._explainer
-    reasons = _reasons(recommender, users[-1])
-    batched, alone = [], []
+    assert explainer._writer is not None
+    others = [user for user in sorted(recommender.histories) if user not in users][:40]
+    drawn = [recommender.recommend(user_id=user, k=LIST).timings_ms["explain"] / 1000 for user in others]
+    writer, rates = explainer._writer, {"batched": [], "one_by_one": []}  # type: ignore[var-annotated]
+    slots = [frozenset({"own", "item", *facts}) for facts in (("figure",), ("figure", "usual"), ("close",), ("price",), ("popular",))]
+    briefs = [Brief("Pyra Gas Stove", "Norrvik Dome Tent", None, "owned", one, "figure" in one) for one in slots]
     for turn in range(6):
-        fresh = [replace(reason, evidence=(*reason.evidence[:-1], replace(reason.evidence[-1], value=float(turn)))) for reason in reasons]
         start = time.perf_counter()
-        texts = [one.text for one in explainer.explain(fresh)]
-        batched.append(sum(len(llm.encode(text)) for text in texts) / (time.perf_counter() - start))
+        written = writer._write(briefs, [f"{turn} {n}" for n in range(len(briefs) * TRIES)], TRIES)
+        tokens = sum(len(llm.encode(lettered(text))) for text, _ in written)
+        rates["batched"].append(tokens / (time.perf_counter() - start))
         start = time.perf_counter()
-        tokens = 0
-        for reason in fresh:
-            tokens += _plain(llm, reason)
-        alone.append(tokens / (time.perf_counter() - start))
+        tokens = sum(_plain(llm, facts) for facts in PLAIN)
+        rates["one_by_one"].append(tokens / (time.perf_counter() - start))
     return {
-        "five_explanations_seconds": quantiles(seconds[1:]),
-        "tokens_per_second_batched": round(float(np.median(batched)), 1),
-        "tokens_per_second_one_by_one": round(float(np.median(alone)), 1),
-        "ratio": round(float(np.median(batched) / np.median(alone)), 2),
+        "five_explanations_seconds_from_no_wordings": quantiles(drawing),
+        "five_explanations_seconds_of_other_shoppers_afterwards": quantiles(drawn),
+        "tokens_per_second_batched_with_rules": round(float(np.median(rates["batched"])), 1),
+        "tokens_per_second_plain_one_by_one": round(float(np.median(rates["one_by_one"])), 1),
+        "ratio": round(float(np.median(np.asarray(rates["batched"]) / np.asarray(rates["one_by_one"]))), 2),
     }
 
 
-def _plain(llm: LanguageModel, reason: Any) -> int:
-    """Tokens of an unconstrained answer to the same facts, as most programs would ask for it."""
-    facts = " ".join(fact.text for fact in reason.evidence)
-    prompt = llm.chat(
-        "You explain recommendations.", [("user", f"Explain in one sentence why {reason.item} is recommended. Facts: {facts}")]
-    )
+PLAIN = (
+    "14 of 120 shoppers who bought the Norrvik Dome Tent also bought the Pyra Gas Stove.",
+    "14 of 120 shoppers who bought the Norrvik Dome Tent also bought the Pyra Gas Stove, 3.1 times the usual share.",
+    "The Pyra Gas Stove and the Norrvik Dome Tent are close in description.",
+    "The Pyra Gas Stove costs 36.90, at the price level that the shopper usually chooses.",
+    "46 of 400 shoppers bought the Pyra Gas Stove.",
+)
+
+
+def _plain(llm: LanguageModel, facts: str) -> int:
+    """Tokens of an unconstrained answer to facts, as most programs would ask for it."""
     import torch
 
-    ids = torch.tensor([llm.encode(prompt)])
+    asked = f"A shopper has the Norrvik Dome Tent. Explain in one sentence why the Pyra Gas Stove is recommended. Facts: {facts}"
+    prompt = llm.chat("You explain recommendations.", [("user", asked)])
+    ids, pad = torch.tensor([llm.encode(prompt)]), llm.tokenizer.pad_token_id
     with torch.inference_mode(), llm.weights(adapter=False):
-        out = llm.model.generate(
-            ids, attention_mask=torch.ones_like(ids), max_new_tokens=40, do_sample=False, pad_token_id=llm.tokenizer.pad_token_id
-        )
+        out = llm.model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=40, do_sample=False, pad_token_id=pad)
     return int(out.shape[1] - ids.shape[1])
-
-
-def _reasons(recommender: Recommender, user: str) -> list[Any]:
-    """The reasons behind a user's list."""
-    kept: list[Any] = []
-    explainer = recommender._explainer
-    original = explainer.explain
-
-    def keep(reasons: Any, *asked: Any) -> Any:
-        kept.extend(reasons)
-        return original(reasons, *asked)
-
-    explainer.explain = keep  # type: ignore[method-assign]
-    recommender.recommend(user_id=user, k=LIST)
-    explainer.explain = original  # type: ignore[method-assign]
-    return kept
 
 
 def _demo(path: Path) -> crossaisle.Workspace:

@@ -1,7 +1,7 @@
 """What the LLM learns to word reasons from: wordings written by hand, each told of many things that a store sells.
 
 A wording has slots for all that a store fills, so it is true of whatever stands there; told of other items it is another lesson. Some
-categories are kept back to validate with: what is wanted is that known words are found for things that were never spoken of. How likely
+items are kept back to validate with: what is wanted is that known words are found for things that were never spoken of. How likely
 wordings are that were never read says nothing of that: it falls once the model has its own, while what it writes still gets better.
 """
 
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 ROUNDS = 4
 """How often a wording is told, each time of other items."""
-HELD_OUT = ("Baby", "Garden")
-"""Categories that are kept back: no lesson has a wording for them, nor, in a store that has others, an item of them."""
+HELD_OUT = "Baby"
+"""The category that is kept back: no lesson has a wording for it, nor, in a store that has others, an item of it."""
 VALIDATION = 60
 """Wordings that are told of what was kept back."""
 FAULTS = ("it does not say may, could or might", "not each letter once", "it says more than the facts")
@@ -48,10 +48,10 @@ def writing_lessons(briefing: Briefing, items: Sequence[Item], seed: int, rounds
     """
     draw = np.random.default_rng([seed, 5])
     names = _names(items)
-    own = [one for one in _possible(examples(), briefing.llm) if not set(one.categories) & set(HELD_OUT)]
+    own = [one for one in _possible(examples(), briefing.llm) if HELD_OUT not in one.categories]
     learning = [briefing.lesson(_told(one, names, draw), one.text) for _ in range(rounds) for one in own]
     some = draw.permutation(len(own))[:VALIDATION].tolist()
-    anew = [replace(own[number], categories=HELD_OUT if number % 2 else HELD_OUT[::-1]) for number in some]
+    anew = [replace(own[number], categories=(own[number].categories[0], HELD_OUT)) for number in some]
     return WritingLessons(learning, [briefing.lesson(_told(one, names, draw), one.text) for one in anew])
 
 
@@ -63,7 +63,7 @@ def _possible(wordings: Sequence[Wording], llm: LanguageModel) -> list[Wording]:
         one
         for one in wordings
         if (one.occasion != "need" or not one.slots & {"figure", "usual", "aisles", "fits"})
-        and may_write(letters, Task(one.slots, one.firm, one.occasion == "seen", one.length), llm.encode(lettered(one.text)))
+        and may_write(letters, Task(one.slots, one.firm, one.occasion == "seen", one.length, free=True), llm.encode(lettered(one.text)))
     ]
 
 

@@ -55,3 +55,6 @@ DOUBTING = frozenset("reservation reservations caution doubt complaint critical 
 
 RESERVING = DOUBTING | frozenset("though although but however still yet not other caveat against".split())
 """Words of which one must stand before a complaint that is quoted."""
+
+VOICES = frozenset("reviewer reviewers reviewer's review reviews reviewed owner quoted quote".split())
+"""Words that announce what somebody wrote: only a quotation may follow, or a figure would be put into a reviewer's mouth."""

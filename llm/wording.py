@@ -97,7 +97,7 @@ class Briefing:
     def text(self, brief: Brief) -> tuple[str, str]:
         """What stands before every brief, and the brief itself up to where the answer begins."""
         before, after = self._parts
-        told = [(LETTERS[slot], meaning) for slot, meaning in self._meanings.items() if slot in brief.slots]
+        told = [f"{LETTERS[slot]} = {meaning}" for slot, meaning in self._meanings.items() if slot in brief.slots]
         user = self.prompt.render(
             "user",
             tone=brief.tone,

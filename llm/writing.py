@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from .slots import LETTERS, NAMES, QUOTED
-from .vocabulary import HEDGES, JOINING, NEGATIONS, OWNING, STORE, WORDING
+from .vocabulary import DOUBTING, HEDGES, JOINING, NEGATIONS, OWNING, RESERVING, STORE, VOICES, WORDING
 
 if TYPE_CHECKING:
     import torch
@@ -37,13 +37,15 @@ class Task:
     """What a wording is to be.
 
     Attributes: slots: that must each be written once. firm: whether the facts carry a judgement without "may". seen: whether the shopper
-        only looked at the thing behind it. length: its form.
+        only looked at the thing behind it. length: its form. free: whether a quotation may be announced in a sentence before its own, as
+        some people do who write by hand; a model that does it loses the thread.
     """
 
     slots: frozenset[str]
     firm: bool
     seen: bool
     length: Length
+    free: bool = False
 
 
 Ids = tuple[int, ...]
@@ -81,9 +83,12 @@ class Alphabet:
 
         self.end = end
         self.words = {
-            (place, seen): units(shape, [word for word in chosen if not seen or word not in OWNING])
+            (place, seen, quoting): units(
+                shape, [word for word in chosen if not (seen and word in OWNING) and (quoting or word not in VOICES)]
+            )
             for place, shape in (("first", capital), ("opening", lambda word: f" {capital(word)}"), ("inner", lambda word: f" {word}"))
             for seen in (False, True)
+            for quoting in (False, True)
         }
         self.slots = {slot: (tuple(encode(letter)), tuple(encode(f" {letter}"))) for slot, letter in LETTERS.items()}
         self.stops = {stop: tuple(encode(stop)) for stop in (*_STOPS, _BULLET)}
@@ -125,6 +130,7 @@ class Writing:
     _hedged: bool = False
     _sentences: int = 0
     _lines: int = 0
+    _sentence: frozenset[str] = frozenset()
     _told: bool = False
     _ids: Ids = ()
     _tokens: int = 0
@@ -168,6 +174,10 @@ class Writing:
         ends = (kind == "stop" and said == ".") or (kind == "slot" and said in QUOTED)
         self._sentences += ends
         self._lines += kind == "stop" and said == _BULLET
+        if ends or (kind == "stop" and said == _BULLET):
+            self._sentence = frozenset()
+        elif kind == "word":
+            self._sentence |= {said}
         self._told = not ends and (self._told or kind == "slot")
         self._hedged |= kind == "word" and said in HEDGES
 
@@ -187,15 +197,17 @@ class Writing:
         slots = [slot for slot in self._left if self._may(slot, article)] if not spoken else []
         over = fresh and before is not None and before.said != _BULLET and not self._more()
         found: list[tuple[Literal["word", "slot", "stop", "end"], Units]] = [
-            ("word", Units([]) if over else alphabet.words[place, self.task.seen]),
+            ("word", Units([]) if over else self._words(place)),
             ("slot", Units((alphabet.slots[slot][before is not None], slot) for slot in ([] if over else slots))),
         ]
         if before == _Unit("stop", _BULLET):
-            found.append(("word", alphabet.words["inner", self.task.seen]))
+            found.append(("word", self._words("inner")))
         if before is not None and not article:
             stops = [] if before.kind == "stop" or quoted else list(_STOPS)
             # A sentence tells something, and the last one tells what is left.
-            if stops and not (self._told and ((not self._left and self._listed()) or self._more(1))):
+            if self._sentence & VOICES and "." in stops and not self.task.free:
+                stops.remove(".")
+            if "." in stops and not (self._told and ((not self._left and self._listed()) or self._more(1))):
                 stops.remove(".")
             if self.task.length == "bullets" and self._left - set(NAMES) and (before.kind != "stop" or before.said in (".", ":")):
                 stops.append(_BULLET)
@@ -219,7 +231,18 @@ class Writing:
         before = self._before
         if slot == "item":
             return (article and before is not None and before.said == "the") or (before is None and self.task.length == "bullets")
+        if not self.task.free:
+            if slot == "caution" and not self._sentence & RESERVING:
+                return False
+            if slot == "quote" and self._sentence & DOUBTING:
+                return False
+            if self._sentence & VOICES and slot not in (*NAMES, *QUOTED):
+                return False
         return article if slot == "own" else not article
+
+    def _words(self, place: str) -> Units:
+        """The words that may stand next. Args: place: first, opening or inner."""
+        return self.alphabet.words[place, self.task.seen, self.task.free or bool(self._left & set(QUOTED))]
 
 
 def read(text: str, slots: Collection[str]) -> str:

@@ -48,7 +48,7 @@ def test_recommend_as_json(shop: Path) -> None:
     assert answer["query"]["user_id"] == "s013"
     first = answer["recommendations"][0]
     assert {"rank", "item_id", "title", "category", "price", "score", "channels", "explanation"} <= set(first)
-    assert set(first["explanation"]) == {"text", "source", "verified", "evidence"}
+    assert set(first["explanation"]) == {"text", "source", "verified", "evidence", "claims"}
     assert first["explanation"]["source"] in ("llm", "evidence")
 
 

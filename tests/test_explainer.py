@@ -118,7 +118,7 @@ def test_what_does_not_pass_is_replaced_by_the_evidence(worded: str) -> None:
 
 def test_it_abstains_when_not_even_the_evidence_passes() -> None:
     shown = finish(reason(plain="Everyone needs the Pyra Gas Stove in 2031."), None)
-    assert (shown.text, shown.source, shown.claims) == ("none", ())
+    assert (shown.text, shown.source, shown.claims) == ("", "none", ())
 
 
 def test_without_a_model_the_evidence_speaks() -> None:

@@ -70,7 +70,7 @@ def test_whatever_is_drawn_keeps_the_rules(task: Task, letters: Alphabet, llm: L
 def test_what_was_written_by_hand_could_have_been_written(letters: Alphabet, llm: LanguageModel) -> None:
     """Most of the examples keep to the words and forms that the model may use; it learns from no other."""
     fits = [
-        may_write(letters, Task(one.slots, one.firm, one.occasion == "seen", one.length), llm.encode(lettered(one.text)))
+        may_write(letters, Task(one.slots, one.firm, one.occasion == "seen", one.length, free=True), llm.encode(lettered(one.text)))
         for one in examples()
     ]
     assert len(fits) >= 500
@@ -111,6 +111,21 @@ def test_a_weak_reason_needs_a_hedge_and_what_was_seen_is_not_had(letters: Alpha
     assert may("The {item} may go with the {own}: {close}.", firm=False, seen=False)
     assert may("The {item} may go with your {own}: {close}.", firm=False, seen=False)
     assert not may("The {item} may go with your {own}: {close}.", firm=False, seen=True)
+
+
+def test_a_voice_is_followed_by_its_words(letters: Alphabet, llm: LanguageModel) -> None:
+    """No figure is put into a reviewer's mouth, no complaint told as praise, no praise as a complaint."""
+
+    def may(text: str, *facts: str) -> bool:
+        task = Task(frozenset({"own", "item", *facts}), True, False, "paragraph")
+        return may_write(letters, task, llm.encode(lettered(text)))
+
+    assert may("With your {own}, the {item} is next: {figure}. One reviewer wrote {quote}", "figure", "quote")
+    assert not may("With your {own}, the {item} is next. One reviewer wrote {figure}, and {quote}", "figure", "quote")
+    assert not may("With your {own}, the {item} is next, says a review: {figure}.", "figure")
+    assert may("With your {own}, the {item} is next: {figure}. One reservation of a reviewer: {caution}", "figure", "caution")
+    assert not may("With your {own}, the {item} is next: {figure}. One reviewer wrote {caution}", "figure", "caution")
+    assert not may("With your {own}, the {item} is next: {figure}. One reservation of a reviewer: {quote}", "figure", "quote")
 
 
 def test_letters_are_read_back() -> None:
