@@ -113,7 +113,7 @@ def explained(shop: crossaisle.Workspace, settings: Settings, pairs: int, out: P
 def speed(shop: crossaisle.Workspace, settings: Settings) -> dict[str, Any]:
     """Seconds for five explanations, while wordings are drawn and afterwards, and tokens a second beside plain generation one by one."""
     recommender = Recommender.open(shop, settings=settings)
-    users = np.random.default_rng(1).permutation(sorted(recommender.histories)).tolist()[:40]
+    users = np.random.default_rng(1).permutation(sorted(recommender.histories)).tolist()[:10]
     recommender.recommend(user_id=users[0], k=LIST)  # loads the models
     llm = recommender._llm
     assert llm is not None
@@ -121,12 +121,12 @@ def speed(shop: crossaisle.Workspace, settings: Settings) -> dict[str, Any]:
     drawing = [recommender.recommend(user_id=user, k=LIST).timings_ms["explain"] / 1000 for user in users]
     explainer = recommender._explainer
     assert explainer._writer is not None
-    others = [user for user in sorted(recommender.histories) if user not in users][:40]
+    others = [user for user in sorted(recommender.histories) if user not in users][:10]
     drawn = [recommender.recommend(user_id=user, k=LIST).timings_ms["explain"] / 1000 for user in others]
     writer, rates = explainer._writer, {"batched": [], "one_by_one": []}  # type: ignore[var-annotated]
     slots = [frozenset({"own", "item", *facts}) for facts in (("figure",), ("figure", "usual"), ("close",), ("price",), ("popular",))]
     briefs = [Brief("Pyra Gas Stove", "Norrvik Dome Tent", None, "owned", one, "figure" in one) for one in slots]
-    for turn in range(6):
+    for turn in range(4):
         start = time.perf_counter()
         written = writer._write(briefs, [f"{turn} {n}" for n in range(len(briefs) * TRIES)], TRIES)
         tokens = sum(len(llm.encode(lettered(text))) for text, _ in written)

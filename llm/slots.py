@@ -104,4 +104,4 @@ def lettered(wording: str) -> str:
 
 
 def _begins(text: str) -> bool:
-    return not text or text.endswith("\n") or text.endswith("- ") or re.search(r"[.!?]\s*[”\"']?\s*$", text) is not None
+    return not text or re.search(r"[.!?]\s*[”\"']?\s*$", text) is not None

@@ -214,20 +214,20 @@ def recount(shop: Recommender, explanation, title: str) -> int:  # type: ignore[
 
 @pytest.fixture(scope="session")
 def explained(shop: Recommender) -> list:  # type: ignore[type-arg]
-    users = [str(user) for user in np.random.default_rng(3).choice(sorted(shop.histories), 25, replace=False)]
+    users = [str(user) for user in np.random.default_rng(3).choice(sorted(shop.histories), 14, replace=False)]
     return [shop.recommend(user_id=user, k=5) for user in users]
 
 
 def test_every_fact_can_be_recounted(shop: Recommender, explained) -> None:  # type: ignore[no-untyped-def]
     checked = sum(recount(shop, found.explanation, found.item.title) for answer in explained for found in answer)
-    assert checked > 60
+    assert checked > 35
 
 
 def test_every_shown_explanation_passes_the_independent_check(explained) -> None:  # type: ignore[no-untyped-def]
     shown = [entry for answer in explained for entry in to_dict(answer)["recommendations"]]
     assert [fault for entry in shown for fault in unsupported(entry)] == []
     figures = report(shown)
-    assert figures.shown == 125
+    assert figures.shown == 70
     assert figures.llm_share > 0.5
     assert figures.commonest_opening < 0.3
     assert figures.precision == 1

@@ -36,7 +36,7 @@ VALUES: dict[str, str | Figure] = {
         ("The {item}, as {price}.", "The Gas Stove, as it costs 9.90."),
         ("The {item}: {quote}", "The Gas Stove: “Boils fast.”"),
         ("The {item}: {quote}.", "The Gas Stove: “Boils fast.”"),
-        ("{item}:\n- {price}\n- {quote}", "Gas Stove:\n- It costs 9.90\n- “Boils fast.”"),
+        ("{item}:\n- {price}\n- {quote}", "Gas Stove:\n- it costs 9.90\n- “Boils fast.”"),
     ],
 )
 def test_filled(wording: str, text: str) -> None:
