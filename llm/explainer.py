@@ -62,7 +62,8 @@ class Reason:
         plain: the sentence made of the evidence alone.
         words: what else the lines of the prompt ask for; the prompt `explain` asks for nothing.
         slots: what each slot of a learned wording stands for, strongest evidence first. backing: slot to the id of its evidence.
-        firm: whether there is a fact that carries a judgement without "could" or "may".
+        behind: ids of the evidence that the first clause and the plain sentence tell. firm: whether there is a fact that carries a
+            judgement without "could" or "may".
     """
 
     item: str
@@ -76,6 +77,7 @@ class Reason:
     words: Mapping[str, str] = field(default_factory=dict)
     slots: Mapping[str, str | Figure] = field(default_factory=dict)
     backing: Mapping[str, str] = field(default_factory=dict)
+    behind: tuple[str, str] = ("", "")
     firm: bool = False
 
     @property
@@ -253,18 +255,15 @@ class Explainer:
 
 def finish(reason: Reason, worded: str | None) -> Explanation:
     """The model's sentence if it passes the check, else the evidence's own, else none: whoever shows it says that there is no reason."""
-    found: tuple[tuple[str | None, Literal["llm", "evidence"]], ...] = ((worded, "llm"), (reason.plain, "evidence"))
-    for text, source in found:
+    found: tuple[tuple[str | None, Literal["llm", "evidence"], str], ...] = (
+        (worded, "llm", reason.behind[0]),
+        (reason.plain, "evidence", reason.behind[1]),
+    )
+    for text, source, behind in found:
         if text and not faults(text, reason.names, reason.evidence):
-            return Explanation(text, source, True, reason.evidence, claims(text, reason.evidence))
+            told = text.partition(": ")[2] or text if source == "llm" else text
+            return Explanation(text, source, True, reason.evidence, (Claim(told, behind),) if behind else ())
     return Explanation("", "none", False, reason.evidence)
-
-
-def claims(text: str, evidence: Sequence[Evidence]) -> tuple[Claim, ...]:
-    """What a sentence that was built on the strongest fact claims: the part after its colon, or the whole."""
-    if not evidence or not evidence[0].evidence_id:
-        return ()
-    return (Claim(text.partition(": ")[2] or text, evidence[0].evidence_id),)
 
 
 def _name(text: str) -> str:

@@ -319,6 +319,8 @@ class _Facts:
     sentences: list[str] = field(default_factory=list)
     slots: dict[str, str | Figure] = field(default_factory=dict)
     backing: dict[str, str] = field(default_factory=dict)
+    clause_ids: list[str] = field(default_factory=list)
+    sentence_ids: list[str] = field(default_factory=list)
     counted: bool = False
     firm: bool = False
 
@@ -335,6 +337,7 @@ class _Facts:
             next(iter(self.sentences), ""),
             slots=self.slots,
             backing=self.backing,
+            behind=(next(iter(self.clause_ids), ""), next(iter(self.sentence_ids), "")),
             firm=self.firm,
         )
 
@@ -344,7 +347,9 @@ class _Facts:
         known = replace(fact, evidence_id=f"e{len(self.evidence) + 1}")
         self.evidence.append(known)
         self.clauses += [clause] if clause else []
+        self.clause_ids += [known.evidence_id] if clause else []
         self.sentences += [sentence] if sentence else []
+        self.sentence_ids += [known.evidence_id] if sentence else []
         for slot, value in slots.items():
             if value is not None:
                 self.slots[slot], self.backing[slot] = value, known.evidence_id
