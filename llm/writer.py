@@ -34,23 +34,23 @@ if TYPE_CHECKING:
     from .wording import Tone
     from .writing import Length
 
-TEMPERATURE = 0.7
+TEMPERATURE = 1.0
 CHOICES = 4
 """Combinations of facts that a text may tell, the strongest, for variety."""
-VARIANTS, TRIES = 6, 4
+VARIANTS, TRIES = 6, 6
 """Wordings of one kind of reason; and how many are drawn for each, of which one is kept."""
 CLUMSY = {"line": -0.45, "paragraph": -0.55, "bullets": -0.55}
 """Mean log-likelihood of a wording's tokens, nats, below which the model itself would hardly have written it: it is not used. Read by eye,
 what lies above reads well but for one in ten, and what lies below is muddled in every other case."""
-AGAIN = 0.15
-"""Nats that a wording loses for every other of its kind that begins with the same three words."""
+AGAIN = 1.0
+"""Nats that a wording loses for every other of its kind that begins with the same three words: more than likelihood can make up for."""
 EXAMPLES = (
     ("Pyra Gas Stove", "Norrvik Dome Tent"),
     ("Lumen Desk Lamp", "Tillmark Oak Desk"),
     ("Kettlow Steel Bottle", "Stridana Trail Shoes"),
 )
 """Names that a wording is drawn for, so that it does not depend on who asks first."""
-VERSION = 1
+VERSION = 2
 """Of the file that wordings are kept in, and of how they are drawn."""
 KEPT = 10_000
 """Wordings and explanations that are remembered."""
