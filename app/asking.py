@@ -59,11 +59,11 @@ def recommend(
     """
     rules = rules_with(
         scope=scope,
-        include_categories=tuple(include_category or ()),
-        exclude_categories=tuple(exclude_category or ()),
+        include_categories=include_category,
+        exclude_categories=exclude_category,
         min_price=min_price,
         max_price=max_price,
-        brands=tuple(brand or ()),
+        brands=brand,
         in_stock=in_stock,
         max_per_category=max_per_category,
         exclude_owned=not include_owned,
@@ -132,11 +132,11 @@ def why(
     """
     rules = rules_with(
         scope=scope,
-        include_categories=tuple(include_category or ()),
-        exclude_categories=tuple(exclude_category or ()),
+        include_categories=include_category,
+        exclude_categories=exclude_category,
         min_price=min_price,
         max_price=max_price,
-        brands=tuple(brand or ()),
+        brands=brand,
         in_stock=in_stock,
         max_per_category=max_per_category,
         exclude_owned=not include_owned,

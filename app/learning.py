@@ -107,7 +107,7 @@ def _told(learned: Mapping[str, Any]) -> dict[str, Any]:
     if explainer := learned.get("explainer"):
         told |= {
             "wordings that the LLM learned from": explainer["examples"],
-            "chance of a token of wordings for other categories, before and after": (
+            "chance of a token of wordings for items of a category that was kept back, before and after": (
                 f"{explainer['zero_shot_token_chance']} {explainer['token_chance']}"
             ),
         }

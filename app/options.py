@@ -47,7 +47,9 @@ def rules_with(**given: Any) -> Rules:
 
     if given["scope"] not in ("new", "other"):
         raise QueryError(f"--scope is new or other, not {given['scope']!r}")
-    rules = Rules(**given)
+    # An option that may be repeated comes as a list, or as None where it was not given.
+    lists = {name: tuple(given[name] or ()) for name in ("include_categories", "exclude_categories", "brands")}
+    rules = Rules(**{**given, **lists})
     check(rules)
     return rules
 

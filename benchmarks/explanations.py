@@ -28,7 +28,6 @@ from record import quantiles, write
 from stores import workspace
 
 import crossaisle
-from crossaisle.data import demo
 from crossaisle.data.settings import Settings
 from crossaisle.eval.explanations import report
 from crossaisle.eval.learning import learn
@@ -56,7 +55,7 @@ def main() -> None:
     figures: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as temporary:
         home = arguments.home or Path(temporary)
-        shops = {"demo": _demo(home / "demo"), "amazon23": workspace("amazon23", home)}
+        shops = {name: workspace(name, home) for name in ("demo", "amazon23")}
         if arguments.train:
             figures["training"] = learn(shops["demo"], settings, part="explainer")
         if arguments.ship:
@@ -162,14 +161,6 @@ def _plain(llm: LanguageModel, facts: str) -> int:
     with torch.inference_mode(), llm.weights(adapter=False):
         out = llm.model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=40, do_sample=False, pad_token_id=pad)
     return int(out.shape[1] - ids.shape[1])
-
-
-def _demo(path: Path) -> crossaisle.Workspace:
-    if not (path / "workspace.json").exists():
-        with tempfile.TemporaryDirectory() as folder:
-            crossaisle.ingest(path, "files", [demo.write(Path(folder))])
-        crossaisle.index(crossaisle.Workspace(path), Settings.read())
-    return crossaisle.Workspace(path)
 
 
 if __name__ == "__main__":

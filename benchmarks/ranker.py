@@ -54,7 +54,7 @@ def teach(store: str, home: Path, arguments: argparse.Namespace) -> None:
     settings = Settings.read().with_(llm="smollm2", quantization="nf4")
     path = home / f"{store}-trained"
     if not (path / "blend").exists():
-        shop = _demo(path) if store == "demo" else copied(store, home)
+        shop = copied(store, home)
         learn(shop, settings, part="blend", progress=_tell)
     shop = crossaisle.Workspace(path)
     trained = learn(shop, settings, part="ranker", ranker=Config(epochs=arguments.epochs), examples=arguments.examples, progress=_tell)
@@ -95,13 +95,6 @@ def _by_lot(top: np.ndarray, targets: Any, k: int) -> float:
             row[:there] = random.permutation(row[:there])
         found.append(float(np.nanmean(per_case(mixed, targets, k)[f"ndcg@{k}"])))
     return float(np.mean(found))
-
-
-def _demo(path: Path) -> crossaisle.Workspace:
-    with tempfile.TemporaryDirectory() as folder:
-        crossaisle.ingest(path, "files", [demo.write(Path(folder))])
-    crossaisle.index(crossaisle.Workspace(path), Settings.read())
-    return crossaisle.Workspace(path)
 
 
 if __name__ == "__main__":

@@ -8,12 +8,14 @@ import polars as pl
 from record import SHARED
 
 import crossaisle
+from crossaisle.data import demo
 
 AMAZON14 = ("Beauty", "Sports and Outdoors", "Toys and Games")
 
 
 def workspace(name: str, home: Path) -> crossaisle.Workspace:
-    """An ingested and indexed workspace; names: amazon14, amazon14-<category>, amazon23, completejourney, courses, movielens."""
+    """An ingested and indexed workspace; names: amazon14, amazon14-<category>, amazon23, completejourney, courses, demo,
+    movielens."""
     path = home / name
     if not (path / "workspace.json").exists():
         files = home / f"{name}-files"
@@ -22,6 +24,8 @@ def workspace(name: str, home: Path) -> crossaisle.Workspace:
             crossaisle.ingest(path, "amazon-reviews-2023", [SHARED / name])
         elif name in ("completejourney", "movielens"):
             crossaisle.ingest(path, name, [SHARED / name], item_noun="film" if name == "movielens" else None)
+        elif name == "demo":
+            crossaisle.ingest(path, "files", [demo.write(files)])
         elif name == "courses":
             _courses(files)
             crossaisle.ingest(path, "files", [files], item_noun="course")

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from importlib.resources import files
 from typing import TYPE_CHECKING, Literal, get_args
 
@@ -89,7 +89,7 @@ class Briefing:
         self.llm, self.prompt = llm, prompts.load("word", version)
         self._meanings = dict(line.split(": ", 1) for line in self.prompt.lines("facts"))
 
-    @property
+    @cached_property
     def _parts(self) -> tuple[str, str]:
         before, after = self.llm.chat(self.prompt.render("system"), [("user", _SPLIT)]).split(_SPLIT)
         return before, after
