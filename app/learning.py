@@ -28,7 +28,7 @@ def train(
     ] = False,
     convolution: Annotated[str, typer.Option(help="Of the graph: normalised or attention.")] = "normalised",
     examples: Annotated[
-        int | None, typer.Option(help="Questions that the LLM learns from, at most: 1,000 unless told, about 5 s each on two cores.")
+        int | None, typer.Option(help="Questions that the LLM learns from, at most: 1,000 unless told, about 1 s each on two cores.")
     ] = None,
     merge: Annotated[Path | None, typer.Option(help="Afterwards write LLM and adapter as one model into this new folder.")] = None,
     llm: Llm = None,

@@ -30,6 +30,8 @@ class Settings:
         chroma: `http://host:port` of a Chroma server, `folder` for the one in the workspace, None for what the workspace has
             (`CROSSAISLE_CHROMA`).
         threads: CPU threads for the models, None for all cores (`CROSSAISLE_THREADS`).
+        nli: a cross-encoder that has to find no contradiction between an explanation and its evidence, a folder or a Hugging Face id
+            (`CROSSAISLE_NLI`); None for none.
     """
 
     home: Path = Path("~/.cache/crossaisle")
@@ -38,6 +40,7 @@ class Settings:
     quantization: str = "nf4"
     chroma: str | None = None
     threads: int | None = None
+    nli: str | None = None
 
     @classmethod
     def read(cls, environment: Mapping[str, str] | None = None) -> Settings:

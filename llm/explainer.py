@@ -20,6 +20,7 @@ from typing import Literal
 
 from .. import prompts
 from ..data.records import Claim, Evidence, Explanation
+from .entailment import Entailment
 from .grounding import faults
 from .models import LanguageModel
 from .phrasing import Phrasings, choose, expand
@@ -179,7 +180,8 @@ class Explainer:
     the phrasings of the prompt.
 
     Args: llm: the model, None for the evidence's own sentences. prompt: `explain` for one shopper, `segment` for many. version: of it.
-        cache: folder where wordings are kept for the next process, None for none.
+        cache: folder where wordings are kept for the next process, None for none. entailment: that has to find no contradiction in what
+        the model worded, None for none.
     """
 
     def __init__(
@@ -189,11 +191,12 @@ class Explainer:
         prompt: Literal["explain", "segment"] = "explain",
         version: int = 1,
         cache: Path | None = None,
+        entailment: Entailment | None = None,
     ) -> None:
-        self.llm, self.prompt = llm, prompts.load(prompt, version)
+        self.llm, self.prompt, self._entailment = llm, prompts.load(prompt, version), entailment
         # A segment's sentence stands in many answers and must be the same in each; a batch's rounding can tip the model's choice.
         self._one_by_one = prompt == "segment"
-        self._writer = ReasonWriter(llm, cache) if llm and llm.word_version and prompt == "explain" else None
+        self._writer = ReasonWriter(llm, cache, entailment) if llm and llm.word_version and prompt == "explain" else None
 
     def explain(self, reasons: Sequence[Reason], tone: Tone = "warm", length: Length = "line") -> list[Explanation]:
         """One verified explanation per reason, in order; one that abstains where not even the evidence's own sentence passes.
@@ -206,7 +209,7 @@ class Explainer:
             written = self._writer.write(reasons, tone, length)
             return [worded or finish(reason, None) for reason, worded in zip(reasons, written, strict=True)]
         worded = self._word(reasons) if self.llm else {}
-        return [finish(reason, worded.get(i)) for i, reason in enumerate(reasons)]
+        return [finish(reason, self._borne_out(reason, worded.get(i))) for i, reason in enumerate(reasons)]
 
     def _word(self, reasons: Sequence[Reason]) -> dict[int, str]:
         """The model's sentence for each reason that has an occasion, by its place."""
@@ -233,6 +236,10 @@ class Explainer:
             i: f"{opening} {phrase.removesuffix(_END).strip()}{closing}: {reason.clauses[0]}"
             for (i, reason, _), opening, phrase, closing in zip(asked, openings, phrases, closings, strict=True)
         }
+
+    def _borne_out(self, reason: Reason, worded: str | None) -> str | None:
+        """The model's sentence, None where its facts contradict it."""
+        return None if worded and self._entailment and self._entailment.faults(worded, reason.evidence) else worded
 
     def _chat(self) -> tuple[str, str]:
         """What stands before a reason's facts, examples included, and what stands between them and the answer."""

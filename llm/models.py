@@ -34,8 +34,8 @@ class LanguageModel:
     Attributes:
         name: as it was asked for. quantization: `nf4`, `bf16` or `fp32`. context: tokens that fit, prompt and answer together.
         rank_version: of the prompt `rank` that the weights, or their adapter, were trained for. word_version: of the prompt `word`, None
-            where there is no adapter for it. word_hash: SHA-256 of that adapter. adapted: whether there is a ranking adapter beside the
-            weights. Adapters are off except in `weights`.
+            where there is no adapter for it. word_hash: SHA-256 of that adapter. word_folder: where it lies.
+        adapted: whether there is a ranking adapter beside the weights. Adapters are off except in `weights`.
     """
 
     name: str
@@ -47,6 +47,7 @@ class LanguageModel:
     adapted: bool = False
     word_version: int | None = None
     word_hash: str = ""
+    word_folder: Path | None = None
     _on: str | None = field(default="", repr=False)
     _lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
     _prefixes: dict[tuple[bool | str, tuple[int, ...]], Any] = field(default_factory=dict, repr=False)
@@ -151,7 +152,7 @@ class LanguageModel:
                 adapters.attach(self.model, folder, adapters.WORD)
             self._on = ""  # what peft turned on
             self.learned_to_write(version)
-            self.word_hash = sha256(folder / adapters.WEIGHTS)
+            self.word_hash, self.word_folder = sha256(folder / adapters.WEIGHTS), folder
 
     @property
     def device(self) -> torch.device:

@@ -9,9 +9,7 @@ what does not pass then is left to the evidence's own sentence. Knows nothing of
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import json
 from collections import Counter, OrderedDict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
@@ -19,9 +17,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..data.files import write_atomically
 from ..data.records import Claim, Explanation
 from . import adapters
+from .drawn import READY, Kind, Wordings
 from .grounding import faults
 from .slots import NAMES, QUOTED, fill
 from .vocabulary import HEDGES
@@ -29,6 +27,7 @@ from .wording import SPOKEN, Brief, Briefing, combinations
 from .writing import MOST_TOKENS, Alphabet, Task, Writing, alphabet, draw, read
 
 if TYPE_CHECKING:
+    from .entailment import Entailment
     from .explainer import Reason
     from .models import LanguageModel
     from .wording import Tone
@@ -38,38 +37,35 @@ TEMPERATURE = 1.0
 CHOICES = 4
 """Combinations of facts that a text may tell, the strongest, for variety."""
 VARIANTS, TRIES = 6, 6
-"""Wordings of one kind of reason; and how many are drawn for each, of which one is kept."""
+"""Wordings of one kind of reason, no two the same; and how many are drawn for each, of which the best are kept."""
+TURNS = 2
+"""Choices of facts that are tried for a reason before it is told in words that the list has already."""
 CLUMSY = {"line": -0.45, "paragraph": -0.55, "bullets": -0.55}
 """Mean log-likelihood of a wording's tokens, nats, below which the model itself would hardly have written it: it is not used. Read by eye,
 what lies above reads well but for one in ten, and what lies below is muddled in every other case."""
-AGAIN = 1.0
-"""Nats that a wording loses for every other of its kind that begins with the same three words: more than likelihood can make up for."""
 EXAMPLES = (
     ("Pyra Gas Stove", "Norrvik Dome Tent"),
     ("Lumen Desk Lamp", "Tillmark Oak Desk"),
     ("Kettlow Steel Bottle", "Stridana Trail Shoes"),
 )
 """Names that a wording is drawn for, so that it does not depend on who asks first."""
-VERSION = 2
-"""Of the file that wordings are kept in, and of how they are drawn."""
 KEPT = 10_000
-"""Wordings and explanations that are remembered."""
-Kind = tuple[frozenset[str], bool, str, "Tone", "Length"]
-"""Slots, firm, occasion, tone and length: what a wording depends on."""
+"""Explanations that are remembered."""
 
 
 class ReasonWriter:
     """Words reasons with one model.
 
     Args: llm: with an adapter for the prompt `word`. cache: folder where wordings are kept for the next process; None for none.
+        entailment: that has to find no contradiction in a finished text, None for none.
     """
 
-    def __init__(self, llm: LanguageModel, cache: Path | None = None) -> None:
+    def __init__(self, llm: LanguageModel, cache: Path | None = None, entailment: Entailment | None = None) -> None:
         assert llm.word_version
-        self.llm, self._briefing = llm, Briefing(llm, llm.word_version)
+        self.llm, self._briefing, self._entailment = llm, Briefing(llm, llm.word_version), entailment
         self._known: OrderedDict[tuple[object, ...], Explanation | None] = OrderedDict()
-        self._file = cache / f"{llm.word_hash[:16]}-{llm.quantization}.json" if cache else None
-        self._wordings: dict[tuple[Kind, int], str | None] = _load(self._file) if self._file else {}
+        file = cache / f"{llm.word_hash[:16]}-{llm.quantization}.json" if cache else None
+        self.wordings = Wordings.open(file, llm.word_hash, llm.word_folder / READY if llm.word_folder else None)
 
     @cached_property
     def _alphabet(self) -> Alphabet:
@@ -81,20 +77,33 @@ class ReasonWriter:
         new = {key: reason for key, reason in zip(keys, reasons, strict=True) if key not in self._known}
         found: dict[tuple[object, ...], Explanation | None] = dict.fromkeys(new)
         failed: dict[tuple[object, ...], Brief] = {}
-        for turn in range(2):  # where there is no wording for a choice of facts, there may be one for another
+        told: Counter[str] = Counter()
+        spare: dict[tuple[object, ...], tuple[Brief, str]] = {}
+
+        def settle(key: tuple[object, ...], brief: Brief, wording: str) -> None:
+            told[wording] += 1
+            found[key], fault = _checked(new[key], brief, wording, self._entailment)
+            if found[key] is None:
+                failed[key] = replace(brief, fault=fault)
+
+        for turn in range(TURNS):  # where there is no wording for a choice of facts, or the list has it, there may be one for another
             left = [key for key in new if found[key] is None and key not in failed]
             briefs = {key: brief for key in left if (brief := _brief(new[key], tone, length, turn))}
             wanted = self._variants(briefs)
-            self._draw([pair for pair in dict.fromkeys(wanted.values()) if pair not in self._wordings])
+            self.draw([pair for pair in dict.fromkeys(wanted.values()) if pair not in self.wordings])
             for key, brief in briefs.items():
-                if wording := self._wordings[wanted[key]] or self._other(*wanted[key]):
-                    found[key], fault = _checked(new[key], brief, wording)
-                    if found[key] is None:
-                        failed[key] = replace(brief, fault=fault)
+                if wording := self._least_told(*wanted[key], told):
+                    if told[wording]:
+                        spare.setdefault(key, (brief, wording))
+                    else:
+                        settle(key, brief, wording)
+        for key, (brief, wording) in spare.items():
+            if found[key] is None and key not in failed:
+                settle(key, brief, wording)
         again = self._write([*failed.values()], [repr(key) for key in failed])
         for (key, brief), (wording, likelihood) in zip(failed.items(), again, strict=True):
             if likelihood >= CLUMSY[length]:
-                found[key], _ = _checked(new[key], brief, wording)
+                found[key], _ = _checked(new[key], brief, wording, self._entailment)
         self._known.update(found)
         answer = [self._known[key] for key in keys]
         while len(self._known) > KEPT:
@@ -105,40 +114,40 @@ class ReasonWriter:
         """Which wording each reason takes: by lot, and no two of a list the same while there are others."""
         taken: dict[tuple[object, ...], tuple[Kind, int]] = {}
         for key, brief in briefs.items():
-            kind = (brief.slots, brief.firm, brief.occasion, brief.tone, brief.length)
+            kind = Kind(brief.slots, brief.firm, brief.occasion, brief.tone, brief.length)
             first = _lot(repr(key)) % VARIANTS
             order = [(kind, (first + step) % VARIANTS) for step in range(VARIANTS)]
             used = list(taken.values())
-            taken[key] = next((pair for pair in order if pair not in used and self._wordings.get(pair, "") is not None), order[0])
+            taken[key] = next((pair for pair in order if pair not in used and self.wordings.get(pair, "") is not None), order[0])
         return taken
 
-    def _other(self, kind: Kind, variant: int) -> str | None:
-        """Another wording of the kind, where this variant has none."""
-        good = [text for step in range(1, VARIANTS) if (text := self._wordings.get((kind, (variant + step) % VARIANTS)))]
-        return good[0] if good else None
+    def _least_told(self, kind: Kind, variant: int, told: Mapping[str, int]) -> str | None:
+        """The wording of a variant, or another of its kind that the list has told less often; None where there is none."""
+        texts = (self.wordings.get((kind, (variant + step) % VARIANTS)) for step in range(VARIANTS))
+        return min((text for text in texts if text), key=lambda text: told.get(text, 0), default=None)
 
-    def _draw(self, pairs: Sequence[tuple[Kind, int]]) -> None:
-        """Draws the wordings that are not there yet, all in one batch."""
+    def draw(self, pairs: Sequence[tuple[Kind, int]], tries: int = TRIES) -> None:
+        """Draws the wordings of some kinds, by number, all in one batch, and keeps those that are good enough.
+
+        Args: tries: how many are drawn for each number; the best of a kind's are shared out among its numbers.
+        """
         if not pairs:
             return
         briefs, seeds = [], []
         for (slots, firm, occasion, tone, length), variant in pairs:
             item, own = EXAMPLES[variant % len(EXAMPLES)]
             need = f"“{SPOKEN[variant % len(SPOKEN)]}”" if occasion == "need" else None
-            brief = Brief(item, None if need else own, need, occasion, slots, firm, tone, length)  # type: ignore[arg-type]
-            briefs.append(brief)
-            seeds += [f"{sorted(slots)}{firm}{occasion}{tone}{length}{variant}{turn}" for turn in range(TRIES)]
-        written = self._write(briefs, seeds, TRIES)
-        for number, pair in enumerate(pairs):
-            others = [text for (kind, _), text in self._wordings.items() if kind == pair[0] and text]
-            starts = Counter(_start(text) for text in others)
-            tries = {text: likelihood for text, likelihood in written[TRIES * number : TRIES * (number + 1)] if _whole(text, pair[0][0])}
-            fine = [text for text, likelihood in tries.items() if likelihood >= CLUMSY[pair[0][4]]]
-            self._wordings[pair] = max(fine, key=lambda text: tries[text] - AGAIN * (starts[_start(text)] + (text in others)), default=None)
-        while len(self._wordings) > KEPT:
-            del self._wordings[next(iter(self._wordings))]
-        if self._file:
-            _save(self._file, self._wordings)
+            briefs.append(Brief(item, None if need else own, need, occasion, slots, firm, tone, length))
+            seeds += [f"{sorted(slots)}{firm}{occasion}{tone}{length}{variant}{turn}" for turn in range(tries)]
+        written = self._write(briefs, seeds, tries)
+        fine: dict[Kind, dict[str, float]] = {}
+        for number, (kind, _) in enumerate(pairs):
+            for text, likelihood in written[tries * number : tries * (number + 1)]:
+                if _whole(text, kind.slots) and likelihood >= CLUMSY[kind.length]:
+                    fine.setdefault(kind, {})[text] = likelihood
+        for kind in dict.fromkeys(kind for kind, _ in pairs):
+            self.wordings.share(kind, [variant for one, variant in pairs if one == kind], fine.get(kind, {}))
+        self.wordings.save()
 
     def _write(self, briefs: Sequence[Brief], keys: Sequence[str], times: int = 1) -> list[tuple[str, float]]:
         """What the model writes for each brief, with `{slot}` for every letter, and the mean log-likelihood of its tokens, nats.
@@ -165,37 +174,8 @@ class ReasonWriter:
         ]
 
 
-def _load(file: Path) -> dict[tuple[Kind, int], str | None]:
-    """The wordings of a file; none where it is not there, or is no longer what is written today."""
-    try:
-        told = json.loads(file.read_text("utf-8"))
-        if told["version"] != VERSION:
-            return {}
-        return {
-            ((frozenset(one["slots"]), one["firm"], one["occasion"], one["tone"], one["length"]), one["variant"]): one["text"]
-            for one in told["wordings"]
-        }
-    except (OSError, ValueError, KeyError, TypeError):
-        return {}
-
-
-def _save(file: Path, wordings: Mapping[tuple[Kind, int], str | None]) -> None:
-    """Keeps the wordings for the next process, which would draw the same again; where that cannot be written, it will."""
-    told = [
-        {"slots": sorted(slots), "firm": firm, "occasion": occasion, "tone": tone, "length": length, "variant": variant, "text": text}
-        for ((slots, firm, occasion, tone, length), variant), text in wordings.items()
-    ]
-    with contextlib.suppress(OSError):
-        file.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(file, json.dumps({"version": VERSION, "wordings": told}, ensure_ascii=False, indent=1).encode())
-
-
 def _lot(key: str) -> int:
     return int(hashlib.sha256(key.encode()).hexdigest()[:12], 16)
-
-
-def _start(wording: str) -> str:
-    return " ".join(wording.split()[:3])
 
 
 def _whole(wording: str, slots: Collection[str]) -> bool:
@@ -240,7 +220,7 @@ def _chosen(slots: Mapping[str, object], length: Length, lot: int) -> list[str]:
     return sorted(told[lot % min(len(told), CHOICES)], key=place.__getitem__) if told else [lead]
 
 
-def _checked(reason: Reason, brief: Brief, wording: str) -> tuple[Explanation | None, str]:
+def _checked(reason: Reason, brief: Brief, wording: str, entailment: Entailment | None) -> tuple[Explanation | None, str]:
     """The explanation that a wording makes, or None and what is wrong with it."""
     values = {**reason.slots, "item": reason.item, "own": reason.owned or "", "need": f"“{reason.need}”"}
     if not _whole(wording, brief.slots):
@@ -250,6 +230,8 @@ def _checked(reason: Reason, brief: Brief, wording: str) -> tuple[Explanation | 
     words = set(wording.casefold().split())
     if not brief.firm and not HEDGES & {word.strip(".,;:") for word in words}:
         found.append("it does not say may, could or might")
+    if not found and entailment:
+        found = entailment.faults(filled.text, reason.evidence)
     if found:
         return None, "; ".join(found)[:160]
     claims = tuple(

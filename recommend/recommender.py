@@ -19,6 +19,7 @@ from ..data.errors import EmptyHistoryError, QueryError, UnknownUserError
 from ..data.records import Candidate, Explanation, Query, Recommendation, Recommendations, Rules
 from ..data.settings import Settings
 from ..data.workspace import Workspace
+from ..llm.entailment import Entailment
 from ..llm.explainer import Explainer
 from ..llm.models import LanguageModel
 from ..llm.ranker import Ranker
@@ -337,7 +338,8 @@ class Recommender:
 
     @cached_property
     def _explainer(self) -> Explainer:
-        return Explainer(self._llm, cache=self.settings.home / "wordings")
+        entailment = Entailment.load(self.settings.nli) if self.settings.nli and self._llm else None
+        return Explainer(self._llm, cache=self.settings.home / "wordings", entailment=entailment)
 
     @cached_property
     def _gatherer(self) -> EvidenceGatherer:

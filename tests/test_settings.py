@@ -20,10 +20,10 @@ def test_every_variable_is_read() -> None:
     read = Settings.read(
         {
             "CROSSAISLE_HOME": "/models", "CROSSAISLE_LLM": " none ", "CROSSAISLE_EMBEDDER": "/e", "CROSSAISLE_QUANTIZATION": "fp32",
-            "CROSSAISLE_CHROMA": "http://c:1", "CROSSAISLE_THREADS": "3", "PATH": "/bin", "crossaisle_llm": "not ours",
+            "CROSSAISLE_CHROMA": "http://c:1", "CROSSAISLE_THREADS": "3", "CROSSAISLE_NLI": "/nli", "PATH": "/bin", "crossaisle_llm": "not ours",
         }
     )  # fmt: skip
-    assert read == Settings(Path("/models"), "none", "/e", "fp32", "http://c:1", 3)
+    assert read == Settings(Path("/models"), "none", "/e", "fp32", "http://c:1", 3, "/nli")
 
 
 def test_the_process_environment_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,74 @@
+"""Draws wordings of reasons from the explainer's adapter before anybody asks: many of each kind, of which the best stay.
+
+    python scripts/draw_wordings.py FILE [--length line] [--tone warm] [--tries 6] [--strike FILE]
+
+Adds to FILE, `llm/explainer-adapter/wordings.json`, what is not there yet, kind by kind, so that a run that is stopped goes on. `--strike`
+names a file of wordings, one a line, that a person found badly put: they are taken out and never drawn again. What stays is told from the
+first request on, without waiting for the model; kinds that are not there are drawn when they are first met.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import get_args
+
+from crossaisle.data.settings import Settings
+from crossaisle.llm import embedded
+from crossaisle.llm.drawn import Kind, Wordings
+from crossaisle.llm.models import LanguageModel, fingerprint
+from crossaisle.llm.wording import LENGTHS, TONES, Occasion, combinations
+from crossaisle.llm.writer import TRIES, VARIANTS, ReasonWriter
+
+AT_ONCE = 4
+"""Kinds that are drawn in one batch."""
+COUNTED = {"figure", "fits"}
+"""Facts that can carry a judgement without "may"."""
+OF_HISTORY = {"figure", "usual", "aisles", "fits"}
+"""Facts that somebody's words alone cannot bear out."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--length", choices=LENGTHS, action="append")
+    parser.add_argument("--tone", choices=TONES, action="append")
+    parser.add_argument("--tries", type=int, default=TRIES)
+    parser.add_argument("--strike", type=Path)
+    arguments = parser.parse_args()
+    settings = Settings.read().with_(llm="smollm2", quantization="bf16")
+    llm = LanguageModel.load(settings)
+    llm.add_writer(embedded.WRITER, fingerprint("smollm2", settings.home))
+    writer = ReasonWriter(llm)
+    writer.wordings = Wordings.open(arguments.file, llm.word_hash)
+    if arguments.strike:
+        writer.wordings.strike([line.replace("\\n", "\n") for line in arguments.strike.read_text("utf-8").splitlines()])
+        writer.wordings.save()
+    every = kinds(arguments.length or LENGTHS, arguments.tone or TONES)
+    missing = [kind for kind in every if (kind, 0) not in writer.wordings]
+    for start in range(0, len(missing), AT_ONCE):
+        part = missing[start : start + AT_ONCE]
+        writer.draw([(kind, number) for kind in part for number in range(VARIANTS)], arguments.tries)
+        print(f"{min(start + AT_ONCE, len(missing))} of {len(missing)} kinds", flush=True)
+    texts = [text for pair in writer.wordings if (text := writer.wordings.get(pair))]
+    worded = sum(writer.wordings.get((kind, 0)) is not None for kind in every)
+    print(f"{len(texts)} wordings, {worded} of {len(every)} kinds have one")
+
+
+def kinds(lengths: Sequence[str], tones: Sequence[str]) -> list[Kind]:
+    """All kinds of reasons that can come up, in these lengths and tones."""
+    found: list[Kind] = []
+    for length, tone, occasion in itertools.product(lengths, tones, get_args(Occasion)):
+        for facts in combinations(length):  # type: ignore[arg-type]
+            if occasion == "need" and facts & OF_HISTORY:
+                continue
+            names = {"item", "need" if occasion == "need" else "own"}
+            for firm in (True, False) if facts & COUNTED else (False,):
+                found.append(Kind(frozenset(facts | names), firm, occasion, tone, length))  # type: ignore[arg-type]
+    return found
+
+
+if __name__ == "__main__":
+    main()
