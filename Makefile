@@ -16,11 +16,12 @@ $(READY): pyproject.toml constraints.txt
 demo: install
 	@$(BIN)/crossaisle demo
 
+# Two workers, each with whole files, so that what a file shares is made once.
 test: install lint types
-	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest --nbmake tests notebooks
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest --nbmake -n 2 --dist loadfile tests notebooks
 
 test-all: install lint types
-	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest --nbmake tests notebooks -m ""
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest --nbmake -n 2 --dist loadfile tests notebooks -m ""
 
 lint: $(READY)
 	@$(BIN)/ruff check .

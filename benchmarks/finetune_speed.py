@@ -2,8 +2,8 @@
 
     python benchmarks/finetune_speed.py [--users 8]
 
-Histories of about 300 tokens and 20 candidates each, made-up titles; LoRA of rank 16 on all linear layers, the embedded model in bf16
-(NF4 where there is a GPU). Both ways have the same loss: the softmax over the margins of one shopper's candidates.
+Histories of about 300 tokens and 20 candidates each, made-up titles; LoRA as `crossaisle train` has it by default (`llm.recipe.Config`),
+the embedded model in bf16 (NF4 where there is a GPU). Both ways have the same loss: the softmax over the margins of one shopper's candidates.
 """
 
 from __future__ import annotations
@@ -68,7 +68,9 @@ def main() -> None:
     quantization = "nf4" if torch.cuda.is_available() else "bf16"
     llm, config = LanguageModel.load(Settings.read().with_(quantization=quantization)), Config(dropout=0.0)
     with quiet():
-        parameters = adapters.inject(llm.model, llm.name, rank=config.rank, alpha=config.alpha, dropout=config.dropout)
+        parameters = adapters.inject(
+            llm.model, llm.name, rank=config.rank, alpha=config.alpha, dropout=config.dropout, blocks=config.blocks
+        )
     llm.adapt(config.prompt)
     ranker = Ranker(llm)
     task = Listwise(ranker, config.pack_tokens)
@@ -100,6 +102,8 @@ def main() -> None:
         "finetune_speed",
         {
             "quantization": quantization,
+            "rank": config.rank,
+            "blocks": config.blocks,
             "users": users,
             "candidates": CANDIDATES,
             "prefix_tokens": round(middle("prefix")),

@@ -11,6 +11,8 @@ import os
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # a test that imports torch itself must not spin either
+if "PYTEST_XDIST_WORKER" in os.environ:  # a worker to a core: two with threads for both would wait for each other
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import json
 from collections.abc import Callable, Mapping
