@@ -3,7 +3,7 @@
     python benchmarks/finetune_speed.py [--users 8]
 
 Histories of about 300 tokens and 20 candidates each, made-up titles; LoRA as `crossaisle train` has it by default (`llm.recipe.Config`),
-the embedded model in bf16 (NF4 where there is a GPU). Both ways have the same loss: the softmax over the margins of one shopper's candidates.
+the embedded model in bf16 (NF4 where there is a GPU). Both ways have the same loss: the softmax over the margins of a shopper's candidates.
 """
 
 from __future__ import annotations
