@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -32,6 +32,9 @@ class Settings:
         threads: CPU threads for the models, None for all cores (`CROSSAISLE_THREADS`).
         nli: a cross-encoder that has to find no contradiction between an explanation and its evidence, a folder or a Hugging Face id
             (`CROSSAISLE_NLI`); None for none.
+        events: `postgresql+psycopg://...` for the log of events, None for the file in the workspace (`CROSSAISLE_EVENTS`). Holds a
+            password, so it is never shown.
+        pseudonym_key: under which user ids are hashed, None for the workspace's own (`CROSSAISLE_PSEUDONYM_KEY`). Never shown.
     """
 
     home: Path = Path("~/.cache/crossaisle")
@@ -41,6 +44,8 @@ class Settings:
     chroma: str | None = None
     threads: int | None = None
     nli: str | None = None
+    events: str | None = field(default=None, repr=False)
+    pseudonym_key: str | None = field(default=None, repr=False)
 
     @classmethod
     def read(cls, environment: Mapping[str, str] | None = None) -> Settings:

@@ -15,7 +15,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # a worker to a core: two with threads 
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -130,6 +130,17 @@ def trained(demo_workspace: Workspace, settings: Settings, tmp_path_factory: pyt
         patch.setattr(questions, "ENOUGH", 300)  # three folds of five are enough to see that all is there
         figures = learning.learn(Workspace(path), settings, part="blend")
     return Workspace(path), figures
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Callable[[], str]]:
+    """A real PostgreSQL server; calling it makes an empty database and gives its address."""
+    from .postgres_server import server, why_not
+
+    if reason := why_not():
+        pytest.skip(reason)
+    with server() as fresh:
+        yield fresh
 
 
 Store = Callable[..., Path]
