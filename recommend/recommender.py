@@ -294,6 +294,13 @@ class Recommender:
 
     # ------------------------------------------------------------------ parts, loaded when first needed
 
+    def warm(self) -> None:
+        """Loads now what would be loaded when first needed, so that the first of many threads finds it there.
+
+        Raises: ModelMissingError, ModelError: the embedder or the LLM cannot be had.
+        """
+        _ = self.histories, self.facts, self.trained, self._embedder, self._ranker, self._reader, self._explainer, self._gatherer
+
     @cached_property
     def histories(self) -> Histories:
         """The histories of the workspace's users; iterating it gives their ids."""
