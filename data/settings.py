@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -30,6 +30,9 @@ class Settings:
         chroma: `http://host:port` of a Chroma server, `folder` for the one in the workspace, None for what the workspace has
             (`CROSSAISLE_CHROMA`).
         threads: CPU threads for the models, None for all cores (`CROSSAISLE_THREADS`).
+        events: `postgresql+psycopg://...` for the log of events, None for the file in the workspace (`CROSSAISLE_EVENTS`). Holds a
+            password, so it is never shown.
+        pseudonym_key: under which user ids are hashed, None for the workspace's own (`CROSSAISLE_PSEUDONYM_KEY`). Never shown.
     """
 
     home: Path = Path("~/.cache/crossaisle")
@@ -38,6 +41,8 @@ class Settings:
     quantization: str = "nf4"
     chroma: str | None = None
     threads: int | None = None
+    events: str | None = field(default=None, repr=False)
+    pseudonym_key: str | None = field(default=None, repr=False)
 
     @classmethod
     def read(cls, environment: Mapping[str, str] | None = None) -> Settings:

@@ -46,6 +46,7 @@ class Manifest:
         item_noun: what an item is called to a person ("item", "course", "film").
         source: format and file names that the snapshot was read from.
         index: what `index` built, None before it ran (see `retrieval.build`).
+        folded: identity of a log of events to the number of its last event that the snapshot holds (see `data.compact`).
     """
 
     format: int = FORMAT
@@ -56,6 +57,7 @@ class Manifest:
     item_noun: str = "item"
     source: Mapping[str, Any] = field(default_factory=dict)
     index: Mapping[str, Any] | None = None
+    folded: Mapping[str, int] = field(default_factory=dict)
 
 
 class Workspace:
@@ -145,12 +147,21 @@ class Workspace:
         """An empty folder inside the workspace, removed at the end whatever happens."""
         return staging_folder(self.path)
 
-    def replace_snapshot(self, staging: Path, *, category_level: int | None, item_noun: str | None, source: Mapping[str, Any]) -> str:
+    def replace_snapshot(
+        self,
+        staging: Path,
+        *,
+        category_level: int | None,
+        item_noun: str | None,
+        source: Mapping[str, Any],
+        folded: Mapping[str, int] | None = None,
+    ) -> str:
         """Makes the tables in `staging` the snapshot, in one step; returns its id. Call inside `writing`.
 
         Args:
             staging: a folder with the tables of `TABLES` as parquet and `rejects.jsonl`.
             category_level, item_noun: None keeps what the workspace had.
+            folded: which events the new tables hold; None is none of them: a store's files know nothing of the log.
         """
         for file in staging.iterdir():
             flush(file)
@@ -174,6 +185,7 @@ class Workspace:
                 category_level=category_level if category_level is not None else now.category_level,
                 item_noun=item_noun if item_noun is not None else now.item_noun,
                 source=dict(source),
+                folded=dict(folded or {}),
             )
         )
         for old in home.parent.iterdir():

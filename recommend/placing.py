@@ -66,8 +66,8 @@ def place(recommender: Recommender, query: Query, row: int, *, vote: bool = True
     """
     catalogue, trained, rules = recommender.catalogue, recommender.trained, query.rules
     shopper = recommender.shopper(query)
-    mask, _ = eligible(rules, catalogue, shopper.rows, shopper.owned)
-    left_out = turned_away(rules, catalogue, shopper.rows, shopper.owned, row)
+    mask, _ = eligible(rules, catalogue, shopper.rows, shopper.owned, shopper.dismissed)
+    left_out = turned_away(rules, catalogue, shopper.rows, shopper.owned, row, shopper.dismissed)
     seeds = shopper.profile.seeds()
     ranked, candidate, score = None, None, None
     if trained:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..data.errors import EmptyHistoryError, QueryError, UnknownUserError
+from ..data.event_records import milliseconds
 from ..data.records import Candidate, Explanation, Query, Recommendation, Recommendations, Rules
 from ..data.settings import Settings
 from ..data.workspace import Workspace
@@ -37,7 +38,8 @@ from . import exploration
 from .blend import blend, with_margins
 from .evidence import EvidenceGatherer, Reviews, Said, lately
 from .exploration import Explored
-from .histories import NOBODY, Histories
+from .histories import NOBODY, Histories, History
+from .live import Live
 from .novelty import adjusted
 from .profile import ItemFacts, Profile
 from .reading import Reader, add_writer, load_llm
@@ -57,11 +59,12 @@ MOST = 100
 
 @dataclass(frozen=True, slots=True)
 class Shopper:
-    """What the query says of whom: the profile, the rows of what is owned, and of what was bought."""
+    """What the query says of whom: the profile, and the rows of what is owned, of what was bought, and of what was dismissed."""
 
     profile: Profile
     owned: NDArray[np.int64]
     bought: frozenset[int]
+    dismissed: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
 
     @property
     def rows(self) -> NDArray[np.int64]:
@@ -78,6 +81,8 @@ class Recommender:
         self.catalogue, self.index, table = load(workspace, settings)
         self.associations = Associations.load(table, self.catalogue)
         self.retriever = Retriever(self.catalogue, self.index, self.associations)
+        self.live: Live | None = None
+        """What events add to the snapshot; None where there are none."""
 
     @classmethod
     def open(cls, workspace: Workspace | str | Path, *, llm: str | None = None, settings: Settings | None = None) -> Recommender:
@@ -109,7 +114,7 @@ class Recommender:
 
         Args:
             user_id: a user of the workspace. items: ids, oldest first, of a session or basket; they come after the user's history.
-            text: what the shopper says. Any mix of the three will do.
+            text: what the shopper says. Any mix of the three will do. With live events, None is what the user just searched.
             rules: what the recommendations must satisfy. k: how many, 1 to 100.
             novelty: 0 to 1, how strongly it counts against an item that many have it (see `novelty`).
             new_items: places at the end of the list that are kept for items that nobody had yet.
@@ -124,6 +129,8 @@ class Recommender:
             ModelMissingError: the LLM was not pulled.
         """
         said = text.strip() if text and text.strip() else None
+        if said is None and user_id is not None and self.live is not None:
+            said = self.live.said(user_id, milliseconds())
         query = Query(user_id, tuple(items), said, rules or Rules(), k, novelty, new_items, tuple(without))
         self.accept(query)
         if tone not in TONES or length not in LENGTHS:
@@ -132,7 +139,7 @@ class Recommender:
         with _timed(timings, "retrieve"):
             shopper = self.shopper(query)
             vector = self._embedder.encode([fence(query.text, LONGEST_TEXT)]) if query.text else np.empty((0, 0), np.float32)
-            mask, removed = eligible(query.rules, self.catalogue, shopper.rows, shopper.owned)
+            mask, removed = eligible(query.rules, self.catalogue, shopper.rows, shopper.owned, shopper.dismissed)
             seeds = shopper.profile.seeds(vector)
             pool = self._candidates(query, shopper, seeds, mask)
         with _timed(timings, "rank"):
@@ -191,12 +198,7 @@ class Recommender:
 
         Raises: UnknownUserError, UnknownItemError; EmptyHistoryError: nobody, or nothing left; QueryError: without what is not there.
         """
-        if query.user_id is not None and query.user_id not in self.histories:
-            raise UnknownUserError(
-                f"user {query.user_id!r} is not among the {len(self.histories):,} of this workspace; "
-                "for somebody new give item ids (--items) or a text (--text)"
-            )
-        past = self.histories.of(query.user_id) if query.user_id is not None else NOBODY
+        past = self.past(query.user_id) if query.user_id is not None else NOBODY
         session = np.asarray([self.catalogue.row(item) for item in query.items], dtype=np.int64)
         owned = np.concatenate([past.rows[past.owned], session])
         kinds, never = np.zeros(len(session), np.int8), np.full(len(session), NEVER)  # what is in the basket counts as bought
@@ -209,7 +211,23 @@ class Recommender:
                 raise EmptyHistoryError(f"nothing is left of the history without {', '.join(map(repr, query.without))}")
             raise EmptyHistoryError(f"user {query.user_id!r} has no history yet; give item ids (--items) or a text (--text)")
         bought = frozenset(past.rows[past.bought].tolist()) - set(gone.tolist())
-        return Shopper(profile, np.setdiff1d(owned, gone), bought)
+        dismissed = self.live.dismissed(query.user_id, self.catalogue.rows) if self.live and query.user_id is not None else None
+        return Shopper(profile, np.setdiff1d(owned, gone), bought, np.empty(0, np.int64) if dismissed is None else dismissed)
+
+    def past(self, user_id: str) -> History:
+        """What a user did, in the snapshot and since.
+
+        Raises: UnknownUserError
+        """
+        found = self.histories.of(user_id) if self.live is None and user_id in self.histories else None
+        if self.live is not None:
+            found = self.live.history(user_id, self.histories, self.catalogue.rows)
+        if found is None:
+            raise UnknownUserError(
+                f"user {user_id!r} is not among the {len(self.histories):,} of this workspace; "
+                "for somebody new give item ids (--items) or a text (--text)"
+            )
+        return found
 
     def _gone(self, query: Query, events: NDArray[np.int64]) -> NDArray[np.int64]:
         """The rows of the history that the query does without."""

@@ -16,10 +16,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 NO_TITLE, NO_CATEGORY = "without a title", "without a category"
-OWNED, KNOWN = "owned already", "of a category that the shopper knows"
+OWNED, DISMISSED, KNOWN = "owned already", "dismissed by the shopper", "of a category that the shopper knows"
 NOT_INCLUDED, EXCLUDED = "outside the included categories", "of an excluded category"
 PRICE, BRAND, STOCK = "outside the price range", "of another brand", "out of stock"
 """What each rule leaves out, in words."""
+NOTHING: NDArray[np.int64] = np.empty(0, np.int64)
 
 
 def check(rules: Rules) -> None:
@@ -53,17 +54,18 @@ def known_categories(names: Iterable[str], catalogue: Catalogue) -> NDArray[np.b
 
 
 def eligible(
-    rules: Rules, catalogue: Catalogue, history: NDArray[np.int64], owned: NDArray[np.int64]
+    rules: Rules, catalogue: Catalogue, history: NDArray[np.int64], owned: NDArray[np.int64], dismissed: NDArray[np.int64] = NOTHING
 ) -> tuple[NDArray[np.bool_], list[tuple[str, int]]]:
     """Which rows may be recommended, and what each rule turned away.
 
-    Args: history: rows of everything in the history. owned: rows of what the user has.
+    Args: history: rows of everything in the history. owned: rows of what the user has. dismissed: of what the user does not want to see,
+        which no rule brings back.
     Returns: mask (items,); (what was left out, how many rows of those left until then), in the order applied.
     Raises: QueryError: a category that does not exist.
     """
     mask = np.ones(len(catalogue), dtype=bool)
     removed: list[tuple[str, int]] = []
-    for left_out, good in _steps(rules, catalogue, history, owned):
+    for left_out, good in _steps(rules, catalogue, history, owned, dismissed):
         before = int(mask.sum())
         mask = mask & good
         if (gone := before - int(mask.sum())) > 0:
@@ -71,13 +73,20 @@ def eligible(
     return mask, removed
 
 
-def turned_away(rules: Rules, catalogue: Catalogue, history: NDArray[np.int64], owned: NDArray[np.int64], row: int) -> tuple[str, ...]:
+def turned_away(
+    rules: Rules,
+    catalogue: Catalogue,
+    history: NDArray[np.int64],
+    owned: NDArray[np.int64],
+    row: int,
+    dismissed: NDArray[np.int64] = NOTHING,
+) -> tuple[str, ...]:
     """Every rule that an item does not satisfy, in the words and the order of `eligible`; none if it satisfies all."""
-    return tuple(left_out for left_out, good in _steps(rules, catalogue, history, owned) if not good[row])
+    return tuple(left_out for left_out, good in _steps(rules, catalogue, history, owned, dismissed) if not good[row])
 
 
 def _steps(
-    rules: Rules, catalogue: Catalogue, history: NDArray[np.int64], owned: NDArray[np.int64]
+    rules: Rules, catalogue: Catalogue, history: NDArray[np.int64], owned: NDArray[np.int64], dismissed: NDArray[np.int64]
 ) -> Iterator[tuple[str, NDArray[np.bool_]]]:
     """Each rule that says anything: what it leaves out, in words, and the items that satisfy it."""
     items = catalogue.items
@@ -88,6 +97,10 @@ def _steps(
         have = np.zeros(len(catalogue), dtype=bool)
         have[owned] = True
         yield OWNED, ~have
+    if len(dismissed):
+        unwanted = np.zeros(len(catalogue), dtype=bool)
+        unwanted[dismissed] = True
+        yield DISMISSED, ~unwanted
     if rules.scope == "new" and len(history):
         seen = np.zeros(len(catalogue.categories), dtype=bool)
         seen[catalogue.category[history]] = True
