@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .. import __version__
 from .desk import Desk
@@ -22,7 +22,7 @@ from .metrics import MEDIA_TYPE, Metrics
 from .problems import install
 from .rates import Rates
 from .reference import page
-from .routes import PROBLEM_SCHEMA, router
+from .routes import router
 
 if TYPE_CHECKING:
     from fastapi import FastAPI

@@ -1,38 +1,44 @@
 """One open workspace that all doors share: the API and the console ask it, and it is loaded once.
 
 Every method may be called from any thread and answers plain JSON types, the same that the command line prints. What needs an order
-of its own is kept here: one question to the probe at a time (its privacy ledger is a file), one writer of items. Knows nothing of HTTP.
+of its own is kept here: one question to the probe at a time (its privacy ledger is a file), one writer of items. Every list that is
+given out is logged with an id, and what shoppers do is known to the next list. Knows nothing of HTTP.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import __version__
-from ..data.errors import UnknownUserError
+from ..data.events import Event, EventLog
 from ..data.privacy import MIN_USERS
+from ..data.pseudonyms import Pseudonyms
 from ..data.settings import Settings
 from ..data.workspace import Workspace
 from ..recommend.answer import to_dict
 from ..recommend.atlas import build
+from ..recommend.live import Live
 from ..recommend.portrait import portrait
 from ..recommend.probe import BUDGET, Probe
 from ..recommend.recommender import Recommender
+from ..recommend.served import shown
 from ..recommend.why import why
-from .requests import ProbeRequest, RecommendRequest, WhyRequest
 from .reports import built, reports
+from .requests import EventRequest, ProbeRequest, RecommendRequest, WhyRequest
 
 if TYPE_CHECKING:
     from ..recommend.atlas import Atlas
 
 LISTED = 50
 """Users or items that a search for a beginning lists at most."""
+FRESH = 0.05
+"""Seconds for which what other processes recorded may be unseen here."""
 
 
 class Shop:
@@ -46,13 +52,25 @@ class Shop:
         min_users: int = MIN_USERS,
         budget: float = BUDGET,
         evaluations: Sequence[Path] = (),
+        events: str | None = None,
+        pseudonymise: bool = False,
     ) -> None:
-        """Args: min_users, budget: of answers about groups (see `Probe`). evaluations: folders that reports were written to.
+        """A shop over a workspace.
 
-        Raises: NoIndexError, StaleIndexError: the workspace must be indexed first. SettingsError: min_users or budget mean nothing.
+        Args:
+            min_users, budget: of answers about groups (see `Probe`). evaluations: folders that reports were written to.
+            events: `postgresql+psycopg://...` of the log of events; None is the settings' own, or the file in the workspace.
+            pseudonymise: keeps user ids in the log as keyed hashes only.
+        Raises:
+            NoIndexError, StaleIndexError: the workspace must be indexed first. SettingsError: min_users, budget or the URL mean nothing.
+            MissingExtraError, WorkspaceError, StorageError: the log cannot be opened.
         """
         self.workspace, self.settings, self.min_users = workspace, settings, min_users
-        self.recommender = Recommender(workspace, settings)
+        self.recommender = Recommender(workspace, settings, shared=True)
+        hidden = Pseudonyms.open(workspace.path, settings.pseudonym_key) if pseudonymise else None
+        self.log = EventLog.open(workspace, events or settings.events, pseudonyms=hidden, key=settings.pseudonym_key)
+        self.live = self.recommender.live = Live.open(workspace, self.log)
+        self._looked = time.monotonic()
         self._probe = Probe(workspace, settings, min_users=min_users, budget=budget)
         self._probing = threading.Lock()
         self._evaluations = tuple(evaluations)
@@ -69,12 +87,16 @@ class Shop:
 
     # ------------------------------------------------------------------ one shopper
 
-    def recommend(self, asked: RecommendRequest) -> dict[str, Any]:
-        """What a shopper would want next and why, as `recommend --json` has it.
+    def recommend(self, asked: RecommendRequest, listed: Callable[[dict[str, Any]], None] | None = None) -> dict[str, Any]:
+        """What a shopper would want next and why, as `recommend --json` has it, with the `recommendation_id` that clicks then name.
 
+        Args: listed: is told the list as soon as it stands, before there are reasons.
         Raises: UnknownUserError, UnknownItemError, EmptyHistoryError, QueryError; ModelMissingError: the LLM was not pulled.
+            TimedOutError: the deadline of the work at hand is over (see `data.deadlines`).
         """
-        found = self.recommender.recommend(
+        self._look()
+        recommender = self.recommender
+        found = recommender.recommend(
             user_id=asked.user,
             items=asked.items,
             text=asked.text,
@@ -86,14 +108,16 @@ class Shop:
             without=asked.without,
             tone=asked.tone,
             length=asked.length,
+            listed=None if listed is None else lambda answer: listed(to_dict(answer)),
         )
-        return to_dict(found)
+        return {**to_dict(found), "recommendation_id": self.log.served(asked.user, shown(found, recommender.catalogue))}
 
     def why(self, asked: WhyRequest) -> dict[str, Any]:
         """Why an item is recommended to a shopper, or why not.
 
         Raises: UnknownUserError, UnknownItemError, EmptyHistoryError, QueryError
         """
+        self._look()
         found = why(
             self.recommender,
             asked.item,
@@ -111,6 +135,7 @@ class Shop:
 
         Raises: UnknownUserError, EmptyHistoryError
         """
+        self._look()
         return portrait(self.recommender, user)
 
     def history(self, user: str) -> list[dict[str, Any]]:
@@ -121,10 +146,9 @@ class Shop:
         from ..recommend.profile import KINDS
         from ..retrieval.events import NEVER
 
+        self._look()
         recommender = self.recommender
-        if user not in recommender.histories:
-            raise UnknownUserError(f"user {user!r} is not among the {len(recommender.histories):,} of this workspace")
-        past = recommender.histories.of(user)
+        past = recommender.past(user)
         return [
             {
                 "item_id": item.item_id,
@@ -174,6 +198,33 @@ class Shop:
     def _atlases(self) -> dict[int | None, dict[str, Any]]:
         return {}
 
+    # ------------------------------------------------------------------ what shoppers do
+
+    def record(self, told: Sequence[EventRequest]) -> dict[str, int]:
+        """Keeps events, all or none: how many were `accepted`, and how many were `repeated` ones. The next answers know them.
+
+        Raises: QueryError: an event is off. WorkspaceBusyError, WorkspaceError, StorageError: the log cannot be written.
+        """
+        done = self.log.append([Event(**one.model_dump()) for one in told])
+        self.live.catch_up()
+        return {"accepted": done.accepted, "repeated": done.repeated}
+
+    def forget(self, user: str) -> dict[str, Any]:
+        """Removes a shopper from the log, and from every answer from now on; a user that was never there is no error.
+
+        The snapshot is a file of its own, out of which `crossaisle events forget-user` takes a person.
+        """
+        done = self.log.forget(user)
+        self.live.catch_up()
+        return {"events": done.events, "served": done.served}
+
+    def _look(self) -> None:
+        """Takes in what other processes recorded meanwhile."""
+        now = time.monotonic()
+        if now - self._looked > FRESH:
+            self._looked = now
+            self.live.catch_up()
+
     # ------------------------------------------------------------------ looking up
 
     def users(self, prefix: str = "", limit: int = LISTED) -> list[str]:
@@ -222,8 +273,9 @@ class Shop:
         self.recommender.warm()
 
     def close(self) -> None:
-        """Frees files and connections."""
-        self.recommender.index.close()
+        """Frees files and connections; what was taken has been answered by then."""
+        self.recommender.close()
+        self.log.close()
 
 
 def _atlas(found: Atlas) -> dict[str, Any]:
