@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from . import additions
 from .errors import storing
 from .event_records import INTERACTIONS
 from .pseudonyms import is_pseudonym
@@ -71,7 +72,7 @@ def compact(workspace: Workspace, log: EventLog, *, pseudonymise: bool = False, 
         with workspace.staging() as staging, workspace.staging() as folder:
             parts = InteractionParts(folder)
             parts.add(renamed(past, names))
-            items = workspace.table("items")["item_id"]
+            items = additions.items(workspace)["item_id"]
             seen = unknown = other = 0
             for page in _pages(log, first, last):
                 told = table([event for event in page if event.kind in INTERACTIONS and event.item_id is not None])
@@ -82,7 +83,7 @@ def compact(workspace: Workspace, log: EventLog, *, pseudonymise: bool = False, 
             done = parts.finish(staging / "interactions.parquet", lambda part, of: progress("sorting interactions", part, of))
             added = done.rows - len(past)
             before, folded = str(workspace.manifest.snapshot), {**workspace.manifest.folded, log.identity: max(first, last)}
-            if added or names is not None:
+            if added or names is not None or additions.file(workspace).exists():
                 copy_tables(workspace, staging, names)
                 kept = workspace.manifest
                 snapshot = workspace.replace_snapshot(staging, category_level=None, item_noun=None, source=kept.source, folded=folded)
@@ -96,8 +97,11 @@ def compact(workspace: Workspace, log: EventLog, *, pseudonymise: bool = False, 
 
 def copy_tables(workspace: Workspace, staging: Path, names: Pseudonyms | None) -> None:
     """Puts the snapshot's other tables, and the lines that ingest turned away, beside the interactions in `staging`."""
-    for name in ("items", "relations"):
-        shutil.copyfile(workspace.file(name), staging / f"{name}.parquet")
+    shutil.copyfile(workspace.file("relations"), staging / "relations.parquet")
+    if additions.file(workspace).exists():
+        additions.items(workspace).write_parquet(staging / "items.parquet")
+    else:
+        shutil.copyfile(workspace.file("items"), staging / "items.parquet")
     if names is None:
         shutil.copyfile(workspace.file("reviews"), staging / "reviews.parquet")
     else:
