@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from . import additions
 from .errors import storing
 from .event_records import INTERACTIONS
 from .pseudonyms import is_pseudonym
@@ -73,7 +74,7 @@ def compact(workspace: Workspace, log: EventLog, *, pseudonymise: bool = False, 
         with workspace.staging() as staging, workspace.staging() as folder:
             parts = InteractionParts(folder)
             parts.add(renamed(past, names))
-            items = workspace.table("items")["item_id"]
+            items = additions.items(workspace)["item_id"]
             seen = unknown = other = 0
             for page in _pages(log, first, last):
                 told = table([event for event in page if event.kind in INTERACTIONS and event.item_id is not None])
@@ -84,7 +85,7 @@ def compact(workspace: Workspace, log: EventLog, *, pseudonymise: bool = False, 
             done = parts.finish(staging / "interactions.parquet", lambda part, of: progress("sorting interactions", part, of))
             added = done.rows - len(past)
             before, folded = str(workspace.manifest.snapshot), {**workspace.manifest.folded, log.identity: max(first, last)}
-            if added or gone or names is not None:
+            if added or gone or names is not None or additions.file(workspace).exists():
                 copy_tables(workspace, staging, names, gone)
                 if gone:
                     drop_derived(workspace)

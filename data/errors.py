@@ -25,6 +25,9 @@
     ├── TrainingError               there is too little to learn from, or it did not go well
     ├── LeakError                   an evaluation in which the test is known beforehand
     ├── StorageError                the disk is full or refuses to be written
+    ├── UnavailableError            a service cannot answer now; later it can
+    │   ├── BusyError
+    │   └── TimedOutError
     └── MissingExtraError           an optional dependency is not installed
 
 Every message says what was found, what was wanted, and what to do. Anything else that escapes is a bug (exit code 1).
@@ -146,6 +149,22 @@ class LeakError(CrossaisleError):
 
 class StorageError(CrossaisleError):
     """The disk is full, or refuses to be written."""
+
+
+class UnavailableError(CrossaisleError):
+    """A service that cannot answer now. Args: retry_after: seconds after which to ask again."""
+
+    def __init__(self, message: str, retry_after: int = 1) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class BusyError(UnavailableError):
+    """As many requests wait as may wait."""
+
+
+class TimedOutError(UnavailableError):
+    """The time that a request may take is over, or whoever asked has gone."""
 
 
 class MissingExtraError(CrossaisleError):

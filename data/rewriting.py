@@ -6,6 +6,8 @@ import shutil
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
+from . import additions
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -30,8 +32,11 @@ def copy_tables(
     """
     import polars as pl
 
-    for name in ("items", "relations"):
-        shutil.copyfile(workspace.file(name), staging / f"{name}.parquet")
+    shutil.copyfile(workspace.file("relations"), staging / "relations.parquet")
+    if additions.file(workspace).exists():
+        additions.items(workspace).write_parquet(staging / "items.parquet")
+    else:
+        shutil.copyfile(workspace.file("items"), staging / "items.parquet")
     if names is None and not without:
         shutil.copyfile(workspace.file("reviews"), staging / "reviews.parquet")
     else:

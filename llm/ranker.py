@@ -16,6 +16,8 @@ from .scoring import PACK_TOKENS, PackedScorer
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from .sharing import SharedPacks
+
 LAST = 10
 """History items told to the model, the latest ones."""
 TITLE = 70
@@ -32,10 +34,19 @@ class Ranker:
     Args:
         llm: the model; its ranking adapter is on if it was trained for this prompt. version: of the prompt `rank`, None for the one
             that the model was trained for. pack_tokens: longest sequence of one forward. tuned: False leaves the adapter off, to see
-            what the base says to the same prompt.
+            what the base says to the same prompt. packs: where many threads' candidates are read together; None reads each alone.
     """
 
-    def __init__(self, llm: LanguageModel, *, version: int | None = None, pack_tokens: int = PACK_TOKENS, tuned: bool = True) -> None:
+    def __init__(
+        self,
+        llm: LanguageModel,
+        *,
+        version: int | None = None,
+        pack_tokens: int = PACK_TOKENS,
+        tuned: bool = True,
+        packs: SharedPacks | None = None,
+    ) -> None:
+        self.packs = packs
         self.llm, self.prompt = llm, prompts.load("rank", version or llm.rank_version)
         self.scorer = PackedScorer(llm, pack_tokens=pack_tokens, adapter=tuned and self.prompt.version == llm.rank_version)
 
@@ -55,7 +66,8 @@ class Ranker:
         prefix, rendered = self.encoded(history, need, candidates, facts)
         order = sorted(range(len(candidates)), key=lambda i: (candidates[i].item_id, rendered[i]))
         out = np.empty(len(candidates), dtype=np.float32)
-        out[order] = self.scorer.margins(prefix, [rendered[i] for i in order])
+        ordered = [rendered[i] for i in order]
+        out[order] = self.packs.margins(self.scorer, prefix, ordered) if self.packs else self.scorer.margins(prefix, ordered)
         return out
 
     def encoded(

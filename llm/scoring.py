@@ -1,13 +1,15 @@
 """Scoring many candidates in one forward: the prefix once, then every candidate in the same sequence.
 
-A candidate sees the prefix and itself, never a neighbour, and its positions restart where the prefix ends, so its score is
-what it would be alone (`tests/test_scoring.py` holds both sides together). The score is the margin of the logits of two
-answers, log P(yes)/P(no). Full-vocabulary logits are never formed. Knows nothing of shoppers or items.
+A candidate sees the prefix and itself, never a neighbour, and its positions restart where the prefix ends, so its score is what it
+would be alone; several packs, of one prefix or of many, can be rows of one forward, and no row sees another (`tests/test_scoring.py`
+holds all sides together). The score is the margin of the logits of two answers, log P(yes)/P(no). Full-vocabulary logits are never
+formed. Knows nothing of shoppers or items.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
 ANSWERS = ("Yes", "No")
 PACK_TOKENS = 2048
 """Default length of a pack; attention grows with its square, and beyond this a second pack is no slower."""
+
+Pack = tuple[Sequence[int], Sequence[Sequence[int]]]
+"""Token ids of a prefix, and of the candidates that follow it."""
 
 TRIED = ("llama", "mistral", "qwen3", "gemma3_text", "gpt_neox", "gpt2")
 """Architectures that `tests/test_scoring.py` holds to their unpacked scores; any other is probed when it is loaded."""
@@ -66,38 +71,52 @@ class PackedScorer:
 
         out = np.empty(len(candidates), dtype=np.float32)
         with torch.inference_mode(), self.llm.weights(adapter=self.adapter):
-            for pack in split(len(prefix), [len(candidate) for candidate in candidates], self.pack_tokens):
+            for pack in self.packs(prefix, candidates):
                 out[pack] = self.forward(prefix, [candidates[i] for i in pack]).float().cpu().numpy()
         return out
 
+    def packs(self, prefix: Sequence[int], candidates: Sequence[Sequence[int]]) -> list[list[int]]:
+        """Which candidates are read together, as `split` has it. Raises: ModelError: one does not fit even alone."""
+        return split(len(prefix), [len(candidate) for candidate in candidates], self.pack_tokens)
+
+    def margins_of(self, packs: Sequence[Pack]) -> list[NDArray[np.float32]]:
+        """The margins of several packs, all in one forward: shape (candidates,) each."""
+        import torch
+
+        with torch.inference_mode(), self.llm.weights(adapter=self.adapter):
+            return [margins.float().cpu().numpy() for margins in self.forward_all(packs)]
+
     def forward(self, prefix: Sequence[int], candidates: Sequence[Sequence[int]]) -> torch.Tensor:
         """The margins of one pack as a tensor (candidates,); differentiable where gradients are on, with the adapter if it is on."""
+        return self.forward_all([(prefix, candidates)])[0]
+
+    def forward_all(self, packs: Sequence[Pack]) -> list[torch.Tensor]:
+        """The margins of several packs, a row of one forward each; the shorter rows are filled up with what nobody sees."""
         import torch
 
         model, device = self.llm.model, self.llm.device
-        lengths = [len(prefix), *map(len, candidates)]
-        ids = torch.tensor([[*prefix, *(token for candidate in candidates for token in candidate)]], device=device)  # (1, L)
-        # Block 0 is the prefix; a token sees block 0 and its own block, up to itself.
-        block = torch.repeat_interleave(torch.arange(len(lengths), device=device), torch.tensor(lengths, device=device))  # (L,)
-        offset = torch.cat([torch.arange(len(prefix)), *(torch.arange(len(prefix), len(prefix) + n) for n in lengths[1:])])
-        order = torch.arange(ids.shape[1], device=device)
-        seen = ((block[None, :] == 0) | (block[None, :] == block[:, None])) & (order[None, :] <= order[:, None])  # (L, L)
+        rows = [_Row.of(prefix, candidates) for prefix, candidates in packs]
+        length = max(len(row.ids) for row in rows)
+        ids = torch.tensor([[*row.ids, *[0] * (length - len(row.ids))] for row in rows], device=device)  # (packs, L)
+        block = torch.stack([row.filled(row.block, length) for row in rows]).to(device)  # (packs, L)
+        offset = torch.stack([row.filled(row.offset, length) for row in rows]).to(device)  # (packs, L)
+        order = torch.arange(length, device=device)
+        # Block 0 is the prefix; a token sees block 0 and its own block, up to itself. What fills up is a block of its own.
+        mine = (block[:, None, :] == 0) | (block[:, None, :] == block[:, :, None])
+        seen = mine & (order[None, :] <= order[:, None])  # (packs, L, L)
         window = self._window
-        near = seen & (offset[:, None] - offset[None, :] < window).to(device) if window else seen
+        near = seen & (offset[:, :, None] - offset[:, None, :] < window) if window else seen
         masks = {kind: self._additive(near if kind == "sliding_attention" else seen) for kind in self._kinds}
         mask = masks if len(masks) > 1 else masks[self._kinds[0]]
-        hidden = model.base_model(
-            input_ids=ids, attention_mask=mask, position_ids=offset[None].to(device), use_cache=False
-        ).last_hidden_state[0]  # (L, hidden)
-        last = torch.tensor(lengths, device=device).cumsum(0)[1:] - 1  # (candidates,)
-        return self._margin(hidden[last])
+        hidden = model.base_model(input_ids=ids, attention_mask=mask, position_ids=offset, use_cache=False).last_hidden_state
+        return [self._margin(hidden[i, row.last.to(device)]) for i, row in enumerate(rows)]
 
     def _additive(self, seen: torch.Tensor) -> torch.Tensor:
-        """0 where a position is seen, the lowest number elsewhere, shape (1, 1, L, L)."""
+        """0 where a position is seen, the lowest number elsewhere, shape (packs, 1, L, L)."""
         import torch
 
         dtype = self.llm.model.get_input_embeddings().weight.dtype
-        return torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill_(~seen, torch.finfo(dtype).min)[None, None]
+        return torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill_(~seen, torch.finfo(dtype).min)[:, None]
 
     def _margin(self, hidden: torch.Tensor) -> torch.Tensor:
         """The margins of last hidden states (candidates, hidden); only two rows of the head are multiplied."""
@@ -132,6 +151,35 @@ class PackedScorer:
                 logits = self.llm.model(torch.tensor([[*prefix, *candidate]], device=self.llm.device), use_cache=False).logits
                 out[i] = float(logits[0, -1, yes].float() - logits[0, -1, no].float())
         return out
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """One pack as tensors (its length,): token ids, the number of the block (0 the prefix), the position; `last` (candidates,)."""
+
+    ids: list[int]
+    block: torch.Tensor
+    offset: torch.Tensor
+    last: torch.Tensor
+
+    @classmethod
+    def of(cls, prefix: Sequence[int], candidates: Sequence[Sequence[int]]) -> _Row:
+        import torch
+
+        lengths = [len(prefix), *map(len, candidates)]
+        return cls(
+            [*prefix, *(token for candidate in candidates for token in candidate)],
+            torch.repeat_interleave(torch.arange(len(lengths)), torch.tensor(lengths)),
+            torch.cat([torch.arange(len(prefix)), *(torch.arange(len(prefix), len(prefix) + n) for n in lengths[1:])]),
+            torch.tensor(lengths).cumsum(0)[1:] - 1,
+        )
+
+    def filled(self, values: torch.Tensor, length: int) -> torch.Tensor:
+        """The values made as long as the longest row by going on from the last one, so that a filler sees itself and nobody sees it."""
+        import torch
+
+        more = torch.arange(1, length - len(values) + 1)
+        return torch.cat([values, values[-1] + more])
 
 
 def split(prefix: int, lengths: Sequence[int], limit: int) -> list[list[int]]:

@@ -6,27 +6,30 @@ query -> seeds -> candidates (retrieval) -> margins (llm) -> fused order -> rule
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..data import deadlines
 from ..data.errors import EmptyHistoryError, QueryError, UnknownUserError
 from ..data.event_records import milliseconds
-from ..data.records import Candidate, Explanation, Query, Recommendation, Recommendations, Rules
+from ..data.records import Candidate, Explanation, Item, Query, Recommendation, Recommendations, Rules
 from ..data.settings import Settings
 from ..data.workspace import Workspace
 from ..llm.entailment import Entailment
 from ..llm.explainer import Explainer
 from ..llm.models import LanguageModel
 from ..llm.ranker import Ranker
+from ..llm.sharing import SharedPacks
 from ..llm.wording import LENGTHS, TONES, Tone
 from ..llm.writing import Length
 from ..prompts.fence import fence
+from ..retrieval import newcomers
 from ..retrieval.associations import Associations
 from ..retrieval.build import load
 from ..retrieval.candidates import Retriever, weights
@@ -52,6 +55,8 @@ from .trained import Ranked, Trained
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from ..retrieval.index import VectorIndex
+
 POOL, WIDE = 20, 200
 """Candidates that the LLM reads; and that are looked at where a rule on the list as a whole will leave most of them out."""
 LONGEST_TEXT = 2000
@@ -76,10 +81,17 @@ class Shopper:
 class Recommender:
     """Recommendations from one workspace; `Recommender.open(path)` makes one, models are loaded when first needed."""
 
-    def __init__(self, workspace: Workspace, settings: Settings) -> None:
-        """Raises: NoIndexError, StaleIndexError: the workspace must be indexed first."""
+    def __init__(self, workspace: Workspace, settings: Settings, *, shared: bool = False, index: VectorIndex | None = None) -> None:
+        """A recommender over an open workspace.
+
+        Args:
+            shared: many threads ask at once, and what the LLM reads for them is read together (see `llm.sharing`).
+            index: of the workspace, where it is open already.
+        Raises: NoIndexError, StaleIndexError: the workspace must be indexed first.
+        """
         self.workspace, self.settings = workspace, settings
-        self.catalogue, self.index, table = load(workspace, settings)
+        self._packs = SharedPacks() if shared else None
+        self.catalogue, self.index, table = load(workspace, settings, added=True, index=index)
         self.associations = Associations.load(table, self.catalogue)
         self.retriever = Retriever(self.catalogue, self.index, self.associations)
         self.live: Live | None = None
@@ -110,6 +122,7 @@ class Recommender:
         without: Sequence[str] = (),
         tone: Tone = "warm",
         length: Length = "line",
+        listed: Callable[[Recommendations], None] | None = None,
     ) -> Recommendations:
         """What this shopper would want next from another category, best first.
 
@@ -124,6 +137,7 @@ class Recommender:
             without: items of the history that are taken as never had, to see what they change.
             tone: plain, warm or expert. length: line, paragraph or bullets. Of reasons that a model has learned to word; others are one
                 plain sentence.
+            listed: is told the answer as soon as the list stands, before there are reasons.
         Raises:
             UnknownUserError, UnknownItemError; EmptyHistoryError: nothing to go by.
             QueryError: k, rules, novelty or text out of bounds.
@@ -153,26 +167,26 @@ class Recommender:
             else:
                 shown = exploration.explore(fit, self.catalogue.users[rows], rows, shortlist.pick, explore)
             top = shown.top
-        with _timed(timings, "explain"):
-            by_row = dict(zip(rows, ranked, strict=True))
-            chosen = [by_row[row] for row in top]
-            explanations = (
-                self._explain(query, shopper, [candidate for candidate, _ in chosen], vector, tone, length)
-                if explain
-                else [None] * len(top)
-            )
-        records = self.catalogue.records(top)
+        by_row = dict(zip(rows, ranked, strict=True))
+        chosen = [by_row[row] for row in top]
         chances: Sequence[float | None] = shown.propensity or [None] * len(top)
         found = tuple(
-            Recommendation(rank, item, round(score, 4), candidate.scores, candidate.anchor, explanation, propensity)
-            for rank, (item, (candidate, score), explanation, propensity) in enumerate(
-                zip(records, chosen, explanations, chances, strict=True), start=1
+            Recommendation(rank, item, round(score, 4), candidate.scores, candidate.anchor, None, propensity)
+            for rank, (item, (candidate, score), propensity) in enumerate(
+                zip(self.catalogue.records(top), chosen, chances, strict=True), start=1
             )
         )
         if explore is not None:
             user = user_id if user_id is None or self.live is None else self.live.name(user_id)
             exploration.log(self.workspace.path, user, explore, [(one.item.item_id, one.propensity or 0.0) for one in found])
-        return Recommendations(query, found, (*self._unsatisfied(query, len(found), mask, removed), *shortlist.missing(top)), timings)
+        missing = (*self._unsatisfied(query, len(found), mask, removed), *shortlist.missing(top))
+        if listed is not None:
+            listed(Recommendations(query, found, missing, dict(timings)))
+        with _timed(timings, "explain"):
+            if explain:
+                reasons = self._explain(query, shopper, [candidate for candidate, _ in chosen], vector, tone, length)
+                found = tuple(replace(one, explanation=reason) for one, reason in zip(found, reasons, strict=True))
+        return Recommendations(query, found, missing, timings)
 
     # ------------------------------------------------------------------ steps
 
@@ -314,6 +328,35 @@ class Recommender:
 
     # ------------------------------------------------------------------ parts, loaded when first needed
 
+    def warm(self) -> None:
+        """Loads now what would be loaded when first needed, so that the first of many threads finds it there.
+
+        Raises: ModelMissingError, ModelError: the embedder or the LLM cannot be had.
+        """
+        _ = self.histories, self.facts, self.trained, self._embedder, self._ranker, self._reader, self._explainer, self._gatherer
+
+    def close(self) -> None:
+        """Reads what waits for the LLM to its end, and frees the index's files and connections."""
+        if self._packs is not None:
+            self._packs.close()
+        self.index.close()
+
+    def with_items(self, items: Sequence[Item]) -> tuple[Recommender, int, int]:
+        """A recommender of the same workspace that has some items added or changed, ready to be asked; this one stays as it is.
+
+        The two share the models, the index and the live events; what hangs on the items is made anew, as opening the workspace does.
+
+        Returns: the recommender, how many items are new, how many changed. Raises: as `retrieval.newcomers.add`.
+        """
+        # Of its own: it is read anew under the lock, and what this recommender was opened on must not change under it.
+        workspace = Workspace(self.workspace.path)
+        new, changed = newcomers.add(workspace, self.index, self._embedder, items, self.workspace.manifest.snapshot)
+        other = Recommender(workspace, self.settings, index=self.index)
+        other._packs, other.live = self._packs, self.live
+        other.__dict__.update({name: self.__dict__[name] for name in ("_embedder", "_llm", "_explainer") if name in self.__dict__})
+        other.warm()
+        return other, new, changed
+
     @cached_property
     def histories(self) -> Histories:
         """The histories of the workspace's users; iterating it gives their ids."""
@@ -349,11 +392,11 @@ class Recommender:
     @cached_property
     def _ranker(self) -> Ranker | None:
         """The LLM for what no blend orders; an adapter was not taught to read what a shopper says, so it is off."""
-        return Ranker(self._llm, version=1 if self._llm.adapted else None) if self._llm else None
+        return Ranker(self._llm, version=1 if self._llm.adapted else None, packs=self._packs) if self._llm else None
 
     @cached_property
     def _reader(self) -> Reader | None:
-        return Reader(Ranker(self._llm), self.catalogue, self.associations) if self.votes and self._llm else None
+        return Reader(Ranker(self._llm, packs=self._packs), self.catalogue, self.associations) if self.votes and self._llm else None
 
     @cached_property
     def _explainer(self) -> Explainer:
@@ -377,6 +420,7 @@ class Recommender:
 
 @contextmanager
 def _timed(timings: dict[str, float], stage: str) -> Iterator[None]:
+    deadlines.check()
     start = time.perf_counter()
     yield
     timings[stage] = round((time.perf_counter() - start) * 1000, 1)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -69,6 +70,8 @@ class Embedder:
                 f"the embedder {name!r} is neither in the local cache nor reachable; pull it where there is a network with "
                 f"`crossaisle models pull {name} --embedder`, or use the bundled one (`--embedder {BUNDLED}`)"
             ) from error
+        # The tokenizer keeps its padding inside itself and fails when two threads use it at once.
+        self._lock = threading.Lock()
         self.name = name
         self.digest = digest(name)
         self.dimensions = int(self._model.get_embedding_dimension() or 0)
@@ -88,13 +91,14 @@ class Embedder:
         order = np.argsort([-len(text) for text in texts], kind="stable")
         for start in range(0, len(order), block):
             rows = order[start : start + block]
-            vectors = self._model.encode(
-                [texts[row] for row in rows],
-                batch_size=BATCH,
-                show_progress_bar=False,
-                convert_to_numpy=True,
-                normalize_embeddings=False,
-            ).astype(np.float32)
+            with self._lock:
+                vectors = self._model.encode(
+                    [texts[row] for row in rows],
+                    batch_size=BATCH,
+                    show_progress_bar=False,
+                    convert_to_numpy=True,
+                    normalize_embeddings=False,
+                ).astype(np.float32)
             # Normalised here, in float32: a bf16 vector normalised in bf16 is off by up to 0.4 %.
             yield rows, vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
 
