@@ -9,7 +9,7 @@ where it is too weak to be shown: thresholds stand beside each.
 from __future__ import annotations
 
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -28,6 +28,7 @@ from ..retrieval.index import ITEMS, REVIEWS, VectorIndex
 from .excerpts import critical, display_name, quotable
 from .profile import Profile
 from .relations import Relations
+from .weighing import Facts
 
 if TYPE_CHECKING:
     import polars as pl
@@ -129,10 +130,12 @@ class EvidenceGatherer:
         bought: Container[int],
         said: Said | None,
         profile: Profile | None = None,
+        moved: Mapping[str, Mapping[str, float]] | None = None,
     ) -> list[Reason]:
         """A reason per candidate, in order.
 
         Args:
+            moved: item id to the share of its score, 0 to 1, that each channel made, where that is known (`Ranked.moved`).
             items: the candidates and the history items behind them, by id.
             bought: rows that this shopper bought; of another history item nobody says "you have".
             said: what the shopper said, None where nothing was. profile: of the shopper, for what fits them.
@@ -143,17 +146,20 @@ class EvidenceGatherer:
         for candidate in candidates:
             item, own = items[candidate.item_id], vectors.get(candidate.item_id)
             # What the shopper asks for comes first, where the evidence speaks to it; else what the shopper had.
-            reason = self._from_text(item, own, said, profile) if said or not candidate.anchor else None
+            facts = Facts((moved or {}).get(candidate.item_id, {}))
+            reason = self._from_text(facts, item, own, said, profile) if said or not candidate.anchor else None
             if candidate.anchor and (reason is None or not reason.clauses):
                 behind = items[candidate.anchor]
                 has = self.catalogue.row(behind.item_id) in bought
-                reason = self._from_history(item, own, behind, vectors.get(behind.item_id), has, profile)
+                facts = Facts((moved or {}).get(candidate.item_id, {}))
+                reason = self._from_history(facts, item, own, behind, vectors.get(behind.item_id), has, profile)
             assert reason is not None
             reasons.append(reason)
         return reasons
 
     def _from_history(
         self,
+        facts: Facts,
         item: Item,
         own: NDArray[np.float32] | None,
         behind: Item,
@@ -163,7 +169,6 @@ class EvidenceGatherer:
     ) -> Reason:
         """The reason for an item that a history item led to."""
         name, other = display_name(item), display_name(behind)
-        facts = _Facts()
         self._users_of_both(facts, behind, other, item, name)
         self._declared(facts, behind, other, item, name)
         self._review(facts, item, name, behind.title, look)
@@ -172,6 +177,7 @@ class EvidenceGatherer:
         close = _cosine(look, own)
         alike = f", close in description to {name}" if close >= CLOSE else ""
         facts.add(
+            "history",
             Evidence("history", f"{'bought before' if has else 'in the history'}: {other}{alike}", behind.item_id, round(close, 3)),
             "the two are close in description." if alike else None,
             f"The {name} is close in description to the {other}." if alike else None,
@@ -181,10 +187,9 @@ class EvidenceGatherer:
         self._reservation(facts, item, behind.title, look)
         return facts.reason(name, owned=other, has=has)
 
-    def _from_text(self, item: Item, own: NDArray[np.float32] | None, said: Said | None, profile: Profile | None) -> Reason:
+    def _from_text(self, facts: Facts, item: Item, own: NDArray[np.float32] | None, said: Said | None, profile: Profile | None) -> Reason:
         """The reason for an item that a text, or plain popularity, led to."""
         name = display_name(item)
-        facts = _Facts()
         words = None
         if said:
             self._review(facts, item, name, said.text, said.vector)
@@ -193,6 +198,7 @@ class EvidenceGatherer:
                 words = fence(said.text, QUOTE).translate(NO_QUOTES)
                 close = _cosine(said.vector, own)
                 facts.add(
+                    "need",
                     Evidence("need", words, item.item_id, round(close, 3)),
                     "its description is close to that." if close >= CLOSE_TO_WORDS else None,
                     f"You said “{words}”, and the {name} is close in description." if close >= CLOSE_TO_WORDS else None,
@@ -204,33 +210,37 @@ class EvidenceGatherer:
             self._reservation(facts, item, said.text, said.vector)
         return facts.reason(name, need=words)
 
-    def _review(self, facts: _Facts, item: Item, name: str, about: str, look: NDArray[np.float32] | None) -> None:
+    def _review(self, facts: Facts, item: Item, name: str, about: str, look: NDArray[np.float32] | None) -> None:
         if quote := self._quote(item, about, look):
             facts.add(
+                "quote",
                 Evidence("review", quote[0], item.item_id, round(quote[1], 3)),
                 f"a reviewer wrote “{quote[0]}”",
                 f"A reviewer of the {name} wrote “{quote[0]}”",
                 quote=f"“{quote[0]}”",
             )
 
-    def _reservation(self, facts: _Facts, item: Item, about: str, look: NDArray[np.float32] | None) -> None:
+    def _reservation(self, facts: Facts, item: Item, about: str, look: NDArray[np.float32] | None) -> None:
         """What a reviewer of the item complains about, where they speak of what it is recommended for."""
         if quote := self._quote(item, about, look, against=True):
-            facts.add(Evidence("review", quote[0], item.item_id, round(quote[1], 3), against=True), None, None, caution=f"“{quote[0]}”")
+            facts.add(
+                "caution", Evidence("review", quote[0], item.item_id, round(quote[1], 3), against=True), None, None, caution=f"“{quote[0]}”"
+            )
 
-    def _declared(self, facts: _Facts, behind: Item, other: str, item: Item, name: str) -> None:
+    def _declared(self, facts: Facts, behind: Item, other: str, item: Item, name: str) -> None:
         """What the store itself says of the two."""
         found = self.relations.between(self.catalogue.row(item.item_id), self.catalogue.row(behind.item_id))
         if found and found[0] in RELATION_WORDS:
             words = RELATION_WORDS[found[0]][0 if found[1] else 1]
             facts.add(
+                "fits",
                 Evidence("attribute", f"the store says of {name}: it {words} {other}", behind.item_id),
                 f"it {words} the {other}.",
                 f"The {name} {words} the {other}.",
                 fits=f"it {words} the {other}",
             )
 
-    def _fits(self, facts: _Facts, item: Item, profile: Profile | None, behind: Item | None, other: str | None) -> None:
+    def _fits(self, facts: Facts, item: Item, profile: Profile | None, behind: Item | None, other: str | None) -> None:
         """What of the item fits the shopper: a brand that they have, a price at their level, what others buy of late."""
         row = self.catalogue.row(item.item_id)
         if profile is not None and len(profile.rows):
@@ -240,36 +250,44 @@ class EvidenceGatherer:
                 called = fence(known.brands[brand], 40).translate(NO_QUOTES)
                 same = behind is not None and other is not None and known.brand[self.catalogue.row(behind.item_id)] == brand
                 words = f"it is by {called}, as is the {other}" if same else f"it is by {called}, a brand in your history"
-                facts.add(Evidence("attribute", words, item.item_id), None, None, brand=words)
+                facts.add("brand", Evidence("attribute", words, item.item_id), None, None, brand=words)
             gap = float(known.level[row]) - (profile.level or 0.0)
             if item.price is not None and profile.level is not None and np.isfinite(gap) and gap < SAME_LEVEL:
                 level = "at" if gap > -SAME_LEVEL else "below"
                 words = f"it costs {item.price:.2f}, {level} the price level that you usually choose"
-                facts.add(Evidence("attribute", words, item.item_id, item.price), None, None, price=words)
+                facts.add("price", Evidence("attribute", words, item.item_id, item.price), None, None, price=words)
         if self.lately is not None and (users := int(self.lately[row])) >= CATEGORY_SUPPORT:
             words = f"it was {self.catalogue.verb} by {users} shoppers in the last {LATELY} days of the store"
-            facts.add(Evidence("attribute", words, item.item_id, float(users)), None, None, fresh=words)
+            facts.add("fresh", Evidence("attribute", words, item.item_id, float(users)), None, None, fresh=words)
 
-    def _attributes(self, facts: _Facts, item: Item, name: str) -> None:
+    def _attributes(self, facts: Facts, item: Item, name: str) -> None:
         users = int(self.catalogue.users[self.catalogue.row(item.item_id)])
         if users >= CATEGORY_SUPPORT:
             share = f"{users} of {self.catalogue.total_users} shoppers {self.catalogue.verb}"
             facts.add(
-                Evidence("attribute", f"{share} {name}", item.item_id, float(users)), None, f"{share} the {name}.", popular=f"{share} it"
+                "popular",
+                Evidence("attribute", f"{share} {name}", item.item_id, float(users)),
+                None,
+                f"{share} the {name}.",
+                popular=f"{share} it",
             )
         if item.category:
             path = fence(" › ".join(item.category), 120)
             facts.add(
-                Evidence("attribute", f"category of {name}: {path}", item.item_id), None, f"The {name} is from {fence(item.category[-1])}."
+                "category",
+                Evidence("attribute", f"category of {name}: {path}", item.item_id),
+                None,
+                f"The {name} is from {fence(item.category[-1])}.",
             )
 
-    def _users_of_both(self, facts: _Facts, behind: Item, other: str, item: Item, name: str) -> None:
+    def _users_of_both(self, facts: Facts, behind: Item, other: str, item: Item, name: str) -> None:
         pair = self.holders.pair(self.catalogue.row(behind.item_id), self.catalogue.row(item.item_id))
         if pair and pair.support >= ITEM_SUPPORT and pair.lift > 1 and chance(pair) <= UNLIKELY:
             did = self.catalogue.verb
             usual = f"{pair.lift:.{1 if pair.lift < 10 else 0}f} times the usual share" if pair.lift >= CATEGORY_LIFT else None
             facts.firm |= pair.support >= FIRM_SUPPORT
             facts.add(
+                "figure",
                 Evidence(
                     "association",
                     f"{pair.support} of {pair.source_users} shoppers who {did} {other} also {did} {name}{f', {usual}' if usual else ''}",
@@ -282,7 +300,7 @@ class EvidenceGatherer:
                 usual=usual,
             )
 
-    def _users_of_both_categories(self, facts: _Facts, behind: Item, item: Item, name: str) -> None:
+    def _users_of_both_categories(self, facts: Facts, behind: Item, item: Item, name: str) -> None:
         code = self.catalogue.category
         pair = self.holders.category_pair(int(code[self.catalogue.row(behind.item_id)]), int(code[self.catalogue.row(item.item_id)]))
         if pair and pair.support >= CATEGORY_SUPPORT and pair.lift >= CATEGORY_LIFT and chance(pair) <= UNLIKELY:
@@ -291,7 +309,9 @@ class EvidenceGatherer:
                 f"{pair.support} of {pair.source_users} shoppers who {did} from {fence(pair.source)} also {did} from {fence(pair.target)}, "
                 f"{lift} times the usual share"
             )
-            facts.add(Evidence("association", share, None, lift), f"{share}.", f"{share}, and the {name} is from there.", aisles=share)
+            facts.add(
+                "aisles", Evidence("association", share, None, lift), f"{share}.", f"{share}, and the {name} is from there.", aisles=share
+            )
 
     def _quote(self, item: Item, about: str, look: NDArray[np.float32] | None, *, against: bool = False) -> tuple[str, float] | None:
         """The sentence of a review of the item that is nearest to what it is recommended for, and the review's cosine.
@@ -325,51 +345,6 @@ def lately(interactions: pl.DataFrame, catalogue: Catalogue) -> NDArray[np.int64
     recent = had.filter(pl.col("timestamp") > last - LATELY * DAY).select("user_id", "item_id").unique()
     rows = recent.join(catalogue.row_table(), on="item_id")["row"].to_numpy()
     return np.bincount(rows, minlength=len(catalogue)).astype(np.int64)
-
-
-@dataclass
-class _Facts:
-    """Facts in falling strength, with the clause and the plain sentence that each can carry, and what it puts into slots."""
-
-    evidence: list[Evidence] = field(default_factory=list)
-    clauses: list[str] = field(default_factory=list)
-    sentences: list[str] = field(default_factory=list)
-    slots: dict[str, str | Figure] = field(default_factory=dict)
-    backing: dict[str, str] = field(default_factory=dict)
-    clause_ids: list[str] = field(default_factory=list)
-    sentence_ids: list[str] = field(default_factory=list)
-    counted: bool = False
-    firm: bool = False
-
-    def reason(self, item: str, *, owned: str | None = None, has: bool = False, need: str | None = None) -> Reason:
-        """The facts as a reason, for the item as it is called."""
-        return Reason(
-            item,
-            owned,
-            has,
-            need,
-            tuple(self.evidence),
-            tuple(self.clauses),
-            self.counted,
-            next(iter(self.sentences), ""),
-            slots=self.slots,
-            backing=self.backing,
-            behind=(next(iter(self.clause_ids), ""), next(iter(self.sentence_ids), "")),
-            firm=self.firm,
-        )
-
-    def add(self, fact: Evidence, clause: str | None, sentence: str | None, **slots: str | Figure | None) -> None:
-        if clause and not self.clauses:
-            self.counted = fact.kind == "association"
-        known = replace(fact, evidence_id=f"e{len(self.evidence) + 1}")
-        self.evidence.append(known)
-        self.clauses += [clause] if clause else []
-        self.clause_ids += [known.evidence_id] if clause else []
-        self.sentences += [sentence] if sentence else []
-        self.sentence_ids += [known.evidence_id] if sentence else []
-        for slot, value in slots.items():
-            if value is not None:
-                self.slots[slot], self.backing[slot] = value, known.evidence_id
 
 
 def _cosine(one: NDArray[np.float32] | None, other: NDArray[np.float32] | None) -> float:

@@ -6,7 +6,7 @@ query -> seeds -> candidates (retrieval) -> margins (llm) -> fused order -> rule
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -184,7 +184,8 @@ class Recommender:
             listed(Recommendations(query, found, missing, dict(timings)))
         with _timed(timings, "explain"):
             if explain:
-                reasons = self._explain(query, shopper, [candidate for candidate, _ in chosen], vector, tone, length)
+                moved = pool.moved(top) if isinstance(pool, Ranked) else {}
+                reasons = self._explain(query, shopper, [candidate for candidate, _ in chosen], moved, vector, tone, length)
                 found = tuple(replace(one, explanation=reason) for one, reason in zip(found, reasons, strict=True))
         return Recommendations(query, found, missing, timings)
 
@@ -306,12 +307,21 @@ class Recommender:
         return self._reader.voted(ranked, seeds, self.trained.vote) if self._reader and self.trained and len(ranked.found) else ranked
 
     def _explain(
-        self, query: Query, shopper: Shopper, chosen: Sequence[Candidate], vector: NDArray[np.float32], tone: Tone, length: Length
+        self,
+        query: Query,
+        shopper: Shopper,
+        chosen: Sequence[Candidate],
+        moved: Mapping[int, Mapping[str, float]],
+        vector: NDArray[np.float32],
+        tone: Tone,
+        length: Length,
     ) -> list[Explanation]:
         ids = {candidate.item_id for candidate in chosen} | {candidate.anchor for candidate in chosen if candidate.anchor}
         records = self.catalogue.records([self.catalogue.row(key) for key in sorted(ids)])
         said = Said(query.text, vector[0]) if query.text else None
-        reasons = self._gatherer.reasons(chosen, {item.item_id: item for item in records}, shopper.bought, said, shopper.profile)
+        items = {item.item_id: item for item in records}
+        by_id = {self.catalogue.id(row): adds for row, adds in moved.items()}
+        reasons = self._gatherer.reasons(chosen, items, shopper.bought, said, shopper.profile, by_id)
         return self._explainer.explain(reasons, tone, length)
 
     def _unsatisfied(self, query: Query, found: int, mask: NDArray[np.bool_], removed: Sequence[tuple[str, int]]) -> tuple[str, ...]:

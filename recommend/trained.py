@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -68,6 +68,15 @@ class Ranked:
             group = name.split(":")[0]
             total[group] = total.get(group, 0.0) + part
         return dict(sorted(total.items(), key=lambda pair: -abs(pair[1])))
+
+    def moved(self, rows: Sequence[int]) -> dict[int, dict[str, float]]:
+        """Row of a candidate to the share of what speaks for it, 0 to 1, that each channel makes; what speaks against it is not there."""
+        place = {row: place for place, row in enumerate(self.found.rows.tolist())}
+        found = {}
+        for row in rows:
+            speaks = {name: part for name, part in self.by_channel(place[row]).items() if part > 0}
+            found[row] = {name: part / sum(speaks.values()) for name, part in speaks.items()}
+        return found
 
 
 class Trained:
