@@ -165,7 +165,9 @@ def _told(lessons: Lessons, places: NDArray[np.int64] | slice, catalogue: Catalo
 def settle(read: Sequence[Read], users: NDArray[np.int64], seed: int) -> tuple[Vote, dict[str, Any]]:
     """The LLM's vote, and what was measured on the shoppers it was settled on: NDCG@10 of the order without, with, and by the LLM alone.
 
-    The vote is 0 unless it measures better. Args: users: (questions,) a number per user.
+    The vote is 0 unless what it adds has an interval above zero: it costs every answer the model's reading of the candidates.
+
+    Args: users: (questions,) a number per user.
     """
     if not read:
         return NO_VOTE, {"judged": 0}
@@ -173,7 +175,7 @@ def settle(read: Sequence[Read], users: NDArray[np.int64], seed: int) -> tuple[V
     without = _ndcg([one.scores for one in read], read)
     together = _ndcg([one.scores + chosen.adds(one.margins) for one in read], read)
     gain = paired(together, without, users, seed=seed)
-    if not gain.value > 0:
+    if not gain.low > 0:
         chosen = NO_VOTE
     alone = _ndcg([one.margins for one in read], read)
     return chosen, {
