@@ -88,10 +88,18 @@ class PackedScorer:
 
     def forward(self, prefix: Sequence[int], candidates: Sequence[Sequence[int]]) -> torch.Tensor:
         """The margins of one pack as a tensor (candidates,); differentiable where gradients are on, with the adapter if it is on."""
-        return self.forward_all([(prefix, candidates)])[0]
+        return self._margin(self.hidden(prefix, candidates))
 
     def forward_all(self, packs: Sequence[Pack]) -> list[torch.Tensor]:
-        """The margins of several packs, a row of one forward each; the shorter rows are filled up with what nobody sees."""
+        """The margins of several packs, all in one forward; as `forward`."""
+        return [self._margin(states) for states in self.hidden_all(packs)]
+
+    def hidden(self, prefix: Sequence[int], candidates: Sequence[Sequence[int]]) -> torch.Tensor:
+        """The last hidden states (candidates, hidden) of one pack, from which whatever follows each candidate is read; as `forward`."""
+        return self.hidden_all([(prefix, candidates)])[0]
+
+    def hidden_all(self, packs: Sequence[Pack]) -> list[torch.Tensor]:
+        """The same of several packs, a row of one forward each; the shorter rows are filled up with what nobody sees."""
         import torch
 
         model, device = self.llm.model, self.llm.device
@@ -109,7 +117,7 @@ class PackedScorer:
         masks = {kind: self._additive(near if kind == "sliding_attention" else seen) for kind in self._kinds}
         mask = masks if len(masks) > 1 else masks[self._kinds[0]]
         hidden = model.base_model(input_ids=ids, attention_mask=mask, position_ids=offset, use_cache=False).last_hidden_state
-        return [self._margin(hidden[i, row.last.to(device)]) for i, row in enumerate(rows)]
+        return [hidden[i, row.last.to(device)] for i, row in enumerate(rows)]
 
     def _additive(self, seen: torch.Tensor) -> torch.Tensor:
         """0 where a position is seen, the lowest number elsewhere, shape (packs, 1, L, L)."""
