@@ -21,7 +21,10 @@
     ├── ModelError                  a model cannot be had
     │   ├── ModelMissingError
     │   ├── HashMismatchError
-    │   └── StaleAdapterError
+    │   ├── StaleAdapterError
+    │   ├── TooLongError            a text that the model's context does not hold
+    │   └── EndpointError           a model at an address cannot be used
+    │       └── RefusedError        it does not answer one question; it may answer others
     ├── TrainingError               there is too little to learn from, or it did not go well
     ├── LeakError                   an evaluation in which the test is known beforehand
     ├── StorageError                the disk is full or refuses to be written
@@ -134,6 +137,18 @@ class HashMismatchError(ModelError):
 
 class StaleAdapterError(ModelError):
     """An adapter that was trained on another model or for a prompt that is not known."""
+
+
+class TooLongError(ModelError):
+    """A text that does not fit the model's context."""
+
+
+class EndpointError(ModelError):
+    """A model at an address cannot be reached, or refuses the key or the model's name."""
+
+
+class RefusedError(EndpointError):
+    """An endpoint does not answer one question; it may answer others."""
 
 
 class TrainingError(CrossaisleError):
