@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -52,6 +52,33 @@ def bootstrap(values: NDArray[np.float64], clusters: NDArray[np.int64], *, seed:
     means = drawn[:, 0] / drawn[:, 1]
     low, high = np.quantile(means, [0.025, 0.975])
     return Interval(mean, float(low), float(high))
+
+
+def resampled(
+    parts: NDArray[np.float64],
+    clusters: NDArray[np.int64],
+    statistic: Callable[[NDArray[np.float64]], NDArray[np.float64]],
+    *,
+    seed: int = 0,
+    draws: int = DRAWS,
+) -> Interval:
+    """A statistic of sums (a kappa of a table, a ratio), with the percentile bootstrap of whole users.
+
+    Args:
+        parts: (cases, k), what each case adds to the sums. clusters: (cases,) the user of each.
+        statistic: from sums (n, k) to (n,), NaN where it cannot be told; such resamples are left out of the interval.
+    """
+    _, user = np.unique(clusters, return_inverse=True)
+    count = int(user.max()) + 1 if len(user) else 0
+    sums = np.zeros((count, parts.shape[1]))
+    np.add.at(sums, user, parts)
+    value = float(statistic(sums.sum(axis=0)[None])[0]) if count else math.nan
+    if count < 2 or math.isnan(value):
+        return Interval(value, math.nan, math.nan)
+    found = np.concatenate([statistic(times.astype(np.float64) @ sums) for times in _resamples(count, draws, seed)])
+    found = found[~np.isnan(found)]
+    low, high = np.quantile(found, [0.025, 0.975]) if len(found) else (math.nan, math.nan)
+    return Interval(value, float(low), float(high))
 
 
 def paired(values: NDArray[np.float64], others: NDArray[np.float64], clusters: NDArray[np.int64], *, seed: int = 0) -> Interval:
