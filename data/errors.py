@@ -26,6 +26,7 @@
     │   └── EndpointError           a model at an address cannot be used
     │       └── RefusedError        it does not answer one question; it may answer others
     ├── TrainingError               there is too little to learn from, or it did not go well
+    ├── JudgingError                a judging that ended before it could say anything
     ├── LeakError                   an evaluation in which the test is known beforehand
     ├── StorageError                the disk is full or refuses to be written
     └── MissingExtraError           an optional dependency is not installed
@@ -153,6 +154,10 @@ class RefusedError(EndpointError):
 
 class TrainingError(CrossaisleError):
     """Too little to learn from, or a loss that is no number any more; the last good state is kept."""
+
+
+class JudgingError(CrossaisleError):
+    """A judging that ended before it could say anything; what was answered is kept."""
 
 
 class LeakError(CrossaisleError):

@@ -40,6 +40,9 @@ class Judge(Protocol):
     def ask(self, asked: Asked, *, repeat: int = 0) -> Reply:
         """The reply. Raises: ModelError and its kinds; StoppedError."""
 
+    def tokens(self, asked: Asked) -> int | None:
+        """Tokens of a question, None where only the endpoint can count them."""
+
     def stop(self) -> None:
         """Breaks off what is under way."""
 
@@ -77,7 +80,8 @@ class Judgement:
     Attributes:
         judge: its name. repeat: 0, or the number of the repetition.
         score: 1 to 5 for a criterion; for a pair 1 where `system` is better, 0 where `against` is, 0.5 for a tie; None where unscored.
-        chosen: the label. expected: whether the score is the mean by probabilities. reason: the judge's. unscored: why there is no score.
+        chosen: the label. likely: the probability of each, where they are known; the score is their mean then. reason: the judge's.
+        unscored: why there is no score.
     """
 
     question: Question
@@ -85,7 +89,7 @@ class Judgement:
     repeat: int
     score: float | None
     chosen: str | None = None
-    expected: bool = False
+    likely: Mapping[str, float] | None = None
     reason: str = ""
     unscored: str | None = None
 
@@ -103,7 +107,7 @@ def judged(question: Question, judge: str, repeat: int, reply: Reply) -> Judgeme
     if likely is not None and not _sound(likely, asked):
         likely = None
     score = _expected(likely, question) if likely else _value(chosen, question)
-    return Judgement(question, judge, repeat, score, chosen, likely is not None, reason)
+    return Judgement(question, judge, repeat, score, chosen, likely, reason)
 
 
 def verdict_of(text: str, asked: Asked) -> tuple[str, str] | None:
@@ -164,7 +168,7 @@ def _expected(likely: Mapping[str, float], question: Question) -> float:
 
 def _value(chosen: str, question: Question) -> float:
     if not question.against:
-        return float(chosen)
+        return float(chosen) if question.asked.numeric else float(question.asked.labels.index(chosen))
     if chosen == "tie":
         return 0.5
     return float((chosen == "B") == question.swapped)

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..data.errors import SettingsError
+from ..llm.replies import Asked
 from . import rubrics
 from .judge import Question
 from .judged import Answer, Entry
@@ -114,7 +115,7 @@ def _pairs_of_explanations(plan: Plan, one: str, other: str, first: Answer, seco
         _both(plan, "explanations", one, other, asked, first, entry)
 
 
-def _both(plan: Plan, criterion: str, one: str, other: str, asked: Sequence[rubrics.Asked], answer: Answer, entry: Entry | None) -> None:
+def _both(plan: Plan, criterion: str, one: str, other: str, asked: Sequence[Asked], answer: Answer, entry: Entry | None) -> None:
     prompt, digest = rubrics.pair_prompt()
     plan.questions += [
         Question(

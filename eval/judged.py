@@ -115,6 +115,11 @@ def _answer(line: str) -> Answer:
         raise _NotAnAnswerError(f"no JSON object ({error})") from None
     if not isinstance(told, Mapping):
         raise _NotAnAnswerError("no JSON object with a user_id and recommendations")
+    return answer_of(told)
+
+
+def answer_of(told: Mapping[str, Any]) -> Answer:
+    """The answer of one JSON object, as `recommend.answer.to_dict` gives it or a file holds it."""
     query = told.get("query")
     query = query if isinstance(query, Mapping) else {}
     need = _text(told.get("text") or query.get("text"), "text")

@@ -70,9 +70,9 @@ class LocalAnswers:
             seconds=time.monotonic() - start,
         )
 
-    def tokens(self, text: str) -> int:
-        """How many tokens a text has."""
-        return len(self.llm.encode(text))
+    def tokens(self, asked: Asked) -> int:
+        """How many tokens a question has."""
+        return len(self.llm.encode(self.llm.chat(asked.system, [("user", asked.user)]) + asked.opening + asked.closing()))
 
     def stop(self) -> None:
         """There is nothing to break off: a question takes seconds."""

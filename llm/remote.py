@@ -106,6 +106,9 @@ class Endpoint:
                     self.pace.sleep(pause(failures))
         raise EndpointError(f"{self.url} did not answer {self.tries} times in a row; the last time: {cause}")
 
+    def tokens(self, asked: Asked) -> None:
+        """Only the endpoint can count them."""
+
     def stop(self) -> None:
         """Ends every wait; calls under way break off."""
         self.pace.stop()
