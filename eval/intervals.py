@@ -68,16 +68,41 @@ def resampled(
         parts: (cases, k), what each case adds to the sums. clusters: (cases,) the user of each.
         statistic: from sums (n, k) to (n,), NaN where it cannot be told; such resamples are left out of the interval.
     """
+    return resampled_each(parts, clusters, lambda sums: statistic(sums)[:, None], seed=seed, draws=draws)[0]
+
+
+def resampled_each(
+    parts: NDArray[np.float64],
+    clusters: NDArray[np.int64],
+    statistics: Callable[[NDArray[np.float64]], NDArray[np.float64]],
+    *,
+    seed: int = 0,
+    draws: int = DRAWS,
+) -> list[Interval]:
+    """Several statistics of the same sums, each as `resampled` has it. Args: statistics: from sums (n, k) to (n, statistics)."""
     _, user = np.unique(clusters, return_inverse=True)
     count = int(user.max()) + 1 if len(user) else 0
     sums = np.zeros((count, parts.shape[1]))
     np.add.at(sums, user, parts)
-    value = float(statistic(sums.sum(axis=0)[None])[0]) if count else math.nan
-    if count < 2 or math.isnan(value):
+    values = statistics(sums.sum(axis=0)[None])[0]
+    if count < 2:
+        return [Interval(float(value), math.nan, math.nan) for value in values]
+    drawn = np.concatenate([statistics(times.astype(np.float64) @ sums) for times in _resamples(count, draws, seed)])  # (draws, statistics)
+    return [_interval(float(value), found) for value, found in zip(values, drawn.T, strict=True)]
+
+
+def resampled_weights(clusters: NDArray[np.int64], *, seed: int = 0, draws: int = DRAWS) -> Iterator[NDArray[np.float64]]:
+    """How often each case stands in each resample of whole users, (draws, cases) in blocks, for what is no function of sums."""
+    _, user = np.unique(clusters, return_inverse=True)
+    for times in _resamples(int(user.max()) + 1 if len(user) else 0, draws, seed):
+        yield times.astype(np.float64)[:, user]
+
+
+def _interval(value: float, drawn: NDArray[np.float64]) -> Interval:
+    drawn = drawn[~np.isnan(drawn)]
+    if math.isnan(value) or not len(drawn):
         return Interval(value, math.nan, math.nan)
-    found = np.concatenate([statistic(times.astype(np.float64) @ sums) for times in _resamples(count, draws, seed)])
-    found = found[~np.isnan(found)]
-    low, high = np.quantile(found, [0.025, 0.975]) if len(found) else (math.nan, math.nan)
+    low, high = np.quantile(drawn, [0.025, 0.975])
     return Interval(value, float(low), float(high))
 
 

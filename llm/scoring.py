@@ -72,6 +72,10 @@ class PackedScorer:
 
     def forward(self, prefix: Sequence[int], candidates: Sequence[Sequence[int]]) -> torch.Tensor:
         """The margins of one pack as a tensor (candidates,); differentiable where gradients are on, with the adapter if it is on."""
+        return self._margin(self.hidden(prefix, candidates))
+
+    def hidden(self, prefix: Sequence[int], candidates: Sequence[Sequence[int]]) -> torch.Tensor:
+        """The last hidden states (candidates, hidden) of one pack, from which whatever follows each candidate is read; as `forward`."""
         import torch
 
         model, device = self.llm.model, self.llm.device
@@ -90,7 +94,8 @@ class PackedScorer:
             input_ids=ids, attention_mask=mask, position_ids=offset[None].to(device), use_cache=False
         ).last_hidden_state[0]  # (L, hidden)
         last = torch.tensor(lengths, device=device).cumsum(0)[1:] - 1  # (candidates,)
-        return self._margin(hidden[last])
+        states: torch.Tensor = hidden[last]
+        return states
 
     def _additive(self, seen: torch.Tensor) -> torch.Tensor:
         """0 where a position is seen, the lowest number elsewhere, shape (1, 1, L, L)."""

@@ -129,7 +129,7 @@ class Training:
             )
         if start is not None:
             adapters.fill(self.llm.model, start, task.name)
-        self.llm.adapt(config.prompt) if task.name == adapters.RANK else self.llm.learned_to_write(config.prompt)
+        self.llm.learned(task.name, config.prompt)
         if config.gradient_checkpointing:
             # The second is the name of earlier versions.
             enable = getattr(self.llm.model, "activation_checkpointing_enable", None) or self.llm.model.gradient_checkpointing_enable
