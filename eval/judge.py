@@ -46,6 +46,9 @@ class Judge(Protocol):
     def stop(self) -> None:
         """Breaks off what is under way."""
 
+    def close(self) -> None:
+        """Lets go of what is held open; more may be asked afterwards."""
+
 
 @dataclass(frozen=True, slots=True)
 class Question:

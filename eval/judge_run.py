@@ -143,6 +143,7 @@ class _Run:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
         pool.shutdown()
+        self.judge.close()
         ran = self.ran
         ran.judgements = [self.found[number] for number in sorted(self.found)]
         ran.seconds, ran.spent = time.monotonic() - start, self.purse.spent

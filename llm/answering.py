@@ -77,6 +77,9 @@ class LocalAnswers:
     def stop(self) -> None:
         """There is nothing to break off: a question takes seconds."""
 
+    def close(self) -> None:
+        """There is nothing to close."""
+
     def _next(self, text: str) -> dict[str, float]:
         """The likeliest tokens to follow a text, with their probabilities."""
         import torch

@@ -110,10 +110,16 @@ class Endpoint:
         """Only the endpoint can count them."""
 
     def stop(self) -> None:
-        """Ends every wait; calls under way break off."""
+        """Ends every wait, for good; calls under way break off."""
         self.pace.stop()
-        if self._client is not None:
-            self._client.close()
+        self.close()
+
+    def close(self) -> None:
+        """Closes the connections; the next question opens new ones."""
+        with self._client_lock:
+            client, self._client = self._client, None
+        if client is not None:
+            client.close()
 
     # ------------------------------------------------------------------ one call
 

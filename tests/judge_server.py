@@ -127,7 +127,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif fault == "dropped":
             self.close_connection = True
         else:
-            time.sleep(5.0 if fault == "slow" else of.delay)
+            time.sleep(1.5 if fault == "slow" else of.delay)
             text = of.rule(system, user)
             content = json.dumps(self.completion(text, body, len(system + user))).encode()
             if fault == "cut":
