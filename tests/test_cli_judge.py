@@ -75,7 +75,7 @@ def ask(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
 
 @pytest.fixture
 def refused(ask: Callable[..., str]) -> Callable[..., None]:
-    """That a command is refused in one sentence with these words, and prints nothing."""
+    """That a command is refused in one sentence with these words."""
 
     def check(arguments: Sequence[object], *words: str) -> None:
         with pytest.raises(CrossaisleError) as error:
@@ -153,7 +153,7 @@ def test_a_store_is_judged_and_the_key_is_told_to_nobody(tmp_path: Path, server:
 def test_compare_finds_the_better_version_and_says_how_sure(ask: Callable[..., str], tmp_path: Path, server: Server) -> None:
     old, new = files(tmp_path)
     server.rule = prefers("14 of 20 had both")
-    done = ask("judge", "compare", old, new, "--out", tmp_path / "c", "--judge", f"openai:{server.url}", "--criteria", "clarity")
+    ask("judge", "compare", old, new, "--out", tmp_path / "c", "--judge", f"openai:{server.url}", "--criteria", "clarity")
     told = report(tmp_path / "c")
     for name in ("lists", "explanations"):
         (pair,) = told["pairs"][name]["matrix"]
@@ -220,7 +220,7 @@ class _Outside(HTMLParser):
 
 def test_the_page_runs_nothing_of_what_strangers_wrote(ask: Callable[..., str], tmp_path: Path, server: Server) -> None:
     old, new = files(tmp_path, users=4, better=ATTACK)
-    server.rule = lambda system, user: scored("A", ATTACK, key="better") if '"better"' in system else scored(3, ATTACK)
+    server.rule = lambda system, _: scored("A", ATTACK, key="better") if '"better"' in system else scored(3, ATTACK)
     done = ask("judge", "compare", old, new, "--out", tmp_path / "c", "--judge", f"openai:{server.url}", "--criteria", "all")
     html = (tmp_path / "c" / "judge.html").read_text("utf-8")
     outside = _Outside()
