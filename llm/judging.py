@@ -85,13 +85,13 @@ class Asker:
 
 
 class Judging:
-    """The task of judging, as a training sees it. Attributes: room: tokens of one forward."""
+    """The task of judging, as a training sees it. Attributes: room: tokens of one forward. asker: how it asks."""
 
     name, unit = adapters.JUDGE, "answer_chance"
 
     def __init__(self, llm: LanguageModel, room: int) -> None:
         self.llm, self.room = llm, room
-        self._scorer, self._asker = PackedScorer(llm, adapter=True), Asker(llm)
+        self.asker, self._scorer = Asker(llm), PackedScorer(llm)
 
     @classmethod
     def of(cls, llm: LanguageModel, room: int) -> Judging:
@@ -133,5 +133,5 @@ class Judging:
         room = max(self.room, len(prefix) + max(map(len, questions)))
         packs = split(len(prefix), [len(one) for one in questions], min(room, self.llm.context))
         states = torch.cat([self._scorer.hidden(prefix, [questions[i] for i in pack]) for pack in packs])  # (questions, hidden)
-        head = self.llm.model.get_output_embeddings().weight[self._asker.answers[kind]]  # (answers, hidden)
+        head = self.llm.model.get_output_embeddings().weight[self.asker.answers[kind]]  # (answers, hidden)
         return torch.log_softmax(states.float() @ head.float().T, dim=1)
