@@ -17,6 +17,7 @@ from .options import AsJson, Chroma, Llm, Quantization, console, print_json, set
 
 if TYPE_CHECKING:
     from ..data.settings import Settings
+    from ..eval.judge_audit import Audit
     from ..eval.judge_plan import Plan
     from ..eval.judging import Terms
 
@@ -64,6 +65,9 @@ def judge(
     criteria: Criteria = None,
     users: Annotated[int, typer.Option(min=1, help="How many users, by lot.")] = 50,
     k: Annotated[int, typer.Option("-k", min=1, help="Recommendations of each that are judged.")] = 3,
+    audit: Annotated[
+        int, typer.Option(min=0, help="Variants of each kind that show what moves the judge besides quality: length, brand, place.")
+    ] = 0,
     dry_run: DryRun = False,
     price_in: PriceIn = 0.0,
     price_out: PriceOut = 0.0,
@@ -86,7 +90,7 @@ def judge(
     """
     if context.invoked_subcommand is not None:
         return
-    from ..eval import judge_plan, judged, recommended
+    from ..eval import judge_audit, judge_plan, judged, recommended
     from .progress import bar
 
     if workspace is None and recommendations is None:
@@ -108,7 +112,8 @@ def judge(
     plan = judge_plan.Plan()
     judge_plan.scores(plan, system, answers, names)
     systems = {system: recommended.described(answers, recommendations)}
-    _judge(plan, systems, len(answers), settings, terms, out, cache, calibration, dry_run, as_json)
+    asked = judge_audit.variants(system, answers, audit, seed)
+    _judge(plan, systems, len(answers), settings, terms, out, cache, calibration, dry_run, as_json, asked)
 
 
 @app.command()
@@ -272,14 +277,18 @@ def _judge(
     calibration: Path | None,
     dry_run: bool,
     as_json: bool,
+    audit: Audit | None = None,
 ) -> None:
     """Has the panel judge what was planned, and writes and tells what came of it; or only tells what it would take."""
     from ..eval import calibrating, judge_report, judging
+    from ..eval.judge_audit import Audit
     from ..eval.judge_cache import Cache
+    from ..eval.judge_plan import Plan
     from . import verdicts
     from .judge_page import page
     from .progress import bar
 
+    audit = audit or Audit()
     panel = terms.panel(settings)
     known = calibrating.read(calibration) if calibration else None
     calibrations = {name: known for name, judge in panel.items() if known and known.of(judge)}
@@ -291,15 +300,17 @@ def _judge(
     if dry_run:
         # A dry run writes nothing: a file of replies is read only where there is one.
         with Cache(path) if path and path.exists() else nullcontext() as kept:
-            found = judging.dry_run(plan, panel, terms, kept)
+            found = judging.dry_run(Plan([*plan.questions, *audit.plan.questions], plan.missing), panel, terms, kept)
         print_json(found) if as_json else verdicts.show_dry_run(console(), found, terms.spend_limit)
         return
     assert out is not None
     assert path is not None
     with Cache(path) as kept, bar() as tell:
         runs = judging.judge_all(plan, panel, terms, kept, tell)
+        spent = sum(ran.spent for _, _, ran in runs)
+        audited = judging.judge_all(audit.plan, panel, terms, kept, tell, spent=spent) if audit.plan.questions else []
     options = {"repeated": terms.repeated, "seed": terms.seed, "prices": asdict(terms.prices), "spend_limit": terms.spend_limit}
-    judged = judge_report.Judged(plan, runs, systems, users, calibrations, options, terms.seed)
+    judged = judge_report.Judged(plan, runs, systems, users, calibrations, options, terms.seed, audit, audited)
     written = judge_report.write(judge_report.build(judged), out)
     report = json.loads(written.read_text("utf-8"))
     page(report, out / "judge.html")

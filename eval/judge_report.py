@@ -19,7 +19,7 @@ import numpy as np
 from .. import __version__, prompts
 from ..data.errors import storing
 from ..data.files import write_atomically
-from . import audit, comparisons, rubrics
+from . import audit, comparisons, judge_audit, rubrics
 from .agreement import krippendorff_alpha
 from .audit import Bias
 from .calibrating import Known, repeats, with_run
@@ -43,6 +43,7 @@ class Judged:
 
     Attributes:
         plan: the questions. panel: each judge's name, what it says it is, and its run. systems: name of each to what it is.
+        audit, audited: variants that were asked about to find the judges' biases, and those runs.
         users: that were judged. calibrations: of the judges, by name; those that are not in it were not calibrated. seed: of intervals.
     """
 
@@ -53,6 +54,8 @@ class Judged:
     calibrations: Mapping[str, Known] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
     seed: int = 0
+    audit: judge_audit.Audit = field(default_factory=judge_audit.Audit)
+    audited: Sequence[tuple[str, Mapping[str, Any], Ran]] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +89,8 @@ def build(judged: Judged) -> dict[str, Any]:
         "disagreements": _disagreements(judged, asked),
         "not_asked": judged.plan.told(),
         "judges": {name: {"about": dict(about), "run": ran.to_dict()} for name, about, ran in judged.panel},
-        "prompts": _prompts(judged.plan.questions),
+        "audit": {name: ran.to_dict() for name, _, ran in judged.audited},
+        "prompts": _prompts([*judged.plan.questions, *judged.audit.plan.questions]),
         "options": dict(judged.options),
     }
 
@@ -233,7 +237,7 @@ def _repeats(judged: Judged) -> dict[str, Any]:
 
 
 def _biases(judged: Judged, asked: Sequence[Asked]) -> dict[str, list[Bias]]:
-    """Of each judge, what of its biases this very run shows: by the order of pairs, and by asking again."""
+    """Of each judge, what of its biases this very run shows: by the order of pairs, by asking again, by variants."""
     pairs = comparisons.paired([one for one in asked if one.question.against])
     clusters = _clusters(pair.question.user for pair in pairs)
     found: dict[str, list[Bias]] = {}
@@ -242,6 +246,8 @@ def _biases(judged: Judged, asked: Sequence[Asked]) -> dict[str, list[Bias]]:
         if pairs:
             verdicts = np.array([[side[number] for side in pair.verdicts()] for pair in pairs], np.float64)  # (pairs, 2)
             found[name] += audit.order(verdicts[:, 0], verdicts[:, 1], clusters, seed=judged.seed)
+    for name, _, ran in judged.audited:
+        found[name] += judge_audit.biases(judged.audit, ran.judgements, judged.seed)
     return found
 
 

@@ -116,16 +116,18 @@ def dry_run(plan: Plan, panel: Mapping[str, Judge], terms: Terms, cache: Cache |
 
 
 def judge_all(
-    plan: Plan, panel: Mapping[str, Judge], terms: Terms, cache: Cache, progress: Progress | None = None
+    plan: Plan, panel: Mapping[str, Judge], terms: Terms, cache: Cache, progress: Progress | None = None, *, spent: float = 0.0
 ) -> list[tuple[str, Mapping[str, Any], Ran]]:
     """Has every judge of a panel asked everything, one judge after the other, from one purse.
 
+    Args: spent: what of the spend limit is gone already.
     Raises: QueryError: there is nothing to ask. ModelError: a judge cannot be used.
     """
     if not plan.questions:
         without = "; ".join(f"{one['criterion']}: no {one['without']} ({one['times']} times)" for one in plan.told()) or "no criterion"
         raise QueryError(f"there is nothing to judge: {without}")
     purse = Purse(terms.prices, terms.spend_limit)
+    purse.settle(0.0, spent)
     found: list[tuple[str, Mapping[str, Any], Ran]] = []
     for name, judge in panel.items():
         before = purse.spent

@@ -204,6 +204,49 @@ def test_a_panel_and_its_agreement(ask: Callable[..., str], tmp_path: Path, serv
     assert {name: about["alpha"]["value"] for name, about in told["panel"].items()} == {"lists": 1.0, "explanations": 1.0, "relevance": 1.0}
 
 
+def test_an_audit_finds_what_was_planted(ask: Callable[..., str], tmp_path: Path, server: Server) -> None:
+    """A judge who likes many words, famous names and what stands first, by known amounts."""
+    _, new = files(tmp_path, users=20)
+    third = {"item_id": "m", "title": "Mat"}
+    answers = [json.loads(line) for line in new.read_text("utf-8").splitlines()]
+    for answer in answers:
+        answer["recommendations"].append(third)
+    new.write_text("".join(json.dumps(answer) + "\n" for answer in answers), "utf-8")
+
+    def rule(_: str, user: str) -> str:
+        shown = re.search(r"<item>\n(.*?)[ (\n]", user)
+        if "<list>" in user and shown:
+            lines = re.findall(r"^- (.*)", user.partition("<list>")[2], re.MULTILINE)
+            return scored(5 - next(place for place, line in enumerate(lines) if line.startswith(shown[1])))
+        if "<explanation>" in user:
+            return scored(2 if "as it is said" not in user else 4)
+        return scored(4 if re.search(r"Sony|Samsung|Adidas|Bosch|Philips", user) else 3)
+
+    server.rule = rule
+    told = json.loads(
+        ask(
+            "judge",
+            "--recommendations",
+            new,
+            "--out",
+            tmp_path / "a",
+            "--judge",
+            f"openai:{server.url}",
+            "--criteria",
+            "clarity",
+            "--audit",
+            15,
+            "--json",
+        )
+    )
+    (found,) = told["biases"].values()
+    sizes = {bias["bias"]: bias["value"] for bias in found}
+    assert sizes["length"] == pytest.approx(2.0, abs=0.7), "two points for about a doubling"
+    assert sizes["brand"] == 1.0
+    assert sizes["place"] == pytest.approx(-1.0)
+    assert "judge_listed.v1" in {prompt["prompt"] for prompt in told["prompts"]}
+
+
 class _Outside(HTMLParser):
     """What a page would fetch or run."""
 
