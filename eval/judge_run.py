@@ -33,7 +33,7 @@ class Ran:
 
     Attributes:
         judgements: those that there are, in the order of the questions. questions: that were to be asked.
-        calls: made now, failed ones included. kept: replies that were there already. seconds: of the run.
+        calls: made now for what was answered, failed tries included. kept: replies that were there already. seconds: of the run.
         model_seconds: that the calls took together. prompt_tokens, completion_tokens: of all replies that count; `estimated` where an
             endpoint did not count some.
         cost: of all replies that count. spent: of it, by this run. stopped: why not all was asked, in a sentence; empty where it was.

@@ -184,7 +184,9 @@ class Endpoint:
             return _PassingError(f"{status}: {said}", retry_after(headers))
         if _LONG.search(said):
             return TooLongError(f"the question does not fit the context of {self.model} ({said})")
-        if status == 404 or (status == 400 and self.model in said):
+        # Some say 400 of an unknown model; a model that is named for what it cannot do is known.
+        quoted = any(f"{mark}{self.model}{mark}" in said for mark in "'\"`")
+        if status == 404 or (status == 400 and quoted and not any(name in said for name in _OPTIONAL)):
             had = self._models()
             names = f"; it has {', '.join(had[:10])}" if had else ""
             return EndpointError(f"{self.url} does not know the model {self.model!r}, or is no OpenAI-compatible address{names} ({said})")

@@ -43,6 +43,7 @@ class Server:
     key: str | None = None
     context: int | None = None
     refuses: tuple[str, ...] = ()
+    filtered: str | None = None
     probabilities: Mapping[str, float] | None = None
     delay: float = 0.0
     faults: list[str | None] = field(default_factory=list)
@@ -109,7 +110,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif body["model"] != of.model:
             self.send(404, {"error": {"message": f"The model `{body['model']}` does not exist", "code": "model_not_found"}})
         elif unknown := [name for name in of.refuses if name in body]:
-            self.send(400, {"error": {"message": f"Unsupported parameter: '{unknown[0]}'", "code": None}})
+            self.send(400, {"error": {"message": f"Unsupported parameter: '{unknown[0]}' with the model '{of.model}'", "code": None}})
         elif of.context is not None and len(system + user) > of.context:
             self.send(
                 400,
@@ -120,6 +121,8 @@ class _Handler(BaseHTTPRequestHandler):
                     }
                 },
             )
+        elif of.filtered is not None and of.filtered in user:
+            self.send(400, {"error": {"message": "The response was filtered by our content policy", "code": "content_filter"}})
         elif fault == "busy":
             self.send(429, {"error": {"message": "Too many requests"}}, {"Retry-After": of.retry_after})
         elif fault == "broken":

@@ -149,8 +149,12 @@ def test_a_question_that_does_not_fit() -> None:
 
 
 def test_a_question_that_is_refused() -> None:
-    with Server(refuses=("messages",)).running() as server, pytest.raises(RefusedError, match="messages"):
-        endpoint(server).ask(ASKED)
+    """Such as one that a filter does not like; the endpoint knows the model, and others may be answered."""
+    with Server(rule=lambda *_: scored(3)).running() as server:
+        server.filtered = "stove"
+        with pytest.raises(RefusedError, match="content policy"):
+            endpoint(server).ask(ASKED)
+        assert endpoint(server).ask(Asked("s", "a lamp", "score", ASKED.labels)).text == scored(3)
 
 
 @pytest.mark.parametrize(
