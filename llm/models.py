@@ -322,6 +322,8 @@ def quiet() -> Iterator[None]:
     levels = {name: logging.getLogger(name).level for name in names}
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="bitsandbytes")
+        # Several adapters in one model are what is wanted: one for each task, at most one of them on.
+        warnings.filterwarnings("ignore", message="Already found a `peft_config` attribute")
         for name in names:
             logging.getLogger(name).setLevel(logging.ERROR)
         from transformers.utils import logging as transformers_logging
