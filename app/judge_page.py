@@ -173,7 +173,7 @@ def _steadiness(report: Mapping[str, Any]) -> list[str]:
         _table("", ["judge", "asked twice", "scored both times", "same answer (95 %)", "mean distance"], rows),
     ]
     of_bias = [
-        [_text(name), escape(one["bias"]), interval(one, places=2), f"{one['cases']:,}", escape(one["meaning"])]
+        [_text(name), escape(one["bias"].replace("_", " ")), interval(one, places=2), f"{one['cases']:,}", escape(one["meaning"])]
         for name, told in report["biases"].items()
         for one in told
     ]
@@ -206,7 +206,9 @@ def _cost(report: Mapping[str, Any]) -> list[str]:
         told = ", ".join(f"{_text(part)} {_text(str(value))}" for part, value in about["about"].items())
         causes = "".join(f"<li>{_text(cause)}</li>" for cause in about["run"]["causes"])
         long = "".join(f"<li>too long: {_text(case)}</li>" for case in about["run"]["too_long"][:20])
-        found.append(f"<p><strong>{_text(name)}</strong>: {_text(took(about['run']))}<br><small>{told}</small></p><ul>{causes}{long}</ul>")
+        audit = f"<br>The audit: {_text(took(report['audit'][name]))}" if name in report["audit"] else ""
+        found.append(f"<p><strong>{_text(name)}</strong>: {_text(took(about['run']))}{audit}<br><small>{told}</small></p>")
+        found.append(f"<ul>{causes}{long}</ul>" if causes or long else "")
     return found
 
 

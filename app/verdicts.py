@@ -27,6 +27,10 @@ def show(console: Console, report: Mapping[str, Any]) -> None:
         console.print(f"agreement of the judges on {name} (alpha): {interval(about['alpha'], places=2)}, {about['questions']} questions")
     for name, about in report["judges"].items():
         console.print(Text(f"{plain(name)}: {took(about['run'])}", style="dim"))
+        if name in report["audit"]:
+            console.print(Text(f"  the audit: {took(report['audit'][name])}", style="dim"))
+        for bias in report["biases"][name]:
+            console.print(Text(f"  {bias['bias'].replace('_', ' ')} {interval(bias, sign=True, places=2)}: {bias['meaning']}", style="dim"))
         repeats = report["repeats"][name]
         if repeats["scored_both_times"]:
             console.print(
