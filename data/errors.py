@@ -21,8 +21,12 @@
     ├── ModelError                  a model cannot be had
     │   ├── ModelMissingError
     │   ├── HashMismatchError
-    │   └── StaleAdapterError
+    │   ├── StaleAdapterError
+    │   ├── TooLongError            a text that the model's context does not hold
+    │   └── EndpointError           a model at an address cannot be used
+    │       └── RefusedError        it does not answer one question; it may answer others
     ├── TrainingError               there is too little to learn from, or it did not go well
+    ├── JudgingError                a judging that ended before it could say anything
     ├── LeakError                   an evaluation in which the test is known beforehand
     ├── StorageError                the disk is full or refuses to be written
     ├── UnavailableError            a service cannot answer now; later it can
@@ -139,8 +143,24 @@ class StaleAdapterError(ModelError):
     """An adapter that was trained on another model or for a prompt that is not known."""
 
 
+class TooLongError(ModelError):
+    """A text that does not fit the model's context."""
+
+
+class EndpointError(ModelError):
+    """A model at an address cannot be reached, or refuses the key or the model's name."""
+
+
+class RefusedError(EndpointError):
+    """An endpoint does not answer one question; it may answer others."""
+
+
 class TrainingError(CrossaisleError):
     """Too little to learn from, or a loss that is no number any more; the last good state is kept."""
+
+
+class JudgingError(CrossaisleError):
+    """A judging that ended before it could say anything; what was answered is kept."""
 
 
 class LeakError(CrossaisleError):

@@ -14,6 +14,8 @@ from pathlib import Path
 from .errors import SettingsError
 
 PREFIX = "CROSSAISLE_"
+SECRETS = ("CROSSAISLE_JUDGE_KEY",)
+"""Names that are read where they are used and kept in no settings, which are printed and written into reports."""
 QUANTIZATIONS = ("nf4", "bf16", "fp32")
 
 
@@ -57,7 +59,7 @@ class Settings:
         known = {PREFIX + f.name.upper(): f.name for f in fields(cls)}
         given: dict[str, str] = {}
         for name, value in environment.items():
-            if not name.startswith(PREFIX):
+            if not name.startswith(PREFIX) or name in SECRETS:
                 continue
             if name not in known:
                 # Compared without the prefix, which alone would make any two names look alike.

@@ -72,3 +72,10 @@ def test_with_changes_a_copy_and_ignores_none() -> None:
     assert (first.embedder, first.threads) == (None, None)
     with pytest.raises(AttributeError):
         first.llm = "c"  # type: ignore[misc]
+
+
+def test_a_key_is_read_where_it_is_used_and_is_no_setting() -> None:
+    """Settings are printed and written into reports."""
+    settings = Settings.read({"CROSSAISLE_JUDGE_KEY": "sk-secret", "CROSSAISLE_LLM": "none"})
+    assert settings.llm == "none"
+    assert "sk-secret" not in repr(settings)
