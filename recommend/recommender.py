@@ -176,7 +176,8 @@ class Recommender:
             )
         )
         if explore is not None:
-            exploration.log(self.workspace.path, user_id, explore, [(one.item.item_id, one.propensity or 0.0) for one in found])
+            user = user_id if user_id is None or self.live is None else self.live.name(user_id)
+            exploration.log(self.workspace.path, user, explore, [(one.item.item_id, one.propensity or 0.0) for one in found])
         missing = (*self._unsatisfied(query, len(found), mask, removed), *shortlist.missing(top))
         if listed is not None:
             listed(Recommendations(query, found, missing, dict(timings)))
