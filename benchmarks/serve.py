@@ -68,7 +68,7 @@ def serving(shop: Path, *options: str) -> Iterator[Server]:
     command = [str(PROGRAM), "serve", "-w", str(shop), "--port", "0", "--no-console", "--timeout", "120", *options]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
-        first = next(line for line in process.stderr if "serving" in line)
+        first = next(line for line in process.stderr if line.startswith("crossaisle: serving"))
         server = Server(process, int(first.split(" at ")[1].split(",")[0].rsplit(":", 1)[1]))
         drain = threading.Thread(target=lambda: [None for _ in process.stderr or ()], daemon=True)
         drain.start()

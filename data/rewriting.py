@@ -34,7 +34,7 @@ def copy_tables(
 
     shutil.copyfile(workspace.file("relations"), staging / "relations.parquet")
     if additions.file(workspace).exists():
-        additions.items(workspace).write_parquet(staging / "items.parquet")
+        additions.items(workspace).write_parquet(staging / "items.parquet")  # what was added live is the snapshot's from now on
     else:
         shutil.copyfile(workspace.file("items"), staging / "items.parquet")
     if names is None and not without:

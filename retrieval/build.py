@@ -128,7 +128,7 @@ def _fold(workspace: Workspace) -> None:
     if additions.file(workspace).exists():
         with workspace.staging() as staging:
             shutil.copyfile(workspace.file("interactions"), staging / "interactions.parquet")
-            copy_tables(workspace, staging, None)
+            copy_tables(workspace, staging)
             now = workspace.manifest
             workspace.replace_snapshot(staging, category_level=None, item_noun=None, source=now.source, folded=now.folded)
     additions.forget_older(workspace)
