@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import secrets
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..data.errors import SettingsError
 from .options import AsJson, Chroma, EmbedderName, Llm, Quantization, Where, console, print_json, rules_with, settings_with
+
+if TYPE_CHECKING:
+    from ..recommend.recommender import Recommender
 
 Scope = Annotated[str, typer.Option(help="new: categories absent from the history; other: another one than the item behind it.")]
 IncludeCategory = Annotated[list[str] | None, typer.Option(help="Only this category, at any level. May be repeated.")]
@@ -75,7 +78,7 @@ def recommend(
     from . import render
 
     settings = settings_with(llm=llm, quantization=quantization, embedder=embedder, chroma=chroma)
-    recommender = Recommender.open(workspace, settings=settings)
+    recommender = _with_events(Recommender.open(workspace, settings=settings))
     ids = _ids(items)
     answer = recommender.recommend(
         user_id=user,
@@ -94,7 +97,7 @@ def recommend(
     if as_json:
         print_json(to_dict(answer))
         return
-    rows = recommender.histories.of(user).rows.tolist() if user is not None else []
+    rows = recommender.past(user).rows.tolist() if user is not None else []
     history = recommender.catalogue.records([*rows, *(recommender.catalogue.row(key) for key in ids)])
     render.recommendations(console(), answer, [one for one in history if one.item_id not in answer.query.without])
 
@@ -145,7 +148,7 @@ def why(
     from ..recommend.why import why as run
     from . import render
 
-    recommender = Recommender.open(workspace, settings=settings_with(llm=llm, quantization=quantization, chroma=chroma))
+    recommender = _with_events(Recommender.open(workspace, settings=settings_with(llm=llm, quantization=quantization, chroma=chroma)))
     found = run(
         recommender,
         item,
@@ -160,6 +163,14 @@ def why(
         print_json(found.to_dict())
     else:
         render.decision(console(), found)
+
+
+def _with_events(recommender: Recommender) -> Recommender:
+    """The recommender, looking also at what happened since the snapshot."""
+    from ..recommend.live import Live
+
+    recommender.live = Live.if_any(recommender.workspace, recommender.settings)
+    return recommender
 
 
 def _ids(items: str | None) -> tuple[str, ...]:
@@ -180,7 +191,7 @@ def profile(
     from ..recommend.recommender import Recommender
     from . import render
 
-    told = portrait(Recommender.open(workspace, settings=settings_with(chroma=chroma)), user)
+    told = portrait(_with_events(Recommender.open(workspace, settings=settings_with(chroma=chroma))), user)
     if as_json:
         print_json(told)
     else:

@@ -24,6 +24,9 @@ Llm = Annotated[str | None, typer.Option(help="smollm2, a folder, a Hugging Face
 EmbedderName = Annotated[str | None, typer.Option("--embedder", help="minilm, a folder, or a Hugging Face id.")]
 Quantization = Annotated[str | None, typer.Option(help="nf4, bf16 or fp32.")]
 Chroma = Annotated[str | None, typer.Option(help="http://host:port of a Chroma server, or folder for the workspace's own.")]
+EventsUrl = Annotated[
+    str | None, typer.Option("--events", help="postgresql+psycopg://... of the log of events; the workspace's own file unless told.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Answer as JSON.")]
 
 

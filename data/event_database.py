@@ -117,8 +117,12 @@ class Database:
         """
         self.engine, self.name = _engine(folder, url)
         self.sqlite = self.engine.dialect.name == "sqlite"
-        with self.writing() as connection:
-            self.identity = _prepare(connection, self.name, owner)
+        try:
+            with self.writing() as connection:
+                self.identity = _prepare(connection, self.name, owner)
+        except BaseException:
+            self.close()
+            raise
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from .errors import QueryError
+from .records import Kind
 
 EventKind = Literal["impression", "click", "cart", "purchase", "dismiss", "search"]
 KINDS: tuple[EventKind, ...] = get_args(EventKind)
+INTERACTIONS: Mapping[EventKind, Kind] = {"purchase": "purchase", "cart": "cart", "click": "click", "search": "search"}
+"""Kinds of event that are interactions of a history, where they name an item."""
 LONGEST_ID, LONGEST_TEXT, LONGEST_RECOMMENDATION = 256, 2000, 64
 """Characters of an id or a key; of what was searched; of a recommendation's id."""
 MOST = 10_000
@@ -67,11 +71,17 @@ class Appended:
 
 @dataclass(frozen=True, slots=True)
 class Forgetting:
-    """A user was removed. `mark`: see `Pseudonyms.mark`. sequence: the last number given by then: what is later is of somebody new."""
+    """A user was removed.
+
+    Attributes:
+        mark: see `Pseudonyms.mark`. sequence: the last number given by then; what is later is of somebody new. timestamp: milliseconds
+            since 1970.
+    """
 
     number: int
     mark: str
     sequence: int
+    timestamp: int
 
 
 @dataclass(frozen=True, slots=True)

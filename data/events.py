@@ -15,6 +15,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .errors import QueryError, WorkspaceError
@@ -48,10 +49,10 @@ __all__ = ["Appended", "Event", "EventKind", "EventLog", "Forgetting", "Forgotte
 class EventLog:
     """The log of one workspace; `EventLog.open(workspace)` opens it. One object serves all threads; processes may share the database."""
 
-    def __init__(self, database: Database, marks: Callable[[], Pseudonyms], pseudonyms: Pseudonyms | None = None) -> None:
-        """Args: marks: the key under which forgotten users are recorded. pseudonyms: replaces user ids in all that is stored and asked."""
+    def __init__(self, database: Database, hashes: Callable[[], Pseudonyms], pseudonyms: Pseudonyms | None = None) -> None:
+        """Args: hashes: opens the workspace's key when it is first needed. pseudonyms: replaces user ids in what is stored and asked."""
         self.database, self.pseudonyms = database, pseudonyms
-        self._marks = marks
+        self._hashes = hashes
         self._waiting: deque[tuple[Callable[[Connection], Any], Future[Any]]] = deque()
         self._writer = threading.Lock()
 
@@ -67,7 +68,7 @@ class EventLog:
         Raises: SettingsError, MissingExtraError, WorkspaceError, NewerFormatError, StorageError: see `Database`.
         """
         folder = workspace.path
-        return cls(Database(folder, workspace.manifest.id, url), lambda: pseudonyms or Pseudonyms.open(folder, key), pseudonyms)
+        return cls(Database(folder, workspace.manifest.id, url), lambda: Pseudonyms.open(folder, key), pseudonyms)
 
     @property
     def identity(self) -> str:
@@ -78,9 +79,18 @@ class EventLog:
         """What the log calls a user: the id, or its pseudonym."""
         return self.pseudonyms.of(user_id) if self.pseudonyms else user_id
 
+    def names(self, user_id: str) -> tuple[str, str]:
+        """All that a user may be called in the log or a snapshot: the id, and its pseudonym."""
+        return user_id, self.hashes.of(user_id)
+
     def mark(self, user_id: str) -> str:
         """What the record of who was forgotten calls a user."""
-        return self._marks().mark(user_id)
+        return self.hashes.mark(user_id)
+
+    @cached_property
+    def hashes(self) -> Pseudonyms:
+        """Keyed hashes of user ids, under the key of this workspace."""
+        return self.pseudonyms or self._hashes()
 
     # ------------------------------------------------------------------ writing
 
@@ -125,9 +135,8 @@ class EventLog:
 
         Under their id and under their pseudonym, whichever the log holds. Raises: as `append`.
         """
-        marks = self._marks()
-        names = [user_id, marks.of(user_id)]
-        line = {"mark": marks.mark(user_id), "timestamp": milliseconds()}
+        names = self.names(user_id)
+        line = {"mark": self.mark(user_id), "timestamp": milliseconds()}
         done = self._write(lambda connection: _forget(connection, names, line))
         self.database.tidy()
         return done
@@ -205,7 +214,19 @@ class EventLog:
         forgotten = tables().forgotten
         asked = select(forgotten).where(forgotten.c.number > number).order_by(forgotten.c.number)
         with self.database.reading() as connection:
-            return [Forgetting(row.number, row.mark, row.sequence) for row in connection.execute(asked)]
+            return [Forgetting(row.number, row.mark, row.sequence, row.timestamp) for row in connection.execute(asked)]
+
+    def held(self, user_id: str) -> Forgotten:
+        """How much the log holds of a user, under whichever name."""
+        from sqlalchemy import func, select
+
+        known, names = tables(), self.names(user_id)
+        with self.database.reading() as connection:
+            events, served = (
+                connection.execute(select(func.count()).select_from(table).where(table.c.user_id.in_(names))).scalar_one()
+                for table in (known.events, known.served)
+            )
+        return Forgotten(events, served)
 
 
 def _append(connection: Connection, lines: Sequence[dict[str, Any]]) -> Appended:

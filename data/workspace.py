@@ -197,6 +197,10 @@ class Workspace:
         """Says in `workspace.json` that the index of the present snapshot is complete. Call inside `writing`."""
         self._write(replace(self.manifest, index={**index, "snapshot": self.manifest.snapshot, "built_at": _now()}))
 
+    def record_folded(self, folded: Mapping[str, int]) -> None:
+        """Says in `workspace.json` which events the present snapshot holds. Call inside `writing`."""
+        self._write(replace(self.manifest, folded=dict(folded)))
+
     # ------------------------------------------------------------------ reading
 
     def file(self, table: str) -> Path:

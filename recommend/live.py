@@ -9,6 +9,7 @@ Impressions change nothing: that something was shown says nothing about the shop
 
 from __future__ import annotations
 
+import datetime
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,7 +17,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..data.events import Event, EventKind, EventLog, Forgetting
+from ..data.event_database import FILE
+from ..data.event_records import INTERACTIONS, Event, EventKind, Forgetting
+from ..data.events import EventLog
 from ..data.records import OWNING_KINDS
 from ..retrieval.events import NEVER
 from .histories import NOBODY, Histories, History
@@ -25,10 +28,9 @@ from .profile import KINDS, VISIT
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from ..data.settings import Settings
     from ..data.workspace import Workspace
 
-INTERACTIONS: Mapping[EventKind, str] = {"purchase": "purchase", "cart": "cart", "click": "click", "search": "search"}
-"""Kinds of event that are interactions of a history, where they name an item."""
 LASTING: tuple[EventKind, ...] = ("dismiss", "search")
 """Kinds of event that a snapshot does not hold."""
 _PURCHASE, _OWNING = KINDS.index("purchase"), [KINDS.index(kind) for kind in OWNING_KINDS]
@@ -56,12 +58,13 @@ class Visitor:
 class Live:
     """The state that a log of events makes on top of a snapshot. One object serves all threads of a process."""
 
-    def __init__(self, folded: int = 0, log: EventLog | None = None) -> None:
+    def __init__(self, folded: int = 0, log: EventLog | None = None, snapshot_at: int = 0) -> None:
         """An empty state.
 
-        Args: folded: number of the last event that the snapshot holds. log: where `catch_up` reads.
+        Args: folded: number of the last event that the snapshot holds. log: where `catch_up` reads. snapshot_at: when the snapshot was
+            made, in milliseconds since 1970: it holds nobody who was forgotten before.
         """
-        self.folded, self.log = folded, log
+        self.folded, self.log, self.snapshot_at = folded, log, snapshot_at
         self.sequence = 0
         self._forgetting = 0
         self._users: dict[str, Visitor] = {}
@@ -72,9 +75,18 @@ class Live:
     @classmethod
     def open(cls, workspace: Workspace, log: EventLog) -> Live:
         """The state of a workspace's log as it is now."""
-        live = cls(int(workspace.manifest.folded.get(log.identity, 0)), log)
+        made = workspace.manifest.snapshot_at
+        moment = datetime.datetime.fromisoformat(made).timestamp() * 1000 if made else 0
+        live = cls(int(workspace.manifest.folded.get(log.identity, 0)), log, int(moment))
         live.catch_up()
         return live
+
+    @classmethod
+    def if_any(cls, workspace: Workspace, settings: Settings) -> Live | None:
+        """The state of a workspace's log where it has one: an address is set, or `events.db` is there; else None, and nothing is made."""
+        if settings.events is None and not (workspace.path / FILE).exists():
+            return None
+        return cls.open(workspace, EventLog.open(workspace, settings.events, key=settings.pseudonym_key))
 
     # ------------------------------------------------------------------ carried on
 
@@ -125,7 +137,8 @@ class Live:
         assert self.log is not None, "only a log tells who was forgotten"
         with self._lock:
             self._forgetting = max(self._forgetting, forgetting.number)
-            self._forgotten.add(forgetting.mark)
+            if forgetting.timestamp >= self.snapshot_at:
+                self._forgotten.add(forgetting.mark)
             for user in [user for user in self._users if self.log.mark(user) == forgetting.mark]:
                 old = self._users.pop(user)
                 done = [one for one in old.done if one.sequence > forgetting.sequence]

@@ -13,7 +13,7 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # a test that imports torch itself must not spin either
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -128,6 +128,17 @@ def trained(demo_workspace: Workspace, settings: Settings, tmp_path_factory: pyt
         patch.setattr(questions, "ENOUGH", 300)  # three folds of five are enough to see that all is there
         figures = learning.learn(Workspace(path), settings, part="blend")
     return Workspace(path), figures
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Callable[[], str]]:
+    """A real PostgreSQL server; calling it makes an empty database and gives its address."""
+    from .postgres_server import server, why_not
+
+    if reason := why_not():
+        pytest.skip(reason)
+    with server() as fresh:
+        yield fresh
 
 
 Store = Callable[..., Path]

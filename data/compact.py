@@ -1,0 +1,155 @@
+"""`events compact`: folds the log into a new snapshot, so that what happened in the shop can be indexed and trained on.
+
+The new tables and the number of the last event that they hold become valid in one rename of `workspace.json`: a kill at any moment
+leaves the old snapshot, onto which all events are still to be folded, or the new one that holds them. The log stays whole.
+
+Impressions and dismissals are no interactions, nor are searches in words only: they stay in the log, where the live state and the report
+look for them.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from .errors import storing
+from .event_records import INTERACTIONS
+from .pseudonyms import is_pseudonym
+from .readers.parts import InteractionParts
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import polars as pl
+
+    from .events import Event, EventLog
+    from .pseudonyms import Pseudonyms
+    from .workspace import Workspace
+
+Progress = Callable[[str, int, int], None]
+PAGE = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Compaction:
+    """What was folded.
+
+    Attributes:
+        snapshot: id of the snapshot that holds it. changed: whether that is a new one. last: number of the last event looked at.
+        events: looked at now. interactions: added to the snapshot. repeated: alike in user, item, kind and moment to one that was there.
+        unknown_items: events of items that the snapshot does not hold; they come in when `ingest` has brought the items.
+        other: impressions, dismissals and searches in words. pseudonymised: whether user ids are pseudonyms now.
+    """
+
+    snapshot: str
+    changed: bool
+    last: int
+    events: int
+    interactions: int
+    repeated: int
+    unknown_items: int
+    other: int
+    pseudonymised: bool
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as JSON holds it."""
+        return asdict(self)
+
+
+def compact(workspace: Workspace, log: EventLog, *, pseudonymise: bool = False, progress: Progress = lambda *_: None) -> Compaction:
+    """Folds the events that the snapshot does not hold yet into a new one.
+
+    Args: pseudonymise: replace all user ids by pseudonyms; where some are pseudonyms already, all become so, or a person would be two.
+    Raises: WorkspaceBusyError, WorkspaceError, StorageError: nothing was changed.
+    """
+    with workspace.writing(f"crossaisle events compact -w {workspace.path}"), storing(f"the snapshot in {workspace.path}"):
+        first, last = int(workspace.manifest.folded.get(log.identity, 0)), log.last()
+        past = workspace.table("interactions")
+        names = _names(past, pseudonymise, log, first, last)
+        with workspace.staging() as staging, workspace.staging() as folder:
+            parts = InteractionParts(folder)
+            parts.add(renamed(past, names))
+            items = workspace.table("items")["item_id"]
+            seen = unknown = other = 0
+            for page in _pages(log, first, last):
+                told = table([event for event in page if event.kind in INTERACTIONS and event.item_id is not None])
+                known = told.filter(told["item_id"].is_in(items.implode()))
+                parts.add(renamed(known, names))
+                seen, other, unknown = seen + len(page), other + len(page) - len(told), unknown + len(told) - len(known)
+                progress("folding events", seen, max(last - first, seen))
+            done = parts.finish(staging / "interactions.parquet", lambda part, of: progress("sorting interactions", part, of))
+            added = done.rows - len(past)
+            before, folded = str(workspace.manifest.snapshot), {**workspace.manifest.folded, log.identity: max(first, last)}
+            if added or names is not None:
+                copy_tables(workspace, staging, names)
+                kept = workspace.manifest
+                snapshot = workspace.replace_snapshot(staging, category_level=None, item_noun=None, source=kept.source, folded=folded)
+            else:
+                snapshot = before
+                workspace.record_folded(folded)
+    return Compaction(
+        snapshot, snapshot != before, max(first, last), seen, added, seen - other - unknown - added, unknown, other, names is not None
+    )
+
+
+def copy_tables(workspace: Workspace, staging: Path, names: Pseudonyms | None) -> None:
+    """Puts the snapshot's other tables, and the lines that ingest turned away, beside the interactions in `staging`."""
+    for name in ("items", "relations"):
+        shutil.copyfile(workspace.file(name), staging / f"{name}.parquet")
+    if names is None:
+        shutil.copyfile(workspace.file("reviews"), staging / "reviews.parquet")
+    else:
+        renamed(workspace.table("reviews"), names).write_parquet(staging / "reviews.parquet")
+    if workspace.rejects.exists():
+        shutil.copyfile(workspace.rejects, staging / workspace.rejects.name)
+    else:
+        (staging / workspace.rejects.name).touch()
+
+
+def table(events: list[Event]) -> pl.DataFrame:
+    """Events as interactions; each must be one."""
+    import polars as pl
+
+    from .readers.tables import empty
+
+    columns = {
+        "user_id": [event.user_id for event in events],
+        "item_id": [event.item_id for event in events],
+        "kind": [INTERACTIONS[event.kind] for event in events],
+        "timestamp": [event.timestamp for event in events],
+        "value": [None] * len(events),
+        "position": [None] * len(events),
+    }
+    return pl.DataFrame(columns, schema=empty("interactions").schema)
+
+
+def renamed(frame: pl.DataFrame, names: Pseudonyms | None) -> pl.DataFrame:
+    """The table with pseudonyms for user ids; as it was where there are none."""
+    import polars as pl
+
+    if names is None or not len(frame):
+        return frame
+    ids = frame["user_id"].unique()
+    told = pl.DataFrame({"user_id": ids, "_name": [names.of(user) for user in ids.to_list()]})
+    joined = frame.join(told, on="user_id", how="left", maintain_order="left")
+    return joined.with_columns(pl.col("_name").alias("user_id")).select(frame.columns)
+
+
+def _names(past: pl.DataFrame, wanted: bool, log: EventLog, first: int, last: int) -> Pseudonyms | None:
+    """What replaces user ids, or None: where anybody goes by a pseudonym, everybody does."""
+    some = (
+        wanted
+        or log.pseudonyms is not None
+        or any(is_pseudonym(user) for user in past["user_id"].unique().to_list())
+        or any(is_pseudonym(event.user_id) for page in _pages(log, first, last) for event in page)
+    )
+    return log.hashes if some else None
+
+
+def _pages(log: EventLog, first: int, last: int) -> Iterator[list[Event]]:
+    """The events with numbers above `first` and up to `last`."""
+    while first < last and (found := log.since(first, PAGE)):
+        yield [event for sequence, event in found if sequence <= last]
+        first = found[-1][0]

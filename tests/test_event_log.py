@@ -1,0 +1,387 @@
+"""The log of events, on SQLite and on a real PostgreSQL server: nothing lost, nothing doubled, nothing seen out of order."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+import crossaisle
+from crossaisle.data.errors import (
+    CrossaisleError,
+    MissingExtraError,
+    NewerFormatError,
+    QueryError,
+    SettingsError,
+    StorageError,
+    WorkspaceError,
+)
+from crossaisle.data.event_database import FILE
+from crossaisle.data.event_records import AHEAD, LONGEST_TEXT, checked, milliseconds
+from crossaisle.data.events import Appended, Event, EventLog, Forgotten, Shown
+from crossaisle.data.pseudonyms import Pseudonyms, is_pseudonym
+from crossaisle.data.served_lists import ServedLists
+from crossaisle.data.workspace import Workspace
+
+Store = Callable[..., Path]
+NOW = 1_700_000_000_000
+
+
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory: pytest.TempPathFactory, make_store: Store) -> Path:
+    """A workspace with a snapshot of two items and one user; for copying."""
+    path = tmp_path_factory.mktemp("small") / "shop"
+    crossaisle.ingest(path, "files", [make_store({"tent": "Camping", "stove": "Kitchen"}, {"ann": ["tent"]})])
+    return path
+
+
+@pytest.fixture
+def workspace(tables: Path, tmp_path: Path) -> Workspace:
+    import shutil
+
+    return Workspace(shutil.copytree(tables, tmp_path / "shop"))
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def url(request: pytest.FixtureRequest) -> str | None:
+    return None if request.param == "sqlite" else request.getfixturevalue("postgres")()
+
+
+@pytest.fixture
+def log(workspace: Workspace, url: str | None) -> Iterator[EventLog]:
+    opened = EventLog.open(workspace, url)
+    yield opened
+    opened.close()
+
+
+def click(user: str = "ann", item: str = "tent", **more: object) -> Event:
+    return Event(user, "click", item, **{"timestamp": NOW, **more})  # type: ignore[arg-type]
+
+
+# ------------------------------------------------------------------ what is kept
+
+
+def test_what_was_appended_is_read_as_it_was(log: EventLog, workspace: Workspace, url: str | None) -> None:
+    events = [
+        click(idempotency_key="k1", recommendation_id="r1"),
+        Event("bob", "search", text="tent; DROP TABLE events -- 'ünïcode' 🏕", timestamp=NOW),
+        Event("ann", "dismiss", "stove", NOW - 5),
+    ]
+    assert log.append(events) == Appended(3, 0)
+    assert [event for _, event in log.since(0)] == events
+    assert log.of("ann") == [events[0], events[2]]
+    assert log.of("nobody") == []
+    first = log.since(0, 1)
+    assert len(first) == 1
+    assert log.since(first[0][0]) == log.since(0)[1:]
+    assert [event.kind for _, event in log.since(0, kinds=("dismiss", "search"))] == ["search", "dismiss"]
+    again = EventLog.open(workspace, url)
+    assert again.since(0) == log.since(0)
+    assert again.identity == log.identity
+    again.close()
+
+
+def test_an_event_without_a_moment_happened_now(log: EventLog) -> None:
+    before = milliseconds()
+    log.append([Event("ann", "click", "tent")])
+    moment = log.of("ann")[0].timestamp
+    assert moment is not None
+    assert before <= moment <= milliseconds()
+
+
+def test_a_key_that_comes_again_is_counted_and_the_first_event_stays(log: EventLog) -> None:
+    assert log.append([click(idempotency_key="k"), click(item="stove", idempotency_key="k")]) == Appended(1, 1)
+    assert log.append([click(item="stove", idempotency_key="k"), click()]) == Appended(1, 1)
+    assert [event.item_id for event in log.of("ann")] == ["tent", "tent"]
+    assert log.append([click("bob", idempotency_key="k")]) == Appended(1, 0), "another user's key is another key"
+    assert log.append([click(), click()]) == Appended(2, 0), "events without a key are all different ones"
+
+
+def test_more_keys_than_one_statement_takes(log: EventLog) -> None:
+    events = [click(idempotency_key=f"k{n}") for n in range(1201)]
+    assert log.append(events) == Appended(1201, 0)
+    assert log.append(events) == Appended(0, 1201)
+
+
+def test_served_lists_with_their_places(log: EventLog) -> None:
+    shown = [Shown("tent", "follows", "Kitchen", "Camping", "association", 0.25), Shown("stove")]
+    key = log.served("ann", shown, arm="novelty/B", timestamp=NOW)
+    nobody = log.served(None, [])
+    assert key != nobody
+    found = ServedLists.read(log)
+    assert found.lists.rows()[0] == (key, "ann", NOW, "novelty/B")
+    assert found.places.rows() == [
+        (key, 1, "tent", "follows", "Kitchen", "Camping", "association"),
+        (key, 2, "stove", None, None, None, None),
+    ]
+    assert len(ServedLists.read(log, NOW + 1).lists) == 1
+
+
+# ------------------------------------------------------------------ what is refused
+
+
+@pytest.mark.parametrize(
+    ("event", "words"),
+    [
+        (Event("ann", "kiss", "tent"), "an event is one of impression, click, .*not 'kiss'"),  # type: ignore[arg-type]
+        (Event("ann", "click"), "a click has no item_id"),
+        (Event("ann", "search"), "neither a text nor an item_id"),
+        (Event("ann", "search", text="  "), "neither a text nor an item_id"),
+        (Event("", "click", "tent"), "the user_id is ''"),
+        (Event(7, "click", "tent"), "the user_id is 7"),  # type: ignore[arg-type]
+        (Event("ann", "click", "t" * 257), "item_id has 257 characters; at most 256"),
+        (Event("ann", "search", text="x" * (LONGEST_TEXT + 1)), "text has 2,001 characters"),
+        (Event("ann", "click", "te\0nt"), "item_id holds a character that is no text"),
+        (Event("a\ud800", "click", "tent"), "user_id holds a character that is no text"),
+        (Event("ann", "click", "tent", timestamp=1_700_000_000), "milliseconds since 1970"),
+        (Event("ann", "click", "tent", timestamp=2**70), "milliseconds since 1970"),
+        (Event("ann", "click", "tent", timestamp=True), "milliseconds since 1970"),
+        (Event("ann", "click", "tent", timestamp=NOW + AHEAD + 1), "not after tomorrow"),
+        (Event("ann", "click", "tent", recommendation_id="r" * 65), "recommendation_id has 65"),
+    ],
+)  # fmt: skip
+def test_an_event_that_means_nothing(event: Event, words: str) -> None:
+    with pytest.raises(QueryError, match=words):
+        checked(event, NOW)
+
+
+def test_one_bad_event_and_none_is_taken(log: EventLog) -> None:
+    with pytest.raises(QueryError, match="a click has no item_id"):
+        log.append([click(), Event("ann", "click")])
+    assert log.since(0) == []
+    assert log.append([]) == Appended(0, 0)
+    with pytest.raises(QueryError, match="10,001 events at once are too many"):
+        log.append([click()] * 10_001)
+
+
+# ------------------------------------------------------------------ many at once
+
+
+def test_threads_lose_nothing_double_nothing_and_see_everything_in_order(log: EventLog) -> None:
+    """Eight writers, each key sent twice, while a reader follows: it must never find a number below one that it has read."""
+    seen: list[int] = []
+    counts: list[Appended] = []
+    writing = True
+
+    def write(who: int) -> None:
+        for n in range(25):
+            counts.append(log.append([click(f"u{who}", idempotency_key=f"{n // 2}")]))
+
+    def read() -> None:
+        last = 0
+        while True:
+            done = not writing
+            for number, _ in log.since(last):
+                seen.append(number)
+                last = number
+            if done:
+                return
+
+    threads = [threading.Thread(target=write, args=(who,)) for who in range(8)]
+    reader = threading.Thread(target=read)
+    for thread in (reader, *threads):
+        thread.start()
+    for thread in threads:
+        thread.join()
+    writing = False
+    reader.join()
+    assert sum(one.accepted for one in counts) == 8 * 13
+    assert sum(one.repeated for one in counts) == 8 * 12
+    assert seen == sorted(set(seen))
+    assert len(seen) == 8 * 13
+    assert [number for number, _ in log.since(0)] == seen
+
+
+def test_those_who_wait_share_a_commit(log: EventLog) -> None:
+    """While one writer is kept in its transaction, nine queue up; all of them are then written in one more."""
+    commits = []
+    real = log.database.writing
+    inside, leave = threading.Event(), threading.Event()
+
+    def counted() -> object:
+        commits.append(1)
+        return real()
+
+    log.database.writing = counted  # type: ignore[method-assign, assignment]
+
+    def held(_connection: object) -> None:
+        inside.set()
+        leave.wait(10)
+
+    first = threading.Thread(target=lambda: log._write(held))
+    first.start()
+    inside.wait(10)
+    others = [threading.Thread(target=log.append, args=([click(f"u{n}")],)) for n in range(9)]
+    for thread in others:
+        thread.start()
+    while len(log._waiting) < 9:
+        pass
+    leave.set()
+    for thread in (first, *others):
+        thread.join()
+    assert len(commits) == 2
+    assert len(log.since(0)) == 9
+
+
+WRITER = """
+import sys
+from crossaisle.data.events import Event, EventLog
+from crossaisle.data.workspace import Workspace
+log = EventLog.open(Workspace(sys.argv[1]), sys.argv[2] or None)
+number = 0
+while True:
+    log.append([Event(f"p{sys.argv[3]}", "click", "tent", idempotency_key=str(number))])
+    print(number, flush=True)
+    number += 1
+"""
+
+
+def test_processes_share_a_log_and_a_killed_one_loses_nothing_that_it_was_told_of(
+    log: EventLog, workspace: Workspace, url: str | None
+) -> None:
+    writers = [
+        subprocess.Popen([sys.executable, "-c", WRITER, str(workspace.path), url or "", str(n)], stdout=subprocess.PIPE, text=True)
+        for n in range(2)
+    ]
+    told = []
+    for writer in writers:
+        assert writer.stdout is not None
+        for _ in range(20):
+            writer.stdout.readline()
+    for writer in writers:
+        writer.kill()
+        assert writer.stdout is not None
+        told.append([int(line) for line in writer.stdout.read().split("\n")[:-1]])
+        writer.stdout.close()
+        writer.wait()
+    for n in range(2):
+        kept = [int(event.idempotency_key or -1) for event in log.of(f"p{n}")]
+        assert kept == list(range(len(kept))), "each once, in order, without a gap"
+        assert len(kept) >= max(told[n], default=19) + 1
+    assert log.append([click()]) == Appended(1, 0)
+
+
+# ------------------------------------------------------------------ forgetting and pseudonyms
+
+
+def test_a_forgotten_user_leaves_a_hash_and_numbers_are_not_given_again(log: EventLog) -> None:
+    key = log.served("bob", [Shown("tent")])
+    log.append([click("ann"), click("bob", recommendation_id=key), click("bob")])
+    last = log.last()
+    assert log.held("bob") == Forgotten(2, 1)
+    assert log.forget("bob") == Forgotten(2, 1)
+    assert log.of("bob") == []
+    assert [event.user_id for _, event in log.since(0)] == ["ann"]
+    assert len(ServedLists.read(log).places) == 0
+    (one,) = log.forgettings()
+    assert (one.mark, one.sequence) == (log.mark("bob"), last)
+    assert "bob" not in one.mark
+    assert log.forgettings(one.number) == []
+    log.append([click("bob")])
+    assert log.last() > last
+
+
+def test_what_is_forgotten_is_not_left_in_the_file(workspace: Workspace) -> None:
+    log = EventLog.open(workspace)
+    log.append([Event("bob", "search", text="a most private matter")])
+    names = [workspace.path / f"{FILE}{suffix}" for suffix in ("", "-wal")]
+
+    def held() -> bool:
+        return any(b"private matter" in file.read_bytes() for file in names if file.exists())
+
+    assert held()
+    log.forget("bob")
+    assert not held()
+    log.close()
+
+
+def test_with_pseudonyms_no_id_is_stored_and_the_user_is_still_the_same(workspace: Workspace, url: str | None) -> None:
+    names = Pseudonyms.open(workspace.path)
+    log = EventLog.open(workspace, url, pseudonyms=names)
+    log.append([click("ann@example.org"), click("ann@example.org", "stove")])
+    log.served("ann@example.org", [Shown("tent")])
+    stored = {event.user_id for _, event in log.since(0)} | set(ServedLists.read(log).lists["user_id"])
+    assert stored == {names.of("ann@example.org")}
+    assert is_pseudonym(stored.pop())
+    assert len(log.of("ann@example.org")) == 2
+    plain = EventLog.open(workspace, url)
+    assert plain.forget("ann@example.org") == Forgotten(2, 1), "found under the pseudonym, too"
+    plain.close()
+    log.close()
+
+
+# ------------------------------------------------------------------ databases that will not do
+
+
+def test_addresses_that_mean_nothing(workspace: Workspace) -> None:
+    for url, words in (
+        ("nonsense", "cannot be read; wanted postgresql"),
+        ("mysql://host/shop", "to PostgreSQL, not to 'mysql'"),
+        ("sqlite:///x", "to PostgreSQL, not to 'sqlite'"),
+    ):
+        with pytest.raises(SettingsError, match=words):
+            EventLog.open(workspace, url)
+    with pytest.raises(WorkspaceError, match="cannot be reached") as caught:
+        EventLog.open(workspace, "postgresql://shop:hunter2@127.0.0.1:9/shop")
+    assert "hunter2" not in str(caught.value)
+
+
+def test_without_the_driver_the_extra_is_named(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(MissingExtraError, match=r"crossaisle\[postgres\]"):
+        EventLog.open(workspace, "postgresql://shop@127.0.0.1/shop")
+
+
+def test_a_log_of_another_workspace_or_a_later_version(log: EventLog, workspace: Workspace, url: str | None) -> None:
+    from dataclasses import replace
+
+    from sqlalchemy import text
+
+    workspace.manifest = replace(workspace.manifest, id="another")
+    with pytest.raises(WorkspaceError, match="events of another workspace"):
+        EventLog.open(workspace, url)
+    with log.database.writing() as connection:
+        connection.execute(text("UPDATE about SET value = '99' WHERE name = 'format'"))
+    with pytest.raises(NewerFormatError, match="has format 99"):
+        EventLog.open(workspace, url)
+
+
+def test_a_file_that_is_no_log(workspace: Workspace) -> None:
+    (workspace.path / FILE).write_bytes(b"no database at all" * 100)
+    with pytest.raises(WorkspaceError, match=r"events.db is no log of events, or is damaged"):
+        EventLog.open(workspace)
+
+
+def test_a_full_disk_refuses_the_whole_append_and_says_so(workspace: Workspace) -> None:
+    log = EventLog.open(workspace)
+    log.append([click()])
+    with log.database.reading() as connection:
+        pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
+    # SQLite's own limit on the file's size; each connection has its own.
+    log.close()
+    from sqlalchemy import event
+
+    @event.listens_for(log.database.engine, "connect")
+    def limited(connection: sqlite3.Connection, _record: object) -> None:
+        connection.execute(f"PRAGMA max_page_count = {pages}")
+
+    with pytest.raises(StorageError, match="the disk is full: the log of events in .*was not written"):
+        log.append([Event("ann", "search", text="x" * 2000, timestamp=NOW) for _ in range(500)])
+    assert len(log.since(0)) == 1
+    log.close()
+
+
+def test_errors_tell_nothing_of_what_a_shopper_did(workspace: Workspace) -> None:
+    log = EventLog.open(workspace)
+    with log.database.writing() as connection:
+        connection.exec_driver_sql("ALTER TABLE events RENAME TO gone")
+    with pytest.raises(CrossaisleError) as caught:
+        log.append([Event("ann", "search", text="a most private matter")])
+    assert "private" not in str(caught.value)
+    assert "private" not in str(caught.value.__cause__)
+    log.close()
