@@ -17,6 +17,7 @@ from .console_parts import box, say
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
+    from nicegui.element import Element
 
     from .shop import Shop
 
@@ -30,7 +31,7 @@ window.crossaisle = {{
     const dark = !document.body.classList.contains("body--dark");
     Quasar.Dark.set(dark);
     document.cookie = "{THEME}=" + (dark ? "dark" : "light") + "; path={HOME}; max-age=31536000; samesite=strict";
-    return dark;
+    emitEvent("crossaisle_theme", dark);
   }},
   async copy(button, text) {{
     if (navigator.clipboard) await navigator.clipboard.writeText(text);
@@ -70,8 +71,8 @@ def mount(app: FastAPI, shop: Shop) -> None:
     def page(path: str, name: str, draw: Callable[[Counter], None]) -> None:
         @ui.page(path, title=f"{name} · crossaisle")
         def drawn() -> None:
-            frame(name, out=service.options.keys is not None)
-            draw(counter)
+            with frame(name, out=service.options.keys is not None):
+                draw(counter)
 
     page("/", "Probe", probe_page)
     page("/atlas", "Atlas", atlas_page)
@@ -90,8 +91,11 @@ def mount(app: FastAPI, shop: Shop) -> None:
     )
 
 
-def frame(here: str, *, out: bool) -> None:
-    """What stands around every page. Args: here: its name. out: whether there is something to log out from."""
+def frame(here: str, *, out: bool) -> Element:
+    """What stands around every page; the element for what stands in it.
+
+    Args: here: its name. out: whether there is something to log out from.
+    """
     from nicegui import ui
 
     theme = ui.context.client.request.cookies.get(THEME)
@@ -100,8 +104,7 @@ def frame(here: str, *, out: bool) -> None:
     ui.colors(primary=ACCENT)
     ui.add_css(STYLE)
     ui.add_head_html(_SCRIPT)
-    ui.skip_link("Skip to the content").classes("skip")
-    with ui.header().classes("top"), box("div", "inner"):
+    with ui.header(fixed=False).classes("top"), box("div", "inner"):
         with box("a", "brand", href="./", aria_label="crossaisle, to the first page"):
             ui.html(ICON, sanitize=False)  # ours, and constant
             say("span", "crossaisle")
@@ -109,8 +112,10 @@ def frame(here: str, *, out: bool) -> None:
             for name, address in PAGES:
                 say("a", name, href=address, aria_current="page" if name == here else None)
         with box("div", "end"):
-            turn = say("button", "Light / dark", "button slight", type="button")
-            turn.on("click", lambda event: ui.context.client.layout.emit_theme(event), js_handler="() => window.crossaisle.turn()")
+            turn = say("button", "Light or dark", "button slight", type="button")
+            turn.on("click", js_handler="() => window.crossaisle.turn()")
             if out:
-                with box("form", method="post", action="/logout"):
-                    say("button", "Log out", "button slight", type="submit")
+                say("a", "Log out", "button slight", href="/logout")
+    inside = box("div")
+    ui.skip_link("Skip to the content", target=inside)
+    return inside

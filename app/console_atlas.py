@@ -63,10 +63,15 @@ class AtlasPage:
         own = min(self.counter.shop.recommender.catalogue.level, levels)
         with box("div", "fields").style("margin-top: 18px"):
             self.search = ui.input("Search a category").props("outlined dense clearable debounce=200 autocomplete=off")
-            names = {level: "1, broadest" if level == 1 else f"{level}, narrowest" if level == levels else str(level) for level in range(1, levels + 1)}
+            names = {
+                level: "1, broadest" if level == 1 else f"{level}, narrowest" if level == levels else str(level)
+                for level in range(1, levels + 1)
+            }
             self.level = ui.select(names, value=own, label="Depth of categories").props("outlined dense options-dense")
             least = self.counter.shop.min_users
-            self.support = ui.input("At least, shoppers", value=str(least)).props("outlined dense debounce=300 inputmode=numeric autocomplete=off")
+            self.support = ui.input("At least, shoppers", value=str(least)).props(
+                "outlined dense debounce=300 inputmode=numeric autocomplete=off"
+            )
             self.sure = ui.checkbox("Only what is sure")
         for field in (self.search, self.support, self.sure):
             field.on_value_change(self.redraw)
@@ -74,9 +79,8 @@ class AtlasPage:
         ui.on("crossaisle_theme", self.turned)
         with box("div", "beside section"):
             self.map = Place(self.counter, 560, classes="card")
-            with box("div", "stack"):
-                self.detail = Place(self.counter, 160)
-                self.pairs = box("section", "card")
+            self.detail = Place(self.counter, 160, 240)
+        self.pairs = box("section", "card section")
 
     async def load(self) -> None:
         """Fetches the atlas of the chosen level."""
@@ -116,7 +120,14 @@ class AtlasPage:
         least = int(self.support.value) if str(self.support.value).strip().isdigit() else 0
         hit = [wanted in name.lower() for name in names]
         cells = [
-            Cell(one["source"], one["target"], paths[one["source"]], paths[one["target"]], one, self.atlas["categories"][one["source"]]["users"])
+            Cell(
+                one["source"],
+                one["target"],
+                paths[one["source"]],
+                paths[one["target"]],
+                one,
+                self.atlas["categories"][one["source"]]["users"],
+            )
             for one in self.atlas["pairs"]
             if one["users"] >= least and (one["sure"] or not self.sure.value) and (hit[one["source"]] or hit[one["target"]])
         ]
@@ -137,7 +148,9 @@ class AtlasPage:
         names = [self.atlas["categories"][place]["name"] for place in left.categories]
         options, size = chart_options(left.categories, names, left.cells, self.dark)
         with box("div", "map", tabindex="0", role="region", aria_label="Map of categories; the list beside it says the same"):
-            chart = ui.echart(options, renderer="svg", on_point_click=lambda event: self.choose(int(event.data["at"][0]), int(event.data["at"][1])))
+            chart = ui.echart(
+                options, renderer="svg", on_point_click=lambda event: self.choose(int(event.data["at"][0]), int(event.data["at"][1]))
+            )
             chart.style(f"width: 100%; min-width: {size[0]}px; height: {size[1]}px").classes("heat")
         legend(left.cells, self.atlas, self.dark)
         if left.more:
@@ -150,7 +163,7 @@ class AtlasPage:
             order = sorted(left.cells, key=lambda cell: (not cell.sure, -cell.low))
             if not order:
                 say("p", "none", "soft small")
-            with box("ul").style("margin-top: 8px"):
+            with box("ul", "pairs"):
                 for cell in order[: self.listed]:
                     with box("li"):
                         self._line(cell)
@@ -191,13 +204,21 @@ class AtlasPage:
         with box("section", "card stack"):
             with box("div"):
                 say("h2", f"{cell.left[-1]} → {cell.right[-1]}", dir="auto")
-                say("p", f"{cell.users:,} of {cell.of:,} shoppers who {self.atlas['verb']} the first went on to the second, {self.atlas['window']}", "soft small")
-            with box("div"):
+                say(
+                    "p",
+                    f"{cell.users:,} of {cell.of:,} shoppers who {self.atlas['verb']} the first went on to the second, {self.atlas['window']}",
+                    "soft small",
+                )
+            with box("div", "figure-bar"):
                 say("p", f"{cell.lift:.1f}× as often as usual", "cohort")
                 low, high = cell.low, cell.high
-                say("p", f"95 % interval {low:.1f} to {high:.1f}" if high is not None else f"95 % interval {low:.1f} and up", "soft small")
+                say("p", f"95% interval {low:.1f} to {high:.1f}" if high is not None else f"95% interval {low:.1f} and up", "soft small")
                 bar(cell.lift, max(high or cell.lift, 1.2), between=(low, high or cell.lift), usual=1.0)
-                say("p", f"{cell.share:.0%} of them, usually {cell.base_rate:.0%}; {'sure' if cell.sure else 'this could be chance'}", "soft small")
+                say(
+                    "p",
+                    f"{cell.share:.0%} of them, usually {cell.base_rate:.0%}; {'sure' if cell.sure else 'this could be chance'}",
+                    "soft small",
+                )
             if found.pairs:
                 with box("div"):
                     say("h3", "Items that go together")
@@ -205,7 +226,11 @@ class AtlasPage:
                         for pair in found.pairs:
                             with box("li"):
                                 titles = [items[key].title or key if key in items else key for key in (pair.source, pair.target)]
-                                item(f"{titles[0]} → {titles[1]}", items[pair.target].image if pair.target in items else None, f"{pair.users:,} of {pair.of:,} shoppers, {pair.lift:.1f}×")
+                                item(
+                                    f"{titles[0]} → {titles[1]}",
+                                    items[pair.target].image if pair.target in items else None,
+                                    f"{pair.users:,} of {pair.of:,} shoppers, {pair.lift:.1f}×",
+                                )
             else:
                 notice(f"No single pair of items has {self.counter.shop.min_users} shoppers, so none is told of. What most have of each:")
             for name, shown in ((cell.left[-1], found.sources), (cell.right[-1], found.targets)):

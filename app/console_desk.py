@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from ..data.errors import CrossaisleError
-from .console_parts import bones, box, notice
+from .console_parts import bones, box, notice, say
 from .problems import Refused, refusal
 
 if TYPE_CHECKING:
@@ -54,8 +54,10 @@ class Place:
     def __init__(self, counter: Counter, *heights: int, classes: str = "") -> None:
         self._counter, self._heights = counter, heights
         self._task: asyncio.Task[object] | None = None
-        with box("div", f"place {classes}", aria_live="polite") as self.element:
+        with box("div", f"place {classes}") as self.element:
             box("div", "under-way", aria_hidden="true")
+            # The answer itself would be too much to be read out whenever it changes.
+            self._status = say("p", "", "hidden", role="status")
             self.content = box("div", "content")
         self._empty = True
 
@@ -97,6 +99,7 @@ class Place:
 
     def _wait(self) -> None:
         self.element.classes("busy").props["aria-busy"] = "true"
+        self._status.set_text("Asking")
         if self._empty and self._heights:
             self.content.clear()
             with self.content:
@@ -104,6 +107,7 @@ class Place:
 
     def _fresh(self) -> Element:
         self._empty = False
+        self._status.set_text("The answer is there")
         self.element.classes(remove="busy").props["aria-busy"] = "false"
         self.content.clear()
         return self.content

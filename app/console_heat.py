@@ -79,7 +79,9 @@ class Cell:
         return bool(self.told["sure"])
 
 
-def chart_options(categories: Sequence[int], names: Sequence[Sequence[str]], cells: Sequence[Cell], dark: bool) -> tuple[dict[str, Any], tuple[int, int]]:
+def chart_options(
+    categories: Sequence[int], names: Sequence[Sequence[str]], cells: Sequence[Cell], dark: bool
+) -> tuple[dict[str, Any], tuple[int, int]]:
     """The options of a map, and its least width and its height in pixels.
 
     Args: categories: on both axes, by place in the atlas. names: their paths.
@@ -89,7 +91,7 @@ def chart_options(categories: Sequence[int], names: Sequence[Sequence[str]], cel
     colors = HEAT_DARK if dark else HEAT
     limit = span(cells)
     ink, line = ("#e9ecee", "#14171a") if dark else ("#1b1f23", "#ffffff")
-    side = 38 if len(categories) <= NUMBERED else 26
+    side = 30 if len(categories) <= NUMBERED else 24
     margin = 8 + round(6.6 * max((len(name) for name in labels), default=0))
     top = 14 + round(5.2 * max((len(name) for name in labels), default=0))
     axis = {
@@ -104,8 +106,8 @@ def chart_options(categories: Sequence[int], names: Sequence[Sequence[str]], cel
     options = {
         "animation": False,
         "aria": {"enabled": False},
-        "grid": {"left": margin, "top": top, "right": 24, "bottom": 10},
-        "xAxis": {**axis, "position": "top", "axisLabel": {**letters, "rotate": 50}},
+        "grid": {"left": margin, "top": top, "right": 56, "bottom": 10},
+        "xAxis": {**axis, "position": "top", "axisLabel": {**letters, "rotate": -50}},
         "yAxis": {**axis, "inverse": True, "axisLabel": letters},
         "tooltip": {
             "formatter": "{b}",
@@ -126,7 +128,7 @@ def chart_options(categories: Sequence[int], names: Sequence[Sequence[str]], cel
             }
         ],
     }
-    return options, (margin + 30 + side * len(categories), top + 12 + side * len(categories))
+    return options, (margin + 56 + side * len(categories), top + 12 + (side + 4) * len(categories))
 
 
 def span(cells: Sequence[Cell]) -> int:
@@ -140,7 +142,7 @@ def _datum(cell: Cell, at: Mapping[int, int], limit: int, colors: Sequence[str],
     interval = f"{times(cell.low)} to {times(cell.high)}" if cell.high is not None else f"{times(cell.low)} and up"
     words = (
         f"{plain(cell.words)}\n{cell.users:,} of {cell.of:,} shoppers: {cell.share:.0%}, usually {cell.base_rate:.0%}\n"
-        f"{times(cell.lift)}× as often (95 % interval {interval}), {'sure' if cell.sure else 'could be chance'}"
+        f"{times(cell.lift)}× as often (95% interval {interval}), {'sure' if cell.sure else 'could be chance'}"
     )
     label = {
         "show": numbered or cell.sure,

@@ -41,7 +41,7 @@ h3 { font-size: 16.5px; line-height: 1.35; font-weight: 620; }
 a { color: var(--accent); }
 .soft { color: var(--soft); }
 .small { font-size: 14px; }
-.lead { color: var(--soft); max-width: 62ch; margin-top: 6px; }
+.lead { color: var(--soft); max-width: 80ch; margin-top: 6px; }
 .number { text-align: right; white-space: nowrap; }
 :focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; border-radius: 4px; }
 .hidden { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
@@ -57,8 +57,6 @@ a { color: var(--accent); }
 .pages a:hover { color: var(--ink); }
 .pages a[aria-current] { color: var(--ink); border-color: var(--accent); }
 .top .end { margin-left: auto; display: flex; align-items: center; gap: 8px; }
-.skip { position: absolute; left: -999px; }
-.skip:focus { left: 12px; top: 8px; z-index: 9000; background: var(--card); padding: 8px 12px; }
 
 /* what is pressed */
 .button { font: inherit; font-size: 15px; font-weight: 560; display: inline-flex; align-items: center; justify-content: center; gap: 7px;
@@ -69,8 +67,11 @@ a { color: var(--accent); }
 .button.main:hover { filter: brightness(1.07); }
 .button.slight { border-color: transparent; background: transparent; color: var(--accent); min-height: 34px; padding: 4px 10px; font-size: 14px; }
 .button.slight:hover { background: var(--tint); }
+.top .button.slight { color: var(--soft); font-weight: 500; }
+.top .button.slight:hover { color: var(--ink); }
 .button[disabled] { opacity: .55; cursor: default; }
 .chips { display: flex; flex-wrap: wrap; gap: 8px; }
+.stack > .chips:empty { display: none; }
 .chip { font: inherit; font-size: 14px; min-height: 34px; padding: 4px 13px; border-radius: 17px; border: 1px solid var(--line); color: var(--ink);
   background: var(--card); display: inline-flex; align-items: center; gap: 6px; max-width: 100%; overflow-wrap: anywhere; }
 button.chip { cursor: pointer; }
@@ -89,7 +90,7 @@ button.chip:hover { border-color: var(--accent); color: var(--accent); }
 .q-checkbox__label, .q-radio__label, .q-toggle__label { font-size: 15px; }
 .q-menu { background: var(--card); color: var(--ink); border: 1px solid var(--line); }
 .ask { display: flex; gap: 10px; align-items: stretch; margin-top: 18px; }
-.ask > .nicegui-input { flex: 1; }
+.ask > .q-field { flex: 1 1 auto; max-width: 620px; }
 .ask .button { min-width: 92px; }
 details.more { margin-top: 12px; }
 details.more > summary { cursor: pointer; color: var(--accent); font-weight: 540; font-size: 15px; width: fit-content; padding: 4px 0; }
@@ -134,7 +135,7 @@ table.figures tr:last-child > * { border-bottom: 0; }
 dl.facts { display: grid; grid-template-columns: max-content 1fr; gap: 4px 18px; font-size: 15px; }
 dl.facts dt { color: var(--soft); }
 dl.facts dd { overflow-wrap: anywhere; }
-.tag { font-size: 12.5px; font-weight: 600; padding: 2px 8px; border-radius: 5px; background: var(--fill); color: var(--soft); white-space: nowrap; }
+.tag { font-size: 12.5px; font-weight: 600; padding: 2px 8px; border-radius: 5px; background: var(--fill); color: var(--soft); white-space: nowrap; align-self: start; }
 .tag.accent { background: var(--tint); color: var(--accent); }
 
 .picture { position: relative; flex: none; display: grid; place-items: center; width: 44px; height: 44px; border-radius: 8px; overflow: hidden;
@@ -155,10 +156,12 @@ dl.facts dd { overflow-wrap: anywhere; }
 .bar .between::after { right: 0; }
 .bar .usual { position: absolute; top: -3px; bottom: -3px; width: 0; border-left: 2px dotted var(--soft); }
 .bar.share { height: 8px; }
+.figure-bar .bar { margin: 10px 0 8px; }
 
 /* probe */
 .cohort { font-size: 21px; line-height: 1.35; letter-spacing: -.01em; font-weight: 560; }
 .needs > li { display: grid; grid-template-columns: 34px 1fr 150px; gap: 4px 14px; padding: 22px 0; border-top: 1px solid var(--line); }
+.needs { margin-top: 14px; }
 .needs > li:first-child { border-top: 0; padding-top: 6px; }
 .needs > li:last-child { padding-bottom: 4px; }
 .place-number { color: var(--soft); font-size: 15px; font-weight: 600; padding-top: 2px; }
@@ -175,11 +178,12 @@ dl.facts dd { overflow-wrap: anywhere; }
 .legend { display: flex; flex-wrap: wrap; gap: 6px 18px; align-items: center; font-size: 13.5px; color: var(--soft); margin-top: 10px; }
 .legend .scale { display: inline-flex; align-items: center; gap: 8px; }
 .legend .scale i { display: inline-block; width: 150px; height: 10px; border-radius: 2px; }
+.pairs { display: grid; grid-template-columns: repeat(auto-fill, minmax(290px, 1fr)); gap: 0 28px; margin-top: 8px; }
 .pair { display: grid; grid-template-columns: 1fr auto; gap: 2px 14px; font: inherit; width: 100%; text-align: left; background: none; border: 0;
   color: var(--ink); padding: 9px 6px; border-top: 1px solid var(--line); cursor: pointer; border-radius: 0; }
 .pair:hover { background: var(--fill); }
 .pair[aria-pressed=true] { background: var(--tint); }
-.beside { display: grid; grid-template-columns: minmax(0, 1fr) 330px; gap: 20px; align-items: start; }
+.beside { display: grid; grid-template-columns: minmax(0, 1fr) 320px; gap: 20px; align-items: start; }
 .beside.even { grid-template-columns: repeat(2, minmax(0, 1fr)); }
 
 /* shopper */
@@ -187,13 +191,14 @@ dl.facts dd { overflow-wrap: anywhere; }
 .recs > li { display: grid; grid-template-columns: 34px 64px minmax(0, 1fr); gap: 2px 14px; padding: 18px 0; border-top: 1px solid var(--line); }
 .recs > li:first-child { border-top: 0; padding-top: 4px; }
 .recs .reason { margin-top: 6px; font-size: 16px; overflow-wrap: anywhere; }
-.claim { position: relative; border-bottom: 2px dotted var(--accent); cursor: help; border-radius: 2px; }
+.claim { position: relative; cursor: help; border-radius: 3px; text-decoration: underline dotted var(--accent) 1.5px; text-underline-offset: 5px; }
 .claim:hover, .claim:focus { background: var(--tint); }
 .claim .tip { display: none; position: absolute; z-index: 60; left: 0; top: calc(100% + 6px); width: max-content; max-width: min(340px, 76vw);
-  background: var(--ink); color: var(--paper); font-size: 14px; line-height: 1.45; padding: 10px 13px; border-radius: 8px; text-align: left; }
+  background: var(--ink); color: var(--paper); font-size: 14px; text-decoration: none; line-height: 1.45; padding: 10px 13px; border-radius: 8px; text-align: left; }
 .claim:hover .tip, .claim:focus .tip { display: block; }
 .evidence li { display: grid; grid-template-columns: 92px 1fr; gap: 12px; padding: 5px 0; font-size: 14.5px; overflow-wrap: anywhere; }
-.history li { display: grid; grid-template-columns: 96px minmax(0, 1fr) auto; gap: 12px; padding: 6px 0; font-size: 14.5px; border-top: 1px solid var(--line); }
+.history li > .soft { white-space: nowrap; }
+.history li { display: grid; grid-template-columns: 92px minmax(0, 1fr) auto; gap: 12px; padding: 6px 0; font-size: 14.5px; border-top: 1px solid var(--line); }
 .history li:first-child { border-top: 0; }
 .shares li { display: grid; grid-template-columns: minmax(0, 1fr) 46px; gap: 2px 10px; font-size: 14.5px; padding: 4px 0; }
 .shares .bar { grid-column: 1 / -1; }
@@ -227,7 +232,7 @@ dl.facts dd { overflow-wrap: anywhere; }
   .picture.large { width: 48px; height: 48px; font-size: 14px; }
   .recs .wide { grid-column: 1 / -1; }
   .evidence li { grid-template-columns: 1fr; gap: 0; }
-  .history li { grid-template-columns: 84px minmax(0, 1fr); }
+  .history li { grid-template-columns: 92px minmax(0, 1fr); }
   .history li .tag { display: none; }
   .ask { flex-direction: column; }
   .cohort { font-size: 19px; }

@@ -15,15 +15,18 @@ from .render import plain
 
 if TYPE_CHECKING:
     from nicegui.element import Element
+    from nicegui.elements.mixins.text_element import TextElement
 
 _WORD = re.compile(r"\w")
 
 
-def say(tag: str, words: str, classes: str = "", **props: Any) -> Element:
+def say(tag: str, words: str, classes: str = "", **props: Any) -> TextElement:
     """An element with a text in it. Args: props: attributes; an underscore in a name stands for a dash."""
     from nicegui.elements.mixins.text_element import TextElement
 
-    return _dressed(TextElement(tag=tag, text=plain(words)), classes, props)
+    element = TextElement(tag=tag, text=plain(words))
+    _dressed(element, classes, props)
+    return element
 
 
 def box(tag: str, classes: str = "", **props: Any) -> Element:

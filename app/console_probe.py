@@ -49,7 +49,9 @@ class Probing:
         say("h1", "What does a group of shoppers need next?")
         say("p", "Name what they bought. The answer counts what they went on to more often than others do.", "lead")
         with box("form", "ask", role="search").on("submit.prevent", self.ask, []):
-            self.question = ui.input("Shoppers who bought …", value=self.address.get("q", "")).props("outlined autocomplete=off maxlength=500")
+            self.question = ui.input("Shoppers who bought …", value=self.address.get("q", "")).props(
+                "outlined autocomplete=off maxlength=500"
+            )
             say("button", "Ask", "button main", type="submit")
         self.suggestions = box("div", "chips").style("margin-top: 12px; min-height: 34px")
         self._narrowing()
@@ -124,7 +126,7 @@ class Probing:
         with box("section", "card section"):
             with box("div", "row-apart"):
                 say("h2", "Who would need it" if before else "What they go on to")
-                say("p", "times as often as usual; the line is the 95 % interval", "soft small")
+                say("p", "times as often as usual; the line is the 95% interval", "soft small")
             most = max([need["lift_interval"][1] or need["lift"] for need in found["needs"] if need["lift"]], default=1.0)
             with box("ol", "needs"):
                 for place, need in enumerate(found["needs"], start=1):
@@ -139,7 +141,7 @@ class Probing:
         with box("section", "row-apart"):
             with box("div"):
                 say("h2", "The group", "hidden")
-                share = f", {cohort['users'] / cohort['of']:.0%}" if cohort["of"] else ""
+                share = f" ({cohort['users'] / cohort['of']:.0%})" if cohort["of"] else ""
                 it = "it" if found["direction"] == "reverse" else "that"
                 say("p", f"{cohort['users']:,} of {cohort['of']:,} shoppers {found['counted']['verb']} {it}{share}", "cohort")
                 with box("div", "chips").style("margin-top: 8px"):
@@ -183,7 +185,14 @@ class Probing:
             if need["sentence"]:
                 with box("div", "saying"):
                     say("p", need["sentence"], dir="auto")
-                    copy = say("button", "Copy", "button slight", type="button", data_text=need["sentence"], aria_label=f"Copy the sentence on {name}")
+                    copy = say(
+                        "button",
+                        "Copy",
+                        "button slight",
+                        type="button",
+                        data_text=need["sentence"],
+                        aria_label=f"Copy the sentence on {name}",
+                    )
                     copy.on("click", js_handler="(e) => window.crossaisle.copy(e.currentTarget, e.currentTarget.dataset.text)")
             if need["items"]:
                 with box("div", "items"):
@@ -222,7 +231,7 @@ def figures(need: Mapping[str, Any], counted: Mapping[str, Any]) -> str:
     unit = "days" if counted["order"] == "time" else "steps"
     parts = [f"{need['users']:,} of {need['of']:,} shoppers ({need['share']:.0%}), usually {need['base_rate']:.1%}"]
     if need["reach"]:
-        parts.append(f"{need['reach']:,} more could be reached")
+        parts.append(f"at least {need['reach']:,} more could be reached")
     if need["median_days"] is not None:
         parts.append(f"half of them within {need['median_days']:.0f} {unit}")
     if "knowledge" in need["sources"]:

@@ -21,9 +21,9 @@ LISTS = (
 NUMBERS = (
     ("min_price", "Price from", ""),
     ("max_price", "Price to", ""),
-    ("max_per_category", "Most of one category", ""),
+    ("max_per_category", "Most per category", ""),
     ("k", "How many", "5"),
-    ("new_items", "Places for new items", "0"),
+    ("new_items", "New items", "0"),
 )
 
 
@@ -56,7 +56,9 @@ class Controls:
             self.fields["in_stock"] = ui.checkbox("Only what is in stock").props("dense")
             self.fields["owned"] = ui.checkbox("Also what they have").props("dense")
             with box("div"):
-                say("label", "Popular … unusual", "small soft")
+                with box("div", "row-apart small soft", aria_hidden="true"):
+                    say("span", "popular")
+                    say("span", "unusual")
                 self.fields["novelty"] = ui.slider(min=0, max=1, step=0.1, value=0).props('aria-label="How unusual, 0 to 1" label')
         for name, field in self.fields.items():
             if name == "novelty":

@@ -27,7 +27,9 @@ def answer(found: Mapping[str, Any]) -> str:
     for need in found["needs"]:
         path, (low, high) = " > ".join(need["category"]), need["lift_interval"] or (None, None)
         figures = [need[name] for name in ("users", "of", "share", "base_rate", "lift")]
-        rows.append([path, None, None, *figures, low, high, need["reach"], need["median_days"], "+".join(need["sources"]), need["sentence"]])
+        rows.append(
+            [path, None, None, *figures, low, high, need["reach"], need["median_days"], "+".join(need["sources"]), need["sentence"]]
+        )
         for item in need["items"]:
             low, high = item["lift_interval"] or (None, None)
             told = [item["users"], None, None, None, item["lift"], low, high]

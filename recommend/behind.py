@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from ..retrieval.catalogue import Catalogue
 
-PAIRS, EXAMPLES = 8, 5
+PAIRS, EXAMPLES = 8, 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,9 @@ def _between(workspace: Workspace, sources: list[str], targets: list[str]) -> pl
     try:
         if any(pl.read_parquet_metadata(file).get(name) != value for name, value in mining.mark(workspace).items()):
             raise WorkspaceError(f"the associations of {workspace.path} are of another snapshot than the one that is open; start it again")
-        asked = pl.scan_parquet(file).filter((pl.col("level") == "item") & pl.col("source").is_in(sources) & pl.col("target").is_in(targets))
+        asked = pl.scan_parquet(file).filter(
+            (pl.col("level") == "item") & pl.col("source").is_in(sources) & pl.col("target").is_in(targets)
+        )
         return asked.filter(~pl.col("substitute")).collect()
     except (OSError, pl.exceptions.PolarsError) as error:
         raise WorkspaceError(f"the associations of {workspace.path} cannot be read ({type(error).__name__}); open it again") from error
