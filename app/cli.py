@@ -1,7 +1,7 @@
 """The command line. Every command says what it did, or in one sentence why it could not.
 
 Exit codes: 0 done; 2 the input is at fault, one sentence on stderr; 1 a bug, with its traceback. Nothing heavy is imported until a
-command needs it. The commands stand by who asks: `building`, `learning`, `asking`, `probing`, `events`, `models`.
+command needs it. The commands stand by who asks: `building`, `learning`, `asking`, `probing`, `events`, `serving`, `keyring`, `models`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import typer
 
 from ..data.errors import CrossaisleError, SettingsError
 from ..data.threads import share_cores
-from . import asking, building, events, learning, models, probing
+from . import asking, building, events, keyring, learning, models, probing, serving
 from .options import one_line
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -38,9 +38,11 @@ for command in (
     asking.profile,
     probing.probe,
     learning.evaluate,
+    serving.serve,
 ):
     app.command()(command)
 app.add_typer(events.app, name="events")
+app.add_typer(keyring.app, name="keys")
 app.add_typer(models.app, name="models")
 
 

@@ -39,6 +39,10 @@ class Desk:
         """Requests that work or wait."""
         return self._taken
 
+    def taking(self) -> float:
+        """The same as a figure that is watched."""
+        return float(self._taken)
+
     async def run(self, call: Callable[[], T], seconds: float, gone: Callable[[], Awaitable[None]] | None = None) -> T:
         """What `call` returns, from a thread.
 

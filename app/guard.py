@@ -61,10 +61,9 @@ class Guard:
         kind, _, told = request.headers.get("authorization", "").partition(" ")
         key = keys.find(told.strip()) if kind.lower() == "bearer" else None
         if key is None:
-            raise Refused(
-                401, "key", "an API key is wanted, as the header `Authorization: Bearer KEY`; the one given is none, or was revoked"
-                if told else "an API key is wanted, as the header `Authorization: Bearer KEY`", {"WWW-Authenticate": 'Bearer realm="crossaisle"'}
-            )  # fmt: skip
+            wanted = "an API key is wanted, as the header `Authorization: Bearer KEY`"
+            said = f"{wanted}; the one given is none, or was revoked" if told else wanted
+            raise Refused(401, "key", said, {"WWW-Authenticate": 'Bearer realm="crossaisle"'})
         return key
 
     def check_host(self, request: HTTPConnection) -> None:

@@ -10,7 +10,6 @@ import datetime
 import hashlib
 import hmac
 import json
-import os
 import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -138,7 +137,7 @@ class Keys:
     def _write(self, keys: dict[str, Key]) -> None:
         content = json.dumps({"format": FORMAT, "keys": [asdict(key) for key in keys.values()]}, indent=1)
         with replacing(self.file) as fresh:
-            os.chmod(fresh, 0o600)
+            fresh.chmod(0o600)
             fresh.write_text(content, "utf-8")
         self._read()
 

@@ -7,6 +7,7 @@ is told only that it is the server's, and the log has the sentence. Anything els
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -39,6 +40,8 @@ STATUS: tuple[tuple[type[errors.CrossaisleError], int, str], ...] = (
     (errors.UnavailableError, 503, "busy"),
     (errors.SettingsError, 422, "settings"),
 )
+_OTHER_SHAPE = ("model_attributes_type", "model_type", "list_type", "dict_type")
+_INSIDE = re.compile(r"(function-|list\[|[A-Z]\w*Request$)")
 PRIVATE = "the store cannot answer this now for a reason of its own, which its log tells"
 
 
@@ -117,18 +120,20 @@ def install(app: FastAPI) -> None:
 
 
 def described(found: Sequence[Any]) -> list[dict[str, str]]:
-    """Pydantic's findings as `pointer` (RFC 6901, into the body; or the parameter's place) and `detail`, never with what was sent."""
+    """Pydantic's findings as `in`, `pointer` (RFC 6901, from there on) and `detail`, never with what was sent."""
+    # Where a body may be one thing or a list, it was taken for each in turn; what says only that it is not the other is no help.
+    findings = [one for one in found if one["type"] not in _OTHER_SHAPE] or found
     told = []
-    for one in found:
-        place = [str(part) for part in one["loc"]]
-        pointer = "/".join(part.replace("~", "~0").replace("/", "~1") for part in place[1:])
+    for one in findings:
+        # Pydantic names the alternatives and validators that it went through; a body has no such fields.
+        place = [str(part) for part in one["loc"] if not (isinstance(part, str) and _INSIDE.match(part))]
+        pointer = "".join("/" + part.replace("~", "~0").replace("/", "~1") for part in place[1:])
+        message = one["msg"].removeprefix("Value error, ")
         if one["type"] == "json_invalid":
             said = "the body is not JSON"
-        elif one["type"] == "missing" and len(place) == 1:
-            said = "a JSON body is wanted, with the header Content-Type: application/json"
-        elif one["type"] == "model_attributes_type" and len(place) == 1:
-            said = "the body must be a JSON object, sent with the header Content-Type: application/json"
+        elif len(place) == 1 and place[0] == "body" and one["type"] in ("missing", *_OTHER_SHAPE):
+            said = "the body must be the JSON that /docs describes, sent with the header Content-Type: application/json"
         else:
-            said = f"{shorten('.'.join(place[1:]) or place[0], 100)}: {one['msg'][0].lower()}{one['msg'][1:]}"
-        told.append({"in": place[0], "pointer": f"/{shorten(pointer, 200)}" if pointer else "", "detail": said})
+            said = f"{shorten('.'.join(place[1:]) or place[0], 100)}: {message[0].lower()}{message[1:]}"
+        told.append({"in": place[0], "pointer": shorten(pointer, 200), "detail": said})
     return told or [{"in": "body", "pointer": "", "detail": "the request is not what the OpenAPI page describes"}]

@@ -11,12 +11,16 @@ from html import escape
 from typing import Any
 
 _STYLE = """
-:root{color-scheme:light dark;--line:#8884;--soft:#8881}body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}
-h2{margin-top:2.5rem;border-top:1px solid var(--line);padding-top:1rem;font-size:1.1rem;overflow-wrap:anywhere}code{font-family:ui-monospace,monospace}
-table{border-collapse:collapse;width:100%;font-size:.9rem}th,td{text-align:left;vertical-align:top;padding:.3rem .5rem;border-bottom:1px solid var(--line)}
-.method{display:inline-block;min-width:4.5rem;font-weight:700}.scope{font-size:.85rem;padding:.1rem .5rem;background:var(--soft);border-radius:.5rem}
-.wide{overflow-x:auto}
+:root { color-scheme: light dark; --line: #8884; --soft: #8881 }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem }
+h2 { margin-top: 2.5rem; border-top: 1px solid var(--line); padding-top: 1rem; font-size: 1.1rem; overflow-wrap: anywhere }
+table { border-collapse: collapse; width: 100%; font-size: .9rem }
+th, td { text-align: left; vertical-align: top; padding: .3rem .5rem; border-bottom: 1px solid var(--line) }
+.method { display: inline-block; min-width: 4.5rem; font-weight: 700 }
+.scope { font-size: .85rem; padding: .1rem .5rem; background: var(--soft); border-radius: .5rem }
+.wide { overflow-x: auto }
 """
+_HEAD = '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
 
 
 def page(schema: Mapping[str, Any]) -> str:
@@ -26,11 +30,9 @@ def page(schema: Mapping[str, Any]) -> str:
         for method, about in methods.items():
             parts.append(_operation(schema, path, method, about))
     title, version = escape(schema["info"]["title"]), escape(schema["info"]["version"])
-    return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-        f"<title>{title}</title><style>{_STYLE}</style></head><body><main><h1>{title} {version}</h1>"
-        f'<p>{escape(schema["info"].get("description", ""))} <a href="/openapi.json">openapi.json</a></p>{"".join(parts)}</main></body></html>'
-    )
+    told = f'<p>{escape(schema["info"].get("description", ""))} <a href="/openapi.json">openapi.json</a></p>'
+    head = f"{_HEAD}<title>{title}</title><style>{_STYLE}</style></head>"
+    return f"{head}<body><main><h1>{title} {version}</h1>{told}{''.join(parts)}</main></body></html>"
 
 
 def _operation(schema: Mapping[str, Any], path: str, method: str, about: Mapping[str, Any]) -> str:
@@ -46,11 +48,8 @@ def _operation(schema: Mapping[str, Any], path: str, method: str, about: Mapping
                 _row(name, field, name in shape.get("required", ()), field.get("description", ""))
                 for name, field in shape.get("properties", {}).items()
             ]
-    table = (
-        f'<div class="wide"><table><thead><tr><th>field</th><th>is</th><th>means</th></tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
-        if rows
-        else ""
-    )
+    head = "<thead><tr><th>field</th><th>is</th><th>means</th></tr></thead>"
+    table = f'<div class="wide"><table>{head}<tbody>{"".join(rows)}</tbody></table></div>' if rows else ""
     needs = f'<span class="scope">scope {escape(scope)}</span>' if scope else ""
     told = f"<p>{escape(about['description'])}</p>" if about.get("description") else ""
     return (

@@ -6,7 +6,7 @@ Bounds here are on size and form; whether a user or a category exists is the sto
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
@@ -34,19 +34,19 @@ class Request(BaseModel):
 class RulesRequest(Request):
     """What a recommendation must satisfy; the defaults exclude nothing but what the user has."""
 
-    scope: Literal["new", "other"] = Field("new", description="new: categories absent from the history; other: not that of the item behind")
-    include_categories: list[Name] = Field([], max_length=50, description="Only these categories, at any level.")
-    exclude_categories: list[Name] = Field([], max_length=50, description="Not these categories.")
+    scope: Literal["new", "other"] = Field(default="new", description="new: categories absent from the history; other: not that of the item behind")
+    include_categories: list[Name] = Field(default=[], max_length=50, description="Only these categories, at any level.")
+    exclude_categories: list[Name] = Field(default=[], max_length=50, description="Not these categories.")
     min_price: Price | None = None
     max_price: Price | None = None
-    brands: list[Name] = Field([], max_length=50, description="Only these brands.")
-    in_stock: bool = Field(False, description="Only what is not known to be out of stock.")
+    brands: list[Name] = Field(default=[], max_length=50, description="Only these brands.")
+    in_stock: bool = Field(default=False, description="Only what is not known to be out of stock.")
     max_per_category: Annotated[int, Field(ge=1, le=100)] | None = None
-    exclude_owned: bool = Field(True, description="Leave out what the user has.")
+    exclude_owned: bool = Field(default=True, description="Leave out what the user has.")
 
     def rules(self) -> Rules:
         """The rules as the recommender takes them."""
-        given = {name: getattr(self, name) for name in RulesRequest.model_fields}
+        given: dict[str, Any] = {name: getattr(self, name) for name in RulesRequest.model_fields}
         return Rules(**{name: tuple(value) if isinstance(value, list) else value for name, value in given.items()})
 
 
@@ -54,13 +54,13 @@ class RecommendRequest(Request):
     """One shopper: a user of the store, items of a basket or session (oldest first), words, or any mix of the three."""
 
     user: Id | None = None
-    items: list[Id] = Field([], max_length=MOST_ITEMS)
+    items: list[Id] = Field(default=[], max_length=MOST_ITEMS)
     text: Text | None = None
     rules: RulesRequest = RulesRequest()
-    k: int = Field(5, ge=1, le=100)
-    novelty: float = Field(0.0, ge=0, le=1, description="How strongly it counts against an item that many have it.")
-    new_items: int = Field(0, ge=0, le=100, description="Places of the list kept for items that nobody had yet; at most k.")
-    without: list[Id] = Field([], max_length=50, description="Items of the history that are taken as never had.")
+    k: int = Field(default=5, ge=1, le=100)
+    novelty: float = Field(default=0.0, ge=0, le=1, description="How strongly it counts against an item that many have it.")
+    new_items: int = Field(default=0, ge=0, le=100, description="Places of the list kept for items that nobody had yet; at most k.")
+    without: list[Id] = Field(default=[], max_length=50, description="Items of the history that are taken as never had.")
     explain: bool = True
     tone: Literal["plain", "warm", "expert"] = "warm"
     length: Literal["line", "paragraph", "bullets"] = "line"
@@ -77,28 +77,28 @@ class WhyRequest(RulesRequest):
 
     item: Id
     user: Id | None = None
-    items: list[Id] = Field([], max_length=MOST_ITEMS)
-    k: int = Field(5, ge=1, le=100)
-    without: list[Id] = Field([], max_length=50)
-    counterfactuals: bool = Field(True, description="Recompute what would be without a history item, or under other rules.")
+    items: list[Id] = Field(default=[], max_length=MOST_ITEMS)
+    k: int = Field(default=5, ge=1, le=100)
+    without: list[Id] = Field(default=[], max_length=50)
+    counterfactuals: bool = Field(default=True, description="Recompute what would be without a history item, or under other rules.")
 
 
 class ProbeRequest(Request):
     """A question about a group of shoppers: "phones", "phones and not cases", "who would need a tripod?"."""
 
     question: Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_TEXT)]
-    against: Text | None = Field(None, description="A second group to compare with.")
-    since: Annotated[str, StringConstraints(max_length=20)] | None = Field(None, description="First day that counts, as 2024-01-31.")
-    until: Annotated[str, StringConstraints(max_length=20)] | None = Field(None, description="Last day that counts.")
+    against: Text | None = Field(default=None, description="A second group to compare with.")
+    since: Annotated[str, StringConstraints(max_length=20)] | None = Field(default=None, description="First day that counts, as 2024-01-31.")
+    until: Annotated[str, StringConstraints(max_length=20)] | None = Field(default=None, description="Last day that counts.")
     min_price: Price | None = None
     max_price: Price | None = None
-    at_least: int = Field(1, ge=1, le=1000)
+    at_least: int = Field(default=1, ge=1, le=1000)
     first_time: bool = False
-    where: list[Name] = Field([], max_length=20, description="COLUMN=VALUE of the items that make the group.")
-    k: int = Field(10, ge=1, le=100)
+    where: list[Name] = Field(default=[], max_length=20, description="COLUMN=VALUE of the items that make the group.")
+    k: int = Field(default=10, ge=1, le=100)
     level: Annotated[int, Field(ge=1, le=20)] | None = None
-    epsilon: Annotated[float, Field(gt=0, le=100)] | None = Field(None, description="Answer with noise, paid from the privacy budget.")
-    words: bool = Field(True, description="Put each need in a sentence.")
+    epsilon: Annotated[float, Field(gt=0, le=100)] | None = Field(default=None, description="Answer with noise, paid from the privacy budget.")
+    words: bool = Field(default=True, description="Put each need in a sentence.")
 
     @model_validator(mode="after")
     def _exact(self) -> ProbeRequest:
@@ -122,7 +122,7 @@ class ItemRequest(Request):
 
     item_id: Id
     title: Annotated[str, StringConstraints(min_length=1, max_length=1000)]
-    category: list[Name] = Field([], max_length=20, description="Broad to narrow.")
+    category: list[Name] = Field(default=[], max_length=20, description="Broad to narrow.")
     description: Annotated[str, StringConstraints(max_length=LONGEST_DESCRIPTION)] = ""
     brand: Name | None = None
     price: Price | None = None
@@ -141,11 +141,11 @@ class EventRequest(Request):
 
     user_id: Id
     kind: Literal["impression", "click", "cart", "purchase", "dismiss", "search"]
-    item_id: Id | None = Field(None, description="Only a search may have none.")
+    item_id: Id | None = Field(default=None, description="Only a search may have none.")
     timestamp: Annotated[int, Field(ge=0, le=32_503_680_000_000)] | None = None
-    text: Text | None = Field(None, description="Of a search.")
-    idempotency_key: Id | None = Field(None, description="The same key again is not counted again.")
-    recommendation_id: Id | None = Field(None, description="Of the answer that showed the item.")
+    text: Text | None = Field(default=None, description="Of a search.")
+    idempotency_key: Id | None = Field(default=None, description="The same key again is not counted again.")
+    recommendation_id: Id | None = Field(default=None, description="Of the answer that showed the item.")
 
     @model_validator(mode="after")
     def _about_something(self) -> EventRequest:

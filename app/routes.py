@@ -10,8 +10,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from ..data.errors import CrossaisleError
-from .desk import Gone
+from .metrics import MEDIA_TYPE as TEXT
 from .problems import MEDIA_TYPE, Refused, refusal
+from .reference import page
 from .requests import (
     MOST_EVENTS,
     AtlasRequest,
@@ -25,7 +26,7 @@ from .requests import (
 )
 
 if TYPE_CHECKING:
-    from fastapi import APIRouter, Request
+    from fastapi import APIRouter, FastAPI, Request
 
     from .service import Service
 
@@ -90,7 +91,7 @@ def router(service: "Service") -> "APIRouter":
         """`answers` holds, in the order of `requests`, an answer each, or the `problem` that stands in its place."""
 
         def each() -> list[dict[str, Any]]:
-            return [_or_problem(lambda one=one: shop.recommend(one)) for one in asked.requests]
+            return [_or_problem(shop.recommend, one) for one in asked.requests]
 
         found = await answer(request, each, options.timeout * len(asked.requests))
         for one in found:
@@ -106,9 +107,11 @@ def router(service: "Service") -> "APIRouter":
     async def stream(request: Request, asked: RecommendRequest) -> Response:
         """Server-sent events: `ranked` (the answer without reasons), an `explanation` for each rank, `done`; or `problem`."""
         loop, parts = asyncio.get_running_loop(), asyncio.Queue[tuple[str, dict[str, Any]]]()
-        work = asyncio.ensure_future(
-            answer(request, lambda: shop.recommend(asked, lambda ranked: loop.call_soon_threadsafe(parts.put_nowait, ("ranked", ranked))))
-        )
+
+        def listed(ranked: dict[str, Any]) -> None:
+            loop.call_soon_threadsafe(parts.put_nowait, ("ranked", ranked))
+
+        work = asyncio.ensure_future(answer(request, lambda: shop.recommend(asked, listed)))
         first = asyncio.ensure_future(parts.get())
         await asyncio.wait((work, first), return_when=asyncio.FIRST_COMPLETED)
         if work.done() and work.exception() is not None:
@@ -149,16 +152,16 @@ def router(service: "Service") -> "APIRouter":
         return JSONResponse(await answer(request, lambda: shop.profile(user)))
 
     @api.delete("/users/{user}", summary="Forget a shopper", openapi_extra=needs("admin"))
-    async def forget(request: Request, user: Annotated[Id, Path()]) -> Response:
+    async def forget(user: Annotated[Id, Path()]) -> Response:
         return JSONResponse(await service.changes.run(lambda: shop.forget(user), options.timeout * 4))
 
     @api.post("/items", summary="Add or change items", openapi_extra=needs("admin"))
-    async def items(request: Request, asked: ItemsRequest) -> Response:
+    async def items(asked: ItemsRequest) -> Response:
         """All of them or none; they can be recommended as soon as the answer is there."""
         return JSONResponse(await service.changes.run(lambda: shop.put_items(asked.items), options.timeout * 4))
 
     @api.post("/events", summary="Tell what shoppers did", openapi_extra=needs("events"))
-    async def events(request: Request, told: EventRequest | list[EventRequest]) -> Response:
+    async def events(told: EventRequest | list[EventRequest]) -> Response:
         """One event or a list of them, all or none; the next recommendation of these shoppers goes by them."""
         given = told if isinstance(told, list) else [told]
         if not 1 <= len(given) <= MOST_EVENTS:
@@ -180,10 +183,30 @@ def router(service: "Service") -> "APIRouter":
     return api
 
 
-def _or_problem(call: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+def pages(service: "Service", app: "FastAPI") -> "APIRouter":
+    """What is beside the API: the figures for Prometheus, and the page that describes the API."""
+    from fastapi import APIRouter, Request
+    from fastapi.responses import HTMLResponse, Response
+
+    beside = APIRouter(include_in_schema=False)
+
+    @beside.get("/metrics")
+    async def metrics(request: Request) -> Response:
+        service.guard.admit(request, "read")
+        return Response(service.metrics.text(), media_type=TEXT)
+
+    @beside.get("/docs")
+    async def docs(request: Request) -> Response:
+        service.guard.check_host(request)
+        return HTMLResponse(page(app.openapi()))
+
+    return beside
+
+
+def _or_problem(call: Callable[[RecommendRequest], dict[str, Any]], asked: RecommendRequest) -> dict[str, Any]:
     """An answer, or what was wrong with one query of many; that time is over is wrong with all of them."""
     try:
-        return call()
+        return call(asked)
     except CrossaisleError as error:
         told = refusal(error)
         if told.status == 503:
@@ -204,6 +227,3 @@ def _gone(request: "Request") -> Callable[[], Awaitable[None]]:
 def _event(name: str, data: dict[str, Any]) -> str:
     """One server-sent event; JSON has no line breaks of its own."""
     return f"event: {name}\ndata: {json.dumps(data, ensure_ascii=False)}\n\n"
-
-
-__all__ = ["PROBLEM_SCHEMA", "Gone", "router"]

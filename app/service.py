@@ -3,7 +3,8 @@
     from crossaisle.app.service import Options, create
     app = create(Shop.open("shop"), Options())        # an ASGI app
 
-Layers, outermost first: `seen` (ids, log, headers, bugs), CORS where it is asked for, `login` (whatever is not API), FastAPI.
+Layers, outermost first: `seen` (ids, log, headers, bugs), CORS where it is asked for, `bodies` (their size), `login` (whatever is not
+API), FastAPI.
 """
 
 from __future__ import annotations
@@ -13,16 +14,16 @@ import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .. import __version__
+from .bodies import Bodies
 from .desk import Desk
 from .guard import Guard
-from .metrics import MEDIA_TYPE, Metrics
+from .metrics import Metrics
 from .problems import install
 from .rates import Rates
-from .reference import page
-from .routes import router
+from .routes import PROBLEM_SCHEMA, pages, router
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -73,7 +74,7 @@ class Service:
 
     def __post_init__(self) -> None:
         desks = (self.answers, self.events, self.changes)
-        self.metrics = Metrics({desk.name: lambda desk=desk: float(desk.taken) for desk in desks})
+        self.metrics = Metrics({desk.name: desk.taking for desk in desks})
 
     def close(self) -> None:
         """Finishes what was taken, then frees the shop."""
@@ -88,12 +89,11 @@ def create(shop: Shop, options: Options | None = None) -> FastAPI:
 
     Args: options: default, an open service as it is for loopback.
     """
-    from fastapi import FastAPI, Request
+    from fastapi import FastAPI
     from fastapi.middleware.cors import CORSMiddleware
-    from fastapi.responses import HTMLResponse, Response
     from starlette.concurrency import run_in_threadpool
 
-    from .login import Login, login_routes
+    from .login import Gate, Login, login_routes
     from .seen import Seen
 
     options = options or Options()
@@ -125,31 +125,22 @@ def create(shop: Shop, options: Options | None = None) -> FastAPI:
         lifespan=lifespan,
         docs_url=None,  # their page loads its scripts from elsewhere
         redoc_url=None,
-        max_body_size=options.body,
         redirect_slashes=False,
     )
     app.state.service = service
     install(app)
     app.include_router(router(service))
 
-    @app.get("/metrics", include_in_schema=False)
-    async def metrics(request: Request) -> Response:
-        service.guard.admit(request, "read")
-        return Response(service.metrics.text(), media_type=MEDIA_TYPE)
-
-    @app.get("/docs", include_in_schema=False)
-    async def docs(request: Request) -> Response:
-        service.guard.check_host(request)
-        return HTMLResponse(page(app.openapi()))
-
+    app.include_router(pages(service, app))
     _describe(app)
     login = Login(options.keys, secure=options.secure) if options.keys is not None else None
     if login is not None:
-        app.include_router(login_routes(login))
+        app.include_router(login_routes(login, service.guard))
     if options.console is not None:
         options.console(app, shop)
     # Added last is outermost.
     app.add_middleware(Gate, login=login, guard=service.guard)
+    app.add_middleware(Bodies, most=options.body)
     if options.origins:
         app.add_middleware(
             CORSMiddleware,
@@ -160,3 +151,27 @@ def create(shop: Shop, options: Options | None = None) -> FastAPI:
         )
     app.add_middleware(Seen, metrics=service.metrics)
     return app
+
+
+def _describe(app: FastAPI) -> None:
+    """Puts what FastAPI cannot know into the API's description: the keys, and what a problem looks like."""
+    plain = app.openapi
+
+    def described() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            made = plain()
+            parts = made.setdefault("components", {})
+            parts["securitySchemes"] = {
+                "key": {"type": "http", "scheme": "bearer", "description": "An API key; none is asked for on loopback."}
+            }
+            parts["schemas"] = {
+                **{name: one for name, one in parts.get("schemas", {}).items() if name not in ("HTTPValidationError", "ValidationError")},
+                "Problem": PROBLEM_SCHEMA,
+            }
+            for methods in made["paths"].values():
+                for operation in methods.values():
+                    operation["responses"].pop("422", None)  # one of the problems
+        assert app.openapi_schema is not None
+        return app.openapi_schema
+
+    app.openapi = described  # type: ignore[method-assign]  # the way that FastAPI's documentation names

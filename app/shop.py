@@ -210,13 +210,15 @@ class Shop:
         return {"accepted": done.accepted, "repeated": done.repeated}
 
     def forget(self, user: str) -> dict[str, Any]:
-        """Removes a shopper from the log, and from every answer from now on; a user that was never there is no error.
+        """Removes a shopper from the log, and from every answer from now on; one that was never there is no error.
 
-        The snapshot is a file of its own, out of which `crossaisle events forget-user` takes a person.
+        Returns: `events` and `served` that were removed; `in_snapshot`: whether the files that the store was read from still hold the
+            person, out of which `crossaisle events forget-user` takes them.
         """
         done = self.log.forget(user)
         self.live.catch_up()
-        return {"events": done.events, "served": done.served}
+        there = any(name in self.recommender.histories for name in self.log.names(user))
+        return {"events": done.events, "served": done.served, "in_snapshot": there}
 
     def _look(self) -> None:
         """Takes in what other processes recorded meanwhile."""
