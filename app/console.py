@@ -1,6 +1,6 @@
 """The console: four pages for a marketer, on the same app and the same shop as the API.
 
-    create(shop, Options(console=mount))        # see `service`
+    create(shop, Options(console=attach))        # see `service`
 
 The pages stand under `/console/`, so that whatever is not there stays the API's to answer. All that a page loads comes from this process.
 A process has one console: the framework behind it keeps its pages for the whole process.
@@ -50,7 +50,7 @@ window.crossaisle = {{
 </script>"""
 
 
-def mount(app: FastAPI, shop: Shop) -> None:
+def attach(app: FastAPI, shop: Shop) -> None:
     """Puts the console of a shop on its app, which `service.create` makes. To be called once in a process."""
     from fastapi.responses import RedirectResponse
     from nicegui import ui

@@ -204,11 +204,8 @@ class AtlasPage:
         with box("section", "card stack"):
             with box("div"):
                 say("h2", f"{cell.left[-1]} → {cell.right[-1]}", dir="auto")
-                say(
-                    "p",
-                    f"{cell.users:,} of {cell.of:,} shoppers who {self.atlas['verb']} the first went on to the second, {self.atlas['window']}",
-                    "soft small",
-                )
+                went = f"{cell.users:,} of {cell.of:,} shoppers who {self.atlas['verb']} the first went on to the second"
+                say("p", f"{went}, {self.atlas['window']}", "soft small")
             with box("div", "figure-bar"):
                 say("p", f"{cell.lift:.1f}× as often as usual", "cohort")
                 low, high = cell.low, cell.high

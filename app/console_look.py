@@ -48,7 +48,8 @@ a { color: var(--accent); }
 
 /* the frame */
 .top { background: var(--card); color: var(--ink); border-bottom: 1px solid var(--line); box-shadow: none; padding: 0; }
-.top .inner { display: flex; flex-wrap: wrap; align-items: center; gap: 0 28px; max-width: 1120px; margin: 0 auto; padding: 0 20px; width: 100%; }
+.top .inner { display: flex; flex-wrap: wrap; align-items: center; gap: 0 28px; max-width: 1120px; margin: 0 auto; padding: 0 20px;
+  width: 100%; }
 .brand { display: flex; align-items: center; gap: 10px; font-weight: 680; font-size: 17px; letter-spacing: -.01em; color: var(--ink);
   text-decoration: none; padding: 14px 0; }
 .brand svg { width: 24px; height: 24px; display: block; }
@@ -65,14 +66,16 @@ a { color: var(--accent); }
 .button:hover { border-color: var(--soft); }
 .button.main { background: var(--accent); border-color: var(--accent); color: var(--on-accent); }
 .button.main:hover { filter: brightness(1.07); }
-.button.slight { border-color: transparent; background: transparent; color: var(--accent); min-height: 34px; padding: 4px 10px; font-size: 14px; }
+.button.slight { border-color: transparent; background: transparent; color: var(--accent); min-height: 34px; padding: 4px 10px;
+  font-size: 14px; }
 .button.slight:hover { background: var(--tint); }
 .top .button.slight { color: var(--soft); font-weight: 500; }
 .top .button.slight:hover { color: var(--ink); }
 .button[disabled] { opacity: .55; cursor: default; }
 .chips { display: flex; flex-wrap: wrap; gap: 8px; }
 .stack > .chips:empty { display: none; }
-.chip { font: inherit; font-size: 14px; min-height: 34px; padding: 4px 13px; border-radius: 17px; border: 1px solid var(--line); color: var(--ink);
+.chip { font: inherit; font-size: 14px; min-height: 34px; padding: 4px 13px; border-radius: 17px; border: 1px solid var(--line);
+  color: var(--ink);
   background: var(--card); display: inline-flex; align-items: center; gap: 6px; max-width: 100%; overflow-wrap: anywhere; }
 button.chip { cursor: pointer; }
 button.chip:hover { border-color: var(--accent); color: var(--accent); }
@@ -97,7 +100,8 @@ details.more > summary { cursor: pointer; color: var(--accent); font-weight: 540
 .fields { display: grid; grid-template-columns: repeat(auto-fill, minmax(170px, 1fr)); gap: 12px; margin-top: 10px; align-items: center; }
 .finder { position: relative; }
 .finder .found { display: none; position: absolute; z-index: 50; left: 0; right: 0; top: calc(100% + 4px); background: var(--card);
-  border: 1px solid var(--line); border-radius: 8px; box-shadow: 0 8px 24px rgb(0 0 0 / .16); max-height: 320px; overflow-y: auto; padding: 4px; }
+  border: 1px solid var(--line); border-radius: 8px; box-shadow: 0 8px 24px rgb(0 0 0 / .16); max-height: 320px; overflow-y: auto;
+  padding: 4px; }
 .finder:focus-within .found.some { display: block; }
 .finder .found button { font: inherit; font-size: 15px; text-align: left; width: 100%; border: 0; background: none; color: var(--ink);
   padding: 8px 10px; border-radius: 6px; cursor: pointer; display: block; overflow-wrap: anywhere; }
@@ -111,9 +115,11 @@ details.more > summary { cursor: pointer; color: var(--accent); font-weight: 540
 .row-apart { display: flex; flex-wrap: wrap; gap: 8px 16px; align-items: center; justify-content: space-between; }
 .place { position: relative; }
 .place.busy > .content { opacity: .45; transition: opacity .15s .15s; }
-.place > .under-way { position: absolute; left: 0; right: 0; top: 0; height: 3px; overflow: hidden; border-radius: 2px; visibility: hidden; z-index: 5; }
+.place > .under-way { position: absolute; left: 0; right: 0; top: 0; height: 3px; overflow: hidden; border-radius: 2px;
+  visibility: hidden; z-index: 5; }
 .place.busy > .under-way { visibility: visible; background: var(--tint); }
-.place.busy > .under-way::after { content: ""; position: absolute; inset: 0 70% 0 0; background: var(--accent); animation: along 1.1s infinite ease-in-out; }
+.place.busy > .under-way::after { content: ""; position: absolute; inset: 0 70% 0 0; background: var(--accent);
+  animation: along 1.1s infinite ease-in-out; }
 @keyframes along { from { transform: translateX(-100%); } to { transform: translateX(340%); } }
 .bones { display: grid; gap: 14px; }
 .bones span { display: block; background: var(--fill); border-radius: 10px; animation: breathe 1.6s infinite ease-in-out; }
@@ -127,7 +133,8 @@ details.more > summary { cursor: pointer; color: var(--accent); font-weight: 540
 .blank p { max-width: 56ch; margin: 0 auto; }
 .scroll { overflow-x: auto; }
 table.figures { border-collapse: collapse; width: 100%; font-size: 15px; }
-table.figures th, table.figures td { padding: 9px 12px 9px 0; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top; }
+table.figures th, table.figures td { padding: 9px 12px 9px 0; border-bottom: 1px solid var(--line); text-align: left;
+  vertical-align: top; }
 table.figures th { color: var(--soft); font-weight: 540; font-size: 13.5px; }
 table.figures tbody th { color: var(--ink); font-weight: 500; font-size: 15px; }
 table.figures .number { text-align: right; }
@@ -135,10 +142,12 @@ table.figures tr:last-child > * { border-bottom: 0; }
 dl.facts { display: grid; grid-template-columns: max-content 1fr; gap: 4px 18px; font-size: 15px; }
 dl.facts dt { color: var(--soft); }
 dl.facts dd { overflow-wrap: anywhere; }
-.tag { font-size: 12.5px; font-weight: 600; padding: 2px 8px; border-radius: 5px; background: var(--fill); color: var(--soft); white-space: nowrap; align-self: start; }
+.tag { font-size: 12.5px; font-weight: 600; padding: 2px 8px; border-radius: 5px; background: var(--fill); color: var(--soft);
+  white-space: nowrap; align-self: start; }
 .tag.accent { background: var(--tint); color: var(--accent); }
 
-.picture { position: relative; flex: none; display: grid; place-items: center; width: 44px; height: 44px; border-radius: 8px; overflow: hidden;
+.picture { position: relative; flex: none; display: grid; place-items: center; width: 44px; height: 44px; border-radius: 8px;
+  overflow: hidden;
   background: var(--fill); color: var(--soft); font-size: 13px; font-weight: 640; letter-spacing: .03em; }
 .picture img { position: absolute; inset: 0; width: 100%; height: 100%; object-fit: cover; }
 .picture.large { width: 64px; height: 64px; font-size: 16px; }
@@ -152,7 +161,8 @@ dl.facts dd { overflow-wrap: anywhere; }
 .bar { position: relative; height: 12px; border-radius: 3px; background: var(--fill); }
 .bar .value { position: absolute; inset: 0 auto 0 0; border-radius: 3px; background: var(--accent); opacity: .85; }
 .bar .between { position: absolute; top: 5px; height: 2px; background: var(--ink); }
-.bar .between::before, .bar .between::after { content: ""; position: absolute; top: -3px; height: 8px; width: 2px; background: var(--ink); }
+.bar .between::before, .bar .between::after { content: ""; position: absolute; top: -3px; height: 8px; width: 2px;
+  background: var(--ink); }
 .bar .between::after { right: 0; }
 .bar .usual { position: absolute; top: -3px; bottom: -3px; width: 0; border-left: 2px dotted var(--soft); }
 .bar.share { height: 8px; }
@@ -179,7 +189,8 @@ dl.facts dd { overflow-wrap: anywhere; }
 .legend .scale { display: inline-flex; align-items: center; gap: 8px; }
 .legend .scale i { display: inline-block; width: 150px; height: 10px; border-radius: 2px; }
 .pairs { display: grid; grid-template-columns: repeat(auto-fill, minmax(290px, 1fr)); gap: 0 28px; margin-top: 8px; }
-.pair { display: grid; grid-template-columns: 1fr auto; gap: 2px 14px; font: inherit; width: 100%; text-align: left; background: none; border: 0;
+.pair { display: grid; grid-template-columns: 1fr auto; gap: 2px 14px; font: inherit; width: 100%; text-align: left; background: none;
+  border: 0;
   color: var(--ink); padding: 9px 6px; border-top: 1px solid var(--line); cursor: pointer; border-radius: 0; }
 .pair:hover { background: var(--fill); }
 .pair[aria-pressed=true] { background: var(--tint); }
@@ -188,21 +199,27 @@ dl.facts dd { overflow-wrap: anywhere; }
 
 /* shopper */
 .desk { display: grid; grid-template-columns: 300px minmax(0, 1fr); gap: 24px; align-items: start; margin-top: 20px; }
-.recs > li { display: grid; grid-template-columns: 34px 64px minmax(0, 1fr); gap: 2px 14px; padding: 18px 0; border-top: 1px solid var(--line); }
+.recs > li { display: grid; grid-template-columns: 34px 64px minmax(0, 1fr); gap: 2px 14px; padding: 18px 0;
+  border-top: 1px solid var(--line); }
 .recs > li:first-child { border-top: 0; padding-top: 4px; }
 .recs .reason { margin-top: 6px; font-size: 16px; overflow-wrap: anywhere; }
-.claim { position: relative; cursor: help; border-radius: 3px; text-decoration: underline dotted var(--accent) 1.5px; text-underline-offset: 5px; }
+.claim { position: relative; cursor: help; border-radius: 3px; text-decoration: underline dotted var(--accent) 1.5px;
+  text-underline-offset: 5px; }
 .claim:hover, .claim:focus { background: var(--tint); }
-.claim .tip { display: none; position: absolute; z-index: 60; left: 0; top: calc(100% + 6px); width: max-content; max-width: min(340px, 76vw);
-  background: var(--ink); color: var(--paper); font-size: 14px; text-decoration: none; line-height: 1.45; padding: 10px 13px; border-radius: 8px; text-align: left; }
+.claim .tip { display: none; position: absolute; z-index: 60; left: 0; top: calc(100% + 6px); width: max-content;
+  max-width: min(340px, 76vw);
+  background: var(--ink); color: var(--paper); font-size: 14px; text-decoration: none; line-height: 1.45; padding: 10px 13px;
+  border-radius: 8px; text-align: left; }
 .claim:hover .tip, .claim:focus .tip { display: block; }
 .evidence li { display: grid; grid-template-columns: 92px 1fr; gap: 12px; padding: 5px 0; font-size: 14.5px; overflow-wrap: anywhere; }
 .history li > .soft { white-space: nowrap; }
-.history li { display: grid; grid-template-columns: 92px minmax(0, 1fr) auto; gap: 12px; padding: 6px 0; font-size: 14.5px; border-top: 1px solid var(--line); }
+.history li { display: grid; grid-template-columns: 92px minmax(0, 1fr) auto; gap: 12px; padding: 6px 0; font-size: 14.5px;
+  border-top: 1px solid var(--line); }
 .history li:first-child { border-top: 0; }
 .shares li { display: grid; grid-template-columns: minmax(0, 1fr) 46px; gap: 2px 10px; font-size: 14.5px; padding: 4px 0; }
 .shares .bar { grid-column: 1 / -1; }
-.sheet.q-card, .sheet { background: var(--card); color: var(--ink); width: min(720px, 94vw); max-width: none; max-height: 88vh; overflow-y: auto;
+.sheet.q-card, .sheet { background: var(--card); color: var(--ink); width: min(720px, 94vw); max-width: none; max-height: 88vh;
+  overflow-y: auto;
   padding: 24px; border-radius: 14px; display: block; }
 
 /* quality */
@@ -212,7 +229,8 @@ dl.facts dd { overflow-wrap: anywhere; }
 .tile span { color: var(--soft); font-size: 13.5px; }
 .forest { position: relative; height: 18px; min-width: 130px; }
 .forest .between { position: absolute; top: 8px; height: 2px; background: var(--soft); }
-.forest .value { position: absolute; top: 4px; width: 10px; height: 10px; margin-left: -5px; border-radius: 50%; background: var(--accent); }
+.forest .value { position: absolute; top: 4px; width: 10px; height: 10px; margin-left: -5px; border-radius: 50%;
+  background: var(--accent); }
 
 @media (max-width: 900px) {
   .beside, .beside.even, .desk { grid-template-columns: minmax(0, 1fr); }

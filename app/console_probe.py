@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
@@ -20,7 +21,13 @@ if TYPE_CHECKING:
     from .console_desk import Counter
 
 SUGGESTED = 6
-FIGURES = ("level", "k", "at_least", "min_price", "max_price")
+FIGURES = {
+    "min_price": "Price from",
+    "max_price": "Price to",
+    "at_least": "Bought at least, times",
+    "level": "Depth of categories",
+    "k": "How many needs",
+}
 FIELDS = ("since", "until", *FIGURES, "first_time")
 """What an address may say besides the question; named as `ProbeRequest` names it."""
 SOURCES = {"behaviour": "counted", "knowledge": "the store says so", "text": "a guess from names"}
@@ -71,8 +78,7 @@ class Probing:
             with box("div", "fields"):
                 for name, label in (("since", "From day"), ("until", "To day")):
                     self.fields[name] = ui.input(label, value=told.get(name, "")).props("outlined dense type=date stack-label")
-                labels = {"min_price": "Price from", "max_price": "Price to", "at_least": "Bought at least, times", "level": "Depth of categories", "k": "How many needs"}  # fmt: skip
-                for name, label in labels.items():
+                for name, label in FIGURES.items():
                     self.fields[name] = ui.input(label, value=told.get(name, "")).props("outlined dense inputmode=decimal autocomplete=off")
                 self.fields["first_time"] = ui.checkbox("For the first time", value=told.get("first_time") == "true")
 
@@ -81,7 +87,7 @@ class Probing:
         found = await self.counter.ask(lambda: suggestions(self.counter))
         with self.suggestions:
             for question in found:
-                button(question, lambda question=question: self.ask(question), "chip")
+                button(question, partial(self.ask, question), "chip")
 
     # ------------------------------------------------------------------ asking
 

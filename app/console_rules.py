@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from .console_parts import Found, box, button, finder, say
@@ -47,7 +47,7 @@ class Controls:
                 with box("div"):
                     search = self._brands if name == "brands" else self._categories
                     chosen = box("div", "chips")
-                    finder(label, search, lambda key, name=name, chosen=chosen: self.add(name, key, chosen))
+                    finder(label, search, partial(self.add, name, chosen))
                     chosen.move(target_index=1)
             with box("div", "fields").style("grid-template-columns: 1fr 1fr"):
                 for name, label, value in NUMBERS:
@@ -83,13 +83,13 @@ class Controls:
             **{name: filled[name] for name in ("k", "new_items") if name in filled},
         }
 
-    async def add(self, name: str, key: str, chosen: Any) -> None:
+    async def add(self, name: str, chosen: Any, key: str) -> None:
         """Adds a name to one of the lists."""
         if key not in self.lists[name]:
             self.lists[name].append(key)
         await self._redraw(name, chosen)
 
-    async def remove(self, name: str, key: str, chosen: Any) -> None:
+    async def remove(self, name: str, chosen: Any, key: str) -> None:
         """Takes a name out of one of the lists."""
         self.lists[name].remove(key)
         await self._redraw(name, chosen)
@@ -98,7 +98,7 @@ class Controls:
         chosen.clear()
         with chosen:
             for key in self.lists[name]:
-                button(f"{key} ✕", lambda key=key: self.remove(name, key, chosen), "chip told", aria_label=f"Take out {key}")
+                button(f"{key} ✕", partial(self.remove, name, chosen, key), "chip told", aria_label=f"Take out {key}")
         chosen.style("margin-top: 8px" if self.lists[name] else "margin-top: 0")
         await self.changed()
 

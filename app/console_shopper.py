@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 
 from ..recommend.answer import to_dict
 from .console_fields import problem, read
-from .console_parts import Found, bar, blank, box, button, finder, notice, picture, say
+from .console_parts import Found, bar, box, button, finder, notice, picture, say
 from .console_reasons import evidence, reason
 from .console_rules import Controls
 from .console_why import Sheet
