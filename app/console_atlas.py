@@ -78,8 +78,8 @@ class AtlasPage:
         self.level.on_value_change(self.load)
         ui.on("crossaisle_theme", self.turned)
         with box("div", "beside section"):
-            self.map = Place(self.counter, 560, classes="card")
-            self.detail = Place(self.counter, 160, 240)
+            self.map = Place(self.counter, 560, classes="card", waiting=True)
+            self.detail = Place(self.counter, 160, 240, waiting=True)
         self.pairs = box("section", "card section")
 
     async def load(self) -> None:

@@ -48,10 +48,11 @@ class Counter:
 class Place:
     """A part of a page that holds an answer: what is asked last counts, and what stands there stays until the next is there.
 
-    Args: heights: of the grey shapes that stand there while the first answer is made, in pixels.
+    Args: heights: of the grey shapes that stand there while the first answer is made, in pixels. waiting: whether something will be asked
+        as soon as the page is open, so that the shapes are there from the first moment.
     """
 
-    def __init__(self, counter: Counter, *heights: int, classes: str = "") -> None:
+    def __init__(self, counter: Counter, *heights: int, classes: str = "", waiting: bool = False) -> None:
         self._counter, self._heights = counter, heights
         self._task: asyncio.Task[object] | None = None
         with box("div", f"place {classes}") as self.element:
@@ -60,6 +61,8 @@ class Place:
             self._status = say("p", "", "hidden", role="status")
             self.content = box("div", "content")
         self._empty = True
+        if waiting:
+            self._wait()
 
     async def fill(self, call: Callable[[], T], draw: Callable[[T], object]) -> T | None:
         """Asks, and draws the answer here, or says why there is none; the answer, None where it was none or is no longer wanted."""

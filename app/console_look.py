@@ -137,6 +137,7 @@ table.figures th, table.figures td { padding: 9px 12px 9px 0; border-bottom: 1px
   vertical-align: top; }
 table.figures th { color: var(--soft); font-weight: 540; font-size: 13.5px; }
 table.figures tbody th { color: var(--ink); font-weight: 500; font-size: 15px; }
+table.figures tbody th.kind { color: var(--soft); font-size: 13.5px; font-weight: 620; padding-top: 18px; }
 table.figures .number { text-align: right; }
 table.figures tr:last-child > * { border-bottom: 0; }
 dl.facts { display: grid; grid-template-columns: max-content 1fr; gap: 4px 18px; font-size: 15px; }
@@ -203,7 +204,7 @@ dl.facts dd { overflow-wrap: anywhere; }
   border-top: 1px solid var(--line); }
 .recs > li:first-child { border-top: 0; padding-top: 4px; }
 .recs .reason { margin-top: 6px; font-size: 16px; overflow-wrap: anywhere; }
-.claim { position: relative; cursor: help; border-radius: 3px; text-decoration: underline dotted var(--accent) 1.5px;
+.claim { position: relative; cursor: help; border-radius: 3px; text-decoration: underline dotted var(--soft) 1px;
   text-underline-offset: 5px; }
 .claim:hover, .claim:focus { background: var(--tint); }
 .claim .tip { display: none; position: absolute; z-index: 60; left: 0; top: calc(100% + 6px); width: max-content;
@@ -221,6 +222,8 @@ dl.facts dd { overflow-wrap: anywhere; }
 .sheet.q-card, .sheet { background: var(--card); color: var(--ink); width: min(720px, 94vw); max-width: none; max-height: 88vh;
   overflow-y: auto;
   padding: 24px; border-radius: 14px; display: block; }
+
+.rules > summary { color: var(--ink) !important; font-weight: 650 !important; font-size: 17px !important; }
 
 /* quality */
 .tiles { display: grid; grid-template-columns: repeat(auto-fill, minmax(150px, 1fr)); gap: 12px; }

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ..data.records import Item
     from .console_desk import Counter
 
-SUGGESTED = 6
+SUGGESTED, OTHERS = 6, 3
 FIGURES = {
     "min_price": "Price from",
     "max_price": "Price to",
@@ -57,12 +57,13 @@ class Probing:
         say("p", "Name what they bought. The answer counts what they went on to more often than others do.", "lead")
         with box("form", "ask", role="search").on("submit.prevent", self.ask, []):
             self.question = ui.input("Shoppers who bought …", value=self.address.get("q", "")).props(
-                "outlined autocomplete=off maxlength=500"
+                "outlined stack-label autocomplete=off maxlength=500"
             )
+            self.question.props["placeholder"] = "phones, phones and not cases, people who started running"
             say("button", "Ask", "button main", type="submit")
         self.suggestions = box("div", "chips").style("margin-top: 12px; min-height: 34px")
         self._narrowing()
-        self.answer = Place(self.counter, 96, 150, 150, 150, classes="section")
+        self.answer = Place(self.counter, 70, 250, 220, 220, classes="section", waiting=bool(self.address.get("q")))
         if self.address.get("q"):
             ui.timer(0, self.ask, once=True)
         else:
@@ -154,6 +155,11 @@ class Probing:
                     say("span", "Understood as", "soft small").style("align-self: center")
                     for one in found["understood"]:
                         say("span", meaning(one), "chip not" if one.get("not") else "chip told", dir="auto")
+                    other = [choice for one in found["understood"] for choice in one.get("choices", ())][:OTHERS]
+                    if other:
+                        say("span", "or did you mean", "soft small").style("align-self: center")
+                    for choice in other:
+                        button(name_of(choice), partial(self.ask, choice["ask"]), "chip")
             if found["needs"]:
                 with box("div", "chips"):
                     button("Download CSV", lambda: self._download(found))
@@ -225,11 +231,15 @@ def suggestions(counter: Counter) -> list[str]:
     return [*short[:SUGGESTED], *(f"who would need {name}?" for name in short[SUGGESTED : SUGGESTED + 1])]
 
 
+def name_of(one: Mapping[str, Any]) -> str:
+    """The name of what a question was taken for."""
+    return one["name"] if isinstance(one["name"], str) else " › ".join(one["name"])
+
+
 def meaning(one: Mapping[str, Any]) -> str:
     """What a name was taken for, in words."""
-    name = one["name"] if isinstance(one["name"], str) else " › ".join(one["name"])
     kind = "in meaning near" if one["kind"] == "text" else one["kind"]
-    return f"{'not ' if one.get('not') else ''}{kind} {name}, {one['items']:,} items"
+    return f"{'not ' if one.get('not') else ''}{kind} {name_of(one)}, {one['items']:,} items"
 
 
 def figures(need: Mapping[str, Any], counted: Mapping[str, Any]) -> str:

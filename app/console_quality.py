@@ -36,8 +36,8 @@ def quality_page(counter: Counter) -> None:
 
     say("h1", "How good is it?")
     say("p", "What was measured, what shoppers clicked, and what was built when.", "lead")
-    about = Place(counter, 84, 200, 300, classes="section")
-    shown = Place(counter, 300, classes="section")
+    about = Place(counter, 84, 200, 300, classes="section", waiting=True)
+    shown = Place(counter, 300, classes="section", waiting=True)
 
     async def load() -> None:
         await about.fill(counter.shop.quality, _about)

@@ -36,7 +36,7 @@ def evaluation(report: Mapping[str, Any]) -> None:
                 if about["kind"] != kind:
                     kind = about["kind"]
                     with box("tr"):
-                        say("th", KINDS.get(kind, kind), "soft small", scope="rowgroup", colspan="5")
+                        say("th", KINDS.get(kind, kind), "kind", scope="rowgroup", colspan="5")
                 with box("tr"):
                     say("th", system, scope="row")
                     with box("td"):
@@ -77,4 +77,4 @@ def judges(report: Mapping[str, Any]) -> None:
     for criterion, about in report["pairs"].items():
         for one in about["matrix"]:
             told = f"{one['wins']:,} won, {one['ties']:,} tied, {one['losses']:,} lost; win rate {interval(one['win_rate'], places=2)}"
-            say("p", f"{criterion}: {one['system']} against {one['against']}: {told}").style("margin-top: 8px")
+            say("p", f"{criterion}: {one['system']} against {one['against']}: {told}", "small").style("margin-top: 8px")

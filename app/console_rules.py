@@ -21,7 +21,7 @@ LISTS = (
 NUMBERS = (
     ("min_price", "Price from", ""),
     ("max_price", "Price to", ""),
-    ("max_per_category", "Most per category", ""),
+    ("max_per_category", "Per category", ""),
     ("k", "How many", "5"),
     ("new_items", "New items", "0"),
 )

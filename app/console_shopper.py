@@ -69,8 +69,8 @@ class ShopperPage:
                     with box("div").style("margin-top: 12px"):
                         self.controls.draw()
             with box("div", "stack"):
-                self.list = Place(self.counter, 130, 130, 130, 130, 130)
-                self.about = Place(self.counter)
+                self.list = Place(self.counter, 56, 130, 130, 130, 130, 130, waiting=bool(self.user or self.basket or self.said))
+                self.about = Place(self.counter, 420, waiting=bool(self.user))
         self.sheet = Sheet(self.counter)
         # Where there is room the rules are open; on a phone they would push the answer off the page.
         ui.run_javascript("if (innerWidth > 900) document.querySelectorAll('details.rules').forEach(one => one.open = true)")

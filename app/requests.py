@@ -34,7 +34,9 @@ class Request(BaseModel):
 class RulesRequest(Request):
     """What a recommendation must satisfy; the defaults exclude nothing but what the user has."""
 
-    scope: Literal["new", "other"] = Field(default="new", description="new: categories absent from the history; other: not that of the item behind")
+    scope: Literal["new", "other"] = Field(
+        default="new", description="new: categories absent from the history; other: not that of the item behind"
+    )
     include_categories: list[Name] = Field(default=[], max_length=50, description="Only these categories, at any level.")
     exclude_categories: list[Name] = Field(default=[], max_length=50, description="Not these categories.")
     min_price: Price | None = None
@@ -88,7 +90,9 @@ class ProbeRequest(Request):
 
     question: Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_TEXT)]
     against: Text | None = Field(default=None, description="A second group to compare with.")
-    since: Annotated[str, StringConstraints(max_length=20)] | None = Field(default=None, description="First day that counts, as 2024-01-31.")
+    since: Annotated[str, StringConstraints(max_length=20)] | None = Field(
+        default=None, description="First day that counts, as 2024-01-31."
+    )
     until: Annotated[str, StringConstraints(max_length=20)] | None = Field(default=None, description="Last day that counts.")
     min_price: Price | None = None
     max_price: Price | None = None
@@ -97,7 +101,9 @@ class ProbeRequest(Request):
     where: list[Name] = Field(default=[], max_length=20, description="COLUMN=VALUE of the items that make the group.")
     k: int = Field(default=10, ge=1, le=100)
     level: Annotated[int, Field(ge=1, le=20)] | None = None
-    epsilon: Annotated[float, Field(gt=0, le=100)] | None = Field(default=None, description="Answer with noise, paid from the privacy budget.")
+    epsilon: Annotated[float, Field(gt=0, le=100)] | None = Field(
+        default=None, description="Answer with noise, paid from the privacy budget."
+    )
     words: bool = Field(default=True, description="Put each need in a sentence.")
 
     @model_validator(mode="after")
