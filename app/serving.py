@@ -41,6 +41,7 @@ def serve(
     origin: Annotated[
         list[str] | None, typer.Option(help="Another site whose pages may ask, as https://shop.example. May be repeated.")
     ] = None,
+    experiment: Annotated[Path | None, typer.Option(help="A JSON file of two configurations that users are parted between.")] = None,
     https: Annotated[bool, typer.Option("--https", help="A proxy before it speaks HTTPS: the console's cookie is for that only.")] = False,
     console: Annotated[bool, typer.Option("--console/--no-console", help="The web page for a marketer, beside the API.")] = True,
     report: Annotated[list[Path] | None, typer.Option(help="Folder of an evaluation or judgement to show. May be repeated.")] = None,
@@ -54,6 +55,7 @@ def serve(
 
     Example: crossaisle serve -w shop --port 8000
     """
+    from ..data.experiments import Experiment
     from ..data.workspace import Workspace
     from .keys import Keys
 
@@ -73,7 +75,14 @@ def serve(
 
     with listening:
         shop = Shop(
-            opened, settings, min_users=min_users, budget=budget, evaluations=report or (), events=events_url, pseudonymise=pseudonymise
+            opened,
+            settings,
+            min_users=min_users,
+            budget=budget,
+            evaluations=report or (),
+            events=events_url,
+            pseudonymise=pseudonymise,
+            experiment=Experiment.read(experiment) if experiment else None,
         )
         options = Options(
             keys=keys,

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import __version__
 from ..data.events import Event, EventLog
+from ..data.experiments import Experiment
 from ..data.privacy import MIN_USERS
 from ..data.pseudonyms import Pseudonyms
 from ..data.settings import Settings
@@ -54,13 +55,14 @@ class Shop:
         evaluations: Sequence[Path] = (),
         events: str | None = None,
         pseudonymise: bool = False,
+        experiment: Experiment | None = None,
     ) -> None:
         """A shop over a workspace.
 
         Args:
             min_users, budget: of answers about groups (see `Probe`). evaluations: folders that reports were written to.
             events: `postgresql+psycopg://...` of the log of events; None is the settings' own, or the file in the workspace.
-            pseudonymise: keeps user ids in the log as keyed hashes only.
+            pseudonymise: keeps user ids in the log as keyed hashes only. experiment: two configurations, one of which a known user gets.
         Raises:
             NoIndexError, StaleIndexError: the workspace must be indexed first. SettingsError: min_users, budget or the URL mean nothing.
             MissingExtraError, WorkspaceError, StorageError: the log cannot be opened.
@@ -70,6 +72,7 @@ class Shop:
         hidden = Pseudonyms.open(workspace.path, settings.pseudonym_key) if pseudonymise else None
         self.log = EventLog.open(workspace, events or settings.events, pseudonyms=hidden, key=settings.pseudonym_key)
         self.live = self.recommender.live = Live.open(workspace, self.log)
+        self.experiment = experiment
         self._looked = time.monotonic()
         self._probe = Probe(workspace, settings, min_users=min_users, budget=budget)
         self._probing = threading.Lock()
@@ -96,21 +99,22 @@ class Shop:
         """
         self._look()
         recommender = self.recommender
+        wanted: dict[str, Any] = {name: getattr(asked, name) for name in ("novelty", "new_items", "explain", "tone", "length")}
+        arm = None
+        if self.experiment is not None and asked.user is not None:
+            arm = self.experiment.arm(asked.user)
+            wanted |= self.experiment.options(asked.user)
         found = recommender.recommend(
             user_id=asked.user,
             items=asked.items,
             text=asked.text,
             rules=asked.rules.rules(),
             k=asked.k,
-            novelty=asked.novelty,
-            new_items=asked.new_items,
-            explain=asked.explain,
             without=asked.without,
-            tone=asked.tone,
-            length=asked.length,
             listed=None if listed is None else lambda answer: listed(to_dict(answer)),
+            **wanted,
         )
-        return {**to_dict(found), "recommendation_id": self.log.served(asked.user, shown(found, recommender.catalogue))}
+        return {**to_dict(found), "recommendation_id": self.log.served(asked.user, shown(found, recommender.catalogue), arm=arm)}
 
     def why(self, asked: WhyRequest) -> dict[str, Any]:
         """Why an item is recommended to a shopper, or why not.

@@ -150,6 +150,6 @@ def _names(past: pl.DataFrame, wanted: bool, log: EventLog, first: int, last: in
 
 def _pages(log: EventLog, first: int, last: int) -> Iterator[list[Event]]:
     """The events with numbers above `first` and up to `last`."""
-    while first < last and (found := log.since(first, PAGE)):
-        yield [event for sequence, event in found if sequence <= last]
+    while found := log.since(first, PAGE, until=last):
+        yield [event for _, event in found]
         first = found[-1][0]

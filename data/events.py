@@ -177,8 +177,10 @@ class EventLog:
 
     # ------------------------------------------------------------------ reading
 
-    def since(self, sequence: int, limit: int = MOST, kinds: Sequence[EventKind] | None = None) -> list[tuple[int, Event]]:
-        """The events with a larger number, in their order, at most `limit`. Args: kinds: only these; None is all.
+    def since(
+        self, sequence: int, limit: int = MOST, *, until: int | None = None, kinds: Sequence[EventKind] | None = None
+    ) -> list[tuple[int, Event]]:
+        """The events with a larger number, in their order, at most `limit`. Args: until: the last number; kinds: only these; None is all.
 
         Raises: WorkspaceError: the database cannot be read.
         """
@@ -186,6 +188,8 @@ class EventLog:
 
         events = tables().events
         asked = select(events).where(events.c.sequence > sequence).order_by(events.c.sequence).limit(limit)
+        if until is not None:
+            asked = asked.where(events.c.sequence <= until)
         if kinds is not None:
             asked = asked.where(events.c.kind.in_(kinds))
         with self.database.reading() as connection:

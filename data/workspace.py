@@ -139,6 +139,7 @@ class Workspace:
         try:
             self.manifest = self._read()
             sweep(self.path)
+            self._drop_other_snapshots()
             yield
         finally:
             lock.release()
@@ -188,10 +189,15 @@ class Workspace:
                 folded=dict(folded or {}),
             )
         )
-        for old in home.parent.iterdir():
-            if old.name != snapshot:
-                shutil.rmtree(old, ignore_errors=True)
+        self._drop_other_snapshots()
         return snapshot
+
+    def _drop_other_snapshots(self) -> None:
+        """Removes what a killed run left of a snapshot that is not in use: a person who was forgotten may still be in it."""
+        home = self.path / "snapshots"
+        for old in home.iterdir() if home.is_dir() else ():
+            if old.name != self.manifest.snapshot:
+                shutil.rmtree(old, ignore_errors=True)
 
     def record_index(self, index: Mapping[str, Any]) -> None:
         """Says in `workspace.json` that the index of the present snapshot is complete. Call inside `writing`."""

@@ -1,8 +1,9 @@
 """Scoring many candidates in one forward: the prefix once, then every candidate in the same sequence.
 
-A candidate sees the prefix and itself, never a neighbour, and its positions restart where the prefix ends, so its score is
-what it would be alone; several packs, of one prefix or of many, can be rows of one forward, and no row sees another (`tests/test_scoring.py` holds both sides together). The score is the margin of the logits of two
-answers, log P(yes)/P(no). Full-vocabulary logits are never formed. Knows nothing of shoppers or items.
+A candidate sees the prefix and itself, never a neighbour, and its positions restart where the prefix ends, so its score is what it
+would be alone; several packs, of one prefix or of many, can be rows of one forward, and no row sees another (`tests/test_scoring.py`
+holds all sides together). The score is the margin of the logits of two answers, log P(yes)/P(no). Full-vocabulary logits are never
+formed. Knows nothing of shoppers or items.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import lru_cache
 
 # Letters that are drawn like Latin ones, and digits that are written for letters.
 _LOOKALIKE = str.maketrans(
@@ -115,6 +116,7 @@ def speaks_to_a_model(text: str) -> bool:
     return first_order(text) is not None
 
 
+@lru_cache(maxsize=5000)  # a shop's best sellers are named in answer after answer
 def first_order(text: str) -> int | None:
     """Where in a text the first thing stands that speaks to a model; 0 where only a changed reading shows it, None where nothing does."""
     if places := _places(text, hidden=True):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -44,6 +45,8 @@ CLOSE, CLOSE_TO_WORDS = 0.4, 0.3
 hundred reaches it with MiniLM (99 % lie below 0.37 in the demo store and below 0.40 in a cut of Amazon's). And the same for what a
 shopper says against an item: 99 % of sixteen sentences with all items lie below 0.29 in both."""
 MOST_REVIEWS = 50
+KEPT = 10_000
+"""Items whose reviews are kept in memory once they were looked at."""
 CRITICAL_RATING = 3.0
 """Of five: a reservation is looked for in what is rated at most this."""
 SAME_LEVEL = 0.15
@@ -89,6 +92,20 @@ class Reviews:
         found = self.table.slice(int(first), int(last) - int(first))
         rated = pl.col("rating") <= CRITICAL_RATING if against else pl.col("rating") >= QUOTE_RATING
         return found.filter(rated & (pl.col("text") != "")).head(MOST_REVIEWS)
+
+    def texts(self, item_id: str, against: bool) -> list[tuple[str, str]]:
+        """The same as pairs of id and text; kept, because popular items are explained again and again."""
+        key = (item_id, against)
+        found = self._kept.get(key)
+        if found is None:
+            if len(self._kept) >= KEPT:
+                self._kept.clear()
+            found = self._kept[key] = list(self.of(item_id, against=against).select("review_id", "text").iter_rows())
+        return found
+
+    @cached_property
+    def _kept(self) -> dict[tuple[str, bool], list[tuple[str, str]]]:
+        return {}
 
 
 @dataclass(frozen=True)
@@ -283,10 +300,10 @@ class EvidenceGatherer:
         """
         if look is None:
             return None
-        reviews = self.reviews.of(item.item_id, against=against)
-        vectors = self.index.vectors(REVIEWS, reviews["review_id"].to_list()) if len(reviews) else {}
+        reviews = self.reviews.texts(item.item_id, against)
+        vectors = self.index.vectors(REVIEWS, [key for key, _ in reviews]) if reviews else {}
         ranked = sorted(
-            ((float(vectors[key] @ look), text) for key, text in reviews.select("review_id", "text").iter_rows() if key in vectors),
+            ((float(vectors[key] @ look), text) for key, text in reviews if key in vectors),
             key=lambda found: (-found[0], found[1]),
         )
         for likeness, text in ranked:

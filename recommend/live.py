@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import datetime
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -99,19 +99,22 @@ class Live:
             return 0
         taken = 0
         with self._reading:
-            while True:
-                behind = self.sequence < self.folded
-                found = self.log.since(self.sequence, kinds=LASTING if behind else None)
-                for sequence, event in found:
-                    self.apply(event, sequence)
+            while self.sequence < self.folded:
+                found = self.log.since(self.sequence, until=self.folded, kinds=LASTING)
+                self._take(found)
                 taken += len(found)
-                if behind and (not found or self.sequence >= self.folded):
-                    self.sequence = max(self.sequence, self.folded)
-                elif not found:
-                    break
+                if not found:
+                    self.sequence = self.folded
+            while found := self.log.since(self.sequence):
+                self._take(found)
+                taken += len(found)
             for one in self.log.forgettings(self._forgetting):
                 self.forget(one)
         return taken
+
+    def _take(self, found: Sequence[tuple[int, Event]]) -> None:
+        for sequence, event in found:
+            self.apply(event, sequence)
 
     def apply(self, event: Event, sequence: int | None = None) -> None:
         """Takes in one event.

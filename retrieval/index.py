@@ -29,6 +29,9 @@ FOLDER = "folder"
 """What `--chroma` is given to leave a server for the workspace's own folder again."""
 BATCH = 5000
 """Chroma takes at most 5,461 records in a call."""
+KEPT = 50_000
+"""Vectors that are kept in memory once they were read, 77 MB of 384 dimensions: asking Chroma for a handful takes two milliseconds, and a
+recommendation asks ten times."""
 
 
 class VectorIndex:
@@ -44,6 +47,7 @@ class VectorIndex:
         self._home = workspace / "chroma"
         self._client: Any = _server(url) if url else _folder(self._home / generation)
         self._collections: dict[str, Any] = {}
+        self._read: dict[tuple[str, str], NDArray[np.float32]] = {}
 
     def _collection(self, name: str, *, make: bool = False) -> Any:
         if name not in self._collections:
@@ -79,10 +83,12 @@ class VectorIndex:
         with storing("the vector index"):
             for start in range(0, len(ids), BATCH):
                 part = slice(start, start + BATCH)
+                self._forget(name, ids[part])
                 collection.upsert(ids=list(ids[part]), embeddings=vectors[part], metadatas=[{"hash": h} for h in hashes[part]])
 
     def drop(self, name: str, ids: Sequence[str]) -> None:
         """Forgets vectors."""
+        self._forget(name, ids)
         for start in range(0, len(ids), BATCH):
             self._collection(name).delete(ids=list(ids[start : start + BATCH]))
 
@@ -105,13 +111,26 @@ class VectorIndex:
         return int(self._collection(name).count())
 
     def vectors(self, name: str, ids: Sequence[str]) -> dict[str, NDArray[np.float32]]:
-        """Vectors by id; ids that are not held are absent."""
-        found: dict[str, NDArray[np.float32]] = {}
-        for start in range(0, len(ids), BATCH):
+        """Vectors by id, not to be written to; ids that are not held are absent."""
+        read = self._read
+        found = {key: vector for key in ids if (vector := read.get((name, key))) is not None}
+        missing = [key for key in ids if key not in found]
+        for start in range(0, len(missing), BATCH):
             with _reading():
-                page = self._collection(name).get(ids=list(ids[start : start + BATCH]), include=["embeddings"])
-            found.update(zip(page["ids"], np.asarray(page["embeddings"], dtype=np.float32), strict=True))
+                page = self._collection(name).get(ids=missing[start : start + BATCH], include=["embeddings"])
+            vectors = np.asarray(page["embeddings"], dtype=np.float32)
+            vectors.flags.writeable = False
+            found.update(zip(page["ids"], vectors, strict=True))
+            if len(missing) < KEPT // 10:  # whoever reads a whole collection keeps it, or needs it once
+                if len(read) + len(vectors) > KEPT:
+                    read.clear()
+                # A copy, or one vector would keep its whole page in memory.
+                read.update(((name, key), vector.copy()) for key, vector in zip(page["ids"], vectors, strict=True))
         return found
+
+    def _forget(self, name: str, ids: Sequence[str]) -> None:
+        for key in ids:
+            self._read.pop((name, key), None)
 
     def nearest(
         self,
@@ -151,6 +170,7 @@ class VectorIndex:
     def close(self) -> None:
         """Frees the store's files and connections."""
         self._collections.clear()
+        self._read.clear()
         self._client.close()
         if self.url:
             # Chroma's own close leaves the connections of its two HTTP clients open.

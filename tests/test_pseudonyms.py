@@ -1,0 +1,71 @@
+"""Keyed hashes of user ids: the same id the same hash, nothing without the key, and a key that only its owner reads."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from crossaisle.data.errors import SettingsError, WorkspaceError
+from crossaisle.data.pseudonyms import FILE, Pseudonyms, is_pseudonym
+from crossaisle.data.settings import Settings
+
+KEY = "a key of some length"
+
+
+def test_it_is_hmac_sha256_and_nothing_else() -> None:
+    wanted = hmac.new(KEY.encode(), b"user\0ann", hashlib.sha256).hexdigest()[:32]
+    assert Pseudonyms(KEY).of("ann") == f"p-{wanted}"
+    assert Pseudonyms(f" {KEY}\n").of("ann") == f"p-{wanted}", "white space around a key is no part of it"
+
+
+def test_the_key_decides() -> None:
+    one, other = Pseudonyms(KEY), Pseudonyms(KEY + "!")
+    assert one.of("ann") == Pseudonyms(KEY).of("ann")
+    assert len({one.of("ann"), one.of("bob"), other.of("ann"), one.mark("ann"), "p-" + one.mark("ann")}) == 5
+
+
+def test_a_pseudonym_stays_what_it_is() -> None:
+    names = Pseudonyms(KEY)
+    assert is_pseudonym(names.of("ann"))
+    assert not is_pseudonym("ann")
+    assert names.of(names.of("ann")) == names.of("ann")
+    assert names.mark(names.of("ann")) == names.mark("ann"), "who is forgotten by either name is the same person"
+
+
+def test_the_key_file_is_made_once_and_private(tmp_path: Path) -> None:
+    names = Pseudonyms.open(tmp_path)
+    file = tmp_path / FILE
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert Pseudonyms.open(tmp_path).of("ann") == names.of("ann")
+    assert [path.name for path in tmp_path.iterdir()] == [FILE]
+    assert file.read_text() not in repr(names)
+    file.chmod(0o644)
+    with pytest.raises(WorkspaceError, match=r"may be read by other accounts.*chmod 600"):
+        Pseudonyms.open(tmp_path)
+
+
+def test_processes_that_start_at_once_get_one_key(tmp_path: Path) -> None:
+    code = "import sys; from pathlib import Path; from crossaisle.data.pseudonyms import Pseudonyms as P; print(P.open(Path(sys.argv[1])).of('ann'))"
+    started = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True) for _ in range(6)]
+    said = {process.communicate(timeout=60)[0] for process in started}
+    assert len(said) == 1
+    assert is_pseudonym(said.pop().strip())
+
+
+def test_a_given_key_goes_before_the_file_and_must_be_long_enough(tmp_path: Path) -> None:
+    assert Pseudonyms.open(tmp_path, KEY).of("ann") == Pseudonyms(KEY).of("ann")
+    assert not (tmp_path / FILE).exists()
+    with pytest.raises(SettingsError, match="has 5 characters; give at least 16"):
+        Pseudonyms("short")
+
+
+def test_the_settings_never_show_it() -> None:
+    settings = Settings.read({"CROSSAISLE_PSEUDONYM_KEY": KEY, "CROSSAISLE_EVENTS": "postgresql://shop:hunter2@host/shop"})
+    assert (settings.pseudonym_key, settings.events) == (KEY, "postgresql://shop:hunter2@host/shop")
+    assert KEY not in repr(settings)
+    assert "hunter2" not in repr(settings)

@@ -1,0 +1,74 @@
+"""Many threads before one model: packs of many askers in one forward score as alone, and nobody waits for what nobody wants."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crossaisle.data import deadlines
+from crossaisle.data.errors import TimedOutError, UnavailableError
+from crossaisle.llm.models import LanguageModel
+from crossaisle.llm.scoring import PackedScorer
+from crossaisle.llm.sharing import SharedPacks, _Waiting, beside
+
+THINGS = ("stove", "lamp", "kettle", "sofa")
+
+
+def _asked(llm: LanguageModel) -> list[tuple[list[int], list[list[int]]]]:
+    """Packs of unlike prefixes, of unlike lengths."""
+    return [
+        (
+            llm.encode("A shopper has a tent and " + "a rope and " * n),
+            [llm.encode(f" wants a {thing}." + " Yes?" * (i % 3)) for i, thing in enumerate(THINGS)],
+        )
+        for n in range(6)
+    ]
+
+
+def test_packs_of_one_forward_score_as_alone(llm_fp32: LanguageModel) -> None:
+    scorer = PackedScorer(llm_fp32)
+    asked = _asked(llm_fp32)
+    alone = [scorer.margins(prefix, candidates) for prefix, candidates in asked]
+    together = scorer.margins_of(asked)
+    for one, other in zip(alone, together, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-4)
+    assert max(abs(one - alone[0]).max() for one in alone[1:]) > 1e-2  # they are not all the same to begin with
+
+
+def test_threads_that_ask_at_once_share_forwards_and_get_their_own(llm_fp32: LanguageModel) -> None:
+    scorer, packs = PackedScorer(llm_fp32), SharedPacks()
+    asked = _asked(llm_fp32) * 2
+    with ThreadPoolExecutor(len(asked)) as threads:
+        found = list(threads.map(lambda pack: packs.margins(scorer, *pack), asked))
+    packs.close()
+    assert packs.rows == len(asked)
+    assert packs.forwards < len(asked)
+    for pack, margins in zip(asked, found, strict=True):
+        np.testing.assert_allclose(margins, scorer.margins(*pack), atol=1e-4)
+    with pytest.raises(UnavailableError):
+        packs.margins(scorer, *asked[0])
+
+
+def test_what_nobody_waits_for_is_not_read(llm_fp32: LanguageModel) -> None:
+    scorer, packs = PackedScorer(llm_fp32), SharedPacks()
+    pack = _asked(llm_fp32)[0]
+    with deadlines.within(deadlines.Deadline(0.0)), pytest.raises(TimedOutError):
+        packs.margins(scorer, *pack)
+    packs.margins(scorer, *pack)
+    packs.close()
+    assert packs.rows == 1
+
+
+@given(st.lists(st.integers(10, 500), min_size=1, max_size=20), st.integers(500, 3000))
+def test_what_is_read_together_fits_and_wastes_little(lengths: list[int], most: int) -> None:
+    scorer = object()
+    line = [_Waiting(scorer, ([1], [[1] * (length - 1)]), None) for length in lengths]  # type: ignore[arg-type]
+    chosen = beside(line, most)
+    assert chosen[0] is line[0]  # the oldest never waits for a better fit
+    longest = max(one.tokens for one in chosen)
+    assert len(chosen) == 1 or longest * len(chosen) <= most
+    assert min(one.tokens for one in chosen) > 0.75 * longest
