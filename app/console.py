@@ -8,6 +8,7 @@ A process has one console: the framework behind it keeps its pages for the whole
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -74,6 +75,8 @@ def attach(app: FastAPI, shop: Shop) -> None:
             with frame(name, out=service.options.keys is not None):
                 draw(counter)
 
+    # The framework looks at every object of the process once to find its server, and torch warns of an old name of its own when looked at.
+    warnings.filterwarnings("ignore", "`torch.distributed.reduce_op` is deprecated", FutureWarning)
     page("/", "Probe", probe_page)
     page("/atlas", "Atlas", atlas_page)
     page("/shopper", "Shopper", shopper_page)

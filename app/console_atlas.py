@@ -47,6 +47,7 @@ class AtlasPage:
     def __init__(self, counter: Counter) -> None:
         self.counter = counter
         self.atlas: dict[str, Any] = {}
+        self.shown = Shown((), (), 0)
         self.chosen: tuple[int, int] | None = None
         self.dark = False
         self.listed = LISTED
@@ -89,31 +90,30 @@ class AtlasPage:
         self.chosen, level = None, int(self.level.value)
         self.dark = bool(await ui.run_javascript("document.body.classList.contains('body--dark')", timeout=5))
         self.detail.show(lambda: blank("No cell chosen", "Click a cell of the map, or a line of the list below."))
-        found = await self.map.fill(lambda: self.counter.shop.atlas(level), lambda found: self._accept(found))
-        if found is None:
-            self.pairs.clear()
+        await self.map.fill(lambda: self._left_of(level), self._draw)
 
-    def turned(self, event: Any) -> None:
+    async def turned(self, event: Any) -> None:
         """Draws the map in the other mode's colours."""
         self.dark = bool(event.args)
-        self.redraw()
+        await self.redraw()
 
-    def _accept(self, found: dict[str, Any]) -> None:
-        self.atlas = found
-        self._map(self.left())
-        self._list(self.left())
-
-    def redraw(self) -> None:
+    async def redraw(self) -> None:
         """Draws again what the filters leave."""
-        if not self.atlas:
-            return
-        left = self.left()
-        self.listed = LISTED
-        self.map.show(lambda: self._map(left))
-        self._list(left)
+        if self.atlas:
+            self.listed = LISTED
+            await self.map.fill(self.left, self._draw)
+
+    def _left_of(self, level: int) -> Shown:
+        self.atlas = self.counter.shop.atlas(level)
+        return self.left()
+
+    def _draw(self, left: Shown) -> None:
+        self.shown = left
+        self._map(left)
+        self._list()
 
     def left(self) -> Shown:
-        """What the filters leave of the atlas."""
+        """What the filters leave of the atlas; to be called in a thread, for an atlas may hold a hundred thousand pairs."""
         paths = [one["name"] or ["(no category)"] for one in self.atlas["categories"]]
         names = [whole(path) for path in paths]
         wanted = (self.search.value or "").strip().lower()
@@ -156,7 +156,8 @@ class AtlasPage:
         if left.more:
             say("p", f"{left.more:,} more categories have fewer shoppers; search to see them.", "soft small").style("margin-top: 8px")
 
-    def _list(self, left: Shown) -> None:
+    def _list(self) -> None:
+        left = self.shown
         self.pairs.clear()
         with self.pairs:
             say("h2", "Strongest pairs")
@@ -180,15 +181,15 @@ class AtlasPage:
 
     def _more(self) -> None:
         self.listed += 4 * LISTED
-        self._list(self.left())
+        self._list()
 
     async def choose(self, source: int, target: int) -> None:
         """Shows what is behind a cell."""
-        cell = next((one for one in self.left().cells if (one.source, one.target) == (source, target)), None)
+        cell = next((one for one in self.shown.cells if (one.source, one.target) == (source, target)), None)
         if cell is None:
             return
         self.chosen = (source, target)
-        self._list(self.left())
+        self._list()
         paths = tuple(tuple(self.atlas["categories"][place]["name"]) for place in (source, target))
         await self.detail.fill(lambda: self._behind(cell, paths[0], paths[1]), lambda found: self._detail(cell, *found))
 

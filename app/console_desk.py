@@ -66,6 +66,8 @@ class Place:
 
     async def fill(self, call: Callable[[], T], draw: Callable[[T], object]) -> T | None:
         """Asks, and draws the answer here, or says why there is none; the answer, None where it was none or is no longer wanted."""
+        if self.element.is_deleted:
+            return None  # whoever asked has left the page
         if self._task is not None:
             self._task.cancel()
         self._wait()

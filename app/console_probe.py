@@ -78,7 +78,9 @@ class Probing:
             say("summary", "Narrow it")
             with box("div", "fields"):
                 for name, label in (("since", "From day"), ("until", "To day")):
-                    self.fields[name] = ui.input(label, value=told.get(name, "")).props("outlined dense type=date stack-label")
+                    self.fields[name] = ui.input(label, value=told.get(name, "")).props("outlined dense stack-label")
+                    if re.fullmatch(r"(\d{4}-\d\d-\d\d)?", told.get(name, "")):  # a browser's calendar shows nothing else
+                        self.fields[name].props("type=date")
                 for name, label in FIGURES.items():
                     self.fields[name] = ui.input(label, value=told.get(name, "")).props("outlined dense inputmode=decimal autocomplete=off")
                 self.fields["first_time"] = ui.checkbox("For the first time", value=told.get("first_time") == "true")

@@ -103,10 +103,10 @@ class Controls:
         await self.changed()
 
     async def _categories(self, text: str) -> list[Found]:
-        return [Found(name, name) for name in _matching(self._names, text)]
+        return [Found(name, name) for name in await self.counter.ask(lambda: _matching(self._names, text))]
 
     async def _brands(self, text: str) -> list[Found]:
-        return [Found(name, name) for name in _matching(self._brand_names, text)]
+        return [Found(name, name) for name in await self.counter.ask(lambda: _matching(self._brand_names, text))]
 
     @cached_property
     def _names(self) -> list[str]:
