@@ -9,7 +9,7 @@ import asyncio
 import logging
 import traceback
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..data.errors import CrossaisleError
 from .console_parts import bones, box, notice, say
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .shop import Shop
 
 T = TypeVar("T")
+E = TypeVar("E")
 logger = logging.getLogger(__name__)
 
 
@@ -54,7 +55,8 @@ class Place:
 
     def __init__(self, counter: Counter, *heights: int, classes: str = "", waiting: bool = False) -> None:
         self._counter, self._heights = counter, heights
-        self._task: asyncio.Task[object] | None = None
+        self._task: asyncio.Task[Any] | None = None
+        self._turn = 0
         with box("div", f"place {classes}") as self.element:
             box("div", "under-way", aria_hidden="true")
             # The answer itself would be too much to be read out whenever it changes.
@@ -68,39 +70,65 @@ class Place:
         """Asks, and draws the answer here, or says why there is none; the answer, None where it was none or is no longer wanted."""
         if self.element.is_deleted:
             return None  # whoever asked has left the page
-        if self._task is not None:
-            self._task.cancel()
+        turn = self._next()
         self._wait()
-        task = asyncio.ensure_future(self._counter.ask(call))
-        self._task = task
+        task = self._task = asyncio.ensure_future(self._counter.ask(call))
         answer: T | None = None
         wrong = ""
         try:
             answer = await task
         except asyncio.CancelledError:
-            if self._task is task:
+            if self._turn == turn:
                 raise
-            return None  # something newer was asked
         except (CrossaisleError, Refused) as error:
             wrong = sentence(error)
         except Exception as error:
             wrong = _bug(error)
-        if self._task is not task or self.element.is_deleted:
-            return None
+        if self._turn != turn or self.element.is_deleted:
+            return None  # something newer was asked, or nobody is there any more
         with self._fresh():
             if answer is None or wrong:
                 notice(wrong, "bad", alert=True)
             else:
-                draw(answer)
+                self._drawn(draw, answer)
         return answer
+
+    async def fill_in_two(
+        self, call: Callable[[Callable[[E], None]], T], first: Callable[[E], object], draw: Callable[[T], object]
+    ) -> T | None:
+        """As `fill`, for a call that has a part of its answer early. Args: call: hands the part to what it is given. first: draws it."""
+        loop, turn = asyncio.get_running_loop(), self._turn + 1  # the one that `fill` begins
+
+        def early(part: E) -> None:
+            if self._turn == turn and not self.element.is_deleted:
+                self.content.clear()
+                self.element.classes("early")
+                with self.content:
+                    self._drawn(first, part)
+
+        return await self.fill(lambda: call(lambda part: _soon(loop, early, part)), draw)
 
     def show(self, draw: Callable[[], object]) -> None:
         """Draws something that is there already."""
+        self._next()
+        with self._fresh():
+            draw()
+
+    def _next(self) -> int:
+        """Begins another turn: what was asked before is no longer wanted."""
         if self._task is not None:
             self._task.cancel()
             self._task = None
-        with self._fresh():
-            draw()
+        self._turn += 1
+        return self._turn
+
+    def _drawn(self, draw: Callable[[T], object], answer: T) -> None:
+        """Draws an answer; what cannot be drawn must not stand there by halves."""
+        try:
+            draw(answer)
+        except Exception as error:
+            self.content.clear()
+            notice(_bug(error), "bad", alert=True)
 
     def _wait(self) -> None:
         self.element.classes("busy").props["aria-busy"] = "true"
@@ -113,9 +141,13 @@ class Place:
     def _fresh(self) -> Element:
         self._empty = False
         self._status.set_text("The answer is there")
-        self.element.classes(remove="busy").props["aria-busy"] = "false"
+        self.element.classes(remove="busy early").props["aria-busy"] = "false"
         self.content.clear()
         return self.content
+
+
+def _soon(loop: asyncio.AbstractEventLoop, call: Callable[[E], None], part: E) -> None:
+    loop.call_soon_threadsafe(call, part)
 
 
 def sentence(error: CrossaisleError | Refused) -> str:

@@ -115,6 +115,7 @@ details.more > summary { cursor: pointer; color: var(--accent); font-weight: 540
 .row-apart { display: flex; flex-wrap: wrap; gap: 8px 16px; align-items: center; justify-content: space-between; }
 .place { position: relative; }
 .place.busy > .content { opacity: .45; transition: opacity .15s .15s; }
+.place.busy.early > .content { opacity: 1; }
 .place > .under-way { position: absolute; left: 0; right: 0; top: 0; height: 3px; overflow: hidden; border-radius: 2px;
   visibility: hidden; z-index: 5; }
 .place.busy > .under-way { visibility: visible; background: var(--tint); }

@@ -7,9 +7,9 @@ nothing of it goes into the log from which click-through is counted.
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import urlencode
 
 from ..recommend.answer import to_dict
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from .console_desk import Counter
     from .shop import Shop
 
+Listed: TypeAlias = "tuple[dict[str, Any], dict[str, Item]]"
+"""An answer, and its items by id."""
 OFFERED, LATEST = 8, 12
 DONE = {"purchase": "bought", "rating": "rated", "cart": "in the cart", "click": "clicked", "search": "searched", "view": "viewed"}
 
@@ -157,11 +159,20 @@ class ShopperPage:
             wrong = problem(asked)
             self.list.show(lambda: notice(wrong, "bad", alert=True))
             return
-        await self.list.fill(lambda: self._found(asked), lambda found: self._list(asked, *found))
 
-    def _found(self, asked: RecommendRequest) -> tuple[dict[str, Any], dict[str, Item]]:
-        found = looked_at(self.counter.shop, asked)
-        return found, self.counter.items([one["item_id"] for one in found["recommendations"]])
+        def unworded(found: Listed) -> None:
+            self._list(asked, *found, worded=False)
+
+        await self.list.fill_in_two(partial(self._found, asked), unworded, lambda found: self._list(asked, *found))
+
+    def _found(self, asked: RecommendRequest, tell: Callable[[Listed], None]) -> Listed:
+        """The list with its items; told without reasons as soon as it stands, where a language model takes its time to word them."""
+        shop = self.counter.shop
+
+        def listed(found: dict[str, Any]) -> Listed:
+            return found, self.counter.items([one["item_id"] for one in found["recommendations"]])
+
+        return listed(looked_at(shop, asked, None if shop.settings.llm == "none" else lambda found: tell(listed(found))))
 
     def _known(self, user: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         return self.counter.shop.profile(user), self.counter.shop.history(user)
@@ -177,7 +188,7 @@ class ShopperPage:
 
     # ------------------------------------------------------------------ showing
 
-    def _list(self, asked: RecommendRequest, found: Mapping[str, Any], items: Mapping[str, Item]) -> None:
+    def _list(self, asked: RecommendRequest, found: Mapping[str, Any], items: Mapping[str, Item], *, worded: bool = True) -> None:
         with box("section", "card"):
             with box("div", "row-apart"):
                 say("h2", "Recommended")
@@ -190,18 +201,21 @@ class ShopperPage:
             with box("ol", "recs").style("margin-top: 14px"):
                 for one in found["recommendations"]:
                     with box("li"):
-                        self._one(asked, one, items.get(one["item_id"]))
+                        self._one(asked, one, items.get(one["item_id"]), worded)
             for line in found["unsatisfied"]:
                 notice(f"{line[:1].upper()}{line[1:]}.", "note").style("margin-top: 12px")
 
-    def _one(self, asked: RecommendRequest, one: Mapping[str, Any], item: Item | None) -> None:
+    def _one(self, asked: RecommendRequest, one: Mapping[str, Any], item: Item | None, worded: bool) -> None:
         say("div", str(one["rank"]), "place-number")
         picture(one["title"], item.image if item else None, "picture large")
         with box("div"):
             say("h3", one["title"] or one["item_id"], dir="auto")
             price = [f"{one['price']:,.2f}"] if one["price"] is not None else []
             say("p", " · ".join([" › ".join(one["category"]), *price]), "soft small", dir="auto")
-            reason(one["explanation"])
+            if worded:
+                reason(one["explanation"])
+            else:
+                say("p", "The reason is being worded …", "reason soft")
             with box("div").style("display: flex; flex-wrap: wrap; gap: 0 14px; align-items: baseline"):
                 evidence(one["explanation"])
                 title = one["title"] or one["item_id"]
@@ -232,9 +246,10 @@ class ShopperPage:
                             say("p", "; ".join(profile[name]), "small", dir="auto")
 
 
-def looked_at(shop: Shop, asked: RecommendRequest) -> dict[str, Any]:
+def looked_at(shop: Shop, asked: RecommendRequest, listed: Callable[[dict[str, Any]], None] | None = None) -> dict[str, Any]:
     """A list as `Shop.recommend` gives it, for somebody who looks at a shopper: it is not recorded as served.
 
+    Args: listed: is told the list as soon as it stands, before there are reasons.
     Raises: as `Shop.recommend`.
     """
     shop.live.catch_up()
@@ -246,6 +261,7 @@ def looked_at(shop: Shop, asked: RecommendRequest) -> dict[str, Any]:
         k=asked.k,
         novelty=asked.novelty,
         new_items=asked.new_items,
+        listed=None if listed is None else lambda answer: listed(to_dict(answer)),
     )
     return to_dict(found)
 
