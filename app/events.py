@@ -182,8 +182,8 @@ def _table(title: str, rows: list[tuple[str, Mapping[str, Any]]]) -> Table:
     from .render import plain
 
     table = Table(box=None, padding=(0, 1, 0, 0))
-    table.add_column(title, overflow="fold")
-    for name in ("places", "clicks", "CTR (95 %)", "bought", "conversion (95 %)"):
+    table.add_column(title, overflow="fold", min_width=14)
+    for name in ("places", "clicks", "CTR (95 %)", "bought", "bought (95 %)"):
         table.add_column(name, justify="right", no_wrap=True)
     for name, one in rows:
         figures = f"{one['places']:,}", f"{one['clicks']:,}", _interval(one["ctr"]), f"{one['purchases']:,}", _interval(one["conversion"])
@@ -200,5 +200,7 @@ def _interval(told: Mapping[str, float | None], *, sign: bool = False) -> str:
     value, low, high = (told[name] for name in ("value", "low", "high"))
     if value is None or low is None or high is None:
         return "-"
+    places = 1 if max(abs(low), abs(high)) >= 0.2 else 2
     mark = "+" if sign else ""
-    return f"{value:{mark}.2%} [{low:{mark}.2%}, {high:{mark}.2%}]"
+    bounds = (f"{100 * bound:{mark}.{places}f}" for bound in (low, high))
+    return f"{value:{mark}.{places}%} ({' to '.join(bounds)})"

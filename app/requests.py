@@ -49,7 +49,8 @@ class RulesRequest(Request):
     def rules(self) -> Rules:
         """The rules as the recommender takes them."""
         given: dict[str, Any] = {name: getattr(self, name) for name in RulesRequest.model_fields}
-        return Rules(**{name: tuple(value) if isinstance(value, list) else value for name, value in given.items()})
+        given |= {name: tuple(value) for name, value in given.items() if isinstance(value, list)}
+        return Rules(**given)
 
 
 class RecommendRequest(Request):

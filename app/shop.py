@@ -20,6 +20,7 @@ from ..data.events import Event, EventLog
 from ..data.experiments import Experiment
 from ..data.privacy import MIN_USERS
 from ..data.pseudonyms import Pseudonyms
+from ..data.records import Item
 from ..data.settings import Settings
 from ..data.workspace import Workspace
 from ..recommend.answer import to_dict
@@ -31,7 +32,7 @@ from ..recommend.recommender import Recommender
 from ..recommend.served import shown
 from ..recommend.why import why
 from .reports import built, reports
-from .requests import EventRequest, ProbeRequest, RecommendRequest, WhyRequest
+from .requests import EventRequest, ItemRequest, ProbeRequest, RecommendRequest, WhyRequest
 
 if TYPE_CHECKING:
     from ..recommend.atlas import Atlas
@@ -75,7 +76,7 @@ class Shop:
         self.experiment = experiment
         self._looked = time.monotonic()
         self._probe = Probe(workspace, settings, min_users=min_users, budget=budget)
-        self._probing = threading.Lock()
+        self._probing, self._adding = threading.Lock(), threading.Lock()
         self._evaluations = tuple(evaluations)
         self._since = time.time()
 
@@ -230,6 +231,20 @@ class Shop:
         if now - self._looked > FRESH:
             self._looked = now
             self.live.catch_up()
+
+    # ------------------------------------------------------------------ what is on offer
+
+    def put_items(self, items: Sequence[ItemRequest]) -> dict[str, int]:
+        """Adds items or changes them, all or none: how many are new (`added`) and how many were there (`changed`).
+
+        They can be recommended when this returns, also after a restart. Answers about groups of shoppers have them after the next `index`,
+        and so do figures: nobody had them yet. Requests that are under way go by what was there when they began.
+        Raises: WorkspaceBusyError: another process is writing. StaleIndexError: the snapshot was replaced meanwhile. StorageError.
+        """
+        records = [Item(**{**item.model_dump(), "category": tuple(item.category)}) for item in items]
+        with self._adding:
+            self.recommender, new, changed = self.recommender.with_items(records)
+        return {"added": new, "changed": changed}
 
     # ------------------------------------------------------------------ looking up
 

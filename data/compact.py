@@ -9,19 +9,18 @@ look for them.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from . import additions
 from .errors import storing
 from .event_records import INTERACTIONS
 from .pseudonyms import is_pseudonym
 from .readers.parts import InteractionParts
+from .rewriting import copy_tables, drop_derived, renamed, still_held
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import polars as pl
 
     from .events import Event, EventLog
@@ -40,7 +39,8 @@ class Compaction:
         snapshot: id of the snapshot that holds it. changed: whether that is a new one. last: number of the last event looked at.
         events: looked at now. interactions: added to the snapshot. repeated: alike in user, item, kind and moment to one that was there.
         unknown_items: events of items that the snapshot does not hold; they come in when `ingest` has brought the items.
-        other: impressions, dismissals and searches in words. pseudonymised: whether user ids are pseudonyms now.
+        other: impressions, dismissals and searches in words. forgotten: users taken out of the snapshot, whom the log had forgotten.
+        pseudonymised: whether user ids are pseudonyms now.
     """
 
     snapshot: str
@@ -51,6 +51,7 @@ class Compaction:
     repeated: int
     unknown_items: int
     other: int
+    forgotten: int
     pseudonymised: bool
 
     def to_dict(self) -> dict[str, Any]:
@@ -66,12 +67,14 @@ def compact(workspace: Workspace, log: EventLog, *, pseudonymise: bool = False, 
     """
     with workspace.writing(f"crossaisle events compact -w {workspace.path}"), storing(f"the snapshot in {workspace.path}"):
         first, last = int(workspace.manifest.folded.get(log.identity, 0)), log.last()
-        past = workspace.table("interactions")
+        gone = still_held(workspace, log)
+        held = workspace.table("interactions")
+        past = held.filter(~held["user_id"].is_in(sorted(gone))) if gone else held
         names = _names(past, pseudonymise, log, first, last)
         with workspace.staging() as staging, workspace.staging() as folder:
             parts = InteractionParts(folder)
             parts.add(renamed(past, names))
-            items = workspace.table("items")["item_id"]
+            items = additions.items(workspace)["item_id"]
             seen = unknown = other = 0
             for page in _pages(log, first, last):
                 told = table([event for event in page if event.kind in INTERACTIONS and event.item_id is not None])
@@ -82,30 +85,27 @@ def compact(workspace: Workspace, log: EventLog, *, pseudonymise: bool = False, 
             done = parts.finish(staging / "interactions.parquet", lambda part, of: progress("sorting interactions", part, of))
             added = done.rows - len(past)
             before, folded = str(workspace.manifest.snapshot), {**workspace.manifest.folded, log.identity: max(first, last)}
-            if added or names is not None:
-                copy_tables(workspace, staging, names)
-                kept = workspace.manifest
-                snapshot = workspace.replace_snapshot(staging, category_level=None, item_noun=None, source=kept.source, folded=folded)
+            if added or gone or names is not None or additions.file(workspace).exists():
+                copy_tables(workspace, staging, names, gone)
+                if gone:
+                    drop_derived(workspace)
+                source = workspace.manifest.source
+                snapshot = workspace.replace_snapshot(staging, category_level=None, item_noun=None, source=source, folded=folded)
             else:
                 snapshot = before
                 workspace.record_folded(folded)
     return Compaction(
-        snapshot, snapshot != before, max(first, last), seen, added, seen - other - unknown - added, unknown, other, names is not None
+        snapshot=snapshot,
+        changed=snapshot != before,
+        last=max(first, last),
+        events=seen,
+        interactions=added,
+        repeated=seen - other - unknown - added,
+        unknown_items=unknown,
+        other=other,
+        forgotten=len(gone),
+        pseudonymised=names is not None,
     )
-
-
-def copy_tables(workspace: Workspace, staging: Path, names: Pseudonyms | None) -> None:
-    """Puts the snapshot's other tables, and the lines that ingest turned away, beside the interactions in `staging`."""
-    for name in ("items", "relations"):
-        shutil.copyfile(workspace.file(name), staging / f"{name}.parquet")
-    if names is None:
-        shutil.copyfile(workspace.file("reviews"), staging / "reviews.parquet")
-    else:
-        renamed(workspace.table("reviews"), names).write_parquet(staging / "reviews.parquet")
-    if workspace.rejects.exists():
-        shutil.copyfile(workspace.rejects, staging / workspace.rejects.name)
-    else:
-        (staging / workspace.rejects.name).touch()
 
 
 def table(events: list[Event]) -> pl.DataFrame:
@@ -123,18 +123,6 @@ def table(events: list[Event]) -> pl.DataFrame:
         "position": [None] * len(events),
     }
     return pl.DataFrame(columns, schema=empty("interactions").schema)
-
-
-def renamed(frame: pl.DataFrame, names: Pseudonyms | None) -> pl.DataFrame:
-    """The table with pseudonyms for user ids; as it was where there are none."""
-    import polars as pl
-
-    if names is None or not len(frame):
-        return frame
-    ids = frame["user_id"].unique()
-    told = pl.DataFrame({"user_id": ids, "_name": [names.of(user) for user in ids.to_list()]})
-    joined = frame.join(told, on="user_id", how="left", maintain_order="left")
-    return joined.with_columns(pl.col("_name").alias("user_id")).select(frame.columns)
 
 
 def _names(past: pl.DataFrame, wanted: bool, log: EventLog, first: int, last: int) -> Pseudonyms | None:

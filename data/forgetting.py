@@ -12,15 +12,14 @@ files that a store ingests from are the store's own: whoever is still in them co
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from .compact import copy_tables
 from .errors import UnknownUserError, storing
 from .files import write_atomically
 from .ledger import now
+from .rewriting import copy_tables, drop_derived
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,10 +29,6 @@ if TYPE_CHECKING:
 
 LOG = "forgotten.jsonl"
 """File of a workspace: one removal a line, without the id."""
-NOBODY = "(forgotten)"
-"""Whose review it is when the author is no longer known."""
-DERIVED = ("counts", "blend/lessons.safetensors")
-"""What is made anew from the next snapshot, and until then would hold the history."""
 EXPLORED = "explored.jsonl"
 
 
@@ -78,9 +73,7 @@ def forget_user(workspace: Workspace, log: EventLog, user_id: str, *, reviews: b
             if some:
                 write_atomically(file, content)
         if interactions or written:
-            for name in DERIVED:
-                path = workspace.path / name
-                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+            drop_derived(workspace)
             # Last: as long as the snapshot holds the person, a run that was killed finds out that there is more to do.
             _replace(workspace, names, reviews=reviews)
         done = Removal(mark, gone.events, gone.served, interactions, written, lines, str(workspace.manifest.snapshot))
@@ -100,18 +93,10 @@ def _replace(workspace: Workspace, names: Sequence[str], *, reviews: bool) -> No
     import polars as pl
 
     with workspace.staging() as staging:
-        copy_tables(workspace, staging, None)
-        theirs = pl.col("user_id").is_in(names)
-        workspace.table("interactions").filter(~theirs).write_parquet(staging / "interactions.parquet")
-        table = workspace.table("reviews")
-        table = (
-            table.filter(~theirs)
-            if reviews
-            else table.with_columns(pl.when(theirs).then(pl.lit(NOBODY)).otherwise("user_id").alias("user_id"))
-        )
-        table.write_parquet(staging / "reviews.parquet")
-        manifest = workspace.manifest
-        workspace.replace_snapshot(staging, category_level=None, item_noun=None, source=manifest.source, folded=manifest.folded)
+        copy_tables(workspace, staging, None, names, texts=reviews)
+        workspace.table("interactions").filter(~pl.col("user_id").is_in(names)).write_parquet(staging / "interactions.parquet")
+        kept = workspace.manifest
+        workspace.replace_snapshot(staging, category_level=None, item_noun=None, source=kept.source, folded=kept.folded)
 
 
 def _kept(file: Path, names: Sequence[str]) -> tuple[bytes, int]:

@@ -59,6 +59,11 @@ class Manifest:
     index: Mapping[str, Any] | None = None
     folded: Mapping[str, int] = field(default_factory=dict)
 
+    @property
+    def snapshot_ms(self) -> int:
+        """When the snapshot was made, to the second, in milliseconds since 1970; 0 before the first."""
+        return int(datetime.datetime.fromisoformat(self.snapshot_at).timestamp()) * 1000 if self.snapshot_at else 0
+
 
 class Workspace:
     """One store's data on disk; `Workspace(path)` opens it, `Workspace.prepare(path)` makes it if need be."""

@@ -9,7 +9,6 @@ Impressions change nothing: that something was shown says nothing about the shop
 
 from __future__ import annotations
 
-import datetime
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -75,9 +74,7 @@ class Live:
     @classmethod
     def open(cls, workspace: Workspace, log: EventLog) -> Live:
         """The state of a workspace's log as it is now."""
-        made = workspace.manifest.snapshot_at
-        moment = datetime.datetime.fromisoformat(made).timestamp() * 1000 if made else 0
-        live = cls(int(workspace.manifest.folded.get(log.identity, 0)), log, int(moment))
+        live = cls(int(workspace.manifest.folded.get(log.identity, 0)), log, workspace.manifest.snapshot_ms)
         live.catch_up()
         return live
 
@@ -160,7 +157,7 @@ class Live:
 
         Args: rows: item id to row; an event of an item that is not there is not seen until it is.
         """
-        name = self._name(user_id)
+        name = self.name(user_id)
         with self._lock:
             visitor = self._users.get(name)
             done = list(visitor.done) if visitor else []
@@ -172,7 +169,7 @@ class Live:
     def dismissed(self, user_id: str, rows: Mapping[str, int]) -> NDArray[np.int64]:
         """The rows of what a user dismissed, ascending."""
         with self._lock:
-            visitor = self._users.get(self._name(user_id))
+            visitor = self._users.get(self.name(user_id))
             return np.asarray(sorted(rows[item] for item in (visitor.dismissed if visitor else ()) if item in rows), dtype=np.int64)
 
     def said(self, user_id: str, now: int) -> str | None:
@@ -181,7 +178,7 @@ class Live:
         Args: now: milliseconds since 1970.
         """
         with self._lock:
-            visitor = self._users.get(self._name(user_id))
+            visitor = self._users.get(self.name(user_id))
             if visitor is None or visitor.searched is None:
                 return None
             number, time, text = visitor.searched
@@ -193,7 +190,8 @@ class Live:
         with self._lock:
             return {user: Visitor(list(one.done), dict(one.dismissed), one.searched) for user, one in self._users.items()}
 
-    def _name(self, user_id: str) -> str:
+    def name(self, user_id: str) -> str:
+        """What the log calls a user, and whatever else is written down must: the id, or its pseudonym."""
         return self.log.name(user_id) if self.log else user_id
 
     def _is_forgotten(self, user_id: str) -> bool:

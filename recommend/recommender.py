@@ -18,7 +18,7 @@ import numpy as np
 from ..data import deadlines
 from ..data.errors import EmptyHistoryError, QueryError, UnknownUserError
 from ..data.event_records import milliseconds
-from ..data.records import Candidate, Explanation, Query, Recommendation, Recommendations, Rules
+from ..data.records import Candidate, Explanation, Item, Query, Recommendation, Recommendations, Rules
 from ..data.settings import Settings
 from ..data.workspace import Workspace
 from ..llm.explainer import Explainer
@@ -28,6 +28,7 @@ from ..llm.sharing import SharedPacks
 from ..llm.wording import LENGTHS, TONES, Tone
 from ..llm.writing import Length
 from ..prompts.fence import fence
+from ..retrieval import newcomers
 from ..retrieval.associations import Associations
 from ..retrieval.build import load
 from ..retrieval.candidates import Retriever, weights
@@ -53,6 +54,8 @@ from .trained import Ranked, Trained
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from ..retrieval.index import VectorIndex
+
 POOL, WIDE = 20, 200
 """Candidates that the LLM reads; and that are looked at where a rule on the list as a whole will leave most of them out."""
 LONGEST_TEXT = 2000
@@ -77,15 +80,17 @@ class Shopper:
 class Recommender:
     """Recommendations from one workspace; `Recommender.open(path)` makes one, models are loaded when first needed."""
 
-    def __init__(self, workspace: Workspace, settings: Settings, *, shared: bool = False) -> None:
+    def __init__(self, workspace: Workspace, settings: Settings, *, shared: bool = False, index: VectorIndex | None = None) -> None:
         """A recommender over an open workspace.
 
-        Args: shared: many threads ask at once, and what the LLM reads for them is read together (see `llm.sharing`).
+        Args:
+            shared: many threads ask at once, and what the LLM reads for them is read together (see `llm.sharing`).
+            index: of the workspace, where it is open already.
         Raises: NoIndexError, StaleIndexError: the workspace must be indexed first.
         """
         self.workspace, self.settings = workspace, settings
         self._packs = SharedPacks() if shared else None
-        self.catalogue, self.index, table = load(workspace, settings)
+        self.catalogue, self.index, table = load(workspace, settings, added=True, index=index)
         self.associations = Associations.load(table, self.catalogue)
         self.retriever = Retriever(self.catalogue, self.index, self.associations)
         self.live: Live | None = None
@@ -171,7 +176,8 @@ class Recommender:
             )
         )
         if explore is not None:
-            exploration.log(self.workspace.path, user_id, explore, [(one.item.item_id, one.propensity or 0.0) for one in found])
+            user = user_id if user_id is None or self.live is None else self.live.name(user_id)
+            exploration.log(self.workspace.path, user, explore, [(one.item.item_id, one.propensity or 0.0) for one in found])
         missing = (*self._unsatisfied(query, len(found), mask, removed), *shortlist.missing(top))
         if listed is not None:
             listed(Recommendations(query, found, missing, dict(timings)))
@@ -333,6 +339,22 @@ class Recommender:
         if self._packs is not None:
             self._packs.close()
         self.index.close()
+
+    def with_items(self, items: Sequence[Item]) -> tuple[Recommender, int, int]:
+        """A recommender of the same workspace that has some items added or changed, ready to be asked; this one stays as it is.
+
+        The two share the models, the index and the live events; what hangs on the items is made anew, as opening the workspace does.
+
+        Returns: the recommender, how many items are new, how many changed. Raises: as `retrieval.newcomers.add`.
+        """
+        # Of its own: it is read anew under the lock, and what this recommender was opened on must not change under it.
+        workspace = Workspace(self.workspace.path)
+        new, changed = newcomers.add(workspace, self.index, self._embedder, items, self.workspace.manifest.snapshot)
+        other = Recommender(workspace, self.settings, index=self.index)
+        other._packs, other.live = self._packs, self.live
+        other.__dict__.update({name: self.__dict__[name] for name in ("_embedder", "_llm", "_explainer") if name in self.__dict__})
+        other.warm()
+        return other, new, changed
 
     @cached_property
     def histories(self) -> Histories:

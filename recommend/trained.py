@@ -18,6 +18,7 @@ from ..retrieval.complements import Complements
 from ..retrieval.events import Events
 from ..retrieval.graph import GraphChannel
 from ..retrieval.likeness import Alike, Likeness
+from ..retrieval.newcomers import Before
 from . import learned
 from .features import LLM, FeatureMaker
 from .learned import Model
@@ -90,10 +91,11 @@ class Trained:
             return None
         vectors = item_vectors(index, catalogue)
         events = Events.build(workspace.table("interactions"), catalogue)
+        known = len(workspace.table("items"))  # others were added since, and come behind
         further = {**behaviour.count(events, len(catalogue), Alike(vectors)), "semantic": Likeness(vectors)}
         model = models["blend"]
         try:
-            further |= trained_channels(workspace, vectors)
+            further |= trained_channels(workspace, vectors, known=known)
         except StaleTrainingError as error:
             # New data came in since: what was learned of single items is out of date, how the other channels are weighed is not.
             logger.warning("the graph is left out: %s", error)
@@ -132,10 +134,13 @@ def squeezed(score: float) -> float:
     return float(1 / (1 + np.exp(-np.clip(score, -30, 30))))
 
 
-def trained_channels(workspace: Workspace, vectors: NDArray[np.float32], *, graph: bool = True) -> dict[str, Channel]:
+def trained_channels(
+    workspace: Workspace, vectors: NDArray[np.float32], *, graph: bool = True, known: int | None = None
+) -> dict[str, Channel]:
     """The channels that training made, those that there are.
 
-    Args: vectors: (items, dimensions) of the items' texts. graph: whether that one, too.
+    Args: vectors: (items, dimensions) of the items' texts. graph: whether that one, too. known: how many items are the snapshot's, the
+        first ones; None is all.
     Raises: StaleIndexError, StaleTrainingError: they were trained on another embedder's vectors, or on another snapshot.
     """
     found: dict[str, Channel] = {}
@@ -144,7 +149,9 @@ def trained_channels(workspace: Workspace, vectors: NDArray[np.float32], *, grap
         found["complements"] = Complements.of(heads, vectors)
     if graph and (workspace.path / graph_files.FOLDER).exists():
         about = {"snapshot": workspace.manifest.snapshot}
-        found["graph"] = GraphChannel(graph_files.load(workspace.path, dimensions=vectors.shape[1], items=len(vectors), about=about))
+        old = len(vectors) if known is None else known
+        channel = GraphChannel(graph_files.load(workspace.path, dimensions=vectors.shape[1], items=old, about=about))
+        found["graph"] = channel if old == len(vectors) else Before(channel, old, len(vectors))
     return found
 
 

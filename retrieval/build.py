@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -10,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..data import additions
 from ..data.errors import NoIndexError, SettingsError, StaleIndexError, WorkspaceError, storing
+from ..data.rewriting import copy_tables
 from ..data.settings import Settings
 from ..data.workspace import Workspace
 from . import mining
@@ -69,6 +72,7 @@ def build(workspace: Workspace, settings: Settings, progress: Progress = lambda 
     if window is not None and window < 0:
         raise SettingsError(f"the window must be 0 days (or positions) or more, not {window}")
     with workspace.writing(f"crossaisle index -w {workspace.path}"), storing(f"the index of {workspace.path}"):
+        _fold(workspace)
         current = workspace.manifest.index or {}
         name = settings.embedder or str(current.get("embedder", BUNDLED))
         url = _address(settings, current)
@@ -117,6 +121,17 @@ def build(workspace: Workspace, settings: Settings, progress: Progress = lambda 
         embedder=name,
         seconds=round(time.perf_counter() - start, 2),
     )
+
+
+def _fold(workspace: Workspace) -> None:
+    """Makes a snapshot of the present one and the items that were added to it, if there are any; call inside `writing`."""
+    if additions.file(workspace).exists():
+        with workspace.staging() as staging:
+            shutil.copyfile(workspace.file("interactions"), staging / "interactions.parquet")
+            copy_tables(workspace, staging)
+            now = workspace.manifest
+            workspace.replace_snapshot(staging, category_level=None, item_noun=None, source=now.source, folded=now.folded)
+    additions.forget_older(workspace)
 
 
 def _embed(
@@ -190,15 +205,20 @@ def check(workspace: Workspace, settings: Settings) -> dict[str, Any]:
     return dict(found)
 
 
-def load(workspace: Workspace, settings: Settings) -> tuple[Catalogue, VectorIndex, pl.DataFrame]:
+def load(
+    workspace: Workspace, settings: Settings, *, added: bool = False, index: VectorIndex | None = None
+) -> tuple[Catalogue, VectorIndex, pl.DataFrame]:
     """The catalogue, the vectors and the table of associations of a workspace.
 
+    Args: added: with the items that were added or changed since the snapshot; figures of what shoppers did are of the snapshot alone.
+        index: the vectors, where they are open already.
     Raises: as `check`.
     """
     import polars as pl
 
     found = check(workspace, settings)
-    catalogue = Catalogue.build(workspace.table("items"), workspace.table("interactions"), workspace.manifest.category_level)
+    items = additions.items(workspace) if added else workspace.table("items")
+    catalogue = Catalogue.build(items, workspace.table("interactions"), workspace.manifest.category_level)
     file = workspace.path / "associations.parquet"
     try:
         marked = pl.read_parquet_metadata(file)
@@ -211,7 +231,7 @@ def load(workspace: Workspace, settings: Settings) -> tuple[Catalogue, VectorInd
         raise StaleIndexError(f"the associations of {workspace.path} are of another snapshot; run `crossaisle index -w {workspace.path}`")
     return (
         catalogue,
-        VectorIndex(workspace.path, str(found["generation"]), _address(settings, found)),
+        index or VectorIndex(workspace.path, str(found["generation"]), _address(settings, found)),
         table,
     )
 

@@ -213,3 +213,12 @@ def test_a_log_of_many_pages(shop: Workspace, monkeypatch: pytest.MonkeyPatch) -
     assert (done.events, done.interactions) == (50, 50)
     assert len(shop.table("interactions").filter(pl.col("timestamp") >= NOW)) == 50
     log.close()
+
+
+def test_a_log_in_postgresql_is_folded_alike(shop: Workspace, postgres: Callable[[], str]) -> None:
+    log = EventLog.open(shop, postgres())
+    log.append(EVENTS)
+    compact(shop, log)
+    assert rows(shop) == FOLDED
+    assert shop.manifest.folded == {log.identity: log.last()}
+    log.close()

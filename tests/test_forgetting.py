@@ -12,7 +12,8 @@ import crossaisle
 from crossaisle.data.compact import compact
 from crossaisle.data.errors import UnknownUserError
 from crossaisle.data.events import Event, EventLog, Shown
-from crossaisle.data.forgetting import LOG, NOBODY, forget_user
+from crossaisle.data.forgetting import LOG, forget_user
+from crossaisle.data.rewriting import NOBODY
 from crossaisle.data.workspace import Workspace
 
 from .dying import deaths
@@ -114,6 +115,19 @@ def test_known_by_events_alone(shop: Workspace) -> None:
     done = forget_user(shop, log, "zoe")
     assert (done.events, done.interactions, done.snapshot) == (1, 0, before), "no new snapshot, so no index is stale"
     assert (shop.path / "counts").exists()
+    log.close()
+
+
+def test_who_was_forgotten_in_the_log_alone_leaves_the_snapshot_at_the_next_folding(shop: Workspace) -> None:
+    """As a server does that must answer at once; who comes again after it is somebody new."""
+    log = EventLog.open(shop)
+    log.forget(ID)
+    log.append([Event(ID, "purchase", "stove", NOW + 9)])
+    done = compact(shop, log)
+    assert (done.forgotten, done.interactions, done.changed) == (1, 1, True)
+    assert shop.table("interactions").select("user_id", "item_id").rows() == [(ID, "stove"), ("bob", "stove"), ("bob", "tent")]
+    assert shop.table("reviews")["user_id"].to_list() == [NOBODY, "bob"]
+    assert not (shop.path / "counts").exists()
     log.close()
 
 

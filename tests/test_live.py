@@ -198,6 +198,8 @@ def test_with_pseudonyms_the_clear_id_finds_both_the_snapshot_and_the_events(sho
     assert list(shop.live.state()) == [hidden.name("s013")]
     assert shop.shopper(Query("s013")).profile.rows[-1] == shop.catalogue.row(first)
     assert len(shop.shopper(Query("s013")).profile.rows) > 1
+    shop.recommend(user_id="s013", explain=False, explore=1)
+    assert "s013" not in (shop.workspace.path / "explored.jsonl").read_text()
     hidden.close()
 
 

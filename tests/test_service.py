@@ -16,7 +16,8 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from crossaisle.app.requests import RecommendRequest
+import crossaisle
+from crossaisle.app.requests import ItemRequest, RecommendRequest
 from crossaisle.app.service import Options, create
 from crossaisle.app.shop import Shop
 from crossaisle.data import deadlines
@@ -166,6 +167,52 @@ def test_an_event_sent_twice_counts_once_and_a_stranger_becomes_known(api: httpx
     assert len(api.post("/v1/recommend", json={"user": "stranger", "k": 2}).json()["recommendations"]) == 2
     assert api.delete("/v1/users/stranger").json() == {"events": 1, "served": 1, "in_snapshot": False}
     problem(api.get("/v1/profile/stranger"), 404)
+
+
+# ---------------------------------------------------------------------- what is on offer
+
+NEW = {
+    "item_id": "NEW-1",
+    "title": "Quiet hand-cranked coffee grinder for camping mornings",
+    "category": ["Brew Gear", "Grinders"],
+    "description": "Grinds coffee beans by hand.",
+    "price": 39.0,
+}
+
+
+def test_a_new_item_is_found_at_once_and_after_a_restart(shop_path: Path, settings: Settings) -> None:
+    wanted = {"text": "hand coffee grinder", "rules": {"include_categories": ["Brew Gear"]}, "k": 1, "explain": False}
+    with running(create(Shop.open(shop_path, llm="none", settings=settings))) as api:
+        problem(api.post("/v1/recommend", json=wanted), 422, "Brew Gear")
+        before = api.post("/v1/recommend", json={"user": USER, "explain": False}).json()["recommendations"]
+        assert api.post("/v1/items", json={"items": [NEW]}).json() == {"added": 1, "changed": 0}
+        found = api.post("/v1/recommend", json=wanted).json()["recommendations"]
+        assert [one["item_id"] for one in found] == ["NEW-1"]
+        assert found[0]["price"] == 39.0
+        # Whoever has it is somebody to recommend to, and others' lists are what they were.
+        assert api.post("/v1/recommend", json={"items": ["NEW-1"], "k": 3}).json()["recommendations"]
+        assert api.post("/v1/recommend", json={"user": USER, "explain": False}).json()["recommendations"] == before
+        assert api.post("/v1/items", json={"items": [{**NEW, "price": 29.0}]}).json() == {"added": 0, "changed": 1}
+        with Workspace(shop_path).writing("a test"):
+            problem(api.post("/v1/items", json={"items": [{**NEW, "price": 1.0}]}), 409, "another process")
+    again = Shop.open(shop_path, llm="none", settings=settings)
+    answer = again.recommend(RecommendRequest.model_validate(wanted))
+    assert [(one["item_id"], one["price"]) for one in answer["recommendations"]] == [("NEW-1", 29.0)]
+    again.close()
+
+
+def test_an_index_folds_added_items_into_the_snapshot(shop_path: Path, settings: Settings, tmp_path: Path) -> None:
+    path = tmp_path / "shop"
+    shutil.copytree(shop_path, path)
+    shop = Shop.open(path, llm="none", settings=settings)
+    shop.put_items([ItemRequest.model_validate({**NEW, "item_id": "NEW-2"})])
+    shop.close()
+    crossaisle.index(Workspace(path), settings)
+    assert Workspace(path).table("items")["item_id"].to_list()[-1] == "NEW-2"
+    assert not list((path / "added").iterdir())
+    recommender = crossaisle.Recommender.open(path, llm="none")
+    assert recommender.index.vectors("items", ["NEW-2"])
+    recommender.close()
 
 
 # ---------------------------------------------------------------------- what is wrong
