@@ -30,7 +30,7 @@ _SCRIPT = f"""<script>
 window.crossaisle = {{
   turn() {{
     const dark = !document.body.classList.contains("body--dark");
-    Quasar.Dark.set(dark);
+    setDark(dark);
     document.cookie = "{THEME}=" + (dark ? "dark" : "light") + "; path={HOME}; max-age=31536000; samesite=strict";
     emitEvent("crossaisle_theme", dark);
   }},
@@ -48,6 +48,10 @@ window.crossaisle = {{
     setTimeout(() => button.textContent = words, 1500);
   }},
 }};
+addEventListener("DOMContentLoaded", () => {{  // by then the framework has chosen by the system
+  const kept = document.cookie.match(/{THEME}=(dark|light)/);
+  if (kept) setDark(kept[1] === "dark");
+}});
 </script>"""
 
 
@@ -101,9 +105,6 @@ def frame(here: str, *, out: bool) -> Element:
     """
     from nicegui import ui
 
-    theme = ui.context.client.request.cookies.get(THEME)
-    if theme in ("light", "dark"):
-        ui.dark_mode(theme == "dark")
     ui.colors(primary=ACCENT)
     ui.add_css(STYLE)
     ui.add_head_html(_SCRIPT)

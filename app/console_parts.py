@@ -7,9 +7,10 @@ queries and reviews are strangers' words. Numbers that are put into a style are 
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 from .render import plain
 
@@ -123,6 +124,14 @@ def table(caption: str, heads: Sequence[str], rows: Sequence[Sequence[str]], num
                         say("td", cell, kind) if column else say("th", cell, kind, scope="row", dir="auto")
 
 
+def at_address(told: Mapping[str, str]) -> None:
+    """Makes the page's address say what is asked on it, so that the address can be handed on; nothing is loaded."""
+    from nicegui import ui
+
+    query = f"?{urlencode(told)}" if told else ""  # what it escapes cannot end a text of JavaScript either
+    ui.run_javascript(f"history.replaceState(null, '', location.pathname + '{query}')")
+
+
 @dataclass(frozen=True, slots=True)
 class Found:
     """Something that a finder offers: what it is called here, to a person, and what is said under it."""
@@ -139,7 +148,7 @@ def finder(label: str, search: Callable[[str], Awaitable[Sequence[Found]]], chos
     with box("div", "finder") as place:
         field = ui.input(label).props("outlined dense debounce=200 autocomplete=off")
         field.props.update({name.replace("_", "-"): value for name, value in props.items()})
-        offers = box("ul", "found", aria_label=f"What {label.lower()} could be")
+        offers = box("ul", "found", aria_label="Offers")
 
     async def typed(text: str) -> None:
         found = await search(text.strip()) if text.strip() else []

@@ -9,11 +9,10 @@ import re
 from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlencode
 
 from . import spreadsheet
 from .console_fields import problem, read
-from .console_parts import bar, blank, box, button, item, notice, say
+from .console_parts import at_address, bar, blank, box, button, item, notice, say
 from .requests import ProbeRequest
 
 if TYPE_CHECKING:
@@ -96,8 +95,6 @@ class Probing:
 
     async def ask(self, question: str | None = None, **changed: str) -> None:
         """Asks what the fields hold. Args: question: instead of theirs. changed: fields that are filled in before."""
-        from nicegui import ui
-
         if question is not None:
             self.question.set_value(question)
         for name, value in changed.items():
@@ -110,7 +107,7 @@ class Probing:
         if not isinstance(request, ProbeRequest):
             self.answer.show(lambda: notice(problem(request), "bad", alert=True))
             return
-        ui.run_javascript(f"history.replaceState(null, '', '?' + {urlencode(asked)!r})")
+        at_address(asked)
         await self.answer.fill(lambda: self._found(request), lambda found: self.show(*found))
 
     def _narrowed(self) -> dict[str, str]:

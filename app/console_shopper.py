@@ -10,11 +10,10 @@ import datetime
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
-from urllib.parse import urlencode
 
 from ..recommend.answer import to_dict
 from .console_fields import problem, read
-from .console_parts import Found, bar, box, button, finder, notice, picture, say
+from .console_parts import Found, at_address, bar, box, button, finder, notice, picture, say
 from .console_reasons import evidence, reason
 from .console_rules import Controls
 from .console_why import Sheet
@@ -71,21 +70,18 @@ class ShopperPage:
                     with box("div").style("margin-top: 12px"):
                         self.controls.draw()
             with box("div", "stack"):
-                self.list = Place(self.counter, 56, 130, 130, 130, 130, 130, waiting=bool(self.user or self.basket or self.said))
+                self.list = Place(
+                    self.counter, *((56, 130, 130, 130, 130, 130) if self.user or self.basket or self.said else (180,)), waiting=True
+                )
                 self.about = Place(self.counter, 420, waiting=bool(self.user))
         self.sheet = Sheet(self.counter)
         # Where there is room the rules are open; on a phone they would push the answer off the page.
         ui.run_javascript("if (innerWidth > 900) document.querySelectorAll('details.rules').forEach(one => one.open = true)")
-        self._chosen()
-        if self.user or self.basket or self.said:
-            ui.timer(0, self.everything, once=True)
-        else:
-            self.list.show(self._nobody)
+        ui.timer(0, self.everything, once=True)
 
     # ------------------------------------------------------------------ who
 
-    def _nobody(self) -> None:
-        some = self.counter.shop.users("", OFFERED)
+    def _nobody(self, some: Sequence[str]) -> None:
         with box("div", "blank"):
             say("strong", "Nobody chosen yet")
             say("p", "Type the beginning of a shopper's id, or begin with one of these.")
@@ -95,7 +91,8 @@ class ShopperPage:
 
     async def _users(self, text: str) -> list[Found]:
         found = await self.counter.ask(lambda: self.counter.shop.users(text, OFFERED))
-        return [Found(user, user) for user in found]
+        # Somebody whom only live events know is not in the snapshot, and can be asked for by the whole id.
+        return [Found(user, user) for user in found] or [Found(text, text, "not in the snapshot; look among what happened since")]
 
     async def _items(self, text: str) -> list[Found]:
         found = await self.counter.ask(lambda: self.counter.shop.find_items(text, OFFERED))
@@ -138,11 +135,9 @@ class ShopperPage:
 
     async def everything(self) -> None:
         """Asks for the list and for what is known of the user."""
-        from nicegui import ui
-
         self._chosen()
         told = {"user": self.user, "items": ",".join(self.basket), "text": self.said}
-        ui.run_javascript(f"history.replaceState(null, '', '?' + {urlencode({name: value for name, value in told.items() if value})!r})")
+        at_address({name: value for name, value in told.items() if value})
         await self.ask()
         if self.user:
             await self.about.fill(partial(self._known, self.user), lambda found: self._about(*found))
@@ -152,7 +147,7 @@ class ShopperPage:
     async def ask(self) -> None:
         """Asks for the list under the present rules."""
         if not (self.user or self.basket or self.said):
-            self.list.show(self._nobody)
+            await self.list.fill(lambda: self.counter.shop.users("", OFFERED), self._nobody)
             return
         asked = read(RecommendRequest, {"user": self.user, "items": self.basket, "text": self.said or None, **self.controls.told()})
         if not isinstance(asked, RecommendRequest):
