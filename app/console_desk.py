@@ -56,7 +56,7 @@ class Place:
     def __init__(self, counter: Counter, *heights: int, classes: str = "", waiting: bool = False) -> None:
         self._counter, self._heights = counter, heights
         self._task: asyncio.Task[Any] | None = None
-        self._turn = 0
+        self._turn = self._answers = 0
         with box("div", f"place {classes}") as self.element:
             box("div", "under-way", aria_hidden="true")
             # The answer itself would be too much to be read out whenever it changes.
@@ -140,6 +140,8 @@ class Place:
 
     def _fresh(self) -> Element:
         self._empty = False
+        self._answers += 1
+        self.element.props["data-answers"] = str(self._answers)  # by which a script can wait for the next one
         self._status.set_text("The answer is there")
         self.element.classes(remove="busy early").props["aria-busy"] = "false"
         self.content.clear()
