@@ -200,18 +200,17 @@ dl.facts dd { overflow-wrap: anywhere; }
 .beside.even { grid-template-columns: repeat(2, minmax(0, 1fr)); }
 
 /* shopper */
+/* What a stretch of a reason rests on stands under the whole reason: beside its own line it could leave the page. */
 .desk { display: grid; grid-template-columns: 300px minmax(0, 1fr); gap: 24px; align-items: start; margin-top: 20px; }
 .recs > li { display: grid; grid-template-columns: 34px 64px minmax(0, 1fr); gap: 2px 14px; padding: 18px 0;
   border-top: 1px solid var(--line); }
 .recs > li:first-child { border-top: 0; padding-top: 4px; }
-.recs .reason { margin-top: 6px; font-size: 16px; overflow-wrap: anywhere; }
-.claim { position: relative; cursor: help; border-radius: 3px; text-decoration: underline dotted var(--soft) 1px;
+.recs .reason { position: relative; margin-top: 6px; font-size: 16px; overflow-wrap: anywhere; }
+.claim { cursor: help; border-radius: 3px; text-decoration: underline dotted var(--soft) 1px;
   text-underline-offset: 5px; }
 .claim:hover, .claim:focus { background: var(--tint); }
-.claim .tip { display: none; position: absolute; z-index: 60; left: 0; top: calc(100% + 6px); width: max-content;
-  max-width: min(340px, 76vw);
-  background: var(--ink); color: var(--paper); font-size: 14px; text-decoration: none; line-height: 1.45; padding: 10px 13px;
-  border-radius: 8px; text-align: left; }
+.claim .tip { display: none; position: absolute; z-index: 60; left: 0; top: calc(100% + 4px); width: max-content; max-width: min(440px, 100%);
+  background: var(--ink); color: var(--paper); font-size: 14px; line-height: 1.45; padding: 10px 13px; border-radius: 8px; text-align: left; }
 .claim:hover .tip, .claim:focus .tip { display: block; }
 .evidence li { display: grid; grid-template-columns: 92px 1fr; gap: 12px; padding: 5px 0; font-size: 14.5px; overflow-wrap: anywhere; }
 .history li > .soft { white-space: nowrap; }
