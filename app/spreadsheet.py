@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from ..recommend.findings import Comparison, Finding
 
@@ -17,14 +18,22 @@ COLUMNS = (
 
 def finding(found: Finding) -> str:
     """A probe's answer; a line without an item_id is the category as a whole."""
+    return answer(found.to_dict())
+
+
+def answer(found: Mapping[str, Any]) -> str:
+    """The same of an answer as JSON holds it, so that a table says what the JSON of the same answer says, to the last digit."""
     rows: list[list[object]] = []
-    for need in found.needs:
-        path, (low, high) = " > ".join(need.category), need.lift_interval or (None, None)
-        figures = [need.users, need.of, need.share, need.base_rate, need.lift, low, high, need.reach, need.median_days]
-        rows.append([path, None, None, *figures, "+".join(need.sources), need.sentence])
-        for item in need.items:
-            low, high = item.lift_interval or (None, None)
-            rows.append([path, item.item_id, item.title, item.users, None, None, None, item.lift, low, high, None, None, None, None])
+    for need in found["needs"]:
+        path, (low, high) = " > ".join(need["category"]), need["lift_interval"] or (None, None)
+        figures = [need[name] for name in ("users", "of", "share", "base_rate", "lift")]
+        rows.append(
+            [path, None, None, *figures, low, high, need["reach"], need["median_days"], "+".join(need["sources"]), need["sentence"]]
+        )
+        for item in need["items"]:
+            low, high = item["lift_interval"] or (None, None)
+            told = [item["users"], None, None, None, item["lift"], low, high]
+            rows.append([path, item["item_id"], item["title"], *told, None, None, None, None])
     return _written(COLUMNS, rows)
 
 
