@@ -127,7 +127,7 @@ def _justification(path: Path, seed: int) -> Iterator[Labelled]:  # noqa: ARG001
 
 def _xrec(path: Path, seed: int) -> Iterator[Labelled]:
     """Half of the rows as they are; of the others the user, the item, or the explanation is another row's, a third each."""
-    rows = []
+    rows: list[tuple[int, dict[str, str]]] = []
     for number, row in _objects(path):
         texts = {name: _text(path, number, row, name) for name in ("user_summary", "title", "item_summary", "explanation")}
         ids = {name: str(_field(path, number, row, name, (str, int))) for name in ("uid", "iid")}
