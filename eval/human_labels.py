@@ -128,9 +128,9 @@ def _justification(path: Path, seed: int) -> Iterator[Labelled]:  # noqa: ARG001
 def _xrec(path: Path, seed: int) -> Iterator[Labelled]:
     """Half of the rows as they are; of the others the user, the item, or the explanation is another row's, a third each."""
     rows: list[tuple[int, dict[str, str]]] = []
-    for number, row in _objects(path):
-        texts = {name: _text(path, number, row, name) for name in ("user_summary", "title", "item_summary", "explanation")}
-        ids = {name: str(_field(path, number, row, name, (str, int))) for name in ("uid", "iid")}
+    for number, line in _objects(path):
+        texts = {name: _text(path, number, line, name) for name in ("user_summary", "title", "item_summary", "explanation")}
+        ids = {name: str(_field(path, number, line, name, (str, int))) for name in ("uid", "iid")}
         rows.append((number, {**texts, **ids}))
     if len({row["uid"] for _, row in rows}) < 2 or len({row["iid"] for _, row in rows}) < 2:
         raise FormatError(path, None, "rows of at least two users and two items are wanted, to hold explanations against another's")
