@@ -249,8 +249,12 @@ class Shop:
     # ------------------------------------------------------------------ looking up
 
     def users(self, prefix: str = "", limit: int = LISTED) -> list[str]:
-        """Ids of users that begin so, at most `limit`, in the order of the snapshot."""
-        return list(islice((user for user in self.recommender.histories if user.startswith(prefix)), min(limit, LISTED)))
+        """Ids of users that begin so, at most `limit`: in the order of the snapshot, then one that only events know; nobody forgotten."""
+        self._look()
+        recommender, live = self.recommender, self.live
+        begin = (user for user in (*recommender.histories, prefix) if user and user.startswith(prefix))
+        there = (user for user in dict.fromkeys(begin) if live.history(user, recommender.histories, recommender.catalogue.rows) is not None)
+        return list(islice(there, min(limit, LISTED)))
 
     def find_items(self, prefix: str = "", limit: int = LISTED) -> list[dict[str, Any]]:
         """Items whose id, title or a word of the title begins so, without regard to case: item_id, title, category, price, image."""

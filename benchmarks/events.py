@@ -142,7 +142,7 @@ def main() -> None:
         if reason := postgres_server.why_not():
             figures["log on PostgreSQL"] = reason
         else:
-            with postgres_server.server() as fresh:
+            with postgres_server.server(durable=True) as fresh:
                 log = EventLog.open(shop, fresh())
                 figures["log on PostgreSQL"] = appended(log)
                 log.close()

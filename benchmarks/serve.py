@@ -48,13 +48,15 @@ class Server:
 
     def ask(self, method: str, path: str, body: Any = None) -> tuple[int, bytes]:
         """Status and body of one answer; each thread keeps its connection."""
-        connection = getattr(self._local, "connection", None)
-        if connection is None:
-            connection = self._local.connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
+        last, connection = getattr(self._local, "kept", (0.0, None))
+        if connection is None or time.monotonic() - last > 2:  # the server closes what is idle for five seconds
+            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
         content = None if body is None else json.dumps(body).encode()
         connection.request(method, path, content, {"Content-Type": "application/json"} if content else {})
         answer = connection.getresponse()
-        return answer.status, answer.read()
+        found = answer.status, answer.read()
+        self._local.kept = (time.monotonic(), connection)
+        return found
 
     def memory_mb(self) -> float:
         """Resident memory of the server."""
@@ -68,7 +70,7 @@ def serving(shop: Path, *options: str) -> Iterator[Server]:
     command = [str(PROGRAM), "serve", "-w", str(shop), "--port", "0", "--no-console", "--timeout", "120", *options]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
-        first = next(line for line in process.stderr if "serving" in line)
+        first = next(line for line in process.stderr if line.startswith("crossaisle: serving"))
         server = Server(process, int(first.split(" at ")[1].split(",")[0].rsplit(":", 1)[1]))
         drain = threading.Thread(target=lambda: [None for _ in process.stderr or ()], daemon=True)
         drain.start()
@@ -78,7 +80,6 @@ def serving(shop: Path, *options: str) -> Iterator[Server]:
                     break
             except OSError:
                 time.sleep(0.1)
-                server._local = threading.local()
         try:
             yield server
         finally:
@@ -214,7 +215,7 @@ def main() -> None:
                     recommend(server)(number)
                 memory.append(server.memory_mb())
         with_llm, shared = {}, {}
-        for quantization in options.quantizations.split(","):
+        for quantization in filter(None, options.quantizations.split(",")):
             with serving(shop, "--llm", "smollm2", "--quantization", quantization) as server:
                 with_llm[quantization] = at_once(CALLERS, options.seconds, recommend(server, explain=False))
             shared[quantization] = packs(shop, quantization, options.rounds)

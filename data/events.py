@@ -11,14 +11,11 @@ commit. Knows nothing of recommenders, nor of what an event does to a profile.
 from __future__ import annotations
 
 import secrets
-import threading
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Future
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from .errors import QueryError, WorkspaceError
+from .errors import QueryError
 from .event_database import Database, tables
 from .event_records import (
     LONGEST_ID,
@@ -33,6 +30,7 @@ from .event_records import (
     milliseconds,
     storable,
 )
+from .group_commit import GroupCommit
 from .pseudonyms import Pseudonyms
 
 if TYPE_CHECKING:
@@ -53,8 +51,7 @@ class EventLog:
         """Args: hashes: opens the workspace's key when it is first needed. pseudonyms: replaces user ids in what is stored and asked."""
         self.database, self.pseudonyms = database, pseudonyms
         self._hashes = hashes
-        self._waiting: deque[tuple[Callable[[Connection], Any], Future[Any]]] = deque()
-        self._writer = threading.Lock()
+        self._group: GroupCommit[Callable[[Connection], Any]] = GroupCommit(self._commit)
 
     @classmethod
     def open(
@@ -149,31 +146,13 @@ class EventLog:
         return {name: getattr(event, name) for name in Event.__dataclass_fields__} | {"user_id": self.name(event.user_id)}
 
     def _write(self, task: Callable[[Connection], T]) -> T:
-        """Runs a task in a transaction, together with all that wait: one commit, and one wait for the disk, for all of them.
+        """Runs a task in a transaction, together with those of all who wait. If it fails, nothing was written and each of them is told."""
+        result: T = self._group.do(task)
+        return result
 
-        Whoever gets the lock writes for those who queued up meanwhile; when these get it their work is done. If the commit fails, nothing
-        of it was written and each of them is told.
-        """
-        mine: Future[T] = Future()
-        self._waiting.append((task, mine))
-        with self._writer:
-            if not mine.done():
-                self._commit([self._waiting.popleft() for _ in range(len(self._waiting))])
-        return mine.result()
-
-    def _commit(self, batch: Sequence[tuple[Callable[[Connection], Any], Future[Any]]]) -> None:
-        try:
-            with self.database.writing() as connection:
-                results = [task(connection) for task, _ in batch]
-        except BaseException as error:
-            failed = isinstance(error, Exception)
-            for _, future in batch:
-                future.set_exception(error if failed else WorkspaceError("the process is being stopped; nothing was written"))
-            if not failed:
-                raise
-            return
-        for (_, future), result in zip(batch, results, strict=True):
-            future.set_result(result)
+    def _commit(self, tasks: Sequence[Callable[[Connection], Any]]) -> list[Any]:
+        with self.database.writing() as connection:
+            return [task(connection) for task in tasks]
 
     # ------------------------------------------------------------------ reading
 

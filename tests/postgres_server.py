@@ -31,8 +31,8 @@ def why_not() -> str | None:
 
 
 @contextmanager
-def server() -> Iterator[Fresh]:
-    """A running server, stopped at the end."""
+def server(*, durable: bool = False) -> Iterator[Fresh]:
+    """A running server, stopped at the end. Args: durable: wait for the disk at each commit; tests kill clients, not the machine."""
     import psycopg
 
     binaries = BINARIES[-1]
@@ -48,7 +48,16 @@ def server() -> Iterator[Fresh]:
     try:
         made = [*account, binaries / "initdb", "-D", data, "-U", OWNER, "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"]
         subprocess.run(made, check=True, capture_output=True, cwd="/")
-        options = ["-c", "listen_addresses=", "-c", f"unix_socket_directories={folder}", "-c", "shared_buffers=16MB"]
+        options = [
+            "-c",
+            "listen_addresses=",
+            "-c",
+            f"unix_socket_directories={folder}",
+            "-c",
+            "shared_buffers=16MB",
+            "-c",
+            f"fsync={'on' if durable else 'off'}",
+        ]
         running = subprocess.Popen([*account, binaries / "postgres", "-D", data, *options], stdout=log, stderr=log, cwd="/")
         _wait(f"host={folder} user={OWNER} dbname=postgres", running)
         number = itertools.count(1)
@@ -62,7 +71,7 @@ def server() -> Iterator[Fresh]:
         yield fresh
     finally:
         if running is not None:
-            running.send_signal(signal.SIGINT)  # fast shutdown
+            running.send_signal(signal.SIGQUIT)  # at once: nothing of it is kept
             running.wait(30)
         log.close()
         shutil.rmtree(folder, ignore_errors=True)

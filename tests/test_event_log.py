@@ -219,7 +219,7 @@ def test_those_who_wait_share_a_commit(log: EventLog) -> None:
     others = [threading.Thread(target=log.append, args=([click(f"u{n}")],)) for n in range(9)]
     for thread in others:
         thread.start()
-    while len(log._waiting) < 9:
+    while log._group.waiting < 9:
         pass
     leave.set()
     for thread in (first, *others):

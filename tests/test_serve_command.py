@@ -66,7 +66,7 @@ def test_it_says_loudly_that_no_key_is_asked_for_and_stops_when_it_has_answered(
         lines: list[str] = []
         for line in process.stderr:
             lines.append(line)
-            if "serving" in line:
+            if line.startswith("crossaisle: serving"):
                 break
         assert any("NO API KEY IS ASKED FOR" in line for line in lines)
         address = lines[-1].split(" at ")[1].split(",")[0]
@@ -102,7 +102,7 @@ def test_off_loopback_a_key_is_asked_for(shop: Path) -> None:
     command = [str(PROGRAM), "serve", "-w", str(shop), "--host", "0.0.0.0", "--port", "0", "--llm", "none", "--no-console"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
-        first = next(line for line in process.stderr if "serving" in line)
+        first = next(line for line in process.stderr if line.startswith("crossaisle: serving"))
         address = first.split(" at ")[1].split(",")[0].replace("0.0.0.0", "127.0.0.1")
         drain = threading.Thread(target=lambda: list(process.stderr or ()))
         drain.start()

@@ -327,7 +327,7 @@ def test_a_full_line_says_when_to_come_again_and_a_late_answer_is_given_up(shop_
             problem(late.result(), 503, "within 1 seconds")
         while desk.taken:
             time.sleep(0.01)
-        assert len(stopped) == 2  # those that worked were stopped; the one that waited was never begun
+        assert len(stopped) >= 2  # those that worked were stopped; the one that waited was not begun, or stopped at once
         hold.set()
         assert api.get("/v1/profile/u5").status_code == 200
 
@@ -383,3 +383,26 @@ def test_many_at_once_get_their_own_answers(api: httpx.Client) -> None:
     alone = [api.post("/v1/recommend", json={"user": user, "k": 3, "explain": False}).json() for user in users[:5]]
     for together, single in zip(found, alone, strict=False):
         assert together["recommendations"] == single["recommendations"]
+
+
+def test_a_model_reads_for_many_at_once_and_each_gets_the_scores_of_one_alone(shop_path: Path, settings: Settings) -> None:
+    shop = Shop.open(shop_path, settings=settings.with_(llm="smollm2", quantization="nf4"))
+    users = ["s011", "s012", "s013"]
+    with running(create(shop, Options(timeout=300))) as api, ThreadPoolExecutor(len(users)) as callers:
+        api.timeout = httpx.Timeout(300)
+
+        def ask(user: str) -> dict[str, float]:
+            answer = api.post("/v1/recommend", json={"user": user, "k": 20, "explain": False})
+            assert answer.status_code == 200, answer.text
+            return {one["item_id"]: one["channels"]["llm"] for one in answer.json()["recommendations"]}
+
+        together = list(callers.map(ask, users))
+        packs = shop.recommender._packs
+        assert packs is not None
+        assert packs.rows == 3
+        assert packs.forwards < 3
+        alone = ask(users[0])
+    # The model computes in bf16, whose rounding hangs on the shape of what is multiplied.
+    assert together[0].keys() == alone.keys()
+    assert max(abs(together[0][item] - alone[item]) for item in alone) < 0.25
+    assert together[0] != together[1]

@@ -1,0 +1,90 @@
+"""Threads that share a commit: each is done once, none waits for ever, and a failure is told to all whom it concerns."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+
+import pytest
+
+from crossaisle.data.group_commit import GroupCommit
+
+
+def test_alone_it_is_done_at_once() -> None:
+    group = GroupCommit[int](lambda works: [work * 2 for work in works])
+    assert [group.do(n) for n in range(5)] == [0, 2, 4, 6, 8]
+
+
+def test_many_threads_get_their_own_results_from_few_calls() -> None:
+    calls: list[int] = []
+    busy = threading.Lock()
+
+    def write(works: Sequence[int]) -> list[int]:
+        assert busy.acquire(blocking=False), "two calls at once"
+        calls.append(len(works))
+        time.sleep(0.002)  # the disk
+        busy.release()
+        return [work + 1 for work in works]
+
+    group, found = GroupCommit[int](write), []
+
+    def work(who: int) -> None:
+        for n in range(40):
+            assert group.do(who * 1000 + n) == who * 1000 + n + 1
+            found.append(n)
+
+    threads = [threading.Thread(target=work, args=(who,)) for who in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+        assert not thread.is_alive(), "it waits for ever"
+    assert sum(calls) == len(found) == 320
+    assert len(calls) < 200, "shared"
+
+
+def test_a_failure_is_told_to_all_of_its_batch_and_to_nobody_after() -> None:
+    inside, leave = threading.Event(), threading.Event()
+
+    def write(works: Sequence[str]) -> list[str]:
+        if "first" in works:
+            inside.set()
+            leave.wait(10)
+        if "bad" in works:
+            raise ValueError("a bad one")
+        return list(works)
+
+    group, said = GroupCommit[str](write), {}
+
+    def work(name: str) -> None:
+        try:
+            said[name] = group.do(name)
+        except ValueError as error:
+            said[name] = str(error)
+
+    threads = [threading.Thread(target=work, args=("first",))]
+    threads[0].start()
+    inside.wait(10)
+    for name in ("bad", "good"):
+        threads.append(threading.Thread(target=work, args=(name,)))
+        threads[-1].start()
+    while group.waiting < 2:
+        time.sleep(0.001)
+    leave.set()
+    for thread in threads:
+        thread.join(10)
+    assert said == {"first": "first", "bad": "a bad one", "good": "a bad one"}
+    assert group.do("later") == "later"
+
+
+def test_who_leads_and_is_stopped_leaves_nobody_waiting() -> None:
+    def write(works: Sequence[str]) -> list[str]:
+        if "stop" in works:
+            raise KeyboardInterrupt
+        return list(works)
+
+    group = GroupCommit[str](write)
+    with pytest.raises(KeyboardInterrupt):
+        group.do("stop")
+    assert group.do("go") == "go"
