@@ -124,12 +124,13 @@ def table(caption: str, heads: Sequence[str], rows: Sequence[Sequence[str]], num
                         say("td", cell, kind) if column else say("th", cell, kind, scope="row", dir="auto")
 
 
-def at_address(told: Mapping[str, str]) -> None:
-    """Makes the page's address say what is asked on it, so that the address can be handed on; nothing is loaded."""
-    from nicegui import ui
+def at_address(page: Element, told: Mapping[str, str]) -> None:
+    """Makes a page's address say what is asked on it, so that the address can be handed on; nothing is loaded.
 
+    Args: page: an element of it that stays; what was pressed may be gone by now.
+    """
     query = f"?{urlencode(told)}" if told else ""  # what it escapes cannot end a text of JavaScript either
-    ui.run_javascript(f"history.replaceState(null, '', location.pathname + '{query}')")
+    page.client.run_javascript(f"history.replaceState(null, '', location.pathname + '{query}')")
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,9 +169,10 @@ def finder(label: str, search: Callable[[str], Awaitable[Sequence[Found]]], chos
         offers.clear()
         offers.classes(remove="some")
         field.set_value("")
-        answer = chosen(key)
-        if isinstance(answer, Awaitable):
-            await answer
+        with place:  # what was pressed is gone
+            answer = chosen(key)
+            if isinstance(answer, Awaitable):
+                await answer
 
     field.on_value_change(lambda event: typed(event.value or ""))
     return place

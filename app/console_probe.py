@@ -107,7 +107,7 @@ class Probing:
         if not isinstance(request, ProbeRequest):
             self.answer.show(lambda: notice(problem(request), "bad", alert=True))
             return
-        at_address(asked)
+        at_address(self.answer.element, asked)
         await self.answer.fill(lambda: self._found(request), lambda found: self.show(*found))
 
     def _narrowed(self) -> dict[str, str]:

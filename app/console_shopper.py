@@ -137,7 +137,7 @@ class ShopperPage:
         """Asks for the list and for what is known of the user."""
         self._chosen()
         told = {"user": self.user, "items": ",".join(self.basket), "text": self.said}
-        at_address({name: value for name, value in told.items() if value})
+        at_address(self.list.element, {name: value for name, value in told.items() if value})
         await self.ask()
         if self.user:
             await self.about.fill(partial(self._known, self.user), lambda found: self._about(*found))

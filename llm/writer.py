@@ -10,6 +10,7 @@ what does not pass then is left to the evidence's own sentence. Knows nothing of
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections import Counter, OrderedDict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
@@ -63,6 +64,7 @@ class ReasonWriter:
     def __init__(self, llm: LanguageModel, cache: Path | None = None, entailment: Entailment | None = None) -> None:
         assert llm.word_version
         self.llm, self._briefing, self._entailment = llm, Briefing(llm, llm.word_version), entailment
+        self._lock = threading.Lock()
         self._known: OrderedDict[tuple[object, ...], Explanation | None] = OrderedDict()
         file = cache / f"{llm.word_hash[:16]}-{llm.quantization}.json" if cache else None
         self.wordings = Wordings.open(file, llm.word_hash, llm.word_folder / READY if llm.word_folder else None)
@@ -72,7 +74,11 @@ class ReasonWriter:
         return alphabet(self.llm)
 
     def write(self, reasons: Sequence[Reason], tone: Tone, length: Length) -> list[Explanation | None]:
-        """An explanation per reason, in order; None where there is nothing to word, or no wording passed."""
+        """An explanation per reason, in order; None where there is nothing to word, or no wording passed. One thread writes at a time."""
+        with self._lock:
+            return self._written(reasons, tone, length)
+
+    def _written(self, reasons: Sequence[Reason], tone: Tone, length: Length) -> list[Explanation | None]:
         keys = [_key(reason, tone, length) for reason in reasons]
         new = {key: reason for key, reason in zip(keys, reasons, strict=True) if key not in self._known}
         found: dict[tuple[object, ...], Explanation | None] = dict.fromkeys(new)

@@ -56,7 +56,7 @@ PICTURES = (
     Picture("probe", "?q=phones"),
     Picture("atlas", "atlas", act="pair"),
     Picture("shopper", "shopper?user=s001", act="claim"),
-    Picture("quality", "quality", height=700),
+    Picture("quality", "quality", height=1000),
     Picture("why", "shopper?user=s001", act="why", dark=True),
     Picture("phone", "?q=phones", width=390, height=844, dark=True),
 )
