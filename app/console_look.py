@@ -209,15 +209,9 @@ dl.facts dd { overflow-wrap: anywhere; }
 .claim { cursor: help; border-radius: 3px; text-decoration: underline dotted var(--soft) 1px;
   text-underline-offset: 5px; }
 .claim:hover, .claim:focus { background: var(--tint); }
-<<<<<<< HEAD
-.claim .tip { display: none; position: absolute; z-index: 60; left: 0; top: calc(100% + 4px); width: max-content;
-  max-width: min(440px, 100%); background: var(--ink); color: var(--paper); font-size: 14px;
-  line-height: 1.45; padding: 10px 13px; border-radius: 8px;
-=======
 .claim .tip { display: none; position: absolute; z-index: 60; left: 0; top: calc(100% + 4px);
   width: max-content; max-width: min(440px, 100%);
   background: var(--ink); color: var(--paper); font-size: 14px; line-height: 1.45; padding: 10px 13px; border-radius: 8px;
->>>>>>> h-console
   text-align: left; }
 .claim:hover .tip, .claim:focus .tip { display: block; }
 .evidence li { display: grid; grid-template-columns: 92px 1fr; gap: 12px; padding: 5px 0; font-size: 14.5px; overflow-wrap: anywhere; }

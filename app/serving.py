@@ -15,12 +15,7 @@ from ..data.errors import SettingsError
 from .options import Chroma, Llm, Quantization, Where, settings_with
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from fastapi import FastAPI
-
     from .keys import Keys
-    from .shop import Shop
 
 _FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
 
@@ -70,6 +65,7 @@ def serve(
         logging.getLogger(name).setLevel(logging.WARNING)
     import uvicorn
 
+    from .console import attach
     from .service import Options, create
     from .shop import Shop
 
@@ -91,7 +87,7 @@ def serve(
             waiting=waiting,
             origins=tuple(origin or ()),
             secure=https,
-            console=_console() if console else None,
+            console=attach if console else None,
         )
         config = uvicorn.Config(
             create(shop, options),
@@ -128,15 +124,6 @@ def wanted(keys: Keys, host: str, workspace: Path, *, off: bool) -> Keys | None:
             f"`crossaisle keys create -w {workspace}`, or serve on 127.0.0.1"
         )
     return keys
-
-
-def _console() -> Callable[[FastAPI, Shop], None] | None:
-    """What puts the console on an app; None where this installation has none."""
-    from importlib import import_module
-    from importlib.util import find_spec
-
-    name = f"{__package__}.console"
-    return None if find_spec(name) is None else import_module(name).attach
 
 
 def is_loopback(host: str) -> bool:
