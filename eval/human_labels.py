@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -30,6 +30,8 @@ _FBL = {**dict.fromkeys("234567", 0), "1": 1, "8": 2, "9": 2}
 difficult to verbalize", which is no reason to recommend and counts as none. Anything else is missing, as its authors have it."""
 _LETTERS = "ABCDE"
 _MISMATCH = ("right", "user", "item", "explanation")
+_TRIES = 20
+_Row = dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,21 +129,17 @@ def _justification(path: Path, seed: int) -> Iterator[Labelled]:  # noqa: ARG001
 
 def _xrec(path: Path, seed: int) -> Iterator[Labelled]:
     """Half of the rows as they are; of the others the user, the item, or the explanation is another row's, a third each."""
-    rows: list[tuple[int, dict[str, str]]] = []
-    for number, line in _objects(path):
-        texts = {name: _text(path, number, line, name) for name in ("user_summary", "title", "item_summary", "explanation")}
-        ids = {name: str(_field(path, number, line, name, (str, int))) for name in ("uid", "iid")}
+    rows: list[tuple[int, _Row]] = []
+    for number, found in _objects(path):
+        texts = {name: _text(path, number, found, name) for name in ("user_summary", "title", "item_summary", "explanation")}
+        ids = {name: str(_field(path, number, found, name, (str, int))) for name in ("uid", "iid")}
         rows.append((number, {**texts, **ids}))
     if len({row["uid"] for _, row in rows}) < 2 or len({row["iid"] for _, row in rows}) < 2:
         raise FormatError(path, None, "rows of at least two users and two items are wanted, to hold explanations against another's")
     for number, row in rows:
         draw = np.random.default_rng(int(hashlib.sha256(f"{seed}/{path.name}/{number}".encode()).hexdigest()[:16], 16))
         kind = "right" if draw.random() < 0.5 else str(draw.choice(_MISMATCH[1:]))
-        other = row
-        while kind != "right" and (other["uid"] == row["uid"] or other["iid"] == row["iid"]):
-            other = rows[int(draw.integers(len(rows)))][1]
-            if all(one["uid"] == row["uid"] or one["iid"] == row["iid"] for _, one in rows):
-                raise FormatError(path, number, "no other row has another user and another item")
+        other = row if kind == "right" else _another(path, number, row, rows, draw)
         user, item, said = (other if kind == name else row for name in _MISMATCH[1:])
         parts = {
             "user": user["user_summary"],
@@ -150,6 +148,15 @@ def _xrec(path: Path, seed: int) -> Iterator[Labelled]:
         }
         labels = {"made": int(kind != "right")}
         yield Labelled("mismatch", f"{path.name}:{number}", parts, ("right", "another's"), labels, row["uid"], kind)
+
+
+def _another(path: Path, number: int, row: _Row, rows: Sequence[tuple[int, _Row]], draw: np.random.Generator) -> _Row:
+    """A row of another user and another item, by lot."""
+    for _ in range(_TRIES * len(rows)):
+        other = rows[int(draw.integers(len(rows)))][1]
+        if other["uid"] != row["uid"] and other["iid"] != row["iid"]:
+            return other
+    raise FormatError(path, number, "no other row has another user and another item")
 
 
 _READERS: Mapping[str, Callable[[Path, int], Iterator[Labelled]]] = {
