@@ -248,10 +248,10 @@ def _coincidences(ratings: Floats, values: Floats) -> Floats:
     """(units, values * values) the coincidences of each unit: its pairs of labels, over one less than it has."""
     counts = (ratings[:, :, None] == values).sum(axis=1).astype(float)  # (units, values)
     labels = counts.sum(axis=1)
-    pairs = counts[:, :, None] * counts[:, None, :] - counts[:, :, None] * np.eye(len(values))
+    pairs: Floats = counts[:, :, None] * counts[:, None, :] - counts[:, :, None] * np.eye(len(values))
     pairs /= np.maximum(labels - 1, 1)[:, None, None]
     pairs[labels < 2] = 0
-    return pairs.reshape(len(ratings), -1)
+    return np.asarray(pairs.reshape(len(ratings), -1), dtype=np.float64)
 
 
 def _alpha_of(size: int, level: Level) -> Callable[[Floats], Floats]:

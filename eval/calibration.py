@@ -114,7 +114,7 @@ def label_matrix(cases: Sequence[Labelled]) -> tuple[Floats, NDArray[np.int64]]:
 
 
 def _likeliest(chances: Floats) -> Floats:
-    told = ~np.isnan(chances).any(axis=1)
+    told = np.asarray(~np.isnan(chances).any(axis=1))
     return np.where(told, np.where(told[:, None], chances, 0).argmax(axis=1), np.nan)
 
 

@@ -44,8 +44,8 @@ def smallest_difference(values: NDArray[np.float64], clusters: NDArray[np.int64]
     users = len(np.unique(clusters[~np.isnan(values)]))
     if users < 2:
         return math.nan
-    quantiles = stats.t.ppf([1 - level / 2, power], users - 1)
-    return float(quantiles.sum() * standard_error(values, clusters))
+    quantiles = float(stats.t.ppf(1 - level / 2, users - 1)) + float(stats.t.ppf(power, users - 1))
+    return quantiles * standard_error(values, clusters)
 
 
 def pairs_needed(values: NDArray[np.float64], clusters: NDArray[np.int64], difference: float) -> int | None:
@@ -94,7 +94,8 @@ def _wanted(difference: float) -> int:
     """Pairs of as many users, all decided, that would detect a win rate so far from one half."""
     from scipy import stats
 
-    return math.ceil((stats.norm.ppf([1 - LEVEL / 2, POWER]).sum() * 0.5 / difference) ** 2)
+    quantiles = float(stats.norm.ppf(1 - LEVEL / 2)) + float(stats.norm.ppf(POWER))
+    return math.ceil((quantiles * 0.5 / difference) ** 2)
 
 
 def _few(told: NDArray[np.float64], users: int, left: str, right: str) -> list[str]:

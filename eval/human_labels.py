@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, Literal
 
 import numpy as np
 
@@ -30,8 +30,8 @@ _FBL = {**dict.fromkeys("234567", 0), "1": 1, "8": 2, "9": 2}
 difficult to verbalize", which is no reason to recommend and counts as none. Anything else is missing, as its authors have it."""
 _LETTERS = "ABCDE"
 _MISMATCH = ("right", "user", "item", "explanation")
-
-T = TypeVar("T")
+_TRIES = 20
+_Row = dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,18 +102,18 @@ def _fbl(path: Path, seed: int) -> Iterator[Labelled]:  # noqa: ARG001  # all re
 
 def _intention(path: Path, task: Literal["which", "why"]) -> Iterator[Labelled]:
     for number, row in _objects(path):
-        options, gold = _field(path, number, row, "options", dict), _field(path, number, row, "gold_ind", str)
+        options, gold = _field(path, number, row, "options", dict), _text(path, number, row, "gold_ind")
         letters = sorted(options)
         if gold not in letters or not set(letters) <= set(_LETTERS) or not all(isinstance(said, str) for said in options.values()):
             raise FormatError(path, number, "wanted are options by letter, and in gold_ind the letter of one of them")
         if len(letters) < 2:
             continue  # nothing to choose from
-        parts = {"first": _field(path, number, row, "item_a_name", str)}
+        parts: dict[str, str] = {"first": _text(path, number, row, "item_a_name")}
         if task == "which":
-            parts["reason"] = _field(path, number, row, "assertion", str)
+            parts["reason"] = _text(path, number, row, "assertion")
         else:
-            parts["second"] = _field(path, number, row, "item_b_name", str)
-        cluster = _field(path, number, row, "item_a_id", str)
+            parts["second"] = _text(path, number, row, "item_b_name")
+        cluster = _text(path, number, row, "item_a_id")
         texts = tuple(str(options[letter]) for letter in letters)
         yield Labelled(task, f"{path.name}:{number}", parts, texts, {"gold": letters.index(gold)}, cluster)
 
@@ -129,21 +129,17 @@ def _justification(path: Path, seed: int) -> Iterator[Labelled]:  # noqa: ARG001
 
 def _xrec(path: Path, seed: int) -> Iterator[Labelled]:
     """Half of the rows as they are; of the others the user, the item, or the explanation is another row's, a third each."""
-    rows = []
-    for number, row in _objects(path):
-        texts = {name: str(_field(path, number, row, name, str)) for name in ("user_summary", "title", "item_summary", "explanation")}
-        ids = {name: str(_field(path, number, row, name, (str, int))) for name in ("uid", "iid")}
+    rows: list[tuple[int, _Row]] = []
+    for number, found in _objects(path):
+        texts = {name: _text(path, number, found, name) for name in ("user_summary", "title", "item_summary", "explanation")}
+        ids = {name: str(_field(path, number, found, name, (str, int))) for name in ("uid", "iid")}
         rows.append((number, {**texts, **ids}))
     if len({row["uid"] for _, row in rows}) < 2 or len({row["iid"] for _, row in rows}) < 2:
         raise FormatError(path, None, "rows of at least two users and two items are wanted, to hold explanations against another's")
     for number, row in rows:
         draw = np.random.default_rng(int(hashlib.sha256(f"{seed}/{path.name}/{number}".encode()).hexdigest()[:16], 16))
         kind = "right" if draw.random() < 0.5 else str(draw.choice(_MISMATCH[1:]))
-        other = row
-        while kind != "right" and (other["uid"] == row["uid"] or other["iid"] == row["iid"]):
-            other = rows[int(draw.integers(len(rows)))][1]
-            if all(one["uid"] == row["uid"] or one["iid"] == row["iid"] for _, one in rows):
-                raise FormatError(path, number, "no other row has another user and another item")
+        other = row if kind == "right" else _another(path, number, row, rows, draw)
         user, item, said = (other if kind == name else row for name in _MISMATCH[1:])
         parts = {
             "user": user["user_summary"],
@@ -152,6 +148,15 @@ def _xrec(path: Path, seed: int) -> Iterator[Labelled]:
         }
         labels = {"made": int(kind != "right")}
         yield Labelled("mismatch", f"{path.name}:{number}", parts, ("right", "another's"), labels, row["uid"], kind)
+
+
+def _another(path: Path, number: int, row: _Row, rows: Sequence[tuple[int, _Row]], draw: np.random.Generator) -> _Row:
+    """A row of another user and another item, by lot."""
+    for _ in range(_TRIES * len(rows)):
+        other = rows[int(draw.integers(len(rows)))][1]
+        if other["uid"] != row["uid"] and other["iid"] != row["iid"]:
+            return other
+    raise FormatError(path, number, "no other row has another user and another item")
 
 
 _READERS: Mapping[str, Callable[[Path, int], Iterator[Labelled]]] = {
@@ -183,8 +188,12 @@ def _objects(path: Path) -> Iterator[tuple[int, dict[str, object]]]:
         yield number, row
 
 
-def _field(path: Path, number: int, row: Mapping[str, object], name: str, kind: type[T] | tuple[type, ...]) -> T:
+def _text(path: Path, number: int, row: Mapping[str, object], name: str) -> str:
+    return str(_field(path, number, row, name, str))
+
+
+def _field(path: Path, number: int, row: Mapping[str, object], name: str, kind: type | tuple[type, ...]) -> Any:
     value = row.get(name)
     if not isinstance(value, kind):
         raise FormatError(path, number, f"no {name}, or not of the kind that it should be")
-    return value  # type: ignore[return-value]  # of one of the kinds
+    return value

@@ -109,7 +109,7 @@ def _about(
         (f"the item is {known.values['item']}", *shuffled),
         tuple(asked[i][0] for i in order),
         tuple(asked[i][1] for i in order),
-        tuple(asked[i][2] for i in order),  # type: ignore[misc]  # of the kinds above
+        tuple(asked[i][2] for i in order),
         place,
     )
 
@@ -165,40 +165,40 @@ class _Known:
 
     def spoiled(self, wording: Wording, kind: str, part: Part, draw: np.random.Generator) -> str | None:
         """A wording that is wrong in one place; None where it has no such place."""
-        values = dict(self.values)
         if kind == "absent":
             return self.fill(wording)
         if kind == "remark":
             return f"{self.fill(wording)} {draw.choice(REMARKS[part])}"
-        if kind == "name":
-            slot = str(draw.choice([name for name in ("item", "own") if name in wording.slots]))
-            values[slot] = display_name(self.others[0])
-            figure = values["figure"]
-            assert isinstance(figure, Figure)
-            values["figure"] = replace(figure, **{slot: values[slot]})
-        elif kind == "number":
-            slots = [slot for slot in ("figure", "usual", "aisles", "price", "fresh", "popular") if slot in wording.slots]
-            if not slots:
-                return None
-            slot = str(draw.choice(slots))
-            said = values[slot]
-            values[slot] = _other_figure(said, draw) if isinstance(said, Figure) else _other_number(said, draw)
-        elif kind in ("quote", "polarity"):
-            slots = [slot for slot in ("quote", "caution") if slot in wording.slots]
-            if not slots:
-                return None
-            slot = slots[0]
-            if kind == "quote":
-                quotes = [quote for one in self.others for quote in _quotes()[slot == "caution"].get(one.item_id, ())]
-                if not quotes:
-                    return None
-                values[slot] = f"“{draw.choice(quotes)}”"
-            else:
-                turned = _turned(str(values[slot]))
-                if turned is None:
-                    return None
-                values[slot] = turned
-        return self.fill(wording, values)
+        wrong = {"name": self._name, "number": self._number}.get(kind, self._quotation)(wording, kind, draw)
+        return self.fill(wording, {**self.values, **wrong}) if wrong else None
+
+    def _name(self, wording: Wording, _: str, draw: np.random.Generator) -> Mapping[str, str | Figure]:
+        """The item or what is had is another thing, in the figure too."""
+        slot = str(draw.choice([name for name in ("item", "own") if name in wording.slots]))
+        other, figure = display_name(self.others[0]), self.values["figure"]
+        assert isinstance(figure, Figure)
+        return {slot: other, "figure": replace(figure, item=other) if slot == "item" else replace(figure, own=other)}
+
+    def _number(self, wording: Wording, _: str, draw: np.random.Generator) -> Mapping[str, str | Figure]:
+        """One number is another; nothing where there is none."""
+        numbers = [slot for slot in ("figure", "usual", "aisles", "price", "fresh", "popular") if slot in wording.slots]
+        if not numbers:
+            return {}
+        slot = str(draw.choice(numbers))
+        said = self.values[slot]
+        return {slot: _other_figure(said, draw) if isinstance(said, Figure) else _other_number(said, draw)}
+
+    def _quotation(self, wording: Wording, kind: str, draw: np.random.Generator) -> Mapping[str, str | Figure]:
+        """A quotation says the opposite (`polarity`), or is of another item; nothing where there is none that could."""
+        quoted = [slot for slot in ("quote", "caution") if slot in wording.slots]
+        if not quoted:
+            return {}
+        slot = quoted[0]
+        if kind == "polarity":
+            turned = _turned(str(self.values[slot]))
+            return {slot: turned} if turned else {}
+        quotes = [quote for one in self.others for quote in _quotes()[slot == "caution"].get(one.item_id, ())]
+        return {slot: f"“{draw.choice(quotes)}”"} if quotes else {}
 
 
 _NAMES = ("item", "own", "need")

@@ -93,8 +93,7 @@ def _strengths(wins: Floats) -> Floats:
 def _connected(wins: Floats) -> NDArray[np.bool_]:
     """(n,) whether every system reaches every other by a chain of wins (ties are wins of both)."""
     count = wins.shape[1]
-    reach = (wins > 0) | np.eye(count, dtype=bool)
+    reach: NDArray[np.bool_] = np.logical_or(wins > 0, np.eye(count, dtype=bool))
     for _ in range(max(1, int(np.ceil(np.log2(max(count, 2)))))):
-        reach = (reach[:, :, :, None] & reach[:, None, :, :]).any(axis=2)
-    connected: NDArray[np.bool_] = reach.all(axis=(1, 2))
-    return connected
+        reach = np.asarray((reach[:, :, :, None] & reach[:, None, :, :]).any(axis=2))
+    return np.asarray(reach.all(axis=(1, 2)))
