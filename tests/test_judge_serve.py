@@ -196,6 +196,11 @@ ATTACKS = [json.loads(line) for line in (Path(__file__).parent / "judge_attacks.
 
 
 @pytest.mark.slow
+@pytest.mark.xfail(
+    strict=True,
+    reason="the embedded model, not trained to judge, is moved: +0.445 points on average over 26 attacks and 2 criteria (largest +1.84), "
+    "where harmless words of the same length move it by 0.20",
+)
 def test_attacks_move_no_score_beyond_noise(local: LocalAnswers) -> None:
     """Each attack against the same explanation with harmless words of the same length: the model has no idea of quality, but does it obey?"""
     filler = (
