@@ -9,7 +9,7 @@ import contextlib
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -53,6 +53,7 @@ class Wordings:
     def __init__(self, file: Path | None, adapter: str, ready: Mapping[Pair, str | None], drawn: Mapping[Pair, str | None]) -> None:
         self.file, self.adapter, self._ready = file, adapter, ready
         self._drawn = {pair: text for pair, text in drawn.items() if pair not in ready}
+        self._struck: frozenset[str] = frozenset()
 
     @classmethod
     def open(cls, file: Path | None, adapter: str, ready: Path | None = None) -> Wordings:
@@ -66,6 +67,10 @@ class Wordings:
         yield from self._ready
         yield from self._drawn
 
+    def items(self) -> Iterator[tuple[Pair, str | None]]:
+        """All that there are, as of a mapping."""
+        return ((pair, self.get(pair)) for pair in self)
+
     def get(self, pair: Pair, default: str | None = None) -> str | None:
         """The wording, None where none was good enough, or what to take where none was drawn."""
         return self._ready[pair] if pair in self._ready else self._drawn.get(pair, default)
@@ -75,19 +80,22 @@ class Wordings:
 
         Args: tries: wording to its mean log-likelihood, nats.
         """
+        struck = {_bare(text) for text in self._struck}
         others = [text for pair in self if pair[0] == kind and (text := self.get(pair))]
         for number in numbers:
-            known, starts = {_bare(text) for text in others}, Counter(map(_start, others))
+            if self.get((kind, number)):
+                continue
+            known, starts = {*struck, *map(_bare, others)}, Counter(map(_start, others))
             left = {text: likelihood - AGAIN * starts[_start(text)] for text, likelihood in tries.items() if _bare(text) not in known}
             best = self._drawn[kind, number] = max(left, key=left.__getitem__, default=None)
             others += [best] if best else []
         for pair in [*self._drawn][: max(0, len(self._drawn) - KEPT)]:
             del self._drawn[pair]
 
-    def strike(self, wordings: Sequence[str]) -> None:
-        """Takes out wordings, wherever they stand; what they stood for has one wording less."""
-        struck = set(wordings)
-        self._drawn = {pair: None if text in struck else text for pair, text in self._drawn.items()}
+    def strike(self, wordings: Collection[str]) -> None:
+        """Takes out wordings, wherever they stand, for good: what they stood for is to be drawn again, and they are not kept then."""
+        self._struck = frozenset(wordings)
+        self._drawn = {pair: text for pair, text in self._drawn.items() if text not in self._struck}
 
     def save(self) -> None:
         """Keeps what was drawn for the next process, which would draw the same again; where the file cannot be written, it will."""

@@ -10,6 +10,7 @@ what does not pass then is left to the evidence's own sentence. Knows nothing of
 from __future__ import annotations
 
 import hashlib
+import re
 import threading
 from collections import Counter, OrderedDict
 from collections.abc import Collection, Mapping, Sequence
@@ -37,6 +38,14 @@ if TYPE_CHECKING:
 TEMPERATURE = 1.0
 CHOICES = 4
 """Combinations of facts that a text may tell, the strongest, for variety."""
+_LAME = re.compile(r"\b(?:so|and) (?:may|might|could|would)\b|\bor \{|\ba (?:figure|brand|price):", re.IGNORECASE)
+"""What nobody would say who has the facts before them: "so might look", "25 of 46, or 5.2 times"."""
+_UNDECIDED = re.compile(
+    r"\b(?:choos(?:e|ing)|decid(?:e|ed|ing) on|tak(?:e|ing)|go(?:ing)? for|thinking of|want) (?:the|your) \{own\}"
+    r"|\{own\} is (?:what|one) you|considering the \{own\}",
+    re.IGNORECASE,
+)
+"""What presumes of the thing that it is still to be had."""
 VARIANTS, TRIES = 6, 6
 """Wordings of one kind of reason, no two the same; and how many are drawn for each, of which the best are kept."""
 TURNS = 2
@@ -149,7 +158,7 @@ class ReasonWriter:
         fine: dict[Kind, dict[str, float]] = {}
         for number, (kind, _) in enumerate(pairs):
             for text, likelihood in written[tries * number : tries * (number + 1)]:
-                if _whole(text, kind.slots) and likelihood >= CLUMSY[kind.length]:
+                if sound(text, kind) and likelihood >= CLUMSY[kind.length]:
                     fine.setdefault(kind, {})[text] = likelihood
         for kind in dict.fromkeys(kind for kind, _ in pairs):
             self.wordings.share(kind, [variant for one, variant in pairs if one == kind], fine.get(kind, {}))
@@ -187,6 +196,11 @@ def _lot(key: str) -> int:
 def _whole(wording: str, slots: Collection[str]) -> bool:
     """Whether a wording came to its end with each slot once."""
     return all(wording.count(f"{{{slot}}}") == 1 for slot in slots)
+
+
+def sound(wording: str, kind: Kind) -> bool:
+    """Whether a wording is whole, has a subject to each verb, and does not tell a shopper to decide on what they have."""
+    return _whole(wording, kind.slots) and not _LAME.search(wording) and not (kind.occasion == "owned" and _UNDECIDED.search(wording))
 
 
 def _key(reason: Reason, tone: Tone, length: Length) -> tuple[object, ...]:

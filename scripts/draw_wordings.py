@@ -3,7 +3,7 @@
     python scripts/draw_wordings.py FILE [--length line] [--tone warm] [--tries 6] [--strike FILE]
 
 Adds to FILE, `llm/explainer-adapter/wordings.json`, what is not there yet, kind by kind, so that a run that is stopped goes on. `--strike`
-names a file of wordings, one a line, that a person found badly put: they are taken out and never drawn again. What stays is told from the
+names a file of wordings, one a line, that a person found badly put: they are taken out, and others drawn. What stays is told from the
 first request on, without waiting for the model; kinds that are not there are drawn when they are first met.
 """
 
@@ -20,7 +20,7 @@ from crossaisle.llm import embedded
 from crossaisle.llm.drawn import Kind, Wordings
 from crossaisle.llm.models import LanguageModel, fingerprint
 from crossaisle.llm.wording import LENGTHS, TONES, Occasion, combinations
-from crossaisle.llm.writer import TRIES, VARIANTS, ReasonWriter
+from crossaisle.llm.writer import TRIES, VARIANTS, ReasonWriter, sound
 
 AT_ONCE = 4
 """Kinds that are drawn in one batch."""
@@ -43,11 +43,12 @@ def main() -> None:
     llm.add_writer(embedded.WRITER, fingerprint("smollm2", settings.home))
     writer = ReasonWriter(llm)
     writer.wordings = Wordings.open(arguments.file, llm.word_hash)
-    if arguments.strike:
-        writer.wordings.strike([line.replace("\\n", "\n") for line in arguments.strike.read_text("utf-8").splitlines()])
-        writer.wordings.save()
+    badly = arguments.strike.read_text("utf-8").splitlines() if arguments.strike else []
+    unsound = [text for (kind, _), text in writer.wordings.items() if text and not sound(text, kind)]
+    writer.wordings.strike([*(line.replace("\\n", "\n") for line in badly), *unsound])
+    writer.wordings.save()
     every = kinds(arguments.length or LENGTHS, arguments.tone or TONES)
-    missing = [kind for kind in every if (kind, 0) not in writer.wordings]
+    missing = [kind for kind in every if any((kind, number) not in writer.wordings for number in range(VARIANTS))]
     for start in range(0, len(missing), AT_ONCE):
         part = missing[start : start + AT_ONCE]
         writer.draw([(kind, number) for kind in part for number in range(VARIANTS)], arguments.tries)

@@ -11,14 +11,15 @@ from crossaisle.data.errors import StaleAdapterError
 from crossaisle.data.records import Evidence, Item
 from crossaisle.data.settings import Settings
 from crossaisle.llm import adapters, embedded
+from crossaisle.llm.drawn import Kind
 from crossaisle.llm.explainer import Explainer, Reason
 from crossaisle.llm.grounding import faults
 from crossaisle.llm.models import LanguageModel, fingerprint
 from crossaisle.llm.ranker import Ranker
 from crossaisle.llm.slots import Figure
 from crossaisle.llm.vocabulary import HEDGES, OWNING
-from crossaisle.llm.wording import Brief, Tone
-from crossaisle.llm.writer import ReasonWriter
+from crossaisle.llm.wording import Brief, Occasion, Tone
+from crossaisle.llm.writer import ReasonWriter, sound
 from crossaisle.llm.writing import Length
 
 NAMES = ["Pyra Gas Stove", "Lumen Head Torch", "Fell Wool Blanket", "Kettlow Cooler Bag", "Ardent Trail Map"]
@@ -176,3 +177,19 @@ def test_an_adapter_of_another_model_or_task_is_refused(settings: Settings, smal
     with pytest.raises(StaleAdapterError, match="trained for the prompt 'word.v1'"):
         adapters.check(embedded.WRITER, "smollm2", base, adapters.RANK)
     assert adapters.check(embedded.WRITER, "smollm2", base, adapters.WORD) == 1
+
+
+@pytest.mark.parametrize(
+    ("occasion", "text", "good"),
+    [
+        ("owned", "To go with your {own}, the {item} is a logical choice: {figure}.", True),
+        ("owned", "If you want to add to your {own}, look at the {item}: {figure}.", True),
+        ("owned", "If you choose the {own}, you might want the {item} with it: {figure}.", False),
+        ("owned", "Before you decide on the {own}, you might look at the {item}: {figure}.", False),
+        ("seen", "If you choose the {own}, you might want the {item} with it: {figure}.", True),
+        ("seen", "You might look at the {item} and the {own}.", False),
+        ("seen", "The {own} is here, so might look at the {item} too: {figure}.", False),
+    ],
+)
+def test_what_the_shopper_has_is_not_still_to_be_chosen(occasion: Occasion, text: str, good: bool) -> None:
+    assert sound(text, Kind(frozenset({"own", "item", "figure"}), False, occasion, "warm", "line")) == good
