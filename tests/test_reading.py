@@ -250,7 +250,7 @@ def test_the_command_takes_parts(trained: tuple[Workspace, dict[str, Any]], smal
     assert graph.exit_code == 0, graph.output
     assert "NDCG@10 of the graph" in graph.output
     for wrong, says in (
-        (["everything"], "what can be trained is graph, blend, ranker, explainer, all"),
+        (["everything"], "what can be trained is graph, blend, ranker, explainer, judge, all"),
         (["ranker", "--examples", "0"], "--examples must be 1 or more"),
         (["graph", "--convolution", "odd"], "--convolution is normalised or attention"),
         (["ranker", "--merge", str(tmp_path / "merged")], "is not empty"),

@@ -56,6 +56,13 @@ def reason(item: str = NAMES[0], *, has: bool = True, weak: bool = False, need: 
     )  # fmt: skip
 
 
+@pytest.fixture
+def undrawn(writing: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> LanguageModel:
+    """The same without the wordings that come with the adapter: all are drawn."""
+    monkeypatch.setattr(writing, "word_folder", None)
+    return writing
+
+
 @pytest.fixture(scope="module")
 def explainer(writing: LanguageModel) -> Explainer:
     return Explainer(writing)
@@ -81,22 +88,34 @@ def test_a_list_is_worded_and_every_word_is_borne_out(explainer: Explainer, tone
     assert len({one.text.replace(name, "") for one, name in zip(found, NAMES, strict=True)}) >= 3, "a list that says the same five times"
 
 
-def test_the_same_is_worded_the_same_and_only_once(
-    writing: LanguageModel, explainer: Explainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    first = explainer.explain([reason(name) for name in NAMES])
-    kept = Explainer(writing, cache=tmp_path)
-    assert kept.explain([reason(name) for name in NAMES]) == first
-    monkeypatch.setattr(writing, "generate", lambda *_, **__: pytest.fail("it was written before"))
-    assert explainer.explain([reason(name) for name in NAMES]) == first
-    # Another process finds the wordings; a file that is cut is as good as none.
-    (file,) = tmp_path.iterdir()
+def test_the_same_is_worded_the_same_and_only_once(undrawn: LanguageModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reasons = [reason(name) for name in NAMES[:3]]
+    kept = Explainer(undrawn, cache=tmp_path)
+    first = kept.explain(reasons)
     assert kept._writer is not None
     mine = kept._writer.wordings
-    again = ReasonWriter(writing, tmp_path).wordings
-    assert {pair: again.get(pair) for pair in again} == {pair: mine.get(pair) for pair in mine} != {}
+    monkeypatch.setattr(undrawn, "generate", lambda *_, **__: pytest.fail("it was written before"))
+    assert kept.explain(reasons) == first
+    # Another process finds the wordings; a file that is cut is as good as none.
+    (file,) = tmp_path.iterdir()
+    assert Explainer(undrawn, cache=tmp_path).explain(reasons) == first
+    assert dict(ReasonWriter(undrawn, tmp_path).wordings.items()) == dict(mine.items()) != {}
     file.write_text(file.read_text()[:-30])
-    assert len([*ReasonWriter(writing, tmp_path).wordings]) < len([*mine])
+    assert dict(ReasonWriter(undrawn, tmp_path).wordings.items()) == {}
+
+
+def test_what_comes_with_the_adapter_is_told_without_the_model(writing: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert writing.word_folder is not None
+    ready = ReasonWriter(writing).wordings
+    assert len(dict(ready.items())) > 300
+    for (kind, _), text in ready.items():
+        assert text is None or sound(text, kind), text
+    monkeypatch.setattr(writing, "generate", lambda *_, **__: pytest.fail("it is there"))
+    found = Explainer(writing).explain([reason(name) for name in NAMES])
+    assert [one.source for one in found] == ["llm"] * len(NAMES)
+    # Of another adapter they would not be: what it writes is its own.
+    monkeypatch.setattr(writing, "word_hash", "0" * 64)
+    assert dict(ReasonWriter(writing).wordings.items()) == {}
 
 
 def test_what_is_weak_is_hedged_and_what_was_seen_is_not_had(explainer: Explainer) -> None:
@@ -113,9 +132,9 @@ def test_a_need_is_worded_from_the_shoppers_own_words(explainer: Explainer) -> N
 
 
 def test_a_wording_that_does_not_pass_is_written_again_with_the_fault_named(
-    writing: LanguageModel, monkeypatch: pytest.MonkeyPatch
+    undrawn: LanguageModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    writer, asked = ReasonWriter(writing), []
+    writer, asked = ReasonWriter(undrawn), []
     wordings = iter([["With your {own}, the {item} is waterproof: {figure}."], ["With your {own}, the {item} is next: {figure}."]])
 
     def write(briefs: Sequence[Brief], _: Sequence[str], times: int = 1) -> list[tuple[str, float]]:
@@ -133,8 +152,8 @@ def test_a_wording_that_does_not_pass_is_written_again_with_the_fault_named(
     assert [brief.fault for brief in asked] == [None, "“waterproof” is not in the evidence"]
 
 
-def test_what_never_passes_is_left_to_the_evidence(writing: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    explainer = Explainer(writing)
+def test_what_never_passes_is_left_to_the_evidence(undrawn: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    explainer = Explainer(undrawn)
     assert explainer._writer is not None
     monkeypatch.setattr(
         explainer._writer, "_write", lambda briefs, _, times=1: [("The {item} of the {own} is waterproof.", 0.0)] * (len(briefs) * times)
