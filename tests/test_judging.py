@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from crossaisle.data.errors import ModelMissingError, StaleAdapterError
+from crossaisle.data.files import sha256
 from crossaisle.data.settings import Settings
 from crossaisle.data.workspace import Workspace
 from crossaisle.eval import judging_lessons, learning
@@ -134,7 +135,7 @@ def test_it_learns_what_was_written(taught: tuple[Path, dict[str, Any]], small: 
     card = json.loads((path / "judge" / "card.json").read_text("utf-8"))
     assert card["prompt"] == "judge.v1"
     judge = BoxedJudge.load(small, path / "judge")
-    assert judge.about()["adapter"] == adapters.read_card(path / "judge").get("sha", judge.llm.judge_hash)
+    assert judge.about()["adapter"] == sha256(path / "judge" / adapters.WEIGHTS)
     asked = [("Tent", "Stove"), ("Tent", "Tent, Red"), ("Kettle", "Violin")]
     chances = judge.relations(asked)
     assert chances.shape == (3, 3)
@@ -162,8 +163,10 @@ def test_of_another_model_or_task_it_is_refused(taught: tuple[Path, dict[str, An
         BoxedJudge.load(small.with_(llm="smollm2"), taught[0] / "judge")
     with pytest.raises(StaleAdapterError, match="for the prompt 'judge.v1'"):
         adapters.check(taught[0] / "judge", small.llm, fingerprint(small.llm, small.home), adapters.RANK)
-    with pytest.raises(ModelMissingError):
+    with pytest.raises(ModelMissingError, match="card.json is not there"):
         BoxedJudge.load(small, tmp_path)
+    with pytest.raises(ModelMissingError, match=r"there is none in .*`crossaisle train -w WS judge` makes one"):
+        BoxedJudge.load(small, tmp_path / "nowhere")
 
 
 def test_human_questions_are_put_to_it(taught: tuple[Path, dict[str, Any]], small: Settings) -> None:
