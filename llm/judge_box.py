@@ -40,7 +40,7 @@ class BoxedJudge:
     def load(cls, settings: Settings, folder: Path | None = None) -> BoxedJudge:
         """The embedded model with the adapter that ships, or with another one of the model that the settings name.
 
-        In bf16 where the settings say nf4: it learned in bf16, and what rounding to 4 bits costs was not measured.
+        In bf16 where the settings say nf4: it learned in bf16, and rounding to 4 bits costs it accuracy (docs/judge_in_the_box.md).
 
         Args: folder: with an adapter that `train judge` made.
         Raises: ModelMissingError, ModelError: the model or the adapter cannot be had. StaleAdapterError: they do not belong together.

@@ -30,6 +30,12 @@ TOGETHER = 4096
 """Tokens of one forward, fillers included."""
 
 
+def worth(scorer: PackedScorer) -> bool:
+    """Whether packs are read faster together: on a GPU, and on a CPU in 4 bits, where weights are unpacked once for all rows. In bf16 a CPU
+    is busy with one pack, and several took half as long again (`benchmarks/results/serve.json`)."""
+    return scorer.llm.device.type != "cpu" or scorer.llm.quantization == "nf4"
+
+
 @dataclass(eq=False)
 class _Waiting:
     """A pack in the line, and where its margins go."""
@@ -49,9 +55,12 @@ class _Waiting:
 
 
 class SharedPacks:
-    """The line before one model. Args: together: tokens of one forward at most; a pack that is longer is read alone."""
+    """The line before one model.
 
-    def __init__(self, together: int = TOGETHER) -> None:
+    Args: together: tokens of one forward at most; a pack that is longer is read alone. None is `TOGETHER` where that is worth it, else 0.
+    """
+
+    def __init__(self, together: int | None = None) -> None:
         self.together = together
         self.forwards = self.rows = 0
         """How many forwards were made, and how many packs they read."""
@@ -122,7 +131,8 @@ class SharedPacks:
                 if not self._open:
                     return []
                 self._changed.wait()
-            chosen = beside(self._line, self.together)
+            most = TOGETHER if worth(self._line[0].scorer) else 0
+            chosen = beside(self._line, most if self.together is None else self.together)
             self._line = [one for one in self._line if one not in chosen]
             return chosen
 

@@ -133,7 +133,9 @@ class ReasonWriter:
             first = _lot(repr(key)) % VARIANTS
             order = [(kind, (first + step) % VARIANTS) for step in range(VARIANTS)]
             used = list(taken.values())
-            taken[key] = next((pair for pair in order if pair not in used and self.wordings.get(pair, "") is not None), order[0])
+            taken[key] = next(
+                (pair for pair in order if pair not in used), order[0]
+            )  # whatever is drawn already, so that it stays the same
         return taken
 
     def _least_told(self, kind: Kind, variant: int, told: Mapping[str, int]) -> str | None:

@@ -13,7 +13,7 @@ from crossaisle.data import deadlines
 from crossaisle.data.errors import TimedOutError, UnavailableError
 from crossaisle.llm.models import LanguageModel
 from crossaisle.llm.scoring import PackedScorer
-from crossaisle.llm.sharing import SharedPacks, _Waiting, beside
+from crossaisle.llm.sharing import TOGETHER, SharedPacks, _Waiting, beside, worth
 
 THINGS = ("stove", "lamp", "kettle", "sofa")
 
@@ -40,7 +40,7 @@ def test_packs_of_one_forward_score_as_alone(llm_fp32: LanguageModel) -> None:
 
 
 def test_threads_that_ask_at_once_share_forwards_and_get_their_own(llm_fp32: LanguageModel) -> None:
-    scorer, packs = PackedScorer(llm_fp32), SharedPacks()
+    scorer, packs = PackedScorer(llm_fp32), SharedPacks(TOGETHER)
     asked = _asked(llm_fp32) * 2
     with ThreadPoolExecutor(len(asked)) as threads:
         found = list(threads.map(lambda pack: packs.margins(scorer, *pack), asked))
@@ -54,7 +54,7 @@ def test_threads_that_ask_at_once_share_forwards_and_get_their_own(llm_fp32: Lan
 
 
 def test_what_nobody_waits_for_is_not_read(llm_fp32: LanguageModel) -> None:
-    scorer, packs = PackedScorer(llm_fp32), SharedPacks()
+    scorer, packs = PackedScorer(llm_fp32), SharedPacks(TOGETHER)
     pack = _asked(llm_fp32)[0]
     with deadlines.within(deadlines.Deadline(0.0)), pytest.raises(TimedOutError):
         packs.margins(scorer, *pack)
@@ -72,3 +72,15 @@ def test_what_is_read_together_fits_and_wastes_little(lengths: list[int], most: 
     longest = max(one.tokens for one in chosen)
     assert len(chosen) == 1 or longest * len(chosen) <= most
     assert min(one.tokens for one in chosen) > 0.75 * longest
+
+
+def test_a_cpu_reads_together_what_is_in_4_bits(llm: LanguageModel, llm_fp32: LanguageModel) -> None:
+    on_cpu = llm.device.type == "cpu"
+    assert worth(PackedScorer(llm))
+    assert worth(PackedScorer(llm_fp32)) != on_cpu
+    scorer, packs, asked = PackedScorer(llm_fp32), SharedPacks(), _asked(llm_fp32) * 2
+    with ThreadPoolExecutor(len(asked)) as threads:
+        list(threads.map(lambda pack: packs.margins(scorer, *pack), asked))
+    packs.close()
+    assert packs.rows == len(asked)
+    assert (packs.forwards == packs.rows) == on_cpu
