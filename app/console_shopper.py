@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from ..recommend.answer import to_dict
 from .console_fields import problem, read
 from .console_parts import Found, at_address, bar, box, button, finder, notice, picture, say
 from .console_reasons import evidence, reason
@@ -22,7 +21,6 @@ from .requests import RecommendRequest, WhyRequest
 if TYPE_CHECKING:
     from ..data.records import Item
     from .console_desk import Counter
-    from .shop import Shop
 
 Listed: TypeAlias = "tuple[dict[str, Any], dict[str, Item]]"
 """An answer, and its items by id."""
@@ -167,7 +165,7 @@ class ShopperPage:
         def listed(found: dict[str, Any]) -> Listed:
             return found, self.counter.items([one["item_id"] for one in found["recommendations"]])
 
-        return listed(looked_at(shop, asked, None if shop.settings.llm == "none" else lambda found: tell(listed(found))))
+        return listed(shop.look(asked, None if shop.settings.llm == "none" else lambda found: tell(listed(found))))
 
     def _known(self, user: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         return self.counter.shop.profile(user), self.counter.shop.history(user)
@@ -239,26 +237,6 @@ class ShopperPage:
                         with box("div"):
                             say("h3", label)
                             say("p", "; ".join(profile[name]), "small", dir="auto")
-
-
-def looked_at(shop: Shop, asked: RecommendRequest, listed: Callable[[dict[str, Any]], None] | None = None) -> dict[str, Any]:
-    """A list as `Shop.recommend` gives it, for somebody who looks at a shopper: it is not recorded as served.
-
-    Args: listed: is told the list as soon as it stands, before there are reasons.
-    Raises: as `Shop.recommend`.
-    """
-    shop.live.catch_up()
-    found = shop.recommender.recommend(
-        user_id=asked.user,
-        items=asked.items,
-        text=asked.text,
-        rules=asked.rules.rules(),
-        k=asked.k,
-        novelty=asked.novelty,
-        new_items=asked.new_items,
-        listed=None if listed is None else lambda answer: listed(to_dict(answer)),
-    )
-    return to_dict(found)
 
 
 def _lines(history: Sequence[Mapping[str, Any]]) -> None:

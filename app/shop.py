@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -20,7 +20,7 @@ from ..data.events import Event, EventLog
 from ..data.experiments import Experiment
 from ..data.privacy import MIN_USERS
 from ..data.pseudonyms import Pseudonyms
-from ..data.records import Item
+from ..data.records import Item, Recommendations
 from ..data.settings import Settings
 from ..data.workspace import Workspace
 from ..recommend.answer import to_dict
@@ -100,12 +100,26 @@ class Shop:
         """
         self._look()
         recommender = self.recommender
-        wanted: dict[str, Any] = {name: getattr(asked, name) for name in ("novelty", "new_items", "explain", "tone", "length")}
+        wanted = _options(asked)
         arm = None
         if self.experiment is not None and asked.user is not None:
             arm = self.experiment.arm(asked.user)
             wanted |= self.experiment.options(asked.user)
-        found = recommender.recommend(
+        found = self._found(asked, listed, wanted)
+        return {**to_dict(found), "recommendation_id": self.log.served(asked.user, shown(found, recommender.catalogue), arm=arm)}
+
+    def look(self, asked: RecommendRequest, listed: Callable[[dict[str, Any]], None] | None = None) -> dict[str, Any]:
+        """The list for somebody who looks at a shopper, as `recommend` has it, but it is not recorded as served.
+
+        Args: listed, Raises: as `recommend` has them.
+        """
+        self.live.catch_up()
+        return to_dict(self._found(asked, listed, _options(asked)))
+
+    def _found(
+        self, asked: RecommendRequest, listed: Callable[[dict[str, Any]], None] | None, wanted: Mapping[str, Any]
+    ) -> Recommendations:
+        return self.recommender.recommend(
             user_id=asked.user,
             items=asked.items,
             text=asked.text,
@@ -115,7 +129,6 @@ class Shop:
             listed=None if listed is None else lambda answer: listed(to_dict(answer)),
             **wanted,
         )
-        return {**to_dict(found), "recommendation_id": self.log.served(asked.user, shown(found, recommender.catalogue), arm=arm)}
 
     def why(self, asked: WhyRequest) -> dict[str, Any]:
         """Why an item is recommended to a shopper, or why not.
@@ -338,3 +351,8 @@ def _number(value: Any) -> float | None:
     import math
 
     return round(float(value), 4) if math.isfinite(value) else None
+
+
+def _options(asked: RecommendRequest) -> dict[str, Any]:
+    """What of a request an experiment may set otherwise."""
+    return {name: getattr(asked, name) for name in ("novelty", "new_items", "explain", "tone", "length")}

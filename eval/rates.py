@@ -15,23 +15,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..retrieval import figures
 from .intervals import Interval
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-Z = 1.959964
-"""Of the normal distribution, for 95 %."""
 
 
 def wilson(share: float, trials: float) -> Interval:
     """Wilson's 95 % interval of a share of independent trials; NaN without trials. Args: trials: 0 or more, not necessarily whole."""
     if trials <= 0:
         return Interval(math.nan, math.nan, math.nan)
-    spread = Z**2 / trials
-    middle = (share + spread / 2) / (1 + spread)
-    half = Z / (1 + spread) * math.sqrt(share * (1 - share) / trials + spread / (4 * trials))
-    return Interval(share, max(0.0, middle - half), min(1.0, middle + half))
+    low, high = figures.wilson(share * trials, trials)
+    return Interval(share, float(low), float(high))
 
 
 def rate(hits: NDArray[np.int64], trials: NDArray[np.int64]) -> Interval:

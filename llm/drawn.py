@@ -71,9 +71,9 @@ class Wordings:
         """All that there are, as of a mapping."""
         return ((pair, self.get(pair)) for pair in self)
 
-    def get(self, pair: Pair, default: str | None = None) -> str | None:
-        """The wording, None where none was good enough, or what to take where none was drawn."""
-        return self._ready[pair] if pair in self._ready else self._drawn.get(pair, default)
+    def get(self, pair: Pair) -> str | None:
+        """The wording, None where none was drawn or none was good enough."""
+        return self._ready[pair] if pair in self._ready else self._drawn.get(pair)
 
     def share(self, kind: Kind, numbers: Sequence[int], tries: Mapping[str, float]) -> None:
         """Gives each number the best of the tries that is unlike the kind's other wordings; None where there is none left.

@@ -32,7 +32,6 @@ from .writing import Length
 TEMPERATURE = 0.8
 FIRM_SUPPORT = 5
 """Shoppers behind a figure from whom on it carries a sentence without "could" or "may"."""
-_SPLIT = "\N{SYMBOL FOR UNIT SEPARATOR}"
 _END = ":"
 _GAP = " … "
 """Where in an opening the phrase goes; at its end where the line has none."""
@@ -248,8 +247,7 @@ class Explainer:
         for line in self.prompt.lines("examples"):
             facts, answer = line.split(" => ")
             turns += [("user", facts), ("assistant", answer)]
-        head, after = self.llm.chat(self.prompt.render("system"), [*turns, ("user", _SPLIT)]).split(_SPLIT)
-        return head, after
+        return self.llm.frame(self.prompt.render("system"), turns)
 
     @remembered  # noqa: B019  # one explainer lives as long as its model
     def _phrasings(self, kind: Literal["owned", "need"], firm: bool) -> Phrasings:

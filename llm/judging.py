@@ -33,7 +33,6 @@ ANSWERS: dict[Kind, tuple[str, ...]] = {"relation": ("Together", "Instead", "Nei
 """What the model says for each of `RELATIONS` and `SUPPORTS`, in their order."""
 TITLE, FACT, SENTENCE = 120, 240, 400
 """Characters that are read of a title, a fact, a sentence."""
-_SPLIT = "\N{SYMBOL FOR UNIT SEPARATOR}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +60,7 @@ class Asker:
 
     @cached_property
     def _frames(self) -> dict[Kind, tuple[str, str]]:
-        frames: dict[Kind, tuple[str, str]] = {}
-        for kind in ANSWERS:
-            before, after = self.llm.chat(self.prompt.render(kind), [("user", _SPLIT)]).split(_SPLIT)
-            frames[kind] = before, after
-        return frames
+        return {kind: self.llm.frame(self.prompt.render(kind)) for kind in ANSWERS}
 
     def relation(self, first: str, seconds: Sequence[str]) -> tuple[Tokens, list[Tokens]]:
         """How the titles of a first item and of others that it is held against are put: what they share, and each question."""

@@ -26,6 +26,9 @@ from .quantization import import_bitsandbytes, nf4
 if TYPE_CHECKING:
     import torch
 
+_MESSAGE = "\N{SYMBOL FOR UNIT SEPARATOR}"
+"""Stands for a message that is still to come."""
+
 
 @dataclass
 class LanguageModel:
@@ -200,6 +203,11 @@ class LanguageModel:
                 raise
             first = {"role": "user", "content": f"{system}\n\n{messages[1]['content']}"}
             return str(self.tokenizer.apply_chat_template([first, *messages[2:]], tokenize=False, add_generation_prompt=True))
+
+    def frame(self, system: str, turns: Sequence[tuple[str, str]] = ()) -> tuple[str, str]:
+        """What a chat has before and after the user's last message, whatever that says. Args: turns: that come before it."""
+        before, after = self.chat(system, [*turns, ("user", _MESSAGE)]).split(_MESSAGE)
+        return before, after
 
     def generate(
         self,

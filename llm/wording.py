@@ -38,7 +38,6 @@ SPOKEN = (
     "something for long winter evenings",
 )
 """What shoppers might say, for lessons and for wordings that anybody may be told."""
-_SPLIT = "\N{SYMBOL FOR UNIT SEPARATOR}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +90,7 @@ class Briefing:
 
     @cached_property
     def _parts(self) -> tuple[str, str]:
-        before, after = self.llm.chat(self.prompt.render("system"), [("user", _SPLIT)]).split(_SPLIT)
-        return before, after
+        return self.llm.frame(self.prompt.render("system"))
 
     def text(self, brief: Brief) -> tuple[str, str]:
         """What stands before every brief, and the brief itself up to where the answer begins."""
