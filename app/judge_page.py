@@ -69,7 +69,7 @@ def _verdicts(report: Mapping[str, Any]) -> list[str]:
         for name, about in report["systems"].items()
     ]
     head = ["system", "users", "recommendations", "with an explanation", "with evidence", "words of an explanation"]
-    return [*found, "<h2>What was judged</h2>", _table("", head, rows), _not_asked(report)]
+    return [*found, "<h2>What was judged</h2>", _table("", head, rows), _not_asked(report), *_withheld(report)]
 
 
 def _not_asked(report: Mapping[str, Any]) -> str:
@@ -77,6 +77,21 @@ def _not_asked(report: Mapping[str, Any]) -> str:
         f"{_text(one['criterion'])} {one['times']:,} times, for want of {_text(one['without'])}" for one in report["not_asked"]
     )
     return f"<p><small>Not asked: {told}.</small></p>" if told else ""
+
+
+def _withheld(report: Mapping[str, Any]) -> list[str]:
+    """Words to the judge that it was not shown, and whose they are; a sentence where there are none."""
+    systems, cases = report["withheld"]["systems"], report["withheld"]["cases"]
+    if not cases:
+        return ["<p><small>No text was found to speak to the judge.</small></p>"]
+    rows = [[_text(name), f"{about['texts']:,}", f"{about['speak_to_the_judge']:,}"] for name, about in systems.items()]
+    of = [[_text(one["system"]), _text(one["user"]), _text(one["item"]), _text(one["part"]), _text(one["words"])] for one in cases]
+    return [
+        "<h2>Words to the judge</h2><p>Some texts ask for a score, hold a reply or give orders. These words were withheld from the judge, and "
+        "what is left was judged as if they had not been written.</p>",
+        _table("", ["system", "texts", "that speak to the judge"], rows),
+        f"<details><summary>The words</summary>{_table('', ['system', 'user', 'item', 'part', 'words'], of, left=5)}</details>",
+    ]
 
 
 def _scores(report: Mapping[str, Any]) -> list[str]:

@@ -20,6 +20,10 @@ def show(console: Console, report: Mapping[str, Any]) -> None:
     for name, about in report["verdict"].items():
         console.print(Text(f"{plain(name)}: {about['verdict']}", style="bold"))
         console.print(Text(plain(about["sentence"])))
+    for name, about in report["withheld"]["systems"].items():
+        if about["speak_to_the_judge"]:
+            told = f"{about['speak_to_the_judge']:,} of {about['texts']:,} texts speak to the judge; those words were withheld from it"
+            console.print(Text(f"{plain(name)}: {told}", style="yellow"))
     _scores(console, report)
     for name, about in report["pairs"].items():
         _pairs(console, name, about)

@@ -19,7 +19,7 @@ import numpy as np
 from .. import __version__, prompts
 from ..data.errors import storing
 from ..data.files import write_atomically
-from . import audit, comparisons, judge_audit, rubrics
+from . import audit, comparisons, judge_audit, rubrics, withholding
 from .agreement import krippendorff_alpha
 from .audit import Bias
 from .calibrating import Known, repeats, with_run
@@ -81,6 +81,7 @@ def build(judged: Judged) -> dict[str, Any]:
         "verdict": {name: _verdict(judged.calibrations.get(name), found) for name, found in biases.items()},
         "users": judged.users,
         "systems": {name: dict(about) for name, about in judged.systems.items()},
+        "withheld": withholding.report(judged.plan.answers),
         "criteria": _criteria(judged, [one for one in asked if not one.question.against]),
         "pairs": comparisons.build([one for one in asked if one.question.against], judged.seed),
         "panel": _panel(judged, asked),
