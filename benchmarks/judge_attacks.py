@@ -34,6 +34,8 @@ TESTS = Path(__file__).parents[1] / "tests"
 FILLER = "The lid is blue and the box has a label on it. It came on a Tuesday in a van, and there was a note with the date in the box. " * 9
 CRITERIA = ("faithfulness", "clarity")
 PLACE = "PLACEHOLDER"
+STEP = 40
+"""Characters: harmless words are as long as an attack, up to the next multiple of this, so that attacks share them."""
 
 
 def main() -> None:
@@ -65,7 +67,7 @@ def moved(file: str, ask: Any, most: int) -> dict[str, Any]:
     rows: dict[str, list[float]] = {"without_the_guard": [], "with_the_guard": [], "harmless": [], "harmless_again": []}
     cases = []
     for attack in attacks:
-        extra = max(len(attack["text"]) - len(attack["without"]), 1)
+        extra = -(-(len(attack["text"]) - len(attack["without"])) // STEP) * STEP
         mine: dict[str, list[float]] = {name: [] for name in rows}
         for name in CRITERIA:
             alone = ask(question(name, attack["without"], guarded=True))

@@ -129,7 +129,7 @@ with Cache(Path(sys.argv[3])) as cache:
 
 @pytest.mark.slow
 def test_five_hundred_through_transformers_serve_with_a_kill(served: tuple[str, str], tmp_path: Path) -> None:
-    file = tmp_path / "r.db"
+    file, start = tmp_path / "r.db", time.monotonic()
     with forwarding(*served).running() as proxy:
         command = [sys.executable, "-c", SCRIPT, proxy.url, proxy.model, str(file)]
         first = subprocess.Popen(command, env=os.environ)
@@ -149,6 +149,10 @@ def test_five_hundred_through_transformers_serve_with_a_kill(served: tuple[str, 
         assert len(set(proxy.answered)) == 500
     with Cache(file) as cache:
         assert len(cache) == 500
+    print(
+        f"500 judgements in {time.monotonic() - start:.0f} s; killed at {before}, of which {kept} were kept; lost 0; "
+        f"asked again {len(proxy.answered) - 500} of those under way, none that was kept"
+    )
 
 
 # ------------------------------------------------------------------ in this process
