@@ -42,7 +42,7 @@ def _values(path: Path, text: str) -> Iterator[tuple[int, Any]]:
     """One value a line; where a line is none, values that go over lines; the items of a list."""
     # Not `splitlines`, which also ends a line at characters that may stand inside a JSON string.
     lines = [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
-    if lines and lines[0][1].strip() in ("{", "["):
+    if len(lines) > 1 and lines[0][1].lstrip()[0] in "{[" and not _whole(lines[0][1]):
         yield from _over_lines(path, text)
         return
     for number, line in lines:
@@ -59,9 +59,18 @@ def _value(path: Path, number: int, line: str) -> Any:
         raise FormatError(path, number, f"no JSON object ({error}); wanted is {_WANTED}") from None
 
 
+def _whole(line: str) -> bool:
+    try:
+        json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
 def _over_lines(path: Path, text: str) -> Iterator[tuple[int, Any]]:
     decoder, place = json.JSONDecoder(), 0
-    while (rest := text[place:].lstrip()) and (place := len(text) - len(rest)) < len(text):
+    while rest := text[place:].lstrip():
+        place = len(text) - len(rest)
         number = text.count("\n", 0, place) + 1
         try:
             value, place = decoder.raw_decode(text, place)
