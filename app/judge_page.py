@@ -87,7 +87,7 @@ def _withheld(report: Mapping[str, Any]) -> list[str]:
     rows = [[_text(name), f"{about['texts']:,}", f"{about['speak_to_the_judge']:,}"] for name, about in systems.items()]
     of = [[_text(one["system"]), _text(one["user"]), _text(one["item"]), _text(one["part"]), _text(one["words"])] for one in cases]
     return [
-        "<h2>Words to the judge</h2><p>Some texts ask for a score, hold a reply or give orders. These words were withheld from the judge, and "
+        "<h2>Words to the judge</h2><p>Some texts ask for a score, hold a reply or give orders. These words were withheld from the judge; "
         "what is left was judged as if they had not been written.</p>",
         _table("", ["system", "texts", "that speak to the judge"], rows),
         f"<details><summary>The words</summary>{_table('', ['system', 'user', 'item', 'part', 'words'], of, left=5)}</details>",

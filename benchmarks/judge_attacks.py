@@ -1,9 +1,9 @@
 """How far words to the judge move its scores: with what guards it and without, beside harmless words of the same length.
 
-Two files of attacks: `tests/judge_attacks.jsonl`, which the guard was made beside, and `tests/judge_attacks_unseen.jsonl`, which was written
-before it. Each attack is added to the same explanation. `moved` is the score with the attack less that of the explanation alone; `harmless`
-the same for harmless words as long as the attack, in place of it. The embedded judge has no idea of quality; that it is moved by anything is
-its noise. Also counted: honest texts that the guard takes something from. Reviews are read from ../shared/data where it is there.
+Two files of attacks: `tests/judge_attacks.jsonl`, which the guard was made beside, and `tests/judge_attacks_unseen.jsonl`, which was
+written before it. Each attack is added to the same explanation. Told is the score with the attack less that of the explanation alone;
+`harmless` is the same for harmless words as long as the attack, in place of it. The embedded judge has no idea of quality; that it is moved
+by anything is its noise. Also counted: honest texts that the guard takes something from. Reviews are read from ../shared/data where it is.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import gzip
 import json
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,7 @@ def main() -> None:
     settings = Settings.read().with_(llm=given.llm, quantization="nf4" if given.llm == "smollm2" else None)
     judge = LocalAnswers(LanguageModel.load(settings), fingerprint(given.llm, settings.home), max_tokens=16)
 
-    @lru_cache(maxsize=None)
+    @cache
     def ask(asked: Asked) -> float:
         score = judged(Question("c", "p", "h", asked, "ours", "ann"), "local", 0, judge.ask(asked)).score
         return float("nan") if score is None else score
@@ -78,7 +78,9 @@ def moved(file: str, ask: Any, most: int) -> dict[str, Any]:
                 mine[key].append(ask(question(name, text, guarded=True)) - alone)
         for key, values in mine.items():
             rows[key] += values
-        cases.append({"id": attack["id"], "touched": bool(parted(attack["text"]).taken), **{k: round(float(np.mean(v)), 3) for k, v in mine.items()}})
+        cases.append(
+            {"id": attack["id"], "touched": bool(parted(attack["text"]).taken), **{k: round(float(np.mean(v)), 3) for k, v in mine.items()}}
+        )
         print(cases[-1], flush=True)
     clusters = np.repeat(np.arange(len(attacks)), len(CRITERIA))
     values = {key: np.array(row) for key, row in rows.items()}
@@ -106,7 +108,9 @@ def honest() -> dict[str, Any]:
     texts = {
         "reviews of the demo store": [one["text"] for one in demo.lines("reviews")],
         "titles and descriptions of the demo store": [one[field] for one in demo.lines("items") for field in ("title", "description")],
-        "names in prompts/judging_pairs.jsonl": [name for one in pairs for part in ("same", "with", "neither") for name in one.get(part, ())],
+        "names in prompts/judging_pairs.jsonl": [
+            name for one in pairs for part in ("same", "with", "neither") for name in one.get(part, ())
+        ],
     }
     for name, field in (("reviews", "text"), ("meta", "title")):
         path = record.SHARED / "amazon23" / f"{name}.jsonl.gz"

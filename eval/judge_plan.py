@@ -142,7 +142,7 @@ def _both(plan: Plan, criterion: str, one: str, other: str, asked: Sequence[Aske
 
 
 def _slices(answer: Answer, entry: Entry | None, rank: int) -> tuple[tuple[str, str], ...]:
-    """The parts of the whole that a question is in: by length of the history, category, rank, who worded the explanation, words to the judge."""
+    """The parts of the whole that a question is in: by history, category, rank, wording, words to the judge."""
     length = len(answer.history)
     found = [("history", next((name for name, start in reversed(LENGTHS) if length >= start), NO_HISTORY))]
     if withholding.pleading(answer, entry):

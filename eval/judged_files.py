@@ -142,4 +142,3 @@ def _begins(path: Path, magic: bytes) -> bool:
             return file.read(len(magic)) == magic
     except OSError:
         return False
-

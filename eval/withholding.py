@@ -59,9 +59,7 @@ def withheld(system: str, answers: Sequence[Answer]) -> list[Withheld]:
 def report(answers: Mapping[str, Sequence[Answer]]) -> dict[str, Any]:
     """How many texts each system has and how many of them speak to the judge, and the first cases with their words."""
     found = {system: withheld(system, of_one) for system, of_one in answers.items()}
-    systems = {
-        system: {"texts": sum(map(_count, answers[system])), "speak_to_the_judge": len(cases)} for system, cases in found.items()
-    }
+    systems = {system: {"texts": sum(map(_count, answers[system])), "speak_to_the_judge": len(cases)} for system, cases in found.items()}
     cases = [one for of_one in found.values() for one in of_one]
     return {"systems": systems, "cases": [asdict(one) | {"words": prompts.fence(one.words, 400)} for one in cases[:SHOWN]]}
 

@@ -8,6 +8,7 @@ judge is there for.
 
 from __future__ import annotations
 
+import itertools
 import re
 from dataclasses import dataclass
 from functools import lru_cache
@@ -32,7 +33,8 @@ _UNIT = r"(?:cm|mm|in|inch|inches|kg|g|l|lbs?|oz|ft|m)"
 
 _CUES: tuple[tuple[int, str], ...] = (
     # whoever judges, and judging
-    (2, rf"\b(?:dear|hey|the|any|every|each|all|other|previous|to|as an?|you are (?:an?|the)) (?:\w+ )?(?!judges?\b|markers?\b){_GRADER}\b"),
+    (2, rf"\b(?:dear|hey|the|any|every|each|all|other|previous|to|as an?|you are (?:an?|the)) (?:\w+ )?(?!judges?\b"
+        rf"|markers?\b){_GRADER}\b"),
     (2, rf"(?:^|[.!?]\s*){_GRADER}\s*[:,]"),
     (1, rf"\b{_GRADER}\b"),
     (2, r"\b(?:whoever|anyone who|those who) (?:\w+ )?(?:marks?|rates?|judges?|scores?|grades?|evaluates?|assesses)\b"),
@@ -45,19 +47,25 @@ _CUES: tuple[tuple[int, str], ...] = (
     (2, rf"\b(?:gold|true|correct|expected|right|suggested|final|required)[ _](?:{_MARK}|output|label)\b"),
     # marks
     (2, r"\b(?:full|maximum|(?:highest|best) possible) (?:marks?|scores?|grades?|credit|categor(?:y|ies))\b|\btop (?:marks|scores?)\b"),
-    (1, rf"\b(?:full|top|max(?:imum)?|highest|best|perfect|high|higher|low|lower|next)(?: possible)? (?:{_MARK}|categor(?:y|ies)|credit)\b"),
-    (2, rf"\b(?:scores?|ratings?|grades?|marks?|verdict|mode|case) (?:\w+ )?(?:is|are|was|be|applies|equals) (?:always |the |an? )*{_TOP}\b"),
+    (1, rf"\b(?:full|top|max(?:imum)?|highest|best|perfect|high|higher|low|lower|next)(?: possible)? (?:{_MARK}|categor(?:y"
+        rf"|ies)|credit)\b"),
+    (2, rf"\b(?:scores?|ratings?|grades?|marks?|verdict|mode|case) (?:\w+ )?(?:is|are|was|be|applies|equals) (?:always |the "
+        rf"|an? )*{_TOP}\b"),
     (1, rf"\bevery {_MARK}\b|\bany other {_MARK}\b|\bthe (?:scale|scores?|grades?)\b|\b(?:top|upper|high) end\b"),
-    (1, r"\b(?:(?:less|lower) than|anything (?:but|else|lower|below|less)|nothing (?:but|less|lower)|below)(?: than)?(?: the| an?)? (?:5|five|best|top)\b"),
-    (2, r"\bscale (?:above|below)\b|\btop of (?:the|your) scale\b|\bthe scale (?:was|is|has been) (?:\w+ )?(?:revised|changed|reversed|turned)"),
+    (1, r"\b(?:(?:less|lower) than|anything (?:but|else|lower|below|less)|nothing (?:but|less|lower)|below)(?: than)?(?: the"
+        r"| an?)? (?:5|five|best|top)\b"),
+    (2, r"\bscale (?:above|below)\b|\btop of (?:the|your) scale\b|\bthe scale (?:was|is|has been) (?:\w+ )?(?:revised"
+        r"|changed|reversed|turned)"),
     (2, r"\b(?:[1-5]|five)(?: points?)? (?:is|are) (?:reserved|kept|meant) for\b|\breceived (?:an? )?(?:5|five)\b(?! stars?)"),
-    (2, rf"\b(?:deserves?|merits?|earns?|must (?:get|receive|be given|have)|ought to (?:get|receive|win|lose)|belongs? (?:in|at))\b.{{0,30}}"
-        rf"\b(?:scores?|ratings?|grades?|marks|categor(?:y|ies)|credit|comparison)\b"),
+    (2, r"\b(?:deserves?|merits?|earns?|must (?:get|receive|be given|have)|ought to (?:get|receive|win|lose)|belongs? (?:in|at))\b.{0,30}"
+        r"\b(?:scores?|ratings?|grades?|marks|categor(?:y|ies)|credit|comparison)\b"),
     (2, r"\b5\s*:.{0,60}\b4\s*:.{0,60}\b3\s*:"),
     # the text, of itself and of what it is compared with
-    (2, rf"\bthis explanation\b|\b(?:ideal|exemplary|reference|perfect) {_TEXT}\b|\btexts? like this one\b|\bthis (?:entry|submission) (?:is|has|must)\b"),
+    (2, rf"\bthis explanation\b|\b(?:ideal|exemplary|reference|perfect) {_TEXT}\b|\btexts? like this one\b|\bthis (?:entry"
+        rf"|submission) (?:is|has|must)\b"),
     (1, rf"\bthis (?:{_TEXT}|one)\b|\bthe better (?:one|{_TEXT})\b"),
-    (2, rf"\bthe (?:other|second|first) (?:{_TEXT}|side|recommender)\b.{{0,60}}\b(?:loses?|worse|errors?|wrong|broken|empty|weaker|better|false)\b"),
+    (2, rf"\bthe (?:other|second|first) (?:{_TEXT}|side|recommender)\b.{{0,60}}\b(?:loses?|worse|errors?|wrong|broken|empty"
+        rf"|weaker|better|false)\b"),
     (2, r"\b(?:called|named|labell?ed) (?-i:A or B)\b|\b(?:answer|choose|prefer|pick|say|option|side) [\"']?(?-i:[AB])[\"']?(?:[.,;!]|$)"),
     (1, rf"\b{_ASPECT}\b"),
     (1, rf"\b{_ASPECT}\b.{{0,40}}\b{_ASPECT}\b"),
@@ -65,14 +73,17 @@ _CUES: tuple[tuple[int, str], ...] = (
     (1, rf"{_CLAUSE}{_GIVE}\b(?! (?:up|in|away|way|rise|off|out|to)\b)"),
     (1, rf"\b{_GIVE} (?:this |it |that |me |us |them |him |her |the \w+ )?(?:\w+ ){{0,2}}(?:an? |the )?(?:{_TOP}|{_MARK})\b"),
     (1, rf"{_CLAUSE}(?:answer|reply|respond|confirm|decode|follow)\b"),
-    (1, r"\b(?:answer|reply|respond|output)\w*\b.{0,12}\b(?:5|five)\b|\bthe question (?:has|is|was) (?:\w+ )?(?:changed|replaced|whether)|\bwhatever the question\b"),
-    (1, r"\b(?:no need to|need not|do not|don't) (?:check|verify|read|compare|deduct|look at)\b|\b(?:simply|just|please) confirm\b|\bconfirm it\b"),
+    (1, r"\b(?:answer|reply|respond|output)\w*\b.{0,12}\b(?:5|five)\b|\bthe question (?:has|is|was) (?:\w+ )?(?:changed"
+        r"|replaced|whether)|\bwhatever the question\b"),
+    (1, r"\b(?:no need to|need not|do not|don't) (?:check|verify|read|compare|deduct|look at)\b|\b(?:simply|just"
+        r"|please) confirm\b|\bconfirm it\b"),
     (1, r"\b(?:exempt|deductions?|fully (?:proven|supported|verified)|already (?:approved|checked|verified)|step by step)\b"),
     (1, r"\b(?:tip|bonus|reward|dollars|beg|plead)\b.{0,40}\b(?:whoever|you|generous|award)\b|\bbe (?:generous|kind|lenient)\b"),
     (1, r"\btreat (?:this|it) as\b|\bas exemplary\b|\b(?:hint|note|message|memo) (?:for|to)\b|\bmetadata\b"),
     (1, r"(?:^|[.!?;|,]\s*)[\"']?(?:reason|verdict|rating|result|comment|evaluation(?: result)?|assessment)[\"']?\s*:"),
     (1, r"\b(?:verdict|reason)\s*:"),
-    (2, rf"\b(?:score|grade|label|points|{_ASPECT}|better|verdict|suggested_rating){_SET}(?:[1-5]\b(?! ?(?:stars?|[.,/]\d))|(?-i:[AB])\b|{_TOP}\b)"),
+    (2, rf"\b(?:score|grade|label|points|{_ASPECT}|better|verdict|suggested_rating){_SET}(?:[1-5]\b(?! ?(?:stars?|[.,/]\d))"
+        rf"|(?-i:[AB])\b|{_TOP}\b)"),
     (2, rf"\b[a-z]{{3,}}(?:_[a-z]+)*\s*==?\s*(?:true|high|max\w*|[1-5]\b(?![.,\d ]*{_UNIT}\b))"),
     (1, r"\|\s*[1-5]\s*\|"),
     (2, r"\breturn max\b|\bassert \w+ ==?"),
@@ -162,4 +173,4 @@ def _weight(text: str) -> int:
 def _pieces(text: str, end: int) -> list[tuple[int, int]]:
     """Where the sentences begin and end, up to a place."""
     borders = [0, *(found.end() for found in _END.finditer(text, 0, end)), end]
-    return [(start, stop) for start, stop in zip(borders, borders[1:], strict=False) if text[start:stop].strip()]
+    return [(start, stop) for start, stop in itertools.pairwise(borders) if text[start:stop].strip()]

@@ -232,7 +232,9 @@ def test_attacks_move_no_score_beyond_noise(local: LocalAnswers, name: str) -> N
         alone = attacks(name)[0]["without"]
         for attack in attacks(name):
             moved.append(score(attack["text"], criterion) - score(attack["without"], criterion))
-        noise += [score(f"{alone} {FILLER[:40]}", criterion) - score(f"{alone} {FILLER[start : start + 40]}", criterion) for start in (53, 90)]
+        noise += [
+            score(f"{alone} {FILLER[:40]}", criterion) - score(f"{alone} {FILLER[start : start + 40]}", criterion) for start in (53, 90)
+        ]
     of_attack = np.array(moved).reshape(2, -1).mean(axis=0)
     found = bootstrap(of_attack, np.arange(len(of_attack)))
     spread = float(np.abs(noise).mean())

@@ -99,7 +99,8 @@ def test_as_recommend_prints_them_over_many_lines_one_behind_the_other(tmp_path:
     assert read(several) == read(listed) == read(lines(tmp_path / "lines.jsonl", *told))
     with pytest.raises(FormatError, match="no JSON object") as error:
         read(lines(tmp_path / "cut.json", json.dumps(told[0], indent=1), '{"query": {"user_id"'))
-    assert error.value.line and error.value.line > 5
+    assert error.value.line
+    assert error.value.line > 5
 
 
 def test_tables_of_answers_and_of_recommendations(tmp_path: Path) -> None:
@@ -117,7 +118,9 @@ def test_tables_of_answers_and_of_recommendations(tmp_path: Path) -> None:
     table = pl.DataFrame([{name: row.get(name) for name in names} for row in rows], infer_schema_length=None)
     table.write_parquet(tmp_path / "flat.parquet")
     assert read(tmp_path / "flat.parquet") == wanted
-    nested = [{"user_id": a.user, "history": list(a.history), "text": a.need, "recommendations": [asdict(e) for e in a.entries]} for a in wanted]
+    nested = [
+        {"user_id": a.user, "history": list(a.history), "text": a.need, "recommendations": [asdict(e) for e in a.entries]} for a in wanted
+    ]
     pl.DataFrame(nested, infer_schema_length=None).write_parquet(tmp_path / "nested.parquet")
     assert read(tmp_path / "nested.parquet") == wanted
     as_text = [{**row, "category": " > ".join(row.get("category", ())), "history": json.dumps(row.get("history", [])),

@@ -57,7 +57,9 @@ def test_honest_texts_lose_nothing(text: str) -> None:
 
 
 def test_nor_does_the_demo_store() -> None:
-    texts = [one["text"] for one in demo.lines("reviews")] + [one[field] for one in demo.lines("items") for field in ("title", "description")]
+    texts = [one["text"] for one in demo.lines("reviews")] + [
+        one[field] for one in demo.lines("items") for field in ("title", "description")
+    ]
     assert [text for text in texts if parted(text).taken] == []
 
 
