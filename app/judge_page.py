@@ -194,6 +194,9 @@ def _steadiness(report: Mapping[str, Any]) -> list[str]:
     ]
     if of_bias:
         found.append(_table("Biases that this run shows", ["judge", "bias", "size (95 %)", "cases", "what 1 would be"], of_bias, left=2))
+    if report["own"]:
+        own = "".join(f"<li>{_text(one['sentence'])}</li>" for one in report["own"])
+        found.append(f"<h3>Texts of the judge's own base</h3><ul>{own}</ul>")
     if report["panel"]:
         of = [[escape(name), f"{one['questions']:,}", interval(one["alpha"], places=2)] for name, one in report["panel"].items()]
         found.append(_table("Agreement of the judges", ["criterion", "questions", "Krippendorff's alpha (95 %)"], of))

@@ -44,6 +44,8 @@ def show(console: Console, report: Mapping[str, Any]) -> None:
             console.print(Text(f"  {plain(cause)}", style="yellow"))
         if about["run"]["too_long"]:
             console.print(Text(f"  too long for it: {plain('; '.join(about['run']['too_long'][:3]))}", style="yellow"))
+    for one in report["own"]:
+        console.print(Text(plain(one["sentence"])))
     for one in report["not_asked"]:
         console.print(Text(f"not asked: {one['criterion']}, {one['times']:,} times, for want of {one['without']}", style="dim"))
 

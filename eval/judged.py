@@ -22,7 +22,9 @@ from .judged_files import objects
 class Entry:
     """One recommendation.
 
-    Attributes: evidence: the facts that the explanation rests on, in words. source: who worded it, empty where it is not told.
+    Attributes:
+        evidence: the facts that the explanation rests on, in words. source: how it was worded (llm, evidence), empty where it is not told.
+        writer: the model that wrote it, likewise.
     """
 
     item_id: str
@@ -32,6 +34,7 @@ class Entry:
     explanation: str = ""
     evidence: tuple[str, ...] = ()
     source: str = ""
+    writer: str = ""
 
     @property
     def key(self) -> str:
@@ -137,6 +140,7 @@ def _entry(told: Any) -> Entry:
         explanation=_text(about.get("text"), "explanation"),
         evidence=tuple(_fact(fact) for fact in evidence),
         source=_text(about.get("source", told.get("source")), "source"),
+        writer=_text(about.get("writer", told.get("writer")), "writer"),
     )
     if not entry.key:
         raise _NotAnAnswerError("a recommendation with neither a title nor an item_id")
