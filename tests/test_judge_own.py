@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import random
+import re
 from pathlib import Path
 from typing import Any
 
@@ -60,8 +60,8 @@ def judged(folder: Path, monkeypatch: pytest.MonkeyPatch, *, preference: float, 
 
     def by(partial: float) -> Any:
         def rule(_: str, user: str) -> str:
-            item = user.partition("<item>\n")[2].partition("\n")[0] or user.partition("- Stove")[2].partition(":")[0]
-            lot = random.Random(item).random()
+            number = int(re.findall(r"Stove (\d+)", user)[0])
+            lot = number * 37 % USERS / USERS  # every user another part of the whole, in no order
             own = lot < 0.5 + partial
             first = user.partition("<A>\n")[2].partition("</A>")[0]
             return scored("A" if ("Written by me" in first) == own else "B", key="better")
