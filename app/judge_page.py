@@ -20,7 +20,8 @@ STYLE = """
 body{font:16px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem;color:#1a1a1a;background:#fff}
 table{border-collapse:collapse;width:100%;font-size:.875rem;margin:.5rem 0 1rem}
 th,td{padding:.25rem .5rem;text-align:right;border-bottom:1px solid #ddd;vertical-align:top}
-th:first-child,td:first-child,td.l,th.l{text-align:left;overflow-wrap:anywhere}
+th:first-child,td:first-child,td.l,th.l{text-align:left;overflow-wrap:break-word;max-width:24rem}
+td:not(.l):not(:first-child){white-space:nowrap}
 caption{text-align:left;font-weight:600;padding:.25rem 0}
 .verdict{border:2px solid #8a5a00;border-left-width:.75rem;padding:.5rem 1rem;margin:1rem 0;background:#fff8e6}
 .verdict.ranking{border-color:#00664d;background:#eaf7f2}.verdict.none{border-color:#a33000;background:#fdf0ea}
@@ -167,7 +168,7 @@ def _pairs(report: Mapping[str, Any]) -> list[str]:
         found.append(
             "<p><small>Every pair is asked in both orders. Who is preferred whichever stands first has won; all else is a tie. A flip is a "
             "pair whose winner changes with the order. The smallest difference is what these pairs would find four times in five, as the "
-            "distance of the win rate from one half.</small></p>"
+            "distance of the win rate from one half. At equal length nothing can be said where one is the longer in every pair.</small></p>"
         )
     return found
 
@@ -188,12 +189,12 @@ def _steadiness(report: Mapping[str, Any]) -> list[str]:
         _table("", ["judge", "asked twice", "scored both times", "same answer (95 %)", "mean distance"], rows),
     ]
     of_bias = [
-        [_text(name), escape(one["bias"].replace("_", " ")), interval(one, places=2), f"{one['cases']:,}", escape(one["meaning"])]
+        [_text(name), escape(one["bias"].replace("_", " ")), escape(one["meaning"]), interval(one, places=2), f"{one['cases']:,}"]
         for name, told in report["biases"].items()
         for one in told
     ]
     if of_bias:
-        found.append(_table("Biases that this run shows", ["judge", "bias", "size (95 %)", "cases", "what 1 would be"], of_bias, left=2))
+        found.append(_table("Biases that this run shows", ["judge", "bias", "what 1 would be", "size (95 %)", "cases"], of_bias, left=3))
     if report["own"]:
         own = "".join(f"<li>{_text(one['sentence'])}</li>" for one in report["own"])
         found.append(f"<h3>Texts of the judge's own base</h3><ul>{own}</ul>")
