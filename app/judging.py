@@ -58,7 +58,7 @@ def judge(
     workspace: Workspace_ = None,
     out: Out = None,
     recommendations: Annotated[
-        Path | None, typer.Option("--recommendations", help="A file of recommendations, an answer a line; else they are made now.")
+        Path | None, typer.Option("--recommendations", help="A file of recommendations: JSON, parquet or csv; else they are made now.")
     ] = None,
     judges: Judges = None,
     models: Models = None,
@@ -118,7 +118,7 @@ def judge(
 
 @app.command()
 def compare(
-    files: Annotated[list[Path], typer.Argument(help="Files of recommendations for the same users, an answer a line; two or more.")],
+    files: Annotated[list[Path], typer.Argument(help="Files of recommendations for the same users: JSON, parquet or csv; two or more.")],
     workspace: Workspace_ = None,
     out: Out = None,
     judges: Judges = None,
@@ -160,7 +160,7 @@ def compare(
     if len({str(file) for file in files}) < len(files):
         raise SettingsError("a file stands among the files twice; it cannot be compared with itself")
     if written_by and len(written_by) != len(files):
-        raise SettingsError(f"{len(written_by)} writers for {len(files)} files; name one --written-by for each file, - for nobody")
+        raise SettingsError(f"--written-by {len(written_by)} times for {len(files)} files; name one for each, in their order, - for nobody")
     names = judge_plan.chosen(criteria)
     settings = settings_with(llm=llm, quantization=quantization)
     terms = _terms(judges, models, price_in, price_out, spend_limit, concurrency, requests_per_minute, timeout, repeat, seed)
