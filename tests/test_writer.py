@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from crossaisle.data.errors import StaleAdapterError
-from crossaisle.data.records import Evidence, Item
+from crossaisle.data.records import Evidence, Explanation, Item
 from crossaisle.data.settings import Settings
 from crossaisle.llm import adapters, embedded
 from crossaisle.llm.drawn import Kind
@@ -104,6 +104,35 @@ def test_the_same_is_worded_the_same_and_only_once(undrawn: LanguageModel, tmp_p
     assert dict(ReasonWriter(undrawn, tmp_path).wordings.items()) == {}
 
 
+def test_a_list_that_is_wanted_soon_is_told_in_parts_and_comes_to_the_same(undrawn: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first reason stands before the last is drawn, each place is told once, and the texts are those of a list worded at once."""
+    asked = [reason(NAMES[0]), reason(NAMES[1], weak=True), reason(NAMES[2], need="something for a cold night")]
+    whole = Explainer(undrawn).explain(asked)
+    soon = Explainer(undrawn)
+    assert soon._writer is not None
+    steps: list[str] = []
+    draw = soon._writer.draw
+
+    def drawing(pairs: Sequence[tuple[Kind, int]], tries: int = 6) -> None:
+        if pairs:
+            steps.append("drawn")
+        draw(pairs, tries)
+
+    monkeypatch.setattr(soon._writer, "draw", drawing)
+    told: dict[int, Explanation] = {}
+
+    def stands(place: int, one: Explanation) -> None:
+        assert place not in told
+        told[place] = one
+        steps.append("told")
+
+    found = soon.explain(asked, told=stands)
+    assert found == [told[place] for place in range(3)]
+    assert [one.text for one in found] == [one.text for one in whole]
+    assert steps[:2] == ["drawn", "told"]
+    assert "drawn" in steps[2:]
+
+
 def test_what_comes_with_the_adapter_is_told_without_the_model(writing: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
     assert writing.word_folder is not None
     ready = ReasonWriter(writing).wordings
@@ -141,9 +170,11 @@ def test_a_wording_that_does_not_pass_is_written_again_with_the_fault_named(
         asked.extend(briefs)
         return [(text, 0.0) for text in next(wordings) for _ in range(times)] if briefs else []
 
-    monkeypatch.setattr(writer, "_write", write)
+    monkeypatch.setattr(writer, "compose", write)
     monkeypatch.setattr("crossaisle.llm.writer._chosen", lambda *_: ["figure"])
-    (one,) = writer.write([reason()], "warm", "line")
+    found: list[Explanation | None] = []
+    writer.write([reason()], "warm", "line", lambda _, one: found.append(one))
+    (one,) = found
     assert one is not None
     assert (
         one.text
@@ -156,7 +187,7 @@ def test_what_never_passes_is_left_to_the_evidence(undrawn: LanguageModel, monke
     explainer = Explainer(undrawn)
     assert explainer._writer is not None
     monkeypatch.setattr(
-        explainer._writer, "_write", lambda briefs, _, times=1: [("The {item} of the {own} is waterproof.", 0.0)] * (len(briefs) * times)
+        explainer._writer, "compose", lambda briefs, _, times=1: [("The {item} of the {own} is waterproof.", 0.0)] * (len(briefs) * times)
     )
     (one,) = explainer.explain([reason()])
     assert (one.source, one.text) == ("evidence", reason().plain)
