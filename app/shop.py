@@ -355,4 +355,4 @@ def _number(value: Any) -> float | None:
 
 def _options(asked: RecommendRequest) -> dict[str, Any]:
     """What of a request an experiment may set otherwise."""
-    return {name: getattr(asked, name) for name in ("novelty", "new_items", "explain", "tone", "length")}
+    return {name: getattr(asked, name) for name in ("novelty", "new_items", "new_up_to", "explain", "tone", "length")}
