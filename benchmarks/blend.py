@@ -1,17 +1,15 @@
 """What training gains on real stores: the learned blend, each channel and each ablation, beside the tuned baselines.
 
-    python benchmarks/blend.py [NAME ...] [--home FOLDER] [--trained] [--max-cases 2000] [--convolution normalised|attention]
+    python benchmarks/blend.py [NAME ...] [--home FOLDER] [--max-cases 2000] [--convolution normalised|attention]
 
 NAME is amazon14, completejourney, courses or movielens: `crossaisle train blend`, then `crossaisle evaluate` by the users protocol, as
 anyone would run them. Writes `results/blend-NAME.json`, with `-attention` behind the name where it is asked for. Reads ../shared/data; the
-results name no item and no user. With `--home` the trained store stays there, for `ranker.py` and `candidates.py`; `--trained` takes
-one that is there, and what was measured while it was trained from its card.
+results name no item and no user. With `--home` the trained store stays there, for `ranker.py`, `candidates.py` and `new_items.py`.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 import tempfile
 import time
@@ -26,7 +24,6 @@ from crossaisle.data.settings import Settings
 from crossaisle.eval import report as reports
 from crossaisle.eval.evaluation import Evaluation, Options
 from crossaisle.eval.learning import learn
-from crossaisle.recommend import learned
 from crossaisle.retrieval.graph import GraphConfig
 
 KEPT = ("ndcg@10", "recall@10", "hit@10", "mrr", "vs_best_baseline")
@@ -37,12 +34,9 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("names", nargs="*", metavar="NAME")
     parser.add_argument("--home", type=Path)
-    parser.add_argument("--trained", action="store_true")
     parser.add_argument("--max-cases", type=int, default=2000)
     parser.add_argument("--convolution", choices=("normalised", "attention"), default="normalised")
     arguments = parser.parse_args()
-    if arguments.trained and arguments.home is None:
-        parser.error("--trained wants --home, where the trained store is")
     for name in arguments.names or ("courses", "movielens", "completejourney", "amazon14"):
         evaluate(name, arguments)
 
@@ -51,13 +45,8 @@ def evaluate(store: str, arguments: argparse.Namespace) -> None:
     """Trains and evaluates a copy of one store, writes its result."""
     settings = Settings.read().with_(llm="none")
     with tempfile.TemporaryDirectory() as temporary:
-        if arguments.trained:
-            shop = crossaisle.Workspace(arguments.home / f"{store}-trained")
-            card = json.loads((shop.path / learned.FOLDER / "card.json").read_text("utf-8"))
-            trained = {"blend": card["figures"], "graph": {"config": card["graph"]}}
-        else:
-            shop = copied(store, arguments.home or Path(temporary) / "stores")
-            trained = learn(shop, settings, part="blend", config=GraphConfig(convolution=arguments.convolution), progress=_tell)
+        shop = copied(store, arguments.home or Path(temporary) / "stores")
+        trained = learn(shop, settings, part="blend", config=GraphConfig(convolution=arguments.convolution), progress=_tell)
         options = Options(max_cases=arguments.max_cases, llm_cases=0)
         start = time.perf_counter()
         rankings = Evaluation(shop, settings, Path(temporary) / "out", options, _tell).run()
