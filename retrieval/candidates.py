@@ -311,7 +311,7 @@ def _highest(
         first = place < max(1, kept // len(sizes))
         first &= np.cumsum(first) <= kept
         chosen = np.concatenate([np.flatnonzero(first), np.flatnonzero(~first)])[:most]
-        return rows[np.sort(chosen)]
+        return np.asarray(rows[np.sort(chosen)])
     if len(rows) > 4 * most:  # sorting thirty thousand to keep fifty is most of a query's time
         edge = np.partition(scores[rows], len(rows) - most)[len(rows) - most]
         rows = rows[scores[rows] >= edge]
