@@ -134,9 +134,10 @@ def test_the_evaluation_of_a_trained_store(trained: tuple[Workspace, dict[str, A
         assert told["all"]["minus_none"]["value"] == pytest.approx(
             told["all"]["ndcg@10"]["value"] - levels[0]["ndcg@10"]["value"], abs=2e-5
         )
-        for kept in top[:, :10].tolist():
+        for number, kept in enumerate(top[:, :10].tolist()):
+            new = rankings.eligible.mask(rankings.cases, slice(number, number + 1))[0] & (users <= up_to)
             assert len(set(kept)) == 10
-            assert sum(users[row] <= up_to for row in kept) >= min(places, int((users <= up_to).sum()))
+            assert new[kept].sum() >= min(places, int(new.sum()))
     page(json.loads(reports.write(report, tmp_path).read_text()), tmp_path / "report.html")
     assert "What novelty costs" in (tmp_path / "report.html").read_text()
     assert "What places for new items cost" in (tmp_path / "report.html").read_text()
