@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..data import errors
 from ..prompts.fence import shorten
+from .desk import Gone
 
 if TYPE_CHECKING:
     from fastapi import FastAPI, Request
@@ -24,6 +25,8 @@ MEDIA_TYPE = "application/problem+json"
 LONGEST = 1000
 """Characters of a sentence; one that quotes what was asked could be as long as the question."""
 MOST_ERRORS = 20
+NOBODY = 499
+"""The code by which a log and figures know an answer that nobody waited for (nginx's); it is sent to nobody."""
 
 # The first that fits counts.
 STATUS: tuple[tuple[type[errors.CrossaisleError], int, str], ...] = (
@@ -85,6 +88,7 @@ def refusal(error: errors.CrossaisleError) -> Refused:
 
 def install(app: FastAPI) -> None:
     """Has the app answer every error with problem details."""
+    from fastapi import Response
     from fastapi.exceptions import RequestValidationError
     from starlette.exceptions import HTTPException
 
@@ -113,6 +117,10 @@ def install(app: FastAPI) -> None:
         found = described(error.errors())
         return problem(422, "invalid", found[0]["detail"], request_id=id_of(request), errors=found[:MOST_ERRORS])
 
+    async def gone(_: Request, __: Exception) -> Response:
+        return Response(status_code=NOBODY)
+
+    app.add_exception_handler(Gone, gone)
     app.add_exception_handler(Refused, refused)
     app.add_exception_handler(errors.CrossaisleError, ours)
     app.add_exception_handler(HTTPException, http)

@@ -5,6 +5,7 @@ has no postponed annotations.
 """
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -105,26 +106,34 @@ def router(service: "Service") -> "APIRouter":
         responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}},
     )
     async def stream(request: Request, asked: RecommendRequest) -> Response:
-        """Server-sent events: `ranked` (the answer without reasons), an `explanation` for each rank, `done`; or `problem`."""
-        loop, parts = asyncio.get_running_loop(), asyncio.Queue[tuple[str, dict[str, Any]]]()
+        """Server-sent events: `ranked` (the answer without reasons), an `explanation` for each rank as it is worded, `done`; or `problem`.
 
-        def listed(ranked: dict[str, Any]) -> None:
-            loop.call_soon_threadsafe(parts.put_nowait, ("ranked", ranked))
+        Explanations come in the order in which they are worded, which need not be that of the list.
+        """
+        loop, parts = asyncio.get_running_loop(), asyncio.Queue[tuple[str, dict[str, Any]] | None]()
 
-        work = asyncio.ensure_future(answer(request, lambda: shop.recommend(asked, listed)))
-        first = asyncio.ensure_future(parts.get())
-        await asyncio.wait((work, first), return_when=asyncio.FIRST_COMPLETED)
-        if work.done() and work.exception() is not None:
-            first.cancel()
+        def part(name: str) -> Callable[[dict[str, Any]], None]:
+            return lambda told: _unless_closed(loop, parts.put_nowait, (name, told))
+
+        work = asyncio.ensure_future(answer(request, lambda: shop.recommend(asked, part("ranked"), part("explanation"))))
+
+        def ended(_: object) -> None:
+            parts.put_nowait(None)
+            if not work.cancelled():
+                work.exception()  # whoever has gone will not ask for it
+
+        work.add_done_callback(ended)
+        first = await parts.get()
+        if first is None:
             await work  # what is wrong before anything was said is told as any other problem
 
         async def events() -> AsyncIterator[str]:
+            one = first
             try:
-                yield _event(*await first)
+                while one is not None:
+                    yield _event(*one)
+                    one = await parts.get()
                 found = await work
-                for one in found["recommendations"]:
-                    if one["explanation"] is not None:
-                        yield _event("explanation", {name: one[name] for name in ("rank", "item_id", "explanation")})
                 metrics.stages(found["timings_ms"])
                 yield _event("done", {name: value for name, value in found.items() if name not in ("query", "recommendations")})
             except CrossaisleError as error:
@@ -222,6 +231,12 @@ def _gone(request: "Request") -> Callable[[], Awaitable[None]]:
             pass
 
     return gone
+
+
+def _unless_closed(loop: asyncio.AbstractEventLoop, call: Callable[[T], None], told: T) -> None:
+    """Calls from another thread; a loop that was closed meanwhile has nobody to tell."""
+    with contextlib.suppress(RuntimeError):
+        loop.call_soon_threadsafe(call, told)
 
 
 def _event(name: str, data: dict[str, Any]) -> str:

@@ -13,17 +13,19 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from .. import __version__
+from ..data.errors import CrossaisleError
+from ..data.event_records import new_id
 from ..data.events import Event, EventLog
 from ..data.experiments import Experiment
 from ..data.privacy import MIN_USERS
 from ..data.pseudonyms import Pseudonyms
-from ..data.records import Item, Recommendations
+from ..data.records import Item, Recommendation, Recommendations
 from ..data.settings import Settings
 from ..data.workspace import Workspace
-from ..recommend.answer import to_dict
+from ..recommend.answer import reason, to_dict
 from ..recommend.atlas import build
 from ..recommend.live import Live
 from ..recommend.portrait import portrait
@@ -37,6 +39,9 @@ from .requests import EventRequest, ItemRequest, ProbeRequest, RecommendRequest,
 if TYPE_CHECKING:
     from ..recommend.atlas import Atlas
 
+T = TypeVar("T")
+Part = Callable[[dict[str, Any]], None]
+"""Takes a part of an answer that is there before the rest."""
 LISTED = 50
 """Users or items that a search for a beginning lists at most."""
 FRESH = 0.05
@@ -91,10 +96,14 @@ class Shop:
 
     # ------------------------------------------------------------------ one shopper
 
-    def recommend(self, asked: RecommendRequest, listed: Callable[[dict[str, Any]], None] | None = None) -> dict[str, Any]:
+    def recommend(self, asked: RecommendRequest, listed: Part | None = None, worded: Part | None = None) -> dict[str, Any]:
         """What a shopper would want next and why, as `recommend --json` has it, with the `recommendation_id` that clicks then name.
 
-        Args: listed: is told the list as soon as it stands, before there are reasons.
+        A list that `listed` was told has been shown, and is logged, also where the rest comes to nothing.
+
+        Args:
+            listed: is told the list as soon as it stands, before there are reasons; it has its `recommendation_id` by then.
+            worded: is told `rank`, `item_id` and `explanation` as soon as one stands; the order need not be the list's.
         Raises: UnknownUserError, UnknownItemError, EmptyHistoryError, QueryError; ModelMissingError: the LLM was not pulled.
             TimedOutError: the deadline of the work at hand is over (see `data.deadlines`).
         """
@@ -105,19 +114,39 @@ class Shop:
         if self.experiment is not None and asked.user is not None:
             arm = self.experiment.arm(asked.user)
             wanted |= self.experiment.options(asked.user)
-        found = self._found(asked, listed, wanted)
-        return {**to_dict(found), "recommendation_id": self.log.served(asked.user, shown(found, recommender.catalogue), arm=arm)}
+        key, out = new_id(), dict[int, Recommendation]()
 
-    def look(self, asked: RecommendRequest, listed: Callable[[dict[str, Any]], None] | None = None) -> dict[str, Any]:
+        def the_list(answer: Recommendations) -> dict[str, Any]:
+            out.update({one.rank: one for one in answer.items})
+            return {**to_dict(answer), "recommendation_id": key}
+
+        def the_reason(one: Recommendation) -> dict[str, Any]:
+            out[one.rank] = one
+            return reason(one)
+
+        try:
+            found = self._found(asked, wanted, _made(the_list, listed), _made(the_reason, worded))
+        except CrossaisleError:
+            if out:
+                self.log.served(asked.user, shown([*out.values()], recommender.catalogue), arm=arm, key=key)
+            raise
+        self.log.served(asked.user, shown(found.items, recommender.catalogue), arm=arm, key=key)
+        return {**to_dict(found), "recommendation_id": key}
+
+    def look(self, asked: RecommendRequest, listed: Part | None = None, worded: Part | None = None) -> dict[str, Any]:
         """The list for somebody who looks at a shopper, as `recommend` has it, but it is not recorded as served.
 
-        Args: listed, Raises: as `recommend` has them.
+        Args: listed, worded, Raises: as `recommend` has them.
         """
         self.live.catch_up()
-        return to_dict(self._found(asked, listed, _options(asked)))
+        return to_dict(self._found(asked, _options(asked), _made(to_dict, listed), _made(reason, worded)))
 
     def _found(
-        self, asked: RecommendRequest, listed: Callable[[dict[str, Any]], None] | None, wanted: Mapping[str, Any]
+        self,
+        asked: RecommendRequest,
+        wanted: Mapping[str, Any],
+        listed: Callable[[Recommendations], None] | None,
+        worded: Callable[[Recommendation], None] | None,
     ) -> Recommendations:
         return self.recommender.recommend(
             user_id=asked.user,
@@ -126,7 +155,8 @@ class Shop:
             rules=asked.rules.rules(),
             k=asked.k,
             without=asked.without,
-            listed=None if listed is None else lambda answer: listed(to_dict(answer)),
+            listed=listed,
+            worded=worded,
             **wanted,
         )
 
@@ -351,6 +381,11 @@ def _number(value: Any) -> float | None:
     import math
 
     return round(float(value), 4) if math.isfinite(value) else None
+
+
+def _made(make: Callable[[T], dict[str, Any]], tell: Part | None) -> Callable[[T], None] | None:
+    """What makes a part of an answer and tells it; None where nobody wants it."""
+    return None if tell is None else lambda found: tell(make(found))
 
 
 def _options(asked: RecommendRequest) -> dict[str, Any]:

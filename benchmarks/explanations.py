@@ -136,7 +136,7 @@ def speed(shop: crossaisle.Workspace, settings: Settings) -> dict[str, Any]:
     briefs = [Brief("Pyra Gas Stove", "Norrvik Dome Tent", None, "owned", one, "figure" in one) for one in slots]
     for turn in range(4):
         start = time.perf_counter()
-        written = writer._write(briefs, [f"{turn} {n}" for n in range(len(briefs) * TRIES)], TRIES)
+        written = writer.compose(briefs, [f"{turn} {n}" for n in range(len(briefs) * TRIES)], TRIES)
         tokens = sum(len(llm.encode(lettered(text))) for text, _ in written)
         rates["batched"].append(tokens / (time.perf_counter() - start))
         start = time.perf_counter()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -135,3 +136,8 @@ def storable(name: str, value: str | None, most: int) -> None:
 def milliseconds() -> int:
     """The present moment, in milliseconds since 1970, UTC."""
     return time.time_ns() // 1_000_000
+
+
+def new_id() -> str:
+    """An id for a list that is served, which nobody can guess: 32 hexadecimal digits."""
+    return secrets.token_hex(16)

@@ -10,7 +10,6 @@ commit. Knows nothing of recommenders, nor of what an event does to a profile.
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -28,6 +27,7 @@ from .event_records import (
     Shown,
     checked,
     milliseconds,
+    new_id,
     storable,
 )
 from .group_commit import GroupCommit
@@ -102,15 +102,19 @@ class EventLog:
             raise QueryError(f"{len(lines):,} events at once are too many; send at most {MOST:,}")
         return self._write(lambda connection: _append(connection, lines)) if lines else Appended(0, 0)
 
-    def served(self, user_id: str | None, shown: Sequence[Shown], *, arm: str | None = None, timestamp: int | None = None) -> str:
+    def served(
+        self, user_id: str | None, shown: Sequence[Shown], *, arm: str | None = None, timestamp: int | None = None, key: str | None = None
+    ) -> str:
         """Records a list that is shown, first place first; returns its id, which clicks and purchases then name.
 
-        Args: user_id: None for somebody unknown. arm: of an A/B test. timestamp: milliseconds since 1970; None is now.
+        Args:
+            user_id: None for somebody unknown. arm: of an A/B test. timestamp: milliseconds since 1970; None is now.
+            key: the id, where it was told before (see `new_id`).
         Raises: as `append`.
         """
         storable("user_id", user_id, LONGEST_ID)
         storable("arm", arm, LONGEST_ID)
-        key = secrets.token_hex(16)
+        key = key or new_id()
         user = None if user_id is None else self.name(user_id)
         line = {"recommendation_id": key, "user_id": user, "timestamp": timestamp or milliseconds(), "arm": arm}
         places = [

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache as remembered
 from pathlib import Path
@@ -26,7 +26,7 @@ from .models import LanguageModel
 from .phrasing import Phrasings, choose, expand
 from .slots import Figure
 from .wording import Tone
-from .writer import ReasonWriter
+from .writer import GROWTH, ReasonWriter, growing
 from .writing import Length
 
 TEMPERATURE = 0.8
@@ -197,29 +197,54 @@ class Explainer:
         self._one_by_one = prompt == "segment"
         self._writer = ReasonWriter(llm, cache, entailment) if llm and llm.word_version and prompt == "explain" else None
 
-    def explain(self, reasons: Sequence[Reason], tone: Tone = "warm", length: Length = "line") -> list[Explanation]:
+    def explain(
+        self,
+        reasons: Sequence[Reason],
+        tone: Tone = "warm",
+        length: Length = "line",
+        told: Callable[[int, Explanation], None] | None = None,
+    ) -> list[Explanation]:
         """One verified explanation per reason, in order; one that abstains where not even the evidence's own sentence passes.
 
-        Args: tone, length: of what a model that has learned to write is to write; other texts are one plain sentence.
+        Args:
+            tone, length: of what a model that has learned to write is to write; other texts are one plain sentence.
+            told: is given the place and the explanation of each reason as soon as it stands, which need not be in their order. The model
+                then words the list in parts, so that the first need not wait for the last.
+        Raises: TimedOutError: the deadline of the work at hand is over.
         """
         if self._one_by_one and len(reasons) > 1:
             return [explanation for reason in reasons for explanation in self.explain([reason])]
-        if self._writer:
-            written = self._writer.write(reasons, tone, length)
-            return [worded or finish(reason, None) for reason, worded in zip(reasons, written, strict=True)]
-        worded = self._word(reasons) if self.llm else {}
-        return [finish(reason, self._borne_out(reason, worded.get(i))) for i, reason in enumerate(reasons)]
+        found: dict[int, Explanation] = {}
 
-    def _word(self, reasons: Sequence[Reason]) -> dict[int, str]:
-        """The model's sentence for each reason that has an occasion, by its place."""
-        asked = [(i, reason, occasion) for i, reason in enumerate(reasons) if (occasion := reason.occasion)]
-        if not asked:
+        def stands(place: int, explanation: Explanation) -> None:
+            found[place] = explanation
+            if told:
+                told(place, explanation)
+
+        def written(place: int, worded: Explanation | None) -> None:
+            stands(place, worded or finish(reasons[place], None))
+
+        if self._writer:
+            self._writer.write(reasons, tone, length, written, soon=told is not None)
+        else:
+            asked = [place for place, reason in enumerate(reasons) if self.llm and reason.occasion]
+            for place in {*range(len(reasons))} - {*asked}:
+                stands(place, finish(reasons[place], None))
+            for part in growing(asked, GROWTH) if told else [asked]:
+                for place, worded in self._word(reasons, part).items():
+                    stands(place, finish(reasons[place], self._borne_out(reasons[place], worded)))
+        return [found[place] for place in range(len(reasons))]
+
+    def _word(self, reasons: Sequence[Reason], places: Sequence[int]) -> dict[int, str]:
+        """The model's sentence for the reasons at some places, which have an occasion, by place."""
+        if not places:
             return {}
         assert self.llm is not None
         start = int(hashlib.sha256("".join(reason.item for reason in reasons).encode()).hexdigest(), 16)
         openings, closings, tails, keys, rows = [], [], [], [], []
         head, after = self._chat()
-        for i, reason, occasion in asked:
+        for i in places:
+            reason, occasion = reasons[i], reasons[i].occasion
             kind: Literal["owned", "need"] = "need" if occasion == "need" else "owned"
             rows.append(self._phrasings(kind, reason.counted))
             values = {"item": reason.item, "owned": reason.owned, "need": reason.need, **reason.words}
@@ -232,8 +257,8 @@ class Explainer:
         among = choose(rows, keys, self.llm.tokenizer.pad_token_id, TEMPERATURE)
         phrases = self.llm.generate(head, tails, max_new_tokens=16, among=among, until=_END)
         return {
-            i: f"{opening} {phrase.removesuffix(_END).strip()}{closing}: {reason.clauses[0]}"
-            for (i, reason, _), opening, phrase, closing in zip(asked, openings, phrases, closings, strict=True)
+            i: f"{opening} {phrase.removesuffix(_END).strip()}{closing}: {reasons[i].clauses[0]}"
+            for i, opening, phrase, closing in zip(places, openings, phrases, closings, strict=True)
         }
 
     def _borne_out(self, reason: Reason, worded: str | None) -> str | None:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..data import deadlines
 from ..data.errors import ModelError, ModelMissingError
 from ..data.files import sha256
 from ..data.settings import Settings
@@ -230,6 +231,7 @@ class LanguageModel:
             until: a text of one token that ends a continuation, besides the model's own end.
             adapter: as `weights` has it. lines: kept of each continuation, None for all.
             times: continuations per prompt, one after another; the prompt is read once.
+        Raises: TimedOutError: the deadline of the work at hand is over.
         """
         if not prompts:
             return []
@@ -245,6 +247,11 @@ class LanguageModel:
         mask = torch.tensor(
             [[1] * len(head) + [0] * (widest - len(tail)) + [1] * len(tail) for tail in tails], device=self.device
         )  # (prompts, length)
+
+        def chosen(so_far: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+            deadlines.check()  # nobody may be waiting for the next token
+            return among(so_far[:, ids.shape[1] :], scores) if among else scores
+
         with torch.inference_mode(), quiet(), self.weights(adapter=adapter):
             cache = copy.deepcopy(self._prefix_cache(head, adapter))
             cache.batch_repeat_interleave(len(tails))
@@ -267,7 +274,7 @@ class LanguageModel:
                 do_sample=False,
                 pad_token_id=pad,
                 eos_token_id=[self.tokenizer.eos_token_id, *(self.encode(until)[:1] if until else [])],
-                logits_processor=LogitsProcessorList([lambda so_far, scores: among(so_far[:, ids.shape[1] :], scores)] if among else []),
+                logits_processor=LogitsProcessorList([chosen]),
             )
         texts = self.tokenizer.batch_decode(out[:, ids.shape[1] :], skip_special_tokens=True)
         return ["\n".join(text.strip().split("\n")[:lines]).strip() for text in texts]

@@ -13,15 +13,16 @@ import hashlib
 import re
 import threading
 from collections import Counter, OrderedDict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
+from ..data import deadlines
 from ..data.records import Claim, Explanation
 from . import adapters
-from .drawn import READY, Kind, Wordings
+from .drawn import READY, Kind, Pair, Wordings
 from .grounding import faults
 from .slots import NAMES, QUOTED, fill
 from .vocabulary import HEDGES
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from .wording import Tone
     from .writing import Length
 
+T = TypeVar("T")
 TEMPERATURE = 1.0
 CHOICES = 4
 """Combinations of facts that a text may tell, the strongest, for variety."""
@@ -61,6 +63,13 @@ EXAMPLES = (
 """Names that a wording is drawn for, so that it does not depend on who asks first."""
 KEPT = 10_000
 """Explanations that are remembered."""
+GROWTH = 4
+"""How many times as many are drawn together in each part of a list that is wanted soon as in the part before."""
+
+Key = tuple[object, ...]
+"""What an explanation hangs on."""
+Stands = Callable[[int, "Explanation | None"], None]
+"""Takes the place of a reason and its explanation, which stands."""
 
 
 class ReasonWriter:
@@ -72,9 +81,9 @@ class ReasonWriter:
 
     def __init__(self, llm: LanguageModel, cache: Path | None = None, entailment: Entailment | None = None) -> None:
         assert llm.word_version
-        self.llm, self._briefing, self._entailment = llm, Briefing(llm, llm.word_version), entailment
+        self.llm, self._briefing, self.entailment = llm, Briefing(llm, llm.word_version), entailment
         self._lock = threading.Lock()
-        self._known: OrderedDict[tuple[object, ...], Explanation | None] = OrderedDict()
+        self._known: OrderedDict[Key, Explanation | None] = OrderedDict()
         file = cache / f"{llm.word_hash[:16]}-{llm.quantization}.json" if cache else None
         self.wordings = Wordings.open(file, llm.word_hash, llm.word_folder / READY if llm.word_folder else None)
 
@@ -82,68 +91,53 @@ class ReasonWriter:
     def _alphabet(self) -> Alphabet:
         return alphabet(self.llm)
 
-    def write(self, reasons: Sequence[Reason], tone: Tone, length: Length) -> list[Explanation | None]:
-        """An explanation per reason, in order; None where there is nothing to word, or no wording passed. One thread writes at a time."""
+    def write(self, reasons: Sequence[Reason], tone: Tone, length: Length, stands: Stands, *, soon: bool = False) -> None:
+        """Words each reason once, and hands over its place and explanation as soon as it stands, first what needs no drawing.
+
+        One thread writes at a time.
+
+        Args:
+            stands: is handed them; None where there is nothing to word, or no wording passed.
+            soon: draws in parts, so that the first explanation need not wait for the last; together they take a little longer.
+        Raises: TimedOutError: the deadline of the work at hand is over.
+        """
         with self._lock:
-            return self._written(reasons, tone, length)
+            deadlines.check()  # it may have waited too long
+            places: dict[Key, list[int]] = {}
+            for place, reason in enumerate(reasons):
+                places.setdefault(_key(reason, tone, length), []).append(place)
 
-    def _written(self, reasons: Sequence[Reason], tone: Tone, length: Length) -> list[Explanation | None]:
-        keys = [_key(reason, tone, length) for reason in reasons]
-        new = {key: reason for key, reason in zip(keys, reasons, strict=True) if key not in self._known}
-        found: dict[tuple[object, ...], Explanation | None] = dict.fromkeys(new)
-        failed: dict[tuple[object, ...], Brief] = {}
-        told: Counter[str] = Counter()
-        spare: dict[tuple[object, ...], tuple[Brief, str]] = {}
+            def each(key: Key) -> None:
+                for place in places[key]:
+                    stands(place, self._known[key])
 
-        def settle(key: tuple[object, ...], brief: Brief, wording: str) -> None:
-            told[wording] += 1
-            found[key], fault = _checked(new[key], brief, wording, self._entailment)
-            if found[key] is None:
-                failed[key] = replace(brief, fault=fault)
+            new = {key: reasons[there[0]] for key, there in places.items() if key not in self._known}
+            for key in places.keys() - new.keys():
+                each(key)
+            for key, explanation in _Round(self, new, tone, length, soon=soon).finished():
+                self._known[key] = explanation
+                each(key)
+            while len(self._known) > KEPT:
+                self._known.popitem(last=False)
 
-        for turn in range(TURNS):  # where there is no wording for a choice of facts, or the list has it, there may be one for another
-            left = [key for key in new if found[key] is None and key not in failed]
-            briefs = {key: brief for key in left if (brief := _brief(new[key], tone, length, turn))}
-            wanted = self._variants(briefs)
-            self.draw([pair for pair in dict.fromkeys(wanted.values()) if pair not in self.wordings])
-            for key, brief in briefs.items():
-                if wording := self._least_told(*wanted[key], told):
-                    if told[wording]:
-                        spare.setdefault(key, (brief, wording))
-                    else:
-                        settle(key, brief, wording)
-        for key, (brief, wording) in spare.items():
-            if found[key] is None and key not in failed:
-                settle(key, brief, wording)
-        again = self._write([*failed.values()], [repr(key) for key in failed])
-        for (key, brief), (wording, likelihood) in zip(failed.items(), again, strict=True):
-            if likelihood >= CLUMSY[length]:
-                found[key], _ = _checked(new[key], brief, wording, self._entailment)
-        self._known.update(found)
-        answer = [self._known[key] for key in keys]
-        while len(self._known) > KEPT:
-            self._known.popitem(last=False)
-        return answer
-
-    def _variants(self, briefs: Mapping[tuple[object, ...], Brief]) -> dict[tuple[object, ...], tuple[Kind, int]]:
+    def variants(self, briefs: Mapping[Key, Brief]) -> dict[Key, Pair]:
         """Which wording each reason takes: by lot, and no two of a list the same while there are others."""
-        taken: dict[tuple[object, ...], tuple[Kind, int]] = {}
+        taken: dict[Key, Pair] = {}
         for key, brief in briefs.items():
             kind = Kind(brief.slots, brief.firm, brief.occasion, brief.tone, brief.length)
             first = _lot(repr(key)) % VARIANTS
             order = [(kind, (first + step) % VARIANTS) for step in range(VARIANTS)]
             used = list(taken.values())
-            taken[key] = next(
-                (pair for pair in order if pair not in used), order[0]
-            )  # whatever is drawn already, so that it stays the same
+            # Whatever is drawn already, so that it stays the same.
+            taken[key] = next((pair for pair in order if pair not in used), order[0])
         return taken
 
-    def _least_told(self, kind: Kind, variant: int, told: Mapping[str, int]) -> str | None:
+    def least_told(self, kind: Kind, variant: int, told: Mapping[str, int]) -> str | None:
         """The wording of a variant, or another of its kind that the list has told less often; None where there is none."""
         texts = (self.wordings.get((kind, (variant + step) % VARIANTS)) for step in range(VARIANTS))
         return min((text for text in texts if text), key=lambda text: told.get(text, 0), default=None)
 
-    def draw(self, pairs: Sequence[tuple[Kind, int]], tries: int = TRIES) -> None:
+    def draw(self, pairs: Sequence[Pair], tries: int = TRIES) -> None:
         """Draws the wordings of some kinds, by number, all in one batch, and keeps those that are good enough.
 
         Args: tries: how many are drawn for each number; the best of a kind's are shared out among its numbers.
@@ -156,7 +150,7 @@ class ReasonWriter:
             need = f"“{SPOKEN[variant % len(SPOKEN)]}”" if occasion == "need" else None
             briefs.append(Brief(item, None if need else own, need, occasion, slots, firm, tone, length))
             seeds += [f"{sorted(slots)}{firm}{occasion}{tone}{length}{variant}{turn}" for turn in range(tries)]
-        written = self._write(briefs, seeds, tries)
+        written = self.compose(briefs, seeds, tries)
         fine: dict[Kind, dict[str, float]] = {}
         for number, (kind, _) in enumerate(pairs):
             for text, likelihood in written[tries * number : tries * (number + 1)]:
@@ -166,7 +160,7 @@ class ReasonWriter:
             self.wordings.share(kind, [variant for one, variant in pairs if one == kind], fine.get(kind, {}))
         self.wordings.save()
 
-    def _write(self, briefs: Sequence[Brief], keys: Sequence[str], times: int = 1) -> list[tuple[str, float]]:
+    def compose(self, briefs: Sequence[Brief], keys: Sequence[str], times: int = 1) -> list[tuple[str, float]]:
         """What the model writes for each brief, with `{slot}` for every letter, and the mean log-likelihood of its tokens, nats.
 
         Args: keys: what each draw is seeded with. times: draws for each brief, one after another.
@@ -191,6 +185,90 @@ class ReasonWriter:
         ]
 
 
+class _Round:
+    """One list that is worded. What has no wording yet waits for it to be drawn; what has one is told at once.
+
+    The outcome is that of wording the list in its order: a reason is told before an earlier one only if the two have no wording in common.
+
+    Args: new: what is to be worded, by key. soon: whether somebody waits for the first rather than for the last.
+    """
+
+    def __init__(self, writer: ReasonWriter, new: Mapping[Key, Reason], tone: Tone, length: Length, *, soon: bool) -> None:
+        self._writer, self._new, self._tone, self._length, self._soon = writer, new, tone, length, soon
+        self._open = dict.fromkeys(new)  # in the order of the list
+        self._told: Counter[str] = Counter()
+        self._failed: dict[Key, Brief] = {}
+        self._spare: dict[Key, tuple[Brief, str]] = {}
+
+    def finished(self) -> Iterator[tuple[Key, Explanation | None]]:
+        """Each key with its explanation, None where there is none, as soon as it stands."""
+        for turn in range(TURNS):  # where there is no wording for a choice of facts, or the list has it, there may be one for another
+            left = [key for key in self._open if key not in self._failed]
+            yield from self._turn({key: _brief(self._new[key], self._tone, self._length, turn) for key in left})
+        for key, (brief, wording) in self._spare.items():
+            if key in self._open and key not in self._failed:
+                yield from self._settled(key, brief, wording)
+        again = self._writer.compose([*self._failed.values()], [repr(key) for key in self._failed])
+        for (key, brief), (wording, likelihood) in zip(self._failed.items(), again, strict=True):
+            if likelihood >= CLUMSY[self._length]:
+                found, _ = _checked(self._new[key], brief, wording, self._writer.entailment)
+                if found:
+                    yield self._close(key, found)
+        yield from [self._close(key, None) for key in [*self._open]]
+
+    def _turn(self, chosen: Mapping[Key, Brief | None]) -> Iterator[tuple[Key, Explanation | None]]:
+        yield from [self._close(key, None) for key, brief in chosen.items() if brief is None]
+        briefs = {key: brief for key, brief in chosen.items() if brief}
+        wanted = self._writer.variants(briefs)
+        missing = [pair for pair in dict.fromkeys(wanted.values()) if pair not in self._writer.wordings]
+        drawn: set[Pair] = {*wanted.values()} - {*missing}
+        for part in [[], *_parts(missing, soon=self._soon)]:
+            self._writer.draw(part)
+            drawn |= {*part}
+            waiting: set[frozenset[str]] = set()  # what is told by whoever comes before is told less often by those behind
+            for key, brief in [*briefs.items()]:
+                if wanted[key] not in drawn or brief.slots in waiting:
+                    waiting.add(brief.slots)
+                    continue
+                del briefs[key]
+                if wording := self._writer.least_told(*wanted[key], self._told):
+                    if self._told[wording]:
+                        self._spare.setdefault(key, (brief, wording))
+                    else:
+                        yield from self._settled(key, brief, wording)
+
+    def _settled(self, key: Key, brief: Brief, wording: str) -> Iterator[tuple[Key, Explanation]]:
+        self._told[wording] += 1
+        found, fault = _checked(self._new[key], brief, wording, self._writer.entailment)
+        if found:
+            yield self._close(key, found)
+        else:
+            self._failed[key] = replace(brief, fault=fault)
+
+    def _close(self, key: Key, found: T) -> tuple[Key, T]:
+        del self._open[key]
+        return key, found
+
+
+def _parts(missing: Sequence[Pair], *, soon: bool) -> list[list[Pair]]:
+    """What is drawn at once: all, or ever more; never a part of a kind, whose wordings share what was drawn for any of them."""
+    kinds = [*dict.fromkeys(kind for kind, _ in missing)]
+    return [[pair for pair in missing if pair[0] in part] for part in growing(kinds, GROWTH)] if soon else [[*missing]]
+
+
+def growing(things: Sequence[T], times: int) -> list[Sequence[T]]:
+    """Things in parts, one at first, then each so many times as many.
+
+    >>> growing("abcdefg", 4)
+    ['a', 'bcde', 'fg']
+    """
+    parts, start, size = [], 0, 1
+    while start < len(things):
+        parts.append(things[start : start + size])
+        start, size = start + size, size * times
+    return parts
+
+
 def _lot(key: str) -> int:
     return int(hashlib.sha256(key.encode()).hexdigest()[:12], 16)
 
@@ -205,7 +283,7 @@ def sound(wording: str, kind: Kind) -> bool:
     return _whole(wording, kind.slots) and not _LAME.search(wording) and not (kind.occasion == "owned" and _UNDECIDED.search(wording))
 
 
-def _key(reason: Reason, tone: Tone, length: Length) -> tuple[object, ...]:
+def _key(reason: Reason, tone: Tone, length: Length) -> Key:
     return (reason.item, reason.owned, reason.has, reason.need, reason.evidence, tone, length)
 
 

@@ -24,6 +24,15 @@ def to_dict(answer: Recommendations) -> dict[str, Any]:
     }
 
 
+def reason(found: Recommendation) -> dict[str, Any]:
+    """A recommendation's reason alone, as a stream of an answer has it: rank, item_id, explanation."""
+    return {
+        "rank": found.rank,
+        "item_id": found.item.item_id,
+        "explanation": _explanation(found.explanation) if found.explanation else None,
+    }
+
+
 def _recommendation(found: Recommendation) -> dict[str, Any]:
     return {
         "rank": found.rank,

@@ -22,7 +22,7 @@ from ..data.records import Candidate, Explanation, Item, Query, Recommendation, 
 from ..data.settings import Settings
 from ..data.workspace import Workspace
 from ..llm.entailment import Entailment
-from ..llm.explainer import Explainer
+from ..llm.explainer import Explainer, Reason
 from ..llm.models import LanguageModel
 from ..llm.ranker import Ranker
 from ..llm.sharing import SharedPacks
@@ -123,6 +123,7 @@ class Recommender:
         tone: Tone = "warm",
         length: Length = "line",
         listed: Callable[[Recommendations], None] | None = None,
+        worded: Callable[[Recommendation], None] | None = None,
     ) -> Recommendations:
         """What this shopper would want next from another category, best first.
 
@@ -138,6 +139,7 @@ class Recommender:
             tone: plain, warm or expert. length: line, paragraph or bullets. Of reasons that a model has learned to word; others are one
                 plain sentence.
             listed: is told the answer as soon as the list stands, before there are reasons.
+            worded: is told each recommendation as soon as its reason stands, which need not be in the list's order.
         Raises:
             UnknownUserError, UnknownItemError; EmptyHistoryError: nothing to go by.
             QueryError: k, rules, novelty or text out of bounds.
@@ -185,8 +187,16 @@ class Recommender:
         with _timed(timings, "explain"):
             if explain:
                 moved = pool.moved(top) if isinstance(pool, Ranked) else {}
-                reasons = self._explain(query, shopper, [candidate for candidate, _ in chosen], moved, vector, tone, length)
-                found = tuple(replace(one, explanation=reason) for one, reason in zip(found, reasons, strict=True))
+                reasons = self._reasons(query, shopper, [candidate for candidate, _ in chosen], moved, vector)
+                deadlines.check()
+                bare = found
+
+                def stands(place: int, text: Explanation) -> None:
+                    if worded is not None:
+                        worded(replace(bare[place], explanation=text))
+
+                texts = self._explainer.explain(reasons, tone, length, stands if worded else None)
+                found = tuple(replace(one, explanation=text) for one, text in zip(bare, texts, strict=True))
         return Recommendations(query, found, missing, timings)
 
     # ------------------------------------------------------------------ steps
@@ -306,23 +316,20 @@ class Recommender:
         """The learned order with the LLM's vote, where it has one."""
         return self._reader.voted(ranked, seeds, self.trained.vote) if self._reader and self.trained and len(ranked.found) else ranked
 
-    def _explain(
+    def _reasons(
         self,
         query: Query,
         shopper: Shopper,
         chosen: Sequence[Candidate],
         moved: Mapping[int, Mapping[str, float]],
         vector: NDArray[np.float32],
-        tone: Tone,
-        length: Length,
-    ) -> list[Explanation]:
+    ) -> list[Reason]:
         ids = {candidate.item_id for candidate in chosen} | {candidate.anchor for candidate in chosen if candidate.anchor}
         records = self.catalogue.records([self.catalogue.row(key) for key in sorted(ids)])
         said = Said(query.text, vector[0]) if query.text else None
         items = {item.item_id: item for item in records}
         by_id = {self.catalogue.id(row): adds for row, adds in moved.items()}
-        reasons = self._gatherer.reasons(chosen, items, shopper.bought, said, shopper.profile, by_id)
-        return self._explainer.explain(reasons, tone, length)
+        return self._gatherer.reasons(chosen, items, shopper.bought, said, shopper.profile, by_id)
 
     def _unsatisfied(self, query: Query, found: int, mask: NDArray[np.bool_], removed: Sequence[tuple[str, int]]) -> tuple[str, ...]:
         if found >= query.k:

@@ -8,14 +8,16 @@ from ..data.event_records import Shown
 from .trained import BEHIND
 
 if TYPE_CHECKING:
-    from ..data.records import Explanation, Recommendation, Recommendations
+    from collections.abc import Sequence
+
+    from ..data.records import Explanation, Recommendation
     from ..retrieval.catalogue import Catalogue
 
 NOTHING = "none"
 """Of an explanation that abstained."""
 
 
-def shown(answer: Recommendations, catalogue: Catalogue) -> tuple[Shown, ...]:
+def shown(places: Sequence[Recommendation], catalogue: Catalogue) -> tuple[Shown, ...]:
     """The places of an answer, first place first, for `EventLog.served`.
 
     The leading channel is the one whose history item is named as the one behind the item: of the channels that proposed it the first of
@@ -30,7 +32,7 @@ def shown(answer: Recommendations, catalogue: Catalogue) -> tuple[Shown, ...]:
             basis(one.explanation),
             one.propensity,
         )
-        for one in answer.items
+        for one in places
     )
 
 

@@ -155,7 +155,7 @@ def test_an_event_of_another_process_is_seen_within_a_tenth_of_a_second(shop: Re
 
 def test_served_lists_say_what_led_to_each_item(shop: Recommender, log: EventLog) -> None:
     answer = shop.recommend(user_id="s013")
-    places = shown(answer, shop.catalogue)
+    places = shown(answer.items, shop.catalogue)
     assert [one.item_id for one in places] == [one.item.item_id for one in answer]
     for place, one in zip(places, answer, strict=True):
         assert place.channel in one.channels
@@ -164,7 +164,7 @@ def test_served_lists_say_what_led_to_each_item(shop: Recommender, log: EventLog
         assert one.explanation is not None
         assert place.explanation in {fact.kind for fact in one.explanation.evidence}
     assert log.served("s013", places)
-    unexplained = shown(shop.recommend(user_id="s013", explain=False), shop.catalogue)
+    unexplained = shown(shop.recommend(user_id="s013", explain=False).items, shop.catalogue)
     assert {one.explanation for one in unexplained} == {None}
 
 

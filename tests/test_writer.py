@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from crossaisle.data.errors import StaleAdapterError
-from crossaisle.data.records import Evidence, Item
+from crossaisle.data import deadlines
+from crossaisle.data.errors import StaleAdapterError, TimedOutError
+from crossaisle.data.records import Evidence, Explanation, Item
 from crossaisle.data.settings import Settings
 from crossaisle.llm import adapters, embedded
 from crossaisle.llm.drawn import Kind
@@ -141,9 +143,11 @@ def test_a_wording_that_does_not_pass_is_written_again_with_the_fault_named(
         asked.extend(briefs)
         return [(text, 0.0) for text in next(wordings) for _ in range(times)] if briefs else []
 
-    monkeypatch.setattr(writer, "_write", write)
+    monkeypatch.setattr(writer, "compose", write)
     monkeypatch.setattr("crossaisle.llm.writer._chosen", lambda *_: ["figure"])
-    (one,) = writer.write([reason()], "warm", "line")
+    told: dict[int, Explanation | None] = {}
+    writer.write([reason()], "warm", "line", told.__setitem__)
+    one = told[0]
     assert one is not None
     assert (
         one.text
@@ -152,11 +156,69 @@ def test_a_wording_that_does_not_pass_is_written_again_with_the_fault_named(
     assert [brief.fault for brief in asked] == [None, "“waterproof” is not in the evidence"]
 
 
+def test_what_needs_no_drawing_is_told_first_and_the_rest_as_it_is_drawn(undrawn: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Which facts are told follows from the item here, so that the kinds of the five are known.
+    told_of = dict(zip(NAMES, (["figure"], ["close"], ["price"], ["figure"], ["close"]), strict=True))
+    texts = {
+        "figure": ["With your {own}, the {item} is next: {figure}.", "The {item} is the one for the {own}: {figure}."],
+        "close": ["With your {own}, the {item} may be next: {close}.", "The {item} may suit the {own}: {close}."],
+        "price": ["With your {own}, the {item} may be next: {price}.", "The {item} may suit the {own}: {price}."],
+    }
+    log: list[str] = []
+
+    def compose(briefs: Sequence[Brief], _: Sequence[str], times: int = 1) -> list[tuple[str, float]]:
+        if not briefs:
+            return []
+        facts = [next(fact for fact in texts if fact in brief.slots) for brief in briefs]
+        log.append(f"drawn {'+'.join(sorted(set(facts)))}")
+        return [(texts[fact][n % 2], -n / 100) for fact in facts for n in range(times)]
+
+    monkeypatch.setattr(
+        "crossaisle.llm.writer._lot", lambda key: NAMES.index(next(name for name in NAMES if name in key)) if "(" in key else 0
+    )
+    reasons = [reason(name, has=False) for name in NAMES]
+    monkeypatch.setattr(
+        "crossaisle.llm.writer._chosen",
+        lambda slots, *_: told_of[next(name for name in NAMES if getattr(slots["figure"], "item", "") == name)],
+    )
+
+    def worded(*, soon: bool, before: Sequence[int] = ()) -> list[Explanation | None]:
+        writer, found = ReasonWriter(undrawn), dict[int, Explanation | None]()
+        monkeypatch.setattr(writer, "compose", compose)
+
+        def stands(place: int, explanation: Explanation | None) -> None:
+            log.append(str(place))
+            found[place] = explanation
+
+        for place in before:
+            writer.write([reasons[place]], "warm", "line", lambda *_: None)
+        log.clear()
+        writer.write(reasons, "warm", "line", stands, soon=soon)
+        return [found[place] for place in range(len(reasons))]
+
+    together = worded(soon=False)
+    assert log == ["drawn close+figure+price", "0", "1", "2", "3", "4"]
+    assert all(one and one.source == "llm" for one in together)
+    assert worded(soon=True) == together
+    assert log == ["drawn figure", "0", "3", "drawn close+price", "1", "2", "4"]
+    # What was worded before comes first, and whatever has the same wordings to choose from keeps its order.
+    assert worded(soon=True, before=[2])[2] == together[2]
+    assert log == ["2", "drawn figure", "0", "3", "drawn close", "1", "4"]
+
+
+def test_who_has_gone_waits_for_no_wording(undrawn: LanguageModel) -> None:
+    late, begun = deadlines.Deadline(60), threading.Timer(0.3, lambda: setattr(late, "cancelled", True))
+    begun.start()
+    with pytest.raises(TimedOutError), deadlines.within(late):
+        Explainer(undrawn).explain([reason(name) for name in NAMES], "warm", "paragraph")
+    begun.join()
+
+
 def test_what_never_passes_is_left_to_the_evidence(undrawn: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
     explainer = Explainer(undrawn)
     assert explainer._writer is not None
     monkeypatch.setattr(
-        explainer._writer, "_write", lambda briefs, _, times=1: [("The {item} of the {own} is waterproof.", 0.0)] * (len(briefs) * times)
+        explainer._writer, "compose", lambda briefs, _, times=1: [("The {item} of the {own} is waterproof.", 0.0)] * (len(briefs) * times)
     )
     (one,) = explainer.explain([reason()])
     assert (one.source, one.text) == ("evidence", reason().plain)
