@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
+import queue
 import shutil
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import httpx
+import polars as pl
 import pytest
 from fastapi import FastAPI
 
@@ -21,6 +25,8 @@ from crossaisle.app.requests import ItemRequest, RecommendRequest
 from crossaisle.app.service import Options, create
 from crossaisle.app.shop import Shop
 from crossaisle.data import deadlines
+from crossaisle.data.errors import TimedOutError
+from crossaisle.data.served_lists import ServedLists
 from crossaisle.data.settings import Settings
 from crossaisle.data.workspace import Workspace
 
@@ -82,10 +88,7 @@ def test_a_batch_answers_each_and_says_which_could_not_be(api: httpx.Client) -> 
 def test_the_stream_has_the_list_first_and_comes_to_the_same(api: httpx.Client) -> None:
     with api.stream("POST", "/v1/recommend:stream", json={"user": USER, "k": 3}) as answer:
         assert answer.headers["content-type"].startswith("text/event-stream")
-        lines = [line for line in answer.iter_lines() if line]
-    told = [
-        (name.removeprefix("event: "), json.loads(data.removeprefix("data: "))) for name, data in zip(lines[::2], lines[1::2], strict=True)
-    ]
+        told = list(events(answer))
     assert [name for name, _ in told] == ["ranked", "explanation", "explanation", "explanation", "done"]
     whole = api.post("/v1/recommend", json={"user": USER, "k": 3}).json()["recommendations"]
     ranked = told[0][1]["recommendations"]
@@ -94,6 +97,77 @@ def test_the_stream_has_the_list_first_and_comes_to_the_same(api: httpx.Client) 
     assert [data["explanation"] for _, data in told[1:4]] == [one["explanation"] for one in whole]
     assert told[-1][1]["recommendation_id"]
     problem(api.post("/v1/recommend:stream", json={"user": "nobody"}), 404, "nobody")
+
+
+def events(answer: httpx.Response) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The server-sent events of an answer, as they come."""
+    name = ""
+    for line in answer.iter_lines():
+        if line.startswith("event: "):
+            name = line.removeprefix("event: ")
+        elif line:
+            yield name, json.loads(line.removeprefix("data: "))
+
+
+@pytest.fixture
+def by_steps(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> queue.Queue[str]:
+    """Each reason waits for a word from the test before it stands; what then became of the work is put back."""
+    explainer, steps = app.state.service.shop.recommender._explainer, queue.Queue[str]()
+    plain = explainer.explain
+
+    def slowly(reasons: Any, tone: Any, length: Any, told: Any) -> Any:
+        def stands(place: int, text: Any) -> None:
+            while True:
+                try:
+                    deadlines.check()
+                except TimedOutError:
+                    steps.put("given up")
+                    raise
+                with contextlib.suppress(queue.Empty):
+                    assert steps.get(timeout=0.05) == "go on"
+                    break
+            told(place, text)
+
+        return plain(reasons, tone, length, stands)
+
+    monkeypatch.setattr(explainer, "explain", slowly)
+    return steps
+
+
+def test_a_reason_is_there_before_the_next_is_made(api: httpx.Client, by_steps: queue.Queue[str]) -> None:
+    with api.stream("POST", "/v1/recommend:stream", json={"user": USER, "k": 3}, timeout=30) as answer:
+        coming = events(answer)
+        name, ranked = next(coming)  # no reason is made yet
+        assert (name, len(ranked["recommendations"])) == ("ranked", 3)
+        for rank in (1, 2, 3):
+            by_steps.put("go on")
+            name, told = next(coming)
+            assert (name, told["rank"]) == ("explanation", rank)
+            assert told["item_id"] == ranked["recommendations"][rank - 1]["item_id"]
+            assert told["explanation"]["text"]
+            assert told["explanation"]["evidence"]
+        name, done = next(coming)
+        assert name == "done"
+        assert done["recommendation_id"] == ranked["recommendation_id"]
+        assert not list(coming)
+
+
+def test_who_leaves_a_stream_stops_the_work_and_has_seen_what_was_shown(
+    api: httpx.Client, app: FastAPI, by_steps: queue.Queue[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO), api.stream("POST", "/v1/recommend:stream", json={"user": USER, "k": 3}) as answer:
+        coming = events(answer)
+        shown = next(coming)[1]
+        by_steps.put("go on")
+        assert next(coming)[0] == "explanation"
+    assert by_steps.get(timeout=10) == "given up"
+    desk = app.state.service.answers
+    while desk.taken:
+        time.sleep(0.01)
+    places = ServedLists.read(app.state.service.shop.log).places.filter(pl.col("recommendation_id") == shown["recommendation_id"])
+    assert places["item_id"].to_list() == [one["item_id"] for one in shown["recommendations"]]
+    assert [kind is None for kind in places["explanation"].to_list()] == [False, True, True]
+    assert "bug" not in caplog.text
 
 
 def test_why_probe_atlas_and_profile(api: httpx.Client) -> None:

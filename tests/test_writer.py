@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from crossaisle.data.errors import StaleAdapterError
+from crossaisle.data import deadlines
+from crossaisle.data.errors import StaleAdapterError, TimedOutError
 from crossaisle.data.records import Evidence, Explanation, Item
 from crossaisle.data.settings import Settings
 from crossaisle.llm import adapters, embedded
@@ -104,35 +106,6 @@ def test_the_same_is_worded_the_same_and_only_once(undrawn: LanguageModel, tmp_p
     assert dict(ReasonWriter(undrawn, tmp_path).wordings.items()) == {}
 
 
-def test_a_list_that_is_wanted_soon_is_told_in_parts_and_comes_to_the_same(undrawn: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first reason stands before the last is drawn, each place is told once, and the texts are those of a list worded at once."""
-    asked = [reason(NAMES[0]), reason(NAMES[1], weak=True), reason(NAMES[2], need="something for a cold night")]
-    whole = Explainer(undrawn).explain(asked)
-    soon = Explainer(undrawn)
-    assert soon._writer is not None
-    steps: list[str] = []
-    draw = soon._writer.draw
-
-    def drawing(pairs: Sequence[tuple[Kind, int]], tries: int = 6) -> None:
-        if pairs:
-            steps.append("drawn")
-        draw(pairs, tries)
-
-    monkeypatch.setattr(soon._writer, "draw", drawing)
-    told: dict[int, Explanation] = {}
-
-    def stands(place: int, one: Explanation) -> None:
-        assert place not in told
-        told[place] = one
-        steps.append("told")
-
-    found = soon.explain(asked, told=stands)
-    assert found == [told[place] for place in range(3)]
-    assert [one.text for one in found] == [one.text for one in whole]
-    assert steps[:2] == ["drawn", "told"]
-    assert "drawn" in steps[2:]
-
-
 def test_what_comes_with_the_adapter_is_told_without_the_model(writing: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
     assert writing.word_folder is not None
     ready = ReasonWriter(writing).wordings
@@ -172,15 +145,73 @@ def test_a_wording_that_does_not_pass_is_written_again_with_the_fault_named(
 
     monkeypatch.setattr(writer, "compose", write)
     monkeypatch.setattr("crossaisle.llm.writer._chosen", lambda *_: ["figure"])
-    found: list[Explanation | None] = []
-    writer.write([reason()], "warm", "line", lambda _, one: found.append(one))
-    (one,) = found
+    told: dict[int, Explanation | None] = {}
+    writer.write([reason()], "warm", "line", told.__setitem__)
+    one = told[0]
     assert one is not None
     assert (
         one.text
         == "With your Norrvik Dome Tent, the Pyra Gas Stove is next: 14 of 120 shoppers who bought the first also bought the second."
     )
     assert [brief.fault for brief in asked] == [None, "“waterproof” is not in the evidence"]
+
+
+def test_what_needs_no_drawing_is_told_first_and_the_rest_as_it_is_drawn(undrawn: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Which facts are told follows from the item here, so that the kinds of the five are known.
+    told_of = dict(zip(NAMES, (["figure"], ["close"], ["price"], ["figure"], ["close"]), strict=True))
+    texts = {
+        "figure": ["With your {own}, the {item} is next: {figure}.", "The {item} is the one for the {own}: {figure}."],
+        "close": ["With your {own}, the {item} may be next: {close}.", "The {item} may suit the {own}: {close}."],
+        "price": ["With your {own}, the {item} may be next: {price}.", "The {item} may suit the {own}: {price}."],
+    }
+    log: list[str] = []
+
+    def compose(briefs: Sequence[Brief], _: Sequence[str], times: int = 1) -> list[tuple[str, float]]:
+        if not briefs:
+            return []
+        facts = [next(fact for fact in texts if fact in brief.slots) for brief in briefs]
+        log.append(f"drawn {'+'.join(sorted(set(facts)))}")
+        return [(texts[fact][n % 2], -n / 100) for fact in facts for n in range(times)]
+
+    monkeypatch.setattr(
+        "crossaisle.llm.writer._lot", lambda key: NAMES.index(next(name for name in NAMES if name in key)) if "(" in key else 0
+    )
+    reasons = [reason(name, has=False) for name in NAMES]
+    monkeypatch.setattr(
+        "crossaisle.llm.writer._chosen",
+        lambda slots, *_: told_of[next(name for name in NAMES if getattr(slots["figure"], "item", "") == name)],
+    )
+
+    def worded(*, soon: bool, before: Sequence[int] = ()) -> list[Explanation | None]:
+        writer, found = ReasonWriter(undrawn), dict[int, Explanation | None]()
+        monkeypatch.setattr(writer, "compose", compose)
+
+        def stands(place: int, explanation: Explanation | None) -> None:
+            log.append(str(place))
+            found[place] = explanation
+
+        for place in before:
+            writer.write([reasons[place]], "warm", "line", lambda *_: None)
+        log.clear()
+        writer.write(reasons, "warm", "line", stands, soon=soon)
+        return [found[place] for place in range(len(reasons))]
+
+    together = worded(soon=False)
+    assert log == ["drawn close+figure+price", "0", "1", "2", "3", "4"]
+    assert all(one and one.source == "llm" for one in together)
+    assert worded(soon=True) == together
+    assert log == ["drawn figure", "0", "3", "drawn close+price", "1", "2", "4"]
+    # What was worded before comes first, and whatever has the same wordings to choose from keeps its order.
+    assert worded(soon=True, before=[2])[2] == together[2]
+    assert log == ["2", "drawn figure", "0", "3", "drawn close", "1", "4"]
+
+
+def test_who_has_gone_waits_for_no_wording(undrawn: LanguageModel) -> None:
+    late, begun = deadlines.Deadline(60), threading.Timer(0.3, lambda: setattr(late, "cancelled", True))
+    begun.start()
+    with pytest.raises(TimedOutError), deadlines.within(late):
+        Explainer(undrawn).explain([reason(name) for name in NAMES], "warm", "paragraph")
+    begun.join()
 
 
 def test_what_never_passes_is_left_to_the_evidence(undrawn: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
