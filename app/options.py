@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 Where = Annotated[Path, typer.Option("-w", "--workspace", help="Folder of the workspace.")]
 Llm = Annotated[str | None, typer.Option(help="smollm2, a folder, a Hugging Face id, or none.")]
 EmbedderName = Annotated[str | None, typer.Option("--embedder", help="minilm, a folder, or a Hugging Face id.")]
-Quantization = Annotated[str | None, typer.Option(help="nf4, bf16 or fp32.")]
+Quantization = Annotated[str | None, typer.Option(help="nf4, bf16, fp32, or auto: what is fastest here.")]
 Chroma = Annotated[str | None, typer.Option(help="http://host:port of a Chroma server, or folder for the workspace's own.")]
 EventsUrl = Annotated[
     str | None, typer.Option("--events", help="postgresql+psycopg://... of the log of events; the workspace's own file unless told.")

@@ -16,7 +16,9 @@ from .errors import SettingsError
 PREFIX = "CROSSAISLE_"
 SECRETS = ("CROSSAISLE_JUDGE_KEY",)
 """Names that are read where they are used and kept in no settings, which are printed and written into reports."""
-QUANTIZATIONS = ("nf4", "bf16", "fp32")
+AUTO = "auto"
+"""The quantization that `llm.models.settled` replaces by what is best on the machine."""
+QUANTIZATIONS = (AUTO, "nf4", "bf16", "fp32")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +30,8 @@ class Settings:
         llm: the ranker's and explainer's model (`CROSSAISLE_LLM`): `smollm2` (embedded), a folder, a Hugging Face id, or `none`.
         embedder: the text embedder (`CROSSAISLE_EMBEDDER`): `minilm` (embedded), a folder or a Hugging Face id; None means
             the one that the workspace was indexed with, or `minilm` for the first index.
-        quantization: `nf4` (4 bits, the default), `bf16` or `fp32` (`CROSSAISLE_QUANTIZATION`).
+        quantization: `nf4` (4 bits), `bf16`, `fp32`, or `auto` (the default): nf4, but bf16 on a CPU that multiplies it in
+            hardware (`CROSSAISLE_QUANTIZATION`; `llm.quantization.chosen`).
         chroma: `http://host:port` of a Chroma server, `folder` for the one in the workspace, None for what the workspace has
             (`CROSSAISLE_CHROMA`).
         threads: CPU threads for the models, None for all cores (`CROSSAISLE_THREADS`).
@@ -42,7 +45,7 @@ class Settings:
     home: Path = Path("~/.cache/crossaisle")
     llm: str = "smollm2"
     embedder: str | None = None
-    quantization: str = "nf4"
+    quantization: str = AUTO
     chroma: str | None = None
     threads: int | None = None
     nli: str | None = None

@@ -20,6 +20,7 @@ from ..data.errors import storing
 from ..data.files import write_atomically
 from ..data.settings import Settings
 from ..data.workspace import Workspace
+from ..llm.models import settled
 from .cases import Cases
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class Kept:
             "category_level": workspace.manifest.category_level,
             "index": (workspace.manifest.index or {}).get("generation"),
             "llm": settings.llm,
-            "quantization": settings.quantization,
+            "quantization": settled(settings).quantization,
             "options": options,
             "cases": hashlib.sha256(
                 b"".join(part.tobytes() for runs in (cases.histories, cases.targets) for part in (runs.starts, runs.rows))

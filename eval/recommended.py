@@ -15,6 +15,7 @@ from ..data.errors import QueryError, storing
 from ..data.files import write_atomically
 from ..data.settings import Settings
 from ..data.workspace import Workspace
+from ..llm.models import settled
 from .judged import Answer, answer_of, read
 
 if TYPE_CHECKING:
@@ -128,7 +129,7 @@ def _digest(workspace: Workspace, settings: Settings, k: int, seed: int) -> str:
     """What recommendations hang on: the version, the snapshot and all that was built and trained from it, the models."""
     manifest = (workspace.path / "workspace.json").read_text("utf-8")
     cards = [card.read_text("utf-8") for card in sorted(workspace.path.glob("*/card.json"))]
-    told = [__version__, manifest, cards, settings.llm, settings.quantization, k, seed]
+    told = [__version__, manifest, cards, settings.llm, settled(settings).quantization, k, seed]
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:12]
 
 

@@ -106,8 +106,8 @@ def train(
     import torch
 
     processes = Processes()
-    if settings.quantization == "nf4" and not torch.cuda.is_available():
-        settings = settings.with_(quantization="bf16")
+    if settings.quantization != "fp32":
+        settings = settings.with_(quantization="nf4" if torch.cuda.is_available() and settings.quantization != "bf16" else "bf16")
     with storing(f"the adapter in {out}"):
         out.mkdir(parents=True, exist_ok=True)
     if processes.main:

@@ -40,7 +40,7 @@ class BoxedJudge:
     def load(cls, settings: Settings, folder: Path | None = None) -> BoxedJudge:
         """The embedded model with the adapter that ships, or with another one of the model that the settings name.
 
-        In bf16 where the settings say nf4: it learned in bf16, and rounding to 4 bits costs it accuracy (docs/judge_in_the_box.md).
+        In bf16 unless the settings say fp32: it learned in bf16, and rounding to 4 bits costs it accuracy (docs/judge_in_the_box.md).
 
         Args: folder: with an adapter that `train judge` made.
         Raises: ModelMissingError, ModelError: the model or the adapter cannot be had. StaleAdapterError: they do not belong together.
@@ -49,7 +49,7 @@ class BoxedJudge:
             where = f"there is none in {folder}" if folder else "none ships, for none was good enough yet (docs/judge_in_the_box.md)"
             raise ModelMissingError(f"an adapter for judging is wanted and {where}; `crossaisle train -w WS judge` makes one")
         settings = settings if folder else settings.with_(llm=embedded.NAME)
-        if settings.quantization == "nf4":
+        if settings.quantization != "fp32":
             settings = settings.with_(quantization="bf16")
         llm = LanguageModel.load(settings)
         llm.add_judge(folder or embedded.JUDGE, fingerprint(settings.llm, settings.home))

@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any
 from ..data import deadlines
 from ..data.errors import ModelError, ModelMissingError
 from ..data.files import sha256
-from ..data.settings import Settings
+from ..data.settings import AUTO, Settings
 from ..data.threads import share_cores
 from . import adapters, embedded
-from .quantization import import_bitsandbytes, nf4
+from .quantization import chosen, import_bitsandbytes, nf4
 
 if TYPE_CHECKING:
     import torch
@@ -68,6 +68,7 @@ class LanguageModel:
             StaleAdapterError: the adapter was trained on another model or for an unknown prompt.
             ModelError: it is no causal LLM, or cannot be loaded.
         """
+        settings = settled(settings)
         source = locate(settings.llm, settings.home)
         version = adapters.merged_version(Path(source))
         if adapter is not None:
@@ -310,6 +311,19 @@ def locate(name: str, home: Path) -> str:
     if not folder.is_dir() and (folder.is_absolute() or name.startswith(".")):
         raise ModelMissingError(f"there is no folder {folder}; --llm wants a folder with a transformers model, or a Hugging Face id")
     return str(folder) if folder.is_dir() else name
+
+
+def settled(settings: Settings) -> Settings:
+    """The settings with `auto` replaced by the quantization that is best for their model on this machine.
+
+    Raises: ModelMissingError: as `locate`.
+    """
+    if settings.quantization != AUTO or settings.llm == "none":
+        return settings
+    import torch
+
+    source = Path(locate(settings.llm, settings.home))
+    return settings.with_(quantization=chosen(source, cuda=torch.cuda.is_available()))
 
 
 def fingerprint(name: str, home: Path) -> str:

@@ -42,7 +42,7 @@ def settings() -> Settings:
 
 @pytest.fixture(scope="session")
 def llm(settings: Settings) -> LanguageModel:
-    """The embedded LLM as it is served, in 4 bits."""
+    """The embedded LLM in 4 bits, as it is served on a GPU and on a CPU without matrix units."""
     from crossaisle.llm.models import LanguageModel
 
     return LanguageModel.load(settings.with_(llm="smollm2", quantization="nf4"))

@@ -13,7 +13,7 @@ from crossaisle.data.settings import Settings
 def test_an_empty_environment_gives_the_defaults() -> None:
     read = Settings.read({})
     assert read == Settings(home=Path("~/.cache/crossaisle").expanduser())
-    assert (read.llm, read.embedder, read.quantization, read.chroma, read.threads) == ("smollm2", None, "nf4", None, None)
+    assert (read.llm, read.embedder, read.quantization, read.chroma, read.threads) == ("smollm2", None, "auto", None, None)
 
 
 def test_every_variable_is_read() -> None:
@@ -61,7 +61,7 @@ def test_threads_are_a_whole_number_from_one(value: str) -> None:
 
 @pytest.mark.parametrize("value", ["int8", "NF4", "4bit"])
 def test_an_unknown_quantization_lists_the_known(value: str) -> None:
-    with pytest.raises(SettingsError, match="nf4, bf16, fp32"):
+    with pytest.raises(SettingsError, match="auto, nf4, bf16, fp32"):
         Settings.read({"CROSSAISLE_QUANTIZATION": value})
 
 
