@@ -380,6 +380,38 @@ def test_a_shopper_is_picked_and_a_rule_changes_the_list(visit: Visit, served: S
     page.close()
 
 
+def test_reasons_are_filled_in_as_they_are_worded_and_nothing_moves(browser: Browser, store: Workspace, tmp_path: Path) -> None:
+    program = [sys.executable, str(Path(__file__).with_name("step_by_step.py")), str(store.path), str(tmp_path)]
+    with subprocess.Popen(program, stdout=subprocess.PIPE, text=True, cwd="/") as process:
+        assert process.stdout is not None
+        port = process.stdout.readline().strip()
+        for width in (1280, 390):
+            for file in tmp_path.iterdir():
+                file.unlink()
+            context = browser.new_context(base_url=f"http://127.0.0.1:{port}", viewport={"width": width, "height": 900})
+            page = context.new_page()
+            page.goto("/console/shopper?user=s001")
+            waiting = page.get_by_text("The reason is being worded")
+            waiting.nth(4).wait_for()
+            assert page.locator(".recs h3").count() == 5
+            assert not page.locator(".claim").count()
+            button = page.get_by_role("button", name="Why this?").nth(1)
+            button.focus()
+            heights = "[...document.querySelectorAll('.recs h3')].map(one => one.getBoundingClientRect().top + scrollY)"
+            before = page.evaluate(heights)
+            for place in range(5):
+                (tmp_path / f"go-{place}").touch()
+                page.wait_for_function(f"document.querySelectorAll('.recs .claim').length > {place}")
+                assert waiting.count() == 4 - place
+                assert page.locator(".recs > li").nth(place).get_by_text("All evidence").is_visible()
+            settle(page)
+            moved = max(abs(now - then) for now, then in zip(page.evaluate(heights), before, strict=True))
+            assert moved <= (2 if width > 600 else 60), moved  # on a phone a long reason may take a line or two more than were kept free
+            assert button.evaluate("one => one === document.activeElement")
+            context.close()
+        process.terminate()
+
+
 def test_why_and_why_not(visit: Visit) -> None:
     page = visit.page("shopper?user=s001")
     page.get_by_role("button", name="Why this?").nth(1).click()
@@ -580,6 +612,22 @@ def test_the_map_puts_rows_left_and_columns_on_top() -> None:
     assert datum["at"] == [7, 9]
     assert "30 of 100" in datum["name"]
     assert options["tooltip"]["formatter"] == "{b}"  # which ECharts escapes
+
+
+def test_cells_without_a_figure_say_why() -> None:
+    names = [["A"], ["B"], ["C"]]
+    for dark in (False, True):
+        options, _ = chart_options([0, 1, 2], names, [cell(2.0, 0, 1)], dark, known=[(0, 1), (0, 2)], least=20)
+        shown, same, hidden = options["series"]
+        assert [datum["at"] for datum in shown["data"]] == [[0, 1]]
+        assert [datum["at"] for datum in same["data"]] == [[0, 0], [1, 1], [2, 2]]
+        assert [datum["at"] for datum in hidden["data"]] == [[1, 0], [1, 2], [2, 0], [2, 1]]  # (0, 2) is known, and left out by a filter
+        assert same["data"][1]["name"] == "B\nThe same category"
+        assert "fewer than 20 shoppers" in hidden["data"][0]["name"]
+        assert same["label"]["formatter"] != hidden["label"]["formatter"]
+        tones = [one["inRange"]["color"][0] for one in options["visualMap"][1:]]
+        assert tones[0] != tones[1]
+        assert [one["seriesIndex"] for one in options["visualMap"]] == [0, 1, 2]
 
 
 def test_the_scale_of_the_map() -> None:
