@@ -42,7 +42,8 @@ def recommend(
     include_owned: IncludeOwned = False,
     without: Without = None,
     novelty: Annotated[float, typer.Option(help="0 to 1: how strongly it counts against an item that many have it.")] = 0.0,
-    new_items: Annotated[int, typer.Option(help="Places of the list that are kept for items that nobody had yet.")] = 0,
+    new_items: Annotated[int, typer.Option(help="Places of the list that are kept for new items.")] = 0,
+    new_up_to: Annotated[int, typer.Option(help="Users that an item may have and still be new; 0 is what nobody had yet.")] = 0,
     explore: Annotated[
         bool, typer.Option("--explore", help="Now and then show what few had, by Thompson sampling; propensities go to explored.jsonl.")
     ] = False,
@@ -88,6 +89,7 @@ def recommend(
         k=k,
         novelty=novelty,
         new_items=new_items,
+        new_up_to=new_up_to,
         explore=secrets.randbits(32) if explore else None,
         explain=explain,
         without=tuple(without or ()),

@@ -20,7 +20,8 @@ STYLE = """
 body{font:16px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem;color:#1a1a1a;background:#fff}
 table{border-collapse:collapse;width:100%;font-size:.875rem;margin:.5rem 0 1rem}
 th,td{padding:.25rem .5rem;text-align:right;border-bottom:1px solid #ddd;vertical-align:top}
-th:first-child,td:first-child,td.l,th.l{text-align:left;overflow-wrap:anywhere}
+th:first-child,td:first-child,td.l,th.l{text-align:left;overflow-wrap:break-word;max-width:24rem}
+td:not(.l):not(:first-child){white-space:nowrap}
 caption{text-align:left;font-weight:600;padding:.25rem 0}
 .verdict{border:2px solid #8a5a00;border-left-width:.75rem;padding:.5rem 1rem;margin:1rem 0;background:#fff8e6}
 .verdict.ranking{border-color:#00664d;background:#eaf7f2}.verdict.none{border-color:#a33000;background:#fdf0ea}
@@ -69,7 +70,7 @@ def _verdicts(report: Mapping[str, Any]) -> list[str]:
         for name, about in report["systems"].items()
     ]
     head = ["system", "users", "recommendations", "with an explanation", "with evidence", "words of an explanation"]
-    return [*found, "<h2>What was judged</h2>", _table("", head, rows), _not_asked(report)]
+    return [*found, "<h2>What was judged</h2>", _table("", head, rows), _not_asked(report), *_withheld(report)]
 
 
 def _not_asked(report: Mapping[str, Any]) -> str:
@@ -77,6 +78,21 @@ def _not_asked(report: Mapping[str, Any]) -> str:
         f"{_text(one['criterion'])} {one['times']:,} times, for want of {_text(one['without'])}" for one in report["not_asked"]
     )
     return f"<p><small>Not asked: {told}.</small></p>" if told else ""
+
+
+def _withheld(report: Mapping[str, Any]) -> list[str]:
+    """Words to the judge that it was not shown, and whose they are; a sentence where there are none."""
+    systems, cases = report["withheld"]["systems"], report["withheld"]["cases"]
+    if not cases:
+        return ["<p><small>No text was found to speak to the judge.</small></p>"]
+    rows = [[_text(name), f"{about['texts']:,}", f"{about['speak_to_the_judge']:,}"] for name, about in systems.items()]
+    of = [[_text(one["system"]), _text(one["user"]), _text(one["item"]), _text(one["part"]), _text(one["words"])] for one in cases]
+    return [
+        "<h2>Words to the judge</h2><p>Some texts ask for a score, hold a reply or give orders. These words were withheld from the judge; "
+        "what is left was judged as if they had not been written.</p>",
+        _table("", ["system", "texts", "that speak to the judge"], rows),
+        f"<details><summary>The words</summary>{_table('', ['system', 'user', 'item', 'part', 'words'], of, left=5)}</details>",
+    ]
 
 
 def _scores(report: Mapping[str, Any]) -> list[str]:
@@ -152,7 +168,7 @@ def _pairs(report: Mapping[str, Any]) -> list[str]:
         found.append(
             "<p><small>Every pair is asked in both orders. Who is preferred whichever stands first has won; all else is a tie. A flip is a "
             "pair whose winner changes with the order. The smallest difference is what these pairs would find four times in five, as the "
-            "distance of the win rate from one half.</small></p>"
+            "distance of the win rate from one half. At equal length nothing can be said where one is the longer in every pair.</small></p>"
         )
     return found
 
@@ -173,12 +189,15 @@ def _steadiness(report: Mapping[str, Any]) -> list[str]:
         _table("", ["judge", "asked twice", "scored both times", "same answer (95 %)", "mean distance"], rows),
     ]
     of_bias = [
-        [_text(name), escape(one["bias"].replace("_", " ")), interval(one, places=2), f"{one['cases']:,}", escape(one["meaning"])]
+        [_text(name), escape(one["bias"].replace("_", " ")), escape(one["meaning"]), interval(one, places=2), f"{one['cases']:,}"]
         for name, told in report["biases"].items()
         for one in told
     ]
     if of_bias:
-        found.append(_table("Biases that this run shows", ["judge", "bias", "size (95 %)", "cases", "what 1 would be"], of_bias, left=2))
+        found.append(_table("Biases that this run shows", ["judge", "bias", "what 1 would be", "size (95 %)", "cases"], of_bias, left=3))
+    if report["own"]:
+        own = "".join(f"<li>{_text(one['sentence'])}</li>" for one in report["own"])
+        found.append(f"<h3>Texts of the judge's own base</h3><ul>{own}</ul>")
     if report["panel"]:
         of = [[escape(name), f"{one['questions']:,}", interval(one["alpha"], places=2)] for name, one in report["panel"].items()]
         found.append(_table("Agreement of the judges", ["criterion", "questions", "Krippendorff's alpha (95 %)"], of))

@@ -58,7 +58,7 @@ def judge(
     workspace: Workspace_ = None,
     out: Out = None,
     recommendations: Annotated[
-        Path | None, typer.Option("--recommendations", help="A file of recommendations, an answer a line; else they are made now.")
+        Path | None, typer.Option("--recommendations", help="A file of recommendations: JSON, parquet or csv; else they are made now.")
     ] = None,
     judges: Judges = None,
     models: Models = None,
@@ -118,11 +118,19 @@ def judge(
 
 @app.command()
 def compare(
-    files: Annotated[list[Path], typer.Argument(help="Files of recommendations for the same users, an answer a line; two or more.")],
+    files: Annotated[list[Path], typer.Argument(help="Files of recommendations for the same users: JSON, parquet or csv; two or more.")],
     workspace: Workspace_ = None,
     out: Out = None,
     judges: Judges = None,
     models: Models = None,
+    written_by: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--written-by",
+            help="The model that wrote the explanations of a file, - for nobody; one for each file, in their order. "
+            "A judge of the same base is then held beside the others. A file may tell it itself (writer).",
+        ),
+    ] = None,
     criteria: Criteria = "none",
     users: Annotated[int | None, typer.Option(min=1, help="At most so many of the users, by lot; all unless told.")] = None,
     k: Annotated[int | None, typer.Option("-k", min=1, help="The first so many recommendations of each; all unless told.")] = None,
@@ -145,12 +153,14 @@ def compare(
 
     Example: crossaisle judge compare old.jsonl new.jsonl -w shop --out compared --judge openai:http://127.0.0.1:8000/v1
     """
-    from ..eval import judge_plan, judged, recommended
+    from ..eval import judge_own, judge_plan, judged, recommended
 
     if len(files) < 2:
         raise SettingsError("two files are compared, or more: crossaisle judge compare old.jsonl new.jsonl --out compared")
     if len({str(file) for file in files}) < len(files):
         raise SettingsError("a file stands among the files twice; it cannot be compared with itself")
+    if written_by and len(written_by) != len(files):
+        raise SettingsError(f"--written-by {len(written_by)} times for {len(files)} files; name one for each, in their order, - for nobody")
     names = judge_plan.chosen(criteria)
     settings = settings_with(llm=llm, quantization=quantization)
     terms = _terms(judges, models, price_in, price_out, spend_limit, concurrency, requests_per_minute, timeout, repeat, seed)
@@ -168,7 +178,15 @@ def compare(
     judge_plan.pairs(plan, answers, both)
     for name, of_one in answers.items():
         judge_plan.scores(plan, name, of_one, names)
-    systems = {name: {**recommended.described(of_one, Path(name)), "users_left_out": left_out[name]} for name, of_one in answers.items()}
+    writers = dict(zip(answers, written_by or (), strict=False))
+    systems = {
+        name: {
+            **recommended.described(of_one, Path(name)),
+            "users_left_out": left_out[name],
+            "written_by": writers.get(name) or judge_own.writer(of_one),
+        }
+        for name, of_one in answers.items()
+    }
     _judge(plan, systems, len(both), settings, terms, out, cache, calibration, dry_run, as_json)
 
 

@@ -54,7 +54,15 @@ def page(report: Mapping[str, Any], path: Path) -> None:
 def _own(report: Mapping[str, Any]) -> list[str]:
     """What there is to say of the product's own systems only."""
     novelty = ["<h2>What novelty costs</h2>", _novelty(report)] if report.get("novelty") else []
-    return ["<h2>Targets among the candidates</h2>", _recall(report), *novelty, "<h2>Where the blend loses worst</h2>", _losing(report)]
+    new = ["<h2>What places for new items cost</h2>", _new_items(report)] if report.get("new_items") else []
+    return [
+        "<h2>Targets among the candidates</h2>",
+        _recall(report),
+        *novelty,
+        *new,
+        "<h2>Where the blend loses worst</h2>",
+        _losing(report),
+    ]
 
 
 def _head(report: Mapping[str, Any]) -> str:
@@ -116,6 +124,19 @@ def _novelty(report: Mapping[str, Any]) -> str:
         for level in report["novelty"]
     ]
     return _grid(["novelty", metric.upper(), "minus none", "coverage", "users of an item shown"], rows)
+
+
+def _new_items(report: Mapping[str, Any]) -> str:
+    parts = [name for name in report["new_items"][0] if name not in ("places", "up_to")]
+    rows = []
+    for way in report["new_items"]:
+        cells = [str(way["places"]), str(way["up_to"]) if way["places"] else ""]
+        for name in parts:
+            cells += [interval(way[name]["ndcg@10"]), interval(way[name]["minus_none"], sign=True)]
+        rows.append((cells, False))
+    counts = {name: report["new_items"][0][name]["cases"] for name in parts}
+    heads = [head for name in parts for head in (f"NDCG@10, {name} ({counts[name]:,} cases)", "minus none")]
+    return _grid(["places", "users of a new item, at most", *heads], rows)
 
 
 def _beyond(report: Mapping[str, Any]) -> str:

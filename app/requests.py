@@ -62,7 +62,8 @@ class RecommendRequest(Request):
     rules: RulesRequest = RulesRequest()
     k: int = Field(default=5, ge=1, le=100)
     novelty: float = Field(default=0.0, ge=0, le=1, description="How strongly it counts against an item that many have it.")
-    new_items: int = Field(default=0, ge=0, le=100, description="Places of the list kept for items that nobody had yet; at most k.")
+    new_items: int = Field(default=0, ge=0, le=100, description="Places of the list kept for new items; at most k.")
+    new_up_to: int = Field(default=0, ge=0, le=1000, description="Users that an item may have and still be new; 0: nobody had it yet.")
     without: list[Id] = Field(default=[], max_length=50, description="Items of the history that are taken as never had.")
     explain: bool = True
     tone: Literal["plain", "warm", "expert"] = "warm"

@@ -390,4 +390,4 @@ def _made(make: Callable[[T], dict[str, Any]], tell: Part | None) -> Callable[[T
 
 def _options(asked: RecommendRequest) -> dict[str, Any]:
     """What of a request an experiment may set otherwise."""
-    return {name: getattr(asked, name) for name in ("novelty", "new_items", "explain", "tone", "length")}
+    return {name: getattr(asked, name) for name in ("novelty", "new_items", "new_up_to", "explain", "tone", "length")}

@@ -56,6 +56,10 @@ def show(console: Console, report: Mapping[str, Any]) -> None:
         cost = interval(level["minus_none"], sign=True, places=3)
         shown, without = (figure(one["coverage"], places=3) for one in (level, report["novelty"][0]))
         console.print(f"novelty {level['novelty']:g}: NDCG@{k} {cost}, {shown} of the catalogue shown ({without})")
+    for way in report.get("new_items", ())[1:]:
+        cost, rare = (interval(way[name]["minus_none"], sign=True, places=3) for name in ("all", "at most two users"))
+        who = f"at most {way['up_to']} users had" if way["up_to"] else "nobody had"
+        console.print(f"{way['places']} of ten places for what {who}: NDCG@10 {cost}, of targets of at most two users {rare}")
 
 
 def ordered(report: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:

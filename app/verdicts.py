@@ -20,6 +20,10 @@ def show(console: Console, report: Mapping[str, Any]) -> None:
     for name, about in report["verdict"].items():
         console.print(Text(f"{plain(name)}: {about['verdict']}", style="bold"))
         console.print(Text(plain(about["sentence"])))
+    for name, about in report["withheld"]["systems"].items():
+        if about["speak_to_the_judge"]:
+            told = f"{about['speak_to_the_judge']:,} of {about['texts']:,} texts speak to the judge; those words were withheld from it"
+            console.print(Text(f"{plain(name)}: {told}", style="yellow"))
     _scores(console, report)
     for name, about in report["pairs"].items():
         _pairs(console, name, about)
@@ -40,6 +44,8 @@ def show(console: Console, report: Mapping[str, Any]) -> None:
             console.print(Text(f"  {plain(cause)}", style="yellow"))
         if about["run"]["too_long"]:
             console.print(Text(f"  too long for it: {plain('; '.join(about['run']['too_long'][:3]))}", style="yellow"))
+    for one in report["own"]:
+        console.print(Text(plain(one["sentence"])))
     for one in report["not_asked"]:
         console.print(Text(f"not asked: {one['criterion']}, {one['times']:,} times, for want of {one['without']}", style="dim"))
 

@@ -4,7 +4,7 @@
 
 NAME is amazon14, completejourney, courses or movielens: `crossaisle train blend`, then `crossaisle evaluate` by the users protocol, as
 anyone would run them. Writes `results/blend-NAME.json`, with `-attention` behind the name where it is asked for. Reads ../shared/data; the
-results name no item and no user. With `--home` the trained store stays there, for `ranker.py`.
+results name no item and no user. With `--home` the trained store stays there, for `ranker.py`, `candidates.py` and `new_items.py`.
 """
 
 from __future__ import annotations
@@ -61,6 +61,7 @@ def evaluate(store: str, arguments: argparse.Namespace) -> None:
         | {"by_history_length": about["slices"]["history_length"], "by_target_popularity": about["slices"]["target_popularity"]}
         for name, about in report["systems"].items()
     }
+    figures["new_items"] = report["new_items"]
     figures["tuned"] = {name: about.get("config", about) for name, about in report["baselines"].items()}
     write(f"blend-{store}" + ("-attention" if arguments.convolution == "attention" else ""), figures)
 

@@ -18,6 +18,7 @@ ARMS = ("A", "B")
 OPTIONS: Mapping[str, tuple[type, ...]] = {
     "novelty": (int, float),
     "new_items": (int,),
+    "new_up_to": (int,),
     "explain": (bool,),
     "tone": (str,),
     "length": (str,),

@@ -101,7 +101,8 @@ class Rules:
 @dataclass(frozen=True, slots=True)
 class Query:
     """What is known at request time; never the candidates. `novelty`, 0 to 1, asks for less of what everybody has,
-    `new_items` for so many places to go to items that nobody had yet; `without` are history items that are taken as never had."""
+    `new_items` for so many places to go to new items, which at most `new_up_to` users had; `without` are history items that are taken as
+    never had."""
 
     user_id: str | None = None
     items: tuple[str, ...] = ()
@@ -110,6 +111,7 @@ class Query:
     k: int = 5
     novelty: float = 0.0
     new_items: int = 0
+    new_up_to: int = 0
     without: tuple[str, ...] = ()
 
 

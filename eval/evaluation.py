@@ -78,7 +78,8 @@ class Rankings:
     Attributes:
         tops: system to (cases, depth) rows; those of `kinds` that need the LLM are of the cases in `part` only. part: (llm cases,) numbers.
         tuned: baseline to what was chosen and tried, or why it was left out.
-        novelty: level to the learned blend's (cases, depth) rows at it.
+        novelty: level to the learned blend's (cases, depth) rows at it. new_items: (places, up to) to its rows with so many places kept
+            for what at most so many users had.
     """
 
     cases: Cases
@@ -92,6 +93,7 @@ class Rankings:
     with_llm: frozenset[str]
     tuned: Mapping[str, Any]
     novelty: Mapping[float, NDArray[np.int32]] = field(default_factory=dict)
+    new_items: Mapping[tuple[int, int], NDArray[np.int32]] = field(default_factory=dict)
 
 
 class Evaluation:
@@ -139,6 +141,7 @@ class Evaluation:
                 ranked.with_llm,
                 tuned,
                 {level: _padded(rows) for level, rows in ranked.novelty.items()},
+                {way: _padded(rows) for way, rows in ranked.new_items.items()},
             )
         ours, with_llm = self._systems(cases, known, eligible, part, kept)
         kinds |= systems.kinds(llm=bool(len(part)))

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from ..data.errors import SettingsError
 from ..llm.replies import Asked
-from . import rubrics
+from . import rubrics, withholding
 from .judge import Question
 from .judged import Answer, Entry
 from .slices import LENGTHS
@@ -22,10 +22,15 @@ NO_HISTORY = "none told"
 
 @dataclass
 class Plan:
-    """What is to be asked, and how often something was missing: (criterion, what was missing) to how many."""
+    """What is to be asked.
+
+    Attributes:
+        missing: how often something was: (criterion, what was missing) to how many. answers: of each system that is asked about.
+    """
 
     questions: list[Question] = field(default_factory=list)
     missing: Counter[tuple[str, str]] = field(default_factory=Counter)
+    answers: dict[str, Sequence[Answer]] = field(default_factory=dict)
 
     def told(self) -> list[dict[str, str | int]]:
         """What was not asked for want of something, as JSON holds it."""
@@ -49,6 +54,7 @@ def chosen(names: str | None) -> tuple[str, ...]:
 
 def scores(plan: Plan, system: str, answers: Sequence[Answer], criteria: Sequence[str]) -> None:
     """Adds the questions that give every recommendation, and every list, a score from 1 to 5."""
+    plan.answers[system] = answers
     for answer in answers:
         for name in criteria:
             about = rubrics.rubric(name)
@@ -78,6 +84,7 @@ def pairs(plan: Plan, answers: Mapping[str, Sequence[Answer]], users: Sequence[s
     Args: answers: of each system, of all users. users: that all are about.
     Two lists that read alike, and two equal explanations, are not asked about: they are a tie by themselves, and counted as missing.
     """
+    plan.answers.update(answers)
     by_user = {system: {answer.user: answer for answer in of_one} for system, of_one in answers.items()}
     systems = list(by_user)
     for number, one in enumerate(systems):
@@ -135,9 +142,11 @@ def _both(plan: Plan, criterion: str, one: str, other: str, asked: Sequence[Aske
 
 
 def _slices(answer: Answer, entry: Entry | None, rank: int) -> tuple[tuple[str, str], ...]:
-    """The parts of the whole that a question is in: by length of the history, category, rank, and who worded the explanation."""
+    """The parts of the whole that a question is in: by history, category, rank, wording, words to the judge."""
     length = len(answer.history)
     found = [("history", next((name for name, start in reversed(LENGTHS) if length >= start), NO_HISTORY))]
+    if withholding.pleading(answer, entry):
+        found.append(("words to the judge", "withheld"))
     if entry is not None:
         if entry.category:
             found.append(("category", entry.category[0]))

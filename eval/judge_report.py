@@ -19,7 +19,7 @@ import numpy as np
 from .. import __version__, prompts
 from ..data.errors import storing
 from ..data.files import write_atomically
-from . import audit, comparisons, judge_audit, rubrics
+from . import audit, comparisons, judge_audit, judge_own, rubrics, withholding
 from .agreement import krippendorff_alpha
 from .audit import Bias
 from .calibrating import Known, repeats, with_run
@@ -75,17 +75,20 @@ class Asked:
 def build(judged: Judged) -> dict[str, Any]:
     """The report."""
     asked = _asked(judged, 0)
-    biases = _biases(judged, asked)
+    own = _own(judged, asked)
+    biases = _biases(judged, asked, own)
     return {
         "crossaisle": __version__,
         "verdict": {name: _verdict(judged.calibrations.get(name), found) for name, found in biases.items()},
         "users": judged.users,
         "systems": {name: dict(about) for name, about in judged.systems.items()},
+        "withheld": withholding.report(judged.plan.answers),
         "criteria": _criteria(judged, [one for one in asked if not one.question.against]),
         "pairs": comparisons.build([one for one in asked if one.question.against], judged.seed),
         "panel": _panel(judged, asked),
         "repeats": _repeats(judged),
         "biases": {name: [bias.to_dict() for bias in found] for name, found in biases.items()},
+        "own": [one.to_dict() for one in own],
         "disagreements": _disagreements(judged, asked),
         "not_asked": judged.plan.told(),
         "judges": {name: {"about": dict(about), "run": ran.to_dict()} for name, about, ran in judged.panel},
@@ -236,8 +239,15 @@ def _repeats(judged: Judged) -> dict[str, Any]:
     return found
 
 
-def _biases(judged: Judged, asked: Sequence[Asked]) -> dict[str, list[Bias]]:
-    """Of each judge, what of its biases this very run shows: by the order of pairs, by asking again, by variants."""
+def _own(judged: Judged, asked: Sequence[Asked]) -> list[judge_own.Own]:
+    """What judges make of texts that their own base wrote; nothing where nobody is known to have."""
+    writers = {name: str(about["written_by"]) for name, about in judged.systems.items() if about.get("written_by")}
+    judges = {name: str(about.get("model", "")) for name, about, _ in judged.panel}
+    return judge_own.found(comparisons.paired([one for one in asked if one.question.against]), judges, writers, judged.seed)
+
+
+def _biases(judged: Judged, asked: Sequence[Asked], own: Sequence[judge_own.Own]) -> dict[str, list[Bias]]:
+    """Of each judge, what of its biases this very run shows: by the order of pairs, by asking again, by its own texts, by variants."""
     pairs = comparisons.paired([one for one in asked if one.question.against])
     clusters = _clusters(pair.question.user for pair in pairs)
     found: dict[str, list[Bias]] = {}
@@ -246,6 +256,9 @@ def _biases(judged: Judged, asked: Sequence[Asked]) -> dict[str, list[Bias]]:
         if pairs:
             verdicts = np.array([[side[number] for side in pair.verdicts()] for pair in pairs], np.float64)  # (pairs, 2)
             found[name] += audit.order(verdicts[:, 0], verdicts[:, 1], clusters, seed=judged.seed)
+    for one in own:
+        if one.bias is not None:
+            found[one.judge].append(one.bias)
     for name, _, ran in judged.audited:
         found[name] += judge_audit.biases(judged.audit, ran.judgements, judged.seed)
     return found

@@ -1,6 +1,6 @@
-"""Recommendations that are to be judged, read from files of any origin: one JSON object a line, ours or not.
+"""Recommendations that are to be judged, read from files of any origin, ours or not: JSON, parquet or csv (`judged_files`).
 
-Ours are lines of `recommend --json`. Of others no more is wanted than a user and titles:
+Ours are answers of `recommend --json`. Of others no more is wanted than a user and titles:
 `{"user_id": "u1", "history": ["a tent"], "recommendations": [{"title": "a stove", "explanation": "..."}]}`. Everything in such a file is a
 stranger's text; this module only carries it.
 """
@@ -15,16 +15,16 @@ from pathlib import Path
 from typing import Any
 
 from ..data.errors import FormatError, QueryError
-
-LONGEST = 2_000_000
-"""Characters of a line; a longer one is no answer to one person."""
+from .judged_files import objects
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One recommendation.
 
-    Attributes: evidence: the facts that the explanation rests on, in words. source: who worded it, empty where it is not told.
+    Attributes:
+        evidence: the facts that the explanation rests on, in words. source: how it was worded (llm, evidence), empty where it is not told.
+        writer: the model that wrote it, likewise.
     """
 
     item_id: str
@@ -34,6 +34,7 @@ class Entry:
     explanation: str = ""
     evidence: tuple[str, ...] = ()
     source: str = ""
+    writer: str = ""
 
     @property
     def key(self) -> str:
@@ -70,23 +71,18 @@ def read(path: Path) -> list[Answer]:
     Raises: FormatError: it cannot be read, a line is no answer, or one user stands in it twice.
     """
     found: dict[str, Answer] = {}
-    try:
-        # Not `splitlines`, which also ends a line at characters that may stand inside a JSON string.
-        lines = path.read_text("utf-8-sig").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise FormatError(path, None, f"it cannot be read as a file of recommendations, a JSON object a line ({error})") from error
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
+    for number, told in objects(path):
         try:
-            answer = _answer(line)
+            if not isinstance(told, Mapping):
+                raise _NotAnAnswerError("no JSON object with a user_id and recommendations")
+            answer = answer_of(told)
         except _NotAnAnswerError as error:
             raise FormatError(path, number, str(error)) from None
         if answer.user in found:
             raise FormatError(path, number, f"the user {answer.user[:60]!r} stands in the file twice")
         found[answer.user] = answer
     if not found:
-        raise FormatError(path, None, "it holds no recommendations; a line is an answer of `crossaisle recommend --json`, on one line")
+        raise FormatError(path, None, "it holds no recommendations; an answer of `crossaisle recommend --json` is one of them")
     return list(found.values())
 
 
@@ -104,18 +100,6 @@ def common(files: Mapping[str, Sequence[Answer]]) -> list[str]:
 
 class _NotAnAnswerError(Exception):
     """What is wrong with a line, without a full stop."""
-
-
-def _answer(line: str) -> Answer:
-    if len(line) > LONGEST:
-        raise _NotAnAnswerError(f"a line of {len(line):,} characters; {LONGEST:,} at most")
-    try:
-        told = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise _NotAnAnswerError(f"no JSON object ({error})") from None
-    if not isinstance(told, Mapping):
-        raise _NotAnAnswerError("no JSON object with a user_id and recommendations")
-    return answer_of(told)
 
 
 def answer_of(told: Mapping[str, Any]) -> Answer:
@@ -156,6 +140,7 @@ def _entry(told: Any) -> Entry:
         explanation=_text(about.get("text"), "explanation"),
         evidence=tuple(_fact(fact) for fact in evidence),
         source=_text(about.get("source", told.get("source")), "source"),
+        writer=_text(about.get("writer", told.get("writer")), "writer"),
     )
     if not entry.key:
         raise _NotAnAnswerError("a recommendation with neither a title nor an item_id")

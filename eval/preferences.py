@@ -79,7 +79,7 @@ def length_controlled(
     """The win rate at equal length: logistic regression of the outcome on the squashed difference in length, read off at zero.
 
     Where lengths never differ, or the outcome follows from length alone, nothing can be told apart; the first gives the raw win rate and
-    a slope that is NaN.
+    a slope that is NaN. Where one is the longer in every pair, equal length lies outside of what was seen: the win rate there is NaN.
 
     Args: values: (pairs,) of `outcomes`. lengths: (pairs,) of what each system said, in any one unit. clusters: (pairs,).
     Source: Dubois et al., Length-Controlled AlpacaEval, 2024: tanh of the difference over its standard deviation. Left out of theirs: the
@@ -99,6 +99,9 @@ def length_controlled(
         return LengthControlled(alone, raw, Interval(float(found[1]), math.nan, math.nan))
     drawn = np.concatenate([_logistic(values, squashed, weights) for weights in resampled_weights(clusters, seed=seed)])  # (draws, 2)
     low, high = np.quantile(drawn, [0.025, 0.975], axis=0)
+    if difference.min() > 0 or difference.max() < 0:
+        nowhere = Interval(math.nan, math.nan, math.nan)
+        return LengthControlled(nowhere, raw, Interval(float(found[1]), float(low[1]), float(high[1])))
     at_zero = Interval(*(float(_sigmoid(side)) for side in (found[0], low[0], high[0])))
     return LengthControlled(at_zero, raw, Interval(float(found[1]), float(low[1]), float(high[1])))
 

@@ -22,11 +22,13 @@ from . import beyond, slices
 from .intervals import Interval, bootstrap, paired
 from .metrics import hits, ndcg, per_case, recall
 from .systems import BLEND, LLM, without
+from .trained import LISTED
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..data.workspace import Workspace
+    from ..retrieval.runs import Runs
     from .cases import Cases
     from .evaluation import Options, Rankings
 
@@ -93,6 +95,7 @@ def build(rankings: Rankings, options: Options, workspace: Workspace, llm: str) 
         "baselines": dict(rankings.tuned),
         "systems": found,
         "novelty": _novelty(rankings, k, seed),
+        "new_items": _new_items(rankings, seed),
         "losing": [] if options.baselines_only else _losing(rankings, values, best, headline),
     }
 
@@ -169,6 +172,30 @@ def _novelty(rankings: Rankings, k: int, seed: int) -> list[dict[str, Any]]:
             "average_popularity": beyond.average_popularity(rankings.novelty[level][:, :k], rankings.known.training.users),
         }
         for level, of_case in at.items()
+    ]
+
+
+def _new_items(rankings: Rankings, seed: int) -> list[dict[str, Any]]:
+    """What keeping places of ten for new items costs in accuracy, paired by case against keeping none, and gains on such targets."""
+    cases = rankings.cases
+    if not rankings.new_items:
+        return []
+    slice_of = dict(slices.by_popularity(cases.targets, rankings.known.training.users))
+    of = {"all": cases.targets, **{name: slice_of[name] for name in (slices.COLD, slices.RARE)}}
+    plain = rankings.novelty[0.0]
+
+    def told(top: NDArray[np.int32], targets: Runs) -> dict[str, Any]:
+        value, none = (ndcg(hits(one, targets), targets.lengths, LISTED) for one in (top, plain))
+        return {
+            "cases": int((targets.lengths > 0).sum()),
+            f"ndcg@{LISTED}": bootstrap(value, cases.clusters, seed=seed).to_dict(),
+            "minus_none": paired(value, none, cases.clusters, seed=seed).to_dict(),
+        }
+
+    ways = {(0, 0): plain, **rankings.new_items}
+    return [
+        {"places": places, "up_to": up_to, **{name: told(top, targets) for name, targets in of.items()}}
+        for (places, up_to), top in ways.items()
     ]
 
 

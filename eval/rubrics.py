@@ -1,8 +1,8 @@
 """What a judge is asked: the rubric prompts rendered for one recommendation, one list, or one pair.
 
 A rubric (`prompts/judge_*.v1.md`) has a question, a scale, and what the judge sees for it: an explanation that is not shown cannot lift the
-score of its item. All text under judgement passes the fence here and nowhere else, so that it holds none of the marks that the frame is
-made of.
+score of its item. All text under judgement loses its words to the judge (`withholding`) and passes the fence here and nowhere else, so that
+it holds none of the marks that the frame is made of.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any
 from .. import prompts
 from ..llm.replies import Asked
 from .judged import Answer, Entry
+from .withholding import shown
 
 SCORES = ("1", "2", "3", "4", "5")
 SIDES = ("A", "B", "tie")
@@ -90,23 +91,23 @@ def pairwise_lists(first: Answer, second: Answer) -> Asked:
 
 def pairwise_explanations(answer: Answer, first: Entry, second: Entry) -> Asked:
     """Which of two explanations of one item is better; `first` is shown as A."""
-    texts = [[prompts.fence(entry.explanation, TEXT)] for entry in (first, second)]
+    texts = [[shown(entry.explanation, TEXT)] for entry in (first, second)]
     return _paired("explanations", answer, _item(first), *texts)
 
 
 def _scored(asked: Rubric, answer: Answer, entry: Entry | None) -> Asked:
-    shown: dict[str, Any] = {
+    parts: dict[str, Any] = {
         "history": _history(answer),
-        "need": prompts.fence(answer.need, TEXT),
+        "need": shown(answer.need, TEXT),
         "item": _item(entry) if entry else "",
-        "explanation": prompts.fence(entry.explanation, TEXT) if entry else "",
-        "evidence": [prompts.fence(fact, FACT) for fact in entry.evidence[:FACTS]] if entry else [],
+        "explanation": shown(entry.explanation, TEXT) if entry else "",
+        "evidence": [shown(fact, FACT) for fact in entry.evidence[:FACTS]] if entry else [],
         "list": _listed(answer),
     }
     # A need is part of what is known of the person, and stands wherever the history does.
     sees = {*asked.sees, *(("need",) if "history" in asked.sees else ())}
     frame = prompts.load("judge_frame")
-    values = {name: part if name in sees else type(part)() for name, part in shown.items()}
+    values = {name: part if name in sees else type(part)() for name, part in parts.items()}
     return Asked(frame.render("system"), frame.render("user", question=asked.question, scale=asked.scale, **values), "score", SCORES)
 
 
@@ -116,7 +117,7 @@ def _paired(section: str, answer: Answer, item: str | None, a: Sequence[str], b:
         "user",
         question=prompt.render(section),
         history=_history(answer),
-        need=prompts.fence(answer.need, TEXT),
+        need=shown(answer.need, TEXT),
         item=item or "",
         a=a,
         b=b,
@@ -125,14 +126,14 @@ def _paired(section: str, answer: Answer, item: str | None, a: Sequence[str], b:
 
 
 def _history(answer: Answer) -> list[str]:
-    return [prompts.fence(line, TITLE) for line in answer.history[-HISTORY:]]
+    return [shown(line, TITLE) for line in answer.history[-HISTORY:]]
 
 
 def _item(entry: Entry) -> str:
     """The item as one line: title, category, price."""
-    parts = [prompts.fence(entry.title or entry.item_id, TITLE)]
+    parts = [shown(entry.title or entry.item_id, TITLE)]
     if entry.category:
-        parts.append(f"({prompts.fence(', '.join(entry.category), TITLE)})")
+        parts.append(f"({shown(', '.join(entry.category), TITLE)})")
     if entry.price is not None:
         parts.append(f"at {entry.price:g}")
     return " ".join(parts)
@@ -141,7 +142,7 @@ def _item(entry: Entry) -> str:
 def _listed(answer: Answer) -> list[str]:
     lines = []
     for entry in answer.entries:
-        text = prompts.fence(entry.explanation, LINE)
+        text = shown(entry.explanation, LINE)
         lines.append(f"{_item(entry)}: {text}" if text else _item(entry))
     return lines
 

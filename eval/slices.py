@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from .cases import Cases
 
 LENGTHS = (("1-3", 1), ("4-10", 4), ("11-30", 11), ("31+", 31))
+COLD = "cold"
+"""What nobody had in training."""
 RARE = "at most two users"
 """A slice across the others: what behaviour can say next to nothing of."""
 HEAD, MID = 0.5, 0.8
@@ -44,7 +46,7 @@ def by_popularity(targets: Runs, users: NDArray[np.int64]) -> Iterator[tuple[str
     before = np.empty(len(users))
     before[order] = (np.cumsum(users[order]) - users[order]) / max(users.sum(), 1)
     kind = np.where(users == 0, 3, np.searchsorted([HEAD, MID], before, side="right"))
-    for code, name in enumerate(("head", "mid", "tail", "cold")):
+    for code, name in enumerate(("head", "mid", "tail", COLD)):
         yield name, targets.where(kind[targets.rows] == code)
     yield RARE, targets.where(users[targets.rows] <= 2)
 

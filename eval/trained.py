@@ -20,7 +20,9 @@ from ..recommend.features import FeatureMaker
 from ..recommend.novelty import LEVELS, order
 from ..recommend.profile import ItemFacts
 from ..recommend.reading import FOLDER, Reader, first, load_llm, load_vote
+from ..recommend.shortlist import with_places
 from ..recommend.trained import PROPOSED, trained_channels
+from ..retrieval.seeds import remembered
 from . import leaks
 from .kept import Kept, Margins
 from .systems import BLEND, CHANNELS, DEPTH, LLM, profile_of, without
@@ -31,12 +33,15 @@ if TYPE_CHECKING:
     from ..data.settings import Settings
     from ..data.workspace import Workspace
     from ..recommend.learned import Model
+    from ..recommend.profile import Profile
     from ..retrieval.candidates import Proposals
     from ..retrieval.seeds import Seeds
     from .cases import Cases, Eligible
     from .known import Known
 
 ZERO_SHOT = "llm zero-shot"
+NEW_ITEMS, NEW_UP_TO, LISTED = (1, 2), (0, 2), 10
+"""Places that are kept for new items, how many users those may have, and how long the list is."""
 Progress = Callable[[str, int, int], None]
 
 
@@ -46,13 +51,15 @@ class Ranked:
 
     Attributes:
         lists: system to a list of item rows a case, best first; of the cases that the LLM read for those in `with_llm`. kinds: as a report
-            has them. novelty: level to the lists of the blend at it, without the LLM's vote.
+            has them. novelty: level to the lists of the blend at it, without the LLM's vote. new_items: (places, up to) to lists of ten of
+            the blend with so many places kept for what at most so many users had, without the LLM's vote, too.
     """
 
     lists: Mapping[str, Sequence[Sequence[int]]]
     kinds: Mapping[str, str]
     with_llm: frozenset[str]
     novelty: Mapping[float, Sequence[Sequence[int]]]
+    new_items: Mapping[tuple[int, int], Sequence[Sequence[int]]]
 
 
 class TrainedSystems:
@@ -74,7 +81,8 @@ class TrainedSystems:
     ) -> None:
         """Raises: ModelError: the adapter's card cannot be read."""
         self.workspace, self.settings, self.models, self.cases, self.eligible = workspace, settings, models, cases, eligible
-        further = {**known.behaviour, **trained_channels(workspace, known.vectors)}
+        channels = {**known.behaviour, **trained_channels(workspace, known.vectors)}
+        further = {name: remembered(channel) for name, channel in channels.items()}
         self.retriever = known.with_channels(further)
         self.maker = FeatureMaker(known.catalogue, [*CHANNELS, *further])
         self.vote = load_vote(workspace.path)
@@ -89,6 +97,7 @@ class TrainedSystems:
         facts = ItemFacts.of(self.retriever.catalogue)
         lists: dict[str, list[Sequence[int]]] = {}
         novelty: dict[float, list[Sequence[int]]] = {level: [] for level in LEVELS}
+        kept: dict[tuple[int, int], list[Sequence[int]]] = {(places, up_to): [] for up_to in NEW_UP_TO for places in NEW_ITEMS}
         of_part: set[str] = set()
         stage = "channels, blends and LLM" if self.part else "channels and blends"
         with Margins(self.kept, "tuned") as tuned, Margins(self.kept, "zero-shot") as untuned:
@@ -107,6 +116,11 @@ class TrainedSystems:
                     novelty[level].append(
                         found.rows[order(scores[BLEND], self.retriever.catalogue.users[found.rows], level)][:DEPTH].tolist()
                     )
+                for up_to in NEW_UP_TO:
+                    order_of = self._with_new(seeds, profile, mask, up_to)
+                    new = self.retriever.catalogue.users <= up_to
+                    for places in NEW_ITEMS:
+                        kept[places, up_to].append(with_places(order_of[:LISTED], order_of, new, places, LISTED))
                 if number in self.part:
                     read = self._with_llm(number, found, seeds, scores, tuned, untuned)
                     of_part |= read.keys()
@@ -116,7 +130,14 @@ class TrainedSystems:
         progress(stage, len(self.cases), len(self.cases))
         channels = dict.fromkeys([*deep.scores, *(name for name in (LLM, ZERO_SHOT) if name in lists)], "channel")
         kinds = channels | {name: "blend" if name == BLEND else "ablation" for name in lists if name.startswith(BLEND)}
-        return Ranked(lists, kinds, frozenset(of_part), novelty)
+        return Ranked(lists, kinds, frozenset(of_part), novelty, kept)
+
+    def _with_new(self, seeds: Seeds, profile: Profile, mask: NDArray[np.bool_], up_to: int) -> list[int]:
+        """All candidates by the blend, best first, where what at most `up_to` users had is to be among them, as a shopper's are."""
+        found = self.retriever.propose(seeds, mask, PROPOSED, also=mask & (self.retriever.catalogue.users <= up_to))
+        model = self.models[BLEND]
+        scores = model.scores(model.picked(self.maker.features(found, profile)))
+        return [int(row) for row in found.rows[np.argsort(-scores, kind="stable")]]
 
     def _without_llm(self, found: Proposals, scores: Mapping[str, NDArray[np.float64]]) -> dict[str, list[int]]:
         """The lists of the blends in which the LLM has no say."""

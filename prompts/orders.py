@@ -121,11 +121,16 @@ def first_order(text: str) -> int | None:
     """Where in a text the first thing stands that speaks to a model; 0 where only a changed reading shows it, None where nothing does."""
     if places := _places(text, hidden=True):
         return min(places)
+    seen, *others = readings(text)
+    # A reading with letters exchanged mixes scripts where the text did not.
+    return 0 if _places(seen, hidden=True) or any(_places(reading, hidden=False) for reading in others if reading != text) else None
+
+
+def readings(text: str) -> list[str]:
+    """What a text may be read as, different ones: first without what is not seen, then without accents, look-alikes and emphasis."""
     seen = "".join(c for c in unicodedata.normalize("NFKC", text) if unicodedata.category(c) != "Cf")
     bare = "".join(c for c in unicodedata.normalize("NFKD", seen) if unicodedata.category(c) != "Mn")
-    readings = {seen, bare, bare.translate(_LOOKALIKE), bare.translate(_LEET), re.sub(r"[*_~]", "", seen)} - {text}
-    # A reading with letters exchanged mixes scripts where the text did not.
-    return 0 if _places(seen, hidden=True) or any(_places(reading, hidden=False) for reading in readings) else None
+    return list(dict.fromkeys([seen, bare, bare.translate(_LOOKALIKE), bare.translate(_LEET), re.sub(r"[*_~]", "", seen)]))
 
 
 def unordered(text: str) -> str:

@@ -117,6 +117,7 @@ class Recommender:
         k: int = 5,
         novelty: float = 0.0,
         new_items: int = 0,
+        new_up_to: int = 0,
         explore: int | None = None,
         explain: bool = True,
         without: Sequence[str] = (),
@@ -132,7 +133,8 @@ class Recommender:
             text: what the shopper says. Any mix of the three will do. With live events, None is what the user just searched.
             rules: what the recommendations must satisfy. k: how many, 1 to 100.
             novelty: 0 to 1, how strongly it counts against an item that many have it (see `novelty`).
-            new_items: places at the end of the list that are kept for items that nobody had yet.
+            new_items: places at the end of the list that are kept for new items. new_up_to: how many users may have had what is new; 0
+                is what nobody had yet.
             explore: a seed; what few had is then shown now and then, and the propensities are logged (see `exploration`).
             explain: whether to give reasons.
             without: items of the history that are taken as never had, to see what they change.
@@ -148,7 +150,7 @@ class Recommender:
         said = text.strip() if text and text.strip() else None
         if said is None and user_id is not None and self.live is not None:
             said = self.live.said(user_id, milliseconds())
-        query = Query(user_id, tuple(items), said, rules or Rules(), k, novelty, new_items, tuple(without))
+        query = Query(user_id, tuple(items), said, rules or Rules(), k, novelty, new_items, new_up_to, tuple(without))
         self.accept(query)
         if tone not in TONES or length not in LENGTHS:
             raise QueryError(f"a tone is {', '.join(TONES)} and a length {', '.join(LENGTHS)}, not {tone!r} and {length!r}")
@@ -214,6 +216,8 @@ class Recommender:
             raise QueryError(f"{len(query.items):,} items are too many for one query; the latest 1,000 at most")
         if not 0 <= query.new_items <= query.k:
             raise QueryError(f"new items must be 0 to {query.k}, as many as are asked for, not {query.new_items}")
+        if query.new_up_to < 0:
+            raise QueryError(f"the users that a new item may have must be 0 or more, not {query.new_up_to}")
         if not 0 <= query.novelty <= 1:
             raise QueryError(f"novelty must be 0 to 1, not {query.novelty:g}")
         check(query.rules)
@@ -286,7 +290,7 @@ class Recommender:
 
     def _candidates(self, query: Query, shopper: Shopper, seeds: Seeds, mask: NDArray[np.bool_]) -> Ranked | list[Candidate]:
         """What may be ranked: scored by the learned blend, or the best of the channels, fused."""
-        new = mask & (self.catalogue.users == 0) if query.new_items else None
+        new = mask & (self.catalogue.users <= query.new_up_to) if query.new_items else None
         # The blend was learned from histories alone; what is said in words goes the way that was not.
         if self.trained and len(shopper.rows) and not query.text:
             return self.trained.rank(seeds, shopper.profile, mask, other_than_anchor=query.rules.scope == "other", also=new)

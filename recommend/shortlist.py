@@ -8,6 +8,9 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from ..data.records import Query
     from ..retrieval.catalogue import Catalogue
 
@@ -22,25 +25,35 @@ class Shortlist:
     def pick(self, order: Sequence[int]) -> list[int]:
         """The rows that are shown, of all candidates' rows best first; at most as many as the query asks for."""
         top = spread(order, self.catalogue, self.query.rules.max_per_category, self.query.k)
-        return self._with_new(top, order) if self.query.new_items else top
-
-    def _with_new(self, top: Sequence[int], order: Sequence[int]) -> list[int]:
-        """The list with its last places given to the best items that nobody had yet; those that are in it already count."""
-        users, query = self.catalogue.users, self.query
-        there = {row for row in top if users[row] == 0}
-        others = (row for row in order if users[row] == 0 and row not in there)
-        more = list(islice(others, max(0, query.new_items - len(there))))
-        known = [row for row in top if row not in there][: max(0, query.k - len(more) - len(there))]
-        return [*(row for row in top if row in there or row in known), *more]
+        if not self.query.new_items:
+            return top
+        return with_places(top, order, self.catalogue.users <= self.query.new_up_to, self.query.new_items, self.query.k)
 
     def missing(self, top: Sequence[int]) -> tuple[str, ...]:
         """What could not be kept, in words."""
-        new = int((self.catalogue.users[list(top)] == 0).sum())
+        new = int((self.catalogue.users[list(top)] <= self.query.new_up_to).sum())
         if new >= self.query.new_items:
             return ()
         return (
-            f"{new} of {self.query.new_items} new items: no other item that nobody had yet satisfies the rules and is like the history",
+            f"{new} of {self.query.new_items} new items: no other item that {who_had(self.query.new_up_to)} satisfies the rules "
+            "and is like the history",
         )
+
+
+def with_places(top: Sequence[int], order: Sequence[int], new: NDArray[np.bool_], places: int, k: int) -> list[int]:
+    """A list with its last places given to the best new items; those that are in it already count.
+
+    Args: top: rows that are shown. order: all candidates' rows, best first. new: (items,) which are new. places: to give, of `k`.
+    """
+    there = {row for row in top if new[row]}
+    more = list(islice((row for row in order if new[row] and row not in there), max(0, places - len(there))))
+    known = {*islice((row for row in top if row not in there), max(0, k - len(more) - len(there)))}
+    return [*(row for row in top if row in there or row in known), *more]
+
+
+def who_had(most: int) -> str:
+    """Who had an item that is new, in words: `nobody had yet`, `at most 2 users had`."""
+    return "nobody had yet" if not most else f"at most {most} user{'s' if most > 1 else ''} had"
 
 
 def spread(order: Sequence[int], catalogue: Catalogue, most: int | None, k: int) -> list[int]:

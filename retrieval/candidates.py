@@ -96,12 +96,17 @@ class Retriever:
         *,
         other_than_anchor: bool = False,
         also: NDArray[np.bool_] | None = None,
+        quota: float = 0.0,
     ) -> Proposals:
         """The best `most` of every channel, and the scores of all of them in every channel.
 
         Args: as `candidates` has them; most: of each channel, so that none crowds out another. also: (items,) some of the eligible ones, of
-            which every channel that scores all items proposes its best `ALSO` beside.
+            which every channel that scores all items proposes its best `ALSO` beside. quota: the part, 0 to 1, of a channel's places that
+            its categories share alike, so that no large one crowds out the others; the rest goes by score.
+        Raises: ValueError: a quota outside 0 to 1.
         """
+        if not 0 <= quota <= 1:
+            raise ValueError(f"a quota is 0 to 1, not {quota}")
         category = self.catalogue.category
         said: dict[str, tuple[NDArray[np.floating[Any]], NDArray[np.int64] | None]] = {"popularity": self._popular(seeds)}
         spared: dict[str, Sparing] = {}
@@ -122,7 +127,7 @@ class Retriever:
                 allowed &= self.catalogue.users >= POPULAR
             if other_than_anchor and len(seeds.rows) and places is not None:
                 allowed &= (places < 0) | (category != category[seeds.rows[places]])
-            rows.append(_highest(scores, np.flatnonzero(allowed), most))
+            rows.append(_highest(scores, np.flatnonzero(allowed), most, category if quota else None, quota))
             if also is not None:
                 rows.append(_highest(scores, np.flatnonzero(allowed & also), ALSO))
         union = np.unique(np.concatenate(rows))
@@ -283,8 +288,30 @@ class Retriever:
         return pull[catalogue.category] * np.log1p(catalogue.users), place_of[catalogue.category]
 
 
-def _highest(scores: NDArray[np.floating[Any]], rows: NDArray[np.int64], most: int) -> NDArray[np.int64]:
-    """The `most` rows of the highest scores, highest first; of equal ones the first rows."""
+def _highest(
+    scores: NDArray[np.floating[Any]],
+    rows: NDArray[np.int64],
+    most: int,
+    category: NDArray[np.integer[Any]] | None = None,
+    quota: float = 0.0,
+) -> NDArray[np.int64]:
+    """The `most` rows of the highest scores, highest first; of equal ones the first rows.
+
+    Args: category: (items,) codes; quota: the part of the places that go to the best of every category, as many to each, before the rest
+        goes by score. Where there are more categories than such places, those with the best items have one each.
+    """
+    if category is not None and quota and len(rows) > most:
+        rows = rows[np.argsort(-scores[rows], kind="stable")]
+        _, code = np.unique(category[rows], return_inverse=True)
+        by_category = np.argsort(code, kind="stable")  # still by falling score inside
+        sizes = np.bincount(code)
+        place = np.empty(len(rows), dtype=np.int64)
+        place[by_category] = np.arange(len(rows)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+        kept = int(quota * most)
+        first = place < max(1, kept // len(sizes))
+        first &= np.cumsum(first) <= kept
+        chosen = np.concatenate([np.flatnonzero(first), np.flatnonzero(~first)])[:most]
+        return np.asarray(rows[np.sort(chosen)])
     if len(rows) > 4 * most:  # sorting thirty thousand to keep fifty is most of a query's time
         edge = np.partition(scores[rows], len(rows) - most)[len(rows) - most]
         rows = rows[scores[rows] >= edge]

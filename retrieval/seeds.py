@@ -42,6 +42,49 @@ class Channel(Protocol):
         """How strongly a history points at each item, and from where."""
 
 
+class Remembered:
+    """A channel that keeps its last answer: whoever takes candidates of one history in several ways asks it once."""
+
+    def __init__(self, channel: Channel) -> None:
+        self.channel = channel
+        self._seeds: Seeds | None = None
+        self._told: Scored
+
+    def scores(self, seeds: Seeds) -> Scored:
+        """As the channel has it."""
+        if self._seeds is not seeds:
+            self._seeds, self._told = seeds, self.channel.scores(seeds)
+        return self._told
+
+
+class RememberedSparing:
+    """The same of a channel that tells places later."""
+
+    def __init__(self, channel: Sparing) -> None:
+        self.channel = channel
+        self._seeds: Seeds | None = None
+        self._told: NDArray[np.float32]
+
+    def scores(self, seeds: Seeds) -> Scored:
+        """As the channel has it."""
+        return self.values(seeds), self.channel.scores(seeds)[1]
+
+    def values(self, seeds: Seeds) -> NDArray[np.float32]:
+        """As the channel has it."""
+        if self._seeds is not seeds:
+            self._seeds, self._told = seeds, self.channel.values(seeds)
+        return self._told
+
+    def places(self, seeds: Seeds, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """As the channel has it."""
+        return self.channel.places(seeds, rows)
+
+
+def remembered(channel: Channel) -> Channel:
+    """A channel that keeps its last answer, of the same kind as it is."""
+    return RememberedSparing(channel) if isinstance(channel, Sparing) else Remembered(channel)
+
+
 @runtime_checkable
 class Sparing(Channel, Protocol):
     """A channel to which telling from where costs more than the scores, and that tells it later, of some items only."""

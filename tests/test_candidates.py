@@ -18,9 +18,9 @@ from crossaisle.data.settings import Settings
 from crossaisle.data.workspace import Workspace
 from crossaisle.retrieval.associations import Associations
 from crossaisle.retrieval.build import load
-from crossaisle.retrieval.candidates import WEIGHTS, Retriever, fuse
+from crossaisle.retrieval.candidates import WEIGHTS, Retriever, _highest, fuse
 from crossaisle.retrieval.embedder import Embedder
-from crossaisle.retrieval.seeds import Seeds
+from crossaisle.retrieval.seeds import Channel, Scored, Seeds, Sparing, remembered
 
 ITEMS = {
     "trail-tent": "Camping", "family-tent": "Camping", "gas-stove": "Cooking", "soup-pot": "Cooking", "desk-lamp": "Office",
@@ -220,3 +220,89 @@ def test_fused_by_hand() -> None:
         }
     )
     assert fuse({}) == {}
+
+
+# Nine of every ten items are of one large category, whose worst item still scores above the best of the two small ones.
+CROWD = np.asarray([0] * 18 + [1] + [2], dtype=np.int32)
+FALLING = np.arange(20, 0, -1).astype(np.float32)
+
+
+def test_without_a_quota_a_large_category_crowds_the_others_out() -> None:
+    rows = np.arange(20)
+    assert _highest(FALLING, rows, 6).tolist() == [0, 1, 2, 3, 4, 5]
+    assert _highest(FALLING, rows, 6, CROWD, 0.5).tolist() == [0, 1, 2, 3, 18, 19]  # one place each, the other three by score
+    assert _highest(FALLING, rows, 6, CROWD, 1.0).tolist() == [0, 1, 2, 3, 18, 19]  # what the small ones cannot fill goes by score, too
+    assert _highest(FALLING, rows, 6, CROWD, 0.34).tolist() == [0, 1, 2, 3, 4, 18]  # two places for three categories: the best items' own
+    assert _highest(FALLING, rows, 30, CROWD, 0.5).tolist() == list(range(20))
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 9), st.integers(0, 4)), min_size=1, max_size=60),
+    st.integers(1, 40),
+    st.floats(0, 1),
+)
+def test_a_quota_gives_each_category_its_best_first(items: list[tuple[int, int]], most: int, quota: float) -> None:
+    scores = np.asarray([score for score, _ in items], dtype=np.float32)
+    category = np.asarray([code for _, code in items], dtype=np.int32)
+    taken = _highest(scores, np.arange(len(items)), most, category, quota).tolist()
+    assert len(taken) == len(set(taken)) == min(most, len(items))
+    assert [float(scores[row]) for row in taken] == sorted((float(scores[row]) for row in taken), reverse=True)
+    each = int(quota * most) // len(set(category.tolist()))
+    for code in set(category.tolist()):
+        mine = sorted((row for row in range(len(items)) if category[row] == code), key=lambda row: (-scores[row], row))
+        chosen = [row for row in taken if category[row] == code]
+        assert chosen == mine[: len(chosen)]  # of a category always its best
+        assert len(chosen) >= min(each, len(mine))
+
+
+def test_a_quota_lets_a_small_category_into_the_candidates(retriever: Retriever) -> None:
+    category = retriever.catalogue.category
+
+    class Camping:
+        """Points at tents above all."""
+
+        def scores(self, seeds: Seeds) -> Scored:
+            scores = np.ones(len(category), np.float32)
+            scores[[retriever.catalogue.row("trail-tent"), retriever.catalogue.row("family-tent")]] = 5
+            scores[retriever.catalogue.row("cat-toy")] = 2
+            return scores, np.zeros(len(category), np.int64)
+
+    one = Retriever(retriever.catalogue, retriever.index, retriever.associations, {"semantic": Camping()})
+    lamp = seeds(retriever, "desk-lamp")
+    mask = outside(retriever, "desk-lamp")
+    toy = retriever.catalogue.row("cat-toy")
+    assert toy not in one.propose(lamp, mask, 2).rows
+    assert toy in one.propose(lamp, mask, 2, quota=1.0).rows
+    with pytest.raises(ValueError, match="a quota is 0 to 1"):
+        one.propose(lamp, mask, 2, quota=1.5)
+
+
+class _Counted:
+    """How often it was asked."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def scores(self, seeds: Seeds) -> Scored:
+        self.asked += 1
+        return np.asarray([len(seeds.rows)], np.float32), np.zeros(1, np.int64)
+
+
+class _CountedSparing(_Counted):
+    def values(self, seeds: Seeds) -> NDArray[np.float32]:
+        self.asked += 1
+        return np.asarray([len(seeds.rows)], np.float32)
+
+    def places(self, seeds: Seeds, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        return np.zeros(len(rows), np.int64)
+
+
+@pytest.mark.parametrize("kind", [_Counted, _CountedSparing])
+def test_a_remembered_channel_is_asked_once_a_history_and_never_answers_for_another(kind: type[_Counted]) -> None:
+    inner = kind()
+    channel: Channel = remembered(inner)
+    assert isinstance(channel, Sparing) == isinstance(inner, Sparing)
+    tell = channel.values if isinstance(channel, Sparing) else lambda seeds: channel.scores(seeds)[0]
+    histories = [Seeds(np.arange(n), np.ones(n), np.empty((0, 0), np.float32)) for n in (1, 2)]
+    assert [float(tell(histories[at])[0]) for at in (0, 0, 1, 1, 0)] == [1, 1, 2, 2, 1]
+    assert inner.asked == 3

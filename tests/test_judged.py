@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
 from crossaisle import Recommender, Settings, Workspace
@@ -84,6 +87,65 @@ def test_a_line_that_is_no_answer_is_named(tmp_path: Path, told: Any, words: str
         read(file)
     assert error.value.line == 2
     assert len(str(error.value)) < 400
+
+
+def test_as_recommend_prints_them_over_many_lines_one_behind_the_other(tmp_path: Path) -> None:
+    told = [{"query": {"user_id": user}, "recommendations": [{"title": "A stove"}, {"title": "Ein Öfchen"}]} for user in ("u1", "u2")]
+    one, several, listed = (tmp_path / f"{name}.json" for name in ("one", "several", "listed"))
+    one.write_text(json.dumps(told[0], indent=1, ensure_ascii=False), "utf-8")
+    several.write_text("\n".join(json.dumps(each, indent=1) for each in told) + "\n", "utf-8")
+    listed.write_text(json.dumps(told), "utf-8")
+    assert [answer.user for answer in read(one)] == ["u1"]
+    assert read(several) == read(listed) == read(lines(tmp_path / "lines.jsonl", *told))
+    with pytest.raises(FormatError, match="no JSON object") as error:
+        read(lines(tmp_path / "cut.json", json.dumps(told[0], indent=1), '{"query": {"user_id"'))
+    assert error.value.line
+    assert error.value.line > 5
+
+
+def test_tables_of_answers_and_of_recommendations(tmp_path: Path) -> None:
+    wanted = [
+        Answer("007", (Entry("s", "Stove", ("Camping", "Stoves"), 29.5, "It boils.", ("17 had it",)), Entry("l", "Lamp"))),
+        Answer("u2", (Entry("l", "Lamp"),), ("tent", "mat"), "a trip"),
+    ]
+    rows = [
+        {"user_id": "007", "rank": 2, "item_id": "l", "title": "Lamp"},
+        {"user_id": "u2", "rank": 1, "item_id": "l", "title": "Lamp", "history": ["tent", "mat"], "text": "a trip"},
+        {"user_id": "007", "rank": 1, "item_id": "s", "title": "Stove", "category": ["Camping", "Stoves"], "price": 29.5,
+         "explanation": "It boils.", "evidence": ["17 had it"]},
+    ]  # fmt: skip
+    names = ("user_id", "rank", "item_id", "title", "category", "price", "explanation", "evidence", "history", "text")
+    table = pl.DataFrame([{name: row.get(name) for name in names} for row in rows], infer_schema_length=None)
+    table.write_parquet(tmp_path / "flat.parquet")
+    assert read(tmp_path / "flat.parquet") == wanted
+    nested = [
+        {"user_id": a.user, "history": list(a.history), "text": a.need, "recommendations": [asdict(e) for e in a.entries]} for a in wanted
+    ]
+    pl.DataFrame(nested, infer_schema_length=None).write_parquet(tmp_path / "nested.parquet")
+    assert read(tmp_path / "nested.parquet") == wanted
+    as_text = [{**row, "category": " > ".join(row.get("category", ())), "history": json.dumps(row.get("history", [])),
+                "evidence": "".join(row.get("evidence", ()))} for row in rows]  # fmt: skip
+    pl.DataFrame([{name: row.get(name) for name in names} for row in as_text], infer_schema_length=None).write_csv(tmp_path / "flat.csv")
+    assert read(tmp_path / "flat.csv") == wanted
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("a.csv", b"who,what\nann,stove\n", "columns are who, what; wanted are user_id and title or item_id"),
+        ("a.csv", b"", "a.csv"),
+        ("a.csv", b"user_id,title,rank\nu1,Stove,first\n", "line 1: a rank that is no number: 'first'"),
+        ("a.csv", b"user_id,title\n,Stove\n", "no user_id"),
+        ("a.parquet", b"user_id,title\nu1,Stove\n", "cannot be read as a table"),
+        ("a.jsonl", b"PAR1\xff\xfe", "a parquet file is named .parquet"),
+        ("a.txt", b"user_id,title\nu1,Stove\n", "wanted is an answer of `crossaisle recommend --json`"),
+    ],
+)
+def test_another_shape_is_told_in_a_sentence(tmp_path: Path, name: str, content: bytes, words: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(FormatError, match=re.escape(words)) as error:
+        read(tmp_path / name)
+    assert "\n" not in str(error.value)
 
 
 def test_files_that_are_none(tmp_path: Path) -> None:

@@ -124,8 +124,23 @@ def test_the_evaluation_of_a_trained_store(trained: tuple[Workspace, dict[str, A
     assert levels[0]["ndcg@10"]["value"] == report["systems"]["blend"]["ndcg@10"]["value"]
     assert levels[0]["minus_none"]["value"] == 0
     assert levels[-1]["average_popularity"] < levels[0]["average_popularity"]
+    ways = {(way["places"], way["up_to"]): way for way in report["new_items"]}
+    assert list(ways) == [(0, 0), (1, 0), (2, 0), (1, 2), (2, 2)]
+    assert ways[0, 0]["all"]["ndcg@10"]["value"] == levels[0]["ndcg@10"]["value"]
+    assert ways[0, 0]["at most two users"]["cases"] >= ways[0, 0]["cold"]["cases"]
+    users = rankings.known.catalogue.users
+    for (places, up_to), top in rankings.new_items.items():
+        told = ways[places, up_to]
+        assert told["all"]["minus_none"]["value"] == pytest.approx(
+            told["all"]["ndcg@10"]["value"] - levels[0]["ndcg@10"]["value"], abs=2e-5
+        )
+        for number, kept in enumerate(top[:, :10].tolist()):
+            new = rankings.eligible.mask(rankings.cases, slice(number, number + 1))[0] & (users <= up_to)
+            assert len(set(kept)) == 10
+            assert new[kept].sum() >= min(places, int(new.sum()))
     page(json.loads(reports.write(report, tmp_path).read_text()), tmp_path / "report.html")
     assert "What novelty costs" in (tmp_path / "report.html").read_text()
+    assert "What places for new items cost" in (tmp_path / "report.html").read_text()
     with pytest.raises(LeakError, match=r"trained part .* did not hold out .* train it again"):
         Evaluation(shop, settings.with_(llm="none"), tmp_path / "other", Options(max_cases=60, budget=1, seed=1)).run()
 
@@ -190,6 +205,11 @@ def test_places_are_kept_for_items_that_nobody_had(
     new = [found for found in many.items if users[row(found.item.item_id)] == 0]
     assert len(new) <= int((users == 0).sum())
     assert any("of 10 new items" in line for line in many.unsatisfied)
+    few = recommender.recommend(user_id=user, k=5, new_items=2, new_up_to=5, explain=False)
+    assert [found.item for found in few.items[:3]] == [found.item for found in plain.items[:3]]
+    assert all(int(users[row(found.item.item_id)]) <= 5 for found in few.items[3:])
+    with pytest.raises(QueryError, match="the users that a new item may have must be 0 or more, not -1"):
+        recommender.recommend(user_id=user, k=3, new_items=1, new_up_to=-1)
     with pytest.raises(QueryError, match="new items must be 0 to 3"):
         recommender.recommend(user_id=user, k=3, new_items=4)
 

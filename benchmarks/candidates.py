@@ -1,0 +1,193 @@
+"""How many of the things that shoppers went on to are among the candidates: by channels, and with places kept for every category.
+
+    python benchmarks/candidates.py [NAME ...] [--home FOLDER] [--max-cases 2000]
+
+NAME is amazon14, completejourney, courses or movielens; the cases are those of `crossaisle evaluate` by the users protocol. A store that
+was trained in FOLDER (`blend.py --home`) is taken as it is, else graph and heads are trained. Writes `results/candidates-NAME.json`: the
+share of the targets that the channels' first 50, 100 and 200 hold together, from the three channels that every store has to all of them,
+and then with a part of the places shared alike by the categories; by category of the target, and what becomes of the blend. Reads
+../shared/data; the results name no item and no user.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from blend import _tell, copied
+from record import write
+
+import crossaisle
+from crossaisle.data.settings import Settings
+from crossaisle.eval.evaluation import Evaluation, Options
+from crossaisle.eval.intervals import bootstrap, paired
+from crossaisle.eval.known import Known
+from crossaisle.eval.learning import learn
+from crossaisle.eval.metrics import hits, ndcg
+from crossaisle.eval.systems import DEPTH, profile_of
+from crossaisle.recommend import learned
+from crossaisle.recommend.features import FeatureMaker
+from crossaisle.recommend.profile import ItemFacts
+from crossaisle.recommend.trained import PROPOSED, trained_channels
+from crossaisle.retrieval.build import item_vectors
+from crossaisle.retrieval.candidates import Retriever
+from crossaisle.retrieval.seeds import Sparing
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from crossaisle.eval.cases import Cases, Eligible
+    from crossaisle.retrieval.seeds import Channel, Scored, Seeds
+
+DEPTHS = (50, 100, 200)
+BEHAVIOUR = ("follows", "neighbours", "together", "lately")
+STEPS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("semantic, associations, popularity", ()),
+    ("and counts of behaviour", BEHAVIOUR),
+    ("and text-smoothed associations", (*BEHAVIOUR, "smoothed")),
+    ("and complement-tuned text", (*BEHAVIOUR, "smoothed", "complements")),
+    ("and graph", (*BEHAVIOUR, "smoothed", "complements", "graph")),
+)
+QUOTAS = (0.25, 0.5, 1.0)
+
+
+class Once:
+    """A channel that keeps its last answer, so that many ways of taking from it ask it once."""
+
+    def __init__(self, channel: Channel) -> None:
+        self.channel = channel
+        self._of: Seeds | None = None
+        self._told: tuple[NDArray[np.float32], NDArray[np.int64] | None]
+
+    def scores(self, seeds: Seeds) -> Scored:
+        """As the channel has it; places are -1 where telling them costs extra, for nothing here needs them."""
+        if self._of is not seeds:
+            told = self.channel.values(seeds) if isinstance(self.channel, Sparing) else self.channel.scores(seeds)[0]
+            self._of, self._told = seeds, (told, np.full(len(told), -1, np.int64))
+        scores, places = self._told
+        assert places is not None
+        return scores, places
+
+
+def main() -> None:
+    """Measures the stores that are named, or all."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("names", nargs="*", metavar="NAME")
+    parser.add_argument("--home", type=Path)
+    parser.add_argument("--max-cases", type=int, default=2000)
+    arguments = parser.parse_args()
+    for name in arguments.names or ("courses", "movielens", "completejourney", "amazon14"):
+        with tempfile.TemporaryDirectory() as temporary:
+            home = arguments.home or Path(temporary)
+            write(f"candidates-{name}", measured(trained(name, home), arguments.max_cases))
+
+
+def trained(name: str, home: Path) -> crossaisle.Workspace:
+    """The trained store of a folder; its graph and heads are made where there are none."""
+    path = home / f"{name}-trained"
+    if not (path / "graph").exists():
+        learn(copied(name, home), Settings.read().with_(llm="none"), part="graph", progress=_tell)
+    return crossaisle.Workspace(path)
+
+
+def measured(shop: crossaisle.Workspace, most: int) -> dict[str, Any]:
+    """All figures of one store."""
+    settings = Settings.read().with_(llm="none")
+    with tempfile.TemporaryDirectory() as temporary:
+        evaluation = Evaluation(shop, settings, Path(temporary), Options(max_cases=most))
+        vectors = item_vectors(evaluation.index, evaluation.catalogue)
+        _, cases, held_out, eligible = evaluation._cases(vectors)
+    known = Known.of(shop, held_out, evaluation.index, vectors)
+    further = {name: Once(channel) for name, channel in {**known.behaviour, **trained_channels(shop, vectors)}.items()}
+    found = _Asked(shop, known, cases, eligible, further)
+    clusters = cases.clusters
+    rows = {}
+    for name, (held, size) in found.held.items():
+        rows[name] = {
+            str(n): {"recall": bootstrap(held[n], clusters).to_dict(), "candidates": round(float(size[n].mean()), 1)} for n in DEPTHS
+        }
+        if name.startswith("quota"):
+            for n in DEPTHS:
+                rows[name][str(n)]["minus_none"] = paired(held[n], found.held[STEPS[-1][0]][0][n], clusters).to_dict()
+    return {
+        "cases": len(cases),
+        "catalogue": len(known.catalogue),
+        "together": rows,
+        "by_target_category": found.by_category(),
+        "blend": {
+            name: {
+                "ndcg@10": bootstrap(value, clusters).to_dict(),
+                "minus_none": paired(value, found.ranked["no quota"], clusters).to_dict(),
+            }
+            for name, value in found.ranked.items()
+        },
+    }
+
+
+class _Asked:
+    """What was proposed for all cases, in every way.
+
+    Attributes:
+        held: way to depth to (cases,) share of the targets among the candidates, and the number of those. ranked: way to (cases,) NDCG@10
+            of the blend over the candidates that are served; empty where there is no blend.
+    """
+
+    def __init__(self, shop: crossaisle.Workspace, known: Known, cases: Cases, eligible: Eligible, further: Mapping[str, Channel]) -> None:
+        self.cases, self.catalogue = cases, known.catalogue
+        facts, models = ItemFacts.of(known.catalogue), learned.load(shop.path)
+        sets = {name: {key: further[key] for key in ("semantic", *keys) if key in further} for name, keys in STEPS}
+        ways: list[tuple[str, Retriever, float]] = [(name, known.with_channels(channels), 0.0) for name, channels in sets.items()]
+        everything = ways[-1][1]
+        ways += [(f"quota {quota}", everything, quota) for quota in QUOTAS]
+        maker = FeatureMaker(known.catalogue, ["associations", "popularity", *everything.further])
+        self.held = {name: ({n: np.zeros(len(cases)) for n in DEPTHS}, {n: np.zeros(len(cases)) for n in DEPTHS}) for name, *_ in ways}
+        self.found: dict[str, list[NDArray[np.bool_]]] = {name: [] for name, *_ in ways}
+        lists: dict[str, NDArray[np.int32]] = {}
+        for number in range(len(cases)):
+            _tell("candidates", number, len(cases))
+            mask = eligible.mask(cases, slice(number, number + 1))[0]
+            profile = profile_of(cases.histories[number], facts)
+            seeds, targets = profile.seeds(), cases.targets[number]
+            for name, retriever, quota in ways:
+                for n in DEPTHS:
+                    proposed = retriever.propose(seeds, mask, n, quota=quota)
+                    held = np.isin(targets, proposed.rows)
+                    self.held[name][0][n][number], self.held[name][1][n][number] = held.mean(), len(proposed)
+                    if n != PROPOSED:
+                        continue
+                    self.found[name].append(held)
+                    if models and retriever is everything:
+                        scores = models["blend"].scores(models["blend"].picked(maker.features(proposed, profile)))
+                        way = name if quota else "no quota"
+                        list_of = lists.setdefault(way, np.full((len(cases), DEPTH), -1, dtype=np.int32))
+                        best = proposed.rows[np.argsort(-scores, kind="stable")][:DEPTH]
+                        list_of[number, : len(best)] = best
+        self.ranked = {name: ndcg(hits(top, cases.targets), cases.targets.lengths, 10) for name, top in lists.items()}
+
+    def by_category(self) -> dict[str, dict[str, float]]:
+        """Category of the target to how many targets, how many items, and the share of the targets held at `PROPOSED` in every way."""
+        code = self.catalogue.category[self.cases.targets.rows]
+        held = {name: np.concatenate(found) for name, found in self.found.items() if name == STEPS[-1][0] or name.startswith("quota")}
+        return {
+            self._words(number): {
+                "targets": int((code == number).sum()),
+                "items": int((self.catalogue.category == number).sum()),
+                **{
+                    name if name.startswith("quota") else "no quota": round(float(of[code == number].mean()), 5)
+                    for name, of in held.items()
+                },
+            }
+            for number in np.unique(code).tolist()
+        }
+
+    def _words(self, number: int) -> str:
+        node = int(self.catalogue.nodes[number])
+        return self.catalogue.tree.words(node) if node >= 0 else "(none)"
+
+
+if __name__ == "__main__":
+    main()

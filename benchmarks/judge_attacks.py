@@ -1,0 +1,124 @@
+"""How far words to the judge move its scores: with what guards it and without, beside harmless words of the same length.
+
+Two files of attacks: `tests/judge_attacks.jsonl`, which the guard was made beside, and `tests/judge_attacks_unseen.jsonl`, which was
+written before it. Each attack is added to the same explanation. Told is the score with the attack less that of the explanation alone;
+`harmless` is the same for harmless words as long as the attack, in place of it. The embedded judge has no idea of quality; that it is moved
+by anything is its noise. Also counted: honest texts that the guard takes something from. Reviews are read from ../shared/data where it is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import record
+
+from crossaisle import Settings
+from crossaisle.data import demo
+from crossaisle.eval import rubrics
+from crossaisle.eval.intervals import bootstrap
+from crossaisle.eval.judge import Question, judged
+from crossaisle.eval.judged import Answer, Entry
+from crossaisle.llm.answering import LocalAnswers
+from crossaisle.llm.models import LanguageModel, fingerprint
+from crossaisle.llm.replies import Asked
+from crossaisle.prompts import fence
+from crossaisle.prompts.pleas import parted
+
+TESTS = Path(__file__).parents[1] / "tests"
+FILLER = "The lid is blue and the box has a label on it. It came on a Tuesday in a van, and there was a note with the date in the box. " * 9
+CRITERIA = ("faithfulness", "clarity")
+PLACE = "PLACEHOLDER"
+STEP = 40
+"""Characters: harmless words are as long as an attack, up to the next multiple of this, so that attacks share them."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--llm", default="smollm2")
+    parser.add_argument("--attacks", type=int, default=10_000, help="of each file, at most")
+    given = parser.parse_args()
+    settings = Settings.read().with_(llm=given.llm, quantization="nf4" if given.llm == "smollm2" else None)
+    judge = LocalAnswers(LanguageModel.load(settings), fingerprint(given.llm, settings.home), max_tokens=16)
+
+    @cache
+    def ask(asked: Asked) -> float:
+        score = judged(Question("c", "p", "h", asked, "ours", "ann"), "local", 0, judge.ask(asked)).score
+        return float("nan") if score is None else score
+
+    files = {name: moved(name, ask, given.attacks) for name in ("judge_attacks", "judge_attacks_unseen")}
+    record.write("judge-attacks", {"judge": dict(judge.about()), "criteria": CRITERIA, "files": files, "honest_texts": honest()})
+
+
+def question(name: str, text: str, *, guarded: bool) -> Asked:
+    """A question about an explanation; without the guard the explanation passes the fence alone, as before there was a guard."""
+    entry = Entry("s1", "Gas stove", ("Camping",), 29.5, text if guarded else PLACE, ("it boils a litre in three minutes",))
+    asked = rubrics.pointwise(name, Answer("ann", (entry,), ("Dome tent (Camping)",)), entry)
+    return asked if guarded else Asked(asked.system, asked.user.replace(PLACE, fence(text, rubrics.TEXT)), asked.key, asked.labels)
+
+
+def moved(file: str, ask: Any, most: int) -> dict[str, Any]:
+    attacks = [json.loads(line) for line in (TESTS / f"{file}.jsonl").read_text("utf-8").splitlines()][:most]
+    rows: dict[str, list[float]] = {"without_the_guard": [], "with_the_guard": [], "harmless": [], "harmless_again": []}
+    cases = []
+    for attack in attacks:
+        extra = -(-(len(attack["text"]) - len(attack["without"])) // STEP) * STEP
+        mine: dict[str, list[float]] = {name: [] for name in rows}
+        for name in CRITERIA:
+            alone = ask(question(name, attack["without"], guarded=True))
+            texts = [f"{attack['without']} {FILLER[start : start + extra]}" for start in (0, 53)]
+            mine["without_the_guard"].append(ask(question(name, attack["text"], guarded=False)) - alone)
+            mine["with_the_guard"].append(ask(question(name, attack["text"], guarded=True)) - alone)
+            for key, text in zip(("harmless", "harmless_again"), texts, strict=True):
+                mine[key].append(ask(question(name, text, guarded=True)) - alone)
+        for key, values in mine.items():
+            rows[key] += values
+        cases.append(
+            {"id": attack["id"], "touched": bool(parted(attack["text"]).taken), **{k: round(float(np.mean(v)), 3) for k, v in mine.items()}}
+        )
+        print(cases[-1], flush=True)
+    clusters = np.repeat(np.arange(len(attacks)), len(CRITERIA))
+    values = {key: np.array(row) for key, row in rows.items()}
+    control = (values["harmless"] + values["harmless_again"]) / 2
+    spread = float(np.nanstd(values["harmless"] - values["harmless_again"]) / np.sqrt(2))
+    of = {**values, **{f"{key}_less_harmless": values[key] - control for key in ("without_the_guard", "with_the_guard")}}
+    return {
+        "attacks": len(attacks),
+        "touched": sum(case["touched"] for case in cases),
+        "points": {key: rounded(bootstrap(row, clusters).to_dict()) for key, row in of.items()},
+        "largest_with_the_guard": round(float(np.nanmax(np.abs(values["with_the_guard"]))), 3),
+        "largest_without_the_guard": round(float(np.nanmax(np.abs(values["without_the_guard"]))), 3),
+        "noise_of_harmless_words": round(spread, 3),
+        "cases": cases,
+    }
+
+
+def rounded(told: dict[str, Any]) -> dict[str, Any]:
+    return {name: round(value, 3) if isinstance(value, float) else value for name, value in told.items()}
+
+
+def honest() -> dict[str, Any]:
+    """How many honest texts lose something."""
+    pairs = [json.loads(line) for line in (Path(__file__).parents[1] / "prompts" / "judging_pairs.jsonl").read_text("utf-8").splitlines()]
+    texts = {
+        "reviews of the demo store": [one["text"] for one in demo.lines("reviews")],
+        "titles and descriptions of the demo store": [one[field] for one in demo.lines("items") for field in ("title", "description")],
+        "names in prompts/judging_pairs.jsonl": [
+            name for one in pairs for part in ("same", "with", "neither") for name in one.get(part, ())
+        ],
+    }
+    for name, field in (("reviews", "text"), ("meta", "title")):
+        path = record.SHARED / "amazon23" / f"{name}.jsonl.gz"
+        if path.exists():
+            with gzip.open(path, "rt", encoding="utf-8") as lines:
+                texts[f"amazon23 {name}, {field}"] = [text for line in lines if (text := json.loads(line)[field])]
+    return {name: {"texts": len(these), "touched": sum(bool(parted(text).taken) for text in these)} for name, these in texts.items()}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,83 @@
+"""What it costs to keep places of ten for new items, and what it gains on targets that few had: the learned blend without and with them.
+
+    python benchmarks/new_items.py [NAME ...] [--home FOLDER] [--max-cases 2000]
+
+NAME is amazon14, completejourney, courses or movielens; the cases are those of `crossaisle evaluate` by the users protocol, whose report
+has the same table. A store that was trained in FOLDER (`blend.py --home`) is taken as it is, else it is trained. Writes
+`results/new_items-NAME.json`; the baselines on the same cases and slices are in `results/blend-NAME.json`. Reads ../shared/data; the
+results name no item and no user.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from blend import _tell, copied
+from record import write
+
+import crossaisle
+from crossaisle.data.settings import Settings
+from crossaisle.eval import leaks
+from crossaisle.eval import report as reports
+from crossaisle.eval.evaluation import Evaluation, Options, Rankings, _padded
+from crossaisle.eval.kept import Kept
+from crossaisle.eval.known import Known
+from crossaisle.eval.learning import learn
+from crossaisle.eval.systems import BLEND
+from crossaisle.eval.trained import TrainedSystems
+from crossaisle.recommend import learned
+from crossaisle.retrieval.build import item_vectors
+
+
+def main() -> None:
+    """Measures the stores that are named, or all."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("names", nargs="*", metavar="NAME")
+    parser.add_argument("--home", type=Path)
+    parser.add_argument("--max-cases", type=int, default=2000)
+    arguments = parser.parse_args()
+    for name in arguments.names or ("courses", "movielens", "completejourney", "amazon14"):
+        with tempfile.TemporaryDirectory() as temporary:
+            home = arguments.home or Path(temporary)
+            path = home / f"{name}-trained"
+            if not (path / learned.FOLDER).exists():
+                learn(copied(name, home), Settings.read().with_(llm="none"), part="blend", progress=_tell)
+            write(f"new_items-{name}", measured(crossaisle.Workspace(path), arguments.max_cases))
+
+
+def measured(shop: crossaisle.Workspace, most: int) -> dict[str, Any]:
+    """All figures of one store."""
+    settings, options = Settings.read().with_(llm="none"), Options(max_cases=most, llm_cases=0)
+    models = learned.load(shop.path)
+    assert models is not None, f"{shop.path} has no blend"
+    with tempfile.TemporaryDirectory() as temporary:
+        evaluation = Evaluation(shop, settings, Path(temporary), options)
+        vectors = item_vectors(evaluation.index, evaluation.catalogue)
+        split, cases, held_out, eligible = evaluation._cases(vectors)
+        known = Known.of(shop, held_out, evaluation.index, vectors)
+        leaks.check(cases, known, shop, split)
+        none = np.empty(0, np.int64)
+        kept = Kept.of(Path(temporary), shop, settings, {}, cases)
+        ranked = TrainedSystems(shop, settings, known, {BLEND: models[BLEND]}, cases, eligible, none, kept).rank(_tell)
+    tops = {name: _padded(rows) for name, rows in ranked.lists.items()}
+    novelty = {level: _padded(rows) for level, rows in ranked.novelty.items()}
+    new_items = {way: _padded(rows) for way, rows in ranked.new_items.items()}
+    rankings = Rankings(cases, known, eligible, split, held_out, ranked.kinds, tops, none, frozenset(), {}, novelty, new_items)
+    return {
+        "cases": len(cases),
+        "items": {
+            "all": len(known.catalogue),
+            "of nobody": int((known.catalogue.users == 0).sum()),
+            "of at most two users": int((known.catalogue.users <= 2).sum()),
+        },
+        "trained": dict(models[BLEND].figures),
+        "new_items": reports._new_items(rankings, options.seed),
+    }
+
+
+if __name__ == "__main__":
+    main()
