@@ -116,9 +116,9 @@ def chart_options(
     data = [_datum(cell, at, limit, colors, len(categories) <= NUMBERED) for cell in cells]
     paths = dict(zip(categories, names, strict=True))
     there = {(cell.source, cell.target) for cell in cells} | {*known}
-    same = [_bare(place, place, at, f"{whole(paths[place])}\nThe same category") for place in categories]
+    same = [_bare(place, place, at, f"{plain(whole(paths[place]))}\nThe same category") for place in categories]
     hidden = [
-        _bare(row, column, at, f"{whole(paths[row])} → {whole(paths[column])}\n{WITHHELD.format(least)}")
+        _bare(row, column, at, f"{plain(whole(paths[row]))} → {plain(whole(paths[column]))}\n{WITHHELD.format(least)}")
         for row in categories
         for column in categories
         if row != column and (row, column) not in there
@@ -184,7 +184,7 @@ def _datum(cell: Cell, at: Mapping[int, int], limit: int, colors: Sequence[str],
 
 def _bare(source: int, target: int, at: Mapping[int, int], words: str) -> dict[str, Any]:
     """A cell without a figure."""
-    return {"value": [at[target], at[source], 0], "name": plain(words), "at": [source, target]}
+    return {"value": [at[target], at[source], 0], "name": words, "at": [source, target]}
 
 
 def _marked(data: Sequence[Mapping[str, Any]], sign: str, line: str, ink: str) -> dict[str, Any]:
@@ -193,7 +193,7 @@ def _marked(data: Sequence[Mapping[str, Any]], sign: str, line: str, ink: str) -
         "type": "heatmap",
         "data": list(data),
         "cursor": "default",
-        "label": {"show": True, "formatter": sign, "color": ink, "opacity": 0.55, "fontSize": 12},
+        "label": {"show": True, "formatter": sign, "color": ink, "opacity": 0.75, "fontSize": 12},
         "itemStyle": {"borderColor": line, "borderWidth": 1.5, "borderRadius": 3},
         "emphasis": {"disabled": True},
     }

@@ -75,6 +75,7 @@ a { color: var(--accent); }
 .top .button.slight:hover { color: var(--ink); }
 .button[disabled] { opacity: .55; cursor: default; }
 .chips { display: flex; flex-wrap: wrap; gap: 8px; }
+.suggestions { margin-top: 12px; min-height: 76px; align-content: start; }
 .stack > .chips:empty { display: none; }
 .chip { font: inherit; font-size: 14px; min-height: 34px; padding: 4px 13px; border-radius: 17px; border: 1px solid var(--line);
   color: var(--ink);
@@ -260,7 +261,8 @@ dl.facts dd { overflow-wrap: anywhere; }
   .needs .under { grid-column: 1 / -1; }
   .needs .lift .soft { font-size: 12.5px; }
   .recs > li { grid-template-columns: 22px 48px minmax(0, 1fr); gap: 2px 10px; }
-  .reasoned { min-height: 78px; }
+  .reasoned { min-height: 126px; }
+  .suggestions { min-height: 202px; }
   .picture.large { width: 48px; height: 48px; font-size: 14px; }
   .recs .wide { grid-column: 1 / -1; }
   .evidence li { grid-template-columns: 1fr; gap: 0; }

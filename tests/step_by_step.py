@@ -42,8 +42,13 @@ def main(workspace: str, folder: Path) -> None:
 def told_when(server: uvicorn.Server) -> Any:
     """What prints the port as soon as there is one."""
 
+    told = False
+
     async def tell() -> None:
-        print(server.servers[0].sockets[0].getsockname()[1], flush=True)
+        nonlocal told
+        if not told:
+            told = True
+            print(server.servers[0].sockets[0].getsockname()[1], flush=True)
 
     return tell
 
