@@ -13,6 +13,7 @@ import argparse
 import shutil
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from crossaisle.eval.evaluation import Evaluation, Options
 from crossaisle.eval.learning import learn
 from crossaisle.retrieval.graph import GraphConfig
 
+STORES = ("courses", "movielens", "completejourney", "amazon14")
 KEPT = ("ndcg@10", "recall@10", "hit@10", "mrr", "vs_best_baseline")
 
 
@@ -37,7 +39,7 @@ def main() -> None:
     parser.add_argument("--max-cases", type=int, default=2000)
     parser.add_argument("--convolution", choices=("normalised", "attention"), default="normalised")
     arguments = parser.parse_args()
-    for name in arguments.names or ("courses", "movielens", "completejourney", "amazon14"):
+    for name in arguments.names or STORES:
         evaluate(name, arguments)
 
 
@@ -64,6 +66,26 @@ def evaluate(store: str, arguments: argparse.Namespace) -> None:
     figures["new_items"] = report["new_items"]
     figures["tuned"] = {name: about.get("config", about) for name, about in report["baselines"].items()}
     write(f"blend-{store}" + ("-attention" if arguments.convolution == "attention" else ""), figures)
+
+
+def named(measured: Callable[[str, Path, int], None]) -> None:
+    """Reads a command line of stores, `--home` and `--max-cases`, and measures each store, or all four, in that or a temporary folder."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("names", nargs="*", metavar="NAME")
+    parser.add_argument("--home", type=Path)
+    parser.add_argument("--max-cases", type=int, default=2000)
+    arguments = parser.parse_args()
+    for name in arguments.names or STORES:
+        with tempfile.TemporaryDirectory() as temporary:
+            measured(name, arguments.home or Path(temporary), arguments.max_cases)
+
+
+def trained(store: str, home: Path, part: str) -> crossaisle.Workspace:
+    """The trained store of a folder, as it is where it has the part, else trained up to it. Args: part: graph or blend."""
+    path = home / f"{store}-trained"
+    if not (path / part).exists():
+        learn(copied(store, home), Settings.read().with_(llm="none"), part=part, progress=_tell)
+    return crossaisle.Workspace(path)
 
 
 def copied(store: str, home: Path) -> crossaisle.Workspace:

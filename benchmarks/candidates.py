@@ -11,14 +11,13 @@ and then with a part of the places shared alike by the categories; by category o
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from blend import _tell, copied
+from blend import _tell, named, trained
 from record import write
 
 import crossaisle
@@ -26,7 +25,6 @@ from crossaisle.data.settings import Settings
 from crossaisle.eval.evaluation import Evaluation, Options
 from crossaisle.eval.intervals import bootstrap, paired
 from crossaisle.eval.known import Known
-from crossaisle.eval.learning import learn
 from crossaisle.eval.metrics import hits, ndcg
 from crossaisle.eval.systems import DEPTH, profile_of
 from crossaisle.recommend import learned
@@ -75,23 +73,7 @@ class Once:
 
 def main() -> None:
     """Measures the stores that are named, or all."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("names", nargs="*", metavar="NAME")
-    parser.add_argument("--home", type=Path)
-    parser.add_argument("--max-cases", type=int, default=2000)
-    arguments = parser.parse_args()
-    for name in arguments.names or ("courses", "movielens", "completejourney", "amazon14"):
-        with tempfile.TemporaryDirectory() as temporary:
-            home = arguments.home or Path(temporary)
-            write(f"candidates-{name}", measured(trained(name, home), arguments.max_cases))
-
-
-def trained(name: str, home: Path) -> crossaisle.Workspace:
-    """The trained store of a folder; its graph and heads are made where there are none."""
-    path = home / f"{name}-trained"
-    if not (path / "graph").exists():
-        learn(copied(name, home), Settings.read().with_(llm="none"), part="graph", progress=_tell)
-    return crossaisle.Workspace(path)
+    named(lambda name, home, most: write(f"candidates-{name}", measured(trained(name, home, "graph"), most)))
 
 
 def measured(shop: crossaisle.Workspace, most: int) -> dict[str, Any]:

@@ -10,13 +10,12 @@ results name no item and no user.
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from blend import _tell, copied
+from blend import _tell, named, trained
 from record import write
 
 import crossaisle
@@ -26,7 +25,6 @@ from crossaisle.eval import report as reports
 from crossaisle.eval.evaluation import Evaluation, Options, Rankings, _padded
 from crossaisle.eval.kept import Kept
 from crossaisle.eval.known import Known
-from crossaisle.eval.learning import learn
 from crossaisle.eval.systems import BLEND
 from crossaisle.eval.trained import TrainedSystems
 from crossaisle.recommend import learned
@@ -35,18 +33,7 @@ from crossaisle.retrieval.build import item_vectors
 
 def main() -> None:
     """Measures the stores that are named, or all."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("names", nargs="*", metavar="NAME")
-    parser.add_argument("--home", type=Path)
-    parser.add_argument("--max-cases", type=int, default=2000)
-    arguments = parser.parse_args()
-    for name in arguments.names or ("courses", "movielens", "completejourney", "amazon14"):
-        with tempfile.TemporaryDirectory() as temporary:
-            home = arguments.home or Path(temporary)
-            path = home / f"{name}-trained"
-            if not (path / learned.FOLDER).exists():
-                learn(copied(name, home), Settings.read().with_(llm="none"), part="blend", progress=_tell)
-            write(f"new_items-{name}", measured(crossaisle.Workspace(path), arguments.max_cases))
+    named(lambda name, home, most: write(f"new_items-{name}", measured(trained(name, home, learned.FOLDER), most)))
 
 
 def measured(shop: crossaisle.Workspace, most: int) -> dict[str, Any]:

@@ -93,7 +93,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, settings: Settings) -> Tra
     """The embedded model, some tens of steps in the world of `GOES_WITH`."""
     out, seen = tmp_path_factory.mktemp("shop") / "adapter", []
     settings = settings.with_(llm="smollm2", quantization="nf4")
-    config = Config(rank=8, alpha=16, epochs=1, batch=2, lr=1e-3, dropout=0.0, validate_every=26)
+    config = Config(rank=8, alpha=16, epochs=1, batch=2, lr=2e-3, dropout=0.0, validate_every=26)
     report = train(examples(52, 1), examples(16, 2), settings, out, config, {"snapshot": "s1"}, seen.append)
     return Trained(report, settings, seen, out)
 

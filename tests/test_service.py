@@ -298,6 +298,7 @@ WRONG = [
     ("POST", "/v1/recommend", {"json": {"user": USER, "k": 0}}, 422, "k: "),
     ("POST", "/v1/recommend", {"json": {"user": USER, "k": 101}}, 422, "k: "),
     ("POST", "/v1/recommend", {"json": {"user": USER, "k": 2, "new_items": 3}}, 422, "new items"),
+    ("POST", "/v1/recommend", {"json": {"user": USER, "new_items": 1, "new_up_to": -1}}, 422, "new_up_to"),
     ("POST", "/v1/recommend", {"json": {"user": USER, "colour": "red"}}, 422, "colour"),
     ("POST", "/v1/recommend", {"json": {"user": USER, "rules": {"min_price": 5, "max_price": 2}}}, 422, "price"),
     ("POST", "/v1/recommend", {"json": {"user": USER, "rules": {"include_categories": ["Kitchn"]}}}, 422, "Kitchen"),
