@@ -109,6 +109,7 @@ def router(service: "Service") -> "APIRouter":
         "/recommend:stream",
         summary="The ranked list first, the reasons when they are worded",
         openapi_extra=needs("read"),
+        response_class=StreamingResponse,  # with no type of its own, so that the description names this one only
         responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}, "x-events": _refs(STREAMED)}}}},
     )
     async def stream(request: Request, asked: RecommendRequest) -> Response:
