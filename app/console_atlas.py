@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from .console_heat import Cell, chart_options, legend, whole
+from .console_heat import WITHHELD, Cell, chart_options, legend, whole
 from .console_parts import bar, blank, box, button, item, notice, say
 
 if TYPE_CHECKING:
@@ -146,7 +146,8 @@ class AtlasPage:
             blank("Nothing is left", "No pair of categories passes these filters. Ask for fewer shoppers, or another name.")
             return
         names = [self.atlas["categories"][place]["name"] for place in left.categories]
-        options, size = chart_options(left.categories, names, left.cells, self.dark)
+        known = {(one["source"], one["target"]) for one in self.atlas["pairs"]}
+        options, size = chart_options(left.categories, names, left.cells, self.dark, known=known, least=self.atlas["privacy"]["min_users"])
         with box("div", "map", tabindex="0", role="region", aria_label="Map of categories; the list beside it says the same"):
             chart = ui.echart(
                 options, renderer="svg", on_point_click=lambda event: self.choose(int(event.data["at"][0]), int(event.data["at"][1]))
@@ -187,6 +188,10 @@ class AtlasPage:
         """Shows what is behind a cell."""
         cell = next((one for one in self.shown.cells if (one.source, one.target) == (source, target)), None)
         if cell is None:
+            if source != target:
+                self.chosen = None
+                self.detail.show(lambda: blank("No figures", f"{WITHHELD.format(self.atlas['privacy']['min_users'])}."))
+                self._list()
             return
         self.chosen = (source, target)
         self._list()

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 E = TypeVar("E")
+P = TypeVar("P")
 logger = logging.getLogger(__name__)
 
 
@@ -66,8 +67,11 @@ class Place:
         if waiting:
             self._wait()
 
-    async def fill(self, call: Callable[[], T], draw: Callable[[T], object]) -> T | None:
-        """Asks, and draws the answer here, or says why there is none; the answer, None where it was none or is no longer wanted."""
+    async def fill(self, call: Callable[[], T], draw: Callable[[T], object], there: Callable[[], bool] = lambda: False) -> T | None:
+        """Asks, and draws the answer here, or says why there is none; the answer, None where it was none or is no longer wanted.
+
+        Args: there: whether the answer stands here already when it has come.
+        """
         if self.element.is_deleted:
             return None  # whoever asked has left the page
         turn = self._next()
@@ -86,27 +90,45 @@ class Place:
             wrong = _bug(error)
         if self._turn != turn or self.element.is_deleted:
             return None  # something newer was asked, or nobody is there any more
-        with self._fresh():
-            if answer is None or wrong:
+        with self._fresh(keep=there() and not wrong):
+            if there() and not wrong:
+                pass
+            elif answer is None or wrong:
                 notice(wrong, "bad", alert=True)
             else:
                 self._drawn(draw, answer)
         return answer
 
-    async def fill_in_two(
-        self, call: Callable[[Callable[[E], None]], T], first: Callable[[E], object], draw: Callable[[T], object]
+    async def fill_in_parts(
+        self,
+        call: Callable[[Callable[[E], None], Callable[[P], None]], T],
+        first: Callable[[E], Callable[[P], object]],
+        draw: Callable[[T], object],
     ) -> T | None:
-        """As `fill`, for a call that has a part of its answer early. Args: call: hands the part to what it is given. first: draws it."""
+        """As `fill`, for a call that has its answer in parts; what was drawn of them stays, and whoever reads there is not disturbed.
+
+        Args:
+            call: hands the part that comes first to the one it is given, and those that follow to the other.
+            first: draws the former, and returns what draws one of the latter into it. draw: the whole answer, where there was no such part.
+        """
         loop, turn = asyncio.get_running_loop(), self._turn + 1  # the one that `fill` begins
+        more: list[Callable[[P], object]] = []
 
         def early(part: E) -> None:
             if self._turn == turn and not self.element.is_deleted:
                 self.content.clear()
                 self.element.classes("early")
                 with self.content:
-                    self._drawn(first, part)
+                    self._drawn(lambda told: more.append(first(told)), part)
 
-        return await self.fill(lambda: call(lambda part: _soon(loop, early, part)), draw)
+        def later(part: P) -> None:
+            if self._turn == turn and not self.element.is_deleted and more:
+                with self.content:
+                    self._drawn(more[0], part)
+
+        return await self.fill(
+            lambda: call(lambda part: _soon(loop, early, part), lambda part: _soon(loop, later, part)), draw, there=lambda: bool(more)
+        )
 
     def show(self, draw: Callable[[], object]) -> None:
         """Draws something that is there already."""
@@ -138,13 +160,14 @@ class Place:
             with self.content:
                 bones(*self._heights)
 
-    def _fresh(self) -> Element:
+    def _fresh(self, *, keep: bool = False) -> Element:
         self._empty = False
         self._answers += 1
         self.element.props["data-answers"] = str(self._answers)  # by which a script can wait for the next one
         self._status.set_text("The answer is there")
         self.element.classes(remove="busy early").props["aria-busy"] = "false"
-        self.content.clear()
+        if not keep:
+            self.content.clear()
         return self.content
 
 

@@ -1,22 +1,25 @@
 """The heat map of the atlas as options of ECharts, and its legend: colour is the lift on a scale of doublings.
 
+A cell without a figure is the category itself (grey, a dash), withheld (a stroke), or left out by the filters (empty).
+
 What hovers over a cell is a text that ECharts escapes; names on the axes are drawn as text.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .console_look import HEAT, HEAT_DARK
+from .console_look import BLANK, BLANK_DARK, HEAT, HEAT_DARK
 from .console_parts import box, say
 from .html_picture import times
 from .render import plain
 
 NUMBERED = 20
 """Up to so many categories every cell shows its figure."""
+WITHHELD = "Withheld: it would tell of fewer than {} shoppers, or nothing is known"
 LONGEST = 24
 """Characters of a name on an axis."""
 TICKS = {-4: "1⁄16×", -3: "⅛×", -2: "¼×", -1: "½×", 0: "1×", 1: "2×", 2: "4×", 3: "8×", 4: "16×+"}
@@ -80,11 +83,19 @@ class Cell:
 
 
 def chart_options(
-    categories: Sequence[int], names: Sequence[Sequence[str]], cells: Sequence[Cell], dark: bool
+    categories: Sequence[int],
+    names: Sequence[Sequence[str]],
+    cells: Sequence[Cell],
+    dark: bool,
+    *,
+    known: Collection[tuple[int, int]] = (),
+    least: int = 0,
 ) -> tuple[dict[str, Any], tuple[int, int]]:
     """The options of a map, and its least width and its height in pixels.
 
-    Args: categories: on both axes, by place in the atlas. names: their paths.
+    Args:
+        categories: on both axes, by place in the atlas. names: their paths.
+        known: pairs, by place, whose figures may be told, shown here or not; all others are withheld. least: users of whom may be told.
     """
     at = {place: i for i, place in enumerate(categories)}
     labels = [_axis_name(path) for path in names]
@@ -103,6 +114,16 @@ def chart_options(
     }
     letters = {"color": ink, "fontSize": 12, "interval": 0, "fontFamily": "system-ui, sans-serif"}
     data = [_datum(cell, at, limit, colors, len(categories) <= NUMBERED) for cell in cells]
+    paths = dict(zip(categories, names, strict=True))
+    there = {(cell.source, cell.target) for cell in cells} | {*known}
+    same = [_bare(place, place, at, f"{plain(whole(paths[place]))}\nThe same category") for place in categories]
+    hidden = [
+        _bare(row, column, at, f"{plain(whole(paths[row]))} → {plain(whole(paths[column]))}\n{WITHHELD.format(least)}")
+        for row in categories
+        for column in categories
+        if row != column and (row, column) not in there
+    ]
+    grey, faint = BLANK_DARK if dark else BLANK
     options = {
         "animation": False,
         "aria": {"enabled": False},
@@ -117,7 +138,11 @@ def chart_options(
             "textStyle": {"color": "#f6f6f4", "fontSize": 13},
             "extraCssText": "white-space: pre-line; max-width: 300px",
         },
-        "visualMap": {"show": False, "min": -limit, "max": limit, "dimension": 2, "inRange": {"color": list(colors)}, "seriesIndex": 0},
+        "visualMap": [
+            {"show": False, "min": -limit, "max": limit, "dimension": 2, "inRange": {"color": list(colors)}, "seriesIndex": 0},
+            {"show": False, "min": 0, "max": 1, "dimension": 2, "inRange": {"color": [grey, grey]}, "seriesIndex": 1},
+            {"show": False, "min": 0, "max": 1, "dimension": 2, "inRange": {"color": [faint, faint]}, "seriesIndex": 2},
+        ],
         "series": [
             {
                 "type": "heatmap",
@@ -125,7 +150,9 @@ def chart_options(
                 "cursor": "pointer",
                 "itemStyle": {"borderColor": line, "borderWidth": 1.5, "borderRadius": 3},
                 "emphasis": {"itemStyle": {"borderColor": ink, "borderWidth": 2}},
-            }
+            },
+            _marked(same, "–", line, ink),
+            _marked(hidden, "╱", line, ink),
         ],
     }
     return options, (margin + 56 + side * len(categories), top + 12 + (side + 4) * len(categories))
@@ -155,16 +182,41 @@ def _datum(cell: Cell, at: Mapping[int, int], limit: int, colors: Sequence[str],
     return {"value": [at[cell.target], at[cell.source], round(level, 4)], "name": words, "label": label, "at": [cell.source, cell.target]}
 
 
+def _bare(source: int, target: int, at: Mapping[int, int], words: str) -> dict[str, Any]:
+    """A cell without a figure."""
+    return {"value": [at[target], at[source], 0], "name": words, "at": [source, target]}
+
+
+def _marked(data: Sequence[Mapping[str, Any]], sign: str, line: str, ink: str) -> dict[str, Any]:
+    """Cells without a figure as a series of their own, told apart by a sign besides the tone."""
+    return {
+        "type": "heatmap",
+        "data": list(data),
+        "cursor": "default",
+        "label": {"show": True, "formatter": sign, "color": ink, "opacity": 0.75, "fontSize": 12},
+        "itemStyle": {"borderColor": line, "borderWidth": 1.5, "borderRadius": 3},
+        "emphasis": {"disabled": True},
+    }
+
+
 def legend(cells: Sequence[Cell], atlas: Mapping[str, Any], dark: bool) -> None:
-    """What colour, weight and blank cells mean."""
+    """What colour, weight and cells without a figure mean."""
     colors, limit = HEAT_DARK if dark else HEAT, span(cells)
+    grey, faint = BLANK_DARK if dark else BLANK
     with box("div", "legend"):
         with box("span", "scale"):
             say("span", f"less often, {TICKS[-limit]}")
             box("i").style(f"background: linear-gradient(90deg, {', '.join(colors)})")
             say("span", f"more often, {TICKS[limit]}")
         say("span", "bold: sure")
-        say("span", f"blank: withheld, it would tell of fewer than {atlas['privacy']['min_users']} shoppers, or nothing is known")
+        for sign, tone, words in (
+            ("╱", faint, WITHHELD.format(atlas["privacy"]["min_users"]).lower()),
+            ("–", grey, "the same category"),
+        ):
+            with box("span", "scale"):
+                say("b", sign, aria_hidden="true").style(f"background: {tone}")
+                say("span", words)
+        say("span", "empty: left out by the filters")
 
 
 def whole(path: Sequence[str]) -> str:

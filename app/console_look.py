@@ -12,6 +12,8 @@ HEAT = ("#b35806", "#e08214", "#fdb863", "#fee0b6", "#f7f7f7", "#d8daeb", "#b2ab
 """ColorBrewer's orange to purple, which the colour-blind can tell apart: less often than usual, as usual, more often."""
 HEAT_DARK = ("#f5a742", "#c87a1c", "#8a561b", "#553a1c", "#2b3036", "#3f3a63", "#62569b", "#8f82c8", "#c5baf2")
 """The same on a dark page: what is as usual fades into the page, whose colour it nearly has."""
+BLANK, BLANK_DARK = ("#c9ccc8", "#eceeea"), ("#4a525a", "#23292e")
+"""Of cells that have no figure: the category itself, and what is withheld."""
 ICON = (
     '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><rect width="32" height="32" rx="8" fill="#0f6e66"/>'
     '<path d="M8 11h10l-3-3m3 3-3 3M24 21H14l3-3m-3 3 3 3" fill="none" stroke="#fff" stroke-width="2.6" stroke-linecap="round" '
@@ -73,6 +75,7 @@ a { color: var(--accent); }
 .top .button.slight:hover { color: var(--ink); }
 .button[disabled] { opacity: .55; cursor: default; }
 .chips { display: flex; flex-wrap: wrap; gap: 8px; }
+.suggestions { margin-top: 12px; min-height: 76px; align-content: start; }
 .stack > .chips:empty { display: none; }
 .chip { font: inherit; font-size: 14px; min-height: 34px; padding: 4px 13px; border-radius: 17px; border: 1px solid var(--line);
   color: var(--ink);
@@ -189,6 +192,8 @@ dl.facts dd { overflow-wrap: anywhere; }
 .map { overflow-x: auto; }
 .legend { display: flex; flex-wrap: wrap; gap: 6px 18px; align-items: center; font-size: 13.5px; color: var(--soft); margin-top: 10px; }
 .legend .scale { display: inline-flex; align-items: center; gap: 8px; }
+.legend .scale b { display: inline-grid; place-items: center; width: 20px; height: 16px; border-radius: 3px; font-weight: 400;
+  color: var(--ink); }
 .legend .scale i { display: inline-block; width: 150px; height: 10px; border-radius: 2px; }
 .pairs { display: grid; grid-template-columns: repeat(auto-fill, minmax(290px, 1fr)); gap: 0 28px; margin-top: 8px; }
 .pair { display: grid; grid-template-columns: 1fr auto; gap: 2px 14px; font: inherit; width: 100%; text-align: left; background: none;
@@ -206,6 +211,10 @@ dl.facts dd { overflow-wrap: anywhere; }
   border-top: 1px solid var(--line); }
 .recs > li:first-child { border-top: 0; padding-top: 4px; }
 .recs .reason { position: relative; margin-top: 6px; font-size: 16px; overflow-wrap: anywhere; }
+/* Room for a reason of two lines and for its evidence, so that nothing moves when they come. */
+.reasoned { min-height: 54px; }
+.row-more { display: flex; flex-wrap: wrap; gap: 0 14px; align-items: baseline; min-height: 38px; }
+.row-more .facts:has(details[open]) { flex-basis: 100%; }
 .claim { cursor: help; border-radius: 3px; text-decoration: underline dotted var(--soft) 1px;
   text-underline-offset: 5px; }
 .claim:hover, .claim:focus { background: var(--tint); }
@@ -252,6 +261,8 @@ dl.facts dd { overflow-wrap: anywhere; }
   .needs .under { grid-column: 1 / -1; }
   .needs .lift .soft { font-size: 12.5px; }
   .recs > li { grid-template-columns: 22px 48px minmax(0, 1fr); gap: 2px 10px; }
+  .reasoned { min-height: 126px; }
+  .suggestions { min-height: 202px; }
   .picture.large { width: 48px; height: 48px; font-size: 14px; }
   .recs .wide { grid-column: 1 / -1; }
   .evidence li { grid-template-columns: 1fr; gap: 0; }

@@ -10,24 +10,27 @@ from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from ..data.errors import CrossaisleError
 from . import spreadsheet
+from .console_compare import comparison
 from .console_fields import problem, read
 from .console_parts import at_address, bar, blank, box, button, item, notice, say
+from .problems import Refused
 from .requests import ProbeRequest
 
 if TYPE_CHECKING:
     from ..data.records import Item
     from .console_desk import Counter
 
-SUGGESTED, OTHERS = 6, 3
+SUGGESTED, OTHERS = 4, 3
 FIGURES = {
     "min_price": "Price from",
     "max_price": "Price to",
-    "at_least": "Bought at least, times",
+    "at_least": "At least, times",
     "level": "Depth of categories",
     "k": "How many needs",
 }
-FIELDS = ("since", "until", *FIGURES, "first_time")
+FIELDS = ("against", "since", "until", *FIGURES, "first_time")
 """What an address may say besides the question; named as `ProbeRequest` names it."""
 SOURCES = {"behaviour": "counted", "knowledge": "the store says so", "text": "a guess from names"}
 
@@ -60,7 +63,7 @@ class Probing:
             )
             self.question.props["placeholder"] = "phones, phones and not cases, people who started running"
             say("button", "Ask", "button main", type="submit")
-        self.suggestions = box("div", "chips").style("margin-top: 12px; min-height: 34px")
+        self.suggestions = box("div", "chips suggestions")
         self._narrowing()
         self.answer = Place(self.counter, 70, 250, 220, 220, classes="section", waiting=bool(self.address.get("q")))
         if self.address.get("q"):
@@ -76,6 +79,9 @@ class Probing:
         with box("details", "more", open="" if told else None):
             say("summary", "Narrow it")
             with box("div", "fields"):
+                self.fields["against"] = ui.input("Compare with", value=told.get("against", "")).props(
+                    "outlined dense stack-label autocomplete=off maxlength=500 placeholder=tablets"
+                )
                 for name, label in (("since", "From day"), ("until", "To day")):
                     self.fields[name] = ui.input(label, value=told.get(name, "")).props("outlined dense stack-label")
                     if re.fullmatch(r"(\d{4}-\d\d-\d\d)?", told.get(name, "")):  # a browser's calendar shows nothing else
@@ -85,11 +91,17 @@ class Probing:
                 self.fields["first_time"] = ui.checkbox("For the first time", value=told.get("first_time") == "true")
 
     async def suggest(self) -> None:
-        """Offers questions of the store's own categories."""
-        found = await self.counter.ask(lambda: suggestions(self.counter))
-        with self.suggestions:
-            for question in found:
-                button(question, partial(self.ask, question), "chip")
+        """Offers questions of the store's own categories, and about people, where the store understands them."""
+        for questions in (lambda: suggestions(self.counter), self.counter.shop.openings):
+            try:
+                found = await self.counter.ask(questions)
+            except (CrossaisleError, Refused):
+                return  # a page without suggestions can still be asked
+            if self.suggestions.is_deleted:
+                return
+            with self.suggestions:
+                for question in found:
+                    button(question, partial(self.ask, question), "chip")
 
     # ------------------------------------------------------------------ asking
 
@@ -108,7 +120,7 @@ class Probing:
             self.answer.show(lambda: notice(problem(request), "bad", alert=True))
             return
         at_address(self.answer.element, asked)
-        await self.answer.fill(lambda: self._found(request), lambda found: self.show(*found))
+        await self.answer.fill(lambda: self._found(request), lambda found: self.show(request, *found))
 
     def _narrowed(self) -> dict[str, str]:
         told = {name: str(self.fields[name].value or "").strip() for name in FIELDS if name != "first_time"}
@@ -118,12 +130,15 @@ class Probing:
 
     def _found(self, request: ProbeRequest) -> tuple[dict[str, Any], dict[str, Item]]:
         found = self.counter.shop.probe(request)
-        return found, self.counter.items([one["item_id"] for need in found["needs"] for one in need["items"]])
+        return found, self.counter.items([one["item_id"] for need in found.get("needs", ()) for one in need["items"]])
 
     # ------------------------------------------------------------------ showing
 
-    def show(self, found: Mapping[str, Any], items: Mapping[str, Item]) -> None:
+    def show(self, asked: ProbeRequest, found: Mapping[str, Any], items: Mapping[str, Item]) -> None:
         """Draws an answer."""
+        if asked.against is not None:
+            comparison(found, meaning, lambda: self._download(f"{asked.question} {asked.against}", spreadsheet.differences(found)))
+            return
         self._group(found)
         if not found["needs"]:
             self._nothing(found)
@@ -161,7 +176,7 @@ class Probing:
                         button(name_of(choice), partial(self.ask, choice["ask"]), "chip")
             if found["needs"]:
                 with box("div", "chips"):
-                    button("Download CSV", lambda: self._download(found))
+                    button("Download CSV", lambda: self._download(found["question"], spreadsheet.answer(found)))
                     link = say("button", "Copy link", "button", type="button")
                     link.on("click", js_handler="(e) => window.crossaisle.copy(e.currentTarget, location.href)")
 
@@ -212,11 +227,11 @@ class Probing:
                         told = f"{one['users']:,} shoppers, {one['lift']:.1f}×" if one["users"] and one["lift"] else ""
                         item(one["title"], known.image if known else None, *([told] if told else []))
 
-    def _download(self, found: Mapping[str, Any]) -> None:
+    def _download(self, question: str, text: str) -> None:
         from nicegui import ui
 
-        name = re.sub(r"[^\w-]+", "-", found["question"].lower()).strip("-")[:40] or "answer"
-        ui.download.content(spreadsheet.answer(found), f"probe-{name}.csv", "text/csv")
+        name = re.sub(r"[^\w-]+", "-", question.lower()).strip("-")[:40] or "answer"
+        ui.download.content(text, f"probe-{name}.csv", "text/csv")
 
 
 def suggestions(counter: Counter) -> list[str]:
@@ -227,7 +242,8 @@ def suggestions(counter: Counter) -> list[str]:
     names = list(dict.fromkeys(one["name"][-1].lower() for one in told if one["name"] and one["users"] >= shop.min_users))
     # A short name reads like a question; "chargers, cables & adapters" does not.
     short = [name for name in names if "&" not in name and "," not in name and len(name) <= 24] or names
-    return [*short[:SUGGESTED], *(f"who would need {name}?" for name in short[SUGGESTED : SUGGESTED + 1])]
+    goods = [name for name in short[SUGGESTED:] if name.endswith("s")]  # nobody needs "a running"
+    return [*short[:SUGGESTED], *(f"who would need {name}?" for name in goods[:1])]
 
 
 def name_of(one: Mapping[str, Any]) -> str:

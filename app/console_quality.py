@@ -53,7 +53,7 @@ def _about(found: Mapping[str, Any]) -> None:
         ("OK" if health["status"] == "ok" else health["status"], "health"),
         (f"{health['items']:,}", f"{health['item_noun']}s"),
         (f"{health['users']:,}", "shoppers"),
-        ("learned" if health["trained"] else "by rank", "order of the list"),
+        ("trained" if health["trained"] else "not trained", "on this store's shoppers"),
         (health["llm"], "language model"),
         (_duration(health["uptime_seconds"]), f"running, version {health['version']}"),
     )

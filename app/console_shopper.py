@@ -19,11 +19,15 @@ from .console_why import Sheet
 from .requests import RecommendRequest, WhyRequest
 
 if TYPE_CHECKING:
+    from nicegui.element import Element
+
     from ..data.records import Item
     from .console_desk import Counter
 
 Listed: TypeAlias = "tuple[dict[str, Any], dict[str, Item]]"
 """An answer, and its items by id."""
+Reason: TypeAlias = "dict[str, Any]"
+"""`rank`, `item_id` and `explanation`."""
 OFFERED, LATEST = 8, 12
 DONE = {"purchase": "bought", "rating": "rated", "cart": "in the cart", "click": "clicked", "search": "searched", "view": "viewed"}
 
@@ -153,19 +157,21 @@ class ShopperPage:
             self.list.show(lambda: notice(wrong, "bad", alert=True))
             return
 
-        def unworded(found: Listed) -> None:
-            self._list(asked, *found, worded=False)
+        def unworded(found: Listed) -> Callable[[Reason], None]:
+            return partial(_filled, self._list(asked, *found, worded=False))
 
-        await self.list.fill_in_two(partial(self._found, asked), unworded, lambda found: self._list(asked, *found))
+        await self.list.fill_in_parts(partial(self._found, asked), unworded, lambda found: self._list(asked, *found))
 
-    def _found(self, asked: RecommendRequest, tell: Callable[[Listed], None]) -> Listed:
-        """The list with its items; told without reasons as soon as it stands, where a language model takes its time to word them."""
+    def _found(self, asked: RecommendRequest, tell: Callable[[Listed], None], worded: Callable[[Reason], None]) -> Listed:
+        """The list with its items; told in parts, the list before its reasons, where a language model takes its time to word them."""
         shop = self.counter.shop
 
         def listed(found: dict[str, Any]) -> Listed:
             return found, self.counter.items([one["item_id"] for one in found["recommendations"]])
 
-        return listed(shop.look(asked, None if shop.settings.llm == "none" else lambda found: tell(listed(found))))
+        if shop.settings.llm == "none":
+            return listed(shop.look(asked))
+        return listed(shop.look(asked, lambda found: tell(listed(found)), worded))
 
     def _known(self, user: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         return self.counter.shop.profile(user), self.counter.shop.history(user)
@@ -181,7 +187,11 @@ class ShopperPage:
 
     # ------------------------------------------------------------------ showing
 
-    def _list(self, asked: RecommendRequest, found: Mapping[str, Any], items: Mapping[str, Item], *, worded: bool = True) -> None:
+    def _list(
+        self, asked: RecommendRequest, found: Mapping[str, Any], items: Mapping[str, Item], *, worded: bool = True
+    ) -> dict[int, tuple[Element, Element]]:
+        """Draws a list; by rank the two places for its reasons, which are empty where they are yet to be worded."""
+        places = {}
         with box("section", "card"):
             with box("div", "row-apart"):
                 say("h2", "Recommended")
@@ -194,25 +204,29 @@ class ShopperPage:
             with box("ol", "recs").style("margin-top: 14px"):
                 for one in found["recommendations"]:
                     with box("li"):
-                        self._one(asked, one, items.get(one["item_id"]), worded)
+                        places[one["rank"]] = self._one(asked, one, items.get(one["item_id"]), worded)
             for line in found["unsatisfied"]:
                 notice(f"{line[:1].upper()}{line[1:]}.", "note").style("margin-top: 12px")
+        return places
 
-    def _one(self, asked: RecommendRequest, one: Mapping[str, Any], item: Item | None, worded: bool) -> None:
+    def _one(self, asked: RecommendRequest, one: Mapping[str, Any], item: Item | None, worded: bool) -> tuple[Element, Element]:
         say("div", str(one["rank"]), "place-number")
         picture(one["title"], item.image if item else None, "picture large")
         with box("div"):
             say("h3", one["title"] or one["item_id"], dir="auto")
             price = [f"{one['price']:,.2f}"] if one["price"] is not None else []
             say("p", " · ".join([" › ".join(one["category"]), *price]), "soft small", dir="auto")
-            if worded:
-                reason(one["explanation"])
-            else:
-                say("p", "The reason is being worded …", "reason soft")
-            with box("div").style("display: flex; flex-wrap: wrap; gap: 0 14px; align-items: baseline"):
-                evidence(one["explanation"])
+            with box("div", "reasoned") as words:
+                if worded:
+                    reason(one["explanation"])
+                else:
+                    say("p", "The reason is being worded …", "reason soft")
+            with box("div", "row-more"):
                 title = one["title"] or one["item_id"]
                 button("Why this?", partial(self.why, one["item_id"], asked), "button slight", aria_label=f"Why this? {title}")
+                with box("div", "facts") as facts:
+                    evidence(one["explanation"])
+        return words, facts
 
     def _about(self, profile: Mapping[str, Any], history: Sequence[Mapping[str, Any]]) -> None:
         with box("div", "beside even"):
@@ -237,6 +251,16 @@ class ShopperPage:
                         with box("div"):
                             say("h3", label)
                             say("p", "; ".join(profile[name]), "small", dir="auto")
+
+
+def _filled(places: Mapping[int, tuple[Element, Element]], one: Reason) -> None:
+    """Puts a reason that has been worded where it belongs in the list."""
+    words, facts = places[one["rank"]]
+    words.clear()
+    with words:
+        reason(one["explanation"])
+    with facts:
+        evidence(one["explanation"])
 
 
 def _lines(history: Sequence[Mapping[str, Any]]) -> None:

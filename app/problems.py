@@ -59,21 +59,24 @@ class Refused(Exception):
         self.status, self.kind, self.detail, self.headers = status, kind, detail, dict(headers or {})
 
 
+def content(refused: Refused) -> dict[str, Any]:
+    """What every problem says."""
+    return {
+        "type": f"urn:crossaisle:problem:{refused.kind}" if refused.kind else "about:blank",
+        "title": HTTPStatus(refused.status).phrase,
+        "status": refused.status,
+        "detail": shorten(refused.detail, LONGEST),
+    }
+
+
 def problem(
     status: int, kind: str, detail: str, *, request_id: str = "", headers: Mapping[str, str] | None = None, **more: Any
 ) -> JSONResponse:
     """The answer that tells of a problem."""
     from fastapi.responses import JSONResponse
 
-    content = {
-        "type": f"urn:crossaisle:problem:{kind}" if kind else "about:blank",
-        "title": HTTPStatus(status).phrase,
-        "status": status,
-        "detail": shorten(detail, LONGEST),
-        **({"request_id": request_id} if request_id else {}),
-        **more,
-    }
-    return JSONResponse(content, status_code=status, media_type=MEDIA_TYPE, headers=dict(headers or {}))
+    told = {**content(Refused(status, kind, detail)), **({"request_id": request_id} if request_id else {}), **more}
+    return JSONResponse(told, status_code=status, media_type=MEDIA_TYPE, headers=dict(headers or {}))
 
 
 def refusal(error: errors.CrossaisleError) -> Refused:

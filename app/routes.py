@@ -7,12 +7,28 @@ has no postponed annotations.
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from ..data.errors import CrossaisleError
+from .answers import (
+    STREAMED,
+    Answer,
+    AtlasAnswer,
+    BatchAnswer,
+    ComparisonAnswer,
+    EventsAnswer,
+    ForgottenAnswer,
+    HealthAnswer,
+    ItemsAnswer,
+    ProbeAnswer,
+    ProfileAnswer,
+    ReadyAnswer,
+    RecommendAnswer,
+    WhyAnswer,
+)
 from .metrics import MEDIA_TYPE as TEXT
-from .problems import MEDIA_TYPE, Refused, refusal
+from .problems import MEDIA_TYPE, Refused, content, refusal
 from .reference import page
 from .requests import (
     MOST_EVENTS,
@@ -34,20 +50,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 _PROBLEM = {
     "description": "What was wrong, as problem details (RFC 9457).",
-    "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
-}
-PROBLEM_SCHEMA = {
-    "title": "Problem",
-    "type": "object",
-    "required": ["type", "title", "status", "detail"],
-    "properties": {
-        "type": {"type": "string"},
-        "title": {"type": "string"},
-        "status": {"type": "integer"},
-        "detail": {"type": "string"},
-        "request_id": {"type": "string"},
-        "errors": {"type": "array", "items": {"type": "object"}},
-    },
+    "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemAnswer"}}},
 }
 
 
@@ -75,19 +78,22 @@ def router(service: "Service") -> "APIRouter":
 
     api = APIRouter(prefix="/v1", route_class=Guarded, responses={"4XX": _PROBLEM, "5XX": _PROBLEM})
 
+    def told(shape: Any) -> dict[int | str, dict[str, Any]]:
+        return {200: {"model": shape}}
+
     def needs(scope: str) -> dict[str, Any]:
         return {"security": [{"key": [scope]}]}
 
     async def answer(request: Request, call: Callable[[], T], seconds: float | None = None) -> T:
         return await service.answers.run(call, seconds or options.timeout, _gone(request))
 
-    @api.post("/recommend", summary="What a shopper would want next, and why", openapi_extra=needs("read"))
+    @api.post("/recommend", summary="What a shopper would want next, and why", openapi_extra=needs("read"), responses=told(RecommendAnswer))
     async def recommend(request: Request, asked: RecommendRequest) -> Response:
         found = await answer(request, lambda: shop.recommend(asked))
         metrics.stages(found["timings_ms"])
         return JSONResponse(found)
 
-    @api.post("/recommend:batch", summary="The same for several shoppers", openapi_extra=needs("read"))
+    @api.post("/recommend:batch", summary="The same for several shoppers", openapi_extra=needs("read"), responses=told(BatchAnswer))
     async def batch(request: Request, asked: BatchRequest) -> Response:
         """`answers` holds, in the order of `requests`, an answer each, or the `problem` that stands in its place."""
 
@@ -103,7 +109,8 @@ def router(service: "Service") -> "APIRouter":
         "/recommend:stream",
         summary="The ranked list first, the reasons when they are worded",
         openapi_extra=needs("read"),
-        responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}},
+        response_class=StreamingResponse,  # with no type of its own, so that the description names this one only
+        responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}, "x-events": _refs(STREAMED)}}}},
     )
     async def stream(request: Request, asked: RecommendRequest) -> Response:
         """Server-sent events: `ranked` (the answer without reasons), an `explanation` for each rank as it is worded, `done`; or `problem`.
@@ -137,39 +144,40 @@ def router(service: "Service") -> "APIRouter":
                 metrics.stages(found["timings_ms"])
                 yield _event("done", {name: value for name, value in found.items() if name not in ("query", "recommendations")})
             except CrossaisleError as error:
-                told = refusal(error)
-                yield _event("problem", {"status": told.status, "type": f"urn:crossaisle:problem:{told.kind}", "detail": told.detail})
+                yield _event("problem", content(refusal(error)))
             finally:
                 work.cancel()
 
         return StreamingResponse(events(), media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
 
-    @api.get("/why", summary="Why an item is recommended to a shopper, or why not", openapi_extra=needs("read"))
+    @api.get("/why", summary="Why an item is recommended to a shopper, or why not", openapi_extra=needs("read"), responses=told(WhyAnswer))
     async def why(request: Request, asked: Annotated[WhyRequest, Query()]) -> Response:
         return JSONResponse(await answer(request, lambda: shop.why(asked)))
 
-    @api.post("/probe", summary="What a group of shoppers needs next", openapi_extra=needs("read"))
+    @api.post(
+        "/probe", summary="What a group of shoppers needs next", openapi_extra=needs("read"), responses=told(ProbeAnswer | ComparisonAnswer)
+    )
     async def probe(request: Request, asked: ProbeRequest) -> Response:
         return JSONResponse(await answer(request, lambda: shop.probe(asked)))
 
-    @api.get("/atlas", summary="What every category does for every other", openapi_extra=needs("read"))
+    @api.get("/atlas", summary="What every category does for every other", openapi_extra=needs("read"), responses=told(AtlasAnswer))
     async def atlas(request: Request, asked: Annotated[AtlasRequest, Query()]) -> Response:
         return JSONResponse(await answer(request, lambda: shop.atlas(asked.level)))
 
-    @api.get("/profile/{user}", summary="What is known of a shopper", openapi_extra=needs("read"))
+    @api.get("/profile/{user}", summary="What is known of a shopper", openapi_extra=needs("read"), responses=told(ProfileAnswer))
     async def profile(request: Request, user: Annotated[Id, Path()]) -> Response:
         return JSONResponse(await answer(request, lambda: shop.profile(user)))
 
-    @api.delete("/users/{user}", summary="Forget a shopper", openapi_extra=needs("admin"))
+    @api.delete("/users/{user}", summary="Forget a shopper", openapi_extra=needs("admin"), responses=told(ForgottenAnswer))
     async def forget(user: Annotated[Id, Path()]) -> Response:
         return JSONResponse(await service.changes.run(lambda: shop.forget(user), options.timeout * 4))
 
-    @api.post("/items", summary="Add or change items", openapi_extra=needs("admin"))
+    @api.post("/items", summary="Add or change items", openapi_extra=needs("admin"), responses=told(ItemsAnswer))
     async def items(asked: ItemsRequest) -> Response:
         """All of them or none; they can be recommended as soon as the answer is there."""
         return JSONResponse(await service.changes.run(lambda: shop.put_items(asked.items), options.timeout * 4))
 
-    @api.post("/events", summary="Tell what shoppers did", openapi_extra=needs("events"))
+    @api.post("/events", summary="Tell what shoppers did", openapi_extra=needs("events"), responses=told(EventsAnswer))
     async def events(told: EventRequest | list[EventRequest]) -> Response:
         """One event or a list of them, all or none; the next recommendation of these shoppers goes by them."""
         given = told if isinstance(told, list) else [told]
@@ -179,11 +187,11 @@ def router(service: "Service") -> "APIRouter":
         metrics.events(found["accepted"], found["repeated"])
         return JSONResponse(found)
 
-    @api.get("/health", summary="Whether the process is alive")
+    @api.get("/health", summary="Whether the process is alive", responses=told(HealthAnswer))
     async def health() -> Response:
         return JSONResponse({"status": "ok"})
 
-    @api.get("/ready", summary="Whether it can answer now")
+    @api.get("/ready", summary="Whether it can answer now", responses=told(ReadyAnswer))
     async def ready() -> Response:
         if not service.ready:
             raise Refused(503, "not-ready", "the server is starting up or going down", {"Retry-After": "5"})
@@ -212,6 +220,11 @@ def pages(service: "Service", app: "FastAPI") -> "APIRouter":
     return beside
 
 
+def _refs(shapes: Mapping[str, type[Answer]]) -> dict[str, Any]:
+    """Names to where the description has their shapes."""
+    return {name: {"$ref": f"#/components/schemas/{shape.__name__}"} for name, shape in shapes.items()}
+
+
 def _or_problem(call: Callable[[RecommendRequest], dict[str, Any]], asked: RecommendRequest) -> dict[str, Any]:
     """An answer, or what was wrong with one query of many; that time is over is wrong with all of them."""
     try:
@@ -220,7 +233,7 @@ def _or_problem(call: Callable[[RecommendRequest], dict[str, Any]], asked: Recom
         told = refusal(error)
         if told.status == 503:
             raise
-        return {"problem": {"type": f"urn:crossaisle:problem:{told.kind}", "status": told.status, "detail": told.detail}}
+        return {"problem": content(told)}
 
 
 def _gone(request: "Request") -> Callable[[], Awaitable[None]]:

@@ -17,13 +17,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from .. import __version__
+from .answers import STREAMED
 from .bodies import Bodies
 from .desk import Desk
 from .guard import Guard
 from .metrics import Metrics
 from .problems import install
 from .rates import Rates
-from .routes import PROBLEM_SCHEMA, pages, router
+from .routes import pages, router
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -153,6 +154,14 @@ def create(shop: Shop, options: Options | None = None) -> FastAPI:
     return app
 
 
+def _shapes() -> dict[str, Any]:
+    """The shapes that no route's plain answer has: those of a stream's events, and of a problem."""
+    from pydantic.json_schema import models_json_schema
+
+    _, made = models_json_schema([(shape, "serialization") for shape in STREAMED.values()], ref_template="#/components/schemas/{model}")
+    return dict(made["$defs"])
+
+
 def _describe(app: FastAPI) -> None:
     """Puts what FastAPI cannot know into the API's description: the keys, and what a problem looks like."""
     plain = app.openapi
@@ -166,7 +175,7 @@ def _describe(app: FastAPI) -> None:
             }
             parts["schemas"] = {
                 **{name: one for name, one in parts.get("schemas", {}).items() if name not in ("HTTPValidationError", "ValidationError")},
-                "Problem": PROBLEM_SCHEMA,
+                **_shapes(),
             }
             for methods in made["paths"].values():
                 for operation in methods.values():

@@ -28,6 +28,7 @@ from ..data.workspace import Workspace
 from ..recommend.answer import reason, to_dict
 from ..recommend.atlas import build
 from ..recommend.live import Live
+from ..recommend.openings import openings
 from ..recommend.portrait import portrait
 from ..recommend.probe import BUDGET, Probe
 from ..recommend.recommender import Recommender
@@ -224,12 +225,14 @@ class Shop:
                 asked.question, filters=asked.filters(), k=asked.k, level=asked.level, epsilon=asked.epsilon, words=asked.words
             ).to_dict()
 
-    def suggestions(self, limit: int = 8) -> list[str]:
-        """Questions to begin with: the names of the categories that most users of the store went to, of which enough can be told."""
-        catalogue = self.recommender.catalogue
-        most = sorted(range(len(catalogue.categories)), key=lambda code: -int(catalogue.category_users[code]))
-        named = [catalogue.categories[code] for code in most if catalogue.category_users[code] >= self.min_users]
-        return [name.lower() for name in dict.fromkeys(named) if name][:limit]
+    def openings(self) -> list[str]:
+        """Questions about people to begin with, that this store understands and enough shoppers stand behind; may be none."""
+        with self._probing:
+            return self._openings
+
+    @cached_property
+    def _openings(self) -> list[str]:
+        return openings(self._probe)
 
     def atlas(self, level: int | None = None) -> dict[str, Any]:
         """What every category does for every other: `categories` with their users, and `pairs` whose figures may be told.

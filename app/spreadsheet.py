@@ -39,8 +39,16 @@ def answer(found: Mapping[str, Any]) -> str:
 
 def comparison(compared: Comparison) -> str:
     """The categories in which two groups differ."""
+    return differences(compared.to_dict())
+
+
+def differences(found: Mapping[str, Any]) -> str:
+    """The same of a comparison as JSON holds it."""
     columns = ("category", "users_1", "users_2", "share_1", "share_2", "ratio", "ratio_low", "ratio_high", "fdr")
-    rows = [[" > ".join(one.category), *one.users, *one.share, one.ratio, *one.ratio_interval, one.fdr] for one in compared.differences]
+    rows = [
+        [" > ".join(one["category"]), *one["users"], *one["share"], one["ratio"], *one["ratio_interval"], one["fdr"]]
+        for one in found["differences"]
+    ]
     return _written(columns, rows)
 
 

@@ -274,6 +274,30 @@ def test_suggestions_are_the_store_s_own(visit: Visit) -> None:
     page.close()
 
 
+def test_questions_about_people_are_offered_and_understood(visit: Visit) -> None:
+    page = visit.page()
+    chip = page.locator("button.chip", has_text="people who started running")
+    chip.wait_for()
+    answered(page, chip.click)
+    assert "Running" in page.locator(".chip.told").first.inner_text() or page.locator(".cohort").is_visible()
+    assert not page.get_by_role("alert").count()
+    page.close()
+
+
+def test_two_groups_are_compared_and_taken_away(visit: Visit, served: Served) -> None:
+    page = visit.page("?q=kitchen&against=baby")
+    told = served.api("POST", "/v1/probe", {"question": "kitchen", "against": "baby"})
+    rows = page.locator("table.figures tbody tr")
+    assert rows.count() == len(told["differences"]) > 2
+    first = told["differences"][0]
+    assert rows.first.locator("th").inner_text() == first["category"][-1]
+    assert f"{first['ratio']:.1f} ({first['ratio_interval'][0]:.1f} to" in rows.first.inner_text()
+    with page.expect_download() as coming:
+        page.get_by_role("button", name="Download CSV").click()
+    assert Path(coming.value.path()).read_text("utf-8") == spreadsheet.differences(told)
+    page.close()
+
+
 @pytest.mark.parametrize(
     ("path", "told"),
     [
@@ -378,6 +402,47 @@ def test_a_shopper_is_picked_and_a_rule_changes_the_list(visit: Visit, served: S
     page.get_by_role("alert").wait_for()
     assert "max price" in page.get_by_role("alert").inner_text()
     page.close()
+
+
+@pytest.fixture
+def by_steps(store: Workspace, tmp_path: Path) -> Iterator[tuple[str, Path]]:
+    """A service whose reasons stand one by one: its address, and the folder in which a file lets each of them stand."""
+    program = [sys.executable, str(Path(__file__).with_name("step_by_step.py")), str(store.path), str(tmp_path)]
+    process = subprocess.Popen(program, stdout=subprocess.PIPE, text=True, cwd="/")
+    try:
+        assert process.stdout is not None
+        yield f"http://127.0.0.1:{int(process.stdout.readline())}", tmp_path
+    finally:
+        for place in range(5):
+            (tmp_path / f"go-{place}").touch()
+        process.terminate()
+        process.communicate(timeout=60)
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_reasons_are_filled_in_as_they_are_worded_and_nothing_moves(browser: Browser, by_steps: tuple[str, Path], width: int) -> None:
+    url, folder = by_steps
+    context = browser.new_context(base_url=url, viewport={"width": width, "height": 900})
+    page = context.new_page()
+    page.goto("/console/shopper?user=s001")
+    waiting = page.get_by_text("The reason is being worded")
+    waiting.nth(4).wait_for()
+    assert page.locator(".recs h3").count() == 5
+    assert not page.locator(".claim").count()
+    button = page.get_by_role("button", name="Why this?").nth(1)
+    button.focus()
+    heights = "[...document.querySelectorAll('.recs h3')].map(one => one.getBoundingClientRect().top + scrollY)"
+    before = page.evaluate(heights)
+    for place in range(5):
+        (folder / f"go-{place}").touch()
+        page.wait_for_function(f"document.querySelectorAll('.recs .claim').length > {place}")
+        assert waiting.count() == 4 - place
+        assert page.locator(".recs > li").nth(place).get_by_text("All evidence").is_visible()
+    settle(page)
+    moved = max(abs(now - then) for now, then in zip(page.evaluate(heights), before, strict=True))
+    assert moved <= (2 if width > 600 else 60), moved  # on a phone a long reason may take a line or two more than were kept free
+    assert button.evaluate("one => one === document.activeElement")
+    context.close()
 
 
 def test_why_and_why_not(visit: Visit) -> None:
@@ -580,6 +645,22 @@ def test_the_map_puts_rows_left_and_columns_on_top() -> None:
     assert datum["at"] == [7, 9]
     assert "30 of 100" in datum["name"]
     assert options["tooltip"]["formatter"] == "{b}"  # which ECharts escapes
+
+
+def test_cells_without_a_figure_say_why() -> None:
+    names = [["A"], ["B"], ["C"]]
+    for dark in (False, True):
+        options, _ = chart_options([0, 1, 2], names, [cell(2.0, 0, 1)], dark, known=[(0, 1), (0, 2)], least=20)
+        shown, same, hidden = options["series"]
+        assert [datum["at"] for datum in shown["data"]] == [[0, 1]]
+        assert [datum["at"] for datum in same["data"]] == [[0, 0], [1, 1], [2, 2]]
+        assert [datum["at"] for datum in hidden["data"]] == [[1, 0], [1, 2], [2, 0], [2, 1]]  # (0, 2) is known, and left out by a filter
+        assert same["data"][1]["name"] == "B\nThe same category"
+        assert "fewer than 20 shoppers" in hidden["data"][0]["name"]
+        assert same["label"]["formatter"] != hidden["label"]["formatter"]
+        tones = [one["inRange"]["color"][0] for one in options["visualMap"][1:]]
+        assert tones[0] != tones[1]
+        assert [one["seriesIndex"] for one in options["visualMap"]] == [0, 1, 2]
 
 
 def test_the_scale_of_the_map() -> None:

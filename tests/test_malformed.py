@@ -12,6 +12,7 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given
 from hypothesis import settings as bounds
+from schemathesis.specs.openapi.checks import content_type_conformance, response_schema_conformance, status_code_conformance
 
 from crossaisle.app.service import create
 from crossaisle.app.shop import Shop
@@ -21,6 +22,7 @@ from crossaisle.data.workspace import Workspace
 from .serving import running
 
 REQUESTS = 1000
+CHECKS = [response_schema_conformance, status_code_conformance, content_type_conformance]
 GOOD = {
     "/v1/recommend": {
         "user": "s001",
@@ -109,6 +111,7 @@ def test_nothing_that_the_description_allows_is_a_500(api: httpx.Client) -> None
             nonlocal asked
             answer = case.call(timeout=30)
             assert answer.status_code < 500, (case.as_curl_command(), answer.text)
+            case.validate_response(answer, checks=CHECKS)
             if answer.status_code >= 400:
                 assert "application/problem+json" in str(answer.headers["content-type"]), case.as_curl_command()
             asked += 1
