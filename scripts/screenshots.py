@@ -90,6 +90,7 @@ def acted(page: Page, act: str) -> None:
         page.locator(".pair").first.click()
         page.locator(".beside .card h2").first.wait_for()
         page.mouse.move(0, 0)
+        page.evaluate("window.scrollTo(0, 0)")  # the list of pairs is below the map
     elif act == "claim":
         page.locator(".claim").first.hover()
     elif act == "why":
@@ -121,7 +122,7 @@ def main() -> None:
             shutil.copytree(given.workspace, shop)
         else:
             crossaisle.ingest(shop, "files", [demo.write(Path(folder) / "files")])
-            crossaisle.index(crossaisle.Workspace(shop))
+            crossaisle.index(crossaisle.Workspace(shop), crossaisle.Settings.read())
         OUT.mkdir(parents=True, exist_ok=True)
         with served(shop, given.llm) as url, sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGS)
