@@ -4,9 +4,9 @@
 
 Trains the explainer on the demo store with `--train` (`--ship` makes its adapter the one that the package ships). Then explains user-item
 pairs of the demo store and of amazon23, five to a user, in every tone, and has them checked by `eval.explanations` and, as a process of
-its own, by `scripts/check_explanations.py`, which sees the answers and the store's files alone. Then times five explanations, and the
-same model writing one by one without constraints (`--only-speed`: nothing else, into a file of its own). Reads ../shared/data/amazon23; the
-results name no item and no user.
+its own, by `scripts/check_explanations.py`, which sees the answers and the store's files alone. The answers stay in `--home`, to be read.
+With `--only-speed` it times five explanations instead, and the same model writing one by one without constraints, into a file of its own.
+Reads ../shared/data/amazon23; the results name no item and no user.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from crossaisle.eval.explanations import report
 from crossaisle.eval.learning import learn
 from crossaisle.llm import adapters, embedded
 from crossaisle.llm.explainer import Explainer
-from crossaisle.llm.models import LanguageModel
+from crossaisle.llm.models import LanguageModel, settled
 from crossaisle.llm.slots import lettered
 from crossaisle.llm.wording import LENGTHS, TONES, Brief
 from crossaisle.llm.writer import TRIES
@@ -53,7 +53,7 @@ def main() -> None:
     parser.add_argument("--ship", action="store_true")
     parser.add_argument("--only-speed", action="store_true")
     arguments = parser.parse_args()
-    settings = Settings.read().with_(llm="smollm2", quantization="nf4")
+    settings = Settings.read().with_(llm="smollm2")
     figures: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as temporary:
         home = arguments.home or Path(temporary)
@@ -67,8 +67,8 @@ def main() -> None:
             shutil.rmtree(embedded.WRITER, ignore_errors=True)
             shutil.copytree(shops["demo"].path / "explainer", embedded.WRITER)
         for name, shop in shops.items():
-            figures[name] = explained(shop, settings, arguments.pairs, Path(temporary) / f"{name}.jsonl")
-        figures["speed"] = speed(shops["demo"], settings)
+            figures[name] = explained(shop, settings, arguments.pairs, home / f"explained-{name}.jsonl")
+        figures["quantization"] = settled(settings).quantization
     figures["adapter_bytes"] = (embedded.WRITER / adapters.WEIGHTS).stat().st_size
     write("explanations", figures)
 
@@ -148,6 +148,7 @@ def speed(shop: crossaisle.Workspace, settings: Settings) -> dict[str, Any]:
         "five_explanations_seconds_of_other_shoppers_afterwards": quantiles(drawn),
         "tokens_per_second_batched_with_rules": round(float(np.median(rates["batched"])), 1),
         "tokens_per_second_plain_one_by_one": round(float(np.median(rates["one_by_one"])), 1),
+        "quantization": llm.quantization,
         "ratio": round(float(np.median(np.asarray(rates["batched"]) / np.asarray(rates["one_by_one"]))), 2),
     }
 

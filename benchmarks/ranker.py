@@ -51,7 +51,7 @@ def main() -> None:
 
 def teach(store: str, home: Path, arguments: argparse.Namespace) -> None:
     """Teaches the LLM on one store, measures it, writes its result."""
-    settings = Settings.read().with_(llm="smollm2", quantization="nf4")
+    settings = Settings.read().with_(llm="smollm2")
     path = home / f"{store}-trained"
     if not (path / "blend").exists():
         shop = copied(store, home)
