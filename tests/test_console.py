@@ -22,9 +22,9 @@ import httpx
 import pytest
 
 from crossaisle.app import spreadsheet
-from crossaisle.app.console_heat import Cell, chart_options, span
-from crossaisle.app.console_parts import initials
-from crossaisle.app.console_reasons import stretches
+from crossaisle.app.console.heat import Cell, chart_options, span
+from crossaisle.app.console.parts import initials
+from crossaisle.app.console.reasons import stretches
 from crossaisle.app.keys import Keys
 from crossaisle.data.errors import QueryError
 from crossaisle.data.settings import Settings

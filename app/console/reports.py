@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .console_parts import box, say, table
-from .standings import figure, interval, ordered
+from ..standings import figure, interval, ordered
+from .parts import box, say, table
 
 KINDS = {"baseline": "Baselines", "channel": "Channels", "blend": "The blend", "ablation": "The blend without a part"}
 

@@ -7,8 +7,8 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from .problems import described
-from .requests import Request
+from ..problems import described
+from ..requests import Request
 
 R = TypeVar("R", bound=Request)
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..recommend.counterfactuals import ordinal
-from .console_parts import box, button, notice, say, table
-from .requests import WhyRequest
+from ...recommend.counterfactuals import ordinal
+from ..requests import WhyRequest
+from .parts import box, button, notice, say, table
 
 if TYPE_CHECKING:
-    from .console_desk import Counter
+    from .desk import Counter
 
 CHANNELS = {
     "semantic": "alike in meaning",
@@ -29,7 +29,7 @@ class Sheet:
     def __init__(self, counter: Counter) -> None:
         from nicegui import ui
 
-        from .console_desk import Place
+        from .desk import Place
 
         self.counter = counter
         with ui.dialog() as self.dialog, box("div", "sheet"):

@@ -10,17 +10,17 @@ from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ..data.errors import CrossaisleError
-from . import spreadsheet
-from .console_compare import comparison
-from .console_fields import problem, read
-from .console_parts import at_address, bar, blank, box, button, item, notice, say
-from .problems import Refused
-from .requests import ProbeRequest
+from ...data.errors import CrossaisleError
+from .. import spreadsheet
+from ..problems import Refused
+from ..requests import ProbeRequest
+from .compare import comparison
+from .fields import problem, read
+from .parts import at_address, bar, blank, box, button, item, notice, say
 
 if TYPE_CHECKING:
-    from ..data.records import Item
-    from .console_desk import Counter
+    from ...data.records import Item
+    from .desk import Counter
 
 SUGGESTED, OTHERS = 4, 3
 FIGURES = {
@@ -53,7 +53,7 @@ class Probing:
         """Draws all of it."""
         from nicegui import ui
 
-        from .console_desk import Place
+        from .desk import Place
 
         say("h1", "What does a group of shoppers need next?")
         say("p", "Name what they bought. The answer counts what they went on to more often than others do.", "lead")

@@ -12,15 +12,15 @@ import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from .console_desk import Counter
-from .console_look import ACCENT, ICON, STYLE
-from .console_parts import box, say
+from .desk import Counter
+from .look import ACCENT, ICON, STYLE
+from .parts import box, say
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
     from nicegui.element import Element
 
-    from .shop import Shop
+    from ..shop import Shop
 
 HOME = "/console/"
 PAGES = (("Probe", "./"), ("Atlas", "./atlas"), ("Shopper", "./shopper"), ("Quality", "./quality"))
@@ -60,10 +60,10 @@ def attach(app: FastAPI, shop: Shop) -> None:
     from fastapi.responses import RedirectResponse
     from nicegui import ui
 
-    from .console_atlas import atlas_page
-    from .console_probe import probe_page
-    from .console_quality import quality_page
-    from .console_shopper import shopper_page
+    from .atlas import atlas_page
+    from .probe import probe_page
+    from .quality import quality_page
+    from .shopper import shopper_page
 
     service = app.state.service
     counter = Counter(shop, service.answers, service.options.timeout)

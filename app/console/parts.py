@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from .render import plain
+from ..render import plain
 
 if TYPE_CHECKING:
     from nicegui.element import Element

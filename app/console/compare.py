@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from .console_parts import box, button, notice, say, table
+from .parts import box, button, notice, say, table
 
 
 def comparison(found: Mapping[str, Any], meaning: Callable[[Mapping[str, Any]], str], download: Callable[[], object]) -> None:

@@ -9,13 +9,13 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from .clicks import by_day
-from .console_clicks import clicks
-from .console_parts import blank, box, notice, say, table
-from .console_reports import evaluation, judges
+from ..clicks import by_day
+from .clicks import clicks
+from .parts import blank, box, notice, say, table
+from .reports import evaluation, judges
 
 if TYPE_CHECKING:
-    from .console_desk import Counter
+    from .desk import Counter
 
 MADE = {
     "snapshot": "The store's data",
@@ -32,7 +32,7 @@ def quality_page(counter: Counter) -> None:
     """Draws the page; reports and clicks come when they are read."""
     from nicegui import ui
 
-    from .console_desk import Place
+    from .desk import Place
 
     say("h1", "How good is it?")
     say("p", "What was measured, what shoppers clicked, and what was built when.", "lead")

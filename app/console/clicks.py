@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .clicks import DAYS
-from .console_look import ACCENT
-from .console_parts import blank, box, say, table
+from ..clicks import DAYS
+from .look import ACCENT
+from .parts import blank, box, say, table
 
 INK = {False: ("#59616a", "#e6e8e5", ACCENT), True: ("#a4acb4", "#333a41", "#67cdbf")}
 """Letters, grid and line on a light and on a dark page."""

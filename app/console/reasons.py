@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .console_parts import box, say
+from .parts import box, say
 
 KINDS = {"history": "had before", "association": "counted", "review": "a review", "attribute": "of the item", "need": "said"}
 

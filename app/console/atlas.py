@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from .console_heat import WITHHELD, Cell, chart_options, legend, whole
-from .console_parts import bar, blank, box, button, item, notice, say
+from .heat import WITHHELD, Cell, chart_options, legend, whole
+from .parts import bar, blank, box, button, item, notice, say
 
 if TYPE_CHECKING:
-    from ..data.records import Item
-    from ..recommend.behind import Behind
-    from .console_desk import Counter
+    from ...data.records import Item
+    from ...recommend.behind import Behind
+    from .desk import Counter
 
 SHOWN = 40
 """Categories of one map; of more, those with most users, until a search narrows them."""
@@ -56,7 +56,7 @@ class AtlasPage:
         """Draws what is there before there are figures."""
         from nicegui import ui
 
-        from .console_desk import Place
+        from .desk import Place
 
         say("h1", "What goes with what")
         say("p", "Every row: who had it. Every column: what they went on to. Click a cell for the items behind it.", "lead")
@@ -199,7 +199,7 @@ class AtlasPage:
         await self.detail.fill(lambda: self._behind(cell, paths[0], paths[1]), lambda found: self._detail(cell, *found))
 
     def _behind(self, cell: Cell, source: tuple[str, ...], target: tuple[str, ...]) -> tuple[Behind, dict[str, Item]]:
-        from ..recommend.behind import behind
+        from ...recommend.behind import behind
 
         shop = self.counter.shop
         found = behind(shop.workspace, shop.recommender.catalogue, source, target, users=cell.users, min_users=shop.min_users)

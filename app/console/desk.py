@@ -11,16 +11,16 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ..data.errors import CrossaisleError
-from .console_parts import bones, box, notice, say
-from .problems import Refused, refusal
+from ...data.errors import CrossaisleError
+from ..problems import Refused, refusal
+from .parts import bones, box, notice, say
 
 if TYPE_CHECKING:
     from nicegui.element import Element
 
-    from ..data.records import Item
-    from .desk import Desk
-    from .shop import Shop
+    from ...data.records import Item
+    from ..desk import Desk
+    from ..shop import Shop
 
 T = TypeVar("T")
 E = TypeVar("E")

@@ -12,10 +12,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .console_look import BLANK, BLANK_DARK, HEAT, HEAT_DARK
-from .console_parts import box, say
-from .html_picture import times
-from .render import plain
+from ..html_picture import times
+from ..render import plain
+from .look import BLANK, BLANK_DARK, HEAT, HEAT_DARK
+from .parts import box, say
 
 NUMBERED = 20
 """Up to so many categories every cell shows its figure."""

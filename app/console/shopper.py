@@ -11,18 +11,18 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from .console_fields import problem, read
-from .console_parts import Found, at_address, bar, box, button, finder, notice, picture, say
-from .console_reasons import evidence, reason
-from .console_rules import Controls
-from .console_why import Sheet
-from .requests import RecommendRequest, WhyRequest
+from ..requests import RecommendRequest, WhyRequest
+from .fields import problem, read
+from .parts import Found, at_address, bar, box, button, finder, notice, picture, say
+from .reasons import evidence, reason
+from .rules import Controls
+from .why import Sheet
 
 if TYPE_CHECKING:
     from nicegui.element import Element
 
-    from ..data.records import Item
-    from .console_desk import Counter
+    from ...data.records import Item
+    from .desk import Counter
 
 Listed: TypeAlias = "tuple[dict[str, Any], dict[str, Item]]"
 """An answer, and its items by id."""
@@ -53,7 +53,7 @@ class ShopperPage:
         """Draws all of it."""
         from nicegui import ui
 
-        from .console_desk import Place
+        from .desk import Place
 
         say("h1", "What would this shopper want next?")
         say("p", "Pick a shopper, put a basket together, or say what is needed; any mix of the three will do.", "lead")

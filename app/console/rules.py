@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
-from .console_parts import Found, box, button, finder, say
+from .parts import Found, box, button, finder, say
 
 if TYPE_CHECKING:
-    from .console_desk import Counter
+    from .desk import Counter
 
 OFFERED = 8
 SCOPES = {"new": "Categories that are new to them", "other": "Any other than that of the item behind it"}
