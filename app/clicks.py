@@ -21,7 +21,7 @@ def by_day(log: EventLog, now: int, days: int = DAYS) -> list[dict[str, Any]]:
     """
     import polars as pl
 
-    from ..data.served_lists import ServedLists
+    from ..data.events.served_lists import ServedLists
     from ..eval.outcomes import DAY, Outcomes, figures
 
     served = ServedLists.read(log, since=(now // DAY - days + 1) * DAY)

@@ -40,7 +40,7 @@ def report_outcomes(
 
     Example: crossaisle events report -w shop
     """
-    from ..data.served_lists import ServedLists
+    from ..data.events.served_lists import ServedLists
     from ..eval.outcomes import DAY, report
 
     if not 0 < window <= 365:

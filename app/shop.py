@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from .. import __version__
 from ..data.errors import CrossaisleError
-from ..data.event_records import new_id
 from ..data.events import Event, EventLog
+from ..data.events.records import new_id
 from ..data.experiments import Experiment
 from ..data.privacy import MIN_USERS
 from ..data.pseudonyms import Pseudonyms

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import additions
 from .errors import storing
-from .event_records import INTERACTIONS
+from .events.records import INTERACTIONS
 from .pseudonyms import is_pseudonym
 from .readers.parts import InteractionParts
 from .rewriting import copy_tables, drop_derived, renamed, still_held

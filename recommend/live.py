@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..data.event_database import FILE
-from ..data.event_records import INTERACTIONS, Event, EventKind, Forgetting
 from ..data.events import EventLog
+from ..data.events.database import FILE
+from ..data.events.records import INTERACTIONS, Event, EventKind, Forgetting
 from ..data.records import OWNING_KINDS
 from ..retrieval.events import NEVER
 from .histories import NOBODY, Histories, History

@@ -17,7 +17,7 @@ import numpy as np
 
 from ..data import deadlines
 from ..data.errors import EmptyHistoryError, QueryError, UnknownUserError
-from ..data.event_records import milliseconds
+from ..data.events.records import milliseconds
 from ..data.records import Candidate, Explanation, Item, Query, Recommendation, Recommendations, Rules
 from ..data.settings import Settings
 from ..data.workspace import Workspace

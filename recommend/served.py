@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..data.event_records import Shown
+from ..data.events.records import Shown
 from .trained import BEHIND
 
 if TYPE_CHECKING:

@@ -530,7 +530,7 @@ def lists(served: Served) -> dict[str, int]:
     import polars as pl
 
     from crossaisle.data.events import EventLog
-    from crossaisle.data.served_lists import ServedLists
+    from crossaisle.data.events.served_lists import ServedLists
 
     log = EventLog.open(served.workspace)
     found = ServedLists.read(log).places.group_by("recommendation_id").agg(pl.len())

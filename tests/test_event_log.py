@@ -21,11 +21,11 @@ from crossaisle.data.errors import (
     StorageError,
     WorkspaceError,
 )
-from crossaisle.data.event_database import FILE
-from crossaisle.data.event_records import AHEAD, LONGEST_TEXT, checked, milliseconds
 from crossaisle.data.events import Appended, Event, EventLog, Forgotten, Shown
+from crossaisle.data.events.database import FILE
+from crossaisle.data.events.records import AHEAD, LONGEST_TEXT, checked, milliseconds
+from crossaisle.data.events.served_lists import ServedLists
 from crossaisle.data.pseudonyms import Pseudonyms, is_pseudonym
-from crossaisle.data.served_lists import ServedLists
 from crossaisle.data.workspace import Workspace
 
 Store = Callable[..., Path]

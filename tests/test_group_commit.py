@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from crossaisle.data.group_commit import GroupCommit
+from crossaisle.data.events.group_commit import GroupCommit
 
 
 def test_alone_it_is_done_at_once() -> None:

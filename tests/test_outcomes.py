@@ -10,8 +10,8 @@ import pytest
 
 import crossaisle
 from crossaisle.data.events import Event, EventLog, Shown
+from crossaisle.data.events.served_lists import ServedLists
 from crossaisle.data.experiments import Experiment
-from crossaisle.data.served_lists import ServedLists
 from crossaisle.data.workspace import Workspace
 from crossaisle.eval.outcomes import DAY, Outcomes, report
 
@@ -94,7 +94,7 @@ def test_a_shoppers_own_clock_may_be_a_little_behind(log: EventLog) -> None:
 
 def shop_with_a_test(log: EventLog, rates: dict[str, float], users: int = 1200) -> Experiment:
     """Every user gets two lists an hour apart, with ten items; B clicks more or less often."""
-    from crossaisle.data.event_database import tables
+    from crossaisle.data.events.database import tables
 
     test, draw = Experiment("novelty"), np.random.default_rng(5)
     lists, places, events = [], [], []

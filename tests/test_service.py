@@ -26,7 +26,7 @@ from crossaisle.app.service import Options, create
 from crossaisle.app.shop import Shop
 from crossaisle.data import deadlines
 from crossaisle.data.errors import TimedOutError
-from crossaisle.data.served_lists import ServedLists
+from crossaisle.data.events.served_lists import ServedLists
 from crossaisle.data.settings import Settings
 from crossaisle.data.workspace import Workspace
 

@@ -14,9 +14,11 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from .errors import QueryError
-from .event_database import Database, tables
-from .event_records import (
+from ..errors import QueryError
+from ..pseudonyms import Pseudonyms
+from .database import Database, tables
+from .group_commit import GroupCommit
+from .records import (
     LONGEST_ID,
     MOST,
     Appended,
@@ -30,13 +32,11 @@ from .event_records import (
     new_id,
     storable,
 )
-from .group_commit import GroupCommit
-from .pseudonyms import Pseudonyms
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Row
 
-    from .workspace import Workspace
+    from ..workspace import Workspace
 
 _CHUNK = 500
 T = TypeVar("T")

@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .errors import MissingExtraError, NewerFormatError, SettingsError, WorkspaceBusyError, WorkspaceError, storing
+from ..errors import MissingExtraError, NewerFormatError, SettingsError, WorkspaceBusyError, WorkspaceError, storing
 
 if TYPE_CHECKING:
     from sqlalchemy import URL, Connection, Engine, MetaData, Table

@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .event_database import tables
+from .database import tables
 
 if TYPE_CHECKING:
     import polars as pl
     from sqlalchemy import Connection, Select
 
-    from .events import EventLog
+    from . import EventLog
 
 ANSWERS = ("impression", "click", "cart", "purchase", "dismiss")
 _BLOCK = 10_000

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
-from .errors import QueryError
-from .records import Kind
+from ..errors import QueryError
+from ..records import Kind
 
 EventKind = Literal["impression", "click", "cart", "purchase", "dismiss", "search"]
 KINDS: tuple[EventKind, ...] = get_args(EventKind)
