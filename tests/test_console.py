@@ -398,6 +398,12 @@ def test_a_shopper_is_picked_and_a_rule_changes_the_list(visit: Visit, served: S
     assert max(prices) > 15
     assert titles(page) == [one["title"] for one in ruled] != before
 
+    answered(page, lambda: page.get_by_label("Price to").fill(""))
+    answered(page, lambda: page.get_by_label("New items").fill("2"))
+    answered(page, lambda: page.get_by_label("New: had by at most").fill("9"))
+    kept = served.api("POST", "/v1/recommend", {"user": "s001", "new_items": 2, "new_up_to": 9})["recommendations"]
+    assert titles(page) == [one["title"] for one in kept] != before
+
     page.get_by_label("Price to").fill("cheap")
     page.get_by_role("alert").wait_for()
     assert "max price" in page.get_by_role("alert").inner_text()

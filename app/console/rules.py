@@ -24,6 +24,7 @@ NUMBERS = (
     ("max_per_category", "Per category", ""),
     ("k", "How many", "5"),
     ("new_items", "New items", "0"),
+    ("new_up_to", "New: had by at most", "0"),
 )
 
 
@@ -80,7 +81,7 @@ class Controls:
                 "exclude_owned": not self.fields["owned"].value,
             },
             "novelty": float(self.fields["novelty"].value or 0),
-            **{name: filled[name] for name in ("k", "new_items") if name in filled},
+            **{name: filled[name] for name in ("k", "new_items", "new_up_to") if name in filled},
         }
 
     async def add(self, name: str, chosen: Any, key: str) -> None:
