@@ -57,6 +57,29 @@ def test_a_complaint_is_one_and_no_praise(sentence: str) -> None:
     assert quotable(sentence) is None
 
 
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "Takes most of a night to refill.",
+        "It took ages to dry.",
+        "Needed three days to get used to it.",
+        "A bit stiff at first.",
+        "Rattles on gravel when empty.",
+        "It is so heavy he cannot push it over the kitchen floor.",
+        "The menus are slow.",
+        "A bit bulky in loose sockets.",
+        "Could be longer.",
+    ],
+)
+def test_a_reservation_is_no_praise(sentence: str) -> None:
+    assert quotable(sentence) is None
+
+
+@pytest.mark.parametrize("sentence", ["Took two minutes to set up.", "Takes a whole laptop and a jacket."])
+def test_not_all_that_takes_something_is_a_reservation(sentence: str) -> None:
+    assert quotable(sentence) == sentence
+
+
 @pytest.mark.parametrize("sentence", TURNED)
 def test_a_complaint_s_words_are_not_yet_a_complaint(sentence: str) -> None:
     assert not complains(sentence)
