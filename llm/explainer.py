@@ -24,7 +24,7 @@ from .entailment import Entailment
 from .grounding import faults
 from .models import LanguageModel
 from .phrasing import Phrasings, choose, expand
-from .slots import Figure
+from .slots import Figure, the
 from .wording import Tone
 from .writer import GROWTH, ReasonWriter, growing
 from .writing import Length
@@ -306,5 +306,5 @@ def _things(name: str, kind: str) -> str:
     if kind == "category" and all(_GOODS.fullmatch(part.strip()) for part in _JOINED.split(name)):
         return name
     if kind == "item":
-        return name if name.casefold().startswith("the ") else f"the {name}"
+        return the(name)
     return {"category": f"something from {name}", "brand": f"something by {name}"}.get(kind, name)

@@ -31,6 +31,7 @@ NAMES = ("own", "item", "need")
 """What names things; the other slots are evidence."""
 QUOTED = ("quote", "caution")
 _SLOT = re.compile(r"\{(\w+)\}")
+_ARTICLE = re.compile(r"\bthe $", re.IGNORECASE)
 _ENDS = re.compile(r"[.!?…][”\"']?$")
 
 
@@ -53,10 +54,10 @@ class Figure:
         if list(named) == ["own", "item"]:
             return f"{of} the first also {self.did} the second"
         if "item" in named:
-            return f"{of} the {self.own} also {self.did} it"
+            return f"{of} {the(self.own)} also {self.did} it"
         if "own" in named:
-            return f"{of} it also {self.did} the {self.item}"
-        return f"{of} the {self.own} also {self.did} the {self.item}"
+            return f"{of} it also {self.did} {the(self.item)}"
+        return f"{of} {the(self.own)} also {self.did} {the(self.item)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,11 @@ class Filled:
 
     text: str
     claims: Mapping[str, str]
+
+
+def the(name: str, *, begins: bool = False) -> str:
+    """A name with its article, which some bring along. Args: begins: it begins a sentence."""
+    return name if name.casefold().startswith("the ") else f"{'The' if begins else 'the'} {name}"
 
 
 def fill(wording: str, values: Mapping[str, str | Figure]) -> Filled:
@@ -86,6 +92,8 @@ def fill(wording: str, values: Mapping[str, str | Figure]) -> Filled:
         if slot in ("own", "item"):
             named.append(slot)
         out += wording[end : found.start()]
+        if slot in ("own", "item") and (article := _ARTICLE.search(out)) and said.casefold().startswith("the "):
+            out = out[: article.start()]  # the name brings its own
         if slot not in NAMES and _begins(out):
             said = said[:1].upper() + said[1:]
         out += said

@@ -17,7 +17,7 @@ import numpy as np
 
 from ..data.records import Candidate, Evidence, Item
 from ..llm.explainer import FIRM_SUPPORT, NO_QUOTES, QUOTE, Reason
-from ..llm.slots import Figure
+from ..llm.slots import Figure, the
 from ..prompts.fence import fence
 from ..prompts.orders import speaks_to_a_model
 from ..retrieval.associations import UNLIKELY, chance
@@ -180,7 +180,7 @@ class EvidenceGatherer:
             "history",
             Evidence("history", f"{'bought before' if has else 'in the history'}: {other}{alike}", behind.item_id, round(close, 3)),
             "the two are close in description." if alike else None,
-            f"The {name} is close in description to the {other}." if alike else None,
+            f"{the(name, begins=True)} is close in description to {the(other)}." if alike else None,
             close="the two are close in description" if alike else None,
         )
         self._attributes(facts, item, name)
@@ -201,7 +201,7 @@ class EvidenceGatherer:
                     "need",
                     Evidence("need", words, item.item_id, round(close, 3)),
                     "its description is close to that." if close >= CLOSE_TO_WORDS else None,
-                    f"You said “{words}”, and the {name} is close in description." if close >= CLOSE_TO_WORDS else None,
+                    f"You said “{words}”, and {the(name)} is close in description." if close >= CLOSE_TO_WORDS else None,
                     close="its description is close to that" if close >= CLOSE_TO_WORDS else None,
                 )
         self._fits(facts, item, profile, None, None)
@@ -216,7 +216,7 @@ class EvidenceGatherer:
                 "quote",
                 Evidence("review", quote[0], item.item_id, round(quote[1], 3)),
                 f"a reviewer wrote “{quote[0]}”",
-                f"A reviewer of the {name} wrote “{quote[0]}”",
+                f"A reviewer of {the(name)} wrote “{quote[0]}”",
                 quote=f"“{quote[0]}”",
             )
 
@@ -235,9 +235,9 @@ class EvidenceGatherer:
             facts.add(
                 "fits",
                 Evidence("attribute", f"the store says of {name}: it {words} {other}", behind.item_id),
-                f"it {words} the {other}.",
-                f"The {name} {words} the {other}.",
-                fits=f"it {words} the {other}",
+                f"it {words} {the(other)}.",
+                f"{the(name, begins=True)} {words} {the(other)}.",
+                fits=f"it {words} {the(other)}",
             )
 
     def _fits(self, facts: Facts, item: Item, profile: Profile | None, behind: Item | None, other: str | None) -> None:
@@ -249,7 +249,7 @@ class EvidenceGatherer:
             if (brand := int(known.brand[row])) in mine:
                 called = fence(known.brands[brand], 40).translate(NO_QUOTES)
                 same = behind is not None and other is not None and known.brand[self.catalogue.row(behind.item_id)] == brand
-                words = f"it is by {called}, as is the {other}" if same else f"it is by {called}, a brand in your history"
+                words = f"it is by {called}, as is {the(other)}" if same else f"it is by {called}, a brand in your history"
                 facts.add("brand", Evidence("attribute", words, item.item_id), None, None, brand=words)
             gap = float(known.level[row]) - (profile.level or 0.0)
             if item.price is not None and profile.level is not None and np.isfinite(gap) and gap < SAME_LEVEL:
@@ -268,7 +268,7 @@ class EvidenceGatherer:
                 "popular",
                 Evidence("attribute", f"{share} {name}", item.item_id, float(users)),
                 None,
-                f"{share} the {name}.",
+                f"{share} {the(name)}.",
                 popular=f"{share} it",
             )
         if item.category:
@@ -277,7 +277,7 @@ class EvidenceGatherer:
                 "category",
                 Evidence("attribute", f"category of {name}: {path}", item.item_id),
                 None,
-                f"The {name} is from {fence(item.category[-1])}.",
+                f"{the(name, begins=True)} is from {fence(item.category[-1])}.",
             )
 
     def _users_of_both(self, facts: Facts, behind: Item, other: str, item: Item, name: str) -> None:
@@ -295,7 +295,7 @@ class EvidenceGatherer:
                     round(pair.lift, 2),
                 ),
                 f"of {pair.source_users} shoppers who {did} the first, {pair.support} also {did} the second.",
-                f"{pair.support} of {pair.source_users} shoppers who {did} the {other} also {did} the {name}.",
+                f"{pair.support} of {pair.source_users} shoppers who {did} {the(other)} also {did} {the(name)}.",
                 figure=Figure(pair.support, pair.source_users, did, other, name),
                 usual=usual,
             )
@@ -310,7 +310,7 @@ class EvidenceGatherer:
                 f"{lift} times the usual share"
             )
             facts.add(
-                "aisles", Evidence("association", share, None, lift), f"{share}.", f"{share}, and the {name} is from there.", aisles=share
+                "aisles", Evidence("association", share, None, lift), f"{share}.", f"{share}, and {the(name)} is from there.", aisles=share
             )
 
     def _quote(self, item: Item, about: str, look: NDArray[np.float32] | None, *, against: bool = False) -> tuple[str, float] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from crossaisle.llm.slots import LETTERS, NAMES, Figure, fill, lettered
+from crossaisle.llm.slots import LETTERS, NAMES, Figure, fill, lettered, the
 from crossaisle.llm.vocabulary import JOINING, STORE, WORDING
 
 FIGURE = Figure(14, 120, "bought", "Dome Tent", "Gas Stove")
@@ -71,3 +71,19 @@ def test_no_letter_is_a_word_and_none_stands_for_two() -> None:
     assert not {letter.casefold() for letter in LETTERS.values()} & (JOINING | STORE | WORDING)
     assert set(NAMES) < LETTERS.keys()
     assert lettered("With {own}, the {item}.") == "With X, the Y."
+
+
+def test_a_name_that_brings_its_article_gets_no_second() -> None:
+    values = {"own": "The Broken One", "item": "the Dome Tent", "figure": Figure(3, 9, "bought", "The Broken One", "the Dome Tent")}
+    assert fill("The {own} leads on to the {item}.", values).text == "The Broken One leads on to the Dome Tent."
+    assert fill("{figure}.", values).text == "3 of 9 shoppers who bought The Broken One also bought the Dome Tent."
+    assert fill("Next to the {item}: {figure}.", values).text.endswith("3 of 9 shoppers who bought The Broken One also bought it.")
+    other = {"own": "Theatre Mask", "item": "Bathe The Dog"}
+    assert fill("Soothe {own}; the {own} and the {item}.", other).text == "Soothe Theatre Mask; the Theatre Mask and the Bathe The Dog."
+    assert fill("So bathe {own}.", {"own": "The Dog"}).text == "So bathe The Dog."
+    assert [the("The Band", begins=True), the("The Band"), the("Band"), the("Band", begins=True)] == [
+        "The Band",
+        "The Band",
+        "the Band",
+        "The Band",
+    ]
