@@ -32,7 +32,7 @@ from crossaisle.data.events import EventLog
 from crossaisle.data.records import Query, Rules
 from crossaisle.llm.models import LanguageModel
 from crossaisle.llm.ranker import Ranker
-from crossaisle.llm.sharing import TOGETHER, SharedPacks
+from crossaisle.llm.sharing import SharedPacks
 from crossaisle.recommend.rules import eligible
 
 PROGRAM = Path(sys.executable).with_name("crossaisle")
@@ -160,7 +160,7 @@ def packs(shop: Path, quantization: str, rounds: int) -> dict[str, Any]:
         records = recommender.catalogue.records
         rows = [recommender.catalogue.row(candidate.item_id) for candidate in pool]
         asked.append(ranker.encoded(records(shopper.rows.tolist()), None, records(rows)))
-    shared, turn = SharedPacks(TOGETHER), threading.Lock()
+    shared, turn = SharedPacks(), threading.Lock()
 
     def together(number: int) -> None:
         shared.margins(ranker.scorer, *asked[number])

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import copy
 import logging
-import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +22,7 @@ from ..data.settings import AUTO, Settings
 from ..data.threads import share_cores
 from . import adapters, embedded
 from .quantization import chosen, import_bitsandbytes, nf4
+from .turns import Turns
 
 if TYPE_CHECKING:
     import torch
@@ -54,8 +54,7 @@ class LanguageModel:
     word_folder: Path | None = None
     judge_version: int | None = None
     judge_hash: str = ""
-    _on: str | None = field(default="", repr=False)
-    _lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
+    _turns: Turns = field(default_factory=Turns, repr=False)
     _prefixes: dict[tuple[bool | str, tuple[int, ...]], Any] = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -135,7 +134,7 @@ class LanguageModel:
     def weights(self, *, adapter: bool | str) -> Iterator[None]:
         """Within the block the model computes with an adapter, or with the base weights alone.
 
-        Where there is one other threads wait until the block ends; where there is none nothing happens.
+        Where there is one, threads that want other weights wait until the block ends; where there is none nothing happens.
 
         Args: adapter: `adapters.RANK` or True, `adapters.WORD`, `adapters.JUDGE`, or False for none; one that is not there is none.
         """
@@ -145,18 +144,11 @@ class LanguageModel:
             yield
             return
         wanted = adapters.RANK if adapter is True else adapter
-        with self._lock:
-            before = self._on
-            self._switch(wanted if wanted in held else None)
-            try:
-                yield
-            finally:
-                self._switch(before)
+        with self._turns.taking(wanted if wanted in held else None, self._switch):
+            yield
 
     def _switch(self, task: str | None) -> None:
-        if task != self._on:
-            adapters.switch(self.model, task)
-            self._on = task
+        adapters.switch(self.model, task)
 
     def add_writer(self, folder: Path, fingerprint: str) -> None:
         """Puts an adapter for wording reasons beside the weights.
@@ -172,10 +164,9 @@ class LanguageModel:
 
     def _add(self, folder: Path, fingerprint: str, task: str) -> str:
         version = adapters.check(folder, self.name, fingerprint, task)
-        with self._lock:
+        with self._turns.alone():
             with quiet():
-                adapters.attach(self.model, folder, task)
-            self._on = ""  # what peft turned on
+                adapters.attach(self.model, folder, task)  # peft turns it on
             self.learned(task, version)
         return sha256(folder / adapters.WEIGHTS)
 

@@ -1,7 +1,8 @@
 """One model, many threads: what waits to be read is read together, in one forward of several packs.
 
-One thread reads; whoever asks puts packs into its line and waits. While it reads, others queue up, and the next forward takes the oldest
-and those of about its length that fit beside it: a row is filled up to the longest, and what is filled up is work for nothing.
+One thread reads, or two where that is faster; whoever asks puts packs into their line and waits. While they read, others queue up, and the
+next forward takes the oldest and those of about its length that fit beside it: a row is filled up to the longest, and what is filled up is
+work for nothing.
 Scores are those of one alone, up to the rounding of the model's number format.
 """
 
@@ -19,6 +20,7 @@ import numpy as np
 
 from ..data import deadlines
 from ..data.errors import UnavailableError
+from .quantization import multiplies_bf16
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,10 +32,26 @@ TOGETHER = 4096
 """Tokens of one forward, fillers included."""
 
 
-def worth(scorer: PackedScorer) -> bool:
-    """Whether packs are read faster together: on a GPU, and on a CPU in 4 bits, where weights are unpacked once for all rows. In bf16 a CPU
-    is busy with one pack, and several took half as long again (`benchmarks/results/serve.json`)."""
-    return scorer.llm.device.type != "cpu" or scorer.llm.quantization == "nf4"
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How packs are read fastest: tokens of one forward at most (0: each alone), and threads that read at once."""
+
+    together: int = 0
+    readers: int = 1
+
+
+def best(scorer: PackedScorer) -> Way:
+    """By what was measured (`benchmarks/results/serve.json`).
+
+    A GPU reads many packs together, and so does a CPU in 4 bits, where weights are unpacked once for all rows. A CPU with matrix units for
+    bf16 has them idle while it does what is between two products: two threads, with two or three packs each, keep them busy. A CPU without
+    them is busy with one pack in bf16, and several took half as long again.
+    """
+    if scorer.llm.device.type != "cpu" or scorer.llm.quantization == "nf4":
+        return Way(TOGETHER)
+    if scorer.llm.quantization == "bf16" and multiplies_bf16():
+        return Way(TOGETHER // 2, readers=2)
+    return Way()
 
 
 @dataclass(eq=False)
@@ -57,17 +75,17 @@ class _Waiting:
 class SharedPacks:
     """The line before one model.
 
-    Args: together: tokens of one forward at most; a pack that is longer is read alone. None is `TOGETHER` where that is worth it, else 0.
+    Args: way: how they are read; None is what is `best` for the scorer that asks first. A pack longer than `together` is read alone.
     """
 
-    def __init__(self, together: int | None = None) -> None:
-        self.together = together
+    def __init__(self, way: Way | None = None) -> None:
+        self.way = way
         self.forwards = self.rows = 0
         """How many forwards were made, and how many packs they read."""
         self._line: list[_Waiting] = []
         self._changed = threading.Condition()
         self._open = True
-        self._thread: threading.Thread | None = None
+        self._readers: list[threading.Thread] = []
 
     def margins(self, scorer: PackedScorer, prefix: Sequence[int], candidates: Sequence[Sequence[int]]) -> NDArray[np.float32]:
         """As `PackedScorer.margins` has it, read together with whatever else waits for the same scorer.
@@ -81,11 +99,12 @@ class SharedPacks:
         with self._changed:
             if not self._open:
                 raise UnavailableError("the model is being put away; ask again in a moment", retry_after=5)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._read, name="packs", daemon=True)
-                self._thread.start()
+            self.way = self.way or best(scorer)
+            while len(self._readers) < self.way.readers:
+                self._readers.append(threading.Thread(target=self._read, args=(self.way.together,), name="packs", daemon=True))
+                self._readers[-1].start()
             self._line += waiting
-            self._changed.notify()
+            self._changed.notify(len(waiting))
         out = np.empty(len(candidates), dtype=np.float32)
         for pack, one in zip(places, waiting, strict=True):
             try:
@@ -100,14 +119,14 @@ class SharedPacks:
         """Reads what waits, takes nothing more."""
         with self._changed:
             self._open = False
-            self._changed.notify()
-        if self._thread is not None:
-            self._thread.join()
+            self._changed.notify_all()
+        for reader in self._readers:
+            reader.join()
 
-    # ------------------------------------------------------------------ the reading thread
+    # ------------------------------------------------------------------ the reading threads
 
-    def _read(self) -> None:
-        while batch := self._next():
+    def _read(self, together: int) -> None:
+        while batch := self._next(together):
             try:
                 margins = batch[0].scorer.margins_of([one.pack for one in batch])
             except Exception as error:
@@ -115,11 +134,12 @@ class SharedPacks:
                 for one in batch:
                     one.margins.set_exception(error)
                 continue
-            self.forwards, self.rows = self.forwards + 1, self.rows + len(batch)
+            with self._changed:
+                self.forwards, self.rows = self.forwards + 1, self.rows + len(batch)
             for one, found in zip(batch, margins, strict=True):
                 one.margins.set_result(found)
 
-    def _next(self) -> list[_Waiting]:
+    def _next(self, together: int) -> list[_Waiting]:
         """The oldest that waits and what is read beside it; empty when it is over."""
         with self._changed:
             while True:
@@ -131,8 +151,7 @@ class SharedPacks:
                 if not self._open:
                     return []
                 self._changed.wait()
-            most = TOGETHER if worth(self._line[0].scorer) else 0
-            chosen = beside(self._line, most if self.together is None else self.together)
+            chosen = beside(self._line, together)
             self._line = [one for one in self._line if one not in chosen]
             return chosen
 

@@ -248,8 +248,8 @@ class EvidenceGatherer:
             mine = {code for code in known.brand[profile.rows].tolist() if code >= 0}
             if (brand := int(known.brand[row])) in mine:
                 called = fence(known.brands[brand], 40).translate(NO_QUOTES)
-                same = behind is not None and other is not None and known.brand[self.catalogue.row(behind.item_id)] == brand
-                words = f"it is by {called}, as is {the(other)}" if same else f"it is by {called}, a brand in your history"
+                same = behind is not None and known.brand[self.catalogue.row(behind.item_id)] == brand
+                words = f"it is by {called}, as is {the(other)}" if same and other else f"it is by {called}, a brand in your history"
                 facts.add("brand", Evidence("attribute", words, item.item_id), None, None, brand=words)
             gap = float(known.level[row]) - (profile.level or 0.0)
             if item.price is not None and profile.level is not None and np.isfinite(gap) and gap < SAME_LEVEL:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,9 +12,10 @@ from hypothesis import strategies as st
 
 from crossaisle.data import deadlines
 from crossaisle.data.errors import TimedOutError, UnavailableError
+from crossaisle.llm import sharing
 from crossaisle.llm.models import LanguageModel
 from crossaisle.llm.scoring import PackedScorer
-from crossaisle.llm.sharing import TOGETHER, SharedPacks, _Waiting, beside, worth
+from crossaisle.llm.sharing import TOGETHER, SharedPacks, Way, _Waiting, beside, best
 
 THINGS = ("stove", "lamp", "kettle", "sofa")
 
@@ -40,7 +42,7 @@ def test_packs_of_one_forward_score_as_alone(llm_fp32: LanguageModel) -> None:
 
 
 def test_threads_that_ask_at_once_share_forwards_and_get_their_own(llm_fp32: LanguageModel) -> None:
-    scorer, packs = PackedScorer(llm_fp32), SharedPacks(TOGETHER)
+    scorer, packs = PackedScorer(llm_fp32), SharedPacks(Way(TOGETHER))
     asked = _asked(llm_fp32) * 2
     with ThreadPoolExecutor(len(asked)) as threads:
         found = list(threads.map(lambda pack: packs.margins(scorer, *pack), asked))
@@ -54,7 +56,7 @@ def test_threads_that_ask_at_once_share_forwards_and_get_their_own(llm_fp32: Lan
 
 
 def test_what_nobody_waits_for_is_not_read(llm_fp32: LanguageModel) -> None:
-    scorer, packs = PackedScorer(llm_fp32), SharedPacks(TOGETHER)
+    scorer, packs = PackedScorer(llm_fp32), SharedPacks(Way(TOGETHER))
     pack = _asked(llm_fp32)[0]
     with deadlines.within(deadlines.Deadline(0.0)), pytest.raises(TimedOutError):
         packs.margins(scorer, *pack)
@@ -74,13 +76,28 @@ def test_what_is_read_together_fits_and_wastes_little(lengths: list[int], most: 
     assert min(one.tokens for one in chosen) > 0.75 * longest
 
 
-def test_a_cpu_reads_together_what_is_in_4_bits(llm: LanguageModel, llm_fp32: LanguageModel) -> None:
-    on_cpu = llm.device.type == "cpu"
-    assert worth(PackedScorer(llm))
-    assert worth(PackedScorer(llm_fp32)) != on_cpu
-    scorer, packs, asked = PackedScorer(llm_fp32), SharedPacks(), _asked(llm_fp32) * 2
+@pytest.mark.parametrize("way", [Way(0, 2), Way(TOGETHER // 2, 2), Way(TOGETHER, 3)])
+def test_several_readers_give_each_asker_its_own(llm_fp32: LanguageModel, way: Way) -> None:
+    scorer, packs, asked = PackedScorer(llm_fp32), SharedPacks(way), _asked(llm_fp32) * 3
     with ThreadPoolExecutor(len(asked)) as threads:
-        list(threads.map(lambda pack: packs.margins(scorer, *pack), asked))
+        found = list(threads.map(lambda pack: packs.margins(scorer, *pack), asked))
     packs.close()
     assert packs.rows == len(asked)
-    assert (packs.forwards == packs.rows) == on_cpu
+    assert (packs.forwards == len(asked)) == (way.together == 0)
+    for pack, margins in zip(asked, found, strict=True):
+        np.testing.assert_allclose(margins, scorer.margins(*pack), atol=1e-4)
+
+
+def test_how_a_cpu_reads(llm: LanguageModel, llm_fp32: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    if llm.device.type != "cpu":
+        pytest.skip("there is a GPU")
+    assert best(PackedScorer(llm)) == Way(TOGETHER)
+    assert best(PackedScorer(llm_fp32)) == Way()
+    half = PackedScorer(replace(llm_fp32, quantization="bf16"))
+    for units, way in ((False, Way()), (True, Way(TOGETHER // 2, readers=2))):
+        monkeypatch.setattr(sharing, "multiplies_bf16", lambda units=units: units)
+        assert best(half) == way
+    packs = SharedPacks()
+    packs.margins(PackedScorer(llm_fp32), *_asked(llm_fp32)[0])
+    packs.close()
+    assert packs.way == Way()
