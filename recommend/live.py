@@ -70,6 +70,8 @@ class Live:
         self._forgotten: set[str] = set()
         self._lock = threading.Lock()
         self._reading = threading.Lock()
+        self._begun = self._ended = 0
+        """The last reading that began, and the last that ended well; many threads that wait for one share the next."""
 
     @classmethod
     def open(cls, workspace: Workspace, log: EventLog) -> Live:
@@ -88,14 +90,17 @@ class Live:
     # ------------------------------------------------------------------ carried on
 
     def catch_up(self) -> int:
-        """Takes in what the log holds beyond the last event, whichever process appended it; returns how many events.
+        """Takes in what the log holds beyond the last event, whichever process appended it; returns how many events this call took.
 
         Raises: WorkspaceError: the log cannot be read.
         """
         if self.log is None:
             return 0
-        taken = 0
+        taken, begun = 0, self._begun
         with self._reading:
+            if self._ended > begun:
+                return 0  # somebody's reading began after this was called, and has ended
+            self._begun = mine = self._begun + 1
             while self.sequence < self.folded:
                 found = self.log.since(self.sequence, until=self.folded, kinds=LASTING)
                 self._take(found)
@@ -107,6 +112,7 @@ class Live:
                 taken += len(found)
             for one in self.log.forgettings(self._forgetting):
                 self.forget(one)
+            self._ended = mine
         return taken
 
     def _take(self, found: Sequence[tuple[int, Event]]) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -306,3 +308,40 @@ def test_alike_in_item_kind_and_moment_is_one_interaction_as_in_a_snapshot(table
     found = live.history("ann", known(workspace), ROWS)
     assert found is not None
     assert found.rows.tolist() == [3, 0, 2], "the lamp was bought before all else; the tent was bought once"
+
+
+def test_many_threads_that_catch_up_at_once_read_together_and_each_finds_its_own(log: EventLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    live, readings, since = Live(log=log), [], log.since
+    monkeypatch.setattr(log, "since", lambda *a, **k: (readings.append(1), time.sleep(0.002), since(*a, **k))[2])
+
+    def one(number: int) -> bool:
+        log.append([Event(f"u{number}", "dismiss", "tent")])
+        live.catch_up()
+        return "tent" in live._users[f"u{number}"].dismissed
+
+    with ThreadPoolExecutor(16) as threads:
+        assert all(threads.map(one, range(200)))
+    assert len(readings) < 300, "two for each would be 400"
+
+
+def test_a_reading_that_failed_is_no_reading_for_those_who_waited(log: EventLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    live, since, calls = Live(log=log), log.since, []
+
+    def failing(*arguments: Any, **more: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 1:
+            time.sleep(0.2)
+            raise OSError("gone")
+        return since(*arguments, **more)
+
+    monkeypatch.setattr(log, "since", failing)
+    log.append([Event("ann", "dismiss", "tent")])
+    with ThreadPoolExecutor(2) as threads:
+        first = threads.submit(live.catch_up)
+        while not calls:
+            time.sleep(0.001)
+        second = threads.submit(live.catch_up)
+        with pytest.raises(OSError, match="gone"):
+            first.result()
+        second.result()
+    assert "tent" in live._users["ann"].dismissed
