@@ -58,8 +58,10 @@ class Turns:
         with self._changed:
             self._wait(depth, lambda: self._inside == depth)
             self.way = UNKNOWN
-            yield
-            self._changed.notify_all()
+            try:
+                yield
+            finally:
+                self._changed.notify_all()
 
     def _wait(self, depth: int, free: Callable[[], bool]) -> None:
         """Waits in line, so that a steady stream in one way keeps nobody from another; inside a turn of its own a thread need not."""
