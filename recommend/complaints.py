@@ -13,8 +13,9 @@ _MAYBE = re.compile(
     r"broke|breaks?|broken|fades?|faded|leaks?|leaked|returned|refund|disappoint\w*|problems?|issues?|fails?|failed|wrong|missing|"
     r"too \w+|(?:expected|hoped for|wanted) (?:more|longer|better)|(?:could|should|might) (?:be|have)|"
     r"(?:takes?|took|needs?|needed) (?:\w+ ){0,2}?(?:most of|all|half|hours|days|weeks|ages|a while|long|longer|forever|getting used)"
-    r"|slow(?:er|ly)?|ages|heav(?:y|ier)|nois(?:e|y|ier)|loud(?:er)?|smell\w*|stinks?|stiff|difficult|awkward\w*|annoy\w*|sadly|shame|pity|"
-    r"bulky|fiddly|expensive|pricey|overpriced|struggl\w*|wobbl\w*|rattl\w*|squeak\w*|flimsy|hard(?:er)? to)\b|n['’]t\b",
+    r"|(?:so|very|quite|rather|a bit|a little|pretty|somewhat) (?:heavy|loud|slow|stiff|big|small|tight|thin|thick)|a (?:bit|little) \w+"
+    r"|slow(?:er)?|heavier|ages|nois(?:e|y|ier)|stinks?|stiff|difficult|awkward\w*|annoy\w*|sadly|shame|pity|bulky|fiddly|expensive|pricey"
+    r"|overpriced|struggl\w*|wobbl\w*|rattl\w*|squeak\w*|flimsy|hard(?:er)? to)\b|n['’]t\b",
     re.IGNORECASE,
 )
 
