@@ -7,6 +7,7 @@ at its next step (see `data.deadlines`). Its place is free only when the work ha
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -88,3 +89,9 @@ class Desk:
         """Finishes what was taken and takes nothing more."""
         self._open = False
         self._threads.shutdown(wait=True)
+
+
+def tell(loop: asyncio.AbstractEventLoop, call: Callable[[T], object], told: T) -> None:
+    """Calls in a loop from a desk's thread; a loop that was closed meanwhile has nobody to tell."""
+    with contextlib.suppress(RuntimeError):
+        loop.call_soon_threadsafe(call, told)

@@ -5,7 +5,6 @@ has no postponed annotations.
 """
 
 import asyncio
-import contextlib
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -27,6 +26,7 @@ from .answers import (
     RecommendAnswer,
     WhyAnswer,
 )
+from .desk import tell
 from .metrics import MEDIA_TYPE as TEXT
 from .problems import MEDIA_TYPE, Refused, content, refusal
 from .reference import page
@@ -120,7 +120,7 @@ def router(service: "Service") -> "APIRouter":
         loop, parts = asyncio.get_running_loop(), asyncio.Queue[tuple[str, dict[str, Any]] | None]()
 
         def part(name: str) -> Callable[[dict[str, Any]], None]:
-            return lambda told: _unless_closed(loop, parts.put_nowait, (name, told))
+            return lambda told: tell(loop, parts.put_nowait, (name, told))
 
         work = asyncio.ensure_future(answer(request, lambda: shop.recommend(asked, part("ranked"), part("explanation"))))
 
@@ -244,12 +244,6 @@ def _gone(request: "Request") -> Callable[[], Awaitable[None]]:
             pass
 
     return gone
-
-
-def _unless_closed(loop: asyncio.AbstractEventLoop, call: Callable[[T], None], told: T) -> None:
-    """Calls from another thread; a loop that was closed meanwhile has nobody to tell."""
-    with contextlib.suppress(RuntimeError):
-        loop.call_soon_threadsafe(call, told)
 
 
 def _event(name: str, data: dict[str, Any]) -> str:

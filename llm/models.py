@@ -240,7 +240,7 @@ class LanguageModel:
             [[1] * len(head) + [0] * (widest - len(tail)) + [1] * len(tail) for tail in tails], device=self.device
         )  # (prompts, length)
 
-        def chosen(so_far: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        def waited_for(so_far: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
             deadlines.check()  # nobody may be waiting for the next token
             return among(so_far[:, ids.shape[1] :], scores) if among else scores
 
@@ -266,7 +266,7 @@ class LanguageModel:
                 do_sample=False,
                 pad_token_id=pad,
                 eos_token_id=[self.tokenizer.eos_token_id, *(self.encode(until)[:1] if until else [])],
-                logits_processor=LogitsProcessorList([chosen]),
+                logits_processor=LogitsProcessorList([waited_for]),
             )
         texts = self.tokenizer.batch_decode(out[:, ids.shape[1] :], skip_special_tokens=True)
         return ["\n".join(text.strip().split("\n")[:lines]).strip() for text in texts]

@@ -41,7 +41,7 @@ class Way:
 
 
 def best(scorer: PackedScorer) -> Way:
-    """By what was measured (`benchmarks/results/serve.json`).
+    """By what was measured (`benchmarks/results/serve.json`, `serve-amx.json`).
 
     A GPU reads many packs together, and so does a CPU in 4 bits, where weights are unpacked once for all rows. A CPU with matrix units for
     bf16 has them idle while it does what is between two products: two threads, with two or three packs each, keep them busy. A CPU without

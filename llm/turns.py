@@ -7,9 +7,8 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 
-Way = str | None
-"""The adapter that is on; None for none."""
 UNKNOWN = ""
+"""A way that nobody wants. The others are the adapter that is on, None for none."""
 
 
 class Turns:
@@ -19,14 +18,14 @@ class Turns:
     """
 
     def __init__(self) -> None:
-        self.way: Way = UNKNOWN
+        self.way: str | None = UNKNOWN
         self._inside = 0
         self._line: deque[object] = deque()
         self._changed = threading.Condition()
         self._own = threading.local()
 
     @contextlib.contextmanager
-    def taking(self, way: Way, switch: Callable[[Way], None]) -> Iterator[None]:
+    def taking(self, way: str | None, switch: Callable[[str | None], None]) -> Iterator[None]:
         """Within the block the model computes in a way; whoever wants another one waits until the block ends.
 
         Args: switch: brings the model to a way. It is called when nobody else computes.
@@ -76,7 +75,7 @@ class Turns:
             self._line.remove(ticket)
             self._changed.notify_all()
 
-    def _bring(self, way: Way, switch: Callable[[Way], None]) -> None:
+    def _bring(self, way: str | None, switch: Callable[[str | None], None]) -> None:
         if self.way != way:
             self.way = UNKNOWN
             switch(way)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import httpx
@@ -28,6 +28,17 @@ def running(app: FastAPI, **headers: str) -> Iterator[httpx.Client]:
     finally:
         server.should_exit = True
         thread.join()
+
+
+def once_it_listens(ask: Callable[[], httpx.Response]) -> httpx.Response:
+    """The first answer of a service that is starting as a process of its own."""
+    deadline = time.monotonic() + 120
+    while True:
+        try:
+            return ask()
+        except httpx.TransportError:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
 
 
 def problem(answer: httpx.Response, status: int, *words: str) -> dict[str, object]:

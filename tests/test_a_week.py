@@ -7,7 +7,6 @@ import os
 import re
 import signal
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import httpx
 import polars as pl
 
 from .command_line import PROGRAM, run
+from .serving import once_it_listens
 
 Store = Callable[..., Path]
 ITEMS = {
@@ -31,18 +31,6 @@ def command(*arguments: str | Path) -> Any:
     done = run(*arguments, env=QUIET)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout) if "--json" in arguments else done.stdout
-
-
-def await_ready(client: httpx.Client) -> None:
-    """Asks until the service listens."""
-    deadline = time.monotonic() + 60
-    while True:
-        try:
-            client.get("/v1/ready").raise_for_status()
-            return
-        except httpx.TransportError:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
 
 
 def test_what_shoppers_do_is_served_folded_indexed_learned_and_recommended(make_store: Store, tmp_path: Path) -> None:
@@ -64,7 +52,7 @@ def test_what_shoppers_do_is_served_folded_indexed_learned_and_recommended(make_
         assert process.stderr is not None
         address = next(found[0] for line in process.stderr if (found := re.search(r"http://127\.0\.0\.1:\d+", line)))
         with httpx.Client(base_url=address, timeout=60) as client:
-            await_ready(client)
+            once_it_listens(lambda: client.get("/v1/ready")).raise_for_status()
             assert client.post("/v1/events", json=told).json() == {"accepted": 120, "repeated": 0}
             assert client.post("/v1/events", json=told[:7]).json() == {"accepted": 0, "repeated": 7}
             served = client.post("/v1/recommend", json={"user": "n7", "k": 3}).json()["recommendations"]

@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import threading
-import time
 from pathlib import Path
 
 import httpx
@@ -19,7 +18,7 @@ from crossaisle.app.serving import is_loopback
 from crossaisle.data.workspace import Workspace
 
 from .command_line import PROGRAM, refused, run
-from .serving import problem
+from .serving import once_it_listens, problem
 
 
 @pytest.fixture(scope="module")
@@ -72,14 +71,7 @@ def test_it_says_loudly_that_no_key_is_asked_for_and_stops_when_it_has_answered(
         address = lines[-1].split(" at ")[1].split(",")[0]
         drain = threading.Thread(target=lambda: lines.extend(process.stderr or ()))
         drain.start()
-        deadline = time.monotonic() + 120
-        while True:
-            try:
-                assert httpx.get(f"{address}/v1/ready").status_code == 200
-                break
-            except httpx.TransportError:
-                assert time.monotonic() < deadline
-                time.sleep(0.05)
+        assert once_it_listens(lambda: httpx.get(f"{address}/v1/ready")).status_code == 200
         asked = {"requests": [{"user": f"s{number:03d}", "k": 10} for number in range(1, 60)]}
         answers: list[httpx.Response] = []
         caller = threading.Thread(target=lambda: answers.append(httpx.post(f"{address}/v1/recommend:batch", json=asked, timeout=120)))
@@ -106,15 +98,7 @@ def test_off_loopback_a_key_is_asked_for(shop: Path) -> None:
         address = first.split(" at ")[1].split(",")[0].replace("0.0.0.0", "127.0.0.1")
         drain = threading.Thread(target=lambda: list(process.stderr or ()))
         drain.start()
-        deadline = time.monotonic() + 120
-        while True:
-            try:
-                answer = httpx.get(f"{address}/v1/atlas")
-                break
-            except httpx.TransportError:
-                assert time.monotonic() < deadline
-                time.sleep(0.05)
-        problem(answer, 401)
+        problem(once_it_listens(lambda: httpx.get(f"{address}/v1/atlas")), 401)
         assert httpx.get(f"{address}/v1/atlas", headers={"Authorization": f"Bearer {key}"}, timeout=60).status_code == 200
         process.terminate()
         process.wait(60)

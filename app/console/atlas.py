@@ -47,6 +47,8 @@ class AtlasPage:
     def __init__(self, counter: Counter) -> None:
         self.counter = counter
         self.atlas: dict[str, Any] = {}
+        self.known: frozenset[tuple[int, int]] = frozenset()
+        """The pairs, by place, whose figures may be told."""
         self.shown = Shown((), (), 0)
         self.chosen: tuple[int, int] | None = None
         self.dark = False
@@ -105,6 +107,7 @@ class AtlasPage:
 
     def _left_of(self, level: int) -> Shown:
         self.atlas = self.counter.shop.atlas(level)
+        self.known = frozenset((one["source"], one["target"]) for one in self.atlas["pairs"])
         return self.left()
 
     def _draw(self, left: Shown) -> None:
@@ -146,8 +149,8 @@ class AtlasPage:
             blank("Nothing is left", "No pair of categories passes these filters. Ask for fewer shoppers, or another name.")
             return
         names = [self.atlas["categories"][place]["name"] for place in left.categories]
-        known = {(one["source"], one["target"]) for one in self.atlas["pairs"]}
-        options, size = chart_options(left.categories, names, left.cells, self.dark, known=known, least=self.atlas["privacy"]["min_users"])
+        least = self.atlas["privacy"]["min_users"]
+        options, size = chart_options(left.categories, names, left.cells, self.dark, known=self.known, least=least)
         with box("div", "map", tabindex="0", role="region", aria_label="Map of categories; the list beside it says the same"):
             chart = ui.echart(
                 options, renderer="svg", on_point_click=lambda event: self.choose(int(event.data["at"][0]), int(event.data["at"][1]))

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ...data.errors import CrossaisleError
+from ..desk import tell
 from ..problems import Refused, refusal
 from .parts import bones, box, notice, say
 
@@ -90,10 +91,11 @@ class Place:
             wrong = _bug(error)
         if self._turn != turn or self.element.is_deleted:
             return None  # something newer was asked, or nobody is there any more
-        with self._fresh(keep=there() and not wrong):
-            if there() and not wrong:
-                pass
-            elif answer is None or wrong:
+        keep = there() and not wrong
+        with self._fresh(keep=keep):
+            if keep:
+                return answer
+            if answer is None or wrong:
                 notice(wrong, "bad", alert=True)
             else:
                 self._drawn(draw, answer)
@@ -127,7 +129,7 @@ class Place:
                     self._drawn(more[0], part)
 
         return await self.fill(
-            lambda: call(lambda part: _soon(loop, early, part), lambda part: _soon(loop, later, part)), draw, there=lambda: bool(more)
+            lambda: call(lambda part: tell(loop, early, part), lambda part: tell(loop, later, part)), draw, there=lambda: bool(more)
         )
 
     def show(self, draw: Callable[[], object]) -> None:
@@ -169,10 +171,6 @@ class Place:
         if not keep:
             self.content.clear()
         return self.content
-
-
-def _soon(loop: asyncio.AbstractEventLoop, call: Callable[[E], None], part: E) -> None:
-    loop.call_soon_threadsafe(call, part)
 
 
 def sentence(error: CrossaisleError | Refused) -> str:

@@ -115,13 +115,13 @@ def chart_options(
     letters = {"color": ink, "fontSize": 12, "interval": 0, "fontFamily": "system-ui, sans-serif"}
     data = [_datum(cell, at, limit, colors, len(categories) <= NUMBERED) for cell in cells]
     paths = dict(zip(categories, names, strict=True))
-    there = {(cell.source, cell.target) for cell in cells} | {*known}
+    there = {(cell.source, cell.target) for cell in cells}
     same = [_bare(place, place, at, f"{plain(whole(paths[place]))}\nThe same category") for place in categories]
     hidden = [
         _bare(row, column, at, f"{plain(whole(paths[row]))} → {plain(whole(paths[column]))}\n{WITHHELD.format(least)}")
         for row in categories
         for column in categories
-        if row != column and (row, column) not in there
+        if row != column and (row, column) not in there and (row, column) not in known
     ]
     grey, faint = BLANK_DARK if dark else BLANK
     options = {
