@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ..data.workspace import Workspace
 
 logger = logging.getLogger(__name__)
-PARTS = ("graph", "complements", "blend", "adapter", "explainer")
+PARTS = ("graph", "complements", "factors", "blend", "adapter", "explainer")
 """Folders of a workspace that training makes, each with its card."""
 
 

@@ -49,6 +49,7 @@ STEPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("and text-smoothed associations", (*BEHAVIOUR, "smoothed")),
     ("and complement-tuned text", (*BEHAVIOUR, "smoothed", "complements")),
     ("and graph", (*BEHAVIOUR, "smoothed", "complements", "graph")),
+    ("and factors", (*BEHAVIOUR, "smoothed", "complements", "graph", "factors")),
 )
 QUOTAS = (0.25, 0.5, 1.0)
 
@@ -84,7 +85,7 @@ def measured(shop: crossaisle.Workspace, most: int) -> dict[str, Any]:
         vectors = item_vectors(evaluation.index, evaluation.catalogue)
         _, cases, held_out, eligible = evaluation._cases(vectors)
     known = Known.of(shop, held_out, evaluation.index, vectors)
-    further = {name: Once(channel) for name, channel in {**known.behaviour, **trained_channels(shop, vectors)}.items()}
+    further = {name: Once(channel) for name, channel in {**known.behaviour, **trained_channels(shop, known.catalogue.ids, vectors)}.items()}
     found = _Asked(shop, known, cases, eligible, further)
     clusters = cases.clusters
     rows = {}

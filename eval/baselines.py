@@ -37,7 +37,7 @@ BASELINES: Mapping[str, Baseline] = {
         CoOccurrence, _grid(Directed, window=[10, 3], shrinkage=[5.0, 20.0], order=["directed", "either"], decay=[0.8])
     ),
     "ease": Baseline(EASE, _grid(Ridge, penalty=[500.0, 100.0, 20.0, 2000.0])),
-    "ials": Baseline(IALS, _grid(Factors, factors=[64, 128], alpha=[10.0, 40.0], penalty=[0.1, 10.0])),
+    "ials": Baseline(IALS, _grid(Factors, factors=[64, 128], alpha=[10.0, 40.0], penalty=[10.0, 30.0, 100.0])),
     "text mean": Baseline(TextLikeness, _grid(Text, how=["mean"], last=[10, 3, 50])),
     "text max": Baseline(TextLikeness, _grid(Text, how=["max"], last=[10, 3])),
     "text + co-occurrence": Baseline(TextAndCoOccurrence, _grid(Sum, text=[0.5, 0.1, 0.25, 0.75], last=[3, 10])),

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 ALIKE = 0.98
 """Cosine of two items' texts from which on they are near-duplicates: the same thing in another colour or size."""
-TRAINED = ("graph", "complements", "adapter", "blend")
+TRAINED = ("graph", "complements", "factors", "adapter", "blend")
 """Folders of a workspace that hold what was trained, each with its `card.json`."""
 
 

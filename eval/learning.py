@@ -1,7 +1,7 @@
 """What is learned of a store's own histories, and put into its workspace: graph, text heads, the blend of all channels, LLM ranker.
 
     known users -> folds -> (channels without a fold's users -> what they say of the fold's shoppers) -> the blend -> the LLM ranker
-                         -> the graph and the heads of all known users
+                         -> the graph, the heads and the factors of all known users
 
 The test's users stay out of everything here, unless everything is asked for, so that an evaluation afterwards is honest.
 """
@@ -11,11 +11,10 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
-
-import numpy as np
 
 from ..data.errors import StaleTrainingError, TrainingError, storing
 from ..data.files import replace_folder, staging_folder
@@ -25,26 +24,20 @@ from ..data.workspace import Workspace
 from ..llm.recipe import Config
 from ..recommend import learned
 from ..recommend.learned import Model, Questions
-from ..retrieval import complements, graph_files
+from ..retrieval import complements, factors, graph_files
 from ..retrieval.build import item_vectors, load
-from ..retrieval.complements import Complements
 from ..retrieval.events import Events
-from ..retrieval.graph import Graph, GraphChannel, GraphConfig
-from ..retrieval.runs import Runs
+from ..retrieval.graph import GraphConfig
 from . import protocols
 from .known import Known
 from .lessons import EXAMPLES, Lessons
 from .lessons import load as load_lessons
-from .protocols import Shuffled, first_of_category
+from .parts import Parts, Recipe, shrinkage, train_parts
 from .questions import ask
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from ..retrieval.seeds import Channel
 
-PAIRS = 40_000
-"""Examples for the text heads, at most; those that lead to another category come first."""
 WRITING = Config(blocks=15, batch=16, lr=2e-3, epochs=3, prompt=1, validate_every=45, checkpoint_every=45)
 """How the explainer is trained."""
 JUDGE = "judge"
@@ -52,25 +45,6 @@ JUDGE = "judge"
 Progress = Callable[[str, int, int], None]
 Part = Literal["graph", "blend", "ranker", "explainer", "judge", "all"]
 PART_NAMES: tuple[Part, ...] = ("graph", "blend", "ranker", "explainer", "judge", "all")
-
-
-@dataclass(frozen=True)
-class Parts:
-    """What is trained before the blend, each None where it could not be: heads of the text channel, the graph."""
-
-    heads: Mapping[str, NDArray[np.float32]] | None
-    heads_figures: Mapping[str, Any]
-    graph: Graph | None
-    left_out: Mapping[str, str]
-
-    def channels(self, known: Known) -> dict[str, Channel]:
-        """All channels beyond the three that every store has, knowing only what is known."""
-        further = dict(known.behaviour)
-        if self.heads is not None:
-            further["complements"] = Complements.of(self.heads, known.vectors)
-        if self.graph is not None:
-            further["graph"] = GraphChannel(self.graph)
-        return further
 
 
 def learn(
@@ -149,6 +123,14 @@ class _Training:
         self.about = {"snapshot": workspace.manifest.snapshot, "held_out": None if everything else self.split.to_dict()}
         self.config = config or GraphConfig(seed=self.split.seed)
 
+    @cached_property
+    def _recipe(self) -> Recipe:
+        self.progress("choosing how factors are shrunk", 0, 1)
+        seed = self.split.seed
+        chosen, self.tried = shrinkage(self.workspace, self.known, self.held_out, seed)
+        self.progress("choosing how factors are shrunk", 1, 1)
+        return Recipe(seed, self.config, chosen, self.about)
+
     def parts(self) -> dict[str, Any]:
         """The graph and the text heads of all that may be known, put into the workspace."""
         parts = self._parts(self.known, self.progress)
@@ -158,6 +140,8 @@ class _Training:
             figures["graph"] = {name: value for name, value in parts.graph.card.items() if name != "about"}
         if parts.heads is not None:
             complements.save(self.workspace.path, parts.heads, {**self.about, "figures": parts.heads_figures})
+        figures["factors"] = {"tried": self.tried, "penalty": parts.factors.config.penalty}
+        factors.save(self.workspace.path, parts.factors, self.known.catalogue.ids, {**self.about, "figures": figures["factors"]})
         return figures
 
     def blend(self) -> dict[str, Any]:
@@ -190,7 +174,7 @@ class _Training:
         return teach(path, self.settings, lessons, catalogue, self.about, config=config, most=examples, progress=self.progress)
 
     def _parts(self, known: Known, progress: Progress) -> Parts:
-        return train_parts(self.workspace, known, self.split.seed, self.config, self.about, progress)
+        return train_parts(self.workspace, known, self._recipe, progress)
 
 
 def explainer(workspace: Workspace, settings: Settings, config: Config | None, progress: Progress) -> dict[str, Any]:
@@ -225,54 +209,6 @@ def fit(questions: Questions, seed: int, progress: Progress) -> dict[str, Model]
         models[f"blend without {group}"] = learned.fit(thin.without(group), seed=seed, chosen=models["blend"])
     progress("fitting the blend", len(groups), len(groups))
     return models
-
-
-def train_parts(workspace: Workspace, known: Known, seed: int, config: GraphConfig, about: Mapping[str, Any], progress: Progress) -> Parts:
-    """The graph and the text heads of what is known; what cannot be learned is left out, with the reason."""
-    from ..retrieval.graph_training import train
-
-    left_out: dict[str, str] = {}
-    heads: Mapping[str, NDArray[np.float32]] | None = None
-    figures: Mapping[str, Any] = {}
-    graph: Graph | None = None
-    try:
-        heads, figures = _heads(known, seed, progress)
-    except TrainingError as error:
-        left_out["complements"] = str(error)
-    try:
-        relations = workspace.table("relations")
-        graph = train(
-            known.interactions,
-            known.events,
-            known.catalogue,
-            known.vectors,
-            config,
-            relations=relations if len(relations) else None,
-            about=about,
-            progress=progress,
-        )
-    except TrainingError as error:
-        left_out["graph"] = str(error)
-    return Parts(heads, figures, graph, left_out)
-
-
-def _heads(known: Known, seed: int, progress: Progress) -> tuple[dict[str, NDArray[np.float32]], dict[str, Any]]:
-    """The heads' weights, learned from what known users went on to, in other categories and in the same."""
-    events = Shuffled.of(known.events, seed)
-    category = known.catalogue.category
-    begin = events.starts[events.user]
-    after = np.flatnonzero(np.arange(len(events.row)) > begin)
-    enters = first_of_category(events, category)[after]
-    draw = np.random.default_rng(seed)
-    across, within = after[enters], after[~enters]
-    across = across if len(across) <= PAIRS else draw.choice(across, PAIRS, replace=False)
-    within = within if len(within) <= PAIRS - len(across) else draw.choice(within, PAIRS - len(across), replace=False)
-    chosen = np.sort(np.concatenate([across, within]))
-    lengths = np.minimum(chosen - begin[chosen], complements.LAST)
-    starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    rows = events.row[np.arange(starts[-1]) - np.repeat(starts[:-1], lengths) + np.repeat(chosen - lengths, lengths)]
-    config = complements.Config(seed=seed)
-    return complements.train(Runs(starts, rows), events.row[chosen], known.vectors, category, config, progress)
 
 
 def _save(parent: Path, models: Mapping[str, Model], lessons: Lessons, card: Mapping[str, Any]) -> None:

@@ -81,7 +81,7 @@ class TrainedSystems:
     ) -> None:
         """Raises: ModelError: the adapter's card cannot be read."""
         self.workspace, self.settings, self.models, self.cases, self.eligible = workspace, settings, models, cases, eligible
-        channels = {**known.behaviour, **trained_channels(workspace, known.vectors)}
+        channels = {**known.behaviour, **trained_channels(workspace, known.catalogue.ids, known.vectors)}
         further = {name: remembered(channel) for name, channel in channels.items()}
         self.retriever = known.with_channels(further)
         self.maker = FeatureMaker(known.catalogue, [*CHANNELS, *further])

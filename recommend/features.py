@@ -29,6 +29,7 @@ CHANNELS = (
     "together",
     "smoothed",
     "lately",
+    "factors",
     "complements",
     "graph",
 )

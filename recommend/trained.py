@@ -11,7 +11,7 @@ import numpy as np
 
 from ..data.errors import StaleTrainingError
 from ..data.records import Candidate
-from ..retrieval import behaviour, complements, graph_files
+from ..retrieval import behaviour, complements, factors, graph_files
 from ..retrieval.build import item_vectors
 from ..retrieval.candidates import Retriever
 from ..retrieval.complements import Complements
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 PROPOSED = 100
 """Candidates of each channel that a learned blend orders."""
-BEHIND = ("associations", "follows", "together", "smoothed", "neighbours", "graph", "complements", "semantic", "popularity")
+BEHIND = ("associations", "follows", "together", "smoothed", "neighbours", "factors", "graph", "complements", "semantic", "popularity")
 """Whose history item is named as the one behind a candidate, the first that has one: what can be shown goes before what is only likely."""
 
 
@@ -104,12 +104,12 @@ class Trained:
         further = {**behaviour.count(events, len(catalogue), Alike(vectors)), "semantic": Likeness(vectors)}
         model = models["blend"]
         try:
-            further |= trained_channels(workspace, vectors, known=known)
+            further |= trained_channels(workspace, catalogue.ids, vectors, known=known)
         except StaleTrainingError as error:
             # New data came in since: what was learned of single items is out of date, how the other channels are weighed is not.
             logger.warning("the graph is left out: %s", error)
             model = models["blend without graph"]
-            further |= trained_channels(workspace, vectors, graph=False)
+            further |= trained_channels(workspace, catalogue.ids, vectors, graph=False)
         return cls(Retriever(catalogue, index, associations, further), model, load_vote(workspace.path))
 
     def rank(
@@ -144,18 +144,22 @@ def squeezed(score: float) -> float:
 
 
 def trained_channels(
-    workspace: Workspace, vectors: NDArray[np.float32], *, graph: bool = True, known: int | None = None
+    workspace: Workspace, ids: Sequence[str], vectors: NDArray[np.float32], *, graph: bool = True, known: int | None = None
 ) -> dict[str, Channel]:
     """The channels that training made, those that there are.
 
-    Args: vectors: (items, dimensions) of the items' texts. graph: whether that one, too. known: how many items are the snapshot's, the
-        first ones; None is all.
+    Args:
+        ids: (items,) of the catalogue. vectors: (items, dimensions) of the items' texts. graph: whether that one, too.
+        known: how many items are the snapshot's, the first ones; None is all.
     Raises: StaleIndexError, StaleTrainingError: they were trained on another embedder's vectors, or on another snapshot.
     """
     found: dict[str, Channel] = {}
     heads = complements.load(workspace.path, vectors.shape[1])
     if heads is not None:
         found["complements"] = Complements.of(heads, vectors)
+    fitted = factors.load(workspace.path, ids, vectors)
+    if fitted is not None:
+        found["factors"] = fitted
     if graph and (workspace.path / graph_files.FOLDER).exists():
         about = {"snapshot": workspace.manifest.snapshot}
         old = len(vectors) if known is None else known

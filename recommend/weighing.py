@@ -29,7 +29,7 @@ PERSUADES: Mapping[str, float] = {
 """How well a fact persuades, as shoppers rated reasons from 1 to 5: attributes 2.7 to 3.2, within that our own order; a figure of shoppers,
 which they rated above all others, always leads, and a reservation never does."""
 BORNE_BY: Mapping[str, frozenset[str]] = {
-    "aisles": frozenset({"associations", "smoothed", "neighbours", "together", "follows", "graph"}),
+    "aisles": frozenset({"associations", "smoothed", "neighbours", "together", "follows", "factors", "graph"}),
     "quote": frozenset({"semantic", "complements"}),
     "history": frozenset({"semantic", "complements"}),
     "need": frozenset({"semantic", "complements"}),

@@ -21,7 +21,7 @@ from crossaisle.data.records import Rules
 from crossaisle.data.settings import Settings
 from crossaisle.data.splits import HeldOut, Split
 from crossaisle.data.workspace import Workspace
-from crossaisle.eval import leaks, learning, protocols
+from crossaisle.eval import leaks, learning, parts, protocols
 from crossaisle.eval import report as reports
 from crossaisle.eval.evaluation import Evaluation, Options
 from crossaisle.eval.known import Known
@@ -90,16 +90,19 @@ def test_nobody_is_asked_by_channels_that_counted_them(demo_workspace: Workspace
 def test_what_was_trained_is_kept_with_its_card(trained: tuple[Workspace, dict[str, Any]]) -> None:
     shop, figures = trained
     assert figures["left_out"] == {}
+    tried = {trial["penalty"]: trial["ndcg@10"] for trial in figures["factors"]["tried"]}
+    assert set(tried) == set(parts.PENALTIES)
+    assert tried[figures["factors"]["penalty"]] == max(tried.values())
     assert figures["blend"]["answered"] > 200
-    for part in ("graph", "complements", "blend"):
+    for part in ("graph", "complements", "factors", "blend"):
         card = leaks._card(shop.path / part / "card.json")
         assert card is not None
         assert card["snapshot"] == shop.manifest.snapshot
         assert card["held_out"]["protocol"] == "users"
     models = json.loads((shop.path / "blend" / "models.json").read_text())
     channels = {
-        "semantic", "associations", "popularity", "follows", "neighbours", "together", "smoothed", "lately", "complements", "graph",
-        "profile",
+        "semantic", "associations", "popularity", "follows", "neighbours", "together", "smoothed", "lately", "factors", "complements",
+        "graph", "profile",
     }  # fmt: skip
     assert set(models) == {"blend"} | {f"blend without {name}" for name in channels}
     assert not list(shop.path.glob(".staging*"))
@@ -113,9 +116,10 @@ def test_the_evaluation_of_a_trained_store(trained: tuple[Workspace, dict[str, A
     kinds = rankings.kinds
     assert kinds["blend"] == "blend"
     assert {name for name, kind in kinds.items() if kind == "channel"} == {
-        "semantic", "associations", "popularity", "follows", "neighbours", "together", "smoothed", "lately", "complements", "graph",
+        "semantic", "associations", "popularity", "follows", "neighbours", "together", "smoothed", "lately", "factors", "complements",
+        "graph",
     }  # fmt: skip
-    assert sum(kind == "ablation" for kind in kinds.values()) == 11
+    assert sum(kind == "ablation" for kind in kinds.values()) == 12
     recall = report["candidate_recall"]
     assert recall["union"]["50"] >= max(found["50"] for name, found in recall.items() if name != "union")
     assert report["systems"]["blend"]["ndcg@10"]["value"] > report["systems"]["random"]["ndcg@10"]["value"]
@@ -237,6 +241,7 @@ def test_new_data_leaves_the_graph_out_and_keeps_the_rest(
     assert answer.items
     assert "graph" not in answer.items[0].channels
     assert "the graph is left out" in caplog.text
+    assert "factors" in {channel for found in answer.items for channel in found.channels}
     with pytest.raises(LeakError, match=r"graph.*complements.*blend"):
         Evaluation(Workspace(path), settings.with_(llm="none"), tmp_path / "out", Options(max_cases=20, budget=1)).run()
 

@@ -22,6 +22,7 @@ MADE = {
     "index": "Vectors and associations",
     "graph": "Graph model",
     "complements": "Complement model",
+    "factors": "Factors of who had what",
     "blend": "Learned order",
     "adapter": "Language model's ranking",
     "explainer": "Language model's wording",

@@ -17,6 +17,7 @@ CHANNELS = {
     "associations": "had together",
     "graph": "network of shoppers",
     "complements": "learned complements",
+    "factors": "shoppers alike",
     "popularity": "had by many",
     "llm": "language model",
     "profile": "profile",
