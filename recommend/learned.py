@@ -36,8 +36,8 @@ FORESTS, FORESTS_OF_CHOSEN = 4, 2
 """Boosted models whose mean is taken: one alone depends much on what was drawn for it. Fewer where a channel is left out, to save time."""
 RARE, WORTH = 2, 3.0
 """What at most so many users had is worth so many times as much where it was bought: there is little of it to learn from, and what is
-fitted to all alike learns to leave it out. Among MovieLens' shoppers held back three times lifts its NDCG from .038 to .057, more than twice
-that of the best count of behaviour, and takes from that of all one part in a hundred; twice gives .048, four times .076 for a little more."""
+fitted to all alike learns to leave it out. Among MovieLens' shoppers held back three times lifts its NDCG from .038 to .057, more than
+twice that of the best count of behaviour, and takes from that of all one part in a hundred; twice gives .048, four times .076."""
 TREES: Mapping[str, Any] = {
     "objective": "lambdarank",
     "metric": "ndcg",
