@@ -1,10 +1,12 @@
 """What teaching the LLM gains: the same model untuned and tuned on the same candidates, and its vote in the blend.
 
-    python benchmarks/ranker.py [NAME ...] [--home FOLDER] [--examples 300] [--epochs 1] [--cases 150] [--ship]
+    python benchmarks/ranker.py [NAME ...] [--home FOLDER] [--examples 300] [--epochs 1] [--read 120] [--ship]
 
 NAME is demo, amazon14, completejourney, courses or movielens. Trains the blend unless `blend.py` left a trained store in `--home`, then the
-ranker, then asks both of held-out shoppers (users protocol). Writes `results/ranker-NAME.json`. `--ship` makes the adapter of the demo
-store the one that the package ships. Reads ../shared/data, but for the demo; the results name no item and no user.
+ranker, then asks held-out shoppers (users protocol), in an order by lot, until the LLM has read the candidates of `--read` of them. It
+reads only where something that was bought is among the twenty: no order of the others is better or worse than another, so they count as
+what they are, 0 for every system. Writes `results/ranker-NAME.json`. `--ship` makes the adapter of the demo store the one that the package
+ships. Reads ../shared/data, but for the demo; the results name no item and no user.
 """
 
 from __future__ import annotations
@@ -13,8 +15,10 @@ import argparse
 import shutil
 import tempfile
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from blend import _tell, copied
@@ -23,15 +27,32 @@ from record import write
 import crossaisle
 from crossaisle.data import demo
 from crossaisle.data.settings import Settings
-from crossaisle.eval import report as reports
+from crossaisle.eval import slices
+from crossaisle.eval.cases import Cases
 from crossaisle.eval.evaluation import Evaluation, Options
-from crossaisle.eval.intervals import paired
+from crossaisle.eval.intervals import bootstrap, paired
+from crossaisle.eval.known import Known
 from crossaisle.eval.learning import learn
 from crossaisle.eval.metrics import per_case
+from crossaisle.eval.systems import CHANNELS, profile_of
 from crossaisle.eval.trained import ZERO_SHOT
+from crossaisle.llm.ranker import Ranker
 from crossaisle.llm.recipe import Config
+from crossaisle.recommend import learned
+from crossaisle.recommend.features import FeatureMaker
+from crossaisle.recommend.profile import ItemFacts
+from crossaisle.recommend.reading import Reader, first, load_llm, load_vote
+from crossaisle.recommend.trained import PROPOSED, trained_channels
+from crossaisle.recommend.vote import READ
+from crossaisle.retrieval.build import item_vectors
+from crossaisle.retrieval.seeds import remembered
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 LISTS = ("llm", ZERO_SHOT, "blend", "blend without llm")
+LOTS = 20
+"""Orders by lot whose mean is told."""
 
 
 def main() -> None:
@@ -41,7 +62,7 @@ def main() -> None:
     parser.add_argument("--home", type=Path)
     parser.add_argument("--examples", type=int, default=300)
     parser.add_argument("--epochs", type=int, default=1)
-    parser.add_argument("--cases", type=int, default=150)
+    parser.add_argument("--read", type=int, default=120)
     parser.add_argument("--ship", action="store_true")
     arguments = parser.parse_args()
     for name in arguments.names or ("demo", "courses", "movielens", "completejourney", "amazon14"):
@@ -58,43 +79,92 @@ def teach(store: str, home: Path, arguments: argparse.Namespace) -> None:
         learn(shop, settings, part="blend", progress=_tell)
     shop = crossaisle.Workspace(path)
     trained = learn(shop, settings, part="ranker", ranker=Config(epochs=arguments.epochs), examples=arguments.examples, progress=_tell)
-    options = Options(max_cases=arguments.cases, llm_cases=arguments.cases, budget=1)
-    with tempfile.TemporaryDirectory() as out:
-        start = time.perf_counter()
-        rankings = Evaluation(shop, settings, Path(out), options, _tell).run()
-        report = reports._plain(reports.build(rankings, options, shop, settings.llm))
-        seconds = round(time.perf_counter() - start, 1)
-    part = rankings.cases.part(rankings.part)
-    ndcg = {}
-    for name in LISTS:
-        top = rankings.tops[name] if name in rankings.with_llm else rankings.tops[name][rankings.part]
-        ndcg[name] = per_case(top, part.targets, options.k)["ndcg@10"]
-    figures: dict[str, Any] = {"cases": len(part), "ranker": trained["ranker"], "training_seconds": trained["seconds"]}
-    figures["ndcg@10"] = {name: report["systems"][name].get("on_llm_part", report["systems"][name])["ndcg@10"] for name in LISTS}
-    figures["tuned_minus_zero_shot"] = paired(ndcg["llm"], ndcg[ZERO_SHOT], part.clusters).to_dict()
-    figures["vote_adds"] = paired(ndcg["blend"], ndcg["blend without llm"], part.clusters).to_dict()
-    figures["by_history_length"] = {
-        name: report["systems"][name]["slices"]["history_length"] for name in LISTS if name in rankings.with_llm
+    start = time.perf_counter()
+    asked = ask(shop, settings, arguments.read)
+    clusters = asked.cases.clusters
+    figures: dict[str, Any] = {
+        "cases": len(asked.cases),
+        "read": asked.read,
+        "ranker": trained["ranker"],
+        "training_seconds": trained["seconds"],
     }
-    figures |= {"adapter_bytes": (path / "adapter" / "adapter_model.safetensors").stat().st_size, "evaluation_seconds": seconds}
-    figures["random_order_of_the_same_candidates"] = round(_by_lot(rankings.tops["llm"], part.targets, options.k), 5)
+    figures["ndcg@10"] = {name: bootstrap(of, clusters).to_dict() for name, of in asked.ndcg.items()}
+    figures["tuned_minus_zero_shot"] = paired(asked.ndcg["llm"], asked.ndcg[ZERO_SHOT], clusters).to_dict()
+    figures["tuned_minus_blend"] = paired(asked.ndcg["llm"], asked.ndcg["blend without llm"], clusters).to_dict()
+    figures["vote_adds"] = paired(asked.ndcg["blend"], asked.ndcg["blend without llm"], clusters).to_dict()
+    figures["by_history_length"] = {
+        name: {
+            part: {"cases": int(inside.sum()), **bootstrap(of[inside], clusters[inside]).to_dict()}
+            for part, inside in slices.by_length(asked.cases.histories)
+        }
+        for name, of in asked.ndcg.items()
+    }
+    figures["adapter_bytes"] = (path / "adapter" / "adapter_model.safetensors").stat().st_size
+    figures["evaluation_seconds"] = round(time.perf_counter() - start, 1)
+    figures["random_order_of_the_same_candidates"] = round(asked.by_lot, 5)
     write(f"ranker-{store}", figures)
     if store == "demo" and arguments.ship:
         shutil.rmtree(demo.ADAPTER, ignore_errors=True)
         shutil.copytree(path / "adapter", demo.ADAPTER)
 
 
-def _by_lot(top: np.ndarray, targets: Any, k: int) -> float:
-    """NDCG of what was read, in an order by lot: the mean of twenty."""
-    random = np.random.default_rng(0)
-    found = []
-    for _ in range(20):
-        mixed = top.copy()
-        for row in mixed:
-            there = int((row >= 0).sum())
-            row[:there] = random.permutation(row[:there])
-        found.append(float(np.nanmean(per_case(mixed, targets, k)[f"ndcg@{k}"])))
-    return float(np.mean(found))
+@dataclass(frozen=True)
+class Asked:
+    """What the systems came to.
+
+    Attributes: ndcg: system to (cases,) NDCG@10. read: how many of the cases the LLM read. by_lot: mean NDCG@10 of orders by lot.
+    """
+
+    cases: Cases
+    ndcg: Mapping[str, NDArray[np.float64]]
+    read: int
+    by_lot: float
+
+
+def ask(shop: crossaisle.Workspace, settings: Settings, most: int) -> Asked:
+    """Asks held-out shoppers until the LLM has read the candidates of `most` of them."""
+    with tempfile.TemporaryDirectory() as temporary:
+        evaluation = Evaluation(shop, settings, Path(temporary), Options())
+        vectors = item_vectors(evaluation.index, evaluation.catalogue)
+        _, cases, held_out, eligible = evaluation._cases(vectors)
+    cases = cases.part(np.random.default_rng(0).permutation(len(cases)))
+    known = Known.of(shop, held_out, evaluation.index, vectors)
+    catalogue, facts, vote = known.catalogue, ItemFacts.of(known.catalogue), load_vote(shop.path)
+    channels = {**known.behaviour, **trained_channels(shop, catalogue.ids, vectors)}
+    retriever = known.with_channels({name: remembered(channel) for name, channel in channels.items()})
+    maker, models = FeatureMaker(catalogue, [*CHANNELS, *channels]), learned.load(shop.path)
+    assert models is not None, f"{shop.path} has no blend"
+    llm = load_llm(shop.path, settings)
+    readers = {name: Reader(Ranker(llm, tuned=name == "llm"), catalogue, retriever.associations) for name in ("llm", ZERO_SHOT)}
+    tops: dict[str, list[NDArray[np.int64]]] = {name: [] for name in LISTS}
+    lots: list[list[NDArray[np.int64]]] = [[] for _ in range(LOTS)]
+    draw, read, number = np.random.default_rng(0), 0, 0
+    while number < len(cases) and read < most:
+        profile = profile_of(cases.histories[number], facts)
+        seeds = profile.seeds()
+        found = retriever.propose(seeds, eligible.mask(cases, slice(number, number + 1))[0], PROPOSED)
+        scores = models["blend"].scores(models["blend"].picked(maker.features(found, profile)))
+        places = first(scores)
+        rows, orders = found.rows[places], {"blend without llm": scores[places]}
+        if np.isin(rows, cases.targets[number]).any():
+            _tell(f"read {read}", read, most)
+            read += 1
+            orders |= {name: reader.margins(found, places, seeds, scores) for name, reader in readers.items()}
+            orders["blend"] = scores[places] + vote.adds(orders["llm"])
+        for name, of in tops.items():
+            of.append(rows[np.argsort(-orders.get(name, orders["blend without llm"]), kind="stable")])
+        for lot in lots:
+            lot.append(draw.permutation(rows))
+        number += 1
+    cases = cases.part(np.arange(number))
+
+    def ndcg(lists: list[NDArray[np.int64]]) -> NDArray[np.float64]:
+        top = np.full((number, READ), -1, dtype=np.int32)
+        for case, rows in enumerate(lists):
+            top[case, : len(rows)] = rows
+        return per_case(top, cases.targets, 10)["ndcg@10"]
+
+    return Asked(cases, {name: ndcg(lists) for name, lists in tops.items()}, read, float(np.mean([ndcg(lot).mean() for lot in lots])))
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -81,6 +82,12 @@ class Lessons:
             matched[kept],
             asked.facts[kept].astype(np.int32),
         )
+
+    @cached_property
+    def place(self) -> NDArray[np.int64]:
+        """(candidates,) the place of each in its question, 0 the first; beyond `SHORT` at least that."""
+        owner = np.repeat(np.arange(len(self)), np.diff(self.starts))
+        return np.asarray(np.arange(len(owner)) - self.starts[owner], dtype=np.int64)
 
     def run(self, number: int) -> slice:
         """Where a question's candidates stand."""

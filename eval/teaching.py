@@ -23,7 +23,7 @@ from ..llm.finetune import Config, Example
 from ..llm.models import LanguageModel, fingerprint
 from ..llm.ranker import Ranker
 from ..recommend import vote
-from ..recommend.facts import sentences
+from ..recommend.facts import PLACES_FROM, sentences
 from ..recommend.reading import FOLDER
 from ..recommend.vote import NO_VOTE, READ, Read, Vote
 from .intervals import paired
@@ -69,7 +69,7 @@ class Lots:
         draw = np.random.default_rng([seed, 2])
         share = draw.random(int(lessons.user.max(initial=-1)) + 1)[lessons.user]
         owner = np.repeat(np.arange(len(lessons)), np.diff(lessons.starts))
-        best = np.arange(len(owner)) - lessons.starts[owner] < READ
+        best = lessons.place < READ
         of_best, beside, matched = (
             np.bincount(owner, which, minlength=len(lessons)) > 0
             for which in (lessons.bought & best, lessons.bought & ~best, lessons.matched & ~lessons.bought)
@@ -114,8 +114,10 @@ def teach(
         )
     draw = np.random.default_rng([config.seed, 3])
     rounds = min(ROUNDS, -(-most // len(lots.learning)))
-    examples = [example(lessons, number, catalogue, draw) for number in lots.learning.tolist() * rounds][:most]
-    validation = [example(lessons, number, catalogue, draw, hard=CANDIDATES - 1) for number in lots.validating.tolist()]
+    examples = [example(lessons, number, catalogue, draw, version=config.prompt) for number in lots.learning.tolist() * rounds][:most]
+    validation = [
+        example(lessons, number, catalogue, draw, hard=CANDIDATES - 1, version=config.prompt) for number in lots.validating.tolist()
+    ]
     workshop = folder / WORKSHOP
     if _finished(folder / FOLDER, settings, config, examples, validation):  # one seed, one result: it would be the same again
         card = {**adapters.read_card(folder / FOLDER), **about}
@@ -134,11 +136,15 @@ def teach(
     return {**card["figures"], "vote": chosen.weight}
 
 
-def example(lessons: Lessons, number: int, catalogue: Catalogue, draw: np.random.Generator, *, hard: int = HARD) -> Example:
+def example(
+    lessons: Lessons, number: int, catalogue: Catalogue, draw: np.random.Generator, *, hard: int = HARD, version: int = PLACES_FROM
+) -> Example:
     """One question as the LLM learns from it: one thing that was bought, and others that were not.
 
-    Args: hard: how many of the others are among the `READ` that the blend ranks highest, if what was bought is; more where few are had as
-        much as that.
+    Args:
+        hard: how many of the others are among the `READ` that the blend ranks highest, if what was bought is; more where few are had as
+            much as that.
+        version: of the prompt.
     """
     run = lessons.run(number)
     bought = lessons.bought[run]
@@ -152,14 +158,14 @@ def example(lessons: Lessons, number: int, catalogue: Catalogue, draw: np.random
         catalogue.records(lessons.histories[number].tolist()),
         catalogue.records(lessons.rows[places].tolist()),
         0,
-        _told(lessons, places, catalogue),
+        _told(lessons, places, catalogue, version),
     )
 
 
-def _told(lessons: Lessons, places: NDArray[np.int64] | slice, catalogue: Catalogue) -> Sequence[str]:
-    """What the LLM is told of some candidates. What the shopper bought counts one shopper less, as it did before."""
+def _told(lessons: Lessons, places: NDArray[np.int64] | slice, catalogue: Catalogue, version: int) -> Sequence[str]:
+    """What the LLM is told of some candidates by a version of its prompt. What the shopper bought counts one shopper less, as before."""
     users = catalogue.users[lessons.rows[places]] - lessons.bought[places]
-    return sentences(lessons.facts[places], users, catalogue)
+    return sentences(lessons.facts[places], users, catalogue, lessons.place[places] + 1 if version >= PLACES_FROM else None)
 
 
 def settle(read: Sequence[Read], users: NDArray[np.int64], seed: int) -> tuple[Vote, dict[str, Any]]:
@@ -209,7 +215,7 @@ def _read(
         run = lessons.run(number)
         best = slice(run.start, min(run.start + READ, run.stop))
         if lessons.bought[best].any():
-            rows, told = lessons.rows[best], _told(lessons, best, catalogue)
+            rows, told = lessons.rows[best], _told(lessons, best, catalogue, ranker.prompt.version)
             margins = ranker.scores(catalogue.records(lessons.histories[number].tolist()), None, catalogue.records(rows.tolist()), told)
             users.append(int(lessons.user[number]))
             found.append(Read(lessons.scores[best], margins, lessons.bought[best]))

@@ -158,8 +158,8 @@ class TrainedSystems:
         """The lists of a case for which the LLM is asked."""
         pools = {name: first(of_all) for name, of_all in scores.items() if self.vote.weight > 0 or name == BLEND}
         places = np.unique(np.concatenate(list(pools.values())))
-        said = self._asked(number, found, places, seeds, tuned, zero_shot=False)
-        base = self._asked(number, found, pools[BLEND], seeds, untuned, zero_shot=True)
+        said = self._asked(number, found, places, seeds, scores[BLEND], tuned, zero_shot=False)
+        base = self._asked(number, found, pools[BLEND], seeds, scores[BLEND], untuned, zero_shot=True)
         own = pools[BLEND]
         lists = {
             LLM: _first(found.rows[own], np.asarray([said[row] for row in found.rows[own].tolist()])),
@@ -173,16 +173,24 @@ class TrainedSystems:
         return lists
 
     def _asked(
-        self, number: int, found: Proposals, places: NDArray[np.int64], seeds: Seeds, margins: Margins, *, zero_shot: bool
+        self,
+        number: int,
+        found: Proposals,
+        places: NDArray[np.int64],
+        seeds: Seeds,
+        scores: NDArray[np.float64],
+        margins: Margins,
+        *,
+        zero_shot: bool,
     ) -> dict[int, float]:
-        """Row to margin of some of a case's candidates."""
+        """Row to margin of some of a case's candidates. Args: scores: (candidates,) of the blend, whose order the LLM is told."""
 
         def read() -> dict[int, float]:
             reader = self._base if zero_shot else self._tuned
             catalogue = self.retriever.catalogue
             prompt, _ = reader.ranker.said(catalogue.records(seeds.rows.tolist()), None)
             leaks.refuse_prompts(self.cases, {number: prompt}, catalogue)
-            return dict(zip(found.rows[places].tolist(), (float(m) for m in reader.margins(found, places, seeds)), strict=True))
+            return dict(zip(found.rows[places].tolist(), (float(m) for m in reader.margins(found, places, seeds, scores)), strict=True))
 
         return margins.of(number, read)
 

@@ -51,7 +51,7 @@ class Config:
     """Steps between checkpoints: what a killed run loses at most."""
     cross: float = 3.0
     """Weight for whoever makes the examples to give those whose target is from a category new to the shopper; 1 for the others."""
-    prompt: int = 2
+    prompt: int = 3
     """Version of the prompt `rank`."""
 
     def __post_init__(self) -> None:

@@ -1,4 +1,4 @@
-"""What the LLM is told of a candidate: how many of those who had a history item had it too, and how much it is had at all.
+"""What the LLM is told of a candidate: where the store's own order has it, how many who had a history item had it too, how much it is had.
 
 The counts are those of the associations at hand. In training they are counted without the shopper who is asked, so that no fact knows the
 answer. A figure is told by a word of a short scale and as a number: the word is what a small model can learn within minutes, and it means
@@ -7,7 +7,7 @@ the same in every store.
 
 from __future__ import annotations
 
-from bisect import bisect
+from bisect import bisect, bisect_left
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -29,6 +29,18 @@ NEVER = "Never seen together"
 OFTEN = ("Hardly ever", "Seldom", "Sometimes", "Often", "Very often", "Nearly always")
 OFTEN_FROM = (0.02, 0.05, 0.12, 0.25, 0.5)
 """Shares of those who had the history item from which each word but the first is used."""
+FIRST = (
+    "The store's first choice",
+    "One of the store's first three",
+    "One of the store's first six",
+    "One of the store's first ten",
+    "Not among the store's first ten",
+    "Far down the store's list",
+)
+FIRST_UP_TO = (1, 3, 6, 10, 20)
+"""Places up to which each but the last of those is said."""
+PLACES_FROM = 3
+"""Version of the prompt `rank` from which the place in the store's own order is told."""
 STANDING = ("A bestseller", "Popular", "Well known", "Little known", "Hardly known")
 STANDING_ABOVE = (0.01, 0.05, 0.2, 0.5)
 """Shares of all items, had by more shoppers than this one, from which each word but the first is used."""
@@ -49,11 +61,23 @@ def pairs(found: Proposals, seeds: Seeds, associations: Associations) -> NDArray
     return told
 
 
-def sentences(told: NDArray[np.int32], users: NDArray[np.int32], catalogue: Catalogue) -> Sequence[str]:
+def sentences(
+    told: NDArray[np.int32], users: NDArray[np.int32], catalogue: Catalogue, places: NDArray[np.int64] | None = None
+) -> Sequence[str]:
     """The facts in words.
 
-    Args: told: as `pairs` has it. users: (candidates,) shoppers who had each candidate, without the one who is asked.
+    Args:
+        told: as `pairs` has it. users: (candidates,) shoppers who had each candidate, without the one who is asked.
+        places: (candidates,) place of each in the order without the LLM, from 1; None says nothing of it.
     """
+    facts = _counted(told, users, catalogue)
+    if places is None:
+        return facts
+    return [f"{FIRST[bisect_left(FIRST_UP_TO, place)]}. {fact}" for place, fact in zip(places.tolist(), facts, strict=True)]
+
+
+def _counted(told: NDArray[np.int32], users: NDArray[np.int32], catalogue: Catalogue) -> Sequence[str]:
+    """What was counted of each candidate, in words."""
     titles, verb = catalogue.items["title"], catalogue.verb
     more = (catalogue.users > users[:, None]).mean(axis=1)
     found = []

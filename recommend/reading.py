@@ -38,17 +38,19 @@ class Reader:
     catalogue: Catalogue
     associations: Associations
 
-    def margins(self, found: Proposals, places: NDArray[np.int64], seeds: Seeds) -> NDArray[np.float32]:
-        """(places,) the LLM's margins, in nats, of the candidates at some places."""
+    def margins(self, found: Proposals, places: NDArray[np.int64], seeds: Seeds, scores: NDArray[np.float64]) -> NDArray[np.float32]:
+        """(places,) the LLM's margins, in nats, of the candidates at some places. Args: scores: (candidates,) of the blend without it."""
         rows, records = found.rows[places], self.catalogue.records
-        told = facts.sentences(facts.pairs(found, seeds, self.associations)[places], self.catalogue.users[rows], self.catalogue)
+        pairs = facts.pairs(found, seeds, self.associations)[places]
+        of_order = ranks(scores)[places] if self.ranker.prompt.version >= facts.PLACES_FROM else None
+        told = facts.sentences(pairs, self.catalogue.users[rows], self.catalogue, of_order)
         return self.ranker.scores(records(seeds.rows.tolist()), None, records(rows.tolist()), told)
 
     def voted(self, ranked: Ranked, seeds: Seeds, vote: Vote) -> Ranked:
         """The candidates with the vote added to the score of the `READ` that were highest."""
         places = first(ranked.scores)
         margins, added = np.full(len(ranked.scores), np.nan, np.float32), np.zeros(len(ranked.scores))
-        margins[places] = self.margins(ranked.found, places, seeds)
+        margins[places] = self.margins(ranked.found, places, seeds, ranked.scores)
         added[places] = vote.adds(margins[places])
         return replace(ranked, scores=ranked.scores + added, margins=margins, added=added)
 
@@ -56,6 +58,13 @@ class Reader:
 def first(scores: NDArray[np.float64]) -> NDArray[np.int64]:
     """(at most `READ`,) the places of the highest scores, highest first."""
     return np.argsort(-scores, kind="stable")[:READ]
+
+
+def ranks(scores: NDArray[np.float64]) -> NDArray[np.int64]:
+    """(candidates,) the place of each by score, 1 the highest."""
+    found = np.empty(len(scores), dtype=np.int64)
+    found[np.argsort(-scores, kind="stable")] = np.arange(1, len(scores) + 1)
+    return found
 
 
 def load_vote(workspace: Path) -> Vote:

@@ -112,7 +112,7 @@ def test_the_card_says_where_it_comes_from(trained: Trained) -> None:
     card = json.loads((trained.folder / "card.json").read_text())
     assert card["base"] == "smollm2"
     assert card["base_fingerprint"] == fingerprint("smollm2", trained.settings.home)
-    assert (card["prompt"], card["quantization"], card["snapshot"]) == ("rank.v2", "bf16", "s1")
+    assert (card["prompt"], card["quantization"], card["snapshot"]) == ("rank.v3", "bf16", "s1")
     assert card["settings"]["rank"] == 8
     assert card["figures"] == trained.report.figures()
     assert set(card["figures"]) >= {
@@ -142,7 +142,7 @@ def exact(trained: Trained) -> LanguageModel:
 def test_it_ranks_in_four_bits_as_well(trained: Trained, quantized: LanguageModel) -> None:
     unseen = examples(16, 2)
     ranker = Ranker(quantized)
-    assert ranker.prompt.id == "rank.v2"
+    assert ranker.prompt.id == "rank.v3"
     assert ndcg(ranker, unseen) / len(unseen) > trained.report.measured - 0.1
     # The base alone, once asked as it is without an adapter.
     assert ndcg(Ranker(quantized, version=1), unseen) / len(unseen) < trained.report.measured - 0.1
@@ -190,7 +190,7 @@ def test_without_an_adapter_a_model_ranks_as_it_always_did(quantized: LanguageMo
 def test_a_merged_model_ranks_as_base_and_adapter_do(trained: Trained, exact: LanguageModel, tmp_path: Path) -> None:
     folder = merge(trained.settings, trained.folder, tmp_path / "merged")
     whole = LanguageModel.load(trained.settings.with_(llm=str(folder), quantization="fp32"))
-    assert (whole.rank_version, whole.adapted) == (2, False)
+    assert (whole.rank_version, whole.adapted) == (3, False)
     assert not list(folder.glob("adapter*"))
     for example in examples(3, 9):
         merged, beside = (Ranker(model).scores(example.history, None, example.candidates, [FACTS] * 4) for model in (whole, exact))
@@ -214,7 +214,7 @@ def test_folding_is_exact_before_it_is_rounded(uninterrupted: Report, small: Set
     assert not [name for name, _ in folded.model.named_parameters() if "lora" in name]
     scores = [Ranker(model).scores([], "a tent", FEW[0].candidates) for model in (beside, folded)]
     np.testing.assert_allclose(*scores, atol=1e-4)
-    assert not np.allclose(scores[0], Ranker(LanguageModel.load(small), version=2).scores([], "a tent", FEW[0].candidates), atol=1e-3)
+    assert not np.allclose(scores[0], Ranker(LanguageModel.load(small), version=3).scores([], "a tent", FEW[0].candidates), atol=1e-3)
 
 
 # ------------------------------------------------------------------ the same again, and after a kill
@@ -295,7 +295,7 @@ def test_the_old_adapter_stays_until_the_new_one_is_whole(small: Settings, tmp_p
     with pytest.raises(Killed):
         train(FEW, UNSEEN, small, out, other, progress=killer(3))
     assert weights(out) == before
-    assert LanguageModel.load(small, out).rank_version == 2
+    assert LanguageModel.load(small, out).rank_version == 3
     train(FEW, UNSEEN, small, out, other, {"made_at": "after"})
     assert adapters.read_card(out)["made_at"] == "after"
     assert weights(out) != before
@@ -355,7 +355,7 @@ def test_out_of_memory_goes_on_with_smaller_packs(
     """A forward that fails above some length, as an allocator would; the same learning, in smaller packs."""
     import torch
 
-    ranker = Ranker(LanguageModel.load(small), version=2)
+    ranker = Ranker(LanguageModel.load(small), version=3)
     encoded = [ranker.encoded(each.history, None, each.candidates) for each in FEW]
     most = max(len(prefix) + max(map(len, candidates)) for prefix, candidates in encoded)
     assert most < min(len(prefix) + sum(map(len, candidates)) for prefix, candidates in encoded)
@@ -504,7 +504,7 @@ def test_patience_ends_a_training_and_the_best_is_kept(small: Settings, tmp_path
     assert (report.steps, report.best_step) == (2, 0)
     assert report.measured == report.zero_shot
     scored = [
-        Ranker(model, version=2).scores(UNSEEN[0].history, None, UNSEEN[0].candidates)
+        Ranker(model, version=3).scores(UNSEEN[0].history, None, UNSEEN[0].candidates)
         for model in (LanguageModel.load(small, tmp_path / "adapter"), LanguageModel.load(small))
     ]
     np.testing.assert_array_equal(*scored)
@@ -521,8 +521,8 @@ def test_all_linear_layers_are_trained_in_peft_format(uninterrupted: Report, sma
     theirs = LanguageModel.load(small)
     theirs.model = PeftModel.from_pretrained(theirs.model, str(uninterrupted.adapter)).base_model.model
     ours = Ranker(LanguageModel.load(small, uninterrupted.adapter)).scores([], "a tent", FEW[0].candidates)
-    np.testing.assert_allclose(ours, Ranker(theirs, version=2).scores([], "a tent", FEW[0].candidates), atol=1e-5)
-    assert not np.allclose(ours, Ranker(LanguageModel.load(small), version=2).scores([], "a tent", FEW[0].candidates), atol=1e-4)
+    np.testing.assert_allclose(ours, Ranker(theirs, version=3).scores([], "a tent", FEW[0].candidates), atol=1e-5)
+    assert not np.allclose(ours, Ranker(LanguageModel.load(small), version=3).scores([], "a tent", FEW[0].candidates), atol=1e-4)
 
 
 def test_gradient_checkpointing_changes_nothing_but_memory(uninterrupted: Report, small: Settings, tmp_path: Path) -> None:
@@ -596,7 +596,7 @@ def test_only_the_last_blocks_may_learn(small: Settings, tmp_path: Path) -> None
     assert len(names) == 2 * 7
     assert all(".layers.1." in name for name in names)
     tuned, base = LanguageModel.load(small, report.adapter), LanguageModel.load(small)
-    assert not np.array_equal(*(Ranker(llm, version=2).scores([], "a tent", FEW[0].candidates) for llm in (tuned, base)))
+    assert not np.array_equal(*(Ranker(llm, version=3).scores([], "a tent", FEW[0].candidates) for llm in (tuned, base)))
 
 
 def test_steps_add_up_though_bf16_cannot_tell_them_apart(small: Settings, tmp_path: Path) -> None:

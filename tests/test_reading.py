@@ -138,8 +138,8 @@ def test_the_order_of_candidates_changes_no_vote(voting: Workspace, small: Setti
     seeds = shopper.profile.seeds()
     ranked = trained.rank(seeds, shopper.profile, mask)
     places = np.argsort(-ranked.scores, kind="stable")[:READ]
-    margins = reader.margins(ranked.found, places, seeds)
-    again = reader.margins(ranked.found, places[::-1], seeds)
+    margins = reader.margins(ranked.found, places, seeds, ranked.scores)
+    again = reader.margins(ranked.found, places[::-1], seeds, ranked.scores)
     np.testing.assert_allclose(margins, again[::-1], atol=1e-4)
 
 

@@ -21,7 +21,7 @@ from crossaisle.eval.questions import Asked
 from crossaisle.eval.teaching import Lots, example, settle, teach
 from crossaisle.llm.recipe import Config
 from crossaisle.recommend import learned
-from crossaisle.recommend.facts import sentences
+from crossaisle.recommend.facts import FIRST, FIRST_UP_TO, sentences
 from crossaisle.recommend.learned import Questions
 from crossaisle.recommend.vote import READ, Read
 from crossaisle.retrieval.build import load
@@ -156,8 +156,13 @@ def test_an_example_is_one_that_was_bought_against_those_that_were_not(taught: L
             assert set(rows[1:]) <= matched
         assert [item.item_id for item in made.history] == [catalogue.id(row) for row in taught.histories[number].tolist()]
         assert made.facts is not None
-        assert all(fact.startswith(("Never seen together. ", "Sometimes: 8 of 100 who bought")) for fact in made.facts if fact)  # 3 of 40
-        assert any((fact or "").startswith("Sometimes") for fact in made.facts)
+        told = [str(fact).partition(". ") for fact in made.facts]
+        assert all(fact.startswith(("Never seen together. ", "Sometimes: 8 of 100 who bought")) for _, _, fact in told)  # 3 of 40
+        assert any(fact.startswith("Sometimes") for _, _, fact in told)
+        places = [taught.rows[run].tolist().index(row) + 1 for row in rows]
+        assert [first for first, _, _ in told] == [
+            next((words for edge, words in zip(FIRST_UP_TO, FIRST, strict=False) if place <= edge), FIRST[-1]) for place in places
+        ]
 
 
 def test_a_fact_is_a_word_and_a_share_of_a_hundred(catalogue: Catalogue) -> None:
@@ -169,6 +174,9 @@ def test_a_fact_is_a_word_and_a_share_of_a_hundred(catalogue: Catalogue) -> None
     assert some == f'Sometimes: 8 of 100 who bought "{title}" also bought it. Hardly known.'
     assert hardly.startswith("Hardly ever: less than 1 of 100")
     assert all_.startswith("Nearly always: 100 of 100")
+    placed = sentences(np.repeat(told[:1], 8, axis=0), np.full(8, most, np.int32), catalogue, np.asarray([1, 2, 3, 4, 10, 11, 20, 21]))
+    assert [fact.split(". ")[0] for fact in placed] == [FIRST[which] for which in (0, 1, 1, 2, 3, 4, 4, 5)]
+    assert all(fact.endswith(". Never seen together. A bestseller.") for fact in placed)
 
 
 def test_what_the_shopper_bought_does_not_count_for_itself(taught: Lessons, catalogue: Catalogue) -> None:
@@ -178,7 +186,9 @@ def test_what_the_shopper_bought_does_not_count_for_itself(taught: Lessons, cata
     fewer = dataclasses.replace(catalogue, users=catalogue.users.copy())
     fewer.users[taught.rows[run][taught.bought[run]]] -= 1
     rows = taught.rows[run]
-    assert teaching._told(taught, run, catalogue) == sentences(taught.facts[run], fewer.users[rows], catalogue)
+    told = teaching._told(taught, run, catalogue, 3)
+    assert told == sentences(taught.facts[run], fewer.users[rows], catalogue, np.arange(1, len(rows) + 1))
+    assert teaching._told(taught, run, catalogue, 2) == [fact.partition(". ")[2] for fact in told]
 
 
 def test_the_vote_is_nothing_unless_it_measures_better() -> None:
