@@ -45,7 +45,7 @@ from crossaisle.recommend.reading import Reader, first, load_llm, load_vote
 from crossaisle.recommend.trained import PROPOSED, trained_channels
 from crossaisle.recommend.vote import READ
 from crossaisle.retrieval.build import item_vectors
-from crossaisle.retrieval.seeds import remembered
+from crossaisle.retrieval.seeds import Remembered
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -131,7 +131,7 @@ def ask(shop: crossaisle.Workspace, settings: Settings, most: int) -> Asked:
     known = Known.of(shop, held_out, evaluation.index, vectors)
     catalogue, facts, vote = known.catalogue, ItemFacts.of(known.catalogue), load_vote(shop.path)
     channels = {**known.behaviour, **trained_channels(shop, catalogue.ids, vectors)}
-    retriever = known.with_channels({name: remembered(channel) for name, channel in channels.items()})
+    retriever = known.with_channels({name: Remembered(channel) for name, channel in channels.items()})
     maker, models = FeatureMaker(catalogue, [*CHANNELS, *channels]), learned.load(shop.path)
     assert models is not None, f"{shop.path} has no blend"
     llm = load_llm(shop.path, settings)

@@ -22,7 +22,7 @@ from ..recommend.profile import ItemFacts
 from ..recommend.reading import FOLDER, Reader, first, load_llm, load_vote
 from ..recommend.shortlist import with_places
 from ..recommend.trained import PROPOSED, trained_channels
-from ..retrieval.seeds import remembered
+from ..retrieval.seeds import Remembered
 from . import leaks
 from .kept import Kept, Margins
 from .systems import BLEND, CHANNELS, DEPTH, LLM, profile_of, without
@@ -82,7 +82,7 @@ class TrainedSystems:
         """Raises: ModelError: the adapter's card cannot be read."""
         self.workspace, self.settings, self.models, self.cases, self.eligible = workspace, settings, models, cases, eligible
         channels = {**known.behaviour, **trained_channels(workspace, known.catalogue.ids, known.vectors)}
-        further = {name: remembered(channel) for name, channel in channels.items()}
+        further = {name: Remembered(channel) for name, channel in channels.items()}
         self.retriever = known.with_channels(further)
         self.maker = FeatureMaker(known.catalogue, [*CHANNELS, *further])
         self.vote = load_vote(workspace.path)

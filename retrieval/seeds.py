@@ -48,41 +48,28 @@ class Remembered:
     def __init__(self, channel: Channel) -> None:
         self.channel = channel
         self._seeds: Seeds | None = None
-        self._told: Scored
+        self._values: NDArray[np.float32]
+        self._places: NDArray[np.int64] | None = None  # of a channel that tells them with the scores
 
     def scores(self, seeds: Seeds) -> Scored:
         """As the channel has it."""
-        if self._seeds is not seeds:
-            self._seeds, self._told = seeds, self.channel.scores(seeds)
-        return self._told
-
-
-class RememberedSparing:
-    """The same of a channel that tells places later."""
-
-    def __init__(self, channel: Sparing) -> None:
-        self.channel = channel
-        self._seeds: Seeds | None = None
-        self._told: NDArray[np.float32]
-
-    def scores(self, seeds: Seeds) -> Scored:
-        """As the channel has it."""
-        return self.values(seeds), self.channel.scores(seeds)[1]
+        values = self.values(seeds)
+        return values, self.channel.scores(seeds)[1] if self._places is None else self._places
 
     def values(self, seeds: Seeds) -> NDArray[np.float32]:
-        """As the channel has it."""
+        """(items,) the scores alone."""
         if self._seeds is not seeds:
-            self._seeds, self._told = seeds, self.channel.values(seeds)
-        return self._told
+            told = (self.channel.values(seeds), None) if isinstance(self.channel, Sparing) else self.channel.scores(seeds)
+            self._seeds, (self._values, self._places) = seeds, told
+        return self._values
 
     def places(self, seeds: Seeds, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """As the channel has it."""
-        return self.channel.places(seeds, rows)
-
-
-def remembered(channel: Channel) -> Channel:
-    """A channel that keeps its last answer, of the same kind as it is."""
-    return RememberedSparing(channel) if isinstance(channel, Sparing) else Remembered(channel)
+        """(rows,) the places of some items."""
+        self.values(seeds)
+        if self._places is None:
+            assert isinstance(self.channel, Sparing)
+            return self.channel.places(seeds, rows)
+        return self._places[rows]
 
 
 @runtime_checkable

@@ -20,7 +20,7 @@ from crossaisle.retrieval.associations import Associations
 from crossaisle.retrieval.build import load
 from crossaisle.retrieval.candidates import WEIGHTS, Retriever, _highest, fuse
 from crossaisle.retrieval.embedder import Embedder
-from crossaisle.retrieval.seeds import Channel, Scored, Seeds, Sparing, remembered
+from crossaisle.retrieval.seeds import Remembered, Scored, Seeds
 
 ITEMS = {
     "trail-tent": "Camping", "family-tent": "Camping", "gas-stove": "Cooking", "soup-pot": "Cooking", "desk-lamp": "Office",
@@ -300,9 +300,9 @@ class _CountedSparing(_Counted):
 @pytest.mark.parametrize("kind", [_Counted, _CountedSparing])
 def test_a_remembered_channel_is_asked_once_a_history_and_never_answers_for_another(kind: type[_Counted]) -> None:
     inner = kind()
-    channel: Channel = remembered(inner)
-    assert isinstance(channel, Sparing) == isinstance(inner, Sparing)
-    tell = channel.values if isinstance(channel, Sparing) else lambda seeds: channel.scores(seeds)[0]
+    channel = Remembered(inner)
     histories = [Seeds(np.arange(n), np.ones(n), np.empty((0, 0), np.float32)) for n in (1, 2)]
-    assert [float(tell(histories[at])[0]) for at in (0, 0, 1, 1, 0)] == [1, 1, 2, 2, 1]
+    assert [float(channel.values(histories[at])[0]) for at in (0, 0, 1, 1, 0)] == [1, 1, 2, 2, 1]
+    assert channel.places(histories[0], np.asarray([0])).tolist() == [0]
     assert inner.asked == 3
+    assert [told.tolist() for told in channel.scores(histories[0])] == [[1.0], [0]]
