@@ -19,7 +19,7 @@ def train(
     part: Annotated[
         str,
         typer.Argument(
-            help="graph (with the text heads), blend (with the channels under it), ranker (the LLM, after a blend), explainer, judge, all."
+            help="graph (and text heads, factors), blend (and what it stands on), ranker (the LLM, after a blend), explainer, judge, all."
         ),
     ] = "blend",
     seed: Annotated[int, typer.Option(help="Of everything that is drawn; evaluate with the same one.")] = 0,

@@ -66,10 +66,10 @@ def learn(
 
     Args:
         split: what an evaluation will test; None is the users protocol with seed 0.
-        part: `graph` (with the text heads), `blend` (with the channels that it stands on), `ranker` (needs a blend), `explainer` (the LLM
-            learns to word reasons), `judge` (it learns to tell complements, substitutes and unsupported sentences, from what was written
-            for that), or `all`: all but those two, which learn nothing of shoppers, and where the settings name no LLM
-            all but the ranker. A ranker takes longer than all else, so it is made only when asked for.
+        part: `graph` (with text heads and factors), `blend` (with the channels that it stands on), `ranker` (needs a blend), `explainer`
+            (the LLM learns to word reasons), `judge` (it learns to tell complements, substitutes and unsupported sentences, from what was
+            written for that), or `all`: all but those two, which learn nothing of shoppers, and where the settings name no LLM all but the
+            ranker. A ranker takes longer than all else, so it is made only when asked for.
         config: of the graph. ranker: of the LoRA training, of the ranker, the explainer or the judge.
         examples: questions that the ranker learns from, at most; None is `lessons.EXAMPLES`.
         everything: hold nothing out, for serving only.
@@ -127,12 +127,12 @@ class _Training:
     def _recipe(self) -> Recipe:
         self.progress("choosing how factors are shrunk", 0, 1)
         seed = self.split.seed
-        chosen, self.tried = shrinkage(self.workspace, self.known, self.held_out, seed)
+        chosen, tried = shrinkage(self.workspace, self.known, self.held_out, seed)
         self.progress("choosing how factors are shrunk", 1, 1)
-        return Recipe(seed, self.config, chosen, self.about)
+        return Recipe(seed, self.config, chosen, tried, self.about)
 
     def parts(self) -> dict[str, Any]:
-        """The graph and the text heads of all that may be known, put into the workspace."""
+        """The graph, the text heads and the factors of all that may be known, put into the workspace."""
         parts = self._parts(self.known, self.progress)
         figures: dict[str, Any] = {"complements": dict(parts.heads_figures), "left_out": dict(parts.left_out)}
         if parts.graph is not None:
@@ -140,7 +140,7 @@ class _Training:
             figures["graph"] = {name: value for name, value in parts.graph.card.items() if name != "about"}
         if parts.heads is not None:
             complements.save(self.workspace.path, parts.heads, {**self.about, "figures": parts.heads_figures})
-        figures["factors"] = {"tried": self.tried, "penalty": parts.factors.config.penalty}
+        figures["factors"] = {"tried": list(self._recipe.tried), "penalty": parts.factors.config.penalty}
         factors.save(self.workspace.path, parts.factors, self.known.catalogue.ids, {**self.about, "figures": figures["factors"]})
         return figures
 

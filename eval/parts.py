@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -61,11 +61,15 @@ class Parts:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How the parts are made. Attributes: about: what the cards say of the data."""
+    """How the parts are made.
+
+    Attributes: tried: penalties of the factors with what they came to, see `shrinkage`. about: what the cards say of the data.
+    """
 
     seed: int
     graph: GraphConfig
     factors: factors.Config
+    tried: Sequence[Mapping[str, float]]
     about: Mapping[str, Any]
 
 
@@ -99,7 +103,7 @@ def train_parts(workspace: Workspace, known: Known, recipe: Recipe, progress: Pr
     return Parts(heads, figures, graph, fitted, left_out)
 
 
-def shrinkage(workspace: Workspace, known: Known, held_out: HeldOut, seed: int) -> tuple[factors.Config, list[dict[str, Any]]]:
+def shrinkage(workspace: Workspace, known: Known, held_out: HeldOut, seed: int) -> tuple[factors.Config, list[dict[str, float]]]:
     """How the factors are best shrunk, going by shoppers held back from what is known; with every trial, none where nobody can be asked."""
     usual = factors.Config(seed=seed)
     cases = entries(known, seed)
