@@ -97,6 +97,9 @@ def _told(learned: Mapping[str, Any]) -> dict[str, Any]:
         }
     elif graph := learned.get("graph"):
         told["NDCG@10 of the graph (validation)"] = graph["figures"]["ndcg@10"]
+    if factors := learned.get("factors"):
+        tried = ", ".join(f"{one['penalty']:g}: {one['ndcg@10']}" for one in factors["tried"])
+        told["penalty of the factors, and NDCG@10 with those tried (validation)"] = f"{factors['penalty']:g}; {tried or 'none'}"
     if ranker := learned.get("ranker"):
         told |= {
             "questions that the LLM learned from": ranker["examples"],
