@@ -94,15 +94,13 @@ class Factors:
 
     def values(self, seeds: Seeds) -> NDArray[np.float32]:
         """(items,) the scores alone."""
-        curve, had, weight = self._asked(seeds)
-        vector = np.linalg.solve(curve, weight @ had)
-        return np.maximum(self.items @ vector, 0).astype(np.float32)
+        return self._likely(seeds.rows, seeds.liking)
 
     def places(self, seeds: Seeds, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """(rows,) the places of some items."""
         if not len(seeds.rows):
             return np.full(len(rows), -1, dtype=np.int64)
-        curve, had, weight = self._asked(seeds)
+        curve, had, weight = self._normal(seeds.rows, seeds.liking)
         shares = (had * weight[:, None]) @ np.linalg.solve(curve, self.items[rows].T)  # (history, rows), whose sums are the scores
         return np.where(shares.sum(axis=0) > 0, shares.argmax(axis=0), -1).astype(np.int64)
 
@@ -110,16 +108,13 @@ class Factors:
         """(cases, items) the scores of histories whose items all count alike."""
         found = np.empty((len(histories), len(self)), np.float32)
         for number in range(len(histories)):
-            found[number] = self._of(histories[number].astype(np.int64))
+            rows = np.unique(histories[number].astype(np.int64))
+            found[number] = self._likely(rows, np.ones(len(rows)))
         return found
 
-    def _of(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        rows = np.unique(rows)
-        curve, had, weight = self._normal(rows, np.ones(len(rows)))
-        return np.maximum(self.items @ np.linalg.solve(curve, weight @ had), 0)
-
-    def _asked(self, seeds: Seeds) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-        return self._normal(seeds.rows, seeds.liking)
+    def _likely(self, rows: NDArray[np.int64], liking: NDArray[np.float64]) -> NDArray[np.float32]:
+        curve, had, weight = self._normal(rows, liking)
+        return np.maximum(self.items @ np.linalg.solve(curve, weight @ had), 0).astype(np.float32)
 
     def _normal(
         self, rows: NDArray[np.int64], liking: NDArray[np.float64]
@@ -191,9 +186,10 @@ def _solved(
     Args: start: where to look from. prior: what each is drawn to.
     """
     gram, more = _gram(others, config), np.float32(config.confidence - 1)
+    owner = np.repeat(np.arange(had.shape[0]), np.diff(had.indptr))
 
     def bent(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-        return np.asarray(vectors @ gram + more * _through(had, vectors, others))
+        return np.asarray(vectors @ gram + more * _through(had, owner, vectors, others))
 
     found = start.copy()
     left = np.float32(config.confidence) * (had @ others) + np.float32(config.penalty) * prior - bent(found)
@@ -208,11 +204,15 @@ def _solved(
     return found
 
 
-def _through(had: sparse.csr_array, vectors: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(rows, size) for each row the sum of its columns' vectors, each times its product with the row's own."""
+def _through(
+    had: sparse.csr_array, owner: NDArray[np.int64], vectors: NDArray[np.float32], others: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """(rows, size) for each row the sum of its columns' vectors, each times its product with the row's own.
+
+    Args: owner: the row of each entry of the matrix.
+    """
     from scipy import sparse
 
-    owner = np.repeat(np.arange(had.shape[0]), np.diff(had.indptr))
     product = np.empty(len(owner), np.float32)
     for begin in range(0, len(owner), CHUNK):
         part = slice(begin, begin + CHUNK)

@@ -104,7 +104,7 @@ def test_without_texts_it_ranks_as_the_library_implicit_does() -> None:
 def test_parts_of_a_history_add_up_to_its_scores(fitted: Fitted) -> None:
     channel = Factors(fitted.items, fitted.config)
     asked = seeds([0, 5, EACH + 2], [1.0, 0.5, 2.0])
-    curve, had, weight = channel._asked(asked)
+    curve, had, weight = channel._normal(asked.rows, asked.liking)
     parts = (had * weight[:, None]) @ np.linalg.solve(curve, fitted.items.T)
     assert np.allclose(np.maximum(parts.sum(axis=0), 0), channel.values(asked), atol=1e-5)
     rows = np.asarray([3, EACH + 4, 2 * EACH])
