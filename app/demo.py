@@ -71,7 +71,7 @@ def _put_adapter(workspace: Workspace, settings: Settings) -> None:
     """Puts the shipped adapter beside the blend, as if it had been trained here; one for another LLM is left out."""
     from ..data import demo
     from ..data.errors import ModelError, storing
-    from ..data.files import replace_folder, staging_folder
+    from ..data.files import replacing_folder
     from ..llm import adapters
     from ..llm.models import fingerprint
     from ..recommend import learned, reading
@@ -82,11 +82,9 @@ def _put_adapter(workspace: Workspace, settings: Settings) -> None:
         return
     blend = json.loads((workspace.path / learned.FOLDER / "card.json").read_text("utf-8"))
     card = {**adapters.read_card(demo.ADAPTER), "snapshot": blend["snapshot"], "held_out": blend["held_out"]}  # of the very same shoppers
-    with storing(f"the adapter in {workspace.path}"), staging_folder(workspace.path) as staging:
-        fresh = staging / reading.FOLDER
-        shutil.copytree(demo.ADAPTER, fresh)
+    with storing(f"the adapter in {workspace.path}"), replacing_folder(workspace.path / reading.FOLDER) as fresh:
+        shutil.copytree(demo.ADAPTER, fresh, dirs_exist_ok=True)
         (fresh / adapters.CARD).write_text(json.dumps(card, indent=1) + "\n", "utf-8")
-        replace_folder(fresh, workspace.path / reading.FOLDER)
 
 
 def _is_demo(path: Path) -> bool:

@@ -53,6 +53,16 @@ def staging_folder(parent: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+@contextmanager
+def replacing_folder(target: Path) -> Iterator[Path]:
+    """An empty folder to write into, which takes the place of `target` when the block ends well and vanishes when it does not."""
+    with staging_folder(target.parent) as staging:
+        fresh = staging / "fresh"
+        fresh.mkdir()
+        yield fresh
+        replace_folder(fresh, target)
+
+
 def replace_folder(fresh: Path, target: Path) -> None:
     """Puts a folder in the place of another in one step and removes what stood there; both are on one file system.
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..data.errors import StaleTrainingError, TrainingError, storing
-from ..data.files import replace_folder, staging_folder
+from ..data.files import replacing_folder
 from ..data.settings import Settings
 from ..data.splits import HeldOut, Split
 from ..data.workspace import Workspace
@@ -213,10 +213,7 @@ def fit(questions: Questions, seed: int, progress: Progress) -> dict[str, Model]
 
 def _save(parent: Path, models: Mapping[str, Model], lessons: Lessons, card: Mapping[str, Any]) -> None:
     home = parent / learned.FOLDER
-    with storing(f"the blend in {home}"), staging_folder(parent) as staging:
-        fresh = staging / "fresh"
-        fresh.mkdir()
+    with storing(f"the blend in {home}"), replacing_folder(home) as fresh:
         (fresh / "models.json").write_text(json.dumps({name: model.to_dict() for name, model in models.items()}), "utf-8")
         lessons.save(fresh)
         (fresh / "card.json").write_text(json.dumps(card, indent=1), "utf-8")
-        replace_folder(fresh, home)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import prompts
 from ..data.errors import ModelError, ModelMissingError, StaleAdapterError, storing
-from ..data.files import replace_folder, staging_folder
+from ..data.files import replacing_folder
 from .quantization import import_bitsandbytes
 
 if TYPE_CHECKING:
@@ -245,13 +245,10 @@ def write(out: Path, model: Any, weights: Mapping[str, torch.Tensor], card: Mapp
     """
     from safetensors.torch import save_file
 
-    with storing(f"the adapter in {out}"), staging_folder(out.parent) as staging:
-        fresh = staging / "adapter"
-        fresh.mkdir()
+    with storing(f"the adapter in {out}"), replacing_folder(out) as fresh:
         config = model.peft_config[task]
         said = {key: sorted(value) if isinstance(value, set) else value for key, value in config.to_dict().items()}
         (fresh / CONFIG).write_text(json.dumps({**said, "inference_mode": True}, indent=1, sort_keys=True) + "\n", "utf-8")
         # In bf16: half the size, and what it rounds off is far below what 4 bits round off the base.
         save_file({name: tensor.bfloat16() for name, tensor in weights.items()}, fresh / WEIGHTS, metadata={"format": "pt"})
         (fresh / CARD).write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n", "utf-8")
-        replace_folder(fresh, out)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..data.errors import storing
-from ..data.files import replace_folder, staging_folder
+from ..data.files import replacing_folder
 
 if TYPE_CHECKING:
     import torch
@@ -60,14 +60,11 @@ def save(out: Path, run: Mapping[str, Any], state: State) -> None:
     """
     from safetensors.torch import save_file
 
-    with storing(f"the checkpoint in {out}"), staging_folder(out) as staging:
-        fresh = staging / "checkpoint"
-        fresh.mkdir()
+    with storing(f"the checkpoint in {out}"), replacing_folder(out / FOLDER) as fresh:
         for name in _TENSORS:
             save_file({key: tensor.contiguous() for key, tensor in getattr(state, name).items()}, fresh / f"{name}.safetensors")
         numbers = {name: value for name, value in vars(state).items() if name not in _TENSORS}
         (fresh / _FILE).write_text(json.dumps({"run": dict(run), "state": numbers}, indent=1) + "\n", "utf-8")
-        replace_folder(fresh, out / FOLDER)
 
 
 def load(out: Path, run: Mapping[str, Any]) -> State | None:

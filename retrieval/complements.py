@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..data.errors import StaleIndexError, TrainingError, storing
-from ..data.files import replace_folder, staging_folder
+from ..data.files import replacing_folder
 
 if TYPE_CHECKING:
     import torch
@@ -157,12 +157,9 @@ def save(parent: Path, weights: Mapping[str, NDArray[np.float32]], card: Mapping
     from safetensors.numpy import save_file
 
     home = parent / FOLDER
-    with storing(f"the text heads in {home}"), staging_folder(parent) as staging:
-        fresh = staging / "fresh"
-        fresh.mkdir()
+    with storing(f"the text heads in {home}"), replacing_folder(home) as fresh:
         save_file(dict(weights), fresh / "heads.safetensors")
         (fresh / "card.json").write_text(json.dumps(card, indent=1), "utf-8")
-        replace_folder(fresh, home)
 
 
 def load(parent: Path, dimensions: int) -> dict[str, NDArray[np.float32]] | None:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..data.errors import StaleIndexError, storing
-from ..data.files import replace_folder, staging_folder
+from ..data.files import replacing_folder
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -226,14 +226,11 @@ def save(parent: Path, fitted: Fitted, ids: Sequence[str], card: Mapping[str, An
     from safetensors.numpy import save_file
 
     home = parent / FOLDER
-    with storing(f"the factors in {home}"), staging_folder(parent) as staging:
-        fresh = staging / "fresh"
-        fresh.mkdir()
+    with storing(f"the factors in {home}"), replacing_folder(home) as fresh:
         arrays = {name: np.ascontiguousarray(getattr(fitted, name)) for name in ("items", "image", "offset")}
         save_file(arrays, fresh / MODEL)
         pl.DataFrame({"item_id": pl.Series(ids, dtype=pl.String)}).write_parquet(fresh / ITEMS)
         (fresh / CARD).write_text(json.dumps({**card, "config": asdict(fitted.config)}, indent=1), "utf-8")
-        replace_folder(fresh, home)
 
 
 def load(parent: Path, ids: Sequence[str], texts: NDArray[np.float32]) -> Factors | None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..data.errors import NotTrainedError, StaleTrainingError, storing
-from ..data.files import replace_folder, staging_folder
+from ..data.files import replacing_folder
 from .graph import Graph, GraphConfig
 
 if TYPE_CHECKING:
@@ -29,13 +29,10 @@ def save(graph: Graph, workspace: Path) -> Path:
     from safetensors.numpy import save_file
 
     folder = workspace / FOLDER
-    with storing(f"the graph in {folder}"), staging_folder(workspace) as staging:
-        fresh = staging / "fresh"
-        fresh.mkdir()
+    with storing(f"the graph in {folder}"), replacing_folder(folder) as fresh:
         save_file(dict(graph.arrays), fresh / MODEL)
         content = {"format": FORMAT, "items": len(graph), "config": asdict(graph.config), **graph.card}
         (fresh / CARD).write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", "utf-8")
-        replace_folder(fresh, folder)
     return folder
 
 
