@@ -15,16 +15,20 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from record import write
 from stores import workspace
 
 import crossaisle
 from crossaisle.data.settings import Settings
+from crossaisle.data.splits import HeldOut, Split
 from crossaisle.eval import report as reports
+from crossaisle.eval.cases import Cases, Eligible
 from crossaisle.eval.evaluation import Evaluation, Options
+from crossaisle.eval.known import Known
 from crossaisle.eval.learning import learn
+from crossaisle.retrieval.build import item_vectors
 from crossaisle.retrieval.graph import GraphConfig
 
 STORES = ("courses", "movielens", "completejourney", "amazon14")
@@ -86,6 +90,25 @@ def trained(store: str, home: Path, part: str) -> crossaisle.Workspace:
     if not (path / part).exists():
         learn(copied(store, home), Settings.read().with_(llm="none"), part=part, progress=_tell)
     return crossaisle.Workspace(path)
+
+
+class Tested(NamedTuple):
+    """Who an evaluation of a store would test, and what may be known beside them."""
+
+    split: Split
+    cases: Cases
+    held_out: HeldOut
+    eligible: Eligible
+    known: Known
+
+
+def tested(shop: crossaisle.Workspace, options: Options) -> Tested:
+    """The cases of `crossaisle evaluate` with some options, and what its systems may know."""
+    with tempfile.TemporaryDirectory() as temporary:
+        evaluation = Evaluation(shop, Settings.read().with_(llm="none"), Path(temporary), options)
+        vectors = item_vectors(evaluation.index, evaluation.catalogue)
+        split, cases, held_out, eligible = evaluation._cases(vectors)
+    return Tested(split, cases, held_out, eligible, Known.of(shop, held_out, evaluation.index, vectors))
 
 
 def copied(store: str, home: Path) -> crossaisle.Workspace:

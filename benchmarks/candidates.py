@@ -11,18 +11,15 @@ and then with a part of the places shared alike by the categories; by category o
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from blend import _tell, named, trained
+from blend import _tell, named, tested, trained
 from record import write
 
 import crossaisle
-from crossaisle.data.settings import Settings
-from crossaisle.eval.evaluation import Evaluation, Options
+from crossaisle.eval.evaluation import Options
 from crossaisle.eval.intervals import bootstrap, paired
 from crossaisle.eval.known import Known
 from crossaisle.eval.metrics import hits, ndcg
@@ -31,7 +28,6 @@ from crossaisle.recommend import learned
 from crossaisle.recommend.features import FeatureMaker
 from crossaisle.recommend.profile import ItemFacts
 from crossaisle.recommend.trained import PROPOSED, trained_channels
-from crossaisle.retrieval.build import item_vectors
 from crossaisle.retrieval.candidates import Retriever
 from crossaisle.retrieval.seeds import Sparing
 
@@ -79,13 +75,9 @@ def main() -> None:
 
 def measured(shop: crossaisle.Workspace, most: int) -> dict[str, Any]:
     """All figures of one store."""
-    settings = Settings.read().with_(llm="none")
-    with tempfile.TemporaryDirectory() as temporary:
-        evaluation = Evaluation(shop, settings, Path(temporary), Options(max_cases=most))
-        vectors = item_vectors(evaluation.index, evaluation.catalogue)
-        _, cases, held_out, eligible = evaluation._cases(vectors)
-    known = Known.of(shop, held_out, evaluation.index, vectors)
-    further = {name: Once(channel) for name, channel in {**known.behaviour, **trained_channels(shop, known.catalogue.ids, vectors)}.items()}
+    _, cases, _, eligible, known = tested(shop, Options(max_cases=most))
+    channels = {**known.behaviour, **trained_channels(shop, known.catalogue.ids, known.vectors)}
+    further = {name: Once(channel) for name, channel in channels.items()}
     found = _Asked(shop, known, cases, eligible, further)
     clusters = cases.clusters
     rows = {}

@@ -15,20 +15,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from blend import _tell, named, trained
+from blend import _tell, named, tested, trained
 from record import write
 
 import crossaisle
 from crossaisle.data.settings import Settings
 from crossaisle.eval import leaks
 from crossaisle.eval import report as reports
-from crossaisle.eval.evaluation import Evaluation, Options, Rankings, _padded
+from crossaisle.eval.evaluation import Options, Rankings, _padded
 from crossaisle.eval.kept import Kept
-from crossaisle.eval.known import Known
 from crossaisle.eval.systems import BLEND
 from crossaisle.eval.trained import TrainedSystems
 from crossaisle.recommend import learned
-from crossaisle.retrieval.build import item_vectors
 
 
 def main() -> None:
@@ -41,13 +39,10 @@ def measured(shop: crossaisle.Workspace, most: int) -> dict[str, Any]:
     settings, options = Settings.read().with_(llm="none"), Options(max_cases=most, llm_cases=0)
     models = learned.load(shop.path)
     assert models is not None, f"{shop.path} has no blend"
+    split, cases, held_out, eligible, known = tested(shop, options)
+    leaks.check(cases, known, shop, split)
+    none = np.empty(0, np.int64)
     with tempfile.TemporaryDirectory() as temporary:
-        evaluation = Evaluation(shop, settings, Path(temporary), options)
-        vectors = item_vectors(evaluation.index, evaluation.catalogue)
-        split, cases, held_out, eligible = evaluation._cases(vectors)
-        known = Known.of(shop, held_out, evaluation.index, vectors)
-        leaks.check(cases, known, shop, split)
-        none = np.empty(0, np.int64)
         kept = Kept.of(Path(temporary), shop, settings, {}, cases)
         ranked = TrainedSystems(shop, settings, known, {BLEND: models[BLEND]}, cases, eligible, none, kept).rank(_tell)
     tops = {name: _padded(rows) for name, rows in ranked.lists.items()}

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from blend import _tell, copied
+from blend import _tell, copied, tested
 from record import write
 
 import crossaisle
@@ -29,9 +29,8 @@ from crossaisle.data import demo
 from crossaisle.data.settings import Settings
 from crossaisle.eval import slices
 from crossaisle.eval.cases import Cases
-from crossaisle.eval.evaluation import Evaluation, Options
+from crossaisle.eval.evaluation import Options
 from crossaisle.eval.intervals import bootstrap, paired
-from crossaisle.eval.known import Known
 from crossaisle.eval.learning import learn
 from crossaisle.eval.metrics import per_case
 from crossaisle.eval.systems import CHANNELS, profile_of
@@ -44,7 +43,6 @@ from crossaisle.recommend.profile import ItemFacts
 from crossaisle.recommend.reading import Reader, first, load_llm, load_vote
 from crossaisle.recommend.trained import PROPOSED, trained_channels
 from crossaisle.recommend.vote import READ
-from crossaisle.retrieval.build import item_vectors
 from crossaisle.retrieval.seeds import Remembered
 
 if TYPE_CHECKING:
@@ -123,14 +121,10 @@ class Asked:
 
 def ask(shop: crossaisle.Workspace, settings: Settings, most: int) -> Asked:
     """Asks held-out shoppers until the LLM has read the candidates of `most` of them."""
-    with tempfile.TemporaryDirectory() as temporary:
-        evaluation = Evaluation(shop, settings, Path(temporary), Options())
-        vectors = item_vectors(evaluation.index, evaluation.catalogue)
-        _, cases, held_out, eligible = evaluation._cases(vectors)
+    _, cases, _, eligible, known = tested(shop, Options())
     cases = cases.part(np.random.default_rng(0).permutation(len(cases)))
-    known = Known.of(shop, held_out, evaluation.index, vectors)
     catalogue, facts, vote = known.catalogue, ItemFacts.of(known.catalogue), load_vote(shop.path)
-    channels = {**known.behaviour, **trained_channels(shop, catalogue.ids, vectors)}
+    channels = {**known.behaviour, **trained_channels(shop, catalogue.ids, known.vectors)}
     retriever = known.with_channels({name: Remembered(channel) for name, channel in channels.items()})
     maker, models = FeatureMaker(catalogue, [*CHANNELS, *channels]), learned.load(shop.path)
     assert models is not None, f"{shop.path} has no blend"
