@@ -19,7 +19,7 @@ def train(
     part: Annotated[
         str,
         typer.Argument(
-            help="graph (and text heads, factors), blend (and what it stands on), ranker (the LLM, after a blend), explainer, judge, all."
+            help="graph (and text heads, factors), blend (and what it stands on), ranker (the LLM, after a blend), explainer, all."
         ),
     ] = "blend",
     seed: Annotated[int, typer.Option(help="Of everything that is drawn; evaluate with the same one.")] = 0,
@@ -112,13 +112,6 @@ def _told(learned: Mapping[str, Any]) -> dict[str, Any]:
             "wordings that the LLM learned from": explainer["examples"],
             "chance of a token of wordings for items of a category that was kept back, before and after": (
                 f"{explainer['zero_shot_token_chance']} {explainer['token_chance']}"
-            ),
-        }
-    if judge := learned.get("judge"):
-        told |= {
-            "pages of questions that the LLM learned from": judge["examples"],
-            "chance of the right answer for categories that were kept back, before and after": (
-                f"{judge['zero_shot_answer_chance']} {judge['answer_chance']}"
             ),
         }
     return told | {"left out": learned["left_out"], "seconds": learned["seconds"]}

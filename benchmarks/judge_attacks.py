@@ -104,13 +104,9 @@ def rounded(told: dict[str, Any]) -> dict[str, Any]:
 
 def honest() -> dict[str, Any]:
     """How many honest texts lose something."""
-    pairs = [json.loads(line) for line in (Path(__file__).parents[1] / "prompts" / "judging_pairs.jsonl").read_text("utf-8").splitlines()]
     texts = {
         "reviews of the demo store": [one["text"] for one in demo.lines("reviews")],
         "titles and descriptions of the demo store": [one[field] for one in demo.lines("items") for field in ("title", "description")],
-        "names in prompts/judging_pairs.jsonl": [
-            name for one in pairs for part in ("same", "with", "neither") for name in one.get(part, ())
-        ],
     }
     for name, field in (("reviews", "text"), ("meta", "title")):
         path = record.SHARED / "amazon23" / f"{name}.jsonl.gz"

@@ -40,11 +40,9 @@ if TYPE_CHECKING:
 
 WRITING = Config(blocks=15, batch=16, lr=2e-3, epochs=3, prompt=1, validate_every=45, checkpoint_every=45)
 """How the explainer is trained."""
-JUDGE = "judge"
-"""Where a workspace keeps an adapter that judges, made by its own `train judge`."""
 Progress = Callable[[str, int, int], None]
-Part = Literal["graph", "blend", "ranker", "explainer", "judge", "all"]
-PART_NAMES: tuple[Part, ...] = ("graph", "blend", "ranker", "explainer", "judge", "all")
+Part = Literal["graph", "blend", "ranker", "explainer", "all"]
+PART_NAMES: tuple[Part, ...] = ("graph", "blend", "ranker", "explainer", "all")
 
 
 def learn(
@@ -67,10 +65,9 @@ def learn(
     Args:
         split: what an evaluation will test; None is the users protocol with seed 0.
         part: `graph` (with text heads and factors), `blend` (with the channels that it stands on), `ranker` (needs a blend), `explainer`
-            (the LLM learns to word reasons), `judge` (it learns to tell complements, substitutes and unsupported sentences, from what was
-            written for that), or `all`: all but those two, which learn nothing of shoppers, and where the settings name no LLM all but the
-            ranker. A ranker takes longer than all else, so it is made only when asked for.
-        config: of the graph. ranker: of the LoRA training, of the ranker, the explainer or the judge.
+            (the LLM learns to word reasons), or `all`: all but the explainer, which learns nothing of shoppers, and where the settings name
+            no LLM all but the ranker. A ranker takes longer than all else, so it is made only when asked for.
+        config: of the graph. ranker: of the LoRA training, of the ranker or the explainer.
         examples: questions that the ranker learns from, at most; None is `lessons.EXAMPLES`.
         everything: hold nothing out, for serving only.
     Raises:
@@ -80,17 +77,12 @@ def learn(
         ModelError, ModelMissingError: the LLM cannot be had.
     """
     start = time.perf_counter()
-    if part in ("ranker", "explainer", "judge") and settings.llm == "none":
+    if part in ("ranker", "explainer") and settings.llm == "none":
         raise TrainingError("there is no LLM to train (--llm none); name one, or train the blend")
     with workspace.writing(f"crossaisle train -w {workspace.path}"):
         if part == "explainer":
             wrote = explainer(workspace, settings, ranker, progress)
             return {"explainer": wrote, "left_out": {}, "seconds": round(time.perf_counter() - start, 1)}
-        if part == "judge":
-            from .judging_lessons import train_judge
-
-            judged = train_judge(settings, workspace.path / JUDGE, ranker, progress)
-            return {"judge": judged, "left_out": {}, "seconds": round(time.perf_counter() - start, 1)}
         training = _Training(workspace, settings, split or Split(), config, everything, progress)
         figures: dict[str, Any] = {"left_out": {}}
         if part == "graph":

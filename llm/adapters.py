@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import torch
 
 CARD, CONFIG, WEIGHTS = "card.json", "adapter_config.json", "adapter_model.safetensors"
-RANK, WORD, JUDGE = "rank", "word", "judge"
+RANK, WORD = "rank", "word"
 """The tasks that an adapter is trained for, by the name of their prompt."""
 MEND = "`crossaisle train -w WS ranker` makes a new one"
 _PREFIX = "base_model.model."

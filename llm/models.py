@@ -38,8 +38,8 @@ class LanguageModel:
     Attributes:
         name: as it was asked for. quantization: `nf4`, `bf16` or `fp32`. context: tokens that fit, prompt and answer together.
         rank_version: of the prompt `rank` that the weights, or their adapter, were trained for. word_version: of the prompt `word`, None
-            where there is no adapter for it. word_hash: SHA-256 of that adapter. word_folder: where it lies. judge_version, judge_hash:
-            likewise for `judge`. adapted: whether there is a ranking adapter beside the weights. Adapters are off except in `weights`.
+            where there is no adapter for it. word_hash: SHA-256 of that adapter. word_folder: where it lies. adapted: whether there
+            is a ranking adapter beside the weights. Adapters are off except in `weights`.
     """
 
     name: str
@@ -52,8 +52,6 @@ class LanguageModel:
     word_version: int | None = None
     word_hash: str = ""
     word_folder: Path | None = None
-    judge_version: int | None = None
-    judge_hash: str = ""
     _turns: Turns = field(default_factory=Turns, repr=False)
     _prefixes: dict[tuple[bool | str, tuple[int, ...]], Any] = field(default_factory=dict, repr=False)
 
@@ -120,14 +118,9 @@ class LanguageModel:
         self.word_version = version
         self._switch(None)
 
-    def learned_to_judge(self, version: int) -> None:
-        """Takes note that an adapter for the prompt `judge` was put into the model, and turns it off."""
-        self.judge_version = version
-        self._switch(None)
-
     def learned(self, task: str, version: int) -> None:
         """Takes note that an adapter for a task was put into the model, and turns it off."""
-        notes = {adapters.RANK: self.adapt, adapters.WORD: self.learned_to_write, adapters.JUDGE: self.learned_to_judge}
+        notes = {adapters.RANK: self.adapt, adapters.WORD: self.learned_to_write}
         notes[task](version)
 
     @contextlib.contextmanager
@@ -136,9 +129,9 @@ class LanguageModel:
 
         Where there is one, threads that want other weights wait until the block ends; where there is none nothing happens.
 
-        Args: adapter: `adapters.RANK` or True, `adapters.WORD`, `adapters.JUDGE`, or False for none; one that is not there is none.
+        Args: adapter: `adapters.RANK` or True, `adapters.WORD`, or False for none; one that is not there is none.
         """
-        there = {adapters.RANK: self.adapted, adapters.WORD: self.word_version, adapters.JUDGE: self.judge_version}
+        there = {adapters.RANK: self.adapted, adapters.WORD: self.word_version}
         held = [task for task, has in there.items() if has]
         if not held:
             yield
@@ -156,19 +149,12 @@ class LanguageModel:
         Args: folder: with the adapter. fingerprint: of the model.
         Raises: StaleAdapterError: it was trained on another model. ModelMissingError, ModelError: it is not there, or damaged.
         """
-        self.word_hash, self.word_folder = self._add(folder, fingerprint, adapters.WORD), folder
-
-    def add_judge(self, folder: Path, fingerprint: str) -> None:
-        """Puts an adapter for judging beside the weights; all else as for `add_writer`."""
-        self.judge_hash = self._add(folder, fingerprint, adapters.JUDGE)
-
-    def _add(self, folder: Path, fingerprint: str, task: str) -> str:
-        version = adapters.check(folder, self.name, fingerprint, task)
+        version = adapters.check(folder, self.name, fingerprint, adapters.WORD)
         with self._turns.alone():
             with quiet():
-                adapters.attach(self.model, folder, task)  # peft turns it on
-            self.learned(task, version)
-        return sha256(folder / adapters.WEIGHTS)
+                adapters.attach(self.model, folder, adapters.WORD)  # peft turns it on
+            self.learned_to_write(version)
+        self.word_hash, self.word_folder = sha256(folder / adapters.WEIGHTS), folder
 
     @property
     def device(self) -> torch.device:

@@ -194,6 +194,18 @@ def test_a_leak_in_the_prompt_stops_the_evaluation(
         Evaluation(voting, small, tmp_path / "out", Options(max_cases=20, llm_cases=3, budget=1)).run()
 
 
+def test_a_workspace_with_the_adapter_of_an_earlier_version_opens(voting: Workspace, small: Settings, tmp_path: Path) -> None:
+    """`train judge` once left a folder `judge`, an adapter for a prompt that is no longer there."""
+    path = tmp_path / "shop"
+    shutil.copytree(voting.path, path)
+    shutil.copytree(path / "adapter", path / "judge")
+    card = json.loads((path / "judge" / "card.json").read_text("utf-8"))
+    (path / "judge" / "card.json").write_text(json.dumps({**card, "prompt": "judge.v1"}), "utf-8")
+    old, new = Recommender.open(Workspace(path), settings=small), Recommender.open(voting, settings=small)
+    user = next(iter(new.histories))
+    assert old.recommend(user_id=user, k=5, explain=False).items == new.recommend(user_id=user, k=5, explain=False).items
+
+
 def test_an_adapter_of_another_base_is_refused(voting: Workspace, settings: Settings) -> None:
     recommender = Recommender.open(voting, settings=settings.with_(llm="smollm2"))
     with pytest.raises(StaleAdapterError, match=r"trained on .* train again"):
@@ -250,7 +262,7 @@ def test_the_command_takes_parts(trained: tuple[Workspace, dict[str, Any]], smal
     assert graph.exit_code == 0, graph.output
     assert "NDCG@10 of the graph" in graph.output
     for wrong, says in (
-        (["everything"], "what can be trained is graph, blend, ranker, explainer, judge, all"),
+        (["everything"], "what can be trained is graph, blend, ranker, explainer, all"),
         (["ranker", "--examples", "0"], "--examples must be 1 or more"),
         (["graph", "--convolution", "odd"], "--convolution is normalised or attention"),
         (["ranker", "--merge", str(tmp_path / "merged")], "is not empty"),
