@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .data.errors import CrossaisleError as CrossaisleError
-    from .data.ingest import ingest as ingest
     from .data.records import Recommendations as Recommendations
     from .data.records import Rules as Rules
     from .data.settings import Settings as Settings
+    from .data.snapshots.ingest import ingest as ingest
     from .data.workspace import Workspace as Workspace
     from .recommend.filters import Filters as Filters
     from .recommend.probe import Probe as Probe
@@ -34,7 +34,7 @@ _HOME = {
     "Settings": "data.settings",
     "Workspace": "data.workspace",
     "index": "retrieval.build",
-    "ingest": "data.ingest",
+    "ingest": "data.snapshots.ingest",
 }
 _NAME = {"index": "build"}
 __all__ = [*sorted(_HOME), "__version__"]

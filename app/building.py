@@ -38,7 +38,7 @@ def ingest(
 
     Example: crossaisle ingest -w shop --format files items.csv interactions.csv reviews.csv
     """
-    from ..data.ingest import ingest as run
+    from ..data.snapshots.ingest import ingest as run
     from . import render
     from .progress import bar
 

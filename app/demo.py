@@ -53,7 +53,7 @@ def run(path: Path, settings: Settings, console: Console) -> None:
 def build(path: Path, settings: Settings) -> Workspace:
     """A workspace of the demo store, indexed and trained, with the adapter that ships with it."""
     from ..data import demo
-    from ..data.ingest import ingest
+    from ..data.snapshots.ingest import ingest
     from ..data.workspace import Workspace
     from ..eval.learning import learn
     from ..retrieval.build import build as index
@@ -70,8 +70,8 @@ def build(path: Path, settings: Settings) -> Workspace:
 def _put_adapter(workspace: Workspace, settings: Settings) -> None:
     """Puts the shipped adapter beside the blend, as if it had been trained here; one for another LLM is left out."""
     from ..data import demo
+    from ..data.atomic_files import replacing_folder
     from ..data.errors import ModelError, storing
-    from ..data.files import replacing_folder
     from ..llm import adapters
     from ..llm.models import fingerprint
     from ..recommend import learned, reading

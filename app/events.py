@@ -69,7 +69,7 @@ def compact_events(
 
     Example: crossaisle events compact -w shop
     """
-    from ..data.compact import compact
+    from ..data.snapshots.compaction import compact
     from . import render
     from .progress import bar
 
@@ -96,7 +96,7 @@ def forget(
 
     Example: crossaisle events forget-user -w shop u42
     """
-    from ..data.forgetting import forget_user
+    from ..data.snapshots.erasure import forget_user
     from . import render
 
     with _opened(workspace, events) as (opened, log):

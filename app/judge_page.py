@@ -10,8 +10,8 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from ..data.atomic_files import write_atomically
 from ..data.errors import storing
-from ..data.files import write_atomically
 from .render import plain
 from .standings import figure, interval
 from .verdicts import share, took

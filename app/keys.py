@@ -16,8 +16,8 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from ..data.atomic_files import replacing
 from ..data.errors import SettingsError, WorkspaceBusyError, WorkspaceError, storing
-from ..data.files import replacing
 
 FILE, FORMAT = "keys.json", 1
 SCOPES = ("read", "events", "admin")

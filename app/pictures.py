@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ..data.atomic_files import write_atomically
 from ..data.errors import QueryError, SettingsError, StorageError, storing
-from ..data.files import write_atomically
 from ..data.records import Category
 from ..recommend.atlas import Atlas
 from .heat_map import HeatMap

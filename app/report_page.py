@@ -8,8 +8,8 @@ from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..data.atomic_files import write_atomically
 from ..data.errors import storing
-from ..data.files import write_atomically
 from .standings import figure, interval, ordered
 
 if TYPE_CHECKING:

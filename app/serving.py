@@ -50,7 +50,7 @@ def serve(
 
     Example: crossaisle serve -w shop --port 8000
     """
-    from ..data.experiments import Experiment
+    from ..data.ab_tests import Experiment
     from ..data.workspace import Workspace
     from .keys import Keys
 

@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .. import __version__
+from ..data.ab_tests import Experiment
 from ..data.errors import CrossaisleError
 from ..data.events import Event, EventLog
 from ..data.events.records import new_id
-from ..data.experiments import Experiment
-from ..data.privacy import MIN_USERS
-from ..data.pseudonyms import Pseudonyms
+from ..data.privacy.disclosure import MIN_USERS
+from ..data.privacy.pseudonyms import Pseudonyms
 from ..data.records import Item, Recommendation, Recommendations
 from ..data.settings import Settings
 from ..data.workspace import Workspace

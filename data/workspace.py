@@ -25,8 +25,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .atomic_files import flush, staging_folder, sweep, write_atomically
 from .errors import NewerFormatError, NoWorkspaceError, WorkspaceBusyError, WorkspaceError, storing
-from .files import flush, staging_folder, sweep, write_atomically
 
 if TYPE_CHECKING:
     import polars as pl
@@ -46,7 +46,7 @@ class Manifest:
         item_noun: what an item is called to a person ("item", "course", "film").
         source: format and file names that the snapshot was read from.
         index: what `index` built, None before it ran (see `retrieval.build`).
-        folded: identity of a log of events to the number of its last event that the snapshot holds (see `data.compact`).
+        folded: identity of a log of events to the number of its last event that the snapshot holds (see `data.snapshots.compaction`).
     """
 
     format: int = FORMAT

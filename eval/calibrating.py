@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import __version__, prompts
+from ..data.atomic_files import write_atomically
 from ..data.errors import FormatError, SettingsError, storing
-from ..data.files import write_atomically
 from ..llm.replies import Asked
 from . import audit
 from .agreement import HumanAgreement, JudgeAgreement

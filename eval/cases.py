@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from ..data.atomic_files import write_atomically
 from ..data.errors import FormatError, QueryError, storing
-from ..data.files import write_atomically
 from ..retrieval.runs import Runs
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ..data.errors import FormatError
-from ..data.readers.lines import Lines
+from ..data.readers.rows.line_reader import Lines
 
 Task = Literal["relation", "which", "why", "reason", "mismatch"]
 RELATION = ("complement", "substitute", "neither")

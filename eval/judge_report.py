@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import __version__, prompts
+from ..data.atomic_files import write_atomically
 from ..data.errors import storing
-from ..data.files import write_atomically
 from . import audit, comparisons, judge_audit, judge_own, rubrics, withholding
 from .agreement import krippendorff_alpha
 from .audit import Bias

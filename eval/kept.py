@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import __version__
+from ..data.atomic_files import write_atomically
 from ..data.errors import storing
-from ..data.files import write_atomically
 from ..data.settings import Settings
 from ..data.workspace import Workspace
 from ..llm.models import settled

@@ -16,8 +16,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from ..data.atomic_files import replacing_folder
 from ..data.errors import StaleTrainingError, TrainingError, storing
-from ..data.files import replacing_folder
 from ..data.settings import Settings
 from ..data.splits import HeldOut, Split
 from ..data.workspace import Workspace

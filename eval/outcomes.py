@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from ..data.ab_tests import ARMS
 from ..data.events.records import milliseconds
 from ..data.events.served_lists import ServedLists
-from ..data.experiments import ARMS
 from .intervals import Interval
 from .rates import rate
 from .sequential import RULE, compare

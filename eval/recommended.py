@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import __version__
+from ..data.atomic_files import write_atomically
 from ..data.errors import QueryError, storing
-from ..data.files import write_atomically
 from ..data.settings import Settings
 from ..data.workspace import Workspace
 from ..llm.models import settled

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..data.atomic_files import replace_folder, write_atomically
 from ..data.errors import CrossaisleError, TrainingError, storing
-from ..data.files import replace_folder, write_atomically
 from ..llm import adapters, finetune
 from ..llm.finetune import Config, Example
 from ..llm.models import LanguageModel, fingerprint

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import prompts
+from ..data.atomic_files import replacing_folder
 from ..data.errors import ModelError, ModelMissingError, StaleAdapterError, storing
-from ..data.files import replacing_folder
 from .quantization import import_bitsandbytes
 
 if TYPE_CHECKING:

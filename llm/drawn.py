@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..data.files import write_atomically
+from ..data.atomic_files import write_atomically
 
 if TYPE_CHECKING:
     from .wording import Occasion, Tone

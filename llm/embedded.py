@@ -16,8 +16,8 @@ from contextlib import redirect_stderr
 from pathlib import Path
 from typing import Any
 
+from ..data.atomic_files import flush, sha256, staging_folder, sweep
 from ..data.errors import HashMismatchError, ModelMissingError, StorageError, WorkspaceBusyError, storing
-from ..data.files import flush, sha256, staging_folder, sweep
 from ..data.threads import share_cores
 from .quantization import nf4
 

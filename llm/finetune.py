@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..data.atomic_files import sweep
 from ..data.errors import TrainingError, storing
-from ..data.files import sweep
 from ..data.settings import Settings
 from .listwise import Example, Listwise
 from .processes import Processes

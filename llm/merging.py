@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from ..data.atomic_files import replace_folder, staging_folder
 from ..data.errors import SettingsError, storing
-from ..data.files import replace_folder, staging_folder
 from ..data.settings import Settings
 from . import adapters
 from .models import LanguageModel, quiet

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..data import deadlines
+from ..data.atomic_files import sha256
 from ..data.errors import ModelError, ModelMissingError
-from ..data.files import sha256
 from ..data.settings import AUTO, Settings
 from ..data.threads import share_cores
 from . import adapters, embedded

@@ -16,8 +16,8 @@ from typing import Any, Protocol, Self
 import numpy as np
 
 from .. import prompts
+from ..data.atomic_files import sha256
 from ..data.errors import SettingsError, TrainingError
-from ..data.files import sha256
 from ..data.settings import Settings
 from . import adapters, checkpoints
 from .listwise import DIVERGED, Listwise

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from ..data.privacy import MIN_USERS, check_min_users
+from ..data.privacy.disclosure import MIN_USERS, check_min_users
 from ..data.records import Category
 from ..data.settings import Settings
 from ..data.workspace import Workspace

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..data.errors import QueryError, WorkspaceError
-from ..data.privacy import MIN_USERS, check_min_users
+from ..data.privacy.disclosure import MIN_USERS, check_min_users
 from ..data.records import Category
 from ..data.workspace import Workspace
 from ..retrieval import mining

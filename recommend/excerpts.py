@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from ..data.masking import mask
+from ..data.privacy.pii_masking import mask
 from ..data.records import Item
 from ..llm.explainer import NAME, NO_QUOTES, QUOTE
 from ..prompts.fence import fence, shorten

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..data.errors import QueryError, SuppressedError
-from ..data.ledger import Ledger
-from ..data.privacy import bound
-from ..data.privacy import noisy as blurred
+from ..data.privacy.budget_ledger import Ledger
+from ..data.privacy.disclosure import bound
+from ..data.privacy.disclosure import noisy as blurred
 from ..retrieval import figures
 from ..retrieval.associations import UNLIKELY
 from ..retrieval.events import distinct

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..data.errors import QueryError
-from ..data.ledger import Ledger
-from ..data.privacy import MIN_USERS, Cell, check_min_users
-from ..data.releases import Releases
+from ..data.privacy.budget_ledger import Ledger
+from ..data.privacy.disclosure import MIN_USERS, Cell, check_min_users
+from ..data.privacy.query_audit import Releases
 from ..data.settings import Settings
 from ..data.workspace import Workspace
 from ..prompts.fence import fence

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..data.privacy import Cell
+from ..data.privacy.disclosure import Cell
+from ..data.privacy.query_audit import Releases
 from ..data.records import Category
-from ..data.releases import Releases
 from ..retrieval.categories import SEPARATOR
 from .needs import Step
 

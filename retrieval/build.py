@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..data import additions
 from ..data.errors import NoIndexError, SettingsError, StaleIndexError, WorkspaceError, storing
-from ..data.rewriting import copy_tables
 from ..data.settings import Settings
+from ..data.snapshots import added_items
+from ..data.snapshots.rewrite import copy_tables
 from ..data.workspace import Workspace
 from . import mining
 from .catalogue import Catalogue
@@ -125,13 +125,13 @@ def build(workspace: Workspace, settings: Settings, progress: Progress = lambda 
 
 def _fold(workspace: Workspace) -> None:
     """Makes a snapshot of the present one and the items that were added to it, if there are any; call inside `writing`."""
-    if additions.file(workspace).exists():
+    if added_items.file(workspace).exists():
         with workspace.staging() as staging:
             shutil.copyfile(workspace.file("interactions"), staging / "interactions.parquet")
             copy_tables(workspace, staging)
             now = workspace.manifest
             workspace.replace_snapshot(staging, category_level=None, item_noun=None, source=now.source, folded=now.folded)
-    additions.forget_older(workspace)
+    added_items.forget_older(workspace)
 
 
 def _embed(
@@ -217,7 +217,7 @@ def load(
     import polars as pl
 
     found = check(workspace, settings)
-    items = additions.items(workspace) if added else workspace.table("items")
+    items = added_items.items(workspace) if added else workspace.table("items")
     catalogue = Catalogue.build(items, workspace.table("interactions"), workspace.manifest.category_level)
     file = workspace.path / "associations.parquet"
     try:

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..data.atomic_files import replacing_folder
 from ..data.errors import StaleIndexError, TrainingError, storing
-from ..data.files import replacing_folder
 
 if TYPE_CHECKING:
     import torch

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..data.atomic_files import sha256
 from ..data.errors import MissingExtraError, ModelError, ModelMissingError
-from ..data.files import sha256
 from ..data.threads import share_cores
 
 if TYPE_CHECKING:

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..data.atomic_files import replacing_folder
 from ..data.errors import StaleIndexError, storing
-from ..data.files import replacing_folder
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -10,8 +10,8 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..data.atomic_files import replacing_folder
 from ..data.errors import NotTrainedError, StaleTrainingError, storing
-from ..data.files import replacing_folder
 from .graph import Graph, GraphConfig
 
 if TYPE_CHECKING:

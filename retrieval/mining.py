@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..data.atomic_files import flush, replacing
 from ..data.errors import StaleIndexError
-from ..data.files import flush, replacing
 from . import counts
 from .associations import WINDOWS, table, tally
 from .events import Events

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..data import additions
 from ..data.errors import StaleIndexError, storing
+from ..data.snapshots import added_items
 from .index import ITEMS
 from .seeds import Seeds
 from .text import item_texts
@@ -51,7 +51,7 @@ def add(workspace: Workspace, index: VectorIndex, embedder: Embedder, items: Seq
         with storing(f"the index of {workspace.path}"):
             marks = [hashlib.sha256(text.encode()).hexdigest()[:16] for text in texts]
             index.put(ITEMS, [item.item_id for item in items], embedder.encode(texts), marks)
-        return additions.put(workspace, items)
+        return added_items.put(workspace, items)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import pytest
 import crossaisle
 from crossaisle import Workspace
 from crossaisle.data.events import Event, EventLog, Shown
-from crossaisle.data.pseudonyms import FILE
+from crossaisle.data.privacy.pseudonyms import FILE
 
 from .command_line import refused, run
 

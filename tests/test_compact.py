@@ -11,10 +11,10 @@ import polars as pl
 import pytest
 
 import crossaisle
-from crossaisle.data.compact import compact
 from crossaisle.data.errors import StaleIndexError, WorkspaceBusyError
 from crossaisle.data.events import Event, EventLog
-from crossaisle.data.pseudonyms import Pseudonyms, is_pseudonym
+from crossaisle.data.privacy.pseudonyms import Pseudonyms, is_pseudonym
+from crossaisle.data.snapshots.compaction import compact
 from crossaisle.data.workspace import Workspace
 
 from .dying import deaths
@@ -206,7 +206,7 @@ def test_the_manifest_of_an_older_version_is_read(shop: Workspace) -> None:
 
 
 def test_a_log_of_many_pages(shop: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("crossaisle.data.compact.PAGE", 7)
+    monkeypatch.setattr("crossaisle.data.snapshots.compaction.PAGE", 7)
     log = EventLog.open(shop)
     log.append([Event(f"u{n % 3}", "click", ["tent", "stove"][n % 2], NOW + n) for n in range(50)])
     done = compact(shop, log)

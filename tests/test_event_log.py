@@ -25,7 +25,7 @@ from crossaisle.data.events import Appended, Event, EventLog, Forgotten, Shown
 from crossaisle.data.events.database import FILE
 from crossaisle.data.events.records import AHEAD, LONGEST_TEXT, checked, milliseconds
 from crossaisle.data.events.served_lists import ServedLists
-from crossaisle.data.pseudonyms import Pseudonyms, is_pseudonym
+from crossaisle.data.privacy.pseudonyms import Pseudonyms, is_pseudonym
 from crossaisle.data.workspace import Workspace
 
 Store = Callable[..., Path]

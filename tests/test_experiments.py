@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from crossaisle.data.ab_tests import Experiment
 from crossaisle.data.errors import FormatError, SettingsError
-from crossaisle.data.experiments import Experiment
 
 USERS = [f"u{n}" for n in range(4000)]
 

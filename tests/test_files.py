@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from crossaisle.data import files
-from crossaisle.data.files import replace_folder
+from crossaisle.data import atomic_files
+from crossaisle.data.atomic_files import replace_folder
 
 
 def folder(path: Path, **content: str) -> Path:
@@ -27,7 +27,7 @@ def test_a_folder_takes_the_place_of_another(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exchanges: bool, before: dict[str, str] | None
 ) -> None:
     if not exchanges:
-        monkeypatch.setattr(files, "_exchange", lambda *_: False)
+        monkeypatch.setattr(atomic_files, "_exchange", lambda *_: False)
     if before is not None:
         folder(tmp_path / "target", **before)
     replace_folder(folder(tmp_path / "fresh", a="new", c="new"), tmp_path / "target")
@@ -38,7 +38,7 @@ def test_a_folder_takes_the_place_of_another(
 def test_the_target_is_never_missing(tmp_path: Path) -> None:
     """On Linux two full folders change places in one step."""
     first, second = folder(tmp_path / "first", a="1"), folder(tmp_path / "second", a="2")
-    assert files._exchange(first, second)
+    assert atomic_files._exchange(first, second)
     assert (read(first), read(second)) == ({"a": "2"}, {"a": "1"})
-    assert not files._exchange(first, tmp_path / "nowhere")
+    assert not atomic_files._exchange(first, tmp_path / "nowhere")
     assert read(first) == {"a": "2"}

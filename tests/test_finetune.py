@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from crossaisle.data.atomic_files import STAGING_PREFIX
 from crossaisle.data.errors import ModelError, ModelMissingError, SettingsError, StaleAdapterError, TrainingError
-from crossaisle.data.files import STAGING_PREFIX
 from crossaisle.data.records import Item
 from crossaisle.data.settings import Settings
 from crossaisle.llm import adapters, checkpoints, listwise

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-FLOORS = ["data", "prompts", "retrieval", "llm", "recommend", "eval", "app"]
+FLOORS = ["data", "prompts", "retrieval", "llm", "recommend", "eval", "train", "app"]
 HEAVY = {
     "torch", "transformers", "chromadb", "polars", "scipy", "sentence_transformers", "bitsandbytes", "gguf", "jinja2",
     "peft", "accelerate", "sqlalchemy", "fastapi", "uvicorn", "nicegui", "lightgbm", "torch_geometric", "matplotlib", "openai",

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 import crossaisle
-from crossaisle.data.compact import compact
 from crossaisle.data.errors import UnknownUserError
 from crossaisle.data.events import Event, EventLog, Shown
-from crossaisle.data.forgetting import LOG, forget_user
-from crossaisle.data.rewriting import NOBODY
+from crossaisle.data.snapshots.compaction import compact
+from crossaisle.data.snapshots.erasure import LOG, forget_user
+from crossaisle.data.snapshots.rewrite import NOBODY
 from crossaisle.data.workspace import Workspace
 
 from .dying import deaths

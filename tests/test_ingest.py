@@ -15,8 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from crossaisle.data.errors import FormatError, NoWorkspaceError, SettingsError, StorageError, WorkspaceBusyError
-from crossaisle.data.ingest import IngestReport, ingest
-from crossaisle.data.readers.parts import InteractionParts
+from crossaisle.data.readers.external_sort import InteractionParts
+from crossaisle.data.snapshots.ingest import IngestReport, ingest
 from crossaisle.data.workspace import TABLES, Workspace
 
 REAL = Path(__file__).parents[2] / "shared" / "data"

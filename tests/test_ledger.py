@@ -16,7 +16,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from crossaisle.data import ledger as module
 from crossaisle.data.errors import (
     BudgetSpentError,
     NewerFormatError,
@@ -27,8 +26,9 @@ from crossaisle.data.errors import (
     WorkspaceBusyError,
     WorkspaceError,
 )
-from crossaisle.data.ledger import Ledger, transaction
-from crossaisle.data.privacy import noisy
+from crossaisle.data.privacy import budget_ledger as module
+from crossaisle.data.privacy.budget_ledger import Ledger, transaction
+from crossaisle.data.privacy.disclosure import noisy
 
 
 def draw() -> dict[str, object]:

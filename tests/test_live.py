@@ -17,12 +17,12 @@ from hypothesis import settings as trials
 from hypothesis import strategies as st
 
 import crossaisle
-from crossaisle.data.compact import compact
 from crossaisle.data.errors import UnknownUserError
 from crossaisle.data.events import Event, EventLog, Forgetting
-from crossaisle.data.pseudonyms import Pseudonyms
+from crossaisle.data.privacy.pseudonyms import Pseudonyms
 from crossaisle.data.records import Query, Rules
 from crossaisle.data.settings import Settings
+from crossaisle.data.snapshots.compaction import compact
 from crossaisle.data.workspace import Workspace
 from crossaisle.recommend.histories import Histories, History
 from crossaisle.recommend.live import Live

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crossaisle.data.masking import ADDRESS, LINK, MAIL, NAME, NUMBER, PHONE, mask, personal
+from crossaisle.data.privacy.pii_masking import ADDRESS, LINK, MAIL, NAME, NUMBER, PHONE, mask, personal
 from crossaisle.prompts import fence
 from crossaisle.recommend.excerpts import critical, quotable
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from crossaisle.data.atomic_files import STAGING_PREFIX, sha256
 from crossaisle.data.errors import HashMismatchError, ModelError, ModelMissingError
-from crossaisle.data.files import STAGING_PREFIX, sha256
 from crossaisle.data.settings import Settings
 from crossaisle.llm import embedded
 from crossaisle.llm.models import LanguageModel, fingerprint, locate

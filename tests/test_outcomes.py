@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import crossaisle
+from crossaisle.data.ab_tests import Experiment
 from crossaisle.data.events import Event, EventLog, Shown
 from crossaisle.data.events.served_lists import ServedLists
-from crossaisle.data.experiments import Experiment
 from crossaisle.data.workspace import Workspace
 from crossaisle.eval.outcomes import DAY, Outcomes, report
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crossaisle.data.errors import CrossaisleError, QueryError, SettingsError
-from crossaisle.data.privacy import Cell, Figures, bound, check_epsilon, check_min_users, laplace, noisy, withheld
+from crossaisle.data.privacy.disclosure import Cell, Figures, bound, check_epsilon, check_min_users, laplace, noisy, withheld
 
 
 def hidden(cells: dict[str, Cell], cohort: int, total: int, min_users: int = 20) -> set[str]:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from crossaisle.data.errors import SettingsError, WorkspaceError
-from crossaisle.data.pseudonyms import FILE, Pseudonyms, is_pseudonym
+from crossaisle.data.privacy.pseudonyms import FILE, Pseudonyms, is_pseudonym
 from crossaisle.data.settings import Settings
 
 KEY = "a key of some length"
@@ -50,7 +50,7 @@ def test_the_key_file_is_made_once_and_private(tmp_path: Path) -> None:
 
 
 def test_processes_that_start_at_once_get_one_key(tmp_path: Path) -> None:
-    code = "import sys; from pathlib import Path; from crossaisle.data.pseudonyms import Pseudonyms as P; print(P.open(Path(sys.argv[1])).of('ann'))"
+    code = "import sys; from pathlib import Path; from crossaisle.data.privacy.pseudonyms import Pseudonyms as P; print(P.open(Path(sys.argv[1])).of('ann'))"
     started = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True) for _ in range(6)]
     said = {process.communicate(timeout=60)[0] for process in started}
     assert len(said) == 1

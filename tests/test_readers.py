@@ -16,11 +16,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crossaisle.data.errors import FormatError, SettingsError
-from crossaisle.data.readers import FORMATS, amazon, completejourney, find_sources, movielens
-from crossaisle.data.readers.batch import Batch
-from crossaisle.data.readers.lines import Lines
-from crossaisle.data.readers.rows import read_rows
-from crossaisle.data.readers.values import category, identifier, identifiers, milliseconds, numbers, price, truth, whole_numbers
+from crossaisle.data.readers import FORMATS, find_sources
+from crossaisle.data.readers.formats import amazon, complete_journey, movielens
+from crossaisle.data.readers.rows.batch import Batch
+from crossaisle.data.readers.rows.line_reader import Lines
+from crossaisle.data.readers.rows.open_rows import read_rows
+from crossaisle.data.readers.rows.value_parsing import category, identifier, identifiers, milliseconds, numbers, price, truth, whole_numbers
 
 # ------------------------------------------------------------------ rows
 
@@ -346,10 +347,10 @@ def test_a_grocery_in_our_words() -> None:
         "product_category": "KID'S SNACKS",
         "product_type": None,
     }
-    ours = completejourney.product({**line, "package_size": "12  OZ"})
+    ours = complete_journey.product({**line, "package_size": "12  OZ"})
     assert ours["category"] == ["Grocery", "Kid's Snacks"]
     assert ours["title"] == "Kid's Snacks, 12 OZ (Private brand)"
-    assert completejourney.product({"product_id": "7", "brand": "National"})["title"] == ""
+    assert complete_journey.product({"product_id": "7", "brand": "National"})["title"] == ""
 
 
 @pytest.mark.parametrize(

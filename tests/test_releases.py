@@ -16,8 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crossaisle.data.errors import QueryError, SettingsError, SuppressedError, WorkspaceError
-from crossaisle.data.privacy import Cell
-from crossaisle.data.releases import Releases
+from crossaisle.data.privacy.disclosure import Cell
+from crossaisle.data.privacy.query_audit import Releases
 
 PARENTS = {"a": None, "a1": "a", "a2": "a", "b": None, "b1": "b", "b11": "b1"}
 LEAVES = ("a1", "a2", "b11", "b1", "a")

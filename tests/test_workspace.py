@@ -18,8 +18,8 @@ import polars as pl
 import pytest
 
 import crossaisle
+from crossaisle.data.atomic_files import STAGING_PREFIX, replacing, staging_folder, sweep, write_atomically
 from crossaisle.data.errors import CrossaisleError, NewerFormatError, NoWorkspaceError, StorageError, WorkspaceBusyError, WorkspaceError
-from crossaisle.data.files import STAGING_PREFIX, replacing, staging_folder, sweep, write_atomically
 from crossaisle.data.workspace import FORMAT, TABLES, Workspace
 
 Store = Callable[..., Path]

@@ -15,7 +15,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import QueryError
-from ..pseudonyms import Pseudonyms
+from ..privacy.pseudonyms import Pseudonyms
 from .database import Database, tables
 from .group_commit import GroupCommit
 from .records import (

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Protocol
 
 from ..errors import SettingsError
-from . import amazon, completejourney, files, movielens
-from .source import Source
+from .formats import amazon, complete_journey, movielens, store_files
+from .formats.base import Source
 
 
 class Find(Protocol):
@@ -25,10 +25,10 @@ class Find(Protocol):
 
 
 FORMATS: Mapping[str, Find] = {
-    "files": files.find,
+    "files": store_files.find,
     "amazon-reviews-2023": amazon.find,
     "movielens": movielens.find,
-    "completejourney": completejourney.find,
+    "completejourney": complete_journey.find,
 }
 
 

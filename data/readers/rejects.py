@@ -10,8 +10,8 @@ from types import TracebackType
 from typing import Self
 
 from ..errors import FormatError
-from .batch import LOOKED_AT, Rejected, check_header, named
-from .lines import NOT_UTF8
+from .rows.batch import LOOKED_AT, Rejected, check_header, named
+from .rows.line_reader import NOT_UTF8
 
 LONGEST_CONTENT = 2000
 _FOREIGN_SHARE = 0.5

@@ -12,14 +12,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .errors import WorkspaceError, storing
-from .files import replacing
+from ..atomic_files import replacing
+from ..errors import WorkspaceError, storing
 
 if TYPE_CHECKING:
     import polars as pl
 
-    from .records import Item
-    from .workspace import Workspace
+    from ..records import Item
+    from ..workspace import Workspace
 
 FOLDER = "added"
 

@@ -15,9 +15,9 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import FormatError
+from ...errors import FormatError
 from .batch import Rejected, check_header
-from .lines import NOT_UTF8, UNREADABLE, Block, Lines
+from .line_reader import NOT_UTF8, UNREADABLE, Block, Lines
 
 if TYPE_CHECKING:
     import polars as pl

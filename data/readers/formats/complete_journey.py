@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from .source import Record, Source, pick
+from .base import Record, Source, pick
 
 _LEVELS = ("department", "product_category", "product_type")
 _PRODUCT = {"item_id": ("product_id",), **{name: (name,) for name in _LEVELS}}

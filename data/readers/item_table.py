@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, cast
 
 from ..records import ITEM_COLUMNS
-from .batch import Batch, Rejected
+from .formats.base import Record, Source
 from .rejects import Rejects
-from .source import Record, Source
-from .values import category, identifier, price, text, truth
+from .rows.batch import Batch, Rejected
+from .rows.value_parsing import category, identifier, price, text, truth
 
 if TYPE_CHECKING:
     import polars as pl

@@ -14,8 +14,8 @@ import secrets
 import stat
 from pathlib import Path
 
-from .errors import SettingsError, WorkspaceError, storing
-from .files import STAGING_PREFIX, flush
+from ..atomic_files import STAGING_PREFIX, flush
+from ..errors import SettingsError, WorkspaceError, storing
 
 FILE = "pseudonym.key"
 LEAST = 16

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..records import INTERACTION_COLUMNS, KIND_WEIGHTS, RELATION_COLUMNS, REVIEW_COLUMNS
-from .batch import Batch, Rejected
-from .source import Role, Source
-from .values import identifiers, milliseconds, numbers, whole_numbers
+from .formats.base import Role, Source
+from .rows.batch import Batch, Rejected
+from .rows.value_parsing import identifiers, milliseconds, numbers, whole_numbers
 
 if TYPE_CHECKING:
     import polars as pl

@@ -20,8 +20,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from .errors import BudgetSpentError, NewerFormatError, NoWorkspaceError, SettingsError, WorkspaceBusyError, WorkspaceError, storing
-from .privacy import check_epsilon
+from ..errors import BudgetSpentError, NewerFormatError, NoWorkspaceError, SettingsError, WorkspaceBusyError, WorkspaceError, storing
+from .disclosure import check_epsilon
 
 FILE = "privacy.db"
 FORMAT = 1

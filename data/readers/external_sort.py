@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .tables import empty
+from .interaction_tables import empty
 
 if TYPE_CHECKING:
     import polars as pl

@@ -16,16 +16,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from .errors import UnknownUserError, storing
-from .files import write_atomically
-from .ledger import now
-from .rewriting import copy_tables, drop_derived
+from ..atomic_files import write_atomically
+from ..errors import UnknownUserError, storing
+from ..privacy.budget_ledger import now
+from .rewrite import copy_tables, drop_derived
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from .events import EventLog
-    from .workspace import Workspace
+    from ..events import EventLog
+    from ..workspace import Workspace
 
 LOG = "forgotten.jsonl"
 """File of a workspace: one removal a line, without the id."""

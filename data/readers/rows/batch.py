@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from ..errors import FormatError
+from ...errors import FormatError
 
 if TYPE_CHECKING:
     import polars as pl

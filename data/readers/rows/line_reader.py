@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from ..errors import FormatError
+from ...errors import FormatError
 
 NOT_UTF8 = "lines that are not UTF-8"
 UNREADABLE = "unreadable lines"

@@ -15,14 +15,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from .errors import FormatError, SettingsError, storing
-from .readers import Source, find_sources
-from .readers.batch import Batch
-from .readers.items import Items
-from .readers.parts import InteractionParts, ReviewParts
-from .readers.rejects import Rejects
-from .readers.rows import CHUNK_ROWS, read_rows
-from .readers.tables import empty, tables
+from ..errors import FormatError, SettingsError, storing
+from ..readers import Source, find_sources
+from ..readers.external_sort import InteractionParts, ReviewParts
+from ..readers.interaction_tables import empty, tables
+from ..readers.item_table import Items
+from ..readers.rejects import Rejects
+from ..readers.rows.batch import Batch
+from ..readers.rows.open_rows import CHUNK_ROWS, read_rows
 
 if TYPE_CHECKING:
     import polars as pl
@@ -98,7 +98,7 @@ def ingest(
     sources = find_sources(format, [Path(path) for path in named], rename)
     if min_rating is not None and not any(source.rated or "kind" in source.columns for source in sources):
         raise SettingsError(f"--min-rating is for ratings, and {format} has none")
-    from .workspace import Workspace
+    from ..workspace import Workspace
 
     workspace = Workspace.prepare(Path(workspace_path))
     with ExitStack() as stack:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ..errors import FormatError, SettingsError
-from ..records import INTERACTION_COLUMNS, ITEM_COLUMNS, RELATION_COLUMNS, REVIEW_COLUMNS
-from .batch import SUFFIXES, named, suffix_of
-from .source import Role, Source, listed
+from ...errors import FormatError, SettingsError
+from ...records import INTERACTION_COLUMNS, ITEM_COLUMNS, RELATION_COLUMNS, REVIEW_COLUMNS
+from ..rows.batch import SUFFIXES, named, suffix_of
+from .base import Role, Source, listed
 
 COLUMNS: Mapping[Role, tuple[str, ...]] = {
     "items": ITEM_COLUMNS,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from ..errors import FormatError
+from ...errors import FormatError
 
 Role = Literal["items", "interactions", "reviews", "relations"]
 Record = dict[str, object]

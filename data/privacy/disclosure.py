@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .errors import QueryError, SettingsError
-from .hashing import mix
+from ..errors import QueryError, SettingsError
+from ..hashing import mix
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from ..errors import FormatError
+from ...errors import FormatError
 from .batch import SUFFIXES, Batch, suffix_of
-from .csv_rows import read_csv
-from .jsonl_rows import read_jsonl
-from .parquet_rows import read_parquet
+from .csv_reader import read_csv
+from .jsonl_reader import read_jsonl
+from .parquet_reader import read_parquet
 
 CHUNK_ROWS = 200_000
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ..errors import FormatError
-from .batch import LOOKED_AT, named, suffix_of
-from .rows import read_rows
-from .source import Record, Source, listed
+from ...errors import FormatError
+from ..rows.batch import LOOKED_AT, named, suffix_of
+from ..rows.open_rows import read_rows
+from .base import Record, Source, listed
 
 _WANTED = "wanted parent_asin with title (products), or parent_asin with user_id (reviews)"
 _REVIEW = {

@@ -10,10 +10,10 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from ..errors import FormatError
+from ...errors import FormatError
 from .batch import Rejected
-from .lines import UNREADABLE, Block, Lines
-from .values import text
+from .line_reader import UNREADABLE, Block, Lines
+from .value_parsing import text
 
 if TYPE_CHECKING:
     import polars as pl

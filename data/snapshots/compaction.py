@@ -13,19 +13,19 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from . import additions
-from .errors import storing
-from .events.records import INTERACTIONS
-from .pseudonyms import is_pseudonym
-from .readers.parts import InteractionParts
-from .rewriting import copy_tables, drop_derived, renamed, still_held
+from ..errors import storing
+from ..events.records import INTERACTIONS
+from ..privacy.pseudonyms import is_pseudonym
+from ..readers.external_sort import InteractionParts
+from . import added_items
+from .rewrite import copy_tables, drop_derived, renamed, still_held
 
 if TYPE_CHECKING:
     import polars as pl
 
-    from .events import Event, EventLog
-    from .pseudonyms import Pseudonyms
-    from .workspace import Workspace
+    from ..events import Event, EventLog
+    from ..privacy.pseudonyms import Pseudonyms
+    from ..workspace import Workspace
 
 Progress = Callable[[str, int, int], None]
 PAGE = 10_000
@@ -74,7 +74,7 @@ def compact(workspace: Workspace, log: EventLog, *, pseudonymise: bool = False, 
         with workspace.staging() as staging, workspace.staging() as folder:
             parts = InteractionParts(folder)
             parts.add(renamed(past, names))
-            items = additions.items(workspace)["item_id"]
+            items = added_items.items(workspace)["item_id"]
             seen = unknown = other = 0
             for page in _pages(log, first, last):
                 told = table([event for event in page if event.kind in INTERACTIONS and event.item_id is not None])
@@ -85,7 +85,7 @@ def compact(workspace: Workspace, log: EventLog, *, pseudonymise: bool = False, 
             done = parts.finish(staging / "interactions.parquet", lambda part, of: progress("sorting interactions", part, of))
             added = done.rows - len(past)
             before, folded = str(workspace.manifest.snapshot), {**workspace.manifest.folded, log.identity: max(first, last)}
-            if added or gone or names is not None or additions.file(workspace).exists():
+            if added or gone or names is not None or added_items.file(workspace).exists():
                 copy_tables(workspace, staging, names, gone)
                 if gone:
                     drop_derived(workspace)
@@ -112,7 +112,7 @@ def table(events: list[Event]) -> pl.DataFrame:
     """Events as interactions; each must be one."""
     import polars as pl
 
-    from .readers.tables import empty
+    from ..readers.interaction_tables import empty
 
     columns = {
         "user_id": [event.user_id for event in events],

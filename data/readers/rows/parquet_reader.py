@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import FormatError
+from ...errors import FormatError
 from .batch import Rejected, check_header
-from .lines import checked_size
-from .values import text
+from .line_reader import checked_size
+from .value_parsing import text
 
 if TYPE_CHECKING:
     import polars as pl

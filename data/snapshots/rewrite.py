@@ -6,16 +6,16 @@ import shutil
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
-from . import additions
+from . import added_items
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import polars as pl
 
-    from .events import EventLog
-    from .pseudonyms import Pseudonyms
-    from .workspace import Workspace
+    from ..events import EventLog
+    from ..privacy.pseudonyms import Pseudonyms
+    from ..workspace import Workspace
 
 NOBODY = "(forgotten)"
 """Whose review it is when the author is no longer known."""
@@ -33,8 +33,8 @@ def copy_tables(
     import polars as pl
 
     shutil.copyfile(workspace.file("relations"), staging / "relations.parquet")
-    if additions.file(workspace).exists():
-        additions.items(workspace).write_parquet(staging / "items.parquet")  # what was added live is the snapshot's from now on
+    if added_items.file(workspace).exists():
+        added_items.items(workspace).write_parquet(staging / "items.parquet")  # what was added live is the snapshot's from now on
     else:
         shutil.copyfile(workspace.file("items"), staging / "items.parquet")
     if names is None and not without:

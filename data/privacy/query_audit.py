@@ -27,9 +27,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .errors import SuppressedError
-from .ledger import FILE, damaged, now, storable, transaction
-from .privacy import MIN_USERS, Cell, Figures, check_min_users, exposed, with_children, withheld
+from ..errors import SuppressedError
+from .budget_ledger import FILE, damaged, now, storable, transaction
+from .disclosure import MIN_USERS, Cell, Figures, check_min_users, exposed, with_children, withheld
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from .source import Record, Source, pick
+from .base import Record, Source, pick
 
 _NO_GENRES = "(no genres listed)"
 _RATING = {"user_id": ("userId",), "item_id": ("movieId",), "value": ("rating",), "timestamp": ("timestamp",)}

@@ -1,0 +1,1 @@
+"""Disclosure rules, privacy budget, query auditing, PII masking and pseudonyms."""

@@ -1,0 +1,1 @@
+"""Writing snapshots: ingest, added items, event compaction, rewriting, erasure of users."""
