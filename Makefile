@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: install demo test test-all lint types benchmarks clean
+.PHONY: install demo test test-all lint types docs benchmarks clean
 
 install: $(READY)
 	@$(BIN)/crossaisle models pull
@@ -29,6 +29,13 @@ lint: $(READY)
 
 types: $(READY)
 	@bash scripts/types.sh
+
+# The documentation as a site in build/site, with strict links. First the pages and figures that are generated must be current.
+docs: $(READY)
+	@$(BIN)/python scripts/benchmark_tables.py --check
+	@$(BIN)/python scripts/cli_reference.py --check
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	@echo build/site/index.html
 
 # Hours of the machine, one after another; each writes benchmarks/results/*.json.
 benchmarks: install
