@@ -13,7 +13,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from ..data import errors
-from ..prompts.fence import shorten
+from ..prompts.sanitize import shorten
 from .desk import Gone
 
 if TYPE_CHECKING:

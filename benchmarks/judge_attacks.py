@@ -27,8 +27,8 @@ from crossaisle.eval.judged import Answer, Entry
 from crossaisle.llm.answering import LocalAnswers
 from crossaisle.llm.models import LanguageModel, fingerprint
 from crossaisle.llm.replies import Asked
-from crossaisle.prompts import fence
-from crossaisle.prompts.pleas import parted
+from crossaisle.prompts import sanitize
+from crossaisle.prompts.judge_injection import parted
 
 TESTS = Path(__file__).parents[1] / "tests"
 FILLER = "The lid is blue and the box has a label on it. It came on a Tuesday in a van, and there was a note with the date in the box. " * 9
@@ -59,7 +59,7 @@ def question(name: str, text: str, *, guarded: bool) -> Asked:
     """A question about an explanation; without the guard the explanation passes the fence alone, as before there was a guard."""
     entry = Entry("s1", "Gas stove", ("Camping",), 29.5, text if guarded else PLACE, ("it boils a litre in three minutes",))
     asked = rubrics.pointwise(name, Answer("ann", (entry,), ("Dome tent (Camping)",)), entry)
-    return asked if guarded else Asked(asked.system, asked.user.replace(PLACE, fence(text, rubrics.TEXT)), asked.key, asked.labels)
+    return asked if guarded else Asked(asked.system, asked.user.replace(PLACE, sanitize(text, rubrics.TEXT)), asked.key, asked.labels)
 
 
 def moved(file: str, ask: Any, most: int) -> dict[str, Any]:

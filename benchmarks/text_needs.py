@@ -34,7 +34,7 @@ from crossaisle.data.records import Category
 from crossaisle.data.settings import Settings
 from crossaisle.llm.models import LanguageModel
 from crossaisle.llm.needs import NAME, NeedJudge, category_name
-from crossaisle.prompts import fence
+from crossaisle.prompts import sanitize
 from crossaisle.retrieval.embedder import Embedder
 
 WEIGHTS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.4)
@@ -157,7 +157,7 @@ def interval(values: list[list[float]]) -> dict[str, float]:
 
 def chooses(owner: Owner) -> bool:
     """Whether an owner is of the half that weights are chosen on."""
-    return hashlib.sha256(repr(fence(owner.owned, NAME)).encode()).digest()[-1] % 2 == 0
+    return hashlib.sha256(repr(sanitize(owner.owned, NAME)).encode()).digest()[-1] % 2 == 0
 
 
 def main() -> None:

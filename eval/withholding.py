@@ -1,6 +1,6 @@
 """Words to the judge in what it judges: taken out before it reads, and told in every report.
 
-A recommender, or whoever writes its texts, can ask a judge for a good score. `prompts.pleas` finds such words; what is left of a text is
+A recommender, or whoever writes its texts, can ask a judge for a good score. `prompts.judge_injection` finds such words; what is left of a text is
 judged as if they had not been written, so that nothing is won by them, and nothing either by being left out: a text that is nothing
 else is judged as `NOTHING`.
 """
@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from .. import prompts
-from ..prompts.pleas import parted
+from ..prompts.judge_injection import parted
 from .judged import Answer, Entry
 
 NOTHING = "(nothing is said)"

@@ -9,7 +9,7 @@ import numpy as np
 
 from .. import prompts
 from ..data.records import Item
-from ..prompts.orders import unordered
+from ..prompts.injection import unordered
 from .models import LanguageModel
 from .scoring import PACK_TOKENS, PackedScorer
 

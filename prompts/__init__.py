@@ -12,7 +12,7 @@ from functools import cache, lru_cache
 from importlib.resources import files
 from typing import Any
 
-from .fence import fence
+from .sanitize import fence
 
 __all__ = ["Prompt", "fence", "fill", "load"]
 

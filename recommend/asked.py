@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..prompts.fence import fence
+from ..prompts.sanitize import fence
 from .cohorts import Cohort, Population
 from .filters import Filters
 from .question import And, Node, Not, Or, Question, Term, to_text

@@ -18,8 +18,8 @@ import numpy as np
 from ..data.records import Candidate, Evidence, Item
 from ..llm.explainer import FIRM_SUPPORT, NO_QUOTES, QUOTE, Reason
 from ..llm.slots import Figure, the
-from ..prompts.fence import fence
-from ..prompts.orders import speaks_to_a_model
+from ..prompts.injection import speaks_to_a_model
+from ..prompts.sanitize import fence
 from ..retrieval.associations import UNLIKELY, chance
 from ..retrieval.catalogue import Catalogue, telling
 from ..retrieval.events import DAY

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from ..data.privacy.pii_masking import mask
 from ..data.records import Item
 from ..llm.explainer import NAME, NO_QUOTES, QUOTE
-from ..prompts.fence import fence, shorten
-from ..prompts.orders import speaks_to_a_model, unordered
+from ..prompts.injection import speaks_to_a_model, unordered
+from ..prompts.sanitize import fence, shorten
 from .complaints import complains, may_complain
 
 READ = 5000

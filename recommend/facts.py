@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..prompts.fence import fence
+from ..prompts.sanitize import fence
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..data.errors import QueryError
-from ..prompts.fence import fence
+from ..prompts.sanitize import fence
 from ..retrieval.catalogue import Catalogue
 from ..retrieval.events import DAY
 from .prices import check_range, in_range

@@ -19,7 +19,7 @@ from ..data.privacy.disclosure import MIN_USERS, Cell, check_min_users
 from ..data.privacy.query_audit import Releases
 from ..data.settings import Settings
 from ..data.workspace import Workspace
-from ..prompts.fence import fence
+from ..prompts.sanitize import fence
 from ..retrieval import counts, figures, mining
 from ..retrieval.associations import UNLIKELY
 from ..retrieval.build import load

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias, cast, get_args
 
 from ..data.errors import QueryError
-from ..prompts.fence import fence
+from ..prompts.sanitize import fence
 from .phrases import Direction, framed, lead_in, without_owners
 
 TermKind = Literal["category", "brand", "item", "text"]

@@ -28,7 +28,7 @@ from ..llm.ranker import Ranker
 from ..llm.sharing import SharedPacks
 from ..llm.wording import LENGTHS, TONES, Tone
 from ..llm.writing import Length
-from ..prompts.fence import fence
+from ..prompts.sanitize import fence
 from ..retrieval import newcomers
 from ..retrieval.associations import Associations
 from ..retrieval.build import load

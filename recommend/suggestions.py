@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..llm.needs import LIKELY, category_name, combined
-from ..prompts.fence import fence
+from ..prompts.sanitize import fence
 from ..retrieval.catalogue import Catalogue
 from .asked import Asked
 from .excerpts import display_name

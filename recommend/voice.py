@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from ..llm.explainer import NAME, NO_QUOTES, Explainer, Segment
-from ..prompts.fence import fence
+from ..prompts.sanitize import fence
 from .excerpts import quotable, stems
 from .findings import Finding, Need
 

@@ -23,8 +23,8 @@ from crossaisle.data.records import Item, Recommendations
 from crossaisle.llm.explainer import NO_QUOTES, QUOTE
 from crossaisle.llm.models import LanguageModel
 from crossaisle.llm.ranker import Ranker
-from crossaisle.prompts import fence
-from crossaisle.prompts.orders import speaks_to_a_model
+from crossaisle.prompts import sanitize
+from crossaisle.prompts.injection import speaks_to_a_model
 from crossaisle.recommend.excerpts import critical, display_name, quotable
 
 CASES: list[dict[str, str]] = [json.loads(line) for line in (Path(__file__).parent / "injections.jsonl").read_text("utf-8").splitlines()]
@@ -42,7 +42,7 @@ def of(*places: str) -> list[Any]:
 
 def shared(shown: str, case: dict[str, str]) -> bool:
     """Whether something shown of a text also stands in it without its instruction."""
-    return shown in fence(case["without"], 10_000)
+    return shown in sanitize(case["without"], 10_000)
 
 
 def test_the_cases_are_many_and_of_every_kind() -> None:
@@ -88,7 +88,7 @@ def test_a_name_is_said_without_its_instruction(case: dict[str, str]) -> None:
 @pytest.mark.parametrize("case", of("review", "title", "description", "query"))
 def test_the_fence_leaves_no_mark_and_nothing_unseen(case: dict[str, str]) -> None:
     for limit in (70, 400, 5000):
-        fenced = fence(case["text"], limit)
+        fenced = sanitize(case["text"], limit)
         assert not MARKS.search(fenced)
         assert not {c for c in fenced if unicodedata.category(c)[0] == "C" or c == "\n"}
         assert len(fenced) <= limit
@@ -142,7 +142,7 @@ def said(found: list[Recommendations]) -> list[str]:
 
 def stretches(text: str, words: int = 4) -> set[str]:
     """All stretches of so many words, as they would show."""
-    told = fence(text, 10_000).casefold().split()
+    told = sanitize(text, 10_000).casefold().split()
     return {" ".join(told[i : i + words]) for i in range(len(told) - words + 1)}
 
 
@@ -225,7 +225,7 @@ def test_nobody_is_told_an_instruction(attack: Attack, settings: Settings) -> No
     asked += [case["text"][:2000] for case in CASES if case["where"] == "review"]
     told = said([attacked.recommend(text=text, k=3) for text in asked])
     # Here the shopper speaks in the same words; what is said back of these stands after "You said" and in no reviewer's mouth.
-    own = {fence(text, QUOTE).translate(NO_QUOTES) for text in asked}
+    own = {sanitize(text, QUOTE).translate(NO_QUOTES) for text in asked}
     assert not found(instructions(), [text for text in told if text not in own and not text.startswith("You said")])
 
 

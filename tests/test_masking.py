@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crossaisle.data.privacy.pii_masking import ADDRESS, LINK, MAIL, NAME, NUMBER, PHONE, mask, personal
-from crossaisle.prompts import fence
+from crossaisle.prompts import sanitize
 from crossaisle.recommend.excerpts import critical, quotable
 
 # All invented.
@@ -76,7 +76,7 @@ def test_what_is_personal_gives_way_to_a_sign(text: str, masked: str) -> None:
 
 def test_the_signs_survive_the_fence() -> None:
     signs = {NAME, MAIL, PHONE, NUMBER, ADDRESS, LINK}
-    assert all(fence(sign) == sign for sign in signs)
+    assert all(sanitize(sign) == sign for sign in signs)
     assert {sign for _, masked in PERSONAL for sign in signs if sign in masked} == signs
 
 

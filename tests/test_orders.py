@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from crossaisle.data import demo
 from crossaisle.data.privacy.pii_masking import mask
-from crossaisle.prompts.orders import first_order, speaks_to_a_model
+from crossaisle.prompts.injection import first_order, speaks_to_a_model
 from crossaisle.recommend.excerpts import critical, quotable
 
 HARMLESS = [

@@ -16,7 +16,7 @@ from crossaisle.data import demo
 from crossaisle.eval import judge_plan, rubrics, withholding
 from crossaisle.eval.judge_plan import Plan
 from crossaisle.eval.judged import Answer, Entry
-from crossaisle.prompts.pleas import parted
+from crossaisle.prompts.judge_injection import parted
 
 FOLDER = Path(__file__).parent
 HONEST = [

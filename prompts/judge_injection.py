@@ -13,7 +13,7 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
-from .orders import readings, speaks_to_a_model
+from .injection import readings, speaks_to_a_model
 
 READ = 6000
 """Characters of a text that are looked at; what comes after them is not shown either."""
