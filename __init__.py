@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .recommend.filters import Filters as Filters
     from .recommend.probe import Probe as Probe
     from .recommend.recommender import Recommender as Recommender
-    from .retrieval.build import build as index  # noqa: F401
+    from .retrieval.index.builder import build as index  # noqa: F401
 
 __version__ = "0.1.0"
 
@@ -33,7 +33,7 @@ _HOME = {
     "Rules": "data.records",
     "Settings": "data.settings",
     "Workspace": "data.workspace",
-    "index": "retrieval.build",
+    "index": "retrieval.index.builder",
     "ingest": "data.snapshots.ingest",
 }
 _NAME = {"index": "build"}

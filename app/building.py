@@ -88,7 +88,7 @@ def index(
     Example: crossaisle index -w shop
     """
     from ..data.workspace import Workspace
-    from ..retrieval.build import build
+    from ..retrieval.index.builder import build
     from . import render
     from .progress import bar
 

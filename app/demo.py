@@ -56,7 +56,7 @@ def build(path: Path, settings: Settings) -> Workspace:
     from ..data.snapshots.ingest import ingest
     from ..data.workspace import Workspace
     from ..eval.learning import learn
-    from ..retrieval.build import build as index
+    from ..retrieval.index.builder import build as index
 
     with tempfile.TemporaryDirectory() as folder, bar() as tell:
         ingest(path, "files", [demo.write(Path(folder))], progress=tell)

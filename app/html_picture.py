@@ -16,7 +16,7 @@ import numpy as np
 
 from ..data.records import Category
 from ..recommend.atlas import Atlas
-from ..retrieval.categories import SEPARATOR
+from ..retrieval.items.category_tree import SEPARATOR
 from .render import plain
 
 if TYPE_CHECKING:

@@ -45,7 +45,7 @@ def train(
     from ..data.splits import Split
     from ..data.workspace import Workspace
     from ..eval.learning import PART_NAMES, learn
-    from ..retrieval.graph import GraphConfig
+    from ..retrieval.graph.model import GraphConfig
     from . import render
     from .progress import bar
 

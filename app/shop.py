@@ -193,7 +193,7 @@ class Shop:
         Raises: UnknownUserError
         """
         from ..recommend.profile import KINDS
-        from ..retrieval.events import NEVER
+        from ..retrieval.items.interactions import NEVER
 
         self._look()
         recommender = self.recommender

@@ -22,12 +22,12 @@ import numpy as np
 import polars as pl
 import record
 
-from crossaisle.retrieval import counts, figures
-from crossaisle.retrieval.associations import count, table, tally
-from crossaisle.retrieval.catalogue import Catalogue
-from crossaisle.retrieval.events import DAY, Events
-from crossaisle.retrieval.pairs import Moments
-from crossaisle.retrieval.weights import weights
+from crossaisle.retrieval.associations import count_store, statistics
+from crossaisle.retrieval.associations.pair_counts import Moments
+from crossaisle.retrieval.associations.rules import count, table, tally
+from crossaisle.retrieval.associations.user_weights import weights
+from crossaisle.retrieval.items.catalogue import Catalogue
+from crossaisle.retrieval.items.interactions import DAY, Events
 
 WINDOW = 90 * DAY
 
@@ -78,7 +78,7 @@ def scale(users: int, interactions: int, items: int) -> dict[str, object]:
     timed("figures", start)
     timed("all", whole)
     broad = found.filter(pl.col("depth") == 1)
-    classic = figures.lift(broad["support"], broad["source_users"], broad["target_users"], broad["users"])
+    classic = statistics.lift(broad["support"], broad["source_users"], broad["target_users"], broad["users"])
     return {
         "users": catalogue.total_users,
         "interactions": len(happened),
@@ -110,9 +110,11 @@ def onwards(users: int, interactions: int, items: int) -> dict[str, object]:
     then = Catalogue.build(things, later, 1)
     after = Events.build(later, then)
     with tempfile.TemporaryDirectory() as folder:
-        counts.save(Path(folder), counts.Counted(tally(happened, catalogue, weight, window=WINDOW), happened, WINDOW, weight), paths)
+        count_store.save(
+            Path(folder), count_store.Counted(tally(happened, catalogue, weight, window=WINDOW), happened, WINDOW, weight), paths
+        )
         start = time.perf_counter()
-        counted = counts.recount(Path(folder), after, then, WINDOW, paths)
+        counted = count_store.recount(Path(folder), after, then, WINDOW, paths)
         seconds = time.perf_counter() - start
     assert counted is not None
     start = time.perf_counter()
@@ -151,7 +153,7 @@ def peer(users: int, interactions: int, items: int) -> dict[str, object]:  # noq
     moments = Moments.of(happened, code, len(names), 0, weights(happened))
     found = table([count(moments, 0, names, min_support=least)], len(baskets), min_support=least, per_thing=10**6)
     ours = time.perf_counter() - start
-    lift = figures.lift(found["both"], found["source_users"], found["target_users"], found["users"])
+    lift = statistics.lift(found["both"], found["source_users"], found["target_users"], found["users"])
     mine = {
         (a, b): (k, c, x) for a, b, k, c, x in zip(found["source"], found["target"], found["both"], found["confidence"], lift, strict=True)
     }

@@ -21,8 +21,8 @@ from crossaisle.eval.cases import Cases
 from crossaisle.eval.ranking import rank
 from crossaisle.eval.systems import DEPTH
 from crossaisle.eval.training import Training
-from crossaisle.retrieval.events import DAY
-from crossaisle.retrieval.runs import Runs
+from crossaisle.retrieval.items.interactions import DAY
+from crossaisle.retrieval.items.ragged import Runs
 
 USERS, ITEMS, CASES, CATEGORIES, DIMENSIONS = 60_000, 40_000, 2_000, 20, 384
 

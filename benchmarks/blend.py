@@ -28,8 +28,8 @@ from crossaisle.eval.cases import Cases, Eligible
 from crossaisle.eval.evaluation import Evaluation, Options
 from crossaisle.eval.known import Known
 from crossaisle.eval.learning import learn
-from crossaisle.retrieval.build import item_vectors
-from crossaisle.retrieval.graph import GraphConfig
+from crossaisle.retrieval.graph.model import GraphConfig
+from crossaisle.retrieval.index.builder import item_vectors
 
 STORES = ("courses", "movielens", "completejourney", "amazon14")
 KEPT = ("ndcg@10", "recall@10", "hit@10", "mrr", "vs_best_baseline")

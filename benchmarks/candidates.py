@@ -28,14 +28,14 @@ from crossaisle.recommend import learned
 from crossaisle.recommend.features import FeatureMaker
 from crossaisle.recommend.profile import ItemFacts
 from crossaisle.recommend.trained import PROPOSED, trained_channels
-from crossaisle.retrieval.candidates import Retriever
-from crossaisle.retrieval.seeds import Sparing
+from crossaisle.retrieval.channels.base import Sparing
+from crossaisle.retrieval.retriever import Retriever
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from crossaisle.eval.cases import Cases, Eligible
-    from crossaisle.retrieval.seeds import Channel, Scored, Seeds
+    from crossaisle.retrieval.channels.base import Channel, Scored, Seeds
 
 DEPTHS = (50, 100, 200)
 BEHAVIOUR = ("follows", "neighbours", "together", "lately")

@@ -15,10 +15,10 @@ import numpy as np
 import polars as pl
 from record import SHARED, write
 
-from crossaisle.retrieval.associations import UNLIKELY, table, tally
-from crossaisle.retrieval.catalogue import Catalogue
-from crossaisle.retrieval.events import Events, distinct
-from crossaisle.retrieval.weights import UNIT, lookalikes, weights
+from crossaisle.retrieval.associations.rules import UNLIKELY, table, tally
+from crossaisle.retrieval.associations.user_weights import UNIT, lookalikes, weights
+from crossaisle.retrieval.items.catalogue import Catalogue
+from crossaisle.retrieval.items.interactions import Events, distinct
 
 SHARED_USERS = 5
 STRONGEST = 10

@@ -22,11 +22,11 @@ import numpy as np
 import polars as pl
 import record
 
-from crossaisle.retrieval.catalogue import Catalogue
-from crossaisle.retrieval.events import DAY, Events
-from crossaisle.retrieval.graph import GraphConfig
-from crossaisle.retrieval.graph_files import save
-from crossaisle.retrieval.graph_training import train
+from crossaisle.retrieval.graph.model import GraphConfig
+from crossaisle.retrieval.graph.storage import save
+from crossaisle.retrieval.graph.trainer import train
+from crossaisle.retrieval.items.catalogue import Catalogue
+from crossaisle.retrieval.items.interactions import DAY, Events
 
 THEMES, SHELVES, DIMENSIONS = 200, 40, 384
 

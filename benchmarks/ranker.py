@@ -43,7 +43,7 @@ from crossaisle.recommend.profile import ItemFacts
 from crossaisle.recommend.reading import Reader, first, load_llm, load_vote
 from crossaisle.recommend.trained import PROPOSED, trained_channels
 from crossaisle.recommend.vote import READ
-from crossaisle.retrieval.seeds import Remembered
+from crossaisle.retrieval.channels.base import Remembered
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

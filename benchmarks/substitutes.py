@@ -29,10 +29,10 @@ from record import SHARED, write
 from scipy import sparse
 from scipy.stats import rankdata
 
-from crossaisle.retrieval.categories import Categories
-from crossaisle.retrieval.embedder import Embedder
-from crossaisle.retrieval.substitutes import ALIKE, ALIKE_BY_NAME, Substitutes
-from crossaisle.retrieval.text import item_texts
+from crossaisle.retrieval.associations.substitutes import ALIKE, ALIKE_BY_NAME, Substitutes
+from crossaisle.retrieval.index.embedder import Embedder
+from crossaisle.retrieval.items.category_tree import Categories
+from crossaisle.retrieval.items.texts import item_texts
 
 DRAWS = 2000
 VARIETY = r"(?i)different|differnt|style|styles|various|variety|collection|kinds? of|types? of|assort|same|similar|choice"

@@ -35,7 +35,7 @@ from crossaisle.data.settings import Settings
 from crossaisle.llm.models import LanguageModel
 from crossaisle.llm.needs import NAME, NeedJudge, category_name
 from crossaisle.prompts import sanitize
-from crossaisle.retrieval.embedder import Embedder
+from crossaisle.retrieval.index.embedder import Embedder
 
 WEIGHTS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.4)
 VETOED = 0.1

@@ -45,7 +45,7 @@ class Manifest:
         category_level: the level that counts as "another category", 1 = broadest.
         item_noun: what an item is called to a person ("item", "course", "film").
         source: format and file names that the snapshot was read from.
-        index: what `index` built, None before it ran (see `retrieval.build`).
+        index: what `index` built, None before it ran (see `retrieval.index.builder`).
         folded: identity of a log of events to the number of its last event that the snapshot holds (see `data.snapshots.compaction`).
     """
 

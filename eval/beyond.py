@@ -16,7 +16,7 @@ from .intervals import Interval, bootstrap
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ..retrieval.runs import Runs
+    from ..retrieval.items.ragged import Runs
     from .cases import Cases
 
 

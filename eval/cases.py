@@ -20,12 +20,12 @@ import numpy as np
 
 from ..data.atomic_files import write_atomically
 from ..data.errors import FormatError, QueryError, storing
-from ..retrieval.runs import Runs
+from ..retrieval.items.ragged import Runs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ..retrieval.catalogue import Catalogue
+    from ..retrieval.items.catalogue import Catalogue
 
 Ranked = Literal["new", "any"]
 """What is ranked where a case names no category: items outside the history's categories, or all items outside the history."""

@@ -18,8 +18,8 @@ from ..data.settings import Settings
 from ..data.splits import PROTOCOLS, HeldOut, Protocol, Split
 from ..data.workspace import Workspace
 from ..recommend import learned
-from ..retrieval.build import item_vectors, load
-from ..retrieval.events import Events
+from ..retrieval.index.builder import item_vectors, load
+from ..retrieval.items.interactions import Events
 from . import cases as case_files
 from . import leaks, protocols, systems
 from .baselines import BASELINES

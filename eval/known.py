@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..retrieval import behaviour
-from ..retrieval.associations import Associations, table, tally
-from ..retrieval.candidates import Retriever
-from ..retrieval.catalogue import Catalogue
-from ..retrieval.events import NEVER, Events
-from ..retrieval.index import REVIEWS, VectorIndex
-from ..retrieval.likeness import Alike, Likeness
-from ..retrieval.runs import Runs
-from ..retrieval.text import review_ids
-from ..retrieval.weights import weights
+from ..retrieval.associations.rules import Associations, table, tally
+from ..retrieval.associations.user_weights import weights
+from ..retrieval.channels import behavioural
+from ..retrieval.channels.text_similarity import Alike, Likeness
+from ..retrieval.index.vector_index import REVIEWS, VectorIndex
+from ..retrieval.items.catalogue import Catalogue
+from ..retrieval.items.interactions import NEVER, Events
+from ..retrieval.items.ragged import Runs
+from ..retrieval.items.texts import review_ids
+from ..retrieval.retriever import Retriever
 from .training import Training
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from ..data.splits import HeldOut
     from ..data.workspace import Workspace
-    from ..retrieval.seeds import Channel
+    from ..retrieval.channels.base import Channel
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class Known:
     @cached_property
     def behaviour(self) -> dict[str, Channel]:
         """The channels that say something of every item, counted anew."""
-        return {**behaviour.count(self.events, len(self.catalogue), self.alike), "semantic": Likeness(self.vectors)}
+        return {**behavioural.count(self.events, len(self.catalogue), self.alike), "semantic": Likeness(self.vectors)}
 
     @cached_property
     def retriever(self) -> Retriever:

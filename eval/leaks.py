@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from ..data.splits import Split
     from ..data.workspace import Workspace
-    from ..retrieval.catalogue import Catalogue
+    from ..retrieval.items.catalogue import Catalogue
     from .cases import Cases
     from .known import Known
 
@@ -90,7 +90,7 @@ def in_counts(known: Known) -> list[Leak]:
     """
     import polars as pl
 
-    from ..retrieval.catalogue import telling
+    from ..retrieval.items.catalogue import telling
 
     users = telling(known.interactions)[0].group_by("item_id").agg(pl.col("user_id").n_unique().alias("told"))
     rows = known.catalogue.row_table().join(users, on="item_id", how="left", maintain_order="left")

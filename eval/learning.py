@@ -24,10 +24,11 @@ from ..data.workspace import Workspace
 from ..llm.recipe import Config
 from ..recommend import learned
 from ..recommend.learned import Model, Questions
-from ..retrieval import complements, factors, graph_files
-from ..retrieval.build import item_vectors, load
-from ..retrieval.events import Events
-from ..retrieval.graph import GraphConfig
+from ..retrieval.channels import complement_heads, matrix_factorization
+from ..retrieval.graph import storage
+from ..retrieval.graph.model import GraphConfig
+from ..retrieval.index.builder import item_vectors, load
+from ..retrieval.items.interactions import Events
 from . import protocols
 from .known import Known
 from .lessons import EXAMPLES, Lessons
@@ -36,7 +37,7 @@ from .parts import Parts, Recipe, shrinkage, train_parts
 from .questions import ask
 
 if TYPE_CHECKING:
-    from ..retrieval.seeds import Channel
+    from ..retrieval.channels.base import Channel
 
 WRITING = Config(blocks=15, batch=16, lr=2e-3, epochs=3, prompt=1, validate_every=45, checkpoint_every=45)
 """How the explainer is trained."""
@@ -128,12 +129,14 @@ class _Training:
         parts = self._parts(self.known, self.progress)
         figures: dict[str, Any] = {"complements": dict(parts.heads_figures), "left_out": dict(parts.left_out)}
         if parts.graph is not None:
-            graph_files.save(parts.graph, self.workspace.path)
+            storage.save(parts.graph, self.workspace.path)
             figures["graph"] = {name: value for name, value in parts.graph.card.items() if name != "about"}
         if parts.heads is not None:
-            complements.save(self.workspace.path, parts.heads, {**self.about, "figures": parts.heads_figures})
+            complement_heads.save(self.workspace.path, parts.heads, {**self.about, "figures": parts.heads_figures})
         figures["factors"] = {"tried": list(self._recipe.tried), "penalty": parts.factors.config.penalty}
-        factors.save(self.workspace.path, parts.factors, self.known.catalogue.ids, {**self.about, "figures": figures["factors"]})
+        matrix_factorization.save(
+            self.workspace.path, parts.factors, self.known.catalogue.ids, {**self.about, "figures": figures["factors"]}
+        )
         return figures
 
     def blend(self) -> dict[str, Any]:

@@ -17,13 +17,13 @@ import numpy as np
 from ..data.errors import NotTrainedError, StaleTrainingError
 from ..recommend import learned
 from ..recommend.learned import Model, Questions
-from ..retrieval.runs import Runs
+from ..retrieval.items.ragged import Runs
 from .questions import Asked
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ..retrieval.catalogue import Catalogue
+    from ..retrieval.items.catalogue import Catalogue
 
 FILE = "lessons.safetensors"
 EXAMPLES = 1000

@@ -12,7 +12,7 @@ from .neighbours import Cosine, ItemKNN
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ..retrieval.runs import Runs
+    from ..retrieval.items.ragged import Runs
     from .training import Training
 
 

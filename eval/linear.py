@@ -12,7 +12,7 @@ from ..data.errors import MissingExtraError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ..retrieval.runs import Runs
+    from ..retrieval.items.ragged import Runs
     from .training import Training
 
 

@@ -10,7 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ..retrieval.runs import Runs
+    from ..retrieval.items.ragged import Runs
 
 
 def hits(top: NDArray[np.int32], targets: Runs) -> NDArray[np.bool_]:

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from ..retrieval.cooccurrence import bm25, cosine, follows
+from ..retrieval.channels.co_occurrence import bm25, cosine, follows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ..retrieval.runs import Runs
+    from ..retrieval.items.ragged import Runs
     from .training import Training
 
 

@@ -10,11 +10,11 @@ import numpy as np
 
 from ..data.errors import TrainingError
 from ..data.splits import HeldOut
-from ..retrieval import complements, factors
-from ..retrieval.complements import Complements
-from ..retrieval.factors import Factors
-from ..retrieval.graph import Graph, GraphChannel, GraphConfig
-from ..retrieval.runs import Runs
+from ..retrieval.channels import complement_heads, matrix_factorization
+from ..retrieval.channels.complement_heads import Complements
+from ..retrieval.channels.matrix_factorization import Factors
+from ..retrieval.graph.model import Graph, GraphChannel, GraphConfig
+from ..retrieval.items.ragged import Runs
 from .baselines import Baseline
 from .cases import Eligible
 from .known import Known
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..data.workspace import Workspace
-    from ..retrieval.seeds import Channel
+    from ..retrieval.channels.base import Channel
     from .training import Training
 
 PAIRS = 40_000
@@ -45,7 +45,7 @@ class Parts:
     heads: Mapping[str, NDArray[np.float32]] | None
     heads_figures: Mapping[str, Any]
     graph: Graph | None
-    factors: factors.Fitted
+    factors: matrix_factorization.Fitted
     left_out: Mapping[str, str]
 
     def channels(self, known: Known) -> dict[str, Channel]:
@@ -68,20 +68,20 @@ class Recipe:
 
     seed: int
     graph: GraphConfig
-    factors: factors.Config
+    factors: matrix_factorization.Config
     tried: Sequence[Mapping[str, float]]
     about: Mapping[str, Any]
 
 
 def train_parts(workspace: Workspace, known: Known, recipe: Recipe, progress: Progress) -> Parts:
     """The parts of what is known; what cannot be learned is left out, with the reason."""
-    from ..retrieval.graph_training import train
+    from ..retrieval.graph.trainer import train
 
     left_out: dict[str, str] = {}
     heads: Mapping[str, NDArray[np.float32]] | None = None
     figures: Mapping[str, Any] = {}
     graph: Graph | None = None
-    fitted = factors.fit(known.training.pasts, known.vectors, recipe.factors)
+    fitted = matrix_factorization.fit(known.training.pasts, known.vectors, recipe.factors)
     try:
         heads, figures = _heads(known, recipe.seed, progress)
     except TrainingError as error:
@@ -103,9 +103,11 @@ def train_parts(workspace: Workspace, known: Known, recipe: Recipe, progress: Pr
     return Parts(heads, figures, graph, fitted, left_out)
 
 
-def shrinkage(workspace: Workspace, known: Known, held_out: HeldOut, seed: int) -> tuple[factors.Config, list[dict[str, float]]]:
+def shrinkage(
+    workspace: Workspace, known: Known, held_out: HeldOut, seed: int
+) -> tuple[matrix_factorization.Config, list[dict[str, float]]]:
     """How the factors are best shrunk, going by shoppers held back from what is known; with every trial, none where nobody can be asked."""
-    usual = factors.Config(seed=seed)
+    usual = matrix_factorization.Config(seed=seed)
     cases = entries(known, seed)
     people = np.unique(np.asarray(cases.users, dtype=object))
     draw = np.random.default_rng([seed, 4])
@@ -122,8 +124,8 @@ def shrinkage(workspace: Workspace, known: Known, held_out: HeldOut, seed: int) 
 class _Scorer:
     """The factors as a baseline is asked."""
 
-    def __init__(self, training: Training, config: factors.Config) -> None:
-        self.channel = Factors(factors.fit(training.pasts, training.vectors, config).items, config)
+    def __init__(self, training: Training, config: matrix_factorization.Config) -> None:
+        self.channel = Factors(matrix_factorization.fit(training.pasts, training.vectors, config).items, config)
 
     def scores(self, histories: Runs) -> NDArray[np.float32]:
         return self.channel.scores_of(histories)
@@ -141,8 +143,8 @@ def _heads(known: Known, seed: int, progress: Progress) -> tuple[dict[str, NDArr
     across = across if len(across) <= PAIRS else draw.choice(across, PAIRS, replace=False)
     within = within if len(within) <= PAIRS - len(across) else draw.choice(within, PAIRS - len(across), replace=False)
     chosen = np.sort(np.concatenate([across, within]))
-    lengths = np.minimum(chosen - begin[chosen], complements.LAST)
+    lengths = np.minimum(chosen - begin[chosen], complement_heads.LAST)
     starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     rows = events.row[np.arange(starts[-1]) - np.repeat(starts[:-1], lengths) + np.repeat(chosen - lengths, lengths)]
-    config = complements.Config(seed=seed)
-    return complements.train(Runs(starts, rows), events.row[chosen], known.vectors, category, config, progress)
+    config = complement_heads.Config(seed=seed)
+    return complement_heads.train(Runs(starts, rows), events.row[chosen], known.vectors, category, config, progress)

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..retrieval.events import DAY
+from ..retrieval.items.interactions import DAY
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ..retrieval.runs import Runs
+    from ..retrieval.items.ragged import Runs
     from .training import Training
 
 

@@ -17,16 +17,16 @@ import numpy as np
 
 from ..data.errors import QueryError
 from ..data.splits import HeldOut, Part, Split
-from ..retrieval.events import NEVER
-from ..retrieval.runs import Runs
+from ..retrieval.items.interactions import NEVER
+from ..retrieval.items.ragged import Runs
 from .cases import Cases, Ranked
 
 if TYPE_CHECKING:
     import polars as pl
     from numpy.typing import NDArray
 
-    from ..retrieval.catalogue import Catalogue
-    from ..retrieval.events import Events
+    from ..retrieval.items.catalogue import Catalogue
+    from ..retrieval.items.interactions import Events
 
 ENOUGH = 1000
 """Test cases that a split by users aims at."""

@@ -19,7 +19,7 @@ from ..recommend.features import FeatureMaker
 from ..recommend.learned import Questions
 from ..recommend.profile import ItemFacts
 from ..recommend.trained import PROPOSED
-from ..retrieval.runs import Runs
+from ..retrieval.items.ragged import Runs
 from .cases import Cases, Eligible
 from .known import Known
 from .leaks import near_duplicates
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..data.workspace import Workspace
-    from ..retrieval.candidates import Retriever
-    from ..retrieval.seeds import Channel
+    from ..retrieval.channels.base import Channel
+    from ..retrieval.retriever import Retriever
 
 FOLDS = 5
 ENOUGH = 3000

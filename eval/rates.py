@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..retrieval import figures
+from ..retrieval.associations import statistics
 from .intervals import Interval
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def wilson(share: float, trials: float) -> Interval:
     """Wilson's 95 % interval of a share of independent trials; NaN without trials. Args: trials: 0 or more, not necessarily whole."""
     if trials <= 0:
         return Interval(math.nan, math.nan, math.nan)
-    low, high = figures.wilson(share * trials, trials)
+    low, high = statistics.wilson(share * trials, trials)
     return Interval(share, float(low), float(high))
 
 

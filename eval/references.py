@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Encode = Callable[[Sequence[str]], "NDArray[np.float32]"]
-"""Texts to (texts, dimensions) vectors, such as `retrieval.embedder.Embedder().encode`; they need not be of length 1."""
+"""Texts to (texts, dimensions) vectors, such as `retrieval.index.embedder.Embedder().encode`; they need not be of length 1."""
 ROUGES = ("rouge1", "rouge2", "rougeL")
 
 

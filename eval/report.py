@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..data.workspace import Workspace
-    from ..retrieval.runs import Runs
+    from ..retrieval.items.ragged import Runs
     from .cases import Cases
     from .evaluation import Options, Rankings
 

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     import polars as pl
     from numpy.typing import NDArray
 
-    from ..retrieval.catalogue import Catalogue
-    from ..retrieval.runs import Runs
+    from ..retrieval.items.catalogue import Catalogue
+    from ..retrieval.items.ragged import Runs
     from .cases import Cases
 
 LENGTHS = (("1-3", 1), ("4-10", 4), ("11-30", 11), ("31+", 31))

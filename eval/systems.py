@@ -16,16 +16,16 @@ from ..data.records import Candidate
 from ..recommend.blend import blend, with_margins
 from ..recommend.profile import ItemFacts, Profile
 from ..recommend.recommender import POOL
-from ..retrieval.candidates import PER_CHANNEL, weights
-from ..retrieval.events import NEVER
-from ..retrieval.seeds import Seeds
+from ..retrieval.channels.base import Seeds
+from ..retrieval.items.interactions import NEVER
+from ..retrieval.retriever import PER_CHANNEL, weights
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..llm.ranker import Ranker
-    from ..retrieval.candidates import Retriever
-    from ..retrieval.catalogue import Catalogue
+    from ..retrieval.items.catalogue import Catalogue
+    from ..retrieval.retriever import Retriever
     from .cases import Cases, Eligible
 
 DEPTH = 200

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..data.settings import Settings
-    from ..retrieval.catalogue import Catalogue
+    from ..retrieval.items.catalogue import Catalogue
 
 WORKSHOP = "adapter-training"
 """Where an adapter is made, beside the one in use."""

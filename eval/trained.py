@@ -22,7 +22,7 @@ from ..recommend.profile import ItemFacts
 from ..recommend.reading import FOLDER, Reader, first, load_llm, load_vote
 from ..recommend.shortlist import with_places
 from ..recommend.trained import PROPOSED, trained_channels
-from ..retrieval.seeds import Remembered
+from ..retrieval.channels.base import Remembered
 from . import leaks
 from .kept import Kept, Margins
 from .systems import BLEND, CHANNELS, DEPTH, LLM, profile_of, without
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from ..data.workspace import Workspace
     from ..recommend.learned import Model
     from ..recommend.profile import Profile
-    from ..retrieval.candidates import Proposals
-    from ..retrieval.seeds import Seeds
+    from ..retrieval.channels.base import Seeds
+    from ..retrieval.retriever import Proposals
     from .cases import Cases, Eligible
     from .known import Known
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from scipy import sparse
 
-    from ..retrieval.runs import Runs
+    from ..retrieval.items.ragged import Runs
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from .placing import beyond
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..retrieval.catalogue import Catalogue
+    from ..retrieval.items.catalogue import Catalogue
 
 ROUND = (1, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10)
 """Round numbers from one power of ten to the next: limits that somebody might set."""

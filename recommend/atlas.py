@@ -11,10 +11,10 @@ from ..data.privacy.disclosure import MIN_USERS, check_min_users
 from ..data.records import Category
 from ..data.settings import Settings
 from ..data.workspace import Workspace
-from ..retrieval import counts, mining
-from ..retrieval.associations import UNLIKELY
-from ..retrieval.build import load
-from ..retrieval.events import DAY
+from ..retrieval.associations import count_store, mining
+from ..retrieval.associations.rules import UNLIKELY
+from ..retrieval.index.builder import load
+from ..retrieval.items.interactions import DAY
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,7 +34,7 @@ class Atlas:
         low / high: (categories, categories) the 95 % interval of the lift; `high` may be inf.
         support: (categories, categories) users who went from row to column; 0 where suppressed.
         share: (categories, categories) support per user of the row, 0 to 1.
-        base_rate: (categories, categories) the share after any other category, 0 to 1 (see `retrieval.pairs`).
+        base_rate: (categories, categories) the share after any other category, 0 to 1 (see `retrieval.associations.pair_counts`).
         sure: (categories, categories) True where the false-discovery rate is under 5 %.
         order: what row -> column rests on: a clock, positions in a list, or none (had both, whichever came first).
         window: how far apart the two may lie, in words: "within 90 days".
@@ -64,16 +64,16 @@ def build(workspace: Workspace, settings: Settings, *, level: int | None = None,
 
     A pair is withheld where fewer than `min_users` users went from row to column, or where the rest of the row's users, or of the
     column's, are fewer: both could be had by subtraction. A category of fewer users is left out whole.
-    Raises: NoIndexError, StaleIndexError: see `retrieval.build.load`. SettingsError: min_users below 1.
+    Raises: NoIndexError, StaleIndexError: see `retrieval.index.builder.load`. SettingsError: min_users below 1.
     """
     import polars as pl
 
     least = check_min_users(min_users)
     catalogue, _, table = load(workspace, settings)
-    about = counts.about(mining.folder(workspace))
+    about = count_store.about(mining.folder(workspace))
     depth = min(level or catalogue.level, max(catalogue.tree.levels, 1))
     pairs = table.filter((pl.col("level") == "category") & (pl.col("depth") == depth))
-    margins = counts.margins(mining.folder(workspace), depth)
+    margins = count_store.margins(mining.folder(workspace), depth)
     users = margins.users[0]
     at = catalogue.tree.at(depth)
     nodes = np.asarray([node for node in np.unique(at[at >= 0]).tolist() if users[node] >= least], dtype=np.int64)

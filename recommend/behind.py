@@ -9,14 +9,14 @@ from ..data.errors import QueryError, WorkspaceError
 from ..data.privacy.disclosure import MIN_USERS, check_min_users
 from ..data.records import Category
 from ..data.workspace import Workspace
-from ..retrieval import mining
+from ..retrieval.associations import mining
 from .findings import ItemNeed
 from .suggestions import popular
 
 if TYPE_CHECKING:
     import polars as pl
 
-    from ..retrieval.catalogue import Catalogue
+    from ..retrieval.items.catalogue import Catalogue
 
 PAIRS, EXAMPLES = 8, 4
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ..data.records import Candidate
-from ..retrieval.candidates import fuse
+from ..retrieval.retriever import fuse
 
 if TYPE_CHECKING:
     import numpy as np

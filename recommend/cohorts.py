@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from ..data.errors import QueryError
-from ..retrieval.events import NEVER, Events, distinct
-from ..retrieval.pairs import Counting, Margins, Moments
+from ..retrieval.associations.pair_counts import Counting, Margins, Moments
+from ..retrieval.items.interactions import NEVER, Events, distinct
 from .question import Node, Not, Or, Term
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ..retrieval.catalogue import Catalogue
+    from ..retrieval.items.catalogue import Catalogue
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..data.records import Category
-from ..retrieval import figures
-from ..retrieval.associations import UNLIKELY
+from ..retrieval.associations import statistics
+from ..retrieval.associations.rules import UNLIKELY
 from .findings import Difference
 from .needs import Step
 
@@ -31,8 +31,8 @@ def compared(paths: Sequence[Category], one: Step, other: Step, min_users: int, 
     ratio = (a / n) / (b / m)
     spread = np.sqrt(np.maximum(1 / a - 1 / n + 1 / b - 1 / m, 1e-12))
     chance = 2 * ndtr(-np.abs(np.log(ratio)) / spread)
-    fdr = figures.false_discovery_rate(chance, len(chance))
-    factor = np.exp(figures.Z * spread)
+    fdr = statistics.false_discovery_rate(chance, len(chance))
+    factor = np.exp(statistics.Z * spread)
     sure = np.flatnonzero(fdr <= UNLIKELY)
     sure = sure[np.argsort(chance[sure], kind="stable")][:k]
     sure = sure[np.argsort(-ratio[sure], kind="stable")]

@@ -20,11 +20,11 @@ from ..llm.explainer import FIRM_SUPPORT, NO_QUOTES, QUOTE, Reason
 from ..llm.slots import Figure, the
 from ..prompts.injection import speaks_to_a_model
 from ..prompts.sanitize import fence
-from ..retrieval.associations import UNLIKELY, chance
-from ..retrieval.catalogue import Catalogue, telling
-from ..retrieval.events import DAY
-from ..retrieval.holders import Holders
-from ..retrieval.index import ITEMS, REVIEWS, VectorIndex
+from ..retrieval.associations.item_users import Holders
+from ..retrieval.associations.rules import UNLIKELY, chance
+from ..retrieval.index.vector_index import ITEMS, REVIEWS, VectorIndex
+from ..retrieval.items.catalogue import Catalogue, telling
+from ..retrieval.items.interactions import DAY
 from .excerpts import critical, display_name, quotable
 from .profile import Profile
 from .relations import Relations

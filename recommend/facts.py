@@ -18,10 +18,10 @@ from ..prompts.sanitize import fence
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ..retrieval.associations import Associations
-    from ..retrieval.candidates import Proposals
-    from ..retrieval.catalogue import Catalogue
-    from ..retrieval.seeds import Seeds
+    from ..retrieval.associations.rules import Associations
+    from ..retrieval.channels.base import Seeds
+    from ..retrieval.items.catalogue import Catalogue
+    from ..retrieval.retriever import Proposals
 
 TITLE = 60
 """Characters of a title inside a fact."""

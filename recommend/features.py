@@ -16,8 +16,8 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ..retrieval.candidates import Proposals
-    from ..retrieval.catalogue import Catalogue
+    from ..retrieval.items.catalogue import Catalogue
+    from ..retrieval.retriever import Proposals
     from .profile import Profile
 
 CHANNELS = (

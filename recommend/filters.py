@@ -12,8 +12,8 @@ import numpy as np
 
 from ..data.errors import QueryError
 from ..prompts.sanitize import fence
-from ..retrieval.catalogue import Catalogue
-from ..retrieval.events import DAY
+from ..retrieval.items.catalogue import Catalogue
+from ..retrieval.items.interactions import DAY
 from .prices import check_range, in_range
 
 if TYPE_CHECKING:

@@ -39,7 +39,7 @@ class Need:
 
     Attributes:
         users: of `of` users, how many went on to it. None, with all other figures, where only text or knowledge speaks for it.
-        share: users / of. base_rate: the share after any other thing (see `retrieval.pairs`). lift: share over base rate.
+        share: users / of. base_rate: the share after any other thing (see `retrieval.associations.pair_counts`). lift: share over base rate.
         fdr: false-discovery rate among all categories that were looked at. llr: log-likelihood ratio.
         reach: how many of the cohort do not have it at all yet; rounded down to a multiple of min_users where the exact number would, less
             the others, tell of few.

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..data.records import OWNING_KINDS
-from ..retrieval.catalogue import Catalogue
-from ..retrieval.events import NEVER
+from ..retrieval.items.catalogue import Catalogue
+from ..retrieval.items.interactions import NEVER
 from .profile import KINDS
 
 if TYPE_CHECKING:

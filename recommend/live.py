@@ -20,7 +20,7 @@ from ..data.events import EventLog
 from ..data.events.database import FILE
 from ..data.events.records import INTERACTIONS, Event, EventKind, Forgetting
 from ..data.records import OWNING_KINDS
-from ..retrieval.events import NEVER
+from ..retrieval.items.interactions import NEVER
 from .histories import NOBODY, Histories, History
 from .profile import KINDS, VISIT
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..retrieval import figures
-from ..retrieval.events import distinct
-from ..retrieval.weights import UNIT
+from ..retrieval.associations import statistics
+from ..retrieval.associations.user_weights import UNIT
+from ..retrieval.items.interactions import distinct
 from .cohorts import Cohort, Followed, Population
 
 if TYPE_CHECKING:
@@ -142,8 +142,8 @@ def _figures(
     users, of, went, base = heads
     table = (users, of, went, sample(went.astype(np.float64), base))
     by_weight = (*weighted[:3], sample(weighted[2], weighted[3]))
-    low, high = figures.wilson(users, of)
-    lift_low, lift_high = figures.lift_interval(*table)
+    low, high = statistics.wilson(users, of)
+    lift_low, lift_high = statistics.lift_interval(*table)
     return Step(
         what=what,
         things=things,
@@ -157,11 +157,11 @@ def _figures(
         share=users / np.maximum(of, 1),
         low=low,
         high=high,
-        lift=figures.lift(*table),
+        lift=statistics.lift(*table),
         lift_low=lift_low,
         lift_high=lift_high,
-        llr=figures.log_likelihood_ratio(*by_weight),
-        chance=figures.tail(*by_weight),
+        llr=statistics.log_likelihood_ratio(*by_weight),
+        chance=statistics.tail(*by_weight),
     )
 
 

@@ -15,10 +15,10 @@ from ..data.errors import QueryError, SuppressedError
 from ..data.privacy.budget_ledger import Ledger
 from ..data.privacy.disclosure import bound
 from ..data.privacy.disclosure import noisy as blurred
-from ..retrieval import figures
-from ..retrieval.associations import UNLIKELY
-from ..retrieval.events import distinct
-from ..retrieval.pairs import Moments
+from ..retrieval.associations import statistics
+from ..retrieval.associations.pair_counts import Moments
+from ..retrieval.associations.rules import UNLIKELY
+from ..retrieval.items.interactions import distinct
 from .asked import Asked
 from .findings import Finding, Need
 
@@ -91,7 +91,7 @@ def noisy(asked: Asked, ledger: Ledger, min_users: int, k: int, epsilon: float) 
             f"after noise this group has fewer than {min_users} users (understood: {asked.told()}); ask about a broader one"
         )
     base = np.minimum(went / max(total, 1), 1)
-    lift = figures.lift(users, cohort, went, max(total, 1))
+    lift = statistics.lift(users, cohort, went, max(total, 1))
     low, high = _interval(users, cohort, went, max(total, 1), PER_USER / epsilon)
     # Of so many noisy numbers some are large by noise alone: what is shown must pass what the largest of them would reach.
     least = PER_USER / epsilon * (1 + cohort / max(total, 1)) * np.log(2 * max(half, 1) / UNLIKELY)
@@ -137,10 +137,10 @@ def _interval(
     users: NDArray[np.float64], cohort: int, went: NDArray[np.float64], total: int, scale: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """(categories,) the 95 % interval of the lift, the noise included: its variance on the log scale is that of counting and of noise."""
-    low, high = figures.lift_interval(users, cohort, went, total)
-    middle = figures.lift(users, cohort, went, total)
+    low, high = statistics.lift_interval(users, cohort, went, total)
+    middle = statistics.lift(users, cohort, went, total)
     with np.errstate(divide="ignore", invalid="ignore"):
         noise = 2 * scale**2 * (1 / users**2 + 1 / went**2 + 1 / cohort**2 + 1 / total**2)
-        counting = (np.log(high / np.maximum(low, 1e-12)) / (2 * figures.Z)) ** 2
-        factor = np.exp(figures.Z * np.sqrt(counting + noise))
+        counting = (np.log(high / np.maximum(low, 1e-12)) / (2 * statistics.Z)) ** 2
+        factor = np.exp(statistics.Z * np.sqrt(counting + noise))
         return np.nan_to_num(middle / factor, nan=0.0), np.nan_to_num(middle * factor, nan=np.inf)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..data.records import Candidate, Query
-    from ..retrieval.seeds import Seeds
+    from ..retrieval.channels.base import Seeds
     from .recommender import Recommender, Shopper
     from .trained import Ranked
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..data.records import Query
-from ..retrieval.index import ITEMS
+from ..retrieval.index.vector_index import ITEMS
 
 if TYPE_CHECKING:
     from .profile import Profile

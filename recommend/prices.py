@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..data.errors import QueryError
-from ..retrieval.catalogue import Catalogue
+from ..retrieval.items.catalogue import Catalogue
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -20,13 +20,13 @@ from ..data.privacy.query_audit import Releases
 from ..data.settings import Settings
 from ..data.workspace import Workspace
 from ..prompts.sanitize import fence
-from ..retrieval import counts, figures, mining
-from ..retrieval.associations import UNLIKELY
-from ..retrieval.build import load
-from ..retrieval.embedder import Embedder
-from ..retrieval.events import Events
-from ..retrieval.index import ITEMS
-from ..retrieval.text import review_ids
+from ..retrieval.associations import count_store, mining, statistics
+from ..retrieval.associations.rules import UNLIKELY
+from ..retrieval.index.builder import load
+from ..retrieval.index.embedder import Embedder
+from ..retrieval.index.vector_index import ITEMS
+from ..retrieval.items.interactions import Events
+from ..retrieval.items.texts import review_ids
 from . import needs
 from .asked import Asked, ruled_out
 from .cohorts import Cohort, Population
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..llm.models import LanguageModel
-    from ..retrieval.catalogue import Catalogue
+    from ..retrieval.items.catalogue import Catalogue
 
 BUDGET = 10.0
 """Sum of the epsilons that a workspace answers for, over its whole life."""
@@ -66,11 +66,15 @@ class Probe:
         self.catalogue, self.index, pairs = load(workspace, settings)
         self._substitutes = _substitutes(pairs, self.catalogue)
         folder = mining.folder(workspace)
-        about = counts.about(folder)
+        about = count_store.about(folder)
         self.events = Events.build(workspace.table("interactions"), self.catalogue)
         self.window = int(about["window"]) // self.events.unit
         self.population = Population(
-            self.events, self.catalogue, int(about["window"]), counts.user_weights(folder), lambda depth: counts.margins(folder, depth)
+            self.events,
+            self.catalogue,
+            int(about["window"]),
+            count_store.user_weights(folder),
+            lambda depth: count_store.margins(folder, depth),
         )
         snapshot = str(workspace.manifest.snapshot)
         self.releases = Releases(workspace.path, snapshot, len(self.events.users), self.min_users)
@@ -225,7 +229,7 @@ class Probe:
         # What could not be told of, however it came out, is not looked at: that choice does not depend on what came out.
         tested = (step.went >= self.min_users) & (step.of >= self.min_users)
         fdr = np.ones(len(step.chance))
-        fdr[tested] = figures.false_discovery_rate(step.chance[tested], int(tested.sum()))
+        fdr[tested] = statistics.false_discovery_rate(step.chance[tested], int(tested.sum()))
         sure = np.flatnonzero((fdr <= UNLIKELY) & (step.lift > 1) & (step.users > 0))
         best: list[int] = sure[np.argsort(-step.lift_low[sure], kind="stable")][:n].tolist()
         return best, fdr, len(sure), int(tested.sum())

@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..data.records import KIND_WEIGHTS
-from ..retrieval.events import DAY, NEVER
-from ..retrieval.seeds import Seeds
+from ..retrieval.channels.base import Seeds
+from ..retrieval.items.interactions import DAY, NEVER
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ..retrieval.catalogue import Catalogue
+    from ..retrieval.items.catalogue import Catalogue
 
 DECAY = 0.7
 """Weight of a history item relative to the next newer one."""

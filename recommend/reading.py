@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..data.settings import Settings
-    from ..retrieval.associations import Associations
-    from ..retrieval.candidates import Proposals
-    from ..retrieval.catalogue import Catalogue
-    from ..retrieval.seeds import Seeds
+    from ..retrieval.associations.rules import Associations
+    from ..retrieval.channels.base import Seeds
+    from ..retrieval.items.catalogue import Catalogue
+    from ..retrieval.retriever import Proposals
     from .trained import Ranked
 
 FOLDER, EXPLAINER = "adapter", "explainer"

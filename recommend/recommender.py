@@ -29,15 +29,15 @@ from ..llm.sharing import SharedPacks
 from ..llm.wording import LENGTHS, TONES, Tone
 from ..llm.writing import Length
 from ..prompts.sanitize import fence
-from ..retrieval import newcomers
-from ..retrieval.associations import Associations
-from ..retrieval.build import load
-from ..retrieval.candidates import Retriever, weights
-from ..retrieval.embedder import Embedder
-from ..retrieval.events import NEVER
-from ..retrieval.holders import Holders
-from ..retrieval.seeds import Seeds
-from ..retrieval.text import review_ids
+from ..retrieval.associations.item_users import Holders
+from ..retrieval.associations.rules import Associations
+from ..retrieval.channels.base import Seeds
+from ..retrieval.index import new_items as newcomers
+from ..retrieval.index.builder import load
+from ..retrieval.index.embedder import Embedder
+from ..retrieval.items.interactions import NEVER
+from ..retrieval.items.texts import review_ids
+from ..retrieval.retriever import Retriever, weights
 from . import exploration
 from .blend import blend, with_margins
 from .evidence import EvidenceGatherer, Reviews, Said, lately
@@ -55,7 +55,7 @@ from .trained import Ranked, Trained
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ..retrieval.index import VectorIndex
+    from ..retrieval.index.vector_index import VectorIndex
 
 POOL, WIDE = 20, 200
 """Candidates that the LLM reads; and that are looked at where a rule on the list as a whole will leave most of them out."""
@@ -367,7 +367,7 @@ class Recommender:
 
         The two share the models, the index and the live events; what hangs on the items is made anew, as opening the workspace does.
 
-        Returns: the recommender, how many items are new, how many changed. Raises: as `retrieval.newcomers.add`.
+        Returns: the recommender, how many items are new, how many changed. Raises: as `retrieval.index.new_items.add`.
         """
         # Of its own: it is read anew under the lock, and what this recommender was opened on must not change under it.
         workspace = Workspace(self.workspace.path)

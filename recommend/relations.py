@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..retrieval.substitutes import SUBSTITUTE_RELATIONS
+from ..retrieval.associations.substitutes import SUBSTITUTE_RELATIONS
 
 if TYPE_CHECKING:
     import polars as pl
     from numpy.typing import NDArray
 
-    from ..retrieval.catalogue import Catalogue
+    from ..retrieval.items.catalogue import Catalogue
 
 OF_THE_TAIL = ("accessory_of", "part_of", "refill_of", "consumable_of", "spare_part_of", "fits")
 """Whoever has the tail needs the head. All other relations go from head to tail: needs, requires, used_with ..."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..data.errors import QueryError
 from ..data.records import Rules
-from ..retrieval.catalogue import Catalogue
+from ..retrieval.items.catalogue import Catalogue
 from .prices import check_range, in_range
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ..data.records import Explanation, Recommendation
-    from ..retrieval.catalogue import Catalogue
+    from ..retrieval.items.catalogue import Catalogue
 
 NOTHING = "none"
 """Of an explanation that abstained."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..llm.needs import LIKELY, category_name, combined
 from ..prompts.sanitize import fence
-from ..retrieval.catalogue import Catalogue
+from ..retrieval.items.catalogue import Catalogue
 from .asked import Asked
 from .excerpts import display_name
 from .findings import ItemNeed, Need

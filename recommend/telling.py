@@ -11,13 +11,13 @@ import numpy as np
 from ..data.privacy.disclosure import Cell
 from ..data.privacy.query_audit import Releases
 from ..data.records import Category
-from ..retrieval.categories import SEPARATOR
+from ..retrieval.items.category_tree import SEPARATOR
 from .needs import Step
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ..retrieval.catalogue import Catalogue
+    from ..retrieval.items.catalogue import Catalogue
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,8 +17,8 @@ import numpy as np
 
 from ..data.errors import QueryError
 from ..data.records import Category
-from ..retrieval.catalogue import Catalogue
-from ..retrieval.categories import Categories
+from ..retrieval.items.catalogue import Catalogue
+from ..retrieval.items.category_tree import Categories
 from .names import COMMON, NO_ROWS, How, Names, fold, grouped, heads_of, postings, root, singular, stem, without_generic
 from .question import Node, Term, TermKind, possible, show, terms, to_text
 

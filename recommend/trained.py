@@ -11,14 +11,15 @@ import numpy as np
 
 from ..data.errors import StaleTrainingError
 from ..data.records import Candidate
-from ..retrieval import behaviour, complements, factors, graph_files
-from ..retrieval.build import item_vectors
-from ..retrieval.candidates import Retriever
-from ..retrieval.complements import Complements
-from ..retrieval.events import Events
-from ..retrieval.graph import GraphChannel
-from ..retrieval.likeness import Alike, Likeness
-from ..retrieval.newcomers import Before
+from ..retrieval.channels import behavioural, complement_heads, matrix_factorization
+from ..retrieval.channels.complement_heads import Complements
+from ..retrieval.channels.text_similarity import Alike, Likeness
+from ..retrieval.graph import storage
+from ..retrieval.graph.model import GraphChannel
+from ..retrieval.index.builder import item_vectors
+from ..retrieval.index.new_items import Before
+from ..retrieval.items.interactions import Events
+from ..retrieval.retriever import Retriever
 from . import learned
 from .features import LLM, FeatureMaker
 from .learned import Model
@@ -29,11 +30,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..data.workspace import Workspace
-    from ..retrieval.associations import Associations
-    from ..retrieval.candidates import Proposals
-    from ..retrieval.catalogue import Catalogue
-    from ..retrieval.index import VectorIndex
-    from ..retrieval.seeds import Channel, Seeds
+    from ..retrieval.associations.rules import Associations
+    from ..retrieval.channels.base import Channel, Seeds
+    from ..retrieval.index.vector_index import VectorIndex
+    from ..retrieval.items.catalogue import Catalogue
+    from ..retrieval.retriever import Proposals
     from .profile import Profile
 
 logger = logging.getLogger(__name__)
@@ -101,7 +102,7 @@ class Trained:
         vectors = item_vectors(index, catalogue)
         events = Events.build(workspace.table("interactions"), catalogue)
         known = len(workspace.table("items"))  # others were added since, and come behind
-        further = {**behaviour.count(events, len(catalogue), Alike(vectors)), "semantic": Likeness(vectors)}
+        further = {**behavioural.count(events, len(catalogue), Alike(vectors)), "semantic": Likeness(vectors)}
         model = models["blend"]
         try:
             further |= trained_channels(workspace, catalogue.ids, vectors, known=known)
@@ -154,16 +155,16 @@ def trained_channels(
     Raises: StaleIndexError, StaleTrainingError: they were trained on another embedder's vectors, or on another snapshot.
     """
     found: dict[str, Channel] = {}
-    heads = complements.load(workspace.path, vectors.shape[1])
+    heads = complement_heads.load(workspace.path, vectors.shape[1])
     if heads is not None:
         found["complements"] = Complements.of(heads, vectors)
-    fitted = factors.load(workspace.path, ids, vectors)
+    fitted = matrix_factorization.load(workspace.path, ids, vectors)
     if fitted is not None:
         found["factors"] = fitted
-    if graph and (workspace.path / graph_files.FOLDER).exists():
+    if graph and (workspace.path / storage.FOLDER).exists():
         about = {"snapshot": workspace.manifest.snapshot}
         old = len(vectors) if known is None else known
-        channel = GraphChannel(graph_files.load(workspace.path, dimensions=vectors.shape[1], items=old, about=about))
+        channel = GraphChannel(storage.load(workspace.path, dimensions=vectors.shape[1], items=old, about=about))
         found["graph"] = channel if old == len(vectors) else Before(channel, old, len(vectors))
     return found
 

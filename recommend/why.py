@@ -14,7 +14,7 @@ import numpy as np
 
 from ..data.errors import EmptyHistoryError
 from ..data.records import Item, Query, Rules
-from ..retrieval.graph import GraphChannel
+from ..retrieval.graph.model import GraphChannel
 from .contributions import Contributions, contributions
 from .counterfactuals import Counterfactual, counterfactuals
 from .placing import Placed, place

@@ -28,7 +28,7 @@ from crossaisle.data.workspace import Workspace
 
 if TYPE_CHECKING:
     from crossaisle.llm.models import LanguageModel
-    from crossaisle.retrieval.embedder import Embedder
+    from crossaisle.retrieval.index.embedder import Embedder
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared" / "data"
@@ -85,7 +85,7 @@ def small(tmp_path_factory: pytest.TempPathFactory, settings: Settings) -> Setti
 @pytest.fixture(scope="session")
 def embedder() -> Embedder:
     """The bundled MiniLM."""
-    from crossaisle.retrieval.embedder import Embedder
+    from crossaisle.retrieval.index.embedder import Embedder
 
     return Embedder()
 

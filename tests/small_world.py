@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from crossaisle.recommend.cohorts import Population
 from crossaisle.recommend.question import Term
-from crossaisle.retrieval.catalogue import Catalogue
-from crossaisle.retrieval.events import Events, Order
+from crossaisle.retrieval.items.catalogue import Catalogue
+from crossaisle.retrieval.items.interactions import Events, Order
 
 ITEMS = {"tent": "Camping", "rope": "Camping", "stove": "Kitchen", "pan": "Kitchen", "lamp": "Home", "odd": ""}
 NAMES = list(ITEMS)

@@ -13,11 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crossaisle.data.records import Association
-from crossaisle.retrieval import figures
-from crossaisle.retrieval.associations import Associations, chance, table, tally
-from crossaisle.retrieval.catalogue import Catalogue
-from crossaisle.retrieval.events import DAY, Events
-from crossaisle.retrieval.weights import weights
+from crossaisle.retrieval.associations import statistics
+from crossaisle.retrieval.associations.rules import Associations, chance, table, tally
+from crossaisle.retrieval.associations.user_weights import weights
+from crossaisle.retrieval.items.catalogue import Catalogue
+from crossaisle.retrieval.items.interactions import DAY, Events
 
 Path = tuple[str, ...]
 History = list[tuple[str, int]]
@@ -183,7 +183,7 @@ def test_baskets_give_what_efficient_apriori_gives() -> None:
     items: dict[str, Path] = {f"i{n:02d}": () for n in range(15)}
     baskets = {f"u{n:03d}": [f"i{k:02d}" for k in random.choice(15, size=random.integers(1, 7), replace=False)] for n in range(300)}
     found, _ = mined(at_once(baskets), items, ordered=False)
-    classic = figures.lift(found["both"].to_numpy(), found["source_users"].to_numpy(), found["target_users"].to_numpy(), 300)
+    classic = statistics.lift(found["both"].to_numpy(), found["source_users"].to_numpy(), found["target_users"].to_numpy(), 300)
     ours = {
         (source, target): (support, confidence, lift)
         for source, target, support, confidence, lift in zip(

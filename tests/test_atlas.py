@@ -10,8 +10,8 @@ from crossaisle.data.errors import SettingsError
 from crossaisle.data.settings import Settings
 from crossaisle.data.workspace import Workspace
 from crossaisle.recommend import atlas
-from crossaisle.retrieval.build import load
-from crossaisle.retrieval.categories import SEPARATOR
+from crossaisle.retrieval.index.builder import load
+from crossaisle.retrieval.items.category_tree import SEPARATOR
 
 COLUMNS = {"lift": "lift", "low": "lift_low", "high": "lift_high", "support": "support", "share": "confidence", "base_rate": "base_rate"}
 

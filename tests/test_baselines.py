@@ -17,8 +17,8 @@ from crossaisle.eval.neighbours import BM25, CoOccurrence, Cosine, Directed, Ite
 from crossaisle.eval.popularity import ByCategory, Popular, PopularByCategory, PopularLately, Recent
 from crossaisle.eval.ranking import best
 from crossaisle.eval.training import Training
-from crossaisle.retrieval.events import DAY
-from crossaisle.retrieval.runs import Runs
+from crossaisle.retrieval.items.interactions import DAY
+from crossaisle.retrieval.items.ragged import Runs
 
 ITEMS = 8
 PASTS = st.lists(st.lists(st.integers(0, ITEMS - 1), min_size=1, max_size=6), min_size=2, max_size=10)

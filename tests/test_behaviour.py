@@ -12,12 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from crossaisle.retrieval import behaviour, cooccurrence
-from crossaisle.retrieval.behaviour import Follows, Lately, Neighbours, Smoothed, Together
-from crossaisle.retrieval.events import Events
-from crossaisle.retrieval.likeness import Alike, Likeness
-from crossaisle.retrieval.runs import Runs
-from crossaisle.retrieval.seeds import Seeds
+from crossaisle.retrieval.channels import behavioural, co_occurrence
+from crossaisle.retrieval.channels.base import Seeds
+from crossaisle.retrieval.channels.behavioural import Follows, Lately, Neighbours, Smoothed, Together
+from crossaisle.retrieval.channels.text_similarity import Alike, Likeness
+from crossaisle.retrieval.items.interactions import Events
+from crossaisle.retrieval.items.ragged import Runs
 
 PASTS = [[0, 1, 2], [0, 1], [1, 0], [3, 2]]
 """Three had 0 and 1, two of them in that order; 2 came after 0 and 1 once, and after 3 once; 4 was never had."""
@@ -74,7 +74,7 @@ def test_bm25_equals_a_second_implementation() -> None:
     weighted = bm25_weight(had.T.tocsr(), K1=100.0, B=0.25).tocsr()
     theirs = (weighted @ weighted.T).toarray()
     np.fill_diagonal(theirs, 0)
-    ours = cooccurrence.bm25(Runs.of(PASTS), 5, neighbours=5, k1=100.0, b=0.25).toarray()
+    ours = co_occurrence.bm25(Runs.of(PASTS), 5, neighbours=5, k1=100.0, b=0.25).toarray()
     assert ours == pytest.approx(theirs, rel=1e-5)
 
 
@@ -124,7 +124,7 @@ def test_one_wrong_clock_does_not_make_everything_old() -> None:
 
 def test_a_store_without_an_order_has_no_channel_of_what_follows() -> None:
     events = Events(np.zeros(2, np.int32), np.array([0, 1], np.int32), np.zeros(2, np.int64), "none", pl.Series(["a"]), "bought")
-    assert set(behaviour.count(events, 5, Alike(texts()))) == {"neighbours", "together", "smoothed", "lately"}
+    assert set(behavioural.count(events, 5, Alike(texts()))) == {"neighbours", "together", "smoothed", "lately"}
 
 
 @given(
@@ -133,7 +133,7 @@ def test_a_store_without_an_order_has_no_channel_of_what_follows() -> None:
 )
 def test_follows_equals_counting_pair_by_pair(pasts: list[list[int]], history: list[int]) -> None:
     items, window, shrinkage = 7, 3, 5.0
-    matrix = cooccurrence.follows(Runs.of(pasts), items, window=window, shrinkage=shrinkage, either=False).toarray()
+    matrix = co_occurrence.follows(Runs.of(pasts), items, window=window, shrinkage=shrinkage, either=False).toarray()
     for source in range(items):
         had = sum(source in past for past in pasts)
         for target in range(items):

@@ -11,7 +11,7 @@ from sklearn.metrics.pairwise import cosine_similarity
 
 from crossaisle.eval import beyond
 from crossaisle.eval.cases import Cases
-from crossaisle.retrieval.runs import Runs
+from crossaisle.retrieval.items.ragged import Runs
 
 TOP = np.asarray([[0, 1, 2], [0, 1, -1], [0, -1, -1]], dtype=np.int32)
 ALL = np.ones(5, dtype=bool)

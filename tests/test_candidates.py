@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 import crossaisle
 from crossaisle.data.settings import Settings
 from crossaisle.data.workspace import Workspace
-from crossaisle.retrieval.associations import Associations
-from crossaisle.retrieval.build import load
-from crossaisle.retrieval.candidates import WEIGHTS, Retriever, _highest, fuse
-from crossaisle.retrieval.embedder import Embedder
-from crossaisle.retrieval.seeds import Remembered, Scored, Seeds
+from crossaisle.retrieval.associations.rules import Associations
+from crossaisle.retrieval.channels.base import Remembered, Scored, Seeds
+from crossaisle.retrieval.index.builder import load
+from crossaisle.retrieval.index.embedder import Embedder
+from crossaisle.retrieval.retriever import WEIGHTS, Retriever, _highest, fuse
 
 ITEMS = {
     "trail-tent": "Camping", "family-tent": "Camping", "gas-stove": "Cooking", "soup-pot": "Cooking", "desk-lamp": "Office",
@@ -208,7 +208,7 @@ def test_one_more_vote_never_hurts(channels: dict[str, dict[int, float]], name: 
 
 
 def test_fused_by_hand() -> None:
-    from crossaisle.retrieval.candidates import FUSION
+    from crossaisle.retrieval.retriever import FUSION
 
     fused = fuse({"semantic": {1: 0.9, 2: 0.5, 3: 0.5}, "associations": {2: 7.0}})
     vote = {name: WEIGHTS[name] for name in WEIGHTS}

@@ -8,7 +8,7 @@ import pytest
 
 from crossaisle.data.errors import UnknownItemError
 from crossaisle.data.records import Item
-from crossaisle.retrieval.catalogue import Catalogue
+from crossaisle.retrieval.items.catalogue import Catalogue
 
 ITEMS = pl.DataFrame(
     {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from crossaisle.retrieval.categories import Categories
+from crossaisle.retrieval.items.category_tree import Categories
 
 
 def tree(*paths: list[str] | None) -> Categories:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from crossaisle.data.errors import QueryError
 from crossaisle.recommend.question import And, Node, Not, Or, Term
-from crossaisle.retrieval.events import Order
+from crossaisle.retrieval.items.interactions import Order
 
 from .small_world import EVENTS, MEANS, NAMES, ORDERS, ROWS, USERS, WINDOW, Event, around, population
 

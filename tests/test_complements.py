@@ -9,10 +9,10 @@ import pytest
 from numpy.typing import NDArray
 
 from crossaisle.data.errors import StaleIndexError, TrainingError
-from crossaisle.retrieval import complements
-from crossaisle.retrieval.complements import Complements, Config
-from crossaisle.retrieval.runs import Runs
-from crossaisle.retrieval.seeds import Seeds
+from crossaisle.retrieval.channels import complement_heads
+from crossaisle.retrieval.channels.base import Seeds
+from crossaisle.retrieval.channels.complement_heads import Complements, Config
+from crossaisle.retrieval.items.ragged import Runs
 
 KINDS, EACH, DIMENSIONS = 8, 6, 24
 
@@ -39,7 +39,7 @@ def shoppers(count: int, had: range, wanted: range, seed: int = 1) -> tuple[Runs
 def weights() -> dict[str, NDArray[np.float32]]:
     vectors, category = world()
     histories, targets = shoppers(600, range(4), range(4))
-    found, figures = complements.train(histories, targets, vectors, category, Config(epochs=6))
+    found, figures = complement_heads.train(histories, targets, vectors, category, Config(epochs=6))
     assert figures["held_back_loss"][-1] < figures["held_back_loss"][0]
     return found
 
@@ -75,7 +75,7 @@ def test_scores_are_those_of_the_trained_network(weights: dict[str, NDArray[np.f
     import torch
 
     vectors, _ = world()
-    layers = complements._heads(DIMENSIONS, Config())
+    layers = complement_heads._heads(DIMENSIONS, Config())
     layers.load_state_dict({name: torch.from_numpy(value) for name, value in weights.items()})
     layers.eval()
     channel = Complements.of(weights, vectors)
@@ -87,7 +87,7 @@ def test_scores_are_those_of_the_trained_network(weights: dict[str, NDArray[np.f
 def test_one_seed_is_one_result() -> None:
     vectors, category = world()
     histories, targets = shoppers(80, range(4), range(4))
-    first, second = (complements.train(histories, targets, vectors, category, Config(epochs=1))[0] for _ in range(2))
+    first, second = (complement_heads.train(histories, targets, vectors, category, Config(epochs=1))[0] for _ in range(2))
     assert all(np.array_equal(first[name], second[name]) for name in first)
 
 
@@ -99,27 +99,27 @@ def test_nobody_has_no_complements(weights: dict[str, NDArray[np.float32]]) -> N
 
 
 def test_it_is_kept_and_comes_back(weights: dict[str, NDArray[np.float32]], tmp_path: Path) -> None:
-    assert complements.load(tmp_path, DIMENSIONS) is None
-    complements.save(tmp_path, weights, {"snapshot": "s"})
-    complements.save(tmp_path, weights, {"snapshot": "t"})
-    back = complements.load(tmp_path, DIMENSIONS)
+    assert complement_heads.load(tmp_path, DIMENSIONS) is None
+    complement_heads.save(tmp_path, weights, {"snapshot": "s"})
+    complement_heads.save(tmp_path, weights, {"snapshot": "t"})
+    back = complement_heads.load(tmp_path, DIMENSIONS)
     assert back is not None
     assert all(np.array_equal(back[name], weights[name]) for name in weights)
     assert [file.name for file in tmp_path.iterdir()] == ["complements"]
     with pytest.raises(StaleIndexError, match="text vectors of 24 dimensions, the index has 384"):
-        complements.load(tmp_path, 384)
+        complement_heads.load(tmp_path, 384)
     (tmp_path / "complements" / "heads.safetensors").write_bytes(b"nothing")
     with pytest.raises(StaleIndexError, match="cannot be read"):
-        complements.load(tmp_path, DIMENSIONS)
+        complement_heads.load(tmp_path, DIMENSIONS)
 
 
 def test_too_few_shoppers_are_one_sentence() -> None:
     vectors, category = world()
     with pytest.raises(TrainingError, match="10 histories go on to another category, at least 50"):
-        complements.train(*shoppers(10, range(4), range(4)), vectors, category)
+        complement_heads.train(*shoppers(10, range(4), range(4)), vectors, category)
 
 
 def test_a_loss_that_comes_apart_stops() -> None:
     vectors, category = world()
     with pytest.raises(TrainingError, match="no number any more; lower"):
-        complements.train(*shoppers(200, range(4), range(4)), vectors * np.float32(1e30), category, Config(rate=1e20, epochs=3))
+        complement_heads.train(*shoppers(200, range(4), range(4)), vectors * np.float32(1e30), category, Config(rate=1e20, epochs=3))

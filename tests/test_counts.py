@@ -10,12 +10,12 @@ import polars as pl
 import pytest
 
 from crossaisle.data.errors import StaleIndexError
-from crossaisle.retrieval import counts
-from crossaisle.retrieval.associations import Tally, tally
-from crossaisle.retrieval.catalogue import Catalogue
-from crossaisle.retrieval.events import DAY, Events
-from crossaisle.retrieval.pairs import Margins
-from crossaisle.retrieval.weights import weights
+from crossaisle.retrieval.associations import count_store
+from crossaisle.retrieval.associations.pair_counts import Margins
+from crossaisle.retrieval.associations.rules import Tally, tally
+from crossaisle.retrieval.associations.user_weights import weights
+from crossaisle.retrieval.items.catalogue import Catalogue
+from crossaisle.retrieval.items.interactions import DAY, Events
 
 WINDOW = 20 * DAY
 
@@ -65,14 +65,14 @@ def test_counting_on_is_counting_from_the_start(seed: int, tmp_path: Path) -> No
     items = [f"i{n}" for n in range(40)]
     before = drawn(random, range(200), items, 8)
     old, old_events, _, old_paths = counted(items, history(before))
-    counts.save(tmp_path, counts.Counted(old, old_events, WINDOW, weights(old_events)), old_paths)
+    count_store.save(tmp_path, count_store.Counted(old, old_events, WINDOW, weights(old_events)), old_paths)
     gone = {f"u{n:04d}" for n in random.choice(200, size=4, replace=False)}
     after = [row for i, row in enumerate(before) if row[0] not in gone and i % 97]
     more = [*items, "i40", "i41"]
     after += drawn(random, range(190, 206), more, 12)
     reordered = [more[i] for i in random.permutation(len(more))]
     new, events, catalogue, paths = counted(reordered, history(after))
-    found = counts.recount(tmp_path, events, catalogue, WINDOW, paths)
+    found = count_store.recount(tmp_path, events, catalogue, WINDOW, paths)
     assert found is not None
     same(found[0].tallies, new)
     assert 0 < found[1] < 60
@@ -82,8 +82,8 @@ def test_nothing_new_changes_nothing(tmp_path: Path) -> None:
     items = [f"i{n}" for n in range(20)]
     interactions = history(drawn(np.random.default_rng(1), range(50), items, 9))
     tallies, events, catalogue, paths = counted(items, interactions)
-    counts.save(tmp_path, counts.Counted(tallies, events, WINDOW, weights(events)), paths)
-    found = counts.recount(tmp_path, events, catalogue, WINDOW, paths)
+    count_store.save(tmp_path, count_store.Counted(tallies, events, WINDOW, weights(events)), paths)
+    found = count_store.recount(tmp_path, events, catalogue, WINDOW, paths)
     assert found is not None
     same(found[0].tallies, tallies)
     assert found[1] == 0
@@ -93,31 +93,31 @@ def test_other_windows_orders_and_categories_are_counted_from_the_start(tmp_path
     items = [f"i{n}" for n in range(20)]
     interactions = history(drawn(np.random.default_rng(2), range(50), items, 9))
     tallies, events, catalogue, paths = counted(items, interactions)
-    counts.save(tmp_path, counts.Counted(tallies, events, WINDOW, weights(events)), paths)
-    assert counts.recount(tmp_path, events, catalogue, WINDOW + 1, paths) is None
-    assert counts.recount(tmp_path, dataclasses.replace(events, order="none"), catalogue, WINDOW, paths) is None
-    assert counts.recount(tmp_path, events, catalogue, WINDOW, [*paths[:-1], "elsewhere"]) is None
+    count_store.save(tmp_path, count_store.Counted(tallies, events, WINDOW, weights(events)), paths)
+    assert count_store.recount(tmp_path, events, catalogue, WINDOW + 1, paths) is None
+    assert count_store.recount(tmp_path, dataclasses.replace(events, order="none"), catalogue, WINDOW, paths) is None
+    assert count_store.recount(tmp_path, events, catalogue, WINDOW, [*paths[:-1], "elsewhere"]) is None
     everybody = history(drawn(np.random.default_rng(3), range(50), items, 9))
     _, others, catalogue, paths = counted(items, everybody)
-    assert counts.recount(tmp_path, others, catalogue, WINDOW, paths) is None
+    assert count_store.recount(tmp_path, others, catalogue, WINDOW, paths) is None
 
 
 def test_damaged_counts_are_said_to_be(tmp_path: Path) -> None:
     with pytest.raises(StaleIndexError, match="crossaisle index"):
-        counts.about(tmp_path / "nowhere")
+        count_store.about(tmp_path / "nowhere")
     items = [f"i{n}" for n in range(5)]
     tallies, events, _, paths = counted(items, history(drawn(np.random.default_rng(2), range(9), items, 4)))
-    counts.save(tmp_path, counts.Counted(tallies, events, WINDOW, weights(events)), paths)
+    count_store.save(tmp_path, count_store.Counted(tallies, events, WINDOW, weights(events)), paths)
     (tmp_path / "1-margins.parquet").write_bytes(b"nonsense")
     with pytest.raises(StaleIndexError, match="cannot be read"):
-        counts.margins(tmp_path, 1)
+        count_store.margins(tmp_path, 1)
 
 
 def test_margins_are_read_back_as_they_were(tmp_path: Path) -> None:
     items = [f"i{n}" for n in range(20)]
     tallies, events, _, paths = counted(items, history(drawn(np.random.default_rng(4), range(50), items, 9)))
-    counts.save(tmp_path, counts.Counted(tallies, events, WINDOW, weights(events)), paths)
+    count_store.save(tmp_path, count_store.Counted(tallies, events, WINDOW, weights(events)), paths)
     for one in tallies:
-        back = counts.margins(tmp_path, one.depth)
+        back = count_store.margins(tmp_path, one.depth)
         for field in dataclasses.fields(Margins):
             assert getattr(back, field.name).tolist() == getattr(one.margins, field.name).tolist()

@@ -10,8 +10,8 @@ import polars as pl
 import pytest
 
 from crossaisle.data.errors import ModelError
-from crossaisle.retrieval.embedder import Embedder, digest
-from crossaisle.retrieval.text import LONGEST, item_texts, review_ids, review_texts
+from crossaisle.retrieval.index.embedder import Embedder, digest
+from crossaisle.retrieval.items.texts import LONGEST, item_texts, review_ids, review_texts
 
 TEXTS = [
     "a tent for two",

@@ -12,7 +12,7 @@ from crossaisle.data.records import Evidence
 from crossaisle.llm.entailment import LABELS, Entailment
 from crossaisle.llm.explainer import Explainer, Reason
 from crossaisle.llm.models import LanguageModel
-from crossaisle.retrieval.embedder import Embedder
+from crossaisle.retrieval.index.embedder import Embedder
 
 FACTS = (Evidence("association", "14 of 120 shoppers who bought the Tent also bought the Stove", "tent", 3.1, "e1"),)
 

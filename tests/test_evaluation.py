@@ -238,7 +238,7 @@ def test_a_store_of_one_category_says_so(settings: Settings, tmp_path: Path) -> 
 def test_a_library_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     from crossaisle.eval.linear import IALS, Factors
     from crossaisle.eval.training import Training
-    from crossaisle.retrieval.runs import Runs
+    from crossaisle.retrieval.items.ragged import Runs
 
     monkeypatch.setitem(sys.modules, "implicit.cpu.als", None)
     training = Training(Runs.of([[0]]), None, 1, np.zeros(1, np.int32), np.zeros((1, 2), np.float32))

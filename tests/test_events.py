@@ -6,8 +6,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from crossaisle.retrieval.catalogue import Catalogue
-from crossaisle.retrieval.events import NEVER, Events, distinct
+from crossaisle.retrieval.items.catalogue import Catalogue
+from crossaisle.retrieval.items.interactions import NEVER, Events, distinct
 
 Row = tuple[str, str, str, int | None, int | None]
 """User, item, kind, timestamp, position."""

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from crossaisle.data.errors import StaleIndexError
-from crossaisle.retrieval import factors
-from crossaisle.retrieval.factors import Config, Factors, Fitted
-from crossaisle.retrieval.runs import Runs
-from crossaisle.retrieval.seeds import Seeds
+from crossaisle.retrieval.channels import matrix_factorization
+from crossaisle.retrieval.channels.base import Seeds
+from crossaisle.retrieval.channels.matrix_factorization import Config, Factors, Fitted
+from crossaisle.retrieval.items.ragged import Runs
 
 GROUPS, EACH, USERS = 4, 12, 240
 """Of the world: users have items of one group only, and an item's text names its group."""
@@ -39,7 +39,7 @@ def world() -> tuple[Runs, np.ndarray]:
 
 @pytest.fixture(scope="module")
 def fitted(world: tuple[Runs, np.ndarray]) -> Fitted:
-    return factors.fit(*world, Config(size=8, penalty=5.0))
+    return matrix_factorization.fit(*world, Config(size=8, penalty=5.0))
 
 
 def test_a_history_points_at_its_own_group_and_names_an_item_of_it(world: tuple[Runs, np.ndarray], fitted: Fitted) -> None:
@@ -61,7 +61,7 @@ def test_what_nobody_or_one_had_lies_where_its_text_lets_expect(world: tuple[Run
         scores = channel.values(seeds([group * EACH, group * EACH + 1]))
         few = scores[EACH - 2 :: EACH], scores[EACH - 1 :: EACH]
         assert all(one.argmax() == group and one[group] > 2 * np.delete(one, group).max() for one in few)
-    blind = factors.fit(*world, Config(size=8, penalty=5.0, text=False))
+    blind = matrix_factorization.fit(*world, Config(size=8, penalty=5.0, text=False))
     assert (Factors(blind.items, blind.config).values(seeds([0, 1]))[EACH - 1 :: EACH] == 0).all()
 
 
@@ -73,7 +73,7 @@ def test_conjugate_gradients_come_to_the_solution_of_each_row(world: tuple[Runs,
     had.data[:] = 1
     others = draw.standard_normal((len(texts), 6)).astype(np.float32)
     prior = draw.standard_normal((len(pasts), 6)).astype(np.float32)
-    found = factors._solved(had, others, np.zeros_like(prior), prior, config)
+    found = matrix_factorization._solved(had, others, np.zeros_like(prior), prior, config)
     for row in range(0, len(pasts), 17):
         mine = others[np.unique(pasts[row])].astype(np.float64)
         curve = others.T.astype(np.float64) @ others + 6.0 * mine.T @ mine + 3.0 * np.eye(6)
@@ -90,7 +90,7 @@ def test_without_texts_it_ranks_as_the_library_implicit_does() -> None:
     chance = 1 / (1 + np.exp(-(taste @ kind.T - 2.5)))
     had = draw.random(chance.shape) < chance
     pasts = Runs.of([np.flatnonzero(row).tolist() for row in had])
-    ours = factors.fit(pasts, np.zeros((150, 3), np.float32), Config(size=4, penalty=10.0, text=False, rounds=40))
+    ours = matrix_factorization.fit(pasts, np.zeros((150, 3), np.float32), Config(size=4, penalty=10.0, text=False, rounds=40))
     known = sparse.csr_matrix(had.astype(np.float32))
     with threadpool_limits(1, "blas"):  # the library warns otherwise
         theirs = AlternatingLeastSquares(factors=4, regularization=10.0, alpha=10.0, iterations=40, random_state=1)
@@ -123,12 +123,12 @@ def test_the_order_of_a_history_means_nothing_and_liking_does(fitted: Fitted) ->
 
 
 def test_one_seed_one_result(world: tuple[Runs, np.ndarray], fitted: Fitted) -> None:
-    assert (factors.fit(*world, Config(size=8, penalty=5.0)).items == fitted.items).all()
-    assert (factors.fit(*world, Config(size=8, penalty=5.0, seed=1)).items != fitted.items).any()
+    assert (matrix_factorization.fit(*world, Config(size=8, penalty=5.0)).items == fitted.items).all()
+    assert (matrix_factorization.fit(*world, Config(size=8, penalty=5.0, seed=1)).items != fitted.items).any()
 
 
 def test_of_nobody_nothing_is_learned() -> None:
-    found = factors.fit(Runs.of([]), np.zeros((5, 3), np.float32), Config(size=4))
+    found = matrix_factorization.fit(Runs.of([]), np.zeros((5, 3), np.float32), Config(size=4))
     assert (found.items == 0).all()
     assert np.isfinite(found.image).all()
 
@@ -138,31 +138,33 @@ def test_files_bring_it_back_and_a_new_item_has_the_vector_of_its_text(
 ) -> None:
     _, texts = world
     ids = [f"i{row}" for row in range(len(texts))]
-    factors.save(tmp_path, fitted, ids, {"snapshot": "s1"})
+    matrix_factorization.save(tmp_path, fitted, ids, {"snapshot": "s1"})
     assert json.loads((tmp_path / "factors" / "card.json").read_text())["snapshot"] == "s1"
-    same = factors.load(tmp_path, ids, texts)
+    same = matrix_factorization.load(tmp_path, ids, texts)
     assert same is not None
     assert (same.items == fitted.items).all()
-    moved = factors.load(tmp_path, [*ids[5:], "new", "bare"], np.concatenate([texts[5:], texts[:1], np.zeros((1, 16), np.float32)]))
+    moved = matrix_factorization.load(
+        tmp_path, [*ids[5:], "new", "bare"], np.concatenate([texts[5:], texts[:1], np.zeros((1, 16), np.float32)])
+    )
     assert moved is not None
     assert (moved.items[: len(ids) - 5] == fitted.items[5:]).all()
     assert np.allclose(moved.items[-2], fitted.expected(texts[:1])[0])
     assert (moved.items[-1] == 0).all()
-    assert factors.load(tmp_path / "elsewhere", ids, texts) is None
+    assert matrix_factorization.load(tmp_path / "elsewhere", ids, texts) is None
 
 
 def test_what_does_not_fit_is_refused_in_one_sentence(tmp_path: Path, world: tuple[Runs, np.ndarray], fitted: Fitted) -> None:
     _, texts = world
     ids = [f"i{row}" for row in range(len(texts))]
-    factors.save(tmp_path, fitted, ids, {})
+    matrix_factorization.save(tmp_path, fitted, ids, {})
     with pytest.raises(StaleIndexError, match="16 dimensions, the index has 15; run `crossaisle train"):
-        factors.load(tmp_path, ids, texts[:, :15])
+        matrix_factorization.load(tmp_path, ids, texts[:, :15])
     (tmp_path / "factors" / "items.parquet").write_bytes(b"nothing")
     with pytest.raises(StaleIndexError, match="cannot be read"):
-        factors.load(tmp_path, ids, texts)
-    factors.save(tmp_path, fitted, ids[:-1], {})
+        matrix_factorization.load(tmp_path, ids, texts)
+    matrix_factorization.save(tmp_path, fitted, ids[:-1], {})
     with pytest.raises(StaleIndexError, match="ValueError"):
-        factors.load(tmp_path, ids, texts)
+        matrix_factorization.load(tmp_path, ids, texts)
     (tmp_path / "factors" / "model.safetensors").write_bytes(b"nothing")
     with pytest.raises(StaleIndexError, match="cannot be read"):
-        factors.load(tmp_path, ids, texts)
+        matrix_factorization.load(tmp_path, ids, texts)

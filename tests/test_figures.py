@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crossaisle.retrieval import figures
+from crossaisle.retrieval.associations import statistics
 
 
 @given(st.integers(1, 5000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
@@ -15,7 +15,7 @@ from crossaisle.retrieval import figures
 def test_wilson_is_scipy_s(counts: tuple[int, int]) -> None:
     from scipy.stats import binomtest
 
-    low, high = figures.wilson(*counts)
+    low, high = statistics.wilson(*counts)
     wanted = binomtest(*counts).proportion_ci(method="wilson")
     assert (float(low), float(high)) == pytest.approx((wanted.low, wanted.high), abs=1e-9)
 
@@ -42,7 +42,7 @@ def test_the_interval_of_a_lift_holds_the_true_lift(total: int, source: float, t
     cells = random.multinomial(total, [both, source - both, target - both, 1 - source - target + both], size=20_000)
     support, n, m = cells[:, 0], cells[:, 0] + cells[:, 1], cells[:, 0] + cells[:, 2]
     seen = (n > 0) & (m > 0)
-    low, high = figures.lift_interval(support[seen], n[seen], m[seen], total)
+    low, high = statistics.lift_interval(support[seen], n[seen], m[seen], total)
     assert ((low <= lift) & (lift <= high)).mean() >= 0.94
 
 
@@ -50,14 +50,14 @@ def test_the_interval_of_a_lift_is_no_wider_than_it_must_be() -> None:
     """With many users it misses about one time in twenty."""
     random = np.random.default_rng(8)
     cells = random.multinomial(50_000, [0.02, 0.08, 0.08, 0.82], size=20_000)
-    low, high = figures.lift_interval(cells[:, 0], cells[:, 0] + cells[:, 1], cells[:, 0] + cells[:, 2], 50_000)
+    low, high = statistics.lift_interval(cells[:, 0], cells[:, 0] + cells[:, 1], cells[:, 0] + cells[:, 2], 50_000)
     assert ((low <= 2) & (high >= 2)).mean() == pytest.approx(0.95, abs=0.01)
 
 
 def test_one_of_one_is_no_certainty() -> None:
-    low, high = figures.lift_interval(1, 1, 10, 1000)
+    low, high = statistics.lift_interval(1, 1, 10, 1000)
     assert low < 25
-    assert figures.lift(1, 1, 10, 1000) == 100
+    assert statistics.lift(1, 1, 10, 1000) == 100
     assert high >= 100
 
 
@@ -66,9 +66,9 @@ def test_one_of_one_is_no_certainty() -> None:
 def test_the_tail_is_poisson_s(support: int, source: int, base: int, users: int) -> None:
     from scipy.stats import poisson
 
-    found = float(figures.tail(support, source, base, users))
+    found = float(statistics.tail(support, source, base, users))
     assert found == pytest.approx(float(poisson.sf(support - 1, source * base / users)), rel=1e-6, abs=1e-200)
-    assert figures.tail(0, source, base, users) == 1
+    assert statistics.tail(0, source, base, users) == 1
 
 
 @given(st.integers(1, 60), st.integers(1, 60), st.integers(1, 60), st.integers(1, 600))
@@ -77,7 +77,7 @@ def test_the_ratio_is_scipy_s(both: int, left: int, right: int, neither: int) ->
     from scipy.stats import chi2_contingency
 
     wanted = chi2_contingency([[both, left], [right, neither]], lambda_="log-likelihood", correction=False).statistic
-    found = figures.log_likelihood_ratio(both, both + left, both + right, both + left + right + neither)
+    found = statistics.log_likelihood_ratio(both, both + left, both + right, both + left + right + neither)
     assert float(found) == pytest.approx(wanted, abs=1e-7)
 
 
@@ -86,7 +86,7 @@ def test_the_ratio_is_scipy_s(both: int, left: int, right: int, neither: int) ->
 def test_false_discovery_rates_are_scipy_s(chances: list[float], unseen: int) -> None:
     from scipy.stats import false_discovery_control
 
-    found = figures.false_discovery_rate(np.array(chances), len(chances) + unseen)
+    found = statistics.false_discovery_rate(np.array(chances), len(chances) + unseen)
     if chances:
         wanted = false_discovery_control([*chances, *[1.0] * unseen])[: len(chances)]
         assert found == pytest.approx(np.asarray(wanted), abs=1e-12)
@@ -96,23 +96,23 @@ def test_false_discovery_rates_are_scipy_s(chances: list[float], unseen: int) ->
 
 def test_fewer_tests_than_chances_are_refused() -> None:
     with pytest.raises(ValueError, match="2 tests cannot give 3 chances"):
-        figures.false_discovery_rate(np.array([0.1, 0.2, 0.3]), 2)
+        statistics.false_discovery_rate(np.array([0.1, 0.2, 0.3]), 2)
 
 
 @pytest.mark.filterwarnings("error")
 def test_nothing_has_no_figures_and_no_warnings() -> None:
     """All 16 ways of being zero or one, a base below the support among them."""
     support, source, base, users = (part.ravel().astype(float) for part in np.meshgrid(*[[0, 1]] * 4, indexing="ij"))
-    low, high = figures.wilson(support, source)
+    low, high = statistics.wilson(support, source)
     assert low[source == 0].tolist() == [0.0] * 8
     assert high[source == 0].tolist() == [1.0] * 8
-    lift = figures.lift(support, source, base, users)
+    lift = statistics.lift(support, source, base, users)
     assert np.isnan(lift).tolist() == ((source == 0) | (base == 0)).tolist()
-    low, high = figures.lift_interval(support, source, base, users)
+    low, high = statistics.lift_interval(support, source, base, users)
     assert np.isnan(low).tolist() == np.isnan(high).tolist() == np.isnan(lift).tolist()
     nobody = (support == 0) & ~np.isnan(lift)
     assert low[nobody].tolist() == [0.0] * int(nobody.sum())
     assert np.isinf(high[nobody]).all()
-    assert (figures.log_likelihood_ratio(support, source, base, users) >= 0).all()
-    chances = figures.tail(support, source, base, users)
+    assert (statistics.log_likelihood_ratio(support, source, base, users) >= 0).all()
+    chances = statistics.tail(support, source, base, users)
     assert ((chances >= 0) & (chances <= 1)).all()

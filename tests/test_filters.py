@@ -7,7 +7,7 @@ import pytest
 
 from crossaisle.data.errors import QueryError
 from crossaisle.recommend.filters import NO_FILTERS, Filters
-from crossaisle.retrieval.catalogue import Catalogue
+from crossaisle.retrieval.items.catalogue import Catalogue
 
 DAY = 86_400_000
 ITEMS = pl.DataFrame(

@@ -14,19 +14,19 @@ import torch
 from numpy.typing import NDArray
 
 from crossaisle.data.errors import NotTrainedError, StaleTrainingError, TrainingError
-from crossaisle.retrieval.catalogue import Catalogue
-from crossaisle.retrieval.embedder import Embedder
-from crossaisle.retrieval.events import Events
-from crossaisle.retrieval.graph import Graph, GraphChannel, GraphConfig, aged
-from crossaisle.retrieval.graph_edges import Links, Owned, strongest, values
-from crossaisle.retrieval.graph_examples import Examples, Own
-from crossaisle.retrieval.graph_files import load, save
-from crossaisle.retrieval.graph_layers import Hop, hops, modules
-from crossaisle.retrieval.graph_neighbours import AFTER, BEFORE, TOGETHER, Neighbours
-from crossaisle.retrieval.graph_steps import Steps
-from crossaisle.retrieval.graph_training import MIN_USERS, train
-from crossaisle.retrieval.runs import Runs
-from crossaisle.retrieval.seeds import Seeds, Sparing
+from crossaisle.retrieval.channels.base import Seeds, Sparing
+from crossaisle.retrieval.graph.edges import Links, Owned, strongest, values
+from crossaisle.retrieval.graph.examples import Examples, Own
+from crossaisle.retrieval.graph.layers import Hop, hops, modules
+from crossaisle.retrieval.graph.loss import Steps
+from crossaisle.retrieval.graph.model import Graph, GraphChannel, GraphConfig, aged
+from crossaisle.retrieval.graph.neighbor_sampling import AFTER, BEFORE, TOGETHER, Neighbours
+from crossaisle.retrieval.graph.storage import load, save
+from crossaisle.retrieval.graph.trainer import MIN_USERS, train
+from crossaisle.retrieval.index.embedder import Embedder
+from crossaisle.retrieval.items.catalogue import Catalogue
+from crossaisle.retrieval.items.interactions import Events
+from crossaisle.retrieval.items.ragged import Runs
 
 # Of each theme one thing of each category; what comes first leads to the other two.
 THEMES = {

@@ -8,12 +8,12 @@ import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crossaisle.retrieval.associations import tally
-from crossaisle.retrieval.catalogue import Catalogue
-from crossaisle.retrieval.events import Events
-from crossaisle.retrieval.holders import Holders
-from crossaisle.retrieval.pairs import MOST_EVENTS
-from crossaisle.retrieval.weights import weights
+from crossaisle.retrieval.associations.item_users import Holders
+from crossaisle.retrieval.associations.pair_counts import MOST_EVENTS
+from crossaisle.retrieval.associations.rules import tally
+from crossaisle.retrieval.associations.user_weights import weights
+from crossaisle.retrieval.items.catalogue import Catalogue
+from crossaisle.retrieval.items.interactions import Events
 
 CATEGORY = {"tent": "Camping", "stove": "Kitchen", "pan": "Kitchen", "lamp": "Home"}
 

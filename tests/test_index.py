@@ -30,9 +30,9 @@ from crossaisle.data.errors import (
 )
 from crossaisle.data.settings import Settings
 from crossaisle.data.workspace import Workspace
-from crossaisle.retrieval.build import check, load
-from crossaisle.retrieval.embedder import Embedder, digest
-from crossaisle.retrieval.index import ITEMS, REVIEWS, VectorIndex, copy_unchanged
+from crossaisle.retrieval.index.builder import check, load
+from crossaisle.retrieval.index.embedder import Embedder, digest
+from crossaisle.retrieval.index.vector_index import ITEMS, REVIEWS, VectorIndex, copy_unchanged
 
 Vectors = NDArray[np.float32]
 
@@ -232,7 +232,7 @@ def edit(folder: Path, target: Path, change: Callable[[list[dict[str, object]]],
 
 
 def test_vectors_are_those_of_the_texts(shop: Path, settings: Settings, embedder: Embedder) -> None:
-    from crossaisle.retrieval.text import item_texts, review_ids, review_texts
+    from crossaisle.retrieval.items.texts import item_texts, review_ids, review_texts
 
     workspace = Workspace(shop)
     catalogue, index, table = load(workspace, settings)
@@ -373,7 +373,7 @@ def test_a_killed_run_leaves_the_previous_index_and_the_next_goes_on(
     other = Embedder(str(other_embedder))
     _, index, _ = load(Workspace(copied), settings)
     items = workspace.table("items")
-    from crossaisle.retrieval.text import item_texts
+    from crossaisle.retrieval.items.texts import item_texts
 
     made = other.encode(item_texts(items).to_list())
     held = index.vectors(ITEMS, items["item_id"].to_list())

@@ -16,9 +16,9 @@ from crossaisle.data.workspace import Workspace
 from crossaisle.eval import leaks, protocols
 from crossaisle.eval.cases import Cases, Eligible
 from crossaisle.eval.known import Known
-from crossaisle.retrieval.build import item_vectors, load
-from crossaisle.retrieval.events import Events
-from crossaisle.retrieval.runs import Runs
+from crossaisle.retrieval.index.builder import item_vectors, load
+from crossaisle.retrieval.items.interactions import Events
+from crossaisle.retrieval.items.ragged import Runs
 
 SPLIT = Split("users", 0, test=0.3, validation=0.1)
 

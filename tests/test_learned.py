@@ -15,9 +15,9 @@ from crossaisle.recommend import learned
 from crossaisle.recommend.features import OF_CHANNEL, OF_FIT, FeatureMaker, Features
 from crossaisle.recommend.learned import Model, Questions, fit, ndcg
 from crossaisle.recommend.profile import ItemFacts, Profile
-from crossaisle.retrieval.candidates import Proposals
-from crossaisle.retrieval.catalogue import Catalogue
-from crossaisle.retrieval.events import NEVER
+from crossaisle.retrieval.items.catalogue import Catalogue
+from crossaisle.retrieval.items.interactions import NEVER
+from crossaisle.retrieval.retriever import Proposals
 
 
 def questions(count: int, seed: int = 0, *, crossed: bool = False, candidates: int = 20) -> Questions:

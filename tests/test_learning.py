@@ -28,8 +28,8 @@ from crossaisle.eval.known import Known
 from crossaisle.eval.questions import ask, entries
 from crossaisle.recommend.recommender import Recommender
 from crossaisle.recommend.why import why
-from crossaisle.retrieval.build import item_vectors, load
-from crossaisle.retrieval.events import Events
+from crossaisle.retrieval.index.builder import item_vectors, load
+from crossaisle.retrieval.items.interactions import Events
 
 
 @pytest.fixture(scope="module")

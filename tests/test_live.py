@@ -31,7 +31,7 @@ from crossaisle.recommend.recommender import Recommender
 from crossaisle.recommend.rules import DISMISSED
 from crossaisle.recommend.served import shown
 from crossaisle.recommend.why import why
-from crossaisle.retrieval.catalogue import Catalogue
+from crossaisle.retrieval.items.catalogue import Catalogue
 
 Store = Callable[..., Path]
 NOW = 1_700_000_000_000

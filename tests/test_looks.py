@@ -7,8 +7,8 @@ import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crossaisle.retrieval.catalogue import Catalogue
-from crossaisle.retrieval.looks import looked_and_bought
+from crossaisle.retrieval.associations.co_views import looked_and_bought
+from crossaisle.retrieval.items.catalogue import Catalogue
 
 NAMES = ["phone", "twin", "case", "charger", "lamp", "sofa"]
 ITEMS = pl.DataFrame({"item_id": NAMES, "title": NAMES, "category": [["Things"]] * len(NAMES)})

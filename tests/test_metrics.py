@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crossaisle.eval import metrics
-from crossaisle.retrieval.runs import Runs
+from crossaisle.retrieval.items.ragged import Runs
 
 
 def test_by_hand() -> None:

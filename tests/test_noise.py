@@ -19,8 +19,8 @@ from crossaisle.recommend.cohorts import Population
 from crossaisle.recommend.filters import NO_FILTERS
 from crossaisle.recommend.probe import Probe
 from crossaisle.recommend.question import Question, Term
-from crossaisle.retrieval.catalogue import Catalogue
-from crossaisle.retrieval.events import Events
+from crossaisle.retrieval.items.catalogue import Catalogue
+from crossaisle.retrieval.items.interactions import Events
 
 CATEGORIES, USERS = 12, 4
 NAMES = [f"i{n}" for n in range(CATEGORIES)]

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crossaisle.retrieval.events import NEVER, Events, Order
-from crossaisle.retrieval.pairs import Counting, Margins, Moments, PairCounts
-from crossaisle.retrieval.weights import FULL_ITEMS, UNIT, weights
+from crossaisle.retrieval.associations.pair_counts import Counting, Margins, Moments, PairCounts
+from crossaisle.retrieval.associations.user_weights import FULL_ITEMS, UNIT, weights
+from crossaisle.retrieval.items.interactions import NEVER, Events, Order
 
 THINGS = 6
 WORLDS = st.lists(

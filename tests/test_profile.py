@@ -15,8 +15,8 @@ from crossaisle.data.workspace import Workspace
 from crossaisle.recommend.portrait import portrait
 from crossaisle.recommend.profile import DECAY, KINDS, LEAST, ItemFacts, Profile, weigh
 from crossaisle.recommend.recommender import Recommender
-from crossaisle.retrieval.catalogue import Catalogue
-from crossaisle.retrieval.events import DAY, NEVER
+from crossaisle.retrieval.items.catalogue import Catalogue
+from crossaisle.retrieval.items.interactions import DAY, NEVER
 
 ITEMS = pl.DataFrame(
     {

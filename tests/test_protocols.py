@@ -13,9 +13,9 @@ from crossaisle.data.splits import HeldOut, Split, draws
 from crossaisle.eval import cases as case_files
 from crossaisle.eval import protocols
 from crossaisle.eval.cases import Cases, Eligible
-from crossaisle.retrieval.catalogue import Catalogue
-from crossaisle.retrieval.events import Events
-from crossaisle.retrieval.runs import Runs
+from crossaisle.retrieval.items.catalogue import Catalogue
+from crossaisle.retrieval.items.interactions import Events
+from crossaisle.retrieval.items.ragged import Runs
 
 ITEMS = pl.DataFrame(
     {

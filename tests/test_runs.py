@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crossaisle.retrieval.runs import Runs
+from crossaisle.retrieval.items.ragged import Runs
 
 LISTS = st.lists(st.lists(st.integers(0, 9), max_size=6), max_size=8)
 

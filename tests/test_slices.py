@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from crossaisle.eval import slices
-from crossaisle.retrieval.runs import Runs
+from crossaisle.retrieval.items.ragged import Runs
 
 
 def test_by_length() -> None:

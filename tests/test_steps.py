@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from crossaisle.recommend import needs
 from crossaisle.recommend.question import Term
-from crossaisle.retrieval.events import Order
+from crossaisle.retrieval.items.interactions import Order
 
 from .small_world import EVENTS, ITEMS, MEANS, NAMES, ORDERS, ROWS, USERS, WINDOW, Event, around, population
 

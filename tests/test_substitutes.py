@@ -12,16 +12,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
-from crossaisle.retrieval.catalogue import Catalogue
-from crossaisle.retrieval.categories import Categories
-from crossaisle.retrieval.looks import LOOKERS, looked_and_bought
-from crossaisle.retrieval.substitutes import ALIKE, ALIKE_BY_NAME, Substitutes
-from crossaisle.retrieval.text import item_texts
+from crossaisle.retrieval.associations.co_views import LOOKERS, looked_and_bought
+from crossaisle.retrieval.associations.substitutes import ALIKE, ALIKE_BY_NAME, Substitutes
+from crossaisle.retrieval.items.catalogue import Catalogue
+from crossaisle.retrieval.items.category_tree import Categories
+from crossaisle.retrieval.items.texts import item_texts
 
 from .conftest import SHARED
 
 if TYPE_CHECKING:
-    from crossaisle.retrieval.embedder import Embedder
+    from crossaisle.retrieval.index.embedder import Embedder
 
 PHONES, CASES, POWER = ("Electronics", "Phones"), ("Electronics", "Accessories", "Cases"), ("Electronics", "Power")
 WORLD: dict[str, tuple[str | None, tuple[str, ...] | None]] = {

@@ -24,9 +24,9 @@ from crossaisle.recommend import learned
 from crossaisle.recommend.facts import FIRST, FIRST_UP_TO, sentences
 from crossaisle.recommend.learned import Questions
 from crossaisle.recommend.vote import READ, Read
-from crossaisle.retrieval.build import load
-from crossaisle.retrieval.catalogue import Catalogue
-from crossaisle.retrieval.runs import Runs
+from crossaisle.retrieval.index.builder import load
+from crossaisle.retrieval.items.catalogue import Catalogue
+from crossaisle.retrieval.items.ragged import Runs
 
 QUICK = Config(rank=2, alpha=4, epochs=1, batch=4, lr=1e-3, validate_every=50, checkpoint_every=2)
 

@@ -17,9 +17,9 @@ from crossaisle.data.errors import QueryError
 from crossaisle.data.workspace import Workspace
 from crossaisle.recommend.question import And, Not, Or, Term, parse
 from crossaisle.recommend.terms import MOST_CHOICES, MOST_ITEMS, Meaning, Near, Terms, fold
-from crossaisle.retrieval.catalogue import Catalogue
-from crossaisle.retrieval.embedder import Embedder
-from crossaisle.retrieval.text import item_texts
+from crossaisle.retrieval.index.embedder import Embedder
+from crossaisle.retrieval.items.catalogue import Catalogue
+from crossaisle.retrieval.items.texts import item_texts
 
 # item id, title, path, brand, users who bought it
 STORE: list[tuple[str, str, Sequence[str], str | None, int]] = [

@@ -12,7 +12,7 @@ from crossaisle.eval.cases import Cases
 from crossaisle.eval.likeness import Sum
 from crossaisle.eval.training import Training
 from crossaisle.eval.tuning import tune
-from crossaisle.retrieval.runs import Runs
+from crossaisle.retrieval.items.ragged import Runs
 
 TRAINING = Training(Runs.of([[0, 1]]), None, 6, np.zeros(6, np.int32), np.zeros((6, 2), np.float32))
 CASES = Cases(["u"], Runs.of([[0]]), Runs.of([[3]]), [None])

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from crossaisle.retrieval.associations import count, table
-from crossaisle.retrieval.events import Events
-from crossaisle.retrieval.pairs import Moments
-from crossaisle.retrieval.weights import COMMON, FULL_ITEMS, UNIT, weights
+from crossaisle.retrieval.associations.pair_counts import Moments
+from crossaisle.retrieval.associations.rules import count, table
+from crossaisle.retrieval.associations.user_weights import COMMON, FULL_ITEMS, UNIT, weights
+from crossaisle.retrieval.items.interactions import Events
 
 THINGS, CLIQUE, MANY = 1500, 15, 40
 SHARED = range(1000, 1045)

@@ -1,0 +1,1 @@
+"""Association rules: counting, statistics, substitutes, co-views."""

@@ -1,0 +1,1 @@
+"""Channels: one scorer per source of candidates."""

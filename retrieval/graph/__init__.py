@@ -1,0 +1,1 @@
+"""The graph channel: model, training, sampling, storage."""

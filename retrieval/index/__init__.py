@@ -1,0 +1,1 @@
+"""Embedding and the vector index."""

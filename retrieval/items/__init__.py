@@ -1,0 +1,1 @@
+"""Item facts in memory: catalogue, category tree, interactions, item texts."""
