@@ -1,4 +1,4 @@
-"""Click-through by day, from the log of what was shown and what came of it (see `eval.outcomes`)."""
+"""Click-through by day, from the log of what was shown and what came of it (see `eval.online`)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def by_day(log: EventLog, now: int, days: int = DAYS) -> list[dict[str, Any]]:
     import polars as pl
 
     from ..data.events.served_lists import ServedLists
-    from ..eval.outcomes import DAY, Outcomes, figures
+    from ..eval.online import DAY, Outcomes, figures
 
     served = ServedLists.read(log, since=(now // DAY - days + 1) * DAY)
     places = Outcomes.of(served).places.with_columns((pl.col("served_at") // DAY).alias("day"))

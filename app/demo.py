@@ -55,8 +55,8 @@ def build(path: Path, settings: Settings) -> Workspace:
     from ..data import demo
     from ..data.snapshots.ingest import ingest
     from ..data.workspace import Workspace
-    from ..eval.learning import learn
     from ..retrieval.index.builder import build as index
+    from ..train.pipeline import learn
 
     with tempfile.TemporaryDirectory() as folder, bar() as tell:
         ingest(path, "files", [demo.write(Path(folder))], progress=tell)

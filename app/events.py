@@ -41,7 +41,7 @@ def report_outcomes(
     Example: crossaisle events report -w shop
     """
     from ..data.events.served_lists import ServedLists
-    from ..eval.outcomes import DAY, report
+    from ..eval.online import DAY, report
 
     if not 0 < window <= 365:
         raise SettingsError(f"--window must be above 0 and at most 365 days, not {window:g}")

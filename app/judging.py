@@ -17,9 +17,9 @@ from .options import AsJson, Chroma, Llm, Quantization, console, print_json, set
 
 if TYPE_CHECKING:
     from ..data.settings import Settings
-    from ..eval.judge_audit import Audit
-    from ..eval.judge_plan import Plan
-    from ..eval.judging import Terms
+    from ..eval.judge.panel import Terms
+    from ..eval.judge.question_plan import Plan
+    from ..eval.judge_analysis.bias_probes import Audit
 
 app = typer.Typer(
     invoke_without_command=True,
@@ -90,29 +90,30 @@ def judge(
     """
     if context.invoked_subcommand is not None:
         return
-    from ..eval import judge_audit, judge_plan, judged, recommended
+    from ..eval.judge import question_plan, recommendation_lists, sample_lists
+    from ..eval.judge_analysis import bias_probes
     from .progress import bar
 
     if workspace is None and recommendations is None:
         raise SettingsError("name what is to be judged: a workspace (-w shop), or a file of recommendations (--recommendations FILE)")
-    names = judge_plan.chosen(criteria)
+    names = question_plan.chosen(criteria)
     settings = settings_with(llm=llm, quantization=quantization, chroma=chroma)
     terms = _terms(judges, models, price_in, price_out, spend_limit, concurrency, requests_per_minute, timeout, repeat, seed)
     _folder(out, dry_run)
-    answers = judged.read(recommendations) if recommendations is not None else []
+    answers = recommendation_lists.read(recommendations) if recommendations is not None else []
     if workspace is not None:
         with bar() as tell:
             if recommendations is None:
-                answers = recommended.recommended(workspace, settings, out, users=users, k=k, seed=seed, progress=tell)
+                answers = sample_lists.recommended(workspace, settings, out, users=users, k=k, seed=seed, progress=tell)
             else:
-                answers = recommended.with_histories(answers, workspace)
-    chosen = recommended.sample([answer.user for answer in answers], users, seed)
+                answers = sample_lists.with_histories(answers, workspace)
+    chosen = sample_lists.sample([answer.user for answer in answers], users, seed)
     answers = [answer.cut(k) for answer in answers if answer.user in chosen]
     system = str(recommendations or workspace)
-    plan = judge_plan.Plan()
-    judge_plan.scores(plan, system, answers, names)
-    systems = {system: recommended.described(answers, recommendations)}
-    asked = judge_audit.variants(system, answers, audit, seed)
+    plan = question_plan.Plan()
+    question_plan.scores(plan, system, answers, names)
+    systems = {system: sample_lists.described(answers, recommendations)}
+    asked = bias_probes.variants(system, answers, audit, seed)
     _judge(plan, systems, len(answers), settings, terms, out, cache, calibration, dry_run, as_json, asked)
 
 
@@ -153,7 +154,8 @@ def compare(
 
     Example: crossaisle judge compare old.jsonl new.jsonl -w shop --out compared --judge openai:http://127.0.0.1:8000/v1
     """
-    from ..eval import judge_own, judge_plan, judged, recommended
+    from ..eval.judge import question_plan, recommendation_lists, sample_lists
+    from ..eval.judge_analysis import self_preference
 
     if len(files) < 2:
         raise SettingsError("two files are compared, or more: crossaisle judge compare old.jsonl new.jsonl --out compared")
@@ -161,29 +163,29 @@ def compare(
         raise SettingsError("a file stands among the files twice; it cannot be compared with itself")
     if written_by and len(written_by) != len(files):
         raise SettingsError(f"--written-by {len(written_by)} times for {len(files)} files; name one for each, in their order, - for nobody")
-    names = judge_plan.chosen(criteria)
+    names = question_plan.chosen(criteria)
     settings = settings_with(llm=llm, quantization=quantization)
     terms = _terms(judges, models, price_in, price_out, spend_limit, concurrency, requests_per_minute, timeout, repeat, seed)
     _folder(out, dry_run)
-    answers = {str(file): judged.read(file) for file in files}
-    both = judged.common(answers)
+    answers = {str(file): recommendation_lists.read(file) for file in files}
+    both = recommendation_lists.common(answers)
     left_out = {name: len(of_one) - len(both) for name, of_one in answers.items()}
-    both = [user for user in both if user in recommended.sample(both, users, seed)]
+    both = [user for user in both if user in sample_lists.sample(both, users, seed)]
     chosen = set(both)
     answers = {name: [answer.cut(k) for answer in of_one if answer.user in chosen] for name, of_one in answers.items()}
-    answers = recommended.same_histories(answers)
+    answers = sample_lists.same_histories(answers)
     if workspace is not None:
-        answers = {name: recommended.with_histories(of_one, workspace) for name, of_one in answers.items()}
-    plan = judge_plan.Plan()
-    judge_plan.pairs(plan, answers, both)
+        answers = {name: sample_lists.with_histories(of_one, workspace) for name, of_one in answers.items()}
+    plan = question_plan.Plan()
+    question_plan.pairs(plan, answers, both)
     for name, of_one in answers.items():
-        judge_plan.scores(plan, name, of_one, names)
+        question_plan.scores(plan, name, of_one, names)
     writers = dict(zip(answers, written_by or (), strict=False))
     systems = {
         name: {
-            **recommended.described(of_one, Path(name)),
+            **sample_lists.described(of_one, Path(name)),
             "users_left_out": left_out[name],
-            "written_by": writers.get(name) or judge_own.writer(of_one),
+            "written_by": writers.get(name) or self_preference.writer(of_one),
         }
         for name, of_one in answers.items()
     }
@@ -217,9 +219,11 @@ def calibrate(
 
     Example: crossaisle judge calibrate --labels labels --out calibrated --judge openai:http://127.0.0.1:8000/v1
     """
-    from ..eval import calibrating, human_labels, judging
-    from ..eval.judge_cache import Cache
-    from ..eval.judge_plan import Plan
+    from ..eval.judge import panel as judging
+    from ..eval.judge.question_plan import Plan
+    from ..eval.judge.reply_cache import Cache
+    from ..eval.judge_analysis import calibration as calibrating
+    from ..eval.judge_analysis import human_labels
     from . import verdicts
     from .progress import bar
 
@@ -268,8 +272,8 @@ def _terms(
     repeat: float,
     seed: int,
 ) -> Terms:
-    from ..eval.judging import LOCAL, Terms
-    from ..eval.spending import Prices, Purse
+    from ..eval.judge.cost_budget import Prices, Purse
+    from ..eval.judge.panel import LOCAL, Terms
 
     prices = Prices(price_in, price_out)
     Purse(prices, spend_limit)  # complains of a limit that can mean nothing before anything is made
@@ -298,10 +302,12 @@ def _judge(
     audit: Audit | None = None,
 ) -> None:
     """Has the panel judge what was planned, and writes and tells what came of it; or only tells what it would take."""
-    from ..eval import calibrating, judge_report, judging
-    from ..eval.judge_audit import Audit
-    from ..eval.judge_cache import Cache
-    from ..eval.judge_plan import Plan
+    from ..eval.judge import panel as judging
+    from ..eval.judge.question_plan import Plan
+    from ..eval.judge.reply_cache import Cache
+    from ..eval.judge_analysis import calibration as calibrating
+    from ..eval.judge_analysis import report as judge_report
+    from ..eval.judge_analysis.bias_probes import Audit
     from . import verdicts
     from .judge_page import page
     from .progress import bar

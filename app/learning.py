@@ -44,8 +44,8 @@ def train(
     """
     from ..data.splits import Split
     from ..data.workspace import Workspace
-    from ..eval.learning import PART_NAMES, learn
     from ..retrieval.graph.model import GraphConfig
+    from ..train.pipeline import PART_NAMES, learn
     from . import render
     from .progress import bar
 
@@ -149,9 +149,9 @@ def evaluate(
     Example: crossaisle evaluate -w shop --out report
     """
     from ..data.workspace import Workspace
-    from ..eval import cases as case_files
-    from ..eval import report as reports
-    from ..eval.evaluation import Evaluation, Options
+    from ..eval.offline import report as reports
+    from ..eval.offline.evaluation import Evaluation, Options
+    from ..eval.splits import cases as case_files
     from . import standings
     from .progress import bar
     from .report_page import page

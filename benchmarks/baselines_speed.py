@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 from record import write
 
-from crossaisle.eval.baselines import BASELINES
-from crossaisle.eval.cases import Cases
-from crossaisle.eval.ranking import rank
-from crossaisle.eval.systems import DEPTH
-from crossaisle.eval.training import Training
+from crossaisle.eval.baselines.registry import BASELINES
+from crossaisle.eval.metrics.full_ranking import rank
+from crossaisle.eval.offline.channel_systems import DEPTH
+from crossaisle.eval.splits.cases import Cases
+from crossaisle.eval.splits.training_data import Training
 from crossaisle.retrieval.items.interactions import DAY
 from crossaisle.retrieval.items.ragged import Runs
 

@@ -23,13 +23,13 @@ from stores import workspace
 import crossaisle
 from crossaisle.data.settings import Settings
 from crossaisle.data.splits import HeldOut, Split
-from crossaisle.eval import report as reports
-from crossaisle.eval.cases import Cases, Eligible
-from crossaisle.eval.evaluation import Evaluation, Options
-from crossaisle.eval.known import Known
-from crossaisle.eval.learning import learn
+from crossaisle.eval.offline import report as reports
+from crossaisle.eval.offline.evaluation import Evaluation, Options
+from crossaisle.eval.splits.cases import Cases, Eligible
+from crossaisle.eval.splits.training_view import Known
 from crossaisle.retrieval.graph.model import GraphConfig
 from crossaisle.retrieval.index.builder import item_vectors
+from crossaisle.train.pipeline import learn
 
 STORES = ("courses", "movielens", "completejourney", "amazon14")
 KEPT = ("ndcg@10", "recall@10", "hit@10", "mrr", "vs_best_baseline")

@@ -19,11 +19,11 @@ from blend import _tell, named, tested, trained
 from record import write
 
 import crossaisle
-from crossaisle.eval.evaluation import Options
-from crossaisle.eval.intervals import bootstrap, paired
-from crossaisle.eval.known import Known
-from crossaisle.eval.metrics import hits, ndcg
-from crossaisle.eval.systems import DEPTH, profile_of
+from crossaisle.eval.metrics.accuracy import hits, ndcg
+from crossaisle.eval.offline.channel_systems import DEPTH, profile_of
+from crossaisle.eval.offline.evaluation import Options
+from crossaisle.eval.splits.training_view import Known
+from crossaisle.eval.stats.bootstrap import bootstrap, paired
 from crossaisle.recommend import learned
 from crossaisle.recommend.features import FeatureMaker
 from crossaisle.recommend.profile import ItemFacts
@@ -34,7 +34,7 @@ from crossaisle.retrieval.retriever import Retriever
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from crossaisle.eval.cases import Cases, Eligible
+    from crossaisle.eval.splits.cases import Cases, Eligible
     from crossaisle.retrieval.channels.base import Channel, Scored, Seeds
 
 DEPTHS = (50, 100, 200)

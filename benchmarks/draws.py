@@ -22,12 +22,12 @@ from record import write
 
 from crossaisle.data.settings import Settings
 from crossaisle.data.splits import Split
-from crossaisle.eval import slices
-from crossaisle.eval.evaluation import Evaluation, Options
-from crossaisle.eval.intervals import bootstrap, paired, resampled
-from crossaisle.eval.learning import learn
-from crossaisle.eval.metrics import per_case
-from crossaisle.eval.systems import BLEND
+from crossaisle.eval.metrics import slices
+from crossaisle.eval.metrics.accuracy import per_case
+from crossaisle.eval.offline.channel_systems import BLEND
+from crossaisle.eval.offline.evaluation import Evaluation, Options
+from crossaisle.eval.stats.bootstrap import bootstrap, paired, resampled
+from crossaisle.train.pipeline import learn
 
 ALL = "all"
 WITH_TEXT = ("text mean", "text max", "text + co-occurrence")

@@ -3,7 +3,7 @@
     python benchmarks/explanations.py [--home FOLDER] [--pairs 500] [--train] [--ship] [--only-speed]
 
 Trains the explainer on the demo store with `--train` (`--ship` makes its adapter the one that the package ships). Then explains user-item
-pairs of the demo store and of amazon23, five to a user, in every tone, and has them checked by `eval.explanations` and, as a process of
+pairs of the demo store and of amazon23, five to a user, in every tone, and has them checked by `eval.explanations.report` and, as a process of
 its own, by `scripts/check_explanations.py`, which sees the answers and the store's files alone. The answers stay in `--home`, to be read.
 With `--only-speed` it times five explanations instead, and the same model writing one by one without constraints, into a file of its own.
 Reads ../shared/data/amazon23; the results name no item and no user.
@@ -30,8 +30,7 @@ from stores import workspace
 
 import crossaisle
 from crossaisle.data.settings import Settings
-from crossaisle.eval.explanations import report
-from crossaisle.eval.learning import learn
+from crossaisle.eval.explanations.report import report
 from crossaisle.llm import adapters, embedded
 from crossaisle.llm.explainer import Explainer
 from crossaisle.llm.models import LanguageModel, settled
@@ -40,6 +39,7 @@ from crossaisle.llm.wording import LENGTHS, TONES, Brief
 from crossaisle.llm.writer import TRIES
 from crossaisle.recommend.answer import to_dict
 from crossaisle.recommend.recommender import Recommender
+from crossaisle.train.pipeline import learn
 
 CHECK = Path(__file__).parents[1] / "scripts" / "check_explanations.py"
 LIST = 5

@@ -20,10 +20,10 @@ import record
 
 from crossaisle import Settings
 from crossaisle.data import demo
-from crossaisle.eval import rubrics
-from crossaisle.eval.intervals import bootstrap
-from crossaisle.eval.judge import Question, judged
-from crossaisle.eval.judged import Answer, Entry
+from crossaisle.eval.judge import rubrics
+from crossaisle.eval.judge.question import Question, judged
+from crossaisle.eval.judge.recommendation_lists import Answer, Entry
+from crossaisle.eval.stats.bootstrap import bootstrap
 from crossaisle.llm.answering import LocalAnswers
 from crossaisle.llm.models import LanguageModel, fingerprint
 from crossaisle.llm.replies import Asked

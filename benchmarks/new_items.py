@@ -20,12 +20,12 @@ from record import write
 
 import crossaisle
 from crossaisle.data.settings import Settings
-from crossaisle.eval import leaks
-from crossaisle.eval import report as reports
-from crossaisle.eval.evaluation import Options, Rankings, _padded
-from crossaisle.eval.kept import Kept
-from crossaisle.eval.systems import BLEND
-from crossaisle.eval.trained import TrainedSystems
+from crossaisle.eval.offline import report as reports
+from crossaisle.eval.offline.channel_systems import BLEND
+from crossaisle.eval.offline.checkpoints import Kept
+from crossaisle.eval.offline.evaluation import Options, Rankings, _padded
+from crossaisle.eval.offline.trained_systems import TrainedSystems
+from crossaisle.eval.splits import leakage
 from crossaisle.recommend import learned
 
 
@@ -40,7 +40,7 @@ def measured(shop: crossaisle.Workspace, most: int) -> dict[str, Any]:
     models = learned.load(shop.path)
     assert models is not None, f"{shop.path} has no blend"
     split, cases, held_out, eligible, known = tested(shop, options)
-    leaks.check(cases, known, shop, split)
+    leakage.check(cases, known, shop, split)
     none = np.empty(0, np.int64)
     with tempfile.TemporaryDirectory() as temporary:
         kept = Kept.of(Path(temporary), shop, settings, {}, cases)

@@ -20,11 +20,11 @@ from record import write
 from stores import workspace
 
 from crossaisle.data.settings import Settings
-from crossaisle.eval import report as reports
-from crossaisle.eval.evaluation import Evaluation, Options, Rankings
-from crossaisle.eval.metrics import hits, ndcg, recall
-from crossaisle.eval.neighbours import BM25, Cosine, ItemKNN
-from crossaisle.eval.ranking import rank
+from crossaisle.eval.baselines.item_knn import BM25, Cosine, ItemKNN
+from crossaisle.eval.metrics.accuracy import hits, ndcg, recall
+from crossaisle.eval.metrics.full_ranking import rank
+from crossaisle.eval.offline import report as reports
+from crossaisle.eval.offline.evaluation import Evaluation, Options, Rankings
 
 KEPT = ("ndcg@10", "recall@10", "hit@10", "mrr", "vs_best_baseline")
 PUBLISHED = {

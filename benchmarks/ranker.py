@@ -27,14 +27,13 @@ from record import write
 import crossaisle
 from crossaisle.data import demo
 from crossaisle.data.settings import Settings
-from crossaisle.eval import slices
-from crossaisle.eval.cases import Cases
-from crossaisle.eval.evaluation import Options
-from crossaisle.eval.intervals import bootstrap, paired
-from crossaisle.eval.learning import learn
-from crossaisle.eval.metrics import per_case
-from crossaisle.eval.systems import CHANNELS, profile_of
-from crossaisle.eval.trained import ZERO_SHOT
+from crossaisle.eval.metrics import slices
+from crossaisle.eval.metrics.accuracy import per_case
+from crossaisle.eval.offline.channel_systems import CHANNELS, profile_of
+from crossaisle.eval.offline.evaluation import Options
+from crossaisle.eval.offline.trained_systems import ZERO_SHOT
+from crossaisle.eval.splits.cases import Cases
+from crossaisle.eval.stats.bootstrap import bootstrap, paired
 from crossaisle.llm.ranker import Ranker
 from crossaisle.llm.recipe import Config
 from crossaisle.recommend import learned
@@ -44,6 +43,7 @@ from crossaisle.recommend.reading import Reader, first, load_llm, load_vote
 from crossaisle.recommend.trained import PROPOSED, trained_channels
 from crossaisle.recommend.vote import READ
 from crossaisle.retrieval.channels.base import Remembered
+from crossaisle.train.pipeline import learn
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -18,7 +18,7 @@ import numpy as np
 from record import SHARED, quantiles, write
 
 import crossaisle
-from crossaisle.eval.explanations import report
+from crossaisle.eval.explanations.report import report
 from crossaisle.recommend.answer import to_dict
 
 PROGRAM = Path(sys.executable).with_name("crossaisle")

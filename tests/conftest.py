@@ -122,13 +122,13 @@ def trained(demo_workspace: Workspace, settings: Settings, tmp_path_factory: pyt
     """A copy of the demo store, its graph and blend trained, and what was measured. For reading only: whoever writes copies the folder."""
     import shutil
 
-    from crossaisle.eval import learning, questions
+    from crossaisle.train import out_of_fold, pipeline
 
     path = tmp_path_factory.mktemp("trained") / "shop"
     shutil.copytree(demo_workspace.path, path)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(questions, "ENOUGH", 300)  # three folds of five are enough to see that all is there
-        figures = learning.learn(Workspace(path), settings, part="blend")
+        patch.setattr(out_of_fold, "ENOUGH", 300)  # three folds of five are enough to see that all is there
+        figures = pipeline.learn(Workspace(path), settings, part="blend")
     return Workspace(path), figures
 
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from statsmodels.stats.inter_rater import cohens_kappa, to_table
 
-from crossaisle.eval.agreement import cohen_kappa, human_agreement, judge_agreement, krippendorff_alpha, majority, reliability
+from crossaisle.eval.stats.agreement import cohen_kappa, human_agreement, judge_agreement, krippendorff_alpha, majority, reliability
 
 NAN = math.nan
 EXAMPLE = np.asarray(

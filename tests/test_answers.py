@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from crossaisle.data.errors import FormatError
-from crossaisle.eval.answers import entries
+from crossaisle.eval.explanations.answer_files import entries
 
 from .explained import kettle, with_ids
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from crossaisle.eval import audit
-from crossaisle.eval.audit import Bias
+from crossaisle.eval.judge_analysis import bias
+from crossaisle.eval.judge_analysis.bias import Bias
 
 USERS, EACH, SEEDS = 60, 3, 120
 CLUSTERS = np.repeat(np.arange(USERS), EACH)
@@ -55,35 +55,35 @@ def qualities(seed: int) -> np.ndarray:
 
 def order(seed: int) -> Bias:
     judge, left, right = SyntheticJudge(seed, first=0.3), qualities(seed), qualities(seed + 10_000)
-    return audit.order(judge.prefer(left, right), 1 - judge.prefer(right, left), CLUSTERS)[0]
+    return bias.order(judge.prefer(left, right), 1 - judge.prefer(right, left), CLUSTERS)[0]
 
 
 def length(seed: int) -> Bias:
     judge, quality = SyntheticJudge(seed, length=0.25), qualities(seed)
     short = np.full(SIZE, 40.0)
-    return audit.length(judge.score(quality), judge.score(quality, doublings=1.5), short, short * 2**1.5, CLUSTERS)
+    return bias.length(judge.score(quality), judge.score(quality, doublings=1.5), short, short * 2**1.5, CLUSTERS)
 
 
 def brand(seed: int) -> Bias:
     judge, quality = SyntheticJudge(seed, brand=0.2), qualities(seed)
-    return audit.brand(judge.score(quality), judge.score(quality, known=1), CLUSTERS)[0]
+    return bias.brand(judge.score(quality), judge.score(quality, known=1), CLUSTERS)[0]
 
 
 def place(seed: int) -> Bias:
     judge, quality = SyntheticJudge(seed, place=-0.1), np.repeat(qualities(seed), 4)
     places = np.concatenate([judge.random.permutation(10)[:4] for _ in range(SIZE)])
-    return audit.place(judge.score(quality, place=places), places, np.repeat(np.arange(SIZE), 4), np.repeat(CLUSTERS, 4))
+    return bias.place(judge.score(quality, place=places), places, np.repeat(np.arange(SIZE), 4), np.repeat(CLUSTERS, 4))
 
 
 def own(seed: int) -> Bias:
     judge, reference = SyntheticJudge(seed, own=0.3), SyntheticJudge(seed + 1)
     mine, theirs = qualities(seed) + 0.5, qualities(seed + 10_000)  # its own base really writes better, and that is no bias
-    return audit.own_base(judge.score(mine, own=1) - judge.score(theirs), reference.score(mine) - reference.score(theirs), CLUSTERS)
+    return bias.own_base(judge.score(mine, own=1) - judge.score(theirs), reference.score(mine) - reference.score(theirs), CLUSTERS)
 
 
 def repeat(seed: int) -> Bias:
     judge, quality = SyntheticJudge(seed, noise=0.35), qualities(seed)
-    return audit.repeat(judge.score(quality), judge.score(quality), CLUSTERS)[1]
+    return bias.repeat(judge.score(quality), judge.score(quality), CLUSTERS)[1]
 
 
 PLANTED: list[tuple[Callable[[int], Bias], float]] = [(order, 0.3), (length, 0.25), (brand, 0.2), (place, -0.1), (own, 0.3), (repeat, 0.35)]
@@ -107,11 +107,11 @@ def test_a_judge_without_bias_is_seldom_accused() -> None:
         places = np.tile(np.arange(4), SIZE)
         ones = np.ones(SIZE)
         for one in (
-            audit.order(forward, backward, CLUSTERS)[0],
-            audit.length(judge.score(quality), judge.score(quality), ones, 2 * ones, CLUSTERS),
-            audit.brand(judge.score(quality), judge.score(quality), CLUSTERS)[0],
-            audit.place(judge.score(np.repeat(quality, 4)), places, np.repeat(np.arange(SIZE), 4), np.repeat(CLUSTERS, 4)),
-            audit.own_base(judge.score(quality), judge.score(quality), CLUSTERS),
+            bias.order(forward, backward, CLUSTERS)[0],
+            bias.length(judge.score(quality), judge.score(quality), ones, 2 * ones, CLUSTERS),
+            bias.brand(judge.score(quality), judge.score(quality), CLUSTERS)[0],
+            bias.place(judge.score(np.repeat(quality, 4)), places, np.repeat(np.arange(SIZE), 4), np.repeat(CLUSTERS, 4)),
+            bias.own_base(judge.score(quality), judge.score(quality), CLUSTERS),
         ):
             accused[one.name] += one.shown
     assert max(accused.values()) <= 0.12 * SEEDS, accused
@@ -119,9 +119,9 @@ def test_a_judge_without_bias_is_seldom_accused() -> None:
 
 def test_flips_and_repeats_by_hand() -> None:
     first, second = np.asarray([1.0, 1, 0, 0.5, math.nan]), np.asarray([1.0, 0, 1, 1, 1])
-    shift, flips = audit.order(first, second, np.arange(5))
+    shift, flips = bias.order(first, second, np.arange(5))
     assert (shift.value.value, flips.value.value, flips.cases) == (pytest.approx(-0.5 / 4), 0.5, 4)
-    differs, spread = audit.repeat(np.asarray([3.0, 4, 2]), np.asarray([3.0, 2, math.nan]), np.arange(3))
+    differs, spread = bias.repeat(np.asarray([3.0, 4, 2]), np.asarray([3.0, 2, math.nan]), np.arange(3))
     assert differs.value.value == 0.5
     assert spread.value.value == pytest.approx(1.0)
 
@@ -129,19 +129,19 @@ def test_flips_and_repeats_by_hand() -> None:
 def test_a_brand_swap_moves_nothing_beyond_the_noise_of_asking_again() -> None:
     judge, quality = SyntheticJudge(5), qualities(5)
     unknown, known, again = (judge.score(quality) for _ in range(3))
-    _, beyond = audit.brand(unknown, known, CLUSTERS, again)
-    _, naive = audit.brand(unknown, known, CLUSTERS)
+    _, beyond = bias.brand(unknown, known, CLUSTERS, again)
+    _, naive = bias.brand(unknown, known, CLUSTERS)
     assert beyond.value.low < 0 < beyond.value.high
     assert naive.value.low > 0.3
     either = np.where(np.arange(SIZE) % 2, 0.8, -0.8)  # loves half of the brands and hates the others
-    moved, any_way = audit.brand(unknown, known + either, CLUSTERS, again)
+    moved, any_way = bias.brand(unknown, known + either, CLUSTERS, again)
     assert not moved.shown
     assert any_way.shown
 
 
 def test_what_never_varies_cannot_be_told() -> None:
     ones = np.ones(SIZE)
-    assert math.isnan(audit.length(ones, ones, ones, ones, CLUSTERS).value.value)
-    assert math.isnan(audit.place(ones, ones, np.arange(SIZE), CLUSTERS).value.value)
-    told = audit.own_base(ones * math.nan, ones, CLUSTERS).to_dict()
+    assert math.isnan(bias.length(ones, ones, ones, ones, CLUSTERS).value.value)
+    assert math.isnan(bias.place(ones, ones, np.arange(SIZE), CLUSTERS).value.value)
+    told = bias.own_base(ones * math.nan, ones, CLUSTERS).to_dict()
     assert (told["value"], told["cases"], told["shown"]) == (None, 0, False)

@@ -10,13 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
-from crossaisle.eval.baselines import BASELINES
-from crossaisle.eval.likeness import Sum, Text, TextAndCoOccurrence, TextLikeness
-from crossaisle.eval.linear import EASE, IALS, Factors, Ridge
-from crossaisle.eval.neighbours import BM25, CoOccurrence, Cosine, Directed, ItemKNN
-from crossaisle.eval.popularity import ByCategory, Popular, PopularByCategory, PopularLately, Recent
-from crossaisle.eval.ranking import best
-from crossaisle.eval.training import Training
+from crossaisle.eval.baselines.ease_ials import EASE, IALS, Factors, Ridge
+from crossaisle.eval.baselines.item_knn import BM25, CoOccurrence, Cosine, Directed, ItemKNN
+from crossaisle.eval.baselines.popularity import ByCategory, Popular, PopularByCategory, PopularLately, Recent
+from crossaisle.eval.baselines.registry import BASELINES
+from crossaisle.eval.baselines.text_similarity import Sum, Text, TextAndCoOccurrence, TextLikeness
+from crossaisle.eval.metrics.full_ranking import best
+from crossaisle.eval.splits.training_data import Training
 from crossaisle.retrieval.items.interactions import DAY
 from crossaisle.retrieval.items.ragged import Runs
 

@@ -16,8 +16,8 @@ from crossaisle import Workspace
 from crossaisle.app.cli import app
 from crossaisle.app.options import one_line
 from crossaisle.data.errors import CrossaisleError
-from crossaisle.eval import judge_plan
-from crossaisle.eval.detectable import FEW
+from crossaisle.eval.judge import question_plan
+from crossaisle.eval.stats.power import FEW
 
 from .command_line import run
 from .judge_server import Server, by_hash, scored
@@ -135,14 +135,14 @@ def test_a_store_is_judged_and_the_key_is_told_to_nobody(tmp_path: Path, server:
     assert done.returncode == 0, done.stderr
     assert "not calibrated" in done.stdout.splitlines()[0]
     told = report(out)
-    assert set(told["criteria"]) == set(judge_plan.CRITERIA)
+    assert set(told["criteria"]) == set(question_plan.CRITERIA)
     assert told["users"] == 6
     for name, about in told["criteria"].items():
         (system,) = about["systems"].values()
         assert system["scored"] == system["asked"] > 0, name
         assert 1 <= system["low"] <= system["value"] <= system["high"] <= 5
         assert sum(system["spread"].values()) == system["scored"]
-    assert {prompt["prompt"] for prompt in told["prompts"]} == {"judge_frame.v1", *(f"judge_{name}.v1" for name in judge_plan.CRITERIA)}
+    assert {prompt["prompt"] for prompt in told["prompts"]} == {"judge_frame.v1", *(f"judge_{name}.v1" for name in question_plan.CRITERIA)}
     (about,) = told["judges"].values()
     assert about["run"]["cost"] > 0
     for path in out.rglob("*"):

@@ -18,9 +18,9 @@ from crossaisle.app.report_page import page
 from crossaisle.data.errors import CrossaisleError
 from crossaisle.data.settings import Settings
 from crossaisle.data.workspace import Workspace
-from crossaisle.eval import report as reports
-from crossaisle.eval.evaluation import Evaluation, Options, Rankings
-from crossaisle.eval.metrics import hits, ndcg
+from crossaisle.eval.metrics.accuracy import hits, ndcg
+from crossaisle.eval.offline import report as reports
+from crossaisle.eval.offline.evaluation import Evaluation, Options, Rankings
 
 QUICK = Options(max_cases=30, llm_cases=3, budget=2)
 
@@ -97,7 +97,7 @@ def test_the_same_seed_gives_the_same_figures_and_a_kept_state_too(
 def test_cases_saved_are_cases_asked_again(
     evaluated: tuple[Rankings, dict, Path], demo_workspace: Workspace, settings: Settings, tmp_path: Path
 ) -> None:
-    from crossaisle.eval import cases as case_files
+    from crossaisle.eval.splits import cases as case_files
 
     rankings, _, _ = evaluated
     file = tmp_path / "cases.jsonl"
@@ -236,8 +236,8 @@ def test_a_store_of_one_category_says_so(settings: Settings, tmp_path: Path) -> 
 
 
 def test_a_library_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    from crossaisle.eval.linear import IALS, Factors
-    from crossaisle.eval.training import Training
+    from crossaisle.eval.baselines.ease_ials import IALS, Factors
+    from crossaisle.eval.splits.training_data import Training
     from crossaisle.retrieval.items.ragged import Runs
 
     monkeypatch.setitem(sys.modules, "implicit.cpu.als", None)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crossaisle.eval.explanations import claim_faults, report, unsupported
+from crossaisle.eval.explanations.report import claim_faults, report, unsupported
 
 from .explained import KETTLE, QUOTE, TEXT, kettle, with_ids
 

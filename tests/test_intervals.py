@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from crossaisle.eval.intervals import bootstrap, paired
+from crossaisle.eval.stats.bootstrap import bootstrap, paired
 
 
 def test_as_scipy_has_it_where_every_case_is_a_user() -> None:

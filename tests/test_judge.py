@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crossaisle.eval.judge import CUT, EMPTY, UNREADABLE, Question, judged, verdict_of
+from crossaisle.eval.judge.question import CUT, EMPTY, UNREADABLE, Question, judged, verdict_of
 from crossaisle.llm.replies import Asked, Reply
 
 SCORE = Asked("s", "u", "score", ("1", "2", "3", "4", "5"))

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from crossaisle.data.errors import NewerFormatError, SettingsError
-from crossaisle.eval.judge_cache import Cache, key
+from crossaisle.eval.judge.reply_cache import Cache, key
 from crossaisle.llm.replies import Asked, Reply
 
 ASKED = Asked("system", "user", "score", ("1", "2"))

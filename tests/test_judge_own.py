@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from crossaisle.app.cli import app
-from crossaisle.eval.judge_own import base, writer
-from crossaisle.eval.judged import Answer, Entry
+from crossaisle.eval.judge.recommendation_lists import Answer, Entry
+from crossaisle.eval.judge_analysis.self_preference import base, writer
 
 from .judge_server import Server, scored
 

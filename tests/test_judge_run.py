@@ -14,13 +14,14 @@ from pathlib import Path
 import pytest
 
 from crossaisle.data.errors import EndpointError, SettingsError, TooLongError
-from crossaisle.eval import judge_plan, judging
-from crossaisle.eval.judge import Judge
-from crossaisle.eval.judge_cache import Cache
-from crossaisle.eval.judge_plan import Plan
-from crossaisle.eval.judge_run import Ran, run, tasks
-from crossaisle.eval.judged import Answer, Entry
-from crossaisle.eval.spending import Prices, Purse
+from crossaisle.eval.judge import panel as judging
+from crossaisle.eval.judge import question_plan
+from crossaisle.eval.judge.cost_budget import Prices, Purse
+from crossaisle.eval.judge.question import Judge
+from crossaisle.eval.judge.question_plan import Plan
+from crossaisle.eval.judge.recommendation_lists import Answer, Entry
+from crossaisle.eval.judge.reply_cache import Cache
+from crossaisle.eval.judge.runner import Ran, run, tasks
 from crossaisle.llm.remote import Endpoint
 
 from .command_line import PROGRAM
@@ -30,7 +31,7 @@ from .judge_server import Server, by_hash, scored
 def plan_of(count: int, criterion: str = "relevance") -> Plan:
     plan = Plan()
     answers = [Answer(f"u{i}", (Entry(f"i{i}", f"Gas stove {i}"),), ("Dome tent",)) for i in range(count)]
-    judge_plan.scores(plan, "ours", answers, [criterion])
+    question_plan.scores(plan, "ours", answers, [criterion])
     assert len(plan.questions) == count
     return plan
 
@@ -113,7 +114,9 @@ def test_replies_that_cannot_be_read_are_unscored_and_counted(cache: Cache, text
 def test_a_question_that_is_too_long_is_named_and_the_others_are_judged(cache: Cache) -> None:
     plan = plan_of(5)
     long = Plan()
-    judge_plan.scores(long, "ours", [Answer("talker", (Entry("i", "Gas stove"),), tuple("word " * 30 for _ in range(20)))], ["relevance"])
+    question_plan.scores(
+        long, "ours", [Answer("talker", (Entry("i", "Gas stove"),), tuple("word " * 30 for _ in range(20)))], ["relevance"]
+    )
     plan.questions.insert(2, long.questions[0])
     with Server(context=2500).running() as server:
         ran = go(server, plan, cache)

@@ -19,13 +19,13 @@ import pytest
 
 from crossaisle import Settings
 from crossaisle.data.errors import TooLongError
-from crossaisle.eval import rubrics
-from crossaisle.eval.intervals import bootstrap
-from crossaisle.eval.judge import Question, judged
-from crossaisle.eval.judge_cache import Cache
-from crossaisle.eval.judge_plan import Plan, scores
-from crossaisle.eval.judge_run import run, tasks
-from crossaisle.eval.judged import Answer, Entry
+from crossaisle.eval.judge import rubrics
+from crossaisle.eval.judge.question import Question, judged
+from crossaisle.eval.judge.question_plan import Plan, scores
+from crossaisle.eval.judge.recommendation_lists import Answer, Entry
+from crossaisle.eval.judge.reply_cache import Cache
+from crossaisle.eval.judge.runner import run, tasks
+from crossaisle.eval.stats.bootstrap import bootstrap
 from crossaisle.llm import embedded
 from crossaisle.llm.answering import LocalAnswers
 from crossaisle.llm.models import LanguageModel, fingerprint

@@ -13,9 +13,9 @@ import pytest
 
 from crossaisle import Recommender, Settings, Workspace
 from crossaisle.data.errors import FormatError, QueryError
-from crossaisle.eval import judge_plan, recommended
-from crossaisle.eval.judge_plan import Plan
-from crossaisle.eval.judged import Answer, Entry, common, read
+from crossaisle.eval.judge import question_plan, sample_lists
+from crossaisle.eval.judge.question_plan import Plan
+from crossaisle.eval.judge.recommendation_lists import Answer, Entry, common, read
 from crossaisle.recommend.answer import to_dict
 
 
@@ -178,7 +178,7 @@ def test_pairs_are_asked_in_both_orders_with_one_history() -> None:
         ],
     }
     plan = Plan()
-    judge_plan.pairs(plan, recommended.same_histories(files), ["u1", "u2", "u3"])
+    question_plan.pairs(plan, sample_lists.same_histories(files), ["u1", "u2", "u3"])
     assert [(one.criterion, one.user, one.item, one.swapped) for one in plan.questions] == [
         ("lists", "u1", "", False),
         ("lists", "u1", "", True),
@@ -192,17 +192,17 @@ def test_pairs_are_asked_in_both_orders_with_one_history() -> None:
 
 def test_a_sample_of_more_users_keeps_those_that_were_drawn() -> None:
     users = [f"u{i}" for i in range(200)]
-    small, large = (recommended.sample(users, most, 3) for most in (20, 60))
+    small, large = (sample_lists.sample(users, most, 3) for most in (20, 60))
     assert len(small) == 20
     assert small < large
-    assert recommended.sample(users[::-1], 20, 3) == small
-    assert recommended.sample(users, 20, 4) != small
-    assert recommended.sample(users, None, 0) == set(users)
+    assert sample_lists.sample(users[::-1], 20, 3) == small
+    assert sample_lists.sample(users, 20, 4) != small
+    assert sample_lists.sample(users, None, 0) == set(users)
 
 
 def test_recommendations_go_on_where_a_kill_cut_them(tmp_path: Path, demo_workspace: Workspace, settings: Settings) -> None:
     settings = settings.with_(llm="none")
-    first = recommended.recommended(demo_workspace.path, settings, tmp_path, users=4, k=2, seed=0)
+    first = sample_lists.recommended(demo_workspace.path, settings, tmp_path, users=4, k=2, seed=0)
     (file,) = tmp_path.glob("recommendations-*.jsonl")
     whole = file.read_bytes()
     assert read(file) == first
@@ -210,9 +210,9 @@ def test_recommendations_go_on_where_a_kill_cut_them(tmp_path: Path, demo_worksp
     kept = whole.splitlines(keepends=True)
     marked = kept[0].replace(b'"title": "', b'"title": "kept ', 1)
     file.write_bytes(marked + kept[1][:50])
-    again = recommended.recommended(demo_workspace.path, settings, tmp_path, users=4, k=2, seed=0)
+    again = sample_lists.recommended(demo_workspace.path, settings, tmp_path, users=4, k=2, seed=0)
     assert again[1:] == first[1:]
     assert again[0] != first[0], "a whole line is taken as it is"
     assert {answer.user for answer in read(file)} == {answer.user for answer in first}
-    more = recommended.recommended(demo_workspace.path, settings.with_(quantization="fp32"), tmp_path, users=4, k=2, seed=0)
+    more = sample_lists.recommended(demo_workspace.path, settings.with_(quantization="fp32"), tmp_path, users=4, k=2, seed=0)
     assert more == first, "other settings have a file of their own"

@@ -13,9 +13,9 @@ from crossaisle.data.errors import LeakError
 from crossaisle.data.settings import Settings
 from crossaisle.data.splits import HeldOut, Split
 from crossaisle.data.workspace import Workspace
-from crossaisle.eval import leaks, protocols
-from crossaisle.eval.cases import Cases, Eligible
-from crossaisle.eval.known import Known
+from crossaisle.eval.splits import leakage, protocols
+from crossaisle.eval.splits.cases import Cases, Eligible
+from crossaisle.eval.splits.training_view import Known
 from crossaisle.retrieval.index.builder import item_vectors, load
 from crossaisle.retrieval.items.interactions import Events
 from crossaisle.retrieval.items.ragged import Runs
@@ -37,13 +37,13 @@ def drawn(demo_workspace: Workspace, settings: Settings) -> tuple[Cases, Known, 
 def test_an_honest_evaluation_passes(drawn: tuple[Cases, Known, Known], demo_workspace: Workspace) -> None:
     cases, known, _ = drawn
     assert len(cases) > 20
-    leaks.check(cases, known, demo_workspace, SPLIT)
+    leakage.check(cases, known, demo_workspace, SPLIT)
 
 
 def test_the_test_in_the_training(drawn: tuple[Cases, Known, Known], demo_workspace: Workspace) -> None:
     cases, _, everything = drawn
     with pytest.raises(LeakError, match=f"{len(cases.targets.rows):,} test interactions are in the training snapshot"):
-        leaks.check(cases, everything, demo_workspace, SPLIT)
+        leakage.check(cases, everything, demo_workspace, SPLIT)
 
 
 def test_the_test_in_the_counts(drawn: tuple[Cases, Known, Known], demo_workspace: Workspace) -> None:
@@ -51,14 +51,14 @@ def test_the_test_in_the_counts(drawn: tuple[Cases, Known, Known], demo_workspac
     false = replace(known)
     object.__setattr__(false, "associations", everything.associations)
     with pytest.raises(LeakError, match="more users in the association counts than in the training snapshot"):
-        leaks.check(cases, false, demo_workspace, SPLIT)
+        leakage.check(cases, false, demo_workspace, SPLIT)
 
 
 def test_the_test_in_the_reviews(drawn: tuple[Cases, Known, Known], demo_workspace: Workspace) -> None:
     cases, known, everything = drawn
     assert known.withheld
     with pytest.raises(LeakError, match="reviews of a target by its own user are searched"):
-        leaks.check(cases, replace(known, reviews=everything.reviews, withheld=frozenset()), demo_workspace, SPLIT)
+        leakage.check(cases, replace(known, reviews=everything.reviews, withheld=frozenset()), demo_workspace, SPLIT)
 
 
 def test_withheld_reviews_are_not_found(drawn: tuple[Cases, Known, Known]) -> None:
@@ -80,7 +80,7 @@ def test_a_target_in_its_history(drawn: tuple[Cases, Known, Known], demo_workspa
     histories = [[*cases.histories[i].tolist()] for i in range(len(cases))]
     histories[3].append(int(cases.targets[3][0]))
     with pytest.raises(LeakError, match="1 targets are in the history of their case"):
-        leaks.check(replace(cases, histories=Runs.of(histories)), known, demo_workspace, SPLIT)
+        leakage.check(replace(cases, histories=Runs.of(histories)), known, demo_workspace, SPLIT)
 
 
 @pytest.mark.parametrize("wrong", [{"snapshot": "another"}, {"seed": 7}, {"protocol": "temporal"}, {"test": 0.1}, None])
@@ -94,25 +94,25 @@ def test_a_card_that_held_out_something_else(
     held = SPLIT.to_dict()
     card = {"snapshot": shop.manifest.snapshot, "held_out": held}
     (tmp_path / "graph" / "card.json").write_text(json.dumps(card))
-    leaks.check(cases, known, shop, SPLIT)
+    leakage.check(cases, known, shop, SPLIT)
     if wrong is None:
         (tmp_path / "graph" / "card.json").write_text("torn")
     else:
         snapshot = wrong.get("snapshot", shop.manifest.snapshot)
         (tmp_path / "graph" / "card.json").write_text(json.dumps({"snapshot": snapshot, "held_out": {**held, **wrong}}))
     with pytest.raises(LeakError, match=r"trained part \(graph\) did not hold out"):
-        leaks.check(cases, known, shop, SPLIT)
+        leakage.check(cases, known, shop, SPLIT)
 
 
 def test_a_target_in_the_prompt(drawn: tuple[Cases, Known, Known]) -> None:
     cases, known, _ = drawn
     titles = known.catalogue.items["title"].to_list()
     history = "; ".join(titles[row] for row in cases.histories[0])
-    assert not leaks.in_prompts(cases, {0: history}, known.catalogue)
-    assert leaks.in_prompts(cases, {0: history + titles[cases.targets[0][0]]}, known.catalogue)[0].count == 1
+    assert not leakage.in_prompts(cases, {0: history}, known.catalogue)
+    assert leakage.in_prompts(cases, {0: history + titles[cases.targets[0][0]]}, known.catalogue)[0].count == 1
 
 
 def test_near_duplicates_by_cosine() -> None:
     vectors = np.asarray([[1, 0], [0.9999, 0.01], [0, 1], [0.6, 0.8]], dtype=np.float32)
     cases = Cases(["u", "v"], Runs.of([[0], [2]]), Runs.of([[1, 2], [3]]), [None, None])
-    assert leaks.near_duplicates(cases, vectors).tolist() == [True, False, False]
+    assert leakage.near_duplicates(cases, vectors).tolist() == [True, False, False]

@@ -21,15 +21,17 @@ from crossaisle.data.records import Rules
 from crossaisle.data.settings import Settings
 from crossaisle.data.splits import HeldOut, Split
 from crossaisle.data.workspace import Workspace
-from crossaisle.eval import leaks, learning, parts, protocols
-from crossaisle.eval import report as reports
-from crossaisle.eval.evaluation import Evaluation, Options
-from crossaisle.eval.known import Known
-from crossaisle.eval.questions import ask, entries
+from crossaisle.eval.offline import report as reports
+from crossaisle.eval.offline.evaluation import Evaluation, Options
+from crossaisle.eval.splits import leakage, protocols
+from crossaisle.eval.splits.training_view import Known
 from crossaisle.recommend.recommender import Recommender
 from crossaisle.recommend.why import why
 from crossaisle.retrieval.index.builder import item_vectors, load
 from crossaisle.retrieval.items.interactions import Events
+from crossaisle.train import channels as parts
+from crossaisle.train import pipeline
+from crossaisle.train.out_of_fold import ask, entries
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +97,7 @@ def test_what_was_trained_is_kept_with_its_card(trained: tuple[Workspace, dict[s
     assert tried[figures["factors"]["penalty"]] == max(tried.values())
     assert figures["blend"]["answered"] > 200
     for part in ("graph", "complements", "factors", "blend"):
-        card = leaks._card(shop.path / part / "card.json")
+        card = leakage._card(shop.path / part / "card.json")
         assert card is not None
         assert card["snapshot"] == shop.manifest.snapshot
         assert card["held_out"]["protocol"] == "users"
@@ -251,7 +253,7 @@ def test_one_category_only_is_one_sentence(make_store: Callable[..., Path], sett
     crossaisle.ingest(tmp_path / "shop", "files", [store])
     crossaisle.index(Workspace(tmp_path / "shop"), settings)
     with pytest.raises(CrossaisleError, match="nobody went from one category to another"):
-        learning.learn(Workspace(tmp_path / "shop"), settings)
+        pipeline.learn(Workspace(tmp_path / "shop"), settings)
     result = CliRunner().invoke(app, ["train", "-w", str(tmp_path / "shop")])
     assert isinstance(result.exception, TrainingError)
     assert not (tmp_path / "shop" / "blend").exists()
@@ -262,8 +264,8 @@ def test_too_few_shoppers_leave_nothing_behind(make_store: Callable[..., Path], 
     crossaisle.ingest(tmp_path / "shop", "files", [store])
     crossaisle.index(Workspace(tmp_path / "shop"), settings)
     with pytest.raises(TrainingError, match="at least 100 are wanted to fit a blend"):
-        learning.learn(Workspace(tmp_path / "shop"), settings)
-    assert not any((tmp_path / "shop" / part).exists() for part in leaks.TRAINED)
+        pipeline.learn(Workspace(tmp_path / "shop"), settings)
+    assert not any((tmp_path / "shop" / part).exists() for part in leakage.TRAINED)
 
 
 def test_the_commands_say_why_and_who(trained: tuple[Workspace, dict[str, Any]], settings: Settings) -> None:

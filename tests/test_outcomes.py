@@ -13,7 +13,7 @@ from crossaisle.data.ab_tests import Experiment
 from crossaisle.data.events import Event, EventLog, Shown
 from crossaisle.data.events.served_lists import ServedLists
 from crossaisle.data.workspace import Workspace
-from crossaisle.eval.outcomes import DAY, Outcomes, report
+from crossaisle.eval.online import DAY, Outcomes, report
 
 Store = Callable[..., Path]
 NOW = 1_700_000_000_000

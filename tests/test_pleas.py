@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from crossaisle import Recommender, Settings, Workspace
 from crossaisle.data import demo
-from crossaisle.eval import judge_plan, rubrics, withholding
-from crossaisle.eval.judge_plan import Plan
-from crossaisle.eval.judged import Answer, Entry
+from crossaisle.eval.judge import injection_filter, question_plan, rubrics
+from crossaisle.eval.judge.question_plan import Plan
+from crossaisle.eval.judge.recommendation_lists import Answer, Entry
 from crossaisle.prompts.judge_injection import parted
 
 FOLDER = Path(__file__).parent
@@ -96,13 +96,13 @@ def test_the_judge_does_not_see_them_and_the_report_does() -> None:
     bare = Entry("s2", "Lamp", explanation=order)
     answers = [Answer("ann", (entry, bare), ("Dome tent",)), Answer("bob", (Entry("s1", "Gas stove", explanation="It boils."),), ("Tent",))]
     plan = Plan()
-    judge_plan.scores(plan, "ours", answers, (*rubrics.POINTWISE, "order"))
-    judge_plan.pairs(plan, {"ours": answers, "theirs": answers[::-1]}, [])
+    question_plan.scores(plan, "ours", answers, (*rubrics.POINTWISE, "order"))
+    question_plan.pairs(plan, {"ours": answers, "theirs": answers[::-1]}, [])
     assert plan.questions
     assert not [one for one in plan.questions if order in one.asked.user]
     # A text that is nothing else is judged all the same: being left out must not be a way to a better mean.
-    assert withholding.NOTHING in next(one.asked.user for one in plan.questions if one.criterion == "clarity" and one.item == "s2")
-    told = withholding.report({"ours": answers})
+    assert injection_filter.NOTHING in next(one.asked.user for one in plan.questions if one.criterion == "clarity" and one.item == "s2")
+    told = injection_filter.report({"ours": answers})
     assert told["systems"] == {"ours": {"texts": 11, "speak_to_the_judge": 3}}
     assert [(one["user"], one["item"], one["part"], one["words"]) for one in told["cases"]] == [
         ("ann", "s1", "explanation", order),

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.power import TTestPower
 
-from crossaisle.eval.detectable import conclusions, decisive_wins, pairs_needed, smallest_difference, standard_error
-from crossaisle.eval.intervals import Interval
-from crossaisle.eval.preferences import length_controlled, outcomes, win_rate
-from crossaisle.eval.strengths import bradley_terry
+from crossaisle.eval.stats.bootstrap import Interval
+from crossaisle.eval.stats.bradley_terry import bradley_terry
+from crossaisle.eval.stats.power import conclusions, decisive_wins, pairs_needed, smallest_difference, standard_error
+from crossaisle.eval.stats.win_rates import length_controlled, outcomes, win_rate
 
 NAN = math.nan
 VERDICTS = st.sampled_from([0.0, 0.5, 1.0, NAN])

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from crossaisle.data.errors import FormatError, QueryError
 from crossaisle.data.splits import HeldOut, Split, draws
-from crossaisle.eval import cases as case_files
-from crossaisle.eval import protocols
-from crossaisle.eval.cases import Cases, Eligible
+from crossaisle.eval.splits import cases as case_files
+from crossaisle.eval.splits import protocols
+from crossaisle.eval.splits.cases import Cases, Eligible
 from crossaisle.retrieval.items.catalogue import Catalogue
 from crossaisle.retrieval.items.interactions import Events
 from crossaisle.retrieval.items.ragged import Runs

@@ -11,7 +11,7 @@ from hypothesis import settings as trials
 from hypothesis import strategies as st
 from statsmodels.stats.proportion import proportion_confint
 
-from crossaisle.eval.rates import effective, rate, wilson
+from crossaisle.eval.stats.proportions import effective, rate, wilson
 
 
 @given(st.integers(0, 500), st.integers(1, 500))

@@ -24,9 +24,9 @@ from crossaisle.data.errors import (
 from crossaisle.data.settings import Settings
 from crossaisle.data.splits import Split
 from crossaisle.data.workspace import Workspace
-from crossaisle.eval import leaks, learning
-from crossaisle.eval import report as reports
-from crossaisle.eval.evaluation import Evaluation, Options
+from crossaisle.eval.offline import report as reports
+from crossaisle.eval.offline.evaluation import Evaluation, Options
+from crossaisle.eval.splits import leakage
 from crossaisle.llm.merging import merge
 from crossaisle.llm.recipe import Config
 from crossaisle.recommend.reading import load_vote
@@ -34,6 +34,7 @@ from crossaisle.recommend.recommender import Recommender
 from crossaisle.recommend.trained import Trained
 from crossaisle.recommend.vote import READ
 from crossaisle.recommend.why import why
+from crossaisle.train import pipeline
 
 QUICK = Config(rank=2, alpha=4, epochs=1, batch=4, lr=1e-3, validate_every=50)
 EXAMPLES = 24
@@ -46,7 +47,7 @@ def taught(
     """A trained store with an adapter of a small LLM."""
     path = tmp_path_factory.mktemp("taught") / "shop"
     shutil.copytree(trained[0].path, path)
-    return Workspace(path), learning.learn(Workspace(path), small, part="ranker", ranker=QUICK, examples=EXAMPLES)
+    return Workspace(path), pipeline.learn(Workspace(path), small, part="ranker", ranker=QUICK, examples=EXAMPLES)
 
 
 @pytest.fixture(scope="module")
@@ -68,8 +69,8 @@ def test_the_ranker_is_put_beside_the_blend(taught: tuple[Workspace, dict[str, A
     shop, figures = taught
     assert set(figures) == {"ranker", "left_out", "seconds"}
     assert figures["ranker"]["examples"] == EXAMPLES
-    card = leaks._card(shop.path / "adapter" / "card.json")
-    blend = leaks._card(shop.path / "blend" / "card.json")
+    card = leakage._card(shop.path / "adapter" / "card.json")
+    blend = leakage._card(shop.path / "blend" / "card.json")
     assert card is not None
     assert blend is not None
     assert (card["snapshot"], card["held_out"]) == (blend["snapshot"], blend["held_out"])
@@ -189,7 +190,7 @@ def test_an_evaluation_shows_what_tuning_and_the_vote_are_worth(
 def test_a_leak_in_the_prompt_stops_the_evaluation(
     voting: Workspace, small: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(leaks, "in_prompts", lambda *_: [leaks.Leak("targets stand in the prompt", 1, "mend the prompt")])
+    monkeypatch.setattr(leakage, "in_prompts", lambda *_: [leakage.Leak("targets stand in the prompt", 1, "mend the prompt")])
     with pytest.raises(LeakError, match="targets stand in the prompt"):
         Evaluation(voting, small, tmp_path / "out", Options(max_cases=20, llm_cases=3, budget=1)).run()
 
@@ -239,11 +240,11 @@ def test_a_ranker_needs_a_blend_of_the_same_data(
     untrained = tmp_path / "untrained"
     shutil.copytree(demo_workspace.path, untrained)
     with pytest.raises(NotTrainedError, match="blend` first"):
-        learning.learn(Workspace(untrained), small, part="ranker")
+        pipeline.learn(Workspace(untrained), small, part="ranker")
     with pytest.raises(StaleTrainingError, match="blend` first, with the same --seed"):
-        learning.learn(trained[0], small, Split(seed=3), part="ranker")
+        pipeline.learn(trained[0], small, Split(seed=3), part="ranker")
     with pytest.raises(TrainingError, match="no LLM to train"):
-        learning.learn(trained[0], small.with_(llm="none"), part="ranker")
+        pipeline.learn(trained[0], small.with_(llm="none"), part="ranker")
     assert not (trained[0].path / "adapter").exists()
 
 

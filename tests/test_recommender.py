@@ -15,8 +15,8 @@ import pytest
 from crossaisle import Recommender, Rules, Settings, Workspace
 from crossaisle.data.errors import EmptyHistoryError, QueryError, UnknownItemError, UnknownUserError
 from crossaisle.data.records import Query
-from crossaisle.eval.answers import entries
-from crossaisle.eval.explanations import report, unsupported
+from crossaisle.eval.explanations.answer_files import entries
+from crossaisle.eval.explanations.report import report, unsupported
 from crossaisle.recommend.answer import to_dict
 from crossaisle.recommend.rules import eligible
 

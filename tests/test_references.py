@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crossaisle.data.errors import MissingExtraError
-from crossaisle.eval.references import bleu, compare, rouge, similarity
+from crossaisle.eval.explanations.reference_metrics import bleu, compare, rouge, similarity
 
 WORDS = st.lists(st.sampled_from(["tent", "stove", "rain", "fits", "well", "it"]), min_size=1, max_size=7)
 PAIRS = st.lists(st.tuples(WORDS, st.lists(WORDS, min_size=1, max_size=3)), min_size=1, max_size=4)

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crossaisle.eval import rubrics
-from crossaisle.eval.calibrating import order, question
-from crossaisle.eval.human_labels import Labelled
-from crossaisle.eval.judged import Answer, Entry
+from crossaisle.eval.judge import rubrics
+from crossaisle.eval.judge.recommendation_lists import Answer, Entry
+from crossaisle.eval.judge_analysis.calibration import order, question
+from crossaisle.eval.judge_analysis.human_labels import Labelled
 from crossaisle.llm.replies import Asked
 
 FOLDER = Path(__file__).parent

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from crossaisle.eval.sequential import ALPHA, LEAST, PLANNED, compare, differences, margin
+from crossaisle.eval.stats.confidence_sequences import ALPHA, LEAST, PLANNED, compare, differences, margin
 
 USERS = 3000
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from crossaisle.eval import slices
+from crossaisle.eval.metrics import slices
 from crossaisle.retrieval.items.ragged import Runs
 
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crossaisle.eval.statements import statements, told
-from crossaisle.eval.stretches import figures, quotations, spans, stands
+from crossaisle.eval.explanations.claims import statements, told
+from crossaisle.eval.explanations.text_spans import figures, quotations, spans, stands
 
 from .explained import KETTLE, QUOTE, TEXT, kettle
 

@@ -15,10 +15,6 @@ import pytest
 from crossaisle.data.errors import NotTrainedError, StaleTrainingError, TrainingError
 from crossaisle.data.settings import Settings
 from crossaisle.data.workspace import Workspace
-from crossaisle.eval import lessons, teaching
-from crossaisle.eval.lessons import Lessons
-from crossaisle.eval.questions import Asked
-from crossaisle.eval.teaching import Lots, example, settle, teach
 from crossaisle.llm.recipe import Config
 from crossaisle.recommend import learned
 from crossaisle.recommend.facts import FIRST, FIRST_UP_TO, sentences
@@ -27,6 +23,10 @@ from crossaisle.recommend.vote import READ, Read
 from crossaisle.retrieval.index.builder import load
 from crossaisle.retrieval.items.catalogue import Catalogue
 from crossaisle.retrieval.items.ragged import Runs
+from crossaisle.train import llm_ranker, ranker_examples
+from crossaisle.train.llm_ranker import Lots, example, settle, teach
+from crossaisle.train.out_of_fold import Asked
+from crossaisle.train.ranker_examples import Lessons
 
 QUICK = Config(rank=2, alpha=4, epochs=1, batch=4, lr=1e-3, validate_every=50, checkpoint_every=2)
 
@@ -82,7 +82,7 @@ def test_lessons_hold_the_best_the_bought_and_their_likes(asked: Asked, taught: 
         category = catalogue.category[rows]
         assert (category[taught.matched[run]] == catalogue.category[bought][0]).all()
         assert not (taught.matched[run] & taught.bought[run]).any()
-        assert int((~taught.matched[run] & ~taught.bought[run]).sum()) in (lessons.SHORT - 1, lessons.SHORT)
+        assert int((~taught.matched[run] & ~taught.bought[run]).sum()) in (ranker_examples.SHORT - 1, ranker_examples.SHORT)
         first += bool(taught.bought[run][0])
         for row, told in zip(rows.tolist(), taught.facts[run].tolist(), strict=True):  # each keeps its own fact
             assert told == asked.facts[whole][asked.rows[whole] == row][0].tolist()
@@ -92,7 +92,7 @@ def test_lessons_hold_the_best_the_bought_and_their_likes(asked: Asked, taught: 
 def test_no_score_knows_its_own_user(asked: Asked) -> None:
     """A feature that gives away the answers of one part of the users does not help the scores of that part."""
     questions = asked.questions
-    part = np.random.default_rng([0, 1]).permutation(np.unique(questions.user))[:: lessons.PARTS]
+    part = np.random.default_rng([0, 1]).permutation(np.unique(questions.user))[:: ranker_examples.PARTS]
     mine = np.isin(questions.user[questions.owner], part)
     values = questions.values.copy()
     values[:, 2] = 0
@@ -101,7 +101,7 @@ def test_no_score_knows_its_own_user(asked: Asked) -> None:
     given = dataclasses.replace(questions, values=values)
     model = learned.fit(given, seed=0)
     assert model.scores(values[mine & questions.bought]).mean() > model.scores(blind.values[mine & questions.bought]).mean() + 1
-    known, unknown = lessons._unknowing(given, model, 0), lessons._unknowing(blind, model, 0)
+    known, unknown = ranker_examples._unknowing(given, model, 0), ranker_examples._unknowing(blind, model, 0)
     np.testing.assert_allclose(known[mine], unknown[mine], atol=1e-6)
     assert np.abs(known[~mine] - unknown[~mine]).max() > 0.01  # the others do learn from it
 
@@ -110,16 +110,16 @@ def test_lessons_are_kept(taught: Lessons, tmp_path: Path) -> None:
     home = tmp_path / learned.FOLDER
     home.mkdir()
     with pytest.raises(NotTrainedError, match="train -w .* blend` first"):
-        lessons.load(tmp_path)
+        ranker_examples.load(tmp_path)
     taught.save(home)
-    again = lessons.load(tmp_path)
+    again = ranker_examples.load(tmp_path)
     for field in dataclasses.fields(taught):
         if field.name != "histories":
             np.testing.assert_array_equal(getattr(again, field.name), getattr(taught, field.name))
     assert again.histories.rows.tolist() == taught.histories.rows.tolist()
-    (home / lessons.FILE).write_bytes(b"cut")
+    (home / ranker_examples.FILE).write_bytes(b"cut")
     with pytest.raises(StaleTrainingError, match="cannot be read"):
-        lessons.load(tmp_path)
+        ranker_examples.load(tmp_path)
 
 
 def test_no_user_is_in_two_lots(taught: Lessons) -> None:
@@ -144,13 +144,13 @@ def test_an_example_is_one_that_was_bought_against_those_that_were_not(taught: L
         assert rows[made.target] in bought
         assert not bought & set(rows[1:])
         assert len(set(rows)) == len(rows)
-        assert len(rows) == teaching.CANDIDATES
+        assert len(rows) == llm_ranker.CANDIDATES
         best = [row for row in taught.rows[run].tolist() if row not in bought][:READ]
         matched = {row for row, chosen in zip(taught.rows[run].tolist(), taught.matched[run].tolist(), strict=True) if chosen} - bought
         if taught.bought[run][:READ].any():
             assert rows[0] in taught.rows[run][:READ]
-            assert len(rows) == teaching.CANDIDATES
-            hard = teaching.CANDIDATES - 1 - min(teaching.CANDIDATES - 1 - teaching.HARD, len(matched))
+            assert len(rows) == llm_ranker.CANDIDATES
+            hard = llm_ranker.CANDIDATES - 1 - min(llm_ranker.CANDIDATES - 1 - llm_ranker.HARD, len(matched))
             assert sum(row in best for row in rows[1:]) >= hard
         else:  # what is not among the best is never set against the best
             assert set(rows[1:]) <= matched
@@ -186,9 +186,9 @@ def test_what_the_shopper_bought_does_not_count_for_itself(taught: Lessons, cata
     fewer = dataclasses.replace(catalogue, users=catalogue.users.copy())
     fewer.users[taught.rows[run][taught.bought[run]]] -= 1
     rows = taught.rows[run]
-    told = teaching._told(taught, run, catalogue, 3)
+    told = llm_ranker._told(taught, run, catalogue, 3)
     assert told == sentences(taught.facts[run], fewer.users[rows], catalogue, np.arange(1, len(rows) + 1))
-    assert teaching._told(taught, run, catalogue, 2) == [fact.partition(". ")[2] for fact in told]
+    assert llm_ranker._told(taught, run, catalogue, 2) == [fact.partition(". ")[2] for fact in told]
 
 
 def test_the_vote_is_nothing_unless_it_measures_better() -> None:

@@ -8,10 +8,10 @@ import math
 import numpy as np
 import pytest
 
-from crossaisle.eval.agreement import HumanAgreement, JudgeAgreement, human_agreement, judge_agreement
-from crossaisle.eval.audit import Bias
-from crossaisle.eval.intervals import Interval
-from crossaisle.eval.trust import NOT_CALIBRATED, Calibrated, verdict
+from crossaisle.eval.judge_analysis.bias import Bias
+from crossaisle.eval.judge_analysis.trust import NOT_CALIBRATED, Calibrated, verdict
+from crossaisle.eval.stats.agreement import HumanAgreement, JudgeAgreement, human_agreement, judge_agreement
+from crossaisle.eval.stats.bootstrap import Interval
 
 UNKNOWN = Interval(math.nan, math.nan, math.nan)
 

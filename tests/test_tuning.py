@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from crossaisle.eval.baselines import BASELINES, Baseline
-from crossaisle.eval.cases import Cases
-from crossaisle.eval.likeness import Sum
-from crossaisle.eval.training import Training
-from crossaisle.eval.tuning import tune
+from crossaisle.eval.baselines.registry import BASELINES, Baseline
+from crossaisle.eval.baselines.text_similarity import Sum
+from crossaisle.eval.baselines.tuning import tune
+from crossaisle.eval.splits.cases import Cases
+from crossaisle.eval.splits.training_data import Training
 from crossaisle.retrieval.items.ragged import Runs
 
 TRAINING = Training(Runs.of([[0, 1]]), None, 6, np.zeros(6, np.int32), np.zeros((6, 2), np.float32))

@@ -8,17 +8,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crossaisle.eval import wording
+from crossaisle.eval.explanations import text_statistics
 
 TEXTS = st.lists(st.lists(st.sampled_from(["a", "b", "c", "A"]), max_size=7).map(" ".join), max_size=6)
 
 
 def test_distinct_by_hand() -> None:
-    assert wording.distinct(["a b a b", "b a"], 1) == pytest.approx(2 / 6)
-    assert wording.distinct(["a b a b", "b a"], 2) == pytest.approx(2 / 4)
-    assert wording.distinct(["a b", "c d"], 2) == 1
-    assert math.isnan(wording.distinct(["a"], 2))
-    assert math.isnan(wording.distinct([], 1))
+    assert text_statistics.distinct(["a b a b", "b a"], 1) == pytest.approx(2 / 6)
+    assert text_statistics.distinct(["a b a b", "b a"], 2) == pytest.approx(2 / 4)
+    assert text_statistics.distinct(["a b", "c d"], 2) == 1
+    assert math.isnan(text_statistics.distinct(["a"], 2))
+    assert math.isnan(text_statistics.distinct([], 1))
 
 
 @given(TEXTS, st.integers(1, 3))
@@ -34,42 +34,44 @@ def test_distinct_against_counting_one_by_one(texts: list[str], n: int) -> None:
                 total += 1
                 if run not in seen:
                     seen.append(run)
-    assert wording.distinct(texts, n) == pytest.approx(len(seen) / total if total else math.nan, nan_ok=True)
+    assert text_statistics.distinct(texts, n) == pytest.approx(len(seen) / total if total else math.nan, nan_ok=True)
 
 
 @given(TEXTS)
 @settings(max_examples=50, deadline=None)
 def test_the_same_again_halves_what_is_distinct(texts: list[str]) -> None:
     for value, twice in (
-        (wording.distinct(texts, 2), wording.distinct(texts * 2, 2)),
-        (wording.unique_sentences(texts), wording.unique_sentences(texts * 2)),
+        (text_statistics.distinct(texts, 2), text_statistics.distinct(texts * 2, 2)),
+        (text_statistics.unique_sentences(texts), text_statistics.unique_sentences(texts * 2)),
     ):
         assert twice == pytest.approx(value / 2, nan_ok=True)
 
 
 def test_unique_sentences_by_hand() -> None:
-    assert wording.unique_sentences(["It fits.", "It  fits. ", "it fits."]) == pytest.approx(2 / 3)
-    assert math.isnan(wording.unique_sentences([]))
+    assert text_statistics.unique_sentences(["It fits.", "It  fits. ", "it fits."]) == pytest.approx(2 / 3)
+    assert math.isnan(text_statistics.unique_sentences([]))
 
 
 def test_openings_leave_names_aside() -> None:
     texts = ["With your Dome Tent, the Mug is what you need now", "With your Pan, the Lid is what you need, too", "The Lid it is"]
-    assert wording.commonest_opening(texts, ["Dome Tent Mug", "Pan Lid", "Lid"]) == pytest.approx(2 / 3)
-    assert wording.commonest_opening(texts, ["", "", ""]) == pytest.approx(1 / 3)
+    assert text_statistics.commonest_opening(texts, ["Dome Tent Mug", "Pan Lid", "Lid"]) == pytest.approx(2 / 3)
+    assert text_statistics.commonest_opening(texts, ["", "", ""]) == pytest.approx(1 / 3)
 
 
 def test_features_by_hand() -> None:
     features = ["waterproof", "5.0", "light"]
-    mentioned = [wording.mentions(text, features) for text in ("Waterproof, with Bluetooth 5.0.", "Delightful", "It is waterproof.")]
+    mentioned = [
+        text_statistics.mentions(text, features) for text in ("Waterproof, with Bluetooth 5.0.", "Delightful", "It is waterproof.")
+    ]
     assert mentioned == [{"waterproof", "5.0"}, set(), {"waterproof"}]
-    assert wording.feature_coverage(mentioned, features) == pytest.approx(2 / 3)
-    assert wording.feature_matching(mentioned, [["5.0"], ["light"], ["waterproof"]]) == pytest.approx(2 / 3)
-    assert wording.feature_matching(mentioned, [["light", "5.0"], [], []]) == 1
-    assert wording.feature_coverage([{"red"}], ["blue"]) == 0
-    assert math.isnan(wording.feature_coverage(mentioned, []))
-    assert math.isnan(wording.feature_matching(mentioned, [[], [], []]))
+    assert text_statistics.feature_coverage(mentioned, features) == pytest.approx(2 / 3)
+    assert text_statistics.feature_matching(mentioned, [["5.0"], ["light"], ["waterproof"]]) == pytest.approx(2 / 3)
+    assert text_statistics.feature_matching(mentioned, [["light", "5.0"], [], []]) == 1
+    assert text_statistics.feature_coverage([{"red"}], ["blue"]) == 0
+    assert math.isnan(text_statistics.feature_coverage(mentioned, []))
+    assert math.isnan(text_statistics.feature_matching(mentioned, [[], [], []]))
     with pytest.raises(ValueError, match="zip"):
-        wording.feature_matching(mentioned, [[]])
+        text_statistics.feature_matching(mentioned, [[]])
 
 
 @pytest.mark.parametrize(
@@ -80,26 +82,26 @@ def test_features_by_hand() -> None:
     }.items(),
 )  # fmt: skip
 def test_syllables_by_the_rule(word: str, count: int) -> None:
-    assert wording.syllables(word) == count
+    assert text_statistics.syllables(word) == count
 
 
 def test_grade_by_hand() -> None:
     # Six words, six syllables, one sentence; then 13 words, 14 syllables, 3 sentences.
-    assert wording.grade(["The cat sat on the mat."]) == pytest.approx(0.39 * 6 + 11.8 - 15.59)
-    assert wording.grade(["The cat sat on the mat.", "It looked up! The kettle did 25 not"]) == pytest.approx(
+    assert text_statistics.grade(["The cat sat on the mat."]) == pytest.approx(0.39 * 6 + 11.8 - 15.59)
+    assert text_statistics.grade(["The cat sat on the mat.", "It looked up! The kettle did 25 not"]) == pytest.approx(
         0.39 * 13 / 3 + 11.8 * 14 / 13 - 15.59
     )
     # A point inside a number or before a closing mark makes no sentence more.
-    assert wording.grade(["He said “it is 1.2 long.”"]) == wording.grade(["He said it is long"])
-    assert math.isnan(wording.grade(["12 %"]))
+    assert text_statistics.grade(["He said “it is 1.2 long.”"]) == text_statistics.grade(["He said it is long"])
+    assert math.isnan(text_statistics.grade(["12 %"]))
 
 
 @given(st.text(max_size=12))
 @settings(max_examples=50, deadline=None)
 def test_every_word_has_a_syllable(word: str) -> None:
-    assert wording.syllables(word) >= 1
+    assert text_statistics.syllables(word) >= 1
 
 
 def test_mean_words() -> None:
-    assert wording.mean_words(["a b", "c"]) == 1.5
-    assert math.isnan(wording.mean_words([]))
+    assert text_statistics.mean_words(["a b", "c"]) == 1.5
+    assert math.isnan(text_statistics.mean_words([]))

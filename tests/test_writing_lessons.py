@@ -14,13 +14,13 @@ from crossaisle.data.errors import StaleAdapterError, TrainingError
 from crossaisle.data.records import Item
 from crossaisle.data.settings import Settings
 from crossaisle.data.workspace import Workspace
-from crossaisle.eval import learning
-from crossaisle.eval.writing_lessons import HELD_OUT, VALIDATION, WritingLessons, writing_lessons
 from crossaisle.llm.models import LanguageModel
 from crossaisle.llm.recipe import Config
 from crossaisle.llm.slots import lettered
 from crossaisle.llm.wording import Briefing, examples
 from crossaisle.recommend.recommender import Recommender
+from crossaisle.train import pipeline
+from crossaisle.train.explainer_examples import HELD_OUT, VALIDATION, WritingLessons, writing_lessons
 
 from .command_line import refused, run
 
@@ -79,7 +79,7 @@ def wrote(demo_workspace: Workspace, small: Settings, tmp_path_factory: pytest.T
     """A store whose small LLM learned to word reasons, a little."""
     path = tmp_path_factory.mktemp("wrote") / "shop"
     shutil.copytree(demo_workspace.path, path)
-    return Workspace(path), learning.learn(Workspace(path), small, part="explainer", ranker=QUICK)
+    return Workspace(path), pipeline.learn(Workspace(path), small, part="explainer", ranker=QUICK)
 
 
 def test_what_was_learned_is_in_the_workspace_and_in_use(wrote: tuple[Workspace, dict[str, Any]], small: Settings) -> None:
@@ -113,7 +113,7 @@ def test_without_an_llm_there_is_nothing_to_teach(demo_workspace: Workspace, sma
     shop = tmp_path / "shop"
     shutil.copytree(demo_workspace.path, shop)
     with pytest.raises(TrainingError, match="no LLM to train"):
-        learning.learn(Workspace(shop), small.with_(llm="none"), part="explainer")
+        pipeline.learn(Workspace(shop), small.with_(llm="none"), part="explainer")
     refused(run("train", "-w", shop, "writer"), "explainer", "'writer'")
 
 

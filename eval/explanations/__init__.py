@@ -1,0 +1,1 @@
+"""Metrics of explanations: claims, evidence support, text statistics."""

@@ -1,0 +1,1 @@
+"""LLM judging: rubrics, question plan, runner, reply cache, cost budget."""

@@ -1,0 +1,1 @@
+"""Analysis of a judge's verdicts: bias, agreement with people, calibration, trust."""

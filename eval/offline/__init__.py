@@ -1,0 +1,1 @@
+"""Offline evaluation of baselines, channels and the blend on the same cases."""

@@ -1,0 +1,137 @@
+"""The product's own systems: every channel alone, the blend of all, and the blend without each channel.
+
+They go through the product's own functions, case by case, over a retriever that knows nothing held out. A channel ranks what it proposes;
+the blend ranks its pool, of which the LLM reads the first `POOL`, and behind them stands what is left of the fused order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...data.records import Candidate
+from ...recommend.blend import blend, with_margins
+from ...recommend.profile import ItemFacts, Profile
+from ...recommend.recommender import POOL
+from ...retrieval.channels.base import Seeds
+from ...retrieval.items.interactions import NEVER
+from ...retrieval.retriever import PER_CHANNEL, weights
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ...llm.ranker import Ranker
+    from ...retrieval.items.catalogue import Catalogue
+    from ...retrieval.retriever import Retriever
+    from ..splits.cases import Cases, Eligible
+
+DEPTH = 200
+"""How far a ranking goes: candidate recall is told at 50, 100 and 200."""
+CHANNELS = ("semantic", "associations", "popularity")
+BLEND, LLM = "blend", "llm"
+Lists = Mapping[str, Sequence[int]]
+"""System to item rows, best first."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the channels found for one case.
+
+    Attributes:
+        channels: each channel's list. pools: system to the candidates that the LLM would read. rest: system to the rows behind them.
+        history: rows that the prompt may tell of.
+    """
+
+    channels: Lists
+    pools: Mapping[str, Sequence[Candidate]]
+    rest: Lists
+    history: NDArray[np.int64]
+
+
+def without(channel: str) -> str:
+    """The name of the blend without a channel."""
+    return f"{BLEND} without {channel}"
+
+
+def kinds(*, llm: bool) -> dict[str, str]:
+    """Every system's name and kind: channel, blend or ablation.
+
+    Without an LLM the blend is that of the channels alone, and bears the name `blend without llm`.
+    """
+    found = dict.fromkeys(CHANNELS, "channel")
+    if not llm:
+        return {**found, without(LLM): BLEND, **{f"{without(LLM)} or {name}": "ablation" for name in CHANNELS}}
+    return {
+        **found,
+        LLM: "channel",
+        BLEND: BLEND,
+        without(LLM): "ablation",
+        **{without(name): "ablation" for name in CHANNELS},
+    }
+
+
+def find(cases: Cases, eligible: Eligible, retriever: Retriever, start: int = 0) -> Iterator[Found]:
+    """What the channels find for each case from `start` on, in order."""
+    facts = ItemFacts.of(retriever.catalogue)
+    for number in range(start, len(cases)):
+        mask = eligible.mask(cases, slice(number, number + 1))[0]
+        history = cases.histories[number].astype(np.int64)
+        seeds = profile_of(history, facts).seeds()
+        deep = retriever.channels(seeds, mask, DEPTH)
+        served = retriever.channels(seeds, mask, max(PER_CHANNEL, POOL))
+        catalogue = retriever.catalogue
+        channels = {name: _by_score(found, catalogue)[:DEPTH] for name, found in deep.items()}
+        pools, rest = {}, {}
+        for left_out in (None, *CHANNELS):
+            kept = {name: found for name, found in served.items() if name != left_out}
+            order = retriever.pool(kept, seeds, DEPTH)
+            system = without(left_out) if left_out else BLEND
+            pools[system], rest[system] = order[:POOL], [catalogue.row(candidate.item_id) for candidate in order[POOL:]]
+        yield Found(channels, pools, rest, history)
+
+
+def without_llm(found: Found, retriever: Retriever) -> dict[str, list[int]]:
+    """The blend of the channels, and of the channels without each one."""
+    lists = {}
+    for system, pool in found.pools.items():
+        name = without(LLM) if system == BLEND else f"{without(LLM)} or {system.removeprefix(without(''))}"
+        lists[name] = _ordered(pool, found.rest[system], retriever)
+    return lists
+
+
+def margins(found: Found, ranker: Ranker, retriever: Retriever) -> dict[int, float]:
+    """The LLM's margin of every candidate in any of the pools, by row: one packed forward for all of them."""
+    catalogue = retriever.catalogue
+    rows = sorted({catalogue.row(candidate.item_id) for pool in found.pools.values() for candidate in pool})
+    scores = ranker.scores(catalogue.records(found.history.tolist()), None, catalogue.records(rows))
+    return dict(zip(rows, (float(score) for score in scores), strict=True))
+
+
+def with_llm(found: Found, scores: Mapping[int, float], retriever: Retriever) -> dict[str, list[int]]:
+    """The LLM alone, the blend with it, and the blend with it but without each channel."""
+    catalogue = retriever.catalogue
+    lists = {}
+    for system, pool in found.pools.items():
+        told = np.asarray([scores[catalogue.row(candidate.item_id)] for candidate in pool], dtype=np.float32)
+        lists[system] = _ordered(with_margins(pool, told), found.rest[system], retriever)
+    alone = [catalogue.row(candidate.item_id) for candidate in found.pools[BLEND]]
+    lists[LLM] = sorted(alone, key=lambda row: (-scores[row], catalogue.id(row)))
+    return lists
+
+
+def profile_of(history: NDArray[np.integer[Any]], facts: ItemFacts) -> Profile:
+    """The profile of a case's history, all of whose items were bought; no moment is told."""
+    size = len(history)
+    return Profile(history.astype(np.int64), np.zeros(size, np.int8), np.full(size, NEVER), facts)
+
+
+def _by_score(found: Mapping[int, tuple[float, int]], catalogue: Catalogue) -> list[int]:
+    return sorted(found, key=lambda row: (-found[row][0], catalogue.id(row)))
+
+
+def _ordered(pool: Sequence[Candidate], rest: Sequence[int], retriever: Retriever) -> list[int]:
+    votes = weights(Seeds(np.empty(0, np.int64), np.empty(0), np.empty((0, 0), np.float32)))
+    return [retriever.catalogue.row(candidate.item_id) for candidate, _ in blend(pool, votes)] + list(rest)

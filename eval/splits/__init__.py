@@ -1,0 +1,1 @@
+"""Evaluation cases: protocols, held-out users, the training view, leakage checks."""

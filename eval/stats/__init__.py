@@ -1,0 +1,1 @@
+"""Intervals and tests: bootstrap, proportions, agreement, power, sequential tests, pairwise models."""
