@@ -72,8 +72,8 @@ def _put_adapter(workspace: Workspace, settings: Settings) -> None:
     from ..data import demo
     from ..data.atomic_files import replacing_folder
     from ..data.errors import ModelError, storing
-    from ..llm import adapters
-    from ..llm.models import fingerprint
+    from ..llm.models import adapters
+    from ..llm.models.language_model import fingerprint
     from ..recommend import learned, reading
 
     try:

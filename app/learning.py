@@ -71,8 +71,8 @@ def train(
             progress=tell,
         )
     if merge is not None:
-        from ..llm.merging import merge as merge_into
         from ..recommend.reading import FOLDER
+        from ..train.lora.merge import merge as merge_into
 
         merge_into(settings, opened.path / FOLDER, merge)
     if as_json:

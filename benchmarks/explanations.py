@@ -31,12 +31,12 @@ from stores import workspace
 import crossaisle
 from crossaisle.data.settings import Settings
 from crossaisle.eval.explanations.report import report
-from crossaisle.llm import adapters, embedded
-from crossaisle.llm.explainer import Explainer
-from crossaisle.llm.models import LanguageModel, settled
-from crossaisle.llm.slots import lettered
-from crossaisle.llm.wording import LENGTHS, TONES, Brief
-from crossaisle.llm.writer import TRIES
+from crossaisle.llm.explain.briefs import LENGTHS, TONES, Brief
+from crossaisle.llm.explain.explainer import Explainer
+from crossaisle.llm.explain.generator import TRIES
+from crossaisle.llm.explain.slots import lettered
+from crossaisle.llm.models import adapters, bundled
+from crossaisle.llm.models.language_model import LanguageModel, settled
 from crossaisle.recommend.answer import to_dict
 from crossaisle.recommend.recommender import Recommender
 from crossaisle.train.pipeline import learn
@@ -64,12 +64,12 @@ def main() -> None:
         if arguments.train:
             figures["training"] = learn(shops["demo"], settings, part="explainer")
         if arguments.ship:
-            shutil.rmtree(embedded.WRITER, ignore_errors=True)
-            shutil.copytree(shops["demo"].path / "explainer", embedded.WRITER)
+            shutil.rmtree(bundled.WRITER, ignore_errors=True)
+            shutil.copytree(shops["demo"].path / "explainer", bundled.WRITER)
         for name, shop in shops.items():
             figures[name] = explained(shop, settings, arguments.pairs, home / f"explained-{name}.jsonl")
         figures["quantization"] = settled(settings).quantization
-    figures["adapter_bytes"] = (embedded.WRITER / adapters.WEIGHTS).stat().st_size
+    figures["adapter_bytes"] = (bundled.WRITER / adapters.WEIGHTS).stat().st_size
     write("explanations", figures)
 
 

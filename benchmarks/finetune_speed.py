@@ -2,7 +2,7 @@
 
     python benchmarks/finetune_speed.py [--users 8]
 
-Histories of about 300 tokens and 20 candidates each, made-up titles; LoRA as `crossaisle train` has it by default (`llm.recipe.Config`),
+Histories of about 300 tokens and 20 candidates each, made-up titles; LoRA as `crossaisle train` has it by default (`train.lora.config.Config`),
 the embedded model in bf16 (NF4 where there is a GPU). Both ways have the same loss: the softmax over the margins of a shopper's candidates.
 """
 
@@ -20,11 +20,11 @@ from record import write
 
 from crossaisle.data.records import Item
 from crossaisle.data.settings import Settings
-from crossaisle.llm import adapters
-from crossaisle.llm.finetune import Config, Example
-from crossaisle.llm.listwise import Listwise
-from crossaisle.llm.models import LanguageModel, quiet
-from crossaisle.llm.ranker import Ranker
+from crossaisle.llm.models import adapters
+from crossaisle.llm.models.language_model import LanguageModel, quiet
+from crossaisle.llm.ranking.ranker import Ranker
+from crossaisle.train.lora.finetune import Config, Example
+from crossaisle.train.lora.listwise_loss import Listwise
 
 CANDIDATES, LAST = 20, 10
 WORDS = (

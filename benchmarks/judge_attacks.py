@@ -24,9 +24,9 @@ from crossaisle.eval.judge import rubrics
 from crossaisle.eval.judge.question import Question, judged
 from crossaisle.eval.judge.recommendation_lists import Answer, Entry
 from crossaisle.eval.stats.bootstrap import bootstrap
-from crossaisle.llm.answering import LocalAnswers
-from crossaisle.llm.models import LanguageModel, fingerprint
-from crossaisle.llm.replies import Asked
+from crossaisle.llm.chat.local_model import LocalAnswers
+from crossaisle.llm.chat.messages import Asked
+from crossaisle.llm.models.language_model import LanguageModel, fingerprint
 from crossaisle.prompts import sanitize
 from crossaisle.prompts.judge_injection import parted
 

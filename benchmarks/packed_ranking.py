@@ -16,8 +16,8 @@ import numpy as np
 from record import write
 
 from crossaisle.data.settings import Settings
-from crossaisle.llm.models import LanguageModel
-from crossaisle.llm.scoring import PackedScorer
+from crossaisle.llm.models.language_model import LanguageModel
+from crossaisle.llm.ranking.packed_scorer import PackedScorer
 
 
 def seconds(run: Callable[[], Any]) -> float:

@@ -34,8 +34,7 @@ from crossaisle.eval.offline.evaluation import Options
 from crossaisle.eval.offline.trained_systems import ZERO_SHOT
 from crossaisle.eval.splits.cases import Cases
 from crossaisle.eval.stats.bootstrap import bootstrap, paired
-from crossaisle.llm.ranker import Ranker
-from crossaisle.llm.recipe import Config
+from crossaisle.llm.ranking.ranker import Ranker
 from crossaisle.recommend import learned
 from crossaisle.recommend.features import FeatureMaker
 from crossaisle.recommend.profile import ItemFacts
@@ -43,6 +42,7 @@ from crossaisle.recommend.reading import Reader, first, load_llm, load_vote
 from crossaisle.recommend.trained import PROPOSED, trained_channels
 from crossaisle.recommend.vote import READ
 from crossaisle.retrieval.channels.base import Remembered
+from crossaisle.train.lora.config import Config
 from crossaisle.train.pipeline import learn
 
 if TYPE_CHECKING:

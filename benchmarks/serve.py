@@ -30,9 +30,9 @@ from stores import workspace
 import crossaisle
 from crossaisle.data.events import EventLog
 from crossaisle.data.records import Query, Rules
-from crossaisle.llm.models import LanguageModel
-from crossaisle.llm.ranker import Ranker
-from crossaisle.llm.sharing import SharedPacks
+from crossaisle.llm.models.language_model import LanguageModel
+from crossaisle.llm.ranking.ranker import Ranker
+from crossaisle.llm.ranking.request_batching import SharedPacks
 from crossaisle.recommend.rules import eligible
 
 PROGRAM = Path(sys.executable).with_name("crossaisle")

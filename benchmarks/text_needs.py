@@ -32,8 +32,8 @@ from record import SHARED, write
 from crossaisle.data import demo
 from crossaisle.data.records import Category
 from crossaisle.data.settings import Settings
-from crossaisle.llm.models import LanguageModel
-from crossaisle.llm.needs import NAME, NeedJudge, category_name
+from crossaisle.llm.models.language_model import LanguageModel
+from crossaisle.llm.ranking.complement_scorer import NAME, NeedJudge, category_name
 from crossaisle.prompts import sanitize
 from crossaisle.retrieval.index.embedder import Embedder
 

@@ -17,7 +17,7 @@ PREFIX = "CROSSAISLE_"
 SECRETS = ("CROSSAISLE_JUDGE_KEY",)
 """Names that are read where they are used and kept in no settings, which are printed and written into reports."""
 AUTO = "auto"
-"""The quantization that `llm.models.settled` replaces by what is best on the machine."""
+"""The quantization that `llm.models.language_model.settled` replaces by what is best on the machine."""
 QUANTIZATIONS = (AUTO, "nf4", "bf16", "fp32")
 
 
@@ -31,7 +31,7 @@ class Settings:
         embedder: the text embedder (`CROSSAISLE_EMBEDDER`): `minilm` (embedded), a folder or a Hugging Face id; None means
             the one that the workspace was indexed with, or `minilm` for the first index.
         quantization: `nf4` (4 bits), `bf16`, `fp32`, or `auto` (the default): nf4, but bf16 on a CPU that multiplies it in
-            hardware (`CROSSAISLE_QUANTIZATION`; `llm.quantization.chosen`).
+            hardware (`CROSSAISLE_QUANTIZATION`; `llm.models.quantization.chosen`).
         chroma: `http://host:port` of a Chroma server, `folder` for the one in the workspace, None for what the workspace has
             (`CROSSAISLE_CHROMA`).
         threads: CPU threads for the models, None for all cores (`CROSSAISLE_THREADS`).

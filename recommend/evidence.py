@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..data.records import Candidate, Evidence, Item
-from ..llm.explainer import FIRM_SUPPORT, NO_QUOTES, QUOTE, Reason
-from ..llm.slots import Figure, the
+from ..llm.explain.explainer import FIRM_SUPPORT, NO_QUOTES, QUOTE, Reason
+from ..llm.explain.slots import Figure, the
 from ..prompts.injection import speaks_to_a_model
 from ..prompts.sanitize import fence
 from ..retrieval.associations.item_users import Holders

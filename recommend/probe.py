@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     import polars as pl
     from numpy.typing import NDArray
 
-    from ..llm.models import LanguageModel
+    from ..llm.models.language_model import LanguageModel
     from ..retrieval.items.catalogue import Catalogue
 
 BUDGET = 10.0
@@ -330,7 +330,7 @@ class Probe:
     @cached_property
     def llm(self) -> LanguageModel | None:
         """The language model of the settings; None for `none`."""
-        from ..llm.models import LanguageModel
+        from ..llm.models.language_model import LanguageModel
 
         return None if self.settings.llm == "none" else LanguageModel.load(self.settings)
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..data.errors import ModelMissingError, StaleAdapterError
-from ..llm import adapters, embedded
-from ..llm.models import LanguageModel, fingerprint
-from ..llm.ranker import Ranker
+from ..llm.models import adapters, bundled
+from ..llm.models.language_model import LanguageModel, fingerprint
+from ..llm.ranking.ranker import Ranker
 from . import facts
 from .vote import NO_VOTE, READ, Vote
 
@@ -90,7 +90,7 @@ def add_writer(llm: LanguageModel, workspace: Path, settings: Settings) -> None:
         llm.add_writer(own, base)
         return
     with contextlib.suppress(ModelMissingError, StaleAdapterError):  # another model has not learned it, and chooses among phrasings
-        llm.add_writer(embedded.WRITER, base)
+        llm.add_writer(bundled.WRITER, base)
 
 
 def load_llm(workspace: Path, settings: Settings) -> LanguageModel:

@@ -21,13 +21,13 @@ from ..data.events.records import milliseconds
 from ..data.records import Candidate, Explanation, Item, Query, Recommendation, Recommendations, Rules
 from ..data.settings import Settings
 from ..data.workspace import Workspace
-from ..llm.entailment import Entailment
-from ..llm.explainer import Explainer, Reason
-from ..llm.models import LanguageModel
-from ..llm.ranker import Ranker
-from ..llm.sharing import SharedPacks
-from ..llm.wording import LENGTHS, TONES, Tone
-from ..llm.writing import Length
+from ..llm.explain.briefs import LENGTHS, TONES, Tone
+from ..llm.explain.constrained_decoding import Length
+from ..llm.explain.entailment import Entailment
+from ..llm.explain.explainer import Explainer, Reason
+from ..llm.models.language_model import LanguageModel
+from ..llm.ranking.ranker import Ranker
+from ..llm.ranking.request_batching import SharedPacks
 from ..prompts.sanitize import fence
 from ..retrieval.associations.item_users import Holders
 from ..retrieval.associations.rules import Associations
@@ -85,7 +85,7 @@ class Recommender:
         """A recommender over an open workspace.
 
         Args:
-            shared: many threads ask at once, and what the LLM reads for them is read together (see `llm.sharing`).
+            shared: many threads ask at once, and what the LLM reads for them is read together (see `llm.ranking.request_batching`).
             index: of the workspace, where it is open already.
         Raises: NoIndexError, StaleIndexError: the workspace must be indexed first.
         """

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..llm.needs import LIKELY, category_name, combined
+from ..llm.ranking.complement_scorer import LIKELY, category_name, combined
 from ..prompts.sanitize import fence
 from ..retrieval.items.catalogue import Catalogue
 from .asked import Asked

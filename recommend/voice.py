@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
-from ..llm.explainer import NAME, NO_QUOTES, Explainer, Segment
+from ..llm.explain.explainer import NAME, NO_QUOTES, Explainer, Segment
 from ..prompts.sanitize import fence
 from .excerpts import quotable, stems
 from .findings import Finding, Need
 
 if TYPE_CHECKING:
-    from ..llm.models import LanguageModel
+    from ..llm.models.language_model import LanguageModel
     from .evidence import Reviews
 
 LOOKED_AT = 5

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from ..data.records import Evidence
-from ..llm.explainer import Reason
-from ..llm.slots import Figure
+from ..llm.explain.explainer import Reason
+from ..llm.explain.slots import Figure
 
 PERSUADES: Mapping[str, float] = {
     "figure": 5.0,

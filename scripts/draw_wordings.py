@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import get_args
 
 from crossaisle.data.settings import Settings
-from crossaisle.llm import embedded
-from crossaisle.llm.drawn import Kind, Wordings
-from crossaisle.llm.models import LanguageModel, fingerprint
-from crossaisle.llm.wording import LENGTHS, TONES, Occasion, combinations
-from crossaisle.llm.writer import TRIES, VARIANTS, ReasonWriter, sound
+from crossaisle.llm.explain.briefs import LENGTHS, TONES, Occasion, combinations
+from crossaisle.llm.explain.generator import TRIES, VARIANTS, ReasonWriter, sound
+from crossaisle.llm.explain.wording_cache import Kind, Wordings
+from crossaisle.llm.models import bundled
+from crossaisle.llm.models.language_model import LanguageModel, fingerprint
 
 AT_ONCE = 4
 """Kinds that are drawn in one batch."""
@@ -40,7 +40,7 @@ def main() -> None:
     arguments = parser.parse_args()
     settings = Settings.read().with_(llm="smollm2", quantization="bf16")
     llm = LanguageModel.load(settings)
-    llm.add_writer(embedded.WRITER, fingerprint("smollm2", settings.home))
+    llm.add_writer(bundled.WRITER, fingerprint("smollm2", settings.home))
     writer = ReasonWriter(llm)
     writer.wordings = Wordings.open(arguments.file, llm.word_hash)
     badly = arguments.strike.read_text("utf-8").splitlines() if arguments.strike else []

@@ -27,7 +27,7 @@ from crossaisle.data.settings import Settings
 from crossaisle.data.workspace import Workspace
 
 if TYPE_CHECKING:
-    from crossaisle.llm.models import LanguageModel
+    from crossaisle.llm.models.language_model import LanguageModel
     from crossaisle.retrieval.index.embedder import Embedder
 
 ROOT = Path(__file__).parents[1]
@@ -43,7 +43,7 @@ def settings() -> Settings:
 @pytest.fixture(scope="session")
 def llm(settings: Settings) -> LanguageModel:
     """The embedded LLM in 4 bits, as it is served on a GPU and on a CPU without matrix units."""
-    from crossaisle.llm.models import LanguageModel
+    from crossaisle.llm.models.language_model import LanguageModel
 
     return LanguageModel.load(settings.with_(llm="smollm2", quantization="nf4"))
 
@@ -51,7 +51,7 @@ def llm(settings: Settings) -> LanguageModel:
 @pytest.fixture(scope="session")
 def llm_fp32(settings: Settings) -> LanguageModel:
     """The embedded LLM in 32 bits, for what must hold to the last digits."""
-    from crossaisle.llm.models import LanguageModel
+    from crossaisle.llm.models.language_model import LanguageModel
 
     return LanguageModel.load(settings.with_(llm="smollm2", quantization="fp32"))
 
@@ -63,7 +63,7 @@ def small(tmp_path_factory: pytest.TempPathFactory, settings: Settings) -> Setti
     import transformers
     from transformers.utils import logging
 
-    from crossaisle.llm import embedded
+    from crossaisle.llm.models import bundled
 
     logging.disable_progress_bar()
     config = transformers.LlamaConfig(
@@ -78,7 +78,7 @@ def small(tmp_path_factory: pytest.TempPathFactory, settings: Settings) -> Setti
                 weight.normal_(0, 0.15)
     folder = tmp_path_factory.mktemp("small") / "model"
     model.save_pretrained(folder)
-    transformers.AutoTokenizer.from_pretrained(embedded.folder(settings.home)).save_pretrained(folder)
+    transformers.AutoTokenizer.from_pretrained(bundled.folder(settings.home)).save_pretrained(folder)
     return settings.with_(llm=str(folder), quantization="fp32")
 
 

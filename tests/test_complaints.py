@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crossaisle.data import demo
-from crossaisle.llm.explainer import QUOTE
+from crossaisle.llm.explain.explainer import QUOTE
 from crossaisle.recommend.complaints import complains, may_complain
 from crossaisle.recommend.excerpts import critical, quotable
 

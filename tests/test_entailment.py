@@ -9,9 +9,9 @@ import pytest
 
 from crossaisle.data.errors import ModelError, ModelMissingError
 from crossaisle.data.records import Evidence
-from crossaisle.llm.entailment import LABELS, Entailment
-from crossaisle.llm.explainer import Explainer, Reason
-from crossaisle.llm.models import LanguageModel
+from crossaisle.llm.explain.entailment import LABELS, Entailment
+from crossaisle.llm.explain.explainer import Explainer, Reason
+from crossaisle.llm.models.language_model import LanguageModel
 from crossaisle.retrieval.index.embedder import Embedder
 
 FACTS = (Evidence("association", "14 of 120 shoppers who bought the Tent also bought the Stove", "tent", 3.1, "e1"),)

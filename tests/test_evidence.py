@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 import crossaisle
 from crossaisle.data.records import Item
-from crossaisle.llm.explainer import QUOTE
-from crossaisle.llm.grounding import faults
+from crossaisle.llm.explain.explainer import QUOTE
+from crossaisle.llm.explain.grounding import faults
 from crossaisle.recommend.excerpts import display_name, quotable
 
 

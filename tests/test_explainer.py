@@ -6,11 +6,11 @@ import pytest
 
 from crossaisle import prompts
 from crossaisle.data.records import Evidence
-from crossaisle.llm.explainer import Explainer, Reason, finish
-from crossaisle.llm.grounding import faults
-from crossaisle.llm.models import LanguageModel
-from crossaisle.llm.phrasing import Phrasings, expand
-from crossaisle.llm.vocabulary import JOINING
+from crossaisle.llm.explain.explainer import Explainer, Reason, finish
+from crossaisle.llm.explain.grounding import faults
+from crossaisle.llm.explain.phrase_grammar import Phrasings, expand
+from crossaisle.llm.explain.vocabulary import JOINING
+from crossaisle.llm.models.language_model import LanguageModel
 
 FIGURE = Evidence("association", "14 of 120 shoppers who bought Norrvik Dome Tent also bought Pyra Gas Stove", "tent", 3.1)
 QUOTE = Evidence("review", "Boils a litre before the tent is up.", "stove", 0.5)

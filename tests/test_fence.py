@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
 from crossaisle.data.settings import Settings
-from crossaisle.llm import embedded
+from crossaisle.llm.models import bundled
 from crossaisle.prompts import sanitize
 from crossaisle.prompts.sanitize import shorten
 
@@ -52,7 +52,7 @@ def test_letters_and_digits_survive(text: str) -> None:
 
 @pytest.fixture(scope="module")
 def tokenizer() -> AutoTokenizer:
-    return AutoTokenizer.from_pretrained(embedded.folder(Settings.read().home))
+    return AutoTokenizer.from_pretrained(bundled.folder(Settings.read().home))
 
 
 def test_no_special_token_survives(tokenizer: AutoTokenizer) -> None:

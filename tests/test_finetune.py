@@ -20,15 +20,16 @@ from crossaisle.data.atomic_files import STAGING_PREFIX
 from crossaisle.data.errors import ModelError, ModelMissingError, SettingsError, StaleAdapterError, TrainingError
 from crossaisle.data.records import Item
 from crossaisle.data.settings import Settings
-from crossaisle.llm import adapters, checkpoints, listwise
-from crossaisle.llm.finetune import MIN_EXAMPLES, Config, Example, Progress, Report, digest, train
-from crossaisle.llm.listwise import Listwise, ndcg
-from crossaisle.llm.merging import merge
-from crossaisle.llm.models import LanguageModel, fingerprint
-from crossaisle.llm.processes import Processes
-from crossaisle.llm.ranker import Ranker
-from crossaisle.llm.scoring import PackedScorer
-from crossaisle.llm.training import Training
+from crossaisle.llm.models import adapters
+from crossaisle.llm.models.language_model import LanguageModel, fingerprint
+from crossaisle.llm.ranking.packed_scorer import PackedScorer
+from crossaisle.llm.ranking.ranker import Ranker
+from crossaisle.train.lora import checkpoints, listwise_loss
+from crossaisle.train.lora.distributed import Processes
+from crossaisle.train.lora.finetune import MIN_EXAMPLES, Config, Example, Progress, Report, digest, train
+from crossaisle.train.lora.listwise_loss import Listwise, ndcg
+from crossaisle.train.lora.merge import merge
+from crossaisle.train.lora.trainer import Training
 
 GOES_WITH = {
     "tent": "gas stove",
@@ -389,7 +390,7 @@ def test_another_error_is_not_taken_for_a_lack_of_memory(small: Settings, tmp_pa
         raise RuntimeError("a bug")
 
     monkeypatch.setattr(PackedScorer, "forward", broken)
-    monkeypatch.setattr(listwise, "ndcg", lambda *_: 0.0)
+    monkeypatch.setattr(listwise_loss, "ndcg", lambda *_: 0.0)
     with pytest.raises(RuntimeError, match="a bug"):
         train(FEW, UNSEEN, small, tmp_path / "adapter", QUICK)
 

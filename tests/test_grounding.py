@@ -7,7 +7,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from crossaisle.data.records import Evidence
-from crossaisle.llm.grounding import faults
+from crossaisle.llm.explain.grounding import faults
 
 NAMES = ("Emberlo Camp Stove", 'Nordlo 7" Trail Tent')
 EVIDENCE = (

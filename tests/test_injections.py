@@ -20,9 +20,9 @@ import pytest
 import crossaisle
 from crossaisle import Recommender, Settings, Workspace
 from crossaisle.data.records import Item, Recommendations
-from crossaisle.llm.explainer import NO_QUOTES, QUOTE
-from crossaisle.llm.models import LanguageModel
-from crossaisle.llm.ranker import Ranker
+from crossaisle.llm.explain.explainer import NO_QUOTES, QUOTE
+from crossaisle.llm.models.language_model import LanguageModel
+from crossaisle.llm.ranking.ranker import Ranker
 from crossaisle.prompts import sanitize
 from crossaisle.prompts.injection import speaks_to_a_model
 from crossaisle.recommend.excerpts import critical, display_name, quotable

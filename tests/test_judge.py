@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crossaisle.eval.judge.question import CUT, EMPTY, UNREADABLE, Question, judged, verdict_of
-from crossaisle.llm.replies import Asked, Reply
+from crossaisle.llm.chat.messages import Asked, Reply
 
 SCORE = Asked("s", "u", "score", ("1", "2", "3", "4", "5"))
 SIDE = Asked("s", "u", "better", ("A", "B", "tie"))

@@ -11,7 +11,7 @@ import pytest
 
 from crossaisle.data.errors import NewerFormatError, SettingsError
 from crossaisle.eval.judge.reply_cache import Cache, key
-from crossaisle.llm.replies import Asked, Reply
+from crossaisle.llm.chat.messages import Asked, Reply
 
 ASKED = Asked("system", "user", "score", ("1", "2"))
 ABOUT = {"endpoint": "http://host/v1", "model": "m", "temperature": 0.0, "max_tokens": 200}

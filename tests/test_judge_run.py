@@ -22,7 +22,7 @@ from crossaisle.eval.judge.question_plan import Plan
 from crossaisle.eval.judge.recommendation_lists import Answer, Entry
 from crossaisle.eval.judge.reply_cache import Cache
 from crossaisle.eval.judge.runner import Ran, run, tasks
-from crossaisle.llm.remote import Endpoint
+from crossaisle.llm.chat.openai_endpoint import Endpoint
 
 from .command_line import PROGRAM
 from .judge_server import Server, by_hash, scored

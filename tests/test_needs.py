@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from crossaisle import prompts
-from crossaisle.llm.models import LanguageModel
-from crossaisle.llm.needs import LIKELY, NAME, WEIGHT, NeedJudge, category_name, combined
+from crossaisle.llm.models.language_model import LanguageModel
+from crossaisle.llm.ranking.complement_scorer import LIKELY, NAME, WEIGHT, NeedJudge, category_name, combined
 
 from .conftest import ROOT
 

@@ -8,8 +8,8 @@ import pytest
 
 from crossaisle.data.errors import ModelMissingError
 from crossaisle.data.settings import Settings
-from crossaisle.llm.models import LanguageModel, settled
-from crossaisle.llm.quantization import chosen, multiplies_bf16
+from crossaisle.llm.models.language_model import LanguageModel, settled
+from crossaisle.llm.models.quantization import chosen, multiplies_bf16
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def test_auto_asks_for_a_model_that_is_there(settings: Settings, tmp_path: Path)
 
 @pytest.mark.parametrize("amx", [True, False])
 def test_the_embedded_model_is_loaded_as_chosen(settings: Settings, monkeypatch: pytest.MonkeyPatch, amx: bool) -> None:
-    monkeypatch.setattr("crossaisle.llm.quantization.multiplies_bf16", lambda: amx)
+    monkeypatch.setattr("crossaisle.llm.models.quantization.multiplies_bf16", lambda: amx)
     loaded = LanguageModel.load(settings.with_(llm="smollm2", quantization="auto"))
     packed = sum("4bit" in type(module).__name__ for module in loaded.model.modules())
     assert (loaded.quantization, bool(packed)) == (("bf16", False) if amx else ("nf4", True))

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from crossaisle.data.records import Item
-from crossaisle.llm.models import LanguageModel
-from crossaisle.llm.ranker import LAST, PREFIX_TOKENS, Ranker, describe
+from crossaisle.llm.models.language_model import LanguageModel
+from crossaisle.llm.ranking.ranker import LAST, PREFIX_TOKENS, Ranker, describe
 
 HISTORY = [Item("t", "Trail tent", ("Outdoors", "Tents")), Item("j", "Rain jacket", ("Clothing",))]
 CANDIDATES = [

@@ -27,14 +27,14 @@ from crossaisle.data.workspace import Workspace
 from crossaisle.eval.offline import report as reports
 from crossaisle.eval.offline.evaluation import Evaluation, Options
 from crossaisle.eval.splits import leakage
-from crossaisle.llm.merging import merge
-from crossaisle.llm.recipe import Config
 from crossaisle.recommend.reading import load_vote
 from crossaisle.recommend.recommender import Recommender
 from crossaisle.recommend.trained import Trained
 from crossaisle.recommend.vote import READ
 from crossaisle.recommend.why import why
 from crossaisle.train import pipeline
+from crossaisle.train.lora.config import Config
+from crossaisle.train.lora.merge import merge
 
 QUICK = Config(rank=2, alpha=4, epochs=1, batch=4, lr=1e-3, validate_every=50)
 EXAMPLES = 24

@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 from crossaisle.data.errors import EndpointError, RefusedError, SettingsError, TooLongError
-from crossaisle.llm import remote
-from crossaisle.llm.pacing import LONGEST, Pace, StoppedError, pause, retry_after
-from crossaisle.llm.remote import Endpoint, checked
-from crossaisle.llm.replies import Asked, among
+from crossaisle.llm.chat import openai_endpoint
+from crossaisle.llm.chat.backoff import LONGEST, Pace, StoppedError, pause, retry_after
+from crossaisle.llm.chat.messages import Asked, among
+from crossaisle.llm.chat.openai_endpoint import Endpoint, checked
 
 from .judge_server import Server, scored
 
@@ -221,5 +221,5 @@ def test_a_stopped_pace_lets_nobody_through() -> None:
 
 
 def test_the_key_comes_from_nowhere_but_the_environment() -> None:
-    assert remote.KEYS == ("CROSSAISLE_JUDGE_KEY", "OPENAI_API_KEY")
+    assert openai_endpoint.KEYS == ("CROSSAISLE_JUDGE_KEY", "OPENAI_API_KEY")
     assert "key" not in Endpoint("http://127.0.0.1:9/v1", "m", environment={"OPENAI_API_KEY": "sk-x"}).about()

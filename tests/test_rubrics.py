@@ -16,7 +16,7 @@ from crossaisle.eval.judge import rubrics
 from crossaisle.eval.judge.recommendation_lists import Answer, Entry
 from crossaisle.eval.judge_analysis.calibration import order, question
 from crossaisle.eval.judge_analysis.human_labels import Labelled
-from crossaisle.llm.replies import Asked
+from crossaisle.llm.chat.messages import Asked
 
 FOLDER = Path(__file__).parent
 CASES = [

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from crossaisle.data.errors import ModelError
 from crossaisle.data.settings import Settings
-from crossaisle.llm.models import LanguageModel
-from crossaisle.llm.scoring import PackedScorer, split
+from crossaisle.llm.models.language_model import LanguageModel
+from crossaisle.llm.ranking.packed_scorer import PackedScorer, split
 
 PREFIX = "A shopper has bought a trail tent.\n"
 ITEMS = ["camp stove", "silk tie", "a large cast iron pan", "pen", "tent pegs", "phone case"]
@@ -142,7 +142,7 @@ def make_model(tmp_path: Path, settings: Settings) -> Make:
         import transformers
         from transformers.utils import logging
 
-        from crossaisle.llm import embedded
+        from crossaisle.llm.models import bundled
 
         logging.disable_progress_bar()
         torch.manual_seed(3)
@@ -152,7 +152,7 @@ def make_model(tmp_path: Path, settings: Settings) -> Make:
                 if weight.dim() > 1:
                     weight.normal_(0, 0.15)
         model.save_pretrained(tmp_path / "model")
-        transformers.AutoTokenizer.from_pretrained(embedded.folder(settings.home)).save_pretrained(tmp_path / "model")
+        transformers.AutoTokenizer.from_pretrained(bundled.folder(settings.home)).save_pretrained(tmp_path / "model")
         return tmp_path / "model"
 
     return make

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from crossaisle import prompts
 from crossaisle.data import demo
 from crossaisle.data.records import Explanation
-from crossaisle.llm.explainer import Explainer, Reason, Segment, _things, finish
-from crossaisle.llm.grounding import faults
-from crossaisle.llm.models import LanguageModel
-from crossaisle.llm.phrasing import expand
-from crossaisle.llm.vocabulary import JOINING
+from crossaisle.llm.explain.explainer import Explainer, Reason, Segment, _things, finish
+from crossaisle.llm.explain.grounding import faults
+from crossaisle.llm.explain.phrase_grammar import expand
+from crossaisle.llm.explain.vocabulary import JOINING
+from crossaisle.llm.models.language_model import LanguageModel
 
 PHONES = Segment("Phones", "Phone Cases", 123, 38, 2.6, 1.9, days=90)
 QUOTE = "Fits in the pocket with the power bank beside it."

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from crossaisle.data import deadlines
 from crossaisle.data.errors import TimedOutError, UnavailableError
-from crossaisle.llm import sharing
-from crossaisle.llm.models import LanguageModel
-from crossaisle.llm.scoring import PackedScorer
-from crossaisle.llm.sharing import TOGETHER, SharedPacks, Way, _Waiting, beside, best
+from crossaisle.llm.models.language_model import LanguageModel
+from crossaisle.llm.ranking import request_batching
+from crossaisle.llm.ranking.packed_scorer import PackedScorer
+from crossaisle.llm.ranking.request_batching import TOGETHER, SharedPacks, Way, _Waiting, beside, best
 
 THINGS = ("stove", "lamp", "kettle", "sofa")
 
@@ -95,7 +95,7 @@ def test_how_a_cpu_reads(llm: LanguageModel, llm_fp32: LanguageModel, monkeypatc
     assert best(PackedScorer(llm_fp32)) == Way()
     half = PackedScorer(replace(llm_fp32, quantization="bf16"))
     for units, way in ((False, Way()), (True, Way(TOGETHER // 2, readers=2))):
-        monkeypatch.setattr(sharing, "multiplies_bf16", lambda units=units: units)
+        monkeypatch.setattr(request_batching, "multiplies_bf16", lambda units=units: units)
         assert best(half) == way
     packs = SharedPacks()
     packs.margins(PackedScorer(llm_fp32), *_asked(llm_fp32)[0])

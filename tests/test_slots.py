@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from crossaisle.llm.slots import LETTERS, NAMES, Figure, fill, lettered, the
-from crossaisle.llm.vocabulary import JOINING, STORE, WORDING
+from crossaisle.llm.explain.slots import LETTERS, NAMES, Figure, fill, lettered, the
+from crossaisle.llm.explain.vocabulary import JOINING, STORE, WORDING
 
 FIGURE = Figure(14, 120, "bought", "Dome Tent", "Gas Stove")
 VALUES: dict[str, str | Figure] = {

@@ -15,7 +15,6 @@ import pytest
 from crossaisle.data.errors import NotTrainedError, StaleTrainingError, TrainingError
 from crossaisle.data.settings import Settings
 from crossaisle.data.workspace import Workspace
-from crossaisle.llm.recipe import Config
 from crossaisle.recommend import learned
 from crossaisle.recommend.facts import FIRST, FIRST_UP_TO, sentences
 from crossaisle.recommend.learned import Questions
@@ -25,6 +24,7 @@ from crossaisle.retrieval.items.catalogue import Catalogue
 from crossaisle.retrieval.items.ragged import Runs
 from crossaisle.train import llm_ranker, ranker_examples
 from crossaisle.train.llm_ranker import Lots, example, settle, teach
+from crossaisle.train.lora.config import Config
 from crossaisle.train.out_of_fold import Asked
 from crossaisle.train.ranker_examples import Lessons
 

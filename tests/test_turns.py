@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from crossaisle.llm.turns import UNKNOWN, Turns
+from crossaisle.llm.models.adapter_lock import UNKNOWN, Turns
 
 WAYS = [None, "rank", "word"]
 

@@ -12,17 +12,17 @@ from crossaisle.data import deadlines
 from crossaisle.data.errors import StaleAdapterError, TimedOutError
 from crossaisle.data.records import Evidence, Explanation, Item
 from crossaisle.data.settings import Settings
-from crossaisle.llm import adapters, embedded
-from crossaisle.llm.drawn import Kind
-from crossaisle.llm.explainer import Explainer, Reason
-from crossaisle.llm.grounding import faults
-from crossaisle.llm.models import LanguageModel, fingerprint
-from crossaisle.llm.ranker import Ranker
-from crossaisle.llm.slots import Figure
-from crossaisle.llm.vocabulary import HEDGES, OWNING
-from crossaisle.llm.wording import Brief, Occasion, Tone
-from crossaisle.llm.writer import ReasonWriter, sound
-from crossaisle.llm.writing import Length
+from crossaisle.llm.explain.briefs import Brief, Occasion, Tone
+from crossaisle.llm.explain.constrained_decoding import Length
+from crossaisle.llm.explain.explainer import Explainer, Reason
+from crossaisle.llm.explain.generator import ReasonWriter, sound
+from crossaisle.llm.explain.grounding import faults
+from crossaisle.llm.explain.slots import Figure
+from crossaisle.llm.explain.vocabulary import HEDGES, OWNING
+from crossaisle.llm.explain.wording_cache import Kind
+from crossaisle.llm.models import adapters, bundled
+from crossaisle.llm.models.language_model import LanguageModel, fingerprint
+from crossaisle.llm.ranking.ranker import Ranker
 
 NAMES = ["Pyra Gas Stove", "Lumen Head Torch", "Fell Wool Blanket", "Kettlow Cooler Bag", "Ardent Trail Map"]
 
@@ -32,7 +32,7 @@ def writing(settings: Settings) -> LanguageModel:
     """The embedded LLM with the adapter that ships."""
     chosen = settings.with_(llm="smollm2", quantization="nf4")
     llm = LanguageModel.load(chosen)
-    llm.add_writer(embedded.WRITER, fingerprint("smollm2", chosen.home))
+    llm.add_writer(bundled.WRITER, fingerprint("smollm2", chosen.home))
     return llm
 
 
@@ -144,7 +144,7 @@ def test_a_wording_that_does_not_pass_is_written_again_with_the_fault_named(
         return [(text, 0.0) for text in next(wordings) for _ in range(times)] if briefs else []
 
     monkeypatch.setattr(writer, "compose", write)
-    monkeypatch.setattr("crossaisle.llm.writer._chosen", lambda *_: ["figure"])
+    monkeypatch.setattr("crossaisle.llm.explain.generator._chosen", lambda *_: ["figure"])
     told: dict[int, Explanation | None] = {}
     writer.write([reason()], "warm", "line", told.__setitem__)
     one = told[0]
@@ -174,11 +174,11 @@ def test_what_needs_no_drawing_is_told_first_and_the_rest_as_it_is_drawn(undrawn
         return [(texts[fact][n % 2], -n / 100) for fact in facts for n in range(times)]
 
     monkeypatch.setattr(
-        "crossaisle.llm.writer._lot", lambda key: NAMES.index(next(name for name in NAMES if name in key)) if "(" in key else 0
+        "crossaisle.llm.explain.generator._lot", lambda key: NAMES.index(next(name for name in NAMES if name in key)) if "(" in key else 0
     )
     reasons = [reason(name, has=False) for name in NAMES]
     monkeypatch.setattr(
-        "crossaisle.llm.writer._chosen",
+        "crossaisle.llm.explain.generator._chosen",
         lambda slots, *_: told_of[next(name for name in NAMES if getattr(slots["figure"], "item", "") == name)],
     )
 
@@ -253,11 +253,11 @@ def test_the_ranking_is_that_of_the_base(writing: LanguageModel, llm: LanguageMo
 def test_an_adapter_of_another_model_or_task_is_refused(settings: Settings, small: Settings, tmp_path: Path) -> None:
     other = LanguageModel.load(small)
     with pytest.raises(StaleAdapterError):
-        other.add_writer(embedded.WRITER, fingerprint(small.llm, small.home))
+        other.add_writer(bundled.WRITER, fingerprint(small.llm, small.home))
     base = fingerprint("smollm2", settings.home)
     with pytest.raises(StaleAdapterError, match="trained for the prompt 'word.v1'"):
-        adapters.check(embedded.WRITER, "smollm2", base, adapters.RANK)
-    assert adapters.check(embedded.WRITER, "smollm2", base, adapters.WORD) == 1
+        adapters.check(bundled.WRITER, "smollm2", base, adapters.RANK)
+    assert adapters.check(bundled.WRITER, "smollm2", base, adapters.WORD) == 1
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,11 @@ import re
 
 import pytest
 
-from crossaisle.llm.models import LanguageModel
-from crossaisle.llm.slots import LETTERS, lettered
-from crossaisle.llm.vocabulary import HEDGES, JOINING, NEGATIONS, OWNING, STORE, WORDING
-from crossaisle.llm.wording import examples, wording
-from crossaisle.llm.writing import MOST_TOKENS, Alphabet, Length, Task, Writing, alphabet, may_write, read
+from crossaisle.llm.explain.briefs import examples, wording
+from crossaisle.llm.explain.constrained_decoding import MOST_TOKENS, Alphabet, Length, Task, Writing, alphabet, may_write, read
+from crossaisle.llm.explain.slots import LETTERS, lettered
+from crossaisle.llm.explain.vocabulary import HEDGES, JOINING, NEGATIONS, OWNING, STORE, WORDING
+from crossaisle.llm.models.language_model import LanguageModel
 
 TASKS = [
     Task(frozenset({"own", "item", "figure"}), True, False, "line"),

@@ -14,13 +14,13 @@ from crossaisle.data.errors import StaleAdapterError, TrainingError
 from crossaisle.data.records import Item
 from crossaisle.data.settings import Settings
 from crossaisle.data.workspace import Workspace
-from crossaisle.llm.models import LanguageModel
-from crossaisle.llm.recipe import Config
-from crossaisle.llm.slots import lettered
-from crossaisle.llm.wording import Briefing, examples
+from crossaisle.llm.explain.briefs import Briefing, examples
+from crossaisle.llm.explain.slots import lettered
+from crossaisle.llm.models.language_model import LanguageModel
 from crossaisle.recommend.recommender import Recommender
 from crossaisle.train import pipeline
 from crossaisle.train.explainer_examples import HELD_OUT, VALIDATION, WritingLessons, writing_lessons
+from crossaisle.train.lora.config import Config
 
 from .command_line import refused, run
 

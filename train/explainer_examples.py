@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..data.records import Item
-from ..llm.slots import lettered
-from ..llm.wording import SPOKEN, Brief, Briefing, Lesson, Wording, examples
-from ..llm.writing import Task, alphabet, may_write
+from ..llm.explain.briefs import SPOKEN, Brief, Briefing, Lesson, Wording, examples
+from ..llm.explain.constrained_decoding import Task, alphabet, may_write
+from ..llm.explain.slots import lettered
 from ..recommend.excerpts import display_name
 
 if TYPE_CHECKING:
-    from ..llm.models import LanguageModel
+    from ..llm.models.language_model import LanguageModel
 
 ROUNDS = 4
 """How often a wording is told, each time of other items."""

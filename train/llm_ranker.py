@@ -1,6 +1,6 @@
 """The LLM ranker taught from a store's own shoppers, and its vote in the blend settled on shoppers that it never saw.
 
-    lessons -> users parted -> examples -> LoRA (`llm.finetune`) -> margins of the users left over -> the weight of its vote
+    lessons -> users parted -> examples -> LoRA (`train.lora.finetune`) -> margins of the users left over -> the weight of its vote
 
 What is measured goes into the adapter's card; the adapter stands in the workspace only when its vote is settled. A killed run goes on from
 its last checkpoint.
@@ -20,14 +20,15 @@ from ..data.atomic_files import replace_folder, write_atomically
 from ..data.errors import CrossaisleError, TrainingError, storing
 from ..eval.metrics.accuracy import ndcg
 from ..eval.stats.bootstrap import paired
-from ..llm import adapters, finetune
-from ..llm.finetune import Config, Example
-from ..llm.models import LanguageModel, fingerprint
-from ..llm.ranker import Ranker
+from ..llm.models import adapters
+from ..llm.models.language_model import LanguageModel, fingerprint
+from ..llm.ranking.ranker import Ranker
 from ..recommend import vote
 from ..recommend.facts import PLACES_FROM, sentences
 from ..recommend.reading import FOLDER
 from ..recommend.vote import NO_VOTE, READ, Read, Vote
+from .lora import finetune
+from .lora.finetune import Config, Example
 from .ranker_examples import EXAMPLES, Lessons
 
 if TYPE_CHECKING:

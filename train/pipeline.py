@@ -23,7 +23,6 @@ from ..data.splits import HeldOut, Split
 from ..data.workspace import Workspace
 from ..eval.splits import protocols
 from ..eval.splits.training_view import Known
-from ..llm.recipe import Config
 from ..recommend import learned
 from ..recommend.learned import Model, Questions
 from ..retrieval.channels import complement_heads, matrix_factorization
@@ -32,6 +31,7 @@ from ..retrieval.graph.model import GraphConfig
 from ..retrieval.index.builder import item_vectors, load
 from ..retrieval.items.interactions import Events
 from .channels import Parts, Recipe, shrinkage, train_parts
+from .lora.config import Config
 from .out_of_fold import ask
 from .ranker_examples import EXAMPLES, Lessons
 from .ranker_examples import load as load_lessons
@@ -174,11 +174,11 @@ class _Training:
 
 def explainer(workspace: Workspace, settings: Settings, config: Config | None, progress: Progress) -> dict[str, Any]:
     """The adapter that words reasons, put into the workspace; it learns from wordings written by hand, told of the store's items."""
-    from ..llm import finetune
-    from ..llm.models import LanguageModel
-    from ..llm.wording import Briefing, Writer
+    from ..llm.explain.briefs import Briefing, Writer
+    from ..llm.models.language_model import LanguageModel
     from ..recommend.reading import EXPLAINER
     from .explainer_examples import writing_lessons
+    from .lora import finetune
 
     catalogue, _, _ = load(workspace, settings)
     wanted = config or WRITING

@@ -1,6 +1,6 @@
 """What an explanation states, found in its text: names, figures, numbers and quotations, each with the facts that bear it out.
 
-Reads one entry of `recommendations` in the JSON and nothing else: it shares no code with `llm.grounding` and does not know the words the
+Reads one entry of `recommendations` in the JSON and nothing else: it shares no code with `llm.explain.grounding` and does not know the words the
 store uses. It reads words, not meaning: a "not" escapes it, and so does an adjective, or a product's name in small letters. Of a figure it
 knows the two places: "25 of 46" does not bear out "46 of 25".
 """

@@ -1,6 +1,6 @@
 """Whether shown explanations hold, and figures over many of them, read from the answer's JSON alone.
 
-This is a second opinion on `llm.grounding`: it sees only what a user of `recommend --json` sees. What it cannot see is whether an evidence
+This is a second opinion on `llm.explain.grounding`: it sees only what a user of `recommend --json` sees. What it cannot see is whether an evidence
 text itself is true; the tests recount those, and `scripts/check_explanations.py` reads names and quotations again in the store's files.
 """
 

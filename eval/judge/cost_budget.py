@@ -10,7 +10,7 @@ import threading
 from dataclasses import dataclass
 
 from ...data.errors import SettingsError
-from ...llm.replies import Asked
+from ...llm.chat.messages import Asked
 
 CHARACTERS = 3.0
 """Of a token, as estimated where an endpoint's tokenizer is not known. English has about 4; other languages and numbers fewer."""

@@ -8,8 +8,8 @@ from typing import Any
 
 from ...data.errors import QueryError, SettingsError
 from ...data.settings import Settings
-from ...llm.pacing import Pace
-from ...llm.remote import PREFIX, Endpoint
+from ...llm.chat.backoff import Pace
+from ...llm.chat.openai_endpoint import PREFIX, Endpoint
 from .cost_budget import CHARACTERS, Prices, Purse, estimated
 from .question import Judge
 from .question_plan import Plan
@@ -78,8 +78,8 @@ def _local(settings: Settings) -> Judge:
         raise SettingsError("the settings name no LLM that could judge; name one with --model, or an endpoint with --judge")
     if settings.llm.startswith(PREFIX):
         raise SettingsError(f"an endpoint judges as --judge {PREFIX}http://host:port/v1, not as --model")
-    from ...llm.answering import LocalAnswers
-    from ...llm.models import LanguageModel, fingerprint
+    from ...llm.chat.local_model import LocalAnswers
+    from ...llm.models.language_model import LanguageModel, fingerprint
 
     return LocalAnswers(LanguageModel.load(settings), fingerprint(settings.llm, settings.home))
 

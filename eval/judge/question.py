@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ...llm.replies import Asked, Reply
+from ...llm.chat.messages import Asked, Reply
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -30,7 +30,7 @@ _TEXTS = 20_000
 
 
 class Judge(Protocol):
-    """A chat model that chooses: `llm.remote.Endpoint`, `llm.answering.LocalAnswers`."""
+    """A chat model that chooses: `llm.chat.openai_endpoint.Endpoint`, `llm.chat.local_model.LocalAnswers`."""
 
     model: str
 

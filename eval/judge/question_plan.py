@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ...data.errors import SettingsError
-from ...llm.replies import Asked
+from ...llm.chat.messages import Asked
 from ..metrics.slices import LENGTHS
 from . import injection_filter, rubrics
 from .question import Question

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ...data.errors import NewerFormatError, SettingsError, WorkspaceBusyError, storing
-from ...llm.replies import Asked, Reply
+from ...llm.chat.messages import Asked, Reply
 
 FORMAT = 1
 WAIT = 60.0

@@ -15,7 +15,7 @@ from functools import cache
 from typing import Any
 
 from ... import prompts
-from ...llm.replies import Asked
+from ...llm.chat.messages import Asked
 from .injection_filter import shown
 from .recommendation_lists import Answer, Entry
 

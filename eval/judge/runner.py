@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ...data.errors import EndpointError, RefusedError, TooLongError
-from ...llm.replies import Reply
+from ...llm.chat.messages import Reply
 from .cost_budget import CHARACTERS, Prices, Purse, estimated
 from .question import NO_ANSWER, REFUSED, TOO_LONG, Judge, Judgement, Question, judged
 from .reply_cache import Cache, key

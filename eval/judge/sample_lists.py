@@ -15,7 +15,7 @@ from ...data.atomic_files import write_atomically
 from ...data.errors import QueryError, storing
 from ...data.settings import Settings
 from ...data.workspace import Workspace
-from ...llm.models import settled
+from ...llm.models.language_model import settled
 from .recommendation_lists import Answer, answer_of, read
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ import numpy as np
 from ... import __version__, prompts
 from ...data.atomic_files import write_atomically
 from ...data.errors import FormatError, SettingsError, storing
-from ...llm.replies import Asked
+from ...llm.chat.messages import Asked
 from ..judge.question import Judge, Judgement, Question
 from ..stats.agreement import HumanAgreement, JudgeAgreement
 from ..stats.bootstrap import Interval

@@ -23,7 +23,7 @@ from ...retrieval.retriever import PER_CHANNEL, weights
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ...llm.ranker import Ranker
+    from ...llm.ranking.ranker import Ranker
     from ...retrieval.items.catalogue import Catalogue
     from ...retrieval.retriever import Retriever
     from ..splits.cases import Cases, Eligible

@@ -20,7 +20,7 @@ from ...data.atomic_files import write_atomically
 from ...data.errors import storing
 from ...data.settings import Settings
 from ...data.workspace import Workspace
-from ...llm.models import settled
+from ...llm.models.language_model import settled
 from ..splits.cases import Cases
 
 if TYPE_CHECKING:

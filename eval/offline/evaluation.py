@@ -34,7 +34,7 @@ from .trained_systems import TrainedSystems
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ...llm.ranker import Ranker
+    from ...llm.ranking.ranker import Ranker
 
 Progress = Callable[[str, int, int], None]
 VALIDATION = 1000
@@ -270,8 +270,8 @@ class Evaluation:
 
     @cached_property
     def _ranker(self) -> Ranker:
-        from ...llm.models import LanguageModel
-        from ...llm.ranker import Ranker
+        from ...llm.models.language_model import LanguageModel
+        from ...llm.ranking.ranker import Ranker
 
         return Ranker(LanguageModel.load(self.settings))
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...llm.models import LanguageModel
-from ...llm.ranker import Ranker
+from ...llm.models.language_model import LanguageModel
+from ...llm.ranking.ranker import Ranker
 from ...recommend.features import FeatureMaker
 from ...recommend.novelty import LEVELS, order
 from ...recommend.profile import ItemFacts

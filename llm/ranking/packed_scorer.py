@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..data.errors import ModelError
+from ...data.errors import ModelError
 
 if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from .models import LanguageModel
+    from ..models.language_model import LanguageModel
 
 ANSWERS = ("Yes", "No")
 PACK_TOKENS = 2048

@@ -17,9 +17,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from ..data.errors import EndpointError, RefusedError, SettingsError, TooLongError
-from .pacing import Pace, pause, retry_after
-from .replies import Asked, Reply, among, bare
+from ...data.errors import EndpointError, RefusedError, SettingsError, TooLongError
+from .backoff import Pace, pause, retry_after
+from .messages import Asked, Reply, among, bare
 
 if TYPE_CHECKING:
     from openai import OpenAI

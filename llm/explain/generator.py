@@ -19,22 +19,22 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from ..data import deadlines
-from ..data.records import Claim, Explanation
-from . import adapters
-from .drawn import READY, Kind, Pair, Wordings
+from ...data import deadlines
+from ...data.records import Claim, Explanation
+from ..models import adapters
+from .briefs import SPOKEN, Brief, Briefing, combinations
+from .constrained_decoding import MOST_TOKENS, Alphabet, Task, Writing, alphabet, draw, read
 from .grounding import faults
 from .slots import NAMES, QUOTED, fill
 from .vocabulary import HEDGES
-from .wording import SPOKEN, Brief, Briefing, combinations
-from .writing import MOST_TOKENS, Alphabet, Task, Writing, alphabet, draw, read
+from .wording_cache import READY, Kind, Pair, Wordings
 
 if TYPE_CHECKING:
+    from ..models.language_model import LanguageModel
+    from .briefs import Tone
+    from .constrained_decoding import Length
     from .entailment import Entailment
     from .explainer import Reason
-    from .models import LanguageModel
-    from .wording import Tone
-    from .writing import Length
 
 T = TypeVar("T")
 TEMPERATURE = 1.0

@@ -18,16 +18,16 @@ from functools import cache as remembered
 from pathlib import Path
 from typing import Literal
 
-from .. import prompts
-from ..data.records import Claim, Evidence, Explanation
+from ... import prompts
+from ...data.records import Claim, Evidence, Explanation
+from ..models.language_model import LanguageModel
+from .briefs import Tone
+from .constrained_decoding import Length
 from .entailment import Entailment
+from .generator import GROWTH, ReasonWriter, growing
 from .grounding import faults
-from .models import LanguageModel
-from .phrasing import Phrasings, choose, expand
+from .phrase_grammar import Phrasings, choose, expand
 from .slots import Figure, the
-from .wording import Tone
-from .writer import GROWTH, ReasonWriter, growing
-from .writing import Length
 
 TEMPERATURE = 0.8
 FIRM_SUPPORT = 5

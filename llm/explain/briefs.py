@@ -15,14 +15,14 @@ from functools import cache, cached_property
 from importlib.resources import files
 from typing import TYPE_CHECKING, Literal, get_args
 
-from .. import prompts
+from ... import prompts
+from .constrained_decoding import Length
 from .slots import LETTERS, NAMES, lettered
-from .writing import Length
 
 if TYPE_CHECKING:
     import torch
 
-    from .models import LanguageModel
+    from ..models.language_model import LanguageModel
 
 Tone = Literal["plain", "warm", "expert"]
 TONES, LENGTHS = get_args(Tone), get_args(Length)

@@ -12,7 +12,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
-from ..data.records import Evidence
+from ...data.records import Evidence
 from .vocabulary import DOUBTING, JOINING, RESERVING, STORE, WORDING
 
 _QUOTED = re.compile(r"[\"“]([^\"“”]*)[\"”]")

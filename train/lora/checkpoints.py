@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..data.atomic_files import replacing_folder
-from ..data.errors import storing
+from ...data.atomic_files import replacing_folder
+from ...data.errors import storing
 
 if TYPE_CHECKING:
     import torch

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .. import prompts
-from ..data.records import Category
-from .models import LanguageModel
-from .scoring import PACK_TOKENS, PackedScorer
+from ... import prompts
+from ...data.records import Category
+from ..models.language_model import LanguageModel
+from .packed_scorer import PACK_TOKENS, PackedScorer
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

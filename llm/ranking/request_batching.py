@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..data import deadlines
-from ..data.errors import UnavailableError
-from .quantization import multiplies_bf16
+from ...data import deadlines
+from ...data.errors import UnavailableError
+from ..models.quantization import multiplies_bf16
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from .scoring import Pack, PackedScorer
+    from .packed_scorer import Pack, PackedScorer
 
 logger = logging.getLogger(__name__)
 TOGETHER = 4096

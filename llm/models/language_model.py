@@ -15,14 +15,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..data import deadlines
-from ..data.atomic_files import sha256
-from ..data.errors import ModelError, ModelMissingError
-from ..data.settings import AUTO, Settings
-from ..data.threads import share_cores
-from . import adapters, embedded
+from ...data import deadlines
+from ...data.atomic_files import sha256
+from ...data.errors import ModelError, ModelMissingError
+from ...data.settings import AUTO, Settings
+from ...data.threads import share_cores
+from . import adapters, bundled
+from .adapter_lock import Turns
 from .quantization import chosen, import_bitsandbytes, nf4
-from .turns import Turns
 
 if TYPE_CHECKING:
     import torch
@@ -70,7 +70,7 @@ class LanguageModel:
         version = adapters.merged_version(Path(source))
         if adapter is not None:
             version = adapters.check(adapter, settings.llm, fingerprint(settings.llm, settings.home))
-        quantized = embedded.quantized(settings.home) if settings.llm == embedded.NAME and settings.quantization == "nf4" else None
+        quantized = bundled.quantized(settings.home) if settings.llm == bundled.NAME and settings.quantization == "nf4" else None
         share_cores()
         with quiet():
             import torch
@@ -276,10 +276,10 @@ def locate(name: str, home: Path) -> str:
 
     Raises: ModelMissingError: the embedded model was not pulled yet, or the folder holds no model.
     """
-    if name == embedded.NAME:
-        if not embedded.is_pulled(home):
+    if name == bundled.NAME:
+        if not bundled.is_pulled(home):
             raise ModelMissingError(f"the embedded LLM is not in {home} yet; fetch it once with `crossaisle models pull`")
-        return str(embedded.folder(home))
+        return str(bundled.folder(home))
     if name.startswith("openai:"):
         raise ModelError(f"{name}: an endpoint cannot rank yet, because ranking reads the model's logits; name a local model")
     folder = Path(name).expanduser()
@@ -317,7 +317,7 @@ def _explained(name: str, error: Exception) -> ModelError:
     if isinstance(error, OSError):
         return ModelMissingError(
             f"the model {name!r} is neither in the local cache nor reachable; pull it where there is a network with "
-            f"`crossaisle models pull {name}`, or use the embedded one (`--llm {embedded.NAME}`)"
+            f"`crossaisle models pull {name}`, or use the embedded one (`--llm {bundled.NAME}`)"
         )
     return ModelError(f"{name!r} cannot be loaded as a causal language model ({words.splitlines()[0]})")
 

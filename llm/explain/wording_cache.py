@@ -13,11 +13,11 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..data.atomic_files import write_atomically
+from ...data.atomic_files import write_atomically
 
 if TYPE_CHECKING:
-    from .wording import Occasion, Tone
-    from .writing import Length
+    from .briefs import Occasion, Tone
+    from .constrained_decoding import Length
 
 READY = "wordings.json"
 """Beside an adapter: wordings drawn from it beforehand and read by a person."""

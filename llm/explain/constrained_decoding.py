@@ -20,7 +20,7 @@ from .vocabulary import DOUBTING, HEDGES, JOINING, NEGATIONS, OWNING, RESERVING,
 if TYPE_CHECKING:
     import torch
 
-    from .models import LanguageModel
+    from ..models.language_model import LanguageModel
 
 Length = Literal["line", "paragraph", "bullets"]
 MOST_TOKENS = {"line": 56, "paragraph": 90, "bullets": 80}

@@ -15,15 +15,16 @@ from typing import Any, Protocol, Self
 
 import numpy as np
 
-from .. import prompts
-from ..data.atomic_files import sha256
-from ..data.errors import SettingsError, TrainingError
-from ..data.settings import Settings
-from . import adapters, checkpoints
-from .listwise import DIVERGED, Listwise
-from .models import LanguageModel, fingerprint, quiet
-from .processes import Processes
-from .recipe import Config
+from ... import prompts
+from ...data.atomic_files import sha256
+from ...data.errors import SettingsError, TrainingError
+from ...data.settings import Settings
+from ...llm.models import adapters
+from ...llm.models.language_model import LanguageModel, fingerprint, quiet
+from . import checkpoints
+from .config import Config
+from .distributed import Processes
+from .listwise_loss import DIVERGED, Listwise
 
 SMOOTHING = 0.9
 """What the smoothed loss keeps of itself at each step."""

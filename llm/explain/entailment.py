@@ -11,14 +11,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..data.errors import ModelError, ModelMissingError
-from .models import quiet
+from ...data.errors import ModelError, ModelMissingError
+from ..models.language_model import quiet
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from ..data.records import Evidence
+    from ...data.records import Evidence
 
 LABELS = ("entailment", "neutral", "contradiction")
 """What a model's own labels must be called, in any order and case."""

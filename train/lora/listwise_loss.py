@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..data.errors import TrainingError
-from ..data.records import Item
-from .ranker import Ranker
-from .scoring import split
+from ...data.errors import TrainingError
+from ...data.records import Item
+from ...llm.ranking.packed_scorer import split
+from ...llm.ranking.ranker import Ranker
 
 if TYPE_CHECKING:
     import torch
 
-    from .models import LanguageModel
+    from ...llm.models.language_model import LanguageModel
 
 logger = logging.getLogger(__name__)
 

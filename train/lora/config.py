@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .. import prompts
-from ..data.errors import SettingsError
-from .scoring import PACK_TOKENS
+from ... import prompts
+from ...data.errors import SettingsError
+from ...llm.ranking.packed_scorer import PACK_TOKENS
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,9 @@ import threading
 import time
 from typing import Any
 
-from ..data.errors import TooLongError
-from .models import LanguageModel
-from .replies import Asked, Reply, among
+from ...data.errors import TooLongError
+from ..models.language_model import LanguageModel
+from .messages import Asked, Reply, among
 
 REASON = 60
 """Tokens of a reason, at most."""

@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .. import prompts
-from ..data.atomic_files import replacing_folder
-from ..data.errors import ModelError, ModelMissingError, StaleAdapterError, storing
+from ... import prompts
+from ...data.atomic_files import replacing_folder
+from ...data.errors import ModelError, ModelMissingError, StaleAdapterError, storing
 from .quantization import import_bitsandbytes
 
 if TYPE_CHECKING:

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .. import prompts
-from ..data.records import Item
-from ..prompts.injection import unordered
-from .models import LanguageModel
-from .scoring import PACK_TOKENS, PackedScorer
+from ... import prompts
+from ...data.records import Item
+from ...prompts.injection import unordered
+from ..models.language_model import LanguageModel
+from .packed_scorer import PACK_TOKENS, PackedScorer
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from .sharing import SharedPacks
+    from .request_batching import SharedPacks
 
 LAST = 10
 """History items told to the model, the latest ones."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from ..data.atomic_files import replace_folder, staging_folder
-from ..data.errors import SettingsError, storing
-from ..data.settings import Settings
-from . import adapters
-from .models import LanguageModel, quiet
+from ...data.atomic_files import replace_folder, staging_folder
+from ...data.errors import SettingsError, storing
+from ...data.settings import Settings
+from ...llm.models import adapters
+from ...llm.models.language_model import LanguageModel, quiet
 
 
 def merge(settings: Settings, adapter: Path, out: Path) -> Path:

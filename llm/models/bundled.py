@@ -16,9 +16,9 @@ from contextlib import redirect_stderr
 from pathlib import Path
 from typing import Any
 
-from ..data.atomic_files import flush, sha256, staging_folder, sweep
-from ..data.errors import HashMismatchError, ModelMissingError, StorageError, WorkspaceBusyError, storing
-from ..data.threads import share_cores
+from ...data.atomic_files import flush, sha256, staging_folder, sweep
+from ...data.errors import HashMismatchError, ModelMissingError, StorageError, WorkspaceBusyError, storing
+from ...data.threads import share_cores
 from .quantization import nf4
 
 NAME = "smollm2"

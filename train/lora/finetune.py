@@ -17,13 +17,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..data.atomic_files import sweep
-from ..data.errors import TrainingError, storing
-from ..data.settings import Settings
-from .listwise import Example, Listwise
-from .processes import Processes
-from .recipe import Config
-from .training import Progress, Task, Training, Weighted
+from ...data.atomic_files import sweep
+from ...data.errors import TrainingError, storing
+from ...data.settings import Settings
+from .config import Config
+from .distributed import Processes
+from .listwise_loss import Example, Listwise
+from .trainer import Progress, Task, Training, Weighted
 
 __all__ = ["MIN_EXAMPLES", "Config", "Example", "Progress", "Report", "train"]
 

@@ -1,0 +1,1 @@
+"""Explanations by a language model: briefs, constrained decoding, grounding checks."""

@@ -1,0 +1,1 @@
+"""Loading language models: bundled, local or by name, quantization, adapters."""

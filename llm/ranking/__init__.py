@@ -1,0 +1,1 @@
+"""Packed yes/no scoring of candidates by a language model."""

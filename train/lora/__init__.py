@@ -1,0 +1,1 @@
+"""LoRA fine-tuning: configuration, trainer, listwise loss, checkpoints, several processes, merging."""
