@@ -1,12 +1,14 @@
-"""The README's own code, run as it stands."""
+"""The README: its code runs and prints what is shown, its statements hold, its links lead somewhere."""
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from crossaisle import Workspace
 
@@ -28,14 +30,41 @@ def test_the_python_runs_and_prints_what_is_shown(tmp_path: Path, demo_workspace
     assert len(done.stdout.splitlines()) == len(shown.splitlines())
 
 
-def test_every_figure_comes_from_a_result_file() -> None:
-    readme = (ROOT / "README.md").read_text("utf-8")
-    named = re.findall(r"benchmarks/results/([a-z0-9_-]+\.json)", readme)
-    assert named
-    assert all((ROOT / "benchmarks" / "results" / name).exists() for name in named)
+def figures(name: str) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text("utf-8"))["figures"]
+    return content
+
+
+def test_it_is_short_and_quotes_measured_figures() -> None:
+    readme = (ROOT / "README.md").read_bytes()
+    assert len(readme) <= 8192
+    assert readme.count(b"<!--fig ") >= 4  # that they equal their files is tested in test_benchmark_tables.py
+
+
+def test_what_it_says_without_figures_holds() -> None:
+    rankers = sorted((ROOT / "benchmarks" / "results").glob("ranker-*.json"))
+    assert len(rankers) == 5
+    assert [figures(path.stem)["ranker"]["vote"] for path in rankers] == [0] * 5  # the LLM has no weight
+    systems = [figures(f"blend-{store}")["systems"] for store in ("courses", "movielens", "amazon14", "completejourney")]
+    for part in ("graph", "complements"):  # add nothing on any of the four stores
+        assert all(each[f"blend without {part}"]["ndcg@10"]["value"] >= each["blend"]["ndcg@10"]["value"] for each in systems)
+    grocer = systems[3]["blend"]["vs_best_baseline"]
+    assert grocer["low"] < 0 < grocer["high"]
+    assert figures("blend-completejourney")["best_baseline"].startswith("most popular")
+    assert all(each["blend"]["vs_best_baseline"]["low"] > 0 for each in systems[:3])
+    for setting in figures("blend-movielens")["new_items"][1:]:  # reserved slots cost more than they gain
+        assert setting["all"]["minus_none"]["value"] < 0
+    assert figures("serve")["events"]["milliseconds"]["p95"] > 20
+    assert figures("serve")["recommend_without_llm"]["milliseconds"]["p95"] > 200
 
 
 def test_every_link_leads_somewhere() -> None:
-    links = re.findall(r"\]\(([^)#]+)\)", (ROOT / "README.md").read_text("utf-8"))
-    assert links
-    assert all((ROOT / link).exists() for link in links if "://" not in link)
+    links = re.findall(r"\]\(([^)\s]+)\)", (ROOT / "README.md").read_text("utf-8"))
+    assert len(links) > 20
+    for link in links:
+        path, _, anchor = link.partition("#")
+        if "://" not in path:
+            assert (ROOT / path).exists(), link
+            if anchor:
+                headings = re.findall(r"^#+ (.+)$", (ROOT / path).read_text("utf-8"), re.MULTILINE)
+                assert anchor in {re.sub(r"[^\w -]", "", heading).strip().lower().replace(" ", "-") for heading in headings}, link
