@@ -17,17 +17,17 @@ if TYPE_CHECKING:
     from .data.settings import Settings as Settings
     from .data.snapshots.ingest import ingest as ingest
     from .data.workspace import Workspace as Workspace
-    from .recommend.filters import Filters as Filters
-    from .recommend.probe import Probe as Probe
     from .recommend.recommender import Recommender as Recommender
+    from .recommend.segments.probe import Probe as Probe
+    from .recommend.segments.query.filters import Filters as Filters
     from .retrieval.index.builder import build as index  # noqa: F401
 
 __version__ = "0.1.0"
 
 _HOME = {
     "CrossaisleError": "data.errors",
-    "Filters": "recommend.filters",
-    "Probe": "recommend.probe",
+    "Filters": "recommend.segments.query.filters",
+    "Probe": "recommend.segments.probe",
     "Recommendations": "data.records",
     "Recommender": "recommend.recommender",
     "Rules": "data.records",

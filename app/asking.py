@@ -74,8 +74,8 @@ def recommend(
     )
     if language != "en":
         raise SettingsError(f"reasons can be worded and checked in English (--language en) only so far, not in {language!r}")
-    from ..recommend.answer import to_dict
     from ..recommend.recommender import Recommender
+    from ..recommend.serialization import to_dict
     from . import render
 
     settings = settings_with(llm=llm, quantization=quantization, embedder=embedder, chroma=chroma)
@@ -146,8 +146,8 @@ def why(
         max_per_category=max_per_category,
         exclude_owned=not include_owned,
     )
+    from ..recommend.attribution.why import why as run
     from ..recommend.recommender import Recommender
-    from ..recommend.why import why as run
     from . import render
 
     recommender = _with_events(Recommender.open(workspace, settings=settings_with(llm=llm, quantization=quantization, chroma=chroma)))
@@ -169,7 +169,7 @@ def why(
 
 def _with_events(recommender: Recommender) -> Recommender:
     """The recommender, looking also at what happened since the snapshot."""
-    from ..recommend.live import Live
+    from ..recommend.profiles.live_events import Live
 
     recommender.live = Live.if_any(recommender.workspace, recommender.settings)
     return recommender
@@ -189,7 +189,7 @@ def profile(
 
     Example: crossaisle profile -w shop --user u42
     """
-    from ..recommend.portrait import portrait
+    from ..recommend.attribution.profile_summary import portrait
     from ..recommend.recommender import Recommender
     from . import render
 

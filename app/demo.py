@@ -25,8 +25,8 @@ QUESTION = "phones"
 def run(path: Path, settings: Settings, console: Console) -> None:
     """Builds the demo workspace at `path` unless it is there and indexed, then prints recommendations and one answer about many."""
     from ..data.errors import NoIndexError, NoWorkspaceError, StaleIndexError, WorkspaceError
-    from ..recommend.probe import Probe
     from ..recommend.recommender import Recommender
+    from ..recommend.segments.probe import Probe
 
     console.print(render.heading("The demo store: simulated shoppers, invented brands"))
     if not _is_demo(path):
@@ -74,15 +74,15 @@ def _put_adapter(workspace: Workspace, settings: Settings) -> None:
     from ..data.errors import ModelError, storing
     from ..llm.models import adapters
     from ..llm.models.language_model import fingerprint
-    from ..recommend import learned, reading
+    from ..recommend.ranking import learned_blend, llm_reranker
 
     try:
         adapters.check(demo.ADAPTER, settings.llm, fingerprint(settings.llm, settings.home))
     except ModelError:
         return
-    blend = json.loads((workspace.path / learned.FOLDER / "card.json").read_text("utf-8"))
+    blend = json.loads((workspace.path / learned_blend.FOLDER / "card.json").read_text("utf-8"))
     card = {**adapters.read_card(demo.ADAPTER), "snapshot": blend["snapshot"], "held_out": blend["held_out"]}  # of the very same shoppers
-    with storing(f"the adapter in {workspace.path}"), replacing_folder(workspace.path / reading.FOLDER) as fresh:
+    with storing(f"the adapter in {workspace.path}"), replacing_folder(workspace.path / llm_reranker.FOLDER) as fresh:
         shutil.copytree(demo.ADAPTER, fresh, dirs_exist_ok=True)
         (fresh / adapters.CARD).write_text(json.dumps(card, indent=1) + "\n", "utf-8")
 

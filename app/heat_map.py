@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..recommend.atlas import Atlas
+from ..recommend.category_map.matrix import Atlas
 from .html_picture import doing, in_words, known, people, times, whole_name
 from .sheet import FAINT, INK, LEGEND, NUMBERED, Sheet, text_width
 

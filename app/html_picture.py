@@ -15,7 +15,7 @@ from xml.etree import ElementTree
 import numpy as np
 
 from ..data.records import Category
-from ..recommend.atlas import Atlas
+from ..recommend.category_map.matrix import Atlas
 from ..retrieval.items.category_tree import SEPARATOR
 from .render import plain
 

@@ -71,7 +71,7 @@ def train(
             progress=tell,
         )
     if merge is not None:
-        from ..recommend.reading import FOLDER
+        from ..recommend.ranking.llm_reranker import FOLDER
         from ..train.lora.merge import merge as merge_into
 
         merge_into(settings, opened.path / FOLDER, merge)

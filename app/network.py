@@ -9,7 +9,7 @@ from functools import cached_property
 
 import numpy as np
 
-from ..recommend.atlas import Atlas
+from ..recommend.category_map.matrix import Atlas
 from .html_picture import Said, in_words, known, people, times, whole_name
 from .sheet import INK, LINE, NUMBERED, Sheet, text_width
 

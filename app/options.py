@@ -46,7 +46,7 @@ def rules_with(**given: Any) -> Rules:
     Raises: QueryError: the scope is none, or two rules contradict each other.
     """
     from ..data.records import Rules
-    from ..recommend.rules import check
+    from ..recommend.constraints.eligibility import check
 
     if given["scope"] not in ("new", "other"):
         raise QueryError(f"--scope is new or other, not {given['scope']!r}")

@@ -16,7 +16,7 @@ import numpy as np
 from ..data.atomic_files import write_atomically
 from ..data.errors import QueryError, SettingsError, StorageError, storing
 from ..data.records import Category
-from ..recommend.atlas import Atlas
+from ..recommend.category_map.matrix import Atlas
 from .heat_map import HeatMap
 from .html_picture import annotated, doing, known, page, table, whole_name
 from .network import Network, complements

@@ -52,15 +52,15 @@ def probe(
     settings = settings_with(llm=llm, quantization=quantization, chroma=chroma)
     opened = Workspace(workspace)
     if plot is not None:
-        from ..recommend.atlas import build
+        from ..recommend.category_map.matrix import build
         from .pictures import draw
 
         draw(build(opened, settings, level=level, min_users=min_users), plot)
         print(f"drawn in {plot}", file=sys.stderr)
     if question is None:
         return
-    from ..recommend.filters import Filters
-    from ..recommend.probe import Probe
+    from ..recommend.segments.probe import Probe
+    from ..recommend.segments.query.filters import Filters
 
     asked = Probe.open(opened, settings=settings, min_users=min_users, budget=budget)
     narrowed = Filters(since, until, min_price, max_price, at_least, first_time, tuple(where or ()))

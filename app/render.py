@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.text import Text
 
-    from ..recommend.contributions import Contributions
-    from ..recommend.findings import Comparison, Finding
-    from ..recommend.why import Why
+    from ..recommend.attribution.feature_contributions import Contributions
+    from ..recommend.attribution.why import Why
+    from ..recommend.segments.results import Comparison, Finding
 
 
 def plain(text: str) -> str:

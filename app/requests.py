@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from ..data.records import Rules
-from ..recommend.filters import Filters
+from ..recommend.segments.query.filters import Filters
 
 LONGEST_ID, LONGEST_TEXT, LONGEST_DESCRIPTION = 200, 2000, 20_000
 """Characters of an id or a name, of what a shopper says, and of an item's description."""

@@ -25,20 +25,20 @@ from ..data.privacy.pseudonyms import Pseudonyms
 from ..data.records import Item, Recommendation, Recommendations
 from ..data.settings import Settings
 from ..data.workspace import Workspace
-from ..recommend.answer import reason, to_dict
-from ..recommend.atlas import build
-from ..recommend.live import Live
-from ..recommend.openings import openings
-from ..recommend.portrait import portrait
-from ..recommend.probe import BUDGET, Probe
+from ..recommend.attribution.profile_summary import portrait
+from ..recommend.attribution.why import why
+from ..recommend.category_map.matrix import build
+from ..recommend.profiles.live_events import Live
 from ..recommend.recommender import Recommender
-from ..recommend.served import shown
-from ..recommend.why import why
+from ..recommend.segments.example_questions import openings
+from ..recommend.segments.probe import BUDGET, Probe
+from ..recommend.serialization import reason, to_dict
+from ..recommend.served_list import shown
 from .reports import built, reports
 from .requests import EventRequest, ItemRequest, ProbeRequest, RecommendRequest, WhyRequest
 
 if TYPE_CHECKING:
-    from ..recommend.atlas import Atlas
+    from ..recommend.category_map.matrix import Atlas
 
 T = TypeVar("T")
 Part = Callable[[dict[str, Any]], None]
@@ -192,7 +192,7 @@ class Shop:
 
         Raises: UnknownUserError
         """
-        from ..recommend.profile import KINDS
+        from ..recommend.profiles.profile import KINDS
         from ..retrieval.items.interactions import NEVER
 
         self._look()

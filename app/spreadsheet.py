@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ..recommend.findings import Comparison, Finding
+from ..recommend.segments.results import Comparison, Finding
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 COLUMNS = (

@@ -24,10 +24,10 @@ from crossaisle.eval.offline.channel_systems import DEPTH, profile_of
 from crossaisle.eval.offline.evaluation import Options
 from crossaisle.eval.splits.training_view import Known
 from crossaisle.eval.stats.bootstrap import bootstrap, paired
-from crossaisle.recommend import learned
-from crossaisle.recommend.features import FeatureMaker
-from crossaisle.recommend.profile import ItemFacts
-from crossaisle.recommend.trained import PROPOSED, trained_channels
+from crossaisle.recommend.profiles.profile import ItemFacts
+from crossaisle.recommend.ranking import learned_blend
+from crossaisle.recommend.ranking.features import FeatureMaker
+from crossaisle.recommend.ranking.trained_ranker import PROPOSED, trained_channels
 from crossaisle.retrieval.channels.base import Sparing
 from crossaisle.retrieval.retriever import Retriever
 
@@ -113,7 +113,7 @@ class _Asked:
 
     def __init__(self, shop: crossaisle.Workspace, known: Known, cases: Cases, eligible: Eligible, further: Mapping[str, Channel]) -> None:
         self.cases, self.catalogue = cases, known.catalogue
-        facts, models = ItemFacts.of(known.catalogue), learned.load(shop.path)
+        facts, models = ItemFacts.of(known.catalogue), learned_blend.load(shop.path)
         sets = {name: {key: further[key] for key in ("semantic", *keys) if key in further} for name, keys in STEPS}
         ways: list[tuple[str, Retriever, float]] = [(name, known.with_channels(channels), 0.0) for name, channels in sets.items()]
         everything = ways[-1][1]

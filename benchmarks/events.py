@@ -24,7 +24,7 @@ from record import quantiles, write
 
 import crossaisle
 from crossaisle.data.events import Event, EventLog
-from crossaisle.recommend.live import Live
+from crossaisle.recommend.profiles.live_events import Live
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 import postgres_server

@@ -37,8 +37,8 @@ from crossaisle.llm.explain.generator import TRIES
 from crossaisle.llm.explain.slots import lettered
 from crossaisle.llm.models import adapters, bundled
 from crossaisle.llm.models.language_model import LanguageModel, settled
-from crossaisle.recommend.answer import to_dict
 from crossaisle.recommend.recommender import Recommender
+from crossaisle.recommend.serialization import to_dict
 from crossaisle.train.pipeline import learn
 
 CHECK = Path(__file__).parents[1] / "scripts" / "check_explanations.py"

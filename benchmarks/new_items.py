@@ -26,18 +26,18 @@ from crossaisle.eval.offline.checkpoints import Kept
 from crossaisle.eval.offline.evaluation import Options, Rankings, _padded
 from crossaisle.eval.offline.trained_systems import TrainedSystems
 from crossaisle.eval.splits import leakage
-from crossaisle.recommend import learned
+from crossaisle.recommend.ranking import learned_blend
 
 
 def main() -> None:
     """Measures the stores that are named, or all."""
-    named(lambda name, home, most: write(f"new_items-{name}", measured(trained(name, home, learned.FOLDER), most)))
+    named(lambda name, home, most: write(f"new_items-{name}", measured(trained(name, home, learned_blend.FOLDER), most)))
 
 
 def measured(shop: crossaisle.Workspace, most: int) -> dict[str, Any]:
     """All figures of one store."""
     settings, options = Settings.read().with_(llm="none"), Options(max_cases=most, llm_cases=0)
-    models = learned.load(shop.path)
+    models = learned_blend.load(shop.path)
     assert models is not None, f"{shop.path} has no blend"
     split, cases, held_out, eligible, known = tested(shop, options)
     leakage.check(cases, known, shop, split)

@@ -26,8 +26,8 @@ from record import quantiles, write
 
 import crossaisle
 from crossaisle.data.errors import QueryError, SuppressedError
-from crossaisle.recommend.filters import Filters
-from crossaisle.recommend.probe import Probe
+from crossaisle.recommend.segments.probe import Probe
+from crossaisle.recommend.segments.query.filters import Filters
 
 PROGRAM = Path(sys.executable).with_name("crossaisle")
 BROAD, NARROW, BRANDS, COLOURS = 40, 400, 50, 10

@@ -12,7 +12,7 @@ import time
 import numpy as np
 from record import quantiles, write
 
-from crossaisle.recommend.profile import KINDS, ItemFacts, Profile
+from crossaisle.recommend.profiles.profile import KINDS, ItemFacts, Profile
 
 ITEMS, CATEGORIES, BRANDS, EVENTS = 40_000, 200, 2_000, 200
 

@@ -35,12 +35,12 @@ from crossaisle.eval.offline.trained_systems import ZERO_SHOT
 from crossaisle.eval.splits.cases import Cases
 from crossaisle.eval.stats.bootstrap import bootstrap, paired
 from crossaisle.llm.ranking.ranker import Ranker
-from crossaisle.recommend import learned
-from crossaisle.recommend.features import FeatureMaker
-from crossaisle.recommend.profile import ItemFacts
-from crossaisle.recommend.reading import Reader, first, load_llm, load_vote
-from crossaisle.recommend.trained import PROPOSED, trained_channels
-from crossaisle.recommend.vote import READ
+from crossaisle.recommend.profiles.profile import ItemFacts
+from crossaisle.recommend.ranking import learned_blend
+from crossaisle.recommend.ranking.features import FeatureMaker
+from crossaisle.recommend.ranking.llm_reranker import Reader, first, load_llm, load_vote
+from crossaisle.recommend.ranking.llm_weight import READ
+from crossaisle.recommend.ranking.trained_ranker import PROPOSED, trained_channels
 from crossaisle.retrieval.channels.base import Remembered
 from crossaisle.train.lora.config import Config
 from crossaisle.train.pipeline import learn
@@ -126,7 +126,7 @@ def ask(shop: crossaisle.Workspace, settings: Settings, most: int) -> Asked:
     catalogue, facts, vote = known.catalogue, ItemFacts.of(known.catalogue), load_vote(shop.path)
     channels = {**known.behaviour, **trained_channels(shop, catalogue.ids, known.vectors)}
     retriever = known.with_channels({name: Remembered(channel) for name, channel in channels.items()})
-    maker, models = FeatureMaker(catalogue, [*CHANNELS, *channels]), learned.load(shop.path)
+    maker, models = FeatureMaker(catalogue, [*CHANNELS, *channels]), learned_blend.load(shop.path)
     assert models is not None, f"{shop.path} has no blend"
     llm = load_llm(shop.path, settings)
     readers = {name: Reader(Ranker(llm, tuned=name == "llm"), catalogue, retriever.associations) for name in ("llm", ZERO_SHOT)}

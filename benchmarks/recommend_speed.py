@@ -19,7 +19,7 @@ from record import SHARED, quantiles, write
 
 import crossaisle
 from crossaisle.eval.explanations.report import report
-from crossaisle.recommend.answer import to_dict
+from crossaisle.recommend.serialization import to_dict
 
 PROGRAM = Path(sys.executable).with_name("crossaisle")
 

@@ -33,7 +33,7 @@ from crossaisle.data.records import Query, Rules
 from crossaisle.llm.models.language_model import LanguageModel
 from crossaisle.llm.ranking.ranker import Ranker
 from crossaisle.llm.ranking.request_batching import SharedPacks
-from crossaisle.recommend.rules import eligible
+from crossaisle.recommend.constraints.eligibility import eligible
 
 PROGRAM = Path(sys.executable).with_name("crossaisle")
 CALLERS = 8

@@ -38,19 +38,19 @@ from ..retrieval.index.embedder import Embedder
 from ..retrieval.items.interactions import NEVER
 from ..retrieval.items.texts import review_ids
 from ..retrieval.retriever import Retriever, weights
-from . import exploration
-from .blend import blend, with_margins
-from .evidence import EvidenceGatherer, Reviews, Said, lately
-from .exploration import Explored
-from .histories import NOBODY, Histories, History
-from .live import Live
-from .novelty import adjusted
-from .profile import ItemFacts, Profile
-from .reading import Reader, add_writer, load_llm
-from .relations import Relations
-from .rules import check, eligible
-from .shortlist import Shortlist, spread
-from .trained import Ranked, Trained
+from .constraints import exploration
+from .constraints.eligibility import check, eligible
+from .constraints.exploration import Explored
+from .constraints.list_selection import Shortlist, spread
+from .constraints.popularity_penalty import adjusted
+from .evidence.declared_relations import Relations
+from .evidence.gatherer import EvidenceGatherer, Reviews, Said, lately
+from .profiles.histories import NOBODY, Histories, History
+from .profiles.live_events import Live
+from .profiles.profile import ItemFacts, Profile
+from .ranking.llm_reranker import Reader, add_writer, load_llm
+from .ranking.rank_fusion import blend, with_margins
+from .ranking.trained_ranker import Ranked, Trained
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

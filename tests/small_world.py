@@ -8,8 +8,8 @@ import numpy as np
 import polars as pl
 from hypothesis import strategies as st
 
-from crossaisle.recommend.cohorts import Population
-from crossaisle.recommend.question import Term
+from crossaisle.recommend.segments.cohorts import Population
+from crossaisle.recommend.segments.query.grammar import Term
 from crossaisle.retrieval.items.catalogue import Catalogue
 from crossaisle.retrieval.items.interactions import Events, Order
 

@@ -9,7 +9,7 @@ import pytest
 from crossaisle.data.errors import SettingsError
 from crossaisle.data.settings import Settings
 from crossaisle.data.workspace import Workspace
-from crossaisle.recommend import atlas
+from crossaisle.recommend.category_map import matrix
 from crossaisle.retrieval.index.builder import load
 from crossaisle.retrieval.items.category_tree import SEPARATOR
 
@@ -18,7 +18,7 @@ COLUMNS = {"lift": "lift", "low": "lift_low", "high": "lift_high", "support": "s
 
 @pytest.mark.parametrize(("level", "least"), [(1, 20), (2, 20), (1, 1)])
 def test_cells_are_the_associations_or_nothing(demo_workspace: Workspace, settings: Settings, level: int, least: int) -> None:
-    found = atlas.build(demo_workspace, settings, level=level, min_users=least)
+    found = matrix.build(demo_workspace, settings, level=level, min_users=least)
     names = [SEPARATOR.join(path) for path in found.paths]
     assert len(set(names)) == len(names)
     _, _, table = load(demo_workspace, settings)
@@ -45,7 +45,7 @@ def test_cells_are_the_associations_or_nothing(demo_workspace: Workspace, settin
 
 
 def test_a_category_s_users_are_counted(demo_workspace: Workspace, settings: Settings) -> None:
-    found = atlas.build(demo_workspace, settings, level=1)
+    found = matrix.build(demo_workspace, settings, level=1)
     items = demo_workspace.table("items").with_columns(pl.col("category").list.first().alias("top")).select("item_id", "top")
     bought = demo_workspace.table("interactions").filter(pl.col("kind") == "purchase").join(items, on="item_id")
     users = dict(bought.group_by("top").agg(pl.col("user_id").n_unique()).iter_rows())
@@ -55,4 +55,4 @@ def test_a_category_s_users_are_counted(demo_workspace: Workspace, settings: Set
 
 def test_a_threshold_below_one_is_refused(demo_workspace: Workspace, settings: Settings) -> None:
     with pytest.raises(SettingsError, match="min_users"):
-        atlas.build(demo_workspace, settings, min_users=0)
+        matrix.build(demo_workspace, settings, min_users=0)

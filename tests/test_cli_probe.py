@@ -12,7 +12,7 @@ import pytest
 
 from crossaisle import Workspace
 from crossaisle.app import spreadsheet
-from crossaisle.recommend.findings import Finding, ItemNeed, Need
+from crossaisle.recommend.segments.results import Finding, ItemNeed, Need
 
 from .command_line import refused, run
 

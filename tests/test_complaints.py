@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from crossaisle.data import demo
 from crossaisle.llm.explain.explainer import QUOTE
-from crossaisle.recommend.complaints import complains, may_complain
-from crossaisle.recommend.excerpts import critical, quotable
+from crossaisle.recommend.evidence.complaint_detection import complains, may_complain
+from crossaisle.recommend.evidence.review_excerpts import critical, quotable
 
 COMPLAINTS = [
     "The strap tore after two weeks of walking.",

@@ -29,7 +29,7 @@ from crossaisle.app.keys import Keys
 from crossaisle.data.errors import QueryError
 from crossaisle.data.settings import Settings
 from crossaisle.data.workspace import Workspace
-from crossaisle.recommend.behind import behind
+from crossaisle.recommend.category_map.cell_items import behind
 from crossaisle.recommend.recommender import Recommender
 
 if TYPE_CHECKING:

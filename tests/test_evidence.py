@@ -13,7 +13,7 @@ import crossaisle
 from crossaisle.data.records import Item
 from crossaisle.llm.explain.explainer import QUOTE
 from crossaisle.llm.explain.grounding import faults
-from crossaisle.recommend.excerpts import display_name, quotable
+from crossaisle.recommend.evidence.review_excerpts import display_name, quotable
 
 
 @pytest.mark.parametrize(
@@ -200,7 +200,7 @@ def test_all_that_speaks_for_an_item_is_gathered(fitting: crossaisle.Recommender
 
 
 def test_in_json_a_reservation_is_marked(fitting: crossaisle.Recommender) -> None:
-    from crossaisle.recommend.answer import to_dict
+    from crossaisle.recommend.serialization import to_dict
 
     entries = to_dict(fitting.recommend(user_id="new", k=3))["recommendations"]
     about = next(entry["explanation"] for entry in entries if entry["item_id"] == "stove")

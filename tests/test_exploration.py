@@ -11,7 +11,7 @@ import pytest
 
 from crossaisle.data.settings import Settings
 from crossaisle.data.workspace import Workspace
-from crossaisle.recommend.exploration import LOG, explore
+from crossaisle.recommend.constraints.exploration import LOG, explore
 from crossaisle.recommend.recommender import Recommender
 
 VALUES, USERS = np.array([1.0, 0.4, 0.0, 0.0]), np.array([10_000, 10_000, 10_000, 0], dtype=np.int32)

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from crossaisle.data.errors import QueryError
-from crossaisle.recommend.filters import NO_FILTERS, Filters
+from crossaisle.recommend.segments.query.filters import NO_FILTERS, Filters
 from crossaisle.retrieval.items.catalogue import Catalogue
 
 DAY = 86_400_000

@@ -25,7 +25,7 @@ from crossaisle.llm.models.language_model import LanguageModel
 from crossaisle.llm.ranking.ranker import Ranker
 from crossaisle.prompts import sanitize
 from crossaisle.prompts.injection import speaks_to_a_model
-from crossaisle.recommend.excerpts import critical, display_name, quotable
+from crossaisle.recommend.evidence.review_excerpts import critical, display_name, quotable
 
 CASES: list[dict[str, str]] = [json.loads(line) for line in (Path(__file__).parent / "injections.jsonl").read_text("utf-8").splitlines()]
 KINDS = {

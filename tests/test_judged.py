@@ -16,7 +16,7 @@ from crossaisle.data.errors import FormatError, QueryError
 from crossaisle.eval.judge import question_plan, sample_lists
 from crossaisle.eval.judge.question_plan import Plan
 from crossaisle.eval.judge.recommendation_lists import Answer, Entry, common, read
-from crossaisle.recommend.answer import to_dict
+from crossaisle.recommend.serialization import to_dict
 
 
 def lines(path: Path, *told: Any) -> Path:

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crossaisle.data.errors import StaleIndexError, TrainingError
-from crossaisle.recommend import learned
-from crossaisle.recommend.features import OF_CHANNEL, OF_FIT, FeatureMaker, Features
-from crossaisle.recommend.learned import Model, Questions, fit, ndcg
-from crossaisle.recommend.profile import ItemFacts, Profile
+from crossaisle.recommend.profiles.profile import ItemFacts, Profile
+from crossaisle.recommend.ranking import learned_blend
+from crossaisle.recommend.ranking.features import OF_CHANNEL, OF_FIT, FeatureMaker, Features
+from crossaisle.recommend.ranking.learned_blend import Model, Questions, fit, ndcg
 from crossaisle.retrieval.items.catalogue import Catalogue
 from crossaisle.retrieval.items.interactions import NEVER
 from crossaisle.retrieval.retriever import Proposals
@@ -42,7 +42,7 @@ def test_the_weighted_sum_finds_what_decides() -> None:
 
 def test_the_weights_are_those_that_the_questions_were_drawn_from() -> None:
     asked = questions(2000)
-    weights = learned._weights(asked, np.zeros(4), np.ones(4), 1e-9)
+    weights = learned_blend._weights(asked, np.zeros(4), np.ones(4), 1e-9)
     assert weights == pytest.approx([2, 0, 0, 0], abs=0.15)
 
 
@@ -58,7 +58,7 @@ def test_newton_s_steps_end_where_a_second_method_does() -> None:
         return float((np.log(np.exp(scores).sum(axis=1)) - scores[chosen]).mean() + 0.01 * (weights**2).sum())
 
     theirs = minimize(loss, np.zeros(4)).x
-    assert learned._weights(asked, np.zeros(4), np.ones(4), 0.01) == pytest.approx(theirs, abs=2e-3)
+    assert learned_blend._weights(asked, np.zeros(4), np.ones(4), 0.01) == pytest.approx(theirs, abs=2e-3)
 
 
 def test_what_few_had_is_worth_more() -> None:
@@ -66,14 +66,14 @@ def test_what_few_had_is_worth_more() -> None:
     values = draw.normal(size=(6000, 2)).astype(np.float32)
     values[:, 1] = np.log1p(draw.integers(0, 2, 6000) * 50)
     bought = np.arange(6000) % 20 == 0
-    asked = Questions(["first:a", learned.USERS], values, bought, np.arange(301) * 20, np.arange(300))
+    asked = Questions(["first:a", learned_blend.USERS], values, bought, np.arange(301) * 20, np.arange(300))
     rare = values[:, 1] == 0
-    assert asked.worth[bought & rare].tolist() == [learned.WORTH] * int((bought & rare).sum())
+    assert asked.worth[bought & rare].tolist() == [learned_blend.WORTH] * int((bought & rare).sum())
     assert set(asked.worth[bought & ~rare].tolist()) == {1.0}
     assert not asked.worth[~bought].any()
     # Rare or not was a toss, so a likeliest sum would not care; one to which the rare is worth more does.
-    weights = learned._weights(asked, np.zeros(2), np.ones(2), 1e-6)
-    odds = np.log((bought & rare).sum() * learned.WORTH / (bought & ~rare).sum()) - np.log(rare.sum() / (~rare).sum())
+    weights = learned_blend._weights(asked, np.zeros(2), np.ones(2), 1e-6)
+    odds = np.log((bought & rare).sum() * learned_blend.WORTH / (bought & ~rare).sum()) - np.log(rare.sum() / (~rare).sum())
     assert weights[1] * np.log(51) == pytest.approx(-odds, abs=0.1)
     assert asked.without("profile").worth.max() == 1  # nothing tells any more
 
@@ -129,7 +129,7 @@ def test_thinned_questions_keep_what_was_bought_and_as_much_of_the_rest_as_they_
     bought[[3, 40, 609, 700]] = True
     whole = Questions(["a:share", "a:log share"], values, bought, np.array([0, 10, 610, 1010]), np.arange(3))
     thin = whole.thinned(0)
-    assert [int(n) for n in np.diff(thin.starts)] == [10, learned.AGAINST + 2, learned.AGAINST + 1]
+    assert [int(n) for n in np.diff(thin.starts)] == [10, learned_blend.AGAINST + 2, learned_blend.AGAINST + 1]
     assert thin.bought.sum() == 4
     assert np.array_equal(thin.user, whole.user)
     assert np.array_equal(thin.values, whole.thinned(0).values)
@@ -211,8 +211,8 @@ def test_features_are_shares_of_one_query() -> None:
 
 
 def test_a_damaged_blend_is_one_sentence(tmp_path: Path) -> None:
-    assert learned.load(tmp_path) is None
+    assert learned_blend.load(tmp_path) is None
     (tmp_path / "blend").mkdir()
     (tmp_path / "blend" / "models.json").write_text('{"blend": {"names": 3}}')
     with pytest.raises(StaleIndexError, match=r"models.json cannot be read .*; run `crossaisle train"):
-        learned.load(tmp_path)
+        learned_blend.load(tmp_path)

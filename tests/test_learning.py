@@ -25,8 +25,8 @@ from crossaisle.eval.offline import report as reports
 from crossaisle.eval.offline.evaluation import Evaluation, Options
 from crossaisle.eval.splits import leakage, protocols
 from crossaisle.eval.splits.training_view import Known
+from crossaisle.recommend.attribution.why import why
 from crossaisle.recommend.recommender import Recommender
-from crossaisle.recommend.why import why
 from crossaisle.retrieval.index.builder import item_vectors, load
 from crossaisle.retrieval.items.interactions import Events
 from crossaisle.train import channels as parts

@@ -24,13 +24,13 @@ from crossaisle.data.records import Query, Rules
 from crossaisle.data.settings import Settings
 from crossaisle.data.snapshots.compaction import compact
 from crossaisle.data.workspace import Workspace
-from crossaisle.recommend.histories import Histories, History
-from crossaisle.recommend.live import Live
-from crossaisle.recommend.profile import VISIT
+from crossaisle.recommend.attribution.why import why
+from crossaisle.recommend.constraints.eligibility import DISMISSED
+from crossaisle.recommend.profiles.histories import Histories, History
+from crossaisle.recommend.profiles.live_events import Live
+from crossaisle.recommend.profiles.profile import VISIT
 from crossaisle.recommend.recommender import Recommender
-from crossaisle.recommend.rules import DISMISSED
-from crossaisle.recommend.served import shown
-from crossaisle.recommend.why import why
+from crossaisle.recommend.served_list import shown
 from crossaisle.retrieval.items.catalogue import Catalogue
 
 Store = Callable[..., Path]

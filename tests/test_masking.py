@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from crossaisle.data.privacy.pii_masking import ADDRESS, LINK, MAIL, NAME, NUMBER, PHONE, mask, personal
 from crossaisle.prompts import sanitize
-from crossaisle.recommend.excerpts import critical, quotable
+from crossaisle.recommend.evidence.review_excerpts import critical, quotable
 
 # All invented.
 PERSONAL = [

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from crossaisle.data.errors import QueryError
 from crossaisle.data.settings import Settings
 from crossaisle.data.workspace import Workspace
-from crossaisle.recommend.novelty import order
+from crossaisle.recommend.constraints.popularity_penalty import order
 from crossaisle.recommend.recommender import Recommender
 
 

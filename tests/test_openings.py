@@ -8,8 +8,8 @@ import pytest
 
 from crossaisle.data.settings import Settings
 from crossaisle.data.workspace import Workspace
-from crossaisle.recommend.openings import ABOUT, openings
-from crossaisle.recommend.probe import Probe
+from crossaisle.recommend.segments.example_questions import ABOUT, openings
+from crossaisle.recommend.segments.probe import Probe
 
 
 @pytest.fixture(scope="module")

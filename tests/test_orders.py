@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from crossaisle.data import demo
 from crossaisle.data.privacy.pii_masking import mask
 from crossaisle.prompts.injection import first_order, speaks_to_a_model
-from crossaisle.recommend.excerpts import critical, quotable
+from crossaisle.recommend.evidence.review_excerpts import critical, quotable
 
 HARMLESS = [
     "I would recommend this to everyone, and I always recommend it to friends.",

@@ -23,7 +23,7 @@ from crossaisle.app.network import MOST_ARROWS, Network, complements
 from crossaisle.app.pictures import FORMATS, MOST_CATEGORIES, chosen, compose, draw, render, short_names, side_by_side
 from crossaisle.data.errors import QueryError, SettingsError, StorageError
 from crossaisle.data.records import Category
-from crossaisle.recommend.atlas import Atlas
+from crossaisle.recommend.category_map.matrix import Atlas
 
 SVG = "{http://www.w3.org/2000/svg}"
 HOSTILE = [

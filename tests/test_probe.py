@@ -15,9 +15,9 @@ import crossaisle
 from crossaisle.data.errors import BudgetSpentError, QueryError, SuppressedError
 from crossaisle.data.settings import Settings
 from crossaisle.data.workspace import Workspace
-from crossaisle.recommend.filters import Filters
-from crossaisle.recommend.findings import Need
-from crossaisle.recommend.probe import Probe
+from crossaisle.recommend.segments.probe import Probe
+from crossaisle.recommend.segments.query.filters import Filters
+from crossaisle.recommend.segments.results import Need
 
 from .conftest import Store
 

@@ -12,8 +12,8 @@ from crossaisle.data.errors import UnknownUserError
 from crossaisle.data.records import KIND_WEIGHTS
 from crossaisle.data.settings import Settings
 from crossaisle.data.workspace import Workspace
-from crossaisle.recommend.portrait import portrait
-from crossaisle.recommend.profile import DECAY, KINDS, LEAST, ItemFacts, Profile, weigh
+from crossaisle.recommend.attribution.profile_summary import portrait
+from crossaisle.recommend.profiles.profile import DECAY, KINDS, LEAST, ItemFacts, Profile, weigh
 from crossaisle.recommend.recommender import Recommender
 from crossaisle.retrieval.items.catalogue import Catalogue
 from crossaisle.retrieval.items.interactions import DAY, NEVER

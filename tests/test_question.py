@@ -9,7 +9,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from crossaisle.data.errors import QueryError
-from crossaisle.recommend.question import (
+from crossaisle.recommend.segments.query.grammar import (
     LONGEST,
     And,
     Node,

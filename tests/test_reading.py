@@ -27,11 +27,11 @@ from crossaisle.data.workspace import Workspace
 from crossaisle.eval.offline import report as reports
 from crossaisle.eval.offline.evaluation import Evaluation, Options
 from crossaisle.eval.splits import leakage
-from crossaisle.recommend.reading import load_vote
+from crossaisle.recommend.attribution.why import why
+from crossaisle.recommend.ranking.llm_reranker import load_vote
+from crossaisle.recommend.ranking.llm_weight import READ
+from crossaisle.recommend.ranking.trained_ranker import Trained
 from crossaisle.recommend.recommender import Recommender
-from crossaisle.recommend.trained import Trained
-from crossaisle.recommend.vote import READ
-from crossaisle.recommend.why import why
 from crossaisle.train import pipeline
 from crossaisle.train.lora.config import Config
 from crossaisle.train.lora.merge import merge
@@ -132,7 +132,7 @@ def test_the_order_of_candidates_changes_no_vote(voting: Workspace, small: Setti
     assert reader is not None
     user = next(iter(recommender.histories))
     from crossaisle.data.records import Query, Rules
-    from crossaisle.recommend.rules import eligible
+    from crossaisle.recommend.constraints.eligibility import eligible
 
     shopper = recommender.shopper(Query(user, (), None, Rules(), 5))
     mask, _ = eligible(Rules(), recommender.catalogue, shopper.rows, shopper.owned)

@@ -17,8 +17,8 @@ from crossaisle.data.errors import EmptyHistoryError, QueryError, UnknownItemErr
 from crossaisle.data.records import Query
 from crossaisle.eval.explanations.answer_files import entries
 from crossaisle.eval.explanations.report import report, unsupported
-from crossaisle.recommend.answer import to_dict
-from crossaisle.recommend.rules import eligible
+from crossaisle.recommend.constraints.eligibility import eligible
+from crossaisle.recommend.serialization import to_dict
 
 
 @pytest.fixture(scope="session")

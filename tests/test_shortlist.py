@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crossaisle.recommend.shortlist import who_had, with_places
+from crossaisle.recommend.constraints.list_selection import who_had, with_places
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crossaisle.recommend import needs
-from crossaisle.recommend.question import Term
+from crossaisle.recommend.segments import next_purchases
+from crossaisle.recommend.segments.query.grammar import Term
 from crossaisle.retrieval.items.interactions import Order
 
 from .small_world import EVENTS, ITEMS, MEANS, NAMES, ORDERS, ROWS, USERS, WINDOW, Event, around, population
@@ -32,10 +32,10 @@ def test_forward_steps_are_those_of_loops(events: list[Event], order: Order, by_
     followed = world.followed(cohort)
     paths = world.catalogue.tree.paths
     if by_item:
-        step = needs.next_items(world, cohort, followed, np.ones(len(NAMES), bool))
+        step = next_purchases.next_items(world, cohort, followed, np.ones(len(NAMES), bool))
         things = [{name} for name in NAMES]
     else:
-        step = needs.next_categories(world, cohort, followed, 1)
+        step = next_purchases.next_categories(world, cohort, followed, 1)
         things = [{name for name in NAMES if ITEMS[name] == path[0]} for path in paths]
     users = set(cohort.users.tolist())
     after = around(events, users, set(cohort.anchors.tolist()), MEANS[CAMPING], order, 1)
@@ -63,7 +63,7 @@ def test_forward_steps_are_those_of_loops(events: list[Event], order: Order, by_
 def test_backward_steps_are_those_of_loops(events: list[Event], order: Order) -> None:
     world = population(events, order)
     cohort = world.cohort(CAMPING, {CAMPING: ROWS[CAMPING]})
-    step = needs.source_categories(world, cohort, 1)
+    step = next_purchases.source_categories(world, cohort, 1)
     before = around(events, set(range(USERS)), set(cohort.anchors.tolist()), MEANS[CAMPING], order, -1)
     before = [one for one in before if one[0] in cohort.users]
     for at, n in enumerate(step.things.tolist()):

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 import crossaisle
 from crossaisle.data.errors import QueryError
 from crossaisle.data.workspace import Workspace
-from crossaisle.recommend.question import And, Not, Or, Term, parse
-from crossaisle.recommend.terms import MOST_CHOICES, MOST_ITEMS, Meaning, Near, Terms, fold
+from crossaisle.recommend.segments.query.entity_linking import MOST_CHOICES, MOST_ITEMS, Meaning, Near, Terms, fold
+from crossaisle.recommend.segments.query.grammar import And, Not, Or, Term, parse
 from crossaisle.retrieval.index.embedder import Embedder
 from crossaisle.retrieval.items.catalogue import Catalogue
 from crossaisle.retrieval.items.texts import item_texts

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crossaisle.recommend.vote import MOST, NO_VOTE, Read, Vote, fit, standard
+from crossaisle.recommend.ranking.llm_weight import MOST, NO_VOTE, Read, Vote, fit, standard
 
 
 def shoppers(number: int, helps: float, seed: int = 0) -> list[Read]:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crossaisle.data.records import Evidence
-from crossaisle.recommend.weighing import BORNE_BY, PERSUADES, Facts
+from crossaisle.recommend.evidence.fact_ranking import BORNE_BY, PERSUADES, Facts
 
 
 def facts(moved: dict[str, float], *kinds: str) -> Facts:

@@ -17,7 +17,7 @@ from ..data.records import Item
 from ..llm.explain.briefs import SPOKEN, Brief, Briefing, Lesson, Wording, examples
 from ..llm.explain.constrained_decoding import Task, alphabet, may_write
 from ..llm.explain.slots import lettered
-from ..recommend.excerpts import display_name
+from ..recommend.evidence.review_excerpts import display_name
 
 if TYPE_CHECKING:
     from ..llm.models.language_model import LanguageModel

@@ -23,10 +23,10 @@ from ..eval.stats.bootstrap import paired
 from ..llm.models import adapters
 from ..llm.models.language_model import LanguageModel, fingerprint
 from ..llm.ranking.ranker import Ranker
-from ..recommend import vote
-from ..recommend.facts import PLACES_FROM, sentences
-from ..recommend.reading import FOLDER
-from ..recommend.vote import NO_VOTE, READ, Read, Vote
+from ..recommend.ranking import llm_weight
+from ..recommend.ranking.candidate_facts import PLACES_FROM, sentences
+from ..recommend.ranking.llm_reranker import FOLDER
+from ..recommend.ranking.llm_weight import NO_VOTE, READ, Read, Vote
 from .lora import finetune
 from .lora.finetune import Config, Example
 from .ranker_examples import EXAMPLES, Lessons
@@ -178,7 +178,7 @@ def settle(read: Sequence[Read], users: NDArray[np.int64], seed: int) -> tuple[V
     """
     if not read:
         return NO_VOTE, {"judged": 0}
-    chosen = vote.fit(read)
+    chosen = llm_weight.fit(read)
     without = _ndcg([one.scores for one in read], read)
     together = _ndcg([one.scores + chosen.adds(one.margins) for one in read], read)
     gain = paired(together, without, users, seed=seed)

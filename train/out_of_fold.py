@@ -19,11 +19,11 @@ from ..eval.splits.cases import Cases, Eligible
 from ..eval.splits.leakage import near_duplicates
 from ..eval.splits.protocols import Shuffled, first_of_category
 from ..eval.splits.training_view import Known
-from ..recommend import facts
-from ..recommend.features import FeatureMaker
-from ..recommend.learned import Questions
-from ..recommend.profile import ItemFacts
-from ..recommend.trained import PROPOSED
+from ..recommend.profiles.profile import ItemFacts
+from ..recommend.ranking import candidate_facts
+from ..recommend.ranking.features import FeatureMaker
+from ..recommend.ranking.learned_blend import Questions
+from ..recommend.ranking.trained_ranker import PROPOSED
 from ..retrieval.items.ragged import Runs
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class Asked:
 
     Attributes:
         questions: as a blend is fitted to. users: (questions) ids. histories: a run each. rows: (candidates,) item rows.
-        facts: (candidates, 3) as `recommend.facts` has it, counted without the user who is asked.
+        facts: (candidates, 3) as `recommend.ranking.candidate_facts` has it, counted without the user who is asked.
     """
 
     questions: Questions
@@ -123,7 +123,7 @@ def _answers(
                 maker.features(found, profile).values,
                 np.isin(found.rows, cases.targets[number]),
                 found.rows.astype(np.int32),
-                facts.pairs(found, seeds, retriever.associations),
+                candidate_facts.pairs(found, seeds, retriever.associations),
             )
 
 

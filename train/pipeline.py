@@ -23,8 +23,8 @@ from ..data.splits import HeldOut, Split
 from ..data.workspace import Workspace
 from ..eval.splits import protocols
 from ..eval.splits.training_view import Known
-from ..recommend import learned
-from ..recommend.learned import Model, Questions
+from ..recommend.ranking import learned_blend
+from ..recommend.ranking.learned_blend import Model, Questions
 from ..retrieval.channels import complement_heads, matrix_factorization
 from ..retrieval.graph import storage
 from ..retrieval.graph.model import GraphConfig
@@ -159,7 +159,7 @@ class _Training:
         from .llm_ranker import teach
 
         lessons = load_lessons(self.workspace.path)
-        card = json.loads((self.workspace.path / learned.FOLDER / "card.json").read_text("utf-8"))
+        card = json.loads((self.workspace.path / learned_blend.FOLDER / "card.json").read_text("utf-8"))
         if any(card.get(name) != value for name, value in json.loads(json.dumps(self.about)).items()):
             raise StaleTrainingError(
                 f"the blend in {self.workspace.path} was fitted to another snapshot or held out other users; "
@@ -176,7 +176,7 @@ def explainer(workspace: Workspace, settings: Settings, config: Config | None, p
     """The adapter that words reasons, put into the workspace; it learns from wordings written by hand, told of the store's items."""
     from ..llm.explain.briefs import Briefing, Writer
     from ..llm.models.language_model import LanguageModel
-    from ..recommend.reading import EXPLAINER
+    from ..recommend.ranking.llm_reranker import EXPLAINER
     from .explainer_examples import writing_lessons
     from .lora import finetune
 
@@ -197,17 +197,17 @@ def explainer(workspace: Workspace, settings: Settings, config: Config | None, p
 def fit(questions: Questions, seed: int, progress: Progress) -> dict[str, Model]:
     """The blend of all channels, and of all but each one, by the names of an evaluation."""
     groups = list(dict.fromkeys(name.split(":")[0] for name in questions.names))
-    models = {"blend": learned.fit(questions, seed=seed)}
+    models = {"blend": learned_blend.fit(questions, seed=seed)}
     thin = questions.answered().thinned(seed)  # what a final fit looks at anyway, so that it is drawn once
     for done, group in enumerate(groups):
         progress("fitting the blend", done, len(groups))
-        models[f"blend without {group}"] = learned.fit(thin.without(group), seed=seed, chosen=models["blend"])
+        models[f"blend without {group}"] = learned_blend.fit(thin.without(group), seed=seed, chosen=models["blend"])
     progress("fitting the blend", len(groups), len(groups))
     return models
 
 
 def _save(parent: Path, models: Mapping[str, Model], lessons: Lessons, card: Mapping[str, Any]) -> None:
-    home = parent / learned.FOLDER
+    home = parent / learned_blend.FOLDER
     with storing(f"the blend in {home}"), replacing_folder(home) as fresh:
         (fresh / "models.json").write_text(json.dumps({name: model.to_dict() for name, model in models.items()}), "utf-8")
         lessons.save(fresh)

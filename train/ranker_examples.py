@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..data.errors import NotTrainedError, StaleTrainingError
-from ..recommend import learned
-from ..recommend.learned import Model, Questions
+from ..recommend.ranking import learned_blend
+from ..recommend.ranking.learned_blend import Model, Questions
 from ..retrieval.items.ragged import Runs
 from .out_of_fold import Asked
 
@@ -43,7 +43,7 @@ class Lessons:
         user: (questions,) a number per user. histories: a run of item rows each, oldest first. starts: (questions + 1,) where each begins.
         rows: (candidates,) item rows, within a question by falling score. scores: (candidates,) of a blend that did not know the user.
         bought: (candidates,) bool. matched: (candidates,) bool, chosen for being had as much as what was bought.
-        facts: (candidates, 3) as `recommend.facts` has it, counted without the user.
+        facts: (candidates, 3) as `recommend.ranking.candidate_facts` has it, counted without the user.
     """
 
     user: NDArray[np.int64]
@@ -111,7 +111,7 @@ def load(workspace: Path) -> Lessons:
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
-    file = workspace / learned.FOLDER / FILE
+    file = workspace / learned_blend.FOLDER / FILE
     mend = f"run `crossaisle train -w {workspace} blend`"
     if not file.exists():
         raise NotTrainedError(f"the ranker learns from what the blend was fitted to, and {workspace} has none; {mend} first")
@@ -130,7 +130,7 @@ def _unknowing(questions: Questions, model: Model, seed: int) -> NDArray[np.floa
     scores = np.empty(len(questions.bought))
     for number in range(PARTS):
         back = np.isin(questions.user, people[number::PARTS])
-        fitted = learned.fit(questions.part(~back), seed=seed, chosen=model)
+        fitted = learned_blend.fit(questions.part(~back), seed=seed, chosen=model)
         mine = back[questions.owner]
         scores[mine] = fitted.scores(questions.values[mine])
     return scores

@@ -15,7 +15,7 @@ from .parts import bar, blank, box, button, item, notice, say
 
 if TYPE_CHECKING:
     from ...data.records import Item
-    from ...recommend.behind import Behind
+    from ...recommend.category_map.cell_items import Behind
     from .desk import Counter
 
 SHOWN = 40
@@ -202,7 +202,7 @@ class AtlasPage:
         await self.detail.fill(lambda: self._behind(cell, paths[0], paths[1]), lambda found: self._detail(cell, *found))
 
     def _behind(self, cell: Cell, source: tuple[str, ...], target: tuple[str, ...]) -> tuple[Behind, dict[str, Item]]:
-        from ...recommend.behind import behind
+        from ...recommend.category_map.cell_items import behind
 
         shop = self.counter.shop
         found = behind(shop.workspace, shop.recommender.catalogue, source, target, users=cell.users, min_users=shop.min_users)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ...recommend.counterfactuals import ordinal
+from ...recommend.attribution.counterfactuals import ordinal
 from ..requests import WhyRequest
 from .parts import box, button, notice, say, table
 

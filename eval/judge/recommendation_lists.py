@@ -103,7 +103,7 @@ class _NotAnAnswerError(Exception):
 
 
 def answer_of(told: Mapping[str, Any]) -> Answer:
-    """The answer of one JSON object, as `recommend.answer.to_dict` gives it or a file holds it."""
+    """The answer of one JSON object, as `recommend.serialization.to_dict` gives it or a file holds it."""
     query = told.get("query")
     query = query if isinstance(query, Mapping) else {}
     need = _text(told.get("text") or query.get("text"), "text")

@@ -59,7 +59,7 @@ def recommended(
 
 def _made(recommender: Recommender, user: str, k: int) -> Answer | None:
     """What a user is recommended; None where their history gives nothing to go by."""
-    from ...recommend.answer import to_dict
+    from ...recommend.serialization import to_dict
 
     try:
         told = to_dict(recommender.recommend(user_id=user, k=k))

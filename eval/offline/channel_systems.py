@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...data.records import Candidate
-from ...recommend.blend import blend, with_margins
-from ...recommend.profile import ItemFacts, Profile
+from ...recommend.profiles.profile import ItemFacts, Profile
+from ...recommend.ranking.rank_fusion import blend, with_margins
 from ...recommend.recommender import POOL
 from ...retrieval.channels.base import Seeds
 from ...retrieval.items.interactions import NEVER

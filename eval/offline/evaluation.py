@@ -17,7 +17,7 @@ from ...data.errors import MissingExtraError, QueryError
 from ...data.settings import Settings
 from ...data.splits import PROTOCOLS, HeldOut, Protocol, Split
 from ...data.workspace import Workspace
-from ...recommend import learned
+from ...recommend.ranking import learned_blend
 from ...retrieval.index.builder import item_vectors, load
 from ...retrieval.items.interactions import Events
 from ..baselines.registry import BASELINES
@@ -128,7 +128,7 @@ class Evaluation:
         if self.options.baselines_only:
             return Rankings(cases, known, eligible, split, held_out, kinds, tops, np.empty(0, np.int64), frozenset(), tuned)
         part = _part(len(cases), self.options.llm_cases if self.settings.llm != "none" else 0, self.options.seed)
-        if models := learned.load(self.workspace.path):
+        if models := learned_blend.load(self.workspace.path):
             ranked = TrainedSystems(self.workspace, self.settings, known, models, cases, eligible, part, kept).rank(self.tell)
             return Rankings(
                 cases,

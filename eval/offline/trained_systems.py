@@ -16,12 +16,12 @@ import numpy as np
 
 from ...llm.models.language_model import LanguageModel
 from ...llm.ranking.ranker import Ranker
-from ...recommend.features import FeatureMaker
-from ...recommend.novelty import LEVELS, order
-from ...recommend.profile import ItemFacts
-from ...recommend.reading import FOLDER, Reader, first, load_llm, load_vote
-from ...recommend.shortlist import with_places
-from ...recommend.trained import PROPOSED, trained_channels
+from ...recommend.constraints.list_selection import with_places
+from ...recommend.constraints.popularity_penalty import LEVELS, order
+from ...recommend.profiles.profile import ItemFacts
+from ...recommend.ranking.features import FeatureMaker
+from ...recommend.ranking.llm_reranker import FOLDER, Reader, first, load_llm, load_vote
+from ...recommend.ranking.trained_ranker import PROPOSED, trained_channels
 from ...retrieval.channels.base import Remembered
 from ..splits import leakage
 from .channel_systems import BLEND, CHANNELS, DEPTH, LLM, profile_of, without
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
     from ...data.settings import Settings
     from ...data.workspace import Workspace
-    from ...recommend.learned import Model
-    from ...recommend.profile import Profile
+    from ...recommend.profiles.profile import Profile
+    from ...recommend.ranking.learned_blend import Model
     from ...retrieval.channels.base import Seeds
     from ...retrieval.retriever import Proposals
     from ..splits.cases import Cases, Eligible

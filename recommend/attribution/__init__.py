@@ -1,0 +1,1 @@
+"""Why an item is recommended or not: contributions, counterfactuals, ranks, profile summary."""

@@ -1,0 +1,1 @@
+"""The category lift matrix and the items behind its cells."""

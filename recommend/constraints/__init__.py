@@ -1,0 +1,1 @@
+"""Rules on items and lists: eligibility, prices, popularity penalty, exploration, list selection."""

@@ -1,0 +1,1 @@
+"""Evidence for explanations: associations, review excerpts, declared relations, complaints."""

@@ -1,0 +1,1 @@
+"""User profiles: histories, live events, derived attributes."""

@@ -1,0 +1,1 @@
+"""Scoring of candidates: features, rank fusion, learned blend, LLM re-ranking."""

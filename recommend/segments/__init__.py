@@ -1,0 +1,1 @@
+"""Questions about groups of users: cohorts, next purchases, comparisons, disclosure control."""

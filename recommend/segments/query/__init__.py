@@ -1,0 +1,1 @@
+"""Parsing of segment questions: grammar, phrases, name matching, filters."""

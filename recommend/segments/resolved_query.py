@@ -1,0 +1,86 @@
+"""A question as it was understood in one store: what its names mean, and the users that it is about."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...prompts.sanitize import fence
+from .cohorts import Cohort, Population
+from .need_sentences import CohortKind
+from .query.entity_linking import Meaning
+from .query.filters import Filters
+from .query.grammar import And, Node, Not, Or, Question, Term, to_text
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A question as it was understood.
+
+    Attributes:
+        text: as it was asked. rows: (items,) bool for each name, filters on items applied to the names that are wanted.
+        depth: level of the categories to answer with.
+    """
+
+    text: str
+    question: Question
+    meant: Mapping[Term, Meaning]
+    rows: Mapping[Term, NDArray[np.bool_]]
+    filters: Filters
+    population: Population
+    cohort: Cohort
+    depth: int
+
+    @property
+    def reverse(self) -> bool:
+        """Whether it is asked who needs what is named."""
+        return self.question.direction == "reverse"
+
+    @property
+    def key(self) -> str:
+        """All that decides the figures, always spelt alike."""
+        names = {to_text(term): [meaning.kind, str(meaning.name)] for term, meaning in self.meant.items()}
+        return f"{self.question.direction} {to_text(self.question.tree)} {names} {self.filters.to_dict()} level {self.depth}"
+
+    @property
+    def words(self) -> tuple[str, CohortKind]:
+        """What makes the cohort, in words, and what that is."""
+        if isinstance(self.question.tree, Term):
+            meaning = self.meant[self.question.tree]
+            return (meaning.name if isinstance(meaning.name, str) else meaning.name[-1]), meaning.kind
+        return to_text(self.question.tree), "text"
+
+    def understood(self) -> tuple[dict[str, Any], ...]:
+        """What each name was taken for, as JSON holds it."""
+        out = ruled_out(self.question.tree)
+        return tuple({**meaning.to_dict(), **({"not": True} if term in out else {})} for term, meaning in self.meant.items())
+
+    def told(self) -> str:
+        """What was understood, in words."""
+        names = []
+        for one in self.understood():
+            name = one["name"] if isinstance(one["name"], str) else " > ".join(one["name"])
+            names.append(f"{'not ' if one.get('not') else ''}{one['kind']} {fence(name, 80)}")
+        return ", ".join([*names, *(f"{name} {value}" for name, value in self.filters.to_dict().items())])
+
+    @property
+    def wanted(self) -> NDArray[np.bool_]:
+        """(items,) which make the cohort."""
+        out = ruled_out(self.question.tree)
+        return np.asarray(np.logical_or.reduce([rows for term, rows in self.rows.items() if term not in out]))
+
+
+def ruled_out(node: Node, out: bool = False) -> set[Term]:
+    """The names of a tree that are ruled out and not wanted anywhere."""
+    if isinstance(node, Term):
+        return {node} if out else set()
+    if isinstance(node, Not):
+        return ruled_out(node.part, not out)
+    assert isinstance(node, And | Or)
+    return set().union(*(ruled_out(part, out) for part in node.parts))
