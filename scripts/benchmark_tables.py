@@ -4,12 +4,12 @@
     python scripts/benchmark_tables.py            # write
     python scripts/benchmark_tables.py --check    # write nothing; list the differences, exit with 1 if there are any
 
-A quoted figure stands between two HTML comments, of which the first names its source:
+A quoted figure is enclosed by two HTML comments; the first names its source:
 
     <!--fig serve: events/milliseconds/p95; .1f-->8.3<!--/fig-->
 
 - `serve` is the file `benchmarks/results/serve.json`, `events/milliseconds/p95` the path below its key `figures`.
-- `{key}` in a path stands for the value of a key at the top of `figures`: `systems/{best_baseline}/ndcg@10`.
+- `{key}` in a path is replaced by the value of a key at the top of `figures`: `systems/{best_baseline}/ndcg@10`.
 - `PATH over PATH` is the relative difference of two values, `a / b - 1`.
 - After the semicolon comes a Python format; `ci:` before it formats a value with its interval, `*1000` or `/60` after it converts a unit.
 
