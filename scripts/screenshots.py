@@ -65,7 +65,7 @@ PICTURES = (
 @contextmanager
 def served(workspace: Path, llm: str | None) -> Iterator[str]:
     """The address of the workspace's service, while it runs."""
-    command = "import sys; from crossaisle.app.cli import main; sys.argv[0] = 'crossaisle'; main()"
+    command = "import sys; from crossaisle.app.cli.main import main; sys.argv[0] = 'crossaisle'; main()"
     options = ["--port", "0", "--no-keys", "--timeout", "300", *(["--llm", llm] if llm else [])]
     process = subprocess.Popen([sys.executable, "-c", command, "serve", "-w", workspace, *options], stderr=subprocess.PIPE, text=True)
     try:

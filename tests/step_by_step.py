@@ -10,9 +10,9 @@ from typing import Any
 
 import uvicorn
 
+from crossaisle.app.api.application import Options, create
 from crossaisle.app.console import attach
-from crossaisle.app.service import Options, create
-from crossaisle.app.shop import Shop
+from crossaisle.app.service.store_service import Shop
 from crossaisle.data import deadlines
 
 

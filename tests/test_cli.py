@@ -33,7 +33,7 @@ def test_every_command_has_help_with_an_example(command: list[str]) -> None:
 
 
 def test_help_loads_nothing_heavy() -> None:
-    code = "import sys; sys.argv = ['crossaisle', '--help']\nfrom crossaisle.app.cli import main\ntry:\n main()\nexcept SystemExit: pass\n"
+    code = "import sys; sys.argv = ['crossaisle', '--help']\nfrom crossaisle.app.cli.main import main\ntry:\n main()\nexcept SystemExit: pass\n"
     code += "print([m for m in ('torch', 'transformers', 'chromadb', 'polars', 'numpy', 'rich') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"

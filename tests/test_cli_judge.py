@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from crossaisle import Workspace
-from crossaisle.app.cli import app
-from crossaisle.app.options import one_line
+from crossaisle.app.cli.main import app
+from crossaisle.app.cli.options import one_line
 from crossaisle.data.errors import CrossaisleError
 from crossaisle.eval.judge import question_plan
 from crossaisle.eval.stats.power import FEW

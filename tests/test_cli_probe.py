@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from crossaisle import Workspace
-from crossaisle.app import spreadsheet
+from crossaisle.app.service import csv_export
 from crossaisle.recommend.segments.results import Finding, ItemNeed, Need
 
 from .command_line import refused, run
@@ -44,7 +44,7 @@ def test_json_and_csv_say_the_same(shop: Path) -> None:
 @pytest.mark.parametrize("title", ["=1+1", "+1", "-1", "@SUM(A1)", "\tx", "\rx", "=a\r=b"])
 def test_a_title_is_no_formula(title: str) -> None:
     need = Need((title, "b"), ("behaviour",), items=(ItemNeed("i1", title),), sentence=title)
-    text = spreadsheet.finding(Finding("q", "next", (), 30, 60, (need,), 0, {}, "time", 90, 1, "bought"))
+    text = csv_export.finding(Finding("q", "next", (), 30, 60, (need,), 0, {}, "time", 90, 1, "bought"))
     lines = list(csv.DictReader(io.StringIO(text, newline="")))
     assert lines[1]["title"] == "'" + title.replace("\r", "\n")
     assert lines[0]["sentence"] == "'" + title.replace("\r", "\n")

@@ -21,11 +21,11 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from crossaisle.app import spreadsheet
-from crossaisle.app.console.heat import Cell, chart_options, span
-from crossaisle.app.console.parts import initials
-from crossaisle.app.console.reasons import stretches
-from crossaisle.app.keys import Keys
+from crossaisle.app.console.widgets.elements import initials
+from crossaisle.app.console.widgets.explanation import stretches
+from crossaisle.app.console.widgets.heat_map_chart import Cell, chart_options, span
+from crossaisle.app.service import csv_export
+from crossaisle.app.service.api_keys import Keys
 from crossaisle.data.errors import QueryError
 from crossaisle.data.settings import Settings
 from crossaisle.data.workspace import Workspace
@@ -76,7 +76,7 @@ def served(store: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     reports = tmp_path_factory.mktemp("reports")
     (reports / "report.json").write_text(json.dumps(REPORT))
     (reports / "judge.json").write_text(json.dumps({"verdict": {"a judge": {}}}))
-    command = "import sys; from crossaisle.app.cli import main; sys.argv[0] = 'crossaisle'; main()"
+    command = "import sys; from crossaisle.app.cli.main import main; sys.argv[0] = 'crossaisle'; main()"
     options = ["--port", "0", "--llm", "none", "--report", str(reports)]
     process = subprocess.Popen(
         [sys.executable, "-c", command, "serve", "-w", str(store.path), *options], stderr=subprocess.PIPE, text=True, cwd="/"
@@ -241,7 +241,7 @@ def test_a_question_is_answered_and_taken_away(visit: Visit, served: Served) -> 
         page.get_by_role("button", name="Download CSV").click()
     table = Path(coming.value.path()).read_text("utf-8")
     assert coming.value.suggested_filename == "probe-phones.csv"
-    assert table == spreadsheet.answer(told)
+    assert table == csv_export.answer(told)
     lines = [line for line in csv.DictReader(io.StringIO(table)) if not line["item_id"]]
     assert [(line["category"], int(line["users"]), float(line["lift"])) for line in lines] == [
         (" > ".join(need["category"]), need["users"], need["lift"]) for need in told["needs"]
@@ -294,7 +294,7 @@ def test_two_groups_are_compared_and_taken_away(visit: Visit, served: Served) ->
     assert f"{first['ratio']:.1f} ({first['ratio_interval'][0]:.1f} to" in rows.first.inner_text()
     with page.expect_download() as coming:
         page.get_by_role("button", name="Download CSV").click()
-    assert Path(coming.value.path()).read_text("utf-8") == spreadsheet.differences(told)
+    assert Path(coming.value.path()).read_text("utf-8") == csv_export.differences(told)
     page.close()
 
 

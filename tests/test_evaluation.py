@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from crossaisle.app.report_page import page
+from crossaisle.app.reports.evaluation_page import page
 from crossaisle.data.errors import CrossaisleError
 from crossaisle.data.settings import Settings
 from crossaisle.data.workspace import Workspace
@@ -160,7 +160,7 @@ def test_the_page_is_whole_and_asks_nobody(evaluated: tuple[Rankings, dict, Path
 
 
 def cli(*arguments: str) -> list[str]:
-    return [sys.executable, "-c", "from crossaisle.app.cli import main; main()", "evaluate", *arguments]
+    return [sys.executable, "-c", "from crossaisle.app.cli.main import main; main()", "evaluate", *arguments]
 
 
 def test_a_killed_run_goes_on_where_it_was(evaluated: tuple[Rankings, dict, Path], demo_workspace: Workspace, tmp_path: Path) -> None:

@@ -15,11 +15,11 @@ import pytest
 from fastapi import FastAPI
 from fastapi.responses import HTMLResponse
 
-from crossaisle.app.keys import Keys
-from crossaisle.app.login import local
-from crossaisle.app.rates import Rates
-from crossaisle.app.service import Options, create
-from crossaisle.app.shop import Shop
+from crossaisle.app.api.application import Options, create
+from crossaisle.app.api.login import local
+from crossaisle.app.api.rate_limit import Rates
+from crossaisle.app.service.api_keys import Keys
+from crossaisle.app.service.store_service import Shop
 from crossaisle.data.errors import SettingsError, WorkspaceError
 from crossaisle.data.settings import Settings
 from crossaisle.data.workspace import Workspace

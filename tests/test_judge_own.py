@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from crossaisle.app.cli import app
+from crossaisle.app.cli.main import app
 from crossaisle.eval.judge.recommendation_lists import Answer, Entry
 from crossaisle.eval.judge_analysis.self_preference import base, writer
 

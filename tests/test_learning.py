@@ -14,8 +14,8 @@ import pytest
 from typer.testing import CliRunner
 
 import crossaisle
-from crossaisle.app.cli import app
-from crossaisle.app.report_page import page
+from crossaisle.app.cli.main import app
+from crossaisle.app.reports.evaluation_page import page
 from crossaisle.data.errors import CrossaisleError, LeakError, QueryError, TrainingError
 from crossaisle.data.records import Rules
 from crossaisle.data.settings import Settings

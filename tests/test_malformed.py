@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, Phase, given
 from hypothesis import settings as bounds
 from schemathesis.specs.openapi.checks import content_type_conformance, response_schema_conformance, status_code_conformance
 
-from crossaisle.app.service import create
-from crossaisle.app.shop import Shop
+from crossaisle.app.api.application import create
+from crossaisle.app.service.store_service import Shop
 from crossaisle.data.settings import Settings
 from crossaisle.data.workspace import Workspace
 

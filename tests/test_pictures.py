@@ -17,10 +17,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crossaisle.app.heat_map import color, ink_on
-from crossaisle.app.html_picture import Table, doing, page, table, times, whole_name
-from crossaisle.app.network import MOST_ARROWS, Network, complements
-from crossaisle.app.pictures import FORMATS, MOST_CATEGORIES, chosen, compose, draw, render, short_names, side_by_side
+from crossaisle.app.plots.annotated_svg import Table, doing, page, table, times, whole_name
+from crossaisle.app.plots.category_map import FORMATS, MOST_CATEGORIES, chosen, compose, draw, render, short_names, side_by_side
+from crossaisle.app.plots.heat_map import color, ink_on
+from crossaisle.app.plots.network import MOST_ARROWS, Network, complements
 from crossaisle.data.errors import QueryError, SettingsError, StorageError
 from crossaisle.data.records import Category
 from crossaisle.recommend.category_map.matrix import Atlas

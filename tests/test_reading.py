@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from crossaisle.app.cli import app
+from crossaisle.app.cli.main import app
 from crossaisle.data.errors import (
     LeakError,
     ModelError,

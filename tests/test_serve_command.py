@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from crossaisle.app.serving import is_loopback
+from crossaisle.app.cli.serve import is_loopback
 from crossaisle.data.workspace import Workspace
 
 from .command_line import PROGRAM, refused, run

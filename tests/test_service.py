@@ -21,9 +21,9 @@ import pytest
 from fastapi import FastAPI
 
 import crossaisle
-from crossaisle.app.requests import ItemRequest, RecommendRequest
-from crossaisle.app.service import Options, create
-from crossaisle.app.shop import Shop
+from crossaisle.app.api.application import Options, create
+from crossaisle.app.schemas.requests import ItemRequest, RecommendRequest
+from crossaisle.app.service.store_service import Shop
 from crossaisle.data import deadlines
 from crossaisle.data.errors import TimedOutError
 from crossaisle.data.events.served_lists import ServedLists

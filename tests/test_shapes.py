@@ -14,9 +14,9 @@ from pydantic import TypeAdapter
 from schemathesis.core.failures import FailureGroup
 from schemathesis.specs.openapi.checks import content_type_conformance, response_schema_conformance, status_code_conformance
 
-from crossaisle.app import answers
-from crossaisle.app.service import create
-from crossaisle.app.shop import Shop
+from crossaisle.app.api.application import create
+from crossaisle.app.schemas import responses
+from crossaisle.app.service.store_service import Shop
 from crossaisle.data.settings import Settings
 from crossaisle.data.workspace import Workspace
 
@@ -26,26 +26,26 @@ USER = "s001"
 CHECKS = [response_schema_conformance, status_code_conformance, content_type_conformance]
 EVENT = {"user_id": USER, "kind": "click", "item_id": "CA-003"}
 ASKED: list[tuple[str, str, Any, Any]] = [
-    ("POST", "/v1/recommend", {"user": USER, "k": 3}, answers.RecommendAnswer),
-    ("POST", "/v1/recommend", {"items": ["CA-003"], "text": "to cook on a trip", "k": 2, "new_items": 1}, answers.RecommendAnswer),
-    ("POST", "/v1/recommend", {"user": USER, "k": 100, "rules": {"max_price": 1}}, answers.RecommendAnswer),
-    ("POST", "/v1/recommend:batch", {"requests": [{"user": USER, "k": 1}, {"user": "nobody"}]}, answers.BatchAnswer),
-    ("GET", "/v1/why?item=CL-015&user=s001", None, answers.WhyAnswer),
-    ("GET", "/v1/why?item=CL-015&user=s001&max_price=0.01&counterfactuals=false", None, answers.WhyAnswer),
-    ("POST", "/v1/probe", {"question": "phones and not cases"}, answers.ProbeAnswer),
-    ("POST", "/v1/probe", {"question": "who would need headphones?", "words": False}, answers.ProbeAnswer),
-    ("POST", "/v1/probe", {"question": "people who started running", "words": False}, answers.ProbeAnswer),
-    ("POST", "/v1/probe", {"question": "kitchen", "epsilon": 1, "words": False}, answers.ProbeAnswer),
-    ("POST", "/v1/probe", {"question": "kitchen", "against": "baby"}, answers.ComparisonAnswer),
-    ("GET", "/v1/atlas?level=2", None, answers.AtlasAnswer),
-    ("GET", f"/v1/profile/{USER}", None, answers.ProfileAnswer),
-    ("POST", "/v1/events", [EVENT, EVENT], answers.EventsAnswer),
-    ("POST", "/v1/items", {"items": [{"item_id": "x1", "title": "X", "category": ["A"], "price": 1.0}]}, answers.ItemsAnswer),
-    ("DELETE", "/v1/users/s399", None, answers.ForgottenAnswer),
-    ("GET", "/v1/health", None, answers.HealthAnswer),
-    ("GET", "/v1/ready", None, answers.ReadyAnswer),
-    ("POST", "/v1/recommend", {"user": USER, "k": "many"}, answers.ProblemAnswer),
-    ("GET", "/v1/profile/nobody", None, answers.ProblemAnswer),
+    ("POST", "/v1/recommend", {"user": USER, "k": 3}, responses.RecommendAnswer),
+    ("POST", "/v1/recommend", {"items": ["CA-003"], "text": "to cook on a trip", "k": 2, "new_items": 1}, responses.RecommendAnswer),
+    ("POST", "/v1/recommend", {"user": USER, "k": 100, "rules": {"max_price": 1}}, responses.RecommendAnswer),
+    ("POST", "/v1/recommend:batch", {"requests": [{"user": USER, "k": 1}, {"user": "nobody"}]}, responses.BatchAnswer),
+    ("GET", "/v1/why?item=CL-015&user=s001", None, responses.WhyAnswer),
+    ("GET", "/v1/why?item=CL-015&user=s001&max_price=0.01&counterfactuals=false", None, responses.WhyAnswer),
+    ("POST", "/v1/probe", {"question": "phones and not cases"}, responses.ProbeAnswer),
+    ("POST", "/v1/probe", {"question": "who would need headphones?", "words": False}, responses.ProbeAnswer),
+    ("POST", "/v1/probe", {"question": "people who started running", "words": False}, responses.ProbeAnswer),
+    ("POST", "/v1/probe", {"question": "kitchen", "epsilon": 1, "words": False}, responses.ProbeAnswer),
+    ("POST", "/v1/probe", {"question": "kitchen", "against": "baby"}, responses.ComparisonAnswer),
+    ("GET", "/v1/atlas?level=2", None, responses.AtlasAnswer),
+    ("GET", f"/v1/profile/{USER}", None, responses.ProfileAnswer),
+    ("POST", "/v1/events", [EVENT, EVENT], responses.EventsAnswer),
+    ("POST", "/v1/items", {"items": [{"item_id": "x1", "title": "X", "category": ["A"], "price": 1.0}]}, responses.ItemsAnswer),
+    ("DELETE", "/v1/users/s399", None, responses.ForgottenAnswer),
+    ("GET", "/v1/health", None, responses.HealthAnswer),
+    ("GET", "/v1/ready", None, responses.ReadyAnswer),
+    ("POST", "/v1/recommend", {"user": USER, "k": "many"}, responses.ProblemAnswer),
+    ("GET", "/v1/profile/nobody", None, responses.ProblemAnswer),
 ]
 
 
@@ -68,7 +68,7 @@ def same(shape: Any, told: Any) -> None:
 def test_answers_are_what_the_description_says(api: httpx.Client, method: str, path: str, body: Any, shape: Any) -> None:
     answer = api.request(method, path, json=body)
     told = answer.json()
-    assert (answer.status_code < 400) == (shape is not answers.ProblemAnswer), told
+    assert (answer.status_code < 400) == (shape is not responses.ProblemAnswer), told
     same(shape, told)
     schema = schemathesis.openapi.from_url(f"{api.base_url}/openapi.json")
     template = {"/v1/profile": "/v1/profile/{user}", "/v1/users": "/v1/users/{user}"}.get(path.rpartition("/")[0], path.partition("?")[0])
@@ -97,7 +97,7 @@ def test_a_stream_s_events_have_their_shapes(api: httpx.Client) -> None:
     names = [line.removeprefix("event: ") for line in lines[::2]]
     assert names == ["ranked", "explanation", "explanation", "done"]
     for name, line in zip(names, lines[1::2], strict=True):
-        same(answers.STREAMED[name], json.loads(line.removeprefix("data: ")))
+        same(responses.STREAMED[name], json.loads(line.removeprefix("data: ")))
 
 
 def test_every_address_describes_its_answer_and_its_problems(api: httpx.Client) -> None:

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 import crossaisle
-from crossaisle.app.cli import app
+from crossaisle.app.cli.main import app
 from crossaisle.data.errors import EmptyHistoryError, QueryError, UnknownItemError, UnknownUserError
 from crossaisle.data.records import Item, Query, Rules
 from crossaisle.data.settings import Settings
@@ -366,7 +366,7 @@ def test_questions_that_cannot_be_answered_are_one_sentence(shop: Recommender) -
 def test_bad_input_ends_with_2(
     demo_workspace: Workspace, options: list[str], words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from crossaisle.app import cli
+    from crossaisle.app.cli import main as cli
 
     monkeypatch.setattr("sys.argv", ["crossaisle", "why", "-w", str(demo_workspace.path), "--llm", "none", *options])
     with pytest.raises(SystemExit) as stop:

@@ -12,15 +12,15 @@ import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from .desk import Counter
-from .look import ACCENT, ICON, STYLE
-from .parts import box, say
+from .widgets.async_panel import Counter
+from .widgets.elements import box, say
+from .widgets.styles import ACCENT, ICON, STYLE
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
     from nicegui.element import Element
 
-    from ..shop import Shop
+    from ..service.store_service import Shop
 
 HOME = "/console/"
 PAGES = (("Probe", "./"), ("Atlas", "./atlas"), ("Shopper", "./shopper"), ("Quality", "./quality"))
@@ -60,10 +60,10 @@ def attach(app: FastAPI, shop: Shop) -> None:
     from fastapi.responses import RedirectResponse
     from nicegui import ui
 
-    from .atlas import atlas_page
-    from .probe import probe_page
-    from .quality import quality_page
-    from .shopper import shopper_page
+    from .pages.category_map import atlas_page
+    from .pages.probe import probe_page
+    from .pages.quality import quality_page
+    from .pages.shopper import shopper_page
 
     service = app.state.service
     counter = Counter(shop, service.answers, service.options.timeout)

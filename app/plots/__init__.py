@@ -1,0 +1,1 @@
+"""Static pictures of the category map: heat map and network, as SVG, PNG or HTML."""

@@ -1,0 +1,1 @@
+"""Pydantic models of HTTP requests and responses."""

@@ -1,0 +1,1 @@
+"""What the HTTP API and the console share: one open store, build status, API keys, CSV export."""
