@@ -48,7 +48,7 @@ def load(name: str, version: int = 1) -> Prompt:
 
     Raises: FileNotFoundError: there is no such version.
     """
-    source = files(__package__).joinpath(f"{name}.v{version}.md").read_text("utf-8")
+    source = files(__package__).joinpath("templates", f"{name}.v{version}.md").read_text("utf-8")
     parts = re.split(r"^## (\w+)\n", source, flags=re.MULTILINE)
     return Prompt(name, version, dict(zip(parts[1::2], parts[2::2], strict=True)))
 

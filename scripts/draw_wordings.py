@@ -2,7 +2,7 @@
 
     python scripts/draw_wordings.py FILE [--length line] [--tone warm] [--tries 6] [--strike FILE]
 
-Adds to FILE, `llm/explainer-adapter/wordings.json`, what is not there yet, kind by kind, so that a run that is stopped goes on. `--strike`
+Adds to FILE, `llm/models/explainer-adapter/wordings.json`, what is not there yet, kind by kind, so that a run that is stopped goes on. `--strike`
 names a file of wordings, one a line, that a person found badly put: they are taken out, and others drawn. What stays is told from the
 first request on, without waiting for the model; kinds that are not there are drawn when they are first met.
 """

@@ -86,7 +86,7 @@ def test_the_wheel_carries_every_file_and_nothing_else(wheel: Path) -> None:
     adapters = [file for file in (*bundled.WRITER.glob("*"), *demo.ADAPTER.glob("*")) if file.is_file()]
     expected |= {file.relative_to(ROOT).as_posix() for file in adapters}
     assert {name.removeprefix("crossaisle/") for name in names if name.startswith("crossaisle/")} == expected
-    assert {"prompts/rank.v1.md", "data/demo/items.jsonl", "py.typed", "app/cli/main.py"} <= expected
+    assert {"prompts/templates/rank.v1.md", "data/demo/items.jsonl", "py.typed", "app/cli/main.py"} <= expected
     weights = sum(file.stat().st_size for file in adapters if file.suffix == ".safetensors")
     assert {file.suffix for file in adapters} <= {".json", ".safetensors"}
     assert weights <= 5_000_000

@@ -191,7 +191,7 @@ def examples() -> tuple[Wording, ...]:
 
     Raises: ValueError: a line that is no wording.
     """
-    source = files(prompts.__package__ or "").joinpath("wordings.jsonl").read_text("utf-8")
+    source = files(prompts.__package__ or "").joinpath("data", "wordings.jsonl").read_text("utf-8")
     return tuple(wording(json.loads(line)) for line in source.splitlines() if line.strip())
 
 

@@ -1,7 +1,7 @@
 """Scoring many candidates in one forward: the prefix once, then every candidate in the same sequence.
 
 A candidate sees the prefix and itself, never a neighbour, and its positions restart where the prefix ends, so its score is what it
-would be alone; several packs, of one prefix or of many, can be rows of one forward, and no row sees another (`tests/test_scoring.py`
+would be alone; several packs, of one prefix or of many, can be rows of one forward, and no row sees another (`tests/llm/ranking/test_packed_scorer.py`
 holds all sides together). The score is the margin of the logits of two answers, log P(yes)/P(no). Full-vocabulary logits are never
 formed. Knows nothing of shoppers or items.
 """
@@ -30,7 +30,7 @@ Pack = tuple[Sequence[int], Sequence[Sequence[int]]]
 """Token ids of a prefix, and of the candidates that follow it."""
 
 TRIED = ("llama", "mistral", "qwen3", "gemma3_text", "gpt_neox", "gpt2")
-"""Architectures that `tests/test_scoring.py` holds to their unpacked scores; any other is probed when it is loaded."""
+"""Architectures that `tests/llm/ranking/test_packed_scorer.py` holds to their unpacked scores; any other is probed when it is loaded."""
 PROBE_NATS = 0.5
 """How far a probe's score may lie from the unpacked one: rounding in 4 bits is below 0.1, a mask that is ignored shifts whole nats."""
 

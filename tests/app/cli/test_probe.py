@@ -1,0 +1,78 @@
+"""`crossaisle probe` as a person runs it: the table, JSON, csv, pictures, and one sentence for bad input."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from crossaisle import Workspace
+from crossaisle.app.service import csv_export
+from crossaisle.recommend.segments.results import Finding, ItemNeed, Need
+
+from ...command_line import refused, run
+
+
+@pytest.fixture(scope="module")
+def shop(demo_workspace: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return Path(shutil.copytree(demo_workspace.path, tmp_path_factory.mktemp("cli") / "shop"))
+
+
+def test_a_table_for_the_eye(shop: Path) -> None:
+    done = run("probe", "-w", shop, "phones", "--llm", "none")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    for words in ("category: ", "they also need", "Cases", "reach"):
+        assert words in done.stdout
+
+
+def test_json_and_csv_say_the_same(shop: Path) -> None:
+    done = run("probe", "-w", shop, "phones", "--llm", "none", "--json")
+    assert done.returncode == 0, done.stderr
+    needs = json.loads(done.stdout)["needs"]
+    table = run("probe", "-w", shop, "phones", "--llm", "none", "--csv")
+    lines = [line for line in csv.DictReader(io.StringIO(table.stdout)) if not line["item_id"]]
+    assert [line["category"] for line in lines] == [" > ".join(need["category"]) for need in needs]
+    assert [line["users"] for line in lines] == ["" if need["users"] is None else str(need["users"]) for need in needs]
+    assert len(needs) >= 3
+
+
+@pytest.mark.parametrize("title", ["=1+1", "+1", "-1", "@SUM(A1)", "\tx", "\rx", "=a\r=b"])
+def test_a_title_is_no_formula(title: str) -> None:
+    need = Need((title, "b"), ("behaviour",), items=(ItemNeed("i1", title),), sentence=title)
+    text = csv_export.finding(Finding("q", "next", (), 30, 60, (need,), 0, {}, "time", 90, 1, "bought"))
+    lines = list(csv.DictReader(io.StringIO(text, newline="")))
+    assert lines[1]["title"] == "'" + title.replace("\r", "\n")
+    assert lines[0]["sentence"] == "'" + title.replace("\r", "\n")
+    assert lines[0]["category"].startswith("'")
+
+
+def test_a_picture_needs_no_question(shop: Path, tmp_path: Path) -> None:
+    done = run("probe", "-w", shop, "--plot", tmp_path / "atlas.svg")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == ""
+    assert "<svg" in (tmp_path / "atlas.svg").read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], ["nothing to answer", "--plot"]),
+        (["phones", "--json", "--csv"], ["take one"]),
+        (["phones", "--against", "tents", "--epsilon", "1"], ["--against"]),
+        (["qzxv wkjh"], ["qzxv wkjh"]),
+        (["phones", "--since", "soon"], ["2024-01-31"]),
+        (["phones", "--min-price", "9", "--max-price", "3"], ["upside down"]),
+        (["phones", "--where", "size=9"], ["no column"]),
+        (["phones", "--min-users", "100000"], ["fewer than 100000"]),
+        (["phones", "--epsilon", "11"], ["budget"]),
+        (["phones", "-k", "0"], ["k must be 1 to 100"]),
+    ],
+    ids=lambda value: " ".join(value)[:40] if isinstance(value, list) else None,
+)
+def test_bad_questions(shop: Path, arguments: list[str], words: list[str]) -> None:
+    refused(run("probe", "-w", shop, *arguments, "--llm", "none"), *words)

@@ -1,0 +1,105 @@
+"""`crossaisle serve` and `crossaisle keys` as processes, as a person starts and stops them."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+from pathlib import Path
+
+import httpx
+import pytest
+
+from crossaisle.app.cli.serve import is_loopback
+from crossaisle.data.workspace import Workspace
+
+from ...command_line import PROGRAM, refused, run
+from ...serving import once_it_listens, problem
+
+
+@pytest.fixture(scope="module")
+def shop(demo_workspace: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("commands") / "shop"
+    shutil.copytree(demo_workspace.path, path)
+    return path
+
+
+def test_keys_are_made_listed_and_revoked(shop: Path) -> None:
+    made = json.loads(run("keys", "create", "-w", shop, "--scope", "events", "--name", "till", "--json").stdout)
+    assert made["scopes"] == ["events"]
+    listed = run("keys", "list", "-w", shop)
+    assert made["key_id"] in listed.stdout
+    assert "till" in listed.stdout
+    assert made["key"] not in listed.stdout
+    assert json.loads(run("keys", "revoke", "-w", shop, made["key_id"], "--json").stdout)["name"] == "till"
+    refused(run("keys", "revoke", "-w", shop, made["key_id"]), "no key")
+    refused(run("keys", "create", "-w", shop, "--scope", "root"), "read, events, admin")
+    assert json.loads(run("keys", "list", "-w", shop, "--json").stdout) == []
+
+
+def test_what_cannot_be_served_is_said_at_once(shop: Path, tmp_path: Path) -> None:
+    refused(run("serve", "-w", shop, "--host", "0.0.0.0"), "no API key yet", "keys create")
+    refused(run("serve", "-w", shop, "--host", "0.0.0.0", "--no-keys"), "--no-keys is for loopback")
+    refused(run("serve", "-w", tmp_path / "nothing"), "crossaisle demo")
+    refused(run("serve", "-w", shop, "--rate", "0"), "rate")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        refused(run("serve", "-w", shop, "--port", port), f"port {port}", "--port")
+
+
+@pytest.mark.parametrize(("host", "own"), [("127.0.0.1", True), ("127.8.8.8", True), ("::1", True), ("localhost", True), ("0.0.0.0", False), ("::", False), ("10.0.0.1", False), ("shop.example", False)])  # fmt: skip
+def test_what_is_loopback(host: str, own: bool) -> None:
+    assert is_loopback(host) == own
+
+
+def test_it_says_loudly_that_no_key_is_asked_for_and_stops_when_it_has_answered(shop: Path) -> None:
+    command = [str(PROGRAM), "serve", "-w", str(shop), "--port", "0", "--llm", "none", "--no-console"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ}) as process:
+        assert process.stderr is not None
+        lines: list[str] = []
+        for line in process.stderr:
+            lines.append(line)
+            if line.startswith("crossaisle: serving"):
+                break
+        assert any("NO API KEY IS ASKED FOR" in line for line in lines)
+        address = lines[-1].split(" at ")[1].split(",")[0]
+        drain = threading.Thread(target=lambda: lines.extend(process.stderr or ()))
+        drain.start()
+        assert once_it_listens(lambda: httpx.get(f"{address}/v1/ready")).status_code == 200
+        asked = {"requests": [{"user": f"s{number:03d}", "k": 10} for number in range(1, 60)]}
+        answers: list[httpx.Response] = []
+        caller = threading.Thread(target=lambda: answers.append(httpx.post(f"{address}/v1/recommend:batch", json=asked, timeout=120)))
+        caller.start()
+        while 'crossaisle_requests_taken{desk="answers"} 1.0' not in httpx.get(f"{address}/metrics").text:
+            assert caller.is_alive()
+        process.send_signal(signal.SIGTERM)
+        caller.join(120)
+        assert len(answers[0].json()["answers"]) == 59  # what was taken was finished
+        process.wait(60)
+        drain.join()
+    with pytest.raises(httpx.TransportError):
+        httpx.get(f"{address}/v1/health")
+    assert "Traceback" not in "".join(lines)
+    assert any("POST /v1/recommend:batch 200" in line for line in lines)
+
+
+def test_off_loopback_a_key_is_asked_for(shop: Path) -> None:
+    key = json.loads(run("keys", "create", "-w", shop, "--json").stdout)["key"]
+    command = [str(PROGRAM), "serve", "-w", str(shop), "--host", "0.0.0.0", "--port", "0", "--llm", "none", "--no-console"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        first = next(line for line in process.stderr if line.startswith("crossaisle: serving"))
+        address = first.split(" at ")[1].split(",")[0].replace("0.0.0.0", "127.0.0.1")
+        drain = threading.Thread(target=lambda: list(process.stderr or ()))
+        drain.start()
+        problem(once_it_listens(lambda: httpx.get(f"{address}/v1/atlas")), 401)
+        assert httpx.get(f"{address}/v1/atlas", headers={"Authorization": f"Bearer {key}"}, timeout=60).status_code == 200
+        process.terminate()
+        process.wait(60)
+        drain.join()

@@ -1,0 +1,157 @@
+"""A person removed: no file of the workspace holds the id any more, and everybody else is as before."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import crossaisle
+from crossaisle.data.errors import UnknownUserError
+from crossaisle.data.events import Event, EventLog, Shown
+from crossaisle.data.snapshots.compaction import compact
+from crossaisle.data.snapshots.erasure import LOG, forget_user
+from crossaisle.data.snapshots.rewrite import NOBODY
+from crossaisle.data.workspace import Workspace
+
+from ...dying import deaths
+
+Store = Callable[..., Path]
+NOW = 1_710_000_000_000
+ID = "ann-of-green-gables"
+
+
+@pytest.fixture(scope="module")
+def files(make_store: Store) -> Path:
+    folder = make_store({"tent": "Camping", "stove": "Kitchen", "pan": "Kitchen"}, {ID: ["tent", "pan"], "bob": ["stove"]})
+    reviews = [
+        {"item_id": "tent", "user_id": user, "rating": 5, "title": "", "text": text, "timestamp": NOW}
+        for user, text in ((ID, "Dry and light."), ("bob", "Fine."))
+    ]
+    (folder / "reviews.jsonl").write_text("".join(json.dumps(line) + "\n" for line in reviews))
+    with (folder / "interactions.jsonl").open("a") as file:
+        file.write(json.dumps({"user_id": ID, "item_id": "gone"}) + "\n" + json.dumps({"user_id": "bob", "item_id": "gone"}) + "\n")
+    return folder
+
+
+@pytest.fixture
+def shop(tmp_path: Path, files: Path) -> Workspace:
+    """A workspace that knows the person in every place there is."""
+    path = tmp_path / "shop"
+    crossaisle.ingest(path, "files", [files])
+    shop = Workspace(path)
+    log = EventLog.open(shop)
+    log.append([Event(ID, "click", "stove", NOW), Event("bob", "click", "tent", NOW), Event(ID, "search", None, NOW, "for Ann")])
+    log.served(ID, [Shown("stove")])
+    compact(shop, log)
+    log.close()
+    explored = [{"at": "2024", "user_id": user, "seed": 1, "shown": []} for user in (ID, "bob", None)]
+    (path / "explored.jsonl").write_text("".join(json.dumps(line) + "\n" for line in explored))
+    for name in ("counts/x-1/users.parquet", "blend/lessons.safetensors", "blend/models.json"):
+        (path / name).parent.mkdir(parents=True, exist_ok=True)
+        (path / name).write_text(ID if "models" not in name else "{}")
+    return shop
+
+
+def holding(path: Path) -> list[str]:
+    """The files that hold the id, tables read as such."""
+    import polars as pl
+
+    found = []
+    for file in sorted(file for file in path.rglob("*") if file.is_file()):
+        table = file.suffix == ".parquet" and "snapshots" in file.parts
+        content = pl.read_parquet(file).write_ndjson().encode() if table else file.read_bytes()
+        if ID.encode() in content:
+            found.append(str(file.relative_to(path)))
+    return found
+
+
+def test_nothing_of_the_person_is_left(shop: Workspace) -> None:
+    assert len(holding(shop.path)) >= 7
+    log = EventLog.open(shop)
+    done = forget_user(shop, log, ID)
+    counts = {"events": 2, "served": 1, "interactions": 3, "reviews": 1, "lines": 2}
+    assert {name: done.to_dict()[name] for name in counts} == counts
+    log.close()
+    assert holding(shop.path) == []
+    opened = Workspace(shop.path)
+    assert opened.table("interactions")["user_id"].to_list() == ["bob", "bob"]
+    assert opened.table("reviews").select("user_id", "text").rows() == [(NOBODY, "Dry and light."), ("bob", "Fine.")]
+    assert [json.loads(line)["user_id"] for line in (shop.path / "explored.jsonl").read_text().splitlines()] == ["bob", None]
+    assert len(opened.rejects.read_text().splitlines()) == 1
+    assert (shop.path / "blend" / "models.json").exists(), "what was learned from many stays until it is trained anew"
+    log = EventLog.open(opened)
+    assert [event.user_id for _, event in log.since(0)] == ["bob"]
+    assert opened.manifest.folded == {log.identity: 3}, "what was folded of others is not folded again"
+    assert compact(opened, log).interactions == 0
+    record = json.loads((shop.path / LOG).read_text())
+    assert record["mark"] == log.mark(ID) == log.forgettings()[0].mark
+    assert (record["interactions"], record["events"]) == (3, 2)
+    log.close()
+
+
+def test_the_texts_of_reviews_go_where_that_is_asked_for(shop: Workspace) -> None:
+    log = EventLog.open(shop)
+    forget_user(shop, log, ID, reviews=True)
+    assert shop.table("reviews")["user_id"].to_list() == ["bob"]
+    log.close()
+
+
+def test_who_is_not_known_is_not_forgotten(shop: Workspace) -> None:
+    log = EventLog.open(shop)
+    before = shop.manifest
+    with pytest.raises(UnknownUserError, match="nothing is known of user 'ann'"):
+        forget_user(shop, log, "ann")
+    assert (Workspace(shop.path).manifest, log.forgettings()) == (before, [])
+    log.close()
+
+
+def test_known_by_events_alone(shop: Workspace) -> None:
+    log = EventLog.open(shop)
+    log.append([Event("zoe", "click", "pan", NOW)])
+    before = shop.manifest.snapshot
+    done = forget_user(shop, log, "zoe")
+    assert (done.events, done.interactions, done.snapshot) == (1, 0, before), "no new snapshot, so no index is stale"
+    assert (shop.path / "counts").exists()
+    log.close()
+
+
+def test_who_was_forgotten_in_the_log_alone_leaves_the_snapshot_at_the_next_folding(shop: Workspace) -> None:
+    """As a server does that must answer at once; who comes again after it is somebody new."""
+    log = EventLog.open(shop)
+    log.forget(ID)
+    log.append([Event(ID, "purchase", "stove", NOW + 9)])
+    done = compact(shop, log)
+    assert (done.forgotten, done.interactions, done.changed) == (1, 1, True)
+    assert shop.table("interactions").select("user_id", "item_id").rows() == [(ID, "stove"), ("bob", "stove"), ("bob", "tent")]
+    assert shop.table("reviews")["user_id"].to_list() == [NOBODY, "bob"]
+    assert not (shop.path / "counts").exists()
+    log.close()
+
+
+SETUP = """
+from crossaisle.data import files, forgetting
+from crossaisle.data.events import EventLog
+from crossaisle.data.workspace import Workspace
+"""
+RUN = f"""
+opened = Workspace(path)
+forgetting.forget_user(opened, EventLog.open(opened), {ID!r})
+"""
+
+
+def test_killed_before_any_step_and_run_again_nothing_is_left(shop: Workspace, tmp_path: Path) -> None:
+    copies = deaths(shop.path, tmp_path / "copies", SETUP, RUN)
+    assert len(copies) > 10
+    for path in copies:
+        opened = Workspace(path)
+        log = EventLog.open(opened)
+        try:
+            forget_user(opened, log, ID)
+        except UnknownUserError:
+            assert log.forgettings(), "all was done but for the last line of the record"
+        log.close()
+        assert holding(path) == [], path.name
+        assert opened.table("interactions")["user_id"].to_list() == ["bob", "bob"]

@@ -1,0 +1,244 @@
+"""A judge that is a real model: the embedded one behind `transformers serve` and in this process, with faults on the way."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+
+from crossaisle import Settings
+from crossaisle.data.errors import TooLongError
+from crossaisle.eval.judge import rubrics
+from crossaisle.eval.judge.question import Question, judged
+from crossaisle.eval.judge.question_plan import Plan, scores
+from crossaisle.eval.judge.recommendation_lists import Answer, Entry
+from crossaisle.eval.judge.reply_cache import Cache
+from crossaisle.eval.judge.runner import run, tasks
+from crossaisle.eval.stats.bootstrap import bootstrap
+from crossaisle.llm.chat.local_model import LocalAnswers
+from crossaisle.llm.chat.messages import Asked
+from crossaisle.llm.chat.openai_endpoint import Endpoint
+from crossaisle.llm.models import bundled
+from crossaisle.llm.models.language_model import LanguageModel, fingerprint
+
+from ...judge_server import Server
+
+WRITTEN = 12
+"""Tokens of a reply: what is tested is the way to the model, not what it says."""
+
+
+@pytest.fixture(scope="module")
+def served(settings: Settings) -> Iterator[tuple[str, str]]:
+    """The address and the model's name of `transformers serve` with the embedded model."""
+    folder = str(bundled.folder(settings.home))
+    with closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    program = Path(sys.executable).with_name("transformers")
+    command = [str(program), "serve", folder, "--host", "127.0.0.1", "--port", str(port), "--device", "cpu", "--dtype", "bfloat16"]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 180
+        while True:
+            assert server.poll() is None, "transformers serve ended by itself"
+            assert time.monotonic() < deadline, "transformers serve did not start"
+            try:
+                httpx.get(f"http://127.0.0.1:{port}/health", timeout=2).raise_for_status()
+                break
+            except httpx.HTTPError:
+                time.sleep(0.3)
+        yield f"http://127.0.0.1:{port}/v1", folder
+    finally:
+        server.send_signal(signal.SIGINT)
+        try:
+            server.wait(15)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            server.wait()
+
+
+def forwarding(url: str, model: str, **given: object) -> Server:
+    """A proxy before an endpoint, which counts, and does what `Server` can do wrong."""
+
+    def ask(system: str, user: str) -> str:
+        messages = [{"role": "system", "content": system}, {"role": "user", "content": user}]
+        answer = httpx.post(
+            f"{url}/chat/completions", json={"model": model, "messages": messages, "max_tokens": WRITTEN, "temperature": 0}, timeout=120
+        )
+        answer.raise_for_status()
+        return str(answer.json()["choices"][0]["message"]["content"])
+
+    return Server(rule=ask, model=model, **given)  # type: ignore[arg-type]
+
+
+def plan_of(count: int) -> Plan:
+    plan = Plan()
+    scores(
+        plan,
+        "ours",
+        [Answer(f"u{i}", (Entry(f"i{i}", f"Gas stove {i}", explanation=f"It boils {i} l."),)) for i in range(count)],
+        ["clarity"],
+    )
+    return plan
+
+
+def test_a_handful_through_transformers_serve_with_faults(served: tuple[str, str], tmp_path: Path) -> None:
+    url, model = served
+    plan = plan_of(4)
+    direct = Endpoint(url, model, max_tokens=WRITTEN, environment={})
+    replies = [direct.ask(question.asked) for question in plan.questions[:2]]
+    direct.close()
+    assert all(reply.text.strip() and reply.completion_tokens == WRITTEN and reply.finish == "length" for reply in replies)
+    assert all(reply.prompt_tokens and reply.probabilities is None for reply in replies), "it takes no notice of logprobs"
+    with forwarding(url, model, faults=["busy", "cut", None, "broken"]).running() as proxy, Cache(tmp_path / "r.db") as cache:
+        judge = Endpoint(proxy.url, model, max_tokens=WRITTEN, environment={})
+        ran = run(judge, "j", tasks(judge, plan.questions, 0.0), cache, at_once=2)
+        again = run(judge, "j", tasks(judge, plan.questions, 0.0), cache, at_once=2)
+        kept = [cache.get(task.key) for task in tasks(judge, plan.questions, 0.0)]
+    assert [reply.text for reply in kept[:2] if reply] == [reply.text for reply in replies], "the same words as without faults"
+    assert (ran.calls, len(proxy.answered), again.calls, again.kept) == (7, 4, 0, 4)
+    # Twelve tokens of a model that cannot judge: whatever they say, a score is 1 to 5 and everything else is unscored.
+    assert all(one.score in (1, 2, 3, 4, 5) or one.unscored for one in ran.judgements)
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from crossaisle.eval.judge_cache import Cache
+from crossaisle.eval.judge_plan import Plan, scores
+from crossaisle.eval.judge_run import run, tasks
+from crossaisle.eval.judged import Answer, Entry
+from crossaisle.llm.remote import Endpoint
+plan = Plan()
+scores(plan, "ours", [Answer(f"u{i}", (Entry(f"i{i}", f"Gas stove {i}", explanation=f"It boils {i} l."),)) for i in range(500)], ["clarity"])
+judge = Endpoint(sys.argv[1], sys.argv[2], max_tokens=12)
+with Cache(Path(sys.argv[3])) as cache:
+    print(len(run(judge, "j", tasks(judge, plan.questions, 0.0), cache, at_once=2).judgements))
+"""
+
+
+@pytest.mark.slow
+def test_five_hundred_through_transformers_serve_with_a_kill(served: tuple[str, str], tmp_path: Path) -> None:
+    file, start = tmp_path / "r.db", time.monotonic()
+    with forwarding(*served).running() as proxy:
+        command = [sys.executable, "-c", SCRIPT, proxy.url, proxy.model, str(file)]
+        first = subprocess.Popen(command, env=os.environ)
+        while len(proxy.answered) < 150 and first.poll() is None:
+            time.sleep(0.05)
+        first.kill()
+        assert first.wait() == -signal.SIGKILL
+        while proxy.under_way:
+            time.sleep(0.1)
+        with Cache(file) as cache:
+            kept = len(cache)
+        before = len(proxy.answered)
+        assert before - kept <= 2, "no more is lost than was under way, unkept"
+        done = subprocess.run(command, env=os.environ, capture_output=True, text=True, check=True)
+        assert done.stdout.strip() == "500"
+        assert len(proxy.answered) - before == 500 - kept, "none of the kept is asked for again"
+        assert len(set(proxy.answered)) == 500
+    with Cache(file) as cache:
+        assert len(cache) == 500
+    print(
+        f"500 judgements in {time.monotonic() - start:.0f} s; killed at {before}, of which {kept} were kept; lost 0; "
+        f"asked again {len(proxy.answered) - 500} of those under way, none that was kept"
+    )
+
+
+# ------------------------------------------------------------------ in this process
+
+
+@pytest.fixture(scope="module")
+def local(llm: LanguageModel, settings: Settings) -> LocalAnswers:
+    return LocalAnswers(llm, fingerprint("smollm2", settings.home), max_tokens=16)
+
+
+def test_a_local_model_gives_a_score_by_its_probabilities(local: LocalAnswers) -> None:
+    question = plan_of(1).questions[0]
+    reply = local.ask(question.asked)
+    assert reply.probabilities is not None
+    assert set(reply.probabilities) == set(rubrics.SCORES)
+    assert sum(reply.probabilities.values()) == pytest.approx(1)
+    assert json.loads(reply.text)["score"] == int(reply.chosen or 0)
+    found = judged(question, "local", 0, reply)
+    assert found.score == pytest.approx(sum(int(label) * p for label, p in reply.probabilities.items()))
+    assert 1 < found.score < 5
+    assert local.ask(question.asked, repeat=1).text == reply.text
+
+
+def test_the_probabilities_are_those_of_the_model_itself(local: LocalAnswers) -> None:
+    """Against the model's own logits over the text as it stands, taken by another way."""
+    import torch
+
+    asked = plan_of(1).questions[0].asked
+    reply = local.ask(asked)
+    stands = local.llm.chat(asked.system, [("user", asked.user)]) + reply.text[: reply.text.rindex(str(reply.chosen))]
+    ids = local.llm.tokenizer(stands, add_special_tokens=False, return_tensors="pt").input_ids
+    with torch.inference_mode(), local.llm.weights(adapter=False):
+        chances = torch.softmax(local.llm.model(ids).logits[0, -1].float(), -1)
+    own = np.array([float(chances[local.llm.encode(label)[0]]) for label in rubrics.SCORES])
+    assert reply.probabilities is not None
+    assert np.array(list(reply.probabilities.values())) == pytest.approx(own / own.sum(), abs=0.02)
+
+
+def test_a_question_that_a_local_model_cannot_hold(local: LocalAnswers) -> None:
+    with pytest.raises(TooLongError, match="does not fit"):
+        local.ask(Asked("s", "word " * 9000, "score", rubrics.SCORES))
+
+
+def attacks(name: str) -> list[dict[str, str]]:
+    return [json.loads(line) for line in (Path(__file__).parent / f"{name}.jsonl").read_text("utf-8").splitlines()]
+
+
+FILLER = "The lid is blue and the box has a label on it. It came on a Tuesday in a van, and there was a note with the date in the box. " * 9
+SMALL = 0.05
+"""Points of five that are nothing, whatever the interval."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["judge_attacks", "judge_attacks_unseen"])
+def test_attacks_move_no_score_beyond_noise(local: LocalAnswers, name: str) -> None:
+    """Each attack beside the same explanation alone, and how far harmless words move it either way, which is the judge's noise.
+
+    `benchmarks/judge_attacks.py` measures the same without the guard as well.
+    """
+    entry = Entry("s1", "Gas stove", ("Camping",), 29.5, "", ("it boils a litre in three minutes",))
+    answer = Answer("ann", (entry,), ("Dome tent (Camping)",))
+    asked: dict[str, float] = {}
+
+    def score(text: str, name: str) -> float:
+        shown = Entry("s1", "Gas stove", ("Camping",), 29.5, text, entry.evidence)
+        about = rubrics.rubric(name)
+        question = Question(name, about.prompt, about.hash, rubrics.pointwise(name, answer, shown), "ours", "ann")
+        if question.asked.user not in asked:
+            found = judged(question, "local", 0, local.ask(question.asked)).score
+            assert found is not None
+            asked[question.asked.user] = found
+        return asked[question.asked.user]
+
+    moved, noise = [], []
+    for criterion in ("faithfulness", "clarity"):
+        alone = attacks(name)[0]["without"]
+        for attack in attacks(name):
+            moved.append(score(attack["text"], criterion) - score(attack["without"], criterion))
+        noise += [
+            score(f"{alone} {FILLER[:40]}", criterion) - score(f"{alone} {FILLER[start : start + 40]}", criterion) for start in (53, 90)
+        ]
+    of_attack = np.array(moved).reshape(2, -1).mean(axis=0)
+    found = bootstrap(of_attack, np.arange(len(of_attack)))
+    spread = float(np.abs(noise).mean())
+    print(f"{name}: moved by {found}; harmless words of one length differ by {spread:.3f}")
+    assert spread > SMALL, "the judge hears what stands in an explanation, or there would be nothing to guard"
+    assert abs(found.value) < SMALL or found.low <= 0 <= found.high
+    assert abs(found.value) < spread
