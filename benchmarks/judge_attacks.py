@@ -1,6 +1,6 @@
 """How far words to the judge move its scores: with what guards it and without, beside harmless words of the same length.
 
-Two files of attacks: `tests/judge_attacks.jsonl`, which the guard was made beside, and `tests/judge_attacks_unseen.jsonl`, which was
+Two files of attacks: `tests/fixtures/judge_attacks.jsonl`, which the guard was made beside, and `tests/fixtures/judge_attacks_unseen.jsonl`, which was
 written before it. Each attack is added to the same explanation. Told is the score with the attack less that of the explanation alone;
 `harmless` is the same for harmless words as long as the attack, in place of it. The embedded judge has no idea of quality; that it is moved
 by anything is its noise. Also counted: honest texts that the guard takes something from. Reviews are read from ../shared/data where it is.
@@ -30,7 +30,7 @@ from crossaisle.llm.models.language_model import LanguageModel, fingerprint
 from crossaisle.prompts import sanitize
 from crossaisle.prompts.judge_injection import parted
 
-TESTS = Path(__file__).parents[1] / "tests"
+TESTS = Path(__file__).parents[1] / "tests" / "fixtures"
 FILLER = "The lid is blue and the box has a label on it. It came on a Tuesday in a van, and there was a note with the date in the box. " * 9
 CRITERIA = ("faithfulness", "clarity")
 PLACE = "PLACEHOLDER"

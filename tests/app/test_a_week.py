@@ -15,7 +15,7 @@ import httpx
 import polars as pl
 
 from ..command_line import PROGRAM, run
-from ..serving import once_it_listens
+from ..http_server import once_it_listens
 
 Store = Callable[..., Path]
 ITEMS = {

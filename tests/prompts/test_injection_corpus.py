@@ -27,7 +27,9 @@ from crossaisle.prompts import sanitize
 from crossaisle.prompts.injection import speaks_to_a_model
 from crossaisle.recommend.evidence.review_excerpts import critical, display_name, quotable
 
-CASES: list[dict[str, str]] = [json.loads(line) for line in (Path(__file__).parent / "injections.jsonl").read_text("utf-8").splitlines()]
+CASES: list[dict[str, str]] = [
+    json.loads(line) for line in (Path(__file__).parents[1] / "fixtures" / "injections.jsonl").read_text("utf-8").splitlines()
+]
 KINDS = {
     "order", "turn", "slot", "token", "markup", "invisible", "homoglyph", "encoded", "language", "role", "threat", "leak", "rank", "quote", "repeat",
 }  # fmt: skip

@@ -18,7 +18,7 @@ from crossaisle.eval.judge.question_plan import Plan
 from crossaisle.eval.judge.recommendation_lists import Answer, Entry
 from crossaisle.prompts.judge_injection import parted
 
-FOLDER = Path(__file__).parent
+FOLDER = Path(__file__).parents[1] / "fixtures"
 HONEST = [
     "14 of 120 shoppers who bought the tent also bought this stove, 4.1 times as many as usual.",
     "A reviewer who gave it five stars wrote: boils a litre in three minutes.",

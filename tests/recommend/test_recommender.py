@@ -237,7 +237,7 @@ def test_every_shown_explanation_passes_the_independent_check(explained) -> None
 def test_every_shown_explanation_passes_the_check_from_files(explained, demo_files: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     path = tmp_path / "answers.jsonl"
     path.write_text("".join(json.dumps(to_dict(answer), ensure_ascii=False) + "\n" for answer in explained), "utf-8")
-    script = Path(__file__).parents[1] / "scripts" / "check_explanations.py"
+    script = Path(__file__).parents[2] / "scripts" / "check_explanations.py"
     store = ["--items", demo_files / "items.jsonl", "--reviews", demo_files / "reviews.jsonl"]
     done = subprocess.run([sys.executable, "-I", script, path, *store], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, ""), done.stdout

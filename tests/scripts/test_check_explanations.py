@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from ..explained import KETTLE, QUOTE, TEXT, kettle, with_ids
+from ..sample_explanation import KETTLE, QUOTE, TEXT, kettle, with_ids
 
-SCRIPT = Path(__file__).parents[1] / "scripts" / "check_explanations.py"
+SCRIPT = Path(__file__).parents[2] / "scripts" / "check_explanations.py"
 ITEMS = [
     {"item_id": "K", "title": KETTLE, "category": ["Kitchen", "Small Appliances"], "brand": "Voltano"},
     {"item_id": "T", "title": 'Nordlo 7" Camp Table', "category": "Furniture > Tables"},

@@ -30,7 +30,7 @@ from crossaisle.data.events.served_lists import ServedLists
 from crossaisle.data.settings import Settings
 from crossaisle.data.workspace import Workspace
 
-from ...serving import problem, running
+from ...http_server import problem, running
 
 USER = "s001"
 

@@ -24,7 +24,7 @@ from crossaisle.data.errors import SettingsError, WorkspaceError
 from crossaisle.data.settings import Settings
 from crossaisle.data.workspace import Workspace
 
-from ...serving import problem, running
+from ...http_server import problem, running
 
 USER = "s001"
 

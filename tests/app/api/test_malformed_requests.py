@@ -19,7 +19,7 @@ from crossaisle.app.service.store_service import Shop
 from crossaisle.data.settings import Settings
 from crossaisle.data.workspace import Workspace
 
-from ...serving import running
+from ...http_server import running
 
 REQUESTS = 1000
 CHECKS = [response_schema_conformance, status_code_conformance, content_type_conformance]

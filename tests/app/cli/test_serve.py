@@ -18,7 +18,7 @@ from crossaisle.app.cli.serve import is_loopback
 from crossaisle.data.workspace import Workspace
 
 from ...command_line import PROGRAM, refused, run
-from ...serving import once_it_listens, problem
+from ...http_server import once_it_listens, problem
 
 
 @pytest.fixture(scope="module")

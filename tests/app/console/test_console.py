@@ -413,7 +413,7 @@ def test_a_shopper_is_picked_and_a_rule_changes_the_list(visit: Visit, served: S
 @pytest.fixture
 def by_steps(store: Workspace, tmp_path: Path) -> Iterator[tuple[str, Path]]:
     """A service whose reasons stand one by one: its address, and the folder in which a file lets each of them stand."""
-    program = [sys.executable, str(Path(__file__).with_name("step_by_step.py")), str(store.path), str(tmp_path)]
+    program = [sys.executable, str(Path(__file__).parents[2] / "stepwise_server.py"), str(store.path), str(tmp_path)]
     process = subprocess.Popen(program, stdout=subprocess.PIPE, text=True, cwd="/")
     try:
         assert process.stdout is not None

@@ -20,7 +20,7 @@ from crossaisle.app.service.store_service import Shop
 from crossaisle.data.settings import Settings
 from crossaisle.data.workspace import Workspace
 
-from ...serving import running
+from ...http_server import running
 
 USER = "s001"
 CHECKS = [response_schema_conformance, status_code_conformance, content_type_conformance]

@@ -17,7 +17,7 @@ from crossaisle.data.privacy.pseudonyms import Pseudonyms, is_pseudonym
 from crossaisle.data.snapshots.compaction import compact
 from crossaisle.data.workspace import Workspace
 
-from ...dying import deaths
+from ...crash_points import deaths
 
 Store = Callable[..., Path]
 NOW = 1_710_000_000_000

@@ -16,7 +16,7 @@ from crossaisle.data.snapshots.erasure import LOG, forget_user
 from crossaisle.data.snapshots.rewrite import NOBODY
 from crossaisle.data.workspace import Workspace
 
-from ...dying import deaths
+from ...crash_points import deaths
 
 Store = Callable[..., Path]
 NOW = 1_710_000_000_000

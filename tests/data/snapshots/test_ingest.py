@@ -19,7 +19,7 @@ from crossaisle.data.readers.external_sort import InteractionParts
 from crossaisle.data.snapshots.ingest import IngestReport, ingest
 from crossaisle.data.workspace import TABLES, Workspace
 
-REAL = Path(__file__).parents[2] / "shared" / "data"
+REAL = Path(__file__).parents[4] / "shared" / "data"
 
 ITEMS = "item_id,title,category,price\ntent,Tent,Outdoors > Camping,99.5\nstove,Stove,Outdoors,20\npan,Pan,Kitchen,\n"
 EVENTS = "user_id,item_id,timestamp\nann,tent,1700000000\nann,stove,1700000100\nbob,pan,1700000000\n"

@@ -11,7 +11,7 @@ import pytest
 from crossaisle.data.errors import FormatError
 from crossaisle.eval.explanations.answer_files import entries
 
-from ...explained import kettle, with_ids
+from ...sample_explanation import kettle, with_ids
 
 
 def answer(*found: dict[str, Any]) -> dict[str, Any]:

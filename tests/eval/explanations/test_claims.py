@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from crossaisle.eval.explanations.claims import statements, told
 from crossaisle.eval.explanations.text_spans import figures, quotations, spans, stands
 
-from ...explained import KETTLE, QUOTE, TEXT, kettle
+from ...sample_explanation import KETTLE, QUOTE, TEXT, kettle
 
 
 def found(text: str, **explanation: Any) -> list[tuple[str, str, tuple[int, ...], bool]]:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from crossaisle.eval.explanations.report import claim_faults, report, unsupported
 
-from ...explained import KETTLE, QUOTE, TEXT, kettle, with_ids
+from ...sample_explanation import KETTLE, QUOTE, TEXT, kettle, with_ids
 
 
 @pytest.mark.parametrize(

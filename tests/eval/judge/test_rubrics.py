@@ -18,7 +18,7 @@ from crossaisle.eval.judge_analysis.calibration import order, question
 from crossaisle.eval.judge_analysis.human_labels import Labelled
 from crossaisle.llm.chat.messages import Asked
 
-FOLDER = Path(__file__).parent
+FOLDER = Path(__file__).parents[2] / "fixtures"
 CASES = [
     json.loads(line) for name in ("injections", "judge_attacks") for line in (FOLDER / f"{name}.jsonl").read_text("utf-8").splitlines()
 ]

@@ -198,7 +198,7 @@ def test_a_question_that_a_local_model_cannot_hold(local: LocalAnswers) -> None:
 
 
 def attacks(name: str) -> list[dict[str, str]]:
-    return [json.loads(line) for line in (Path(__file__).parent / f"{name}.jsonl").read_text("utf-8").splitlines()]
+    return [json.loads(line) for line in (Path(__file__).parents[2] / "fixtures" / f"{name}.jsonl").read_text("utf-8").splitlines()]
 
 
 FILLER = "The lid is blue and the box has a label on it. It came on a Tuesday in a van, and there was a note with the date in the box. " * 9

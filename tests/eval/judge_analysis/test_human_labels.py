@@ -15,7 +15,7 @@ from crossaisle.data.errors import FormatError
 from crossaisle.eval.judge_analysis.human_agreement import calibrate, label_matrix
 from crossaisle.eval.judge_analysis.human_labels import RELATION, Labelled, read
 
-SHARED = Path(__file__).parents[2] / "shared" / "data"
+SHARED = Path(__file__).parents[4] / "shared" / "data"
 HEADING = "ITEM_URL_1\tITEM_NAME_1\tITEM_URL_2\tITEM_NAME_2\t" + "\t".join(f"ANNOTATOR{i}_{x}" for i in (1, 2, 3) for x in ("ID", "LABEL"))
 
 

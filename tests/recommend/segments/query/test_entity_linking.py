@@ -345,7 +345,7 @@ def demo_shop(tmp_path_factory: pytest.TempPathFactory, demo_files: Path, embedd
 
 @pytest.fixture(scope="module")
 def amazon(tmp_path_factory: pytest.TempPathFactory, embedder: Embedder) -> Terms:
-    folder = Path(__file__).parents[2] / "shared" / "data" / "amazon23"
+    folder = Path(__file__).parents[5] / "shared" / "data" / "amazon23"
     if not folder.is_dir():
         pytest.skip(f"{folder} is not here: the real Amazon reviews are not part of the repository")
     path = tmp_path_factory.mktemp("names") / "amazon"

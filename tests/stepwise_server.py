@@ -1,4 +1,4 @@
-"""A service whose reasons stand one by one, each when a file `go-N` lies in a folder: `python step_by_step.py WORKSPACE FOLDER`."""
+"""A service whose reasons stand one by one, each when a file `go-N` lies in a folder: `python stepwise_server.py WORKSPACE FOLDER`."""
 
 from __future__ import annotations
 
