@@ -10,9 +10,11 @@ import io
 import json
 import shutil
 import sys
+import tomllib
 import zipfile
 from collections.abc import Callable, Mapping
-from importlib.metadata import entry_points
+from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -60,12 +62,11 @@ def small_llama(folder: Path) -> None:
 
 def asked(*arguments: str) -> str:
     """What the command line prints, in this process; a refusal is the exit code and the sentence."""
-    (script,) = entry_points(group="console_scripts", name="crossaisle")
-    main, out, err = script.load(), io.StringIO(), io.StringIO()
+    out, err = io.StringIO(), io.StringIO()
     before, sys.argv = sys.argv, ["crossaisle", *arguments]
     try:
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            main()
+            _main()()
     except SystemExit as stop:
         if stop.code not in (0, None):
             return json.dumps({"exit": stop.code, "message": err.getvalue().strip()})
@@ -73,6 +74,15 @@ def asked(*arguments: str) -> str:
         sys.argv = before
     assert "left out" not in err.getvalue(), err.getvalue()
     return out.getvalue()
+
+
+@cache
+def _main() -> Callable[[], None]:
+    """The program that `pyproject.toml` names, wherever it lies."""
+    script = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text("utf-8"))["project"]["scripts"]["crossaisle"]
+    module, _, name = script.partition(":")
+    main: Callable[[], None] = getattr(import_module(module), name)
+    return main
 
 
 def told(*arguments: str) -> Any:
