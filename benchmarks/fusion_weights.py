@@ -22,7 +22,7 @@ from record import write
 
 import crossaisle
 from crossaisle.data import demo
-from crossaisle.retrieval import retriever
+from crossaisle.retrieval import fusion
 
 MIXES: dict[str, dict[str, float]] = {
     "semantic": {"semantic": 1},
@@ -31,8 +31,8 @@ MIXES: dict[str, dict[str, float]] = {
     "llm": {"llm": 1},
     "equal": {"semantic": 1, "associations": 1, "popularity": 1, "llm": 1},
     "equal without llm": {"semantic": 1, "associations": 1, "popularity": 1},
-    "shipped": dict(retriever.WEIGHTS),
-    "shipped without llm": {name: weight for name, weight in retriever.WEIGHTS.items() if name != "llm"},
+    "shipped": dict(fusion.CHANNEL_WEIGHTS),
+    "shipped without llm": {name: weight for name, weight in fusion.CHANNEL_WEIGHTS.items() if name != "llm"},
 }
 
 
@@ -92,7 +92,7 @@ def main() -> None:
         "pool_recall": interval([len(wanted & pools[user].keys()) / len(wanted) for user, wanted in targets.items()]),
     }
     scores: dict[str, list[float]] = {}
-    shipped = dict(retriever.WEIGHTS)
+    shipped = dict(fusion.CHANNEL_WEIGHTS)
     for mix, weights in MIXES.items():
         scores[mix] = []
         for user, wanted in targets.items():
@@ -101,7 +101,7 @@ def main() -> None:
                 channel: {place: pools[user][item][channel] for place, item in enumerate(items) if channel in pools[user][item]}
                 for channel in shipped
             }
-            fused = retriever.fuse(channels, {**dict.fromkeys(shipped, 0.0), **weights})
+            fused = fusion.reciprocal_rank_fusion(channels, {**dict.fromkeys(shipped, 0.0), **weights})
             scores[mix].append(ndcg([items[place] for place in sorted(fused, key=lambda place: (-fused[place], items[place]))], wanted))
     figures["mixes"] = {mix: interval(values) for mix, values in scores.items()}
     pairs = zip(scores["shipped"], scores["shipped without llm"], strict=True)

@@ -31,13 +31,14 @@ from ..llm.ranking.request_batching import SharedPacks
 from ..prompts.sanitize import fence
 from ..retrieval.associations.item_users import Holders
 from ..retrieval.associations.rules import Associations
-from ..retrieval.channels.base import Seeds
+from ..retrieval.channels.base import CandidateQuery
+from ..retrieval.fusion import channel_weights, fuse_candidates, with_channel
 from ..retrieval.index import new_items as newcomers
 from ..retrieval.index.builder import load
 from ..retrieval.index.embedder import Embedder
 from ..retrieval.items.interactions import NEVER
 from ..retrieval.items.texts import review_ids
-from ..retrieval.retriever import Retriever, weights
+from ..retrieval.retriever import Retriever
 from .constraints import exploration
 from .constraints.eligibility import check, eligible
 from .constraints.exploration import Explored
@@ -49,7 +50,6 @@ from .profiles.histories import NOBODY, Histories, History
 from .profiles.live_events import Live
 from .profiles.profile import ItemFacts, Profile
 from .ranking.llm_reranker import Reader, add_writer, load_llm
-from .ranking.rank_fusion import blend, with_margins
 from .ranking.trained_ranker import Ranked, Trained
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ class Recommender:
             shopper = self.shopper(query)
             vector = self._embedder.encode([fence(query.text, LONGEST_TEXT)]) if query.text else np.empty((0, 0), np.float32)
             mask, removed = eligible(query.rules, self.catalogue, shopper.rows, shopper.owned, shopper.dismissed)
-            seeds = shopper.profile.seeds(vector)
+            seeds = shopper.profile.candidate_query(vector)
             pool = self._candidates(query, shopper, seeds, mask)
         with _timed(timings, "rank"):
             ranked, fit = self._rank(query, shopper, seeds, pool)
@@ -268,17 +268,17 @@ class Recommender:
             raise QueryError(f"{strange[0]!r} is not in the history, so nothing is to be seen without it")
         return gone
 
-    def fused(self, query: Query, seeds: Seeds, mask: NDArray[np.bool_]) -> list[tuple[Candidate, float]]:
+    def fused(self, query: Query, seeds: CandidateQuery, mask: NDArray[np.bool_]) -> list[tuple[Candidate, float]]:
         """All candidates of the channels, fused by rank without the LLM, with their scores.
 
         First those that a list is made of, in the list's order, then the others as the channels have them together.
         """
-        first = blend(self._pool(query, seeds, mask), weights(seeds))
+        first = fuse_candidates(self._pool(query, seeds, mask), channel_weights(seeds))
         there = {candidate.item_id for candidate, _ in first}
         wide = self.retriever.candidates(seeds, mask, WIDE, other_than_anchor=query.rules.scope == "other")
-        return [*first, *(pair for pair in blend(wide, weights(seeds)) if pair[0].item_id not in there)]
+        return [*first, *(pair for pair in fuse_candidates(wide, channel_weights(seeds)) if pair[0].item_id not in there)]
 
-    def _pool(self, query: Query, seeds: Seeds, mask: NDArray[np.bool_]) -> list[Candidate]:
+    def _pool(self, query: Query, seeds: CandidateQuery, mask: NDArray[np.bool_]) -> list[Candidate]:
         """What the LLM reads: the best of the channels, fused."""
         cap, most = query.rules.max_per_category, max(POOL, query.k)
         pool = self.retriever.candidates(seeds, mask, WIDE if cap else most, other_than_anchor=query.rules.scope == "other")
@@ -288,7 +288,7 @@ class Recommender:
         by_row = {self.catalogue.row(candidate.item_id): candidate for candidate in pool}
         return [by_row[row] for row in spread(list(by_row), self.catalogue, cap, most)]
 
-    def _candidates(self, query: Query, shopper: Shopper, seeds: Seeds, mask: NDArray[np.bool_]) -> Ranked | list[Candidate]:
+    def _candidates(self, query: Query, shopper: Shopper, seeds: CandidateQuery, mask: NDArray[np.bool_]) -> Ranked | list[Candidate]:
         """What may be ranked: scored by the learned blend, or the best of the channels, fused."""
         new = mask & (self.catalogue.users <= query.new_up_to) if query.new_items else None
         # The blend was learned from histories alone; what is said in words goes the way that was not.
@@ -302,7 +302,7 @@ class Recommender:
         return [*pool, *(candidate for candidate in more if candidate.item_id not in there)]
 
     def _rank(
-        self, query: Query, shopper: Shopper, seeds: Seeds, pool: Ranked | Sequence[Candidate]
+        self, query: Query, shopper: Shopper, seeds: CandidateQuery, pool: Ranked | Sequence[Candidate]
     ) -> tuple[list[tuple[Candidate, float]], NDArray[np.float64]]:
         """The candidates with their scores from 0 to 1, with the LLM's margins where it is asked; and the values that order them."""
         if isinstance(pool, Ranked):
@@ -312,11 +312,11 @@ class Recommender:
         if self._ranker and pool:
             rows = [self.catalogue.row(candidate.item_id) for candidate in pool]
             records = self.catalogue.records
-            pool = with_margins(pool, self._ranker.scores(records(shopper.rows.tolist()), query.text, records(rows)))
-        fused = blend(pool, weights(seeds))
+            pool = with_channel(pool, "llm", self._ranker.scores(records(shopper.rows.tolist()), query.text, records(rows)))
+        fused = fuse_candidates(pool, channel_weights(seeds))
         return fused, np.asarray([score for _, score in fused], dtype=np.float64)
 
-    def read(self, ranked: Ranked, seeds: Seeds) -> Ranked:
+    def read(self, ranked: Ranked, seeds: CandidateQuery) -> Ranked:
         """The learned order with the LLM's vote, where it has one."""
         return self._reader.voted(ranked, seeds, self.trained.vote) if self._reader and self.trained and len(ranked.found) else ranked
 

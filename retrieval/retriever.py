@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from ..data.records import Candidate
-from .channels.base import Channel, Seeds, Sparing
+from .channels.base import CandidateQuery, Channel, LazyAnchorChannel
+from .fusion import channel_weights, reciprocal_rank_fusion
 from .index.vector_index import ITEMS, REVIEWS
 
 if TYPE_CHECKING:
@@ -28,12 +29,6 @@ LAST = 6
 PER_CHANNEL = 50
 FEW = 500
 """Items that are all looked at when the rules leave no more; searching an index for them would go through all of it."""
-FUSION = 20
-"""Constant of reciprocal-rank fusion. The source has 60, for lists of a thousand; ours are of twenty to fifty."""
-WEIGHTS = {"associations": 2.0, "semantic": 1.0, "popularity": 0.5, "llm": 0.5}
-"""What a channel's vote counts. Measured (`benchmarks/fusion_weights.py`) on shoppers of the demo store with a category held out, where
-associations alone rank best and an untrained LLM adds nothing; the intervals of the mixes overlap, so these are a prior until a blend is
-learned."""
 ALSO = 20
 """Candidates of each channel from a part that is to be heard, too."""
 POPULAR = 2
@@ -90,7 +85,7 @@ class Retriever:
 
     def propose(
         self,
-        seeds: Seeds,
+        seeds: CandidateQuery,
         eligible: NDArray[np.bool_],
         most: int,
         *,
@@ -109,11 +104,11 @@ class Retriever:
             raise ValueError(f"a quota is 0 to 1, not {quota}")
         category = self.catalogue.category
         said: dict[str, tuple[NDArray[np.floating[Any]], NDArray[np.int64] | None]] = {"popularity": self._popular(seeds)}
-        spared: dict[str, Sparing] = {}
+        spared: dict[str, LazyAnchorChannel] = {}
         if len(seeds.rows):
             said["associations"] = self._associated(seeds)
             for name, channel in self.further.items():
-                if isinstance(channel, Sparing) and not other_than_anchor:
+                if isinstance(channel, LazyAnchorChannel) and not other_than_anchor:
                     said[name], spared[name] = (channel.values(seeds), None), channel
                 else:
                     said[name] = channel.scores(seeds)
@@ -138,7 +133,7 @@ class Retriever:
             behind["semantic"] = np.asarray([near[row][1] if row in near else -1 for row in union.tolist()], dtype=np.int64)
         return Proposals(union, found, behind)
 
-    def standing(self, seeds: Seeds, eligible: NDArray[np.bool_], row: int) -> dict[str, tuple[float, int, int]]:
+    def standing(self, seeds: CandidateQuery, eligible: NDArray[np.bool_], row: int) -> dict[str, tuple[float, int, int]]:
         """Where an item stands in every channel that scores all items.
 
         Returns: channel to its score, its rank among what may be proposed, 1 the best, and the place in the history of the item behind
@@ -157,7 +152,7 @@ class Retriever:
             if scores[row] > 0
         }
 
-    def candidates(self, seeds: Seeds, eligible: NDArray[np.bool_], n: int, *, other_than_anchor: bool = False) -> list[Candidate]:
+    def candidates(self, seeds: CandidateQuery, eligible: NDArray[np.bool_], n: int, *, other_than_anchor: bool = False) -> list[Candidate]:
         """At most `n` candidates, best fused rank first.
 
         Args:
@@ -167,7 +162,7 @@ class Retriever:
         return self.pool(self.channels(seeds, eligible, max(PER_CHANNEL, n), other_than_anchor=other_than_anchor), seeds, n)
 
     def channels(
-        self, seeds: Seeds, eligible: NDArray[np.bool_], most: int, *, other_than_anchor: bool = False
+        self, seeds: CandidateQuery, eligible: NDArray[np.bool_], most: int, *, other_than_anchor: bool = False
     ) -> dict[str, dict[int, tuple[float, int]]]:
         """What each channel proposes: channel to item row to (score, place in the history of the item behind it, or -1).
 
@@ -179,13 +174,15 @@ class Retriever:
             "popularity": self._popularity(seeds, eligible, other_than_anchor, most),
         }
 
-    def pool(self, channels: Mapping[str, Mapping[int, tuple[float, int]]], seeds: Seeds, n: int) -> list[Candidate]:
+    def pool(self, channels: Mapping[str, Mapping[int, tuple[float, int]]], seeds: CandidateQuery, n: int) -> list[Candidate]:
         """At most `n` of what the channels propose, best fused rank first."""
-        fused = fuse({name: {row: score for row, (score, _) in found.items()} for name, found in channels.items()}, weights(seeds))
+        fused = reciprocal_rank_fusion(
+            {name: {row: score for row, (score, _) in found.items()} for name, found in channels.items()}, channel_weights(seeds)
+        )
         best = sorted(fused, key=lambda row: (-fused[row], self.catalogue.id(row)))[:n]
         return [self._candidate(row, channels, seeds) for row in best]
 
-    def _candidate(self, row: int, channels: Mapping[str, Mapping[int, tuple[float, int]]], seeds: Seeds) -> Candidate:
+    def _candidate(self, row: int, channels: Mapping[str, Mapping[int, tuple[float, int]]], seeds: CandidateQuery) -> Candidate:
         scores = {name: found[row][0] for name, found in channels.items() if row in found}
         # Behaviour names the history item behind a candidate more truly than likeness does.
         behind = (found[row][1] for name in ("associations", "semantic", "popularity") if row in (found := channels.get(name, {})))
@@ -194,13 +191,13 @@ class Retriever:
 
     # ------------------------------------------------------------------ channels: row -> (score, place in the history or -1)
 
-    def _semantic(self, seeds: Seeds, eligible: NDArray[np.bool_], other: bool, most: int) -> dict[int, tuple[float, int]]:
+    def _semantic(self, seeds: CandidateQuery, eligible: NDArray[np.bool_], other: bool, most: int) -> dict[int, tuple[float, int]]:
         catalogue, places = self.catalogue, range(max(0, len(seeds.rows) - LAST), len(seeds.rows))
         ids = [catalogue.id(int(seeds.rows[place])) for place in places]
         known = self.index.vectors(ITEMS, ids)
         looks = [(place, seeds.weights[place], known[key]) for place, key in zip(places, ids, strict=True) if key in known]
         # What the shopper says now counts twice as much as all of the history together.
-        looks += [(-1, 2 * float(seeds.weights.sum()) or 1.0, vector) for vector in seeds.texts]
+        looks += [(-1, 2 * float(seeds.weights.sum()) or 1.0, vector) for vector in seeds.text_vectors]
         if not looks:
             return {}
         vectors = np.stack([vector for _, _, vector in looks])  # (looks, dimensions)
@@ -242,7 +239,7 @@ class Retriever:
         scores, strongest = votes.sum(axis=1) / weights.sum(), votes.argmax(axis=1)
         return {row: (float(score), looks[look][0]) for row, score, look in zip(rows, scores, strongest, strict=True) if score > 0}
 
-    def _associations(self, seeds: Seeds, eligible: NDArray[np.bool_], other: bool, most: int) -> dict[int, tuple[float, int]]:
+    def _associations(self, seeds: CandidateQuery, eligible: NDArray[np.bool_], other: bool, most: int) -> dict[int, tuple[float, int]]:
         if not len(seeds.rows):
             return {}
         scores, strongest = self._associated(seeds)
@@ -253,8 +250,8 @@ class Retriever:
         rows = _highest(scores, np.flatnonzero(allowed), most)
         return {int(row): (float(scores[row]), int(strongest[row])) for row in rows}
 
-    def _popularity(self, seeds: Seeds, eligible: NDArray[np.bool_], other: bool, most: int) -> dict[int, tuple[float, int]]:
-        if len(seeds.texts) and not len(seeds.rows):
+    def _popularity(self, seeds: CandidateQuery, eligible: NDArray[np.bool_], other: bool, most: int) -> dict[int, tuple[float, int]]:
+        if len(seeds.text_vectors) and not len(seeds.rows):
             return {}  # what everybody buys says nothing about what somebody just asked for
         catalogue = self.catalogue
         scores, strongest = self._popular(seeds)
@@ -266,10 +263,10 @@ class Retriever:
 
     # ------------------------------------------------------------------ channels: (items,) scores and places in the history, or -1
 
-    def _associated(self, seeds: Seeds) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    def _associated(self, seeds: CandidateQuery) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         return self.associations.scores(seeds.rows, seeds.weights)
 
-    def _popular(self, seeds: Seeds) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    def _popular(self, seeds: CandidateQuery) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """Users of an item times how many of the history's kind of shoppers go to its category."""
         catalogue, associations = self.catalogue, self.associations
         users = max(associations.users, 1)
@@ -316,21 +313,3 @@ def _highest(
         edge = np.partition(scores[rows], len(rows) - most)[len(rows) - most]
         rows = rows[scores[rows] >= edge]
     return rows[np.argsort(-scores[rows], kind="stable")][:most]
-
-
-def weights(seeds: Seeds) -> Mapping[str, float]:
-    """The channels' votes for a query: with a text, likeness to it counts twice as much as behaviour, because it was asked for."""
-    return {**WEIGHTS, "semantic": 2 * WEIGHTS["associations"]} if len(seeds.texts) else WEIGHTS
-
-
-def fuse(channels: Mapping[str, Mapping[int, float]], votes: Mapping[str, float] = WEIGHTS) -> dict[int, float]:
-    """Weighted reciprocal-rank fusion: a channel gives weight / (`FUSION` + rank) to what it proposes; equal scores share a rank.
-
-    Source: Cormack, Clarke and Büttcher, SIGIR 2009.
-    """
-    fused: dict[int, float] = {}
-    for name, scores in channels.items():
-        rank = {score: place for place, score in reversed(list(enumerate(sorted(scores.values(), reverse=True), start=1)))}
-        for row, score in scores.items():
-            fused[row] = fused.get(row, 0.0) + votes[name] / (FUSION + rank[score])
-    return fused

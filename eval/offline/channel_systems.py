@@ -14,11 +14,11 @@ import numpy as np
 
 from ...data.records import Candidate
 from ...recommend.profiles.profile import ItemFacts, Profile
-from ...recommend.ranking.rank_fusion import blend, with_margins
 from ...recommend.recommender import POOL
-from ...retrieval.channels.base import Seeds
+from ...retrieval.channels.base import CandidateQuery
+from ...retrieval.fusion import channel_weights, fuse_candidates, with_channel
 from ...retrieval.items.interactions import NEVER
-from ...retrieval.retriever import PER_CHANNEL, weights
+from ...retrieval.retriever import PER_CHANNEL
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -79,7 +79,7 @@ def find(cases: Cases, eligible: Eligible, retriever: Retriever, start: int = 0)
     for number in range(start, len(cases)):
         mask = eligible.mask(cases, slice(number, number + 1))[0]
         history = cases.histories[number].astype(np.int64)
-        seeds = profile_of(history, facts).seeds()
+        seeds = profile_of(history, facts).candidate_query()
         deep = retriever.channels(seeds, mask, DEPTH)
         served = retriever.channels(seeds, mask, max(PER_CHANNEL, POOL))
         catalogue = retriever.catalogue
@@ -116,7 +116,7 @@ def with_llm(found: Found, scores: Mapping[int, float], retriever: Retriever) ->
     lists = {}
     for system, pool in found.pools.items():
         told = np.asarray([scores[catalogue.row(candidate.item_id)] for candidate in pool], dtype=np.float32)
-        lists[system] = _ordered(with_margins(pool, told), found.rest[system], retriever)
+        lists[system] = _ordered(with_channel(pool, LLM, told), found.rest[system], retriever)
     alone = [catalogue.row(candidate.item_id) for candidate in found.pools[BLEND]]
     lists[LLM] = sorted(alone, key=lambda row: (-scores[row], catalogue.id(row)))
     return lists
@@ -133,5 +133,5 @@ def _by_score(found: Mapping[int, tuple[float, int]], catalogue: Catalogue) -> l
 
 
 def _ordered(pool: Sequence[Candidate], rest: Sequence[int], retriever: Retriever) -> list[int]:
-    votes = weights(Seeds(np.empty(0, np.int64), np.empty(0), np.empty((0, 0), np.float32)))
-    return [retriever.catalogue.row(candidate.item_id) for candidate, _ in blend(pool, votes)] + list(rest)
+    votes = channel_weights(CandidateQuery(np.empty(0, np.int64), np.empty(0), np.empty((0, 0), np.float32)))
+    return [retriever.catalogue.row(candidate.item_id) for candidate, _ in fuse_candidates(pool, votes)] + list(rest)

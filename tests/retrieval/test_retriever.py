@@ -17,10 +17,11 @@ import crossaisle
 from crossaisle.data.settings import Settings
 from crossaisle.data.workspace import Workspace
 from crossaisle.retrieval.associations.rules import Associations
-from crossaisle.retrieval.channels.base import Remembered, Scored, Seeds
+from crossaisle.retrieval.channels.base import CachedChannel, CandidateQuery, ChannelScores
+from crossaisle.retrieval.fusion import CHANNEL_WEIGHTS
 from crossaisle.retrieval.index.builder import load
 from crossaisle.retrieval.index.embedder import Embedder
-from crossaisle.retrieval.retriever import WEIGHTS, Retriever, _highest, fuse
+from crossaisle.retrieval.retriever import Retriever, _highest
 
 ITEMS = {
     "trail-tent": "Camping", "family-tent": "Camping", "gas-stove": "Cooking", "soup-pot": "Cooking", "desk-lamp": "Office",
@@ -47,9 +48,9 @@ def retriever(tmp_path_factory: pytest.TempPathFactory, make_store: Callable[...
     index.close()
 
 
-def seeds(retriever: Retriever, *items: str, texts: NDArray[np.float32] | None = None) -> Seeds:
+def seeds(retriever: Retriever, *items: str, texts: NDArray[np.float32] | None = None) -> CandidateQuery:
     rows = np.array([retriever.catalogue.row(item) for item in items], dtype=np.int64)
-    return Seeds(rows, np.ones(len(rows)), texts if texts is not None else np.empty((0, 384), np.float32))
+    return CandidateQuery(rows, np.ones(len(rows)), texts if texts is not None else np.empty((0, 384), np.float32))
 
 
 def outside(retriever: Retriever, *items: str) -> NDArray[np.bool_]:
@@ -144,7 +145,7 @@ def test_only_what_is_eligible_and_only_item_ids(
         assert eligible[retriever.catalogue.row(candidate.item_id)]
         assert candidate.anchor is None or candidate.anchor in history
         assert candidate.scores
-        assert candidate.scores.keys() <= WEIGHTS.keys()
+        assert candidate.scores.keys() <= CHANNEL_WEIGHTS.keys()
         assert all(score > 0 for score in candidate.scores.values())
 
 
@@ -171,55 +172,6 @@ def test_the_demo_store_answers_for_every_shopper(demo_workspace: Workspace, set
         assert not {candidate.item_id for candidate in found} & set(items)
         assert {candidate.anchor for candidate in found} <= {*items, None}
     index.close()
-
-
-# ------------------------------------------------------------------ fusion
-
-SCORES = st.dictionaries(st.integers(0, 15), st.floats(0.001, 10), max_size=10)
-CHANNELS = st.fixed_dictionaries(dict.fromkeys(("semantic", "associations", "popularity"), SCORES))
-
-
-@given(CHANNELS)
-def test_everything_proposed_is_fused_and_nothing_else(channels: dict[str, dict[int, float]]) -> None:
-    fused = fuse(channels)
-    assert fused.keys() == set().union(*channels.values())
-    assert all(score > 0 for score in fused.values())
-
-
-@given(CHANNELS, st.sampled_from([0.5, 2.0, 1024.0]))
-def test_only_ranks_count(channels: dict[str, dict[int, float]], factor: float) -> None:
-    scaled = {name: {row: score * factor for row, score in scores.items()} for name, scores in channels.items()}
-    assert fuse(scaled) == fuse(channels)
-
-
-@given(SCORES, st.sampled_from(sorted(WEIGHTS)))
-def test_one_channel_alone_keeps_its_order_and_its_ties(scores: dict[int, float], name: str) -> None:
-    fused = fuse({name: scores})
-    for a, b in itertools.combinations(scores, 2):
-        assert (fused[a] > fused[b]) == (scores[a] > scores[b])
-        assert (fused[a] == fused[b]) == (scores[a] == scores[b])
-
-
-@given(CHANNELS, st.sampled_from(["semantic", "associations", "popularity"]), st.integers(0, 15))
-def test_one_more_vote_never_hurts(channels: dict[str, dict[int, float]], name: str, row: int) -> None:
-    before = fuse(channels)
-    after = fuse({**channels, name: {**channels[name], row: 11.0}})
-    assert after[row] > before.get(row, 0.0) or channels[name].get(row) == max(channels[name].values(), default=None)
-
-
-def test_fused_by_hand() -> None:
-    from crossaisle.retrieval.retriever import FUSION
-
-    fused = fuse({"semantic": {1: 0.9, 2: 0.5, 3: 0.5}, "associations": {2: 7.0}})
-    vote = {name: WEIGHTS[name] for name in WEIGHTS}
-    assert fused == pytest.approx(
-        {
-            1: vote["semantic"] / (FUSION + 1),
-            2: vote["semantic"] / (FUSION + 2) + vote["associations"] / (FUSION + 1),
-            3: vote["semantic"] / (FUSION + 2),
-        }
-    )
-    assert fuse({}) == {}
 
 
 # Nine of every ten items are of one large category, whose worst item still scores above the best of the two small ones.
@@ -261,7 +213,7 @@ def test_a_quota_lets_a_small_category_into_the_candidates(retriever: Retriever)
     class Camping:
         """Points at tents above all."""
 
-        def scores(self, seeds: Seeds) -> Scored:
+        def scores(self, seeds: CandidateQuery) -> ChannelScores:
             scores = np.ones(len(category), np.float32)
             scores[[retriever.catalogue.row("trail-tent"), retriever.catalogue.row("family-tent")]] = 5
             scores[retriever.catalogue.row("cat-toy")] = 2
@@ -283,25 +235,25 @@ class _Counted:
     def __init__(self) -> None:
         self.asked = 0
 
-    def scores(self, seeds: Seeds) -> Scored:
+    def scores(self, seeds: CandidateQuery) -> ChannelScores:
         self.asked += 1
         return np.asarray([len(seeds.rows)], np.float32), np.zeros(1, np.int64)
 
 
 class _CountedSparing(_Counted):
-    def values(self, seeds: Seeds) -> NDArray[np.float32]:
+    def values(self, seeds: CandidateQuery) -> NDArray[np.float32]:
         self.asked += 1
         return np.asarray([len(seeds.rows)], np.float32)
 
-    def places(self, seeds: Seeds, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    def places(self, seeds: CandidateQuery, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         return np.zeros(len(rows), np.int64)
 
 
 @pytest.mark.parametrize("kind", [_Counted, _CountedSparing])
 def test_a_remembered_channel_is_asked_once_a_history_and_never_answers_for_another(kind: type[_Counted]) -> None:
     inner = kind()
-    channel = Remembered(inner)
-    histories = [Seeds(np.arange(n), np.ones(n), np.empty((0, 0), np.float32)) for n in (1, 2)]
+    channel = CachedChannel(inner)
+    histories = [CandidateQuery(np.arange(n), np.ones(n), np.empty((0, 0), np.float32)) for n in (1, 2)]
     assert [float(channel.values(histories[at])[0]) for at in (0, 0, 1, 1, 0)] == [1, 1, 2, 2, 1]
     assert channel.places(histories[0], np.asarray([0])).tolist() == [0]
     assert inner.asked == 3
