@@ -24,7 +24,8 @@ from ..data.workspace import Workspace
 from ..llm.explain.briefs import LENGTHS, TONES, Tone
 from ..llm.explain.constrained_decoding import Length
 from ..llm.explain.entailment import Entailment
-from ..llm.explain.explainer import Explainer, Reason
+from ..llm.explain.explainer import Explainer
+from ..llm.explain.reasons import Reason
 from ..llm.models.language_model import LanguageModel
 from ..llm.ranking.ranker import Ranker
 from ..llm.ranking.request_batching import SharedPacks

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import get_args
 
 from crossaisle.data.settings import Settings
-from crossaisle.llm.explain.briefs import LENGTHS, TONES, Occasion, combinations
+from crossaisle.llm.explain.briefs import LENGTHS, TONES, combinations
 from crossaisle.llm.explain.generator import TRIES, VARIANTS, ReasonWriter, sound
+from crossaisle.llm.explain.reasons import Occasion
 from crossaisle.llm.explain.wording_cache import Kind, Wordings
 from crossaisle.llm.models import bundled
 from crossaisle.llm.models.language_model import LanguageModel, fingerprint

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 from ... import prompts
 from .constrained_decoding import Length
+from .reasons import Occasion
 from .slots import LETTERS, NAMES, lettered
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 Tone = Literal["plain", "warm", "expert"]
 TONES, LENGTHS = get_args(Tone), get_args(Length)
-Occasion = Literal["owned", "seen", "need"]
 SPOKEN = (
     "a puppy moves in on Friday",
     "cycling to work in the rain",

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from .briefs import Tone
     from .constrained_decoding import Length
     from .entailment import Entailment
-    from .explainer import Reason
+    from .reasons import Reason
 
 T = TypeVar("T")
 TEMPERATURE = 1.0

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from ...data.atomic_files import write_atomically
 
 if TYPE_CHECKING:
-    from .briefs import Occasion, Tone
+    from .briefs import Tone
     from .constrained_decoding import Length
+    from .reasons import Occasion
 
 READY = "wordings.json"
 """Beside an adapter: wordings drawn from it beforehand and read by a person."""

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from ...data.records import Evidence
-from ...llm.explain.explainer import Reason
+from ...llm.explain.reasons import Reason
 from ...llm.explain.slots import Figure
 
 PERSUADES: Mapping[str, float] = {

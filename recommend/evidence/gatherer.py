@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...data.records import Candidate, Evidence, Item
-from ...llm.explain.explainer import FIRM_SUPPORT, NO_QUOTES, QUOTE, Reason
+from ...llm.explain.reasons import FIRM_SUPPORT, NO_QUOTES, QUOTE, Reason
 from ...llm.explain.slots import Figure, the
 from ...prompts.injection import speaks_to_a_model
 from ...prompts.sanitize import fence

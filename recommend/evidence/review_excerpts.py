@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from ...data.privacy.pii_masking import mask
 from ...data.records import Item
-from ...llm.explain.explainer import NAME, NO_QUOTES, QUOTE
+from ...llm.explain.reasons import NAME, NO_QUOTES, QUOTE
 from ...prompts.injection import speaks_to_a_model, unordered
 from ...prompts.sanitize import fence, shorten
 from .complaint_detection import complains, may_complain

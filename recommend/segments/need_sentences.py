@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
-from ...llm.explain.explainer import NAME, NO_QUOTES, Explainer, Segment
+from ...llm.explain.explainer import Explainer
+from ...llm.explain.reasons import NAME, NO_QUOTES, Segment
 from ...prompts.sanitize import fence
 from ..evidence.review_excerpts import quotable, stems
 from .results import Finding, Need

@@ -10,7 +10,8 @@ import pytest
 from crossaisle.data.errors import ModelError, ModelMissingError
 from crossaisle.data.records import Evidence
 from crossaisle.llm.explain.entailment import LABELS, Entailment
-from crossaisle.llm.explain.explainer import Explainer, Reason
+from crossaisle.llm.explain.explainer import Explainer
+from crossaisle.llm.explain.reasons import Reason
 from crossaisle.llm.models.language_model import LanguageModel
 from crossaisle.retrieval.index.embedder import Embedder
 

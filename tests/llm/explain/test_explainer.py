@@ -6,9 +6,10 @@ import pytest
 
 from crossaisle import prompts
 from crossaisle.data.records import Evidence
-from crossaisle.llm.explain.explainer import Explainer, Reason, finish
+from crossaisle.llm.explain.explainer import Explainer, finish
 from crossaisle.llm.explain.grounding import faults
 from crossaisle.llm.explain.phrase_grammar import Phrasings, expand
+from crossaisle.llm.explain.reasons import Reason
 from crossaisle.llm.explain.vocabulary import JOINING
 from crossaisle.llm.models.language_model import LanguageModel
 

@@ -12,11 +12,12 @@ from crossaisle.data import deadlines
 from crossaisle.data.errors import StaleAdapterError, TimedOutError
 from crossaisle.data.records import Evidence, Explanation, Item
 from crossaisle.data.settings import Settings
-from crossaisle.llm.explain.briefs import Brief, Occasion, Tone
+from crossaisle.llm.explain.briefs import Brief, Tone
 from crossaisle.llm.explain.constrained_decoding import Length
-from crossaisle.llm.explain.explainer import Explainer, Reason
+from crossaisle.llm.explain.explainer import Explainer
 from crossaisle.llm.explain.generator import ReasonWriter, sound
 from crossaisle.llm.explain.grounding import faults
+from crossaisle.llm.explain.reasons import Occasion, Reason
 from crossaisle.llm.explain.slots import Figure
 from crossaisle.llm.explain.vocabulary import HEDGES, OWNING
 from crossaisle.llm.explain.wording_cache import Kind

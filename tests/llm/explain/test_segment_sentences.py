@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from crossaisle import prompts
 from crossaisle.data import demo
 from crossaisle.data.records import Explanation
-from crossaisle.llm.explain.explainer import Explainer, Reason, Segment, _things, finish
+from crossaisle.llm.explain.explainer import Explainer, finish
 from crossaisle.llm.explain.grounding import faults
 from crossaisle.llm.explain.phrase_grammar import expand
+from crossaisle.llm.explain.reasons import Reason, Segment, _things
 from crossaisle.llm.explain.vocabulary import JOINING
 from crossaisle.llm.models.language_model import LanguageModel
 

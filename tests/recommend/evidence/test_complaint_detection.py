@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crossaisle.data import demo
-from crossaisle.llm.explain.explainer import QUOTE
+from crossaisle.llm.explain.reasons import QUOTE
 from crossaisle.recommend.evidence.complaint_detection import complains, may_complain
 from crossaisle.recommend.evidence.review_excerpts import critical, quotable
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 import crossaisle
 from crossaisle.data.records import Item
-from crossaisle.llm.explain.explainer import QUOTE
 from crossaisle.llm.explain.grounding import faults
+from crossaisle.llm.explain.reasons import QUOTE
 from crossaisle.recommend.evidence.review_excerpts import display_name, quotable
 
 
