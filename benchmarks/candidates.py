@@ -28,14 +28,14 @@ from crossaisle.recommend.profiles.profile import ItemFacts
 from crossaisle.recommend.ranking import learned_blend
 from crossaisle.recommend.ranking.features import FeatureMaker
 from crossaisle.recommend.ranking.trained_ranker import PROPOSED, trained_channels
-from crossaisle.retrieval.channels.base import Sparing
+from crossaisle.retrieval.channels.base import LazyAnchorChannel
 from crossaisle.retrieval.retriever import Retriever
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from crossaisle.eval.splits.cases import Cases, Eligible
-    from crossaisle.retrieval.channels.base import Channel, Scored, Seeds
+    from crossaisle.retrieval.channels.base import CandidateQuery, Channel, ChannelScores
 
 DEPTHS = (50, 100, 200)
 BEHAVIOUR = ("follows", "neighbours", "together", "lately")
@@ -55,13 +55,13 @@ class Once:
 
     def __init__(self, channel: Channel) -> None:
         self.channel = channel
-        self._of: Seeds | None = None
+        self._of: CandidateQuery | None = None
         self._told: tuple[NDArray[np.float32], NDArray[np.int64] | None]
 
-    def scores(self, seeds: Seeds) -> Scored:
+    def scores(self, seeds: CandidateQuery) -> ChannelScores:
         """As the channel has it; places are -1 where telling them costs extra, for nothing here needs them."""
         if self._of is not seeds:
-            told = self.channel.values(seeds) if isinstance(self.channel, Sparing) else self.channel.scores(seeds)[0]
+            told = self.channel.item_scores(seeds) if isinstance(self.channel, LazyAnchorChannel) else self.channel.scores(seeds)[0]
             self._of, self._told = seeds, (told, np.full(len(told), -1, np.int64))
         scores, places = self._told
         assert places is not None
@@ -126,7 +126,7 @@ class _Asked:
             _tell("candidates", number, len(cases))
             mask = eligible.mask(cases, slice(number, number + 1))[0]
             profile = profile_of(cases.histories[number], facts)
-            seeds, targets = profile.seeds(), cases.targets[number]
+            seeds, targets = profile.candidate_query(), cases.targets[number]
             for name, retriever, quota in ways:
                 for n in DEPTHS:
                     proposed = retriever.propose(seeds, mask, n, quota=quota)

@@ -41,7 +41,7 @@ from crossaisle.recommend.ranking.features import FeatureMaker
 from crossaisle.recommend.ranking.llm_reranker import Reader, first, load_llm, load_vote
 from crossaisle.recommend.ranking.llm_weight import READ
 from crossaisle.recommend.ranking.trained_ranker import PROPOSED, trained_channels
-from crossaisle.retrieval.channels.base import Remembered
+from crossaisle.retrieval.channels.base import CachedChannel
 from crossaisle.train.lora.config import Config
 from crossaisle.train.pipeline import learn
 
@@ -125,7 +125,7 @@ def ask(shop: crossaisle.Workspace, settings: Settings, most: int) -> Asked:
     cases = cases.part(np.random.default_rng(0).permutation(len(cases)))
     catalogue, facts, vote = known.catalogue, ItemFacts.of(known.catalogue), load_vote(shop.path)
     channels = {**known.behaviour, **trained_channels(shop, catalogue.ids, known.vectors)}
-    retriever = known.with_channels({name: Remembered(channel) for name, channel in channels.items()})
+    retriever = known.with_channels({name: CachedChannel(channel) for name, channel in channels.items()})
     maker, models = FeatureMaker(catalogue, [*CHANNELS, *channels]), learned_blend.load(shop.path)
     assert models is not None, f"{shop.path} has no blend"
     llm = load_llm(shop.path, settings)
@@ -135,7 +135,7 @@ def ask(shop: crossaisle.Workspace, settings: Settings, most: int) -> Asked:
     draw, read, number = np.random.default_rng(0), 0, 0
     while number < len(cases) and read < most:
         profile = profile_of(cases.histories[number], facts)
-        seeds = profile.seeds()
+        seeds = profile.candidate_query()
         found = retriever.propose(seeds, eligible.mask(cases, slice(number, number + 1))[0], PROPOSED)
         scores = models["blend"].scores(models["blend"].picked(maker.features(found, profile)))
         places = first(scores)

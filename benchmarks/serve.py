@@ -156,7 +156,7 @@ def packs(shop: Path, quantization: str, rounds: int) -> dict[str, Any]:
     for user in list(recommender.histories)[:CALLERS]:
         shopper = recommender.shopper(Query(user))
         mask, _ = eligible(Rules(), recommender.catalogue, shopper.rows, shopper.owned)
-        pool = recommender.retriever.candidates(shopper.profile.seeds(), mask, 20)
+        pool = recommender.retriever.candidates(shopper.profile.candidate_query(), mask, 20)
         records = recommender.catalogue.records
         rows = [recommender.catalogue.row(candidate.item_id) for candidate in pool]
         asked.append(ranker.encoded(records(shopper.rows.tolist()), None, records(rows)))

@@ -109,7 +109,7 @@ class Retriever:
             said["associations"] = self._associated(seeds)
             for name, channel in self.further.items():
                 if isinstance(channel, LazyAnchorChannel) and not other_than_anchor:
-                    said[name], spared[name] = (channel.values(seeds), None), channel
+                    said[name], spared[name] = (channel.item_scores(seeds), None), channel
                 else:
                     said[name] = channel.scores(seeds)
         near = {} if "semantic" in said else self._semantic(seeds, eligible, other_than_anchor, most)
@@ -127,7 +127,7 @@ class Retriever:
                 rows.append(_highest(scores, np.flatnonzero(allowed & also), ALSO))
         union = np.unique(np.concatenate(rows))
         found = {name: scores[union].astype(np.float32) for name, (scores, _) in said.items()}
-        behind = {name: spared[name].places(seeds, union) if at is None else at[union] for name, (_, at) in said.items()}
+        behind = {name: spared[name].anchors(seeds, union) if at is None else at[union] for name, (_, at) in said.items()}
         if "semantic" not in said:
             found["semantic"] = np.asarray([near[row][0] if row in near else 0.0 for row in union.tolist()], dtype=np.float32)
             behind["semantic"] = np.asarray([near[row][1] if row in near else -1 for row in union.tolist()], dtype=np.int64)

@@ -114,7 +114,7 @@ def _answers(
     known, eligible = ItemFacts.of(retriever.catalogue), Eligible(retriever.catalogue, "new")
     for number in range(len(cases)):
         profile = profile_of(cases.histories[number], known)
-        seeds = profile.seeds()
+        seeds = profile.candidate_query()
         found = retriever.propose(seeds, eligible.mask(cases, slice(number, number + 1))[0], PROPOSED)
         if len(found):
             yield (

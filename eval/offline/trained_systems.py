@@ -22,7 +22,7 @@ from ...recommend.profiles.profile import ItemFacts
 from ...recommend.ranking.features import FeatureMaker
 from ...recommend.ranking.llm_reranker import FOLDER, Reader, first, load_llm, load_vote
 from ...recommend.ranking.trained_ranker import PROPOSED, trained_channels
-from ...retrieval.channels.base import Remembered
+from ...retrieval.channels.base import CachedChannel
 from ..splits import leakage
 from .channel_systems import BLEND, CHANNELS, DEPTH, LLM, profile_of, without
 from .checkpoints import Kept, Margins
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from ...data.workspace import Workspace
     from ...recommend.profiles.profile import Profile
     from ...recommend.ranking.learned_blend import Model
-    from ...retrieval.channels.base import Seeds
+    from ...retrieval.channels.base import CandidateQuery
     from ...retrieval.retriever import Proposals
     from ..splits.cases import Cases, Eligible
     from ..splits.training_view import Known
@@ -82,7 +82,7 @@ class TrainedSystems:
         """Raises: ModelError: the adapter's card cannot be read."""
         self.workspace, self.settings, self.models, self.cases, self.eligible = workspace, settings, models, cases, eligible
         channels = {**known.behaviour, **trained_channels(workspace, known.catalogue.ids, known.vectors)}
-        further = {name: Remembered(channel) for name, channel in channels.items()}
+        further = {name: CachedChannel(channel) for name, channel in channels.items()}
         self.retriever = known.with_channels(further)
         self.maker = FeatureMaker(known.catalogue, [*CHANNELS, *further])
         self.vote = load_vote(workspace.path)
@@ -105,7 +105,7 @@ class TrainedSystems:
                 progress(stage, number, len(self.cases))
                 mask = self.eligible.mask(self.cases, slice(number, number + 1))[0]
                 profile = profile_of(self.cases.histories[number], facts)
-                seeds = profile.seeds()
+                seeds = profile.candidate_query()
                 deep = self.retriever.propose(seeds, mask, DEPTH)
                 found = self.retriever.propose(seeds, mask, PROPOSED)
                 told = self.maker.features(found, profile)
@@ -132,7 +132,7 @@ class TrainedSystems:
         kinds = channels | {name: "blend" if name == BLEND else "ablation" for name in lists if name.startswith(BLEND)}
         return Ranked(lists, kinds, frozenset(of_part), novelty, kept)
 
-    def _with_new(self, seeds: Seeds, profile: Profile, mask: NDArray[np.bool_], up_to: int) -> list[int]:
+    def _with_new(self, seeds: CandidateQuery, profile: Profile, mask: NDArray[np.bool_], up_to: int) -> list[int]:
         """All candidates by the blend, best first, where what at most `up_to` users had is to be among them, as a shopper's are."""
         found = self.retriever.propose(seeds, mask, PROPOSED, also=mask & (self.retriever.catalogue.users <= up_to))
         model = self.models[BLEND]
@@ -150,7 +150,7 @@ class TrainedSystems:
         self,
         number: int,
         found: Proposals,
-        seeds: Seeds,
+        seeds: CandidateQuery,
         scores: Mapping[str, NDArray[np.float64]],
         tuned: Margins,
         untuned: Margins,
@@ -177,7 +177,7 @@ class TrainedSystems:
         number: int,
         found: Proposals,
         places: NDArray[np.int64],
-        seeds: Seeds,
+        seeds: CandidateQuery,
         scores: NDArray[np.float64],
         margins: Margins,
         *,

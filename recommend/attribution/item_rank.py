@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ...data.records import Candidate, Query
-    from ...retrieval.channels.base import Seeds
+    from ...retrieval.channels.base import CandidateQuery
     from ..ranking.trained_ranker import Ranked
     from ..recommender import Recommender, Shopper
 
@@ -39,7 +39,7 @@ class Placed:
     order: NDArray[np.int64]
     left_out: tuple[str, ...]
     shopper: Shopper
-    seeds: Seeds
+    seeds: CandidateQuery
     mask: NDArray[np.bool_]
     candidate: Candidate | None = None
     score: float | None = None
@@ -68,7 +68,7 @@ def place(recommender: Recommender, query: Query, row: int, *, vote: bool = True
     shopper = recommender.shopper(query)
     mask, _ = eligible(rules, catalogue, shopper.rows, shopper.owned, shopper.dismissed)
     left_out = turned_away(rules, catalogue, shopper.rows, shopper.owned, row, shopper.dismissed)
-    seeds = shopper.profile.seeds()
+    seeds = shopper.profile.candidate_query()
     ranked, candidate, score = None, None, None
     if trained:
         ranked = trained.rank(seeds, shopper.profile, mask, other_than_anchor=rules.scope == "other")

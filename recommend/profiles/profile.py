@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...data.records import KIND_WEIGHTS
-from ...retrieval.channels.base import Seeds
+from ...retrieval.channels.base import CandidateQuery
 from ...retrieval.items.interactions import DAY, NEVER
 
 if TYPE_CHECKING:
@@ -128,13 +128,13 @@ class Profile:
         return self._weighed[1]
 
     @property
-    def likings(self) -> NDArray[np.float64]:
+    def undecayed_weights(self) -> NDArray[np.float64]:
         """(items,) the same without regard to how long ago."""
         return self._weighed[2]
 
-    def seeds(self, texts: NDArray[np.float32] | None = None) -> Seeds:
+    def candidate_query(self, texts: NDArray[np.float32] | None = None) -> CandidateQuery:
         """What candidates are looked for from. Args: texts: (texts, dimensions) of what the shopper says."""
-        return Seeds(self.rows, self.weights, np.empty((0, 0), np.float32) if texts is None else texts, self.likings)
+        return CandidateQuery(self.rows, self.weights, np.empty((0, 0), np.float32) if texts is None else texts, self.undecayed_weights)
 
     # ------------------------------------------------------------------ what it says
 

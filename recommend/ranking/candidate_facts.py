@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ...retrieval.associations.rules import Associations
-    from ...retrieval.channels.base import Seeds
+    from ...retrieval.channels.base import CandidateQuery
     from ...retrieval.items.catalogue import Catalogue
     from ...retrieval.retriever import Proposals
 
@@ -46,7 +46,7 @@ STANDING_ABOVE = (0.01, 0.05, 0.2, 0.5)
 """Shares of all items, had by more shoppers than this one, from which each word but the first is used."""
 
 
-def pairs(found: Proposals, seeds: Seeds, associations: Associations) -> NDArray[np.int32]:
+def pairs(found: Proposals, seeds: CandidateQuery, associations: Associations) -> NDArray[np.int32]:
     """(candidates, 3): the row of the history item that makes the most telling pair, -1 for none; users of both; users of that item."""
     told = np.full((len(found), 3), [-1, 0, 0], dtype=np.int32)
     places = found.places.get("associations")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from ...data.settings import Settings
     from ...retrieval.associations.rules import Associations
-    from ...retrieval.channels.base import Seeds
+    from ...retrieval.channels.base import CandidateQuery
     from ...retrieval.items.catalogue import Catalogue
     from ...retrieval.retriever import Proposals
     from .trained_ranker import Ranked
@@ -38,7 +38,9 @@ class Reader:
     catalogue: Catalogue
     associations: Associations
 
-    def margins(self, found: Proposals, places: NDArray[np.int64], seeds: Seeds, scores: NDArray[np.float64]) -> NDArray[np.float32]:
+    def margins(
+        self, found: Proposals, places: NDArray[np.int64], seeds: CandidateQuery, scores: NDArray[np.float64]
+    ) -> NDArray[np.float32]:
         """(places,) the LLM's margins, in nats, of the candidates at some places. Args: scores: (candidates,) of the blend without it."""
         rows, records = found.rows[places], self.catalogue.records
         pairs = candidate_facts.pairs(found, seeds, self.associations)[places]
@@ -46,7 +48,7 @@ class Reader:
         told = candidate_facts.sentences(pairs, self.catalogue.users[rows], self.catalogue, of_order)
         return self.ranker.scores(records(seeds.rows.tolist()), None, records(rows.tolist()), told)
 
-    def voted(self, ranked: Ranked, seeds: Seeds, vote: Vote) -> Ranked:
+    def voted(self, ranked: Ranked, seeds: CandidateQuery, vote: Vote) -> Ranked:
         """The candidates with the vote added to the score of the `READ` that were highest."""
         places = first(ranked.scores)
         margins, added = np.full(len(ranked.scores), np.nan, np.float32), np.zeros(len(ranked.scores))

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from ...data.workspace import Workspace
     from ...retrieval.associations.rules import Associations
-    from ...retrieval.channels.base import Channel, Seeds
+    from ...retrieval.channels.base import CandidateQuery, Channel
     from ...retrieval.index.vector_index import VectorIndex
     from ...retrieval.items.catalogue import Catalogue
     from ...retrieval.retriever import Proposals
@@ -115,7 +115,7 @@ class Trained:
 
     def rank(
         self,
-        seeds: Seeds,
+        seeds: CandidateQuery,
         profile: Profile,
         eligible: NDArray[np.bool_],
         *,
@@ -127,11 +127,11 @@ class Trained:
         values = self.model.picked(self.maker.features(found, profile))
         return Ranked(found, self.model.scores(values), values, self.model)
 
-    def candidates(self, ranked: Ranked, seeds: Seeds) -> list[tuple[Candidate, float]]:
+    def candidates(self, ranked: Ranked, seeds: CandidateQuery) -> list[tuple[Candidate, float]]:
         """The candidates, as they were found, each with its score from 0 to 1, where 0.5 is an average candidate."""
         return [self.candidate(ranked, place, seeds) for place in range(len(ranked.scores))]
 
-    def candidate(self, ranked: Ranked, place: int, seeds: Seeds) -> tuple[Candidate, float]:
+    def candidate(self, ranked: Ranked, place: int, seeds: CandidateQuery) -> tuple[Candidate, float]:
         """The candidate at a place, with its score as `candidates` has it."""
         told = _candidate(ranked.found, place, seeds, self.retriever.catalogue)
         if ranked.margins is not None and np.isfinite(ranked.margins[place]):
@@ -169,7 +169,7 @@ def trained_channels(
     return found
 
 
-def _candidate(found: Proposals, place: int, seeds: Seeds, catalogue: Catalogue) -> Candidate:
+def _candidate(found: Proposals, place: int, seeds: CandidateQuery, catalogue: Catalogue) -> Candidate:
     scores: Mapping[str, float] = {name: round(float(scores[place]), 4) for name, scores in found.scores.items() if scores[place] > 0}
     behind = (int(found.places[name][place]) for name in BEHIND if name in scores)
     anchor = next((at for at in behind if at >= 0), -1)

@@ -10,12 +10,12 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-Scored = tuple["NDArray[np.float32]", "NDArray[np.int64]"]
+ChannelScores = tuple["NDArray[np.float32]", "NDArray[np.int64]"]
 """(items,) scores, 0 where nothing points; (items,) the place in the history of the item that says most, -1 where nothing points."""
 
 
 @dataclass(frozen=True)
-class Seeds:
+class CandidateQuery:
     """What candidates are looked for from.
 
     Attributes:
@@ -26,56 +26,56 @@ class Seeds:
 
     rows: NDArray[np.int64]
     weights: NDArray[np.float64]
-    texts: NDArray[np.float32]
-    likings: NDArray[np.float64] | None = None
+    text_vectors: NDArray[np.float32]
+    undecayed: NDArray[np.float64] | None = None
 
     @property
-    def liking(self) -> NDArray[np.float64]:
+    def undecayed_weights(self) -> NDArray[np.float64]:
         """(history,) what was done with each item, however long ago, above 0."""
-        return np.ones(len(self.rows)) if self.likings is None else self.likings
+        return np.ones(len(self.rows)) if self.undecayed is None else self.undecayed
 
 
 class Channel(Protocol):
     """What scores every item for a history."""
 
-    def scores(self, seeds: Seeds) -> Scored:
+    def scores(self, query: CandidateQuery) -> ChannelScores:
         """How strongly a history points at each item, and from where."""
 
 
-class Remembered:
+class CachedChannel:
     """A channel that keeps its last answer: whoever takes candidates of one history in several ways asks it once."""
 
     def __init__(self, channel: Channel) -> None:
         self.channel = channel
-        self._seeds: Seeds | None = None
+        self._seeds: CandidateQuery | None = None
         self._values: NDArray[np.float32]
         self._places: NDArray[np.int64] | None = None  # of a channel that tells them with the scores
 
-    def scores(self, seeds: Seeds) -> Scored:
+    def scores(self, seeds: CandidateQuery) -> ChannelScores:
         """As the channel has it."""
-        values = self.values(seeds)
+        values = self.item_scores(seeds)
         return values, self.channel.scores(seeds)[1] if self._places is None else self._places
 
-    def values(self, seeds: Seeds) -> NDArray[np.float32]:
+    def item_scores(self, seeds: CandidateQuery) -> NDArray[np.float32]:
         """(items,) the scores alone."""
         if self._seeds is not seeds:
-            told = (self.channel.values(seeds), None) if isinstance(self.channel, Sparing) else self.channel.scores(seeds)
+            told = (self.channel.item_scores(seeds), None) if isinstance(self.channel, LazyAnchorChannel) else self.channel.scores(seeds)
             self._seeds, (self._values, self._places) = seeds, told
         return self._values
 
-    def places(self, seeds: Seeds, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    def anchors(self, seeds: CandidateQuery, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """(rows,) the places of some items."""
-        if isinstance(self.channel, Sparing):
-            return self.channel.places(seeds, rows)
+        if isinstance(self.channel, LazyAnchorChannel):
+            return self.channel.anchors(seeds, rows)
         return self.scores(seeds)[1][rows]
 
 
 @runtime_checkable
-class Sparing(Channel, Protocol):
+class LazyAnchorChannel(Channel, Protocol):
     """A channel to which telling from where costs more than the scores, and that tells it later, of some items only."""
 
-    def values(self, seeds: Seeds) -> NDArray[np.float32]:
+    def item_scores(self, query: CandidateQuery) -> NDArray[np.float32]:
         """(items,) the scores alone."""
 
-    def places(self, seeds: Seeds, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    def anchors(self, query: CandidateQuery, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """(rows,) the places of some items."""

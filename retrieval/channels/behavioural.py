@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from scipy import sparse
 
     from ..items.interactions import Events
-    from .base import Channel, Scored, Seeds
+    from .base import CandidateQuery, Channel, ChannelScores
     from .text_similarity import Alike
 
 WINDOW, SHRINKAGE = 10, 20.0
@@ -48,7 +48,7 @@ class Follows:
         """The channel of some users' pasts."""
         return cls(co_occurrence.follows(pasts, items, window=WINDOW, shrinkage=SHRINKAGE, either=False))
 
-    def scores(self, seeds: Seeds) -> Scored:
+    def scores(self, seeds: CandidateQuery) -> ChannelScores:
         """Sums of shares, 0 or more."""
         places = np.arange(max(0, len(seeds.rows) - LAST), len(seeds.rows))
         return _sum(self.matrix, seeds.rows[places], _decayed(seeds)[places], places)
@@ -65,9 +65,9 @@ class Neighbours:
         """The channel of some users' pasts."""
         return cls(co_occurrence.bm25(pasts, items, neighbours=NEIGHBOURS, k1=K1, b=B))
 
-    def scores(self, seeds: Seeds) -> Scored:
+    def scores(self, seeds: CandidateQuery) -> ChannelScores:
         """Sums of BM25 weights; may be below 0 for what nearly everybody had."""
-        return _sum(self.matrix, seeds.rows, seeds.liking, np.arange(len(seeds.rows)))
+        return _sum(self.matrix, seeds.rows, seeds.undecayed_weights, np.arange(len(seeds.rows)))
 
 
 class Together:
@@ -81,9 +81,9 @@ class Together:
         """The channel of some users' pasts."""
         return cls(co_occurrence.cosine(pasts, items, neighbours=NEIGHBOURS, shrinkage=0.0, partner=PARTNER))
 
-    def scores(self, seeds: Seeds) -> Scored:
+    def scores(self, seeds: CandidateQuery) -> ChannelScores:
         """Sums over the history of the users of both over the root of the history item's users, 0 or more."""
-        return _sum(self.matrix, seeds.rows, seeds.liking, np.arange(len(seeds.rows)))
+        return _sum(self.matrix, seeds.rows, seeds.undecayed_weights, np.arange(len(seeds.rows)))
 
 
 class Smoothed:
@@ -102,7 +102,7 @@ class Smoothed:
             return cls(co_occurrence.follows(pasts, items, window=WINDOW, shrinkage=SHRINKAGE, either=True), alike)
         return cls(co_occurrence.cosine(pasts, items, neighbours=NEIGHBOURS, shrinkage=5.0, partner=0.25), alike)
 
-    def scores(self, seeds: Seeds) -> Scored:
+    def scores(self, seeds: CandidateQuery) -> ChannelScores:
         """Sums of shares, 0 or more."""
         places = np.arange(max(0, len(seeds.rows) - LAST_OF_ALIKE), len(seeds.rows))
         found = self.alike.of(seeds.rows[places])
@@ -128,7 +128,7 @@ class Lately:
         pairs = distinct((events.user[recent].astype(np.int64) << 32) | events.row[recent])
         return cls(np.bincount(pairs & 0xFFFFFFFF, minlength=items).astype(np.float32))
 
-    def scores(self, seeds: Seeds) -> Scored:  # noqa: ARG002
+    def scores(self, seeds: CandidateQuery) -> ChannelScores:  # noqa: ARG002
         """Counts of users; no history item is behind them."""
         return self.users, np.full(len(self.users), -1, dtype=np.int64)
 
@@ -145,11 +145,11 @@ def count(events: Events, items: int, alike: Alike) -> dict[str, Channel]:
     }
 
 
-def _decayed(seeds: Seeds) -> NDArray[np.float64]:
-    return np.asarray(seeds.liking * DECAY ** np.arange(len(seeds.rows))[::-1])
+def _decayed(seeds: CandidateQuery) -> NDArray[np.float64]:
+    return np.asarray(seeds.undecayed_weights * DECAY ** np.arange(len(seeds.rows))[::-1])
 
 
-def _sum(matrix: sparse.csr_array, rows: NDArray[np.int64], weights: NDArray[np.float64], places: NDArray[np.int64]) -> Scored:
+def _sum(matrix: sparse.csr_array, rows: NDArray[np.int64], weights: NDArray[np.float64], places: NDArray[np.int64]) -> ChannelScores:
     """Adds up the rows of a matrix with weights; the place of the largest share of each sum."""
     items = matrix.shape[1]
     scores, best = np.zeros(items, dtype=np.float32), np.zeros(items, dtype=np.float32)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..items.ragged import Runs
-    from .base import Scored, Seeds
+    from .base import CandidateQuery, ChannelScores
 
 FOLDER = "complements"
 FEWEST = 50
@@ -74,12 +74,12 @@ class Complements:
         """The heads over the text vectors of a catalogue, (items, text dimensions)."""
         return cls(_apply(weights, "had", vectors), _apply(weights, "wanted", vectors))
 
-    def scores(self, seeds: Seeds) -> Scored:
+    def scores(self, seeds: CandidateQuery) -> ChannelScores:
         """Weighted means of products, shifted to begin at 0: log odds within a category."""
         places = np.arange(max(0, len(seeds.rows) - LAST), len(seeds.rows))
         if not len(places):
             return np.zeros(len(self.items), np.float32), np.full(len(self.items), -1, np.int64)
-        weights = _weights(seeds.liking[places])
+        weights = _weights(seeds.undecayed_weights[places])
         parts = (self.had[seeds.rows[places]] * weights[:, None]) @ self.items.T  # (history, items)
         total = parts.sum(axis=0)
         return np.asarray(total - total.min() + 1e-6, dtype=np.float32), places[parts.argmax(axis=0)]

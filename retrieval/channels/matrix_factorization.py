@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from scipy import sparse
 
     from ..items.ragged import Runs
-    from .base import Scored, Seeds
+    from .base import CandidateQuery, ChannelScores
 
 FOLDER, MODEL, ITEMS, CARD = "factors", "model.safetensors", "items.parquet", "card.json"
 CHUNK = 1 << 17
@@ -88,19 +88,19 @@ class Factors:
     def __len__(self) -> int:
         return len(self.items)
 
-    def scores(self, seeds: Seeds) -> Scored:
+    def scores(self, seeds: CandidateQuery) -> ChannelScores:
         """(items,) how likely each is had, about 0 to 1; (items,) the place of the history item that adds most."""
-        return self.values(seeds), self.places(seeds, np.arange(len(self)))
+        return self.item_scores(seeds), self.anchors(seeds, np.arange(len(self)))
 
-    def values(self, seeds: Seeds) -> NDArray[np.float32]:
+    def item_scores(self, seeds: CandidateQuery) -> NDArray[np.float32]:
         """(items,) the scores alone."""
-        return self._likely(seeds.rows, seeds.liking)
+        return self._likely(seeds.rows, seeds.undecayed_weights)
 
-    def places(self, seeds: Seeds, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    def anchors(self, seeds: CandidateQuery, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """(rows,) the places of some items."""
         if not len(seeds.rows):
             return np.full(len(rows), -1, dtype=np.int64)
-        curve, had, weight = self._normal(seeds.rows, seeds.liking)
+        curve, had, weight = self._normal(seeds.rows, seeds.undecayed_weights)
         shares = (had * weight[:, None]) @ np.linalg.solve(curve, self.items[rows].T)  # (history, rows), whose sums are the scores
         return np.where(shares.sum(axis=0) > 0, shares.argmax(axis=0), -1).astype(np.int64)
 

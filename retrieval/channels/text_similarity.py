@@ -13,7 +13,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from .base import Scored, Seeds
+    from .base import CandidateQuery, ChannelScores
 
 LAST = 6
 """History items that are looked from, as the index is."""
@@ -27,7 +27,7 @@ class Likeness:
     def __init__(self, vectors: NDArray[np.float32]) -> None:
         self.vectors = vectors
 
-    def scores(self, seeds: Seeds) -> Scored:
+    def scores(self, seeds: CandidateQuery) -> ChannelScores:
         """(items,) weighted means of cosines, none below 0; (items,) places of the history items that add most."""
         places = np.arange(max(0, len(seeds.rows) - LAST), len(seeds.rows))
         if not len(places):

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from scipy import sparse
 
-    from ..channels.base import Seeds
+    from ..channels.base import CandidateQuery
 
 DECAY, LEAST = 0.7, 0.02
 """Weight of a history item relative to the next newer one, and the least that one counts, where no weights are given."""
@@ -260,18 +260,18 @@ class GraphChannel:
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
 
-    def scores(self, seeds: Seeds) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    def scores(self, seeds: CandidateQuery) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """(items,) logits counted from the lowest one, 0 or more; (items,) the place of the history item that says most, or -1."""
         everything = np.arange(len(self.graph))
-        return self.values(seeds), self.places(seeds, everything)
+        return self.item_scores(seeds), self.anchors(seeds, everything)
 
-    def values(self, seeds: Seeds) -> NDArray[np.float32]:
+    def item_scores(self, seeds: CandidateQuery) -> NDArray[np.float32]:
         """(items,) the scores alone."""
         history = Runs(np.asarray([0, len(seeds.rows)]), np.asarray(seeds.rows, dtype=np.int32))
         logits = self.graph.scores_of(history, seeds.weights)[0]
         return np.asarray(logits - logits.min(initial=np.inf))
 
-    def places(self, seeds: Seeds, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    def anchors(self, seeds: CandidateQuery, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """(rows,) the places of some items."""
         return self.graph.strongest(seeds.rows, seeds.weights, rows)
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from ...data.errors import StaleIndexError, storing
 from ...data.snapshots import added_items
-from ..channels.base import Seeds
+from ..channels.base import CandidateQuery
 from ..items.texts import item_texts
 from .vector_index import ITEMS
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from ...data.records import Item
     from ...data.workspace import Workspace
-    from ..channels.base import Sparing
+    from ..channels.base import LazyAnchorChannel
     from .embedder import Embedder
     from .vector_index import VectorIndex
 
@@ -58,34 +58,34 @@ def add(workspace: Workspace, index: VectorIndex, embedder: Embedder, items: Seq
 class Before:
     """A channel that was trained when only the first `known` of `total` items were there: it says nothing of the others."""
 
-    channel: Sparing
+    channel: LazyAnchorChannel
     known: int
     total: int
 
-    def scores(self, seeds: Seeds) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    def scores(self, seeds: CandidateQuery) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """As the channel has it."""
-        return self.values(seeds), self.places(seeds, np.arange(self.total))
+        return self.item_scores(seeds), self.anchors(seeds, np.arange(self.total))
 
-    def values(self, seeds: Seeds) -> NDArray[np.float32]:
+    def item_scores(self, seeds: CandidateQuery) -> NDArray[np.float32]:
         """(items,) the scores alone, 0 for what came later."""
         found = np.zeros(self.total, np.float32)
         past, _ = self._past(seeds)
         if len(past.rows):
-            found[: self.known] = self.channel.values(past)
+            found[: self.known] = self.channel.item_scores(past)
         return found
 
-    def places(self, seeds: Seeds, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    def anchors(self, seeds: CandidateQuery, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """(rows,) the places of some items, -1 for what came later."""
         found = np.full(len(rows), -1, dtype=np.int64)
         past, place = self._past(seeds)
         old = rows < self.known
         if len(past.rows) and old.any():
-            at = self.channel.places(past, rows[old])
+            at = self.channel.anchors(past, rows[old])
             found[old] = np.where(at >= 0, place[at], -1)
         return found
 
-    def _past(self, seeds: Seeds) -> tuple[Seeds, NDArray[np.int64]]:
+    def _past(self, seeds: CandidateQuery) -> tuple[CandidateQuery, NDArray[np.int64]]:
         """The part of a history that the channel knows, and where each item of it stood."""
         place = np.flatnonzero(seeds.rows < self.known)
-        likings = None if seeds.likings is None else seeds.likings[place]
-        return Seeds(seeds.rows[place], seeds.weights[place], seeds.texts, likings), place
+        likings = None if seeds.undecayed is None else seeds.undecayed[place]
+        return CandidateQuery(seeds.rows[place], seeds.weights[place], seeds.text_vectors, likings), place

@@ -241,11 +241,11 @@ class _Counted:
 
 
 class _CountedSparing(_Counted):
-    def values(self, seeds: CandidateQuery) -> NDArray[np.float32]:
+    def item_scores(self, seeds: CandidateQuery) -> NDArray[np.float32]:
         self.asked += 1
         return np.asarray([len(seeds.rows)], np.float32)
 
-    def places(self, seeds: CandidateQuery, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    def anchors(self, seeds: CandidateQuery, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         return np.zeros(len(rows), np.int64)
 
 
@@ -254,7 +254,7 @@ def test_a_remembered_channel_is_asked_once_a_history_and_never_answers_for_anot
     inner = kind()
     channel = CachedChannel(inner)
     histories = [CandidateQuery(np.arange(n), np.ones(n), np.empty((0, 0), np.float32)) for n in (1, 2)]
-    assert [float(channel.values(histories[at])[0]) for at in (0, 0, 1, 1, 0)] == [1, 1, 2, 2, 1]
-    assert channel.places(histories[0], np.asarray([0])).tolist() == [0]
+    assert [float(channel.item_scores(histories[at])[0]) for at in (0, 0, 1, 1, 0)] == [1, 1, 2, 2, 1]
+    assert channel.anchors(histories[0], np.asarray([0])).tolist() == [0]
     assert inner.asked == 3
     assert [told.tolist() for told in channel.scores(histories[0])] == [[1.0], [0]]

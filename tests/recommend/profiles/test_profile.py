@@ -50,7 +50,7 @@ def test_what_a_history_says() -> None:
     weights = np.array([DECAY**2, 0.2 * DECAY, 0.6])
     assert profile.rows.tolist() == [0, 3, 1]
     assert profile.weights == pytest.approx(weights)
-    assert profile.likings == pytest.approx([1.0, 0.2, 0.6])
+    assert profile.undecayed_weights == pytest.approx([1.0, 0.2, 0.6])
     assert list(profile.categories.values()) == pytest.approx([(weights[0] + weights[2]) / weights.sum(), weights[1] / weights.sum()])
     assert {FACTS.brands[code]: share for code, share in profile.brands.items()} == pytest.approx(
         {"Kettlow": (weights[0] + weights[2]) / weights.sum(), "Ostrano": weights[1] / weights.sum()}
@@ -89,7 +89,7 @@ EVENT = st.tuples(st.integers(0, 5), st.sampled_from(KINDS), st.one_of(st.none()
 @given(st.lists(EVENT, max_size=30), EVENT)
 def test_one_event_more_is_the_same_as_made_anew(events: list[tuple[int, str, int | None]], last: tuple[int, str, int | None]) -> None:
     carried, anew = made(*events).after(*last), made(*events, last)
-    for name in ("rows", "weights", "likings", "searches", "intent"):
+    for name in ("rows", "weights", "undecayed_weights", "searches", "intent"):
         assert np.array_equal(getattr(carried, name), getattr(anew, name)), name
     assert (carried.categories, carried.brands, carried.level, carried.counts, carried.span) == (
         anew.categories, anew.brands, anew.level, anew.counts, anew.span,

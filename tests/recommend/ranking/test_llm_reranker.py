@@ -136,7 +136,7 @@ def test_the_order_of_candidates_changes_no_vote(voting: Workspace, small: Setti
 
     shopper = recommender.shopper(Query(user, (), None, Rules(), 5))
     mask, _ = eligible(Rules(), recommender.catalogue, shopper.rows, shopper.owned)
-    seeds = shopper.profile.seeds()
+    seeds = shopper.profile.candidate_query()
     ranked = trained.rank(seeds, shopper.profile, mask)
     places = np.argsort(-ranked.scores, kind="stable")[:READ]
     margins = reader.margins(ranked.found, places, seeds, ranked.scores)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from crossaisle.retrieval.channels import behavioural, co_occurrence
-from crossaisle.retrieval.channels.base import Seeds
+from crossaisle.retrieval.channels.base import CandidateQuery
 from crossaisle.retrieval.channels.behavioural import Follows, Lately, Neighbours, Smoothed, Together
 from crossaisle.retrieval.channels.text_similarity import Alike, Likeness
 from crossaisle.retrieval.items.interactions import Events
@@ -23,9 +23,9 @@ PASTS = [[0, 1, 2], [0, 1], [1, 0], [3, 2]]
 """Three had 0 and 1, two of them in that order; 2 came after 0 and 1 once, and after 3 once; 4 was never had."""
 
 
-def seeds(*rows: int, likings: Sequence[float] | None = None) -> Seeds:
+def seeds(*rows: int, likings: Sequence[float] | None = None) -> CandidateQuery:
     rows_, ones = np.asarray(rows, dtype=np.int64), np.ones(len(rows))
-    return Seeds(rows_, ones, np.empty((0, 0), np.float32), None if likings is None else np.asarray(likings))
+    return CandidateQuery(rows_, ones, np.empty((0, 0), np.float32), None if likings is None else np.asarray(likings))
 
 
 def texts() -> NDArray[np.float32]:
@@ -167,6 +167,6 @@ def test_a_history_permuted_in_time_moves_only_what_is_said_to_depend_on_it(
 
 
 def test_likeness_is_the_weighted_mean_of_cosines() -> None:
-    scores, places = Likeness(texts()).scores(Seeds(np.array([0, 1]), np.array([1.0, 3.0]), np.empty((0, 0), np.float32)))
+    scores, places = Likeness(texts()).scores(CandidateQuery(np.array([0, 1]), np.array([1.0, 3.0]), np.empty((0, 0), np.float32)))
     assert scores == pytest.approx([0.25, 0.75, 0, 0, 0.225])
     assert places.tolist() == [0, 1, -1, -1, 0]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from crossaisle.data.errors import StaleIndexError, TrainingError
 from crossaisle.retrieval.channels import complement_heads
-from crossaisle.retrieval.channels.base import Seeds
+from crossaisle.retrieval.channels.base import CandidateQuery
 from crossaisle.retrieval.channels.complement_heads import Complements, Config
 from crossaisle.retrieval.items.ragged import Runs
 
@@ -44,8 +44,8 @@ def weights() -> dict[str, NDArray[np.float32]]:
     return found
 
 
-def seeds(*rows: int) -> Seeds:
-    return Seeds(np.asarray(rows, np.int64), np.ones(len(rows)), np.empty((0, 0), np.float32))
+def seeds(*rows: int) -> CandidateQuery:
+    return CandidateQuery(np.asarray(rows, np.int64), np.ones(len(rows)), np.empty((0, 0), np.float32))
 
 
 def test_items_that_nobody_had_are_found_by_their_words(weights: dict[str, NDArray[np.float32]]) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from crossaisle.data.errors import StaleIndexError
 from crossaisle.retrieval.channels import matrix_factorization
-from crossaisle.retrieval.channels.base import Seeds
+from crossaisle.retrieval.channels.base import CandidateQuery
 from crossaisle.retrieval.channels.matrix_factorization import Config, Factors, Fitted
 from crossaisle.retrieval.items.ragged import Runs
 
@@ -18,9 +18,11 @@ GROUPS, EACH, USERS = 4, 12, 240
 """Of the world: users have items of one group only, and an item's text names its group."""
 
 
-def seeds(rows: list[int], likings: list[float] | None = None) -> Seeds:
+def seeds(rows: list[int], likings: list[float] | None = None) -> CandidateQuery:
     weights = np.ones(len(rows))
-    return Seeds(np.asarray(rows, np.int64), weights, np.empty((0, 0), np.float32), None if likings is None else np.asarray(likings))
+    return CandidateQuery(
+        np.asarray(rows, np.int64), weights, np.empty((0, 0), np.float32), None if likings is None else np.asarray(likings)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -58,11 +60,11 @@ def test_a_history_points_at_its_own_group_and_names_an_item_of_it(world: tuple[
 def test_what_nobody_or_one_had_lies_where_its_text_lets_expect(world: tuple[Runs, np.ndarray], fitted: Fitted) -> None:
     channel = Factors(fitted.items, fitted.config)
     for group in range(GROUPS):
-        scores = channel.values(seeds([group * EACH, group * EACH + 1]))
+        scores = channel.item_scores(seeds([group * EACH, group * EACH + 1]))
         few = scores[EACH - 2 :: EACH], scores[EACH - 1 :: EACH]
         assert all(one.argmax() == group and one[group] > 2 * np.delete(one, group).max() for one in few)
     blind = matrix_factorization.fit(*world, Config(size=8, penalty=5.0, text=False))
-    assert (Factors(blind.items, blind.config).values(seeds([0, 1]))[EACH - 1 :: EACH] == 0).all()
+    assert (Factors(blind.items, blind.config).item_scores(seeds([0, 1]))[EACH - 1 :: EACH] == 0).all()
 
 
 def test_conjugate_gradients_come_to_the_solution_of_each_row(world: tuple[Runs, np.ndarray]) -> None:
@@ -104,18 +106,18 @@ def test_without_texts_it_ranks_as_the_library_implicit_does() -> None:
 def test_parts_of_a_history_add_up_to_its_scores(fitted: Fitted) -> None:
     channel = Factors(fitted.items, fitted.config)
     asked = seeds([0, 5, EACH + 2], [1.0, 0.5, 2.0])
-    curve, had, weight = channel._normal(asked.rows, asked.liking)
+    curve, had, weight = channel._normal(asked.rows, asked.undecayed_weights)
     parts = (had * weight[:, None]) @ np.linalg.solve(curve, fitted.items.T)
-    assert np.allclose(np.maximum(parts.sum(axis=0), 0), channel.values(asked), atol=1e-5)
+    assert np.allclose(np.maximum(parts.sum(axis=0), 0), channel.item_scores(asked), atol=1e-5)
     rows = np.asarray([3, EACH + 4, 2 * EACH])
-    assert (channel.places(asked, rows) == channel.scores(asked)[1][rows]).all()
+    assert (channel.anchors(asked, rows) == channel.scores(asked)[1][rows]).all()
 
 
 def test_the_order_of_a_history_means_nothing_and_liking_does(fitted: Fitted) -> None:
     channel = Factors(fitted.items, fitted.config)
-    here, there = channel.values(seeds([0, EACH, 3])), channel.values(seeds([EACH, 3, 0]))
+    here, there = channel.item_scores(seeds([0, EACH, 3])), channel.item_scores(seeds([EACH, 3, 0]))
     assert np.allclose(here, there, atol=1e-6)
-    more = channel.values(seeds([0, EACH, 3], [1.0, 4.0, 1.0]))
+    more = channel.item_scores(seeds([0, EACH, 3], [1.0, 4.0, 1.0]))
     assert more[EACH + 5] > here[EACH + 5]
     nothing = channel.scores(seeds([]))
     assert (nothing[0] == 0).all()

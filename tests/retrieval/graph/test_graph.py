@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from crossaisle.data.errors import NotTrainedError, StaleTrainingError, TrainingError
-from crossaisle.retrieval.channels.base import Seeds, Sparing
+from crossaisle.retrieval.channels.base import CandidateQuery, LazyAnchorChannel
 from crossaisle.retrieval.graph.edges import Links, Owned, strongest, values
 from crossaisle.retrieval.graph.examples import Examples, Own
 from crossaisle.retrieval.graph.layers import Hop, hops, modules
@@ -125,12 +125,12 @@ def test_the_history_item_behind_a_need(graph: Graph, theme: str) -> None:
 def test_places_that_are_asked_for_later_are_the_same(graph: Graph) -> None:
     channel = GraphChannel(graph)
     rows = np.array([1, 5, 9])
-    seeds = Seeds(rows, np.array([0.4, 0.7, 1.0]), np.empty((0, 0), np.float32))
+    seeds = CandidateQuery(rows, np.array([0.4, 0.7, 1.0]), np.empty((0, 0), np.float32))
     scores, places = channel.scores(seeds)
     asked = np.array([0, 2, 7, len(graph) - 1])
-    assert isinstance(channel, Sparing)
-    assert np.array_equal(channel.values(seeds), scores)
-    assert np.array_equal(channel.places(seeds, asked), places[asked])
+    assert isinstance(channel, LazyAnchorChannel)
+    assert np.array_equal(channel.item_scores(seeds), scores)
+    assert np.array_equal(channel.anchors(seeds, asked), places[asked])
     assert np.array_equal(places, graph.scores(rows, seeds.weights)[1])
 
 
