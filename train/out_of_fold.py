@@ -22,9 +22,9 @@ from ..eval.splits.training_view import Known
 from ..recommend.profiles.profile import ItemFacts
 from ..recommend.ranking import candidate_facts
 from ..recommend.ranking.features import FeatureMaker
-from ..recommend.ranking.learned_blend import Questions
 from ..recommend.ranking.trained_ranker import PROPOSED
 from ..retrieval.items.ragged import Runs
+from .blend import Questions
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -24,12 +24,14 @@ from ..data.workspace import Workspace
 from ..eval.splits import protocols
 from ..eval.splits.training_view import Known
 from ..recommend.ranking import learned_blend
-from ..recommend.ranking.learned_blend import Model, Questions
+from ..recommend.ranking.learned_blend import Model
 from ..retrieval.channels import complement_heads, matrix_factorization
 from ..retrieval.graph import storage
 from ..retrieval.graph.model import GraphConfig
 from ..retrieval.index.builder import item_vectors, load
 from ..retrieval.items.interactions import Events
+from . import blend
+from .blend import Questions
 from .channels import Parts, Recipe, shrinkage, train_parts
 from .lora.config import Config
 from .out_of_fold import ask
@@ -197,11 +199,11 @@ def explainer(workspace: Workspace, settings: Settings, config: Config | None, p
 def fit(questions: Questions, seed: int, progress: Progress) -> dict[str, Model]:
     """The blend of all channels, and of all but each one, by the names of an evaluation."""
     groups = list(dict.fromkeys(name.split(":")[0] for name in questions.names))
-    models = {"blend": learned_blend.fit(questions, seed=seed)}
+    models = {"blend": blend.fit(questions, seed=seed)}
     thin = questions.answered().thinned(seed)  # what a final fit looks at anyway, so that it is drawn once
     for done, group in enumerate(groups):
         progress("fitting the blend", done, len(groups))
-        models[f"blend without {group}"] = learned_blend.fit(thin.without(group), seed=seed, chosen=models["blend"])
+        models[f"blend without {group}"] = blend.fit(thin.without(group), seed=seed, chosen=models["blend"])
     progress("fitting the blend", len(groups), len(groups))
     return models
 

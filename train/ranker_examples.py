@@ -16,8 +16,10 @@ import numpy as np
 
 from ..data.errors import NotTrainedError, StaleTrainingError
 from ..recommend.ranking import learned_blend
-from ..recommend.ranking.learned_blend import Model, Questions
+from ..recommend.ranking.learned_blend import Model
 from ..retrieval.items.ragged import Runs
+from . import blend
+from .blend import Questions
 from .out_of_fold import Asked
 
 if TYPE_CHECKING:
@@ -130,7 +132,7 @@ def _unknowing(questions: Questions, model: Model, seed: int) -> NDArray[np.floa
     scores = np.empty(len(questions.bought))
     for number in range(PARTS):
         back = np.isin(questions.user, people[number::PARTS])
-        fitted = learned_blend.fit(questions.part(~back), seed=seed, chosen=model)
+        fitted = blend.fit(questions.part(~back), seed=seed, chosen=model)
         mine = back[questions.owner]
         scores[mine] = fitted.scores(questions.values[mine])
     return scores

@@ -17,12 +17,12 @@ from crossaisle.data.settings import Settings
 from crossaisle.data.workspace import Workspace
 from crossaisle.recommend.ranking import learned_blend
 from crossaisle.recommend.ranking.candidate_facts import FIRST, FIRST_UP_TO, sentences
-from crossaisle.recommend.ranking.learned_blend import Questions
 from crossaisle.recommend.ranking.llm_weight import READ, Read
 from crossaisle.retrieval.index.builder import load
 from crossaisle.retrieval.items.catalogue import Catalogue
 from crossaisle.retrieval.items.ragged import Runs
-from crossaisle.train import llm_ranker, ranker_examples
+from crossaisle.train import blend, llm_ranker, ranker_examples
+from crossaisle.train.blend import Questions
 from crossaisle.train.llm_ranker import Lots, example, settle, teach
 from crossaisle.train.lora.config import Config
 from crossaisle.train.out_of_fold import Asked
@@ -63,7 +63,7 @@ def asked(catalogue: Catalogue) -> Asked:
 
 @pytest.fixture(scope="module")
 def taught(asked: Asked, catalogue: Catalogue) -> Lessons:
-    return Lessons.of(asked, learned_blend.fit(asked.questions, seed=0), catalogue, 0)
+    return Lessons.of(asked, blend.fit(asked.questions, seed=0), catalogue, 0)
 
 
 def test_lessons_hold_the_best_the_bought_and_their_likes(asked: Asked, taught: Lessons, catalogue: Catalogue) -> None:
@@ -99,7 +99,7 @@ def test_no_score_knows_its_own_user(asked: Asked) -> None:
     blind = dataclasses.replace(questions, values=values.copy())
     values[questions.bought & mine, 2] = 5
     given = dataclasses.replace(questions, values=values)
-    model = learned_blend.fit(given, seed=0)
+    model = blend.fit(given, seed=0)
     assert model.scores(values[mine & questions.bought]).mean() > model.scores(blind.values[mine & questions.bought]).mean() + 1
     known, unknown = ranker_examples._unknowing(given, model, 0), ranker_examples._unknowing(blind, model, 0)
     np.testing.assert_allclose(known[mine], unknown[mine], atol=1e-6)

@@ -119,7 +119,7 @@ class Training:
         self.identity = {**self.about, "processes": processes.count}
         torch.manual_seed(config.seed)
         with quiet():
-            self.parameters = adapters.inject(
+            self.parameters = adapters.inject_lora(
                 self.llm.model,
                 settings.llm,
                 rank=config.rank,
@@ -279,8 +279,8 @@ def _beginning(start: Path, settings: Settings, config: Config, task: str) -> st
 
     Raises: SettingsError: it has another rank, or was trained for another prompt. StaleAdapterError: or on another base.
     """
-    version = adapters.check(start, settings.llm, fingerprint(settings.llm, settings.home), task)
-    rank = adapters.read_rank(start)
+    version = adapters.check_compatibility(start, settings.llm, fingerprint(settings.llm, settings.home), task)
+    rank = adapters.read_lora_rank(start)
     if (rank, version) != (config.rank, config.prompt):
         raise SettingsError(
             f"the adapter in {start} has rank {rank} and was trained for {task}.v{version}; a training of rank {config.rank} for "

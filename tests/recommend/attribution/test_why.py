@@ -28,10 +28,10 @@ from crossaisle.recommend.attribution.feature_contributions import OF_CHANNEL, O
 from crossaisle.recommend.attribution.item_rank import place
 from crossaisle.recommend.attribution.rule_alternatives import as_options, round_above
 from crossaisle.recommend.attribution.why import Why, why
-from crossaisle.recommend.ranking import learned_blend
 from crossaisle.recommend.ranking.features import OF_CHANNEL as CHANNEL_FEATURES
 from crossaisle.recommend.ranking.features import OF_FIT as FIT_FEATURES
 from crossaisle.recommend.recommender import Recommender
+from crossaisle.train import blend
 
 
 @pytest.fixture(scope="module")
@@ -264,8 +264,8 @@ def test_features_of_trees_add_up_too(learned_shop: Recommender, monkeypatch: py
     values = np.tile(found.ranked.values, (8, 1))
     lot = np.random.default_rng(0)
     count = len(values)
-    asked = learned_blend.Questions(trained.model.names, values, lot.random(count) < 0.1, np.arange(0, count + 1, count // 8), np.arange(8))
-    boosters = [learned_blend._boost(asked, trained.model, seed, 10).model_to_string() for seed in range(2)]
+    asked = blend.Questions(trained.model.names, values, lot.random(count) < 0.1, np.arange(0, count + 1, count // 8), np.arange(8))
+    boosters = [blend._boost(asked, trained.model, seed, 10).model_to_string() for seed in range(2)]
     model = replace(trained.model, trees=boosters)
     scores = model.scores(found.ranked.values)
     assert not np.allclose(scores, found.ranked.scores)

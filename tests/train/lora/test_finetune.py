@@ -204,8 +204,8 @@ def test_a_merged_model_ranks_as_base_and_adapter_do(trained: Trained, exact: La
 def test_a_card_that_is_not_ours_says_nothing(tmp_path: Path) -> None:
     for text, version in (("{", 1), ("[]", 1), ('{"prompt": "rank.v2"}', 1), ('{"prompt": "rank.v2", "merged": true}', 2)):
         (tmp_path / adapters.CARD).write_text(text)
-        assert adapters.merged_version(tmp_path) == version
-    assert adapters.merged_version(tmp_path / "nowhere") == 1
+        assert adapters.merged_prompt_version(tmp_path) == version
+    assert adapters.merged_prompt_version(tmp_path / "nowhere") == 1
 
 
 def test_folding_is_exact_before_it_is_rounded(uninterrupted: Report, small: Settings) -> None:
@@ -478,7 +478,7 @@ def test_weights_count(small: Settings) -> None:
     import torch
 
     llm = LanguageModel.load(small)
-    parameters = adapters.inject(llm.model, "x", rank=2, alpha=4, dropout=0.0)
+    parameters = adapters.inject_lora(llm.model, "x", rank=2, alpha=4, dropout=0.0)
     llm.adapt(2)
     task = Listwise(Ranker(llm), 2048)
 
