@@ -18,16 +18,16 @@ from record import write
 
 from crossaisle.eval.baselines.registry import BASELINES
 from crossaisle.eval.metrics.full_ranking import rank
-from crossaisle.eval.offline.channel_systems import DEPTH
+from crossaisle.eval.offline.channel_systems import RANKING_DEPTH
 from crossaisle.eval.splits.cases import Cases
-from crossaisle.eval.splits.training_data import Training
+from crossaisle.eval.splits.training_data import TrainingData
 from crossaisle.retrieval.items.interactions import DAY
 from crossaisle.retrieval.items.ragged import Runs
 
 USERS, ITEMS, CASES, CATEGORIES, DIMENSIONS = 60_000, 40_000, 2_000, 20, 384
 
 
-def generated() -> tuple[Training, Cases, Any]:
+def generated() -> tuple[TrainingData, Cases, Any]:
     """A training, cases, and what they rank."""
     random = np.random.default_rng(0)
     popularity = 1 / (np.arange(ITEMS) + 10) ** 0.8
@@ -39,7 +39,7 @@ def generated() -> tuple[Training, Cases, Any]:
     vectors = random.normal(size=(ITEMS, DIMENSIONS)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     category = random.integers(0, CATEGORIES, ITEMS).astype(np.int32)
-    training = Training(pasts, random.integers(0, 365 * DAY, len(pasts.rows)), ITEMS, category, vectors)
+    training = TrainingData(pasts, random.integers(0, 365 * DAY, len(pasts.rows)), ITEMS, category, vectors)
     known = np.zeros((CASES, CATEGORIES), dtype=bool)
     known[histories.owner, category[histories.rows]] = True
     eligible = SimpleNamespace(rankable=np.ones(ITEMS, dtype=bool), mask=lambda _, block: ~known[block][:, category])
@@ -50,16 +50,22 @@ def generated() -> tuple[Training, Cases, Any]:
 def main() -> None:
     """Times every baseline, writes the result."""
     training, cases, eligible = generated()
-    figures: dict[str, Any] = {"users": USERS, "items": ITEMS, "interactions": len(training.pasts.rows), "cases": CASES, "depth": DEPTH}
+    figures: dict[str, Any] = {
+        "users": USERS,
+        "items": ITEMS,
+        "interactions": len(training.histories.rows),
+        "cases": CASES,
+        "depth": RANKING_DEPTH,
+    }
     figures["seconds"] = {}
     _ = training.matrix
     for name, baseline in BASELINES.items():
         start = time.perf_counter()
-        fitted = baseline.fit(training, baseline.choices[0])
+        fitted = baseline.fit(training, baseline.configs[0])
         fit = time.perf_counter() - start
         start = time.perf_counter()
-        top = rank(fitted, cases, eligible, DEPTH)
-        assert top.shape == (CASES, DEPTH)
+        top = rank(fitted, cases, eligible, RANKING_DEPTH)
+        assert top.shape == (CASES, RANKING_DEPTH)
         figures["seconds"][name] = {"fit": round(fit, 2), "score_and_rank": round(time.perf_counter() - start, 2)}
         print(name, figures["seconds"][name], flush=True)
         del fitted

@@ -24,9 +24,9 @@ import crossaisle
 from crossaisle.data.settings import Settings
 from crossaisle.data.splits import HeldOut, Split
 from crossaisle.eval.offline import report as reports
-from crossaisle.eval.offline.evaluation import Evaluation, Options
-from crossaisle.eval.splits.cases import Cases, Eligible
-from crossaisle.eval.splits.training_view import Known
+from crossaisle.eval.offline.evaluation import Evaluation, EvaluationOptions
+from crossaisle.eval.splits.cases import Cases, EligibleItems
+from crossaisle.eval.splits.training_view import TrainingView
 from crossaisle.retrieval.graph.model import GraphConfig
 from crossaisle.retrieval.index.builder import item_vectors
 from crossaisle.train.pipeline import learn
@@ -53,13 +53,13 @@ def evaluate(store: str, arguments: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         shop = copied(store, arguments.home or Path(temporary) / "stores")
         trained = learn(shop, settings, part="blend", config=GraphConfig(convolution=arguments.convolution), progress=_tell)
-        options = Options(max_cases=arguments.max_cases, llm_cases=0)
+        options = EvaluationOptions(max_cases=arguments.max_cases, llm_cases=0)
         start = time.perf_counter()
         rankings = Evaluation(shop, settings, Path(temporary) / "out", options, _tell).run()
-        report = reports._plain(reports.build(rankings, options, shop, settings.llm))
+        report = reports.to_jsonable(reports.build(rankings, options, shop, settings.llm))
         seconds = round(time.perf_counter() - start, 1)
     figures: dict[str, Any] = {name: report[name] for name in ("cases", "users", "scope", "best_baseline", "split", "left_out", "training")}
-    figures |= {"candidate_recall": report["candidate_recall"], "trained": reports._plain(trained), "evaluation_seconds": seconds}
+    figures |= {"candidate_recall": report["candidate_recall"], "trained": reports.to_jsonable(trained), "evaluation_seconds": seconds}
     figures["systems"] = {
         name: {"kind": about["kind"]}
         | {metric: about[metric] for metric in KEPT}
@@ -98,17 +98,17 @@ class Tested(NamedTuple):
     split: Split
     cases: Cases
     held_out: HeldOut
-    eligible: Eligible
-    known: Known
+    eligible: EligibleItems
+    known: TrainingView
 
 
-def tested(shop: crossaisle.Workspace, options: Options) -> Tested:
+def tested(shop: crossaisle.Workspace, options: EvaluationOptions) -> Tested:
     """The cases of `crossaisle evaluate` with some options, and what its systems may know."""
     with tempfile.TemporaryDirectory() as temporary:
         evaluation = Evaluation(shop, Settings.read().with_(llm="none"), Path(temporary), options)
         vectors = item_vectors(evaluation.index, evaluation.catalogue)
         split, cases, held_out, eligible = evaluation._cases(vectors)
-    return Tested(split, cases, held_out, eligible, Known.of(shop, held_out, evaluation.index, vectors))
+    return Tested(split, cases, held_out, eligible, TrainingView.from_workspace(shop, held_out, evaluation.index, vectors))
 
 
 def copied(store: str, home: Path) -> crossaisle.Workspace:

@@ -20,21 +20,21 @@ from record import write
 
 import crossaisle
 from crossaisle.eval.metrics.accuracy import hits, ndcg
-from crossaisle.eval.offline.channel_systems import DEPTH, profile_of
-from crossaisle.eval.offline.evaluation import Options
-from crossaisle.eval.splits.training_view import Known
-from crossaisle.eval.stats.bootstrap import bootstrap, paired
+from crossaisle.eval.offline.channel_systems import RANKING_DEPTH, purchase_profile
+from crossaisle.eval.offline.evaluation import EvaluationOptions
+from crossaisle.eval.splits.training_view import TrainingView
+from crossaisle.eval.stats.bootstrap import bootstrap_mean, paired_difference
 from crossaisle.recommend.profiles.profile import ItemFacts
 from crossaisle.recommend.ranking import learned_blend
 from crossaisle.recommend.ranking.features import FeatureMaker
-from crossaisle.recommend.ranking.trained_ranker import PROPOSED, trained_channels
+from crossaisle.recommend.ranking.trained_ranker import CANDIDATES_PER_CHANNEL, trained_channels
 from crossaisle.retrieval.channels.base import LazyAnchorChannel
 from crossaisle.retrieval.retriever import Retriever
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from crossaisle.eval.splits.cases import Cases, Eligible
+    from crossaisle.eval.splits.cases import Cases, EligibleItems
     from crossaisle.retrieval.channels.base import CandidateQuery, Channel, ChannelScores
 
 DEPTHS = (50, 100, 200)
@@ -75,19 +75,19 @@ def main() -> None:
 
 def measured(shop: crossaisle.Workspace, most: int) -> dict[str, Any]:
     """All figures of one store."""
-    _, cases, _, eligible, known = tested(shop, Options(max_cases=most))
-    channels = {**known.behaviour, **trained_channels(shop, known.catalogue.ids, known.vectors)}
+    _, cases, _, eligible, known = tested(shop, EvaluationOptions(max_cases=most))
+    channels = {**known.full_catalogue_channels, **trained_channels(shop, known.catalogue.ids, known.vectors)}
     further = {name: Once(channel) for name, channel in channels.items()}
     found = _Asked(shop, known, cases, eligible, further)
     clusters = cases.clusters
     rows = {}
     for name, (held, size) in found.held.items():
         rows[name] = {
-            str(n): {"recall": bootstrap(held[n], clusters).to_dict(), "candidates": round(float(size[n].mean()), 1)} for n in DEPTHS
+            str(n): {"recall": bootstrap_mean(held[n], clusters).to_dict(), "candidates": round(float(size[n].mean()), 1)} for n in DEPTHS
         }
         if name.startswith("quota"):
             for n in DEPTHS:
-                rows[name][str(n)]["minus_none"] = paired(held[n], found.held[STEPS[-1][0]][0][n], clusters).to_dict()
+                rows[name][str(n)]["minus_none"] = paired_difference(held[n], found.held[STEPS[-1][0]][0][n], clusters).to_dict()
     return {
         "cases": len(cases),
         "catalogue": len(known.catalogue),
@@ -95,8 +95,8 @@ def measured(shop: crossaisle.Workspace, most: int) -> dict[str, Any]:
         "by_target_category": found.by_category(),
         "blend": {
             name: {
-                "ndcg@10": bootstrap(value, clusters).to_dict(),
-                "minus_none": paired(value, found.ranked["no quota"], clusters).to_dict(),
+                "ndcg@10": bootstrap_mean(value, clusters).to_dict(),
+                "minus_none": paired_difference(value, found.ranked["no quota"], clusters).to_dict(),
             }
             for name, value in found.ranked.items()
         },
@@ -111,7 +111,9 @@ class _Asked:
             of the blend over the candidates that are served; empty where there is no blend.
     """
 
-    def __init__(self, shop: crossaisle.Workspace, known: Known, cases: Cases, eligible: Eligible, further: Mapping[str, Channel]) -> None:
+    def __init__(
+        self, shop: crossaisle.Workspace, known: TrainingView, cases: Cases, eligible: EligibleItems, further: Mapping[str, Channel]
+    ) -> None:
         self.cases, self.catalogue = cases, known.catalogue
         facts, models = ItemFacts.of(known.catalogue), learned_blend.load(shop.path)
         sets = {name: {key: further[key] for key in ("semantic", *keys) if key in further} for name, keys in STEPS}
@@ -125,21 +127,21 @@ class _Asked:
         for number in range(len(cases)):
             _tell("candidates", number, len(cases))
             mask = eligible.mask(cases, slice(number, number + 1))[0]
-            profile = profile_of(cases.histories[number], facts)
+            profile = purchase_profile(cases.histories[number], facts)
             seeds, targets = profile.candidate_query(), cases.targets[number]
             for name, retriever, quota in ways:
                 for n in DEPTHS:
                     proposed = retriever.propose(seeds, mask, n, quota=quota)
                     held = np.isin(targets, proposed.rows)
                     self.held[name][0][n][number], self.held[name][1][n][number] = held.mean(), len(proposed)
-                    if n != PROPOSED:
+                    if n != CANDIDATES_PER_CHANNEL:
                         continue
                     self.found[name].append(held)
                     if models and retriever is everything:
                         scores = models["blend"].scores(models["blend"].picked(maker.features(proposed, profile)))
                         way = name if quota else "no quota"
-                        list_of = lists.setdefault(way, np.full((len(cases), DEPTH), -1, dtype=np.int32))
-                        best = proposed.rows[np.argsort(-scores, kind="stable")][:DEPTH]
+                        list_of = lists.setdefault(way, np.full((len(cases), RANKING_DEPTH), -1, dtype=np.int32))
+                        best = proposed.rows[np.argsort(-scores, kind="stable")][:RANKING_DEPTH]
                         list_of[number, : len(best)] = best
         self.ranked = {name: ndcg(hits(top, cases.targets), cases.targets.lengths, 10) for name, top in lists.items()}
 

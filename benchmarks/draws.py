@@ -25,8 +25,8 @@ from crossaisle.data.splits import Split
 from crossaisle.eval.metrics import slices
 from crossaisle.eval.metrics.accuracy import per_case
 from crossaisle.eval.offline.channel_systems import BLEND
-from crossaisle.eval.offline.evaluation import Evaluation, Options
-from crossaisle.eval.stats.bootstrap import bootstrap, paired, resampled
+from crossaisle.eval.offline.evaluation import Evaluation, EvaluationOptions
+from crossaisle.eval.stats.bootstrap import bootstrap_mean, bootstrap_statistic, paired_difference
 from crossaisle.train.pipeline import learn
 
 ALL = "all"
@@ -57,11 +57,14 @@ def measured(store: str, home: Path, seed: int, most: int) -> tuple[Values, list
     shop = copied(store, home)
     learn(shop, settings, split, part="blend", progress=_tell)
     with tempfile.TemporaryDirectory() as out:
-        rankings = Evaluation(shop, settings, Path(out), Options(max_cases=most, llm_cases=0, seed=seed), _tell).run()
+        rankings = Evaluation(shop, settings, Path(out), EvaluationOptions(max_cases=most, llm_cases=0, seed=seed), _tell).run()
     cases = rankings.cases
-    of = {ALL: cases.targets, slices.RARE: dict(slices.by_popularity(cases.targets, rankings.known.training.users))[slices.RARE]}
-    wanted = [BLEND, *(name for name, kind in rankings.kinds.items() if kind == "baseline" and name not in WITH_TEXT)]
-    values = {part: {name: per_case(rankings.tops[name], targets, 10)["ndcg@10"] for name in wanted} for part, targets in of.items()}
+    of = {
+        ALL: cases.targets,
+        slices.RARE: dict(slices.by_target_popularity(cases.targets, rankings.training_view.training_data.user_counts))[slices.RARE],
+    }
+    wanted = [BLEND, *(name for name, kind in rankings.system_kinds.items() if kind == "baseline" and name not in WITH_TEXT)]
+    values = {part: {name: per_case(rankings.ranked_rows[name], targets, 10)["ndcg@10"] for name in wanted} for part, targets in of.items()}
     return values, list(cases.users)
 
 
@@ -79,10 +82,10 @@ def together(drawn: list[Values], users: list[list[str]]) -> dict[str, Any]:
         figures[part] = {
             "cases": int(there.sum()),
             "best_baseline": best,
-            "ndcg@10": {name: bootstrap(of, whose).to_dict() for name, of in values.items()},
+            "ndcg@10": {name: bootstrap_mean(of, whose).to_dict() for name, of in values.items()},
             "by_draw": {name: [round(float(np.nanmean(one[part][name])), 5) for one in drawn] for name in (BLEND, best)},
-            "blend_minus_best": paired(values[BLEND], values[best], whose).to_dict(),
-            "blend_times_best": resampled(np.stack([values[BLEND], values[best]], axis=1), whose, _times).to_dict(),
+            "blend_minus_best": paired_difference(values[BLEND], values[best], whose).to_dict(),
+            "blend_times_best": bootstrap_statistic(np.stack([values[BLEND], values[best]], axis=1), whose, _times).to_dict(),
         }
     return figures
 

@@ -23,7 +23,7 @@ from crossaisle.data import demo
 from crossaisle.eval.judge import rubrics
 from crossaisle.eval.judge.question import Question, judged
 from crossaisle.eval.judge.recommendation_lists import Answer, Entry
-from crossaisle.eval.stats.bootstrap import bootstrap
+from crossaisle.eval.stats.bootstrap import bootstrap_mean
 from crossaisle.llm.chat.local_model import LocalAnswers
 from crossaisle.llm.chat.messages import Asked
 from crossaisle.llm.models.language_model import LanguageModel, fingerprint
@@ -90,7 +90,7 @@ def moved(file: str, ask: Any, most: int) -> dict[str, Any]:
     return {
         "attacks": len(attacks),
         "touched": sum(case["touched"] for case in cases),
-        "points": {key: rounded(bootstrap(row, clusters).to_dict()) for key, row in of.items()},
+        "points": {key: rounded(bootstrap_mean(row, clusters).to_dict()) for key, row in of.items()},
         "largest_with_the_guard": round(float(np.nanmax(np.abs(values["with_the_guard"]))), 3),
         "largest_without_the_guard": round(float(np.nanmax(np.abs(values["without_the_guard"]))), 3),
         "noise_of_harmless_words": round(spread, 3),

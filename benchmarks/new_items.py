@@ -22,8 +22,8 @@ import crossaisle
 from crossaisle.data.settings import Settings
 from crossaisle.eval.offline import report as reports
 from crossaisle.eval.offline.channel_systems import BLEND
-from crossaisle.eval.offline.checkpoints import Kept
-from crossaisle.eval.offline.evaluation import Options, Rankings, _padded
+from crossaisle.eval.offline.checkpoints import EvaluationCheckpoint
+from crossaisle.eval.offline.evaluation import EvaluationOptions, Rankings, padded_rows
 from crossaisle.eval.offline.trained_systems import TrainedSystems
 from crossaisle.eval.splits import leakage
 from crossaisle.recommend.ranking import learned_blend
@@ -36,19 +36,19 @@ def main() -> None:
 
 def measured(shop: crossaisle.Workspace, most: int) -> dict[str, Any]:
     """All figures of one store."""
-    settings, options = Settings.read().with_(llm="none"), Options(max_cases=most, llm_cases=0)
+    settings, options = Settings.read().with_(llm="none"), EvaluationOptions(max_cases=most, llm_cases=0)
     models = learned_blend.load(shop.path)
     assert models is not None, f"{shop.path} has no blend"
     split, cases, held_out, eligible, known = tested(shop, options)
-    leakage.check(cases, known, shop, split)
+    leakage.check_leaks(cases, known, shop, split)
     none = np.empty(0, np.int64)
     with tempfile.TemporaryDirectory() as temporary:
-        kept = Kept.of(Path(temporary), shop, settings, {}, cases)
+        kept = EvaluationCheckpoint.open(Path(temporary), shop, settings, {}, cases)
         ranked = TrainedSystems(shop, settings, known, {BLEND: models[BLEND]}, cases, eligible, none, kept).rank(_tell)
-    tops = {name: _padded(rows) for name, rows in ranked.lists.items()}
-    novelty = {level: _padded(rows) for level, rows in ranked.novelty.items()}
-    new_items = {way: _padded(rows) for way, rows in ranked.new_items.items()}
-    rankings = Rankings(cases, known, eligible, split, held_out, ranked.kinds, tops, none, frozenset(), {}, novelty, new_items)
+    tops = {name: padded_rows(rows) for name, rows in ranked.lists.items()}
+    novelty = {level: padded_rows(rows) for level, rows in ranked.novelty.items()}
+    new_items = {way: padded_rows(rows) for way, rows in ranked.new_items.items()}
+    rankings = Rankings(cases, known, eligible, split, held_out, ranked.system_kinds, tops, none, frozenset(), {}, novelty, new_items)
     return {
         "cases": len(cases),
         "items": {
@@ -57,7 +57,7 @@ def measured(shop: crossaisle.Workspace, most: int) -> dict[str, Any]:
             "of at most two users": int((known.catalogue.users <= 2).sum()),
         },
         "trained": dict(models[BLEND].figures),
-        "new_items": reports._new_items(rankings, options.seed),
+        "new_items": reports.new_items_section(rankings, options.seed),
     }
 
 

@@ -20,11 +20,11 @@ from record import write
 from stores import workspace
 
 from crossaisle.data.settings import Settings
-from crossaisle.eval.baselines.item_knn import BM25, Cosine, ItemKNN
+from crossaisle.eval.baselines.item_knn import BM25Config, CosineConfig, ItemKNNScorer
 from crossaisle.eval.metrics.accuracy import hits, ndcg, recall
 from crossaisle.eval.metrics.full_ranking import rank
 from crossaisle.eval.offline import report as reports
-from crossaisle.eval.offline.evaluation import Evaluation, Options, Rankings
+from crossaisle.eval.offline.evaluation import Evaluation, EvaluationOptions, Rankings
 
 KEPT = ("ndcg@10", "recall@10", "hit@10", "mrr", "vs_best_baseline")
 PUBLISHED = {
@@ -59,14 +59,14 @@ def evaluate(store: str, arguments: argparse.Namespace) -> None:
         shop = workspace(store, arguments.home or Path(temporary))
         alone = store in PUBLISHED
         options = (
-            Options("leave-one-out", max_cases=None, near_duplicates=True, baselines_only=True)
+            EvaluationOptions("leave-one-out", max_cases=None, near_duplicates=True, baselines_only=True)
             if alone
-            else Options(max_cases=arguments.max_cases, llm_cases=arguments.llm_cases)
+            else EvaluationOptions(max_cases=arguments.max_cases, llm_cases=arguments.llm_cases)
         )
         settings = Settings.read()
         start = time.perf_counter()
         rankings = Evaluation(shop, settings, Path(temporary) / "out", options).run()
-        report = reports._plain(reports.build(rankings, options, shop, settings.llm))
+        report = reports.to_jsonable(reports.build(rankings, options, shop, settings.llm))
         seconds = round(time.perf_counter() - start, 1)
     systems = {
         name: {"kind": about["kind"], "cases": about["cases"]}
@@ -94,21 +94,21 @@ def libraries(rankings: Rankings) -> dict[str, Any]:
     from scipy import sparse
     from threadpoolctl import threadpool_limits
 
-    training, cases = rankings.known.training, rankings.cases
+    training, cases = rankings.training_view.training_data, rankings.cases
     found: dict[str, Any] = {}
     for name, theirs, ours in (
-        ("item-knn cosine", CosineRecommender(K=201), Cosine(neighbours=200)),  # theirs counts the item itself among its neighbours
-        ("item-knn bm25", BM25Recommender(K=201, K1=1.2, B=0.75), BM25(neighbours=200)),
+        ("item-knn cosine", CosineRecommender(K=201), CosineConfig(neighbours=200)),  # theirs counts the item itself among its neighbours
+        ("item-knn bm25", BM25Recommender(K=201, K1=1.2, B=0.75), BM25Config(neighbours=200)),
     ):
         matrix = sparse.csr_matrix(training.matrix)
-        asked = sparse.csr_matrix(cases.histories.matrix(training.items))
+        asked = sparse.csr_matrix(cases.histories.matrix(training.item_count))
         asked.indices, asked.indptr = asked.indices.astype(np.int32), asked.indptr.astype(np.int32)
         with threadpool_limits(1, "blas"), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             theirs.fit(matrix, show_progress=False)
             rows, scores = theirs.recommend(np.arange(len(cases)), asked, N=10, filter_already_liked_items=True)
         top = np.where(scores > 0, rows, -1).astype(np.int32)
-        mine = rank(ItemKNN(training, ours), cases, rankings.eligible, 10)
+        mine = rank(ItemKNNScorer(training, ours), cases, rankings.eligible, 10)
         for whose, ranked in (("implicit", top), ("crossaisle", mine)):
             hit = hits(ranked, cases.targets)
             found.setdefault(name, {})[whose] = {

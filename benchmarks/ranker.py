@@ -29,18 +29,18 @@ from crossaisle.data import demo
 from crossaisle.data.settings import Settings
 from crossaisle.eval.metrics import slices
 from crossaisle.eval.metrics.accuracy import per_case
-from crossaisle.eval.offline.channel_systems import CHANNELS, profile_of
-from crossaisle.eval.offline.evaluation import Options
+from crossaisle.eval.offline.channel_systems import BUILTIN_CHANNELS, purchase_profile
+from crossaisle.eval.offline.evaluation import EvaluationOptions
 from crossaisle.eval.offline.trained_systems import ZERO_SHOT
 from crossaisle.eval.splits.cases import Cases
-from crossaisle.eval.stats.bootstrap import bootstrap, paired
+from crossaisle.eval.stats.bootstrap import bootstrap_mean, paired_difference
 from crossaisle.llm.ranking.ranker import Ranker
 from crossaisle.recommend.profiles.profile import ItemFacts
 from crossaisle.recommend.ranking import learned_blend
 from crossaisle.recommend.ranking.features import FeatureMaker
 from crossaisle.recommend.ranking.llm_reranker import Reader, first, load_llm, load_vote
 from crossaisle.recommend.ranking.llm_weight import READ
-from crossaisle.recommend.ranking.trained_ranker import PROPOSED, trained_channels
+from crossaisle.recommend.ranking.trained_ranker import CANDIDATES_PER_CHANNEL, trained_channels
 from crossaisle.retrieval.channels.base import CachedChannel
 from crossaisle.train.lora.config import Config
 from crossaisle.train.pipeline import learn
@@ -86,14 +86,14 @@ def teach(store: str, home: Path, arguments: argparse.Namespace) -> None:
         "ranker": trained["ranker"],
         "training_seconds": trained["seconds"],
     }
-    figures["ndcg@10"] = {name: bootstrap(of, clusters).to_dict() for name, of in asked.ndcg.items()}
-    figures["tuned_minus_zero_shot"] = paired(asked.ndcg["llm"], asked.ndcg[ZERO_SHOT], clusters).to_dict()
-    figures["tuned_minus_blend"] = paired(asked.ndcg["llm"], asked.ndcg["blend without llm"], clusters).to_dict()
-    figures["vote_adds"] = paired(asked.ndcg["blend"], asked.ndcg["blend without llm"], clusters).to_dict()
+    figures["ndcg@10"] = {name: bootstrap_mean(of, clusters).to_dict() for name, of in asked.ndcg.items()}
+    figures["tuned_minus_zero_shot"] = paired_difference(asked.ndcg["llm"], asked.ndcg[ZERO_SHOT], clusters).to_dict()
+    figures["tuned_minus_blend"] = paired_difference(asked.ndcg["llm"], asked.ndcg["blend without llm"], clusters).to_dict()
+    figures["vote_adds"] = paired_difference(asked.ndcg["blend"], asked.ndcg["blend without llm"], clusters).to_dict()
     figures["by_history_length"] = {
         name: {
-            part: {"cases": int(inside.sum()), **bootstrap(of[inside], clusters[inside]).to_dict()}
-            for part, inside in slices.by_length(asked.cases.histories)
+            part: {"cases": int(inside.sum()), **bootstrap_mean(of[inside], clusters[inside]).to_dict()}
+            for part, inside in slices.by_history_length(asked.cases.histories)
         }
         for name, of in asked.ndcg.items()
     }
@@ -121,12 +121,12 @@ class Asked:
 
 def ask(shop: crossaisle.Workspace, settings: Settings, most: int) -> Asked:
     """Asks held-out shoppers until the LLM has read the candidates of `most` of them."""
-    _, cases, _, eligible, known = tested(shop, Options())
-    cases = cases.part(np.random.default_rng(0).permutation(len(cases)))
+    _, cases, _, eligible, known = tested(shop, EvaluationOptions())
+    cases = cases.take(np.random.default_rng(0).permutation(len(cases)))
     catalogue, facts, vote = known.catalogue, ItemFacts.of(known.catalogue), load_vote(shop.path)
-    channels = {**known.behaviour, **trained_channels(shop, catalogue.ids, known.vectors)}
+    channels = {**known.full_catalogue_channels, **trained_channels(shop, catalogue.ids, known.vectors)}
     retriever = known.with_channels({name: CachedChannel(channel) for name, channel in channels.items()})
-    maker, models = FeatureMaker(catalogue, [*CHANNELS, *channels]), learned_blend.load(shop.path)
+    maker, models = FeatureMaker(catalogue, [*BUILTIN_CHANNELS, *channels]), learned_blend.load(shop.path)
     assert models is not None, f"{shop.path} has no blend"
     llm = load_llm(shop.path, settings)
     readers = {name: Reader(Ranker(llm, tuned=name == "llm"), catalogue, retriever.associations) for name in ("llm", ZERO_SHOT)}
@@ -134,9 +134,9 @@ def ask(shop: crossaisle.Workspace, settings: Settings, most: int) -> Asked:
     lots: list[list[NDArray[np.int64]]] = [[] for _ in range(LOTS)]
     draw, read, number = np.random.default_rng(0), 0, 0
     while number < len(cases) and read < most:
-        profile = profile_of(cases.histories[number], facts)
+        profile = purchase_profile(cases.histories[number], facts)
         seeds = profile.candidate_query()
-        found = retriever.propose(seeds, eligible.mask(cases, slice(number, number + 1))[0], PROPOSED)
+        found = retriever.propose(seeds, eligible.mask(cases, slice(number, number + 1))[0], CANDIDATES_PER_CHANNEL)
         scores = models["blend"].scores(models["blend"].picked(maker.features(found, profile)))
         places = first(scores)
         rows, orders = found.rows[places], {"blend without llm": scores[places]}
@@ -150,7 +150,7 @@ def ask(shop: crossaisle.Workspace, settings: Settings, most: int) -> Asked:
         for lot in lots:
             lot.append(draw.permutation(rows))
         number += 1
-    cases = cases.part(np.arange(number))
+    cases = cases.take(np.arange(number))
 
     def ndcg(lists: list[NDArray[np.int64]]) -> NDArray[np.float64]:
         top = np.full((number, READ), -1, dtype=np.int32)

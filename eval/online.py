@@ -20,21 +20,25 @@ from ..data.ab_tests import ARMS
 from ..data.events.records import milliseconds
 from ..data.events.served_lists import ServedLists
 from .stats.bootstrap import Interval
-from .stats.confidence_sequences import RULE, compare
-from .stats.proportions import rate
+from .stats.confidence_sequences import STOPPING_RULE, compare_arms
+from .stats.proportions import clustered_rate
 
 if TYPE_CHECKING:
     import polars as pl
     from numpy.typing import NDArray
 
-DAY = 86_400_000
+DAY_MS = 86_400_000
 """Milliseconds."""
-WINDOW = 7 * DAY
-SKEW = 300_000
+ATTRIBUTION_WINDOW_MS = 7 * DAY_MS
+MAX_CLOCK_SKEW_MS = 300_000
 """Milliseconds that a shopper's clock may be behind ours."""
-DONE: Mapping[str, tuple[str, ...]] = {"clicks": ("click", "cart", "purchase"), "carts": ("cart", "purchase"), "purchases": ("purchase",)}
+OUTCOME_EVENTS: Mapping[str, tuple[str, ...]] = {
+    "clicks": ("click", "cart", "purchase"),
+    "carts": ("cart", "purchase"),
+    "purchases": ("purchase",),
+}
 """Who bought had put into the cart, and who did that had clicked, whether or not the shop sent those events too."""
-GROUPS: Mapping[str, tuple[str, ...]] = {
+GROUP_COLUMNS: Mapping[str, tuple[str, ...]] = {
     "by_channel": ("channel",),
     "by_pair": ("source", "target"),
     "by_position": ("position",),
@@ -44,7 +48,7 @@ Basis = Literal["served", "impressions"]
 
 
 @dataclass(frozen=True)
-class Outcomes:
+class SlotOutcomes:
     """Places with what became of each.
 
     Attributes:
@@ -54,12 +58,12 @@ class Outcomes:
         kinds: kind of answer -> how many named a list.
     """
 
-    places: pl.DataFrame
+    slots: pl.DataFrame
     unattributed: Mapping[str, int]
-    kinds: Mapping[str, int]
+    event_counts: Mapping[str, int]
 
     @classmethod
-    def of(cls, served: ServedLists, window: int = WINDOW, basis: Basis = "served") -> Outcomes:
+    def from_served(cls, served: ServedLists, window: int = ATTRIBUTION_WINDOW_MS, basis: Basis = "served") -> SlotOutcomes:
         """What became of the places of some lists.
 
         Args: window: milliseconds after a list within which an answer counts. basis: all served places, or those that an `impression`
@@ -75,7 +79,7 @@ class Outcomes:
             how="left",
             maintain_order="left",
         )
-        late = (pl.col("timestamp") > pl.col("served_at") + window) | (pl.col("timestamp") < pl.col("served_at") - SKEW)
+        late = (pl.col("timestamp") > pl.col("served_at") + window) | (pl.col("timestamp") < pl.col("served_at") - MAX_CLOCK_SKEW_MS)
         reasons = (
             pl.when(pl.col("served_at").is_null())
             .then(pl.lit("names a list that is not among these"))
@@ -89,13 +93,13 @@ class Outcomes:
         answers = answers.with_columns(reasons.alias("reason"))
         counted = answers.filter(pl.col("reason").is_null())
         columns = []
-        for name, kinds in {**DONE, "seen": ("impression",)}.items():
+        for name, kinds in {**OUTCOME_EVENTS, "seen": ("impression",)}.items():
             hit = counted.filter(pl.col("kind").is_in(kinds)).select("recommendation_id", "position").unique()
             columns.append(hit.with_columns(pl.lit(True).alias(name)))
         for column in columns:
             places = places.join(column, on=("recommendation_id", "position"), how="left", maintain_order="left")
         places = places.with_columns(
-            *(pl.col(name).fill_null(False) for name in (*DONE, "seen")),
+            *(pl.col(name).fill_null(False) for name in (*OUTCOME_EVENTS, "seen")),
             pl.col("owner").is_not_null().alias("known"),
             pl.col("owner").fill_null(pl.lit("list:") + pl.col("recommendation_id")).alias("user"),
         )
@@ -105,8 +109,8 @@ class Outcomes:
         return cls(places, dict(left.iter_rows()), dict(answers.group_by("kind").len().sort("kind").iter_rows()))
 
 
-def report(
-    served: ServedLists, *, window: int = WINDOW, basis: Basis = "served", share: float = 0.5, now: int | None = None
+def online_report(
+    served: ServedLists, *, window: int = ATTRIBUTION_WINDOW_MS, basis: Basis = "served", b_share: float = 0.5, now: int | None = None
 ) -> dict[str, Any]:
     """All figures of some served lists, as JSON holds them.
 
@@ -115,50 +119,50 @@ def report(
     import polars as pl
 
     moment = milliseconds() if now is None else now
-    found = Outcomes.of(served, window, basis)
-    places = found.places
+    outcomes = SlotOutcomes.from_served(served, window, basis)
+    slots = outcomes.slots
     return {
-        "lists": places["recommendation_id"].n_unique(),
-        "places": len(places),
-        "users": places.filter("known")["user"].n_unique(),
-        "lists_within_window": places.filter(pl.col("served_at") > moment - window)["recommendation_id"].n_unique(),
-        "window_days": window / DAY,
+        "lists": slots["recommendation_id"].n_unique(),
+        "places": len(slots),
+        "users": slots.filter("known")["user"].n_unique(),
+        "lists_within_window": slots.filter(pl.col("served_at") > moment - window)["recommendation_id"].n_unique(),
+        "window_days": window / DAY_MS,
         "basis": basis,
-        "answers": dict(found.kinds),
-        "unattributed": dict(found.unattributed),
-        "overall": figures(places),
-        **{name: by(places, columns) for name, columns in GROUPS.items()},
-        "experiments": [experiment(places, name, window, share, moment) for name in _experiments(places)],
+        "answers": dict(outcomes.event_counts),
+        "unattributed": dict(outcomes.unattributed),
+        "overall": slot_metrics(slots),
+        **{name: metrics_by_group(slots, columns) for name, columns in GROUP_COLUMNS.items()},
+        "experiments": [experiment_report(slots, name, window, b_share, moment) for name in _experiments(slots)],
     }
 
 
-def figures(places: pl.DataFrame) -> dict[str, Any]:
+def slot_metrics(slots: pl.DataFrame) -> dict[str, Any]:
     """Counts and rates of some places: `ctr` is places clicked per place, `conversion` places bought per place."""
     import polars as pl
 
-    sums = places.group_by("user", maintain_order=True).agg(pl.len().alias("places"), *(pl.col(name).sum() for name in DONE))
+    sums = slots.group_by("user", maintain_order=True).agg(pl.len().alias("places"), *(pl.col(name).sum() for name in OUTCOME_EVENTS))
     trials = sums["places"].to_numpy()
-    rates: dict[str, Interval] = {name: rate(sums[name].to_numpy(), trials) for name in DONE}
+    rates: dict[str, Interval] = {name: clustered_rate(sums[name].to_numpy(), trials) for name in OUTCOME_EVENTS}
     return {
-        "places": len(places),
+        "places": len(slots),
         "users": len(sums),
-        **{name: int(sums[name].sum()) for name in DONE},
+        **{name: int(sums[name].sum()) for name in OUTCOME_EVENTS},
         "ctr": rates["clicks"].to_dict(),
         "cart_rate": rates["carts"].to_dict(),
         "conversion": rates["purchases"].to_dict(),
     }
 
 
-def by(places: pl.DataFrame, columns: tuple[str, ...]) -> list[dict[str, Any]]:
+def metrics_by_group(slots: pl.DataFrame, columns: tuple[str, ...]) -> list[dict[str, Any]]:
     """The figures of each group of places, the largest group first (positions in their order); what is not known is a group, too."""
-    groups = places.partition_by(columns, as_dict=True, maintain_order=True)
-    told = [{**dict(zip(columns, key, strict=True)), **figures(part)} for key, part in groups.items()]
+    groups = slots.partition_by(columns, as_dict=True, maintain_order=True)
+    rows = [{**dict(zip(columns, key, strict=True)), **slot_metrics(part)} for key, part in groups.items()]
     if columns == ("position",):
-        return sorted(told, key=lambda one: int(one["position"]))
-    return sorted(told, key=lambda one: (-one["places"], [str(one[name]) for name in columns]))
+        return sorted(rows, key=lambda one: int(one["position"]))
+    return sorted(rows, key=lambda one: (-one["places"], [str(one[name]) for name in columns]))
 
 
-def experiment(places: pl.DataFrame, name: str, window: int, share: float, now: int) -> dict[str, Any]:
+def experiment_report(slots: pl.DataFrame, name: str, window: int, b_share: float, now: int) -> dict[str, Any]:
     """The arms of an experiment with their figures, and B less A with an interval that may be looked at any time.
 
     One user counts once: whether anything was clicked (bought) within the window after the user's first list of the experiment, which must
@@ -166,7 +170,7 @@ def experiment(places: pl.DataFrame, name: str, window: int, share: float, now: 
     """
     import polars as pl
 
-    mine = places.filter(pl.col("arm").is_in([f"{name}/{arm}" for arm in ARMS]))
+    mine = slots.filter(pl.col("arm").is_in([f"{name}/{arm}" for arm in ARMS]))
     first = pl.col("served_at") <= pl.col("served_at").min().over("user") + window
     users = (
         mine.filter("known")
@@ -184,13 +188,13 @@ def experiment(places: pl.DataFrame, name: str, window: int, share: float, now: 
     is_b = kept["is_b"].to_numpy()
     return {
         "name": name,
-        "arms": {arm: figures(mine.filter(pl.col("arm") == f"{name}/{arm}")) for arm in ARMS},
+        "arms": {arm: slot_metrics(mine.filter(pl.col("arm") == f"{name}/{arm}")) for arm in ARMS},
         "in_both_arms": int((users["arms"] > 1).sum()),
         "still_open": int(((users["arms"] == 1) & (users["since"] > now - 2 * window)).sum()),
-        "share_of_b": {"wanted": share, "found": round(float(is_b.mean()), 4) if len(is_b) else None, "p": _uneven(is_b, share)},
-        "clicked": compare(kept["clicks"].to_numpy().astype(np.float64), is_b, share).to_dict(),
-        "bought": compare(kept["purchases"].to_numpy().astype(np.float64), is_b, share).to_dict(),
-        "rule": RULE,
+        "share_of_b": {"wanted": b_share, "found": round(float(is_b.mean()), 4) if len(is_b) else None, "p": _uneven(is_b, b_share)},
+        "clicked": compare_arms(kept["clicks"].to_numpy().astype(np.float64), is_b, b_share).to_dict(),
+        "bought": compare_arms(kept["purchases"].to_numpy().astype(np.float64), is_b, b_share).to_dict(),
+        "rule": STOPPING_RULE,
     }
 
 

@@ -12,9 +12,9 @@ from ..data.errors import TrainingError
 from ..data.splits import HeldOut
 from ..eval.baselines.registry import Baseline
 from ..eval.baselines.tuning import tune
-from ..eval.splits.cases import Eligible
-from ..eval.splits.protocols import Shuffled, first_of_category
-from ..eval.splits.training_view import Known
+from ..eval.splits.cases import EligibleItems
+from ..eval.splits.protocols import OrderedEvents, first_in_category
+from ..eval.splits.training_view import TrainingView
 from ..retrieval.channels import complement_heads, matrix_factorization
 from ..retrieval.channels.complement_heads import Complements
 from ..retrieval.channels.matrix_factorization import Factors
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..data.workspace import Workspace
-    from ..eval.splits.training_data import Training
+    from ..eval.splits.training_data import TrainingData
     from ..retrieval.channels.base import Channel
 
 PAIRS = 40_000
@@ -48,9 +48,9 @@ class Parts:
     factors: matrix_factorization.Fitted
     left_out: Mapping[str, str]
 
-    def channels(self, known: Known) -> dict[str, Channel]:
+    def channels(self, known: TrainingView) -> dict[str, Channel]:
         """All channels beyond the three that every store has, knowing only what is known."""
-        further = dict(known.behaviour)
+        further = dict(known.full_catalogue_channels)
         further["factors"] = Factors(self.factors.items, self.factors.config)
         if self.heads is not None:
             further["complements"] = Complements.of(self.heads, known.vectors)
@@ -73,7 +73,7 @@ class Recipe:
     about: Mapping[str, Any]
 
 
-def train_parts(workspace: Workspace, known: Known, recipe: Recipe, progress: Progress) -> Parts:
+def train_parts(workspace: Workspace, known: TrainingView, recipe: Recipe, progress: Progress) -> Parts:
     """The parts of what is known; what cannot be learned is left out, with the reason."""
     from ..retrieval.graph.trainer import train
 
@@ -81,7 +81,7 @@ def train_parts(workspace: Workspace, known: Known, recipe: Recipe, progress: Pr
     heads: Mapping[str, NDArray[np.float32]] | None = None
     figures: Mapping[str, Any] = {}
     graph: Graph | None = None
-    fitted = matrix_factorization.fit(known.training.pasts, known.vectors, recipe.factors)
+    fitted = matrix_factorization.fit(known.training_data.histories, known.vectors, recipe.factors)
     try:
         heads, figures = _heads(known, recipe.seed, progress)
     except TrainingError as error:
@@ -104,7 +104,7 @@ def train_parts(workspace: Workspace, known: Known, recipe: Recipe, progress: Pr
 
 
 def shrinkage(
-    workspace: Workspace, known: Known, held_out: HeldOut, seed: int
+    workspace: Workspace, known: TrainingView, held_out: HeldOut, seed: int
 ) -> tuple[matrix_factorization.Config, list[dict[str, float]]]:
     """How the factors are best shrunk, going by shoppers held back from what is known; with every trial, none where nobody can be asked."""
     usual = matrix_factorization.Config(seed=seed)
@@ -115,29 +115,31 @@ def shrinkage(
     asked = draw.permutation(np.flatnonzero([user in back for user in cases.users]))[:TRIED]
     if not len(asked):
         return usual, []
-    rest = Known.of(workspace, HeldOut(held_out.users | back, held_out.pairs, held_out.moment), known.index, known.vectors, known.alike)
+    rest = TrainingView.from_workspace(
+        workspace, HeldOut(held_out.users | back, held_out.pairs, held_out.moment), known.index, known.vectors, known.text_neighbours
+    )
     tried = Baseline(_Scorer, [replace(usual, penalty=penalty) for penalty in PENALTIES])
-    chosen = tune(tried, rest.training, cases.part(np.sort(asked)), Eligible(rest.catalogue, "new"), seed=seed)
+    chosen = tune(tried, rest.training_data, cases.take(np.sort(asked)), EligibleItems(rest.catalogue, "new"), seed=seed)
     return chosen.config, [{"penalty": one["config"]["penalty"], "ndcg@10": one["ndcg@10"]} for one in chosen.trials]
 
 
 class _Scorer:
     """The factors as a baseline is asked."""
 
-    def __init__(self, training: Training, config: matrix_factorization.Config) -> None:
-        self.channel = Factors(matrix_factorization.fit(training.pasts, training.vectors, config).items, config)
+    def __init__(self, training: TrainingData, config: matrix_factorization.Config) -> None:
+        self.channel = Factors(matrix_factorization.fit(training.histories, training.vectors, config).items, config)
 
     def scores(self, histories: Runs) -> NDArray[np.float32]:
         return self.channel.scores_of(histories)
 
 
-def _heads(known: Known, seed: int, progress: Progress) -> tuple[dict[str, NDArray[np.float32]], dict[str, Any]]:
+def _heads(known: TrainingView, seed: int, progress: Progress) -> tuple[dict[str, NDArray[np.float32]], dict[str, Any]]:
     """The heads' weights, learned from what known users went on to, in other categories and in the same."""
-    events = Shuffled.of(known.events, seed)
+    events = OrderedEvents.from_events(known.events, seed)
     category = known.catalogue.category
     begin = events.starts[events.user]
     after = np.flatnonzero(np.arange(len(events.row)) > begin)
-    enters = first_of_category(events, category)[after]
+    enters = first_in_category(events, category)[after]
     draw = np.random.default_rng(seed)
     across, within = after[enters], after[~enters]
     across = across if len(across) <= PAIRS else draw.choice(across, PAIRS, replace=False)

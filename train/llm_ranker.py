@@ -19,7 +19,7 @@ import numpy as np
 from ..data.atomic_files import replace_folder, write_atomically
 from ..data.errors import CrossaisleError, TrainingError, storing
 from ..eval.metrics.accuracy import ndcg
-from ..eval.stats.bootstrap import paired
+from ..eval.stats.bootstrap import paired_difference
 from ..llm.models import adapters
 from ..llm.models.language_model import LanguageModel, fingerprint
 from ..llm.ranking.ranker import Ranker
@@ -181,7 +181,7 @@ def settle(read: Sequence[Read], users: NDArray[np.int64], seed: int) -> tuple[V
     chosen = llm_weight.fit(read)
     without = _ndcg([one.scores for one in read], read)
     together = _ndcg([one.scores + chosen.adds(one.margins) for one in read], read)
-    gain = paired(together, without, users, seed=seed)
+    gain = paired_difference(together, without, users, seed=seed)
     if not gain.low > 0:
         chosen = NO_VOTE
     alone = _ndcg([one.margins for one in read], read)

@@ -14,15 +14,15 @@ import numpy as np
 
 from ..data.errors import TrainingError
 from ..data.splits import HeldOut, draws
-from ..eval.offline.channel_systems import CHANNELS, profile_of
-from ..eval.splits.cases import Cases, Eligible
+from ..eval.offline.channel_systems import BUILTIN_CHANNELS, purchase_profile
+from ..eval.splits.cases import Cases, EligibleItems
 from ..eval.splits.leakage import near_duplicates
-from ..eval.splits.protocols import Shuffled, first_of_category
-from ..eval.splits.training_view import Known
+from ..eval.splits.protocols import OrderedEvents, first_in_category
+from ..eval.splits.training_view import TrainingView
 from ..recommend.profiles.profile import ItemFacts
 from ..recommend.ranking import candidate_facts
 from ..recommend.ranking.features import FeatureMaker
-from ..recommend.ranking.trained_ranker import PROPOSED
+from ..recommend.ranking.trained_ranker import CANDIDATES_PER_CHANNEL
 from ..retrieval.items.ragged import Runs
 from .blend import Questions
 
@@ -39,7 +39,7 @@ ENOUGH = 3000
 PER_USER = 3
 """Categories of a user that are asked for, the ones entered last."""
 Progress = Callable[[str, int, int], None]
-Train = Callable[[Known, Progress], Mapping[str, "Channel"]]
+Train = Callable[[TrainingView, Progress], Mapping[str, "Channel"]]
 """Makes the channels that a blend stands on from what is known."""
 
 
@@ -59,7 +59,7 @@ class Asked:
     facts: NDArray[np.int32]
 
 
-def ask(workspace: Workspace, known: Known, held_out: HeldOut, seed: int, train: Train, progress: Progress) -> Asked:
+def ask(workspace: Workspace, known: TrainingView, held_out: HeldOut, seed: int, train: Train, progress: Progress) -> Asked:
     """Asks folds of the known users, one fold after another until there are `ENOUGH` questions.
 
     Args: train: called once a fold with what is known without its users.
@@ -80,11 +80,11 @@ def ask(workspace: Workspace, known: Known, held_out: HeldOut, seed: int, train:
             mine = np.sort(np.random.default_rng(seed).choice(mine, ENOUGH, replace=False))
         out = frozenset(everyone.filter(of_user == number).to_list())
         without = HeldOut(held_out.users | out, held_out.pairs, held_out.moment)
-        part = Known.of(workspace, without, known.index, known.vectors, known.alike)
+        part = TrainingView.from_workspace(workspace, without, known.index, known.vectors, known.text_neighbours)
         further = train(part, lambda stage, done, of, n=number: progress(f"fold {n + 1} of {FOLDS}: {stage}", done, of))  # type: ignore[misc]
-        told = told or [*CHANNELS, *further]  # what a later fold could not train is 0 there
+        told = told or [*BUILTIN_CHANNELS, *further]  # what a later fold could not train is 0 there
         maker = FeatureMaker(part.catalogue, told)
-        for done, answer in enumerate(_answers(cases.part(mine), part.with_channels(further), maker), start=1):
+        for done, answer in enumerate(_answers(cases.take(mine), part.with_channels(further), maker), start=1):
             answers.append(answer)
             progress(f"fold {number + 1} of {FOLDS}: asking the channels", done, len(mine))
         total += len(mine)
@@ -111,11 +111,11 @@ def _answers(
     cases: Cases, retriever: Retriever, maker: FeatureMaker
 ) -> Iterator[tuple[str, NDArray[np.int32], NDArray[np.float32], NDArray[np.bool_], NDArray[np.int32], NDArray[np.int32]]]:
     """For each case: user, history, features, which were bought, rows, facts."""
-    known, eligible = ItemFacts.of(retriever.catalogue), Eligible(retriever.catalogue, "new")
+    known, eligible = ItemFacts.of(retriever.catalogue), EligibleItems(retriever.catalogue, "new")
     for number in range(len(cases)):
-        profile = profile_of(cases.histories[number], known)
+        profile = purchase_profile(cases.histories[number], known)
         seeds = profile.candidate_query()
-        found = retriever.propose(seeds, eligible.mask(cases, slice(number, number + 1))[0], PROPOSED)
+        found = retriever.propose(seeds, eligible.mask(cases, slice(number, number + 1))[0], CANDIDATES_PER_CHANNEL)
         if len(found):
             yield (
                 cases.users[number],
@@ -127,15 +127,15 @@ def _answers(
             )
 
 
-def entries(known: Known, seed: int) -> Cases:
+def entries(known: TrainingView, seed: int) -> Cases:
     """What known users had when they entered a category, as history, and what they had of it, as targets; their last `PER_USER` entries.
 
     Without an order everything of other categories is the history.
     """
-    events = Shuffled.of(known.events, seed)
+    events = OrderedEvents.from_events(known.events, seed)
     ordered = known.events.order != "none"
     code = known.catalogue.category[events.row]
-    place = np.flatnonzero(first_of_category(events, known.catalogue.category))
+    place = np.flatnonzero(first_in_category(events, known.catalogue.category))
     begin, end = events.starts[events.user[place]], events.starts[events.user[place] + 1]
     several = place > begin if ordered else np.bincount(events.user[place], minlength=len(events.ids))[events.user[place]] > 1
     place, begin, end = place[several], begin[several], end[several]
@@ -148,10 +148,10 @@ def entries(known: Known, seed: int) -> Cases:
         users.append(str(events.ids[int(events.user[at])]))
         histories.append(_distinct(rows[~since]))
         targets.append(_distinct(rows[since & inside]))
-    eligible = Eligible(known.catalogue, "new")
-    cases = Cases(users, Runs.of(histories), Runs.of(targets), [None] * len(users)).solvable(eligible)
+    eligible = EligibleItems(known.catalogue, "new")
+    cases = Cases(users, Runs.of(histories), Runs.of(targets), [None] * len(users)).with_eligible_targets(eligible)
     alike = near_duplicates(cases, known.vectors)
-    return Cases(cases.users, cases.histories, cases.targets.where(~alike), cases.within).solvable(eligible)
+    return Cases(cases.users, cases.histories, cases.targets.where(~alike), cases.target_categories).with_eligible_targets(eligible)
 
 
 def _distinct(rows: NDArray[np.int32]) -> Sequence[int]:

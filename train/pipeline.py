@@ -22,7 +22,7 @@ from ..data.settings import Settings
 from ..data.splits import HeldOut, Split
 from ..data.workspace import Workspace
 from ..eval.splits import protocols
-from ..eval.splits.training_view import Known
+from ..eval.splits.training_view import TrainingView
 from ..recommend.ranking import learned_blend
 from ..recommend.ranking.learned_blend import Model
 from ..retrieval.channels import complement_heads, matrix_factorization
@@ -112,9 +112,9 @@ class _Training:
         self.workspace, self.settings, self.progress = workspace, settings, progress
         catalogue, index, _ = load(workspace, settings)
         events = Events.build(workspace.table("interactions"), catalogue)
-        self.split = protocols.settled(split, events, catalogue)
-        self.held_out = HeldOut() if everything else protocols.draw(self.split, events, catalogue, "test", "new").held_out
-        self.known = Known.of(workspace, self.held_out, index, item_vectors(index, catalogue))
+        self.split = protocols.resolve_split(split, events, catalogue)
+        self.held_out = HeldOut() if everything else protocols.sample_cases(self.split, events, catalogue, "test", "new").held_out
+        self.known = TrainingView.from_workspace(workspace, self.held_out, index, item_vectors(index, catalogue))
         self.about = {"snapshot": workspace.manifest.snapshot, "held_out": None if everything else self.split.to_dict()}
         self.config = config or GraphConfig(seed=self.split.seed)
 
@@ -144,7 +144,7 @@ class _Training:
     def blend(self) -> dict[str, Any]:
         """The blend, and the parts that it stands on, put into the workspace."""
 
-        def channels(part: Known, tell: Progress) -> Mapping[str, Channel]:
+        def channels(part: TrainingView, tell: Progress) -> Mapping[str, Channel]:
             return self._parts(part, tell).channels(part)
 
         seed = self.split.seed
@@ -170,7 +170,7 @@ class _Training:
         catalogue, path = self.known.catalogue, self.workspace.path
         return teach(path, self.settings, lessons, catalogue, self.about, config=config, most=examples, progress=self.progress)
 
-    def _parts(self, known: Known, progress: Progress) -> Parts:
+    def _parts(self, known: TrainingView, progress: Progress) -> Parts:
         return train_parts(self.workspace, known, self._recipe, progress)
 
 

@@ -41,7 +41,7 @@ def report_outcomes(
     Example: crossaisle events report -w shop
     """
     from ...data.events.served_lists import ServedLists
-    from ...eval.online import DAY, report
+    from ...eval.online import DAY_MS, online_report
 
     if not 0 < window <= 365:
         raise SettingsError(f"--window must be above 0 and at most 365 days, not {window:g}")
@@ -51,7 +51,7 @@ def report_outcomes(
         raise SettingsError(f"--share must be above 0 and below 1, not {share:g}")
     first = _day(since) if since else 0
     with _opened(workspace, events) as (_, log):
-        found = report(ServedLists.read(log, first), window=int(window * DAY), basis=basis, share=share)  # type: ignore[arg-type]
+        found = online_report(ServedLists.read(log, first), window=int(window * DAY_MS), basis=basis, b_share=share)  # type: ignore[arg-type]
     if as_json:
         print_json(found)
     else:

@@ -150,14 +150,14 @@ def evaluate(
     """
     from ...data.workspace import Workspace
     from ...eval.offline import report as reports
-    from ...eval.offline.evaluation import Evaluation, Options
+    from ...eval.offline.evaluation import Evaluation, EvaluationOptions
     from ...eval.splits import cases as case_files
     from ..reports.evaluation_page import page
     from ..terminal import evaluation_table
     from ..terminal.progress import bar
 
     settings, opened = settings_with(llm=llm, quantization=quantization, chroma=chroma), Workspace(workspace)
-    options = Options(
+    options = EvaluationOptions(
         protocol=protocol,  # type: ignore[arg-type]  # checked when used
         cases=str(cases) if cases else None,
         seed=seed,
@@ -176,7 +176,7 @@ def evaluate(
     with bar() as tell:
         rankings = Evaluation(opened, settings, out, options, tell).run()
     if save_cases is not None:
-        case_files.save(rankings.cases, rankings.known.catalogue, save_cases)
+        case_files.save_cases(rankings.cases, rankings.training_view.catalogue, save_cases)
     found = reports.build(rankings, options, opened, settings.llm)
     written = reports.write(found, out)
     page(json.loads(written.read_text("utf-8")), out / "report.html")

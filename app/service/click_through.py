@@ -22,12 +22,12 @@ def by_day(log: EventLog, now: int, days: int = DAYS) -> list[dict[str, Any]]:
     import polars as pl
 
     from ...data.events.served_lists import ServedLists
-    from ...eval.online import DAY, Outcomes, figures
+    from ...eval.online import DAY_MS, SlotOutcomes, slot_metrics
 
-    served = ServedLists.read(log, since=(now // DAY - days + 1) * DAY)
-    places = Outcomes.of(served).places.with_columns((pl.col("served_at") // DAY).alias("day"))
+    served = ServedLists.read(log, since=(now // DAY_MS - days + 1) * DAY_MS)
+    places = SlotOutcomes.from_served(served).slots.with_columns((pl.col("served_at") // DAY_MS).alias("day"))
     parts = places.partition_by("day", as_dict=True)
-    return [{"day": _day(day), **figures(parts[(day,)])} for (day,) in sorted(parts)]
+    return [{"day": _day(day), **slot_metrics(parts[(day,)])} for (day,) in sorted(parts)]
 
 
 def _day(number: int) -> str:

@@ -1,4 +1,4 @@
-"""Baselines that solve for weights: EASE and iALS."""
+"""Baselines that solve for weights: EASEScorer and iALS."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ...retrieval.items.ragged import Runs
-    from ..splits.training_data import Training
+    from ..splits.training_data import TrainingData
 
 
 @dataclass(frozen=True, slots=True)
-class Ridge:
-    """Config of `EASE`."""
+class EASEConfig:
+    """Config of `EASEScorer`."""
 
     penalty: float = 500.0
     """Ridge penalty, lambda of the source."""
@@ -26,7 +26,7 @@ class Ridge:
     """The most had items that take part; memory and time grow with the square and the cube of it."""
 
 
-class EASE:
+class EASEScorer:
     """Each item as a linear mix of all others, in closed form.
 
     Items beyond the cap score 0: they neither point nor are pointed at.
@@ -34,11 +34,11 @@ class EASE:
     Source: Steck, WWW 2019.
     """
 
-    def __init__(self, training: Training, config: Ridge) -> None:
+    def __init__(self, training: TrainingData, config: EASEConfig) -> None:
         from scipy import linalg
 
-        self.items = training.items
-        self.kept = np.sort(np.argsort(-training.users, kind="stable")[: min(config.items, int((training.users > 0).sum()))])
+        self.items = training.item_count
+        self.kept = np.sort(np.argsort(-training.user_counts, kind="stable")[: min(config.items, int((training.user_counts > 0).sum()))])
         part = training.matrix[:, self.kept]
         gram = (part.T @ part).toarray().astype(np.float32)
         gram[np.diag_indices_from(gram)] += config.penalty
@@ -58,8 +58,8 @@ class EASE:
 
 
 @dataclass(frozen=True, slots=True)
-class Factors:
-    """Config of `IALS`."""
+class IALSConfig:
+    """Config of `IALSScorer`."""
 
     factors: int = 64
     """Dimensions of the vectors."""
@@ -71,7 +71,7 @@ class Factors:
     """Rounds of alternating least squares."""
 
 
-class IALS:
+class IALSScorer:
     """Vectors of users and items by alternating least squares; a case's vector is solved for from its history.
 
     Source: Hu, Koren and Volinsky, ICDM 2008, as the `implicit` library has it.
@@ -79,7 +79,7 @@ class IALS:
     Raises: MissingExtraError: `implicit` is not installed.
     """
 
-    def __init__(self, training: Training, config: Factors, *, seed: int = 0) -> None:
+    def __init__(self, training: TrainingData, config: IALSConfig, *, seed: int = 0) -> None:
         try:
             from implicit.cpu.als import AlternatingLeastSquares
         except ImportError as error:

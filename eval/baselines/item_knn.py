@@ -1,4 +1,4 @@
-"""Baselines that count who had both: item-kNN, by cosine or BM25, and directed co-occurrence.
+"""Baselines that count who had both: item-kNN, by cosine or BM25Config, and directed co-occurrence.
 
 All of them score with one sparse product, histories by items, and cost no more than what their pairs hold.
 """
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ...retrieval.items.ragged import Runs
-    from ..splits.training_data import Training
+    from ..splits.training_data import TrainingData
 
 
 @dataclass(frozen=True, slots=True)
-class Cosine:
-    """Config of `ItemKNN` by cosine."""
+class CosineConfig:
+    """Config of `ItemKNNScorer` by cosine."""
 
     neighbours: int = 200
     """Partners that each item keeps, the nearest."""
@@ -32,8 +32,8 @@ class Cosine:
 
 
 @dataclass(frozen=True, slots=True)
-class BM25:
-    """Config of `ItemKNN` by BM25, constants as in the source."""
+class BM25Config:
+    """Config of `ItemKNNScorer` by BM25Config, constants as in the source."""
 
     neighbours: int = 200
     """Partners that each item keeps, the nearest."""
@@ -43,15 +43,15 @@ class BM25:
     """How much users with many items count less."""
 
 
-class ItemKNN:
+class ItemKNNScorer:
     """Sum, over the history, of how near each item is by its users.
 
-    Source: Deshpande and Karypis, TOIS 2004; BM25 as Robertson and Zaragoza, 2009, of an item as document and its users as terms.
+    Source: Deshpande and Karypis, TOIS 2004; BM25Config as Robertson and Zaragoza, 2009, of an item as document and its users as terms.
     """
 
-    def __init__(self, training: Training, config: Cosine | BM25) -> None:
-        count = bm25 if isinstance(config, BM25) else cosine
-        self.near = count(training.pasts, training.items, **asdict(config))
+    def __init__(self, training: TrainingData, config: CosineConfig | BM25Config) -> None:
+        count = bm25 if isinstance(config, BM25Config) else cosine
+        self.near = count(training.histories, training.item_count, **asdict(config))
 
     def scores(self, histories: Runs) -> NDArray[np.float32]:
         """(cases, items) 0 or more."""
@@ -59,8 +59,8 @@ class ItemKNN:
 
 
 @dataclass(frozen=True, slots=True)
-class Directed:
-    """Config of `CoOccurrence`."""
+class CoOccurrenceConfig:
+    """Config of `CoOccurrenceScorer`."""
 
     window: int = 10
     """How many places behind an item another one still follows it."""
@@ -72,13 +72,13 @@ class Directed:
     """Whether only what came after counts."""
 
 
-class CoOccurrence:
+class CoOccurrenceScorer:
     """Of the users who had an item, how many had another one after it; summed over the history, newer items for more."""
 
-    def __init__(self, training: Training, config: Directed) -> None:
+    def __init__(self, training: TrainingData, config: CoOccurrenceConfig) -> None:
         self.config = config
         self.follows = follows(
-            training.pasts, training.items, window=config.window, shrinkage=config.shrinkage, either=config.order == "either"
+            training.histories, training.item_count, window=config.window, shrinkage=config.shrinkage, either=config.order == "either"
         )
 
     def scores(self, histories: Runs) -> NDArray[np.float32]:

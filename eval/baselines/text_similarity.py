@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from .item_knn import Cosine, ItemKNN
+from .item_knn import CosineConfig, ItemKNNScorer
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ...retrieval.items.ragged import Runs
-    from ..splits.training_data import Training
+    from ..splits.training_data import TrainingData
 
 
 @dataclass(frozen=True, slots=True)
-class Text:
-    """Config of `TextLikeness`."""
+class TextSimilarityConfig:
+    """Config of `TextSimilarityScorer`."""
 
     last: int = 10
     """History items that are looked from, the newest."""
@@ -26,10 +26,10 @@ class Text:
     """The cosine with the mean of them, or the highest cosine with any."""
 
 
-class TextLikeness:
+class TextSimilarityScorer:
     """How alike an item's text is to those of the history."""
 
-    def __init__(self, training: Training, config: Text) -> None:
+    def __init__(self, training: TrainingData, config: TextSimilarityConfig) -> None:
         self.vectors, self.config = training.vectors, config
 
     def scores(self, histories: Runs) -> NDArray[np.float32]:
@@ -47,8 +47,8 @@ class TextLikeness:
 
 
 @dataclass(frozen=True, slots=True)
-class Sum:
-    """Config of `TextAndCoOccurrence`."""
+class TextCoOccurrenceConfig:
+    """Config of `TextCoOccurrenceScorer`."""
 
     last: int = 3
     """History items that are looked from, the newest."""
@@ -58,12 +58,12 @@ class Sum:
     """Share of the text's part; the rest is co-occurrence."""
 
 
-class TextAndCoOccurrence:
+class TextCoOccurrenceScorer:
     """Text likeness and co-occurrence of the last few items, each over its highest score of the case, and added: nothing is trained."""
 
-    def __init__(self, training: Training, config: Sum) -> None:
+    def __init__(self, training: TrainingData, config: TextCoOccurrenceConfig) -> None:
         self.vectors, self.config = training.vectors, config
-        self.pairs = ItemKNN(training, Cosine(neighbours=500)).near
+        self.pairs = ItemKNNScorer(training, CosineConfig(neighbours=500)).near
 
     def scores(self, histories: Runs) -> NDArray[np.float32]:
         """(cases, items) at most 1."""

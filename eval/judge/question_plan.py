@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from ...data.errors import SettingsError
 from ...llm.chat.messages import Asked
-from ..metrics.slices import LENGTHS
+from ..metrics.slices import HISTORY_LENGTHS
 from . import injection_filter, rubrics
 from .question import Question
 from .recommendation_lists import Answer, Entry
@@ -144,7 +144,7 @@ def _both(plan: Plan, criterion: str, one: str, other: str, asked: Sequence[Aske
 def _slices(answer: Answer, entry: Entry | None, rank: int) -> tuple[tuple[str, str], ...]:
     """The parts of the whole that a question is in: by history, category, rank, wording, words to the judge."""
     length = len(answer.history)
-    found = [("history", next((name for name, start in reversed(LENGTHS) if length >= start), NO_HISTORY))]
+    found = [("history", next((name for name, start in reversed(HISTORY_LENGTHS) if length >= start), NO_HISTORY))]
     if injection_filter.pleading(answer, entry):
         found.append(("words to the judge", "withheld"))
     if entry is not None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from ..stats.bootstrap import Interval, bootstrap, resampled
+from ..stats.bootstrap import Interval, bootstrap_mean, bootstrap_statistic
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -124,12 +124,12 @@ def repeat(first: Floats, again: Floats, clusters: NDArray[np.int64], *, seed: i
         # Two independent answers differ by a variance twice that of one.
         return np.where(sums[:, 1] > 0, np.sqrt(sums[:, 0] / np.maximum(sums[:, 1], 1) / 2), np.nan)
 
-    noise = Bias("repeat_spread", resampled(parts, clusters, spread, seed=seed), int(told.sum()))
+    noise = Bias("repeat_spread", bootstrap_statistic(parts, clusters, spread, seed=seed), int(told.sum()))
     return _mean("repeat", differs, clusters, seed), noise
 
 
 def _mean(name: Name, values: Floats, clusters: NDArray[np.int64], seed: int) -> Bias:
-    return Bias(name, bootstrap(values, clusters, seed=seed), int((~np.isnan(values)).sum()))
+    return Bias(name, bootstrap_mean(values, clusters, seed=seed), int((~np.isnan(values)).sum()))
 
 
 def _slope(name: Name, feature: Floats, change: Floats, clusters: NDArray[np.int64], seed: int) -> Bias:
@@ -140,4 +140,4 @@ def _slope(name: Name, feature: Floats, change: Floats, clusters: NDArray[np.int
     def slope(sums: Floats) -> Floats:
         return np.where(sums[:, 1] > 0, sums[:, 0] / np.where(sums[:, 1] > 0, sums[:, 1], 1), math.nan)
 
-    return Bias(name, resampled(parts, clusters, slope, seed=seed), int(told.sum()))
+    return Bias(name, bootstrap_statistic(parts, clusters, slope, seed=seed), int(told.sum()))

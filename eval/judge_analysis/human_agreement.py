@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..stats.agreement import HumanAgreement, JudgeAgreement, Reliability, human_agreement, judge_agreement, reliability
+from ..stats.agreement import HumanAgreement, JudgeAgreement, ReliabilityCurve, human_agreement, judge_agreement, reliability_curve
 from ..stats.bootstrap import Interval
 from .human_labels import Labelled
 from .trust import Calibrated
@@ -33,7 +33,7 @@ class Calibration:
     units: int
     judge: JudgeAgreement
     people: HumanAgreement | None
-    curve: Reliability | None
+    curve: ReliabilityCurve | None
     constant: float
     by_part: Mapping[str, Interval]
 
@@ -87,7 +87,7 @@ def calibrate(cases: Sequence[Labelled], answers: Floats, *, seed: int = 0) -> C
     if chances is not None:
         own = np.full(len(cases), math.nan)
         own[told] = chances[told].max(axis=1)
-        curve = reliability(own, share, clusters, seed=seed)
+        curve = reliability_curve(own, share, clusters, seed=seed)
     labels = ratings[~np.isnan(ratings)]
     parts = sorted({case.part for case in cases if case.part})
     at = {part: np.asarray([case.part == part for case in cases]) for part in parts}

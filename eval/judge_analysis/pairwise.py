@@ -16,8 +16,8 @@ import numpy as np
 
 from ..judge.question import Judgement, Question
 from ..stats.bradley_terry import bradley_terry
-from ..stats.power import conclusions, pairs_needed, smallest_difference
-from ..stats.win_rates import Outcomes, length_controlled, outcomes, win_rate
+from ..stats.power import conclusions, minimum_detectable_effect, pairs_needed
+from ..stats.win_rates import PairOutcomes, length_controlled, pair_outcomes, win_rate
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -105,10 +105,10 @@ def panel_outcomes(pairs: Sequence[Pair]) -> NDArray[np.float64]:
     return np.where(told.any(axis=1), votes / 2 + 0.5, np.nan)
 
 
-def judge_outcomes(pairs: Sequence[Pair]) -> list[Outcomes]:
+def judge_outcomes(pairs: Sequence[Pair]) -> list[PairOutcomes]:
     """Each judge's outcomes of the pairs."""
     verdicts = np.array([pair.verdicts() for pair in pairs], np.float64)  # (pairs, 2, judges)
-    return [outcomes(verdicts[:, 0, judge], verdicts[:, 1, judge]) for judge in range(verdicts.shape[2])]
+    return [pair_outcomes(verdicts[:, 0, judge], verdicts[:, 1, judge]) for judge in range(verdicts.shape[2])]
 
 
 def users(pairs: Sequence[Pair]) -> dict[str, int]:
@@ -138,7 +138,7 @@ def _two(one: str, other: str, pairs: Sequence[Pair], values: NDArray[np.float64
         "win_rate_at_equal_length": at_equal.win_rate.to_dict(),
         "longer_is_preferred": at_equal.slope.to_dict(),
         "characters": [round(float(mean), 1) for mean in lengths.mean(axis=0)],
-        "smallest_detectable_difference": smallest_difference(values, clusters),
+        "smallest_detectable_difference": minimum_detectable_effect(values, clusters),
         "pairs_needed_for_60_percent": pairs_needed(values, clusters, TARGET),
         "conclusions": conclusions(values, clusters, won, one, other),
     }

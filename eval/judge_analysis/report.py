@@ -24,7 +24,7 @@ from ..judge.question import Judgement, Question
 from ..judge.question_plan import Plan
 from ..judge.runner import Ran
 from ..stats.agreement import krippendorff_alpha
-from ..stats.bootstrap import bootstrap, paired
+from ..stats.bootstrap import bootstrap_mean, paired_difference
 from . import bias as audit
 from . import bias_probes, pairwise, self_preference
 from .bias import Bias
@@ -156,7 +156,7 @@ def _told(asked: Sequence[Asked], seed: int, *, draws: int = 2000) -> dict[str, 
         "scored": int((~np.isnan(values)).sum()),
         "unscored": sum(part.score is None for part in given),
         "by_probabilities": sum(part.likely is not None for part in given),
-        **bootstrap(values, _clusters(one.question.user for one in asked), seed=seed, draws=draws).to_dict(),
+        **bootstrap_mean(values, _clusters(one.question.user for one in asked), seed=seed, resamples=draws).to_dict(),
         "spread": dict(zip(rubrics.SCORES, counts.tolist(), strict=True)),
     }
 
@@ -185,7 +185,12 @@ def _differences(of_system: Mapping[str, Sequence[Asked]], seed: int) -> list[di
                 continue
             mine, theirs = (np.array([means[system][user] for user in users]) for system in (one, other))
             found.append(
-                {"system": one, "against": other, "users": len(users), **paired(mine, theirs, np.arange(len(users)), seed=seed).to_dict()}
+                {
+                    "system": one,
+                    "against": other,
+                    "users": len(users),
+                    **paired_difference(mine, theirs, np.arange(len(users)), seed=seed).to_dict(),
+                }
             )
     return found
 
@@ -235,7 +240,7 @@ def _repeats(judged: Judged) -> dict[str, Any]:
         found[name] = {
             "repeated": len(both),
             "scored_both_times": len(scored),
-            "same": bootstrap(same, clusters, seed=judged.seed).to_dict(),
+            "same": bootstrap_mean(same, clusters, seed=judged.seed).to_dict(),
             "apart": round(sum(apart) / len(apart), 5) if apart else None,
         }
     return found

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..judge.recommendation_lists import Answer
-from ..stats.bootstrap import Interval, bootstrap
+from ..stats.bootstrap import Interval, bootstrap_mean
 from . import bias as audit
 from .bias import Bias
 from .pairwise import Pair, judge_outcomes, users
@@ -138,6 +138,6 @@ def _one(
         reference = np.where((~np.isnan(rest)).any(axis=0), np.nansum(rest, axis=0) / np.maximum((~np.isnan(rest)).sum(axis=0), 1), np.nan)
         bias = audit.own_base(own, reference, clusters, seed=seed)
     return Own(
-        judge[0], mine, system, wrote, against, int((~np.isnan(own)).sum()), bootstrap(own, clusters, seed=seed),
+        judge[0], mine, system, wrote, against, int((~np.isnan(own)).sum()), bootstrap_mean(own, clusters, seed=seed),
         tuple(names[number] for number in others), bias,
     )  # fmt: skip

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..stats.bootstrap import Interval, bootstrap
+from ..stats.bootstrap import Interval, bootstrap_mean
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -116,7 +116,7 @@ def group_gap(values: NDArray[np.float64], groups: Sequence[str | None], cluster
     found = {}
     for name in sorted({group for group in groups if group is not None}):
         inside = np.asarray([group == name for group in groups])
-        found[name] = bootstrap(values[inside], clusters[inside])
+        found[name] = bootstrap_mean(values[inside], clusters[inside])
     told = [interval for interval in found.values() if not math.isnan(interval.low)]
     if len(told) > 1:
         best, worst = max(told, key=lambda i: i.value), min(told, key=lambda i: i.value)

@@ -20,23 +20,23 @@ if TYPE_CHECKING:
     from ...retrieval.items.ragged import Runs
     from ..splits.cases import Cases
 
-LENGTHS = (("1-3", 1), ("4-10", 4), ("11-30", 11), ("31+", 31))
+HISTORY_LENGTHS = (("1-3", 1), ("4-10", 4), ("11-30", 11), ("31+", 31))
 COLD = "cold"
 """What nobody had in training."""
 RARE = "at most two users"
 """A slice across the others: what behaviour can say next to nothing of."""
-HEAD, MID = 0.5, 0.8
+HEAD_SHARE, MID_SHARE = 0.5, 0.8
 """Shares of all training pairs: the most had items that make the first half are the head, up to four fifths the middle."""
 
 
-def by_length(histories: Runs) -> Iterator[tuple[str, NDArray[np.bool_]]]:
+def by_history_length(histories: Runs) -> Iterator[tuple[str, NDArray[np.bool_]]]:
     """Each slice's name and (cases,) which cases are in it."""
-    ends = [start for _, start in LENGTHS[1:]] + [np.iinfo(np.int64).max]
-    for (name, start), end in zip(LENGTHS, ends, strict=True):
+    ends = [start for _, start in HISTORY_LENGTHS[1:]] + [np.iinfo(np.int64).max]
+    for (name, start), end in zip(HISTORY_LENGTHS, ends, strict=True):
         yield name, (histories.lengths >= start) & (histories.lengths < end)
 
 
-def by_popularity(targets: Runs, users: NDArray[np.int64]) -> Iterator[tuple[str, Runs]]:
+def by_target_popularity(targets: Runs, users: NDArray[np.int64]) -> Iterator[tuple[str, Runs]]:
     """Each slice's name and the targets that are in it: a case with targets of two kinds counts in both, with those of that kind.
 
     Args: users: (items,) training users; an item of none is cold.
@@ -45,13 +45,13 @@ def by_popularity(targets: Runs, users: NDArray[np.int64]) -> Iterator[tuple[str
     # What of all pairs lies before an item, so that the item that crosses a border belongs to the part it begins in.
     before = np.empty(len(users))
     before[order] = (np.cumsum(users[order]) - users[order]) / max(users.sum(), 1)
-    kind = np.where(users == 0, 3, np.searchsorted([HEAD, MID], before, side="right"))
+    kind = np.where(users == 0, 3, np.searchsorted([HEAD_SHARE, MID_SHARE], before, side="right"))
     for code, name in enumerate(("head", "mid", "tail", COLD)):
         yield name, targets.where(kind[targets.rows] == code)
     yield RARE, targets.where(users[targets.rows] <= 2)
 
 
-def by_categories(cases: Cases, catalogue: Catalogue, most: int = 20) -> Iterator[tuple[str, NDArray[np.bool_]]]:
+def by_category_pair(cases: Cases, catalogue: Catalogue, most: int = 20) -> Iterator[tuple[str, NDArray[np.bool_]]]:
     """The commonest pairs of (category of the newest history item, category of the first target), and which cases they are."""
     newest, first = (cases.histories.rows[cases.histories.starts[1:] - 1], cases.targets.rows[cases.targets.starts[:-1]])
     source, target = catalogue.category[newest].astype(np.int64), catalogue.category[first].astype(np.int64)
@@ -63,7 +63,7 @@ def by_categories(cases: Cases, catalogue: Catalogue, most: int = 20) -> Iterato
         yield " → ".join(names), key == value
 
 
-def groups_of(path: Path, column: str, users: Sequence[str]) -> list[str | None]:
+def load_user_groups(path: Path, column: str, users: Sequence[str]) -> list[str | None]:
     """The group of each user, by a column of a table that has user_id as well; None where the table does not say.
 
     Raises: FormatError: the table cannot be read, or lacks a column.

@@ -26,18 +26,18 @@ if TYPE_CHECKING:
     from ...llm.ranking.ranker import Ranker
     from ...retrieval.items.catalogue import Catalogue
     from ...retrieval.retriever import Retriever
-    from ..splits.cases import Cases, Eligible
+    from ..splits.cases import Cases, EligibleItems
 
-DEPTH = 200
+RANKING_DEPTH = 200
 """How far a ranking goes: candidate recall is told at 50, 100 and 200."""
-CHANNELS = ("semantic", "associations", "popularity")
+BUILTIN_CHANNELS = ("semantic", "associations", "popularity")
 BLEND, LLM = "blend", "llm"
-Lists = Mapping[str, Sequence[int]]
+ItemRowLists = Mapping[str, Sequence[int]]
 """System to item rows, best first."""
 
 
 @dataclass(frozen=True)
-class Found:
+class CaseCandidates:
     """What the channels found for one case.
 
     Attributes:
@@ -45,64 +45,64 @@ class Found:
         history: rows that the prompt may tell of.
     """
 
-    channels: Lists
+    channels: ItemRowLists
     pools: Mapping[str, Sequence[Candidate]]
-    rest: Lists
+    rest: ItemRowLists
     history: NDArray[np.int64]
 
 
-def without(channel: str) -> str:
+def blend_without(channel: str) -> str:
     """The name of the blend without a channel."""
     return f"{BLEND} without {channel}"
 
 
-def kinds(*, llm: bool) -> dict[str, str]:
+def system_kinds(*, llm: bool) -> dict[str, str]:
     """Every system's name and kind: channel, blend or ablation.
 
     Without an LLM the blend is that of the channels alone, and bears the name `blend without llm`.
     """
-    found = dict.fromkeys(CHANNELS, "channel")
+    found = dict.fromkeys(BUILTIN_CHANNELS, "channel")
     if not llm:
-        return {**found, without(LLM): BLEND, **{f"{without(LLM)} or {name}": "ablation" for name in CHANNELS}}
+        return {**found, blend_without(LLM): BLEND, **{f"{blend_without(LLM)} or {name}": "ablation" for name in BUILTIN_CHANNELS}}
     return {
         **found,
         LLM: "channel",
         BLEND: BLEND,
-        without(LLM): "ablation",
-        **{without(name): "ablation" for name in CHANNELS},
+        blend_without(LLM): "ablation",
+        **{blend_without(name): "ablation" for name in BUILTIN_CHANNELS},
     }
 
 
-def find(cases: Cases, eligible: Eligible, retriever: Retriever, start: int = 0) -> Iterator[Found]:
+def find_candidates(cases: Cases, eligible: EligibleItems, retriever: Retriever, start: int = 0) -> Iterator[CaseCandidates]:
     """What the channels find for each case from `start` on, in order."""
     facts = ItemFacts.of(retriever.catalogue)
     for number in range(start, len(cases)):
         mask = eligible.mask(cases, slice(number, number + 1))[0]
         history = cases.histories[number].astype(np.int64)
-        seeds = profile_of(history, facts).candidate_query()
-        deep = retriever.channels(seeds, mask, DEPTH)
+        seeds = purchase_profile(history, facts).candidate_query()
+        deep = retriever.channels(seeds, mask, RANKING_DEPTH)
         served = retriever.channels(seeds, mask, max(PER_CHANNEL, POOL))
         catalogue = retriever.catalogue
-        channels = {name: _by_score(found, catalogue)[:DEPTH] for name, found in deep.items()}
+        channels = {name: _by_score(found, catalogue)[:RANKING_DEPTH] for name, found in deep.items()}
         pools, rest = {}, {}
-        for left_out in (None, *CHANNELS):
-            kept = {name: found for name, found in served.items() if name != left_out}
-            order = retriever.pool(kept, seeds, DEPTH)
-            system = without(left_out) if left_out else BLEND
+        for exclusions in (None, *BUILTIN_CHANNELS):
+            kept = {name: found for name, found in served.items() if name != exclusions}
+            order = retriever.pool(kept, seeds, RANKING_DEPTH)
+            system = blend_without(exclusions) if exclusions else BLEND
             pools[system], rest[system] = order[:POOL], [catalogue.row(candidate.item_id) for candidate in order[POOL:]]
-        yield Found(channels, pools, rest, history)
+        yield CaseCandidates(channels, pools, rest, history)
 
 
-def without_llm(found: Found, retriever: Retriever) -> dict[str, list[int]]:
+def rank_without_llm(found: CaseCandidates, retriever: Retriever) -> dict[str, list[int]]:
     """The blend of the channels, and of the channels without each one."""
     lists = {}
     for system, pool in found.pools.items():
-        name = without(LLM) if system == BLEND else f"{without(LLM)} or {system.removeprefix(without(''))}"
+        name = blend_without(LLM) if system == BLEND else f"{blend_without(LLM)} or {system.removeprefix(blend_without(''))}"
         lists[name] = _ordered(pool, found.rest[system], retriever)
     return lists
 
 
-def margins(found: Found, ranker: Ranker, retriever: Retriever) -> dict[int, float]:
+def logit_margins(found: CaseCandidates, ranker: Ranker, retriever: Retriever) -> dict[int, float]:
     """The LLM's margin of every candidate in any of the pools, by row: one packed forward for all of them."""
     catalogue = retriever.catalogue
     rows = sorted({catalogue.row(candidate.item_id) for pool in found.pools.values() for candidate in pool})
@@ -110,7 +110,7 @@ def margins(found: Found, ranker: Ranker, retriever: Retriever) -> dict[int, flo
     return dict(zip(rows, (float(score) for score in scores), strict=True))
 
 
-def with_llm(found: Found, scores: Mapping[int, float], retriever: Retriever) -> dict[str, list[int]]:
+def rank_with_llm(found: CaseCandidates, scores: Mapping[int, float], retriever: Retriever) -> dict[str, list[int]]:
     """The LLM alone, the blend with it, and the blend with it but without each channel."""
     catalogue = retriever.catalogue
     lists = {}
@@ -122,7 +122,7 @@ def with_llm(found: Found, scores: Mapping[int, float], retriever: Retriever) ->
     return lists
 
 
-def profile_of(history: NDArray[np.integer[Any]], facts: ItemFacts) -> Profile:
+def purchase_profile(history: NDArray[np.integer[Any]], facts: ItemFacts) -> Profile:
     """The profile of a case's history, all of whose items were bought; no moment is told."""
     size = len(history)
     return Profile(history.astype(np.int64), np.zeros(size, np.int8), np.full(size, NEVER), facts)

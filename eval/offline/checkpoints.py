@@ -26,24 +26,24 @@ from ..splits.cases import Cases
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-FOLDER = ".state"
+STATE_FOLDER = ".state"
 """Inside the folder of the report."""
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class EvaluationCheckpoint:
     """The folder that holds what an evaluation has done so far."""
 
-    home: Path
+    folder: Path
 
     @classmethod
-    def of(cls, out: Path, workspace: Workspace, settings: Settings, options: Mapping[str, Any], cases: Cases) -> Kept:
+    def open(cls, out: Path, workspace: Workspace, settings: Settings, options: Mapping[str, Any], cases: Cases) -> EvaluationCheckpoint:
         """What is kept of this very evaluation; what is there of another one is forgotten.
 
         Args: out: folder of the report.
         Raises: StorageError: the folder cannot be written.
         """
-        kept = cls(out / FOLDER)
+        kept = cls(out / STATE_FOLDER)
         about = {
             "version": __version__,
             "snapshot": workspace.manifest.snapshot,
@@ -58,46 +58,46 @@ class Kept:
         }
         content = json.dumps(about, sort_keys=True, indent=1).encode()
         with storing(f"the evaluation in {out}"):
-            file = kept.home / "about.json"
+            file = kept.folder / "about.json"
             if not file.exists() or file.read_bytes() != content:
-                shutil.rmtree(kept.home, ignore_errors=True)
+                shutil.rmtree(kept.folder, ignore_errors=True)
                 write_atomically(file, content)
         return kept
 
-    def ranking(self, name: str) -> tuple[NDArray[np.int32], Any] | None:
+    def load_ranking(self, name: str) -> tuple[NDArray[np.int32], Any] | None:
         """The (cases, depth) rows of a system and what was told of it, or None if it is not kept."""
         file = self._file(name)
         if not file.with_suffix(".json").exists():  # written last
             return None
         return np.load(file.with_suffix(".npy"), allow_pickle=False), json.loads(file.with_suffix(".json").read_text())
 
-    def keep(self, name: str, top: NDArray[np.int32], about: Any) -> None:
+    def save_ranking(self, name: str, top: NDArray[np.int32], about: Any) -> None:
         """Keeps the (cases, depth) rows of a system and what is told of it. Raises: StorageError: the folder cannot be written."""
         file = self._file(name)
-        with storing(f"the evaluation in {self.home.parent}"):
+        with storing(f"the evaluation in {self.folder.parent}"):
             np.save(file.with_suffix(".npy"), top, allow_pickle=False)
             write_atomically(file.with_suffix(".json"), json.dumps(about).encode())
 
     def _file(self, name: str) -> Path:
-        return self.home / "".join(c if c.isalnum() else "-" for c in name)
+        return self.folder / "".join(c if c.isalnum() else "-" for c in name)
 
 
-class Margins:
+class LogitMarginLog:
     """An LLM's margins, a line a case, read back after a kill. A context: the file is closed at its end."""
 
-    def __init__(self, kept: Kept, name: str) -> None:
+    def __init__(self, kept: EvaluationCheckpoint, name: str) -> None:
         """Args: name: of the file, one for each model and prompt."""
-        self.path = kept.home / f"{name}.jsonl"
+        self.path = kept.folder / f"{name}.jsonl"
         self.kept = dict(_lines(self.path))
 
-    def __enter__(self) -> Margins:
+    def __enter__(self) -> LogitMarginLog:
         self.file = self.path.open("a", encoding="utf-8")
         return self
 
     def __exit__(self, *_: object) -> None:
         self.file.close()
 
-    def of(self, number: int, read: Callable[[], Mapping[int, float]]) -> dict[int, float]:
+    def get(self, number: int, read: Callable[[], Mapping[int, float]]) -> dict[int, float]:
         """Row to margin, of every candidate of a case that was read. Args: read: asks the LLM, if that was not done yet."""
         if number not in self.kept:
             self.kept[number] = dict(read())

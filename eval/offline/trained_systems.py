@@ -21,11 +21,11 @@ from ...recommend.constraints.popularity_penalty import LEVELS, order
 from ...recommend.profiles.profile import ItemFacts
 from ...recommend.ranking.features import FeatureMaker
 from ...recommend.ranking.llm_reranker import FOLDER, Reader, first, load_llm, load_vote
-from ...recommend.ranking.trained_ranker import PROPOSED, trained_channels
+from ...recommend.ranking.trained_ranker import CANDIDATES_PER_CHANNEL, trained_channels
 from ...retrieval.channels.base import CachedChannel
 from ..splits import leakage
-from .channel_systems import BLEND, CHANNELS, DEPTH, LLM, profile_of, without
-from .checkpoints import Kept, Margins
+from .channel_systems import BLEND, BUILTIN_CHANNELS, LLM, RANKING_DEPTH, blend_without, purchase_profile
+from .checkpoints import EvaluationCheckpoint, LogitMarginLog
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -36,17 +36,17 @@ if TYPE_CHECKING:
     from ...recommend.ranking.learned_blend import Model
     from ...retrieval.channels.base import CandidateQuery
     from ...retrieval.retriever import Proposals
-    from ..splits.cases import Cases, Eligible
-    from ..splits.training_view import Known
+    from ..splits.cases import Cases, EligibleItems
+    from ..splits.training_view import TrainingView
 
 ZERO_SHOT = "llm zero-shot"
-NEW_ITEMS, NEW_UP_TO, LISTED = (1, 2), (0, 2), 10
+RESERVED_SLOTS, NEW_ITEM_MAX_USERS, LIST_LENGTH = (1, 2), (0, 2), 10
 """Places that are kept for new items, how many users those may have, and how long the list is."""
 Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
-class Ranked:
+class RankedLists:
     """What was ranked.
 
     Attributes:
@@ -56,14 +56,14 @@ class Ranked:
     """
 
     lists: Mapping[str, Sequence[Sequence[int]]]
-    kinds: Mapping[str, str]
-    with_llm: frozenset[str]
+    system_kinds: Mapping[str, str]
+    llm_systems: frozenset[str]
     novelty: Mapping[float, Sequence[Sequence[int]]]
     new_items: Mapping[tuple[int, int], Sequence[Sequence[int]]]
 
 
 class TrainedSystems:
-    """The trained systems over what may be known.
+    """The trained systems over what may be training_view.
 
     Args: part: numbers of the cases that the LLM reads. kept: what it said of them before a kill.
     """
@@ -72,24 +72,27 @@ class TrainedSystems:
         self,
         workspace: Workspace,
         settings: Settings,
-        known: Known,
+        training_view: TrainingView,
         models: Mapping[str, Model],
         cases: Cases,
-        eligible: Eligible,
+        eligible: EligibleItems,
         part: NDArray[np.int64],
-        kept: Kept,
+        kept: EvaluationCheckpoint,
     ) -> None:
         """Raises: ModelError: the adapter's card cannot be read."""
         self.workspace, self.settings, self.models, self.cases, self.eligible = workspace, settings, models, cases, eligible
-        channels = {**known.behaviour, **trained_channels(workspace, known.catalogue.ids, known.vectors)}
+        channels = {
+            **training_view.full_catalogue_channels,
+            **trained_channels(workspace, training_view.catalogue.ids, training_view.vectors),
+        }
         further = {name: CachedChannel(channel) for name, channel in channels.items()}
-        self.retriever = known.with_channels(further)
-        self.maker = FeatureMaker(known.catalogue, [*CHANNELS, *further])
+        self.retriever = training_view.with_channels(further)
+        self.maker = FeatureMaker(training_view.catalogue, [*BUILTIN_CHANNELS, *further])
         self.vote = load_vote(workspace.path)
         self.part = frozenset(part.tolist()) if (workspace.path / FOLDER).exists() else frozenset()
         self.kept = kept
 
-    def rank(self, progress: Progress) -> Ranked:
+    def rank(self, progress: Progress) -> RankedLists:
         """All lists.
 
         Raises: ModelMissingError, StaleAdapterError: the LLM cannot be had, or is not the adapter's. LeakError: a prompt names a target.
@@ -97,30 +100,32 @@ class TrainedSystems:
         facts = ItemFacts.of(self.retriever.catalogue)
         lists: dict[str, list[Sequence[int]]] = {}
         novelty: dict[float, list[Sequence[int]]] = {level: [] for level in LEVELS}
-        kept: dict[tuple[int, int], list[Sequence[int]]] = {(places, up_to): [] for up_to in NEW_UP_TO for places in NEW_ITEMS}
+        kept: dict[tuple[int, int], list[Sequence[int]]] = {
+            (places, up_to): [] for up_to in NEW_ITEM_MAX_USERS for places in RESERVED_SLOTS
+        }
         of_part: set[str] = set()
         stage = "channels, blends and LLM" if self.part else "channels and blends"
-        with Margins(self.kept, "tuned") as tuned, Margins(self.kept, "zero-shot") as untuned:
+        with LogitMarginLog(self.kept, "tuned") as tuned, LogitMarginLog(self.kept, "zero-shot") as untuned:
             for number in range(len(self.cases)):
                 progress(stage, number, len(self.cases))
                 mask = self.eligible.mask(self.cases, slice(number, number + 1))[0]
-                profile = profile_of(self.cases.histories[number], facts)
+                profile = purchase_profile(self.cases.histories[number], facts)
                 seeds = profile.candidate_query()
-                deep = self.retriever.propose(seeds, mask, DEPTH)
-                found = self.retriever.propose(seeds, mask, PROPOSED)
+                deep = self.retriever.propose(seeds, mask, RANKING_DEPTH)
+                found = self.retriever.propose(seeds, mask, CANDIDATES_PER_CHANNEL)
                 told = self.maker.features(found, profile)
                 scores = {name: model.scores(model.picked(told)) for name, model in self.models.items()}
                 plain = {name: _first(deep.rows, of_all, of_all > 0) for name, of_all in deep.scores.items()}
                 plain |= self._without_llm(found, scores)
                 for level in LEVELS:
                     novelty[level].append(
-                        found.rows[order(scores[BLEND], self.retriever.catalogue.users[found.rows], level)][:DEPTH].tolist()
+                        found.rows[order(scores[BLEND], self.retriever.catalogue.users[found.rows], level)][:RANKING_DEPTH].tolist()
                     )
-                for up_to in NEW_UP_TO:
+                for up_to in NEW_ITEM_MAX_USERS:
                     order_of = self._with_new(seeds, profile, mask, up_to)
                     new = self.retriever.catalogue.users <= up_to
-                    for places in NEW_ITEMS:
-                        kept[places, up_to].append(with_places(order_of[:LISTED], order_of, new, places, LISTED))
+                    for places in RESERVED_SLOTS:
+                        kept[places, up_to].append(with_places(order_of[:LIST_LENGTH], order_of, new, places, LIST_LENGTH))
                 if number in self.part:
                     read = self._with_llm(number, found, seeds, scores, tuned, untuned)
                     of_part |= read.keys()
@@ -130,11 +135,11 @@ class TrainedSystems:
         progress(stage, len(self.cases), len(self.cases))
         channels = dict.fromkeys([*deep.scores, *(name for name in (LLM, ZERO_SHOT) if name in lists)], "channel")
         kinds = channels | {name: "blend" if name == BLEND else "ablation" for name in lists if name.startswith(BLEND)}
-        return Ranked(lists, kinds, frozenset(of_part), novelty, kept)
+        return RankedLists(lists, kinds, frozenset(of_part), novelty, kept)
 
     def _with_new(self, seeds: CandidateQuery, profile: Profile, mask: NDArray[np.bool_], up_to: int) -> list[int]:
         """All candidates by the blend, best first, where what at most `up_to` users had is to be among them, as a shopper's are."""
-        found = self.retriever.propose(seeds, mask, PROPOSED, also=mask & (self.retriever.catalogue.users <= up_to))
+        found = self.retriever.propose(seeds, mask, CANDIDATES_PER_CHANNEL, also=mask & (self.retriever.catalogue.users <= up_to))
         model = self.models[BLEND]
         scores = model.scores(model.picked(self.maker.features(found, profile)))
         return [int(row) for row in found.rows[np.argsort(-scores, kind="stable")]]
@@ -144,7 +149,7 @@ class TrainedSystems:
         if not self.part:
             return {name: _first(found.rows, of_all) for name, of_all in scores.items()}
         blends = {} if self.vote.weight > 0 else {name: _first(found.rows, of_all) for name, of_all in scores.items()}
-        return {**blends, without(LLM): _first(found.rows, scores[BLEND])}
+        return {**blends, blend_without(LLM): _first(found.rows, scores[BLEND])}
 
     def _with_llm(
         self,
@@ -152,8 +157,8 @@ class TrainedSystems:
         found: Proposals,
         seeds: CandidateQuery,
         scores: Mapping[str, NDArray[np.float64]],
-        tuned: Margins,
-        untuned: Margins,
+        tuned: LogitMarginLog,
+        untuned: LogitMarginLog,
     ) -> dict[str, list[int]]:
         """The lists of a case for which the LLM is asked."""
         pools = {name: first(of_all) for name, of_all in scores.items() if self.vote.weight > 0 or name == BLEND}
@@ -179,7 +184,7 @@ class TrainedSystems:
         places: NDArray[np.int64],
         seeds: CandidateQuery,
         scores: NDArray[np.float64],
-        margins: Margins,
+        margins: LogitMarginLog,
         *,
         zero_shot: bool,
     ) -> dict[int, float]:
@@ -189,10 +194,10 @@ class TrainedSystems:
             reader = self._base if zero_shot else self._tuned
             catalogue = self.retriever.catalogue
             prompt, _ = reader.ranker.said(catalogue.records(seeds.rows.tolist()), None)
-            leakage.refuse_prompts(self.cases, {number: prompt}, catalogue)
+            leakage.check_prompts(self.cases, {number: prompt}, catalogue)
             return dict(zip(found.rows[places].tolist(), (float(m) for m in reader.margins(found, places, seeds, scores)), strict=True))
 
-        return margins.of(number, read)
+        return margins.get(number, read)
 
     @cached_property
     def _llm(self) -> LanguageModel:
@@ -208,7 +213,7 @@ class TrainedSystems:
 
 
 def _first(rows: NDArray[np.int64], scores: NDArray[np.floating], kept: NDArray[np.bool_] | None = None) -> list[int]:
-    """The rows by falling score, of equal ones the first; at most `DEPTH`."""
+    """The rows by falling score, of equal ones the first; at most `RANKING_DEPTH`."""
     if kept is not None:
         rows, scores = rows[kept], scores[kept]
-    return [int(row) for row in rows[np.argsort(-scores, kind="stable")][:DEPTH]]
+    return [int(row) for row in rows[np.argsort(-scores, kind="stable")][:RANKING_DEPTH]]

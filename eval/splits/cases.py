@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
     from ...retrieval.items.catalogue import Catalogue
 
-Ranked = Literal["new", "any"]
+CandidateScope = Literal["new", "any"]
 """What is ranked where a case names no category: items outside the history's categories, or all items outside the history."""
-UNKNOWN = 0.05
+MAX_UNKNOWN_ITEM_SHARE = 0.05
 """Share of a file's items that may be unknown: above it, the file is of another catalogue."""
 
 
@@ -39,30 +39,30 @@ class Cases:
 
     Attributes:
         users: (cases) user ids; a user may have several cases. histories: distinct rows, oldest first. targets: distinct rows.
-        within: (cases) name of the category that is ranked, None for what `scope` says.
-        left_out: what was not made a case, or a target, and how often.
+        target_categories: (cases) name of the category that is ranked, None for what `scope` says.
+        exclusions: what was not made a case, or a target, and how often.
     """
 
     users: Sequence[str]
     histories: Runs
     targets: Runs
-    within: Sequence[str | None]
-    scope: Ranked = "new"
-    left_out: Mapping[str, int] = field(default_factory=dict)
+    target_categories: Sequence[str | None]
+    scope: CandidateScope = "new"
+    exclusions: Mapping[str, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.users)
 
-    def part(self, cases: NDArray[np.int64]) -> Cases:
+    def take(self, cases: NDArray[np.int64]) -> Cases:
         """Some of the cases, in the order asked for."""
         picked = cases.tolist()
         return Cases(
             [self.users[i] for i in picked],
             self.histories.part(cases),
             self.targets.part(cases),
-            [self.within[i] for i in picked],
+            [self.target_categories[i] for i in picked],
             self.scope,
-            self.left_out,
+            self.exclusions,
         )
 
     @cached_property
@@ -71,7 +71,7 @@ class Cases:
         number: dict[str, int] = {}
         return np.asarray([number.setdefault(user, len(number)) for user in self.users], dtype=np.int64)
 
-    def solvable(self, eligible: Eligible) -> Cases:
+    def with_eligible_targets(self, eligible: EligibleItems) -> Cases:
         """The cases with only those targets that may be ranked at all, and only such cases as have one left; the rest is counted."""
         owner, wanted = self.targets.owner, self.targets.rows.astype(np.int64)
         kept = np.zeros(len(wanted), dtype=bool)
@@ -92,26 +92,26 @@ class Cases:
         targets = self.targets.where(kept)
         usable = np.flatnonzero((targets.lengths > 0) & (self.histories.lengths > 0))
         reasons["cases without a target or a history"] = len(self) - len(usable)
-        found = replace(self, targets=targets).part(usable)
-        return replace(found, left_out=dict(Counter(self.left_out) + reasons))
+        found = replace(self, targets=targets).take(usable)
+        return replace(found, exclusions=dict(Counter(self.exclusions) + reasons))
 
 
-class Eligible:
+class EligibleItems:
     """Which items a case ranks."""
 
-    def __init__(self, catalogue: Catalogue, scope: Ranked) -> None:
+    def __init__(self, catalogue: Catalogue, scope: CandidateScope) -> None:
         self.catalogue, self.scope = catalogue, scope
         titled = catalogue.items["title"].str.len_chars().to_numpy() > 0
         placed = np.asarray([bool(name) for name in catalogue.categories], dtype=bool)[catalogue.category]
         # As the product has it: what has no title cannot be shown, what has no category cannot be told to be from another one.
         self.rankable: NDArray[np.bool_] = titled & placed if scope == "new" else titled
-        self._inside: dict[str, NDArray[np.bool_]] = {}
+        self._category_masks: dict[str, NDArray[np.bool_]] = {}
 
-    def inside(self, name: str) -> NDArray[np.bool_]:
+    def in_category(self, name: str) -> NDArray[np.bool_]:
         """(items,) which are in a category, at any level."""
-        if name not in self._inside:
-            self._inside[name] = self.catalogue.in_categories([name])
-        return self._inside[name]
+        if name not in self._category_masks:
+            self._category_masks[name] = self.catalogue.in_categories([name])
+        return self._category_masks[name]
 
     def mask(self, cases: Cases, block: slice) -> NDArray[np.bool_]:
         """(cases in the block, items) what each case of a slice ranks; never what is in its history."""
@@ -123,29 +123,29 @@ class Eligible:
         known[owner, category[rows]] = True
         found = np.repeat(self.rankable[None], len(numbers), axis=0)
         for place, number in enumerate(numbers.tolist()):
-            name = cases.within[number]
+            name = cases.target_categories[number]
             if name is not None:
-                found[place] &= self.inside(name)
+                found[place] &= self.in_category(name)
             elif self.scope == "new":
                 found[place] &= ~known[place][category]
         found[owner, rows] = False
         return found
 
 
-def load(path: Path, catalogue: Catalogue) -> Cases:
+def load_cases(path: Path, catalogue: Catalogue) -> Cases:
     """The cases of a file.
 
     Raises:
-        FormatError: a line that is no case; more than `UNKNOWN` of the items are unknown.
+        FormatError: a line that is no case; more than `MAX_UNKNOWN_ITEM_SHARE` of the items are unknown.
         QueryError: a target category that no item has; no case at all.
     """
     users: list[str] = []
-    within: list[str | None] = []
+    target_categories: list[str | None] = []
     histories: list[list[int]] = []
     targets: list[list[int]] = []
     mentioned, unknown = 0, 0
     known_categories: set[str] = set()
-    scopes: set[Ranked] = set()
+    scopes: set[CandidateScope] = set()
     try:
         text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -153,7 +153,7 @@ def load(path: Path, catalogue: Catalogue) -> Cases:
     for number, line in enumerate(text.splitlines(), start=1):
         if not line.strip():
             continue
-        case = _case(path, number, line)
+        case = _parse_case(path, number, line)
         found = {
             name: [row for key in dict.fromkeys(case[name]) if (row := catalogue.rows.get(key)) is not None]
             for name in ("history", "targets")
@@ -169,23 +169,23 @@ def load(path: Path, catalogue: Catalogue) -> Cases:
         users.append(case["user_id"])
         histories.append(found["history"])
         targets.append(found["targets"])
-        within.append(name)
+        target_categories.append(name)
     if not users:
         raise QueryError(f"{path} holds no case; one JSON object a line is wanted, with user_id, history and targets")
-    if unknown > UNKNOWN * mentioned:
+    if unknown > MAX_UNKNOWN_ITEM_SHARE * mentioned:
         raise FormatError(
             path,
             None,
-            f"{unknown:,} of {mentioned:,} items are not among the {len(catalogue):,} of this workspace, at most {UNKNOWN:.0%} may be; "
+            f"{unknown:,} of {mentioned:,} items are not among the {len(catalogue):,} of this workspace, at most {MAX_UNKNOWN_ITEM_SHARE:.0%} may be; "
             "is it the file of another catalogue?",
         )
     if len(scopes) > 1:
         raise FormatError(path, None, "some cases have the scope new and some any; evaluate them as two files")
-    left_out = {"items of the file that are unknown": unknown} if unknown else {}
-    return Cases(users, Runs.of(histories), Runs.of(targets), within, scopes.pop(), left_out)
+    exclusions = {"items of the file that are unknown": unknown} if unknown else {}
+    return Cases(users, Runs.of(histories), Runs.of(targets), target_categories, scopes.pop(), exclusions)
 
 
-def _case(path: Path, number: int, line: str) -> dict[str, Any]:
+def _parse_case(path: Path, number: int, line: str) -> dict[str, Any]:
     try:
         case = json.loads(line)
     except ValueError as error:
@@ -202,7 +202,7 @@ def _case(path: Path, number: int, line: str) -> dict[str, Any]:
     return case
 
 
-def save(cases: Cases, catalogue: Catalogue, path: Path) -> None:
+def save_cases(cases: Cases, catalogue: Catalogue, path: Path) -> None:
     """Writes cases as `load` reads them."""
     ids = catalogue.items["item_id"].to_list()
     told = {} if cases.scope == "new" else {"scope": cases.scope}
@@ -212,7 +212,7 @@ def save(cases: Cases, catalogue: Catalogue, path: Path) -> None:
                 "user_id": user,
                 "history": [ids[row] for row in cases.histories[i].tolist()],
                 "targets": [ids[row] for row in cases.targets[i].tolist()],
-                "target_category": cases.within[i],
+                "target_category": cases.target_categories[i],
                 **told,
             },
             ensure_ascii=False,

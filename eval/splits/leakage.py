@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from ...data.workspace import Workspace
     from ...retrieval.items.catalogue import Catalogue
     from .cases import Cases
-    from .training_view import Known
+    from .training_view import TrainingView
 
-ALIKE = 0.98
+NEAR_DUPLICATE_COSINE = 0.98
 """Cosine of two items' texts from which on they are near-duplicates: the same thing in another colour or size."""
-TRAINED = ("graph", "complements", "factors", "adapter", "blend")
+TRAINED_FOLDERS = ("graph", "complements", "factors", "adapter", "blend")
 """Folders of a workspace that hold what was trained, each with its `card.json`."""
 
 
@@ -36,53 +36,53 @@ TRAINED = ("graph", "complements", "factors", "adapter", "blend")
 class Leak:
     """Something that is known and must not be: what it is, how often, and what to do."""
 
-    what: str
+    kind: str
     count: int
     remedy: str
 
     def __str__(self) -> str:
-        return f"{self.count:,} {self.what}; {self.remedy}"
+        return f"{self.count:,} {self.kind}; {self.remedy}"
 
 
-def check(cases: Cases, known: Known, workspace: Workspace, split: Split) -> None:
+def check_leaks(cases: Cases, known: TrainingView, workspace: Workspace, split: Split) -> None:
     """Looks for every leak.
 
     Raises: LeakError: there is one; the sentence names all that were found.
     """
     found = [
-        *in_history(cases),
-        *in_training(cases, known.interactions, known.catalogue),
-        *in_counts(known),
-        *in_reviews(cases, known),
-        *in_cards(workspace, split),
+        *history_leaks(cases),
+        *training_leaks(cases, known.interactions, known.catalogue),
+        *count_leaks(known),
+        *review_leaks(cases, known),
+        *card_leaks(workspace, split),
     ]
-    _refuse(found)
+    _raise_if_any(found)
 
 
-def refuse_prompts(cases: Cases, prompts: Mapping[int, str], catalogue: Catalogue) -> None:
+def check_prompts(cases: Cases, prompts: Mapping[int, str], catalogue: Catalogue) -> None:
     """Checks what the LLM reads (see `in_prompts`). Raises: LeakError: a target stands in it."""
-    _refuse(in_prompts(cases, prompts, catalogue))
+    _raise_if_any(prompt_leaks(cases, prompts, catalogue))
 
 
-def _refuse(found: Sequence[Leak]) -> None:
+def _raise_if_any(found: Sequence[Leak]) -> None:
     if found:
         raise LeakError("the test leaks into what is known: " + "; ".join(map(str, found)))
 
 
-def in_history(cases: Cases) -> list[Leak]:
+def history_leaks(cases: Cases) -> list[Leak]:
     """Targets that stand in their own case's history."""
     history = set(zip(cases.histories.owner.tolist(), cases.histories.rows.tolist(), strict=True))
     count = sum(pair in history for pair in zip(cases.targets.owner.tolist(), cases.targets.rows.tolist(), strict=True))
     return [Leak("targets are in the history of their case", count, "leave them out of the case file")] if count else []
 
 
-def in_training(cases: Cases, interactions: pl.DataFrame, catalogue: Catalogue) -> list[Leak]:
+def training_leaks(cases: Cases, interactions: pl.DataFrame, catalogue: Catalogue) -> list[Leak]:
     """Test interactions among those that are trained on."""
-    count = len(_targets(cases, catalogue).join(interactions.select("user_id", "item_id").unique(), on=["user_id", "item_id"]))
+    count = len(_target_pairs(cases, catalogue).join(interactions.select("user_id", "item_id").unique(), on=["user_id", "item_id"]))
     return [Leak("test interactions are in the training snapshot", count, "hold their users out")] if count else []
 
 
-def in_counts(known: Known) -> list[Leak]:
+def count_leaks(known: TrainingView) -> list[Leak]:
     """Users counted for an item that only the test knows them to have.
 
     The counts name nobody, so they are held against a count of the known interactions alone: an item with more users than those was counted
@@ -103,20 +103,20 @@ def in_counts(known: Known) -> list[Leak]:
     )
 
 
-def in_reviews(cases: Cases, known: Known) -> list[Leak]:
+def review_leaks(cases: Cases, known: TrainingView) -> list[Leak]:
     """Reviews that a case's user wrote of a target and that the search would read."""
     import polars as pl
 
-    searched = known.reviews.filter(~pl.col("review_id").is_in(sorted(known.withheld)))
-    count = len(_targets(cases, known.catalogue).join(searched.select("user_id", "item_id").unique(), on=["user_id", "item_id"]))
+    searched = known.reviews.filter(~pl.col("review_id").is_in(sorted(known.withheld_reviews)))
+    count = len(_target_pairs(cases, known.catalogue).join(searched.select("user_id", "item_id").unique(), on=["user_id", "item_id"]))
     return [Leak("reviews of a target by its own user are searched", count, "hold them out")] if count else []
 
 
-def in_cards(workspace: Workspace, split: Split) -> list[Leak]:
+def card_leaks(workspace: Workspace, split: Split) -> list[Leak]:
     """Trained parts of the workspace that did not hold out what is tested."""
     found = []
-    for name in TRAINED:
-        card = _card(workspace.path / name / "card.json")
+    for name in TRAINED_FOLDERS:
+        card = read_card(workspace.path / name / "card.json")
         if card is None:
             continue
         held = card.get("held_out") or {}
@@ -129,7 +129,7 @@ def in_cards(workspace: Workspace, split: Split) -> list[Leak]:
     return found
 
 
-def in_prompts(cases: Cases, prompts: Mapping[int, str], catalogue: Catalogue) -> list[Leak]:
+def prompt_leaks(cases: Cases, prompts: Mapping[int, str], catalogue: Catalogue) -> list[Leak]:
     """Targets whose title the model reads before it is asked, and that no history item bears.
 
     Args: prompts: case to what stands before the candidates.
@@ -149,11 +149,11 @@ def near_duplicates(cases: Cases, vectors: NDArray[np.float32]) -> NDArray[np.bo
     for number in range(len(cases)):
         run = slice(cases.targets.starts[number], cases.targets.starts[number + 1])
         likeness = vectors[cases.targets.rows[run]] @ vectors[cases.histories[number]].T  # (targets, history)
-        found[run] = (likeness >= ALIKE).any(axis=1)
+        found[run] = (likeness >= NEAR_DUPLICATE_COSINE).any(axis=1)
     return found
 
 
-def _targets(cases: Cases, catalogue: Catalogue) -> pl.DataFrame:
+def _target_pairs(cases: Cases, catalogue: Catalogue) -> pl.DataFrame:
     import polars as pl
 
     return pl.DataFrame(
@@ -164,7 +164,7 @@ def _targets(cases: Cases, catalogue: Catalogue) -> pl.DataFrame:
     ).unique()
 
 
-def _card(file: Path) -> Mapping[str, Any] | None:
+def read_card(file: Path) -> Mapping[str, Any] | None:
     """What a trained part says of itself; an unreadable card says nothing, which is no proof of anything held out."""
     if not file.exists():
         return None

@@ -19,7 +19,7 @@ from ...data.errors import QueryError
 from ...data.splits import HeldOut, Part, Split
 from ...retrieval.items.interactions import NEVER
 from ...retrieval.items.ragged import Runs
-from .cases import Cases, Ranked
+from .cases import CandidateScope, Cases
 
 if TYPE_CHECKING:
     import polars as pl
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
     from ...retrieval.items.catalogue import Catalogue
     from ...retrieval.items.interactions import Events
 
-ENOUGH = 1000
+MIN_TEST_CASES = 1000
 """Test cases that a split by users aims at."""
-SHARES = (0.1, 0.2, 0.3, 0.4, 0.5)
-"""Shares of the users that may be tested; the first that gives `ENOUGH` cases is taken, else the last."""
+TEST_SHARES = (0.1, 0.2, 0.3, 0.4, 0.5)
+"""Shares of the users that may be tested; the first that gives `MIN_TEST_CASES` cases is taken, else the last."""
 
 
 @dataclass(frozen=True)
-class Drawn:
+class SampledCases:
     """Cases, and what a training for them must not see."""
 
     cases: Cases
@@ -43,7 +43,7 @@ class Drawn:
 
 
 @dataclass(frozen=True)
-class Shuffled:
+class OrderedEvents:
     """Events by user, oldest first, those of one moment in an order that the seed draws.
 
     Attributes: user, row, time: (events,) as in `Events`, repeated items included. starts: (users + 1,) ids: user ids by number.
@@ -56,14 +56,14 @@ class Shuffled:
     ids: pl.Series
 
     @classmethod
-    def of(cls, events: Events, seed: int) -> Shuffled:
+    def from_events(cls, events: Events, seed: int) -> OrderedEvents:
         """The events with ties in time shuffled. What has no time comes first."""
         lot = np.random.default_rng(seed).random(len(events))
         order = np.lexsort((lot, events.time, events.user))
         return cls(events.user[order], events.row[order], events.time[order], events.starts, events.users)
 
 
-def first_of_category(events: Shuffled, category: NDArray[np.int32]) -> NDArray[np.bool_]:
+def first_in_category(events: OrderedEvents, category: NDArray[np.int32]) -> NDArray[np.bool_]:
     """(events,) which are a user's first of their category. Args: category: (items,) codes."""
     key = (events.user.astype(np.int64) << 32) | category[events.row]
     _, first = np.unique(key, return_index=True)
@@ -72,44 +72,44 @@ def first_of_category(events: Shuffled, category: NDArray[np.int32]) -> NDArray[
     return found
 
 
-def shares(split: Split, events: Events, catalogue: Catalogue) -> Split:
+def with_test_share(split: Split, events: Events, catalogue: Catalogue) -> Split:
     """The split with shares of the users that give enough cases, for a store of few; half as many users are for validation."""
     user, category = events.user.astype(np.int64), catalogue.category[events.row].astype(np.int64)
     several = np.bincount(np.unique(user * len(catalogue.nodes) + category) // len(catalogue.nodes), minlength=len(events.users)) > 1
-    share = next((share for share in SHARES if share * several.sum() >= ENOUGH), SHARES[-1])
+    share = next((share for share in TEST_SHARES if share * several.sum() >= MIN_TEST_CASES), TEST_SHARES[-1])
     return split.with_(test=share, validation=min(share, 0.5 - share / 2 if share < 0.5 else 0.2))
 
 
-def settled(split: Split, events: Events, catalogue: Catalogue) -> Split:
+def resolve_split(split: Split, events: Events, catalogue: Catalogue) -> Split:
     """The split with all that hangs on the data: the shares of `users`, the moments of `temporal`.
 
     Args: split: its moment, if it has one, is when a temporal test begins.
     Raises: QueryError: a temporal split of what has no clock, or with nothing before or after its moment.
     """
     if split.protocol == "users":
-        return shares(split, events, catalogue)
+        return with_test_share(split, events, catalogue)
     if split.protocol == "temporal":
-        moment, before = moments(events, split.moment)
+        moment, before = split_moments(events, split.moment)
         return split.with_(moment=moment, validation_moment=before)
     return split
 
 
-def draw(split: Split, events: Events, catalogue: Catalogue, part: Part, scope: Ranked) -> Drawn:
+def sample_cases(split: Split, events: Events, catalogue: Catalogue, part: Part, scope: CandidateScope) -> SampledCases:
     """The cases of one part of a split.
 
     For `validation` what is held out for the test is held out as well: nothing may be tuned on it.
     """
-    shuffled = Shuffled.of(events, split.seed)
+    shuffled = OrderedEvents.from_events(events, split.seed)
     if split.protocol == "users":
-        drawn = _users(split, shuffled, catalogue, part, ordered=events.order != "none")
+        drawn = _held_out_user_cases(split, shuffled, catalogue, part, ordered=events.order != "none")
     elif split.protocol == "leave-one-out":
-        drawn = _leave_one_out(shuffled, catalogue, part)
+        drawn = _leave_one_out_cases(shuffled, catalogue, part)
     else:
-        drawn = _temporal(split, shuffled, part)
-    return Drawn(replace(drawn.cases, scope=scope), drawn.held_out)
+        drawn = _temporal_cases(split, shuffled, part)
+    return SampledCases(replace(drawn.cases, scope=scope), drawn.held_out)
 
 
-def of_file(cases: Cases, events: Events) -> HeldOut:
+def held_out_for_file(cases: Cases, events: Events) -> HeldOut:
     """What is held out for the cases of a file: everything of the users it names."""
     known = set(events.users.to_list())
     return HeldOut(users=frozenset(user for user in cases.users if user in known))
@@ -118,7 +118,7 @@ def of_file(cases: Cases, events: Events) -> HeldOut:
 # ---------------------------------------------------------------------- the three ways
 
 
-def _users(split: Split, events: Shuffled, catalogue: Catalogue, part: Part, *, ordered: bool) -> Drawn:
+def _held_out_user_cases(split: Split, events: OrderedEvents, catalogue: Catalogue, part: Part, *, ordered: bool) -> SampledCases:
     ids = events.ids.to_list()
     tested, chosen = split.users(ids, "test"), split.users(ids, part)
     out = tested | chosen
@@ -143,10 +143,10 @@ def _users(split: Split, events: Shuffled, catalogue: Catalogue, part: Part, *, 
     target = case & (category == target_category[events.user])
     before = (np.arange(len(events.user)) < entry[events.user]) | (not ordered)
     cases = _cases(events, case & ~target & before, target, {"users of one category only": int((chosen & ~several).sum())})
-    return Drawn(cases, HeldOut(users=frozenset(user for user, held in zip(ids, out, strict=True) if held)))
+    return SampledCases(cases, HeldOut(users=frozenset(user for user, held in zip(ids, out, strict=True) if held)))
 
 
-def _leave_one_out(events: Shuffled, catalogue: Catalogue, part: Part) -> Drawn:
+def _leave_one_out_cases(events: OrderedEvents, catalogue: Catalogue, part: Part) -> SampledCases:
     import polars as pl
 
     back = 1 if part == "test" else 2
@@ -162,10 +162,10 @@ def _leave_one_out(events: Shuffled, catalogue: Catalogue, part: Part) -> Drawn:
     )
     held = from_end < back
     pairs = pl.DataFrame({"user_id": events.ids.gather(events.user[held]), "item_id": catalogue.items["item_id"].gather(events.row[held])})
-    return Drawn(cases, HeldOut(pairs=pairs))
+    return SampledCases(cases, HeldOut(pairs=pairs))
 
 
-def _temporal(split: Split, events: Shuffled, part: Part) -> Drawn:
+def _temporal_cases(split: Split, events: OrderedEvents, part: Part) -> SampledCases:
     start = split.moment if part == "test" else split.validation_moment
     if start is None:
         raise ValueError("a temporal split needs its moments; see `moments`")
@@ -175,10 +175,10 @@ def _temporal(split: Split, events: Shuffled, part: Part) -> Drawn:
     some = (np.bincount(events.user[before], minlength=count) > 0) & (np.bincount(events.user[target], minlength=count) > 0)
     nothing_before = int((np.bincount(events.user[target], minlength=count) > 0).sum() - some.sum())
     cases = _cases(events, before & some[events.user], target & some[events.user], {"users without a history then": nothing_before})
-    return Drawn(cases, HeldOut(moment=start))
+    return SampledCases(cases, HeldOut(moment=start))
 
 
-def moments(events: Events, at: int | None = None) -> tuple[int, int]:
+def split_moments(events: Events, at: int | None = None) -> tuple[int, int]:
     """The moments from which on a temporal split tests and validates: 80 % and, of what is before, 90 % of the interactions lie before.
 
     Raises: QueryError: there is no clock, or nothing lies before or after.
@@ -194,19 +194,19 @@ def moments(events: Events, at: int | None = None) -> tuple[int, int]:
     return start, int(earlier[int(0.9 * len(earlier))])
 
 
-def _cases(events: Shuffled, history: NDArray[np.bool_], target: NDArray[np.bool_], left_out: dict[str, int]) -> Cases:
+def _cases(events: OrderedEvents, history: NDArray[np.bool_], target: NDArray[np.bool_], exclusions: dict[str, int]) -> Cases:
     """Cases of all users who have a target: distinct items, a history's at their latest place."""
     users = np.unique(events.user[target])
     return Cases(
         [str(user) for user in events.ids.gather(users)],
-        _runs(events, history, users),
-        _runs(events, target, users),
+        _distinct_rows(events, history, users),
+        _distinct_rows(events, target, users),
         [None] * len(users),
-        left_out={why: n for why, n in left_out.items() if n},
+        exclusions={why: n for why, n in exclusions.items() if n},
     )
 
 
-def _runs(events: Shuffled, kept: NDArray[np.bool_], users: NDArray[np.int32]) -> Runs:
+def _distinct_rows(events: OrderedEvents, kept: NDArray[np.bool_], users: NDArray[np.int32]) -> Runs:
     place = np.flatnonzero(kept & np.isin(events.user, users))[::-1]  # newest first: np.unique then finds the latest place of an item
     key = (events.user[place].astype(np.int64) << 32) | events.row[place]
     _, first = np.unique(key, return_index=True)

@@ -1,4 +1,4 @@
-"""What a baseline is fitted to: the pasts of the training users, and what is known of the items."""
+"""What a baseline is fitted to: the histories of the training users, and what is known of the items."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Training:
+class TrainingData:
     """Training users and items.
 
     Attributes:
-        pasts: one run of item rows a user, oldest first, repeats as they happened. time: (entries,) milliseconds, None without a clock.
-        items: how many item rows there are. category: (items,) int32 code. vectors: (items, dimensions) unit vectors, or zeros.
+        histories: one run of item rows a user, oldest first, repeats as they happened. timestamps: (entries,) milliseconds, None without a clock.
+        item_count: how many item rows there are. category: (items,) int32 code. vectors: (items, dimensions) unit vectors, or zeros.
     """
 
-    pasts: Runs
-    time: NDArray[np.int64] | None
-    items: int
+    histories: Runs
+    timestamps: NDArray[np.int64] | None
+    item_count: int
     category: NDArray[np.int32]
     vectors: NDArray[np.float32]
 
     @cached_property
     def matrix(self) -> sparse.csr_array:
         """(users, items) float32: 1 where a user had an item."""
-        found = self.pasts.matrix(self.items)
+        found = self.histories.matrix(self.item_count)
         found.data[:] = 1
         return found
 
     @cached_property
-    def users(self) -> NDArray[np.int64]:
+    def user_counts(self) -> NDArray[np.int64]:
         """(items,) distinct users who had each item."""
-        return np.bincount(self.matrix.indices, minlength=self.items).astype(np.int64)
+        return np.bincount(self.matrix.indices, minlength=self.item_count).astype(np.int64)
 
 
 class Scorer(Protocol):

@@ -23,7 +23,7 @@ from ...retrieval.items.interactions import NEVER, Events
 from ...retrieval.items.ragged import Runs
 from ...retrieval.items.texts import review_ids
 from ...retrieval.retriever import Retriever
-from .training_data import Training
+from .training_data import TrainingData
 
 if TYPE_CHECKING:
     import polars as pl
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Known:
+class TrainingView:
     """What may be known.
 
     Attributes:
@@ -49,14 +49,14 @@ class Known:
     catalogue: Catalogue
     vectors: NDArray[np.float32]
     index: VectorIndex
-    withheld: frozenset[str]
+    withheld_reviews: frozenset[str]
     window: int | None
-    alike: Alike
+    text_neighbours: Alike
 
     @classmethod
-    def of(
+    def from_workspace(
         cls, workspace: Workspace, held_out: HeldOut, index: VectorIndex, vectors: NDArray[np.float32], alike: Alike | None = None
-    ) -> Known:
+    ) -> TrainingView:
         """The workspace's snapshot without what is held out."""
         interactions = held_out.known(workspace.table("interactions"))
         reviews = workspace.table("reviews").with_columns(review_ids(workspace.table("reviews")))
@@ -74,13 +74,13 @@ class Known:
         return Events.build(self.interactions, self.catalogue)
 
     @cached_property
-    def training(self) -> Training:
+    def training_data(self) -> TrainingData:
         """What a baseline is fitted to."""
         events = self.events
-        return Training(
-            pasts=Runs(events.starts, events.row),
-            time=None if events.order != "time" else np.where(events.time == NEVER, events.time.min(initial=0), events.time),
-            items=len(self.catalogue),
+        return TrainingData(
+            histories=Runs(events.starts, events.row),
+            timestamps=None if events.order != "time" else np.where(events.time == NEVER, events.time.min(initial=0), events.time),
+            item_count=len(self.catalogue),
             category=self.catalogue.category,
             vectors=self.vectors,
         )
@@ -92,9 +92,9 @@ class Known:
         return Associations.load(table(tallies, self.catalogue.total_users), self.catalogue)
 
     @cached_property
-    def behaviour(self) -> dict[str, Channel]:
+    def full_catalogue_channels(self) -> dict[str, Channel]:
         """The channels that say something of every item, counted anew."""
-        return {**behavioural.count(self.events, len(self.catalogue), self.alike), "semantic": Likeness(self.vectors)}
+        return {**behavioural.count(self.events, len(self.catalogue), self.text_neighbours), "semantic": Likeness(self.vectors)}
 
     @cached_property
     def retriever(self) -> Retriever:
@@ -103,10 +103,10 @@ class Known:
 
     def with_channels(self, further: Mapping[str, Channel]) -> Retriever:
         """The product's channels and further ones, which must not know more than this."""
-        return Retriever(self.catalogue, _Withholding(self.index, self.withheld), self.associations, further)
+        return Retriever(self.catalogue, _FilteredIndex(self.index, self.withheld_reviews), self.associations, further)
 
 
-class _Withholding:
+class _FilteredIndex:
     """Vectors without some of the reviews."""
 
     def __init__(self, index: VectorIndex, withheld: frozenset[str]) -> None:

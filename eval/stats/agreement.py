@@ -15,20 +15,22 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from .bootstrap import Interval, bootstrap, resampled
+from .bootstrap import Interval, bootstrap_mean, bootstrap_statistic
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float64]
 
-Weights = Literal["unweighted", "linear", "quadratic"]
-Level = Literal["nominal", "ordinal", "interval"]
-BINS = 10
+KappaWeights = Literal["unweighted", "linear", "quadratic"]
+MeasurementLevel = Literal["nominal", "ordinal", "interval"]
+RELIABILITY_BINS = 10
 """Of a reliability curve."""
 
 
-def cohen_kappa(left: Floats, right: Floats, clusters: NDArray[np.int64], *, weights: Weights = "unweighted", seed: int = 0) -> Interval:
+def cohen_kappa(
+    left: Floats, right: Floats, clusters: NDArray[np.int64], *, weights: KappaWeights = "unweighted", seed: int = 0
+) -> Interval:
     """Cohen's kappa of two raters: 1 is full agreement, 0 what chance would give, below 0 less; NaN where both always say one thing.
 
     Args:
@@ -38,19 +40,19 @@ def cohen_kappa(left: Floats, right: Floats, clusters: NDArray[np.int64], *, wei
     Source: Cohen, 1960, and 1968 for weights.
     """
     values = _values(left, right)
-    return resampled(_table(left, right, values), clusters, _kappa_of(values, weights), seed=seed)
+    return bootstrap_statistic(_table(left, right, values), clusters, _kappa_of(values, weights), seed=seed)
 
 
-def krippendorff_alpha(ratings: Floats, clusters: NDArray[np.int64], *, level: Level = "nominal", seed: int = 0) -> Interval:
+def krippendorff_alpha(ratings: Floats, clusters: NDArray[np.int64], *, level: MeasurementLevel = "nominal", seed: int = 0) -> Interval:
     """Krippendorff's alpha of any number of raters, some labels missing: 1 is full agreement, 0 chance; NaN where only one label occurs.
 
     Args: ratings: (units, raters); a unit with fewer than two labels says nothing. clusters: (units,). level: of measurement.
-    Source: Krippendorff, Computing Krippendorff's Alpha-Reliability, 2011.
+    Source: Krippendorff, Computing Krippendorff's Alpha-ReliabilityCurve, 2011.
     """
     if level == "interval":
-        return resampled(_moments(ratings), clusters, _alpha_of_moments, seed=seed)
+        return bootstrap_statistic(_moments(ratings), clusters, _alpha_of_moments, seed=seed)
     values = _values(ratings)
-    return resampled(_coincidences(ratings, values), clusters, _alpha_of(len(values), level), seed=seed)
+    return bootstrap_statistic(_coincidences(ratings, values), clusters, _alpha_of(len(values), level), seed=seed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +72,12 @@ class HumanAgreement:
     raters: int
 
 
-def human_agreement(ratings: Floats, clusters: NDArray[np.int64], *, weights: Weights = "unweighted", seed: int = 0) -> HumanAgreement:
+def human_agreement(ratings: Floats, clusters: NDArray[np.int64], *, weights: KappaWeights = "unweighted", seed: int = 0) -> HumanAgreement:
     """How far the people agree among themselves. Args: ratings: (units, people). clusters: (units,). weights: of `cohen_kappa`."""
     values, people = _values(ratings), ratings.T
     pairs = [(a, b) for a, b in itertools.combinations(people, 2) if _both(a, b).any()]
     left_out = [(one, majority(np.delete(ratings, i, axis=1))) for i, one in enumerate(people)]
-    level: Level = "nominal" if weights == "unweighted" else "interval"
+    level: MeasurementLevel = "nominal" if weights == "unweighted" else "interval"
     return HumanAgreement(
         _mean_kappa(pairs, values, clusters, weights, seed),
         _mean_kappa(left_out, values, clusters, weights, seed),
@@ -104,7 +106,7 @@ class JudgeAgreement:
 
 
 def judge_agreement(
-    judge: Floats, ratings: Floats, clusters: NDArray[np.int64], *, weights: Weights = "unweighted", seed: int = 0
+    judge: Floats, ratings: Floats, clusters: NDArray[np.int64], *, weights: KappaWeights = "unweighted", seed: int = 0
 ) -> JudgeAgreement:
     """How far a judge agrees with people.
 
@@ -123,7 +125,7 @@ def judge_agreement(
         cohen_kappa(judge, most, clusters, weights=weights, seed=seed),
         _mean_kappa(with_people, values, clusters, weights, seed),
         _mean_kappa([*ours, *theirs], values, clusters, weights, seed, signs=[1] * len(ours) + [-1] * len(theirs)),
-        bootstrap(right, clusters, seed=seed),
+        bootstrap_mean(right, clusters, seed=seed),
         float((~np.isnan(judge)).mean()) if len(judge) else math.nan,
     )
 
@@ -140,7 +142,7 @@ def majority(ratings: Floats) -> Floats:
 
 
 @dataclass(frozen=True, slots=True)
-class Bin:
+class ReliabilityBin:
     """Units whose prediction lies within low to high. Attributes: predicted: its mean. share: of people who say so, with interval."""
 
     low: float
@@ -151,18 +153,20 @@ class Bin:
 
 
 @dataclass(frozen=True, slots=True)
-class Reliability:
+class ReliabilityCurve:
     """Whether what a judge holds 70 % likely is said by 70 % of people.
 
     Attributes: error: the mean distance of prediction and share over the bins, by their units (expected calibration error), 0 to 1.
         It is above 0 for a perfect judge too, by chance: the more so, the fewer units a bin has.
     """
 
-    bins: tuple[Bin, ...]
+    bins: tuple[ReliabilityBin, ...]
     error: float
 
 
-def reliability(predicted: Floats, share: Floats, clusters: NDArray[np.int64], *, bins: int = BINS, seed: int = 0) -> Reliability:
+def reliability_curve(
+    predicted: Floats, share: Floats, clusters: NDArray[np.int64], *, bins: int = RELIABILITY_BINS, seed: int = 0
+) -> ReliabilityCurve:
     """The reliability curve of predictions, 0 to 1, against the share of people who say so, in bins of equal width; empty ones left out.
 
     Args: predicted, share: (units,), NaN where there is none. clusters: (units,).
@@ -175,12 +179,14 @@ def reliability(predicted: Floats, share: Floats, clusters: NDArray[np.int64], *
         raise ValueError("predictions and shares are 0 to 1")
     place = np.minimum((predicted * bins).astype(int), bins - 1)
     found = [
-        Bin(one / bins, (one + 1) / bins, float(predicted[at].mean()), bootstrap(share[at], clusters[at], seed=seed), int(at.sum()))
+        ReliabilityBin(
+            one / bins, (one + 1) / bins, float(predicted[at].mean()), bootstrap_mean(share[at], clusters[at], seed=seed), int(at.sum())
+        )
         for one in range(bins)
         if (at := place == one).any()
     ]
     error = sum(abs(one.predicted - one.share.value) * one.units for one in found) / len(predicted) if found else math.nan
-    return Reliability(tuple(found), float(error))
+    return ReliabilityCurve(tuple(found), float(error))
 
 
 def _values(*ratings: Floats) -> Floats:
@@ -201,7 +207,7 @@ def _table(left: Floats, right: Floats, values: Floats) -> Floats:
     return out
 
 
-def _kappa_of(values: Floats, weights: Weights) -> Callable[[Floats], Floats]:
+def _kappa_of(values: Floats, weights: KappaWeights) -> Callable[[Floats], Floats]:
     """Kappa as a function of tables (n, values * values), NaN where chance could not disagree."""
     apart = np.abs(values[:, None] - values[None, :])
     cost = {"unweighted": (apart > 0).astype(float), "linear": apart, "quadratic": apart**2}[weights]
@@ -220,7 +226,7 @@ def _mean_kappa(
     pairs: Sequence[tuple[Floats, Floats]],
     values: Floats,
     clusters: NDArray[np.int64],
-    weights: Weights,
+    weights: KappaWeights,
     seed: int,
     signs: Sequence[int] | None = None,
 ) -> Interval:
@@ -241,7 +247,7 @@ def _mean_kappa(
         return total
 
     parts = np.concatenate([_table(left, right, values) for left, right in pairs], axis=1)
-    return resampled(parts, clusters, mean, seed=seed)
+    return bootstrap_statistic(parts, clusters, mean, seed=seed)
 
 
 def _coincidences(ratings: Floats, values: Floats) -> Floats:
@@ -254,7 +260,7 @@ def _coincidences(ratings: Floats, values: Floats) -> Floats:
     return np.asarray(pairs.reshape(len(ratings), -1), dtype=np.float64)
 
 
-def _alpha_of(size: int, level: Level) -> Callable[[Floats], Floats]:
+def _alpha_of(size: int, level: MeasurementLevel) -> Callable[[Floats], Floats]:
     """Alpha as a function of coincidences (n, values * values); the ordinal distance depends on how often each label occurs."""
 
     def alpha(tables: Floats) -> Floats:

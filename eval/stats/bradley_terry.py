@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .bootstrap import Interval, resampled_each
+from .bootstrap import Interval, bootstrap_statistics
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float64]
 
-STEPS = 40
+MAX_NEWTON_STEPS = 40
 """Of Newton's method at most."""
 
 
 @dataclass(frozen=True, slots=True)
-class Strength:
+class SystemStrength:
     """One system.
 
     Attributes:
@@ -41,7 +41,7 @@ def bradley_terry(
     systems: list[str],
     *,
     seed: int = 0,
-) -> list[Strength]:
+) -> list[SystemStrength]:
     """The strength of each system, the strongest first; those without a finite one keep their order, last.
 
     Args:
@@ -57,10 +57,10 @@ def bradley_terry(
     parts[rows, left * count + right] += values
     parts[rows, right * count + left] += 1 - values
     wins = parts.sum(axis=0).reshape(count, count)
-    found = resampled_each(parts, clusters, lambda sums: _strengths(sums.reshape(-1, count, count)), seed=seed)
+    found = bootstrap_statistics(parts, clusters, lambda sums: _strengths(sums.reshape(-1, count, count)), seed=seed)
     met = wins + wins.T
     listed = [
-        Strength(name, one, float(own), int(all_of))
+        SystemStrength(name, one, float(own), int(all_of))
         for name, one, own, all_of in zip(systems, found, wins.sum(axis=1), met.sum(axis=1), strict=True)
     ]
     return sorted(listed, key=lambda one: -np.nan_to_num(one.strength.value, nan=-np.inf))
@@ -74,7 +74,7 @@ def _strengths(wins: Floats) -> Floats:
     finite = _connected(wins)
     wins, met = wins[finite], met[finite]
     own = np.zeros((len(wins), count))
-    for _ in range(STEPS):
+    for _ in range(MAX_NEWTON_STEPS):
         chance = 1 / (1 + np.exp(own[:, None, :] - own[:, :, None]))  # of the row's system to win
         gradient = (wins - met * chance).sum(axis=2)
         weight = met * chance * (1 - chance)

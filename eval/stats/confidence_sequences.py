@@ -6,7 +6,7 @@ difference that is not there far more often than one time in twenty. The interva
 
 Source: asymptotic confidence sequences, Waudby-Smith, Arbour, Sinha, Kennedy and Ramdas, Annals of Statistics 2024 (Theorem 2.2 for the
 interval, section 3 for a randomised comparison), on the normal mixture of Robbins, Annals of Mathematical Statistics 1970. Asymptotic:
-the promise is for many users, so nothing is said before `LEAST` of them in each arm.
+the promise is for many users, so nothing is said before `MIN_USERS_PER_ARM` of them in each arm.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 ALPHA = 0.05
-LEAST = 100
+MIN_USERS_PER_ARM = 100
 """Users of each arm before anything is said."""
-PLANNED = 2000
+PLANNED_USERS = 2000
 """Users at which the interval is narrowest for its level. It is chosen beforehand and once: chosen afterwards it would be a way to peek."""
-RULE = (
-    f"look as often as you like and stop whenever the interval of B - A excludes 0, once each arm has {LEAST} users; "
+STOPPING_RULE = (
+    f"look as often as you like and stop whenever the interval of B - A excludes 0, once each arm has {MIN_USERS_PER_ARM} users; "
     f"the chance ever to see a difference that is not there is about {ALPHA:.0%}"
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class ArmComparison:
     """What is known of two arms now.
 
     Attributes:
-        users: of A and of B. means: of A and of B, NaN without users. difference: B less A, with low and high; NaN before `LEAST`.
+        users: of A and of B. means: of A and of B, NaN without users. difference: B less A, with low and high; NaN before `MIN_USERS_PER_ARM`.
         verdict: `B is better`, `A is better`, `go on`, or `too few`.
     """
 
@@ -60,7 +60,7 @@ class Comparison:
         }
 
 
-def compare(values: NDArray[np.float64], is_b: NDArray[np.bool_], share: float = 0.5) -> Comparison:
+def compare_arms(values: NDArray[np.float64], is_b: NDArray[np.bool_], share: float = 0.5) -> ArmComparison:
     """B less A, as it stands after the users so far.
 
     Args:
@@ -69,17 +69,17 @@ def compare(values: NDArray[np.float64], is_b: NDArray[np.bool_], share: float =
     """
     users = int((~is_b).sum()), int(is_b.sum())
     means = tuple(float(values[arm].mean()) if arm.any() else math.nan for arm in (~is_b, is_b))
-    if min(users) < LEAST:
-        return Comparison(users, (means[0], means[1]), (math.nan, math.nan, math.nan), "too few")
-    scores = differences(values, is_b, share)
-    half = margin(len(scores), float(scores.std()))
+    if min(users) < MIN_USERS_PER_ARM:
+        return ArmComparison(users, (means[0], means[1]), (math.nan, math.nan, math.nan), "too few")
+    scores = aipw_scores(values, is_b, share)
+    half = half_width(len(scores), float(scores.std()))
     value = float(scores.mean())
     low, high = value - half, value + half
     verdict: Literal["B is better", "A is better", "go on"] = "B is better" if low > 0 else "A is better" if high < 0 else "go on"
-    return Comparison(users, (means[0], means[1]), (value, low, high), verdict)
+    return ArmComparison(users, (means[0], means[1]), (value, low, high), verdict)
 
 
-def differences(values: NDArray[np.float64], is_b: NDArray[np.bool_], share: float) -> NDArray[np.float64]:
+def aipw_scores(values: NDArray[np.float64], is_b: NDArray[np.bool_], share: float) -> NDArray[np.float64]:
     """(users,) figures whose mean is B less A: each user's own, weighed by the chance of the arm, beside what was expected of either arm.
 
     What is expected is the mean of the arm's users that came before, so no user's figure tells of itself (augmented inverse-propensity
@@ -91,7 +91,7 @@ def differences(values: NDArray[np.float64], is_b: NDArray[np.bool_], share: flo
     return np.asarray(expected_b - expected_a + of_b - of_a)
 
 
-def margin(users: int, deviation: float, *, alpha: float = ALPHA, planned: int = PLANNED) -> float:
+def half_width(users: int, deviation: float, *, alpha: float = ALPHA, planned: int = PLANNED_USERS) -> float:
     """Half the width of the confidence sequence of a mean after so many users. Args: deviation: the standard deviation so far."""
     log = -2 * math.log(alpha)
     rho2 = (log + math.log(log + 1)) / planned  # narrowest near `planned` (the paper's appendix)

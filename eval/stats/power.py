@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 POWER, LEVEL = 0.8, 0.05
-FEW = 20
+MIN_BOOTSTRAP_PAIRS = 20
 """Pairs below which a bootstrap of them is not to be trusted: of so few its intervals are too narrow, and an exact test is used."""
 
 
@@ -30,7 +30,9 @@ def standard_error(values: NDArray[np.float64], clusters: NDArray[np.int64]) -> 
     return float(np.sqrt(len(names) / (len(names) - 1) * (sums**2).sum()) / len(values))
 
 
-def smallest_difference(values: NDArray[np.float64], clusters: NDArray[np.int64], *, power: float = POWER, level: float = LEVEL) -> float:
+def minimum_detectable_effect(
+    values: NDArray[np.float64], clusters: NDArray[np.int64], *, power: float = POWER, level: float = LEVEL
+) -> float:
     """The smallest true difference of a mean from what it is held against that such a sample would find with the given power.
 
     In the unit of the values: for outcomes of pairs, points of the win rate away from one half. NaN for fewer than two users. It depends
@@ -50,7 +52,7 @@ def smallest_difference(values: NDArray[np.float64], clusters: NDArray[np.int64]
 
 def pairs_needed(values: NDArray[np.float64], clusters: NDArray[np.int64], difference: float) -> int | None:
     """About how many pairs like these, of as many users in proportion, would detect a difference; None where that cannot be told."""
-    smallest, pairs = smallest_difference(values, clusters), int((~np.isnan(values)).sum())
+    smallest, pairs = minimum_detectable_effect(values, clusters), int((~np.isnan(values)).sum())
     return math.ceil(pairs * (smallest / difference) ** 2) if smallest > 0 else None
 
 
@@ -74,7 +76,7 @@ def conclusions(values: NDArray[np.float64], clusters: NDArray[np.int64], win: I
     users = len(np.unique(clusters[~np.isnan(values)]))
     if not len(told):
         return ["No pair could be scored: nothing can be concluded."]
-    if len(told) < FEW:
+    if len(told) < MIN_BOOTSTRAP_PAIRS:
         return _few(told, users, left, right)
     found = []
     better, other = (left, right) if win.value > 0.5 else (right, left)
@@ -83,7 +85,7 @@ def conclusions(values: NDArray[np.float64], clusters: NDArray[np.int64], win: I
         found.append(f"{better} is preferred to {other}: it wins {share:.0%} of the pairs, and the interval is above one half.")
     else:
         found.append(f"Neither is shown to be better: {better} wins {share:.0%} of the pairs, and the interval holds one half.")
-    smallest = smallest_difference(values, clusters)
+    smallest = minimum_detectable_effect(values, clusters)
     if smallest > 0:
         reach = f"{0.5 + smallest:.0%} or more" if smallest < 0.5 else "none at all"
         found.append(f"{len(told)} pairs of {users} users would detect a true win rate of {reach} four times in five.")
@@ -104,7 +106,7 @@ def _few(told: NDArray[np.float64], users: int, left: str, right: str) -> list[s
     decided = wins + losses
     better, other = (left, right) if wins >= losses else (right, left)
     found = [
-        f"There are only {len(told)} pairs of {users} users, fewer than {FEW}: what can be said is which won more of these very pairs "
+        f"There are only {len(told)} pairs of {users} users, fewer than {MIN_BOOTSTRAP_PAIRS}: what can be said is which won more of these very pairs "
         f"({left} {wins}, {right} {losses}, tied {len(told) - decided}), and each of them can be read.",
     ]
     wanted = decisive_wins(decided)

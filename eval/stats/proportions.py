@@ -30,7 +30,7 @@ def wilson(share: float, trials: float) -> Interval:
     return Interval(share, float(low), float(high))
 
 
-def rate(hits: NDArray[np.int64], trials: NDArray[np.int64]) -> Interval:
+def clustered_rate(hits: NDArray[np.int64], trials: NDArray[np.int64]) -> Interval:
     """The share of hits among trials, by user, with its 95 % interval.
 
     Args: hits, trials: (users,) of each user, hits never more than trials; users without trials are left out.
@@ -40,10 +40,10 @@ def rate(hits: NDArray[np.int64], trials: NDArray[np.int64]) -> Interval:
         return wilson(0.0, 0.0)
     hit, tried = hits[there].astype(np.float64), trials[there].astype(np.float64)
     share = float(hit.sum() / tried.sum())
-    return wilson(share, effective(hit, tried, share))
+    return wilson(share, effective_trials(hit, tried, share))
 
 
-def effective(hits: NDArray[np.float64], trials: NDArray[np.float64], share: float) -> float:
+def effective_trials(hits: NDArray[np.float64], trials: NDArray[np.float64], share: float) -> float:
     """So many independent trials would say as much: from 1 to all trials.
 
     The variance of the share over users is that of a ratio, linearised (Cochran, Sampling Techniques, 1977). Where it cannot be told,

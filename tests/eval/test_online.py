@@ -13,7 +13,7 @@ from crossaisle.data.ab_tests import Experiment
 from crossaisle.data.events import Event, EventLog, Shown
 from crossaisle.data.events.served_lists import ServedLists
 from crossaisle.data.workspace import Workspace
-from crossaisle.eval.online import DAY, Outcomes, report
+from crossaisle.eval.online import DAY_MS, SlotOutcomes, online_report
 
 Store = Callable[..., Path]
 NOW = 1_700_000_000_000
@@ -29,14 +29,14 @@ def log(tmp_path: Path, make_store: Store) -> Iterator[EventLog]:
 
 
 def figures(log: EventLog, **options: object) -> dict:
-    return report(ServedLists.read(log), now=NOW + 40 * DAY, **options)  # type: ignore[arg-type]
+    return online_report(ServedLists.read(log), now=NOW + 40 * DAY_MS, **options)  # type: ignore[arg-type]
 
 
 def test_answers_count_once_a_place_and_only_for_the_list_that_they_name(log: EventLog) -> None:
     first = log.served("ann", [TENT, STOVE], timestamp=NOW)
     second = log.served("bob", [STOVE, TENT], timestamp=NOW)
     nobody = log.served(None, [TENT], timestamp=NOW)
-    day = NOW + DAY
+    day = NOW + DAY_MS
 
     def event(kind: str, item: str, user: str = "ann", when: int = day, key: str | None = first) -> Event:
         return Event(user, kind, item, when, recommendation_id=key)  # type: ignore[arg-type]
@@ -45,13 +45,13 @@ def test_answers_count_once_a_place_and_only_for_the_list_that_they_name(log: Ev
         [
             event("click", "tent"),
             event("click", "tent", when=day + 5),
-            event("purchase", "tent", when=NOW + 6 * DAY),
+            event("purchase", "tent", when=NOW + 6 * DAY_MS),
             event("cart", "stove", "bob", key=second),
             event("click", "tent", "eve", key=nobody),
             event("purchase", "stove", key=None),
             event("click", "stove", "bob"),
             event("click", "lamp"),
-            event("click", "stove", when=NOW + 7 * DAY + 1),
+            event("click", "stove", when=NOW + 7 * DAY_MS + 1),
             event("click", "stove", key="0" * 32),
             event("impression", "tent"),
         ]
@@ -75,8 +75,8 @@ def test_answers_count_once_a_place_and_only_for_the_list_that_they_name(log: Ev
     assert {row["explanation"]: row["places"] for row in found["by_explanation"]} == {"association": 3, "none": 2}
     seen = figures(log, basis="impressions")
     assert (seen["places"], seen["overall"]["clicks"]) == (1, 1)
-    assert figures(log, window=2 * DAY)["overall"]["purchases"] == 0
-    assert figures(log, window=9 * DAY)["overall"]["clicks"] == 4
+    assert figures(log, window=2 * DAY_MS)["overall"]["purchases"] == 0
+    assert figures(log, window=9 * DAY_MS)["overall"]["clicks"] == 4
 
 
 def test_nothing_served_is_an_empty_report(log: EventLog) -> None:
@@ -132,7 +132,7 @@ def test_an_experiment_is_told_by_user_with_a_verdict_that_allows_peeking(log: E
 
 def test_a_users_figure_is_told_only_when_it_is_final(log: EventLog) -> None:
     shop_with_a_test(log, {"A": 0.1, "B": 0.1}, users=50)
-    young = report(ServedLists.read(log), now=NOW + 2 * 7 * DAY + 10_000)["experiments"][0]
+    young = online_report(ServedLists.read(log), now=NOW + 2 * 7 * DAY_MS + 10_000)["experiments"][0]
     assert (young["still_open"], sum(young["clicked"]["users"].values())) == (39, 11)
 
 
@@ -149,7 +149,7 @@ def test_users_of_both_arms_count_for_neither_and_an_uneven_lot_is_told(log: Eve
 
 def test_clustered_intervals_are_wider_than_places_would_have_it(log: EventLog) -> None:
     shop_with_a_test(log, {"A": 0.3, "B": 0.3}, users=100)
-    places = Outcomes.of(ServedLists.read(log)).places
+    places = SlotOutcomes.from_served(ServedLists.read(log)).slots
     assert places["clicks"].sum() == places.filter("clicks")["user"].n_unique()
     one = figures(log)["overall"]
     assert one["users"] == 100

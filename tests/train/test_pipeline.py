@@ -22,9 +22,9 @@ from crossaisle.data.settings import Settings
 from crossaisle.data.splits import HeldOut, Split
 from crossaisle.data.workspace import Workspace
 from crossaisle.eval.offline import report as reports
-from crossaisle.eval.offline.evaluation import Evaluation, Options
+from crossaisle.eval.offline.evaluation import Evaluation, EvaluationOptions
 from crossaisle.eval.splits import leakage, protocols
-from crossaisle.eval.splits.training_view import Known
+from crossaisle.eval.splits.training_view import TrainingView
 from crossaisle.recommend.attribution.why import why
 from crossaisle.recommend.recommender import Recommender
 from crossaisle.retrieval.index.builder import item_vectors, load
@@ -35,13 +35,13 @@ from crossaisle.train.out_of_fold import ask, entries
 
 
 @pytest.fixture(scope="module")
-def known(demo_workspace: Workspace, settings: Settings) -> Known:
+def known(demo_workspace: Workspace, settings: Settings) -> TrainingView:
     _, index, _ = load(demo_workspace, settings)
     catalogue, _, _ = load(demo_workspace, settings)
-    return Known.of(demo_workspace, HeldOut(), index, item_vectors(index, catalogue))
+    return TrainingView.from_workspace(demo_workspace, HeldOut(), index, item_vectors(index, catalogue))
 
 
-def test_entries_are_what_the_evaluation_would_ask(known: Known) -> None:
+def test_entries_are_what_the_evaluation_would_ask(known: TrainingView) -> None:
     cases = entries(known, 0)
     category = known.catalogue.category
     assert len(cases) > 100
@@ -50,7 +50,7 @@ def test_entries_are_what_the_evaluation_would_ask(known: Known) -> None:
         assert len(wanted) == 1
         assert not wanted & had
     # The last entry of a user is the case that the users protocol makes of that user.
-    drawn = protocols.draw(Split(test=1.0), known.events, known.catalogue, "test", "new").cases
+    drawn = protocols.sample_cases(Split(test=1.0), known.events, known.catalogue, "test", "new").cases
     last = {user: number for number, user in enumerate(cases.users)}
     same = [
         set(cases.targets[last[user]].tolist()) == set(drawn.targets[number].tolist())
@@ -60,10 +60,10 @@ def test_entries_are_what_the_evaluation_would_ask(known: Known) -> None:
     assert np.mean(same) > 0.9  # near-duplicates of a history item are left out of one and not yet of the other
 
 
-def test_nobody_is_asked_by_channels_that_counted_them(demo_workspace: Workspace, known: Known) -> None:
+def test_nobody_is_asked_by_channels_that_counted_them(demo_workspace: Workspace, known: TrainingView) -> None:
     seen: list[frozenset[str]] = []
 
-    def train(part: Known, _: Any) -> dict[str, Any]:
+    def train(part: TrainingView, _: Any) -> dict[str, Any]:
         seen.append(frozenset(part.interactions["user_id"].unique().to_list()))
         return {}
 
@@ -97,7 +97,7 @@ def test_what_was_trained_is_kept_with_its_card(trained: tuple[Workspace, dict[s
     assert tried[figures["factors"]["penalty"]] == max(tried.values())
     assert figures["blend"]["answered"] > 200
     for part in ("graph", "complements", "factors", "blend"):
-        card = leakage._card(shop.path / part / "card.json")
+        card = leakage.read_card(shop.path / part / "card.json")
         assert card is not None
         assert card["snapshot"] == shop.manifest.snapshot
         assert card["held_out"]["protocol"] == "users"
@@ -112,10 +112,10 @@ def test_what_was_trained_is_kept_with_its_card(trained: tuple[Workspace, dict[s
 
 def test_the_evaluation_of_a_trained_store(trained: tuple[Workspace, dict[str, Any]], settings: Settings, tmp_path: Path) -> None:
     shop, _ = trained
-    options = Options(max_cases=60, budget=1)
+    options = EvaluationOptions(max_cases=60, budget=1)
     rankings = Evaluation(shop, settings.with_(llm="none"), tmp_path, options).run()
     report = reports.build(rankings, options, shop, "none")
-    kinds = rankings.kinds
+    kinds = rankings.system_kinds
     assert kinds["blend"] == "blend"
     assert {name for name, kind in kinds.items() if kind == "channel"} == {
         "semantic", "associations", "popularity", "follows", "neighbours", "together", "smoothed", "lately", "factors", "complements",
@@ -134,7 +134,7 @@ def test_the_evaluation_of_a_trained_store(trained: tuple[Workspace, dict[str, A
     assert list(ways) == [(0, 0), (1, 0), (2, 0), (1, 2), (2, 2)]
     assert ways[0, 0]["all"]["ndcg@10"]["value"] == levels[0]["ndcg@10"]["value"]
     assert ways[0, 0]["at most two users"]["cases"] >= ways[0, 0]["cold"]["cases"]
-    users = rankings.known.catalogue.users
+    users = rankings.training_view.catalogue.users
     for (places, up_to), top in rankings.new_items.items():
         told = ways[places, up_to]
         assert told["all"]["minus_none"]["value"] == pytest.approx(
@@ -148,7 +148,7 @@ def test_the_evaluation_of_a_trained_store(trained: tuple[Workspace, dict[str, A
     assert "What novelty costs" in (tmp_path / "report.html").read_text()
     assert "What places for new items cost" in (tmp_path / "report.html").read_text()
     with pytest.raises(LeakError, match=r"trained part .* did not hold out .* train it again"):
-        Evaluation(shop, settings.with_(llm="none"), tmp_path / "other", Options(max_cases=60, budget=1, seed=1)).run()
+        Evaluation(shop, settings.with_(llm="none"), tmp_path / "other", EvaluationOptions(max_cases=60, budget=1, seed=1)).run()
 
 
 def test_the_blend_orders_the_recommendations(trained: tuple[Workspace, dict[str, Any]], settings: Settings) -> None:
@@ -245,7 +245,7 @@ def test_new_data_leaves_the_graph_out_and_keeps_the_rest(
     assert "the graph is left out" in caplog.text
     assert "factors" in {channel for found in answer.items for channel in found.channels}
     with pytest.raises(LeakError, match=r"graph.*complements.*blend"):
-        Evaluation(Workspace(path), settings.with_(llm="none"), tmp_path / "out", Options(max_cases=20, budget=1)).run()
+        Evaluation(Workspace(path), settings.with_(llm="none"), tmp_path / "out", EvaluationOptions(max_cases=20, budget=1)).run()
 
 
 def test_one_category_only_is_one_sentence(make_store: Callable[..., Path], settings: Settings, tmp_path: Path) -> None:
@@ -265,7 +265,7 @@ def test_too_few_shoppers_leave_nothing_behind(make_store: Callable[..., Path], 
     crossaisle.index(Workspace(tmp_path / "shop"), settings)
     with pytest.raises(TrainingError, match="at least 100 are wanted to fit a blend"):
         pipeline.learn(Workspace(tmp_path / "shop"), settings)
-    assert not any((tmp_path / "shop" / part).exists() for part in leakage.TRAINED)
+    assert not any((tmp_path / "shop" / part).exists() for part in leakage.TRAINED_FOLDERS)
 
 
 def test_the_commands_say_why_and_who(trained: tuple[Workspace, dict[str, Any]], settings: Settings) -> None:

@@ -17,7 +17,7 @@ from crossaisle.app.cli.main import app
 from crossaisle.app.cli.options import one_line
 from crossaisle.data.errors import CrossaisleError
 from crossaisle.eval.judge import question_plan
-from crossaisle.eval.stats.power import FEW
+from crossaisle.eval.stats.power import MIN_BOOTSTRAP_PAIRS
 
 from ...command_line import run
 from ...judge_server import Server, by_hash, scored
@@ -186,7 +186,7 @@ def test_a_judge_who_takes_the_first_wins_nothing_for_anybody(ask: Callable[...,
 
 
 def test_fewer_than_twenty_pairs(ask: Callable[..., str], tmp_path: Path, server: Server) -> None:
-    old, new = files(tmp_path, users=FEW - 10)
+    old, new = files(tmp_path, users=MIN_BOOTSTRAP_PAIRS - 10)
     server.rule = prefers("14 of 20 had both")
     done = ask("judge", "compare", old, new, "--out", tmp_path / "c", "--judge", f"openai:{server.url}")
     assert "only 10 pairs" in " ".join(done.split())

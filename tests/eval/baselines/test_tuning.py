@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 
 from crossaisle.eval.baselines.registry import BASELINES, Baseline
-from crossaisle.eval.baselines.text_similarity import Sum
+from crossaisle.eval.baselines.text_similarity import TextCoOccurrenceConfig
 from crossaisle.eval.baselines.tuning import tune
 from crossaisle.eval.splits.cases import Cases
-from crossaisle.eval.splits.training_data import Training
+from crossaisle.eval.splits.training_data import TrainingData
 from crossaisle.retrieval.items.ragged import Runs
 
-TRAINING = Training(Runs.of([[0, 1]]), None, 6, np.zeros(6, np.int32), np.zeros((6, 2), np.float32))
+TRAINING = TrainingData(Runs.of([[0, 1]]), None, 6, np.zeros(6, np.int32), np.zeros((6, 2), np.float32))
 CASES = Cases(["u"], Runs.of([[0]]), Runs.of([[3]]), [None])
 EVERYTHING: Any = SimpleNamespace(rankable=np.ones(6, dtype=bool), mask=lambda cases, block: np.ones((len(cases), 6), dtype=bool)[block])
 
@@ -22,8 +22,8 @@ EVERYTHING: Any = SimpleNamespace(rankable=np.ones(6, dtype=bool), mask=lambda c
 class Fixed:
     """Puts item 3 at the place that its config says."""
 
-    def __init__(self, training: Training, config: Sum) -> None:
-        self.items, self.place = training.items, config.last
+    def __init__(self, training: TrainingData, config: TextCoOccurrenceConfig) -> None:
+        self.items, self.place = training.item_count, config.last
 
     def scores(self, histories: Runs) -> np.ndarray:
         scores = -np.arange(self.items, dtype=np.float32)
@@ -32,14 +32,19 @@ class Fixed:
 
 
 def test_the_best_choice_wins_and_all_trials_are_told() -> None:
-    tuned = tune(Baseline(Fixed, [Sum(last=2), Sum(last=0), Sum(last=1)]), TRAINING, CASES, EVERYTHING)
-    assert tuned.config == Sum(last=0)
+    tuned = tune(
+        Baseline(Fixed, [TextCoOccurrenceConfig(last=2), TextCoOccurrenceConfig(last=0), TextCoOccurrenceConfig(last=1)]),
+        TRAINING,
+        CASES,
+        EVERYTHING,
+    )
+    assert tuned.config == TextCoOccurrenceConfig(last=0)
     assert [trial["config"]["last"] for trial in tuned.trials] == [2, 0, 1]
     assert tuned.trials[1]["ndcg@10"] == 1
 
 
 def test_a_budget_is_kept_and_the_usual_choice_is_always_tried() -> None:
-    choices = [Sum(last=5 - i % 5, decay=i / 30) for i in range(30)]
+    choices = [TextCoOccurrenceConfig(last=5 - i % 5, decay=i / 30) for i in range(30)]
     tuned = tune(Baseline(Fixed, choices), TRAINING, CASES, EVERYTHING, budget=4, seed=1)
     assert len(tuned.trials) == 4
     assert tuned.trials[0]["config"]["decay"] == 0
@@ -50,4 +55,4 @@ def test_a_budget_is_kept_and_the_usual_choice_is_always_tried() -> None:
 def test_without_validation_cases_the_usual_choice_is_taken() -> None:
     nobody = Cases([], Runs.of([]), Runs.of([]), [])
     for baseline in BASELINES.values():
-        assert tune(baseline, TRAINING, nobody, EVERYTHING).config == baseline.choices[0]
+        assert tune(baseline, TRAINING, nobody, EVERYTHING).config == baseline.configs[0]

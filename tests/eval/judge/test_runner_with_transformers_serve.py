@@ -25,7 +25,7 @@ from crossaisle.eval.judge.question_plan import Plan, scores
 from crossaisle.eval.judge.recommendation_lists import Answer, Entry
 from crossaisle.eval.judge.reply_cache import Cache
 from crossaisle.eval.judge.runner import run, tasks
-from crossaisle.eval.stats.bootstrap import bootstrap
+from crossaisle.eval.stats.bootstrap import bootstrap_mean
 from crossaisle.llm.chat.local_model import LocalAnswers
 from crossaisle.llm.chat.messages import Asked
 from crossaisle.llm.chat.openai_endpoint import Endpoint
@@ -236,7 +236,7 @@ def test_attacks_move_no_score_beyond_noise(local: LocalAnswers, name: str) -> N
             score(f"{alone} {FILLER[:40]}", criterion) - score(f"{alone} {FILLER[start : start + 40]}", criterion) for start in (53, 90)
         ]
     of_attack = np.array(moved).reshape(2, -1).mean(axis=0)
-    found = bootstrap(of_attack, np.arange(len(of_attack)))
+    found = bootstrap_mean(of_attack, np.arange(len(of_attack)))
     spread = float(np.abs(noise).mean())
     print(f"{name}: moved by {found}; harmless words of one length differ by {spread:.3f}")
     assert spread > SMALL, "the judge hears what stands in an explanation, or there would be nothing to guard"

@@ -20,12 +20,12 @@ from crossaisle.data.settings import Settings
 from crossaisle.data.workspace import Workspace
 from crossaisle.eval.metrics.accuracy import hits, ndcg
 from crossaisle.eval.offline import report as reports
-from crossaisle.eval.offline.evaluation import Evaluation, Options, Rankings
+from crossaisle.eval.offline.evaluation import Evaluation, EvaluationOptions, Rankings
 
-QUICK = Options(max_cases=30, llm_cases=3, budget=2)
+QUICK = EvaluationOptions(max_cases=30, llm_cases=3, budget=2)
 
 
-def run(shop: Workspace, settings: Settings, out: Path, options: Options) -> tuple[Rankings, dict]:
+def run(shop: Workspace, settings: Settings, out: Path, options: EvaluationOptions) -> tuple[Rankings, dict]:
     rankings = Evaluation(shop, settings, out, options).run()
     written = reports.write(reports.build(rankings, options, shop, settings.llm), out)
     return rankings, json.loads(written.read_text())
@@ -62,9 +62,9 @@ def test_every_system_is_there_with_its_interval(evaluated: tuple[Rankings, dict
 
 def test_figures_are_those_of_the_rankings(evaluated: tuple[Rankings, dict, Path]) -> None:
     rankings, report, _ = evaluated
-    cases, part = rankings.cases, rankings.cases.part(rankings.part)
-    for name, top in rankings.tops.items():
-        these = part if name in rankings.with_llm else cases
+    cases, part = rankings.cases, rankings.cases.take(rankings.llm_case_indices)
+    for name, top in rankings.ranked_rows.items():
+        these = part if name in rankings.llm_systems else cases
         assert len(top) == len(these)
         values = ndcg(hits(top, these.targets), these.targets.lengths, 10)
         assert report["systems"][name]["ndcg@10"]["value"] == pytest.approx(values.mean(), abs=1e-5)
@@ -83,14 +83,14 @@ def test_the_same_seed_gives_the_same_figures_and_a_kept_state_too(
 ) -> None:
     _, report, out = evaluated
     again = Evaluation(demo_workspace, settings, out, QUICK).run()
-    assert reports._plain(reports.build(again, QUICK, demo_workspace, settings.llm)) == report
+    assert reports.to_jsonable(reports.build(again, QUICK, demo_workspace, settings.llm)) == report
     plain = settings.with_(llm="none")
     fresh = [run(demo_workspace, plain, tmp_path / str(i), QUICK)[1] for i in range(2)]
     assert fresh[0] == fresh[1]
     for name, about in fresh[0]["systems"].items():
         if name in report["systems"] and about["kind"] != "blend":
             assert about["ndcg@10"] == report["systems"][name]["ndcg@10"], name
-    other = run(demo_workspace, plain, tmp_path / "2", Options(max_cases=30, llm_cases=3, budget=2, seed=1))[1]
+    other = run(demo_workspace, plain, tmp_path / "2", EvaluationOptions(max_cases=30, llm_cases=3, budget=2, seed=1))[1]
     assert other["systems"]["ease"] != fresh[0]["systems"]["ease"]
 
 
@@ -101,8 +101,8 @@ def test_cases_saved_are_cases_asked_again(
 
     rankings, _, _ = evaluated
     file = tmp_path / "cases.jsonl"
-    case_files.save(rankings.cases, rankings.known.catalogue, file)
-    again, report = run(demo_workspace, settings.with_(llm="none"), tmp_path / "out", Options(cases=str(file), budget=2))
+    case_files.save_cases(rankings.cases, rankings.training_view.catalogue, file)
+    again, report = run(demo_workspace, settings.with_(llm="none"), tmp_path / "out", EvaluationOptions(cases=str(file), budget=2))
     assert list(again.cases.users) == list(rankings.cases.users)
     assert again.cases.targets.rows.tolist() == rankings.cases.targets.rows.tolist()
     assert again.held_out.users == set(rankings.cases.users), "whoever is asked about is not trained on"
@@ -111,17 +111,17 @@ def test_cases_saved_are_cases_asked_again(
 
 @pytest.mark.parametrize("protocol", ["leave-one-out", "temporal"])
 def test_the_other_protocols(demo_workspace: Workspace, settings: Settings, tmp_path: Path, protocol: str) -> None:
-    options = Options(protocol=protocol, max_cases=25, budget=1)  # type: ignore[arg-type]
+    options = EvaluationOptions(protocol=protocol, max_cases=25, budget=1)  # type: ignore[arg-type]
     rankings, report = run(demo_workspace, settings.with_(llm="none"), tmp_path, options)
     assert report["scope"] == ("any" if protocol == "leave-one-out" else "new")
     assert report["systems"]["blend without llm"]["kind"] == "blend"
     assert report["llm_cases"] == 0
     if protocol == "temporal":
-        assert rankings.known.interactions["timestamp"].max() < rankings.split.moment
+        assert rankings.training_view.interactions["timestamp"].max() < rankings.split.moment
 
 
 def test_baselines_only(demo_workspace: Workspace, settings: Settings, tmp_path: Path) -> None:
-    _, report = run(demo_workspace, settings, tmp_path, Options(max_cases=25, budget=1, baselines_only=True))
+    _, report = run(demo_workspace, settings, tmp_path, EvaluationOptions(max_cases=25, budget=1, baselines_only=True))
     assert {about["kind"] for about in report["systems"].values()} == {"baseline"}
     page(report, tmp_path / "report.html")
     assert "Targets among the candidates" not in (tmp_path / "report.html").read_text()
@@ -133,10 +133,10 @@ def test_one_category_and_groups(demo_workspace: Workspace, settings: Settings, 
         "user_id,town\n" + "".join(f"{user},{'north' if i % 2 else 'south'}\n" for i, user in enumerate(users[:-5]))
     )
     category = demo_workspace.table("items")["category"].list.first().value_counts().sort("count")["category"][-1]
-    options = Options(target_category=category, budget=1, groups=str(tmp_path / "users.csv"), group_by="town")
+    options = EvaluationOptions(target_category=category, budget=1, groups=str(tmp_path / "users.csv"), group_by="town")
     rankings, report = run(demo_workspace, settings.with_(llm="none"), tmp_path / "out", options)
-    inside = rankings.known.catalogue.in_categories([category])
-    for top in rankings.tops.values():
+    inside = rankings.training_view.catalogue.in_categories([category])
+    for top in rankings.ranked_rows.values():
         assert inside[top[top >= 0]].all()
     found = report["systems"]["ease"]["groups"]
     assert set(found) == {"north", "south", "gap"}
@@ -208,7 +208,7 @@ def test_bad_wishes_are_one_sentence(
     demo_workspace: Workspace, settings: Settings, tmp_path: Path, options: dict[str, object], said: str
 ) -> None:
     with pytest.raises(CrossaisleError, match=said):
-        Evaluation(demo_workspace, settings.with_(llm="none"), tmp_path / "out", Options(**options)).run()  # type: ignore[arg-type]
+        Evaluation(demo_workspace, settings.with_(llm="none"), tmp_path / "out", EvaluationOptions(**options)).run()  # type: ignore[arg-type]
     assert not (tmp_path / "out").exists()
 
 
@@ -230,27 +230,27 @@ def test_a_store_of_one_category_says_so(settings: Settings, tmp_path: Path) -> 
     crossaisle.ingest(tmp_path / "shop", "files", [files])
     crossaisle.index(Workspace(tmp_path / "shop"), settings)
     with pytest.raises(CrossaisleError, match=r"no case can be made .*users of one category only: 1"):
-        Evaluation(Workspace(tmp_path / "shop"), settings.with_(llm="none"), tmp_path / "out", Options(k=2)).run()
+        Evaluation(Workspace(tmp_path / "shop"), settings.with_(llm="none"), tmp_path / "out", EvaluationOptions(k=2)).run()
     with pytest.raises(CrossaisleError, match="k is 10, but the catalogue has only 2 items"):
-        Evaluation(Workspace(tmp_path / "shop"), settings.with_(llm="none"), tmp_path / "out", Options())
+        Evaluation(Workspace(tmp_path / "shop"), settings.with_(llm="none"), tmp_path / "out", EvaluationOptions())
 
 
 def test_a_library_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    from crossaisle.eval.baselines.ease_ials import IALS, Factors
-    from crossaisle.eval.splits.training_data import Training
+    from crossaisle.eval.baselines.ease_ials import IALSConfig, IALSScorer
+    from crossaisle.eval.splits.training_data import TrainingData
     from crossaisle.retrieval.items.ragged import Runs
 
     monkeypatch.setitem(sys.modules, "implicit.cpu.als", None)
-    training = Training(Runs.of([[0]]), None, 1, np.zeros(1, np.int32), np.zeros((1, 2), np.float32))
+    training = TrainingData(Runs.of([[0]]), None, 1, np.zeros(1, np.int32), np.zeros((1, 2), np.float32))
     with pytest.raises(CrossaisleError, match=r'pip install "crossaisle\[baselines\]"'):
-        IALS(training, Factors())
+        IALSScorer(training, IALSConfig())
 
 
 def test_without_the_library_the_others_are_evaluated(
     demo_workspace: Workspace, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "implicit.cpu.als", None)
-    _, report = run(demo_workspace, settings, tmp_path, Options(max_cases=25, budget=1, baselines_only=True))
+    _, report = run(demo_workspace, settings, tmp_path, EvaluationOptions(max_cases=25, budget=1, baselines_only=True))
     assert "ials" not in report["systems"]
     assert "crossaisle[baselines]" in report["baselines"]["ials"]["left_out"]
     page(report, tmp_path / "report.html")

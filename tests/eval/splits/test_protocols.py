@@ -12,7 +12,7 @@ from crossaisle.data.errors import FormatError, QueryError
 from crossaisle.data.splits import HeldOut, Split, draws
 from crossaisle.eval.splits import cases as case_files
 from crossaisle.eval.splits import protocols
-from crossaisle.eval.splits.cases import Cases, Eligible
+from crossaisle.eval.splits.cases import Cases, EligibleItems
 from crossaisle.retrieval.items.catalogue import Catalogue
 from crossaisle.retrieval.items.interactions import Events
 from crossaisle.retrieval.items.ragged import Runs
@@ -44,45 +44,46 @@ def test_users_by_hand() -> None:
     _, catalogue, events = store(
         [("u", "a", 1), ("u", "c", 2), ("u", "b", 3), ("u", "e", 4), ("u", "a", 5), ("u", "f", 6), ("v", "a", 1), ("v", "b", 2)]
     )
-    drawn = protocols.draw(Split("users", 0, test=1.0, validation=0.0), events, catalogue, "test", "new")
+    drawn = protocols.sample_cases(Split("users", 0, test=1.0, validation=0.0), events, catalogue, "test", "new")
     # The category entered last is Three; what came after its entry in other categories is the future, and e, f are both targets.
     assert ids(drawn.cases, catalogue) == {"u": (["a", "c", "b"], ["e", "f"])}
-    assert drawn.cases.left_out == {"users of one category only": 1}
+    assert drawn.cases.exclusions == {"users of one category only": 1}
     assert drawn.held_out.users == {"u", "v"}
 
 
 def test_leave_one_out_by_hand() -> None:
     table, catalogue, events = store([("u", "a", 1), ("u", "c", 2), ("u", "a", 3), ("u", "d", 4), ("v", "b", 1)])
-    test = protocols.draw(Split("leave-one-out"), events, catalogue, "test", "any")
+    test = protocols.sample_cases(Split("leave-one-out"), events, catalogue, "test", "any")
     assert ids(test.cases, catalogue) == {"u": (["c", "a"], ["d"])}
     assert test.held_out.known(table).select("user_id", "item_id").rows() == [("u", "a"), ("u", "c"), ("u", "a")]
-    validation = protocols.draw(Split("leave-one-out"), events, catalogue, "validation", "any")
+    validation = protocols.sample_cases(Split("leave-one-out"), events, catalogue, "validation", "any")
     assert ids(validation.cases, catalogue) == {"u": (["a", "c"], ["a"])}
-    assert len(validation.cases.solvable(Eligible(catalogue, "any"))) == 0, "its target is in the history"
+    assert len(validation.cases.with_eligible_targets(EligibleItems(catalogue, "any"))) == 0, "its target is in the history"
     assert "d" not in validation.held_out.known(table)["item_id"], "nothing is tuned on the test"
 
 
 def test_temporal_by_hand() -> None:
     table, catalogue, events = store([("u", "a", 10), ("u", "c", 20), ("u", "e", 30), ("v", "a", 25), ("w", "a", 5)])
-    drawn = protocols.draw(Split("temporal", moment=20, validation_moment=10), events, catalogue, "test", "new")
+    drawn = protocols.sample_cases(Split("temporal", moment=20, validation_moment=10), events, catalogue, "test", "new")
     assert ids(drawn.cases, catalogue) == {"u": (["a"], ["c", "e"])}
     assert drawn.held_out.known(table)["timestamp"].max() == 10
-    assert drawn.cases.left_out == {"users without a history then": 1}
+    assert drawn.cases.exclusions == {"users without a history then": 1}
     with pytest.raises(QueryError, match="no interaction lies after that date; they go from 1970-01-01"):
-        protocols.moments(events, 10**12)
+        protocols.split_moments(events, 10**12)
     with pytest.raises(QueryError, match="no date parts them"):
-        protocols.moments(store([("u", "a", None), ("u", "b", None)])[2])
+        protocols.split_moments(store([("u", "a", None), ("u", "b", None)])[2])
 
 
 def test_ties_in_time_are_drawn_by_the_seed() -> None:
     _, catalogue, events = store([(f"u{i}", item, 7) for i in range(60) for item in "ac"])
     found = {
-        seed: ids(protocols.draw(Split("leave-one-out", seed), events, catalogue, "test", "any").cases, catalogue) for seed in (1, 1, 2)
+        seed: ids(protocols.sample_cases(Split("leave-one-out", seed), events, catalogue, "test", "any").cases, catalogue)
+        for seed in (1, 1, 2)
     }
     targets = [wanted[0] for _, wanted in found[1].values()]
     assert 15 < targets.count("a") < 45
     assert targets != [wanted[0] for _, wanted in found[2].values()]
-    again = protocols.draw(Split("leave-one-out", 1), events, catalogue, "test", "any").cases
+    again = protocols.sample_cases(Split("leave-one-out", 1), events, catalogue, "test", "any").cases
     assert ids(again, catalogue) == found[1]
 
 
@@ -111,8 +112,8 @@ def test_nothing_of_a_test_is_known(rows, protocol, seed, clock):
     scope = "any" if protocol == "leave-one-out" else "new"
     seen = {}
     for part in ("test", "validation"):
-        drawn = protocols.draw(split, events, catalogue, part, scope)
-        cases = drawn.cases.solvable(Eligible(catalogue, scope))
+        drawn = protocols.sample_cases(split, events, catalogue, part, scope)
+        cases = drawn.cases.with_eligible_targets(EligibleItems(catalogue, scope))
         known = set(drawn.held_out.known(table).select("user_id", "item_id").rows())
         owned = set(table.select("user_id", "item_id").rows())
         for user, (history, targets) in ids(cases, catalogue).items():
@@ -127,7 +128,7 @@ def test_nothing_of_a_test_is_known(rows, protocol, seed, clock):
                 assert not {category[item] for item in history} & {category[item] for item in targets}
         seen[part] = {(user, item) for user, (_, targets) in ids(cases, catalogue).items() for item in targets}
     validation_known = set(
-        protocols.draw(split, events, catalogue, "validation", scope).held_out.known(table).select("user_id", "item_id").rows()
+        protocols.sample_cases(split, events, catalogue, "validation", scope).held_out.known(table).select("user_id", "item_id").rows()
     )
     assert not seen["test"] & validation_known
 
@@ -135,11 +136,11 @@ def test_nothing_of_a_test_is_known(rows, protocol, seed, clock):
 def test_what_is_ranked() -> None:
     _, catalogue, _ = store([("u", "a", 1)])
     cases = Cases(["u", "v"], Runs.of([[0, 2], [0]]), Runs.of([[4], [2]]), [None, "two"], "new")
-    eligible = Eligible(catalogue, "new")
+    eligible = EligibleItems(catalogue, "new")
     found = eligible.mask(cases, slice(0, 2))
     assert [catalogue.id(row) for row in np.flatnonzero(found[0])] == ["e", "f"]
     assert [catalogue.id(row) for row in np.flatnonzero(found[1])] == ["c", "d"]
-    anything = Eligible(catalogue, "any").mask(Cases(["u"], Runs.of([[0]]), Runs.of([[1]]), [None], "any"), slice(0, 1))
+    anything = EligibleItems(catalogue, "any").mask(Cases(["u"], Runs.of([[0]]), Runs.of([[1]]), [None], "any"), slice(0, 1))
     assert [catalogue.id(row) for row in np.flatnonzero(anything[0])] == ["b", "c", "d", "e", "f", "h"]
 
 
@@ -155,10 +156,10 @@ def test_a_file_of_cases_comes_back(tmp_path) -> None:
     _, catalogue, _ = store([("u", "a", 1)])
     for scope in ("new", "any"):
         cases = Cases(["ü", "v"], Runs.of([[0, 1], [2]]), Runs.of([[4], [0, 5]]), [None, "One"], scope)
-        case_files.save(cases, catalogue, tmp_path / "cases.jsonl")
-        back = case_files.load(tmp_path / "cases.jsonl", catalogue)
+        case_files.save_cases(cases, catalogue, tmp_path / "cases.jsonl")
+        back = case_files.load_cases(tmp_path / "cases.jsonl", catalogue)
         assert ids(back, catalogue) == ids(cases, catalogue)
-        assert (list(back.users), list(back.within), back.scope) == (["ü", "v"], [None, "One"], scope)
+        assert (list(back.users), list(back.target_categories), back.scope) == (["ü", "v"], [None, "One"], scope)
 
 
 GOOD = '{"user_id": "u", "history": ["a"], "targets": ["c"], "target_category": null}\n'
@@ -182,12 +183,12 @@ def test_a_file_that_is_off_is_one_sentence(tmp_path, text, said) -> None:
     _, catalogue, _ = store([("u", "a", 1)])
     (tmp_path / "cases.jsonl").write_text(text)
     with pytest.raises((FormatError, QueryError), match=said):
-        case_files.load(tmp_path / "cases.jsonl", catalogue)
+        case_files.load_cases(tmp_path / "cases.jsonl", catalogue)
 
 
 def test_a_few_unknown_items_are_counted(tmp_path) -> None:
     _, catalogue, _ = store([("u", "a", 1)])
     (tmp_path / "cases.jsonl").write_text(GOOD * 20 + GOOD.replace('"a"', '"a", "zz"'))
-    assert case_files.load(tmp_path / "cases.jsonl", catalogue).left_out == {"items of the file that are unknown": 1}
+    assert case_files.load_cases(tmp_path / "cases.jsonl", catalogue).exclusions == {"items of the file that are unknown": 1}
     with pytest.raises(FormatError, match="cannot be read"):
-        case_files.load(tmp_path / "none.jsonl", catalogue)
+        case_files.load_cases(tmp_path / "none.jsonl", catalogue)

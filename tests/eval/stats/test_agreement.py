@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from statsmodels.stats.inter_rater import cohens_kappa, to_table
 
-from crossaisle.eval.stats.agreement import cohen_kappa, human_agreement, judge_agreement, krippendorff_alpha, majority, reliability
+from crossaisle.eval.stats.agreement import cohen_kappa, human_agreement, judge_agreement, krippendorff_alpha, majority, reliability_curve
 
 NAN = math.nan
 EXAMPLE = np.asarray(
@@ -144,17 +144,17 @@ def test_most_say_it_or_nobody_can_tell() -> None:
 
 
 def test_a_curve_by_hand_and_of_a_judge_that_knows_how_sure_it_is() -> None:
-    curve = reliability(np.asarray([0.05, 0.15, 1.0, 0.95]), np.asarray([0.0, 0.5, 1.0, 0.5]), np.arange(4))
+    curve = reliability_curve(np.asarray([0.05, 0.15, 1.0, 0.95]), np.asarray([0.0, 0.5, 1.0, 0.5]), np.arange(4))
     assert [(one.low, one.units) for one in curve.bins] == [(0.0, 1), (0.1, 1), (0.9, 2)]
     assert curve.error == pytest.approx((0.05 + 0.35 + 2 * abs(0.975 - 0.75)) / 4)
     random = np.random.default_rng(1)
     sure = random.random(4000)
     came = (random.random(4000) < sure).astype(float)
-    honest, boastful = reliability(sure, came, np.arange(4000)), reliability(np.sqrt(sure), came, np.arange(4000))
+    honest, boastful = reliability_curve(sure, came, np.arange(4000)), reliability_curve(np.sqrt(sure), came, np.arange(4000))
     assert honest.error < 0.03 < boastful.error
     assert sum(one.share.low <= one.predicted <= one.share.high for one in honest.bins) >= 8
     with pytest.raises(ValueError, match="0 to 1"):
-        reliability(np.asarray([1.2]), np.asarray([1.0]), np.arange(1))
+        reliability_curve(np.asarray([1.2]), np.asarray([1.0]), np.arange(1))
 
 
 def test_what_cannot_be_told_is_nan() -> None:
@@ -163,4 +163,4 @@ def test_what_cannot_be_told_is_nan() -> None:
     assert math.isnan(krippendorff_alpha(np.ones((4, 2)), alone).value)
     assert math.isnan(krippendorff_alpha(np.full((4, 2), NAN), alone, level="interval").value)
     assert math.isnan(cohen_kappa(np.full(3, NAN), np.ones(3), np.arange(3)).value)
-    assert reliability(np.full(3, NAN), np.ones(3), np.arange(3)).bins == ()
+    assert reliability_curve(np.full(3, NAN), np.ones(3), np.arange(3)).bins == ()

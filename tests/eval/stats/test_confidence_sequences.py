@@ -7,29 +7,29 @@ import math
 import numpy as np
 import pytest
 
-from crossaisle.eval.stats.confidence_sequences import ALPHA, LEAST, PLANNED, compare, differences, margin
+from crossaisle.eval.stats.confidence_sequences import ALPHA, MIN_USERS_PER_ARM, PLANNED_USERS, aipw_scores, compare_arms, half_width
 
 USERS = 3000
 
 
 def looks(values: np.ndarray, is_b: np.ndarray, share: float = 0.5) -> list[str]:
     """The verdicts of somebody who looks after every 25 users."""
-    return [compare(values[:n], is_b[:n], share).verdict for n in range(25, len(values) + 1, 25)]
+    return [compare_arms(values[:n], is_b[:n], share).verdict for n in range(25, len(values) + 1, 25)]
 
 
 def test_the_margin_is_the_normal_mixture() -> None:
     """Robbins 1970: |S_t| stays below the root of (t + 1/r)(log(1 + t r) + 2 log(1/alpha)), for sums of unit variance."""
     log = -2 * math.log(ALPHA)
-    r = (log + math.log(log + 1)) / PLANNED
+    r = (log + math.log(log + 1)) / PLANNED_USERS
     for t in (100, 1000, 20_000):
         bound = math.sqrt((t + 1 / r) * (math.log(1 + t * r) + 2 * math.log(1 / ALPHA)))
-        assert margin(t, 1.0) * t == pytest.approx(bound)
-    assert margin(1000, 2.0) == pytest.approx(2 * margin(1000, 1.0))
-    assert margin(4000, 1.0) < margin(2000, 1.0) < margin(1000, 1.0)
+        assert half_width(t, 1.0) * t == pytest.approx(bound)
+    assert half_width(1000, 2.0) == pytest.approx(2 * half_width(1000, 1.0))
+    assert half_width(4000, 1.0) < half_width(2000, 1.0) < half_width(1000, 1.0)
 
 
 def test_it_is_wider_than_an_interval_for_one_look_and_not_by_much() -> None:
-    ratio = margin(PLANNED, 1.0) / (1.96 / math.sqrt(PLANNED))
+    ratio = half_width(PLANNED_USERS, 1.0) / (1.96 / math.sqrt(PLANNED_USERS))
     assert 1.3 < ratio < 1.7
 
 
@@ -55,7 +55,7 @@ def test_a_difference_is_found_and_its_sign() -> None:
     values = (draw.random(USERS) < np.where(is_b, 0.25, 0.15)).astype(float)
     assert looks(values, is_b)[-1] == "B is better"
     assert looks(values, ~is_b)[-1] == "A is better"
-    told = compare(values, is_b)
+    told = compare_arms(values, is_b)
     assert told.difference[0] == pytest.approx(0.1, abs=0.04)
     assert told.difference[1] > 0
 
@@ -63,7 +63,7 @@ def test_a_difference_is_found_and_its_sign() -> None:
 def test_arms_of_unequal_share_are_not_mistaken_for_a_difference() -> None:
     draw = np.random.default_rng(3)
     values, is_b = (draw.random(20_000) < 0.3).astype(float), draw.random(20_000) < 0.1
-    told = compare(values, is_b, share=0.1)
+    told = compare_arms(values, is_b, share=0.1)
     assert told.difference[1] < 0 < told.difference[2]
     assert abs(told.difference[0]) < 0.04
 
@@ -71,15 +71,15 @@ def test_arms_of_unequal_share_are_not_mistaken_for_a_difference() -> None:
 def test_the_mean_of_the_weighed_figures_is_the_difference() -> None:
     """Over all ways to part four users, each as likely: unbiased, whatever was expected of an arm."""
     values = np.array([1.0, 0.0, 1.0, 1.0])
-    found = [differences(values + np.array(arm), np.array(arm, bool), 0.5).mean() for arm in np.ndindex(2, 2, 2, 2)]
+    found = [aipw_scores(values + np.array(arm), np.array(arm, bool), 0.5).mean() for arm in np.ndindex(2, 2, 2, 2)]
     assert np.mean(found) == pytest.approx(1.0)
 
 
 def test_too_few_users_are_no_verdict() -> None:
-    values = np.ones(2 * LEAST)
-    is_b = np.arange(2 * LEAST) % 2 == 0
-    assert compare(values[:-1], is_b[:-1]).verdict == "too few"
-    assert compare(values, is_b).verdict != "too few"
-    told = compare(np.empty(0), np.empty(0, bool)).to_dict()
+    values = np.ones(2 * MIN_USERS_PER_ARM)
+    is_b = np.arange(2 * MIN_USERS_PER_ARM) % 2 == 0
+    assert compare_arms(values[:-1], is_b[:-1]).verdict == "too few"
+    assert compare_arms(values, is_b).verdict != "too few"
+    told = compare_arms(np.empty(0), np.empty(0, bool)).to_dict()
     assert told["difference"] == {"value": None, "low": None, "high": None}
     assert told["means"] == {"A": None, "B": None}

@@ -14,8 +14,8 @@ from statsmodels.stats.power import TTestPower
 
 from crossaisle.eval.stats.bootstrap import Interval
 from crossaisle.eval.stats.bradley_terry import bradley_terry
-from crossaisle.eval.stats.power import conclusions, decisive_wins, pairs_needed, smallest_difference, standard_error
-from crossaisle.eval.stats.win_rates import length_controlled, outcomes, win_rate
+from crossaisle.eval.stats.power import conclusions, decisive_wins, minimum_detectable_effect, pairs_needed, standard_error
+from crossaisle.eval.stats.win_rates import length_controlled, pair_outcomes, win_rate
 
 NAN = math.nan
 VERDICTS = st.sampled_from([0.0, 0.5, 1.0, NAN])
@@ -24,7 +24,7 @@ VERDICTS = st.sampled_from([0.0, 0.5, 1.0, NAN])
 def test_a_flip_is_a_tie_and_counted_and_an_unreadable_reply_is_neither() -> None:
     first = np.asarray([1, 1, 0, 0.5, 1, NAN, 0])
     second = np.asarray([1, 0, 1, 0.5, 0.5, 1, 0])
-    found = outcomes(first, second)
+    found = pair_outcomes(first, second)
     assert np.array_equal(found.values, [1, 0.5, 0.5, 0.5, 0.5, NAN, 0], equal_nan=True)
     assert (found.flips, found.unscored, found.flip_rate) == (2, 1, 2 / 6)
     assert win_rate(found.values, np.arange(7)).value == pytest.approx(3 / 6)
@@ -34,7 +34,7 @@ def test_a_flip_is_a_tie_and_counted_and_an_unreadable_reply_is_neither() -> Non
 @given(st.lists(st.tuples(VERDICTS, VERDICTS), min_size=1, max_size=20))
 def test_naming_the_systems_the_other_way_round_turns_everything_round(pairs: list[tuple[float, float]]) -> None:
     first, second = (np.asarray(side) for side in zip(*pairs, strict=True))
-    ours, theirs = outcomes(first, second), outcomes(1 - second, 1 - first)
+    ours, theirs = pair_outcomes(first, second), pair_outcomes(1 - second, 1 - first)
     assert np.array_equal(ours.values, 1 - theirs.values, equal_nan=True)
     assert (ours.flips, ours.unscored) == (theirs.flips, theirs.unscored)
 
@@ -128,12 +128,12 @@ def test_what_length_alone_wins_is_taken_out() -> None:
 def test_the_smallest_difference_as_statsmodels_has_it() -> None:
     values = np.random.default_rng(0).normal(0, 1, 80)
     effect = TTestPower().solve_power(nobs=80, alpha=0.05, power=0.8)
-    assert smallest_difference(values, np.arange(80)) == pytest.approx(effect * values.std(ddof=1), rel=0.01)
+    assert minimum_detectable_effect(values, np.arange(80)) == pytest.approx(effect * values.std(ddof=1), rel=0.01)
     assert standard_error(values, np.arange(80)) == pytest.approx(stats.sem(values))
-    often = smallest_difference(np.repeat(values, 5), np.repeat(np.arange(80), 5))
-    assert often == pytest.approx(smallest_difference(values, np.arange(80)))
-    assert pairs_needed(values, np.arange(80), smallest_difference(values, np.arange(80)) / 2) == pytest.approx(320, abs=1)
-    assert math.isnan(smallest_difference(values, np.zeros(80, int)))
+    often = minimum_detectable_effect(np.repeat(values, 5), np.repeat(np.arange(80), 5))
+    assert often == pytest.approx(minimum_detectable_effect(values, np.arange(80)))
+    assert pairs_needed(values, np.arange(80), minimum_detectable_effect(values, np.arange(80)) / 2) == pytest.approx(320, abs=1)
+    assert math.isnan(minimum_detectable_effect(values, np.zeros(80, int)))
 
 
 def test_such_a_difference_is_found_four_times_in_five() -> None:
@@ -141,7 +141,7 @@ def test_such_a_difference_is_found_four_times_in_five() -> None:
     found = 0
     for _ in range(400):
         values = np.repeat(random.normal(0, 0.5, 40), 3) + random.normal(0, 1, 120)
-        true = smallest_difference(values, users)
+        true = minimum_detectable_effect(values, users)
         spread = standard_error(values, users)
         shifted = random.normal(true, spread)  # the mean of another such sample
         found += abs(shifted) > stats.t.ppf(0.975, 39) * spread

@@ -25,12 +25,12 @@ from crossaisle.data.settings import Settings
 from crossaisle.data.splits import Split
 from crossaisle.data.workspace import Workspace
 from crossaisle.eval.offline import report as reports
-from crossaisle.eval.offline.evaluation import Evaluation, Options
+from crossaisle.eval.offline.evaluation import Evaluation, EvaluationOptions
 from crossaisle.eval.splits import leakage
 from crossaisle.recommend.attribution.why import why
 from crossaisle.recommend.ranking.llm_reranker import load_vote
 from crossaisle.recommend.ranking.llm_weight import READ
-from crossaisle.recommend.ranking.trained_ranker import Trained
+from crossaisle.recommend.ranking.trained_ranker import BlendRanker
 from crossaisle.recommend.recommender import Recommender
 from crossaisle.train import pipeline
 from crossaisle.train.lora.config import Config
@@ -69,8 +69,8 @@ def test_the_ranker_is_put_beside_the_blend(taught: tuple[Workspace, dict[str, A
     shop, figures = taught
     assert set(figures) == {"ranker", "left_out", "seconds"}
     assert figures["ranker"]["examples"] == EXAMPLES
-    card = leakage._card(shop.path / "adapter" / "card.json")
-    blend = leakage._card(shop.path / "blend" / "card.json")
+    card = leakage.read_card(shop.path / "adapter" / "card.json")
+    blend = leakage.read_card(shop.path / "blend" / "card.json")
     assert card is not None
     assert blend is not None
     assert (card["snapshot"], card["held_out"]) == (blend["snapshot"], blend["held_out"])
@@ -127,7 +127,7 @@ def test_counterfactuals_are_voted_on_like_recommendations(voting: Workspace, sm
 def test_the_order_of_candidates_changes_no_vote(voting: Workspace, small: Settings) -> None:
     recommender = Recommender.open(voting, settings=small)
     trained = recommender.trained
-    assert isinstance(trained, Trained)
+    assert isinstance(trained, BlendRanker)
     reader = recommender._reader
     assert reader is not None
     user = next(iter(recommender.histories))
@@ -139,8 +139,8 @@ def test_the_order_of_candidates_changes_no_vote(voting: Workspace, small: Setti
     seeds = shopper.profile.candidate_query()
     ranked = trained.rank(seeds, shopper.profile, mask)
     places = np.argsort(-ranked.scores, kind="stable")[:READ]
-    margins = reader.margins(ranked.found, places, seeds, ranked.scores)
-    again = reader.margins(ranked.found, places[::-1], seeds, ranked.scores)
+    margins = reader.margins(ranked.proposals, places, seeds, ranked.scores)
+    again = reader.margins(ranked.proposals, places[::-1], seeds, ranked.scores)
     np.testing.assert_allclose(margins, again[::-1], atol=1e-4)
 
 
@@ -160,7 +160,7 @@ def test_an_evaluation_shows_what_tuning_and_the_vote_are_worth(
     path = tmp_path / "shop"
     shutil.copytree(taught[0].path, path)
     _weigh(path, weight)
-    options = Options(max_cases=40, llm_cases=12, budget=1)
+    options = EvaluationOptions(max_cases=40, llm_cases=12, budget=1)
     rankings = Evaluation(Workspace(path), small, tmp_path / "out", options).run()
     report = reports.build(rankings, options, Workspace(path), small.llm)
     systems = report["systems"]
@@ -171,10 +171,12 @@ def test_an_evaluation_shows_what_tuning_and_the_vote_are_worth(
     assert systems["blend without llm"]["cases"] == 40
     assert systems["blend"]["cases"] == systems["blend without graph"]["cases"] == (12 if weight else 40)
     if not weight:
-        np.testing.assert_array_equal(rankings.tops["blend"], rankings.tops["blend without llm"])
+        np.testing.assert_array_equal(rankings.ranked_rows["blend"], rankings.ranked_rows["blend without llm"])
     # Both read the same candidates: those that the blend ranks highest without them.
     for name in ("llm", "llm zero-shot"):
-        for of_llm, of_blend in zip(rankings.tops[name], rankings.tops["blend without llm"][rankings.part], strict=True):
+        for of_llm, of_blend in zip(
+            rankings.ranked_rows[name], rankings.ranked_rows["blend without llm"][rankings.llm_case_indices], strict=True
+        ):
             assert set(of_llm[of_llm >= 0].tolist()) == set(of_blend[:READ].tolist())
     assert "on_llm_part" in systems["blend without llm"]
     assert "llm" not in report["candidate_recall"]
@@ -182,7 +184,7 @@ def test_an_evaluation_shows_what_tuning_and_the_vote_are_worth(
     lines = (tmp_path / "out" / ".state" / "tuned.jsonl").read_text()
     again = Evaluation(Workspace(path), small, tmp_path / "out", options).run()
     assert (tmp_path / "out" / ".state" / "tuned.jsonl").read_text() == lines
-    for name, top in rankings.tops.items():
+    for name, top in rankings.ranked_rows.items():
         np.testing.assert_array_equal(top, again.tops[name])
     assert not Evaluation(Workspace(path), small.with_(llm="none"), tmp_path / "none", options).run().with_llm
 
@@ -190,9 +192,9 @@ def test_an_evaluation_shows_what_tuning_and_the_vote_are_worth(
 def test_a_leak_in_the_prompt_stops_the_evaluation(
     voting: Workspace, small: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(leakage, "in_prompts", lambda *_: [leakage.Leak("targets stand in the prompt", 1, "mend the prompt")])
+    monkeypatch.setattr(leakage, "prompt_leaks", lambda *_: [leakage.Leak("targets stand in the prompt", 1, "mend the prompt")])
     with pytest.raises(LeakError, match="targets stand in the prompt"):
-        Evaluation(voting, small, tmp_path / "out", Options(max_cases=20, llm_cases=3, budget=1)).run()
+        Evaluation(voting, small, tmp_path / "out", EvaluationOptions(max_cases=20, llm_cases=3, budget=1)).run()
 
 
 def test_a_workspace_with_the_adapter_of_an_earlier_version_opens(voting: Workspace, small: Settings, tmp_path: Path) -> None:
