@@ -1,1 +1,1 @@
-"""Is it any good: checks and measures that know nothing of how the answers were made."""
+"""Evaluation: offline ranking metrics, online outcome reports, statistics, explanation checks and LLM judging."""

@@ -16,9 +16,9 @@ from ..eval.splits.cases import EligibleItems
 from ..eval.splits.protocols import OrderedEvents, first_in_category
 from ..eval.splits.training_view import TrainingView
 from ..retrieval.channels import complement_heads, matrix_factorization
-from ..retrieval.channels.complement_heads import Complements
-from ..retrieval.channels.matrix_factorization import Factors
-from ..retrieval.graph.model import Graph, GraphChannel, GraphConfig
+from ..retrieval.channels.complement_heads import ComplementHeads
+from ..retrieval.channels.matrix_factorization import MatrixFactorization
+from ..retrieval.graph.model import GraphModel, GraphChannel, GraphConfig
 from ..retrieval.items.ragged import Runs
 from .out_of_fold import entries
 
@@ -44,16 +44,16 @@ class Parts:
 
     heads: Mapping[str, NDArray[np.float32]] | None
     heads_figures: Mapping[str, Any]
-    graph: Graph | None
-    factors: matrix_factorization.Fitted
+    graph: GraphModel | None
+    factors: matrix_factorization.ItemFactors
     left_out: Mapping[str, str]
 
     def channels(self, known: TrainingView) -> dict[str, Channel]:
         """All channels beyond the three that every store has, knowing only what is known."""
         further = dict(known.full_catalogue_channels)
-        further["factors"] = Factors(self.factors.items, self.factors.config)
+        further["factors"] = MatrixFactorization(self.factors.items, self.factors.config)
         if self.heads is not None:
-            further["complements"] = Complements.of(self.heads, known.vectors)
+            further["complements"] = ComplementHeads.from_weights(self.heads, known.vectors)
         if self.graph is not None:
             further["graph"] = GraphChannel(self.graph)
         return further
@@ -68,7 +68,7 @@ class Recipe:
 
     seed: int
     graph: GraphConfig
-    factors: matrix_factorization.Config
+    factors: matrix_factorization.FactorizationConfig
     tried: Sequence[Mapping[str, float]]
     about: Mapping[str, Any]
 
@@ -80,8 +80,8 @@ def train_parts(workspace: Workspace, known: TrainingView, recipe: Recipe, progr
     left_out: dict[str, str] = {}
     heads: Mapping[str, NDArray[np.float32]] | None = None
     figures: Mapping[str, Any] = {}
-    graph: Graph | None = None
-    fitted = matrix_factorization.fit(known.training_data.histories, known.vectors, recipe.factors)
+    graph: GraphModel | None = None
+    fitted = matrix_factorization.fit_factors(known.training_data.histories, known.vectors, recipe.factors)
     try:
         heads, figures = _heads(known, recipe.seed, progress)
     except TrainingError as error:
@@ -105,9 +105,9 @@ def train_parts(workspace: Workspace, known: TrainingView, recipe: Recipe, progr
 
 def shrinkage(
     workspace: Workspace, known: TrainingView, held_out: HeldOut, seed: int
-) -> tuple[matrix_factorization.Config, list[dict[str, float]]]:
+) -> tuple[matrix_factorization.FactorizationConfig, list[dict[str, float]]]:
     """How the factors are best shrunk, going by shoppers held back from what is known; with every trial, none where nobody can be asked."""
-    usual = matrix_factorization.Config(seed=seed)
+    usual = matrix_factorization.FactorizationConfig(seed=seed)
     cases = entries(known, seed)
     people = np.unique(np.asarray(cases.users, dtype=object))
     draw = np.random.default_rng([seed, 4])
@@ -116,7 +116,7 @@ def shrinkage(
     if not len(asked):
         return usual, []
     rest = TrainingView.from_workspace(
-        workspace, HeldOut(held_out.users | back, held_out.pairs, held_out.moment), known.index, known.vectors, known.text_neighbours
+        workspace, HeldOut(held_out.users | back, held_out.pairs, held_out.moment), known.index, known.vectors, known.text_neighbors
     )
     tried = Baseline(_Scorer, [replace(usual, penalty=penalty) for penalty in PENALTIES])
     chosen = tune(tried, rest.training_data, cases.take(np.sort(asked)), EligibleItems(rest.catalogue, "new"), seed=seed)
@@ -126,8 +126,8 @@ def shrinkage(
 class _Scorer:
     """The factors as a baseline is asked."""
 
-    def __init__(self, training: TrainingData, config: matrix_factorization.Config) -> None:
-        self.channel = Factors(matrix_factorization.fit(training.histories, training.vectors, config).items, config)
+    def __init__(self, training: TrainingData, config: matrix_factorization.FactorizationConfig) -> None:
+        self.channel = MatrixFactorization(matrix_factorization.fit_factors(training.histories, training.vectors, config).items, config)
 
     def scores(self, histories: Runs) -> NDArray[np.float32]:
         return self.channel.scores_of(histories)
@@ -145,8 +145,8 @@ def _heads(known: TrainingView, seed: int, progress: Progress) -> tuple[dict[str
     across = across if len(across) <= PAIRS else draw.choice(across, PAIRS, replace=False)
     within = within if len(within) <= PAIRS - len(across) else draw.choice(within, PAIRS - len(across), replace=False)
     chosen = np.sort(np.concatenate([across, within]))
-    lengths = np.minimum(chosen - begin[chosen], complement_heads.LAST)
+    lengths = np.minimum(chosen - begin[chosen], complement_heads.MAX_HISTORY)
     starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     rows = events.row[np.arange(starts[-1]) - np.repeat(starts[:-1], lengths) + np.repeat(chosen - lengths, lengths)]
-    config = complement_heads.Config(seed=seed)
-    return complement_heads.train(Runs(starts, rows), events.row[chosen], known.vectors, category, config, progress)
+    config = complement_heads.ComplementConfig(seed=seed)
+    return complement_heads.train_heads(Runs(starts, rows), events.row[chosen], known.vectors, category, config, progress)

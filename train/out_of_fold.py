@@ -21,7 +21,7 @@ from ..eval.splits.protocols import OrderedEvents, first_in_category
 from ..eval.splits.training_view import TrainingView
 from ..recommend.profiles.profile import ItemFacts
 from ..recommend.ranking import candidate_facts
-from ..recommend.ranking.features import FeatureMaker
+from ..recommend.ranking.features import FeatureExtractor
 from ..recommend.ranking.trained_ranker import CANDIDATES_PER_CHANNEL
 from ..retrieval.items.ragged import Runs
 from .blend import Questions
@@ -80,10 +80,10 @@ def ask(workspace: Workspace, known: TrainingView, held_out: HeldOut, seed: int,
             mine = np.sort(np.random.default_rng(seed).choice(mine, ENOUGH, replace=False))
         out = frozenset(everyone.filter(of_user == number).to_list())
         without = HeldOut(held_out.users | out, held_out.pairs, held_out.moment)
-        part = TrainingView.from_workspace(workspace, without, known.index, known.vectors, known.text_neighbours)
+        part = TrainingView.from_workspace(workspace, without, known.index, known.vectors, known.text_neighbors)
         further = train(part, lambda stage, done, of, n=number: progress(f"fold {n + 1} of {FOLDS}: {stage}", done, of))  # type: ignore[misc]
         told = told or [*BUILTIN_CHANNELS, *further]  # what a later fold could not train is 0 there
-        maker = FeatureMaker(part.catalogue, told)
+        maker = FeatureExtractor(part.catalogue, told)
         for done, answer in enumerate(_answers(cases.take(mine), part.with_channels(further), maker), start=1):
             answers.append(answer)
             progress(f"fold {number + 1} of {FOLDS}: asking the channels", done, len(mine))
@@ -95,7 +95,7 @@ def ask(workspace: Workspace, known: TrainingView, held_out: HeldOut, seed: int,
     users = [answer[0] for answer in answers]
     person = {user: i for i, user in enumerate(dict.fromkeys(users))}
     questions = Questions(
-        FeatureMaker(known.catalogue, told).names,
+        FeatureExtractor(known.catalogue, told).names,
         np.concatenate([answer[2] for answer in answers]),
         np.concatenate([answer[3] for answer in answers]),
         np.concatenate([[0], np.cumsum([len(answer[3]) for answer in answers])]).astype(np.int64),
@@ -108,7 +108,7 @@ def ask(workspace: Workspace, known: TrainingView, held_out: HeldOut, seed: int,
 
 
 def _answers(
-    cases: Cases, retriever: Retriever, maker: FeatureMaker
+    cases: Cases, retriever: Retriever, maker: FeatureExtractor
 ) -> Iterator[tuple[str, NDArray[np.int32], NDArray[np.float32], NDArray[np.bool_], NDArray[np.int32], NDArray[np.int32]]]:
     """For each case: user, history, features, which were bought, rows, facts."""
     known, eligible = ItemFacts.of(retriever.catalogue), EligibleItems(retriever.catalogue, "new")
@@ -123,7 +123,7 @@ def _answers(
                 maker.features(found, profile).values,
                 np.isin(found.rows, cases.targets[number]),
                 found.rows.astype(np.int32),
-                candidate_facts.pairs(found, seeds, retriever.associations),
+                candidate_facts.anchor_pair_counts(found, seeds, retriever.associations),
             )
 
 

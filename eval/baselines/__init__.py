@@ -1,1 +1,1 @@
-"""Baselines and their tuning."""
+"""Baselines and their hyperparameter tuning."""

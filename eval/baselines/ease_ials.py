@@ -1,4 +1,4 @@
-"""Baselines that solve for weights: EASEScorer and iALS."""
+"""Linear and latent-factor baselines: EASE and iALS."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class EASEConfig:
-    """Config of `EASEScorer`."""
+    """Hyperparameters of `EASEScorer`."""
 
     penalty: float = 500.0
-    """Ridge penalty, lambda of the source."""
+    """Ridge penalty, lambda in the source."""
     items: int = 12_000
-    """The most had items that take part; memory and time grow with the square and the cube of it."""
+    """Number of most popular items in the model; memory grows with its square and time with its cube."""
 
 
 class EASEScorer:
-    """Each item as a linear mix of all others, in closed form.
+    """EASE: each item as a linear combination of all others, in closed form.
 
-    Items beyond the cap score 0: they neither point nor are pointed at.
+    Items outside the `items` most popular ones score 0 and contribute nothing.
 
     Source: Steck, WWW 2019.
     """
@@ -37,10 +37,11 @@ class EASEScorer:
     def __init__(self, training: TrainingData, config: EASEConfig) -> None:
         from scipy import linalg
 
-        self.items = training.item_count
-        self.kept = np.sort(np.argsort(-training.user_counts, kind="stable")[: min(config.items, int((training.user_counts > 0).sum()))])
-        part = training.matrix[:, self.kept]
-        gram = (part.T @ part).toarray().astype(np.float32)
+        self.item_count = training.item_count
+        model_size = min(config.items, int((training.user_counts > 0).sum()))
+        self.model_items = np.sort(np.argsort(-training.user_counts, kind="stable")[:model_size])
+        interactions = training.matrix[:, self.model_items]
+        gram = (interactions.T @ interactions).toarray().astype(np.float32)
         gram[np.diag_indices_from(gram)] += config.penalty
         factor, _ = linalg.lapack.spotrf(gram, lower=1, overwrite_a=1)
         inverse, _ = linalg.lapack.spotri(factor, lower=1, overwrite_c=1)
@@ -51,43 +52,44 @@ class EASEScorer:
         self.weights: NDArray[np.float32] = weights.astype(np.float32)
 
     def scores(self, histories: Runs) -> NDArray[np.float32]:
-        """(cases, items) any sign."""
-        found = np.zeros((len(histories), self.items), dtype=np.float32)
-        found[:, self.kept] = histories.matrix(self.items)[:, self.kept] @ self.weights
-        return found
+        """Return (cases, items) scores of either sign."""
+        scores = np.zeros((len(histories), self.item_count), dtype=np.float32)
+        scores[:, self.model_items] = histories.matrix(self.item_count)[:, self.model_items] @ self.weights
+        return scores
 
 
 @dataclass(frozen=True, slots=True)
 class IALSConfig:
-    """Config of `IALSScorer`."""
+    """Hyperparameters of `IALSScorer`."""
 
     factors: int = 64
-    """Dimensions of the vectors."""
+    """Number of latent dimensions."""
     alpha: float = 10.0
-    """How much more an interaction counts than none."""
+    """Confidence of an interaction, relative to 1 for no interaction."""
     penalty: float = 0.01
-    """Ridge penalty."""
+    """L2 penalty."""
     iterations: int = 10
-    """Rounds of alternating least squares."""
+    """Number of alternating least squares iterations."""
 
 
 class IALSScorer:
-    """Vectors of users and items by alternating least squares; a case's vector is solved for from its history.
+    """iALS: matrix factorization by implicit alternating least squares, with the user vector of a case solved from its history.
 
-    Source: Hu, Koren and Volinsky, ICDM 2008, as the `implicit` library has it.
+    Raises:
+        MissingExtraError: The `implicit` library is not installed.
 
-    Raises: MissingExtraError: `implicit` is not installed.
+    Source: Hu, Koren and Volinsky, ICDM 2008, as implemented by the `implicit` library.
     """
 
     def __init__(self, training: TrainingData, config: IALSConfig, *, seed: int = 0) -> None:
         try:
             from implicit.cpu.als import AlternatingLeastSquares
         except ImportError as error:
-            raise MissingExtraError('the iALS baseline needs the library implicit: pip install "crossaisle[baselines]"') from error
+            raise MissingExtraError('the iALS baseline requires the implicit library: pip install "crossaisle[baselines]"') from error
         from scipy import sparse
         from threadpoolctl import threadpool_limits
 
-        with threadpool_limits(1, "blas"):  # the library has threads of its own
+        with threadpool_limits(1, "blas"):  # implicit has its own threads
             model = AlternatingLeastSquares(
                 factors=config.factors, regularization=config.penalty, alpha=config.alpha, iterations=config.iterations, random_state=seed
             )
@@ -95,12 +97,12 @@ class IALSScorer:
         self.model, self.vectors = model, np.asarray(model.item_factors, dtype=np.float32)  # (items, factors)
 
     def scores(self, histories: Runs) -> NDArray[np.float32]:
-        """(cases, items) about 0 to 1."""
+        """Return (cases, items) scores, about 0 to 1."""
         from scipy import sparse
         from threadpoolctl import threadpool_limits
 
-        held = histories.matrix(len(self.vectors))
-        held.data[:] = 1
+        interactions = histories.matrix(len(self.vectors))
+        interactions.data[:] = 1
         with threadpool_limits(1, "blas"):
-            users = self.model.recalculate_user(np.arange(len(histories)), sparse.csr_matrix(held))
+            users = self.model.recalculate_user(np.arange(len(histories)), sparse.csr_matrix(interactions))
         return np.asarray(users @ self.vectors.T, dtype=np.float32)

@@ -1,16 +1,16 @@
-"""Baselines that count who had both: item-kNN, by cosine or BM25Config, and directed co-occurrence.
+"""Co-occurrence baselines: item-kNN with cosine or BM25 similarity, and directed co-occurrence.
 
-All of them score with one sparse product, histories by items, and cost no more than what their pairs hold.
+Each scores with one sparse product of (cases, items) histories and (items, items) similarities.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from ...retrieval.channels.co_occurrence import bm25, cosine, follows
+from ...retrieval.channels.co_occurrence import bm25, cosine, sequential
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -21,67 +21,77 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class CosineConfig:
-    """Config of `ItemKNNScorer` by cosine."""
+    """Hyperparameters of `ItemKNNScorer` with cosine similarity."""
 
     neighbours: int = 200
-    """Partners that each item keeps, the nearest."""
+    """Number of nearest neighbors per item."""
     shrinkage: float = 0.0
-    """Users that a similarity is damped by: n / (n + shrinkage)."""
+    """Shrinkage in users: a similarity from n users is multiplied by n / (n + shrinkage)."""
     partner: float = 0.5
-    """Exponent of the partner's users in the norm: 0.5 is the cosine, 0 divides by the history item's root only."""
+    """Exponent of the neighbor's user count in the norm: 0.5 is the cosine, 0 normalises by the history item only."""
 
 
 @dataclass(frozen=True, slots=True)
 class BM25Config:
-    """Config of `ItemKNNScorer` by BM25Config, constants as in the source."""
+    """Hyperparameters of `ItemKNNScorer` with BM25 similarity; the defaults are those of the source."""
 
     neighbours: int = 200
-    """Partners that each item keeps, the nearest."""
+    """Number of nearest neighbors per item."""
     k1: float = 1.2
-    """How soon repeated interactions stop counting."""
+    """Saturation of repeated interactions."""
     b: float = 0.75
-    """How much users with many items count less."""
+    """Length normalisation: how strongly users with many items are down-weighted, 0 to 1."""
 
 
 class ItemKNNScorer:
-    """Sum, over the history, of how near each item is by its users.
+    """Item-kNN: the sum, over the history, of each item's similarity by common users.
 
-    Source: Deshpande and Karypis, TOIS 2004; BM25Config as Robertson and Zaragoza, 2009, of an item as document and its users as terms.
+    Source: Deshpande and Karypis, TOIS 2004; BM25 of Robertson and Zaragoza, 2009, with items as documents and their users as terms.
     """
 
     def __init__(self, training: TrainingData, config: CosineConfig | BM25Config) -> None:
-        count = bm25 if isinstance(config, BM25Config) else cosine
-        self.near = count(training.histories, training.item_count, **asdict(config))
+        histories, item_count = training.histories, training.item_count
+        if isinstance(config, BM25Config):
+            similarities = bm25(histories, item_count, max_neighbors=config.neighbours, k1=config.k1, b=config.b)
+        else:
+            similarities = cosine(
+                histories, item_count, max_neighbors=config.neighbours, shrinkage=config.shrinkage, partner_exponent=config.partner
+            )
+        self.similarities = similarities  # (items, items)
 
     def scores(self, histories: Runs) -> NDArray[np.float32]:
-        """(cases, items) 0 or more."""
-        return np.asarray((histories.matrix(self.near.shape[0]) @ self.near).toarray())
+        """Return (cases, items) scores of 0 or more."""
+        return np.asarray((histories.matrix(self.similarities.shape[0]) @ self.similarities).toarray())
 
 
 @dataclass(frozen=True, slots=True)
 class CoOccurrenceConfig:
-    """Config of `CoOccurrenceScorer`."""
+    """Hyperparameters of `CoOccurrenceScorer`."""
 
     window: int = 10
-    """How many places behind an item another one still follows it."""
+    """Largest distance between two items of a history that counts as co-occurrence, in positions."""
     shrinkage: float = 5.0
-    """Users that a share is damped by."""
+    """Shrinkage in users, added to the denominator of a share."""
     decay: float = 0.8
     """Weight of a history item relative to the next newer one."""
     order: Literal["directed", "either"] = "directed"
-    """Whether only what came after counts."""
+    """`directed` counts only items after the history item, `either` also those before it."""
 
 
 class CoOccurrenceScorer:
-    """Of the users who had an item, how many had another one after it; summed over the history, newer items for more."""
+    """Directed co-occurrence: the share of an item's users with another item after it, summed over the history with decay."""
 
     def __init__(self, training: TrainingData, config: CoOccurrenceConfig) -> None:
         self.config = config
-        self.follows = follows(
-            training.histories, training.item_count, window=config.window, shrinkage=config.shrinkage, either=config.order == "either"
-        )
+        self.shares = sequential(
+            training.histories,
+            training.item_count,
+            window=config.window,
+            shrinkage=config.shrinkage,
+            both_directions=config.order == "either",
+        )  # (items, items)
 
     def scores(self, histories: Runs) -> NDArray[np.float32]:
-        """(cases, items) 0 or more."""
-        decayed = np.power(self.config.decay, histories.age).astype(np.float32)
-        return np.asarray((histories.matrix(self.follows.shape[0], decayed) @ self.follows).toarray())
+        """Return (cases, items) scores of 0 or more."""
+        weights = np.power(self.config.decay, histories.age).astype(np.float32)
+        return np.asarray((histories.matrix(self.shares.shape[0], weights) @ self.shares).toarray())

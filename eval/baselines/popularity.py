@@ -1,4 +1,4 @@
-"""Baselines that know no taste: chance, and what is had most."""
+"""Non-personalised baselines, random and most popular, and popularity by category."""
 
 from __future__ import annotations
 
@@ -17,93 +17,96 @@ if TYPE_CHECKING:
 
 
 class RandomScorer:
-    """Every item by lot: what a ranking is worth that knows nothing."""
+    """Random scores: the performance of a ranking without information."""
 
     def __init__(self, training: TrainingData, *, seed: int = 0) -> None:
-        self.items, self._draw = training.item_count, np.random.default_rng(seed)
+        self.item_count, self._random = training.item_count, np.random.default_rng(seed)
 
     def scores(self, histories: Runs) -> NDArray[np.float32]:
-        """(cases, items) in [0, 1)."""
-        return self._draw.random((len(histories), self.items), dtype=np.float32)
+        """Return (cases, items) scores in [0, 1)."""
+        return self._random.random((len(histories), self.item_count), dtype=np.float32)
 
 
 class PopularityScorer:
-    """What most users had, the same for everybody."""
+    """Popularity: the number of training users of each item, the same for every case."""
 
     def __init__(self, training: TrainingData) -> None:
-        self.users = training.user_counts.astype(np.float32)
+        self.user_counts = training.user_counts.astype(np.float32)
 
     def scores(self, histories: Runs) -> NDArray[np.float32]:
-        """(cases, items) the users of each item."""
-        return np.broadcast_to(self.users, (len(histories), len(self.users)))
+        """Return (cases, items) user counts."""
+        return np.broadcast_to(self.user_counts, (len(histories), len(self.user_counts)))
 
 
 @dataclass(frozen=True, slots=True)
 class RecentPopularityConfig:
-    """Config of `RecentPopularityScorer`."""
+    """Hyperparameters of `RecentPopularityScorer`."""
 
     days: int = 30
-    """How far back counts, from the last training interaction."""
+    """Length of the period, counted back from the last training interaction."""
 
 
 class RecentPopularityScorer:
-    """What most users had in the last days of the training; earlier popularity only breaks ties.
+    """Recent popularity: the number of users in the last days of the training data; ties are broken by all-time popularity.
 
-    Raises: ValueError: the training has no clock.
+    Raises:
+        ValueError: The training data has no timestamps.
     """
 
     def __init__(self, training: TrainingData, config: RecentPopularityConfig) -> None:
         if training.timestamps is None:
-            raise ValueError("there is no clock, so nothing is recent")
-        late = training.timestamps >= training.timestamps.max(initial=0) - config.days * DAY
-        pasts = training.histories.where(late)
-        pairs = np.unique(pasts.owner * training.item_count + pasts.rows)
-        lately = np.bincount(pairs % training.item_count, minlength=training.item_count)
-        self.users = (lately + training.user_counts / (training.user_counts.max(initial=0) + 1)).astype(np.float32)
+            raise ValueError("the training data has no timestamps, so recent popularity is undefined")
+        is_recent = training.timestamps >= training.timestamps.max(initial=0) - config.days * DAY
+        histories = training.histories.where(is_recent)
+        user_items = np.unique(histories.owner * training.item_count + histories.rows)
+        recent_counts = np.bincount(user_items % training.item_count, minlength=training.item_count)
+        tie_break = training.user_counts / (training.user_counts.max(initial=0) + 1)  # below 1
+        self.popularity = (recent_counts + tie_break).astype(np.float32)
 
     def scores(self, histories: Runs) -> NDArray[np.float32]:
-        """(cases, items) the late users of each item."""
-        return np.broadcast_to(self.users, (len(histories), len(self.users)))
+        """Return (cases, items) recent user counts plus a tie-break below 1."""
+        return np.broadcast_to(self.popularity, (len(histories), len(self.popularity)))
 
 
 @dataclass(frozen=True, slots=True)
 class CategoryPopularityConfig:
-    """Config of `CategoryPopularityScorer`."""
+    """Hyperparameters of `CategoryPopularityScorer`."""
 
     prior: float = 10.0
-    """Users of the overall share that each category's confidence is smoothed with."""
+    """Smoothing strength: number of pseudo-users with the overall share of each category."""
 
 
 class CategoryPopularityScorer:
-    """What is had most inside the categories that the training users of the history's categories went to.
+    """Popularity within the categories that users of the history's categories also buy from.
 
-    An item's score is the mean, over the categories of the history, of the share of their users who had anything of the item's category,
-    times the item's share of that category's users.
+    The score of an item is the mean, over the categories of the history, of the share of their users who have an item of the item's
+    category, times the item's share of that category's users.
     """
 
     def __init__(self, training: TrainingData, config: CategoryPopularityConfig) -> None:
         from scipy import sparse
 
-        self.category, categories = training.category, int(training.category.max(initial=0)) + 1
-        belongs = sparse.csr_array(
+        self.category, category_count = training.category, int(training.category.max(initial=0)) + 1
+        item_categories = sparse.csr_array(
             (np.ones(training.item_count, np.float32), (np.arange(training.item_count), training.category)),
-            shape=(training.item_count, categories),
+            shape=(training.item_count, category_count),
         )
-        users = training.matrix @ belongs
-        users.data[:] = 1
-        had = np.asarray(users.sum(axis=0)).reshape(-1)  # (categories,)
-        both = (users.T @ users).toarray()
-        base = had / max(len(training.histories), 1)
-        self.goes = ((both + config.prior * base) / (had[:, None] + config.prior)).astype(np.float32)  # (categories, categories)
-        self.share = (training.user_counts / np.maximum(had[training.category], 1)).astype(np.float32)  # (items,)
+        user_categories = training.matrix @ item_categories
+        user_categories.data[:] = 1
+        category_users = np.asarray(user_categories.sum(axis=0)).reshape(-1)  # (categories,)
+        common_users = (user_categories.T @ user_categories).toarray()
+        base_rate = category_users / max(len(training.histories), 1)
+        smoothed = (common_users + config.prior * base_rate) / (category_users[:, None] + config.prior)
+        self.transition = smoothed.astype(np.float32)  # (categories, categories)
+        self.item_share = (training.user_counts / np.maximum(category_users[training.category], 1)).astype(np.float32)  # (items,)
 
     def scores(self, histories: Runs) -> NDArray[np.float32]:
-        """(cases, items) between 0 and 1."""
+        """Return (cases, items) scores from 0 to 1."""
         from scipy import sparse
 
-        known = sparse.csr_array(
+        history_categories = sparse.csr_array(
             (np.ones(len(histories.rows), np.float32), self.category[histories.rows].astype(np.int64), histories.starts),
-            shape=(len(histories), len(self.goes)),
+            shape=(len(histories), len(self.transition)),
         )
-        pull = (known @ self.goes) / np.maximum(histories.lengths, 1)[:, None]
-        return np.asarray(pull[:, self.category] * self.share, dtype=np.float32)
+        category_scores = (history_categories @ self.transition) / np.maximum(histories.lengths, 1)[:, None]
+        return np.asarray(category_scores[:, self.category] * self.item_share, dtype=np.float32)

@@ -1,4 +1,4 @@
-"""All baselines, and the configurations that each may be tuned over."""
+"""Registry of baselines, each with its grid of configurations."""
 
 from __future__ import annotations
 
@@ -23,14 +23,20 @@ from .text_similarity import TextCoOccurrenceConfig, TextCoOccurrenceScorer, Tex
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """A baseline: how it is fitted, and what may be chosen for it on the validation cases; the first choice is the usual one."""
+    """A baseline.
+
+    Attributes:
+        fit: Fits the baseline to training data with a configuration.
+        configs: Configurations to tune over; the first is the default.
+    """
 
     fit: Callable[[TrainingData, Any], Scorer]
     configs: Sequence[Any]
 
 
 def _grid(kind: Callable[..., Any], **values: Sequence[Any]) -> list[Any]:
-    return [kind(**dict(zip(values, chosen, strict=True))) for chosen in product(*values.values())]
+    """All combinations of the values, the last varying fastest."""
+    return [kind(**dict(zip(values, combination, strict=True))) for combination in product(*values.values())]
 
 
 BASELINES: Mapping[str, Baseline] = {
@@ -49,4 +55,4 @@ BASELINES: Mapping[str, Baseline] = {
     "text max": Baseline(TextSimilarityScorer, _grid(TextSimilarityConfig, how=["max"], last=[10, 3])),
     "text + co-occurrence": Baseline(TextCoOccurrenceScorer, _grid(TextCoOccurrenceConfig, text=[0.5, 0.1, 0.25, 0.75], last=[3, 10])),
 }
-"""By their names in a report."""
+"""Name in a report to baseline."""

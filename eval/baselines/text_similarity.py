@@ -1,4 +1,4 @@
-"""Baselines that read: likeness of item texts, and the training-free sum of it with co-occurrence."""
+"""Text baselines: similarity of item texts, and its untrained sum with co-occurrence."""
 
 from __future__ import annotations
 
@@ -18,61 +18,62 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class TextSimilarityConfig:
-    """Config of `TextSimilarityScorer`."""
+    """Hyperparameters of `TextSimilarityScorer`."""
 
     last: int = 10
-    """History items that are looked from, the newest."""
+    """Number of newest history items to use."""
     how: Literal["mean", "max"] = "mean"
-    """The cosine with the mean of them, or the highest cosine with any."""
+    """`mean` compares with the mean vector of the history, `max` takes the highest cosine with any history item."""
 
 
 class TextSimilarityScorer:
-    """How alike an item's text is to those of the history."""
+    """Similarity of each item's text to the texts of the history."""
 
     def __init__(self, training: TrainingData, config: TextSimilarityConfig) -> None:
         self.vectors, self.config = training.vectors, config
 
     def scores(self, histories: Runs) -> NDArray[np.float32]:
-        """(cases, items) cosines, or sums of them."""
+        """Return (cases, items) cosines, or sums of them."""
         histories = histories.newest(self.config.last)
         if self.config.how == "mean":
-            mean = histories.matrix(len(self.vectors)) @ self.vectors  # (cases, dimensions); its length changes no order
-            return mean @ self.vectors.T
-        found = np.full((len(histories), len(self.vectors)), -1.0, dtype=np.float32)
+            sums = histories.matrix(len(self.vectors)) @ self.vectors  # (cases, dimensions); not normalised, which changes no order
+            return sums @ self.vectors.T
+        scores = np.full((len(histories), len(self.vectors)), -1.0, dtype=np.float32)
         for age in range(self.config.last):
-            there = histories.where(histories.age == age)
-            some = there.lengths > 0
-            found[some] = np.maximum(found[some], self.vectors[there.rows] @ self.vectors.T)
-        return found
+            at_age = histories.where(histories.age == age)
+            present = at_age.lengths > 0
+            scores[present] = np.maximum(scores[present], self.vectors[at_age.rows] @ self.vectors.T)
+        return scores
 
 
 @dataclass(frozen=True, slots=True)
 class TextCoOccurrenceConfig:
-    """Config of `TextCoOccurrenceScorer`."""
+    """Hyperparameters of `TextCoOccurrenceScorer`."""
 
     last: int = 3
-    """History items that are looked from, the newest."""
+    """Number of newest history items to use."""
     decay: float = 0.7
     """Weight of a history item relative to the next newer one."""
     text: float = 0.5
-    """Share of the text's part; the rest is co-occurrence."""
+    """Weight of text similarity, 0 to 1; the rest is co-occurrence."""
 
 
 class TextCoOccurrenceScorer:
-    """Text likeness and co-occurrence of the last few items, each over its highest score of the case, and added: nothing is trained."""
+    """Weighted sum of text similarity and co-occurrence with the newest history items, each divided by the case's maximum; untrained."""
 
     def __init__(self, training: TrainingData, config: TextCoOccurrenceConfig) -> None:
         self.vectors, self.config = training.vectors, config
-        self.pairs = ItemKNNScorer(training, CosineConfig(neighbours=500)).near
+        self.similarities = ItemKNNScorer(training, CosineConfig(neighbours=500)).similarities
 
     def scores(self, histories: Runs) -> NDArray[np.float32]:
-        """(cases, items) at most 1."""
+        """Return (cases, items) scores of at most 1."""
         histories = histories.newest(self.config.last)
-        seen = histories.matrix(len(self.vectors), np.power(self.config.decay, histories.age).astype(np.float32))
-        pairs = (seen @ self.pairs).toarray()
-        text = (seen @ self.vectors) @ self.vectors.T
-        return self.config.text * _scaled(text) + (1 - self.config.text) * _scaled(pairs)
+        weighted = histories.matrix(len(self.vectors), np.power(self.config.decay, histories.age).astype(np.float32))
+        co_occurrence = (weighted @ self.similarities).toarray()
+        text = (weighted @ self.vectors) @ self.vectors.T
+        return self.config.text * _max_scaled(text) + (1 - self.config.text) * _max_scaled(co_occurrence)
 
 
-def _scaled(scores: NDArray[np.float32]) -> NDArray[np.float32]:
+def _max_scaled(scores: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The scores divided by the maximum of each case."""
     return np.asarray(scores / np.maximum(scores.max(axis=1, keepdims=True, initial=0), 1e-9), dtype=np.float32)

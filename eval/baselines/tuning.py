@@ -1,4 +1,4 @@
-"""The best configuration of each baseline by validation cases, within a stated number of trials."""
+"""Hyperparameter tuning of baselines on validation cases, within a number of trials."""
 
 from __future__ import annotations
 
@@ -16,13 +16,19 @@ if TYPE_CHECKING:
     from .registry import Baseline
 
 DEFAULT_BUDGET = 12
-"""Configurations that are tried of a baseline, at most."""
+"""Largest number of configurations to try per baseline."""
 TUNING_DEPTH = 10
+"""Cutoff of the NDCG that is maximised."""
 
 
 @dataclass(frozen=True, slots=True)
 class TuningResult:
-    """What was chosen, and every trial: its configuration and the mean NDCG@10 of the validation cases."""
+    """Outcome of tuning a baseline.
+
+    Attributes:
+        config: Best configuration.
+        trials: Every trial, with its configuration and the mean NDCG@10 of the validation cases.
+    """
 
     config: Any
     trials: list[dict[str, Any]]
@@ -31,17 +37,29 @@ class TuningResult:
 def tune(
     baseline: Baseline, training: TrainingData, cases: Cases, eligible: EligibleItems, *, budget: int = DEFAULT_BUDGET, seed: int = 0
 ) -> TuningResult:
-    """Tries the baseline's choices; the earlier of two that come out alike is taken. Without validation cases the usual one is."""
-    choices = list(baseline.configs)
-    if len(choices) == 1 or not len(cases):
-        return TuningResult(choices[0], [])
-    if len(choices) > budget:
-        others = np.random.default_rng(seed).choice(np.arange(1, len(choices)), budget - 1, replace=False)
-        choices = [choices[0], *(choices[i] for i in sorted(others.tolist()))]
+    """Return the best configuration of a baseline by NDCG@10.
+
+    The default configuration is always tried, the others are sampled if they exceed the budget. The earlier of two equal configurations
+    wins. Without validation cases, the default is returned untried.
+
+    Args:
+        baseline: Baseline to tune.
+        training: Training data that excludes the users of the cases.
+        cases: Validation cases.
+        eligible: Items that the cases rank.
+        budget: Largest number of configurations to try.
+        seed: Random seed of the sample and of ties.
+    """
+    configs = list(baseline.configs)
+    if len(configs) == 1 or not len(cases):
+        return TuningResult(configs[0], [])
+    if len(configs) > budget:
+        sample = np.random.default_rng(seed).choice(np.arange(1, len(configs)), budget - 1, replace=False)
+        configs = [configs[0], *(configs[i] for i in sorted(sample.tolist()))]
     trials = []
-    for config in choices:
+    for config in configs:
         top = rank(baseline.fit(training, config), cases, eligible, TUNING_DEPTH, seed=seed)
         score = float(np.nanmean(ndcg(hits(top, cases.targets), cases.targets.lengths, TUNING_DEPTH)))
         trials.append({"config": asdict(config), "ndcg@10": round(score, 5)})
-    best = max(range(len(choices)), key=lambda i: (trials[i]["ndcg@10"], -i))
-    return TuningResult(choices[best], trials)
+    best = max(range(len(configs)), key=lambda i: (trials[i]["ndcg@10"], -i))
+    return TuningResult(configs[best], trials)

@@ -1,1 +1,1 @@
-"""Ranking metrics, beyond-accuracy metrics, full ranking, slices."""
+"""Ranking metrics: accuracy, beyond-accuracy metrics, slices and full ranking."""

@@ -1,1 +1,1 @@
-"""Evaluation cases: protocols, held-out users, the training view, leakage checks."""
+"""Train/test splits: evaluation cases, split protocols, held-out data, the training view and leakage checks."""

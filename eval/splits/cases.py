@@ -1,9 +1,10 @@
-"""Cases: what is known of a shopper, and what is to be found. As arrays, and as JSON lines for anybody's own test.
+"""Evaluation cases: a user's history and the target items to find, as arrays and as JSON lines.
 
     {"user_id": "u1", "history": ["a", "b"], "targets": ["c"], "target_category": null}
 
-History oldest first. All items of `target_category` are ranked; without one, every item outside the history's categories, or, where the
-lines say `"scope": "any"`, every item outside the history. Knows nothing of how cases are drawn (`protocols`) or of who ranks.
+Histories are oldest first. A case ranks all items of its `target_category`. Without one, it ranks every item outside the categories of the
+history or, if the line has `"scope": "any"`, every item outside the history. This module does not know how cases are sampled (see
+`protocols`) or which systems rank them.
 """
 
 from __future__ import annotations
@@ -28,19 +29,22 @@ if TYPE_CHECKING:
     from ...retrieval.items.catalogue import Catalogue
 
 CandidateScope = Literal["new", "any"]
-"""What is ranked where a case names no category: items outside the history's categories, or all items outside the history."""
+"""Items to rank if a case names no category: `new` for items outside the history's categories, `any` for all items outside the history."""
 MAX_UNKNOWN_ITEM_SHARE = 0.05
-"""Share of a file's items that may be unknown: above it, the file is of another catalogue."""
+"""Largest share of unknown items in a case file; a file with more belongs to another catalogue."""
 
 
 @dataclass(frozen=True)
 class Cases:
-    """Cases by number.
+    """Evaluation cases.
 
     Attributes:
-        users: (cases) user ids; a user may have several cases. histories: distinct rows, oldest first. targets: distinct rows.
-        target_categories: (cases) name of the category that is ranked, None for what `scope` says.
-        exclusions: what was not made a case, or a target, and how often.
+        users: (cases,) user ids; a user may have several cases.
+        histories: Distinct item rows of each case, oldest first.
+        targets: Distinct item rows of each case.
+        target_categories: (cases,) name of the category to rank; None to rank by `scope`.
+        scope: Items to rank if a case names no category.
+        exclusions: Reason to the number of cases or targets left out.
     """
 
     users: Sequence[str]
@@ -53,97 +57,102 @@ class Cases:
     def __len__(self) -> int:
         return len(self.users)
 
-    def take(self, cases: NDArray[np.int64]) -> Cases:
-        """Some of the cases, in the order asked for."""
-        picked = cases.tolist()
+    def take(self, case_indices: NDArray[np.int64]) -> Cases:
+        """Return the cases with these indices, in this order."""
+        indices = case_indices.tolist()
         return Cases(
-            [self.users[i] for i in picked],
-            self.histories.part(cases),
-            self.targets.part(cases),
-            [self.target_categories[i] for i in picked],
+            [self.users[i] for i in indices],
+            self.histories.part(case_indices),
+            self.targets.part(case_indices),
+            [self.target_categories[i] for i in indices],
             self.scope,
             self.exclusions,
         )
 
     @cached_property
     def clusters(self) -> NDArray[np.int64]:
-        """(cases,) a number per user: cases of one user are not independent."""
+        """(cases,) user numbers, the clusters of a bootstrap: cases of one user are not independent."""
         number: dict[str, int] = {}
         return np.asarray([number.setdefault(user, len(number)) for user in self.users], dtype=np.int64)
 
     def with_eligible_targets(self, eligible: EligibleItems) -> Cases:
-        """The cases with only those targets that may be ranked at all, and only such cases as have one left; the rest is counted."""
-        owner, wanted = self.targets.owner, self.targets.rows.astype(np.int64)
-        kept = np.zeros(len(wanted), dtype=bool)
+        """Return the cases that have a history and an eligible target, with eligible targets only; `exclusions` counts the others."""
+        owner, target_rows = self.targets.owner, self.targets.rows.astype(np.int64)
+        is_eligible = np.zeros(len(target_rows), dtype=bool)
         for start in range(0, len(self), 512):
             block = slice(start, start + 512)
-            inside = (owner >= start) & (owner < start + 512)
-            kept[inside] = eligible.mask(self, block)[owner[inside] - start, wanted[inside]]
+            in_block = (owner >= start) & (owner < start + 512)
+            is_eligible[in_block] = eligible.mask(self, block)[owner[in_block] - start, target_rows[in_block]]
         history = set(zip(self.histories.owner.tolist(), self.histories.rows.tolist(), strict=True))
-        repeated = np.asarray([pair in history for pair in zip(owner.tolist(), wanted.tolist(), strict=True)], dtype=bool)
-        untitled = ~eligible.rankable[wanted]
-        reasons = Counter(
+        in_history = np.asarray([pair in history for pair in zip(owner.tolist(), target_rows.tolist(), strict=True)], dtype=bool)
+        not_rankable = ~eligible.rankable[target_rows]
+        exclusions = Counter(
             {
-                "targets that are in the history": int((~kept & repeated).sum()),
-                "targets without a title or category": int((~kept & ~repeated & untitled).sum()),
-                "targets outside what is ranked": int((~kept & ~repeated & ~untitled).sum()),
+                "targets that are in the history": int((~is_eligible & in_history).sum()),
+                "targets without a title or category": int((~is_eligible & ~in_history & not_rankable).sum()),
+                "targets outside what is ranked": int((~is_eligible & ~in_history & ~not_rankable).sum()),
             }
         )
-        targets = self.targets.where(kept)
+        targets = self.targets.where(is_eligible)
         usable = np.flatnonzero((targets.lengths > 0) & (self.histories.lengths > 0))
-        reasons["cases without a target or a history"] = len(self) - len(usable)
-        found = replace(self, targets=targets).take(usable)
-        return replace(found, exclusions=dict(Counter(self.exclusions) + reasons))
+        exclusions["cases without a target or a history"] = len(self) - len(usable)
+        cases = replace(self, targets=targets).take(usable)
+        return replace(cases, exclusions=dict(Counter(self.exclusions) + exclusions))
 
 
 class EligibleItems:
-    """Which items a case ranks."""
+    """The items that each case ranks.
+
+    Attributes:
+        rankable: (items,) which items may be ranked at all.
+    """
 
     def __init__(self, catalogue: Catalogue, scope: CandidateScope) -> None:
         self.catalogue, self.scope = catalogue, scope
-        titled = catalogue.items["title"].str.len_chars().to_numpy() > 0
-        placed = np.asarray([bool(name) for name in catalogue.categories], dtype=bool)[catalogue.category]
-        # As the product has it: what has no title cannot be shown, what has no category cannot be told to be from another one.
-        self.rankable: NDArray[np.bool_] = titled & placed if scope == "new" else titled
+        has_title = catalogue.items["title"].str.len_chars().to_numpy() > 0
+        has_category = np.asarray([bool(name) for name in catalogue.categories], dtype=bool)[catalogue.category]
+        # Same rule as in serving: an item without a title cannot be shown, and one without a category may belong to a known category.
+        self.rankable: NDArray[np.bool_] = has_title & has_category if scope == "new" else has_title
         self._category_masks: dict[str, NDArray[np.bool_]] = {}
 
     def in_category(self, name: str) -> NDArray[np.bool_]:
-        """(items,) which are in a category, at any level."""
+        """(items,) which items are in a category, at any level of the tree."""
         if name not in self._category_masks:
             self._category_masks[name] = self.catalogue.in_categories([name])
         return self._category_masks[name]
 
     def mask(self, cases: Cases, block: slice) -> NDArray[np.bool_]:
-        """(cases in the block, items) what each case of a slice ranks; never what is in its history."""
-        numbers = np.arange(len(cases))[block]
-        histories = cases.histories.part(numbers)
+        """(cases in the block, items) which items each case of a slice ranks; items of its history are never ranked."""
+        case_indices = np.arange(len(cases))[block]
+        histories = cases.histories.part(case_indices)
         owner, rows = histories.owner, histories.rows.astype(np.int64)
         category = self.catalogue.category
-        known = np.zeros((len(numbers), len(self.catalogue.nodes)), dtype=bool)
-        known[owner, category[rows]] = True
-        found = np.repeat(self.rankable[None], len(numbers), axis=0)
-        for place, number in enumerate(numbers.tolist()):
-            name = cases.target_categories[number]
+        history_categories = np.zeros((len(case_indices), len(self.catalogue.nodes)), dtype=bool)
+        history_categories[owner, category[rows]] = True
+        mask = np.repeat(self.rankable[None], len(case_indices), axis=0)
+        for i, case in enumerate(case_indices.tolist()):
+            name = cases.target_categories[case]
             if name is not None:
-                found[place] &= self.in_category(name)
+                mask[i] &= self.in_category(name)
             elif self.scope == "new":
-                found[place] &= ~known[place][category]
-        found[owner, rows] = False
-        return found
+                mask[i] &= ~history_categories[i][category]
+        mask[owner, rows] = False
+        return mask
 
 
 def load_cases(path: Path, catalogue: Catalogue) -> Cases:
-    """The cases of a file.
+    """Return the cases of a JSON lines file.
 
     Raises:
-        FormatError: a line that is no case; more than `MAX_UNKNOWN_ITEM_SHARE` of the items are unknown.
-        QueryError: a target category that no item has; no case at all.
+        FormatError: The file cannot be read, a line is not a case, the lines differ in scope, or more than `MAX_UNKNOWN_ITEM_SHARE` of the
+            items are unknown.
+        QueryError: A target category has no items, or the file has no cases.
     """
     users: list[str] = []
     target_categories: list[str | None] = []
     histories: list[list[int]] = []
     targets: list[list[int]] = []
-    mentioned, unknown = 0, 0
+    item_total, unknown_total = 0, 0
     known_categories: set[str] = set()
     scopes: set[CandidateScope] = set()
     try:
@@ -154,34 +163,35 @@ def load_cases(path: Path, catalogue: Catalogue) -> Cases:
         if not line.strip():
             continue
         case = _parse_case(path, number, line)
-        found = {
-            name: [row for key in dict.fromkeys(case[name]) if (row := catalogue.rows.get(key)) is not None]
-            for name in ("history", "targets")
+        rows = {
+            key: [row for item in dict.fromkeys(case[key]) if (row := catalogue.rows.get(item)) is not None]
+            for key in ("history", "targets")
         }
-        here = sum(len(dict.fromkeys(case[name])) for name in found)
-        mentioned, unknown = mentioned + here, unknown + here - sum(map(len, found.values()))
-        name = case.get("target_category")
-        if name is not None and name not in known_categories:
-            if not catalogue.in_categories([name]).any():
-                raise QueryError(f"{path}, line {number}: no item has the category {name!r}; names are compared without regard to case")
-            known_categories.add(name)
+        case_items = sum(len(dict.fromkeys(case[key])) for key in rows)
+        item_total += case_items
+        unknown_total += case_items - sum(map(len, rows.values()))
+        category = case.get("target_category")
+        if category is not None and category not in known_categories:
+            if not catalogue.in_categories([category]).any():
+                raise QueryError(f"{path}, line {number}: no item has the category {category!r}; names are compared case-insensitively")
+            known_categories.add(category)
         scopes.add(case.get("scope", "new"))
         users.append(case["user_id"])
-        histories.append(found["history"])
-        targets.append(found["targets"])
-        target_categories.append(name)
+        histories.append(rows["history"])
+        targets.append(rows["targets"])
+        target_categories.append(category)
     if not users:
-        raise QueryError(f"{path} holds no case; one JSON object a line is wanted, with user_id, history and targets")
-    if unknown > MAX_UNKNOWN_ITEM_SHARE * mentioned:
+        raise QueryError(f"{path} has no cases; write one JSON object per line, with user_id, history and targets")
+    if unknown_total > MAX_UNKNOWN_ITEM_SHARE * item_total:
         raise FormatError(
             path,
             None,
-            f"{unknown:,} of {mentioned:,} items are not among the {len(catalogue):,} of this workspace, at most {MAX_UNKNOWN_ITEM_SHARE:.0%} may be; "
-            "is it the file of another catalogue?",
+            f"{unknown_total:,} of {item_total:,} items are unknown among the {len(catalogue):,} items of this workspace (limit "
+            f"{MAX_UNKNOWN_ITEM_SHARE:.0%}); check that the file belongs to this catalogue",
         )
     if len(scopes) > 1:
-        raise FormatError(path, None, "some cases have the scope new and some any; evaluate them as two files")
-    exclusions = {"items of the file that are unknown": unknown} if unknown else {}
+        raise FormatError(path, None, "cases have both scope new and scope any; evaluate them as two files")
+    exclusions = {"items of the file that are unknown": unknown_total} if unknown_total else {}
     return Cases(users, Runs.of(histories), Runs.of(targets), target_categories, scopes.pop(), exclusions)
 
 
@@ -189,23 +199,27 @@ def _parse_case(path: Path, number: int, line: str) -> dict[str, Any]:
     try:
         case = json.loads(line)
     except ValueError as error:
-        raise FormatError(path, number, f"no JSON ({error})") from error
+        raise FormatError(path, number, f"invalid JSON ({error})") from error
     if not isinstance(case, dict) or not isinstance(case.get("user_id"), str):
-        raise FormatError(path, number, 'wanted an object with "user_id" (text), "history" and "targets" (lists of item ids)')
-    for name in ("history", "targets"):
-        if not isinstance(case.get(name), list) or not all(isinstance(key, str) for key in case[name]):
-            raise FormatError(path, number, f'"{name}" is not a list of item ids')
+        raise FormatError(path, number, 'expected an object with "user_id" (text), "history" and "targets" (lists of item ids)')
+    for key in ("history", "targets"):
+        if not isinstance(case.get(key), list) or not all(isinstance(item, str) for item in case[key]):
+            raise FormatError(path, number, f'"{key}" is not a list of item ids')
     if not isinstance(case.get("target_category"), str | None):
-        raise FormatError(path, number, '"target_category" is neither a name nor null')
+        raise FormatError(path, number, '"target_category" must be a name or null')
     if case.get("scope", "new") not in ("new", "any"):
-        raise FormatError(path, number, '"scope" is neither new nor any')
+        raise FormatError(path, number, '"scope" must be new or any')
     return case
 
 
 def save_cases(cases: Cases, catalogue: Catalogue, path: Path) -> None:
-    """Writes cases as `load` reads them."""
+    """Write cases as JSON lines that `load_cases` reads.
+
+    Raises:
+        StorageError: The file cannot be written.
+    """
     ids = catalogue.items["item_id"].to_list()
-    told = {} if cases.scope == "new" else {"scope": cases.scope}
+    scope = {} if cases.scope == "new" else {"scope": cases.scope}
     lines = [
         json.dumps(
             {
@@ -213,7 +227,7 @@ def save_cases(cases: Cases, catalogue: Catalogue, path: Path) -> None:
                 "history": [ids[row] for row in cases.histories[i].tolist()],
                 "targets": [ids[row] for row in cases.targets[i].tolist()],
                 "target_category": cases.target_categories[i],
-                **told,
+                **scope,
             },
             ensure_ascii=False,
         )

@@ -1,7 +1,7 @@
-"""Whether anything of the test is known before it is asked: read anew from the tables, the counts, the cards and the prompts.
+"""Leakage checks: is any test data known before ranking, in the tables, counts, model cards or prompts?
 
-It shares no code with what holds things out, so that a fault there is found here. Every evaluation is checked before it ranks; what is
-found stops it.
+The checks share no code with the functions that hold data out, so that a bug there is found here. Every evaluation runs them before it
+ranks, and a leak stops it.
 """
 
 from __future__ import annotations
@@ -27,14 +27,22 @@ if TYPE_CHECKING:
     from .training_view import TrainingView
 
 NEAR_DUPLICATE_COSINE = 0.98
-"""Cosine of two items' texts from which on they are near-duplicates: the same thing in another colour or size."""
+"""Text cosine from which two items are near-duplicates, such as another colour or size of the same product."""
 TRAINED_FOLDERS = ("graph", "complements", "factors", "adapter", "blend")
-"""Folders of a workspace that hold what was trained, each with its `card.json`."""
+"""Workspace folders of trained models, each with a `card.json`."""
+MIN_TITLE_LENGTH, TITLE_PREFIX = 12, 60
+"""Titles shorter than this occur in prompts by chance; longer ones are compared by their first characters, as prompts truncate them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Leak:
-    """Something that is known and must not be: what it is, how often, and what to do."""
+    """A train/test leak.
+
+    Attributes:
+        kind: What leaks.
+        count: Number of occurrences.
+        remedy: What to do about it.
+    """
 
     kind: str
     count: int
@@ -44,116 +52,132 @@ class Leak:
         return f"{self.count:,} {self.kind}; {self.remedy}"
 
 
-def check_leaks(cases: Cases, known: TrainingView, workspace: Workspace, split: Split) -> None:
-    """Looks for every leak.
+def check_leaks(cases: Cases, training_view: TrainingView, workspace: Workspace, split: Split) -> None:
+    """Run all checks that need no prompt.
 
-    Raises: LeakError: there is one; the sentence names all that were found.
+    Raises:
+        LeakError: At least one leak was found; the message lists all of them.
     """
-    found = [
-        *history_leaks(cases),
-        *training_leaks(cases, known.interactions, known.catalogue),
-        *count_leaks(known),
-        *review_leaks(cases, known),
-        *card_leaks(workspace, split),
-    ]
-    _raise_if_any(found)
+    _raise_if_any(
+        [
+            *history_leaks(cases),
+            *training_leaks(cases, training_view.interactions, training_view.catalogue),
+            *count_leaks(training_view),
+            *review_leaks(cases, training_view),
+            *card_leaks(workspace, split),
+        ]
+    )
 
 
 def check_prompts(cases: Cases, prompts: Mapping[int, str], catalogue: Catalogue) -> None:
-    """Checks what the LLM reads (see `in_prompts`). Raises: LeakError: a target stands in it."""
+    """Run the check of the prompts (see `prompt_leaks`).
+
+    Raises:
+        LeakError: A prompt contains a target.
+    """
     _raise_if_any(prompt_leaks(cases, prompts, catalogue))
 
 
-def _raise_if_any(found: Sequence[Leak]) -> None:
-    if found:
-        raise LeakError("the test leaks into what is known: " + "; ".join(map(str, found)))
+def _raise_if_any(leaks: Sequence[Leak]) -> None:
+    if leaks:
+        raise LeakError("test data leaks into the training data: " + "; ".join(map(str, leaks)))
 
 
 def history_leaks(cases: Cases) -> list[Leak]:
-    """Targets that stand in their own case's history."""
+    """Targets that are in the history of their own case."""
     history = set(zip(cases.histories.owner.tolist(), cases.histories.rows.tolist(), strict=True))
     count = sum(pair in history for pair in zip(cases.targets.owner.tolist(), cases.targets.rows.tolist(), strict=True))
-    return [Leak("targets are in the history of their case", count, "leave them out of the case file")] if count else []
+    return [Leak("targets are in the history of their case", count, "remove them from the case file")] if count else []
 
 
 def training_leaks(cases: Cases, interactions: pl.DataFrame, catalogue: Catalogue) -> list[Leak]:
-    """Test interactions among those that are trained on."""
+    """Test interactions among the training interactions."""
     count = len(_target_pairs(cases, catalogue).join(interactions.select("user_id", "item_id").unique(), on=["user_id", "item_id"]))
     return [Leak("test interactions are in the training snapshot", count, "hold their users out")] if count else []
 
 
-def count_leaks(known: TrainingView) -> list[Leak]:
-    """Users counted for an item that only the test knows them to have.
+def count_leaks(training_view: TrainingView) -> list[Leak]:
+    """Items whose association counts include users that only the test data contains.
 
-    The counts name nobody, so they are held against a count of the known interactions alone: an item with more users than those was counted
-    from something else.
+    The counts name no users. They are therefore compared with the number of users in the training interactions: an item with a larger count
+    was counted from other data.
     """
     import polars as pl
 
     from ...retrieval.items.catalogue import telling
 
-    users = telling(known.interactions)[0].group_by("item_id").agg(pl.col("user_id").n_unique().alias("told"))
-    rows = known.catalogue.row_table().join(users, on="item_id", how="left", maintain_order="left")
-    told = rows["told"].fill_null(0).to_numpy()
-    pairs = known.associations.items
-    shared = np.asarray(pairs.max(axis=1).toarray()).reshape(-1) if pairs.nnz else np.zeros(len(told))
-    count = int(((known.associations.source_users > told) | (shared > told)).sum())
-    return (
-        [Leak("items have more users in the association counts than in the training snapshot", count, "count them anew")] if count else []
-    )
+    users = telling(training_view.interactions)[0].group_by("item_id").agg(pl.col("user_id").n_unique().alias("users"))
+    rows = training_view.catalogue.row_table().join(users, on="item_id", how="left", maintain_order="left")
+    training_users = rows["users"].fill_null(0).to_numpy()
+    pairs = training_view.associations.items
+    largest_pair = np.asarray(pairs.max(axis=1).toarray()).reshape(-1) if pairs.nnz else np.zeros(len(training_users))
+    count = int(((training_view.associations.source_users > training_users) | (largest_pair > training_users)).sum())
+    return [Leak("items have more users in the association counts than in the training snapshot", count, "recount them")] if count else []
 
 
-def review_leaks(cases: Cases, known: TrainingView) -> list[Leak]:
-    """Reviews that a case's user wrote of a target and that the search would read."""
+def review_leaks(cases: Cases, training_view: TrainingView) -> list[Leak]:
+    """Searchable reviews of a target written by the user of the case."""
     import polars as pl
 
-    searched = known.reviews.filter(~pl.col("review_id").is_in(sorted(known.withheld_reviews)))
-    count = len(_target_pairs(cases, known.catalogue).join(searched.select("user_id", "item_id").unique(), on=["user_id", "item_id"]))
+    searched = training_view.reviews.filter(~pl.col("review_id").is_in(sorted(training_view.withheld_reviews)))
+    targets = _target_pairs(cases, training_view.catalogue)
+    count = len(targets.join(searched.select("user_id", "item_id").unique(), on=["user_id", "item_id"]))
     return [Leak("reviews of a target by its own user are searched", count, "hold them out")] if count else []
 
 
 def card_leaks(workspace: Workspace, split: Split) -> list[Leak]:
-    """Trained parts of the workspace that did not hold out what is tested."""
-    found = []
-    for name in TRAINED_FOLDERS:
-        card = read_card(workspace.path / name / "card.json")
+    """Trained models of the workspace that did not hold the test data out, according to their cards."""
+    leaks = []
+    for folder in TRAINED_FOLDERS:
+        card = read_card(workspace.path / folder / "card.json")
         if card is None:
             continue
-        held = card.get("held_out") or {}
-        same = card.get("snapshot") == workspace.manifest.snapshot and all(
-            held.get(part) == value for part, value in split.to_dict().items()
+        held_out = card.get("held_out") or {}
+        same_split = card.get("snapshot") == workspace.manifest.snapshot and all(
+            held_out.get(name) == value for name, value in split.to_dict().items()
         )
-        if not same:
+        if not same_split:
             remedy = f"train it again with --protocol {split.protocol} --seed {split.seed}, or evaluate as it was trained"
-            found.append(Leak(f"trained part ({name}) did not hold out what is tested here", 1, remedy))
-    return found
+            leaks.append(Leak(f"trained part ({folder}) did not hold out what is tested here", 1, remedy))
+    return leaks
 
 
 def prompt_leaks(cases: Cases, prompts: Mapping[int, str], catalogue: Catalogue) -> list[Leak]:
-    """Targets whose title the model reads before it is asked, and that no history item bears.
+    """Targets whose title is in the prompt before the candidates, unless an item of the history has the same title.
 
-    Args: prompts: case to what stands before the candidates.
+    Args:
+        cases: Evaluation cases.
+        prompts: Case index to the part of the prompt before the candidates.
+        catalogue: Catalogue of the items.
     """
     titles = catalogue.items["title"].to_list()
     count = 0
-    for number, prompt in prompts.items():
-        had = {titles[row] for row in cases.histories[number].tolist()}
-        told = [titles[row] for row in cases.targets[number].tolist()]
-        count += sum(len(title) >= 12 and title not in had and title[:60] in prompt for title in told)
-    return [Leak("targets stand in the prompt before they are asked for", count, "mend the prompt")] if count else []
+    for case, prompt in prompts.items():
+        history_titles = {titles[row] for row in cases.histories[case].tolist()}
+        target_titles = [titles[row] for row in cases.targets[case].tolist()]
+        count += sum(
+            len(title) >= MIN_TITLE_LENGTH and title not in history_titles and title[:TITLE_PREFIX] in prompt for title in target_titles
+        )
+    return [Leak("targets are named in the prompt before the candidates", count, "fix the prompt")] if count else []
 
 
 def near_duplicates(cases: Cases, vectors: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """(targets,) which are near-duplicates of an item in their case's history, by the text of both."""
-    found = np.zeros(len(cases.targets.rows), dtype=bool)
-    for number in range(len(cases)):
-        run = slice(cases.targets.starts[number], cases.targets.starts[number + 1])
-        likeness = vectors[cases.targets.rows[run]] @ vectors[cases.histories[number]].T  # (targets, history)
-        found[run] = (likeness >= NEAR_DUPLICATE_COSINE).any(axis=1)
-    return found
+    """(targets,) which targets are near-duplicates of an item in the history of their case, by text embedding.
+
+    Args:
+        cases: Evaluation cases.
+        vectors: (items, dimensions) text embeddings of length 1.
+    """
+    is_duplicate = np.zeros(len(cases.targets.rows), dtype=bool)
+    for case in range(len(cases)):
+        target_slice = slice(cases.targets.starts[case], cases.targets.starts[case + 1])
+        cosines = vectors[cases.targets.rows[target_slice]] @ vectors[cases.histories[case]].T  # (targets, history)
+        is_duplicate[target_slice] = (cosines >= NEAR_DUPLICATE_COSINE).any(axis=1)
+    return is_duplicate
 
 
 def _target_pairs(cases: Cases, catalogue: Catalogue) -> pl.DataFrame:
+    """The distinct (user_id, item_id) of all targets."""
     import polars as pl
 
     return pl.DataFrame(
@@ -165,11 +189,11 @@ def _target_pairs(cases: Cases, catalogue: Catalogue) -> pl.DataFrame:
 
 
 def read_card(file: Path) -> Mapping[str, Any] | None:
-    """What a trained part says of itself; an unreadable card says nothing, which is no proof of anything held out."""
+    """Return a model card, or None if there is no file; an unreadable card is empty and so proves nothing held out."""
     if not file.exists():
         return None
     try:
-        said = json.loads(file.read_text("utf-8"))
+        card = json.loads(file.read_text("utf-8"))
     except (OSError, ValueError):
         return {}
-    return {**(said.get("about") or {}), **said} if isinstance(said, dict) else {}
+    return {**(card.get("about") or {}), **card} if isinstance(card, dict) else {}

@@ -1,4 +1,4 @@
-"""What a baseline is fitted to: the histories of the training users, and what is known of the items."""
+"""Training data for baselines, and the protocol of a fitted baseline."""
 
 from __future__ import annotations
 
@@ -17,11 +17,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TrainingData:
-    """Training users and items.
+    """Histories of the training users, and what is known of the items.
 
     Attributes:
-        histories: one run of item rows a user, oldest first, repeats as they happened. timestamps: (entries,) milliseconds, None without a clock.
-        item_count: how many item rows there are. category: (items,) int32 code. vectors: (items, dimensions) unit vectors, or zeros.
+        histories: Item rows of each user, oldest first, repeats included.
+        timestamps: (entries,) milliseconds since 1970, or None if the interactions have no times.
+        item_count: Number of items in the catalogue.
+        category: (items,) int32 category codes.
+        vectors: (items, dimensions) text embeddings of length 1, or zeros for items without text.
     """
 
     histories: Runs
@@ -32,19 +35,19 @@ class TrainingData:
 
     @cached_property
     def matrix(self) -> sparse.csr_array:
-        """(users, items) float32: 1 where a user had an item."""
-        found = self.histories.matrix(self.item_count)
-        found.data[:] = 1
-        return found
+        """(users, items) float32 interaction matrix with entries 1."""
+        matrix = self.histories.matrix(self.item_count)
+        matrix.data[:] = 1
+        return matrix
 
     @cached_property
     def user_counts(self) -> NDArray[np.int64]:
-        """(items,) distinct users who had each item."""
+        """(items,) number of distinct users of each item."""
         return np.bincount(self.matrix.indices, minlength=self.item_count).astype(np.int64)
 
 
 class Scorer(Protocol):
-    """What ranks: a fitted baseline."""
+    """A fitted baseline."""
 
     def scores(self, histories: Runs) -> NDArray[np.float32]:
-        """(cases, items) how strongly each history, oldest first, points at each item; any scale, higher is better."""
+        """Return (cases, items) scores of all items for each history (oldest item first); any scale, higher is better."""

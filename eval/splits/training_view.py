@@ -1,7 +1,7 @@
-"""A snapshot without what is held out, as the baselines and as the product's own channels want it.
+"""The training view: a snapshot without its held-out data, for the baselines and for the product's own channels.
 
-Nothing of the workspace's own associations or counts is used: they know the test. Only the vectors of item texts are the workspace's, which
-no shopper's doing went into; reviews of what is held out are left out of the search.
+Associations and counts are recomputed, because those of the workspace include the test data. Only the item text vectors are taken from the
+workspace, since no interaction went into them. Held-out reviews are excluded from the search.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 from ...retrieval.associations.rules import Associations, table, tally
 from ...retrieval.associations.user_weights import weights
 from ...retrieval.channels import behavioural
-from ...retrieval.channels.text_similarity import Alike, Likeness
+from ...retrieval.channels.text_similarity import TextNeighbors, TextSimilarity
 from ...retrieval.index.vector_index import REVIEWS, VectorIndex
 from ...retrieval.items.catalogue import Catalogue
 from ...retrieval.items.interactions import NEVER, Events
@@ -36,12 +36,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TrainingView:
-    """What may be known.
+    """A snapshot without its held-out data.
 
     Attributes:
-        interactions, reviews: those that are not held out. catalogue: of all items, its counts of these interactions alone.
-        vectors: (items, dimensions) of the items' texts. withheld: ids of the reviews that are held out. window: as `Moments` has it.
-        alike: which items read alike, which whoever is held out has no part in; the folds of a training look it up together.
+        interactions: Interactions that are not held out.
+        reviews: Reviews that are not held out.
+        catalogue: All items, with counts of these interactions alone.
+        vectors: (items, dimensions) text embeddings of the items.
+        index: Vector index of the workspace.
+        withheld_reviews: Ids of the held-out reviews.
+        window: Co-occurrence window of the workspace's associations, in units of event time; None for no window.
+        text_neighbors: Nearest items by text. They do not depend on the held-out data, so all folds of a training share them.
     """
 
     interactions: pl.DataFrame
@@ -51,31 +56,51 @@ class TrainingView:
     index: VectorIndex
     withheld_reviews: frozenset[str]
     window: int | None
-    text_neighbours: Alike
+    text_neighbors: TextNeighbors
 
     @classmethod
     def from_workspace(
-        cls, workspace: Workspace, held_out: HeldOut, index: VectorIndex, vectors: NDArray[np.float32], alike: Alike | None = None
+        cls,
+        workspace: Workspace,
+        held_out: HeldOut,
+        index: VectorIndex,
+        vectors: NDArray[np.float32],
+        text_neighbors: TextNeighbors | None = None,
     ) -> TrainingView:
-        """The workspace's snapshot without what is held out."""
+        """Return the workspace's snapshot without the held-out data.
+
+        Args:
+            workspace: Indexed workspace.
+            held_out: Data to hold out.
+            index: Vector index of the workspace.
+            vectors: (items, dimensions) text embeddings of the items.
+            text_neighbors: Text neighbors to share with other views; None for new ones.
+        """
         interactions = held_out.known(workspace.table("interactions"))
         reviews = workspace.table("reviews").with_columns(review_ids(workspace.table("reviews")))
-        kept = held_out.known(reviews)
-        about = (workspace.manifest.index or {}).get("associations") or {}
+        known_reviews = held_out.known(reviews)
+        indexed = (workspace.manifest.index or {}).get("associations") or {}
         catalogue = Catalogue.build(workspace.table("items"), interactions, workspace.manifest.category_level)
         events = Events.build(interactions, catalogue)
-        window = about["window"] * events.unit if about.get("order") == events.order else None
-        withheld = frozenset(reviews["review_id"].to_list()) - frozenset(kept["review_id"].to_list())
-        return cls(interactions, kept, catalogue, vectors, index, withheld, window, alike or Alike(vectors))
+        return cls(
+            interactions=interactions,
+            reviews=known_reviews,
+            catalogue=catalogue,
+            vectors=vectors,
+            index=index,
+            withheld_reviews=frozenset(reviews["review_id"].to_list()) - frozenset(known_reviews["review_id"].to_list()),
+            window=indexed["window"] * events.unit if indexed.get("order") == events.order else None,
+            text_neighbors=text_neighbors or TextNeighbors(vectors),
+        )
 
     @cached_property
     def events(self) -> Events:
-        """The known events."""
+        """Events of the interactions that are not held out."""
         return Events.build(self.interactions, self.catalogue)
 
     @cached_property
     def training_data(self) -> TrainingData:
-        """What a baseline is fitted to."""
+        """Training data of the baselines."""
         events = self.events
         return TrainingData(
             histories=Runs(events.starts, events.row),
@@ -87,30 +112,31 @@ class TrainingView:
 
     @cached_property
     def associations(self) -> Associations:
-        """What goes with what, counted anew."""
+        """Association rules counted from the events."""
         tallies = tally(self.events, self.catalogue, weights(self.events), window=self.window)
         return Associations.load(table(tallies, self.catalogue.total_users), self.catalogue)
 
     @cached_property
     def full_catalogue_channels(self) -> dict[str, Channel]:
-        """The channels that say something of every item, counted anew."""
-        return {**behavioural.count(self.events, len(self.catalogue), self.text_neighbours), "semantic": Likeness(self.vectors)}
+        """Channels that score every item: behavioural ones counted from the events, and text similarity."""
+        counted = behavioural.behavioural_channels(self.events, len(self.catalogue), self.text_neighbors)
+        return {**counted, "semantic": TextSimilarity(self.vectors)}
 
     @cached_property
     def retriever(self) -> Retriever:
-        """The product's channels, knowing only this."""
+        """The product's retriever over this view."""
         return self.with_channels({})
 
-    def with_channels(self, further: Mapping[str, Channel]) -> Retriever:
-        """The product's channels and further ones, which must not know more than this."""
-        return Retriever(self.catalogue, _FilteredIndex(self.index, self.withheld_reviews), self.associations, further)
+    def with_channels(self, channels: Mapping[str, Channel]) -> Retriever:
+        """Return the product's retriever with additional channels, which must be trained on this view only."""
+        return Retriever(self.catalogue, _FilteredIndex(self.index, self.withheld_reviews), self.associations, channels)
 
 
 class _FilteredIndex:
-    """Vectors without some of the reviews."""
+    """A vector index without some of the reviews."""
 
-    def __init__(self, index: VectorIndex, withheld: frozenset[str]) -> None:
-        self._index, self._withheld = index, withheld
+    def __init__(self, index: VectorIndex, withheld_reviews: frozenset[str]) -> None:
+        self._index, self._withheld_reviews = index, withheld_reviews
 
     def vectors(self, name: str, ids: Sequence[str]) -> dict[str, NDArray[np.float32]]:
         return self._index.vectors(name, ids)
@@ -124,10 +150,10 @@ class _FilteredIndex:
         *,
         rounds: int | None = None,
     ) -> list[list[tuple[str, float]]]:
-        if name != REVIEWS or not self._withheld:
+        if name != REVIEWS or not self._withheld_reviews:
             return self._index.nearest(name, vectors, wanted, n, rounds=rounds)
 
-        def may(query: int, ids: list[str]) -> Sequence[bool]:
-            return [ok and key not in self._withheld for key, ok in zip(ids, wanted(query, ids), strict=True)]
+        def allowed(query: int, ids: list[str]) -> Sequence[bool]:
+            return [ok and key not in self._withheld_reviews for key, ok in zip(ids, wanted(query, ids), strict=True)]
 
-        return self._index.nearest(name, vectors, may, n, rounds=rounds)
+        return self._index.nearest(name, vectors, allowed, n, rounds=rounds)
