@@ -24,7 +24,8 @@ import crossaisle
 from crossaisle.data.settings import Settings
 from crossaisle.data.splits import HeldOut, Split
 from crossaisle.eval.offline import report as reports
-from crossaisle.eval.offline.evaluation import Evaluation, EvaluationOptions
+from crossaisle.eval.offline.evaluation import Evaluation
+from crossaisle.eval.offline.options import EvaluationOptions
 from crossaisle.eval.splits.cases import Cases, EligibleItems
 from crossaisle.eval.splits.training_view import TrainingView
 from crossaisle.retrieval.graph.model import GraphConfig

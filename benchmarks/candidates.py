@@ -21,12 +21,12 @@ from record import write
 import crossaisle
 from crossaisle.eval.metrics.accuracy import hits, ndcg
 from crossaisle.eval.offline.channel_systems import RANKING_DEPTH, purchase_profile
-from crossaisle.eval.offline.evaluation import EvaluationOptions
+from crossaisle.eval.offline.options import EvaluationOptions
 from crossaisle.eval.splits.training_view import TrainingView
 from crossaisle.eval.stats.bootstrap import bootstrap_mean, paired_difference
 from crossaisle.recommend.profiles.profile import ItemFacts
 from crossaisle.recommend.ranking import learned_blend
-from crossaisle.recommend.ranking.features import FeatureMaker
+from crossaisle.recommend.ranking.features import FeatureExtractor
 from crossaisle.recommend.ranking.trained_ranker import CANDIDATES_PER_CHANNEL, trained_channels
 from crossaisle.retrieval.channels.base import LazyAnchorChannel
 from crossaisle.retrieval.retriever import Retriever
@@ -115,12 +115,12 @@ class _Asked:
         self, shop: crossaisle.Workspace, known: TrainingView, cases: Cases, eligible: EligibleItems, further: Mapping[str, Channel]
     ) -> None:
         self.cases, self.catalogue = cases, known.catalogue
-        facts, models = ItemFacts.of(known.catalogue), learned_blend.load(shop.path)
+        facts, models = ItemFacts.of(known.catalogue), learned_blend.load_models(shop.path)
         sets = {name: {key: further[key] for key in ("semantic", *keys) if key in further} for name, keys in STEPS}
         ways: list[tuple[str, Retriever, float]] = [(name, known.with_channels(channels), 0.0) for name, channels in sets.items()]
         everything = ways[-1][1]
         ways += [(f"quota {quota}", everything, quota) for quota in QUOTAS]
-        maker = FeatureMaker(known.catalogue, ["associations", "popularity", *everything.further])
+        maker = FeatureExtractor(known.catalogue, ["associations", "popularity", *everything.further])
         self.held = {name: ({n: np.zeros(len(cases)) for n in DEPTHS}, {n: np.zeros(len(cases)) for n in DEPTHS}) for name, *_ in ways}
         self.found: dict[str, list[NDArray[np.bool_]]] = {name: [] for name, *_ in ways}
         lists: dict[str, NDArray[np.int32]] = {}
@@ -138,7 +138,7 @@ class _Asked:
                         continue
                     self.found[name].append(held)
                     if models and retriever is everything:
-                        scores = models["blend"].scores(models["blend"].picked(maker.features(proposed, profile)))
+                        scores = models["blend"].scores(models["blend"].select_features(maker.features(proposed, profile)))
                         way = name if quota else "no quota"
                         list_of = lists.setdefault(way, np.full((len(cases), RANKING_DEPTH), -1, dtype=np.int32))
                         best = proposed.rows[np.argsort(-scores, kind="stable")][:RANKING_DEPTH]

@@ -23,7 +23,8 @@ from crossaisle.data.settings import Settings
 from crossaisle.eval.offline import report as reports
 from crossaisle.eval.offline.channel_systems import BLEND
 from crossaisle.eval.offline.checkpoints import EvaluationCheckpoint
-from crossaisle.eval.offline.evaluation import EvaluationOptions, Rankings, padded_rows
+from crossaisle.eval.offline.evaluation import Rankings, padded_rows
+from crossaisle.eval.offline.options import EvaluationOptions
 from crossaisle.eval.offline.trained_systems import TrainedSystems
 from crossaisle.eval.splits import leakage
 from crossaisle.recommend.ranking import learned_blend
@@ -37,7 +38,7 @@ def main() -> None:
 def measured(shop: crossaisle.Workspace, most: int) -> dict[str, Any]:
     """All figures of one store."""
     settings, options = Settings.read().with_(llm="none"), EvaluationOptions(max_cases=most, llm_cases=0)
-    models = learned_blend.load(shop.path)
+    models = learned_blend.load_models(shop.path)
     assert models is not None, f"{shop.path} has no blend"
     split, cases, held_out, eligible, known = tested(shop, options)
     leakage.check_leaks(cases, known, shop, split)
@@ -56,7 +57,7 @@ def measured(shop: crossaisle.Workspace, most: int) -> dict[str, Any]:
             "of nobody": int((known.catalogue.users == 0).sum()),
             "of at most two users": int((known.catalogue.users <= 2).sum()),
         },
-        "trained": dict(models[BLEND].figures),
+        "trained": dict(models[BLEND].metrics),
         "new_items": reports.new_items_section(rankings, options.seed),
     }
 

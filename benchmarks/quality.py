@@ -24,7 +24,8 @@ from crossaisle.eval.baselines.item_knn import BM25Config, CosineConfig, ItemKNN
 from crossaisle.eval.metrics.accuracy import hits, ndcg, recall
 from crossaisle.eval.metrics.full_ranking import rank
 from crossaisle.eval.offline import report as reports
-from crossaisle.eval.offline.evaluation import Evaluation, EvaluationOptions, Rankings
+from crossaisle.eval.offline.evaluation import Evaluation, Rankings
+from crossaisle.eval.offline.options import EvaluationOptions
 
 KEPT = ("ndcg@10", "recall@10", "hit@10", "mrr", "vs_best_baseline")
 PUBLISHED = {

@@ -30,16 +30,16 @@ from crossaisle.data.settings import Settings
 from crossaisle.eval.metrics import slices
 from crossaisle.eval.metrics.accuracy import per_case
 from crossaisle.eval.offline.channel_systems import BUILTIN_CHANNELS, purchase_profile
-from crossaisle.eval.offline.evaluation import EvaluationOptions
+from crossaisle.eval.offline.options import EvaluationOptions
 from crossaisle.eval.offline.trained_systems import ZERO_SHOT
 from crossaisle.eval.splits.cases import Cases
 from crossaisle.eval.stats.bootstrap import bootstrap_mean, paired_difference
 from crossaisle.llm.ranking.ranker import Ranker
 from crossaisle.recommend.profiles.profile import ItemFacts
 from crossaisle.recommend.ranking import learned_blend
-from crossaisle.recommend.ranking.features import FeatureMaker
-from crossaisle.recommend.ranking.llm_reranker import Reader, first, load_llm, load_vote
-from crossaisle.recommend.ranking.llm_weight import READ
+from crossaisle.recommend.ranking.features import FeatureExtractor
+from crossaisle.recommend.ranking.llm_reranker import LLMReranker, load_llm, load_llm_weight, rerank_indices
+from crossaisle.recommend.ranking.llm_weight import LLM_RERANK_DEPTH
 from crossaisle.recommend.ranking.trained_ranker import CANDIDATES_PER_CHANNEL, trained_channels
 from crossaisle.retrieval.channels.base import CachedChannel
 from crossaisle.train.lora.config import Config
@@ -123,13 +123,13 @@ def ask(shop: crossaisle.Workspace, settings: Settings, most: int) -> Asked:
     """Asks held-out shoppers until the LLM has read the candidates of `most` of them."""
     _, cases, _, eligible, known = tested(shop, EvaluationOptions())
     cases = cases.take(np.random.default_rng(0).permutation(len(cases)))
-    catalogue, facts, vote = known.catalogue, ItemFacts.of(known.catalogue), load_vote(shop.path)
+    catalogue, facts, vote = known.catalogue, ItemFacts.of(known.catalogue), load_llm_weight(shop.path)
     channels = {**known.full_catalogue_channels, **trained_channels(shop, catalogue.ids, known.vectors)}
     retriever = known.with_channels({name: CachedChannel(channel) for name, channel in channels.items()})
-    maker, models = FeatureMaker(catalogue, [*BUILTIN_CHANNELS, *channels]), learned_blend.load(shop.path)
+    maker, models = FeatureExtractor(catalogue, [*BUILTIN_CHANNELS, *channels]), learned_blend.load_models(shop.path)
     assert models is not None, f"{shop.path} has no blend"
     llm = load_llm(shop.path, settings)
-    readers = {name: Reader(Ranker(llm, tuned=name == "llm"), catalogue, retriever.associations) for name in ("llm", ZERO_SHOT)}
+    readers = {name: LLMReranker(Ranker(llm, use_adapter=name == "llm"), catalogue, retriever.associations) for name in ("llm", ZERO_SHOT)}
     tops: dict[str, list[NDArray[np.int64]]] = {name: [] for name in LISTS}
     lots: list[list[NDArray[np.int64]]] = [[] for _ in range(LOTS)]
     draw, read, number = np.random.default_rng(0), 0, 0
@@ -137,14 +137,14 @@ def ask(shop: crossaisle.Workspace, settings: Settings, most: int) -> Asked:
         profile = purchase_profile(cases.histories[number], facts)
         seeds = profile.candidate_query()
         found = retriever.propose(seeds, eligible.mask(cases, slice(number, number + 1))[0], CANDIDATES_PER_CHANNEL)
-        scores = models["blend"].scores(models["blend"].picked(maker.features(found, profile)))
-        places = first(scores)
+        scores = models["blend"].scores(models["blend"].select_features(maker.features(found, profile)))
+        places = rerank_indices(scores)
         rows, orders = found.rows[places], {"blend without llm": scores[places]}
         if np.isin(rows, cases.targets[number]).any():
             _tell(f"read {read}", read, most)
             read += 1
-            orders |= {name: reader.margins(found, places, seeds, scores) for name, reader in readers.items()}
-            orders["blend"] = scores[places] + vote.adds(orders["llm"])
+            orders |= {name: reader.logit_margins(found, places, seeds, scores) for name, reader in readers.items()}
+            orders["blend"] = scores[places] + vote.contributions(orders["llm"])
         for name, of in tops.items():
             of.append(rows[np.argsort(-orders.get(name, orders["blend without llm"]), kind="stable")])
         for lot in lots:
@@ -153,7 +153,7 @@ def ask(shop: crossaisle.Workspace, settings: Settings, most: int) -> Asked:
     cases = cases.take(np.arange(number))
 
     def ndcg(lists: list[NDArray[np.int64]]) -> NDArray[np.float64]:
-        top = np.full((number, READ), -1, dtype=np.int32)
+        top = np.full((number, LLM_RERANK_DEPTH), -1, dtype=np.int32)
         for case, rows in enumerate(lists):
             top[case, : len(rows)] = rows
         return per_case(top, cases.targets, 10)["ndcg@10"]

@@ -11,11 +11,11 @@ from typing import Annotated, Any
 import typer
 
 from ...data.errors import SettingsError
-from .options import AsJson, Chroma, Llm, Quantization, Where, console, print_json, settings_with
+from .options import AsJson, Chroma, Llm, Quantization, WorkspacePath, console, print_json, settings_from
 
 
 def train(
-    workspace: Where,
+    workspace: WorkspacePath,
     part: Annotated[
         str,
         typer.Argument(
@@ -47,7 +47,7 @@ def train(
     from ...retrieval.graph.model import GraphConfig
     from ...train.pipeline import PART_NAMES, learn
     from ..terminal import render
-    from ..terminal.progress import bar
+    from ..terminal.progress import progress_bar
 
     if part not in PART_NAMES:
         raise SettingsError(f"what can be trained is {', '.join(PART_NAMES)}, not {part!r}")
@@ -55,11 +55,11 @@ def train(
         raise SettingsError(f"--convolution is normalised or attention, not {convolution!r}")
     if examples is not None and examples < 1:
         raise SettingsError(f"--examples must be 1 or more, not {examples}")
-    opened, settings = Workspace(workspace), settings_with(chroma=chroma, llm=llm, quantization=quantization)
+    opened, settings = Workspace(workspace), settings_from(chroma=chroma, llm=llm, quantization=quantization)
     if merge is not None and merge.exists() and any(merge.iterdir()):
         raise SettingsError(f"{merge} is not empty; name a new folder for the merged model")
     config = GraphConfig(seed=seed, convolution=convolution)  # type: ignore[arg-type]  # checked above
-    with bar() as tell:
+    with progress_bar() as tell:
         learned = learn(
             opened,
             settings,
@@ -71,20 +71,20 @@ def train(
             progress=tell,
         )
     if merge is not None:
-        from ...recommend.ranking.llm_reranker import FOLDER
+        from ...recommend.ranking.llm_reranker import RANKER_FOLDER
         from ...train.lora.merge import merge as merge_into
 
-        merge_into(settings, opened.path / FOLDER, merge)
+        merge_into(settings, opened.path / RANKER_FOLDER, merge)
     if as_json:
         print_json(learned)
         return
-    render.figures(console(), f"{workspace}: trained", _told(learned))
+    render.print_report(console(), f"{workspace}: trained", _summary(learned))
     if merge is not None:
         console().print(f"merged: {merge} (recommend with --llm {merge})")
     console().print(f"next: crossaisle evaluate -w {workspace} --out report" + (f" --seed {seed}" if seed else ""))
 
 
-def _told(learned: Mapping[str, Any]) -> dict[str, Any]:
+def _summary(learned: Mapping[str, Any]) -> dict[str, Any]:
     """What was learned, in words for a person."""
     told: dict[str, Any] = {}
     if blend := learned.get("blend"):
@@ -118,7 +118,7 @@ def _told(learned: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def evaluate(
-    workspace: Where,
+    workspace: WorkspacePath,
     out: Annotated[Path, typer.Option(help="Folder for report.json and report.html; a killed run goes on from what is there.")],
     protocol: Annotated[
         str, typer.Option(help="users: held-out users and a category they never bought from; leave-one-out; or temporal.")
@@ -150,13 +150,14 @@ def evaluate(
     """
     from ...data.workspace import Workspace
     from ...eval.offline import report as reports
-    from ...eval.offline.evaluation import Evaluation, EvaluationOptions
+    from ...eval.offline.evaluation import Evaluation
+    from ...eval.offline.options import EvaluationOptions
     from ...eval.splits import cases as case_files
     from ..reports.evaluation_page import page
     from ..terminal import evaluation_table
-    from ..terminal.progress import bar
+    from ..terminal.progress import progress_bar
 
-    settings, opened = settings_with(llm=llm, quantization=quantization, chroma=chroma), Workspace(workspace)
+    settings, opened = settings_from(llm=llm, quantization=quantization, chroma=chroma), Workspace(workspace)
     options = EvaluationOptions(
         protocol=protocol,  # type: ignore[arg-type]  # checked when used
         cases=str(cases) if cases else None,
@@ -173,7 +174,7 @@ def evaluate(
         budget=budget,
         baselines_only=baselines_only,
     )
-    with bar() as tell:
+    with progress_bar() as tell:
         rankings = Evaluation(opened, settings, out, options, tell).run()
     if save_cases is not None:
         case_files.save_cases(rankings.cases, rankings.training_view.catalogue, save_cases)
@@ -183,5 +184,5 @@ def evaluate(
     if as_json:
         print(written.read_text("utf-8"), end="")
     else:
-        evaluation_table.show(console(), json.loads(written.read_text("utf-8")))
+        evaluation_table.print_evaluation(console(), json.loads(written.read_text("utf-8")))
         print(f"written: {written} and {out / 'report.html'}", file=sys.stderr)

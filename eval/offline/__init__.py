@@ -1,1 +1,1 @@
-"""Offline evaluation of baselines, channels and the blend on the same cases."""
+"""Offline evaluation: baselines and the product's systems ranked on held-out cases, and the report of their metrics."""

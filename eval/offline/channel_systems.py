@@ -1,7 +1,7 @@
-"""The product's own systems: every channel alone, the blend of all, and the blend without each channel.
+"""The product's untrained systems: each channel alone, the blend of all channels, and the blend without each channel.
 
-They go through the product's own functions, case by case, over a retriever that knows nothing held out. A channel ranks what it proposes;
-the blend ranks its pool, of which the LLM reads the first `POOL`, and behind them stands what is left of the fused order.
+They run the product's own functions, case by case, over a retriever without the held-out data. A channel ranks its own candidates. The
+blend ranks a pool of `POOL` candidates, which the LLM scores, followed by the rest of the fused order.
 """
 
 from __future__ import annotations
@@ -29,20 +29,24 @@ if TYPE_CHECKING:
     from ..splits.cases import Cases, EligibleItems
 
 RANKING_DEPTH = 200
-"""How far a ranking goes: candidate recall is told at 50, 100 and 200."""
+"""Length of a ranking; candidate recall is reported at 50, 100 and 200."""
 BUILTIN_CHANNELS = ("semantic", "associations", "popularity")
+"""Channels of every workspace, trained or not."""
 BLEND, LLM = "blend", "llm"
+"""Names of the blend and of the LLM in a report."""
 ItemRowLists = Mapping[str, Sequence[int]]
-"""System to item rows, best first."""
+"""System or channel name to item rows, best first."""
 
 
 @dataclass(frozen=True)
 class CaseCandidates:
-    """What the channels found for one case.
+    """Candidates of one case.
 
     Attributes:
-        channels: each channel's list. pools: system to the candidates that the LLM would read. rest: system to the rows behind them.
-        history: rows that the prompt may tell of.
+        channels: Ranking of each channel.
+        pools: System to the candidates that the LLM scores.
+        rest: System to the item rows ranked after its pool.
+        history: Item rows of the history, for the prompt.
     """
 
     channels: ItemRowLists
@@ -52,20 +56,20 @@ class CaseCandidates:
 
 
 def blend_without(channel: str) -> str:
-    """The name of the blend without a channel."""
+    """Return the name of the blend without a channel."""
     return f"{BLEND} without {channel}"
 
 
 def system_kinds(*, llm: bool) -> dict[str, str]:
-    """Every system's name and kind: channel, blend or ablation.
+    """Return the name and kind (channel, blend or ablation) of every system.
 
-    Without an LLM the blend is that of the channels alone, and bears the name `blend without llm`.
+    Without an LLM, the blend of the channels is named `blend without llm`.
     """
-    found = dict.fromkeys(BUILTIN_CHANNELS, "channel")
+    kinds = dict.fromkeys(BUILTIN_CHANNELS, "channel")
     if not llm:
-        return {**found, blend_without(LLM): BLEND, **{f"{blend_without(LLM)} or {name}": "ablation" for name in BUILTIN_CHANNELS}}
+        return {**kinds, blend_without(LLM): BLEND, **{f"{blend_without(LLM)} or {name}": "ablation" for name in BUILTIN_CHANNELS}}
     return {
-        **found,
+        **kinds,
         LLM: "channel",
         BLEND: BLEND,
         blend_without(LLM): "ablation",
@@ -73,65 +77,66 @@ def system_kinds(*, llm: bool) -> dict[str, str]:
     }
 
 
-def find_candidates(cases: Cases, eligible: EligibleItems, retriever: Retriever, start: int = 0) -> Iterator[CaseCandidates]:
-    """What the channels find for each case from `start` on, in order."""
-    facts = ItemFacts.of(retriever.catalogue)
-    for number in range(start, len(cases)):
-        mask = eligible.mask(cases, slice(number, number + 1))[0]
-        history = cases.histories[number].astype(np.int64)
-        seeds = purchase_profile(history, facts).candidate_query()
-        deep = retriever.channels(seeds, mask, RANKING_DEPTH)
-        served = retriever.channels(seeds, mask, max(PER_CHANNEL, POOL))
-        catalogue = retriever.catalogue
-        channels = {name: _by_score(found, catalogue)[:RANKING_DEPTH] for name, found in deep.items()}
+def find_candidates(cases: Cases, eligible: EligibleItems, retriever: Retriever) -> Iterator[CaseCandidates]:
+    """Yield the candidates of each case, in order."""
+    facts, catalogue = ItemFacts.of(retriever.catalogue), retriever.catalogue
+    for case in range(len(cases)):
+        mask = eligible.mask(cases, slice(case, case + 1))[0]
+        history = cases.histories[case].astype(np.int64)
+        query = purchase_profile(history, facts).candidate_query()
+        deep = retriever.channels(query, mask, RANKING_DEPTH)
+        served = retriever.channels(query, mask, max(PER_CHANNEL, POOL))
+        channels = {name: _by_score(scored, catalogue)[:RANKING_DEPTH] for name, scored in deep.items()}
         pools, rest = {}, {}
-        for exclusions in (None, *BUILTIN_CHANNELS):
-            kept = {name: found for name, found in served.items() if name != exclusions}
-            order = retriever.pool(kept, seeds, RANKING_DEPTH)
-            system = blend_without(exclusions) if exclusions else BLEND
+        for omitted in (None, *BUILTIN_CHANNELS):
+            remaining = {name: scored for name, scored in served.items() if name != omitted}
+            order = retriever.pool(remaining, query, RANKING_DEPTH)
+            system = blend_without(omitted) if omitted else BLEND
             pools[system], rest[system] = order[:POOL], [catalogue.row(candidate.item_id) for candidate in order[POOL:]]
         yield CaseCandidates(channels, pools, rest, history)
 
 
-def rank_without_llm(found: CaseCandidates, retriever: Retriever) -> dict[str, list[int]]:
-    """The blend of the channels, and of the channels without each one."""
+def rank_without_llm(candidates: CaseCandidates, retriever: Retriever) -> dict[str, list[int]]:
+    """Return the item rows of the blend of all channels, and of the blend without each channel."""
     lists = {}
-    for system, pool in found.pools.items():
+    for system, pool in candidates.pools.items():
         name = blend_without(LLM) if system == BLEND else f"{blend_without(LLM)} or {system.removeprefix(blend_without(''))}"
-        lists[name] = _ordered(pool, found.rest[system], retriever)
+        lists[name] = _rank_pool(pool, candidates.rest[system], retriever)
     return lists
 
 
-def logit_margins(found: CaseCandidates, ranker: Ranker, retriever: Retriever) -> dict[int, float]:
-    """The LLM's margin of every candidate in any of the pools, by row: one packed forward for all of them."""
+def logit_margins(candidates: CaseCandidates, ranker: Ranker, retriever: Retriever) -> dict[int, float]:
+    """Return the LLM's logit margin of every candidate in any pool, by item row, from one packed forward pass."""
     catalogue = retriever.catalogue
-    rows = sorted({catalogue.row(candidate.item_id) for pool in found.pools.values() for candidate in pool})
-    scores = ranker.scores(catalogue.records(found.history.tolist()), None, catalogue.records(rows))
+    rows = sorted({catalogue.row(candidate.item_id) for pool in candidates.pools.values() for candidate in pool})
+    scores = ranker.scores(catalogue.records(candidates.history.tolist()), None, catalogue.records(rows))
     return dict(zip(rows, (float(score) for score in scores), strict=True))
 
 
-def rank_with_llm(found: CaseCandidates, scores: Mapping[int, float], retriever: Retriever) -> dict[str, list[int]]:
-    """The LLM alone, the blend with it, and the blend with it but without each channel."""
+def rank_with_llm(candidates: CaseCandidates, margins: Mapping[int, float], retriever: Retriever) -> dict[str, list[int]]:
+    """Return the item rows of the LLM alone, of the blend with the LLM, and of that blend without each channel."""
     catalogue = retriever.catalogue
     lists = {}
-    for system, pool in found.pools.items():
-        told = np.asarray([scores[catalogue.row(candidate.item_id)] for candidate in pool], dtype=np.float32)
-        lists[system] = _ordered(with_channel(pool, LLM, told), found.rest[system], retriever)
-    alone = [catalogue.row(candidate.item_id) for candidate in found.pools[BLEND]]
-    lists[LLM] = sorted(alone, key=lambda row: (-scores[row], catalogue.id(row)))
+    for system, pool in candidates.pools.items():
+        pool_margins = np.asarray([margins[catalogue.row(candidate.item_id)] for candidate in pool], dtype=np.float32)
+        lists[system] = _rank_pool(with_channel(pool, LLM, pool_margins), candidates.rest[system], retriever)
+    rows = [catalogue.row(candidate.item_id) for candidate in candidates.pools[BLEND]]
+    lists[LLM] = sorted(rows, key=lambda row: (-margins[row], catalogue.id(row)))
     return lists
 
 
 def purchase_profile(history: NDArray[np.integer[Any]], facts: ItemFacts) -> Profile:
-    """The profile of a case's history, all of whose items were bought; no moment is told."""
+    """Return the profile of a history whose items all count as purchases without a time."""
     size = len(history)
     return Profile(history.astype(np.int64), np.zeros(size, np.int8), np.full(size, NEVER), facts)
 
 
-def _by_score(found: Mapping[int, tuple[float, int]], catalogue: Catalogue) -> list[int]:
-    return sorted(found, key=lambda row: (-found[row][0], catalogue.id(row)))
+def _by_score(scored: Mapping[int, tuple[float, int]], catalogue: Catalogue) -> list[int]:
+    """Item rows by descending score, ties by item id."""
+    return sorted(scored, key=lambda row: (-scored[row][0], catalogue.id(row)))
 
 
-def _ordered(pool: Sequence[Candidate], rest: Sequence[int], retriever: Retriever) -> list[int]:
-    votes = channel_weights(CandidateQuery(np.empty(0, np.int64), np.empty(0), np.empty((0, 0), np.float32)))
-    return [retriever.catalogue.row(candidate.item_id) for candidate, _ in fuse_candidates(pool, votes)] + list(rest)
+def _rank_pool(pool: Sequence[Candidate], rest: Sequence[int], retriever: Retriever) -> list[int]:
+    """Item rows of a pool in fused order, then the rest."""
+    weights = channel_weights(CandidateQuery(np.empty(0, np.int64), np.empty(0), np.empty((0, 0), np.float32)))
+    return [retriever.catalogue.row(candidate.item_id) for candidate, _ in fuse_candidates(pool, weights)] + list(rest)

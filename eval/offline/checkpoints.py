@@ -1,6 +1,6 @@
-"""What an evaluation keeps beside its report, so that a killed run goes on where it was: the baselines' rankings and the LLM's margins.
+"""Checkpoints of an evaluation, so that an interrupted run resumes: the baselines' rankings and the LLM's logit margins.
 
-What was kept of other cases, options, data or models is forgotten. Knows nothing of how anything is ranked.
+A checkpoint of other cases, options, data or models is deleted. This module does not know how anything is ranked.
 """
 
 from __future__ import annotations
@@ -17,78 +17,98 @@ import numpy as np
 
 from ... import __version__
 from ...data.atomic_files import write_atomically
-from ...data.errors import storing
+from ...data.errors import storage_errors
 from ...data.settings import Settings
 from ...data.workspace import Workspace
-from ...llm.models.language_model import settled
+from ...llm.models.language_model import resolve_quantization
 from ..splits.cases import Cases
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 STATE_FOLDER = ".state"
-"""Inside the folder of the report."""
+"""Folder of the checkpoint inside the report folder."""
 
 
 @dataclass(frozen=True, slots=True)
 class EvaluationCheckpoint:
-    """The folder that holds what an evaluation has done so far."""
+    """The intermediate results of an evaluation.
+
+    Attributes:
+        folder: Folder of the checkpoint.
+    """
 
     folder: Path
 
     @classmethod
     def open(cls, out: Path, workspace: Workspace, settings: Settings, options: Mapping[str, Any], cases: Cases) -> EvaluationCheckpoint:
-        """What is kept of this very evaluation; what is there of another one is forgotten.
+        """Return the checkpoint of this evaluation; one of a different evaluation in the same folder is deleted.
 
-        Args: out: folder of the report.
-        Raises: StorageError: the folder cannot be written.
+        Args:
+            out: Folder of the report.
+            workspace: Workspace under evaluation.
+            settings: Settings with the LLM and its quantization.
+            options: Options of the evaluation, as JSON values.
+            cases: Test cases.
+
+        Raises:
+            StorageError: The folder cannot be written.
         """
-        kept = cls(out / STATE_FOLDER)
-        about = {
+        checkpoint = cls(out / STATE_FOLDER)
+        identity = {
             "version": __version__,
             "snapshot": workspace.manifest.snapshot,
             "category_level": workspace.manifest.category_level,
             "index": (workspace.manifest.index or {}).get("generation"),
             "llm": settings.llm,
-            "quantization": settled(settings).quantization,
+            "quantization": resolve_quantization(settings).quantization,
             "options": options,
             "cases": hashlib.sha256(
-                b"".join(part.tobytes() for runs in (cases.histories, cases.targets) for part in (runs.starts, runs.rows))
+                b"".join(part.tobytes() for rows in (cases.histories, cases.targets) for part in (rows.starts, rows.rows))
             ).hexdigest(),
         }
-        content = json.dumps(about, sort_keys=True, indent=1).encode()
-        with storing(f"the evaluation in {out}"):
-            file = kept.folder / "about.json"
+        content = json.dumps(identity, sort_keys=True, indent=1).encode()
+        with storage_errors(f"the evaluation in {out}"):
+            file = checkpoint.folder / "about.json"
             if not file.exists() or file.read_bytes() != content:
-                shutil.rmtree(kept.folder, ignore_errors=True)
+                shutil.rmtree(checkpoint.folder, ignore_errors=True)
                 write_atomically(file, content)
-        return kept
+        return checkpoint
 
     def load_ranking(self, name: str) -> tuple[NDArray[np.int32], Any] | None:
-        """The (cases, depth) rows of a system and what was told of it, or None if it is not kept."""
+        """Return the (cases, depth) rows of a system and its tuning record, or None if they are not stored."""
         file = self._file(name)
         if not file.with_suffix(".json").exists():  # written last
             return None
         return np.load(file.with_suffix(".npy"), allow_pickle=False), json.loads(file.with_suffix(".json").read_text())
 
-    def save_ranking(self, name: str, top: NDArray[np.int32], about: Any) -> None:
-        """Keeps the (cases, depth) rows of a system and what is told of it. Raises: StorageError: the folder cannot be written."""
+    def save_ranking(self, name: str, top: NDArray[np.int32], tuning: Any) -> None:
+        """Store the (cases, depth) rows of a system and its tuning record.
+
+        Raises:
+            StorageError: The folder cannot be written.
+        """
         file = self._file(name)
-        with storing(f"the evaluation in {self.folder.parent}"):
+        with storage_errors(f"the evaluation in {self.folder.parent}"):
             np.save(file.with_suffix(".npy"), top, allow_pickle=False)
-            write_atomically(file.with_suffix(".json"), json.dumps(about).encode())
+            write_atomically(file.with_suffix(".json"), json.dumps(tuning).encode())
 
     def _file(self, name: str) -> Path:
         return self.folder / "".join(c if c.isalnum() else "-" for c in name)
 
 
 class LogitMarginLog:
-    """An LLM's margins, a line a case, read back after a kill. A context: the file is closed at its end."""
+    """Append-only log of an LLM's logit margins, one line per case; a context manager that closes the file."""
 
-    def __init__(self, kept: EvaluationCheckpoint, name: str) -> None:
-        """Args: name: of the file, one for each model and prompt."""
-        self.path = kept.folder / f"{name}.jsonl"
-        self.kept = dict(_lines(self.path))
+    def __init__(self, checkpoint: EvaluationCheckpoint, name: str) -> None:
+        """Read the margins logged so far.
+
+        Args:
+            checkpoint: Checkpoint of the evaluation.
+            name: Name of the file; use one per model and prompt.
+        """
+        self.path = checkpoint.folder / f"{name}.jsonl"
+        self.margins = dict(_complete_lines(self.path))
 
     def __enter__(self) -> LogitMarginLog:
         self.file = self.path.open("a", encoding="utf-8")
@@ -97,21 +117,21 @@ class LogitMarginLog:
     def __exit__(self, *_: object) -> None:
         self.file.close()
 
-    def get(self, number: int, read: Callable[[], Mapping[int, float]]) -> dict[int, float]:
-        """Row to margin, of every candidate of a case that was read. Args: read: asks the LLM, if that was not done yet."""
-        if number not in self.kept:
-            self.kept[number] = dict(read())
-            self.file.write(json.dumps([number, list(self.kept[number].items())]) + "\n")
+    def get(self, case: int, compute: Callable[[], Mapping[int, float]]) -> dict[int, float]:
+        """Return the logit margins of a case by item row, computed and logged if they are not in the log."""
+        if case not in self.margins:
+            self.margins[case] = dict(compute())
+            self.file.write(json.dumps([case, list(self.margins[case].items())]) + "\n")
             self.file.flush()
-        return self.kept[number]
+        return self.margins[case]
 
 
-def _lines(path: Path) -> Iterator[tuple[int, dict[int, float]]]:
-    """The whole lines of a file that a kill may have cut."""
+def _complete_lines(path: Path) -> Iterator[tuple[int, dict[int, float]]]:
+    """Case index and margins of each line; a last line cut by an interruption is removed from the file."""
     text = path.read_text("utf-8") if path.exists() else ""
-    whole = text[: text.rfind("\n") + 1]
-    if whole != text:
-        write_atomically(path, whole.encode())
-    for line in whole.splitlines():
-        number, pairs = json.loads(line)
-        yield number, dict(pairs)
+    complete = text[: text.rfind("\n") + 1]
+    if complete != text:
+        write_atomically(path, complete.encode())
+    for line in complete.splitlines():
+        case, pairs = json.loads(line)
+        yield case, dict(pairs)

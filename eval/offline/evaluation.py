@@ -1,6 +1,6 @@
-"""One evaluation from a workspace to its figures, step by step, each step checkpoint so that a killed run goes on where it was.
+"""An offline evaluation from a workspace to its rankings. Each step is checkpointed, so an interrupted run resumes.
 
-cases -> held out -> leak check -> baselines tuned and ranked -> channels and blends ranked -> LLM read -> figures (`report`)
+cases -> held-out data -> leakage checks -> baselines tuned and ranked -> channels and blends ranked -> LLM scores -> report (`report`)
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ import numpy as np
 
 from ...data.errors import MissingExtraError, QueryError
 from ...data.settings import Settings
-from ...data.splits import PROTOCOLS, HeldOut, Protocol, Split
+from ...data.splits import HeldOut, Split
 from ...data.workspace import Workspace
 from ...recommend.ranking import learned_blend
 from ...retrieval.index.builder import item_vectors, load
 from ...retrieval.items.interactions import Events
 from ..baselines.registry import BASELINES
-from ..baselines.tuning import DEFAULT_BUDGET, tune
+from ..baselines.tuning import tune
 from ..metrics.full_ranking import rank
 from ..splits import cases as case_files
 from ..splits import leakage, protocols
@@ -29,6 +29,7 @@ from ..splits.cases import CandidateScope, Cases, EligibleItems
 from ..splits.training_view import TrainingView
 from . import channel_systems
 from .checkpoints import EvaluationCheckpoint, LogitMarginLog
+from .options import EvaluationOptions
 from .trained_systems import TrainedSystems
 
 if TYPE_CHECKING:
@@ -37,50 +38,29 @@ if TYPE_CHECKING:
     from ...llm.ranking.ranker import Ranker
 
 Progress = Callable[[str, int, int], None]
+"""Called with the stage, the number of completed steps and their total."""
 MAX_VALIDATION_CASES = 1000
-"""Validation cases that baselines are tuned on, at most."""
-
-
-@dataclass(frozen=True, slots=True)
-class EvaluationOptions:
-    """What is evaluated.
-
-    Attributes:
-        protocol: see `protocols`. cases: a file of cases instead. seed: of everything drawn.
-        scope: `new` ranks what is outside the history's categories, `any` what is outside the history; None is what the protocol is for.
-        k: length of the lists that are judged.
-        max_cases: a random part of the cases, None for all. llm_cases: of those, what the LLM reads.
-        target_category: only cases with a target in it, which is then what is ranked. at: first day of the test, for `temporal`.
-        near_duplicates: keep targets that are near-duplicates of a history item.
-        groups: a table with user_id and other columns. group_by: the column of it that parts the users.
-        budget: configurations tried of each baseline. baselines_only: leave the product's own systems out.
-    """
-
-    protocol: Protocol = "users"
-    cases: str | None = None
-    seed: int = 0
-    scope: CandidateScope | None = None
-    k: int = 10
-    max_cases: int | None = 2000
-    llm_cases: int = 500
-    target_category: str | None = None
-    at: str | None = None
-    near_duplicates: bool = False
-    groups: str | None = None
-    group_by: str | None = None
-    budget: int = DEFAULT_BUDGET
-    baselines_only: bool = False
+"""Largest number of validation cases to tune baselines on."""
 
 
 @dataclass(frozen=True)
 class Rankings:
-    """Everything that was ranked, ready for its figures.
+    """All rankings of an evaluation, and what their metrics need.
 
     Attributes:
-        tops: system to (cases, depth) rows; those of `kinds` that need the LLM are of the cases in `part` only. part: (llm cases,) numbers.
-        tuned: baseline to what was chosen and tried, or why it was left out.
-        novelty: level to the learned blend's (cases, depth) rows at it. new_items: (places, up to) to its rows with so many places checkpoint
-            for what at most so many users had.
+        cases: Test cases.
+        training_view: Data without what is held out for the test.
+        eligible: Items that the cases rank.
+        split: Resolved split.
+        held_out: Data held out for the test.
+        system_kinds: System to its kind (baseline, channel, blend or ablation).
+        ranked_rows: System to (cases, depth) item rows; only the cases of `llm_case_indices` for systems in `llm_systems`.
+        llm_case_indices: (llm cases,) indices of the cases that the LLM scores, ascending.
+        llm_systems: Systems that need the LLM.
+        tuning: Baseline to its configuration and trials, or the reason why it is left out.
+        novelty: Popularity penalty to (cases, depth) item rows of the learned blend with it.
+        new_items: (reserved slots, largest number of users) to the blend's item rows with that many slots reserved for items with at most
+            that many users.
     """
 
     cases: Cases
@@ -98,101 +78,139 @@ class Rankings:
 
 
 class Evaluation:
-    """An evaluation of a workspace; `run` does it."""
+    """An offline evaluation of a workspace; `run` executes it."""
 
     def __init__(
         self, workspace: Workspace, settings: Settings, out: Path, options: EvaluationOptions, progress: Progress = lambda *_: None
     ) -> None:
-        """Raises: QueryError: an option out of bounds. NoIndexError, StaleIndexError: the workspace must be indexed first."""
-        self.workspace, self.settings, self.out, self.options, self.tell = workspace, settings, out, options, progress
-        _check(options)
+        """Validate the options and load the index.
+
+        Args:
+            workspace: Indexed workspace.
+            settings: Settings with the LLM; `none` evaluates without it.
+            out: Folder of the report, where the checkpoint is stored.
+            options: What to evaluate.
+            progress: Progress callback.
+
+        Raises:
+            QueryError: An option is out of range.
+            NoIndexError, StaleIndexError: The workspace has no current index.
+        """
+        self.workspace, self.settings, self.out, self.options, self.progress = workspace, settings, out, options, progress
+        options.validate()
         self.catalogue, self.index, _ = load(workspace, settings)
         if options.k > len(self.catalogue):
-            raise QueryError(f"k is {options.k}, but the catalogue has only {len(self.catalogue):,} items; take a smaller one")
+            raise QueryError(f"k is {options.k}, but the catalogue has only {len(self.catalogue):,} items; use a smaller k")
         self.events = Events.build(workspace.table("interactions"), self.catalogue)
 
     def run(self) -> Rankings:
-        """Ranks all cases with all systems.
+        """Rank all cases with all systems.
 
         Raises:
-            QueryError: no case can be made. FormatError: the case file is off. LeakError: something of the test is training_view beforehand.
-            ModelMissingError: the LLM was not pulled.
+            QueryError: The data yields no cases.
+            FormatError: The case file is invalid.
+            LeakError: Test data is known before ranking.
+            ModelMissingError: The LLM is not installed.
         """
         vectors = item_vectors(self.index, self.catalogue)
         split, cases, held_out, eligible = self._cases(vectors)
         training_view = TrainingView.from_workspace(self.workspace, held_out, self.index, vectors)
         checkpoint = EvaluationCheckpoint.open(self.out, self.workspace, self.settings, asdict(self.options), cases)
-        self.tell("leak check", 0, 1)
+        self.progress("leak check", 0, 1)
         leakage.check_leaks(cases, training_view, self.workspace, split)
-        self.tell("leak check", 1, 1)
-        tuned, tops = self._baselines(split, cases, training_view, eligible, vectors, checkpoint)
-        kinds = dict.fromkeys(tops, "baseline")
+        self.progress("leak check", 1, 1)
+        tuning, ranked_rows = self._baselines(split, cases, training_view, eligible, vectors, checkpoint)
+        no_cases = np.empty(0, np.int64)
+        baselines = Rankings(
+            cases=cases,
+            training_view=training_view,
+            eligible=eligible,
+            split=split,
+            held_out=held_out,
+            system_kinds=dict.fromkeys(ranked_rows, "baseline"),
+            ranked_rows=ranked_rows,
+            llm_case_indices=no_cases,
+            llm_systems=frozenset(),
+            tuning=tuning,
+        )
         if self.options.baselines_only:
-            return Rankings(cases, training_view, eligible, split, held_out, kinds, tops, np.empty(0, np.int64), frozenset(), tuned)
-        part = _part(len(cases), self.options.llm_cases if self.settings.llm != "none" else 0, self.options.seed)
-        if models := learned_blend.load(self.workspace.path):
-            ranked = TrainedSystems(self.workspace, self.settings, training_view, models, cases, eligible, part, checkpoint).rank(self.tell)
-            return Rankings(
-                cases,
-                training_view,
-                eligible,
-                split,
-                held_out,
-                {**kinds, **ranked.system_kinds},
-                {**tops, **{name: padded_rows(rows) for name, rows in ranked.lists.items()}},
-                part if ranked.llm_systems else np.empty(0, np.int64),
-                ranked.llm_systems,
-                tuned,
-                {level: padded_rows(rows) for level, rows in ranked.novelty.items()},
-                {way: padded_rows(rows) for way, rows in ranked.new_items.items()},
+            return baselines
+        llm_case_indices = _sample(len(cases), self.options.llm_cases if self.settings.llm != "none" else 0, self.options.seed)
+        if models := learned_blend.load_models(self.workspace.path):
+            systems = TrainedSystems(self.workspace, self.settings, training_view, models, cases, eligible, llm_case_indices, checkpoint)
+            ranked = systems.rank(self.progress)
+            return replace(
+                baselines,
+                system_kinds={**baselines.system_kinds, **ranked.system_kinds},
+                ranked_rows={**ranked_rows, **{name: padded_rows(lists) for name, lists in ranked.lists.items()}},
+                llm_case_indices=llm_case_indices if ranked.llm_systems else no_cases,
+                llm_systems=ranked.llm_systems,
+                novelty={level: padded_rows(lists) for level, lists in ranked.novelty.items()},
+                new_items={setting: padded_rows(lists) for setting, lists in ranked.new_items.items()},
             )
-        ours, with_llm = self._systems(cases, training_view, eligible, part, checkpoint)
-        kinds |= channel_systems.system_kinds(llm=bool(len(part)))
-        return Rankings(cases, training_view, eligible, split, held_out, kinds, {**tops, **ours}, part, with_llm, tuned)
+        channel_rows, llm_systems = self._untrained_systems(cases, training_view, eligible, llm_case_indices, checkpoint)
+        return replace(
+            baselines,
+            system_kinds={**baselines.system_kinds, **channel_systems.system_kinds(llm=bool(len(llm_case_indices)))},
+            ranked_rows={**ranked_rows, **channel_rows},
+            llm_case_indices=llm_case_indices,
+            llm_systems=llm_systems,
+        )
 
     # ------------------------------------------------------------------ cases
 
     def _cases(self, vectors: NDArray[np.float32]) -> tuple[Split, Cases, HeldOut, EligibleItems]:
+        """The test cases, from the protocol or the file, with their split, held-out data and eligible items."""
         options = self.options
         if options.cases is not None:
             split = Split("cases", options.seed, 0.0, 0.1)
             cases = case_files.load_cases(Path(options.cases), self.catalogue)
-            held_out, keep = protocols.held_out_for_file(cases, self.events), True
+            held_out, keep_near_duplicates = protocols.held_out_for_file(cases, self.events), True
         else:
-            asked = Split(options.protocol, options.seed, moment=_moment(options.at))
-            split = protocols.resolve_split(asked, self.events, self.catalogue)
+            split = protocols.resolve_split(Split(options.protocol, options.seed, moment=options.test_start), self.events, self.catalogue)
             scope: CandidateScope = options.scope or ("any" if options.protocol == "leave-one-out" else "new")
-            drawn = protocols.sample_cases(split, self.events, self.catalogue, "test", scope)
-            cases, held_out, keep = drawn.cases, drawn.held_out, options.near_duplicates
+            sampled = protocols.sample_cases(split, self.events, self.catalogue, "test", scope)
+            cases, held_out, keep_near_duplicates = sampled.cases, sampled.held_out, options.near_duplicates
         if options.target_category is not None:
-            cases = self._narrowed(cases, options.target_category)
+            cases = self._restrict_to_category(cases, options.target_category)
         eligible = EligibleItems(self.catalogue, cases.scope)
         cases = cases.with_eligible_targets(eligible)
-        alike = leakage.near_duplicates(cases, vectors)
-        told = (
-            {"targets that are near-duplicates of a history item" + (" (checkpoint)" if keep else ""): int(alike.sum())}
-            if alike.any()
-            else {}
-        )
-        if alike.any() and not keep:
-            cases = replace(cases, targets=cases.targets.where(~alike)).with_eligible_targets(eligible)
-        cases = replace(cases, exclusions={**cases.exclusions, **told})
+        is_duplicate = leakage.near_duplicates(cases, vectors)
+        if is_duplicate.any():
+            reason = "targets that are near-duplicates of a history item" + (" (kept)" if keep_near_duplicates else "")
+            if not keep_near_duplicates:
+                cases = replace(cases, targets=cases.targets.where(~is_duplicate)).with_eligible_targets(eligible)
+            cases = replace(cases, exclusions={**cases.exclusions, reason: int(is_duplicate.sum())})
         if not len(cases):
-            why = "; ".join(f"{what}: {n:,}" for what, n in cases.exclusions.items()) or "no user has what the protocol needs"
-            raise QueryError(
-                f"no case can be made of {options.cases or self.workspace.path} ({why}); try another --protocol or --scope any"
-            )
-        return split, cases.take(_part(len(cases), options.max_cases, options.seed)), held_out, eligible
+            reasons = "; ".join(f"{reason}: {count:,}" for reason, count in cases.exclusions.items()) or "no user fits the protocol"
+            raise QueryError(f"no cases in {options.cases or self.workspace.path} ({reasons}); try another --protocol or --scope any")
+        return split, cases.take(_sample(len(cases), options.max_cases, options.seed)), held_out, eligible
 
-    def _narrowed(self, cases: Cases, name: str) -> Cases:
-        """The cases with a target in a category, which is then what they rank; whoever knows the category already is left out."""
-        inside = self.catalogue.in_categories([name])
-        if not inside.any():
-            raise QueryError(f"no item has the category {name!r}; names are compared without regard to case")
-        knows = np.bincount(cases.histories.owner, weights=inside[cases.histories.rows], minlength=len(cases)) > 0
-        targets = cases.targets.where(inside[cases.targets.rows])
-        kept = np.flatnonzero((targets.lengths > 0) & (~knows | (cases.scope == "any")))
+    def _restrict_to_category(self, cases: Cases, name: str) -> Cases:
+        """The cases with a target in a category, which they then rank; with scope `new`, without users who know the category."""
+        in_category = self.catalogue.in_categories([name])
+        if not in_category.any():
+            raise QueryError(f"no item has the category {name!r}; names are compared case-insensitively")
+        is_known = np.bincount(cases.histories.owner, weights=in_category[cases.histories.rows], minlength=len(cases)) > 0
+        targets = cases.targets.where(in_category[cases.targets.rows])
+        kept = np.flatnonzero((targets.lengths > 0) & (~is_known | (cases.scope == "any")))
         return replace(cases, targets=targets, target_categories=[name] * len(cases)).take(kept)
+
+    def _validation(self, split: Split, eligible: EligibleItems, vectors: NDArray[np.float32]) -> tuple[TrainingView, Cases]:
+        """Validation cases, and the data without what is held out for them or for the test."""
+        validation_split = split.with_(protocol="users", test=0.0) if split.protocol == "cases" else split
+        sampled = protocols.sample_cases(validation_split, self.events, self.catalogue, "validation", eligible.scope)
+        test_users: frozenset[str] = frozenset()
+        if self.options.cases:
+            test_cases = case_files.load_cases(Path(self.options.cases), self.catalogue)
+            test_users = protocols.held_out_for_file(test_cases, self.events).users
+        usable = np.asarray([i for i, user in enumerate(sampled.cases.users) if user not in test_users], dtype=np.int64)
+        cases = sampled.cases.take(usable).with_eligible_targets(eligible)
+        if self.options.target_category is not None:
+            cases = self._restrict_to_category(cases, self.options.target_category)
+        cases = cases.take(_sample(len(cases), MAX_VALIDATION_CASES, self.options.seed))
+        held_out = replace(sampled.held_out, users=sampled.held_out.users | test_users)
+        return TrainingView.from_workspace(self.workspace, held_out, self.index, vectors), cases
 
     # ------------------------------------------------------------------ systems
 
@@ -205,88 +223,81 @@ class Evaluation:
         vectors: NDArray[np.float32],
         checkpoint: EvaluationCheckpoint,
     ) -> tuple[dict[str, Any], dict[str, NDArray[np.int32]]]:
-        tuned: dict[str, Any] = {}
-        tops: dict[str, NDArray[np.int32]] = {}
-        validating: tuple[TrainingView, Cases] | None = None
+        """The tuning record of each baseline, and its (cases, depth) item rows."""
+        tuning: dict[str, Any] = {}
+        ranked_rows: dict[str, NDArray[np.int32]] = {}
+        validation: tuple[TrainingView, Cases] | None = None
         for done, (name, baseline) in enumerate(BASELINES.items()):
-            self.tell("baselines", done, len(BASELINES))
-            earlier = checkpoint.load_ranking(name)
-            if earlier is not None:
-                tops[name], tuned[name] = earlier
+            self.progress("baselines", done, len(BASELINES))
+            stored = checkpoint.load_ranking(name)
+            if stored is not None:
+                ranked_rows[name], tuning[name] = stored
                 continue
             if name == "most popular lately" and training_view.training_data.timestamps is None:
-                tuned[name] = {"left_out": "there is no clock, so nothing is recent"}
+                tuning[name] = {"left_out": "the interactions have no times, so recent popularity is undefined"}
                 continue
-            if validating is None:
-                validating = self._validation(split, eligible, vectors)
-            trial, theirs = validating
+            if validation is None:
+                validation = self._validation(split, eligible, vectors)
+            validation_view, validation_cases = validation
             try:
-                chosen = tune(baseline, trial.training_data, theirs, eligible, budget=self.options.budget, seed=self.options.seed)
-            except MissingExtraError as error:  # the others are worth having without it; the report says how to get it
-                tuned[name] = {"left_out": str(error)}
+                tuned = tune(
+                    baseline,
+                    validation_view.training_data,
+                    validation_cases,
+                    eligible,
+                    budget=self.options.budget,
+                    seed=self.options.seed,
+                )
+            except MissingExtraError as error:  # the other baselines are useful without it; the report names the extra to install
+                tuning[name] = {"left_out": str(error)}
                 continue
-            tops[name] = rank(
-                baseline.fit(training_view.training_data, chosen.config),
-                cases,
-                eligible,
-                channel_systems.RANKING_DEPTH,
-                seed=self.options.seed,
-            )
-            tuned[name] = {
-                "config": asdict(chosen.config) if chosen.config is not None else {},
-                "trials": chosen.trials,
-                "validation_cases": len(theirs),
+            scorer = baseline.fit(training_view.training_data, tuned.config)
+            ranked_rows[name] = rank(scorer, cases, eligible, channel_systems.RANKING_DEPTH, seed=self.options.seed)
+            tuning[name] = {
+                "config": asdict(tuned.config) if tuned.config is not None else {},
+                "trials": tuned.trials,
+                "validation_cases": len(validation_cases),
             }
-            checkpoint.save_ranking(name, tops[name], tuned[name])
-        self.tell("baselines", len(BASELINES), len(BASELINES))
-        return tuned, tops
+            checkpoint.save_ranking(name, ranked_rows[name], tuning[name])
+        self.progress("baselines", len(BASELINES), len(BASELINES))
+        return tuning, ranked_rows
 
-    def _validation(self, split: Split, eligible: EligibleItems, vectors: NDArray[np.float32]) -> tuple[TrainingView, Cases]:
-        """Cases to tune on, and what may be training_view of them: neither theirs nor the test's."""
-        drawing = split.with_(protocol="users", test=0.0) if split.protocol == "cases" else split
-        drawn = protocols.sample_cases(drawing, self.events, self.catalogue, "validation", eligible.scope)
-        named = (
-            protocols.held_out_for_file(case_files.load_cases(Path(self.options.cases), self.catalogue), self.events)
-            if self.options.cases
-            else HeldOut()
-        )
-        mine = np.asarray([i for i, user in enumerate(drawn.cases.users) if user not in named.users], dtype=np.int64)
-        theirs = drawn.cases.take(mine).with_eligible_targets(eligible)
-        if self.options.target_category is not None:
-            theirs = self._narrowed(theirs, self.options.target_category)
-        theirs = theirs.take(_part(len(theirs), MAX_VALIDATION_CASES, self.options.seed))
-        held_out = HeldOut(drawn.held_out.users | named.users, drawn.held_out.pairs, drawn.held_out.moment)
-        return TrainingView.from_workspace(self.workspace, held_out, self.index, vectors), theirs
-
-    def _systems(
-        self, cases: Cases, training_view: TrainingView, eligible: EligibleItems, part: NDArray[np.int64], checkpoint: EvaluationCheckpoint
+    def _untrained_systems(
+        self,
+        cases: Cases,
+        training_view: TrainingView,
+        eligible: EligibleItems,
+        llm_case_indices: NDArray[np.int64],
+        checkpoint: EvaluationCheckpoint,
     ) -> tuple[dict[str, NDArray[np.int32]], frozenset[str]]:
-        """The product's systems, untrained; those with the LLM hold only the cases in `part`."""
-        wanted = set(part.tolist())
+        """The item rows of the product's untrained systems, and the systems that need the LLM, which cover only its cases."""
+        llm_cases = set(llm_case_indices.tolist())
+        blend_without_llm = channel_systems.blend_without(channel_systems.LLM)
         lists: dict[str, list[Sequence[int]]] = {}
-        with_llm: dict[str, list[Sequence[int]]] = {}
-        stage = "channels and LLM" if wanted else "channels"
-        with LogitMarginLog(checkpoint, "margins") as margins:
-            for number, found in enumerate(channel_systems.find_candidates(cases, eligible, training_view.retriever)):
-                self.tell(stage, number, len(cases))
-                plain = channel_systems.rank_without_llm(found, training_view.retriever)
-                if wanted:
-                    plain = {channel_systems.blend_without(channel_systems.LLM): plain[channel_systems.blend_without(channel_systems.LLM)]}
-                for name, rows in {**found.channels, **plain}.items():
+        llm_lists: dict[str, list[Sequence[int]]] = {}
+        stage = "channels and LLM" if llm_cases else "channels"
+        with LogitMarginLog(checkpoint, "margins") as log:
+            for case, candidates in enumerate(channel_systems.find_candidates(cases, eligible, training_view.retriever)):
+                self.progress(stage, case, len(cases))
+                blends = channel_systems.rank_without_llm(candidates, training_view.retriever)
+                if llm_cases:
+                    blends = {blend_without_llm: blends[blend_without_llm]}
+                for name, rows in {**candidates.channels, **blends}.items():
                     lists.setdefault(name, []).append(rows)
-                if number in wanted:
-                    said = margins.get(number, lambda at=number, of=found: self._read(at, of, cases, training_view))  # type: ignore[misc]
-                    for name, rows in channel_systems.rank_with_llm(found, said, training_view.retriever).items():
-                        with_llm.setdefault(name, []).append(rows)
-        self.tell(stage, len(cases), len(cases))
-        tops = {name: padded_rows(rows) for name, rows in {**lists, **with_llm}.items()}
-        return tops, frozenset(with_llm)
+                if case in llm_cases:
+                    margins = log.get(case, lambda i=case, of=candidates: self._logit_margins(i, of, cases, training_view))  # type: ignore[misc]
+                    for name, rows in channel_systems.rank_with_llm(candidates, margins, training_view.retriever).items():
+                        llm_lists.setdefault(name, []).append(rows)
+        self.progress(stage, len(cases), len(cases))
+        return {name: padded_rows(rows) for name, rows in {**lists, **llm_lists}.items()}, frozenset(llm_lists)
 
-    def _read(self, number: int, found: channel_systems.CaseCandidates, cases: Cases, training_view: TrainingView) -> dict[int, float]:
-        """What the LLM says of a case's candidates."""
-        prompt, _ = self._ranker.said(training_view.catalogue.records(found.history.tolist()), None)
-        leakage.check_prompts(cases, {number: prompt}, training_view.catalogue)
-        return channel_systems.logit_margins(found, self._ranker, training_view.retriever)
+    def _logit_margins(
+        self, case: int, candidates: channel_systems.CaseCandidates, cases: Cases, training_view: TrainingView
+    ) -> dict[int, float]:
+        """The LLM's logit margins of a case's candidates by item row, after a leakage check of the prompt."""
+        prompt, _ = self._ranker.prompt_parts(training_view.catalogue.records(candidates.history.tolist()), None)
+        leakage.check_prompts(cases, {case: prompt}, training_view.catalogue)
+        return channel_systems.logit_margins(candidates, self._ranker, training_view.retriever)
 
     @cached_property
     def _ranker(self) -> Ranker:
@@ -297,43 +308,15 @@ class Evaluation:
 
 
 def padded_rows(lists: Sequence[Sequence[int]]) -> NDArray[np.int32]:
-    found = np.full((len(lists), channel_systems.RANKING_DEPTH), -1, dtype=np.int32)
-    for number, rows in enumerate(lists):
-        found[number, : len(rows)] = list(rows)[: channel_systems.RANKING_DEPTH]
-    return found
+    """Return (lists, depth) item rows, truncated to the ranking depth or padded with -1."""
+    rows = np.full((len(lists), channel_systems.RANKING_DEPTH), -1, dtype=np.int32)
+    for i, ranking in enumerate(lists):
+        rows[i, : len(ranking)] = list(ranking)[: channel_systems.RANKING_DEPTH]
+    return rows
 
 
-def _part(count: int, most: int | None, seed: int) -> NDArray[np.int64]:
-    """At most so many numbers below `count`, by lot, ascending."""
-    if most is None or most >= count:
+def _sample(count: int, size: int | None, seed: int) -> NDArray[np.int64]:
+    """At most `size` of the numbers below `count`, sampled at random, ascending; None for all."""
+    if size is None or size >= count:
         return np.arange(count)
-    return np.sort(np.random.default_rng(seed).choice(count, most, replace=False)).astype(np.int64)
-
-
-def _moment(day: str | None) -> int | None:
-    if day is None:
-        return None
-    try:
-        return int(np.datetime64(day, "D").astype("datetime64[ms]").astype(np.int64))
-    except ValueError:
-        raise QueryError(f"the day of --at is {day!r}; write it as 2024-01-31") from None
-
-
-def _check(options: EvaluationOptions) -> None:
-    if options.protocol not in PROTOCOLS:
-        raise QueryError(f"--protocol is {', '.join(PROTOCOLS)}, not {options.protocol!r}")
-    if options.scope not in (None, "new", "any"):
-        raise QueryError(f"--scope is new or any, not {options.scope!r}")
-    if options.protocol == "users" and options.scope == "any" and options.cases is None:
-        raise QueryError("--protocol users asks for a category that the shopper never bought from; --scope any goes with the other two")
-    if not 1 <= options.k <= channel_systems.RANKING_DEPTH:
-        raise QueryError(f"k must be 1 to {channel_systems.RANKING_DEPTH}, not {options.k}")
-    for name, value in (("--max-cases", options.max_cases), ("--budget", options.budget)):
-        if value is not None and value < 1:
-            raise QueryError(f"{name} must be 1 or more, not {value}")
-    if options.llm_cases < 0:
-        raise QueryError(f"--llm-cases must be 0 or more, not {options.llm_cases}")
-    if options.at is not None and options.protocol != "temporal":
-        raise QueryError("--at is a date for --protocol temporal")
-    if (options.groups is None) != (options.group_by is None):
-        raise QueryError("--groups FILE and --group-by COLUMN go together")
+    return np.sort(np.random.default_rng(seed).choice(count, size, replace=False)).astype(np.int64)

@@ -1,8 +1,8 @@
-"""The systems of a workspace that was trained: every channel, the LLM, the blend, and the blend without each of them.
+"""The systems of a trained workspace: each channel, the LLM, the learned blend, and the blend without each of them.
 
-A channel's list is of what it proposes itself; a blend's is of the candidates of all channels. Where a tuned LLM has a vote, the blend and
-its ablations are those with the vote, of the cases that it read, and `blend without llm` is of all cases. Where it was tuned but has no
-vote, nothing else changes. What the same LLM says untuned to the same prompt stands beside it as `llm zero-shot`.
+A channel ranks its own candidates, a blend the candidates of all channels. If the fine-tuned LLM has a weight above 0, the blend and its
+ablations include it and cover only the cases that the LLM scores, while `blend without llm` covers all cases. If its weight is 0, the
+blends are unaffected. `llm zero-shot` is the same LLM with the same prompt but without the adapter.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ import numpy as np
 
 from ...llm.models.language_model import LanguageModel
 from ...llm.ranking.ranker import Ranker
-from ...recommend.constraints.list_selection import with_places
+from ...recommend.constraints.list_selection import reserve_new_item_slots
 from ...recommend.constraints.popularity_penalty import LEVELS, order
 from ...recommend.profiles.profile import ItemFacts
-from ...recommend.ranking.features import FeatureMaker
-from ...recommend.ranking.llm_reranker import FOLDER, Reader, first, load_llm, load_vote
+from ...recommend.ranking.features import FeatureExtractor
+from ...recommend.ranking.llm_reranker import RANKER_FOLDER, LLMReranker, load_llm, load_llm_weight, rerank_indices
 from ...recommend.ranking.trained_ranker import CANDIDATES_PER_CHANNEL, trained_channels
 from ...retrieval.channels.base import CachedChannel
 from ..splits import leakage
@@ -33,26 +33,30 @@ if TYPE_CHECKING:
     from ...data.settings import Settings
     from ...data.workspace import Workspace
     from ...recommend.profiles.profile import Profile
-    from ...recommend.ranking.learned_blend import Model
+    from ...recommend.ranking.learned_blend import BlendModel
     from ...retrieval.channels.base import CandidateQuery
     from ...retrieval.retriever import Proposals
     from ..splits.cases import Cases, EligibleItems
     from ..splits.training_view import TrainingView
 
 ZERO_SHOT = "llm zero-shot"
+"""Name of the LLM without its adapter in a report."""
 RESERVED_SLOTS, NEW_ITEM_MAX_USERS, LIST_LENGTH = (1, 2), (0, 2), 10
-"""Places that are kept for new items, how many users those may have, and how long the list is."""
+"""Numbers of slots reserved for new items, largest numbers of users of a new item, and the list length they are evaluated at."""
 Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
 class RankedLists:
-    """What was ranked.
+    """Rankings of the trained systems.
 
     Attributes:
-        lists: system to a list of item rows a case, best first; of the cases that the LLM read for those in `with_llm`. kinds: as a report
-            has them. novelty: level to the lists of the blend at it, without the LLM's vote. new_items: (places, up to) to lists of ten of
-            the blend with so many places kept for what at most so many users had, without the LLM's vote, too.
+        lists: System to the item rows of each case, best first; of the LLM's cases only for systems in `llm_systems`.
+        system_kinds: System to its kind (channel, blend or ablation), as in a report.
+        llm_systems: Systems that need the LLM.
+        novelty: Popularity penalty to the blend's rankings with it, without the LLM.
+        new_items: (reserved slots, largest number of users) to the blend's top 10 with that many slots reserved for items with at most that
+            many users, without the LLM.
     """
 
     lists: Mapping[str, Sequence[Sequence[int]]]
@@ -63,157 +67,182 @@ class RankedLists:
 
 
 class TrainedSystems:
-    """The trained systems over what may be training_view.
-
-    Args: part: numbers of the cases that the LLM reads. kept: what it said of them before a kill.
-    """
+    """Ranks cases with the trained systems over a training view."""
 
     def __init__(
         self,
         workspace: Workspace,
         settings: Settings,
         training_view: TrainingView,
-        models: Mapping[str, Model],
+        models: Mapping[str, BlendModel],
         cases: Cases,
         eligible: EligibleItems,
-        part: NDArray[np.int64],
-        kept: EvaluationCheckpoint,
+        llm_case_indices: NDArray[np.int64],
+        checkpoint: EvaluationCheckpoint,
     ) -> None:
-        """Raises: ModelError: the adapter's card cannot be read."""
+        """Load the channels and the LLM's weight.
+
+        Args:
+            workspace: Trained workspace.
+            settings: Settings with the LLM.
+            training_view: Data without what is held out.
+            models: System to its blend model.
+            cases: Test cases.
+            eligible: Items that the cases rank.
+            llm_case_indices: Cases that the LLM scores.
+            checkpoint: Checkpoint with the LLM's logit margins.
+
+        Raises:
+            ModelError: The adapter's card cannot be read.
+        """
         self.workspace, self.settings, self.models, self.cases, self.eligible = workspace, settings, models, cases, eligible
-        channels = {
-            **training_view.full_catalogue_channels,
-            **trained_channels(workspace, training_view.catalogue.ids, training_view.vectors),
-        }
-        further = {name: CachedChannel(channel) for name, channel in channels.items()}
-        self.retriever = training_view.with_channels(further)
-        self.maker = FeatureMaker(training_view.catalogue, [*BUILTIN_CHANNELS, *further])
-        self.vote = load_vote(workspace.path)
-        self.part = frozenset(part.tolist()) if (workspace.path / FOLDER).exists() else frozenset()
-        self.kept = kept
+        trained = trained_channels(workspace, training_view.catalogue.ids, training_view.vectors)
+        channels = {name: CachedChannel(channel) for name, channel in {**training_view.full_catalogue_channels, **trained}.items()}
+        self.retriever = training_view.with_channels(channels)
+        self.features = FeatureExtractor(training_view.catalogue, [*BUILTIN_CHANNELS, *channels])
+        self.llm_weight = load_llm_weight(workspace.path)
+        self.llm_cases = frozenset(llm_case_indices.tolist()) if (workspace.path / RANKER_FOLDER).exists() else frozenset()
+        self.checkpoint = checkpoint
 
     def rank(self, progress: Progress) -> RankedLists:
-        """All lists.
+        """Rank all cases with all systems.
 
-        Raises: ModelMissingError, StaleAdapterError: the LLM cannot be had, or is not the adapter's. LeakError: a prompt names a target.
+        Raises:
+            ModelMissingError: The LLM is not installed.
+            StaleAdapterError: The adapter was trained on another LLM.
+            LeakError: A prompt names a target.
         """
-        facts = ItemFacts.of(self.retriever.catalogue)
+        facts, user_counts = ItemFacts.of(self.retriever.catalogue), self.retriever.catalogue.users
         lists: dict[str, list[Sequence[int]]] = {}
         novelty: dict[float, list[Sequence[int]]] = {level: [] for level in LEVELS}
-        kept: dict[tuple[int, int], list[Sequence[int]]] = {
-            (places, up_to): [] for up_to in NEW_ITEM_MAX_USERS for places in RESERVED_SLOTS
+        new_items: dict[tuple[int, int], list[Sequence[int]]] = {
+            (slots, max_users): [] for max_users in NEW_ITEM_MAX_USERS for slots in RESERVED_SLOTS
         }
-        of_part: set[str] = set()
-        stage = "channels, blends and LLM" if self.part else "channels and blends"
-        with LogitMarginLog(self.kept, "tuned") as tuned, LogitMarginLog(self.kept, "zero-shot") as untuned:
-            for number in range(len(self.cases)):
-                progress(stage, number, len(self.cases))
-                mask = self.eligible.mask(self.cases, slice(number, number + 1))[0]
-                profile = purchase_profile(self.cases.histories[number], facts)
-                seeds = profile.candidate_query()
-                deep = self.retriever.propose(seeds, mask, RANKING_DEPTH)
-                found = self.retriever.propose(seeds, mask, CANDIDATES_PER_CHANNEL)
-                told = self.maker.features(found, profile)
-                scores = {name: model.scores(model.picked(told)) for name, model in self.models.items()}
-                plain = {name: _first(deep.rows, of_all, of_all > 0) for name, of_all in deep.scores.items()}
-                plain |= self._without_llm(found, scores)
+        llm_systems: set[str] = set()
+        stage = "channels, blends and LLM" if self.llm_cases else "channels and blends"
+        with LogitMarginLog(self.checkpoint, "tuned") as tuned_log, LogitMarginLog(self.checkpoint, "zero-shot") as zero_shot_log:
+            for case in range(len(self.cases)):
+                progress(stage, case, len(self.cases))
+                mask = self.eligible.mask(self.cases, slice(case, case + 1))[0]
+                profile = purchase_profile(self.cases.histories[case], facts)
+                query = profile.candidate_query()
+                deep = self.retriever.propose(query, mask, RANKING_DEPTH)
+                candidates = self.retriever.propose(query, mask, CANDIDATES_PER_CHANNEL)
+                features = self.features.features(candidates, profile)
+                scores = {name: model.scores(model.select_features(features)) for name, model in self.models.items()}
+                rankings = {name: _by_score(deep.rows, values, values > 0) for name, values in deep.scores.items()}
+                rankings |= self._rank_without_llm(candidates, scores)
                 for level in LEVELS:
-                    novelty[level].append(
-                        found.rows[order(scores[BLEND], self.retriever.catalogue.users[found.rows], level)][:RANKING_DEPTH].tolist()
-                    )
-                for up_to in NEW_ITEM_MAX_USERS:
-                    order_of = self._with_new(seeds, profile, mask, up_to)
-                    new = self.retriever.catalogue.users <= up_to
-                    for places in RESERVED_SLOTS:
-                        kept[places, up_to].append(with_places(order_of[:LIST_LENGTH], order_of, new, places, LIST_LENGTH))
-                if number in self.part:
-                    read = self._with_llm(number, found, seeds, scores, tuned, untuned)
-                    of_part |= read.keys()
-                    plain |= read
-                for name, rows in plain.items():
+                    penalized = order(scores[BLEND], user_counts[candidates.rows], level)
+                    novelty[level].append(candidates.rows[penalized][:RANKING_DEPTH].tolist())
+                for max_users in NEW_ITEM_MAX_USERS:
+                    ranking = self._rank_with_new_items(query, profile, mask, max_users)
+                    for slots in RESERVED_SLOTS:
+                        new_items[slots, max_users].append(
+                            reserve_new_item_slots(ranking[:LIST_LENGTH], ranking, user_counts <= max_users, slots, LIST_LENGTH)
+                        )
+                if case in self.llm_cases:
+                    llm_rankings = self._rank_with_llm(case, candidates, query, scores, tuned_log, zero_shot_log)
+                    llm_systems |= llm_rankings.keys()
+                    rankings |= llm_rankings
+                for name, rows in rankings.items():
                     lists.setdefault(name, []).append(rows)
         progress(stage, len(self.cases), len(self.cases))
         channels = dict.fromkeys([*deep.scores, *(name for name in (LLM, ZERO_SHOT) if name in lists)], "channel")
         kinds = channels | {name: "blend" if name == BLEND else "ablation" for name in lists if name.startswith(BLEND)}
-        return RankedLists(lists, kinds, frozenset(of_part), novelty, kept)
+        return RankedLists(lists, kinds, frozenset(llm_systems), novelty, new_items)
 
-    def _with_new(self, seeds: CandidateQuery, profile: Profile, mask: NDArray[np.bool_], up_to: int) -> list[int]:
-        """All candidates by the blend, best first, where what at most `up_to` users had is to be among them, as a shopper's are."""
-        found = self.retriever.propose(seeds, mask, CANDIDATES_PER_CHANNEL, also=mask & (self.retriever.catalogue.users <= up_to))
+    def _rank_with_new_items(self, query: CandidateQuery, profile: Profile, mask: NDArray[np.bool_], max_users: int) -> list[int]:
+        """The blend's ranking of candidates that include all eligible items with at most `max_users` users, as in serving."""
+        is_new = mask & (self.retriever.catalogue.users <= max_users)
+        candidates = self.retriever.propose(query, mask, CANDIDATES_PER_CHANNEL, also=is_new)
         model = self.models[BLEND]
-        scores = model.scores(model.picked(self.maker.features(found, profile)))
-        return [int(row) for row in found.rows[np.argsort(-scores, kind="stable")]]
+        scores = model.scores(model.select_features(self.features.features(candidates, profile)))
+        return [int(row) for row in candidates.rows[np.argsort(-scores, kind="stable")]]
 
-    def _without_llm(self, found: Proposals, scores: Mapping[str, NDArray[np.float64]]) -> dict[str, list[int]]:
-        """The lists of the blends in which the LLM has no say."""
-        if not self.part:
-            return {name: _first(found.rows, of_all) for name, of_all in scores.items()}
-        blends = {} if self.vote.weight > 0 else {name: _first(found.rows, of_all) for name, of_all in scores.items()}
-        return {**blends, blend_without(LLM): _first(found.rows, scores[BLEND])}
+    def _rank_without_llm(self, candidates: Proposals, scores: Mapping[str, NDArray[np.float64]]) -> dict[str, list[int]]:
+        """The rankings of the blends without the LLM."""
+        if not self.llm_cases:
+            return {name: _by_score(candidates.rows, values) for name, values in scores.items()}
+        blends = {} if self.llm_weight.weight > 0 else {name: _by_score(candidates.rows, values) for name, values in scores.items()}
+        return {**blends, blend_without(LLM): _by_score(candidates.rows, scores[BLEND])}
 
-    def _with_llm(
+    def _rank_with_llm(
         self,
-        number: int,
-        found: Proposals,
-        seeds: CandidateQuery,
+        case: int,
+        candidates: Proposals,
+        query: CandidateQuery,
         scores: Mapping[str, NDArray[np.float64]],
-        tuned: LogitMarginLog,
-        untuned: LogitMarginLog,
+        tuned_log: LogitMarginLog,
+        zero_shot_log: LogitMarginLog,
     ) -> dict[str, list[int]]:
-        """The lists of a case for which the LLM is asked."""
-        pools = {name: first(of_all) for name, of_all in scores.items() if self.vote.weight > 0 or name == BLEND}
-        places = np.unique(np.concatenate(list(pools.values())))
-        said = self._asked(number, found, places, seeds, scores[BLEND], tuned, zero_shot=False)
-        base = self._asked(number, found, pools[BLEND], seeds, scores[BLEND], untuned, zero_shot=True)
-        own = pools[BLEND]
+        """The rankings of one case by the systems that need the LLM."""
+        pools = {name: rerank_indices(values) for name, values in scores.items() if self.llm_weight.weight > 0 or name == BLEND}
+        blend_pool = pools[BLEND]
+        all_pools = np.unique(np.concatenate(list(pools.values())))
+        margins = self._logit_margins(case, candidates, all_pools, query, scores[BLEND], tuned_log, zero_shot=False)
+        zero_shot = self._logit_margins(case, candidates, blend_pool, query, scores[BLEND], zero_shot_log, zero_shot=True)
+        pool_rows = candidates.rows[blend_pool]
         lists = {
-            LLM: _first(found.rows[own], np.asarray([said[row] for row in found.rows[own].tolist()])),
-            ZERO_SHOT: _first(found.rows[own], np.asarray([base[row] for row in found.rows[own].tolist()])),
+            LLM: _by_score(pool_rows, np.asarray([margins[row] for row in pool_rows.tolist()])),
+            ZERO_SHOT: _by_score(pool_rows, np.asarray([zero_shot[row] for row in pool_rows.tolist()])),
         }
-        if self.vote.weight > 0:
+        if self.llm_weight.weight > 0:
             for name, pool in pools.items():
-                summed = scores[name].copy()
-                summed[pool] += self.vote.adds(np.asarray([said[row] for row in found.rows[pool].tolist()]))
-                lists[name] = _first(found.rows, summed)
+                pool_margins = np.asarray([margins[row] for row in candidates.rows[pool].tolist()])
+                combined = scores[name].copy()
+                combined[pool] += self.llm_weight.contributions(pool_margins)
+                lists[name] = _by_score(candidates.rows, combined)
         return lists
 
-    def _asked(
+    def _logit_margins(
         self,
-        number: int,
-        found: Proposals,
-        places: NDArray[np.int64],
-        seeds: CandidateQuery,
+        case: int,
+        candidates: Proposals,
+        pool: NDArray[np.int64],
+        query: CandidateQuery,
         scores: NDArray[np.float64],
-        margins: LogitMarginLog,
+        log: LogitMarginLog,
         *,
         zero_shot: bool,
     ) -> dict[int, float]:
-        """Row to margin of some of a case's candidates. Args: scores: (candidates,) of the blend, whose order the LLM is told."""
+        """The LLM's logit margins of a pool of candidates, by item row.
 
-        def read() -> dict[int, float]:
-            reader = self._base if zero_shot else self._tuned
+        Args:
+            case: Index of the case.
+            candidates: Candidates of the case.
+            pool: Indices of the candidates to score.
+            query: Query of the case.
+            scores: (candidates,) scores of the blend, which order the candidates in the prompt.
+            log: Log to read the margins from and write them to.
+            zero_shot: Whether to score without the adapter.
+        """
+
+        def compute() -> dict[int, float]:
+            reranker = self._zero_shot_reranker if zero_shot else self._tuned_reranker
             catalogue = self.retriever.catalogue
-            prompt, _ = reader.ranker.said(catalogue.records(seeds.rows.tolist()), None)
-            leakage.check_prompts(self.cases, {number: prompt}, catalogue)
-            return dict(zip(found.rows[places].tolist(), (float(m) for m in reader.margins(found, places, seeds, scores)), strict=True))
+            prompt, _ = reranker.ranker.prompt_parts(catalogue.records(query.rows.tolist()), None)
+            leakage.check_prompts(self.cases, {case: prompt}, catalogue)
+            margins = reranker.logit_margins(candidates, pool, query, scores)
+            return dict(zip(candidates.rows[pool].tolist(), (float(margin) for margin in margins), strict=True))
 
-        return margins.get(number, read)
+        return log.get(case, compute)
 
     @cached_property
     def _llm(self) -> LanguageModel:
         return load_llm(self.workspace.path, self.settings)
 
     @cached_property
-    def _tuned(self) -> Reader:
-        return Reader(Ranker(self._llm), self.retriever.catalogue, self.retriever.associations)
+    def _tuned_reranker(self) -> LLMReranker:
+        return LLMReranker(Ranker(self._llm), self.retriever.catalogue, self.retriever.associations)
 
     @cached_property
-    def _base(self) -> Reader:
-        return Reader(Ranker(self._llm, tuned=False), self.retriever.catalogue, self.retriever.associations)
+    def _zero_shot_reranker(self) -> LLMReranker:
+        return LLMReranker(Ranker(self._llm, use_adapter=False), self.retriever.catalogue, self.retriever.associations)
 
 
-def _first(rows: NDArray[np.int64], scores: NDArray[np.floating], kept: NDArray[np.bool_] | None = None) -> list[int]:
-    """The rows by falling score, of equal ones the first; at most `RANKING_DEPTH`."""
-    if kept is not None:
-        rows, scores = rows[kept], scores[kept]
+def _by_score(rows: NDArray[np.int64], scores: NDArray[np.floating], selected: NDArray[np.bool_] | None = None) -> list[int]:
+    """At most `RANKING_DEPTH` of the selected item rows by descending score; ties keep their order."""
+    if selected is not None:
+        rows, scores = rows[selected], scores[selected]
     return [int(row) for row in rows[np.argsort(-scores, kind="stable")][:RANKING_DEPTH]]

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from ...data.atomic_files import write_atomically
-from ...data.errors import FormatError, QueryError, storing
+from ...data.errors import FormatError, QueryError, storage_errors
 from ...retrieval.items.ragged import Runs
 
 if TYPE_CHECKING:
@@ -233,5 +233,5 @@ def save_cases(cases: Cases, catalogue: Catalogue, path: Path) -> None:
         )
         for i, user in enumerate(cases.users)
     ]
-    with storing(f"the cases in {path}"):
+    with storage_errors(f"the cases in {path}"):
         write_atomically(path, "".join(line + "\n" for line in lines).encode())

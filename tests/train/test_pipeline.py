@@ -22,7 +22,8 @@ from crossaisle.data.settings import Settings
 from crossaisle.data.splits import HeldOut, Split
 from crossaisle.data.workspace import Workspace
 from crossaisle.eval.offline import report as reports
-from crossaisle.eval.offline.evaluation import Evaluation, EvaluationOptions
+from crossaisle.eval.offline.evaluation import Evaluation
+from crossaisle.eval.offline.options import EvaluationOptions
 from crossaisle.eval.splits import leakage, protocols
 from crossaisle.eval.splits.training_view import TrainingView
 from crossaisle.recommend.attribution.why import why

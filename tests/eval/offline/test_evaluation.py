@@ -20,7 +20,8 @@ from crossaisle.data.settings import Settings
 from crossaisle.data.workspace import Workspace
 from crossaisle.eval.metrics.accuracy import hits, ndcg
 from crossaisle.eval.offline import report as reports
-from crossaisle.eval.offline.evaluation import Evaluation, EvaluationOptions, Rankings
+from crossaisle.eval.offline.evaluation import Evaluation, Rankings
+from crossaisle.eval.offline.options import EvaluationOptions
 
 QUICK = EvaluationOptions(max_cases=30, llm_cases=3, budget=2)
 

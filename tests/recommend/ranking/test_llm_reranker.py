@@ -25,11 +25,12 @@ from crossaisle.data.settings import Settings
 from crossaisle.data.splits import Split
 from crossaisle.data.workspace import Workspace
 from crossaisle.eval.offline import report as reports
-from crossaisle.eval.offline.evaluation import Evaluation, EvaluationOptions
+from crossaisle.eval.offline.evaluation import Evaluation
+from crossaisle.eval.offline.options import EvaluationOptions
 from crossaisle.eval.splits import leakage
 from crossaisle.recommend.attribution.why import why
-from crossaisle.recommend.ranking.llm_reranker import load_vote
-from crossaisle.recommend.ranking.llm_weight import READ
+from crossaisle.recommend.ranking.llm_reranker import load_llm_weight
+from crossaisle.recommend.ranking.llm_weight import LLM_RERANK_DEPTH
 from crossaisle.recommend.ranking.trained_ranker import BlendRanker
 from crossaisle.recommend.recommender import Recommender
 from crossaisle.train import pipeline
@@ -74,7 +75,7 @@ def test_the_ranker_is_put_beside_the_blend(taught: tuple[Workspace, dict[str, A
     assert card is not None
     assert blend is not None
     assert (card["snapshot"], card["held_out"]) == (blend["snapshot"], blend["held_out"])
-    assert load_vote(shop.path).weight == figures["ranker"]["vote"]
+    assert load_llm_weight(shop.path).weight == figures["ranker"]["vote"]
 
 
 def test_the_vote_moves_the_best_and_nothing_else(voting: Workspace, small: Settings) -> None:
@@ -84,7 +85,7 @@ def test_the_vote_moves_the_best_and_nothing_else(voting: Workspace, small: Sett
     answer, plain = with_llm.recommend(user_id=user, k=30, explain=False), without.recommend(user_id=user, k=30, explain=False)
     assert "llm" in answer.items[0].channels
     read = {found.item.item_id for found in answer.items if "llm" in found.channels}
-    assert len(read) <= READ
+    assert len(read) <= LLM_RERANK_DEPTH
     assert read <= {found.item.item_id for found in plain.items}
     assert [found.item for found in answer.items] != [found.item for found in plain.items]
     assert all("llm" not in found.channels for found in plain.items)
@@ -138,9 +139,9 @@ def test_the_order_of_candidates_changes_no_vote(voting: Workspace, small: Setti
     mask, _ = eligible(Rules(), recommender.catalogue, shopper.rows, shopper.owned)
     seeds = shopper.profile.candidate_query()
     ranked = trained.rank(seeds, shopper.profile, mask)
-    places = np.argsort(-ranked.scores, kind="stable")[:READ]
-    margins = reader.margins(ranked.proposals, places, seeds, ranked.scores)
-    again = reader.margins(ranked.proposals, places[::-1], seeds, ranked.scores)
+    places = np.argsort(-ranked.scores, kind="stable")[:LLM_RERANK_DEPTH]
+    margins = reader.logit_margins(ranked.proposals, places, seeds, ranked.scores)
+    again = reader.logit_margins(ranked.proposals, places[::-1], seeds, ranked.scores)
     np.testing.assert_allclose(margins, again[::-1], atol=1e-4)
 
 
@@ -177,7 +178,7 @@ def test_an_evaluation_shows_what_tuning_and_the_vote_are_worth(
         for of_llm, of_blend in zip(
             rankings.ranked_rows[name], rankings.ranked_rows["blend without llm"][rankings.llm_case_indices], strict=True
         ):
-            assert set(of_llm[of_llm >= 0].tolist()) == set(of_blend[:READ].tolist())
+            assert set(of_llm[of_llm >= 0].tolist()) == set(of_blend[:LLM_RERANK_DEPTH].tolist())
     assert "on_llm_part" in systems["blend without llm"]
     assert "llm" not in report["candidate_recall"]
     # What was read is read once.
