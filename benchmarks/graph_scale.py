@@ -23,8 +23,8 @@ import polars as pl
 import record
 
 from crossaisle.retrieval.graph.model import GraphConfig
-from crossaisle.retrieval.graph.storage import save
-from crossaisle.retrieval.graph.trainer import train
+from crossaisle.retrieval.graph.storage import save_graph
+from crossaisle.retrieval.graph.trainer import train_graph
 from crossaisle.retrieval.items.catalogue import Catalogue
 from crossaisle.retrieval.items.interactions import DAY, Events
 
@@ -60,11 +60,11 @@ def scale(users: int, interactions: int, items: int, convolution: str) -> dict[s
     catalogue = Catalogue.build(things, told, 1)
     events = Events.build(told, catalogue)
     start = time.perf_counter()
-    graph = train(told, events, catalogue, vectors, GraphConfig(convolution=convolution))  # type: ignore[arg-type]
+    graph = train_graph(told, events, catalogue, vectors, GraphConfig(convolution=convolution))  # type: ignore[arg-type]
     seconds = time.perf_counter() - start
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
     with tempfile.TemporaryDirectory() as folder:
-        size = sum(file.stat().st_size for file in save(graph, Path(folder)).iterdir())
+        size = sum(file.stat().st_size for file in save_graph(graph, Path(folder)).iterdir())
     random, taken = np.random.default_rng(5), []
     graph.scores(np.asarray([0]), np.ones(1))
     for _ in range(50):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..data.errors import TrainingError
-from ..recommend.ranking.learned_blend import Model
+from ..recommend.ranking.learned_blend import BlendModel
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -119,7 +119,7 @@ class Questions:
         return Questions([self.names[i] for i in kept], self.values[:, kept], self.bought, self.starts, self.user)
 
 
-def fit(questions: Questions, *, seed: int = 0, chosen: Model | None = None) -> Model:
+def fit(questions: Questions, *, seed: int = 0, chosen: BlendModel | None = None) -> BlendModel:
     """The blend that orders candidates best: a weighted sum, with trees where they measure better; both judged on shoppers held back.
 
     Users are parted; each part judges what was fitted to the others, and what is chosen is fitted to all of them.
@@ -133,15 +133,15 @@ def fit(questions: Questions, *, seed: int = 0, chosen: Model | None = None) -> 
             f"{len(answered)} shoppers bought something that the channels had found for them, at least {FEWEST} are wanted to fit a blend; "
             "ingest more interactions (until then the channels are fused by rank)"
         )
-    figures = dict(chosen.figures) if chosen else {"questions": len(questions), **_choose(answered, seed)}
+    figures = dict(chosen.metrics) if chosen else {"questions": len(questions), **_choose(answered, seed)}
     learning = answered.thinned(seed)
     mean, scale = _spread(learning.values)
-    before = dict(zip(chosen.names, chosen.weights.tolist(), strict=True)) if chosen else {}
+    before = dict(zip(chosen.feature_names, chosen.weights.tolist(), strict=True)) if chosen else {}
     start = np.asarray([before.get(name, 0.0) for name in learning.names])
-    final = Model(learning.names, mean, scale, _weights(learning, mean, scale, figures["penalty"], start), (), figures)
+    final = BlendModel(learning.names, mean, scale, _weights(learning, mean, scale, figures["penalty"], start), (), figures)
     forests = range(FORESTS_OF_CHOSEN if chosen else FORESTS) if figures["trees"] else ()
     trees = [_boost(learning, final, seed + number, figures["trees"]).model_to_string() for number in forests]
-    return Model(final.names, mean, scale, final.weights, trees, final.figures)
+    return BlendModel(final.feature_names, mean, scale, final.weights, trees, final.metrics)
 
 
 def _choose(answered: Questions, seed: int) -> dict[str, Any]:
@@ -150,7 +150,7 @@ def _choose(answered: Questions, seed: int) -> dict[str, Any]:
     people = np.random.default_rng(seed).permutation(np.unique(answered.user))
     sums: dict[float, list[float]] = {penalty: [] for penalty in PENALTIES}
     grown: dict[int, list[float]] = {rounds: [] for rounds in ROUNDS}
-    turns: list[tuple[Questions, Questions, dict[float, Model]]] = []
+    turns: list[tuple[Questions, Questions, dict[float, BlendModel]]] = []
     users: list[int] = []
     for number in range(PARTS):
         back = np.isin(answered.user, people[number::PARTS])
@@ -158,7 +158,7 @@ def _choose(answered: Questions, seed: int) -> dict[str, Any]:
         weights, floor = None, {}
         for penalty in PENALTIES:
             weights = _weights(learning, mean, scale, penalty, weights)
-            floor[penalty] = Model(answered.names, mean, scale, weights)
+            floor[penalty] = BlendModel(answered.names, mean, scale, weights)
             sums[penalty] += ndcg(judging, floor[penalty].scores(judging.values)).tolist()
         turns.append((learning, judging, floor))
         users += judging.user.tolist()
@@ -239,7 +239,7 @@ def _weights(
     return weights
 
 
-def _boost(learning: Questions, floor: Model, seed: int, rounds: int) -> Any:
+def _boost(learning: Questions, floor: BlendModel, seed: int, rounds: int) -> Any:
     """LambdaMART that begins at the floor's scores, as LightGBM has it."""
     import lightgbm
 

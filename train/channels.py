@@ -18,7 +18,7 @@ from ..eval.splits.training_view import TrainingView
 from ..retrieval.channels import complement_heads, matrix_factorization
 from ..retrieval.channels.complement_heads import ComplementHeads
 from ..retrieval.channels.matrix_factorization import MatrixFactorization
-from ..retrieval.graph.model import GraphModel, GraphChannel, GraphConfig
+from ..retrieval.graph.model import GraphChannel, GraphConfig, GraphModel
 from ..retrieval.items.ragged import Runs
 from .out_of_fold import entries
 
@@ -75,7 +75,7 @@ class Recipe:
 
 def train_parts(workspace: Workspace, known: TrainingView, recipe: Recipe, progress: Progress) -> Parts:
     """The parts of what is known; what cannot be learned is left out, with the reason."""
-    from ..retrieval.graph.trainer import train
+    from ..retrieval.graph.trainer import train_graph
 
     left_out: dict[str, str] = {}
     heads: Mapping[str, NDArray[np.float32]] | None = None
@@ -88,7 +88,7 @@ def train_parts(workspace: Workspace, known: TrainingView, recipe: Recipe, progr
         left_out["complements"] = str(error)
     try:
         relations = workspace.table("relations")
-        graph = train(
+        graph = train_graph(
             known.interactions,
             known.events,
             known.catalogue,

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..data.records import Item
-from ..llm.explain.briefs import SPOKEN, Brief, Briefing, Lesson, Wording, examples
-from ..llm.explain.constrained_decoding import Task, alphabet, may_write
-from ..llm.explain.slots import lettered
+from ..llm.explain.briefs import EXAMPLE_NEEDS, BriefRenderer, ExplanationBrief, HandwrittenWording, WordingExample, handwritten_wordings
+from ..llm.explain.constrained_decoding import WordingConstraints, is_decodable, token_vocabulary
+from ..llm.explain.slots import slots_to_letters
 from ..recommend.evidence.review_excerpts import display_name
 
 if TYPE_CHECKING:
@@ -37,33 +37,37 @@ FAULTED = 0.1
 class WritingLessons:
     """Lessons, and those of other categories to validate with."""
 
-    learning: Sequence[Lesson]
-    validation: Sequence[Lesson]
+    learning: Sequence[WordingExample]
+    validation: Sequence[WordingExample]
 
 
-def writing_lessons(briefing: Briefing, items: Sequence[Item], seed: int, rounds: int = ROUNDS) -> WritingLessons:
+def writing_lessons(briefing: BriefRenderer, items: Sequence[Item], seed: int, rounds: int = ROUNDS) -> WritingLessons:
     """The lessons over a store's items.
 
     Args: items: whose names are told, of any categories. seed: of what is drawn.
     """
     draw = np.random.default_rng([seed, 5])
     names = _names(items)
-    own = [one for one in _possible(examples(), briefing.llm) if HELD_OUT not in one.categories]
-    learning = [briefing.lesson(_told(one, names, draw), one.text) for _ in range(rounds) for one in own]
+    own = [one for one in _possible(handwritten_wordings(), briefing.llm) if HELD_OUT not in one.categories]
+    learning = [briefing.training_example(_told(one, names, draw), one.text) for _ in range(rounds) for one in own]
     some = draw.permutation(len(own))[:VALIDATION].tolist()
     anew = [replace(own[number], categories=(own[number].categories[0], HELD_OUT)) for number in some]
-    return WritingLessons(learning, [briefing.lesson(_told(one, names, draw), one.text) for one in anew])
+    return WritingLessons(learning, [briefing.training_example(_told(one, names, draw), one.text) for one in anew])
 
 
-def _possible(wordings: Sequence[Wording], llm: LanguageModel) -> list[Wording]:
+def _possible(wordings: Sequence[HandwrittenWording], llm: LanguageModel) -> list[HandwrittenWording]:
     """Those that the model may write: without words that are not its own, and of somebody's words alone nothing that only a history item
     can bear out."""
-    letters = alphabet(llm)
+    letters = token_vocabulary(llm)
     return [
         one
         for one in wordings
         if (one.occasion != "need" or not one.slots & {"figure", "usual", "aisles", "fits"})
-        and may_write(letters, Task(one.slots, one.firm, one.occasion == "seen", one.length, free=True), llm.encode(lettered(one.text)))
+        and is_decodable(
+            letters,
+            WordingConstraints(one.slots, one.confident, one.occasion == "seen", one.length, relaxed=True),
+            llm.encode(slots_to_letters(one.text)),
+        )
     ]
 
 
@@ -78,17 +82,17 @@ def _names(items: Sequence[Item]) -> Mapping[str, list[str]]:
     return found
 
 
-def _told(wording: Wording, names: Mapping[str, list[str]], draw: np.random.Generator) -> Brief:
+def _told(wording: HandwrittenWording, names: Mapping[str, list[str]], draw: np.random.Generator) -> ExplanationBrief:
     had, category = wording.categories
     item = str(draw.choice(names.get(category) or names[""]))
     own = str(draw.choice(names.get(had) or names[""])) if wording.occasion != "need" else None
-    return Brief(
+    return ExplanationBrief(
         item,
         own,
-        f"“{draw.choice(SPOKEN)}”" if wording.occasion == "need" else None,
+        f"“{draw.choice(EXAMPLE_NEEDS)}”" if wording.occasion == "need" else None,
         wording.occasion,
         wording.slots,
-        wording.firm,
+        wording.confident,
         wording.tone,
         wording.length,
         str(draw.choice(FAULTS)) if draw.random() < FAULTED else None,

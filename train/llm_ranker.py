@@ -17,16 +17,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..data.atomic_files import replace_folder, write_atomically
-from ..data.errors import CrossaisleError, TrainingError, storing
+from ..data.errors import CrossaisleError, TrainingError, storage_errors
 from ..eval.metrics.accuracy import ndcg
 from ..eval.stats.bootstrap import paired_difference
 from ..llm.models import adapters
 from ..llm.models.language_model import LanguageModel, fingerprint
 from ..llm.ranking.ranker import Ranker
 from ..recommend.ranking import llm_weight
-from ..recommend.ranking.candidate_facts import PLACES_FROM, sentences
-from ..recommend.ranking.llm_reranker import FOLDER
-from ..recommend.ranking.llm_weight import NO_VOTE, READ, Read, Vote
+from ..recommend.ranking.candidate_facts import RANK_PROMPT_VERSION, fact_sentences
+from ..recommend.ranking.llm_reranker import RANKER_FOLDER
+from ..recommend.ranking.llm_weight import LLM_RERANK_DEPTH, NO_LLM_WEIGHT, LLMScoredQuery, LLMWeight
 from .lora import finetune
 from .lora.finetune import Config, Example
 from .ranker_examples import EXAMPLES, Lessons
@@ -70,7 +70,7 @@ class Lots:
         draw = np.random.default_rng([seed, 2])
         share = draw.random(int(lessons.user.max(initial=-1)) + 1)[lessons.user]
         owner = np.repeat(np.arange(len(lessons)), np.diff(lessons.starts))
-        best = lessons.place < READ
+        best = lessons.place < LLM_RERANK_DEPTH
         of_best, beside, matched = (
             np.bincount(owner, which, minlength=len(lessons)) > 0
             for which in (lessons.bought & best, lessons.bought & ~best, lessons.matched & ~lessons.bought)
@@ -120,10 +120,10 @@ def teach(
         example(lessons, number, catalogue, draw, hard=CANDIDATES - 1, version=config.prompt) for number in lots.validating.tolist()
     ]
     workshop = folder / WORKSHOP
-    if _finished(folder / FOLDER, settings, config, examples, validation):  # one seed, one result: it would be the same again
-        card = {**adapters.read_card(folder / FOLDER), **about}
+    if _finished(folder / RANKER_FOLDER, settings, config, examples, validation):  # one seed, one result: it would be the same again
+        card = {**adapters.read_card(folder / RANKER_FOLDER), **about}
         if "vote" in card:
-            _write(folder / FOLDER, card)  # the same data may have been read into a new snapshot
+            _write(folder / RANKER_FOLDER, card)  # the same data may have been read into a new snapshot
             return {**card["figures"], "vote": card["vote"]["weight"]}
     if not _finished(workshop, settings, config, examples, validation):
         finetune.train(examples, validation, settings, workshop, config, about, lambda at: _tell(progress, at))
@@ -132,13 +132,13 @@ def teach(
     card = adapters.read_card(workshop)
     card |= {**about, "vote": asdict(chosen), "figures": {**card["figures"], **figures}}
     _write(workshop, card)
-    with storing(f"the adapter in {folder / FOLDER}"):
-        replace_folder(workshop, folder / FOLDER)
+    with storage_errors(f"the adapter in {folder / RANKER_FOLDER}"):
+        replace_folder(workshop, folder / RANKER_FOLDER)
     return {**card["figures"], "vote": chosen.weight}
 
 
 def example(
-    lessons: Lessons, number: int, catalogue: Catalogue, draw: np.random.Generator, *, hard: int = HARD, version: int = PLACES_FROM
+    lessons: Lessons, number: int, catalogue: Catalogue, draw: np.random.Generator, *, hard: int = HARD, version: int = RANK_PROMPT_VERSION
 ) -> Example:
     """One question as the LLM learns from it: one thing that was bought, and others that were not.
 
@@ -150,10 +150,10 @@ def example(
     run = lessons.run(number)
     bought = lessons.bought[run]
     own = np.flatnonzero(bought)
-    among = own[own < READ]
+    among = own[own < LLM_RERANK_DEPTH]
     target = int(draw.choice(among if len(among) else own))
     matched = draw.permutation(np.flatnonzero(lessons.matched[run] & ~bought))[: CANDIDATES - 1 - hard if len(among) else CANDIDATES - 1]
-    best = draw.permutation(np.flatnonzero(~bought)[:READ])[: CANDIDATES - 1 - len(matched) if len(among) else 0]
+    best = draw.permutation(np.flatnonzero(~bought)[:LLM_RERANK_DEPTH])[: CANDIDATES - 1 - len(matched) if len(among) else 0]
     places = np.concatenate([[target], best, matched]).astype(np.int64) + run.start
     return Example(
         catalogue.records(lessons.histories[number].tolist()),
@@ -166,10 +166,10 @@ def example(
 def _told(lessons: Lessons, places: NDArray[np.int64] | slice, catalogue: Catalogue, version: int) -> Sequence[str]:
     """What the LLM is told of some candidates by a version of its prompt. What the shopper bought counts one shopper less, as before."""
     users = catalogue.users[lessons.rows[places]] - lessons.bought[places]
-    return sentences(lessons.facts[places], users, catalogue, lessons.place[places] + 1 if version >= PLACES_FROM else None)
+    return fact_sentences(lessons.facts[places], users, catalogue, lessons.place[places] + 1 if version >= RANK_PROMPT_VERSION else None)
 
 
-def settle(read: Sequence[Read], users: NDArray[np.int64], seed: int) -> tuple[Vote, dict[str, Any]]:
+def settle(read: Sequence[LLMScoredQuery], users: NDArray[np.int64], seed: int) -> tuple[LLMWeight, dict[str, Any]]:
     """The LLM's vote, and what was measured on the shoppers it was settled on: NDCG@10 of the order without, with, and by the LLM alone.
 
     The vote is 0 unless what it adds has an interval above zero: it costs every answer the model's reading of the candidates.
@@ -177,14 +177,14 @@ def settle(read: Sequence[Read], users: NDArray[np.int64], seed: int) -> tuple[V
     Args: users: (questions,) a number per user.
     """
     if not read:
-        return NO_VOTE, {"judged": 0}
-    chosen = llm_weight.fit(read)
+        return NO_LLM_WEIGHT, {"judged": 0}
+    chosen = llm_weight.fit_llm_weight(read)
     without = _ndcg([one.scores for one in read], read)
-    together = _ndcg([one.scores + chosen.adds(one.margins) for one in read], read)
+    together = _ndcg([one.scores + chosen.contributions(one.logit_margins) for one in read], read)
     gain = paired_difference(together, without, users, seed=seed)
     if not gain.low > 0:
-        chosen = NO_VOTE
-    alone = _ndcg([one.margins for one in read], read)
+        chosen = NO_LLM_WEIGHT
+    alone = _ndcg([one.logit_margins for one in read], read)
     return chosen, {
         "judged": len(read),
         "judged_blend_ndcg@10": round(float(without.mean()), 4),
@@ -194,9 +194,9 @@ def settle(read: Sequence[Read], users: NDArray[np.int64], seed: int) -> tuple[V
     }
 
 
-def _ndcg(scores: Sequence[NDArray[np.floating]], read: Sequence[Read]) -> NDArray[np.float64]:
+def _ndcg(scores: Sequence[NDArray[np.floating]], read: Sequence[LLMScoredQuery]) -> NDArray[np.float64]:
     """(shoppers,) NDCG@10 of each order of the candidates that were read."""
-    hits = np.zeros((len(read), READ), dtype=bool)
+    hits = np.zeros((len(read), LLM_RERANK_DEPTH), dtype=bool)
     for number, (order, one) in enumerate(zip(scores, read, strict=True)):
         hits[number, : len(order)] = one.bought[np.argsort(-order, kind="stable")]
     return ndcg(hits, np.asarray([max(int(one.bought.sum()), 1) for one in read]), 10)
@@ -204,7 +204,7 @@ def _ndcg(scores: Sequence[NDArray[np.floating]], read: Sequence[Read]) -> NDArr
 
 def _read(
     lessons: Lessons, numbers: NDArray[np.int64], catalogue: Catalogue, settings: Settings, adapter: Path, progress: Progress
-) -> tuple[NDArray[np.int64], list[Read]]:
+) -> tuple[NDArray[np.int64], list[LLMScoredQuery]]:
     """What the tuned LLM, quantized as it will serve, says of the best candidates of some questions, and whose they are.
 
     Only of those with an answer among them: the others can be ordered neither better nor worse.
@@ -214,12 +214,12 @@ def _read(
     for done, number in enumerate(numbers.tolist()):
         progress("judging the ranker", done, len(numbers))
         run = lessons.run(number)
-        best = slice(run.start, min(run.start + READ, run.stop))
+        best = slice(run.start, min(run.start + LLM_RERANK_DEPTH, run.stop))
         if lessons.bought[best].any():
             rows, told = lessons.rows[best], _told(lessons, best, catalogue, ranker.prompt.version)
             margins = ranker.scores(catalogue.records(lessons.histories[number].tolist()), None, catalogue.records(rows.tolist()), told)
             users.append(int(lessons.user[number]))
-            found.append(Read(lessons.scores[best], margins, lessons.bought[best]))
+            found.append(LLMScoredQuery(lessons.scores[best], margins, lessons.bought[best]))
     progress("judging the ranker", len(numbers), len(numbers))
     return np.asarray(users, dtype=np.int64), found
 
@@ -235,7 +235,7 @@ def _finished(workshop: Path, settings: Settings, config: Config, examples: Sequ
 
 
 def _write(adapter: Path, card: Mapping[str, Any]) -> None:
-    with storing(f"the adapter in {adapter}"):
+    with storage_errors(f"the adapter in {adapter}"):
         write_atomically(adapter / adapters.CARD, (json.dumps(card, indent=1, ensure_ascii=False) + "\n").encode())
 
 

@@ -17,14 +17,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..data.atomic_files import replacing_folder
-from ..data.errors import StaleTrainingError, TrainingError, storing
+from ..data.errors import StaleTrainingError, TrainingError, storage_errors
 from ..data.settings import Settings
 from ..data.splits import HeldOut, Split
 from ..data.workspace import Workspace
 from ..eval.splits import protocols
 from ..eval.splits.training_view import TrainingView
 from ..recommend.ranking import learned_blend
-from ..recommend.ranking.learned_blend import Model
+from ..recommend.ranking.learned_blend import BlendModel
 from ..retrieval.channels import complement_heads, matrix_factorization
 from ..retrieval.graph import storage
 from ..retrieval.graph.model import GraphConfig
@@ -131,12 +131,12 @@ class _Training:
         parts = self._parts(self.known, self.progress)
         figures: dict[str, Any] = {"complements": dict(parts.heads_figures), "left_out": dict(parts.left_out)}
         if parts.graph is not None:
-            storage.save(parts.graph, self.workspace.path)
+            storage.save_graph(parts.graph, self.workspace.path)
             figures["graph"] = {name: value for name, value in parts.graph.card.items() if name != "about"}
         if parts.heads is not None:
-            complement_heads.save(self.workspace.path, parts.heads, {**self.about, "figures": parts.heads_figures})
+            complement_heads.save_heads(self.workspace.path, parts.heads, {**self.about, "figures": parts.heads_figures})
         figures["factors"] = {"tried": list(self._recipe.tried), "penalty": parts.factors.config.penalty}
-        matrix_factorization.save(
+        matrix_factorization.save_factors(
             self.workspace.path, parts.factors, self.known.catalogue.ids, {**self.about, "figures": figures["factors"]}
         )
         return figures
@@ -152,7 +152,7 @@ class _Training:
         models = fit(asked.questions, seed, self.progress)
         lessons = Lessons.of(asked, models["blend"], self.known.catalogue, seed)
         parts = self.parts()
-        figures = dict(models["blend"].figures)
+        figures = dict(models["blend"].metrics)
         _save(self.workspace.path, models, lessons, {**self.about, "figures": figures, "graph": asdict(self.config)})
         return {"blend": figures, **parts}
 
@@ -176,27 +176,27 @@ class _Training:
 
 def explainer(workspace: Workspace, settings: Settings, config: Config | None, progress: Progress) -> dict[str, Any]:
     """The adapter that words reasons, put into the workspace; it learns from wordings written by hand, told of the store's items."""
-    from ..llm.explain.briefs import Briefing, Writer
+    from ..llm.explain.briefs import BriefRenderer, WordingTask
     from ..llm.models.language_model import LanguageModel
-    from ..recommend.ranking.llm_reranker import EXPLAINER
+    from ..recommend.ranking.llm_reranker import EXPLAINER_FOLDER
     from .explainer_examples import writing_lessons
     from .lora import finetune
 
     catalogue, _, _ = load(workspace, settings)
     wanted = config or WRITING
     items = catalogue.records(range(len(catalogue)))
-    lessons = writing_lessons(Briefing(LanguageModel.load(settings), wanted.prompt), items, wanted.seed)
+    lessons = writing_lessons(BriefRenderer(LanguageModel.load(settings), wanted.prompt), items, wanted.seed)
 
     def tell(at: finetune.Progress) -> None:
         progress(f"explainer, loss {at.loss:.3f}", at.step, at.total)
 
     about = {"snapshot": workspace.manifest.snapshot}
-    out = workspace.path / EXPLAINER
-    made = finetune.train(lessons.learning, lessons.validation, settings, out, wanted, about, tell, task=Writer)
+    out = workspace.path / EXPLAINER_FOLDER
+    made = finetune.train(lessons.learning, lessons.validation, settings, out, wanted, about, tell, task=WordingTask)
     return made.figures()
 
 
-def fit(questions: Questions, seed: int, progress: Progress) -> dict[str, Model]:
+def fit(questions: Questions, seed: int, progress: Progress) -> dict[str, BlendModel]:
     """The blend of all channels, and of all but each one, by the names of an evaluation."""
     groups = list(dict.fromkeys(name.split(":")[0] for name in questions.names))
     models = {"blend": blend.fit(questions, seed=seed)}
@@ -208,9 +208,9 @@ def fit(questions: Questions, seed: int, progress: Progress) -> dict[str, Model]
     return models
 
 
-def _save(parent: Path, models: Mapping[str, Model], lessons: Lessons, card: Mapping[str, Any]) -> None:
+def _save(parent: Path, models: Mapping[str, BlendModel], lessons: Lessons, card: Mapping[str, Any]) -> None:
     home = parent / learned_blend.FOLDER
-    with storing(f"the blend in {home}"), replacing_folder(home) as fresh:
+    with storage_errors(f"the blend in {home}"), replacing_folder(home) as fresh:
         (fresh / "models.json").write_text(json.dumps({name: model.to_dict() for name, model in models.items()}), "utf-8")
         lessons.save(fresh)
         (fresh / "card.json").write_text(json.dumps(card, indent=1), "utf-8")

@@ -16,7 +16,7 @@ import numpy as np
 
 from ..data.errors import NotTrainedError, StaleTrainingError
 from ..recommend.ranking import learned_blend
-from ..recommend.ranking.learned_blend import Model
+from ..recommend.ranking.learned_blend import BlendModel
 from ..retrieval.items.ragged import Runs
 from . import blend
 from .blend import Questions
@@ -61,7 +61,7 @@ class Lessons:
         return len(self.starts) - 1
 
     @classmethod
-    def of(cls, asked: Asked, model: Model, catalogue: Catalogue, seed: int) -> Lessons:
+    def of(cls, asked: Asked, model: BlendModel, catalogue: Catalogue, seed: int) -> Lessons:
         """The lessons of what was asked.
 
         Args: model: the blend of all questions, whose settings are taken; it is fitted anew without each part of the users.
@@ -126,7 +126,7 @@ def load(workspace: Path) -> Lessons:
         raise StaleTrainingError(f"{file} cannot be read ({type(error).__name__}); {mend}") from error
 
 
-def _unknowing(questions: Questions, model: Model, seed: int) -> NDArray[np.float64]:
+def _unknowing(questions: Questions, model: BlendModel, seed: int) -> NDArray[np.float64]:
     """(candidates,) scores by a blend that was fitted without the question's user."""
     people = np.random.default_rng([seed, 1]).permutation(np.unique(questions.user))
     scores = np.empty(len(questions.bought))

@@ -12,8 +12,8 @@ import numpy as np
 from ...data.errors import StaleTrainingError
 from ...data.records import Candidate
 from ...retrieval.channels import behavioural, complement_heads, matrix_factorization
-from ...retrieval.channels.complement_heads import Complements
-from ...retrieval.channels.text_similarity import Alike, Likeness
+from ...retrieval.channels.complement_heads import ComplementHeads
+from ...retrieval.channels.text_similarity import TextNeighbors, TextSimilarity
 from ...retrieval.graph import storage
 from ...retrieval.graph.model import GraphChannel
 from ...retrieval.index.builder import item_vectors
@@ -21,10 +21,10 @@ from ...retrieval.index.new_items import Before
 from ...retrieval.items.interactions import Events
 from ...retrieval.retriever import Retriever
 from . import learned_blend
-from .features import LLM, FeatureMaker
-from .learned_blend import Model
-from .llm_reranker import load_vote
-from .llm_weight import NO_VOTE, Vote
+from .features import LLM_CHANNEL, FeatureExtractor
+from .learned_blend import BlendModel
+from .llm_reranker import load_llm_weight
+from .llm_weight import NO_LLM_WEIGHT, LLMWeight
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -38,14 +38,25 @@ if TYPE_CHECKING:
     from ..profiles.profile import Profile
 
 logger = logging.getLogger(__name__)
-PROPOSED = 100
+CANDIDATES_PER_CHANNEL = 100
 """Candidates of each channel that a learned blend orders."""
-BEHIND = ("associations", "follows", "together", "smoothed", "neighbours", "factors", "graph", "complements", "semantic", "popularity")
+ANCHOR_CHANNELS = (
+    "associations",
+    "follows",
+    "together",
+    "smoothed",
+    "neighbours",
+    "factors",
+    "graph",
+    "complements",
+    "semantic",
+    "popularity",
+)
 """Whose history item is named as the one behind a candidate, the first that has one: what can be shown goes before what is only likely."""
 
 
 @dataclass(frozen=True)
-class Ranked:
+class ScoredCandidates:
     """Candidates of one query, scored by the blend.
 
     Attributes:
@@ -55,54 +66,60 @@ class Ranked:
             None where it was not asked.
     """
 
-    found: Proposals
+    proposals: Proposals
     scores: NDArray[np.float64]
-    values: NDArray[np.float32]
-    model: Model
-    margins: NDArray[np.float32] | None = None
-    added: NDArray[np.float64] | None = None
+    features: NDArray[np.float32]
+    model: BlendModel
+    logit_margins: NDArray[np.float32] | None = None
+    llm_contributions: NDArray[np.float64] | None = None
 
-    def by_channel(self, place: int) -> dict[str, float]:
+    def contributions_by_channel(self, index: int) -> dict[str, float]:
         """What each channel, the profile and the LLM add to a candidate's score, the largest first."""
-        total: dict[str, float] = {} if self.added is None or not self.added[place] else {LLM: float(self.added[place])}
-        for name, part in zip(self.model.names, self.model.parts(self.values[place : place + 1])[0].tolist(), strict=True):
+        total: dict[str, float] = (
+            {}
+            if self.llm_contributions is None or not self.llm_contributions[index]
+            else {LLM_CHANNEL: float(self.llm_contributions[index])}
+        )
+        for name, part in zip(
+            self.model.feature_names, self.model.contributions(self.features[index : index + 1])[0].tolist(), strict=True
+        ):
             group = name.split(":")[0]
             total[group] = total.get(group, 0.0) + part
         return dict(sorted(total.items(), key=lambda pair: -abs(pair[1])))
 
-    def moved(self, rows: Sequence[int]) -> dict[int, dict[str, float]]:
+    def positive_contributions(self, rows: Sequence[int]) -> dict[int, dict[str, float]]:
         """Row of a candidate to the share of what speaks for it, 0 to 1, that each channel makes; what speaks against it is not there."""
-        place = {row: place for place, row in enumerate(self.found.rows.tolist())}
+        place = {row: place for place, row in enumerate(self.proposals.rows.tolist())}
         found = {}
         for row in rows:
-            speaks = {name: part for name, part in self.by_channel(place[row]).items() if part > 0}
+            speaks = {name: part for name, part in self.contributions_by_channel(place[row]).items() if part > 0}
             found[row] = {name: part / sum(speaks.values()) for name, part in speaks.items()}
         return found
 
 
-class Trained:
+class BlendRanker:
     """The learned blend of a workspace."""
 
-    def __init__(self, retriever: Retriever, model: Model, vote: Vote = NO_VOTE) -> None:
+    def __init__(self, retriever: Retriever, model: BlendModel, llm_weight: LLMWeight = NO_LLM_WEIGHT) -> None:
         """Args: vote: what the LLM counts, if it is asked."""
-        self.retriever, self.model, self.vote = retriever, model, vote
-        self.maker = FeatureMaker(retriever.catalogue, ["semantic", "associations", "popularity", *retriever.further])
+        self.retriever, self.model, self.llm_weight = retriever, model, llm_weight
+        self.feature_extractor = FeatureExtractor(retriever.catalogue, ["semantic", "associations", "popularity", *retriever.further])
 
     @classmethod
-    def load(cls, workspace: Workspace, catalogue: Catalogue, index: VectorIndex, associations: Associations) -> Trained | None:
+    def load(cls, workspace: Workspace, catalogue: Catalogue, index: VectorIndex, associations: Associations) -> BlendRanker | None:
         """What was trained of a workspace, None if nothing was.
 
         The channels count the snapshot of today: what was learned is how to weigh them, and holds for other items and shoppers too.
 
         Raises: StaleIndexError: it cannot be read, or was trained on another embedder's vectors.
         """
-        models = learned_blend.load(workspace.path)
+        models = learned_blend.load_models(workspace.path)
         if models is None:
             return None
         vectors = item_vectors(index, catalogue)
         events = Events.build(workspace.table("interactions"), catalogue)
         known = len(workspace.table("items"))  # others were added since, and come behind
-        further = {**behavioural.count(events, len(catalogue), Alike(vectors)), "semantic": Likeness(vectors)}
+        further = {**behavioural.behavioural_channels(events, len(catalogue), TextNeighbors(vectors)), "semantic": TextSimilarity(vectors)}
         model = models["blend"]
         try:
             further |= trained_channels(workspace, catalogue.ids, vectors, known=known)
@@ -111,7 +128,7 @@ class Trained:
             logger.warning("the graph is left out: %s", error)
             model = models["blend without graph"]
             further |= trained_channels(workspace, catalogue.ids, vectors, graph=False)
-        return cls(Retriever(catalogue, index, associations, further), model, load_vote(workspace.path))
+        return cls(Retriever(catalogue, index, associations, further), model, load_llm_weight(workspace.path))
 
     def rank(
         self,
@@ -121,25 +138,25 @@ class Trained:
         *,
         other_than_anchor: bool = False,
         also: NDArray[np.bool_] | None = None,
-    ) -> Ranked:
+    ) -> ScoredCandidates:
         """The candidates of a query with their scores. Args: as `Retriever.propose` has them."""
-        found = self.retriever.propose(seeds, eligible, PROPOSED, other_than_anchor=other_than_anchor, also=also)
-        values = self.model.picked(self.maker.features(found, profile))
-        return Ranked(found, self.model.scores(values), values, self.model)
+        found = self.retriever.propose(seeds, eligible, CANDIDATES_PER_CHANNEL, other_than_anchor=other_than_anchor, also=also)
+        values = self.model.select_features(self.feature_extractor.features(found, profile))
+        return ScoredCandidates(found, self.model.scores(values), values, self.model)
 
-    def candidates(self, ranked: Ranked, seeds: CandidateQuery) -> list[tuple[Candidate, float]]:
+    def candidates(self, ranked: ScoredCandidates, seeds: CandidateQuery) -> list[tuple[Candidate, float]]:
         """The candidates, as they were found, each with its score from 0 to 1, where 0.5 is an average candidate."""
         return [self.candidate(ranked, place, seeds) for place in range(len(ranked.scores))]
 
-    def candidate(self, ranked: Ranked, place: int, seeds: CandidateQuery) -> tuple[Candidate, float]:
+    def candidate(self, ranked: ScoredCandidates, index: int, seeds: CandidateQuery) -> tuple[Candidate, float]:
         """The candidate at a place, with its score as `candidates` has it."""
-        told = _candidate(ranked.found, place, seeds, self.retriever.catalogue)
-        if ranked.margins is not None and np.isfinite(ranked.margins[place]):
-            told = replace(told, scores={**told.scores, LLM: round(float(ranked.margins[place]), 4)})
-        return told, squeezed(float(ranked.scores[place]))
+        told = _candidate(ranked.proposals, index, seeds, self.retriever.catalogue)
+        if ranked.logit_margins is not None and np.isfinite(ranked.logit_margins[index]):
+            told = replace(told, scores={**told.scores, LLM_CHANNEL: round(float(ranked.logit_margins[index]), 4)})
+        return told, sigmoid(float(ranked.scores[index]))
 
 
-def squeezed(score: float) -> float:
+def sigmoid(score: float) -> float:
     """A score of the blend, of any size, as one from 0 to 1: 1 / (1 + exp(-score))."""
     return float(1 / (1 + np.exp(-np.clip(score, -30, 30))))
 
@@ -155,22 +172,22 @@ def trained_channels(
     Raises: StaleIndexError, StaleTrainingError: they were trained on another embedder's vectors, or on another snapshot.
     """
     found: dict[str, Channel] = {}
-    heads = complement_heads.load(workspace.path, vectors.shape[1])
+    heads = complement_heads.load_heads(workspace.path, vectors.shape[1])
     if heads is not None:
-        found["complements"] = Complements.of(heads, vectors)
-    fitted = matrix_factorization.load(workspace.path, ids, vectors)
+        found["complements"] = ComplementHeads.from_weights(heads, vectors)
+    fitted = matrix_factorization.load_factors(workspace.path, ids, vectors)
     if fitted is not None:
         found["factors"] = fitted
     if graph and (workspace.path / storage.FOLDER).exists():
         about = {"snapshot": workspace.manifest.snapshot}
         old = len(vectors) if known is None else known
-        channel = GraphChannel(storage.load(workspace.path, dimensions=vectors.shape[1], items=old, about=about))
+        channel = GraphChannel(storage.load_graph(workspace.path, dimensions=vectors.shape[1], items=old, about=about))
         found["graph"] = channel if old == len(vectors) else Before(channel, old, len(vectors))
     return found
 
 
 def _candidate(found: Proposals, place: int, seeds: CandidateQuery, catalogue: Catalogue) -> Candidate:
     scores: Mapping[str, float] = {name: round(float(scores[place]), 4) for name, scores in found.scores.items() if scores[place] > 0}
-    behind = (int(found.places[name][place]) for name in BEHIND if name in scores)
+    behind = (int(found.places[name][place]) for name in ANCHOR_CHANNELS if name in scores)
     anchor = next((at for at in behind if at >= 0), -1)
     return Candidate(catalogue.id(int(found.rows[place])), scores, catalogue.id(int(seeds.rows[anchor])) if anchor >= 0 else None)

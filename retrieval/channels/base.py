@@ -47,27 +47,27 @@ class CachedChannel:
 
     def __init__(self, channel: Channel) -> None:
         self.channel = channel
-        self._seeds: CandidateQuery | None = None
-        self._values: NDArray[np.float32]
-        self._places: NDArray[np.int64] | None = None  # of a channel that tells them with the scores
+        self._query: CandidateQuery | None = None
+        self._scores: NDArray[np.float32]
+        self._anchors: NDArray[np.int64] | None = None  # of a channel that tells them with the scores
 
-    def scores(self, seeds: CandidateQuery) -> ChannelScores:
+    def scores(self, query: CandidateQuery) -> ChannelScores:
         """As the channel has it."""
-        values = self.item_scores(seeds)
-        return values, self.channel.scores(seeds)[1] if self._places is None else self._places
+        values = self.item_scores(query)
+        return values, self.channel.scores(query)[1] if self._anchors is None else self._anchors
 
-    def item_scores(self, seeds: CandidateQuery) -> NDArray[np.float32]:
+    def item_scores(self, query: CandidateQuery) -> NDArray[np.float32]:
         """(items,) the scores alone."""
-        if self._seeds is not seeds:
-            told = (self.channel.item_scores(seeds), None) if isinstance(self.channel, LazyAnchorChannel) else self.channel.scores(seeds)
-            self._seeds, (self._values, self._places) = seeds, told
-        return self._values
+        if self._query is not query:
+            told = (self.channel.item_scores(query), None) if isinstance(self.channel, LazyAnchorChannel) else self.channel.scores(query)
+            self._query, (self._scores, self._anchors) = query, told
+        return self._scores
 
-    def anchors(self, seeds: CandidateQuery, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    def anchors(self, query: CandidateQuery, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """(rows,) the places of some items."""
         if isinstance(self.channel, LazyAnchorChannel):
-            return self.channel.anchors(seeds, rows)
-        return self.scores(seeds)[1][rows]
+            return self.channel.anchors(query, rows)
+        return self.scores(query)[1][rows]
 
 
 @runtime_checkable

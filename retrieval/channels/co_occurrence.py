@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ..items.ragged import Runs
 
 
-def follows(pasts: Runs, items: int, *, window: int, shrinkage: float, either: bool) -> sparse.csr_array:
+def sequential(histories: Runs, items: int, *, window: int, shrinkage: float, both_directions: bool) -> sparse.csr_array:
     """(items, items) float32: of the users who had an item, the share who had another one soon after it, damped.
 
     Args:
@@ -26,68 +26,68 @@ def follows(pasts: Runs, items: int, *, window: int, shrinkage: float, either: b
     """
     from scipy import sparse
 
-    owner, rows = pasts.owner, pasts.rows.astype(np.int64)
+    owner, rows = histories.owner, histories.rows.astype(np.int64)
     total = sparse.csr_array((items, items), dtype=np.float32)
-    for ahead in range(1, min(window, len(rows) - 1) + 1):  # one shift of the whole array for each place
-        same = owner[ahead:] == owner[:-ahead]
-        source, target = rows[:-ahead][same], rows[ahead:][same]
+    for offset in range(1, min(window, len(rows) - 1) + 1):  # one shift of the whole array for each place
+        same = owner[offset:] == owner[:-offset]
+        source, target = rows[:-offset][same], rows[offset:][same]
         differ = source != target
         total = total + sparse.csr_array((np.ones(int(differ.sum()), np.float32), (source[differ], target[differ])), shape=(items, items))
-    total = (total + total.T).tocsr() if either else total.tocsr()
-    had = users(pasts, items)[np.repeat(np.arange(items), np.diff(total.indptr))]
-    share = (total.data / (had + shrinkage)).astype(np.float32)
+    total = (total + total.T).tocsr() if both_directions else total.tocsr()
+    counts = user_counts(histories, items)[np.repeat(np.arange(items), np.diff(total.indptr))]
+    share = (total.data / (counts + shrinkage)).astype(np.float32)
     return sparse.csr_array((share, total.indices, total.indptr), shape=(items, items))
 
 
-def cosine(pasts: Runs, items: int, *, neighbours: int, shrinkage: float, partner: float) -> sparse.csr_array:
+def cosine(histories: Runs, items: int, *, max_neighbors: int, shrinkage: float, partner_exponent: float) -> sparse.csr_array:
     """(items, items) float32: users who had both over the roots of the users of each; the nearest are kept.
 
     Args: shrinkage: users that a similarity is damped by: n / (n + shrinkage). partner: exponent of the partner's users in the norm: 0.5
         is the cosine, 0 divides by the history item's root only.
     Source: Deshpande and Karypis, TOIS 2004.
     """
-    had = pasts.matrix(items)
-    had.data[:] = 1
-    pairs = without_diagonal((had.T @ had).tocsr())
-    each = np.maximum(np.bincount(had.indices, minlength=items), 1).astype(np.float64)
+    user_items = histories.matrix(items)
+    user_items.data[:] = 1
+    pairs = without_diagonal((user_items.T @ user_items).tocsr())
+    counts = np.maximum(np.bincount(user_items.indices, minlength=items), 1).astype(np.float64)
     source = np.repeat(np.arange(items), np.diff(pairs.indptr))
-    norm = np.sqrt(each[source]) * each[pairs.indices] ** partner
-    damp = pairs.data / (pairs.data + shrinkage) if shrinkage else 1.0
-    pairs.data = (pairs.data / norm * damp).astype(np.float32)
-    return nearest(pairs, neighbours)
+    norm = np.sqrt(counts[source]) * counts[pairs.indices] ** partner_exponent
+    damping = pairs.data / (pairs.data + shrinkage) if shrinkage else 1.0
+    pairs.data = (pairs.data / norm * damping).astype(np.float32)
+    return top_per_row(pairs, max_neighbors)
 
 
-def bm25(pasts: Runs, items: int, *, neighbours: int, k1: float, b: float) -> sparse.csr_array:
+def bm25(histories: Runs, items: int, *, max_neighbors: int, k1: float, b: float) -> sparse.csr_array:
     """(items, items) float32: BM25 of an item as document and its users as terms, against each other item; the nearest are kept.
 
     Source: Robertson and Zaragoza, Foundations and Trends in Information Retrieval 2009.
     """
     from scipy import sparse
 
-    had = pasts.matrix(items).T.tocsr()  # (items, users): counts of interactions
-    each = np.maximum(np.bincount(had.indices, minlength=had.shape[1]), 1)
-    idf = np.log(items) - np.log1p(each)
-    length = np.asarray(had.sum(axis=1)).reshape(-1)
+    item_users = histories.matrix(items).T.tocsr()  # (items, users): counts of interactions
+    item_counts = np.maximum(np.bincount(item_users.indices, minlength=item_users.shape[1]), 1)
+    idf = np.log(items) - np.log1p(item_counts)
+    length = np.asarray(item_users.sum(axis=1)).reshape(-1)
     norm = (1.0 - b) + b * length / max(length.mean(), 1e-12)
-    owner = np.repeat(np.arange(items), np.diff(had.indptr))
-    weighted = had.data * (k1 + 1.0) / (k1 * norm[owner] + had.data) * idf[had.indices]
-    terms = sparse.csr_array((weighted.astype(np.float32), had.indices, had.indptr), shape=had.shape)
-    return nearest(without_diagonal((terms @ terms.T).tocsr()), neighbours)
+    owner = np.repeat(np.arange(items), np.diff(item_users.indptr))
+    weighted = item_users.data * (k1 + 1.0) / (k1 * norm[owner] + item_users.data) * idf[item_users.indices]
+    terms = sparse.csr_array((weighted.astype(np.float32), item_users.indices, item_users.indptr), shape=item_users.shape)
+    return top_per_row(without_diagonal((terms @ terms.T).tocsr()), max_neighbors)
 
 
-def users(pasts: Runs, items: int) -> NDArray[np.int64]:
+def user_counts(histories: Runs, items: int) -> NDArray[np.int64]:
     """(items,) distinct users who had each item."""
-    return np.bincount(pasts.matrix(items).indices, minlength=items).astype(np.int64)
+    return np.bincount(histories.matrix(items).indices, minlength=items).astype(np.int64)
 
 
-def nearest(pairs: sparse.csr_array, n: int) -> sparse.csr_array:
+def top_per_row(pairs: sparse.csr_array, n: int) -> sparse.csr_array:
     """The `n` largest entries of each row; of equal ones the first columns."""
     from scipy import sparse
 
     owner = np.repeat(np.arange(pairs.shape[0]), np.diff(pairs.indptr))
     order = np.lexsort((pairs.indices, -pairs.data, owner))
-    place = np.arange(len(order)) - np.repeat(pairs.indptr[:-1], np.diff(pairs.indptr))
-    kept = order[place < n]
+    rank = np.arange(len(order)) - np.repeat(pairs.indptr[:-1], np.diff(pairs.indptr))
+    kept = order[rank < n]
     return sparse.csr_array((pairs.data[kept], (owner[kept], pairs.indices[kept])), shape=pairs.shape)
 
 

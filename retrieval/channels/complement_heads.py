@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...data.atomic_files import replacing_folder
-from ...data.errors import StaleIndexError, TrainingError, storing
+from ...data.errors import StaleIndexError, TrainingError, storage_errors
 
 if TYPE_CHECKING:
     import torch
@@ -28,17 +28,17 @@ if TYPE_CHECKING:
     from .base import CandidateQuery, ChannelScores
 
 FOLDER = "complements"
-FEWEST = 50
+MIN_EXAMPLES = 50
 """Shoppers that must have gone to another category for anything to be learned of how they choose."""
-HELD_BACK = 0.05
+VALIDATION_SHARE = 0.05
 """Share of the examples that say when to stop."""
-DECAY, LAST = 0.8, 10
+DECAY, MAX_HISTORY = 0.8, 10
 """Weight of a history item relative to the next newer one; how many of the newest are looked from."""
 Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Config:
+class ComplementConfig:
     """How the heads are trained."""
 
     hidden: int = 192
@@ -59,38 +59,38 @@ class Config:
     """Of everything drawn."""
 
 
-class Complements:
+class ComplementHeads:
     """The trained heads over one catalogue.
 
     Args: weights: of the heads by name. items: (items, dimensions) what the head of wanted things makes of each item.
         had: (items, dimensions) what the head of had things does.
     """
 
-    def __init__(self, had: NDArray[np.float32], items: NDArray[np.float32]) -> None:
-        self.had, self.items = had, items
+    def __init__(self, history_vectors: NDArray[np.float32], target_vectors: NDArray[np.float32]) -> None:
+        self.history_vectors, self.target_vectors = history_vectors, target_vectors
 
     @classmethod
-    def of(cls, weights: Mapping[str, NDArray[np.float32]], vectors: NDArray[np.float32]) -> Complements:
+    def from_weights(cls, weights: Mapping[str, NDArray[np.float32]], vectors: NDArray[np.float32]) -> ComplementHeads:
         """The heads over the text vectors of a catalogue, (items, text dimensions)."""
-        return cls(_apply(weights, "had", vectors), _apply(weights, "wanted", vectors))
+        return cls(_project(weights, "had", vectors), _project(weights, "wanted", vectors))
 
-    def scores(self, seeds: CandidateQuery) -> ChannelScores:
+    def scores(self, query: CandidateQuery) -> ChannelScores:
         """Weighted means of products, shifted to begin at 0: log odds within a category."""
-        places = np.arange(max(0, len(seeds.rows) - LAST), len(seeds.rows))
-        if not len(places):
-            return np.zeros(len(self.items), np.float32), np.full(len(self.items), -1, np.int64)
-        weights = _weights(seeds.undecayed_weights[places])
-        parts = (self.had[seeds.rows[places]] * weights[:, None]) @ self.items.T  # (history, items)
+        anchors = np.arange(max(0, len(query.rows) - MAX_HISTORY), len(query.rows))
+        if not len(anchors):
+            return np.zeros(len(self.target_vectors), np.float32), np.full(len(self.target_vectors), -1, np.int64)
+        weights = _history_weights(query.undecayed_weights[anchors])
+        parts = (self.history_vectors[query.rows[anchors]] * weights[:, None]) @ self.target_vectors.T  # (history, items)
         total = parts.sum(axis=0)
-        return np.asarray(total - total.min() + 1e-6, dtype=np.float32), places[parts.argmax(axis=0)]
+        return np.asarray(total - total.min() + 1e-6, dtype=np.float32), anchors[parts.argmax(axis=0)]
 
 
-def train(
+def train_heads(
     histories: Runs,
     targets: NDArray[np.int32],
     vectors: NDArray[np.float32],
     category: NDArray[np.int32],
-    config: Config | None = None,
+    config: ComplementConfig | None = None,
     progress: Progress = lambda *_: None,
 ) -> tuple[dict[str, NDArray[np.float32]], dict[str, Any]]:
     """The weights of the heads, and figures of the training.
@@ -102,18 +102,18 @@ def train(
     """
     import torch
 
-    config = config or Config()
-    if len(targets) < FEWEST:
+    config = config or ComplementConfig()
+    if len(targets) < MIN_EXAMPLES:
         raise TrainingError(
-            f"{len(targets)} histories go on to another category, at least {FEWEST} are wanted to learn what goes with what; "
+            f"{len(targets)} histories go on to another category, at least {MIN_EXAMPLES} are wanted to learn what goes with what; "
             "ingest more interactions"
         )
     draw = np.random.default_rng(config.seed)
     torch.manual_seed(config.seed)
-    heads = _heads(vectors.shape[1], config)
+    heads = _modules(vectors.shape[1], config)
     text = torch.from_numpy(vectors)
     order = draw.permutation(len(targets))
-    held = order[: max(1, int(HELD_BACK * len(targets)))]
+    held = order[: max(1, int(VALIDATION_SHARE * len(targets)))]
     rest = order[len(held) :]
     optimizer = torch.optim.AdamW(heads.parameters(), lr=config.rate, weight_decay=1e-2)
     inside = {int(code): np.flatnonzero(category == code) for code in np.unique(category[targets])}
@@ -152,17 +152,17 @@ def train(
     return kept, {"examples": len(targets), "held_back_loss": losses, "config": asdict(config)}
 
 
-def save(parent: Path, weights: Mapping[str, NDArray[np.float32]], card: Mapping[str, Any]) -> None:
+def save_heads(parent: Path, weights: Mapping[str, NDArray[np.float32]], card: Mapping[str, Any]) -> None:
     """Replaces the folder of the heads, whole."""
     from safetensors.numpy import save_file
 
     home = parent / FOLDER
-    with storing(f"the text heads in {home}"), replacing_folder(home) as fresh:
+    with storage_errors(f"the text heads in {home}"), replacing_folder(home) as fresh:
         save_file(dict(weights), fresh / "heads.safetensors")
         (fresh / "card.json").write_text(json.dumps(card, indent=1), "utf-8")
 
 
-def load(parent: Path, dimensions: int) -> dict[str, NDArray[np.float32]] | None:
+def load_heads(parent: Path, dimensions: int) -> dict[str, NDArray[np.float32]] | None:
     """The weights in a workspace, None where there are none.
 
     Args: dimensions: of the workspace's text vectors.
@@ -186,7 +186,7 @@ def load(parent: Path, dimensions: int) -> dict[str, NDArray[np.float32]] | None
     return weights
 
 
-def _heads(dimensions: int, config: Config) -> Any:
+def _modules(dimensions: int, config: ComplementConfig) -> Any:
     from torch import nn
 
     def head() -> nn.Module:
@@ -197,7 +197,7 @@ def _heads(dimensions: int, config: Config) -> Any:
     return nn.ModuleDict({"had": head(), "wanted": head()})
 
 
-def _apply(weights: Mapping[str, NDArray[np.float32]], head: str, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+def _project(weights: Mapping[str, NDArray[np.float32]], head: str, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     from scipy.special import erf
 
     hidden = vectors @ weights[f"{head}.0.weight"].T + weights[f"{head}.0.bias"]
@@ -205,7 +205,7 @@ def _apply(weights: Mapping[str, NDArray[np.float32]], head: str, vectors: NDArr
     return np.asarray(hidden @ weights[f"{head}.3.weight"].T + weights[f"{head}.3.bias"], dtype=np.float32)
 
 
-def _weights(liking: NDArray[np.float64]) -> NDArray[np.float32]:
+def _history_weights(liking: NDArray[np.float64]) -> NDArray[np.float32]:
     found = liking * DECAY ** np.arange(len(liking))[::-1]
     return np.asarray(found / found.sum(), dtype=np.float32)
 
@@ -225,13 +225,13 @@ def _loss(
     targets: NDArray[np.int32],
     batch: NDArray[np.int64],
     pool: NDArray[np.int64],
-    config: Config,
+    config: ComplementConfig,
     draw: np.random.Generator,
 ) -> torch.Tensor:
     """Cross-entropy, in nats, of the bought items against others of `pool`, the rows of their category."""
     import torch
 
-    past = histories.part(batch).newest(LAST)
+    past = histories.part(batch).newest(MAX_HISTORY)
     wanted = targets[batch].astype(np.int64)
     others = pool if len(pool) <= config.negatives else draw.choice(pool, config.negatives, replace=False)
     shown = np.unique(np.concatenate([wanted, others]))

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...data.atomic_files import replacing_folder
-from ...data.errors import StaleIndexError, storing
+from ...data.errors import StaleIndexError, storage_errors
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -36,7 +36,7 @@ CHUNK = 1 << 17
 
 
 @dataclass(frozen=True, slots=True)
-class Config:
+class FactorizationConfig:
     """How the vectors are fitted."""
 
     size: int = 96
@@ -58,7 +58,7 @@ class Config:
 
 
 @dataclass(frozen=True)
-class Fitted:
+class ItemFactors:
     """What is learned of one catalogue.
 
     Attributes:
@@ -67,40 +67,40 @@ class Fitted:
     """
 
     items: NDArray[np.float32]
-    image: NDArray[np.float32]
+    text_map: NDArray[np.float32]
     offset: NDArray[np.float32]
-    config: Config
+    config: FactorizationConfig
 
-    def expected(self, texts: NDArray[np.float32]) -> NDArray[np.float32]:
+    def from_text(self, text_vectors: NDArray[np.float32]) -> NDArray[np.float32]:
         """(items, size) vectors from texts alone. Args: texts: (items, dimensions); zeros, where there is no text, give zeros."""
-        found = texts @ self.image + self.offset
-        found[~texts.any(axis=1)] = 0
+        found = text_vectors @ self.text_map + self.offset
+        found[~text_vectors.any(axis=1)] = 0
         return np.asarray(found, dtype=np.float32)
 
 
-class Factors:
+class MatrixFactorization:
     """The vectors as a channel over one catalogue."""
 
-    def __init__(self, items: NDArray[np.float32], config: Config) -> None:
+    def __init__(self, items: NDArray[np.float32], config: FactorizationConfig) -> None:
         """Args: items: (items, size)."""
         self.items, self.config = items, config
 
     def __len__(self) -> int:
         return len(self.items)
 
-    def scores(self, seeds: CandidateQuery) -> ChannelScores:
+    def scores(self, query: CandidateQuery) -> ChannelScores:
         """(items,) how likely each is had, about 0 to 1; (items,) the place of the history item that adds most."""
-        return self.item_scores(seeds), self.anchors(seeds, np.arange(len(self)))
+        return self.item_scores(query), self.anchors(query, np.arange(len(self)))
 
-    def item_scores(self, seeds: CandidateQuery) -> NDArray[np.float32]:
+    def item_scores(self, query: CandidateQuery) -> NDArray[np.float32]:
         """(items,) the scores alone."""
-        return self._likely(seeds.rows, seeds.undecayed_weights)
+        return self._predict(query.rows, query.undecayed_weights)
 
-    def anchors(self, seeds: CandidateQuery, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    def anchors(self, query: CandidateQuery, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """(rows,) the places of some items."""
-        if not len(seeds.rows):
+        if not len(query.rows):
             return np.full(len(rows), -1, dtype=np.int64)
-        curve, had, weight = self._normal(seeds.rows, seeds.undecayed_weights)
+        curve, had, weight = self._normal_equations(query.rows, query.undecayed_weights)
         shares = (had * weight[:, None]) @ np.linalg.solve(curve, self.items[rows].T)  # (history, rows), whose sums are the scores
         return np.where(shares.sum(axis=0) > 0, shares.argmax(axis=0), -1).astype(np.int64)
 
@@ -109,14 +109,14 @@ class Factors:
         found = np.empty((len(histories), len(self)), np.float32)
         for number in range(len(histories)):
             rows = np.unique(histories[number].astype(np.int64))
-            found[number] = self._likely(rows, np.ones(len(rows)))
+            found[number] = self._predict(rows, np.ones(len(rows)))
         return found
 
-    def _likely(self, rows: NDArray[np.int64], liking: NDArray[np.float64]) -> NDArray[np.float32]:
-        curve, had, weight = self._normal(rows, liking)
+    def _predict(self, rows: NDArray[np.int64], liking: NDArray[np.float64]) -> NDArray[np.float32]:
+        curve, had, weight = self._normal_equations(rows, liking)
         return np.maximum(self.items @ np.linalg.solve(curve, weight @ had), 0).astype(np.float32)
 
-    def _normal(
+    def _normal_equations(
         self, rows: NDArray[np.int64], liking: NDArray[np.float64]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
         """What a shopper's vector is solved for from: (size, size) the curve; (history, size) vectors; (history,) what each counts."""
@@ -130,56 +130,58 @@ class Factors:
         return _gram(self.items, self.config)
 
 
-def fit(pasts: Runs, texts: NDArray[np.float32], config: Config | None = None) -> Fitted:
+def fit_factors(histories: Runs, text_vectors: NDArray[np.float32], config: FactorizationConfig | None = None) -> ItemFactors:
     """The vectors of the items.
 
     Args: pasts: one run of item rows a user. texts: (items, dimensions) unit vectors, zeros for an item without a text.
     """
-    config = config or Config()
-    had = pasts.matrix(len(texts))
-    had.data[:] = 1
-    by_item = had.T.tocsr()
+    config = config or FactorizationConfig()
+    user_items = histories.matrix(len(text_vectors))
+    user_items.data[:] = 1
+    by_item = user_items.T.tocsr()
     users = np.diff(by_item.indptr)
     draw = np.random.default_rng(config.seed)
-    items = (0.01 * draw.standard_normal((len(texts), config.size))).astype(np.float32)
-    items[users == 0] = 0
-    people = np.zeros((had.shape[0], config.size), np.float32)
-    nobody, prior = np.zeros_like(people), np.zeros_like(items)
-    found = Fitted(items, np.zeros((texts.shape[1], config.size), np.float32), np.zeros(config.size, np.float32), config)
-    reading = _Reading(texts, users, config) if config.text else None
+    item_factors = (0.01 * draw.standard_normal((len(text_vectors), config.size))).astype(np.float32)
+    item_factors[users == 0] = 0
+    user_factors = np.zeros((user_items.shape[0], config.size), np.float32)
+    zeros, prior = np.zeros_like(user_factors), np.zeros_like(item_factors)
+    factors = ItemFactors(
+        item_factors, np.zeros((text_vectors.shape[1], config.size), np.float32), np.zeros(config.size, np.float32), config
+    )
+    text_prior = _TextPrior(text_vectors, users, config) if config.text else None
     for _ in range(config.rounds):
-        people = _solved(had, items, people, nobody, config)
-        items = _solved(by_item, people, items, prior, config)
-        found = Fitted(items, found.image, found.offset, config)
-        if reading is not None:
-            found = reading.of(found)
-            prior = found.expected(texts)
-    return found
+        user_factors = _solve(user_items, item_factors, user_factors, zeros, config)
+        item_factors = _solve(by_item, user_factors, item_factors, prior, config)
+        factors = ItemFactors(item_factors, factors.text_map, factors.offset, config)
+        if text_prior is not None:
+            factors = text_prior.fit(factors)
+            prior = factors.from_text(text_vectors)
+    return factors
 
 
-class _Reading:
+class _TextPrior:
     """The map from texts to vectors: a ridge regression in which an item counts the more, up to 1, the more users had it."""
 
-    def __init__(self, texts: NDArray[np.float32], users: NDArray[np.integer[Any]], config: Config) -> None:
+    def __init__(self, texts: NDArray[np.float32], users: NDArray[np.integer[Any]], config: FactorizationConfig) -> None:
         self.share = np.where(texts.any(axis=1), users / (users + 1), 0).astype(np.float32)  # (items,)
         self.whole = max(float(self.share.sum()), 1e-9)
         self.middle = self.share @ texts / self.whole
         self.centred = (texts - self.middle) * np.sqrt(self.share)[:, None]
         self.curve = self.centred.T @ self.centred + config.ridge * np.eye(texts.shape[1], dtype=np.float32)
 
-    def of(self, found: Fitted) -> Fitted:
+    def fit(self, found: ItemFactors) -> ItemFactors:
         """The same vectors with what texts let expect of them."""
         mean = self.share @ found.items / self.whole
         image = np.linalg.solve(self.curve, self.centred.T @ ((found.items - mean) * np.sqrt(self.share)[:, None]))
-        return Fitted(found.items, image.astype(np.float32), (mean - self.middle @ image).astype(np.float32), found.config)
+        return ItemFactors(found.items, image.astype(np.float32), (mean - self.middle @ image).astype(np.float32), found.config)
 
 
-def _gram(vectors: NDArray[np.float32], config: Config) -> NDArray[np.float32]:
+def _gram(vectors: NDArray[np.float32], config: FactorizationConfig) -> NDArray[np.float32]:
     return np.asarray(vectors.T @ vectors + config.penalty * np.eye(vectors.shape[1], dtype=np.float32), dtype=np.float32)
 
 
-def _solved(
-    had: sparse.csr_array, others: NDArray[np.float32], start: NDArray[np.float32], prior: NDArray[np.float32], config: Config
+def _solve(
+    had: sparse.csr_array, others: NDArray[np.float32], start: NDArray[np.float32], prior: NDArray[np.float32], config: FactorizationConfig
 ) -> NDArray[np.float32]:
     """(rows, size) the vectors that fit best which columns each row of a matrix has, given the columns' vectors.
 
@@ -189,7 +191,7 @@ def _solved(
     owner = np.repeat(np.arange(had.shape[0]), np.diff(had.indptr))
 
     def bent(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-        return np.asarray(vectors @ gram + more * _through(had, owner, vectors, others))
+        return np.asarray(vectors @ gram + more * _weighted_sums(had, owner, vectors, others))
 
     found = start.copy()
     left = np.float32(config.confidence) * (had @ others) + np.float32(config.penalty) * prior - bent(found)
@@ -204,7 +206,7 @@ def _solved(
     return found
 
 
-def _through(
+def _weighted_sums(
     had: sparse.csr_array, owner: NDArray[np.int64], vectors: NDArray[np.float32], others: NDArray[np.float32]
 ) -> NDArray[np.float32]:
     """(rows, size) for each row the sum of its columns' vectors, each times its product with the row's own.
@@ -220,20 +222,20 @@ def _through(
     return np.asarray(sparse.csr_array((product, had.indices, had.indptr), shape=had.shape) @ others)
 
 
-def save(parent: Path, fitted: Fitted, ids: Sequence[str], card: Mapping[str, Any]) -> None:
+def save_factors(parent: Path, fitted: ItemFactors, ids: Sequence[str], card: Mapping[str, Any]) -> None:
     """Replaces the folder of the vectors, whole. Args: ids: (items,) whose vectors they are."""
     import polars as pl
     from safetensors.numpy import save_file
 
     home = parent / FOLDER
-    with storing(f"the factors in {home}"), replacing_folder(home) as fresh:
+    with storage_errors(f"the factors in {home}"), replacing_folder(home) as fresh:
         arrays = {name: np.ascontiguousarray(getattr(fitted, name)) for name in ("items", "image", "offset")}
         save_file(arrays, fresh / MODEL)
         pl.DataFrame({"item_id": pl.Series(ids, dtype=pl.String)}).write_parquet(fresh / ITEMS)
         (fresh / CARD).write_text(json.dumps({**card, "config": asdict(fitted.config)}, indent=1), "utf-8")
 
 
-def load(parent: Path, ids: Sequence[str], texts: NDArray[np.float32]) -> Factors | None:
+def load_factors(parent: Path, ids: Sequence[str], texts: NDArray[np.float32]) -> MatrixFactorization | None:
     """The channel of a workspace, None where none was trained; an item that came later has the vector that its text lets expect.
 
     Args: ids: (items,) of the catalogue in use. texts: (items, dimensions) their text vectors.
@@ -247,11 +249,11 @@ def load(parent: Path, ids: Sequence[str], texts: NDArray[np.float32]) -> Factor
     if not home.exists():
         return None
     try:
-        config = Config(**json.loads((home / CARD).read_text("utf-8"))["config"])
+        config = FactorizationConfig(**json.loads((home / CARD).read_text("utf-8"))["config"])
         arrays = load_file(home / MODEL)
-        fitted = Fitted(arrays["items"], arrays["image"], arrays["offset"], config)
+        fitted = ItemFactors(arrays["items"], arrays["image"], arrays["offset"], config)
         known = pl.read_parquet(home / ITEMS)["item_id"].to_list()
-        dimensions, size = fitted.image.shape
+        dimensions, size = fitted.text_map.shape
         if fitted.items.shape != (len(known), size) or fitted.offset.shape != (size,):
             raise ValueError("the shapes do not fit each other")
     except (SafetensorError, OSError, KeyError, TypeError, ValueError, pl.exceptions.PolarsError) as error:
@@ -261,5 +263,5 @@ def load(parent: Path, ids: Sequence[str], texts: NDArray[np.float32]) -> Factor
     place = {key: row for row, key in enumerate(known)}
     rows = np.asarray([place.get(key, -1) for key in ids], dtype=np.int64)
     items = fitted.items[rows] if len(known) else np.zeros((len(ids), size), np.float32)
-    items[rows < 0] = fitted.expected(texts[rows < 0])
-    return Factors(items, config)
+    items[rows < 0] = fitted.from_text(texts[rows < 0])
+    return MatrixFactorization(items, config)

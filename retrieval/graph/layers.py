@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .edges import looked_up
-from .neighbor_sampling import Neighbours
+from .edges import lookup
+from .neighbor_sampling import TypedEdges
 
 if TYPE_CHECKING:
     import torch
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
     from .model import GraphConfig
 
-SLOTS = 4
+ATTENTION_HEADS = 4
 """Heads of the attention between items."""
 
 
 @dataclass(frozen=True)
-class Hop:
+class LayerEdges:
     """One layer's edges among a few nodes, those that are reached first.
 
     Attributes:
@@ -42,14 +42,14 @@ class Hop:
     scale: torch.Tensor
 
 
-def hops(
-    neighbours: Neighbours,
+def sample_layers(
+    edges_of: TypedEdges,
     items: NDArray[np.int64],
     layers: int,
-    most: int | None,
-    random: np.random.Generator,
-    made: Mapping[int, tuple[NDArray[np.int64], NDArray[np.float32]]] | None = None,
-) -> tuple[NDArray[np.int64], list[Hop]]:
+    max_edges: int | None,
+    rng: np.random.Generator,
+    leaks: Mapping[int, tuple[NDArray[np.int64], NDArray[np.float32]]] | None = None,
+) -> tuple[NDArray[np.int64], list[LayerEdges]]:
     """The nodes and edges that some items' vectors depend on.
 
     Args:
@@ -59,24 +59,24 @@ def hops(
     """
     import torch
 
-    found, nodes = [], items
+    hop_edges, nodes = [], items
     for _ in range(layers):
-        edges, reached, scale = neighbours.into(nodes, most, random)
-        source, kind, weight = neighbours.source[edges], neighbours.kind[edges], neighbours.weight[edges].copy()
-        for number, (keys, amounts) in (made or {}).items():
+        edges, reached, scale = edges_of.incoming(nodes, max_edges, rng)
+        source, kind, weight = edges_of.source[edges], edges_of.kind[edges], edges_of.weight[edges].copy()
+        for number, (keys, amounts) in (leaks or {}).items():
             mine = kind == number
-            weight[mine] -= looked_up(keys, amounts, nodes[reached[mine]] * neighbours.items + source[mine])
+            weight[mine] -= lookup(keys, amounts, nodes[reached[mine]] * edges_of.items + source[mine])
         kept = weight > 1e-4
         edges, reached, scale, source, kind, weight = edges[kept], reached[kept], scale[kept], source[kept], kind[kept], weight[kept]
-        place = np.full(neighbours.items, -1, dtype=np.int64)
+        place = np.full(edges_of.items, -1, dtype=np.int64)
         place[nodes] = np.arange(len(nodes))
         fresh = np.unique(source[place[source] < 0])
         place[fresh] = len(nodes) + np.arange(len(fresh))
         pairs = torch.from_numpy(np.stack([place[source], reached]))
-        parts = (torch.from_numpy(part) for part in (kind, weight, neighbours.norm[edges], scale))
-        found.append(Hop(len(nodes), pairs, *parts))
+        parts = (torch.from_numpy(part) for part in (kind, weight, edges_of.norm[edges], scale))
+        hop_edges.append(LayerEdges(len(nodes), pairs, *parts))
         nodes = np.concatenate([nodes, fresh])
-    return nodes, found[::-1]
+    return nodes, hop_edges[::-1]
 
 
 @cache
@@ -101,7 +101,7 @@ def modules() -> Any:
             self.weight = nn.Linear(size, size, bias=False)
             self.kind = nn.Parameter(torch.zeros(kinds))
 
-        def forward(self, nodes: torch.Tensor, hop: Hop) -> torch.Tensor:
+        def forward(self, nodes: torch.Tensor, hop: LayerEdges) -> torch.Tensor:
             """(reached, size)"""
             counts = hop.weight * hop.norm * hop.scale * self.kind.exp()[hop.kind]
             turned = self.weight(nodes)
@@ -116,17 +116,19 @@ def modules() -> Any:
 
         def __init__(self, size: int, kinds: int) -> None:
             super().__init__()
-            self.inner = GATv2Conv(size, size // SLOTS, heads=SLOTS, edge_dim=kinds + 2, add_self_loops=False, bias=False, residual=False)
+            self.inner = GATv2Conv(
+                size, size // ATTENTION_HEADS, heads=ATTENTION_HEADS, edge_dim=kinds + 2, add_self_loops=False, bias=False, residual=False
+            )
             self.kinds = kinds
 
-        def forward(self, nodes: torch.Tensor, hop: Hop) -> torch.Tensor:
+        def forward(self, nodes: torch.Tensor, hop: LayerEdges) -> torch.Tensor:
             """(reached, size)"""
             typed = nn.functional.one_hot(hop.kind, self.kinds).float()
             about = torch.cat([typed, torch.log1p(hop.weight)[:, None], (hop.weight * hop.norm)[:, None]], dim=1)
             return torch.relu(self.inner((nodes, nodes[: hop.reached]), hop.edges, about))
 
     class Body(nn.Module):
-        """Everything that is trained; see `Graph` for what each parameter does to a score."""
+        """Everything that is trained; see `GraphModel` for what each parameter does to a score."""
 
         def __init__(self, features: int, config: GraphConfig, kinds: int, heads: int, categories: int) -> None:
             super().__init__()
@@ -142,7 +144,7 @@ def modules() -> Any:
             # gamma, log tau, alpha together, alpha follows, log epsilon together, log epsilon follows, beta
             self.scalars = nn.Parameter(torch.tensor([1.0, 1.5, 0.5, 0.5, -6.0, -5.0, 0.3]))
 
-        def forward(self, features: torch.Tensor, hops: list[Hop]) -> tuple[torch.Tensor, torch.Tensor]:
+        def forward(self, features: torch.Tensor, hops: list[LayerEdges]) -> tuple[torch.Tensor, torch.Tensor]:
             """Unit vectors (items, size) of the first layer's reached items: as targets, and as parts of a history."""
             nodes = self.enter(features)
             for layer, hop in zip(self.layers, hops, strict=True):

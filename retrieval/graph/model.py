@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
     from ..channels.base import CandidateQuery
 
-DECAY, LEAST = 0.7, 0.02
+DECAY, MIN_WEIGHT = 0.7, 0.02
 """Weight of a history item relative to the next newer one, and the least that one counts, where no weights are given."""
-CELLS = 8_000_000
+MAX_CELLS = 8_000_000
 """Contributions looked at at once."""
 
 
@@ -85,7 +85,7 @@ class GraphConfig:
 
 
 @dataclass(frozen=True)
-class Graph:
+class GraphModel:
     """A trained graph, ready to answer.
 
     Attributes:
@@ -120,18 +120,18 @@ class Graph:
             (items,) int64 places in `rows`, -1 where no history item says anything for the item.
         """
         history = Runs(np.asarray([0, len(rows)]), np.asarray(rows, dtype=np.int32))
-        return self.scores_of(history, weights)[0], self._strongest(history, weights)
+        return self.scores_of(history, weights)[0], self._anchors(history, weights)
 
-    def strongest(self, rows: NDArray[np.int64], weights: NDArray[np.float64], items: NDArray[np.int64]) -> NDArray[np.int64]:
+    def anchors(self, rows: NDArray[np.int64], weights: NDArray[np.float64], items: NDArray[np.int64]) -> NDArray[np.int64]:
         """(items,) the places that `scores` would tell of some items, without looking at all others."""
-        return self._strongest(Runs(np.asarray([0, len(rows)]), np.asarray(rows, dtype=np.int32)), weights, items)
+        return self._anchors(Runs(np.asarray([0, len(rows)]), np.asarray(rows, dtype=np.int32)), weights, items)
 
     def attention(self, rows: NDArray[np.int64], weights: NDArray[np.float64], category: int | None = None) -> NDArray[np.float32]:
         """(history,) what share each history item has in the user's vector; they add up to 1.
 
         Args: category: code of a target category, whose head then looks; None is the look for which categories come next.
         """
-        shares = self._shares(Runs(np.asarray([0, len(rows)]), np.asarray(rows, dtype=np.int32)), weights)
+        shares = self._attention(Runs(np.asarray([0, len(rows)]), np.asarray(rows, dtype=np.int32)), weights)
         return shares[:, -1 if category is None else self.arrays["head"][category]]
 
     def user_vector(self, rows: NDArray[np.int64], weights: NDArray[np.float64], category: int | None = None) -> NDArray[np.float32]:
@@ -162,17 +162,17 @@ class Graph:
 
         Args: weights: (entries,) above 0; None weighs by age alone, `DECAY` a place.
         """
-        arrays, weights = self.arrays, aged(histories) if weights is None else weights
-        shares, vectors = self._shares(histories, weights), self.history[histories.rows]
+        arrays, weights = self.arrays, age_weights(histories) if weights is None else weights
+        shares, vectors = self._attention(histories, weights), self.history[histories.rows]
         popular = np.log1p(arrays["users"])
         found = np.empty((len(histories), len(self)), dtype=np.float32)
-        for head, items in enumerate(self._by_head):
-            user = _pool(histories, shares[:, head], vectors)  # (cases, size)
+        for head, items in enumerate(self._items_by_head):
+            user = _pooled(histories, shares[:, head], vectors)  # (cases, size)
             found[:, items] = np.exp(self.scalar["tau"]) * (user + user @ arrays["turn"][head].T) @ self.target[items].T
-        category = _pool(histories, shares[:, -1], vectors) @ arrays["category"].T + arrays["category_bias"]  # (cases, categories)
+        category = _pooled(histories, shares[:, -1], vectors) @ arrays["category"].T + arrays["category_bias"]  # (cases, categories)
         found += category[:, arrays["item_category"]] + self.scalar["beta"] * popular
         for name, sharpness, pairs in self.links:
-            voted = histories.matrix(len(self), votes(histories, weights, sharpness)) @ pairs
+            voted = histories.matrix(len(self), link_weights(histories, weights, sharpness)) @ pairs
             found += self.scalar[f"alpha_{name}"] * np.log1p(voted.toarray() / np.exp(self.scalar[f"epsilon_{name}"]))
         found[histories.lengths == 0] = popular  # nothing is known of the shopper
         return found
@@ -208,11 +208,11 @@ class Graph:
         return found
 
     @cached_property
-    def _by_head(self) -> list[NDArray[np.int64]]:
+    def _items_by_head(self) -> list[NDArray[np.int64]]:
         heads = self.arrays["head"][self.arrays["item_category"]]
         return [np.flatnonzero(heads == head) for head in range(len(self.arrays["turn"]))]
 
-    def _shares(self, histories: Runs, weights: NDArray[np.float64]) -> NDArray[np.float32]:
+    def _attention(self, histories: Runs, weights: NDArray[np.float64]) -> NDArray[np.float32]:
         """(entries, heads + 1) attention; the last column looks for categories."""
         logits = self.scalar["gamma"] * np.log(weights)[:, None] + self.history[histories.rows] @ self.arrays["keys"].T
         starts = histories.starts[:-1][histories.lengths > 0]
@@ -222,7 +222,7 @@ class Graph:
         raised = np.exp(logits - np.repeat(np.maximum.reduceat(logits, starts), lengths, axis=0))
         return np.asarray(raised / np.repeat(np.add.reduceat(raised, starts), lengths, axis=0), dtype=np.float32)
 
-    def _strongest(self, history: Runs, weights: NDArray[np.float64], asked: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
+    def _anchors(self, history: Runs, weights: NDArray[np.float64], asked: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
         """(items,) or (asked,) the place whose part of the sum is largest, -1 where none is above 0."""
         from scipy import sparse
 
@@ -232,20 +232,20 @@ class Graph:
         wanted[asked] = True
         if not len(rows):
             return found if asked is None else found[asked]
-        shares, vectors = self._shares(history, weights), self.history[rows]
+        shares, vectors = self._attention(history, weights), self.history[rows]
         offset = (shares[:, -1:] * vectors) @ arrays["category"].T  # (history, categories)
         links = []
         for name, sharpness, pairs in self.links:
-            voted = sparse.csc_array(pairs[rows] * votes(history, weights, sharpness)[:, None])
+            voted = sparse.csc_array(pairs[rows] * link_weights(history, weights, sharpness)[:, None])
             total = np.asarray(voted.sum(axis=0)).reshape(-1)
             # The logarithm of a sum is shared out in the proportions of the sum.
             per = self.scalar[f"alpha_{name}"] * np.log1p(total / np.exp(self.scalar[f"epsilon_{name}"])) / np.maximum(total, 1e-12)
             links.append((voted, per))
-        for head, members in enumerate(self._by_head):
+        for head, members in enumerate(self._items_by_head):
             mine = shares[:, head, None] * vectors
             turned = np.exp(self.scalar["tau"]) * (mine + mine @ arrays["turn"][head].T)
             members = members[wanted[members]]
-            for items in np.array_split(members, max(1, len(members) * len(rows) // CELLS)):
+            for items in np.array_split(members, max(1, len(members) * len(rows) // MAX_CELLS)):
                 parts = turned @ self.target[items].T + offset[:, arrays["item_category"][items]]
                 for voted, per in links:
                     parts += voted[:, items].toarray() * per[items]
@@ -257,23 +257,23 @@ class Graph:
 class GraphChannel:
     """A trained graph as a channel of candidates: `propose` asks for scores of which 0 means nothing."""
 
-    def __init__(self, graph: Graph) -> None:
-        self.graph = graph
+    def __init__(self, model: GraphModel) -> None:
+        self.model = model
 
-    def scores(self, seeds: CandidateQuery) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    def scores(self, query: CandidateQuery) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """(items,) logits counted from the lowest one, 0 or more; (items,) the place of the history item that says most, or -1."""
-        everything = np.arange(len(self.graph))
-        return self.item_scores(seeds), self.anchors(seeds, everything)
+        everything = np.arange(len(self.model))
+        return self.item_scores(query), self.anchors(query, everything)
 
-    def item_scores(self, seeds: CandidateQuery) -> NDArray[np.float32]:
+    def item_scores(self, query: CandidateQuery) -> NDArray[np.float32]:
         """(items,) the scores alone."""
-        history = Runs(np.asarray([0, len(seeds.rows)]), np.asarray(seeds.rows, dtype=np.int32))
-        logits = self.graph.scores_of(history, seeds.weights)[0]
+        history = Runs(np.asarray([0, len(query.rows)]), np.asarray(query.rows, dtype=np.int32))
+        logits = self.model.scores_of(history, query.weights)[0]
         return np.asarray(logits - logits.min(initial=np.inf))
 
-    def anchors(self, seeds: CandidateQuery, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    def anchors(self, query: CandidateQuery, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """(rows,) the places of some items."""
-        return self.graph.strongest(seeds.rows, seeds.weights, rows)
+        return self.model.anchors(query.rows, query.weights, rows)
 
 
 SCALARS = ("gamma", "tau", "alpha_together", "alpha_follows", "epsilon_together", "epsilon_follows", "beta")
@@ -286,18 +286,18 @@ SHARPNESS = {"time": (0.25, 0.6), "position": (0.25, 0.6), "none": (0.1, 0.1)}
 mostly of the newest; without an order an age means nothing."""
 
 
-def aged(histories: Runs) -> NDArray[np.float64]:
+def age_weights(histories: Runs) -> NDArray[np.float64]:
     """(entries,) the weights of histories of which nothing but the order is known."""
-    return np.maximum(DECAY ** histories.age.astype(np.float64), LEAST)
+    return np.maximum(DECAY ** histories.age.astype(np.float64), MIN_WEIGHT)
 
 
-def votes(histories: Runs, weights: NDArray[np.float64], sharpness: float) -> NDArray[np.float32]:
+def link_weights(histories: Runs, weights: NDArray[np.float64], sharpness: float) -> NDArray[np.float32]:
     """(entries,) what each history item's direct links count: its weight to the power of `sharpness`, of 1 in all of a history."""
     raised = weights**sharpness
     return np.asarray(raised / np.bincount(histories.owner, weights=raised, minlength=len(histories))[histories.owner], dtype=np.float32)
 
 
-def _pool(histories: Runs, shares: NDArray[np.float32], vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+def _pooled(histories: Runs, shares: NDArray[np.float32], vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     """(cases, size) weighted sums of a history's vectors."""
     from scipy import sparse
 

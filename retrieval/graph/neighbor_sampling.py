@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .edges import Links, strongest
+from .edges import ItemLinks, top_per_row
 
 if TYPE_CHECKING:
     import polars as pl
@@ -22,19 +22,19 @@ if TYPE_CHECKING:
 
 TOGETHER, BEFORE, AFTER = 0, 1, 2
 """Types of edges into an item: from what was had together with it, from what came before it, from what came after it."""
-MOST_RELATIONS = 8
+MAX_RELATIONS = 8
 """Relations that get a type of edge, the most frequent."""
-MOST_HEADS = 200
+MAX_ITEMS_PER_TAIL = 200
 """Items from which on something that a relation names (a brand, a material) no longer makes its items neighbours."""
 
 
 @dataclass(frozen=True)
-class Neighbours:
+class TypedEdges:
     """Typed, weighted edges into every item, in the order of the items they reach.
 
     Attributes:
         starts: (items + 1,) where each item's edges begin. source: (edges,) int64 the item an edge comes from. kind: (edges,) its type.
-        weight: (edges,) e_ij. norm: (edges,) 1 / sqrt(d_i d_j), d over the edges of the type that `Links` has. kinds: names of the types.
+        weight: (edges,) e_ij. norm: (edges,) 1 / sqrt(d_i d_j), d over the edges of the type that `ItemLinks` has. kinds: names of the types.
     """
 
     starts: NDArray[np.int64]
@@ -45,16 +45,18 @@ class Neighbours:
     kinds: tuple[str, ...]
 
     @classmethod
-    def of(cls, links: Links, relations: pl.DataFrame | None, catalogue: Catalogue, most: int) -> Neighbours:
+    def from_links(cls, links: ItemLinks, relations: pl.DataFrame | None, catalogue: Catalogue, max_per_kind: int) -> TypedEdges:
         """At most `most` edges of each type into each item, the weightiest after normalising."""
-        root = np.sqrt(np.maximum(links.users, 1e-6))
-        counted = _scaled(links.together, root, root)  # shared users
-        followed = _scaled(links.follows, links.users + links.shrinkage, np.ones_like(root))  # users who had one after the other
-        typed = [("together", counted), ("before", followed.T.tocsr()), ("after", followed), *_related(relations, catalogue)]
+        root = np.sqrt(np.maximum(links.user_weights, 1e-6))
+        counted = _scale_entries(links.together, root, root)  # shared users
+        followed = _scale_entries(
+            links.follows, links.user_weights + links.shrinkage, np.ones_like(root)
+        )  # users who had one after the other
+        typed = [("together", counted), ("before", followed.T.tocsr()), ("after", followed), *_relation_edges(relations, catalogue)]
         row, source, kind, weight, norm = [], [], [], [], []
         for number, (_, pairs) in enumerate(typed):
             into, out = (np.maximum(np.asarray(pairs.sum(axis=axis)).reshape(-1), 1e-9) for axis in (1, 0))
-            normed = strongest(_scaled(pairs, into**-0.5, out**-0.5), most)
+            normed = top_per_row(_scale_entries(pairs, into**-0.5, out**-0.5), max_per_kind)
             owner = np.repeat(np.arange(normed.shape[0]), np.diff(normed.indptr))
             columns = normed.indices.astype(np.int64)
             row.append(owner)
@@ -78,8 +80,8 @@ class Neighbours:
         """How many items there are."""
         return len(self.starts) - 1
 
-    def into(
-        self, items: NDArray[np.int64], most: int | None, random: np.random.Generator
+    def incoming(
+        self, items: NDArray[np.int64], max_per_item: int | None, rng: np.random.Generator
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
         """The edges into some items, at most `most` of each, drawn without replacement; None is all.
 
@@ -89,14 +91,14 @@ class Neighbours:
         owner = np.repeat(np.arange(len(items)), lengths)
         first = np.concatenate([[0], np.cumsum(lengths)[:-1]]) if len(items) else lengths
         edges = np.arange(int(lengths.sum())) - np.repeat(first, lengths) + np.repeat(self.starts[items], lengths)
-        if most is None or not len(edges) or lengths.max() <= most:
+        if max_per_item is None or not len(edges) or lengths.max() <= max_per_item:
             return edges, owner, np.ones(len(edges), dtype=np.float32)
-        lot = np.argsort(owner + random.random(len(edges)))
-        kept = np.sort(lot[np.arange(len(edges)) - np.repeat(first, lengths) < most])
-        return edges[kept], owner[kept], np.maximum(1, lengths / most)[owner[kept]].astype(np.float32)
+        shuffled = np.argsort(owner + rng.random(len(edges)))
+        kept = np.sort(shuffled[np.arange(len(edges)) - np.repeat(first, lengths) < max_per_item])
+        return edges[kept], owner[kept], np.maximum(1, lengths / max_per_item)[owner[kept]].astype(np.float32)
 
 
-def _scaled(pairs: sparse.csr_array, rows: NDArray[Any], columns: NDArray[Any]) -> sparse.csr_array:
+def _scale_entries(pairs: sparse.csr_array, rows: NDArray[Any], columns: NDArray[Any]) -> sparse.csr_array:
     """Each entry times what its row and its column count."""
     found = pairs.copy()
     owner = np.repeat(np.arange(pairs.shape[0]), np.diff(pairs.indptr))
@@ -104,7 +106,7 @@ def _scaled(pairs: sparse.csr_array, rows: NDArray[Any], columns: NDArray[Any]) 
     return found
 
 
-def _related(relations: pl.DataFrame | None, catalogue: Catalogue) -> list[tuple[str, sparse.csr_array]]:
+def _relation_edges(relations: pl.DataFrame | None, catalogue: Catalogue) -> list[tuple[str, sparse.csr_array]]:
     """Edges by relation: from tail to head and back where both are items; between items that name the same thing otherwise."""
     import polars as pl
     from scipy import sparse
@@ -114,16 +116,14 @@ def _related(relations: pl.DataFrame | None, catalogue: Catalogue) -> list[tuple
     found, size = [], len(catalogue)
     heads = relations.join(catalogue.row_table().rename({"item_id": "head", "row": "from"}), on="head").unique(maintain_order=True)
     heads = heads.join(catalogue.row_table().rename({"item_id": "tail", "row": "to"}), on="tail", how="left", maintain_order="left")
-    often = (
-        heads["relation"].value_counts().sort(["count", "relation"], descending=[True, False])["relation"].head(MOST_RELATIONS).to_list()
-    )
+    often = heads["relation"].value_counts().sort(["count", "relation"], descending=[True, False])["relation"].head(MAX_RELATIONS).to_list()
     for name in often:
         told = heads.filter(pl.col("relation") == name)
         between = told.filter(pl.col("to").is_not_null() & (pl.col("from") != pl.col("to")))
         if len(between):
             pairs = sparse.csr_array((np.ones(len(between)), (between["from"].to_numpy(), between["to"].to_numpy())), shape=(size, size))
             found += [(name, pairs), (f"{name}, reversed", pairs.T.tocsr())]
-        named = told.filter(pl.col("to").is_null()).filter(pl.len().over("tail").is_between(2, MOST_HEADS))
+        named = told.filter(pl.col("to").is_null()).filter(pl.len().over("tail").is_between(2, MAX_ITEMS_PER_TAIL))
         if len(named):
             things = named["tail"].rank("dense").to_numpy().astype(np.int64) - 1
             has = sparse.csr_array((np.ones(len(named)), (named["from"].to_numpy(), things)), shape=(size, int(things.max()) + 1))

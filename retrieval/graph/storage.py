@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...data.atomic_files import replacing_folder
-from ...data.errors import NotTrainedError, StaleTrainingError, storing
-from .model import Graph, GraphConfig
+from ...data.errors import NotTrainedError, StaleTrainingError, storage_errors
+from .model import GraphConfig, GraphModel
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,7 +21,7 @@ FOLDER, MODEL, CARD = "graph", "model.safetensors", "card.json"
 FORMAT = 1
 
 
-def save(graph: Graph, workspace: Path) -> Path:
+def save_graph(graph: GraphModel, workspace: Path) -> Path:
     """The folder `graph/` of the workspace's folder, which now holds this graph and no other.
 
     Raises: StorageError: the disk is full, or refuses.
@@ -29,14 +29,14 @@ def save(graph: Graph, workspace: Path) -> Path:
     from safetensors.numpy import save_file
 
     folder = workspace / FOLDER
-    with storing(f"the graph in {folder}"), replacing_folder(folder) as fresh:
+    with storage_errors(f"the graph in {folder}"), replacing_folder(folder) as fresh:
         save_file(dict(graph.arrays), fresh / MODEL)
         content = {"format": FORMAT, "items": len(graph), "config": asdict(graph.config), **graph.card}
         (fresh / CARD).write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", "utf-8")
     return folder
 
 
-def load(workspace: Path, *, dimensions: int, items: int, about: Mapping[str, Any] | None = None) -> Graph:
+def load_graph(workspace: Path, *, dimensions: int, items: int, about: Mapping[str, Any] | None = None) -> GraphModel:
     """The graph of a workspace's folder.
 
     Args:
@@ -59,7 +59,7 @@ def load(workspace: Path, *, dimensions: int, items: int, about: Mapping[str, An
         config = GraphConfig(**{name: value for name, value in card.pop("config").items() if name in known})
         told = {"dimensions": card["dimensions"], "items": card["items"], **card["about"]}
         arrays = load_file(folder / MODEL)
-        graph = Graph(arrays, config, {name: value for name, value in card.items() if name not in ("format", "items")})
+        graph = GraphModel(arrays, config, {name: value for name, value in card.items() if name not in ("format", "items")})
         size = len(graph)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
         raise NotTrainedError(f"the graph of {workspace} cannot be read ({type(error).__name__}); {mend}") from error

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from crossaisle.data.errors import TrainingError
-from crossaisle.recommend.ranking.learned_blend import Model
+from crossaisle.recommend.ranking.learned_blend import BlendModel
 from crossaisle.train import blend
 from crossaisle.train.blend import Questions, fit, ndcg
 
@@ -25,7 +25,7 @@ def questions(count: int, seed: int = 0, *, crossed: bool = False, candidates: i
 
 def test_the_weighted_sum_finds_what_decides() -> None:
     model = fit(questions(600))
-    assert model.names[int(np.abs(model.weights).argmax())] == "first:a"
+    assert model.feature_names[int(np.abs(model.weights).argmax())] == "first:a"
     assert np.abs(model.weights[1:]).max() < 0.2 * model.weights[0]
     fresh = questions(400, seed=1)
     assert ndcg(fresh, model.scores(fresh.values)).mean() > ndcg(fresh, fresh.values[:, 1].astype(float)).mean() + 0.2
@@ -72,15 +72,15 @@ def test_what_few_had_is_worth_more() -> None:
 def test_trees_are_kept_where_no_sum_can_tell() -> None:
     model = fit(questions(900, crossed=True))
     fresh = questions(300, seed=1, crossed=True)
-    floor = Model(model.names, model.mean, model.scale, model.weights)
-    assert model.figures["chosen"] == "trees"
+    floor = BlendModel(model.feature_names, model.mean, model.scale, model.weights)
+    assert model.metrics["chosen"] == "trees"
     assert ndcg(fresh, model.scores(fresh.values)).mean() > ndcg(fresh, floor.scores(fresh.values)).mean() + 0.1
 
 
 def test_the_floor_is_never_left_for_less() -> None:
     for seed in range(3):
         model = fit(questions(300, seed=seed))
-        if model.figures["trees_ndcg@10"] <= model.figures["weighted_sum_ndcg@10"]:
+        if model.metrics["trees_ndcg@10"] <= model.metrics["weighted_sum_ndcg@10"]:
             assert not model.trees
 
 

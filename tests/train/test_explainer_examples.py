@@ -14,30 +14,30 @@ from crossaisle.data.errors import StaleAdapterError, TrainingError
 from crossaisle.data.records import Item
 from crossaisle.data.settings import Settings
 from crossaisle.data.workspace import Workspace
-from crossaisle.llm.explain.briefs import Briefing, examples
-from crossaisle.llm.explain.slots import lettered
+from crossaisle.llm.explain.briefs import BriefRenderer, handwritten_wordings
+from crossaisle.llm.explain.slots import slots_to_letters
 from crossaisle.llm.models.language_model import LanguageModel
 from crossaisle.recommend.recommender import Recommender
 from crossaisle.train import pipeline
 from crossaisle.train.explainer_examples import HELD_OUT, VALIDATION, WritingLessons, writing_lessons
 from crossaisle.train.lora.config import Config
 
-from ..command_line import refused, run
+from ..command_line import assert_rejected, run
 
 QUICK = Config(rank=2, alpha=4, batch=128, lr=1e-3, prompt=1, validate_every=50)
 ITEMS = [Item(f"i{n}", f"Thing number {n}", (category,)) for n, category in enumerate(["Baby", "Kitchen", "Garden", "Furniture"] * 5)]
 
 
-_CATEGORIES = sorted({category for one in examples() for category in one.categories if category})
+_CATEGORIES = sorted({category for one in handwritten_wordings() for category in one.categories if category})
 
 
 @pytest.fixture(scope="module")
 def lessons(llm: LanguageModel) -> WritingLessons:
-    return writing_lessons(Briefing(llm), ITEMS, 0, rounds=2)
+    return writing_lessons(BriefRenderer(llm), ITEMS, 0, rounds=2)
 
 
 def test_some_categories_are_kept_back(lessons: WritingLessons, llm: LanguageModel) -> None:
-    kept = {one.text for one in examples() if HELD_OUT in one.categories}
+    kept = {one.text for one in handwritten_wordings() if HELD_OUT in one.categories}
     assert len(lessons.validation) == VALIDATION
     assert len(lessons.learning) >= 500
     answers = {one.answer for one in lessons.learning}
@@ -45,12 +45,12 @@ def test_some_categories_are_kept_back(lessons: WritingLessons, llm: LanguageMod
     told = [llm.tokenizer.decode(one.prompt) for one in lessons.learning]
     assert len(set(told)) > 0.9 * len(told)
     assert all("Thing number" in prompt for prompt in told)
-    assert not {tuple(llm.encode(lettered(text))) for text in kept} & {one.answer[:-1] for one in lessons.learning}
+    assert not {tuple(llm.encode(slots_to_letters(text))) for text in kept} & {one.answer[:-1] for one in lessons.learning}
 
 
 def test_what_validates_was_never_spoken_of(llm: LanguageModel) -> None:
     items = [Item(f"{category}{n}", f"{category} thing {n}", (category,)) for n in range(3) for category in _CATEGORIES]
-    found = writing_lessons(Briefing(llm), items, 0, rounds=1)
+    found = writing_lessons(BriefRenderer(llm), items, 0, rounds=1)
     for parts, kept_back in ((found.learning, False), (found.validation, True)):
         for one in parts:
             told = re.search(r"Y = (\w[\w& ]*) thing \d", llm.tokenizer.decode(one.prompt))
@@ -70,8 +70,8 @@ def test_a_lesson_ends_and_holds_letters_for_slots(lessons: WritingLessons, llm:
 
 
 def test_the_same_seed_is_the_same(lessons: WritingLessons, llm: LanguageModel) -> None:
-    assert writing_lessons(Briefing(llm), ITEMS, 0, rounds=2) == lessons
-    assert writing_lessons(Briefing(llm), ITEMS, 1, rounds=2) != lessons
+    assert writing_lessons(BriefRenderer(llm), ITEMS, 0, rounds=2) == lessons
+    assert writing_lessons(BriefRenderer(llm), ITEMS, 1, rounds=2) != lessons
 
 
 @pytest.fixture(scope="module")
@@ -92,13 +92,13 @@ def test_what_was_learned_is_in_the_workspace_and_in_use(wrote: tuple[Workspace,
     user = next(iter(recommender.histories))
     answer = recommender.recommend(user_id=user, k=3)
     assert all(found.explanation and found.explanation.text for found in answer)
-    assert recommender._explainer._writer is not None
+    assert recommender._explainer._generator is not None
     ranked = [found.item.item_id for found in answer]
     (shop.path / "explainer").rename(shop.path / "away")
     try:
         plain = Recommender.open(shop, settings=small)
         assert [found.item.item_id for found in plain.recommend(user_id=user, k=3)] == ranked, "it words, it does not rank"
-        assert plain._explainer._writer is None, "the adapter that ships is of another model"
+        assert plain._explainer._generator is None, "the adapter that ships is of another model"
     finally:
         (shop.path / "away").rename(shop.path / "explainer")
 
@@ -114,7 +114,7 @@ def test_without_an_llm_there_is_nothing_to_teach(demo_workspace: Workspace, sma
     shutil.copytree(demo_workspace.path, shop)
     with pytest.raises(TrainingError, match="no LLM to train"):
         pipeline.learn(Workspace(shop), small.with_(llm="none"), part="explainer")
-    refused(run("train", "-w", shop, "writer"), "explainer", "'writer'")
+    assert_rejected(run("train", "-w", shop, "writer"), "explainer", "'writer'")
 
 
 @pytest.mark.parametrize(
@@ -122,4 +122,4 @@ def test_without_an_llm_there_is_nothing_to_teach(demo_workspace: Workspace, sma
     [(["--tone", "loud"], "plain, warm, expert"), (["--length", "long"], "line, paragraph, bullets"), (["--language", "fr"], "English")],
 )
 def test_a_tone_or_length_that_is_none_is_one_sentence(demo_workspace: Workspace, options: list[str], words: str) -> None:
-    refused(run("recommend", "-w", demo_workspace.path, "--user", "s013", "--llm", "none", *options), words)
+    assert_rejected(run("recommend", "-w", demo_workspace.path, "--user", "s013", "--llm", "none", *options), words)

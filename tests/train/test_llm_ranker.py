@@ -16,8 +16,8 @@ from crossaisle.data.errors import NotTrainedError, StaleTrainingError, Training
 from crossaisle.data.settings import Settings
 from crossaisle.data.workspace import Workspace
 from crossaisle.recommend.ranking import learned_blend
-from crossaisle.recommend.ranking.candidate_facts import FIRST, FIRST_UP_TO, sentences
-from crossaisle.recommend.ranking.llm_weight import READ, Read
+from crossaisle.recommend.ranking.candidate_facts import RANK_LIMITS, RANK_WORDS, fact_sentences
+from crossaisle.recommend.ranking.llm_weight import LLM_RERANK_DEPTH, LLMScoredQuery
 from crossaisle.retrieval.index.builder import load
 from crossaisle.retrieval.items.catalogue import Catalogue
 from crossaisle.retrieval.items.ragged import Runs
@@ -145,10 +145,10 @@ def test_an_example_is_one_that_was_bought_against_those_that_were_not(taught: L
         assert not bought & set(rows[1:])
         assert len(set(rows)) == len(rows)
         assert len(rows) == llm_ranker.CANDIDATES
-        best = [row for row in taught.rows[run].tolist() if row not in bought][:READ]
+        best = [row for row in taught.rows[run].tolist() if row not in bought][:LLM_RERANK_DEPTH]
         matched = {row for row, chosen in zip(taught.rows[run].tolist(), taught.matched[run].tolist(), strict=True) if chosen} - bought
-        if taught.bought[run][:READ].any():
-            assert rows[0] in taught.rows[run][:READ]
+        if taught.bought[run][:LLM_RERANK_DEPTH].any():
+            assert rows[0] in taught.rows[run][:LLM_RERANK_DEPTH]
             assert len(rows) == llm_ranker.CANDIDATES
             hard = llm_ranker.CANDIDATES - 1 - min(llm_ranker.CANDIDATES - 1 - llm_ranker.HARD, len(matched))
             assert sum(row in best for row in rows[1:]) >= hard
@@ -161,21 +161,21 @@ def test_an_example_is_one_that_was_bought_against_those_that_were_not(taught: L
         assert any(fact.startswith("Sometimes") for _, _, fact in told)
         places = [taught.rows[run].tolist().index(row) + 1 for row in rows]
         assert [first for first, _, _ in told] == [
-            next((words for edge, words in zip(FIRST_UP_TO, FIRST, strict=False) if place <= edge), FIRST[-1]) for place in places
+            next((words for edge, words in zip(RANK_LIMITS, RANK_WORDS, strict=False) if place <= edge), RANK_WORDS[-1]) for place in places
         ]
 
 
 def test_a_fact_is_a_word_and_a_share_of_a_hundred(catalogue: Catalogue) -> None:
     told = np.asarray([[-1, 0, 0], [0, 3, 40], [0, 1, 1000], [1, 7, 7]], dtype=np.int32)
     most, least = int(catalogue.users.max()), 0
-    none, some, hardly, all_ = sentences(told, np.asarray([most, least, least, most], dtype=np.int32), catalogue)
+    none, some, hardly, all_ = fact_sentences(told, np.asarray([most, least, least, most], dtype=np.int32), catalogue)
     title = catalogue.items["title"][0]
     assert none == "Never seen together. A bestseller."
     assert some == f'Sometimes: 8 of 100 who bought "{title}" also bought it. Hardly known.'
     assert hardly.startswith("Hardly ever: less than 1 of 100")
     assert all_.startswith("Nearly always: 100 of 100")
-    placed = sentences(np.repeat(told[:1], 8, axis=0), np.full(8, most, np.int32), catalogue, np.asarray([1, 2, 3, 4, 10, 11, 20, 21]))
-    assert [fact.split(". ")[0] for fact in placed] == [FIRST[which] for which in (0, 1, 1, 2, 3, 4, 4, 5)]
+    placed = fact_sentences(np.repeat(told[:1], 8, axis=0), np.full(8, most, np.int32), catalogue, np.asarray([1, 2, 3, 4, 10, 11, 20, 21]))
+    assert [fact.split(". ")[0] for fact in placed] == [RANK_WORDS[which] for which in (0, 1, 1, 2, 3, 4, 4, 5)]
     assert all(fact.endswith(". Never seen together. A bestseller.") for fact in placed)
 
 
@@ -187,7 +187,7 @@ def test_what_the_shopper_bought_does_not_count_for_itself(taught: Lessons, cata
     fewer.users[taught.rows[run][taught.bought[run]]] -= 1
     rows = taught.rows[run]
     told = llm_ranker._told(taught, run, catalogue, 3)
-    assert told == sentences(taught.facts[run], fewer.users[rows], catalogue, np.arange(1, len(rows) + 1))
+    assert told == fact_sentences(taught.facts[run], fewer.users[rows], catalogue, np.arange(1, len(rows) + 1))
     assert llm_ranker._told(taught, run, catalogue, 2) == [fact.partition(". ")[2] for fact in told]
 
 
@@ -195,13 +195,13 @@ def test_the_vote_is_nothing_unless_it_measures_better() -> None:
     random = np.random.default_rng(1)
     users = np.arange(120)
 
-    def read(helps: float) -> list[Read]:
+    def read(helps: float) -> list[LLMScoredQuery]:
         found = []
         for _ in users:
-            bought = np.zeros(READ, dtype=bool)
-            bought[random.integers(READ)] = True
-            scores = np.sort(random.normal(0, 1, READ))[::-1] + bought
-            found.append(Read(scores, random.normal(0, 1, READ) + helps * bought, bought))
+            bought = np.zeros(LLM_RERANK_DEPTH, dtype=bool)
+            bought[random.integers(LLM_RERANK_DEPTH)] = True
+            scores = np.sort(random.normal(0, 1, LLM_RERANK_DEPTH))[::-1] + bought
+            found.append(LLMScoredQuery(scores, random.normal(0, 1, LLM_RERANK_DEPTH) + helps * bought, bought))
         return found
 
     vote, figures = settle(read(2.0), users, 0)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...data.atomic_files import replacing_folder
-from ...data.errors import storing
+from ...data.errors import storage_errors
 
 if TYPE_CHECKING:
     import torch
@@ -60,7 +60,7 @@ def save(out: Path, run: Mapping[str, Any], state: State) -> None:
     """
     from safetensors.torch import save_file
 
-    with storing(f"the checkpoint in {out}"), replacing_folder(out / FOLDER) as fresh:
+    with storage_errors(f"the checkpoint in {out}"), replacing_folder(out / FOLDER) as fresh:
         for name in _TENSORS:
             save_file({key: tensor.contiguous() for key, tensor in getattr(state, name).items()}, fresh / f"{name}.safetensors")
         numbers = {name: value for name, value in vars(state).items() if name not in _TENSORS}

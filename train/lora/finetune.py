@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ...data.atomic_files import sweep
-from ...data.errors import TrainingError, storing
+from ...data.errors import TrainingError, storage_errors
 from ...data.settings import Settings
 from .config import Config
 from .distributed import Processes
@@ -108,13 +108,13 @@ def train(
     processes = Processes()
     if settings.quantization != "fp32":
         settings = settings.with_(quantization="nf4" if torch.cuda.is_available() and settings.quantization != "bf16" else "bf16")
-    with storing(f"the adapter in {out}"):
+    with storage_errors(f"the adapter in {out}"):
         out.mkdir(parents=True, exist_ok=True)
     if processes.main:
         sweep(out)
     with processes.own_randomness():
         run = Training(examples, validation, settings, out, config, processes, digest(examples, validation, task), start, task)
-        with run.llm.weights(adapter=run.task.name):
+        with run.llm.use_adapter(adapter=run.task.name):
             run.learn(progress)
         state = run.state
         report = Report(

@@ -16,7 +16,7 @@ import numpy as np
 
 from ...data.errors import TrainingError
 from ...data.records import Item
-from ...llm.ranking.packed_scorer import split
+from ...llm.ranking.packed_scorer import split_into_packs
 from ...llm.ranking.ranker import Ranker
 
 if TYPE_CHECKING:
@@ -87,10 +87,12 @@ class Listwise:
         import torch
         from torch.utils.checkpoint import checkpoint
 
-        prefix, candidates = self.ranker.encoded(example.history, None, example.candidates, example.facts)
+        prefix, candidates = self.ranker.encode(example.history, None, example.candidates, example.facts)
         scorer = self.ranker.scorer
         room = min(max(self.room, len(prefix) + max(map(len, candidates))), self.ranker.llm.context)
-        packs = [[candidates[i] for i in pack] for pack in split(len(prefix), [len(candidate) for candidate in candidates], room)]
+        packs = [
+            [candidates[i] for i in pack] for pack in split_into_packs(len(prefix), [len(candidate) for candidate in candidates], room)
+        ]
         if len(packs) == 1:
             margins = scorer.forward(prefix, packs[0])
         else:  # the softmax joins the packs, so each is computed again when its gradients are due: one in memory at a time
@@ -131,7 +133,7 @@ class Listwise:
         return float(loss.detach())
 
     def _narrow(self, example: Example, error: Exception) -> None:
-        prefix, candidates = self.ranker.encoded(example.history, None, example.candidates, example.facts)
+        prefix, candidates = self.ranker.encode(example.history, None, example.candidates, example.facts)
         whole, one = len(prefix) + sum(map(len, candidates)), len(prefix) + max(map(len, candidates))
         if self.room <= one:
             raise TrainingError(

@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 
 from ...data.atomic_files import replace_folder, staging_folder
-from ...data.errors import SettingsError, storing
+from ...data.errors import SettingsError, storage_errors
 from ...data.settings import Settings
 from ...llm.models import adapters
-from ...llm.models.language_model import LanguageModel, quiet
+from ...llm.models.language_model import LanguageModel, quiet_libraries
 
 
 def merge(settings: Settings, adapter: Path, out: Path) -> Path:
@@ -27,8 +27,8 @@ def merge(settings: Settings, adapter: Path, out: Path) -> Path:
     card = adapters.read_card(adapter)
     # Summed in float32, so that each weight is rounded to bf16 once.
     llm = LanguageModel.load(settings.with_(quantization="fp32"), adapter)
-    with quiet(), storing(f"the model in {out}"), staging_folder(out.parent) as staging:
-        adapters.fold(llm.model)
+    with quiet_libraries(), storage_errors(f"the model in {out}"), staging_folder(out.parent) as staging:
+        adapters.merge_and_unload(llm.model)
         fresh = staging / "model"
         llm.model.bfloat16().save_pretrained(fresh)
         llm.tokenizer.save_pretrained(fresh)

@@ -20,7 +20,7 @@ from ...data.atomic_files import sha256
 from ...data.errors import SettingsError, TrainingError
 from ...data.settings import Settings
 from ...llm.models import adapters
-from ...llm.models.language_model import LanguageModel, fingerprint, quiet
+from ...llm.models.language_model import LanguageModel, fingerprint, quiet_libraries
 from . import checkpoints
 from .config import Config
 from .distributed import Processes
@@ -118,7 +118,7 @@ class Training:
         }
         self.identity = {**self.about, "processes": processes.count}
         torch.manual_seed(config.seed)
-        with quiet():
+        with quiet_libraries():
             self.parameters = adapters.inject_lora(
                 self.llm.model,
                 settings.llm,
@@ -129,8 +129,8 @@ class Training:
                 task=task.name,
             )
         if start is not None:
-            adapters.fill(self.llm.model, start, task.name)
-        self.llm.learned(task.name, config.prompt)
+            adapters.load_weights(self.llm.model, start, task.name)
+        self.llm.register_adapter(task.name, config.prompt)
         if config.gradient_checkpointing:
             # The second is the name of earlier versions.
             enable = getattr(self.llm.model, "activation_checkpointing_enable", None) or self.llm.model.gradient_checkpointing_enable
@@ -172,7 +172,7 @@ class Training:
         state.best_measure = state.zero_shot = self._measure()  # a new adapter changes nothing yet
         if self.about["start"]:
             state.zero_shot = self._measure(tuned=False)
-        state.best = adapters.taken(self.llm.model, task=self.task.name)
+        state.best = adapters.get_state_dict(self.llm.model, task=self.task.name)
 
     def _gradients(self) -> float:
         """The mean loss of the next batch; its gradients stand at the parameters."""
@@ -223,7 +223,7 @@ class Training:
         logger.info("step %d of %d: measured %.4f", state.step, self.total, found)
         if found > state.best_measure:
             state.best_measure, state.best_step, state.misses = found, state.step, 0
-            state.best = adapters.taken(self.llm.model, task=self.task.name)
+            state.best = adapters.get_state_dict(self.llm.model, task=self.task.name)
         else:
             state.misses += 1
 
@@ -237,7 +237,7 @@ class Training:
         state = self.state
         state.room, state.seconds = self.task.room, self.seconds()
         if self.processes.main:
-            state.weights = adapters.taken(self.llm.model, self.masters, self.task.name)
+            state.weights = adapters.get_state_dict(self.llm.model, self.masters, self.task.name)
             state.moments = {
                 f"{number}.{name}": value.detach().cpu()
                 for number, moments in self.optimizer.state_dict()["state"].items()
@@ -251,9 +251,9 @@ class Training:
 
         state = self.state
         logger.info("going on from step %d of %d", state.step, self.total)
-        adapters.put(self.llm.model, state.weights, self.task.name)
+        adapters.set_state_dict(self.llm.model, state.weights, self.task.name)
         with torch.no_grad():
-            for master, name in zip(self.masters, adapters.taken(self.llm.model, task=self.task.name), strict=True):
+            for master, name in zip(self.masters, adapters.get_state_dict(self.llm.model, task=self.task.name), strict=True):
                 master.copy_(state.weights[name])
         moments: dict[int, dict[str, Any]] = {}
         for key, value in state.moments.items():
@@ -270,7 +270,7 @@ class Training:
     def write(self, card: Mapping[str, Any]) -> None:
         """Makes the best state the adapter in `out`; returns when it stands there for every process."""
         if self.processes.main:
-            adapters.write(self.out, self.llm.model, self.state.best, card, self.task.name)
+            adapters.save_adapter(self.out, self.llm.model, self.state.best, card, self.task.name)
         self.processes.wait()
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from crossaisle.data.errors import StaleIndexError, TrainingError
 from crossaisle.retrieval.channels import complement_heads
 from crossaisle.retrieval.channels.base import CandidateQuery
-from crossaisle.retrieval.channels.complement_heads import Complements, Config
+from crossaisle.retrieval.channels.complement_heads import ComplementConfig, ComplementHeads
 from crossaisle.retrieval.items.ragged import Runs
 
 KINDS, EACH, DIMENSIONS = 8, 6, 24
@@ -39,7 +39,7 @@ def shoppers(count: int, had: range, wanted: range, seed: int = 1) -> tuple[Runs
 def weights() -> dict[str, NDArray[np.float32]]:
     vectors, category = world()
     histories, targets = shoppers(600, range(4), range(4))
-    found, figures = complement_heads.train(histories, targets, vectors, category, Config(epochs=6))
+    found, figures = complement_heads.train_heads(histories, targets, vectors, category, ComplementConfig(epochs=6))
     assert figures["held_back_loss"][-1] < figures["held_back_loss"][0]
     return found
 
@@ -50,7 +50,7 @@ def seeds(*rows: int) -> CandidateQuery:
 
 def test_items_that_nobody_had_are_found_by_their_words(weights: dict[str, NDArray[np.float32]]) -> None:
     vectors, _ = world()
-    channel = Complements.of(weights, vectors)
+    channel = ComplementHeads.from_weights(weights, vectors)
     right = 0
     for kind in range(KINDS):
         scores, _ = channel.scores(seeds(kind * EACH + 4, kind * EACH + 5))  # histories of items that no training shopper had
@@ -64,7 +64,7 @@ def test_items_that_nobody_had_are_found_by_their_words(weights: dict[str, NDArr
 
 def test_the_place_is_that_of_the_history_item_that_matters(weights: dict[str, NDArray[np.float32]]) -> None:
     vectors, _ = world()
-    channel = Complements.of(weights, vectors)
+    channel = ComplementHeads.from_weights(weights, vectors)
     _, places = channel.scores(seeds(0, 5 * EACH))
     assert places[KINDS * EACH + 1] == 0
     assert places[(KINDS + 5) * EACH + 1] == 1
@@ -75,51 +75,53 @@ def test_scores_are_those_of_the_trained_network(weights: dict[str, NDArray[np.f
     import torch
 
     vectors, _ = world()
-    layers = complement_heads._heads(DIMENSIONS, Config())
+    layers = complement_heads._modules(DIMENSIONS, ComplementConfig())
     layers.load_state_dict({name: torch.from_numpy(value) for name, value in weights.items()})
     layers.eval()
-    channel = Complements.of(weights, vectors)
+    channel = ComplementHeads.from_weights(weights, vectors)
     with torch.no_grad():
-        assert channel.had == pytest.approx(layers["had"](torch.from_numpy(vectors)).numpy(), abs=1e-5)
-        assert channel.items == pytest.approx(layers["wanted"](torch.from_numpy(vectors)).numpy(), abs=1e-5)
+        assert channel.history_vectors == pytest.approx(layers["had"](torch.from_numpy(vectors)).numpy(), abs=1e-5)
+        assert channel.target_vectors == pytest.approx(layers["wanted"](torch.from_numpy(vectors)).numpy(), abs=1e-5)
 
 
 def test_one_seed_is_one_result() -> None:
     vectors, category = world()
     histories, targets = shoppers(80, range(4), range(4))
-    first, second = (complement_heads.train(histories, targets, vectors, category, Config(epochs=1))[0] for _ in range(2))
+    first, second = (complement_heads.train_heads(histories, targets, vectors, category, ComplementConfig(epochs=1))[0] for _ in range(2))
     assert all(np.array_equal(first[name], second[name]) for name in first)
 
 
 def test_nobody_has_no_complements(weights: dict[str, NDArray[np.float32]]) -> None:
     vectors, _ = world()
-    scores, places = Complements.of(weights, vectors).scores(seeds())
+    scores, places = ComplementHeads.from_weights(weights, vectors).scores(seeds())
     assert not scores.any()
     assert (places == -1).all()
 
 
 def test_it_is_kept_and_comes_back(weights: dict[str, NDArray[np.float32]], tmp_path: Path) -> None:
-    assert complement_heads.load(tmp_path, DIMENSIONS) is None
-    complement_heads.save(tmp_path, weights, {"snapshot": "s"})
-    complement_heads.save(tmp_path, weights, {"snapshot": "t"})
-    back = complement_heads.load(tmp_path, DIMENSIONS)
+    assert complement_heads.load_heads(tmp_path, DIMENSIONS) is None
+    complement_heads.save_heads(tmp_path, weights, {"snapshot": "s"})
+    complement_heads.save_heads(tmp_path, weights, {"snapshot": "t"})
+    back = complement_heads.load_heads(tmp_path, DIMENSIONS)
     assert back is not None
     assert all(np.array_equal(back[name], weights[name]) for name in weights)
     assert [file.name for file in tmp_path.iterdir()] == ["complements"]
     with pytest.raises(StaleIndexError, match="text vectors of 24 dimensions, the index has 384"):
-        complement_heads.load(tmp_path, 384)
+        complement_heads.load_heads(tmp_path, 384)
     (tmp_path / "complements" / "heads.safetensors").write_bytes(b"nothing")
     with pytest.raises(StaleIndexError, match="cannot be read"):
-        complement_heads.load(tmp_path, DIMENSIONS)
+        complement_heads.load_heads(tmp_path, DIMENSIONS)
 
 
 def test_too_few_shoppers_are_one_sentence() -> None:
     vectors, category = world()
     with pytest.raises(TrainingError, match="10 histories go on to another category, at least 50"):
-        complement_heads.train(*shoppers(10, range(4), range(4)), vectors, category)
+        complement_heads.train_heads(*shoppers(10, range(4), range(4)), vectors, category)
 
 
 def test_a_loss_that_comes_apart_stops() -> None:
     vectors, category = world()
     with pytest.raises(TrainingError, match="no number any more; lower"):
-        complement_heads.train(*shoppers(200, range(4), range(4)), vectors * np.float32(1e30), category, Config(rate=1e20, epochs=3))
+        complement_heads.train_heads(
+            *shoppers(200, range(4), range(4)), vectors * np.float32(1e30), category, ComplementConfig(rate=1e20, epochs=3)
+        )

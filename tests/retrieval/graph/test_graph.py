@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 
 from crossaisle.data.errors import NotTrainedError, StaleTrainingError, TrainingError
 from crossaisle.retrieval.channels.base import CandidateQuery, LazyAnchorChannel
-from crossaisle.retrieval.graph.edges import Links, Owned, strongest, values
-from crossaisle.retrieval.graph.examples import Examples, Own
-from crossaisle.retrieval.graph.layers import Hop, hops, modules
-from crossaisle.retrieval.graph.loss import Steps
-from crossaisle.retrieval.graph.model import Graph, GraphChannel, GraphConfig, aged
-from crossaisle.retrieval.graph.neighbor_sampling import AFTER, BEFORE, TOGETHER, Neighbours
-from crossaisle.retrieval.graph.storage import load, save
-from crossaisle.retrieval.graph.trainer import MIN_USERS, train
+from crossaisle.retrieval.graph.edges import ItemLinks, UserItemEdges, entries_at, top_per_row
+from crossaisle.retrieval.graph.examples import CategoryEntryExamples, TargetLeakEdges
+from crossaisle.retrieval.graph.layers import LayerEdges, modules, sample_layers
+from crossaisle.retrieval.graph.loss import GraphLoss
+from crossaisle.retrieval.graph.model import GraphChannel, GraphConfig, GraphModel, age_weights
+from crossaisle.retrieval.graph.neighbor_sampling import AFTER, BEFORE, TOGETHER, TypedEdges
+from crossaisle.retrieval.graph.storage import load_graph, save_graph
+from crossaisle.retrieval.graph.trainer import MIN_USERS, train_graph
 from crossaisle.retrieval.index.embedder import Embedder
 from crossaisle.retrieval.items.catalogue import Catalogue
 from crossaisle.retrieval.items.interactions import Events
@@ -72,14 +72,14 @@ def vectors(embedder: Embedder) -> NDArray[np.float32]:
 
 def trained(
     vectors: NDArray[np.float32], config: GraphConfig = SMALL, histories: dict[str, list[str]] | None = None, **given: Any
-) -> Graph:
+) -> GraphModel:
     items, told = tables(histories or shop(300, 1))
     catalogue = Catalogue.build(items, told, 1)
-    return train(told, Events.build(told, catalogue), catalogue, vectors, config, **given)
+    return train_graph(told, Events.build(told, catalogue), catalogue, vectors, config, **given)
 
 
 @pytest.fixture(scope="module", params=["normalised", "attention"])
-def graph(request: pytest.FixtureRequest, vectors: NDArray[np.float32]) -> Graph:
+def graph(request: pytest.FixtureRequest, vectors: NDArray[np.float32]) -> GraphModel:
     return trained(vectors, replace(SMALL, convolution=request.param))
 
 
@@ -87,7 +87,7 @@ def row(title: str) -> int:
     return ITEMS.index(title)
 
 
-def scores(graph: Graph, *history: str) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+def scores(graph: GraphModel, *history: str) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     return graph.scores(np.asarray([row(title) for title in history], dtype=np.int64), np.ones(len(history)))
 
 
@@ -95,7 +95,7 @@ def of_shelf(name: str) -> NDArray[np.int64]:
     return np.flatnonzero(np.asarray(CATEGORIES) == name)
 
 
-def test_shoppers_who_were_not_trained_on_are_ranked_far_better_than_by_popularity(graph: Graph) -> None:
+def test_shoppers_who_were_not_trained_on_are_ranked_far_better_than_by_popularity(graph: GraphModel) -> None:
     histories, right, popular = shop(200, 99), [], []
     users = np.asarray(graph.arrays["users"])
     tools = of_shelf("Tools")
@@ -110,7 +110,7 @@ def test_shoppers_who_were_not_trained_on_are_ranked_far_better_than_by_populari
 
 
 @pytest.mark.parametrize("theme", THEMES)
-def test_the_history_item_behind_a_need(graph: Graph, theme: str) -> None:
+def test_the_history_item_behind_a_need(graph: GraphModel, theme: str) -> None:
     first, second, _ = THEMES[theme]
     for history in ([first, "gift card"], ["gift card", first]):
         found, place = scores(graph, *history)
@@ -122,7 +122,7 @@ def test_the_history_item_behind_a_need(graph: Graph, theme: str) -> None:
         assert history[shares.argmax()] == first, "everybody has gift cards"
 
 
-def test_places_that_are_asked_for_later_are_the_same(graph: Graph) -> None:
+def test_places_that_are_asked_for_later_are_the_same(graph: GraphModel) -> None:
     channel = GraphChannel(graph)
     rows = np.array([1, 5, 9])
     seeds = CandidateQuery(rows, np.array([0.4, 0.7, 1.0]), np.empty((0, 0), np.float32))
@@ -134,15 +134,15 @@ def test_places_that_are_asked_for_later_are_the_same(graph: Graph) -> None:
     assert np.array_equal(places, graph.scores(rows, seeds.weights)[1])
 
 
-def test_attention_adds_up_to_one_whoever_looks(graph: Graph) -> None:
+def test_attention_adds_up_to_one_whoever_looks(graph: GraphModel) -> None:
     rows = np.arange(0, 12)
     for category in (None, *range(len(graph.arrays["head"]))):
-        shares = graph.attention(rows, aged(Runs(np.asarray([0, 12]), rows.astype(np.int32))), category)
+        shares = graph.attention(rows, age_weights(Runs(np.asarray([0, 12]), rows.astype(np.int32))), category)
         assert shares.sum() == pytest.approx(1, abs=1e-5)
         assert (shares > 0).all()
 
 
-def test_a_new_item_stands_beside_the_one_it_reads_like(graph: Graph, embedder: Embedder) -> None:
+def test_a_new_item_stands_beside_the_one_it_reads_like(graph: GraphModel, embedder: Embedder) -> None:
     tools = of_shelf("Tools")
     for new, like, first in (
         ("camping cooker", "camping stove", "trail tent"),
@@ -159,7 +159,7 @@ def test_a_new_item_stands_beside_the_one_it_reads_like(graph: Graph, embedder: 
         assert (graph.target[tools] @ user > vector @ user).sum() <= 2, "at most two known tools are nearer to the shopper"
 
 
-def test_a_history_in_another_order_scores_alike_where_the_weights_go_along(graph: Graph) -> None:
+def test_a_history_in_another_order_scores_alike_where_the_weights_go_along(graph: GraphModel) -> None:
     rows = np.asarray([row(title) for title in ("trail tent", "gift card", "dog kennel", "paper bag")])
     weights = np.asarray([0.3, 0.5, 0.7, 1.0])
     usual, place = graph.scores(rows, weights)
@@ -172,12 +172,12 @@ def test_a_history_in_another_order_scores_alike_where_the_weights_go_along(grap
     assert late[0, row("camping stove")] > late[1, row("camping stove")]
 
 
-def test_one_case_scores_as_in_a_batch_and_an_empty_history_by_what_is_usual(graph: Graph) -> None:
+def test_one_case_scores_as_in_a_batch_and_an_empty_history_by_what_is_usual(graph: GraphModel) -> None:
     cases = [[row("trail tent"), row("gift card")], [], [row("dog kennel")]]
     together = graph.scores_of(Runs.of(cases))
     for case, found in zip(cases, together, strict=True):
         alone = Runs.of([case])
-        one, place = graph.scores(np.asarray(case, dtype=np.int64), aged(alone))
+        one, place = graph.scores(np.asarray(case, dtype=np.int64), age_weights(alone))
         np.testing.assert_allclose(one, found, atol=1e-4)
         assert (place < len(case)).all()
         assert ((place == -1).all()) == (not case)
@@ -186,7 +186,7 @@ def test_one_case_scores_as_in_a_batch_and_an_empty_history_by_what_is_usual(gra
     assert ITEMS[of_shelf("Tools")[together[1][of_shelf("Tools")].argmax()]] == "phone case"
 
 
-def test_items_in_another_order_score_alike(graph: Graph) -> None:
+def test_items_in_another_order_score_alike(graph: GraphModel) -> None:
     order = np.random.default_rng(5).permutation(len(ITEMS))  # new row to old row
     back = np.argsort(order)
     arrays = dict(graph.arrays)
@@ -195,7 +195,7 @@ def test_items_in_another_order_score_alike(graph: Graph) -> None:
     for name, _, pairs in graph.links:
         moved = pairs[order][:, order].tocsr()
         arrays |= {f"{name}_values": moved.data, f"{name}_partners": moved.indices, f"{name}_starts": moved.indptr}
-    other = Graph(arrays, graph.config, graph.card)
+    other = GraphModel(arrays, graph.config, graph.card)
     history = np.asarray([row("electric piano"), row("gift card")])
     usual, place = graph.scores(history, np.ones(2))
     found, there = other.scores(back[history], np.ones(2))
@@ -212,44 +212,44 @@ def test_one_seed_has_one_result(vectors: NDArray[np.float32]) -> None:
     assert not np.array_equal(one.arrays["target"], other.arrays["target"])
 
 
-def test_a_folder_holds_what_was_trained(graph: Graph, tmp_path: Path) -> None:
-    marked = Graph(graph.arrays, graph.config, {**graph.card, "about": {"snapshot": "abc", "held_out": {"users": 3}}})
-    save(marked, tmp_path)
-    save(marked, tmp_path)
+def test_a_folder_holds_what_was_trained(graph: GraphModel, tmp_path: Path) -> None:
+    marked = GraphModel(graph.arrays, graph.config, {**graph.card, "about": {"snapshot": "abc", "held_out": {"users": 3}}})
+    save_graph(marked, tmp_path)
+    save_graph(marked, tmp_path)
     assert [file.name for file in tmp_path.iterdir()] == ["graph"]
     assert sorted(file.name for file in (tmp_path / "graph").iterdir()) == ["card.json", "model.safetensors"]
-    found = load(tmp_path, dimensions=384, items=len(ITEMS), about={"snapshot": "abc"})
+    found = load_graph(tmp_path, dimensions=384, items=len(ITEMS), about={"snapshot": "abc"})
     assert found.config == graph.config
     assert found.card == marked.card
     np.testing.assert_array_equal(scores(found, "trail tent")[0], scores(graph, "trail tent")[0])
     mend = f"crossaisle train -w {tmp_path} graph"
     for wrong in ({"dimensions": 512}, {"items": 7}, {"about": {"snapshot": "abd"}}):
         with pytest.raises(StaleTrainingError, match=mend):
-            load(tmp_path, **{"dimensions": 384, "items": len(ITEMS), **wrong})  # type: ignore[arg-type]
+            load_graph(tmp_path, **{"dimensions": 384, "items": len(ITEMS), **wrong})  # type: ignore[arg-type]
     model = tmp_path / "graph" / "model.safetensors"
     model.write_bytes(model.read_bytes()[:100])
     with pytest.raises(NotTrainedError, match=mend):
-        load(tmp_path, dimensions=384, items=len(ITEMS))
+        load_graph(tmp_path, dimensions=384, items=len(ITEMS))
     card = json.loads((tmp_path / "graph" / "card.json").read_text())
     assert card["figures"]["examples"] > 0
     with pytest.raises(NotTrainedError, match=f"crossaisle train -w {tmp_path / 'none'} graph"):
-        load(tmp_path / "none", dimensions=384, items=3)
+        load_graph(tmp_path / "none", dimensions=384, items=3)
 
 
 # ---------------------------------------------------------------------- edges
 
 
-def world(histories: dict[str, list[str]], kind: str = "purchase") -> tuple[Catalogue, Events, Owned]:
+def world(histories: dict[str, list[str]], kind: str = "purchase") -> tuple[Catalogue, Events, UserItemEdges]:
     items, told = tables(histories, kind)
     catalogue = Catalogue.build(items, told, 1)
     events = Events.build(told, catalogue)
-    return catalogue, events, Owned.of(told, events, catalogue, 3)
+    return catalogue, events, UserItemEdges.from_interactions(told, events, catalogue, 3)
 
 
-def neighbours(histories: dict[str, list[str]], relations: pl.DataFrame | None = None, most: int = 20) -> tuple[Links, Neighbours]:
+def neighbours(histories: dict[str, list[str]], relations: pl.DataFrame | None = None, most: int = 20) -> tuple[ItemLinks, TypedEdges]:
     catalogue, _, owned = world(histories)
-    links = Links.of(owned, 200, 20)
-    return links, Neighbours.of(links, relations, catalogue, most)
+    links = ItemLinks.from_edges(owned, 200, 20)
+    return links, TypedEdges.from_links(links, relations, catalogue, most)
 
 
 def test_edges_weigh_who_had_both_and_who_had_one_after_the_other() -> None:
@@ -260,11 +260,11 @@ def test_edges_weigh_who_had_both_and_who_had_one_after_the_other() -> None:
     }
     links, found = neighbours(histories)
     tent, stove, card = row("trail tent"), row("camping stove"), row("gift card")
-    assert values(links.together, np.asarray([tent, tent]), np.asarray([stove, card])).tolist() == pytest.approx([1, 1 / np.sqrt(3)])
-    assert values(links.follows, np.asarray([tent, stove, stove]), np.asarray([stove, tent, card])).tolist() == pytest.approx(
+    assert entries_at(links.together, np.asarray([tent, tent]), np.asarray([stove, card])).tolist() == pytest.approx([1, 1 / np.sqrt(3)])
+    assert entries_at(links.follows, np.asarray([tent, stove, stove]), np.asarray([stove, tent, card])).tolist() == pytest.approx(
         [2 / 23, 1 / 23, 0]
     )
-    edges, reached, _ = found.into(np.asarray([stove]), None, np.random.default_rng(0))
+    edges, reached, _ = found.incoming(np.asarray([stove]), None, np.random.default_rng(0))
     told = {(int(found.kind[e]), int(found.source[e])): float(found.weight[e]) for e in edges}
     assert set(reached.tolist()) == {0}
     assert told == pytest.approx(
@@ -301,36 +301,38 @@ def test_relations_are_edges_of_their_own() -> None:
 def test_a_shopper_s_own_pairs_come_off_exactly() -> None:
     """What is left of an entry is what it would be if the shopper had never been counted, over the same norms."""
     catalogue, events, owned = world(shop(60, 3))
-    owned = owned.without(np.asarray([7, 8]))
-    links = Links.of(owned, 200, 20)
-    examples = Examples.of(events, catalogue, 50, np.random.default_rng(0))
-    own = Own.of(examples, owned, links)
+    owned = owned.without_users(np.asarray([7, 8]))
+    links = ItemLinks.from_edges(owned, 200, 20)
+    examples = CategoryEntryExamples.from_events(events, catalogue, 50, np.random.default_rng(0))
+    own = TargetLeakEdges.from_examples(examples, owned, links)
     counted = ~np.isin(examples.user[own.example], [7, 8])
     np.testing.assert_array_equal(own.shared, counted)
     for number in range(0, len(examples), 17):
         user = int(examples.user[number])
-        rest = Links.of(owned.without(np.asarray([user])), 200, 20)
+        rest = ItemLinks.from_edges(owned.without_users(np.asarray([user])), 200, 20)
         pairs = np.flatnonzero(own.example == number)
         first, later = own.first[pairs], own.later[pairs]
-        left = values(links.together, first, later) - own.together[pairs]
-        norm = np.sqrt(np.maximum(rest.users[first] * rest.users[later], 0) / (links.users[first] * links.users[later]))
-        np.testing.assert_allclose(left, values(rest.together, first, later) * norm, atol=1e-6)
-        left = values(links.follows, first, later) - own.follows[pairs]
-        norm = (rest.users[first] + 20) / (links.users[first] + 20)
-        np.testing.assert_allclose(left, values(rest.follows, first, later) * norm, atol=1e-6)
+        left = entries_at(links.together, first, later) - own.together[pairs]
+        norm = np.sqrt(
+            np.maximum(rest.user_weights[first] * rest.user_weights[later], 0) / (links.user_weights[first] * links.user_weights[later])
+        )
+        np.testing.assert_allclose(left, entries_at(rest.together, first, later) * norm, atol=1e-6)
+        left = entries_at(links.follows, first, later) - own.follows[pairs]
+        norm = (rest.user_weights[first] + 20) / (links.user_weights[first] + 20)
+        np.testing.assert_allclose(left, entries_at(rest.follows, first, later) * norm, atol=1e-6)
 
 
 def test_a_pair_that_one_shopper_made_is_no_edge_while_the_shopper_is_asked() -> None:
     catalogue, events, owned = world({"a": ["trail tent", "dog bed"], "b": ["gift card", "dog bed"], "c": ["gift card", "dog bed"]})
-    links = Links.of(owned, 200, 20)
-    found = Neighbours.of(links, None, catalogue, 20)
-    examples = Examples.of(events, catalogue, 50, np.random.default_rng(0))
+    links = ItemLinks.from_edges(owned, 200, 20)
+    found = TypedEdges.from_links(links, None, catalogue, 20)
+    examples = CategoryEntryExamples.from_events(events, catalogue, 50, np.random.default_rng(0))
     numbers = np.flatnonzero(examples.user == 0)
-    own = Own.of(examples.part(numbers), owned, links)
-    made = own.made(np.arange(len(own.first)), len(ITEMS))
+    own = TargetLeakEdges.from_examples(examples.subset(numbers), owned, links)
+    made = own.edge_weights(np.arange(len(own.first)), len(ITEMS))
     items = np.asarray([row("dog bed"), row("trail tent")])
     for taken, tent in ((None, True), (made, False)):
-        rows, layers = hops(found, items, 1, None, np.random.default_rng(0), taken)
+        rows, layers = sample_layers(found, items, 1, None, np.random.default_rng(0), taken)
         source, reached = (rows[layers[0].edges[i].numpy()] for i in (0, 1))
         pairs = set(zip(source.tolist(), reached.tolist(), strict=True))
         assert ((row("trail tent"), row("dog bed")) in pairs) == tent
@@ -342,11 +344,11 @@ def test_examples_ask_for_a_category_from_what_came_before_it() -> None:
     catalogue, events, _ = world(
         {"a": ["trail tent", "gift card", "camping stove", "trail tent", "dog bed", "dog kennel"], "b": ["dog bed", "phone case"]}
     )
-    examples = Examples.of(events, catalogue, 50, np.random.default_rng(0))
+    examples = CategoryEntryExamples.from_events(events, catalogue, 50, np.random.default_rng(0))
     assert examples.user.tolist() == [0, 0], "b has one category only"
     told = {tuple(ITEMS[i] for i in examples.histories[n]): tuple(ITEMS[i] for i in examples.targets[n]) for n in range(len(examples))}
     assert told == {("trail tent",): ("gift card",), ("trail tent", "gift card"): ("camping stove", "dog bed")}
-    assert set(examples.had[0].tolist()) == {row(t) for t in ("trail tent", "gift card", "camping stove", "dog bed", "dog kennel")}
+    assert set(examples.items[0].tolist()) == {row(t) for t in ("trail tent", "gift card", "camping stove", "dog bed", "dog kennel")}
 
 
 # ---------------------------------------------------------------------- layers
@@ -360,7 +362,7 @@ def test_the_convolution_is_its_formula() -> None:
     with torch.no_grad():
         layer.kind.copy_(torch.tensor([0.3, -0.2, 0.7]))
     nodes = torch.randn(items, size)
-    rows, layers = hops(found, np.arange(items), 1, None, np.random.default_rng(0))
+    rows, layers = sample_layers(found, np.arange(items), 1, None, np.random.default_rng(0))
     np.testing.assert_array_equal(rows, np.arange(items))
     dense = np.zeros((items, items))
     owner = np.repeat(np.arange(items), np.diff(found.starts))
@@ -382,12 +384,12 @@ def test_drawing_more_neighbours_than_there_are_is_the_whole_computation(convolu
     body = modules().Body(6, replace(SMALL, convolution=convolution, layers=layers), len(found.kinds), 2, 4).eval()
     features, random = torch.randn(len(ITEMS), 6), np.random.default_rng(0)
     wanted = np.asarray([3, 8, 1])
-    rows, everything = hops(found, np.arange(len(ITEMS)), layers, None, random)
+    rows, everything = sample_layers(found, np.arange(len(ITEMS)), layers, None, random)
     whole = body(features[rows], everything)[0][wanted]
     for most in (None, 10_000):
-        rows, few = hops(found, wanted, layers, most, random)
+        rows, few = sample_layers(found, wanted, layers, most, random)
         np.testing.assert_allclose(body(features[rows], few)[0].detach(), whole.detach(), atol=1e-5)
-    cut, layer = hops(found, wanted, 1, 2, random)
+    cut, layer = sample_layers(found, wanted, 1, 2, random)
     assert all(np.bincount(layer[0].edges[1], minlength=3) <= 2)
     assert len(set(cut.tolist())) == len(cut)
 
@@ -395,8 +397,8 @@ def test_drawing_more_neighbours_than_there_are_is_the_whole_computation(convolu
 def test_what_is_drawn_stands_for_all_on_average() -> None:
     _, found = neighbours(shop(80, 2))
     random, items = np.random.default_rng(0), np.asarray([row("phone case")])
-    whole, _, _ = found.into(items, None, random)
-    sums = [float((found.weight[edges] * scale).sum()) for edges, _, scale in (found.into(items, 5, random) for _ in range(2000))]
+    whole, _, _ = found.incoming(items, None, random)
+    sums = [float((found.weight[edges] * scale).sum()) for edges, _, scale in (found.incoming(items, 5, random) for _ in range(2000))]
     assert np.mean(sums) == pytest.approx(float(found.weight[whole].sum()), rel=0.05)
 
 
@@ -404,13 +406,13 @@ def test_the_strongest_of_a_row() -> None:
     from scipy import sparse
 
     pairs = sparse.csr_array(np.asarray([[0.0, 2, 2, 3], [0, 0, 0, 0], [1, -1, 0, 0]]))
-    assert strongest(pairs, 2).toarray().tolist() == [[0, 2, 0, 3], [0, 0, 0, 0], [1, 0, 0, 0]]
+    assert top_per_row(pairs, 2).toarray().tolist() == [[0, 2, 0, 3], [0, 0, 0, 0], [1, 0, 0, 0]]
 
 
 def test_attention_weighs_edges_by_what_they_connect() -> None:
     torch.manual_seed(0)
     layer = modules().Attending(8, 3)
-    hop = Hop(1, torch.tensor([[1, 2], [0, 0]]), torch.tensor([0, 1]), torch.tensor([1.0, 9.0]), torch.ones(2), torch.ones(2))
+    hop = LayerEdges(1, torch.tensor([[1, 2], [0, 0]]), torch.tensor([0, 1]), torch.tensor([1.0, 9.0]), torch.ones(2), torch.ones(2))
     nodes = torch.randn(3, 8)
     usual = layer(nodes, hop)
     assert usual.shape == (1, 8)
@@ -436,13 +438,13 @@ def test_a_loss_that_is_no_number(vectors: NDArray[np.float32]) -> None:
 
 
 def test_a_loss_that_becomes_no_number_leaves_the_best_state_so_far(vectors: NDArray[np.float32], monkeypatch: pytest.MonkeyPatch) -> None:
-    whole, calls = Steps.loss, []
+    whole, calls = GraphLoss.loss, []
 
-    def failing(self: Steps, numbers: NDArray[np.int64]) -> torch.Tensor:
+    def failing(self: GraphLoss, numbers: NDArray[np.int64]) -> torch.Tensor:
         calls.append(len(numbers))
         return whole(self, numbers) * (np.nan if len(calls) > 25 else 1)
 
-    monkeypatch.setattr(Steps, "loss", failing)
+    monkeypatch.setattr(GraphLoss, "loss", failing)
     found = trained(vectors)
     figures = found.card["figures"]
     assert figures["stopped"] == "a loss that is no number"
@@ -458,7 +460,7 @@ def test_without_an_order_and_without_direct_links_or_convolutions(vectors: NDAr
     assert events.order == "none"
     config = replace(SMALL, epochs=2, direct=False, layers=0)
     seen: list[tuple[str, int, int]] = []
-    found = train(told, events, catalogue, vectors, config, progress=lambda *step: seen.append(step))
+    found = train_graph(told, events, catalogue, vectors, config, progress=lambda *step: seen.append(step))
     assert not found.links
     assert np.isfinite(scores(found, "trail tent", "gift card")[0]).all()
     assert {"edges", "examples"} < {stage for stage, _, _ in seen}

@@ -160,10 +160,10 @@ def test_the_order_of_the_candidates_changes_nothing_at_all(quantized: LanguageM
 
 def test_packed_is_one_by_one_with_the_adapter(exact: LanguageModel) -> None:
     ranker, example = Ranker(exact), examples(1, 6, 5)[0]
-    prefix, candidates = ranker.encoded(example.history, None, example.candidates, [FACTS] * 5)
-    packed, alone = ranker.scorer.margins(prefix, candidates), ranker.scorer.margins_one_by_one(prefix, candidates)
+    prefix, candidates = ranker.encode(example.history, None, example.candidates, [FACTS] * 5)
+    packed, alone = ranker.scorer.logit_margins(prefix, candidates), ranker.scorer.unpacked_logit_margins(prefix, candidates)
     np.testing.assert_allclose(packed, alone, atol=1e-3)
-    base = PackedScorer(exact).margins(prefix, candidates)
+    base = PackedScorer(exact).logit_margins(prefix, candidates)
     assert np.abs(packed - base).max() > 0.1, "an adapter that does nothing would prove nothing"
 
 
@@ -173,11 +173,11 @@ def test_what_is_generated_is_the_bases(exact: LanguageModel, llm_fp32: Language
     assert before == llm_fp32.generate(prefix, prompts, max_new_tokens=8)
     Ranker(exact).scores([], "a tent", examples(1, 7)[0].candidates)
     assert exact.generate(prefix, prompts, max_new_tokens=8) == before
-    with exact.weights(adapter=True):
+    with exact.use_adapter(adapter=True):
         assert exact.generate(prefix, prompts, max_new_tokens=8) == before
         ids = exact.encode(prefix + "A")
-        with_adapter = PackedScorer(exact, adapter=True).margins(ids, [ids])
-    assert with_adapter[0] != pytest.approx(PackedScorer(llm_fp32).margins(ids, [ids])[0], abs=1e-2)
+        with_adapter = PackedScorer(exact, adapter=True).logit_margins(ids, [ids])
+    assert with_adapter[0] != pytest.approx(PackedScorer(llm_fp32).logit_margins(ids, [ids])[0], abs=1e-2)
 
 
 def test_without_an_adapter_a_model_ranks_as_it_always_did(quantized: LanguageModel, llm: LanguageModel) -> None:
@@ -191,7 +191,7 @@ def test_without_an_adapter_a_model_ranks_as_it_always_did(quantized: LanguageMo
 def test_a_merged_model_ranks_as_base_and_adapter_do(trained: Trained, exact: LanguageModel, tmp_path: Path) -> None:
     folder = merge(trained.settings, trained.folder, tmp_path / "merged")
     whole = LanguageModel.load(trained.settings.with_(llm=str(folder), quantization="fp32"))
-    assert (whole.rank_version, whole.adapted) == (3, False)
+    assert (whole.ranking_prompt_version, whole.has_ranking_adapter) == (3, False)
     assert not list(folder.glob("adapter*"))
     for example in examples(3, 9):
         merged, beside = (Ranker(model).scores(example.history, None, example.candidates, [FACTS] * 4) for model in (whole, exact))
@@ -210,8 +210,8 @@ def test_a_card_that_is_not_ours_says_nothing(tmp_path: Path) -> None:
 
 def test_folding_is_exact_before_it_is_rounded(uninterrupted: Report, small: Settings) -> None:
     beside, folded = (LanguageModel.load(small, uninterrupted.adapter) for _ in range(2))
-    adapters.fold(folded.model)
-    folded.adapted = False
+    adapters.merge_and_unload(folded.model)
+    folded.has_ranking_adapter = False
     assert not [name for name, _ in folded.model.named_parameters() if "lora" in name]
     scores = [Ranker(model).scores([], "a tent", FEW[0].candidates) for model in (beside, folded)]
     np.testing.assert_allclose(*scores, atol=1e-4)
@@ -296,7 +296,7 @@ def test_the_old_adapter_stays_until_the_new_one_is_whole(small: Settings, tmp_p
     with pytest.raises(Killed):
         train(FEW, UNSEEN, small, out, other, progress=killer(3))
     assert weights(out) == before
-    assert LanguageModel.load(small, out).rank_version == 3
+    assert LanguageModel.load(small, out).ranking_prompt_version == 3
     train(FEW, UNSEEN, small, out, other, {"made_at": "after"})
     assert adapters.read_card(out)["made_at"] == "after"
     assert weights(out) != before
@@ -357,7 +357,7 @@ def test_out_of_memory_goes_on_with_smaller_packs(
     import torch
 
     ranker = Ranker(LanguageModel.load(small), version=3)
-    encoded = [ranker.encoded(each.history, None, each.candidates) for each in FEW]
+    encoded = [ranker.encode(each.history, None, each.candidates) for each in FEW]
     most = max(len(prefix) + max(map(len, candidates)) for prefix, candidates in encoded)
     assert most < min(len(prefix) + sum(map(len, candidates)) for prefix, candidates in encoded)
     real, longest = PackedScorer.forward, 0
@@ -488,7 +488,7 @@ def test_weights_count(small: Settings) -> None:
         task.accumulate(batch, sum(example.weight for example in batch))
         return torch.cat([parameter.grad.flatten() for parameter in parameters])  # type: ignore[union-attr]
 
-    with llm.weights(adapter=True):
+    with llm.use_adapter(adapter=True):
         heavy = dataclasses.replace(FEW[0], weight=3.0)
         expected = 0.75 * gradient(FEW[0]) + 0.25 * gradient(FEW[1])
         assert expected.abs().max() > 0
@@ -607,7 +607,7 @@ def test_steps_add_up_though_bf16_cannot_tell_them_apart(small: Settings, tmp_pa
     one = Training(FEW, UNSEEN, settings, tmp_path / "one", slow, Processes(), "x")
     before = [parameter.detach().clone() for parameter in one.parameters]
     assert {parameter.dtype for parameter in one.parameters} == {torch_dtype("bfloat16")}
-    with one.llm.weights(adapter=True):
+    with one.llm.use_adapter(adapter=True):
         one.learn(None)
     moved = [not bool((old == new).all()) for old, new in zip(before, one.parameters, strict=True)]
     assert all(moved)
@@ -620,11 +620,11 @@ def test_steps_add_up_though_bf16_cannot_tell_them_apart(small: Settings, tmp_pa
             raise Killed
 
     two = Training(FEW, UNSEEN, settings, tmp_path / "two", slow, Processes(), "x")
-    with two.llm.weights(adapter=True), pytest.raises(Killed):
+    with two.llm.use_adapter(adapter=True), pytest.raises(Killed):
         two.learn(kill)
     three = Training(FEW, UNSEEN, settings, tmp_path / "two", slow, Processes(), "x")
     assert three.resumed_from == 10
-    with three.llm.weights(adapter=True):
+    with three.llm.use_adapter(adapter=True):
         three.learn(None)
     assert all(bool((mine == its).all()) for mine, its in zip(one.masters, three.masters, strict=True))
 
