@@ -42,7 +42,7 @@ from crossaisle.recommend.ranking.llm_reranker import LLMReranker, load_llm, loa
 from crossaisle.recommend.ranking.llm_weight import LLM_RERANK_DEPTH
 from crossaisle.recommend.ranking.trained_ranker import CANDIDATES_PER_CHANNEL, trained_channels
 from crossaisle.retrieval.channels.base import CachedChannel
-from crossaisle.train.lora.config import Config
+from crossaisle.train.lora.config import FinetuneConfig
 from crossaisle.train.pipeline import learn
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def teach(store: str, home: Path, arguments: argparse.Namespace) -> None:
         shop = copied(store, home)
         learn(shop, settings, part="blend", progress=_tell)
     shop = crossaisle.Workspace(path)
-    trained = learn(shop, settings, part="ranker", ranker=Config(epochs=arguments.epochs), examples=arguments.examples, progress=_tell)
+    trained = learn(shop, settings, part="ranker", ranker=FinetuneConfig(epochs=arguments.epochs), examples=arguments.examples, progress=_tell)
     start = time.perf_counter()
     asked = ask(shop, settings, arguments.read)
     clusters = asked.cases.clusters

@@ -17,20 +17,20 @@ import numpy as np
 
 from ..data import deadlines
 from ..data.errors import EmptyHistoryError, QueryError, UnknownUserError
-from ..data.events.records import milliseconds
+from ..data.events.records import now_ms
 from ..data.records import Candidate, Explanation, Item, Query, Recommendation, Recommendations, Rules
 from ..data.settings import Settings
 from ..data.workspace import Workspace
 from ..llm.explain.briefs import LENGTHS, TONES, Tone
 from ..llm.explain.constrained_decoding import Length
-from ..llm.explain.entailment import Entailment
+from ..llm.explain.entailment import EntailmentModel
 from ..llm.explain.explainer import Explainer
 from ..llm.explain.reasons import Reason
 from ..llm.models.language_model import LanguageModel
 from ..llm.ranking.ranker import Ranker
-from ..llm.ranking.request_batching import SharedPacks
-from ..prompts.sanitize import fence
-from ..retrieval.associations.item_users import Holders
+from ..llm.ranking.request_batching import PackBatcher
+from ..prompts.sanitize import sanitize_for_prompt
+from ..retrieval.associations.item_users import ItemUsers
 from ..retrieval.associations.rules import Associations
 from ..retrieval.channels.base import CandidateQuery
 from ..retrieval.fusion import channel_weights, fuse_candidates, with_channel
@@ -42,16 +42,16 @@ from ..retrieval.items.texts import review_ids
 from ..retrieval.retriever import Retriever
 from .constraints import exploration
 from .constraints.eligibility import check, eligible
-from .constraints.exploration import Explored
-from .constraints.list_selection import Shortlist, spread
-from .constraints.popularity_penalty import adjusted
-from .evidence.declared_relations import Relations
-from .evidence.gatherer import EvidenceGatherer, Reviews, Said, lately
+from .constraints.exploration import ExplorationResult
+from .constraints.list_selection import ListSelection, spread
+from .constraints.popularity_penalty import popularity_penalized_scores
+from .evidence.declared_relations import DeclaredRelations
+from .evidence.gatherer import EvidenceGatherer, ReviewTable, Said, lately
 from .profiles.histories import NOBODY, Histories, History
 from .profiles.live_events import Live
 from .profiles.profile import ItemFacts, Profile
-from .ranking.llm_reranker import Reader, add_writer, load_llm
-from .ranking.trained_ranker import Ranked, Trained
+from .ranking.llm_reranker import LLMReranker, add_writer, load_llm
+from .ranking.trained_ranker import ScoredCandidates, BlendRanker
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -91,7 +91,7 @@ class Recommender:
         Raises: NoIndexError, StaleIndexError: the workspace must be indexed first.
         """
         self.workspace, self.settings = workspace, settings
-        self._packs = SharedPacks() if shared else None
+        self._packs = PackBatcher() if shared else None
         self.catalogue, self.index, table = load(workspace, settings, added=True, index=index)
         self.associations = Associations.load(table, self.catalogue)
         self.retriever = Retriever(self.catalogue, self.index, self.associations)
@@ -150,7 +150,7 @@ class Recommender:
         """
         said = text.strip() if text and text.strip() else None
         if said is None and user_id is not None and self.live is not None:
-            said = self.live.said(user_id, milliseconds())
+            said = self.live.said(user_id, now_ms())
         query = Query(user_id, tuple(items), said, rules or Rules(), k, novelty, new_items, new_up_to, tuple(without))
         self.accept(query)
         if tone not in TONES or length not in LENGTHS:
@@ -158,17 +158,17 @@ class Recommender:
         timings: dict[str, float] = {}
         with _timed(timings, "retrieve"):
             shopper = self.shopper(query)
-            vector = self._embedder.encode([fence(query.text, LONGEST_TEXT)]) if query.text else np.empty((0, 0), np.float32)
+            vector = self._embedder.encode([sanitize_for_prompt(query.text, LONGEST_TEXT)]) if query.text else np.empty((0, 0), np.float32)
             mask, removed = eligible(query.rules, self.catalogue, shopper.rows, shopper.owned, shopper.dismissed)
             seeds = shopper.profile.candidate_query(vector)
             pool = self._candidates(query, shopper, seeds, mask)
         with _timed(timings, "rank"):
             ranked, fit = self._rank(query, shopper, seeds, pool)
             rows = [self.catalogue.row(candidate.item_id) for candidate, _ in ranked]
-            fit = adjusted(fit, self.catalogue.users[rows], query.novelty)
-            shortlist = Shortlist(self.catalogue, query)
+            fit = popularity_penalized_scores(fit, self.catalogue.users[rows], query.novelty)
+            shortlist = ListSelection(self.catalogue, query)
             if explore is None:
-                shown = Explored(shortlist.pick([rows[place] for place in np.argsort(-fit, kind="stable")]), [])
+                shown = ExplorationResult(shortlist.pick([rows[place] for place in np.argsort(-fit, kind="stable")]), [])
             else:
                 shown = exploration.explore(fit, self.catalogue.users[rows], rows, shortlist.pick, explore)
             top = shown.top
@@ -189,7 +189,7 @@ class Recommender:
             listed(Recommendations(query, found, missing, dict(timings)))
         with _timed(timings, "explain"):
             if explain:
-                moved = pool.moved(top) if isinstance(pool, Ranked) else {}
+                moved = pool.positive_contributions(top) if isinstance(pool, ScoredCandidates) else {}
                 reasons = self._reasons(query, shopper, [candidate for candidate, _ in chosen], moved, vector)
                 deadlines.check()
                 bare = found
@@ -289,7 +289,7 @@ class Recommender:
         by_row = {self.catalogue.row(candidate.item_id): candidate for candidate in pool}
         return [by_row[row] for row in spread(list(by_row), self.catalogue, cap, most)]
 
-    def _candidates(self, query: Query, shopper: Shopper, seeds: CandidateQuery, mask: NDArray[np.bool_]) -> Ranked | list[Candidate]:
+    def _candidates(self, query: Query, shopper: Shopper, seeds: CandidateQuery, mask: NDArray[np.bool_]) -> ScoredCandidates | list[Candidate]:
         """What may be ranked: scored by the learned blend, or the best of the channels, fused."""
         new = mask & (self.catalogue.users <= query.new_up_to) if query.new_items else None
         # The blend was learned from histories alone; what is said in words goes the way that was not.
@@ -303,10 +303,10 @@ class Recommender:
         return [*pool, *(candidate for candidate in more if candidate.item_id not in there)]
 
     def _rank(
-        self, query: Query, shopper: Shopper, seeds: CandidateQuery, pool: Ranked | Sequence[Candidate]
+        self, query: Query, shopper: Shopper, seeds: CandidateQuery, pool: ScoredCandidates | Sequence[Candidate]
     ) -> tuple[list[tuple[Candidate, float]], NDArray[np.float64]]:
         """The candidates with their scores from 0 to 1, with the LLM's margins where it is asked; and the values that order them."""
-        if isinstance(pool, Ranked):
+        if isinstance(pool, ScoredCandidates):
             assert self.trained is not None
             pool = self.read(pool, seeds)
             return self.trained.candidates(pool, seeds), pool.scores
@@ -317,9 +317,9 @@ class Recommender:
         fused = fuse_candidates(pool, channel_weights(seeds))
         return fused, np.asarray([score for _, score in fused], dtype=np.float64)
 
-    def read(self, ranked: Ranked, seeds: CandidateQuery) -> Ranked:
+    def read(self, ranked: ScoredCandidates, seeds: CandidateQuery) -> ScoredCandidates:
         """The learned order with the LLM's vote, where it has one."""
-        return self._reader.voted(ranked, seeds, self.trained.vote) if self._reader and self.trained and len(ranked.found) else ranked
+        return self._reader.rerank(ranked, seeds, self.trained.llm_weight) if self._reader and self.trained and len(ranked.proposals) else ranked
 
     def _reasons(
         self,
@@ -390,9 +390,9 @@ class Recommender:
         return ItemFacts.of(self.catalogue)
 
     @cached_property
-    def trained(self) -> Trained | None:
+    def trained(self) -> BlendRanker | None:
         """The learned blend, None where none was trained."""
-        return Trained.load(self.workspace, self.catalogue, self.index, self.associations)
+        return BlendRanker.load(self.workspace, self.catalogue, self.index, self.associations)
 
     @cached_property
     def _embedder(self) -> Embedder:
@@ -409,20 +409,20 @@ class Recommender:
     @cached_property
     def votes(self) -> bool:
         """Whether a tuned LLM has a say in the learned order."""
-        return self.settings.llm != "none" and self.trained is not None and self.trained.vote.weight > 0
+        return self.settings.llm != "none" and self.trained is not None and self.trained.llm_weight.weight > 0
 
     @cached_property
     def _ranker(self) -> Ranker | None:
         """The LLM for what no blend orders; an adapter was not taught to read what a shopper says, so it is off."""
-        return Ranker(self._llm, version=1 if self._llm.adapted else None, packs=self._packs) if self._llm else None
+        return Ranker(self._llm, version=1 if self._llm.has_ranking_adapter else None, batcher=self._packs) if self._llm else None
 
     @cached_property
-    def _reader(self) -> Reader | None:
-        return Reader(Ranker(self._llm, packs=self._packs), self.catalogue, self.associations) if self.votes and self._llm else None
+    def _reader(self) -> LLMReranker | None:
+        return LLMReranker(Ranker(self._llm, batcher=self._packs), self.catalogue, self.associations) if self.votes and self._llm else None
 
     @cached_property
     def _explainer(self) -> Explainer:
-        entailment = Entailment.load(self.settings.nli) if self.settings.nli and self._llm else None
+        entailment = EntailmentModel.load(self.settings.nli) if self.settings.nli and self._llm else None
         return Explainer(self._llm, cache=self.settings.home / "wordings", entailment=entailment)
 
     @cached_property
@@ -433,9 +433,9 @@ class Recommender:
         return EvidenceGatherer(
             self.catalogue,
             self.index,
-            Holders.build(interactions, self.catalogue),
-            Reviews(named),
-            Relations(self.workspace.table("relations"), self.catalogue),
+            ItemUsers.build(interactions, self.catalogue),
+            ReviewTable(named),
+            DeclaredRelations(self.workspace.table("relations"), self.catalogue),
             lately(interactions, self.catalogue),
         )
 

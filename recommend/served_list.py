@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..data.events.records import Shown
-from .ranking.trained_ranker import BEHIND
+from ..data.events.records import ServedItem
+from .ranking.trained_ranker import ANCHOR_CHANNELS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,14 +17,14 @@ NOTHING = "none"
 """Of an explanation that abstained."""
 
 
-def shown(places: Sequence[Recommendation], catalogue: Catalogue) -> tuple[Shown, ...]:
+def shown(places: Sequence[Recommendation], catalogue: Catalogue) -> tuple[ServedItem, ...]:
     """The places of an answer, first place first, for `EventLog.served`.
 
     The leading channel is the one whose history item is named as the one behind the item: of the channels that proposed it the first of
     `BEHIND`. An item that no channel of those proposed has none.
     """
     return tuple(
-        Shown(
+        ServedItem(
             one.item.item_id,
             channel(one),
             catalogue.category_name(catalogue.row(one.anchor)) or None if one.anchor else None,
@@ -38,7 +38,7 @@ def shown(places: Sequence[Recommendation], catalogue: Catalogue) -> tuple[Shown
 
 def channel(found: Recommendation) -> str | None:
     """The channel that led to an item."""
-    return next((name for name in BEHIND if name in found.channels), None)
+    return next((name for name in ANCHOR_CHANNELS if name in found.channels), None)
 
 
 def basis(explanation: Explanation | None) -> str | None:

@@ -28,7 +28,7 @@ from ..recommend.ranking.candidate_facts import RANK_PROMPT_VERSION, fact_senten
 from ..recommend.ranking.llm_reranker import RANKER_FOLDER
 from ..recommend.ranking.llm_weight import LLM_RERANK_DEPTH, NO_LLM_WEIGHT, LLMScoredQuery, LLMWeight
 from .lora import finetune
-from .lora.finetune import Config, Example
+from .lora.finetune import FinetuneConfig, Example
 from .ranker_examples import EXAMPLES, Lessons
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def teach(
     catalogue: Catalogue,
     about: Mapping[str, Any],
     *,
-    config: Config,
+    config: FinetuneConfig,
     most: int = EXAMPLES,
     progress: Progress = lambda *_: None,
 ) -> dict[str, Any]:
@@ -224,7 +224,7 @@ def _read(
     return np.asarray(users, dtype=np.int64), found
 
 
-def _finished(workshop: Path, settings: Settings, config: Config, examples: Sequence[Example], validation: Sequence[Example]) -> bool:
+def _finished(workshop: Path, settings: Settings, config: FinetuneConfig, examples: Sequence[Example], validation: Sequence[Example]) -> bool:
     """Whether the very adapter that is wanted was trained already, and only its vote is not settled."""
     try:
         card = adapters.read_card(workshop)

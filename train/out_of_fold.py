@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..data.errors import TrainingError
-from ..data.splits import HeldOut, draws
+from ..data.splits import HeldOut, hash_uniforms
 from ..eval.offline.channel_systems import BUILTIN_CHANNELS, purchase_profile
 from ..eval.splits.cases import Cases, EligibleItems
 from ..eval.splits.leakage import near_duplicates
@@ -23,7 +23,7 @@ from ..recommend.profiles.profile import ItemFacts
 from ..recommend.ranking import candidate_facts
 from ..recommend.ranking.features import FeatureExtractor
 from ..recommend.ranking.trained_ranker import CANDIDATES_PER_CHANNEL
-from ..retrieval.items.ragged import Runs
+from ..retrieval.items.ragged import RaggedArray
 from .blend import Questions
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class Asked:
 
     questions: Questions
     users: Sequence[str]
-    histories: Runs
+    histories: RaggedArray
     rows: NDArray[np.int32]
     facts: NDArray[np.int32]
 
@@ -66,9 +66,9 @@ def ask(workspace: Workspace, known: TrainingView, held_out: HeldOut, seed: int,
     Raises: TrainingError: nobody entered a second category.
     """
     cases = entries(known, seed)
-    fold = (draws(cases.users, seed + 1) * FOLDS).astype(int)
+    fold = (hash_uniforms(cases.users, seed + 1) * FOLDS).astype(int)
     everyone = known.events.users
-    of_user = (draws(everyone.to_list(), seed + 1) * FOLDS).astype(int)
+    of_user = (hash_uniforms(everyone.to_list(), seed + 1) * FOLDS).astype(int)
     answers: list[tuple[str, NDArray[np.int32], NDArray[np.float32], NDArray[np.bool_], NDArray[np.int32], NDArray[np.int32]]] = []
     told: list[str] = []
     total = 0
@@ -101,7 +101,7 @@ def ask(workspace: Workspace, known: TrainingView, held_out: HeldOut, seed: int,
         np.concatenate([[0], np.cumsum([len(answer[3]) for answer in answers])]).astype(np.int64),
         np.asarray([person[user] for user in users], dtype=np.int64),
     )
-    histories = Runs.of([answer[1].tolist() for answer in answers])
+    histories = RaggedArray.of([answer[1].tolist() for answer in answers])
     return Asked(
         questions, users, histories, np.concatenate([answer[4] for answer in answers]), np.concatenate([answer[5] for answer in answers])
     )
@@ -149,7 +149,7 @@ def entries(known: TrainingView, seed: int) -> Cases:
         histories.append(_distinct(rows[~since]))
         targets.append(_distinct(rows[since & inside]))
     eligible = EligibleItems(known.catalogue, "new")
-    cases = Cases(users, Runs.of(histories), Runs.of(targets), [None] * len(users)).with_eligible_targets(eligible)
+    cases = Cases(users, RaggedArray.of(histories), RaggedArray.of(targets), [None] * len(users)).with_eligible_targets(eligible)
     alike = near_duplicates(cases, known.vectors)
     return Cases(cases.users, cases.histories, cases.targets.where(~alike), cases.target_categories).with_eligible_targets(eligible)
 

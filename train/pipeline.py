@@ -33,7 +33,7 @@ from ..retrieval.items.interactions import Events
 from . import blend
 from .blend import Questions
 from .channels import Parts, Recipe, shrinkage, train_parts
-from .lora.config import Config
+from .lora.config import FinetuneConfig
 from .out_of_fold import ask
 from .ranker_examples import EXAMPLES, Lessons
 from .ranker_examples import load as load_lessons
@@ -41,7 +41,7 @@ from .ranker_examples import load as load_lessons
 if TYPE_CHECKING:
     from ..retrieval.channels.base import Channel
 
-WRITING = Config(blocks=15, batch=16, lr=2e-3, epochs=3, prompt=1, validate_every=45, checkpoint_every=45)
+WRITING = FinetuneConfig(blocks=15, batch=16, lr=2e-3, epochs=3, prompt=1, validate_every=45, checkpoint_every=45)
 """How the explainer is trained."""
 Progress = Callable[[str, int, int], None]
 Part = Literal["graph", "blend", "ranker", "explainer", "all"]
@@ -55,7 +55,7 @@ def learn(
     *,
     part: Part = "blend",
     config: GraphConfig | None = None,
-    ranker: Config | None = None,
+    ranker: FinetuneConfig | None = None,
     examples: int | None = None,
     everything: bool = False,
     progress: Progress = lambda *_: None,
@@ -93,7 +93,7 @@ def learn(
         if part in ("blend", "all"):
             figures |= training.blend()
         if part == "ranker" or (part == "all" and settings.llm != "none"):
-            lora = ranker or Config(seed=training.split.seed)
+            lora = ranker or FinetuneConfig(seed=training.split.seed)
             try:
                 figures["ranker"] = training.ranker(lora, examples or EXAMPLES)
             except TrainingError as error:
@@ -156,7 +156,7 @@ class _Training:
         _save(self.workspace.path, models, lessons, {**self.about, "figures": figures, "graph": asdict(self.config)})
         return {"blend": figures, **parts}
 
-    def ranker(self, config: Config, examples: int) -> dict[str, Any]:
+    def ranker(self, config: FinetuneConfig, examples: int) -> dict[str, Any]:
         """The adapter of the LLM and its vote, put into the workspace."""
         from .llm_ranker import teach
 
@@ -174,7 +174,7 @@ class _Training:
         return train_parts(self.workspace, known, self._recipe, progress)
 
 
-def explainer(workspace: Workspace, settings: Settings, config: Config | None, progress: Progress) -> dict[str, Any]:
+def explainer(workspace: Workspace, settings: Settings, config: FinetuneConfig | None, progress: Progress) -> dict[str, Any]:
     """The adapter that words reasons, put into the workspace; it learns from wordings written by hand, told of the store's items."""
     from ..llm.explain.briefs import BriefRenderer, WordingTask
     from ..llm.models.language_model import LanguageModel

@@ -17,7 +17,7 @@ import numpy as np
 from ..data.errors import NotTrainedError, StaleTrainingError
 from ..recommend.ranking import learned_blend
 from ..recommend.ranking.learned_blend import BlendModel
-from ..retrieval.items.ragged import Runs
+from ..retrieval.items.ragged import RaggedArray
 from . import blend
 from .blend import Questions
 from .out_of_fold import Asked
@@ -49,7 +49,7 @@ class Lessons:
     """
 
     user: NDArray[np.int64]
-    histories: Runs
+    histories: RaggedArray
     starts: NDArray[np.int64]
     rows: NDArray[np.int32]
     scores: NDArray[np.float32]
@@ -120,7 +120,7 @@ def load(workspace: Path) -> Lessons:
     try:
         found: Mapping[str, NDArray[np.generic]] = load_file(file)
         arrays = {name: found[name] for name in ("user", "starts", "rows", "scores", "facts")}
-        histories = Runs(found["history_starts"], found["history_rows"])  # type: ignore[arg-type]
+        histories = RaggedArray(found["history_starts"], found["history_rows"])  # type: ignore[arg-type]
         return Lessons(histories=histories, bought=found["bought"] > 0, matched=found["matched"] > 0, **arrays)  # type: ignore[arg-type, operator]
     except (OSError, KeyError, SafetensorError) as error:
         raise StaleTrainingError(f"{file} cannot be read ({type(error).__name__}); {mend}") from error

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..terminal import render
-from ..terminal.progress import bar
+from ..terminal.progress import progress_bar
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from ...data.settings import Settings
     from ...data.workspace import Workspace
 
-SHOPPERS = 2
-NEED = "I am going winter camping"
-QUESTION = "phones"
+DEMO_SHOPPERS = 2
+DEMO_TEXT = "I am going winter camping"
+DEMO_QUESTION = "phones"
 
 
 def run(path: Path, settings: Settings, console: Console) -> None:
@@ -39,15 +39,15 @@ def run(path: Path, settings: Settings, console: Console) -> None:
     console.print(
         f"{len(catalogue):,} items in {len(catalogue.categories)} categories, {catalogue.total_users:,} simulated shoppers, in {path}\n"
     )
-    shoppers = sorted(recommender.histories, key=lambda user: (abs(len(recommender.histories.of(user).rows) - 8), user))[:SHOPPERS]
+    shoppers = sorted(recommender.histories, key=lambda user: (abs(len(recommender.histories.of(user).rows) - 8), user))[:DEMO_SHOPPERS]
     for user in shoppers:
         console.print(render.heading(f"crossaisle recommend -w {path} --user {user} -k 3"))
         answer = recommender.recommend(user_id=user, k=3)
-        render.recommendations(console, answer, catalogue.records(recommender.histories.of(user).rows.tolist()))
-    console.print(render.heading(f'crossaisle recommend -w {path} --text "{NEED}" -k 3'))
-    render.recommendations(console, recommender.recommend(text=NEED, k=3))
-    console.print(render.heading(f'crossaisle probe -w {path} "{QUESTION}"'))
-    render.finding(console, Probe.open(path, settings=settings).ask(QUESTION, k=4))
+        render.print_recommendations(console, answer, catalogue.records(recommender.histories.of(user).rows.tolist()))
+    console.print(render.heading(f'crossaisle recommend -w {path} --text "{DEMO_TEXT}" -k 3'))
+    render.print_recommendations(console, recommender.recommend(text=DEMO_TEXT, k=3))
+    console.print(render.heading(f'crossaisle probe -w {path} "{DEMO_QUESTION}"'))
+    render.print_segment_result(console, Probe.open(path, settings=settings).ask(DEMO_QUESTION, k=4))
 
 
 def build(path: Path, settings: Settings) -> Workspace:
@@ -58,31 +58,31 @@ def build(path: Path, settings: Settings) -> Workspace:
     from ...retrieval.index.builder import build as index
     from ...train.pipeline import learn
 
-    with tempfile.TemporaryDirectory() as folder, bar() as tell:
+    with tempfile.TemporaryDirectory() as folder, progress_bar() as tell:
         ingest(path, "files", [demo.write(Path(folder))], progress=tell)
         workspace = Workspace(path)
         index(workspace, settings, tell)
         learn(workspace, settings, part="blend", progress=tell)
-    _put_adapter(workspace, settings)
+    _install_adapter(workspace, settings)
     return workspace
 
 
-def _put_adapter(workspace: Workspace, settings: Settings) -> None:
+def _install_adapter(workspace: Workspace, settings: Settings) -> None:
     """Puts the shipped adapter beside the blend, as if it had been trained here; one for another LLM is left out."""
     from ...data import demo
     from ...data.atomic_files import replacing_folder
-    from ...data.errors import ModelError, storing
+    from ...data.errors import ModelError, storage_errors
     from ...llm.models import adapters
     from ...llm.models.language_model import fingerprint
     from ...recommend.ranking import learned_blend, llm_reranker
 
     try:
-        adapters.check(demo.ADAPTER, settings.llm, fingerprint(settings.llm, settings.home))
+        adapters.check_compatibility(demo.ADAPTER, settings.llm, fingerprint(settings.llm, settings.home))
     except ModelError:
         return
     blend = json.loads((workspace.path / learned_blend.FOLDER / "card.json").read_text("utf-8"))
     card = {**adapters.read_card(demo.ADAPTER), "snapshot": blend["snapshot"], "held_out": blend["held_out"]}  # of the very same shoppers
-    with storing(f"the adapter in {workspace.path}"), replacing_folder(workspace.path / llm_reranker.FOLDER) as fresh:
+    with storage_errors(f"the adapter in {workspace.path}"), replacing_folder(workspace.path / llm_reranker.RANKER_FOLDER) as fresh:
         shutil.copytree(demo.ADAPTER, fresh, dirs_exist_ok=True)
         (fresh / adapters.CARD).write_text(json.dumps(card, indent=1) + "\n", "utf-8")
 

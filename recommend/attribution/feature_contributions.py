@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..ranking.features import LLM, SMALL, SMALL_OF_CATEGORY
+from ..ranking.features import LLM_CHANNEL, EPSILON, CATEGORY_EPSILON
 
 if TYPE_CHECKING:
-    from ..ranking.trained_ranker import Ranked
+    from ..ranking.trained_ranker import ScoredCandidates
 
 STRONGEST = 6
 """Features that are told one by one."""
@@ -31,10 +31,10 @@ def _number(value: float) -> str:
 
 OF_CHANNEL: Mapping[str, tuple[str, Reads]] = {
     "share": ("{}: its score, of the best one's", _share),
-    "log share": ("{}: its score, of the best one's, by the log", lambda value: _share(float(np.exp(value)) - SMALL)),
+    "log share": ("{}: its score, of the best one's, by the log", lambda value: _share(float(np.exp(value)) - EPSILON)),
     "by length": ("{}: the log of its score, the more the longer the history", lambda value: f"{value:+.2f}"),
-    "category": ("{}: what it says for the category, in best scores", lambda value: f"{max(0.0, np.exp(value) - SMALL_OF_CATEGORY):.2g}"),
-    "in category": ("{}: its score, of its category's best", lambda value: _share(float(np.exp(value)) - SMALL_OF_CATEGORY)),
+    "category": ("{}: what it says for the category, in best scores", lambda value: f"{max(0.0, np.exp(value) - CATEGORY_EPSILON):.2g}"),
+    "in category": ("{}: its score, of its category's best", lambda value: _share(float(np.exp(value)) - CATEGORY_EPSILON)),
 }
 """Feature of a channel to what it is, with a place for the channel's name, and how its value reads: as what it was before its logarithm."""
 OF_FIT: Mapping[str, tuple[str, Reads]] = {
@@ -91,15 +91,15 @@ class Contributions:
         }
 
 
-def contributions(ranked: Ranked, place: int, strongest: int = STRONGEST) -> Contributions:
+def contributions(ranked: ScoredCandidates, place: int, strongest: int = STRONGEST) -> Contributions:
     """What the features add to the score of the candidate at a place; the LLM's vote is one of them where it has one."""
-    values = ranked.values[place : place + 1]
-    parts = ranked.model.parts(values)[0].tolist()
-    told = [_told(name, value, adds) for name, value, adds in zip(ranked.model.names, values[0].tolist(), parts, strict=True)]
-    if ranked.added is not None and ranked.margins is not None and np.isfinite(ranked.margins[place]):
-        margin = float(ranked.margins[place])
-        vote = float(ranked.added[place])
-        told.append(Contribution(f"{LLM}:margin", "the language model's leaning to yes, in nats", margin, f"{margin:+.2f}", vote))
+    values = ranked.features[place : place + 1]
+    parts = ranked.model.contributions(values)[0].tolist()
+    told = [_told(name, value, adds) for name, value, adds in zip(ranked.model.feature_names, values[0].tolist(), parts, strict=True)]
+    if ranked.llm_contributions is not None and ranked.logit_margins is not None and np.isfinite(ranked.logit_margins[place]):
+        margin = float(ranked.logit_margins[place])
+        vote = float(ranked.llm_contributions[place])
+        told.append(Contribution(f"{LLM_CHANNEL}:margin", "the language model's leaning to yes, in nats", margin, f"{margin:+.2f}", vote))
     told = [one for one in told if one.adds]
     told.sort(key=lambda one: -abs(one.adds))
     rest = told[strongest:]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..constraints.eligibility import eligible, turned_away
+from ..constraints.eligibility import eligible, violated_rules
 from ..constraints.list_selection import spread
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from ...data.records import Candidate, Query
     from ...retrieval.channels.base import CandidateQuery
-    from ..ranking.trained_ranker import Ranked
+    from ..ranking.trained_ranker import ScoredCandidates
     from ..recommender import Recommender, Shopper
 
 
@@ -43,7 +43,7 @@ class Placed:
     mask: NDArray[np.bool_]
     candidate: Candidate | None = None
     score: float | None = None
-    ranked: Ranked | None = None
+    ranked: ScoredCandidates | None = None
     at: int | None = None
 
     @property
@@ -67,13 +67,13 @@ def place(recommender: Recommender, query: Query, row: int, *, vote: bool = True
     catalogue, trained, rules = recommender.catalogue, recommender.trained, query.rules
     shopper = recommender.shopper(query)
     mask, _ = eligible(rules, catalogue, shopper.rows, shopper.owned, shopper.dismissed)
-    left_out = turned_away(rules, catalogue, shopper.rows, shopper.owned, row, shopper.dismissed)
+    left_out = violated_rules(rules, catalogue, shopper.rows, shopper.owned, row, shopper.dismissed)
     seeds = shopper.profile.candidate_query()
     ranked, candidate, score = None, None, None
     if trained:
         ranked = trained.rank(seeds, shopper.profile, mask, other_than_anchor=rules.scope == "other")
         ranked = recommender.read(ranked, seeds) if vote else ranked
-        found = ranked.found.rows
+        found = ranked.proposals.rows
         order = found[np.argsort(-ranked.scores, kind="stable")]
     else:
         fused = recommender.fused(query, seeds, mask)

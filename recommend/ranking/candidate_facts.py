@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...prompts.sanitize import fence
+from ...prompts.sanitize import sanitize_for_prompt
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from ...retrieval.items.catalogue import Catalogue
     from ...retrieval.retriever import Proposals
 
-TITLE = 60
+MAX_TITLE_CHARS = 60
 """Characters of a title inside a fact."""
-NEVER = "Never seen together"
-OFTEN = ("Hardly ever", "Seldom", "Sometimes", "Often", "Very often", "Nearly always")
-OFTEN_FROM = (0.02, 0.05, 0.12, 0.25, 0.5)
+NO_CO_OCCURRENCE = "Never seen together"
+FREQUENCY_WORDS = ("Hardly ever", "Seldom", "Sometimes", "Often", "Very often", "Nearly always")
+FREQUENCY_THRESHOLDS = (0.02, 0.05, 0.12, 0.25, 0.5)
 """Shares of those who had the history item from which each word but the first is used."""
-FIRST = (
+RANK_WORDS = (
     "The store's first choice",
     "One of the store's first three",
     "One of the store's first six",
@@ -37,16 +37,16 @@ FIRST = (
     "Not among the store's first ten",
     "Far down the store's list",
 )
-FIRST_UP_TO = (1, 3, 6, 10, 20)
+RANK_LIMITS = (1, 3, 6, 10, 20)
 """Places up to which each but the last of those is said."""
-PLACES_FROM = 3
+RANK_PROMPT_VERSION = 3
 """Version of the prompt `rank` from which the place in the store's own order is told."""
-STANDING = ("A bestseller", "Popular", "Well known", "Little known", "Hardly known")
-STANDING_ABOVE = (0.01, 0.05, 0.2, 0.5)
+POPULARITY_WORDS = ("A bestseller", "Popular", "Well known", "Little known", "Hardly known")
+POPULARITY_THRESHOLDS = (0.01, 0.05, 0.2, 0.5)
 """Shares of all items, had by more shoppers than this one, from which each word but the first is used."""
 
 
-def pairs(found: Proposals, seeds: CandidateQuery, associations: Associations) -> NDArray[np.int32]:
+def anchor_pair_counts(found: Proposals, seeds: CandidateQuery, associations: Associations) -> NDArray[np.int32]:
     """(candidates, 3): the row of the history item that makes the most telling pair, -1 for none; users of both; users of that item."""
     told = np.full((len(found), 3), [-1, 0, 0], dtype=np.int32)
     places = found.places.get("associations")
@@ -61,8 +61,8 @@ def pairs(found: Proposals, seeds: CandidateQuery, associations: Associations) -
     return told
 
 
-def sentences(
-    told: NDArray[np.int32], users: NDArray[np.int32], catalogue: Catalogue, places: NDArray[np.int64] | None = None
+def fact_sentences(
+    pair_counts: NDArray[np.int32], users: NDArray[np.int32], catalogue: Catalogue, ranks: NDArray[np.int64] | None = None
 ) -> Sequence[str]:
     """The facts in words.
 
@@ -70,25 +70,27 @@ def sentences(
         told: as `pairs` has it. users: (candidates,) shoppers who had each candidate, without the one who is asked.
         places: (candidates,) place of each in the order without the LLM, from 1; None says nothing of it.
     """
-    facts = _counted(told, users, catalogue)
-    if places is None:
+    facts = _count_sentences(pair_counts, users, catalogue)
+    if ranks is None:
         return facts
-    return [f"{FIRST[bisect_left(FIRST_UP_TO, place)]}. {fact}" for place, fact in zip(places.tolist(), facts, strict=True)]
+    return [f"{RANK_WORDS[bisect_left(RANK_LIMITS, place)]}. {fact}" for place, fact in zip(ranks.tolist(), facts, strict=True)]
 
 
-def _counted(told: NDArray[np.int32], users: NDArray[np.int32], catalogue: Catalogue) -> Sequence[str]:
+def _count_sentences(told: NDArray[np.int32], users: NDArray[np.int32], catalogue: Catalogue) -> Sequence[str]:
     """What was counted of each candidate, in words."""
     titles, verb = catalogue.items["title"], catalogue.verb
     more = (catalogue.users > users[:, None]).mean(axis=1)
     found = []
     for (anchor, both, had), ahead in zip(told.tolist(), more.tolist(), strict=True):
-        standing = STANDING[bisect(STANDING_ABOVE, ahead)]
+        standing = POPULARITY_WORDS[bisect(POPULARITY_THRESHOLDS, ahead)]
         if anchor < 0:
-            found.append(f"{NEVER}. {standing}.")
+            found.append(f"{NO_CO_OCCURRENCE}. {standing}.")
             continue
         share = both / had
-        title = fence(titles[anchor], TITLE)
-        found.append(f'{OFTEN[bisect(OFTEN_FROM, share)]}: {_share(share)} of 100 who {verb} "{title}" also {verb} it. {standing}.')
+        title = sanitize_for_prompt(titles[anchor], MAX_TITLE_CHARS)
+        found.append(
+            f'{FREQUENCY_WORDS[bisect(FREQUENCY_THRESHOLDS, share)]}: {_share(share)} of 100 who {verb} "{title}" also {verb} it. {standing}.'
+        )
     return found
 
 

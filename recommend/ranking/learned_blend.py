@@ -21,13 +21,13 @@ from ...data.errors import StaleIndexError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from .features import Features
+    from .features import FeatureMatrix
 
 FOLDER = "blend"
 
 
 @dataclass(frozen=True)
-class Model:
+class BlendModel:
     """A fitted blend.
 
     Attributes:
@@ -36,20 +36,20 @@ class Model:
         figures: what was measured while fitting.
     """
 
-    names: Sequence[str]
+    feature_names: Sequence[str]
     mean: NDArray[np.float64]
     scale: NDArray[np.float64]
     weights: NDArray[np.float64]
     trees: Sequence[str] = ()
-    figures: Mapping[str, Any] = field(default_factory=dict)
+    metrics: Mapping[str, Any] = field(default_factory=dict)
 
-    def picked(self, told: Features) -> NDArray[np.float32]:
+    def select_features(self, features: FeatureMatrix) -> NDArray[np.float32]:
         """(candidates, features) those that the model was fitted to, in its order; 0 for one that is not told any more."""
-        place = {name: i for i, name in enumerate(told.names)}
-        found = np.zeros((len(told.values), len(self.names)), dtype=np.float32)
-        for column, name in enumerate(self.names):
+        place = {name: i for i, name in enumerate(features.names)}
+        found = np.zeros((len(features.values), len(self.feature_names)), dtype=np.float32)
+        for column, name in enumerate(self.feature_names):
             if name in place:
-                found[:, column] = told.values[:, place[name]]
+                found[:, column] = features.values[:, place[name]]
         return found
 
     def scores(self, values: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -59,7 +59,7 @@ class Model:
             found = found + np.asarray(booster.predict(values)) / len(self.trees)
         return np.asarray(found)
 
-    def parts(self, values: NDArray[np.float32]) -> NDArray[np.float64]:
+    def contributions(self, values: NDArray[np.float32]) -> NDArray[np.float64]:
         """(candidates, features) what each feature adds to the score, against an average candidate."""
         found = self._linear(values)
         for booster in self._boosters if len(values) else ():
@@ -69,7 +69,7 @@ class Model:
     @cached_property
     def base(self) -> float:
         """What an average candidate scores, so that `parts` and it add up to `scores`: 0 for a weighted sum, the trees' mean with trees."""
-        nothing = np.zeros((1, len(self.names)), dtype=np.float32)  # the same for any values
+        nothing = np.zeros((1, len(self.feature_names)), dtype=np.float32)  # the same for any values
         means = [float(np.asarray(booster.predict(nothing, pred_contrib=True))[0, -1]) for booster in self._boosters]
         return sum(means) / len(means) if means else 0.0
 
@@ -87,22 +87,22 @@ class Model:
     def to_dict(self) -> dict[str, Any]:
         """The model as JSON holds it."""
         return {
-            "names": list(self.names),
+            "names": list(self.feature_names),
             "mean": self.mean.tolist(),
             "scale": self.scale.tolist(),
             "weights": self.weights.tolist(),
             "trees": list(self.trees),
-            "figures": dict(self.figures),
+            "figures": dict(self.metrics),
         }
 
     @classmethod
-    def of(cls, told: Mapping[str, Any]) -> Model:
+    def from_dict(cls, fields: Mapping[str, Any]) -> BlendModel:
         """The model that `to_dict` told of."""
-        mean, scale, weights = (np.asarray(told[name], dtype=np.float64) for name in ("mean", "scale", "weights"))
-        return cls(list(told["names"]), mean, scale, weights, list(told["trees"]), dict(told["figures"]))
+        mean, scale, weights = (np.asarray(fields[name], dtype=np.float64) for name in ("mean", "scale", "weights"))
+        return cls(list(fields["names"]), mean, scale, weights, list(fields["trees"]), dict(fields["figures"]))
 
 
-def load(workspace: Path) -> dict[str, Model] | None:
+def load_models(workspace: Path) -> dict[str, BlendModel] | None:
     """The models of a workspace by name (`blend`, `blend without ...`), None where none was trained.
 
     Raises: StaleIndexError: what lies there cannot be read.
@@ -112,6 +112,6 @@ def load(workspace: Path) -> dict[str, Model] | None:
         return None
     try:
         told = json.loads(file.read_text("utf-8"))
-        return {name: Model.of(one) for name, one in told.items()}
+        return {name: BlendModel.from_dict(one) for name, one in told.items()}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise StaleIndexError(f"{file} cannot be read ({type(error).__name__}); run `crossaisle train -w {workspace} blend`") from error

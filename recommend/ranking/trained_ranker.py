@@ -17,7 +17,7 @@ from ...retrieval.channels.text_similarity import TextNeighbors, TextSimilarity
 from ...retrieval.graph import storage
 from ...retrieval.graph.model import GraphChannel
 from ...retrieval.index.builder import item_vectors
-from ...retrieval.index.new_items import Before
+from ...retrieval.index.new_items import PaddedChannel
 from ...retrieval.items.interactions import Events
 from ...retrieval.retriever import Retriever
 from . import learned_blend
@@ -182,7 +182,7 @@ def trained_channels(
         about = {"snapshot": workspace.manifest.snapshot}
         old = len(vectors) if known is None else known
         channel = GraphChannel(storage.load_graph(workspace.path, dimensions=vectors.shape[1], items=old, about=about))
-        found["graph"] = channel if old == len(vectors) else Before(channel, old, len(vectors))
+        found["graph"] = channel if old == len(vectors) else PaddedChannel(channel, old, len(vectors))
     return found
 
 

@@ -20,15 +20,15 @@ from crossaisle.recommend.ranking.candidate_facts import RANK_LIMITS, RANK_WORDS
 from crossaisle.recommend.ranking.llm_weight import LLM_RERANK_DEPTH, LLMScoredQuery
 from crossaisle.retrieval.index.builder import load
 from crossaisle.retrieval.items.catalogue import Catalogue
-from crossaisle.retrieval.items.ragged import Runs
+from crossaisle.retrieval.items.ragged import RaggedArray
 from crossaisle.train import blend, llm_ranker, ranker_examples
 from crossaisle.train.blend import Questions
 from crossaisle.train.llm_ranker import Lots, example, settle, teach
-from crossaisle.train.lora.config import Config
+from crossaisle.train.lora.config import FinetuneConfig
 from crossaisle.train.out_of_fold import Asked
 from crossaisle.train.ranker_examples import Lessons
 
-QUICK = Config(rank=2, alpha=4, epochs=1, batch=4, lr=1e-3, validate_every=50, checkpoint_every=2)
+QUICK = FinetuneConfig(rank=2, alpha=4, epochs=1, batch=4, lr=1e-3, validate_every=50, checkpoint_every=2)
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ def asked(catalogue: Catalogue) -> Asked:
     questions = Questions(
         ["one:log rank", "two:share", "three:share"], values, bought, np.arange(number + 1, dtype=np.int64) * size, np.arange(number) // 2
     )
-    return Asked(questions, [f"u{n // 2}" for n in range(number)], Runs.of(histories), np.concatenate(rows).astype(np.int32), facts)
+    return Asked(questions, [f"u{n // 2}" for n in range(number)], RaggedArray.of(histories), np.concatenate(rows).astype(np.int32), facts)
 
 
 @pytest.fixture(scope="module")

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from crossaisle.data.errors import StaleIndexError
 from crossaisle.recommend.profiles.profile import ItemFacts, Profile
 from crossaisle.recommend.ranking import learned_blend
-from crossaisle.recommend.ranking.features import OF_CHANNEL, OF_FIT, FeatureMaker, Features
-from crossaisle.recommend.ranking.learned_blend import Model
+from crossaisle.recommend.ranking.features import CHANNEL_FEATURES, PROFILE_FEATURES, FeatureExtractor, FeatureMatrix
+from crossaisle.recommend.ranking.learned_blend import BlendModel
 from crossaisle.retrieval.items.catalogue import Catalogue
 from crossaisle.retrieval.items.interactions import NEVER
 from crossaisle.retrieval.retriever import Proposals
@@ -27,14 +27,14 @@ from ...train.test_blend import questions
 def test_parts_add_up_to_the_score(crossed: bool) -> None:
     model = fit(questions(500, crossed=crossed))
     values = questions(5, seed=9, crossed=crossed).values
-    total, scores = model.parts(values).sum(axis=1), model.scores(values)
+    total, scores = model.contributions(values).sum(axis=1), model.scores(values)
     assert total - total.mean() == pytest.approx(scores - scores.mean(), abs=1e-5)  # SHAP values leave out what all candidates share
 
 
 def test_a_model_comes_back_as_it_was() -> None:
     model = fit(questions(500, crossed=True))
     values = questions(5, seed=9).values
-    assert Model.of(model.to_dict()).scores(values) == pytest.approx(model.scores(values))
+    assert BlendModel.from_dict(model.to_dict()).scores(values) == pytest.approx(model.scores(values))
 
 
 @given(st.permutations(range(20)))
@@ -48,8 +48,8 @@ MODEL = fit(questions(300))
 
 def test_features_by_name_survive_a_change_of_channels() -> None:
     values = questions(1, seed=4).values
-    told = Features(["profile:b", "second:a", "first:a", "new:a"], values[:, [3, 1, 0, 2]])
-    picked = MODEL.picked(told)
+    told = FeatureMatrix(["profile:b", "second:a", "first:a", "new:a"], values[:, [3, 1, 0, 2]])
+    picked = MODEL.select_features(told)
     assert np.array_equal(picked[:, [0, 1, 3]], values[:, [0, 1, 3]])
     assert not picked[:, 2].any()  # the third channel is not there any more
 
@@ -70,7 +70,7 @@ BOUGHT = pl.DataFrame({"user_id": list("uvw"), "item_id": list("aac"), "kind": [
 
 def test_features_are_shares_of_one_query() -> None:
     catalogue = Catalogue.build(ITEMS, BOUGHT, 1)
-    maker = FeatureMaker(catalogue, ["semantic", "graph"])
+    maker = FeatureExtractor(catalogue, ["semantic", "graph"])
     found = Proposals(
         np.array([1, 2, 3]),
         {"semantic": np.array([0.2, 0.8, 0.8], np.float32)},
@@ -78,8 +78,8 @@ def test_features_are_shares_of_one_query() -> None:
     )
     profile = Profile(np.array([0]), np.zeros(1, np.int8), np.array([NEVER]), ItemFacts.of(catalogue))
     told = maker.features(found, profile)
-    assert list(told.names) == [f"{c}:{what}" for c in ("semantic", "graph") for what in OF_CHANNEL] + [
-        f"profile:{what}" for what in OF_FIT
+    assert list(told.names) == [f"{c}:{what}" for c in ("semantic", "graph") for what in CHANNEL_FEATURES] + [
+        f"profile:{what}" for what in PROFILE_FEATURES
     ]
     by_name = dict(zip(told.names, told.values.T, strict=True))
     assert by_name["semantic:share"] == pytest.approx([0.25, 1, 1])
@@ -93,8 +93,8 @@ def test_features_are_shares_of_one_query() -> None:
 
 
 def test_a_damaged_blend_is_one_sentence(tmp_path: Path) -> None:
-    assert learned_blend.load(tmp_path) is None
+    assert learned_blend.load_models(tmp_path) is None
     (tmp_path / "blend").mkdir()
     (tmp_path / "blend" / "models.json").write_text('{"blend": {"names": 3}}')
     with pytest.raises(StaleIndexError, match=r"models.json cannot be read .*; run `crossaisle train"):
-        learned_blend.load(tmp_path)
+        learned_blend.load_models(tmp_path)

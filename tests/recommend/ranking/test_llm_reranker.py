@@ -34,10 +34,10 @@ from crossaisle.recommend.ranking.llm_weight import LLM_RERANK_DEPTH
 from crossaisle.recommend.ranking.trained_ranker import BlendRanker
 from crossaisle.recommend.recommender import Recommender
 from crossaisle.train import pipeline
-from crossaisle.train.lora.config import Config
+from crossaisle.train.lora.config import FinetuneConfig
 from crossaisle.train.lora.merge import merge
 
-QUICK = Config(rank=2, alpha=4, epochs=1, batch=4, lr=1e-3, validate_every=50)
+QUICK = FinetuneConfig(rank=2, alpha=4, epochs=1, batch=4, lr=1e-3, validate_every=50)
 EXAMPLES = 24
 
 
