@@ -1,4 +1,4 @@
-"""Tuning takes what is best on the validation cases, within its budget, and says what it tried."""
+"""Tuning returns the best configuration on the validation cases, within its budget, and records its trials."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from crossaisle.eval.baselines.text_similarity import TextCoOccurrenceConfig
 from crossaisle.eval.baselines.tuning import tune
 from crossaisle.eval.splits.cases import Cases
 from crossaisle.eval.splits.training_data import TrainingData
-from crossaisle.retrieval.items.ragged import Runs
+from crossaisle.retrieval.items.ragged import RaggedArray
 
-TRAINING = TrainingData(Runs.of([[0, 1]]), None, 6, np.zeros(6, np.int32), np.zeros((6, 2), np.float32))
-CASES = Cases(["u"], Runs.of([[0]]), Runs.of([[3]]), [None])
+TRAINING = TrainingData(RaggedArray.of([[0, 1]]), None, 6, np.zeros(6, np.int32), np.zeros((6, 2), np.float32))
+CASES = Cases(["u"], RaggedArray.of([[0]]), RaggedArray.of([[3]]), [None])
 EVERYTHING: Any = SimpleNamespace(rankable=np.ones(6, dtype=bool), mask=lambda cases, block: np.ones((len(cases), 6), dtype=bool)[block])
 
 
 class Fixed:
-    """Puts item 3 at the place that its config says."""
+    """Ranks item 3 at the position given by `config.last`."""
 
     def __init__(self, training: TrainingData, config: TextCoOccurrenceConfig) -> None:
-        self.items, self.place = training.item_count, config.last
+        self.items, self.position = training.item_count, config.last
 
-    def scores(self, histories: Runs) -> np.ndarray:
+    def scores(self, histories: RaggedArray) -> np.ndarray:
         scores = -np.arange(self.items, dtype=np.float32)
-        scores[3] = -self.place + 0.5
+        scores[3] = -self.position + 0.5
         return np.broadcast_to(scores, (len(histories), self.items))
 
 
-def test_the_best_choice_wins_and_all_trials_are_told() -> None:
+def test_best_config_wins_and_all_trials_are_recorded() -> None:
     tuned = tune(
         Baseline(Fixed, [TextCoOccurrenceConfig(last=2), TextCoOccurrenceConfig(last=0), TextCoOccurrenceConfig(last=1)]),
         TRAINING,
@@ -43,16 +43,16 @@ def test_the_best_choice_wins_and_all_trials_are_told() -> None:
     assert tuned.trials[1]["ndcg@10"] == 1
 
 
-def test_a_budget_is_kept_and_the_usual_choice_is_always_tried() -> None:
-    choices = [TextCoOccurrenceConfig(last=5 - i % 5, decay=i / 30) for i in range(30)]
-    tuned = tune(Baseline(Fixed, choices), TRAINING, CASES, EVERYTHING, budget=4, seed=1)
+def test_budget_holds_and_the_default_is_always_tried() -> None:
+    configs = [TextCoOccurrenceConfig(last=5 - i % 5, decay=i / 30) for i in range(30)]
+    tuned = tune(Baseline(Fixed, configs), TRAINING, CASES, EVERYTHING, budget=4, seed=1)
     assert len(tuned.trials) == 4
     assert tuned.trials[0]["config"]["decay"] == 0
-    again = tune(Baseline(Fixed, choices), TRAINING, CASES, EVERYTHING, budget=4, seed=1)
-    assert tuned == again
+    repeated = tune(Baseline(Fixed, configs), TRAINING, CASES, EVERYTHING, budget=4, seed=1)
+    assert tuned == repeated
 
 
-def test_without_validation_cases_the_usual_choice_is_taken() -> None:
-    nobody = Cases([], Runs.of([]), Runs.of([]), [])
+def test_default_without_validation_cases() -> None:
+    no_cases = Cases([], RaggedArray.of([]), RaggedArray.of([]), [])
     for baseline in BASELINES.values():
-        assert tune(baseline, TRAINING, nobody, EVERYTHING).config == baseline.configs[0]
+        assert tune(baseline, TRAINING, no_cases, EVERYTHING).config == baseline.configs[0]

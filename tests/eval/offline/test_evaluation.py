@@ -1,4 +1,4 @@
-"""Evaluations end to end on the demo store: the figures come back, a kill costs nothing, bad wishes are one sentence."""
+"""Evaluations end to end on the demo store: reproducible metrics, resumption after a kill, error messages of bad options."""
 
 from __future__ import annotations
 
@@ -38,64 +38,64 @@ def evaluated(demo_workspace: Workspace, settings: Settings, tmp_path_factory: p
     return *run(demo_workspace, settings, out, QUICK), out
 
 
-def test_every_system_is_there_with_its_interval(evaluated: tuple[Rankings, dict, Path]) -> None:
+def test_every_system_has_its_interval(evaluated: tuple[Rankings, dict, Path]) -> None:
     _, report, _ = evaluated
     systems = report["systems"]
     assert report["cases"] == 30
     assert report["llm_cases"] == 3
-    assert {"semantic", "associations", "popularity", "llm"} == {name for name, about in systems.items() if about["kind"] == "channel"}
-    assert {name for name, about in systems.items() if about["kind"] == "ablation"} == {
+    assert {"semantic", "associations", "popularity", "llm"} == {name for name, entry in systems.items() if entry["kind"] == "channel"}
+    assert {name for name, entry in systems.items() if entry["kind"] == "ablation"} == {
         f"blend without {name}" for name in ("llm", "semantic", "associations", "popularity")
     }
     assert systems["blend"]["kind"] == "blend"
-    assert sum(about["kind"] == "baseline" for about in systems.values()) == 12
-    for name, about in systems.items():
+    assert sum(entry["kind"] == "baseline" for entry in systems.values()) == 12
+    for name, entry in systems.items():
         for metric in ("ndcg@10", "recall@10", "hit@10", "mrr", "map@10"):
-            told = about[metric]
-            assert told["low"] <= told["value"] <= told["high"], (name, metric)
-        assert about["cases"] == (3 if name in ("llm", "blend") or (about["kind"] == "ablation" and name != "blend without llm") else 30)
-        assert ("on_llm_part" in about) == (about["cases"] == 30)
+            interval = entry[metric]
+            assert interval["low"] <= interval["value"] <= interval["high"], (name, metric)
+        assert entry["cases"] == (3 if name in ("llm", "blend") or (entry["kind"] == "ablation" and name != "blend without llm") else 30)
+        assert ("on_llm_part" in entry) == (entry["cases"] == 30)
     best = report["best_baseline"]
-    assert systems[best]["ndcg@10"]["value"] == max(about["ndcg@10"]["value"] for about in systems.values() if about["kind"] == "baseline")
+    assert systems[best]["ndcg@10"]["value"] == max(entry["ndcg@10"]["value"] for entry in systems.values() if entry["kind"] == "baseline")
     assert systems[best]["vs_best_baseline"]["value"] == 0
     assert systems["random"]["vs_best_baseline"]["high"] < 0.1
 
 
-def test_figures_are_those_of_the_rankings(evaluated: tuple[Rankings, dict, Path]) -> None:
+def test_metrics_match_the_rankings(evaluated: tuple[Rankings, dict, Path]) -> None:
     rankings, report, _ = evaluated
-    cases, part = rankings.cases, rankings.cases.take(rankings.llm_case_indices)
+    cases, llm_cases = rankings.cases, rankings.cases.take(rankings.llm_case_indices)
     for name, top in rankings.ranked_rows.items():
-        these = part if name in rankings.llm_systems else cases
-        assert len(top) == len(these)
-        values = ndcg(hits(top, these.targets), these.targets.lengths, 10)
+        system_cases = llm_cases if name in rankings.llm_systems else cases
+        assert len(top) == len(system_cases)
+        values = ndcg(hits(top, system_cases.targets), system_cases.targets.lengths, 10)
         assert report["systems"][name]["ndcg@10"]["value"] == pytest.approx(values.mean(), abs=1e-5)
-        mask = rankings.eligible.mask(these, slice(0, len(these)))
-        case, place = np.nonzero(top >= 0)
-        assert mask[case, top[case, place]].all(), f"{name} ranks what may not be ranked"
-        assert all(len(set(row[row >= 0].tolist())) == (row >= 0).sum() for row in top), f"{name} ranks something twice"
+        mask = rankings.eligible.mask(system_cases, slice(0, len(system_cases)))
+        case, rank = np.nonzero(top >= 0)
+        assert mask[case, top[case, rank]].all(), f"{name} ranks an item that is not eligible"
+        assert all(len(set(row[row >= 0].tolist())) == (row >= 0).sum() for row in top), f"{name} ranks an item twice"
         if report["systems"][name]["kind"] == "baseline":
-            assert (top >= 0).sum(axis=1).tolist() == np.minimum(mask.sum(axis=1), top.shape[1]).tolist(), "all that is eligible is ranked"
+            assert (top >= 0).sum(axis=1).tolist() == np.minimum(mask.sum(axis=1), top.shape[1]).tolist(), "all eligible items are ranked"
     losing = report["losing"]
     assert all(case["difference"] < 0 for case in losing)
 
 
-def test_the_same_seed_gives_the_same_figures_and_a_kept_state_too(
+def test_same_seed_and_checkpoint_give_the_same_metrics(
     evaluated: tuple[Rankings, dict, Path], demo_workspace: Workspace, settings: Settings, tmp_path: Path
 ) -> None:
     _, report, out = evaluated
-    again = Evaluation(demo_workspace, settings, out, QUICK).run()
-    assert reports.to_jsonable(reports.build(again, QUICK, demo_workspace, settings.llm)) == report
-    plain = settings.with_(llm="none")
-    fresh = [run(demo_workspace, plain, tmp_path / str(i), QUICK)[1] for i in range(2)]
-    assert fresh[0] == fresh[1]
-    for name, about in fresh[0]["systems"].items():
-        if name in report["systems"] and about["kind"] != "blend":
-            assert about["ndcg@10"] == report["systems"][name]["ndcg@10"], name
-    other = run(demo_workspace, plain, tmp_path / "2", EvaluationOptions(max_cases=30, llm_cases=3, budget=2, seed=1))[1]
-    assert other["systems"]["ease"] != fresh[0]["systems"]["ease"]
+    resumed = Evaluation(demo_workspace, settings, out, QUICK).run()
+    assert reports.to_jsonable(reports.build(resumed, QUICK, demo_workspace, settings.llm)) == report
+    no_llm = settings.with_(llm="none")
+    reports_without_llm = [run(demo_workspace, no_llm, tmp_path / str(i), QUICK)[1] for i in range(2)]
+    assert reports_without_llm[0] == reports_without_llm[1]
+    for name, entry in reports_without_llm[0]["systems"].items():
+        if name in report["systems"] and entry["kind"] != "blend":
+            assert entry["ndcg@10"] == report["systems"][name]["ndcg@10"], name
+    other_seed = run(demo_workspace, no_llm, tmp_path / "2", EvaluationOptions(max_cases=30, llm_cases=3, budget=2, seed=1))[1]
+    assert other_seed["systems"]["ease"] != reports_without_llm[0]["systems"]["ease"]
 
 
-def test_cases_saved_are_cases_asked_again(
+def test_saved_cases_can_be_evaluated_again(
     evaluated: tuple[Rankings, dict, Path], demo_workspace: Workspace, settings: Settings, tmp_path: Path
 ) -> None:
     from crossaisle.eval.splits import cases as case_files
@@ -103,15 +103,17 @@ def test_cases_saved_are_cases_asked_again(
     rankings, _, _ = evaluated
     file = tmp_path / "cases.jsonl"
     case_files.save_cases(rankings.cases, rankings.training_view.catalogue, file)
-    again, report = run(demo_workspace, settings.with_(llm="none"), tmp_path / "out", EvaluationOptions(cases=str(file), budget=2))
-    assert list(again.cases.users) == list(rankings.cases.users)
-    assert again.cases.targets.rows.tolist() == rankings.cases.targets.rows.tolist()
-    assert again.held_out.users == set(rankings.cases.users), "whoever is asked about is not trained on"
+    rankings_from_file, report = run(
+        demo_workspace, settings.with_(llm="none"), tmp_path / "out", EvaluationOptions(cases=str(file), budget=2)
+    )
+    assert list(rankings_from_file.cases.users) == list(rankings.cases.users)
+    assert rankings_from_file.cases.targets.rows.tolist() == rankings.cases.targets.rows.tolist()
+    assert rankings_from_file.held_out.users == set(rankings.cases.users), "users of the test cases are held out of the training data"
     assert report["systems"]["most popular"]["ndcg@10"]["value"] > 0
 
 
 @pytest.mark.parametrize("protocol", ["leave-one-out", "temporal"])
-def test_the_other_protocols(demo_workspace: Workspace, settings: Settings, tmp_path: Path, protocol: str) -> None:
+def test_other_protocols(demo_workspace: Workspace, settings: Settings, tmp_path: Path, protocol: str) -> None:
     options = EvaluationOptions(protocol=protocol, max_cases=25, budget=1)  # type: ignore[arg-type]
     rankings, report = run(demo_workspace, settings.with_(llm="none"), tmp_path, options)
     assert report["scope"] == ("any" if protocol == "leave-one-out" else "new")
@@ -136,15 +138,15 @@ def test_one_category_and_groups(demo_workspace: Workspace, settings: Settings, 
     category = demo_workspace.table("items")["category"].list.first().value_counts().sort("count")["category"][-1]
     options = EvaluationOptions(target_category=category, budget=1, groups=str(tmp_path / "users.csv"), group_by="town")
     rankings, report = run(demo_workspace, settings.with_(llm="none"), tmp_path / "out", options)
-    inside = rankings.training_view.catalogue.in_categories([category])
+    in_category = rankings.training_view.catalogue.in_categories([category])
     for top in rankings.ranked_rows.values():
-        assert inside[top[top >= 0]].all()
-    found = report["systems"]["ease"]["groups"]
-    assert set(found) == {"north", "south", "gap"}
-    assert found["gap"]["value"] == pytest.approx(abs(found["north"]["value"] - found["south"]["value"]), abs=1e-4)
+        assert in_category[top[top >= 0]].all()
+    groups = report["systems"]["ease"]["groups"]
+    assert set(groups) == {"north", "south", "gap"}
+    assert groups["gap"]["value"] == pytest.approx(abs(groups["north"]["value"] - groups["south"]["value"]), abs=1e-4)
 
 
-def test_the_page_is_whole_and_asks_nobody(evaluated: tuple[Rankings, dict, Path], tmp_path: Path) -> None:
+def test_html_page_is_complete_and_self_contained(evaluated: tuple[Rankings, dict, Path], tmp_path: Path) -> None:
     _, report, _ = evaluated
     hostile = "<script>alert(1)</script> $\\alpha$"
     report = json.loads(json.dumps(report))
@@ -155,7 +157,7 @@ def test_the_page_is_whole_and_asks_nobody(evaluated: tuple[Rankings, dict, Path
     assert "&lt;script&gt;" in text
     assert text.count("<svg") == 3
     links = set(re.findall(r"""(?:src|href)=["']?([^"'\s>]+)""", text))
-    assert all(link.startswith("#") for link in links), "nothing is fetched"
+    assert all(link.startswith("#") for link in links), "the page loads nothing"
     for name in report["systems"]:
         assert f"<td>{name}</td>" in text
 
@@ -164,7 +166,7 @@ def cli(*arguments: str) -> list[str]:
     return [sys.executable, "-c", "from crossaisle.app.cli.main import main; main()", "evaluate", *arguments]
 
 
-def test_a_killed_run_goes_on_where_it_was(evaluated: tuple[Rankings, dict, Path], demo_workspace: Workspace, tmp_path: Path) -> None:
+def test_killed_run_resumes(evaluated: tuple[Rankings, dict, Path], demo_workspace: Workspace, tmp_path: Path) -> None:
     _, report, _ = evaluated
     command = cli("-w", str(demo_workspace.path), "--out", str(tmp_path), "--max-cases", "30", "--llm-cases", "3", "--budget", "2")
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -175,45 +177,45 @@ def test_a_killed_run_goes_on_where_it_was(evaluated: tuple[Rankings, dict, Path
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     assert margins.exists()
-    kept = margins.read_text()
-    margins.write_text(kept + "[17, [[3, 0.")  # as a kill in the middle of a line leaves it
+    logged = margins.read_text()
+    margins.write_text(logged + "[17, [[3, 0.")  # a line cut off by a kill
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "minus the best baseline" in done.stdout
-    assert margins.read_text().startswith(kept.rpartition("\n")[0])
-    again = json.loads((tmp_path / "report.json").read_text())
-    assert again == report
+    assert margins.read_text().startswith(logged.rpartition("\n")[0])
+    resumed = json.loads((tmp_path / "report.json").read_text())
+    assert resumed == report
     assert (tmp_path / "report.html").exists()
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         ({"k": 0}, "k must be 1 to 200"),
         ({"k": 5000}, "k must be 1 to 200"),
-        ({"protocol": "random"}, "--protocol is users, leave-one-out, temporal"),
-        ({"scope": "any"}, "--protocol users asks for a category that the shopper never bought from"),
-        ({"scope": "some", "protocol": "temporal"}, "--scope is new or any"),
-        ({"at": "2025-01-01"}, "--at is a date for --protocol temporal"),
-        ({"at": "soon", "protocol": "temporal"}, "write it as 2024-01-31"),
-        ({"at": "1990-01-01", "protocol": "temporal"}, "no interaction lies before that date"),
-        ({"at": "2090-01-01", "protocol": "temporal"}, "no interaction lies after that date"),
+        ({"protocol": "random"}, "--protocol must be one of users, leave-one-out, temporal"),
+        ({"scope": "any"}, "--protocol users ranks categories that are new to the shopper"),
+        ({"scope": "some", "protocol": "temporal"}, "--scope must be new or any"),
+        ({"at": "2025-01-01"}, "--at requires --protocol temporal"),
+        ({"at": "soon", "protocol": "temporal"}, "--at must be a date such as 2024-01-31"),
+        ({"at": "1990-01-01", "protocol": "temporal"}, "no interactions before that date"),
+        ({"at": "2090-01-01", "protocol": "temporal"}, "no interactions after that date"),
         ({"llm_cases": -1}, "--llm-cases must be 0 or more"),
         ({"budget": 0}, "--budget must be 1 or more"),
         ({"target_category": "Nowhere"}, "no item has the category 'Nowhere'"),
         ({"cases": "none.jsonl"}, "cannot be read"),
-        ({"groups": "users.csv"}, "go together"),
+        ({"groups": "users.csv"}, "must be given together"),
     ],
 )
-def test_bad_wishes_are_one_sentence(
-    demo_workspace: Workspace, settings: Settings, tmp_path: Path, options: dict[str, object], said: str
+def test_bad_options_are_rejected(
+    demo_workspace: Workspace, settings: Settings, tmp_path: Path, options: dict[str, object], message: str
 ) -> None:
-    with pytest.raises(CrossaisleError, match=said):
+    with pytest.raises(CrossaisleError, match=message):
         Evaluation(demo_workspace, settings.with_(llm="none"), tmp_path / "out", EvaluationOptions(**options)).run()  # type: ignore[arg-type]
     assert not (tmp_path / "out").exists()
 
 
-def test_bad_input_at_the_door(demo_workspace: Workspace, tmp_path: Path) -> None:
+def test_bad_option_on_the_command_line(demo_workspace: Workspace, tmp_path: Path) -> None:
     done = subprocess.run(
         cli("-w", str(demo_workspace.path), "--out", str(tmp_path / "o"), "-k", "0"), capture_output=True, text=True, check=False
     )
@@ -221,7 +223,7 @@ def test_bad_input_at_the_door(demo_workspace: Workspace, tmp_path: Path) -> Non
     assert done.stderr == "crossaisle: k must be 1 to 200, not 0\n"
 
 
-def test_a_store_of_one_category_says_so(settings: Settings, tmp_path: Path) -> None:
+def test_store_with_one_category_is_rejected(settings: Settings, tmp_path: Path) -> None:
     import crossaisle
 
     files = tmp_path / "files"
@@ -230,24 +232,24 @@ def test_a_store_of_one_category_says_so(settings: Settings, tmp_path: Path) -> 
     (files / "interactions.csv").write_text("user_id,item_id\nu,a\nu,b\nv,a\n")
     crossaisle.ingest(tmp_path / "shop", "files", [files])
     crossaisle.index(Workspace(tmp_path / "shop"), settings)
-    with pytest.raises(CrossaisleError, match=r"no case can be made .*users of one category only: 1"):
+    with pytest.raises(CrossaisleError, match=r"no cases in .*users of one category only: 1"):
         Evaluation(Workspace(tmp_path / "shop"), settings.with_(llm="none"), tmp_path / "out", EvaluationOptions(k=2)).run()
     with pytest.raises(CrossaisleError, match="k is 10, but the catalogue has only 2 items"):
         Evaluation(Workspace(tmp_path / "shop"), settings.with_(llm="none"), tmp_path / "out", EvaluationOptions())
 
 
-def test_a_library_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_library_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     from crossaisle.eval.baselines.ease_ials import IALSConfig, IALSScorer
     from crossaisle.eval.splits.training_data import TrainingData
-    from crossaisle.retrieval.items.ragged import Runs
+    from crossaisle.retrieval.items.ragged import RaggedArray
 
     monkeypatch.setitem(sys.modules, "implicit.cpu.als", None)
-    training = TrainingData(Runs.of([[0]]), None, 1, np.zeros(1, np.int32), np.zeros((1, 2), np.float32))
+    training = TrainingData(RaggedArray.of([[0]]), None, 1, np.zeros(1, np.int32), np.zeros((1, 2), np.float32))
     with pytest.raises(CrossaisleError, match=r'pip install "crossaisle\[baselines\]"'):
         IALSScorer(training, IALSConfig())
 
 
-def test_without_the_library_the_others_are_evaluated(
+def test_other_baselines_are_evaluated_without_the_library(
     demo_workspace: Workspace, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "implicit.cpu.als", None)

@@ -1,4 +1,4 @@
-"""Cases and what is held out for them: nothing of a test may be known, ties are drawn, what cannot be asked is counted."""
+"""Split protocols and cases: no test data is known, ties are random, unusable targets are counted."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crossaisle.data.errors import FormatError, QueryError
-from crossaisle.data.splits import HeldOut, Split, draws
+from crossaisle.data.splits import HeldOut, Split, hash_uniforms
 from crossaisle.eval.splits import cases as case_files
 from crossaisle.eval.splits import protocols
 from crossaisle.eval.splits.cases import Cases, EligibleItems
 from crossaisle.retrieval.items.catalogue import Catalogue
 from crossaisle.retrieval.items.interactions import Events
-from crossaisle.retrieval.items.ragged import Runs
+from crossaisle.retrieval.items.ragged import RaggedArray
 
 ITEMS = pl.DataFrame(
     {
@@ -40,15 +40,15 @@ def ids(cases: Cases, catalogue: Catalogue) -> dict[str, tuple[list[str], list[s
     }
 
 
-def test_users_by_hand() -> None:
+def test_users_protocol_by_hand() -> None:
     _, catalogue, events = store(
         [("u", "a", 1), ("u", "c", 2), ("u", "b", 3), ("u", "e", 4), ("u", "a", 5), ("u", "f", 6), ("v", "a", 1), ("v", "b", 2)]
     )
-    drawn = protocols.sample_cases(Split("users", 0, test=1.0, validation=0.0), events, catalogue, "test", "new")
-    # The category entered last is Three; what came after its entry in other categories is the future, and e, f are both targets.
-    assert ids(drawn.cases, catalogue) == {"u": (["a", "c", "b"], ["e", "f"])}
-    assert drawn.cases.exclusions == {"users of one category only": 1}
-    assert drawn.held_out.users == {"u", "v"}
+    sampled = protocols.sample_cases(Split("users", 0, test=1.0, validation=0.0), events, catalogue, "test", "new")
+    # The category entered last is Three: later items of other categories are not in the history, and e and f are both targets.
+    assert ids(sampled.cases, catalogue) == {"u": (["a", "c", "b"], ["e", "f"])}
+    assert sampled.cases.exclusions == {"users of one category only": 1}
+    assert sampled.held_out.users == {"u", "v"}
 
 
 def test_leave_one_out_by_hand() -> None:
@@ -59,42 +59,42 @@ def test_leave_one_out_by_hand() -> None:
     validation = protocols.sample_cases(Split("leave-one-out"), events, catalogue, "validation", "any")
     assert ids(validation.cases, catalogue) == {"u": (["a", "c"], ["a"])}
     assert len(validation.cases.with_eligible_targets(EligibleItems(catalogue, "any"))) == 0, "its target is in the history"
-    assert "d" not in validation.held_out.known(table)["item_id"], "nothing is tuned on the test"
+    assert "d" not in validation.held_out.known(table)["item_id"], "the test target is not known in validation"
 
 
-def test_temporal_by_hand() -> None:
+def test_temporal_protocol_by_hand() -> None:
     table, catalogue, events = store([("u", "a", 10), ("u", "c", 20), ("u", "e", 30), ("v", "a", 25), ("w", "a", 5)])
-    drawn = protocols.sample_cases(Split("temporal", moment=20, validation_moment=10), events, catalogue, "test", "new")
-    assert ids(drawn.cases, catalogue) == {"u": (["a"], ["c", "e"])}
-    assert drawn.held_out.known(table)["timestamp"].max() == 10
-    assert drawn.cases.exclusions == {"users without a history then": 1}
-    with pytest.raises(QueryError, match="no interaction lies after that date; they go from 1970-01-01"):
+    sampled = protocols.sample_cases(Split("temporal", moment=20, validation_moment=10), events, catalogue, "test", "new")
+    assert ids(sampled.cases, catalogue) == {"u": (["a"], ["c", "e"])}
+    assert sampled.held_out.known(table)["timestamp"].max() == 10
+    assert sampled.cases.exclusions == {"users without a history then": 1}
+    with pytest.raises(QueryError, match="no interactions after that date; they range from 1970-01-01"):
         protocols.split_moments(events, 10**12)
-    with pytest.raises(QueryError, match="no date parts them"):
+    with pytest.raises(QueryError, match="have no times, so a temporal split is impossible"):
         protocols.split_moments(store([("u", "a", None), ("u", "b", None)])[2])
 
 
-def test_ties_in_time_are_drawn_by_the_seed() -> None:
+def test_ties_in_time_are_ordered_by_the_seed() -> None:
     _, catalogue, events = store([(f"u{i}", item, 7) for i in range(60) for item in "ac"])
-    found = {
+    by_seed = {
         seed: ids(protocols.sample_cases(Split("leave-one-out", seed), events, catalogue, "test", "any").cases, catalogue)
         for seed in (1, 1, 2)
     }
-    targets = [wanted[0] for _, wanted in found[1].values()]
+    targets = [targets_of_user[0] for _, targets_of_user in by_seed[1].values()]
     assert 15 < targets.count("a") < 45
-    assert targets != [wanted[0] for _, wanted in found[2].values()]
+    assert targets != [targets_of_user[0] for _, targets_of_user in by_seed[2].values()]
     again = protocols.sample_cases(Split("leave-one-out", 1), events, catalogue, "test", "any").cases
-    assert ids(again, catalogue) == found[1]
+    assert ids(again, catalogue) == by_seed[1]
 
 
-def test_a_users_part_hangs_on_the_user_alone() -> None:
+def test_the_part_of_a_user_depends_on_the_user_alone() -> None:
     users = [f"user {i}" for i in range(20_000)]
-    assert draws(users, 3)[500:600].tolist() == draws(users[500:600], 3).tolist()
-    assert np.abs(np.quantile(draws(users, 3), [0.1, 0.5, 0.9]) - [0.1, 0.5, 0.9]).max() < 0.02
+    assert hash_uniforms(users, 3)[500:600].tolist() == hash_uniforms(users[500:600], 3).tolist()
+    assert np.abs(np.quantile(hash_uniforms(users, 3), [0.1, 0.5, 0.9]) - [0.1, 0.5, 0.9]).max() < 0.02
     split = Split("users", 3)
     test, validation = split.users(users, "test"), split.users(users, "validation")
     assert not (test & validation).any()
-    assert abs(np.corrcoef(draws(users, 3), draws(users, 4))[0, 1]) < 0.03
+    assert abs(np.corrcoef(hash_uniforms(users, 3), hash_uniforms(users, 4))[0, 1]) < 0.03
 
 
 WORLD = st.lists(
@@ -104,7 +104,7 @@ WORLD = st.lists(
 
 @settings(max_examples=60, deadline=None)
 @given(WORLD, st.sampled_from(["users", "leave-one-out", "temporal"]), st.integers(0, 3), st.booleans())
-def test_nothing_of_a_test_is_known(rows, protocol, seed, clock):
+def test_no_test_data_is_known(rows, protocol, seed, clock):
     table, catalogue, events = store(rows if clock else [(user, item, None) for user, item, _ in rows])
     if protocol == "temporal" and not clock:
         return
@@ -112,17 +112,17 @@ def test_nothing_of_a_test_is_known(rows, protocol, seed, clock):
     scope = "any" if protocol == "leave-one-out" else "new"
     seen = {}
     for part in ("test", "validation"):
-        drawn = protocols.sample_cases(split, events, catalogue, part, scope)
-        cases = drawn.cases.with_eligible_targets(EligibleItems(catalogue, scope))
-        known = set(drawn.held_out.known(table).select("user_id", "item_id").rows())
+        sampled = protocols.sample_cases(split, events, catalogue, part, scope)
+        cases = sampled.cases.with_eligible_targets(EligibleItems(catalogue, scope))
+        known = set(sampled.held_out.known(table).select("user_id", "item_id").rows())
         owned = set(table.select("user_id", "item_id").rows())
         for user, (history, targets) in ids(cases, catalogue).items():
             assert targets
             assert history
             assert not set(history) & set(targets)
             assert not {(user, item) for item in targets} & known
-            assert {(user, item) for item in (*history, *targets)} <= owned, "nothing leaks between users"
-            assert "g" not in targets, "without a title it cannot be shown"
+            assert {(user, item) for item in (*history, *targets)} <= owned, "no data leaks between users"
+            assert "g" not in targets, "items without a title are not eligible"
             if scope == "new":
                 category = dict(zip(ITEMS["item_id"], [(path or [""])[0] for path in ITEMS["category"].to_list()], strict=True))
                 assert not {category[item] for item in history} & {category[item] for item in targets}
@@ -133,15 +133,15 @@ def test_nothing_of_a_test_is_known(rows, protocol, seed, clock):
     assert not seen["test"] & validation_known
 
 
-def test_what_is_ranked() -> None:
+def test_eligible_items() -> None:
     _, catalogue, _ = store([("u", "a", 1)])
-    cases = Cases(["u", "v"], Runs.of([[0, 2], [0]]), Runs.of([[4], [2]]), [None, "two"], "new")
+    cases = Cases(["u", "v"], RaggedArray.of([[0, 2], [0]]), RaggedArray.of([[4], [2]]), [None, "two"], "new")
     eligible = EligibleItems(catalogue, "new")
-    found = eligible.mask(cases, slice(0, 2))
-    assert [catalogue.id(row) for row in np.flatnonzero(found[0])] == ["e", "f"]
-    assert [catalogue.id(row) for row in np.flatnonzero(found[1])] == ["c", "d"]
-    anything = EligibleItems(catalogue, "any").mask(Cases(["u"], Runs.of([[0]]), Runs.of([[1]]), [None], "any"), slice(0, 1))
-    assert [catalogue.id(row) for row in np.flatnonzero(anything[0])] == ["b", "c", "d", "e", "f", "h"]
+    mask = eligible.mask(cases, slice(0, 2))
+    assert [catalogue.id(row) for row in np.flatnonzero(mask[0])] == ["e", "f"]
+    assert [catalogue.id(row) for row in np.flatnonzero(mask[1])] == ["c", "d"]
+    any_scope = EligibleItems(catalogue, "any").mask(Cases(["u"], RaggedArray.of([[0]]), RaggedArray.of([[1]]), [None], "any"), slice(0, 1))
+    assert [catalogue.id(row) for row in np.flatnonzero(any_scope[0])] == ["b", "c", "d", "e", "f", "h"]
 
 
 def test_held_out_pairs_and_users() -> None:
@@ -152,41 +152,41 @@ def test_held_out_pairs_and_users() -> None:
     assert HeldOut(moment=5).known(table)["item_id"].to_list() == ["a", "a", "c"]
 
 
-def test_a_file_of_cases_comes_back(tmp_path) -> None:
+def test_case_file_round_trip(tmp_path) -> None:
     _, catalogue, _ = store([("u", "a", 1)])
     for scope in ("new", "any"):
-        cases = Cases(["ü", "v"], Runs.of([[0, 1], [2]]), Runs.of([[4], [0, 5]]), [None, "One"], scope)
+        cases = Cases(["ü", "v"], RaggedArray.of([[0, 1], [2]]), RaggedArray.of([[4], [0, 5]]), [None, "One"], scope)
         case_files.save_cases(cases, catalogue, tmp_path / "cases.jsonl")
-        back = case_files.load_cases(tmp_path / "cases.jsonl", catalogue)
-        assert ids(back, catalogue) == ids(cases, catalogue)
-        assert (list(back.users), list(back.target_categories), back.scope) == (["ü", "v"], [None, "One"], scope)
+        loaded = case_files.load_cases(tmp_path / "cases.jsonl", catalogue)
+        assert ids(loaded, catalogue) == ids(cases, catalogue)
+        assert (list(loaded.users), list(loaded.target_categories), loaded.scope) == (["ü", "v"], [None, "One"], scope)
 
 
 GOOD = '{"user_id": "u", "history": ["a"], "targets": ["c"], "target_category": null}\n'
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
-        ("", "holds no case"),
-        ("no json\n", "line 1: no JSON"),
-        (GOOD + "[1]\n", "line 2: wanted an object"),
+        ("", "has no cases"),
+        ("no json\n", "line 1: invalid JSON"),
+        (GOOD + "[1]\n", "line 2: expected an object"),
         ('{"user_id": "u", "history": "a", "targets": []}\n', '"history" is not a list'),
         ('{"user_id": "u", "history": [], "targets": [7]}\n', '"targets" is not a list of item ids'),
-        (GOOD.replace("null", "3"), "neither a name nor null"),
+        (GOOD.replace("null", "3"), "must be a name or null"),
         (GOOD.replace("null", '"Nowhere"'), "no item has the category 'Nowhere'"),
-        (GOOD.replace('"c"', '"zz"'), "1 of 2 items are not among the 8"),
+        (GOOD.replace('"c"', '"zz"'), "1 of 2 items are unknown among the 8"),
         (GOOD + GOOD.replace("null", 'null, "scope": "any"'), "evaluate them as two files"),
     ],
 )
-def test_a_file_that_is_off_is_one_sentence(tmp_path, text, said) -> None:
+def test_invalid_case_file(tmp_path, text, message) -> None:
     _, catalogue, _ = store([("u", "a", 1)])
     (tmp_path / "cases.jsonl").write_text(text)
-    with pytest.raises((FormatError, QueryError), match=said):
+    with pytest.raises((FormatError, QueryError), match=message):
         case_files.load_cases(tmp_path / "cases.jsonl", catalogue)
 
 
-def test_a_few_unknown_items_are_counted(tmp_path) -> None:
+def test_few_unknown_items_are_counted(tmp_path) -> None:
     _, catalogue, _ = store([("u", "a", 1)])
     (tmp_path / "cases.jsonl").write_text(GOOD * 20 + GOOD.replace('"a"', '"a", "zz"'))
     assert case_files.load_cases(tmp_path / "cases.jsonl", catalogue).exclusions == {"items of the file that are unknown": 1}
