@@ -1,4 +1,4 @@
-"""The items of a snapshot as arrays: a row number per item, and per row what rules and channels ask of it."""
+"""Item catalogue of a snapshot as arrays indexed by item row, for rules and channels."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import numpy as np
 
 from ...data.errors import UnknownItemError
 from ...data.records import Item
-from .category_tree import Categories
+from .category_tree import CategoryTree
 
 if TYPE_CHECKING:
     import polars as pl
     from numpy.typing import NDArray
 
 
-KEPT = 20_000
-"""Items that are kept as records once they were asked for: making one out of the table takes a tenth of a millisecond."""
+MAX_CACHED_RECORDS = 20_000
+"""Cached item records: creating one from the table takes a tenth of a millisecond."""
 
 
 @dataclass(frozen=True)
@@ -27,20 +27,22 @@ class Catalogue:
     """Items by row.
 
     Attributes:
-        items: the table, one row per item. level: the level of a category that counts, 1 = broadest.
+        items: the table, one row per item.
+        level: category level of the workspace, 1 = broadest.
         rows: item id to row.
-        tree: all categories. nodes: (categories,) the nodes of the tree that are items' categories at `level`, -1 for having none.
+        tree: all categories.
+        nodes: (categories,) tree nodes that are categories of items at `level`; -1 for items without a category.
         category: (items,) int32 code into `nodes` and `categories`.
-        users: (items,) int32 distinct users who had the item.
-        category_users: (categories,) int32 distinct users who had anything of the category.
-        total_users: distinct users who had anything.
-        verb: what those users did, in words: bought, rated or looked at.
+        users: (items,) int32 distinct users of each item.
+        category_users: (categories,) int32 distinct users of each category.
+        total_users: distinct users with any counted interaction.
+        verb: verb for the counted interactions: bought, rated or looked at.
     """
 
     items: pl.DataFrame
     level: int
     rows: dict[str, int]
-    tree: Categories
+    tree: CategoryTree
     nodes: NDArray[np.int32]
     category: NDArray[np.int32]
     users: NDArray[np.int32]
@@ -50,15 +52,15 @@ class Catalogue:
 
     @classmethod
     def build(cls, items: pl.DataFrame, interactions: pl.DataFrame, level: int) -> Catalogue:
-        """The arrays of a snapshot's items and interactions."""
+        """Build the arrays from a snapshot's items and interactions."""
         import polars as pl
 
-        tree = Categories.build(items)
+        tree = CategoryTree.build(items)
         nodes, category = np.unique(tree.at(level), return_inverse=True)  # -1, for items without one, is the first
-        interactions, verb = telling(interactions)
+        interactions, verb = counted_interactions(interactions)
         ids = items["item_id"].to_list()
-        codes = pl.DataFrame({"item_id": ids, "row": np.arange(len(ids), dtype=np.int64), "code": category})
-        pairs = interactions.lazy().select("user_id", "item_id").unique().join(codes.lazy(), on="item_id").collect()
+        code_table = pl.DataFrame({"item_id": ids, "row": np.arange(len(ids), dtype=np.int64), "code": category})
+        pairs = interactions.lazy().select("user_id", "item_id").unique().join(code_table.lazy(), on="item_id").collect()
         users = np.bincount(pairs["row"].to_numpy(), minlength=len(ids)).astype(np.int32)
         by_category = pairs.select("user_id", "code").unique()
         return cls(
@@ -79,11 +81,11 @@ class Catalogue:
 
     @cached_property
     def categories(self) -> list[str]:
-        """The name of each category; "" stands for items without one. Two categories may have one name, under different parents."""
+        """Name of each category; "" for items without one. Names may repeat under different parents."""
         return [self.tree.paths[node][-1] if node >= 0 else "" for node in self.nodes.tolist()]
 
     def row(self, item_id: str) -> int:
-        """The row of an item.
+        """Row of an item.
 
         Raises: UnknownItemError
         """
@@ -95,55 +97,55 @@ class Catalogue:
             ) from None
 
     def row_table(self) -> pl.DataFrame:
-        """The rows as a table to join on: columns item_id, row (int64)."""
+        """Table for joins on item ids: columns item_id, row (int64)."""
         import polars as pl
 
         return pl.DataFrame({"item_id": self.items["item_id"], "row": np.arange(len(self), dtype=np.int64)})
 
     def id(self, row: int) -> str:
-        """The id of the item in a row."""
+        """Item id of a row."""
         return self.ids[row]
 
     @cached_property
     def ids(self) -> list[str]:
-        """The ids of all items, by row."""
+        """Item ids by row."""
         return list(self.rows)
 
     def category_name(self, row: int) -> str:
-        """The name of a row's category at the level that counts."""
+        """Category name of a row at the workspace's level."""
         return self.categories[int(self.category[row])]
 
     def records(self, rows: Sequence[int]) -> list[Item]:
-        """The items in some rows, as records."""
-        made = self._records
-        missing = [row for row in dict.fromkeys(rows) if row not in made]
+        """Item records of the given rows, cached."""
+        cache = self._records
+        missing = [row for row in dict.fromkeys(rows) if row not in cache]
         if missing:
-            if len(made) + len(missing) > KEPT:
-                made = {row: made[row] for row in rows if row in made}
-            picked = self.items[missing]
-            known = [name for name in Item.__dataclass_fields__ if name in picked.columns]
-            for row, record in zip(missing, picked.select(known).iter_rows(named=True), strict=True):
-                made[row] = Item(**{**record, "category": tuple(record["category"] or ())})
-            object.__setattr__(self, "_records", made)
-        return [made[row] for row in rows]
+            if len(cache) + len(missing) > MAX_CACHED_RECORDS:
+                cache = {row: cache[row] for row in rows if row in cache}
+            missing_items = self.items[missing]
+            fields = [name for name in Item.__dataclass_fields__ if name in missing_items.columns]
+            for row, record in zip(missing, missing_items.select(fields).iter_rows(named=True), strict=True):
+                cache[row] = Item(**{**record, "category": tuple(record["category"] or ())})
+            object.__setattr__(self, "_records", cache)
+        return [cache[row] for row in rows]
 
     @cached_property
     def _records(self) -> dict[int, Item]:
         return {}
 
     def in_categories(self, names: Iterable[str]) -> NDArray[np.bool_]:
-        """(items,) which have one of the names anywhere in their path, without regard to case."""
+        """(items,) mask of items with one of the names anywhere in their category path, ignoring case."""
         import polars as pl
 
-        wanted = [name.lower() for name in names]
-        inside = pl.col("category").list.eval(pl.element().str.to_lowercase().is_in(wanted)).list.any().fill_null(False)
+        lowered = [name.lower() for name in names]
+        inside = pl.col("category").list.eval(pl.element().str.to_lowercase().is_in(lowered)).list.any().fill_null(False)
         return np.asarray(self.items.select(inside.alias("inside")).to_series().to_numpy(), dtype=bool)
 
 
-def telling(interactions: pl.DataFrame) -> tuple[pl.DataFrame, str]:
-    """The interactions that figures are counted from, and the verb that says truly what their users did.
+def counted_interactions(interactions: pl.DataFrame) -> tuple[pl.DataFrame, str]:
+    """Interactions that all counts are based on, and the verb that describes them.
 
-    Purchases where there are any, else ratings, else everything: a figure that mixed buyers with lookers could be said of neither.
+    Purchases if there are any, otherwise ratings, otherwise everything: a count that mixes buyers and viewers describes neither.
     """
     import polars as pl
 

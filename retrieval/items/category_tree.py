@@ -1,6 +1,6 @@
-"""The tree of categories: every prefix of every item's path is a node, from the broadest level down.
+"""Category tree: every prefix of every item's category path is a node, from the broadest level down.
 
-A node is told by its whole path, so that "Accessories" under phones and under cameras are two. Knows nothing of who bought what.
+A node is identified by its whole path, so "Accessories" under phones and under cameras are two nodes. Does not know interactions.
 """
 
 from __future__ import annotations
@@ -18,18 +18,19 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SEPARATOR = " > "
-"""Between the names of a path in words, as `--format files` reads it."""
+"""Separator of the names in a path, as `--format files` reads it."""
 
 
 @dataclass(frozen=True)
-class Categories:
-    """The nodes, sorted by path.
+class CategoryTree:
+    """Nodes sorted by path.
 
     Attributes:
-        paths: (nodes) the path of each, broad to narrow.
-        depth: (nodes,) 1 for the broadest. parent: (nodes,) -1 for a root.
-        of_item: (items, levels) the node of an item at levels 1, 2, ...; a path that ends earlier stays at its last node, so that an
-            uneven tree loses nobody; -1 for an item without a category.
+        paths: (nodes) category path of each node, broad to narrow.
+        depth: (nodes,) 1 for the broadest.
+        parent: (nodes,) -1 for a root.
+        of_item: (items, levels) node of each item at levels 1, 2, ...; shorter paths repeat their last node, so that uneven trees lose
+            no item; -1 for an item without a category.
     """
 
     paths: list[Category]
@@ -38,8 +39,8 @@ class Categories:
     of_item: NDArray[np.int32]
 
     @classmethod
-    def build(cls, items: pl.DataFrame) -> Categories:
-        """The tree of an items table (column `category`: list of names, broad to narrow)."""
+    def build(cls, items: pl.DataFrame) -> CategoryTree:
+        """Build the tree of an items table (column `category`: list of names, broad to narrow)."""
         paths = [tuple(path or ()) for path in items["category"].to_list()]
         nodes = sorted({path[:end] for path in set(paths) for end in range(1, len(path) + 1)})
         code = {path: i for i, path in enumerate(nodes)}
@@ -56,17 +57,17 @@ class Categories:
 
     @property
     def levels(self) -> int:
-        """How deep the deepest path goes."""
+        """Depth of the deepest path."""
         return int(self.of_item.shape[1])
 
     def at(self, level: int) -> NDArray[np.int32]:
-        """(items,) the node of each item at a level, 1 = broadest; deeper than the tree is its leaves."""
+        """(items,) node of each item at a level, 1 = broadest; levels below the tree give its leaves."""
         if not self.levels:
             return np.full(len(self.of_item), -1, dtype=np.int32)
         return self.of_item[:, min(level, self.levels) - 1]
 
     def under(self, node: int) -> NDArray[np.bool_]:
-        """(items,) which lie in a node or below it."""
+        """(items,) mask of items in a node or below it."""
         return np.asarray(self.at(int(self.depth[node])) == node)
 
     @cached_property
@@ -75,5 +76,5 @@ class Categories:
         return {path: i for i, path in enumerate(self.paths)}
 
     def words(self, node: int) -> str:
-        """The path of a node as one text: `Electronics > Phones`."""
+        """Path of a node as text: `Electronics > Phones`."""
         return SEPARATOR.join(self.paths[node])

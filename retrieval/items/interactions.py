@@ -1,6 +1,6 @@
-"""The interactions that figures are counted from, as arrays: who, what, when.
+"""Counted interactions as arrays of user, item row and time.
 
-Which of a store's interactions those are, and whether they have an order at all, is decided here once.
+Decides which of a store's interactions are counted, and whether they have an order by time, by position, or none.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 
-from .catalogue import telling
+from .catalogue import counted_interactions
 
 if TYPE_CHECKING:
     import polars as pl
@@ -23,18 +23,20 @@ Order = Literal["time", "position", "none"]
 DAY = 86_400_000
 """Milliseconds."""
 NEVER = np.iinfo(np.int64).min
-"""The time of what has none: no window reaches it."""
+"""Time of events without one; outside every window."""
 
 
 @dataclass(frozen=True)
 class Events:
-    """Events by user, oldest first.
+    """Counted interactions by user, oldest first.
 
     Attributes:
-        user: (events,) int32 user numbers, ascending. row: (events,) int32 item rows.
-        time: (events,) int64: milliseconds since 1970, or the position, or 0; `NEVER` where an event has none.
-        order: what `time` is: a clock, positions, or nothing.
-        users: user ids by number. verb: what the users did, in words (see `telling`).
+        user: (events,) int32 user numbers, ascending.
+        row: (events,) int32 item rows.
+        time: (events,) int64 milliseconds since 1970, or positions, or 0; `NEVER` for an event without one.
+        order: meaning of `time`: "time", "position" or "none".
+        users: user ids by number.
+        verb: verb for the interactions, see `counted_interactions`.
     """
 
     user: NDArray[np.int32]
@@ -46,21 +48,21 @@ class Events:
 
     @classmethod
     def build(cls, interactions: pl.DataFrame, catalogue: Catalogue) -> Events:
-        """The events of a snapshot's interactions, which are sorted by user, oldest first.
+        """Build events from a snapshot's interactions, which are sorted by user, oldest first.
 
-        There is a clock when more than half of the interactions have a time, else positions when more than half have one.
+        The order is "time" when more than half of the interactions have a timestamp, otherwise "position" when more than half have one.
         """
         import polars as pl
 
-        told, verb = telling(interactions)
+        counted, verb = counted_interactions(interactions)
         order: Order = "none"
         for name in ("timestamp", "position"):
-            if name in told.columns and told[name].null_count() * 2 < len(told):
+            if name in counted.columns and counted[name].null_count() * 2 < len(counted):
                 order = "time" if name == "timestamp" else "position"
                 break
         when = pl.col("timestamp" if order == "time" else "position").fill_null(NEVER) if order != "none" else pl.lit(0, pl.Int64)
         joined = (
-            told.lazy()
+            counted.lazy()
             .with_columns(when.cast(pl.Int64).alias("when"))
             .select("user_id", "item_id", "when")
             .join(catalogue.row_table().lazy(), on="item_id", how="inner", maintain_order="left")
@@ -71,7 +73,7 @@ class Events:
         first = np.flatnonzero(np.diff(user, prepend=-1))
         time = joined["when"].to_numpy()
         row = joined["row"].to_numpy()
-        if order == "position":  # a file may be in another order than its positions
+        if order == "position":  # the order of lines in a file may differ from their positions
             by_time = np.lexsort((time, user))
             time, row = time[by_time], row[by_time]
         return cls(user, row, time, order, joined["user_id"].gather(first), verb)
@@ -81,16 +83,16 @@ class Events:
 
     @property
     def unit(self) -> int:
-        """What one step of a window is in `time`: a day, or a position."""
+        """Size of one window step in `time`: a day, or a position."""
         return DAY if self.order == "time" else 1
 
     @property
     def starts(self) -> NDArray[np.int64]:
-        """(users + 1,) where each user's events begin, and the end."""
+        """(users + 1,) offsets of each user's events, and the end."""
         return np.searchsorted(self.user, np.arange(len(self.users) + 1)).astype(np.int64)
 
 
 def distinct(keys: NDArray[Key]) -> NDArray[Key]:
-    """The distinct values, ascending. Sorting in place of numpy's hash table: a hundred times faster on ten million."""
+    """Distinct values, ascending. Sorting instead of numpy's hash table: a hundred times faster on ten million values."""
     keys = np.sort(keys)
     return keys[np.concatenate([[True], keys[1:] != keys[:-1]])] if len(keys) else keys
