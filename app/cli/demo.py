@@ -59,7 +59,7 @@ def build(path: Path, settings: Settings) -> Workspace:
     from ...train.pipeline import learn
 
     with tempfile.TemporaryDirectory() as folder, progress_bar() as tell:
-        ingest(path, "files", [demo.write(Path(folder))], progress=tell)
+        ingest(path, "files", [demo.write_store(Path(folder))], progress=tell)
         workspace = Workspace(path)
         index(workspace, settings, tell)
         learn(workspace, settings, part="blend", progress=tell)
@@ -73,7 +73,7 @@ def _install_adapter(workspace: Workspace, settings: Settings) -> None:
     from ...data.atomic_files import replacing_folder
     from ...data.errors import ModelError, storage_errors
     from ...llm.models import adapters
-    from ...llm.models.language_model import fingerprint
+    from ...llm.models.model_source import fingerprint
     from ...recommend.ranking import learned_blend, llm_reranker
 
     try:
@@ -97,4 +97,4 @@ def _is_demo(path: Path) -> bool:
         held = Workspace(path).table("items")["item_id"]
     except NoWorkspaceError:
         return True
-    return set(held) == {item["item_id"] for item in demo.lines("items")}
+    return set(held) == {item["item_id"] for item in demo.load_records("items")}

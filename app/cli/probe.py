@@ -9,11 +9,11 @@ from typing import Annotated
 import typer
 
 from ...data.errors import QueryError, SettingsError
-from .options import AsJson, Chroma, Llm, Quantization, Where, console, print_json, settings_with
+from .options import AsJson, Chroma, Llm, Quantization, WorkspacePath, console, print_json, settings_from
 
 
 def probe(
-    workspace: Where,
+    workspace: WorkspacePath,
     question: Annotated[str | None, typer.Argument(help='Such as "phones", "phones and not cases", "who would need a tripod?".')] = None,
     against: Annotated[str | None, typer.Option(help="A second group to compare with.")] = None,
     since: Annotated[str | None, typer.Option(help="First day that counts, as 2024-01-31.")] = None,
@@ -50,13 +50,13 @@ def probe(
         raise SettingsError("--json and --csv are two answers; take one")
     if against is not None and (epsilon is not None or question is None):
         raise QueryError("--against compares two exact questions; give the first one too, and no --epsilon")
-    settings = settings_with(llm=llm, quantization=quantization, chroma=chroma)
+    settings = settings_from(llm=llm, quantization=quantization, chroma=chroma)
     opened = Workspace(workspace)
     if plot is not None:
-        from ...recommend.category_map.matrix import build
+        from ...recommend.category_map.matrix import build_category_map
         from ..plots.category_map import draw
 
-        draw(build(opened, settings, level=level, min_users=min_users), plot)
+        draw(build_category_map(opened, settings, level=level, min_users=min_users), plot)
         print(f"drawn in {plot}", file=sys.stderr)
     if question is None:
         return
@@ -72,7 +72,7 @@ def probe(
         elif as_csv:
             print(csv_export.comparison(compared), end="")
         else:
-            render.comparison(console(), compared)
+            render.print_comparison(console(), compared)
         return
     found = asked.ask(question, filters=narrowed, k=k, level=level, epsilon=epsilon, words=words)
     if as_json:
@@ -80,4 +80,4 @@ def probe(
     elif as_csv:
         print(csv_export.finding(found), end="")
     else:
-        render.finding(console(), found)
+        render.print_segment_result(console(), found)

@@ -15,9 +15,9 @@ from xml.etree import ElementTree
 import numpy as np
 
 from ...data.records import Category
-from ...recommend.category_map.matrix import Atlas
+from ...recommend.category_map.matrix import CategoryMap
 from ...retrieval.items.category_tree import SEPARATOR
-from ..terminal.render import plain
+from ..terminal.render import printable
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -66,14 +66,14 @@ class Table:
     names: int = 2
 
 
-def known(atlas: Atlas) -> NDArray[np.bool_]:
+def known(atlas: CategoryMap) -> NDArray[np.bool_]:
     """(categories, categories) where there is a lift to show."""
     return np.isfinite(atlas.lift) & ~np.eye(len(atlas.paths), dtype=np.bool_)
 
 
 def whole_name(path: Category) -> str:
     """The path of a category in words, on one line and without characters that hide or turn text."""
-    parts = (" ".join(filter(None, map(plain, part.split()))) for part in path)
+    parts = (" ".join(filter(None, map(printable, part.split()))) for part in path)
     return SEPARATOR.join(filter(None, parts)) or "(no name)"
 
 
@@ -84,35 +84,35 @@ def times(lift: float) -> str:
     return f"{lift:.0f}" if lift >= 9.95 else f"{lift:.1f}" if lift >= 1.995 else f"{lift:.2f}"
 
 
-def people(atlas: Atlas, category: int) -> str:
+def people(atlas: CategoryMap, category: int) -> str:
     """How many users a category has, as far as that may be said."""
     users = int(atlas.users[category])
     return f"{users:,}" if users >= atlas.min_users else f"under {atlas.min_users}"
 
 
-def doing(atlas: Atlas) -> tuple[str, str]:
+def doing(atlas: CategoryMap) -> tuple[str, str]:
     """What a row and what a column stands for: ("has bought from", "goes on to buy from")."""
     had, do = _DOING.get(atlas.verb, (f"{atlas.verb} items of", ""))
     return f"has {had}", f"goes on to {do}" if do and atlas.order != "none" else f"has {'also' if atlas.order == 'none' else 'later'} {had}"
 
 
-def in_words(atlas: Atlas, row: int, column: int) -> list[str]:
+def in_words(atlas: CategoryMap, row: int, column: int) -> list[str]:
     """The figures of a known pair: users, share, base rate, lift, interval, and whether it is sure."""
-    high = atlas.high[row, column]
+    high = atlas.lift_high[row, column]
     return [
         f"{int(atlas.support[row, column]):,}",
         f"{atlas.share[row, column]:.1%}",
         f"{atlas.base_rate[row, column]:.1%}",
         f"{times(atlas.lift[row, column])}×",
-        f"{times(atlas.low[row, column])} to {times(high)}" if np.isfinite(high) else f"{times(atlas.low[row, column])} and up",
-        "yes" if atlas.sure[row, column] else "could be chance",
+        f"{times(atlas.lift_low[row, column])} to {times(high)}" if np.isfinite(high) else f"{times(atlas.lift_low[row, column])} and up",
+        "yes" if atlas.significant[row, column] else "could be chance",
     ]
 
 
-def table(atlas: Atlas) -> Table:
+def table(atlas: CategoryMap) -> Table:
     """The strongest pairs with their figures: the sure ones first, then by the lower end of the interval."""
     rows, columns = np.nonzero(known(atlas))
-    order = np.lexsort((columns, rows, -atlas.low[rows, columns], ~atlas.sure[rows, columns]))[:MOST_ROWS]
+    order = np.lexsort((columns, rows, -atlas.lift_low[rows, columns], ~atlas.significant[rows, columns]))[:MOST_ROWS]
     cells = [(int(rows[i]), int(columns[i])) for i in order]
     names = {i: whole_name(atlas.paths[i]) for pair in cells for i in pair}
     headings = [*doing(atlas), "users", "share", "of everybody", "lift", "95 % interval", "sure"]

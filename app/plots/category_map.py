@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from ...data.atomic_files import write_atomically
-from ...data.errors import QueryError, SettingsError, StorageError, storing
+from ...data.errors import QueryError, SettingsError, StorageError, storage_errors
 from ...data.records import Category
-from ...recommend.category_map.matrix import Atlas
+from ...recommend.category_map.matrix import CategoryMap
 from .annotated_svg import annotated, doing, known, page, table, whole_name
 from .canvas import LINE, MARGIN, Sheet, drawable, text_width
 from .heat_map import HeatMap
@@ -29,7 +29,7 @@ NAME_LENGTH = 36
 _STYLE = {"svg.hashsalt": "crossaisle", "svg.fonttype": "none", "font.family": "DejaVu Sans", "hatch.linewidth": 0.6}
 
 
-def draw(atlas: Atlas, path: Path) -> None:
+def draw(atlas: CategoryMap, path: Path) -> None:
     """Draws the atlas into the file `path`, replaced whole; its suffix (.svg, .png, .html) says which format.
 
     Raises:
@@ -46,14 +46,14 @@ def draw(atlas: Atlas, path: Path) -> None:
         if not path.parent.is_dir():
             raise SettingsError(f"there is no folder {path.parent} to put the picture {path.name} in; make it first")
         content = render(atlas, kind)
-        with storing(f"the picture {path}"):
+        with storage_errors(f"the picture {path}"):
             write_atomically(path, content)
     except OSError as error:
         # A read-only disk, a name that is too long: the system's own words say it best.
         raise StorageError(f"the picture {path} could not be written ({error.strerror or error}); choose another place") from error
 
 
-def render(atlas: Atlas, kind: str) -> bytes:
+def render(atlas: CategoryMap, kind: str) -> bytes:
     """The picture as the bytes of a file; `kind` is one of `FORMATS`.
 
     Raises: QueryError: no pair of the atlas is known.
@@ -76,13 +76,13 @@ def render(atlas: Atlas, kind: str) -> bytes:
     return page(sheet.title, sheet.notes, svg, table(atlas)).encode()
 
 
-def chosen(atlas: Atlas) -> list[int]:
+def chosen(atlas: CategoryMap) -> list[int]:
     """At most `MOST_CATEGORIES` categories: of the strongest complements, then of the most users; in the arrays' order."""
     ends = [end for pair in complements(atlas) for end in pair]
     return sorted(list(dict.fromkeys([*ends, *np.argsort(-atlas.users, kind="stable").tolist()]))[:MOST_CATEGORIES])
 
 
-def side_by_side(atlas: Atlas, chosen: Sequence[int]) -> list[int]:
+def side_by_side(atlas: CategoryMap, chosen: Sequence[int]) -> list[int]:
     """The chosen categories in an order that puts those together which go together (clusters by lift, either way)."""
     if len(chosen) < 3:
         return list(chosen)
@@ -120,7 +120,7 @@ def short_names(paths: Sequence[Category], *, vector: bool, limit: int = NAME_LE
     return short
 
 
-def compose(atlas: Atlas, *, vector: bool) -> Sheet:
+def compose(atlas: CategoryMap, *, vector: bool) -> Sheet:
     """The page: what it is, the heat map, the network, and notes at the foot. `vector` as in `short_names`."""
     shown = side_by_side(atlas, chosen(atlas))
     names = short_names([atlas.paths[code] for code in shown], vector=vector)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ...recommend.category_map.matrix import Atlas
+from ...recommend.category_map.matrix import CategoryMap
 from .annotated_svg import doing, in_words, known, people, times, whole_name
 from .canvas import FAINT, INK, LEGEND, NUMBERED, Sheet, text_width
 
@@ -25,7 +25,7 @@ TICKS = {-4: "1⁄16×", -3: "⅛×", -2: "¼×", -1: "½×", 0: "1×", 1: "2×"
 class HeatMap:
     """Rows over columns: the colour of a cell is its lift."""
 
-    atlas: Atlas
+    atlas: CategoryMap
     shown: list[int]
     names: list[str]
 
@@ -100,7 +100,7 @@ class HeatMap:
         if not known(atlas)[row, column]:
             sheet.box(x, y, side, side, hover=f"{pair}: {self._withheld}", **WITHHELD)
             return
-        lift, sure = float(atlas.lift[row, column]), bool(atlas.sure[row, column])
+        lift, sure = float(atlas.lift[row, column]), bool(atlas.significant[row, column])
         users, share, base_rate, usual, interval, _ = in_words(atlas, row, column)
         hover = (
             f"{pair}\n{users} of {people(atlas, row)} users: {share}, of everybody {base_rate}\n"

@@ -9,7 +9,7 @@ from functools import cached_property
 
 import numpy as np
 
-from ...recommend.category_map.matrix import Atlas
+from ...recommend.category_map.matrix import CategoryMap
 from .annotated_svg import Said, in_words, known, people, times, whole_name
 from .canvas import INK, LINE, NUMBERED, Sheet, text_width
 
@@ -20,10 +20,10 @@ FAN, SIDEWAYS, CROWDED = math.radians(24), math.radians(35), math.radians(80)
 """How far apart arrows leave a category, how far from the circle's centre they may turn away, and how far where they are many."""
 
 
-def complements(atlas: Atlas) -> list[tuple[int, int]]:
+def complements(atlas: CategoryMap) -> list[tuple[int, int]]:
     """The sure pairs (row, column) of lift above 1, strongest first: by the lower end of the lift's interval."""
-    rows, columns = np.nonzero(known(atlas) & atlas.sure & (atlas.lift > 1))
-    order = np.lexsort((columns, rows, -atlas.low[rows, columns]))
+    rows, columns = np.nonzero(known(atlas) & atlas.significant & (atlas.lift > 1))
+    order = np.lexsort((columns, rows, -atlas.lift_low[rows, columns]))
     return [(int(rows[i]), int(columns[i])) for i in order]
 
 
@@ -34,7 +34,7 @@ class Network:
     `names` are those of `shown`; where nothing says which came first, a pair is one line without a head.
     """
 
-    atlas: Atlas
+    atlas: CategoryMap
     shown: list[int]
     names: list[str]
 

@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ...recommend.segments.results import Comparison, Finding
+from ...recommend.segments.results import CohortComparison, SegmentResult
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 COLUMNS = (
@@ -16,12 +16,12 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def finding(found: Finding) -> str:
+def finding(found: SegmentResult) -> str:
     """A probe's answer; a line without an item_id is the category as a whole."""
-    return answer(found.to_dict())
+    return segment_csv(found.to_dict())
 
 
-def answer(found: Mapping[str, Any]) -> str:
+def segment_csv(found: Mapping[str, Any]) -> str:
     """The same of an answer as JSON holds it, so that a table says what the JSON of the same answer says, to the last digit."""
     rows: list[list[object]] = []
     for need in found["needs"]:
@@ -34,25 +34,25 @@ def answer(found: Mapping[str, Any]) -> str:
             low, high = item["lift_interval"] or (None, None)
             told = [item["users"], None, None, None, item["lift"], low, high]
             rows.append([path, item["item_id"], item["title"], *told, None, None, None, None])
-    return _written(COLUMNS, rows)
+    return _csv(COLUMNS, rows)
 
 
-def comparison(compared: Comparison) -> str:
+def comparison(compared: CohortComparison) -> str:
     """The categories in which two groups differ."""
-    return differences(compared.to_dict())
+    return comparison_csv(compared.to_dict())
 
 
-def differences(found: Mapping[str, Any]) -> str:
+def comparison_csv(found: Mapping[str, Any]) -> str:
     """The same of a comparison as JSON holds it."""
     columns = ("category", "users_1", "users_2", "share_1", "share_2", "ratio", "ratio_low", "ratio_high", "fdr")
     rows = [
         [" > ".join(one["category"]), *one["users"], *one["share"], one["ratio"], *one["ratio_interval"], one["fdr"]]
         for one in found["differences"]
     ]
-    return _written(columns, rows)
+    return _csv(columns, rows)
 
 
-def _written(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+def _csv(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(columns)

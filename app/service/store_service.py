@@ -25,32 +25,32 @@ from ...data.privacy.pseudonyms import Pseudonyms
 from ...data.records import Item, Recommendation, Recommendations
 from ...data.settings import Settings
 from ...data.workspace import Workspace
-from ...recommend.attribution.profile_summary import portrait
+from ...recommend.attribution.profile_summary import profile_summary
 from ...recommend.attribution.why import why
-from ...recommend.category_map.matrix import build
-from ...recommend.profiles.live_events import Live
+from ...recommend.category_map.matrix import build_category_map
+from ...recommend.profiles.live_events import LiveEvents
 from ...recommend.recommender import Recommender
-from ...recommend.segments.example_questions import openings
-from ...recommend.segments.probe import BUDGET, Probe
+from ...recommend.segments.example_questions import suggested_questions
+from ...recommend.segments.probe import DEFAULT_BUDGET, Probe
 from ...recommend.serialization import reason, to_dict
 from ...recommend.served_list import shown
 from ..schemas.requests import EventRequest, ItemRequest, ProbeRequest, RecommendRequest, WhyRequest
-from .build_status import built, reports
+from .build_status import build_steps, latest_reports
 
 if TYPE_CHECKING:
-    from ...recommend.category_map.matrix import Atlas
+    from ...recommend.category_map.matrix import CategoryMap
 
 T = TypeVar("T")
-Part = Callable[[dict[str, Any]], None]
+OnPart = Callable[[dict[str, Any]], None]
 """Takes a part of an answer that is there before the rest."""
-LISTED = 50
+MAX_MATCHES = 50
 """Users or items that a search for a beginning lists at most."""
-FRESH = 0.05
+EVENT_REFRESH_SECONDS = 0.05
 """Seconds for which what other processes recorded may be unseen here."""
 
 
-class Shop:
-    """What can be asked of one workspace; `Shop.open(path)` makes one."""
+class StoreService:
+    """What can be asked of one workspace; `StoreService.open(path)` makes one."""
 
     def __init__(
         self,
@@ -58,8 +58,8 @@ class Shop:
         settings: Settings,
         *,
         min_users: int = MIN_USERS,
-        budget: float = BUDGET,
-        evaluations: Sequence[Path] = (),
+        budget: float = DEFAULT_BUDGET,
+        report_folders: Sequence[Path] = (),
         events: str | None = None,
         pseudonymise: bool = False,
         experiment: Experiment | None = None,
@@ -78,16 +78,16 @@ class Shop:
         self.recommender = Recommender(workspace, settings, shared=True)
         hidden = Pseudonyms.open(workspace.path, settings.pseudonym_key) if pseudonymise else None
         self.log = EventLog.open(workspace, events or settings.events, pseudonyms=hidden, key=settings.pseudonym_key)
-        self.live = self.recommender.live = Live.open(workspace, self.log)
+        self.live = self.recommender.live = LiveEvents.open(workspace, self.log)
         self.experiment = experiment
-        self._looked = time.monotonic()
+        self._refreshed_at = time.monotonic()
         self._probe = Probe(workspace, settings, min_users=min_users, budget=budget)
-        self._probing, self._adding = threading.Lock(), threading.Lock()
-        self._evaluations = tuple(evaluations)
-        self._since = time.time()
+        self._probe_lock, self._items_lock = threading.Lock(), threading.Lock()
+        self._report_folders = tuple(report_folders)
+        self._started_at = time.time()
 
     @classmethod
-    def open(cls, workspace: str | Path, *, llm: str | None = None, settings: Settings | None = None, **options: Any) -> Shop:
+    def open(cls, workspace: str | Path, *, llm: str | None = None, settings: Settings | None = None, **options: Any) -> StoreService:
         """The shop of a workspace.
 
         Args: llm: overrides the settings' model; `none` ranks and explains without one. options: as the constructor has them.
@@ -97,7 +97,7 @@ class Shop:
 
     # ------------------------------------------------------------------ one shopper
 
-    def recommend(self, asked: RecommendRequest, listed: Part | None = None, worded: Part | None = None) -> dict[str, Any]:
+    def recommend(self, asked: RecommendRequest, on_ranked: OnPart | None = None, on_explained: OnPart | None = None) -> dict[str, Any]:
         """What a shopper would want next and why, as `recommend --json` has it, with the `recommendation_id` that clicks then name.
 
         A list that `listed` was told has been shown, and is logged, also where the rest comes to nothing.
@@ -108,7 +108,7 @@ class Shop:
         Raises: UnknownUserError, UnknownItemError, EmptyHistoryError, QueryError; ModelMissingError: the LLM was not pulled.
             TimedOutError: the deadline of the work at hand is over (see `data.deadlines`).
         """
-        self._look()
+        self._refresh_events()
         recommender = self.recommender
         wanted = _options(asked)
         arm = None
@@ -126,28 +126,28 @@ class Shop:
             return reason(one)
 
         try:
-            found = self._found(asked, wanted, _made(the_list, listed), _made(the_reason, worded))
+            found = self._recommend(asked, wanted, _callback(the_list, on_ranked), _callback(the_reason, on_explained))
         except CrossaisleError:
             if out:
-                self.log.served(asked.user, shown([*out.values()], recommender.catalogue), arm=arm, key=key)
+                self.log.append_served_list(asked.user, shown([*out.values()], recommender.catalogue), arm=arm, key=key)
             raise
-        self.log.served(asked.user, shown(found.items, recommender.catalogue), arm=arm, key=key)
+        self.log.append_served_list(asked.user, shown(found.items, recommender.catalogue), arm=arm, key=key)
         return {**to_dict(found), "recommendation_id": key}
 
-    def look(self, asked: RecommendRequest, listed: Part | None = None, worded: Part | None = None) -> dict[str, Any]:
+    def preview(self, asked: RecommendRequest, on_ranked: OnPart | None = None, on_explained: OnPart | None = None) -> dict[str, Any]:
         """The list for somebody who looks at a shopper, as `recommend` has it, but it is not recorded as served.
 
         Args: listed, worded, Raises: as `recommend` has them.
         """
         self.live.catch_up()
-        return to_dict(self._found(asked, _options(asked), _made(to_dict, listed), _made(reason, worded)))
+        return to_dict(self._recommend(asked, _options(asked), _callback(to_dict, on_ranked), _callback(reason, on_explained)))
 
-    def _found(
+    def _recommend(
         self,
         asked: RecommendRequest,
         wanted: Mapping[str, Any],
-        listed: Callable[[Recommendations], None] | None,
-        worded: Callable[[Recommendation], None] | None,
+        on_ranked: Callable[[Recommendations], None] | None,
+        on_explained: Callable[[Recommendation], None] | None,
     ) -> Recommendations:
         return self.recommender.recommend(
             user_id=asked.user,
@@ -156,8 +156,8 @@ class Shop:
             rules=asked.rules.rules(),
             k=asked.k,
             without=asked.without,
-            listed=listed,
-            worded=worded,
+            listed=on_ranked,
+            worded=on_explained,
             **wanted,
         )
 
@@ -166,7 +166,7 @@ class Shop:
 
         Raises: UnknownUserError, UnknownItemError, EmptyHistoryError, QueryError
         """
-        self._look()
+        self._refresh_events()
         found = why(
             self.recommender,
             asked.item,
@@ -184,8 +184,8 @@ class Shop:
 
         Raises: UnknownUserError, EmptyHistoryError
         """
-        self._look()
-        return portrait(self.recommender, user)
+        self._refresh_events()
+        return profile_summary(self.recommender, user)
 
     def history(self, user: str) -> list[dict[str, Any]]:
         """A user's interactions, oldest first: item_id, title, category, kind, timestamp (None where there is no clock).
@@ -195,7 +195,7 @@ class Shop:
         from ...recommend.profiles.profile import KINDS
         from ...retrieval.items.interactions import NEVER
 
-        self._look()
+        self._refresh_events()
         recommender = self.recommender
         past = recommender.past(user)
         return [
@@ -218,31 +218,31 @@ class Shop:
 
         Raises: QueryError, SuppressedError, BudgetSpentError
         """
-        with self._probing:
+        with self._probe_lock:
             if asked.against is not None:
                 return self._probe.compare(asked.question, asked.against, filters=asked.filters(), k=asked.k, level=asked.level).to_dict()
             return self._probe.ask(
                 asked.question, filters=asked.filters(), k=asked.k, level=asked.level, epsilon=asked.epsilon, words=asked.words
             ).to_dict()
 
-    def openings(self) -> list[str]:
+    def suggested_questions(self) -> list[str]:
         """Questions about people to begin with, that this store understands and enough shoppers stand behind; may be none."""
-        with self._probing:
-            return self._openings
+        with self._probe_lock:
+            return self._suggested_questions
 
     @cached_property
-    def _openings(self) -> list[str]:
-        return openings(self._probe)
+    def _suggested_questions(self) -> list[str]:
+        return suggested_questions(self._probe)
 
     def atlas(self, level: int | None = None) -> dict[str, Any]:
         """What every category does for every other: `categories` with their users, and `pairs` whose figures may be told.
 
         Raises: QueryError: a level below 1.
         """
-        with self._probing:
+        with self._probe_lock:
             found = self._atlases.get(level)
             if found is None:
-                found = self._atlases[level] = _atlas(build(self.workspace, self.settings, level=level, min_users=self.min_users))
+                found = self._atlases[level] = _category_map(build_category_map(self.workspace, self.settings, level=level, min_users=self.min_users))
         return found
 
     @cached_property
@@ -251,7 +251,7 @@ class Shop:
 
     # ------------------------------------------------------------------ what shoppers do
 
-    def record(self, told: Sequence[EventRequest]) -> dict[str, int]:
+    def record_events(self, told: Sequence[EventRequest]) -> dict[str, int]:
         """Keeps events, all or none: how many were `accepted`, and how many were `repeated` ones. The next answers know them.
 
         Raises: QueryError: an event is off. WorkspaceBusyError, WorkspaceError, StorageError: the log cannot be written.
@@ -268,14 +268,14 @@ class Shop:
         """
         done = self.log.forget(user)
         self.live.catch_up()
-        there = any(name in self.recommender.histories for name in self.log.names(user))
+        there = any(name in self.recommender.histories for name in self.log.known_ids(user))
         return {"events": done.events, "served": done.served, "in_snapshot": there}
 
-    def _look(self) -> None:
+    def _refresh_events(self) -> None:
         """Takes in what other processes recorded meanwhile."""
         now = time.monotonic()
-        if now - self._looked > FRESH:
-            self._looked = now
+        if now - self._refreshed_at > EVENT_REFRESH_SECONDS:
+            self._refreshed_at = now
             self.live.catch_up()
 
     # ------------------------------------------------------------------ what is on offer
@@ -288,21 +288,21 @@ class Shop:
         Raises: WorkspaceBusyError: another process is writing. StaleIndexError: the snapshot was replaced meanwhile. StorageError.
         """
         records = [Item(**{**item.model_dump(), "category": tuple(item.category)}) for item in items]
-        with self._adding:
+        with self._items_lock:
             self.recommender, new, changed = self.recommender.with_items(records)
         return {"added": new, "changed": changed}
 
     # ------------------------------------------------------------------ looking up
 
-    def users(self, prefix: str = "", limit: int = LISTED) -> list[str]:
+    def find_users(self, prefix: str = "", limit: int = MAX_MATCHES) -> list[str]:
         """Ids of users that begin so, at most `limit`: in the order of the snapshot, then one that only events know; nobody forgotten."""
-        self._look()
+        self._refresh_events()
         recommender, live = self.recommender, self.live
         begin = (user for user in (*recommender.histories, prefix) if user and user.startswith(prefix))
         there = (user for user in dict.fromkeys(begin) if live.history(user, recommender.histories, recommender.catalogue.rows) is not None)
-        return list(islice(there, min(limit, LISTED)))
+        return list(islice(there, min(limit, MAX_MATCHES)))
 
-    def find_items(self, prefix: str = "", limit: int = LISTED) -> list[dict[str, Any]]:
+    def find_items(self, prefix: str = "", limit: int = MAX_MATCHES) -> list[dict[str, Any]]:
         """Items whose id, title or a word of the title begins so, without regard to case: item_id, title, category, price, image."""
         import polars as pl
 
@@ -313,13 +313,13 @@ class Shop:
         columns = [name for name in ("item_id", "title", "category", "price", "image") if name in items.columns]
         # What begins so comes before what has it further inside.
         found = items.filter(inside).sort(begins.filter(inside), descending=True, maintain_order=True) if wanted else items
-        return [{**row, "category": list(row["category"] or ())} for row in found.head(min(limit, LISTED)).select(columns).to_dicts()]
+        return [{**row, "category": list(row["category"] or ())} for row in found.head(min(limit, MAX_MATCHES)).select(columns).to_dicts()]
 
     # ------------------------------------------------------------------ the shop itself
 
     def quality(self) -> dict[str, Any]:
         """The last evaluation and judge's report, what was built when, and the shop's health."""
-        return {**reports(self.workspace, self._evaluations), "built": built(self.workspace), "health": self.health()}
+        return {**latest_reports(self.workspace, self._report_folders), "built": build_steps(self.workspace), "health": self.health()}
 
     def health(self) -> dict[str, Any]:
         """Whether what answers needs is there, in a few figures."""
@@ -333,10 +333,10 @@ class Shop:
             "item_noun": self.workspace.manifest.item_noun,
             "llm": self.settings.llm,
             "trained": recommender.trained is not None,
-            "uptime_seconds": round(time.time() - self._since),
+            "uptime_seconds": round(time.time() - self._started_at),
         }
 
-    def warm(self) -> None:
+    def load_models(self) -> None:
         """Loads what would otherwise be loaded by the first request; a shop that cannot do that is not opened for customers.
 
         Raises: ModelMissingError, ModelError: the embedder or the LLM cannot be had.
@@ -349,12 +349,12 @@ class Shop:
         self.log.close()
 
 
-def _atlas(found: Atlas) -> dict[str, Any]:
+def _category_map(found: CategoryMap) -> dict[str, Any]:
     """An atlas as JSON: categories, and the pairs of which figures may be told, strongest first."""
     import numpy as np
 
     rows, columns = np.nonzero(np.isfinite(found.lift))
-    order = np.argsort(-found.low[rows, columns], kind="stable")
+    order = np.argsort(-found.lift_low[rows, columns], kind="stable")
     return {
         "categories": [{"name": list(path), "users": int(users)} for path, users in zip(found.paths, found.users, strict=True)],
         "pairs": [
@@ -365,8 +365,8 @@ def _atlas(found: Atlas) -> dict[str, Any]:
                 "share": _number(found.share[at]),
                 "base_rate": _number(found.base_rate[at]),
                 "lift": _number(found.lift[at]),
-                "lift_interval": [_number(found.low[at]), _number(found.high[at])],
-                "sure": bool(found.sure[at]),
+                "lift_interval": [_number(found.lift_low[at]), _number(found.lift_high[at])],
+                "sure": bool(found.significant[at]),
             }
             for i in order.tolist()
             for at in [(rows[i], columns[i])]
@@ -386,7 +386,7 @@ def _number(value: Any) -> float | None:
     return round(float(value), 4) if math.isfinite(value) else None
 
 
-def _made(make: Callable[[T], dict[str, Any]], tell: Part | None) -> Callable[[T], None] | None:
+def _callback(make: Callable[[T], dict[str, Any]], tell: OnPart | None) -> Callable[[T], None] | None:
     """What makes a part of an answer and tells it; None where nobody wants it."""
     return None if tell is None else lambda found: tell(make(found))
 

@@ -15,37 +15,37 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.text import Text
 
-    from ...recommend.attribution.feature_contributions import Contributions
+    from ...recommend.attribution.feature_contributions import ScoreBreakdown
     from ...recommend.attribution.why import Why
-    from ...recommend.segments.results import Comparison, Finding
+    from ...recommend.segments.results import CohortComparison, SegmentResult
 
 
-def plain(text: str) -> str:
+def printable(text: str) -> str:
     """The text without what could move the cursor or hide something."""
     return "".join(c for c in text if unicodedata.category(c)[0] != "C")
 
 
-def recommendations(console: Console, answer: Recommendations, history: Sequence[Item] = ()) -> None:
+def print_recommendations(console: Console, answer: Recommendations, history: Sequence[Item] = ()) -> None:
     """Prints an answer: the history it came from, then each item with its reason."""
     from rich.table import Table
     from rich.text import Text
 
     if history:
-        names = list(dict.fromkeys(plain(item.title or item.item_id)[:48] for item in history))
+        names = list(dict.fromkeys(printable(item.title or item.item_id)[:48] for item in history))
         console.print(Text("Goes by: " + "; ".join(names[-5:]), style="dim"))
     if answer.query.text:
-        console.print(Text("Says: ", style="dim") + Text(plain(answer.query.text)[:200], style="dim"))
+        console.print(Text("Says: ", style="dim") + Text(printable(answer.query.text)[:200], style="dim"))
     table = Table(box=None, show_header=False, padding=(0, 1, 0, 0))
     table.add_column(justify="right", style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     for found in answer.items:
-        title = Text(plain(found.item.title), style="bold")
-        where = Text(" › ".join(plain(name) for name in found.item.category), style="cyan")
+        title = Text(printable(found.item.title), style="bold")
+        where = Text(" › ".join(printable(name) for name in found.item.category), style="cyan")
         price = Text(f"  {found.item.price:,.2f}" if found.item.price is not None else "", style="green")
         table.add_row(str(found.rank), title)
-        table.add_row("", where + price + Text(f"  {plain(found.item.item_id)}", style="dim"))
+        table.add_row("", where + price + Text(f"  {printable(found.item.item_id)}", style="dim"))
         if found.explanation and found.explanation.text:
-            table.add_row("", Text("\n".join(plain(line) for line in found.explanation.text.split("\n"))))
+            table.add_row("", Text("\n".join(printable(line) for line in found.explanation.text.split("\n"))))
         elif found.explanation:
             table.add_row("", Text("no reason strong enough to state", style="dim italic"))
         table.add_row("", "")
@@ -56,14 +56,14 @@ def recommendations(console: Console, answer: Recommendations, history: Sequence
         console.print(Text("  ".join(f"{stage} {ms / 1000:.2f} s" for stage, ms in answer.timings_ms.items()), style="dim"))
 
 
-def decision(console: Console, found: Why) -> None:
+def print_why(console: Console, found: Why) -> None:
     """Prints why an item is recommended, or why not: rank, rule, what would change it, what each channel says and the features add."""
     from rich.text import Text
 
-    title = Text(plain(found.item.title or found.item.item_id), style="bold")
-    console.print(title + Text("  " + " › ".join(plain(name) for name in found.item.category), style="cyan"))
+    title = Text(printable(found.item.title or found.item.item_id), style="bold")
+    console.print(title + Text("  " + " › ".join(printable(name) for name in found.item.category), style="cyan"))
     if found.left_out:
-        console.print(Text(f"not recommended: {plain(' and '.join(found.removed_by))}", style="yellow"))
+        console.print(Text(f"not recommended: {printable(' and '.join(found.removed_by))}", style="yellow"))
     elif found.rank is None:
         console.print(
             Text(f"not recommended: no channel has it among its best; {found.of:,} other candidates were ordered", style="yellow")
@@ -71,21 +71,21 @@ def decision(console: Console, found: Why) -> None:
     else:
         console.print(Text(f"rank {found.rank:,} of {found.of:,} candidates, score {found.score:.2f} ({found.blend})"))
     if found.behind:
-        console.print(Text(f"behind it stands: {plain(found.behind.title or found.behind.item_id)}"))
+        console.print(Text(f"behind it stands: {printable(found.behind.title or found.behind.item_id)}"))
     if found.attention:
-        looked = "; ".join(f"{plain(item.title or item.item_id)[:48]} {share:.0%}" for item, share in found.attention)
+        looked = "; ".join(f"{printable(item.title or item.item_id)[:48]} {share:.0%}" for item, share in found.attention)
         console.print(Text("the graph looks at: ", style="dim") + Text(looked))
     for one in found.counterfactuals:
-        console.print(Text("• " + plain(one.sentence)) + Text(f"  {plain(one.options)}", style="dim"))
+        console.print(Text("• " + printable(one.sentence)) + Text(f"  {printable(one.options)}", style="dim"))
     for note in found.notes:
-        console.print(Text(plain(note), style="yellow"))
+        console.print(Text(printable(note), style="yellow"))
     if found.channels:
-        console.print(_channels(found))
+        console.print(_channels_table(found))
     if found.features:
-        console.print(_features(found.features))
+        console.print(_contributions_table(found.features))
 
 
-def _channels(found: Why) -> RenderableType:
+def _channels_table(found: Why) -> RenderableType:
     """A line a channel."""
     from rich.table import Table
 
@@ -99,7 +99,7 @@ def _channels(found: Why) -> RenderableType:
     return table
 
 
-def _features(told: Contributions) -> RenderableType:
+def _contributions_table(told: ScoreBreakdown) -> RenderableType:
     """The strongest features a line each, then what the others add, and the sum."""
     from rich.table import Table
     from rich.text import Text
@@ -110,7 +110,7 @@ def _features(told: Contributions) -> RenderableType:
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column(no_wrap=True)
     for one in told.strongest:
-        table.add_row(one.words, one.reads, *_adds(one.adds))
+        table.add_row(one.label, one.formatted_value, *_adds(one.contribution))
     if told.others:
         table.add_row(Text(f"{told.others} others together", style="dim"), "", *_adds(told.rest))
     if told.base:
@@ -129,12 +129,12 @@ def _adds(adds: float | None) -> tuple[Text, Text]:
     return Text(f"{adds:+.2f}", style), Text("▊" * min(12, round(abs(adds) * 4)), style)
 
 
-def portrait(console: Console, told: Mapping[str, Any]) -> None:
+def print_profile(console: Console, told: Mapping[str, Any]) -> None:
     """Prints a profile: words for what is known, bars for shares."""
     from rich.table import Table
     from rich.text import Text
 
-    console.print(Text(plain(told["words"]), style="bold"))
+    console.print(Text(printable(told["words"]), style="bold"))
     for name in ("categories", "brands"):
         shares = told[name]
         if not shares:
@@ -146,22 +146,22 @@ def portrait(console: Console, told: Mapping[str, Any]) -> None:
         most = shares[0]["share"]
         for one in shares:
             table.add_row(
-                Text(plain(one["name"])), Text("█" * max(1, round(24 * one["share"] / most)), style="cyan"), f"{one['share']:.0%}"
+                Text(printable(one["name"])), Text("█" * max(1, round(24 * one["share"] / most)), style="cyan"), f"{one['share']:.0%}"
             )
         console.print(table)
     for name, label in (("leans_to", "leans to"), ("intent", "last visit"), ("searched", "searched")):
         if told[name]:
-            console.print(Text(f"{label}: ", style="dim") + Text("; ".join(plain(title)[:60] for title in told[name])))
+            console.print(Text(f"{label}: ", style="dim") + Text("; ".join(printable(title)[:60] for title in told[name])))
 
 
-def finding(console: Console, found: Finding) -> None:
+def print_segment_result(console: Console, found: SegmentResult) -> None:
     """Prints a probe's answer: what was understood, who that is, a table of the needs, and their sentences."""
     from rich.table import Table
     from rich.text import Text
 
     for one in found.understood:
         name = one["name"] if isinstance(one["name"], str) else " › ".join(one["name"])
-        console.print(Text(f"{'not ' if one.get('not') else ''}{one['kind']}: {plain(name)} ({one['items']:,} items)", style="dim"))
+        console.print(Text(f"{'not ' if one.get('not') else ''}{one['kind']}: {printable(name)} ({one['items']:,} items)", style="dim"))
     before = found.direction == "reverse"
     console.print(Text(f"{found.cohort:,} of {found.of:,} users {found.verb} {'it' if before else 'that'}", style="bold"))
     if found.needs:
@@ -174,8 +174,8 @@ def finding(console: Console, found: Finding) -> None:
                 f"{need.lift:.1f} ({need.lift_interval[0]:.1f} to {need.lift_interval[1]:.1f})" if need.lift and need.lift_interval else "-"
             )
             table.add_row(
-                Text(plain(need.category[-1]), style="bold")
-                + Text(f"  {plain(need.category[-2])}" if len(need.category) > 1 else "", style="dim"),
+                Text(printable(need.category[-1]), style="bold")
+                + Text(f"  {printable(need.category[-2])}" if len(need.category) > 1 else "", style="dim"),
                 "-" if need.users is None else f"{need.users:,} of {need.of:,}",
                 "-" if need.share is None else f"{need.share:.0%}",
                 "-" if need.base_rate is None else f"{need.base_rate:.1%}",
@@ -187,10 +187,10 @@ def finding(console: Console, found: Finding) -> None:
         console.print(table)
         for need in found.needs:
             if need.sentence:
-                console.print(Text("• " + plain(need.sentence)))
+                console.print(Text("• " + printable(need.sentence)))
             if need.items:
                 names = [
-                    plain(item.title) + (f" ({item.users:,}; {item.lift:.1f} times)" if item.users and item.lift else "")
+                    printable(item.title) + (f" ({item.users:,}; {item.lift:.1f} times)" if item.users and item.lift else "")
                     for item in need.items
                 ]
                 console.print(Text("  e.g. " + "; ".join(names), style="dim"))
@@ -201,30 +201,32 @@ def finding(console: Console, found: Finding) -> None:
     if found.privacy.get("epsilon") is not None:
         console.print(Text(f"privacy budget: {found.privacy['spent']:g} spent, {found.privacy['left']:g} left", style="dim"))
     for note in found.notes:
-        console.print(Text(plain(note), style="yellow"))
+        console.print(Text(printable(note), style="yellow"))
 
 
-def comparison(console: Console, compared: Comparison) -> None:
+def print_comparison(console: Console, compared: CohortComparison) -> None:
     """Prints where two cohorts differ."""
     from rich.table import Table
     from rich.text import Text
 
-    one, other = compared.findings
-    console.print(Text(f"{plain(one.question)}: {one.cohort:,} users    {plain(other.question)}: {other.cohort:,} users", style="bold"))
+    one, other = compared.cohorts
+    console.print(
+        Text(f"{printable(one.question)}: {one.cohort:,} users    {printable(other.question)}: {other.cohort:,} users", style="bold")
+    )
     if not compared.differences:
         console.print(Text("no category is gone on to more often by the one than by the other, beyond chance", style="yellow"))
         return
     table = Table(box=None, header_style="dim", padding=(0, 2, 0, 0))
-    for heading in ("category", plain(one.question), plain(other.question), "times (95 %)"):
+    for heading in ("category", printable(one.question), printable(other.question), "times (95 %)"):
         table.add_column(heading, justify="left" if heading == "category" else "right", overflow="fold")
     for found in compared.differences:
         low, high = found.ratio_interval
-        name = Text(plain(" › ".join(found.category)), style="bold")
+        name = Text(printable(" › ".join(found.category)), style="bold")
         table.add_row(name, f"{found.share[0]:.0%}", f"{found.share[1]:.0%}", f"{found.ratio:.1f} ({low:.1f} to {high:.1f})")
     console.print(table)
 
 
-def figures(console: Console, title: str, values: Mapping[str, Any]) -> None:
+def print_report(console: Console, title: str, values: Mapping[str, Any]) -> None:
     """Prints a report: one figure a line; nested mappings one level in."""
     from rich.text import Text
 
@@ -232,9 +234,9 @@ def figures(console: Console, title: str, values: Mapping[str, Any]) -> None:
     for name, value in values.items():
         if isinstance(value, Mapping):
             for inner, count in value.items():
-                console.print(Text(f"  {inner}: {_figure(count)}", style="yellow"))
+                console.print(Text(f"  {inner}: {_number(count)}", style="yellow"))
         else:
-            console.print(Text(f"  {name.replace('_', ' ')}: {_figure(value)}"))
+            console.print(Text(f"  {name.replace('_', ' ')}: {_number(value)}"))
 
 
 def heading(text: str) -> RenderableType:
@@ -244,5 +246,5 @@ def heading(text: str) -> RenderableType:
     return Rule(text, align="left", style="dim")
 
 
-def _figure(value: object) -> str:
+def _number(value: object) -> str:
     return f"{value:,}" if isinstance(value, int) else str(value)

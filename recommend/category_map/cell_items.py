@@ -10,7 +10,7 @@ from ...data.privacy.disclosure import MIN_USERS, check_min_users
 from ...data.records import Category
 from ...data.workspace import Workspace
 from ...retrieval.associations import mining
-from ..segments.fallback_needs import popular
+from ..segments.fallback_needs import popular_items
 from ..segments.results import ItemNeed
 
 if TYPE_CHECKING:
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
     from ...retrieval.items.catalogue import Catalogue
 
-PAIRS, EXAMPLES = 8, 4
+MAX_PAIRS, EXAMPLE_ITEMS = 8, 4
 
 
 @dataclass(frozen=True, slots=True)
 class ItemPair:
-    """Users who had an item of the one category and went on to one of the other. Figures as `Association` and `Atlas` have them."""
+    """Users who had an item of the one category and went on to one of the other. Figures as `Association` and `CategoryMap` have them."""
 
     source: str
     target: str
@@ -34,7 +34,7 @@ class ItemPair:
 
 
 @dataclass(frozen=True, slots=True)
-class Behind:
+class CellDrilldown:
     """What stands behind a cell.
 
     Attributes:
@@ -47,9 +47,9 @@ class Behind:
     targets: tuple[ItemNeed, ...]
 
 
-def behind(
+def cell_drilldown(
     workspace: Workspace, catalogue: Catalogue, source: Category, target: Category, *, users: int = 0, min_users: int = MIN_USERS
-) -> Behind:
+) -> CellDrilldown:
     """The items behind source -> target.
 
     A pair is withheld by the atlas's own rule, and also where the rest of the cell's `users` is one to `min_users`: they went from the one
@@ -63,13 +63,13 @@ def behind(
         raise QueryError(f"no category {' > '.join(unknown)!r} in this store")
     nodes = tree.code[source], tree.code[target]
     inside = [catalogue.items["item_id"].filter(_mask(catalogue, node)).to_list() for node in nodes]
-    found = _told(_between(workspace, *inside), users, least).head(PAIRS)
+    found = _told(_between(workspace, *inside), users, least).head(MAX_PAIRS)
     pairs = tuple(
         ItemPair(row["source"], row["target"], row["support"], row["source_users"], row["lift"], (row["lift_low"], row["lift_high"]))
         for row in found.iter_rows(named=True)
     )
-    shown = [popular(catalogue, node, int(tree.depth[node]), set(), EXAMPLES) for node in nodes]
-    return Behind(pairs, shown[0], shown[1])
+    shown = [popular_items(catalogue, node, int(tree.depth[node]), set(), EXAMPLE_ITEMS) for node in nodes]
+    return CellDrilldown(pairs, shown[0], shown[1])
 
 
 def _mask(catalogue: Catalogue, node: int) -> Any:

@@ -12,7 +12,7 @@ from ...data.records import Category
 from ...data.settings import Settings
 from ...data.workspace import Workspace
 from ...retrieval.associations import count_store, mining
-from ...retrieval.associations.rules import UNLIKELY
+from ...retrieval.associations.rules import SIGNIFICANCE_LEVEL
 from ...retrieval.index.builder import load
 from ...retrieval.items.interactions import DAY
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Atlas:
+class CategoryMap:
     """Category-to-category figures, row -> column: users who had the row and went on to the column.
 
     A cell whose lift is nan is withheld or unknown, and nobody shows any other figure of it.
@@ -46,12 +46,12 @@ class Atlas:
     paths: list[Category]
     users: NDArray[np.int64]
     lift: NDArray[np.float64]
-    low: NDArray[np.float64]
-    high: NDArray[np.float64]
+    lift_low: NDArray[np.float64]
+    lift_high: NDArray[np.float64]
     support: NDArray[np.int64]
     share: NDArray[np.float64]
     base_rate: NDArray[np.float64]
-    sure: NDArray[np.bool_]
+    significant: NDArray[np.bool_]
     order: Literal["time", "position", "none"]
     window: str
     verb: str
@@ -59,7 +59,7 @@ class Atlas:
     min_users: int
 
 
-def build(workspace: Workspace, settings: Settings, *, level: int | None = None, min_users: int = MIN_USERS) -> Atlas:
+def build_category_map(workspace: Workspace, settings: Settings, *, level: int | None = None, min_users: int = MIN_USERS) -> CategoryMap:
     """The atlas of a workspace's categories at a level (default, the workspace's), from its associations.
 
     A pair is withheld where fewer than `min_users` users went from row to column, or where the rest of the row's users, or of the
@@ -91,16 +91,16 @@ def build(workspace: Workspace, settings: Settings, *, level: int | None = None,
 
     order, window = about["order"], int(about["window"])
     within = {"time": f"within {window // DAY} days", "position": f"within the next {window}", "none": "in either order"}[order]
-    return Atlas(
+    return CategoryMap(
         paths=[catalogue.tree.paths[int(node)] for node in nodes],
         users=users[nodes],
         lift=spread("lift", np.nan),
-        low=spread("lift_low", np.nan),
-        high=spread("lift_high", np.nan),
+        lift_low=spread("lift_low", np.nan),
+        lift_high=spread("lift_high", np.nan),
         support=spread("support", 0).astype(np.int64),
         share=spread("confidence", np.nan),
         base_rate=spread("base_rate", np.nan),
-        sure=spread("fdr", 1.0) <= UNLIKELY,
+        significant=spread("fdr", 1.0) <= SIGNIFICANCE_LEVEL,
         order=order,
         window=within,
         verb=about["verb"],

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from ...data.errors import QueryError
-from ...retrieval.associations.pair_counts import Counting, Margins, Moments
+from ...retrieval.associations.pair_counts import EventSequence, MarginalCounts, StreamingPairCounter
 from ...retrieval.items.interactions import NEVER, Events, distinct
-from .query.grammar import Node, Not, Or, Term
+from .query.grammar import Not, Or, QueryNode, Term
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -35,18 +35,18 @@ class Cohort:
 
     users: NDArray[np.int64]
     anchors: NDArray[np.integer[Any]]
-    rows: NDArray[np.bool_]
+    item_mask: NDArray[np.bool_]
 
     def __len__(self) -> int:
         return len(self.users)
 
-    def only(self, users: NDArray[np.bool_], events: Events) -> Cohort:
+    def restricted_to(self, users: NDArray[np.bool_], events: Events) -> Cohort:
         """The cohort of these users, (users of the store,) which, and of their anchors; who has no anchor is in it all the same."""
-        return Cohort(np.flatnonzero(users), self.anchors[users[events.user[self.anchors]]], self.rows)
+        return Cohort(np.flatnonzero(users), self.anchors[users[events.user[self.anchors]]], self.item_mask)
 
 
 @dataclass(frozen=True)
-class Followed:
+class NearbyEvents:
     """What a cohort did after its anchors.
 
     Attributes:
@@ -67,10 +67,15 @@ class Population:
     """
 
     def __init__(
-        self, events: Events, catalogue: Catalogue, window: int, weights: NDArray[np.int64], stored: Callable[[int], Margins] | None = None
+        self,
+        events: Events,
+        catalogue: Catalogue,
+        window: int,
+        weights: NDArray[np.int64],
+        stored: Callable[[int], MarginalCounts] | None = None,
     ) -> None:
         self.events, self.catalogue, self.window, self.weights, self._stored = events, catalogue, window, weights, stored
-        self._margins: dict[int, Margins] = {}
+        self._margins: dict[int, MarginalCounts] = {}
         self._had: dict[int, tuple[NDArray[np.int32], NDArray[np.int64]]] = {}
 
     @cached_property
@@ -87,11 +92,11 @@ class Population:
         return (key & 0xFFFFFFFF).astype(np.int32), np.concatenate([[0], np.cumsum(count)])
 
     @cached_property
-    def total(self) -> int:
+    def user_count(self) -> int:
         """Users with any event."""
         return int((np.diff(self.starts) > 0).sum())
 
-    def margins(self, depth: int) -> Margins:
+    def marginal_counts(self, depth: int) -> MarginalCounts:
         """The margins of items (0) or of a level of categories."""
         if depth not in self._margins:
             if self._stored:
@@ -100,13 +105,13 @@ class Population:
                 catalogue = self.catalogue
                 code = np.arange(len(catalogue), dtype=np.int32) if depth == 0 else catalogue.tree.at(depth)
                 things = len(catalogue) if depth == 0 else len(catalogue.tree)
-                counting = Counting(Moments.of(self.events, code, things, self.window, self.weights))
+                counting = StreamingPairCounter(EventSequence.of(self.events, code, things, self.window, self.weights))
                 for _ in counting.blocks():
                     pass  # only the margins are wanted
                 self._margins[depth] = counting.margins
         return self._margins[depth]
 
-    def during(self, since: int | None, until: int | None) -> Population:
+    def in_period(self, since: int | None, until: int | None) -> Population:
         """The same store as though only the events from `since` to before `until` had happened (milliseconds).
 
         Raises: QueryError: the store has no clock, or nothing happened then; says when something did.
@@ -122,14 +127,14 @@ class Population:
         if not keep.any():
             known = events.time[events.time != NEVER]
             raise QueryError(
-                f"nobody {events.verb} anything in that period; the data goes from {day(int(known.min()))} to {day(int(known.max()))}"
+                f"nobody {events.verb} anything in that period; the data goes from {utc_day(int(known.min()))} to {utc_day(int(known.max()))}"
             )
         kept = Events(events.user[keep], events.row[keep], events.time[keep], events.order, events.users, events.verb)
         return Population(kept, self.catalogue, self.window, self.weights)
 
     # ------------------------------------------------------------------ who
 
-    def cohort(self, tree: Node, rows: Mapping[Term, NDArray[np.bool_]], *, at_least: int = 1) -> Cohort:
+    def cohort(self, tree: QueryNode, rows: Mapping[Term, NDArray[np.bool_]], *, at_least: int = 1) -> Cohort:
         """The users that a tree of names means.
 
         Args:
@@ -139,22 +144,24 @@ class Population:
         named = np.zeros(len(self.catalogue), dtype=bool)
         for mask in rows.values():
             named |= mask
-        users, anchors = self._of(tree, rows, at_least)
-        return Cohort(np.empty(0, np.int64), anchors, named).only(users, self.events)
+        users, anchors = self._users_and_anchors(tree, rows, at_least)
+        return Cohort(np.empty(0, np.int64), anchors, named).restricted_to(users, self.events)
 
-    def _of(self, node: Node, rows: Mapping[Term, NDArray[np.bool_]], at_least: int) -> tuple[NDArray[np.bool_], NDArray[np.integer[Any]]]:
+    def _users_and_anchors(
+        self, node: QueryNode, rows: Mapping[Term, NDArray[np.bool_]], at_least: int
+    ) -> tuple[NDArray[np.bool_], NDArray[np.integer[Any]]]:
         """(users,) who, and the events that put them there."""
         events = self.events
         if isinstance(node, Term):
             places, starts = self._by_item
             row = np.flatnonzero(rows[node])
-            mine = np.sort(places[_runs(starts[row], starts[row + 1])])
+            mine = np.sort(places[_concatenated_ranges(starts[row], starts[row + 1])])
             often = np.bincount(events.user[mine], minlength=len(events.users))
             return often >= at_least, mine
         if isinstance(node, Not):
-            inside, _ = self._of(node.part, rows, 1)
+            inside, _ = self._users_and_anchors(node.operand, rows, 1)
             return ~inside & (np.diff(self.starts) > 0), np.empty(0, np.int64)
-        parts = [self._of(part, rows, at_least) for part in node.parts]
+        parts = [self._users_and_anchors(part, rows, at_least) for part in node.operands]
         some = np.zeros(len(events), dtype=bool)
         for _, part_of_it in parts:
             some[part_of_it] = True
@@ -165,7 +172,7 @@ class Population:
         if events.order != "none":
             # From when on all of it was there: the latest of the first times.
             since = np.full(len(events.users), NEVER)
-            for part, (_, found) in zip(node.parts, parts, strict=True):
+            for part, (_, found) in zip(node.operands, parts, strict=True):
                 if not isinstance(part, Not):
                     first = np.full(len(events.users), np.iinfo(np.int64).max)
                     np.minimum.at(first, events.user[found], events.time[found])
@@ -175,7 +182,7 @@ class Population:
 
     # ------------------------------------------------------------------ what next, and what before
 
-    def had(self, cohort: Cohort, depth: int) -> NDArray[np.int64]:
+    def category_users(self, cohort: Cohort, depth: int) -> NDArray[np.int64]:
         """(nodes,) how many users of a cohort had anything of each category of a depth, at any time."""
         if depth not in self._had:
             node = self.catalogue.tree.at(depth)[self.events.row]
@@ -184,60 +191,60 @@ class Population:
             self._had[depth] = (key & 0xFFFFFFFF).astype(np.int32), np.searchsorted(key >> 32, np.arange(len(self.events.users) + 1))
         node, starts = self._had[depth]
         first, end = starts[cohort.users], starts[cohort.users + 1]
-        return np.bincount(node[_runs(first, end)], minlength=len(self.catalogue.tree))
+        return np.bincount(node[_concatenated_ranges(first, end)], minlength=len(self.catalogue.tree))
 
-    def followed(self, cohort: Cohort) -> Followed:
+    def events_after(self, cohort: Cohort) -> NearbyEvents:
         """What the users of a cohort did with or after an anchor, within the window, the named items left out."""
-        return self._around(cohort, forward=True)
+        return self._nearby(cohort, forward=True)
 
-    def preceded(self, cohort: Cohort) -> Followed:
+    def events_before(self, cohort: Cohort) -> NearbyEvents:
         """What the users of a cohort did with or before an anchor, within the window; `gap` is up to the next anchor."""
-        return self._around(cohort, forward=False)
+        return self._nearby(cohort, forward=False)
 
-    def _around(self, cohort: Cohort, *, forward: bool) -> Followed:
+    def _nearby(self, cohort: Cohort, *, forward: bool) -> NearbyEvents:
         """Works outwards from the anchors, which are few, and not through all that the users ever did."""
         events = self.events
         if events.order == "none":
-            place = _runs(self.starts[cohort.users], self.starts[cohort.users + 1])
+            place = _concatenated_ranges(self.starts[cohort.users], self.starts[cohort.users + 1])
             gap = np.zeros(len(place), dtype=np.int64)
         else:
             # Both ends ascend with the anchors, so each event is given to one of them: the last that it follows, the first it precedes.
-            first, end = (ends[cohort.anchors] for ends in (self._behind if forward else self._ahead))
+            first, end = (ends[cohort.anchors] for ends in (self._ranges_after if forward else self._ranges_before))
             if forward:
                 end[:-1] = np.minimum(end[:-1], first[1:])
             else:
                 first[1:] = np.maximum(first[1:], end[:-1])
-            place = _runs(first, end)
+            place = _concatenated_ranges(first, end)
             gap = np.abs(events.time[place] - np.repeat(events.time[cohort.anchors], end - first))
         row = events.row[place]
-        other = ~cohort.rows[row]
-        return Followed(events.user[place[other]], row[other], gap[other])
+        other = ~cohort.item_mask[row]
+        return NearbyEvents(events.user[place[other]], row[other], gap[other])
 
     @cached_property
-    def _behind(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    def _ranges_after(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """(events,) where the run begins of what comes with or after each event, no later than the window, and where it has ended."""
-        line = self._line()
-        return self._first_beside, self._only_known(_places(line, line + self.window, "right"), self._first_beside)
+        line = self._global_times()
+        return self._first_simultaneous, self._empty_if_untimed(_positions(line, line + self.window, "right"), self._first_simultaneous)
 
     @cached_property
-    def _ahead(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    def _ranges_before(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """(events,) where the run begins of what comes with or before each event, no earlier than the window, and where it has ended."""
-        line = self._line()
-        end = _places(line, line, "right")
-        return self._only_known(_places(line, line - self.window, "left"), end), end
+        line = self._global_times()
+        end = _positions(line, line, "right")
+        return self._empty_if_untimed(_positions(line, line - self.window, "left"), end), end
 
     @cached_property
-    def _first_beside(self) -> NDArray[np.int32]:
+    def _first_simultaneous(self) -> NDArray[np.int32]:
         """(events,) the first event of the same user and moment: a basket has no order, and what lies beside something comes with it."""
         user, time = self.events.user, self.events.time
         new = np.concatenate([[True], (user[1:] != user[:-1]) | (time[1:] != time[:-1])])[: len(user)]
         return np.maximum.accumulate(np.where(new, np.arange(len(user), dtype=np.int32), np.int32(0)))
 
-    def _only_known(self, end: NDArray[np.int32], other: NDArray[np.int32]) -> NDArray[np.int32]:
+    def _empty_if_untimed(self, end: NDArray[np.int32], other: NDArray[np.int32]) -> NDArray[np.int32]:
         """What has no time comes with nothing, before or after: its run is empty."""
         return np.where(self.events.time == NEVER, other, end)
 
-    def _line(self) -> NDArray[np.int64]:
+    def _global_times(self) -> NDArray[np.int64]:
         """(events,) all users' times end to end, ascending, further apart than any window, so that what is near is of one user."""
         events = self.events
         known = events.time != NEVER
@@ -247,17 +254,17 @@ class Population:
         return np.where(known, events.time, low) - low + events.user.astype(np.int64) * (high - low + self.window + 1)
 
 
-def _places(line: NDArray[np.int64], moments: NDArray[np.int64], side: Literal["left", "right"]) -> NDArray[np.int32]:
+def _positions(line: NDArray[np.int64], moments: NDArray[np.int64], side: Literal["left", "right"]) -> NDArray[np.int32]:
     """Where moments belong in a line, in half the memory: a store has fewer than two thousand million events."""
     return np.searchsorted(line, moments, side=side).astype(np.int32)
 
 
-def _runs(first: NDArray[np.integer[Any]], end: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
+def _concatenated_ranges(first: NDArray[np.integer[Any]], end: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
     """The whole numbers from each `first` to before its `end`, one run after another."""
     n = (end - first).astype(np.int64)
     return np.repeat(first - np.cumsum(n) + n, n) + np.arange(int(n.sum()))
 
 
-def day(time: int) -> str:
+def utc_day(time: int) -> str:
     """A moment in milliseconds as its day, UTC: `2017-03-31`."""
     return str(np.datetime64(time, "ms").astype("datetime64[D]"))

@@ -8,12 +8,14 @@ import numpy as np
 
 from ...data.records import Category
 from ...retrieval.associations import statistics
-from ...retrieval.associations.rules import UNLIKELY
-from .next_purchases import Step
-from .results import Difference
+from ...retrieval.associations.rules import SIGNIFICANCE_LEVEL
+from .next_purchases import TransitionStats
+from .results import CohortDifference
 
 
-def compared(paths: Sequence[Category], one: Step, other: Step, min_users: int, k: int) -> tuple[Difference, ...]:
+def cohort_differences(
+    paths: Sequence[Category], one: TransitionStats, other: TransitionStats, min_users: int, k: int
+) -> tuple[CohortDifference, ...]:
     """The categories, of those that both steps lead to, whose shares differ beyond chance; the surest difference first.
 
     The interval of the ratio is that of two independent samples on the log scale, and the test that of its logarithm against 0; users
@@ -22,8 +24,8 @@ def compared(paths: Sequence[Category], one: Step, other: Step, min_users: int, 
     """
     from scipy.special import ndtr
 
-    _, left, right = np.intersect1d(one.things, other.things, return_indices=True)
-    (a, n), (b, m) = ((step.users[at], step.of[at]) for step, at in ((one, left), (other, right)))
+    _, left, right = np.intersect1d(one.codes, other.codes, return_indices=True)
+    (a, n), (b, m) = ((step.users[at], step.totals[at]) for step, at in ((one, left), (other, right)))
     fit = (a >= min_users) & (b >= min_users)
     for users, of in ((a, n), (b, m)):
         fit &= (users == of) | (of - users >= min_users)
@@ -33,12 +35,12 @@ def compared(paths: Sequence[Category], one: Step, other: Step, min_users: int, 
     chance = 2 * ndtr(-np.abs(np.log(ratio)) / spread)
     fdr = statistics.false_discovery_rate(chance, len(chance))
     factor = np.exp(statistics.Z * spread)
-    sure = np.flatnonzero(fdr <= UNLIKELY)
+    sure = np.flatnonzero(fdr <= SIGNIFICANCE_LEVEL)
     sure = sure[np.argsort(chance[sure], kind="stable")][:k]
     sure = sure[np.argsort(-ratio[sure], kind="stable")]
     return tuple(
-        Difference(
-            paths[int(one.things[left[i]])],
+        CohortDifference(
+            paths[int(one.codes[left[i]])],
             (int(a[i]), int(b[i])),
             (float(a[i] / n[i]), float(b[i] / m[i])),
             float(ratio[i]),

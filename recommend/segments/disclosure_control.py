@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...data.privacy.disclosure import Cell
-from ...data.privacy.query_audit import Releases
+from ...data.privacy.disclosure import CountCell
+from ...data.privacy.query_audit import QueryAuditLog
 from ...data.records import Category
 from ...retrieval.items.category_tree import SEPARATOR
-from .next_purchases import Step
+from .next_purchases import TransitionStats
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class DisclosedCells:
     """What may be shown.
 
     Attributes:
@@ -35,17 +35,17 @@ class Told:
     suppressed: int
 
 
-def tell(
-    releases: Releases,
+def disclose(
+    releases: QueryAuditLog,
     catalogue: Catalogue,
     question: str,
     users: NDArray[np.int64],
-    step: Step,
+    step: TransitionStats,
     best: Sequence[int],
-    items: Step | None,
+    items: TransitionStats | None,
     inside: Mapping[int, Sequence[int]],
     k: int,
-) -> Told:
+) -> DisclosedCells:
     """Chooses the first `k` needs that may be told, and records them as told.
 
     Args:
@@ -56,30 +56,34 @@ def tell(
     """
     least = releases.min_users
     # The base rate is told beside the figure: those outside the cohort who went there must not be few either.
-    apart = step.went - step.users
-    fit = [i for i in best if _fit(int(step.users[i]), int(step.of[i]), least) and step.went[i] >= least and not 0 < apart[i] < least]
+    apart = step.baseline_users - step.users
+    fit = [
+        i
+        for i in best
+        if _disclosable(int(step.users[i]), int(step.totals[i]), least) and step.baseline_users[i] >= least and not 0 < apart[i] < least
+    ]
     shown = fit[:k]
-    names = {i: cell_name(step, catalogue.tree.paths[int(step.things[i])]) for i in shown}
-    cells: dict[str, Cell] = {}
+    names = {i: cell_name(step, catalogue.tree.paths[int(step.codes[i])]) for i in shown}
+    cells: dict[str, CountCell] = {}
     reach: dict[int, str] = {}
     inner: dict[int, dict[int, str]] = {}
     for i in shown:
         name = names[i]
-        cells[name] = Cell(int(step.users[i]))
-        had, outside = int(step.had[i]), int(step.holders[i] - step.had[i])
-        if _fit(had, int(step.of[i]), least) and not 0 < outside < least and not 0 < had - step.users[i] < least:
-            reach[i] = f"had {catalogue.tree.words(int(step.things[i]))}"
-            cells[reach[i]] = Cell(had)
+        cells[name] = CountCell(int(step.users[i]))
+        had, outside = int(step.cohort_users[i]), int(step.store_users[i] - step.cohort_users[i])
+        if _disclosable(had, int(step.totals[i]), least) and not 0 < outside < least and not 0 < had - step.users[i] < least:
+            reach[i] = f"had {catalogue.tree.words(int(step.codes[i]))}"
+            cells[reach[i]] = CountCell(had)
         if items is not None:
             inner[i] = {
-                j: f"{name} / {catalogue.id(int(items.things[j]))}"
+                j: f"{name} / {catalogue.id(int(items.codes[j]))}"
                 for j in inside[i]
-                if _fit(int(items.users[j]), int(items.went[j]), least)
+                if _disclosable(int(items.users[j]), int(items.baseline_users[j]), least)
             }
-            cells |= {label: Cell(int(items.users[j]), parent=name) for j, label in inner[i].items()}
-    hidden = releases.admit(question, users, cells)
+            cells |= {label: CountCell(int(items.users[j]), parent=name) for j, label in inner[i].items()}
+    hidden = releases.admit_query(question, users, cells)
     open_ = tuple(i for i in shown if names[i] not in hidden)
-    return Told(
+    return DisclosedCells(
         open_,
         frozenset(i for i in open_ if i in reach and reach[i] not in hidden),
         {i: tuple(j for j, label in inner.get(i, {}).items() if label not in hidden) for i in open_},
@@ -87,11 +91,11 @@ def tell(
     )
 
 
-def cell_name(step: Step, category: Category) -> str:
+def cell_name(step: TransitionStats, category: Category) -> str:
     """What the figure of a category is called among all that were told, whoever tells it."""
-    return f"{step.what} {SEPARATOR.join(category)}"
+    return f"{step.kind} {SEPARATOR.join(category)}"
 
 
-def _fit(users: int, of: int, least: int) -> bool:
+def _disclosable(users: int, of: int, least: int) -> bool:
     """Whether so many of so many point at nobody: neither they nor the others are few."""
     return users >= least and not 0 < of - users < least

@@ -14,9 +14,9 @@ from ...data.errors import QueryError
 
 if TYPE_CHECKING:
     from .probe import Probe
-    from .resolved_query import Asked
+    from .resolved_query import ResolvedQuery
 
-ABOUT = (
+EXAMPLE_QUESTIONS = (
     "people who started running",
     "people who took up yoga",
     "people who go camping",
@@ -39,32 +39,32 @@ ABOUT = (
     "people who are planning a city trip",
 )
 """Turns of a life that goods, courses, films or trips go with."""
-LEAST = 4
+MIN_ITEMS = 4
 """Items that a question must be taken for: fewer are like it by accident."""
-ALIKE = 0.7
+MIN_CATEGORY_SHARE = 0.7
 """Share of them that must be of one broad category; the words of a question that is understood do not scatter."""
 
 
-def openings(probe: Probe, limit: int = 3) -> list[str]:
+def suggested_questions(probe: Probe, limit: int = 3) -> list[str]:
     """Questions about people that the store understands, no two about the same broad category; at most `limit`, may be none."""
     found: dict[int, str] = {}
-    for text in ABOUT:
+    for text in EXAMPLE_QUESTIONS:
         if len(found) == limit:
             break
         try:
             asked = probe.understand(text)
         except QueryError:
             continue
-        about = _about(asked, probe)
+        about = _main_category(asked, probe)
         if about is not None:
             found.setdefault(about, text)
     return list(found.values())
 
 
-def _about(asked: Asked, probe: Probe) -> int | None:
+def _main_category(asked: ResolvedQuery, probe: Probe) -> int | None:
     """The broad category that a question is about; None where it was not really understood, or is about too few or about everybody."""
-    if not probe.min_users <= len(asked.cohort) <= asked.population.total / 2:
+    if not probe.min_users <= len(asked.cohort) <= asked.population.user_count / 2:
         return None
-    broad = probe.catalogue.tree.at(1)[asked.wanted]
+    broad = probe.catalogue.tree.at(1)[asked.cohort_items]
     ((category, most),) = Counter(broad[broad >= 0].tolist()).most_common(1) or [(-1, 0)]
-    return category if len(broad) >= LEAST and most >= ALIKE * len(broad) else None
+    return category if len(broad) >= MIN_ITEMS and most >= MIN_CATEGORY_SHARE * len(broad) else None

@@ -7,31 +7,33 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from ...llm.explain.explainer import Explainer
-from ...llm.explain.reasons import NAME, NO_QUOTES, Segment
-from ...prompts.sanitize import fence
-from ..evidence.review_excerpts import quotable, stems
-from .results import Finding, Need
+from ...llm.explain.reasons import MAX_NAME_CHARS, NO_QUOTES, SegmentFacts
+from ...prompts.sanitize import sanitize_for_prompt
+from ..evidence.review_excerpts import praise_excerpt, stems
+from .results import CategoryNeed, SegmentResult
 
 if TYPE_CHECKING:
     from ...llm.models.language_model import LanguageModel
-    from ..evidence.gatherer import Reviews
+    from ..evidence.gatherer import ReviewTable
 
-LOOKED_AT = 5
+MAX_REVIEWED_ITEMS = 5
 """Items of a need whose reviews are searched for a quotation."""
 
 CohortKind = Literal["category", "item", "brand", "text"]
 
 
-class Voice:
+class NeedSentences:
     """Words findings.
 
     Args: llm: the model, None for the figures' own sentences. reviews: of the store.
     """
 
-    def __init__(self, llm: LanguageModel | None, reviews: Reviews) -> None:
+    def __init__(self, llm: LanguageModel | None, reviews: ReviewTable) -> None:
         self._explainer, self._reviews = Explainer(llm, prompt="segment"), reviews
 
-    def worded(self, finding: Finding, cohort: str, kind: CohortKind, popular: Sequence[Sequence[str]], *, noisy: bool = False) -> Finding:
+    def add_sentences(
+        self, finding: SegmentResult, cohort: str, kind: CohortKind, popular: Sequence[Sequence[str]], *, noisy: bool = False
+    ) -> SegmentResult:
         """The finding with a sentence for each need.
 
         Args:
@@ -43,9 +45,9 @@ class Voice:
         for need, ids in zip(finding.needs, popular, strict=True):
             name = need.category[-1]
             days = finding.window if finding.order == "time" else None
-            quote = next((found for key in ids[:LOOKED_AT] if (found := self._quote(key, cohort))), None)
+            quote = next((found for key in ids[:MAX_REVIEWED_ITEMS] if (found := self._quote(key, cohort))), None)
             reasons.append(
-                Segment(
+                SegmentFacts(
                     cohort=name if before else cohort,
                     need=cohort if before else name,
                     users=(need.of if need.of is not None else finding.cohort) or 0,
@@ -59,25 +61,25 @@ class Voice:
                     verb=finding.verb,
                     noisy=noisy,
                     quote=quote,
-                ).reason()
+                ).to_reason()
             )
         texts = [explanation.text for explanation in self._explainer.explain(reasons)]
         for i, need in enumerate(finding.needs):
             if need.sources[0] == "knowledge":  # nobody counted, and nobody judged by names: the store said so
-                about = f"{fence(cohort, NAME)} and {fence(need.category[-1], NAME)}"
+                about = f"{sanitize_for_prompt(cohort, MAX_NAME_CHARS)} and {sanitize_for_prompt(need.category[-1], MAX_NAME_CHARS)}"
                 texts[i] = f"By the store's own list of what belongs together, {about} do; too few shoppers to count yet."
         return replace(finding, needs=tuple(replace(need, sentence=text) for need, text in zip(finding.needs, texts, strict=True)))
 
     def _quote(self, item_id: str, about: str) -> str | None:
         """A stretch of a well-rated review of an item that speaks of what the segment is made of; None where none does."""
         wanted = stems(about)
-        for text in self._reviews.of(item_id)["text"].to_list():
-            quote = quotable(text, about)
+        for text in self._reviews.rated_reviews(item_id)["text"].to_list():
+            quote = praise_excerpt(text, about)
             if quote and quote == quote.translate(NO_QUOTES) and any(stem in quote.casefold() for stem in wanted):
                 return quote
         return None
 
 
-def examples(need: Need) -> list[str]:
+def item_ids(need: CategoryNeed) -> list[str]:
     """The ids of a need's items."""
     return [item.item_id for item in need.items]

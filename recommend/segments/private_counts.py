@@ -12,27 +12,27 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...data.errors import QueryError, SuppressedError
-from ...data.privacy.budget_ledger import Ledger
-from ...data.privacy.disclosure import bound
-from ...data.privacy.disclosure import noisy as blurred
+from ...data.privacy.budget_ledger import PrivacyBudget
+from ...data.privacy.disclosure import bound_contributions
+from ...data.privacy.disclosure import noisy_counts as blurred
 from ...retrieval.associations import statistics
-from ...retrieval.associations.pair_counts import Moments
-from ...retrieval.associations.rules import UNLIKELY
+from ...retrieval.associations.pair_counts import EventSequence
+from ...retrieval.associations.rules import SIGNIFICANCE_LEVEL
 from ...retrieval.items.interactions import distinct
-from .resolved_query import Asked
-from .results import Finding, Need
+from .resolved_query import ResolvedQuery
+from .results import CategoryNeed, SegmentResult
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-MOST = 5
+MAX_CATEGORIES_PER_USER = 5
 """Categories in which one user is counted at most, of those that followed and of those that are usual: more of them, more noise."""
-PER_USER = 2 + 2 * MOST
+SENSITIVITY = 2 + 2 * MAX_CATEGORIES_PER_USER
 """What one user changes in the vector at most: the cohort, the total, and the categories."""
 
 
-def counts(asked: Asked) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def true_counts(asked: ResolvedQuery) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The true vector and the nodes of its categories; every user is in `PER_USER` of its numbers at most.
 
     Which categories are counted depends on the catalogue and the question alone.
@@ -42,13 +42,13 @@ def counts(asked: Asked) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     population = asked.population
     catalogue, events = population.catalogue, population.events
     code = catalogue.tree.at(asked.depth)
-    own = code[asked.cohort.rows & (code >= 0)]
+    own = code[asked.cohort.item_mask & (code >= 0)]
     nodes = np.setdiff1d(code[code >= 0], own).astype(np.int64)
     place = np.full(len(catalogue.tree) + 1, -1, dtype=np.int64)
     place[nodes] = np.arange(len(nodes))
-    followed = population.followed(asked.cohort)
+    followed = population.events_after(asked.cohort)
     # A store-wide cap on a user's events would depend on that user alone; it is the same for both neighbours.
-    moments = Moments.of(events, code, len(catalogue.tree), population.window, population.weights)
+    moments = EventSequence.of(events, code, len(catalogue.tree), population.window, population.weights)
     reached = moments.reached()
     parts = []
     for seed, user, thing in (
@@ -57,15 +57,15 @@ def counts(asked: Asked) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     ):
         key = distinct((user[thing >= 0] << 32) | thing[thing >= 0])
         user, thing = key >> 32, key & 0xFFFFFFFF
-        parts.append(np.bincount(thing[bound(user, thing, MOST, seed)], minlength=len(nodes)))
-    return np.concatenate([[len(asked.cohort), population.total], *parts]).astype(np.int64), nodes
+        parts.append(np.bincount(thing[bound_contributions(user, thing, MAX_CATEGORIES_PER_USER, seed)], minlength=len(nodes)))
+    return np.concatenate([[len(asked.cohort), population.user_count], *parts]).astype(np.int64), nodes
 
 
-def noisy(asked: Asked, ledger: Ledger, min_users: int, k: int, epsilon: float) -> Finding:
+def private_result(asked: ResolvedQuery, ledger: PrivacyBudget, min_users: int, k: int, epsilon: float) -> SegmentResult:
     """The answer to a question, paid for with `epsilon` of the workspace's budget; the same question is answered alike for nothing.
 
     Raises:
-        QueryError: a reverse question. BudgetSpentError, QueryError: see `Ledger.answer`.
+        QueryError: a reverse question. BudgetSpentError, QueryError: see `PrivacyBudget.answer`.
         SuppressedError: the noisy cohort is below `min_users`.
     """
 
@@ -78,27 +78,27 @@ def noisy(asked: Asked, ledger: Ledger, min_users: int, k: int, epsilon: float) 
     window = asked.population.window // events.unit
 
     def release() -> dict[str, Any]:
-        true, nodes = counts(asked)
-        return {"counts": blurred(true, per_user=PER_USER, epsilon=epsilon).tolist(), "nodes": nodes.tolist()}
+        true, nodes = true_counts(asked)
+        return {"counts": blurred(true, per_user=SENSITIVITY, epsilon=epsilon).tolist(), "nodes": nodes.tolist()}
 
-    answer = ledger.answer(f"{asked.key} window {window}", epsilon, release)
+    answer = ledger.answer(f"{asked.canonical_key} window {window}", epsilon, release)
     cohort, total = (max(number, 0) for number in answer["counts"][:2])
     half = len(answer["nodes"])
     users = np.clip(np.asarray(answer["counts"][2 : 2 + half], np.float64), 0, max(cohort, 0))
     went = np.maximum(np.asarray(answer["counts"][2 + half :], np.float64), users)
     if cohort < min_users:
         raise SuppressedError(
-            f"after noise this group has fewer than {min_users} users (understood: {asked.told()}); ask about a broader one"
+            f"after noise this group has fewer than {min_users} users (understood: {asked.summary()}); ask about a broader one"
         )
     base = np.minimum(went / max(total, 1), 1)
     lift = statistics.lift(users, cohort, went, max(total, 1))
-    low, high = _interval(users, cohort, went, max(total, 1), PER_USER / epsilon)
+    low, high = _lift_interval(users, cohort, went, max(total, 1), SENSITIVITY / epsilon)
     # Of so many noisy numbers some are large by noise alone: what is shown must pass what the largest of them would reach.
-    least = PER_USER / epsilon * (1 + cohort / max(total, 1)) * np.log(2 * max(half, 1) / UNLIKELY)
+    least = SENSITIVITY / epsilon * (1 + cohort / max(total, 1)) * np.log(2 * max(half, 1) / SIGNIFICANCE_LEVEL)
     shown = np.flatnonzero((users >= min_users) & (low > 1) & (users - cohort * base >= least))
     shown = shown[np.argsort(-low[shown], kind="stable")][:k]
     needs = tuple(
-        Need(
+        CategoryNeed(
             category=asked.population.catalogue.tree.paths[answer["nodes"][i]],
             sources=("behaviour",),
             users=int(users[i]),
@@ -111,29 +111,29 @@ def noisy(asked: Asked, ledger: Ledger, min_users: int, k: int, epsilon: float) 
         )
         for i in shown
     )
-    return Finding(
+    return SegmentResult(
         question=asked.text,
-        direction=asked.question.direction,
-        understood=asked.understood(),
+        direction=asked.parsed.direction,
+        understood=asked.interpretation(),
         cohort=cohort,
         of=total,
         needs=needs,
         suppressed=0,
-        privacy={"min_users": min_users, "epsilon": epsilon, "spent": ledger.spent, "left": ledger.left},
+        privacy={"min_users": min_users, "epsilon": epsilon, "spent": ledger.spent, "left": ledger.remaining},
         order=events.order,
         window=window,
         level=asked.depth,
         verb=events.verb,
         filters=asked.filters.to_dict(),
         notes=(
-            f"all counts carry noise of about ±{round(PER_USER / epsilon * 1.4):,} users, for privacy; "
-            f"a user counts in {MOST} categories at most",
+            f"all counts carry noise of about ±{round(SENSITIVITY / epsilon * 1.4):,} users, for privacy; "
+            f"a user counts in {MAX_CATEGORIES_PER_USER} categories at most",
             *(() if needs else ("nothing stands out of the noise; a larger group, or a larger epsilon, may tell more",)),
         ),
     )
 
 
-def _interval(
+def _lift_interval(
     users: NDArray[np.float64], cohort: int, went: NDArray[np.float64], total: int, scale: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """(categories,) the 95 % interval of the lift, the noise included: its variance on the log scale is that of counting and of noise."""

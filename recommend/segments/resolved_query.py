@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...prompts.sanitize import fence
+from ...prompts.sanitize import sanitize_for_prompt
 from .cohorts import Cohort, Population
 from .need_sentences import CohortKind
 from .query.entity_linking import Meaning
 from .query.filters import Filters
-from .query.grammar import And, Node, Not, Or, Question, Term, to_text
+from .query.grammar import And, Not, Or, ParsedQuestion, QueryNode, Term, to_text
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
-class Asked:
+class ResolvedQuery:
     """A question as it was understood.
 
     Attributes:
@@ -29,9 +29,9 @@ class Asked:
     """
 
     text: str
-    question: Question
-    meant: Mapping[Term, Meaning]
-    rows: Mapping[Term, NDArray[np.bool_]]
+    parsed: ParsedQuestion
+    meanings: Mapping[Term, Meaning]
+    item_masks: Mapping[Term, NDArray[np.bool_]]
     filters: Filters
     population: Population
     cohort: Cohort
@@ -40,47 +40,47 @@ class Asked:
     @property
     def reverse(self) -> bool:
         """Whether it is asked who needs what is named."""
-        return self.question.direction == "reverse"
+        return self.parsed.direction == "reverse"
 
     @property
-    def key(self) -> str:
+    def canonical_key(self) -> str:
         """All that decides the figures, always spelt alike."""
-        names = {to_text(term): [meaning.kind, str(meaning.name)] for term, meaning in self.meant.items()}
-        return f"{self.question.direction} {to_text(self.question.tree)} {names} {self.filters.to_dict()} level {self.depth}"
+        names = {to_text(term): [meaning.kind, str(meaning.name)] for term, meaning in self.meanings.items()}
+        return f"{self.parsed.direction} {to_text(self.parsed.tree)} {names} {self.filters.to_dict()} level {self.depth}"
 
     @property
-    def words(self) -> tuple[str, CohortKind]:
+    def cohort_label(self) -> tuple[str, CohortKind]:
         """What makes the cohort, in words, and what that is."""
-        if isinstance(self.question.tree, Term):
-            meaning = self.meant[self.question.tree]
+        if isinstance(self.parsed.tree, Term):
+            meaning = self.meanings[self.parsed.tree]
             return (meaning.name if isinstance(meaning.name, str) else meaning.name[-1]), meaning.kind
-        return to_text(self.question.tree), "text"
+        return to_text(self.parsed.tree), "text"
 
-    def understood(self) -> tuple[dict[str, Any], ...]:
+    def interpretation(self) -> tuple[dict[str, Any], ...]:
         """What each name was taken for, as JSON holds it."""
-        out = ruled_out(self.question.tree)
-        return tuple({**meaning.to_dict(), **({"not": True} if term in out else {})} for term, meaning in self.meant.items())
+        out = negated_terms(self.parsed.tree)
+        return tuple({**meaning.to_dict(), **({"not": True} if term in out else {})} for term, meaning in self.meanings.items())
 
-    def told(self) -> str:
+    def summary(self) -> str:
         """What was understood, in words."""
         names = []
-        for one in self.understood():
+        for one in self.interpretation():
             name = one["name"] if isinstance(one["name"], str) else " > ".join(one["name"])
-            names.append(f"{'not ' if one.get('not') else ''}{one['kind']} {fence(name, 80)}")
+            names.append(f"{'not ' if one.get('not') else ''}{one['kind']} {sanitize_for_prompt(name, 80)}")
         return ", ".join([*names, *(f"{name} {value}" for name, value in self.filters.to_dict().items())])
 
     @property
-    def wanted(self) -> NDArray[np.bool_]:
+    def cohort_items(self) -> NDArray[np.bool_]:
         """(items,) which make the cohort."""
-        out = ruled_out(self.question.tree)
-        return np.asarray(np.logical_or.reduce([rows for term, rows in self.rows.items() if term not in out]))
+        out = negated_terms(self.parsed.tree)
+        return np.asarray(np.logical_or.reduce([rows for term, rows in self.item_masks.items() if term not in out]))
 
 
-def ruled_out(node: Node, out: bool = False) -> set[Term]:
+def negated_terms(node: QueryNode, out: bool = False) -> set[Term]:
     """The names of a tree that are ruled out and not wanted anywhere."""
     if isinstance(node, Term):
         return {node} if out else set()
     if isinstance(node, Not):
-        return ruled_out(node.part, not out)
+        return negated_terms(node.operand, not out)
     assert isinstance(node, And | Or)
-    return set().union(*(ruled_out(part, out) for part in node.parts))
+    return set().union(*(negated_terms(part, out) for part in node.operands))

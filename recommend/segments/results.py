@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from ...data.records import Category
 
-Source = Literal["behaviour", "knowledge", "text"]
+NeedSource = Literal["behaviour", "knowledge", "text"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +28,13 @@ class ItemNeed:
             "item_id": self.item_id,
             "title": self.title,
             "users": self.users,
-            "lift": _number(self.lift),
-            "lift_interval": _interval(self.lift_interval),
+            "lift": _rounded(self.lift),
+            "lift_interval": _rounded_interval(self.lift_interval),
         }
 
 
 @dataclass(frozen=True, slots=True)
-class Need:
+class CategoryNeed:
     """A category that a cohort needs next; asked the other way round, a category whose shoppers need what was named.
 
     Attributes:
@@ -48,7 +48,7 @@ class Need:
     """
 
     category: Category
-    sources: tuple[Source, ...]
+    sources: tuple[NeedSource, ...]
     users: int | None = None
     of: int | None = None
     share: float | None = None
@@ -69,15 +69,15 @@ class Need:
             "category": list(self.category),
             "users": self.users,
             "of": self.of,
-            "share": _number(self.share),
-            "share_interval": _interval(self.share_interval),
-            "base_rate": _number(self.base_rate),
-            "lift": _number(self.lift),
-            "lift_interval": _interval(self.lift_interval),
-            "llr": _number(self.llr),
+            "share": _rounded(self.share),
+            "share_interval": _rounded_interval(self.share_interval),
+            "base_rate": _rounded(self.base_rate),
+            "lift": _rounded(self.lift),
+            "lift_interval": _rounded_interval(self.lift_interval),
+            "llr": _rounded(self.llr),
             "fdr": None if self.fdr is None else float(f"{self.fdr:.3g}"),
             "reach": self.reach,
-            "median_days": _number(self.median_days),
+            "median_days": _rounded(self.median_days),
             "source": self.sources[0],
             "sources": list(self.sources),
             "sentence": self.sentence,
@@ -86,7 +86,7 @@ class Need:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class SegmentResult:
     """The answer to one question.
 
     Attributes:
@@ -104,7 +104,7 @@ class Finding:
     understood: tuple[Mapping[str, Any], ...]
     cohort: int
     of: int
-    needs: tuple[Need, ...]
+    needs: tuple[CategoryNeed, ...]
     suppressed: int
     privacy: Mapping[str, Any]
     order: str
@@ -131,7 +131,7 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class CohortDifference:
     """A category that one cohort goes on to more, or less, often than another; ratio of the shares with its 95 % interval."""
 
     category: Category
@@ -146,31 +146,31 @@ class Difference:
         return {
             "category": list(self.category),
             "users": list(self.users),
-            "share": [_number(share) for share in self.share],
-            "ratio": _number(self.ratio),
-            "ratio_interval": _interval(self.ratio_interval),
+            "share": [_rounded(share) for share in self.share],
+            "ratio": _rounded(self.ratio),
+            "ratio_interval": _rounded_interval(self.ratio_interval),
             "fdr": float(f"{self.fdr:.3g}"),
         }
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class CohortComparison:
     """Two cohorts side by side: where they differ beyond chance, the largest ratio first. Who is in both counts in both."""
 
-    findings: tuple[Finding, Finding]
-    differences: tuple[Difference, ...]
+    cohorts: tuple[SegmentResult, SegmentResult]
+    differences: tuple[CohortDifference, ...]
 
     def to_dict(self) -> dict[str, Any]:
         """The comparison as JSON holds it."""
         return {
-            "cohorts": [finding.to_dict() for finding in self.findings],
+            "cohorts": [finding.to_dict() for finding in self.cohorts],
             "differences": [difference.to_dict() for difference in self.differences],
         }
 
 
-def _number(value: float | None) -> float | None:
+def _rounded(value: float | None) -> float | None:
     return None if value is None or not math.isfinite(value) else round(float(value), 4)
 
 
-def _interval(value: tuple[float, float] | None) -> list[float | None] | None:
-    return None if value is None else [_number(value[0]), _number(value[1])]
+def _rounded_interval(value: tuple[float, float] | None) -> list[float | None] | None:
+    return None if value is None else [_rounded(value[0]), _rounded(value[1])]

@@ -15,7 +15,7 @@ from ..widgets.heat_map_chart import WITHHELD, Cell, chart_options, legend, whol
 
 if TYPE_CHECKING:
     from ....data.records import Item
-    from ....recommend.category_map.cell_items import Behind
+    from ....recommend.category_map.cell_items import CellDrilldown
     from ..widgets.async_panel import Counter
 
 SHOWN = 40
@@ -201,15 +201,15 @@ class AtlasPage:
         paths = tuple(tuple(self.atlas["categories"][place]["name"]) for place in (source, target))
         await self.detail.fill(lambda: self._behind(cell, paths[0], paths[1]), lambda found: self._detail(cell, *found))
 
-    def _behind(self, cell: Cell, source: tuple[str, ...], target: tuple[str, ...]) -> tuple[Behind, dict[str, Item]]:
-        from ....recommend.category_map.cell_items import behind
+    def _behind(self, cell: Cell, source: tuple[str, ...], target: tuple[str, ...]) -> tuple[CellDrilldown, dict[str, Item]]:
+        from ....recommend.category_map.cell_items import cell_drilldown
 
         shop = self.counter.shop
-        found = behind(shop.workspace, shop.recommender.catalogue, source, target, users=cell.users, min_users=shop.min_users)
+        found = cell_drilldown(shop.workspace, shop.recommender.catalogue, source, target, users=cell.users, min_users=shop.min_users)
         keys = [key for pair in found.pairs for key in (pair.source, pair.target)]
         return found, self.counter.items([*keys, *(one.item_id for one in (*found.sources, *found.targets))])
 
-    def _detail(self, cell: Cell, found: Behind, items: Mapping[str, Item]) -> None:
+    def _detail(self, cell: Cell, found: CellDrilldown, items: Mapping[str, Item]) -> None:
         with box("section", "card stack"):
             with box("div"):
                 say("h2", f"{cell.left[-1]} → {cell.right[-1]}", dir="auto")

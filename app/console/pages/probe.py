@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ....data.errors import CrossaisleError
-from ...api.errors import Refused
+from ...api.errors import RequestRejected
 from ...schemas.requests import ProbeRequest
 from ...service import csv_export
 from ..widgets.comparison_table import comparison
@@ -92,10 +92,10 @@ class Probing:
 
     async def suggest(self) -> None:
         """Offers questions of the store's own categories, and about people, where the store understands them."""
-        for questions in (lambda: suggestions(self.counter), self.counter.shop.openings):
+        for questions in (lambda: suggestions(self.counter), self.counter.shop.suggested_questions):
             try:
                 found = await self.counter.ask(questions)
-            except (CrossaisleError, Refused):
+            except (CrossaisleError, RequestRejected):
                 return  # a page without suggestions can still be asked
             if self.suggestions.is_deleted:
                 return
@@ -137,7 +137,7 @@ class Probing:
     def show(self, asked: ProbeRequest, found: Mapping[str, Any], items: Mapping[str, Item]) -> None:
         """Draws an answer."""
         if asked.against is not None:
-            comparison(found, meaning, lambda: self._download(f"{asked.question} {asked.against}", csv_export.differences(found)))
+            comparison(found, meaning, lambda: self._download(f"{asked.question} {asked.against}", csv_export.comparison_csv(found)))
             return
         self._group(found)
         if not found["needs"]:
@@ -176,7 +176,7 @@ class Probing:
                         button(name_of(choice), partial(self.ask, choice["ask"]), "chip")
             if found["needs"]:
                 with box("div", "chips"):
-                    button("Download CSV", lambda: self._download(found["question"], csv_export.answer(found)))
+                    button("Download CSV", lambda: self._download(found["question"], csv_export.segment_csv(found)))
                     link = say("button", "Copy link", "button", type="button")
                     link.on("click", js_handler="(e) => window.crossaisle.copy(e.currentTarget, location.href)")
 

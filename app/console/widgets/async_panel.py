@@ -12,16 +12,16 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ....data.errors import CrossaisleError
-from ...api.errors import Refused, refusal
-from ...api.worker_pool import tell
+from ...api.errors import RequestRejected, to_rejection
+from ...api.worker_pool import call_in_loop
 from .elements import bones, box, notice, say
 
 if TYPE_CHECKING:
     from nicegui.element import Element
 
     from ....data.records import Item
-    from ...api.worker_pool import Desk
-    from ...service.store_service import Shop
+    from ...api.worker_pool import WorkerPool
+    from ...service.store_service import StoreService
 
 T = TypeVar("T")
 E = TypeVar("E")
@@ -32,13 +32,13 @@ logger = logging.getLogger(__name__)
 class Counter:
     """Where the pages ask. Args: desk: the threads. seconds: that an answer may take."""
 
-    def __init__(self, shop: Shop, desk: Desk, seconds: float) -> None:
+    def __init__(self, shop: StoreService, desk: WorkerPool, seconds: float) -> None:
         self.shop, self._desk, self._seconds = shop, desk, seconds
 
     async def ask(self, call: Callable[[], T]) -> T:
         """What `call` returns, from a thread.
 
-        Raises: whatever it raises; BusyError, TimedOutError: as `Desk.run`.
+        Raises: whatever it raises; BusyError, TimedOutError: as `WorkerPool.run`.
         """
         return await self._desk.run(call, self._seconds)
 
@@ -85,7 +85,7 @@ class Place:
         except asyncio.CancelledError:
             if self._turn == turn:
                 raise
-        except (CrossaisleError, Refused) as error:
+        except (CrossaisleError, RequestRejected) as error:
             wrong = sentence(error)
         except Exception as error:
             wrong = _bug(error)
@@ -129,7 +129,7 @@ class Place:
                     self._drawn(more[0], part)
 
         return await self.fill(
-            lambda: call(lambda part: tell(loop, early, part), lambda part: tell(loop, later, part)), draw, there=lambda: bool(more)
+            lambda: call(lambda part: call_in_loop(loop, early, part), lambda part: call_in_loop(loop, later, part)), draw, there=lambda: bool(more)
         )
 
     def show(self, draw: Callable[[], object]) -> None:
@@ -173,9 +173,9 @@ class Place:
         return self.content
 
 
-def sentence(error: CrossaisleError | Refused) -> str:
+def sentence(error: CrossaisleError | RequestRejected) -> str:
     """What a person is told of an error: the same as the API's `detail`."""
-    told = error.detail if isinstance(error, Refused) else refusal(error).detail
+    told = error.detail if isinstance(error, RequestRejected) else to_rejection(error).detail
     return f"{told[:1].upper()}{told[1:]}."
 
 

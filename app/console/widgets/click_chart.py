@@ -14,7 +14,7 @@ INK = {False: ("#59616a", "#e6e8e5", ACCENT), True: ("#a4acb4", "#333a41", "#67c
 
 
 def clicks(days: Sequence[Mapping[str, Any]]) -> None:
-    """Draws the days that `by_day` gives."""
+    """Draws the days that `daily_click_through` gives."""
     from nicegui import ui
 
     with box("section", "card"):

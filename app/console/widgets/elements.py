@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from ...terminal.render import plain
+from ...terminal.render import printable
 
 if TYPE_CHECKING:
     from nicegui.element import Element
@@ -25,7 +25,7 @@ def say(tag: str, words: str, classes: str = "", **props: Any) -> TextElement:
     """An element with a text in it. Args: props: attributes; an underscore in a name stands for a dash."""
     from nicegui.elements.mixins.text_element import TextElement
 
-    element = TextElement(tag=tag, text=plain(words))
+    element = TextElement(tag=tag, text=printable(words))
     _dressed(element, classes, props)
     return element
 
@@ -77,7 +77,7 @@ def picture(title: str, image: str | None, classes: str = "picture") -> None:
 
 def initials(title: str) -> str:
     """The first letters of the first two words of a title."""
-    letters = [found.group() for word in plain(title).split() if (found := _WORD.search(word))]
+    letters = [found.group() for word in printable(title).split() if (found := _WORD.search(word))]
     return "".join(letters[:2]).upper() or "?"
 
 
@@ -111,7 +111,7 @@ def bar(value: float, most: float, *, between: tuple[float, float] | None = None
 
 def table(caption: str, heads: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequence[int] = ()) -> None:
     """A table; the first cell of a row names it. Args: numbers: columns that are set to the right."""
-    with box("div", "scroll", tabindex="0", role="region", aria_label=plain(caption)), box("table", "figures"):
+    with box("div", "scroll", tabindex="0", role="region", aria_label=printable(caption)), box("table", "figures"):
         say("caption", caption, "hidden")
         with box("thead"), box("tr"):
             for column, head in enumerate(heads):

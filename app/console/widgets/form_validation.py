@@ -7,10 +7,10 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from ...api.errors import described
-from ...schemas.requests import Request
+from ...api.errors import validation_errors
+from ...schemas.requests import RequestModel
 
-R = TypeVar("R", bound=Request)
+R = TypeVar("R", bound=RequestModel)
 
 
 def read(kind: type[R], told: Mapping[str, Any]) -> R | ValidationError:
@@ -23,7 +23,7 @@ def read(kind: type[R], told: Mapping[str, Any]) -> R | ValidationError:
 
 def problem(error: ValidationError) -> str:
     """What is wrong with the fields, in one sentence."""
-    found = described([{**one, "loc": ("body", *one["loc"])} for one in error.errors()])[0]["detail"]
+    found = validation_errors([{**one, "loc": ("body", *one["loc"])} for one in error.errors()])[0]["detail"]
     field, _, wrong = found.partition(": ")
     return f"{field.replace('_', ' ').capitalize()}: {wrong}." if wrong else f"{found}."
 

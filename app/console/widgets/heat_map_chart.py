@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...plots.annotated_svg import times
-from ...terminal.render import plain
+from ...terminal.render import printable
 from .elements import box, say
 from .styles import BLANK, BLANK_DARK, HEAT, HEAT_DARK
 
@@ -28,7 +28,7 @@ TICKS = {-4: "1⁄16×", -3: "⅛×", -2: "¼×", -1: "½×", 0: "1×", 1: "2×"
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A pair whose figures may be told, as `Shop.atlas` has it (`told`).
+    """A pair whose figures may be told, as `StoreService.atlas` has it (`told`).
 
     Attributes: source, target: places in the atlas. left, right: the two paths. of: users of the first category.
     """
@@ -116,9 +116,9 @@ def chart_options(
     data = [_datum(cell, at, limit, colors, len(categories) <= NUMBERED) for cell in cells]
     paths = dict(zip(categories, names, strict=True))
     there = {(cell.source, cell.target) for cell in cells}
-    same = [_bare(place, place, at, f"{plain(whole(paths[place]))}\nThe same category") for place in categories]
+    same = [_bare(place, place, at, f"{printable(whole(paths[place]))}\nThe same category") for place in categories]
     hidden = [
-        _bare(row, column, at, f"{plain(whole(paths[row]))} → {plain(whole(paths[column]))}\n{WITHHELD.format(least)}")
+        _bare(row, column, at, f"{printable(whole(paths[row]))} → {printable(whole(paths[column]))}\n{WITHHELD.format(least)}")
         for row in categories
         for column in categories
         if row != column and (row, column) not in there and (row, column) not in known
@@ -168,7 +168,7 @@ def _datum(cell: Cell, at: Mapping[int, int], limit: int, colors: Sequence[str],
     level = min(max(math.log2(cell.lift), -limit), limit) if cell.lift > 0 else -float(limit)
     interval = f"{times(cell.low)} to {times(cell.high)}" if cell.high is not None else f"{times(cell.low)} and up"
     words = (
-        f"{plain(cell.words)}\n{cell.users:,} of {cell.of:,} shoppers: {cell.share:.0%}, usually {cell.base_rate:.0%}\n"
+        f"{printable(cell.words)}\n{cell.users:,} of {cell.of:,} shoppers: {cell.share:.0%}, usually {cell.base_rate:.0%}\n"
         f"{times(cell.lift)}× as often (95% interval {interval}), {'sure' if cell.sure else 'could be chance'}"
     )
     label = {
@@ -225,7 +225,7 @@ def whole(path: Sequence[str]) -> str:
 
 
 def _axis_name(path: Sequence[str]) -> str:
-    name = plain(path[-1]) if path else "(no category)"
+    name = printable(path[-1]) if path else "(no category)"
     return name if len(name) <= LONGEST else name[: LONGEST - 1].rstrip() + "…"
 
 

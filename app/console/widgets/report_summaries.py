@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ...terminal.evaluation_table import figure, interval, ordered
+from ...terminal.evaluation_table import format_number, format_interval, systems_by_kind
 from .elements import box, say, table
 
 KINDS = {"baseline": "Baselines", "channel": "Channels", "blend": "The blend", "ablation": "The blend without a part"}
@@ -17,7 +17,7 @@ def evaluation(report: Mapping[str, Any]) -> None:
     name = f"ndcg@{k}"
     cases = f"{report['cases']:,} cases of {report['users']:,} shoppers; {report['split']['protocol']}"
     say("p", f"{cases}. NDCG@{k} with its 95% interval; 1 would be perfect.", "soft small")
-    systems = ordered(report)
+    systems = systems_by_kind(report)
     most = max([about[name]["high"] or about[name]["value"] or 0 for _, about in systems], default=1) or 1
     with box("div", "scroll", tabindex="0", role="region", aria_label="Evaluation").style("margin-top: 10px"), box("table", "figures"):
         say("caption", "Systems by kind, the best first", "hidden")
@@ -41,9 +41,9 @@ def evaluation(report: Mapping[str, Any]) -> None:
                     say("th", system, scope="row")
                     with box("td"):
                         _forest(about[name], most)
-                    say("td", interval(about[name], places=3), "number")
-                    say("td", figure(about[f"recall@{k}"]["value"], places=3), "number")
-                    say("td", "the best" if system == best else interval(about["vs_best_baseline"], sign=True, places=3), "number")
+                    say("td", format_interval(about[name], places=3), "number")
+                    say("td", format_number(about[f"recall@{k}"]["value"], places=3), "number")
+                    say("td", "the best" if system == best else format_interval(about["vs_best_baseline"], sign=True, places=3), "number")
 
 
 def _forest(told: Mapping[str, Any], most: float) -> None:
@@ -65,7 +65,7 @@ def judges(report: Mapping[str, Any]) -> None:
         [
             name if about["high_is"] == "good" else f"{name} (5: {about['high_is']})",
             system,
-            interval(told, places=2),
+            format_interval(told, places=2),
             f"{told['scored']:,}",
             f"{told['unscored']:,}",
         ]
@@ -76,5 +76,5 @@ def judges(report: Mapping[str, Any]) -> None:
         table("Scores of the judges", ["criterion, 1 to 5", "system", "mean (95%)", "scored", "unscored"], rows, numbers=(2, 3, 4))
     for criterion, about in report["pairs"].items():
         for one in about["matrix"]:
-            told = f"{one['wins']:,} won, {one['ties']:,} tied, {one['losses']:,} lost; win rate {interval(one['win_rate'], places=2)}"
+            told = f"{one['wins']:,} won, {one['ties']:,} tied, {one['losses']:,} lost; win rate {format_interval(one['win_rate'], places=2)}"
             say("p", f"{criterion}: {one['system']} against {one['against']}: {told}", "small").style("margin-top: 8px")

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ....data.errors import QueryError
-from ....prompts.sanitize import fence
+from ....prompts.sanitize import sanitize_for_prompt
 from ....retrieval.items.catalogue import Catalogue
 from ....retrieval.items.interactions import DAY
-from ...constraints.price_range import check_range, in_range
+from ...constraints.price_range import price_mask, validate_price_range
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -48,7 +48,7 @@ class Filters:
         period = self.period
         if period[0] is not None and period[1] is not None and period[0] >= period[1]:
             raise QueryError(f"the period is upside down: from {self.since} to {self.until}")
-        check_range(self.min_price, self.max_price)
+        validate_price_range(self.min_price, self.max_price)
         if self.at_least < 1:
             raise QueryError(f"at least {self.at_least} times is no condition; give 1 or more")
         if self.first_time and self.at_least > 1 and period == (None, None):
@@ -67,7 +67,7 @@ class Filters:
 
         Raises: QueryError: a condition that cannot be read, or on a column that the items do not have.
         """
-        mask = in_range(catalogue, self.min_price, self.max_price)
+        mask = price_mask(catalogue, self.min_price, self.max_price)
         for condition in self.where:
             mask &= _matching(condition, catalogue.items)
         return mask
@@ -87,7 +87,7 @@ def _day(text: str | None) -> int | None:
     try:
         day = datetime.date.fromisoformat(text.strip())
     except ValueError:
-        raise QueryError(f"a day of the period is {fence(text, 40)!r}; write it as 2024-01-31") from None
+        raise QueryError(f"a day of the period is {sanitize_for_prompt(text, 40)!r}; write it as 2024-01-31") from None
     return int(datetime.datetime(day.year, day.month, day.day, tzinfo=datetime.UTC).timestamp() * 1000)
 
 
@@ -97,16 +97,18 @@ def _matching(condition: str, items: Any) -> NDArray[np.bool_]:
 
     parts = _CONDITION.fullmatch(condition)
     if not parts or not parts[3]:
-        raise QueryError(f"the condition {fence(condition, 60)!r} is not COLUMN=VALUE (or != < <= > >=), as in colour=red or price<20")
+        raise QueryError(
+            f"the condition {sanitize_for_prompt(condition, 60)!r} is not COLUMN=VALUE (or != < <= > >=), as in colour=red or price<20"
+        )
     name, compare, value = parts[1], parts[2], parts[3]
     if name not in items.columns:
-        raise QueryError(f"the items have no column {fence(name, 40)!r}; they have {', '.join(items.columns)}")
+        raise QueryError(f"the items have no column {sanitize_for_prompt(name, 40)!r}; they have {', '.join(items.columns)}")
     column = items[name]
     if column.dtype.is_numeric():
         try:
             number = float(value)
         except ValueError:
-            raise QueryError(f"{name} is a number, and {fence(value, 40)!r} is none") from None
+            raise QueryError(f"{name} is a number, and {sanitize_for_prompt(value, 40)!r} is none") from None
         values = column.cast(pl.Float64).fill_null(float("nan")).to_numpy()
         if compare in _COMPARE:
             return np.asarray(_COMPARE[compare](values, number))

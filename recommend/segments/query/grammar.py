@@ -17,18 +17,18 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias, cast, get_args
 
 from ....data.errors import QueryError
-from ....prompts.sanitize import fence
-from .phrases import Direction, framed, lead_in, without_owners
+from ....prompts.sanitize import sanitize_for_prompt
+from .phrases import Direction, match_lead_in, split_question, strip_owner_noun
 
 TermKind = Literal["category", "brand", "item", "text"]
 
-LONGEST = 500
+MAX_CHARACTERS = 500
 """Characters of a question."""
-MOST_NAMES = 12
+MAX_NAMES = 12
 """Distinct names in a question: whether it can be satisfied is read off its truth table of two to that power."""
-DEEPEST = 20
+MAX_DEPTH = 20
 """Brackets inside brackets."""
-LONGEST_NAME = 16
+MAX_NAME_TOKENS = 16
 """Words and signs of a name that holds an and, or, not or comma; a longer one has to be quoted."""
 
 
@@ -44,96 +44,96 @@ class Term:
 class Not:
     """Who has nothing of the part."""
 
-    part: Node
+    operand: QueryNode
 
 
 @dataclass(frozen=True, slots=True)
 class And:
     """Who is in every part; two parts or more, none of them an And."""
 
-    parts: tuple[Node, ...]
+    operands: tuple[QueryNode, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Or:
     """Who is in any part; two parts or more, none of them an Or."""
 
-    parts: tuple[Node, ...]
+    operands: tuple[QueryNode, ...]
 
 
-Node: TypeAlias = Term | Not | And | Or
+QueryNode: TypeAlias = Term | Not | And | Or
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class ParsedQuestion:
     """What is asked: what those of the tree need `next`, or (`reverse`) who would need what the tree names."""
 
     direction: Direction
-    tree: Node
+    tree: QueryNode
 
 
-def parse(text: str, known: Callable[[str], bool] = lambda _: False) -> Question:
+def parse(text: str, is_name: Callable[[str], bool] = lambda _: False) -> ParsedQuestion:
     """The question in a text.
 
     Args: known: whether some words are a name as they stand; asked before a name such as "Arts, Crafts & Sewing" is split.
     Raises: QueryError: empty, too long, unbalanced, without a name to start from, or contradicting itself; says what to do.
     """
     text = _cleaned(text)
-    if '"' not in text and known(text):
-        return Question("next", Term(text))
-    direction, rest = framed(text)
-    tree = _Parser(rest, known).tree()
-    if (names := len(_keys(tree))) > MOST_NAMES:
-        raise QueryError(f"the question names {names} things; ask with at most {MOST_NAMES}, or name the category that holds them")
+    if '"' not in text and is_name(text):
+        return ParsedQuestion("next", Term(text))
+    direction, rest = split_question(text)
+    tree = _Parser(rest, is_name).tree()
+    if (names := len(_keys(tree))) > MAX_NAMES:
+        raise QueryError(f"the question names {names} things; ask with at most {MAX_NAMES}, or name the category that holds them")
     if _table(tree, _keys(tree)) & 1:
         raise QueryError(
-            f"{show(text)} only says what users do not have, which is true of nearly everyone; name something they have as well, "
+            f"{quoted(text)} only says what users do not have, which is true of nearly everyone; name something they have as well, "
             "for instance `phones and not cases`"
         )
-    if not possible(tree):
+    if not satisfiable(tree):
         raise QueryError(
-            f"{show(text)} contradicts itself: it wants and rules out the same thing, so nobody can match; take one of them out"
+            f"{quoted(text)} contradicts itself: it wants and rules out the same thing, so nobody can match; take one of them out"
         )
-    return Question(direction, tree)
+    return ParsedQuestion(direction, tree)
 
 
-def to_text(node: Node) -> str:
+def to_text(node: QueryNode) -> str:
     """The tree as a question; `parse` of it gives the same tree back."""
     if isinstance(node, Term):
         return f'{node.kind + ":" if node.kind else ""}"{node.text.replace(chr(34), chr(34) * 2)}"'
     if isinstance(node, Not):
-        return f"not {_bracketed(node.part)}"
+        return f"not {_bracketed(node.operand)}"
     word = " and " if isinstance(node, And) else " or "
-    return word.join(_bracketed(part) for part in node.parts)
+    return word.join(_bracketed(part) for part in node.operands)
 
 
-def terms(node: Node) -> Iterator[Term]:
+def terms(node: QueryNode) -> Iterator[Term]:
     """The names of a tree, left to right."""
     if isinstance(node, Term):
         yield node
     else:
-        for part in (node.part,) if isinstance(node, Not) else node.parts:
+        for part in (node.operand,) if isinstance(node, Not) else node.operands:
             yield from terms(part)
 
 
-def all_of(parts: Iterable[Node]) -> Node:
+def conjunction(parts: Iterable[QueryNode]) -> QueryNode:
     """The parts joined with and: inner Ands dissolved, repetitions dropped, a single part itself."""
-    flat = dict.fromkeys(inner for part in parts for inner in (part.parts if isinstance(part, And) else (part,)))
+    flat = dict.fromkeys(inner for part in parts for inner in (part.operands if isinstance(part, And) else (part,)))
     return And(tuple(flat)) if len(flat) > 1 else next(iter(flat))
 
 
-def any_of(parts: Iterable[Node]) -> Node:
+def disjunction(parts: Iterable[QueryNode]) -> QueryNode:
     """The parts joined with or: inner Ors dissolved, repetitions dropped, a single part itself."""
-    flat = dict.fromkeys(inner for part in parts for inner in (part.parts if isinstance(part, Or) else (part,)))
+    flat = dict.fromkeys(inner for part in parts for inner in (part.operands if isinstance(part, Or) else (part,)))
     return Or(tuple(flat)) if len(flat) > 1 else next(iter(flat))
 
 
-def none_of(part: Node) -> Node:
+def negation(part: QueryNode) -> QueryNode:
     """The part negated; a double negation is the part within."""
-    return part.part if isinstance(part, Not) else Not(part)
+    return part.operand if isinstance(part, Not) else Not(part)
 
 
-def possible(tree: Node, implied: Iterable[tuple[Term, Term]] = ()) -> bool:
+def satisfiable(tree: QueryNode, implied: Iterable[tuple[Term, Term]] = ()) -> bool:
     """Whether anybody can match.
 
     Args: implied: (narrow, broad): whoever has the narrow name has the broad one, as who has iPhones has phones.
@@ -145,15 +145,15 @@ def possible(tree: Node, implied: Iterable[tuple[Term, Term]] = ()) -> bool:
     return table != 0
 
 
-def show(text: str, limit: int = 60) -> str:
+def quoted(text: str, limit: int = 60) -> str:
     """A stranger's text, in quotes, as an error message may hold it."""
-    return f'"{fence(text, limit)}"'
+    return f'"{sanitize_for_prompt(text, limit)}"'
 
 
 # ------------------------------------------------------------------ truth tables: bit i of a number is the truth in world i
 
 
-def _keys(tree: Node) -> dict[tuple[str, str | None], int]:
+def _keys(tree: QueryNode) -> dict[tuple[str, str | None], int]:
     """The distinct names of a tree, without regard to case, by number."""
     return {key: number for number, key in enumerate(dict.fromkeys(map(_key, terms(tree))))}
 
@@ -162,7 +162,7 @@ def _key(term: Term) -> tuple[str, str | None]:
     return term.text.casefold(), term.kind
 
 
-def _table(node: Node, keys: dict[tuple[str, str | None], int]) -> int:
+def _table(node: QueryNode, keys: dict[tuple[str, str | None], int]) -> int:
     """In which of the 2 ** len(keys) worlds a node is true; name k is had in the worlds whose number has bit k set."""
     worlds = 1 << len(keys)
     everywhere = (1 << worlds) - 1
@@ -171,8 +171,8 @@ def _table(node: Node, keys: dict[tuple[str, str | None], int]) -> int:
         # 2**k worlds without, 2**k with, and so on: 0b10101010, 0b11001100, 0b11110000
         return everywhere // ((1 << 2 * period) - 1) * (((1 << period) - 1) << period)
     if isinstance(node, Not):
-        return everywhere ^ _table(node.part, keys)
-    tables = [_table(part, keys) for part in node.parts]
+        return everywhere ^ _table(node.operand, keys)
+    tables = [_table(part, keys) for part in node.operands]
     result = everywhere if isinstance(node, And) else 0
     for table in tables:
         result = result & table if isinstance(node, And) else result | table
@@ -213,7 +213,7 @@ def _tokens(text: str) -> list[_Token]:
             continue
         at, kind, word = sign.end(), str(sign.lastgroup), sign.group()
         if kind == "word" and _HALF_QUOTE.search(word):
-            raise QueryError(f"a quotation mark at {show(text[sign.start() :], 30)} has no other half; close the quote or leave it out")
+            raise QueryError(f"a quotation mark at {quoted(text[sign.start() :], 30)} has no other half; close the quote or leave it out")
         kind = {"bracket": word, "word": _JOINING.get(word.lower(), "word")}.get(kind, kind)
         found.append(_Token(kind, word, sign.start(), at))
     return found
@@ -226,22 +226,22 @@ class _Parser:
         self.text, self.known = text, known
         self.tokens, self.at, self.depth = _tokens(text), 0, 0
 
-    def tree(self) -> Node:
+    def tree(self) -> QueryNode:
         node = self._joined()
         if self.at < len(self.tokens):
             token = self.tokens[self.at]
             if token.kind == ")":
                 raise QueryError(
-                    f"a bracket is closed that was never opened, in {show(self.text)}; take it out, or quote a name that has it"
+                    f"a bracket is closed that was never opened, in {quoted(self.text)}; take it out, or quote a name that has it"
                 )
             before = self.text[: token.start].rstrip()[-25:]
             raise QueryError(
-                f"nothing joins {show(before)} and {show(self.text[token.start :], 25)}; put and, or, not between them, "
+                f"nothing joins {quoted(before)} and {quoted(self.text[token.start :], 25)}; put and, or, not between them, "
                 'or quote the whole name ("...")'
             )
         return node
 
-    def _joined(self) -> Node:
+    def _joined(self) -> QueryNode:
         """Parts and what joins them, up to a closing bracket or the end."""
         parts, joins = [self._not()], list[str]()
         while join := self._join():
@@ -254,7 +254,7 @@ class _Parser:
             if meant == "or":
                 groups.append([])
             groups[-1].append(part)
-        return any_of(all_of(reversed(group)) for group in reversed(groups))
+        return disjunction(conjunction(reversed(group)) for group in reversed(groups))
 
     def _join(self) -> str:
         """Steps over what joins two parts, commas and at most one word: and, or, comma; "" at the end. A `not` alone joins as and."""
@@ -268,10 +268,10 @@ class _Parser:
             return "and"
         return "comma" if self.at > start and kind not in ("", ")") else ""
 
-    def _not(self) -> Node:
+    def _not(self) -> QueryNode:
         negative = False
         while not (name := self._name()):
-            lead = lead_in(self.text, self.tokens[self.at].start) if self._kind(self.at) in ("word", "not") else None
+            lead = match_lead_in(self.text, self.tokens[self.at].start) if self._kind(self.at) in ("word", "not") else None
             if lead:
                 while self.at < len(self.tokens) and self.tokens[self.at].start < lead.end:
                     self.at += 1
@@ -282,9 +282,9 @@ class _Parser:
             else:
                 break
         node = name or self._primary()
-        return none_of(node) if negative else node
+        return negation(node) if negative else node
 
-    def _primary(self) -> Node:
+    def _primary(self) -> QueryNode:
         kind = self._kind(self.at)
         if kind == "prefix":
             forced = self.tokens[self.at].text.rstrip(" :").lower()
@@ -306,21 +306,21 @@ class _Parser:
             while self._kind(self.at) == "word":
                 self.at += 1
             words = self.text[self.tokens[start].start : self.tokens[self.at - 1].end]
-            return self._term(without_owners(words))
+            return self._term(strip_owner_noun(words))
         raise QueryError(self._missing())
 
     def _term(self, name: str) -> Term:
         if not any(character.isalnum() for character in name):
-            raise QueryError(f"there is no name in {show(name)}, a part of {show(self.text)}; write one there or leave it out")
+            raise QueryError(f"there is no name in {quoted(name)}, a part of {quoted(self.text)}; write one there or leave it out")
         return Term(name)
 
-    def _bracket(self) -> Node:
+    def _bracket(self) -> QueryNode:
         self.at, self.depth = self.at + 1, self.depth + 1
-        if self.depth > DEEPEST:
-            raise QueryError(f"the brackets are nested more than {DEEPEST} deep; ask it more simply")
+        if self.depth > MAX_DEPTH:
+            raise QueryError(f"the brackets are nested more than {MAX_DEPTH} deep; ask it more simply")
         node = self._joined()
         if self._kind(self.at) == "":
-            raise QueryError(f"a bracket is opened and not closed, in {show(self.text)}; close it, or quote a name that has it")
+            raise QueryError(f"a bracket is opened and not closed, in {quoted(self.text)}; close it, or quote a name that has it")
         if self._kind(self.at) == ")":
             self.at, self.depth = self.at + 1, self.depth - 1
         return node
@@ -329,7 +329,7 @@ class _Parser:
         """The longest run of words and joining words from here that is a name, if there is one; steps over it."""
         first = end = self.at
         ends = []
-        while end < len(self.tokens) and self.tokens[end].kind in ("word", "and", "or", "not", "comma") and end - first < LONGEST_NAME:
+        while end < len(self.tokens) and self.tokens[end].kind in ("word", "and", "or", "not", "comma") and end - first < MAX_NAME_TOKENS:
             end += 1
             if self.tokens[end - 1].kind == "word" and self._kind(end) != "word":
                 ends.append(end)
@@ -345,11 +345,11 @@ class _Parser:
 
     def _missing(self) -> str:
         before = self.text[: self.tokens[self.at].start] if self.at < len(self.tokens) else self.text
-        where = f"after {show(before.rstrip()[-40:])}" if before.strip() else f"before {show(self.text, 30)}"
+        where = f"after {quoted(before.rstrip()[-40:])}" if before.strip() else f"before {quoted(self.text, 30)}"
         return f"a name is missing {where}; name a category, an item, a brand, or say in words what users have"
 
 
-def _bracketed(node: Node) -> str:
+def _bracketed(node: QueryNode) -> str:
     return f"({to_text(node)})" if isinstance(node, And | Or) else to_text(node)
 
 
@@ -358,8 +358,8 @@ def _cleaned(text: str) -> str:
 
     Raises: QueryError
     """
-    if len(text) > LONGEST:
-        raise QueryError(f"the question has {len(text):,} characters; ask it in at most {LONGEST}")
+    if len(text) > MAX_CHARACTERS:
+        raise QueryError(f"the question has {len(text):,} characters; ask it in at most {MAX_CHARACTERS}")
     for character in text:
         if unicodedata.category(character) in ("Cc", "Cs") and not character.isspace():
             raise QueryError(f"the question holds a control character (U+{ord(character):04X}); type it again without")
@@ -367,7 +367,7 @@ def _cleaned(text: str) -> str:
     visible = " ".join(visible.split())
     if not any(character.isalnum() for character in visible):
         raise QueryError(
-            f"{show(visible) + ' holds no word' if visible else 'the question is empty'}; ask for instance `phones`, "
+            f"{quoted(visible) + ' holds no word' if visible else 'the question is empty'}; ask for instance `phones`, "
             "`users who bought tents but not stoves`, or `who would need a tripod?`"
         )
     return visible

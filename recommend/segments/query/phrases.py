@@ -70,14 +70,14 @@ _TRAILER = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class Lead:
+class LeadIn:
     """Words before a name: where in the text they end, and whether they deny ("who never bought")."""
 
     end: int
     negative: bool
 
 
-def framed(text: str) -> tuple[Direction, str]:
+def split_question(text: str) -> tuple[Direction, str]:
     """Which way round is asked, and the part that names things; lead-ins such as "users who bought" stay in it."""
     stripped = re.sub(r"[\s.?!…]+$", "", text)
     if whole := _REVERSE.fullmatch(stripped):
@@ -91,12 +91,12 @@ def framed(text: str) -> tuple[Direction, str]:
     return "next", stripped
 
 
-def lead_in(text: str, at: int) -> Lead | None:
+def match_lead_in(text: str, at: int) -> LeadIn | None:
     """The words that lead in to a name from a place of the text on, such as "users who bought" or "the"; None where none do."""
     lead = _LEAD.match(text, at)
-    return Lead(lead.end(), bool(lead["no"] or lead["never"])) if lead else None
+    return LeadIn(lead.end(), bool(lead["no"] or lead["never"])) if lead else None
 
 
-def without_owners(name: str) -> str:
+def strip_owner_noun(name: str) -> str:
     """The name without the people that it is said of: "phone" of "phone buyers"."""
     return _OWNERS.sub("", name)

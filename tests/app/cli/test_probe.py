@@ -12,9 +12,9 @@ import pytest
 
 from crossaisle import Workspace
 from crossaisle.app.service import csv_export
-from crossaisle.recommend.segments.results import Finding, ItemNeed, Need
+from crossaisle.recommend.segments.results import CategoryNeed, ItemNeed, SegmentResult
 
-from ...command_line import refused, run
+from ...command_line import assert_rejected, run
 
 
 @pytest.fixture(scope="module")
@@ -43,8 +43,8 @@ def test_json_and_csv_say_the_same(shop: Path) -> None:
 
 @pytest.mark.parametrize("title", ["=1+1", "+1", "-1", "@SUM(A1)", "\tx", "\rx", "=a\r=b"])
 def test_a_title_is_no_formula(title: str) -> None:
-    need = Need((title, "b"), ("behaviour",), items=(ItemNeed("i1", title),), sentence=title)
-    text = csv_export.finding(Finding("q", "next", (), 30, 60, (need,), 0, {}, "time", 90, 1, "bought"))
+    need = CategoryNeed((title, "b"), ("behaviour",), items=(ItemNeed("i1", title),), sentence=title)
+    text = csv_export.finding(SegmentResult("q", "next", (), 30, 60, (need,), 0, {}, "time", 90, 1, "bought"))
     lines = list(csv.DictReader(io.StringIO(text, newline="")))
     assert lines[1]["title"] == "'" + title.replace("\r", "\n")
     assert lines[0]["sentence"] == "'" + title.replace("\r", "\n")
@@ -75,4 +75,4 @@ def test_a_picture_needs_no_question(shop: Path, tmp_path: Path) -> None:
     ids=lambda value: " ".join(value)[:40] if isinstance(value, list) else None,
 )
 def test_bad_questions(shop: Path, arguments: list[str], words: list[str]) -> None:
-    refused(run("probe", "-w", shop, *arguments, "--llm", "none"), *words)
+    assert_rejected(run("probe", "-w", shop, *arguments, "--llm", "none"), *words)

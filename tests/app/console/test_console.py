@@ -25,11 +25,11 @@ from crossaisle.app.console.widgets.elements import initials
 from crossaisle.app.console.widgets.explanation import stretches
 from crossaisle.app.console.widgets.heat_map_chart import Cell, chart_options, span
 from crossaisle.app.service import csv_export
-from crossaisle.app.service.api_keys import Keys
+from crossaisle.app.service.api_keys import ApiKeys
 from crossaisle.data.errors import QueryError
 from crossaisle.data.settings import Settings
 from crossaisle.data.workspace import Workspace
-from crossaisle.recommend.category_map.cell_items import behind
+from crossaisle.recommend.category_map.cell_items import cell_drilldown
 from crossaisle.recommend.recommender import Recommender
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class Served:
 @pytest.fixture(scope="module")
 def served(store: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """`crossaisle serve` on the store, which has a key, so that it asks for one on loopback too."""
-    key = Keys(store.path).create(["admin"], "test")
+    key = ApiKeys(store.path).create(["admin"], "test")
     reports = tmp_path_factory.mktemp("reports")
     (reports / "report.json").write_text(json.dumps(REPORT))
     (reports / "judge.json").write_text(json.dumps({"verdict": {"a judge": {}}}))
@@ -241,7 +241,7 @@ def test_a_question_is_answered_and_taken_away(visit: Visit, served: Served) -> 
         page.get_by_role("button", name="Download CSV").click()
     table = Path(coming.value.path()).read_text("utf-8")
     assert coming.value.suggested_filename == "probe-phones.csv"
-    assert table == csv_export.answer(told)
+    assert table == csv_export.segment_csv(told)
     lines = [line for line in csv.DictReader(io.StringIO(table)) if not line["item_id"]]
     assert [(line["category"], int(line["users"]), float(line["lift"])) for line in lines] == [
         (" > ".join(need["category"]), need["users"], need["lift"]) for need in told["needs"]
@@ -294,7 +294,7 @@ def test_two_groups_are_compared_and_taken_away(visit: Visit, served: Served) ->
     assert f"{first['ratio']:.1f} ({first['ratio_interval'][0]:.1f} to" in rows.first.inner_text()
     with page.expect_download() as coming:
         page.get_by_role("button", name="Download CSV").click()
-    assert Path(coming.value.path()).read_text("utf-8") == csv_export.differences(told)
+    assert Path(coming.value.path()).read_text("utf-8") == csv_export.comparison_csv(told)
     page.close()
 
 
@@ -683,7 +683,7 @@ def test_behind_a_cell_only_what_may_be_told(store: Workspace, settings: Setting
         set(catalogue.items["item_id"].filter(pl.Series(catalogue.tree.under(catalogue.tree.code[path]))).to_list())
         for path in (source, target)
     ]
-    told = behind(store, catalogue, source, target, min_users=5)
+    told = cell_drilldown(store, catalogue, source, target, min_users=5)
     assert told.pairs
     for pair in told.pairs:
         assert pair.source in inside[0]
@@ -694,9 +694,9 @@ def test_behind_a_cell_only_what_may_be_told(store: Workspace, settings: Setting
         assert not 0 < row["target_users"] - row["support"] < 5
     assert [one.users for one in told.targets] == [None] * len(told.targets)
     most = told.pairs[0].users
-    cut = behind(store, catalogue, source, target, users=most + 2, min_users=5)
+    cut = cell_drilldown(store, catalogue, source, target, users=most + 2, min_users=5)
     assert told.pairs[0] not in cut.pairs  # the rest of the cell would be two
-    assert not behind(store, catalogue, source, target, min_users=200).pairs
+    assert not cell_drilldown(store, catalogue, source, target, min_users=200).pairs
     with pytest.raises(QueryError, match="no category"):
-        behind(store, catalogue, ("Nowhere",), target)
+        cell_drilldown(store, catalogue, ("Nowhere",), target)
     recommender.close()

@@ -23,7 +23,7 @@ from crossaisle.app.plots.heat_map import color, ink_on
 from crossaisle.app.plots.network import MOST_ARROWS, Network, complements
 from crossaisle.data.errors import QueryError, SettingsError, StorageError
 from crossaisle.data.records import Category
-from crossaisle.recommend.category_map.matrix import Atlas
+from crossaisle.recommend.category_map.matrix import CategoryMap
 
 SVG = "{http://www.w3.org/2000/svg}"
 HOSTILE = [
@@ -42,7 +42,7 @@ HOSTILE = [
 ]
 
 
-def atlas(lifts: dict[tuple[int, int], float], paths: list[Category], *, sure: set[tuple[int, int]] | None = None, **other: Any) -> Atlas:
+def atlas(lifts: dict[tuple[int, int], float], paths: list[Category], *, sure: set[tuple[int, int]] | None = None, **other: Any) -> CategoryMap:
     """An atlas of 1,000 users of each category in which only the given pairs are known; every pair is sure unless told."""
     n = len(paths)
     lift = np.full((n, n), np.nan)
@@ -68,10 +68,10 @@ def atlas(lifts: dict[tuple[int, int], float], paths: list[Category], *, sure: s
         "suppressed": int((~known).sum()) - n,
         "min_users": 20,
     }
-    return Atlas(**{**fields, **other})
+    return CategoryMap(**{**fields, **other})
 
 
-def crowded(n: int, seed: int = 0, **other: Any) -> Atlas:
+def crowded(n: int, seed: int = 0, **other: Any) -> CategoryMap:
     """An atlas of `n` categories with long names, about half of whose pairs are known and a quarter sure."""
     random = np.random.default_rng(seed)
     lifts = {
@@ -143,9 +143,9 @@ def test_withheld_figures_are_nowhere_in_any_format() -> None:
         support=np.where(np.isfinite(PLAIN.lift), 321, 987654),
         share=np.where(np.isfinite(PLAIN.lift), 0.3214, 0.77777),
         base_rate=np.where(np.isfinite(PLAIN.lift), 0.1234, 0.66666),
-        low=np.where(np.isfinite(PLAIN.lift), PLAIN.low, 5.5555),
-        high=np.where(np.isfinite(PLAIN.lift), PLAIN.high, 8.8888),
-        sure=np.ones((3, 3), dtype=np.bool_),
+        lift_low=np.where(np.isfinite(PLAIN.lift), PLAIN.lift_low, 5.5555),
+        lift_high=np.where(np.isfinite(PLAIN.lift), PLAIN.lift_high, 8.8888),
+        significant=np.ones((3, 3), dtype=np.bool_),
     )
     for kind in (".svg", ".html"):
         said = "\n".join([*hovers_of(render(withheld, ".svg")), *texts_of(render(withheld, ".svg"))])
@@ -155,7 +155,7 @@ def test_withheld_figures_are_nowhere_in_any_format() -> None:
         assert "Cameras: under 20 users" in said
         assert "Cases → Cameras: withheld, as it would tell of fewer than 20 users, or nothing known" in said
     assert render(withheld, ".png") == render(
-        dataclasses.replace(withheld, support=PLAIN.support, share=PLAIN.share, low=PLAIN.low), ".png"
+        dataclasses.replace(withheld, support=PLAIN.support, share=PLAIN.share, lift_low=PLAIN.lift_low), ".png"
     )
 
 
@@ -172,7 +172,7 @@ def test_the_table_lists_the_sure_pairs_first_and_the_strongest_of_them_on_top()
     assert [tuple(row[:2]) for row in rows] == [("Phones", "Cases"), ("Cases", "Phones"), ("Phones", "Cameras")]
     assert list(rows[0][2:]) == ["321", "32.1%", "12.3%", "2.6×", "2.1 to 3.2", "yes"]
     assert rows[2][-1] == "could be chance"
-    endless = dataclasses.replace(PLAIN, high=np.full((3, 3), np.inf))
+    endless = dataclasses.replace(PLAIN, lift_high=np.full((3, 3), np.inf))
     assert table(endless).rows[0][6] == "2.1 and up"
 
 
@@ -209,19 +209,19 @@ def test_the_network_draws_the_thirty_strongest_and_neither_unsure_nor_rarer_pai
     world = crowded(20)
     pairs = complements(world)
     assert len(pairs) > MOST_ARROWS
-    assert all(world.sure[pair] and world.lift[pair] > 1 for pair in pairs)
-    assert [world.low[pair] for pair in pairs] == sorted((world.low[pair] for pair in pairs), reverse=True)
+    assert all(world.significant[pair] and world.lift[pair] > 1 for pair in pairs)
+    assert [world.lift_low[pair] for pair in pairs] == sorted((world.lift_low[pair] for pair in pairs), reverse=True)
     network = Network(world, list(range(20)), [str(i) for i in range(20)])
     assert network.arrows == pairs[:MOST_ARROWS]
     assert f"The strongest complements: the first 30 of {len(pairs)} sure pairs" in texts_of(render(world, ".svg"))
 
 
 def test_without_a_sure_pair_the_network_says_so() -> None:
-    said = texts_of(render(dataclasses.replace(PLAIN, sure=np.zeros((3, 3), dtype=np.bool_)), ".svg"))
+    said = texts_of(render(dataclasses.replace(PLAIN, significant=np.zeros((3, 3), dtype=np.bool_)), ".svg"))
     assert any("there is no arrow to draw" in words for words in said)
 
 
-def curves(world: Atlas) -> dict[tuple[int, int], np.ndarray[Any, Any]]:
+def curves(world: CategoryMap) -> dict[tuple[int, int], np.ndarray[Any, Any]]:
     """Arrow to points along it, in inches."""
     found = {}
     for patch in compose(world, vector=True).axes.patches:
@@ -283,14 +283,14 @@ def test_a_line_shows_the_direction_that_is_known_and_never_the_withheld_one() -
     assert "nan" not in " ".join(texts_of(svg) + hovers_of(svg))
 
 
-def neighbours(n: int) -> Atlas:
+def neighbours(n: int) -> CategoryMap:
     """An atlas in which categories go on to the next two around a circle."""
     ring = [(i, (i + step) % n) for i in range(n) for step in (1, 2) if n < 20 or (i + step) % 3]
     return atlas(dict.fromkeys(ring[:MOST_ARROWS], 2.0), [(f"c{i}",) for i in range(n)])
 
 
 @pytest.mark.parametrize("world", [*map(neighbours, (5, 14, 30, 40)), *map(crowded, (20, 40, 60))], ids=lambda world: str(len(world.paths)))
-def test_arrows_run_over_no_other_circle_and_no_name_and_are_longer_than_their_heads(world: Atlas) -> None:
+def test_arrows_run_over_no_other_circle_and_no_name_and_are_longer_than_their_heads(world: CategoryMap) -> None:
     from matplotlib.patches import Circle
 
     sheet = compose(world, vector=True)
@@ -442,7 +442,7 @@ class Read(HTMLParser):
             self.cells[-1] += data
 
 
-def hostile() -> Atlas:
+def hostile() -> CategoryMap:
     lifts = {(i, (i + step) % len(HOSTILE)): 1.1 + i / 10 for i in range(len(HOSTILE)) for step in (1, 5)}
     return atlas(lifts, [(name,) for name in HOSTILE])
 

@@ -13,12 +13,19 @@ from crossaisle.recommend.category_map import matrix
 from crossaisle.retrieval.index.builder import load
 from crossaisle.retrieval.items.category_tree import SEPARATOR
 
-COLUMNS = {"lift": "lift", "low": "lift_low", "high": "lift_high", "support": "support", "share": "confidence", "base_rate": "base_rate"}
+COLUMNS = {
+    "lift": "lift",
+    "lift_low": "lift_low",
+    "lift_high": "lift_high",
+    "support": "support",
+    "share": "confidence",
+    "base_rate": "base_rate",
+}
 
 
 @pytest.mark.parametrize(("level", "least"), [(1, 20), (2, 20), (1, 1)])
 def test_cells_are_the_associations_or_nothing(demo_workspace: Workspace, settings: Settings, level: int, least: int) -> None:
-    found = matrix.build(demo_workspace, settings, level=level, min_users=least)
+    found = matrix.build_category_map(demo_workspace, settings, level=level, min_users=least)
     names = [SEPARATOR.join(path) for path in found.paths]
     assert len(set(names)) == len(names)
     _, _, table = load(demo_workspace, settings)
@@ -33,19 +40,19 @@ def test_cells_are_the_associations_or_nothing(demo_workspace: Workspace, settin
                 shown += 1
                 for ours, theirs in COLUMNS.items():
                     assert getattr(found, ours)[i, j] == pytest.approx(row[theirs], nan_ok=True)
-                assert found.sure[i, j] == (row["fdr"] <= 0.05)
+                assert found.significant[i, j] == (row["fdr"] <= 0.05)
             else:
                 withheld += bool(row and row["support"])
                 assert found.support[i, j] == 0
-                assert not found.sure[i, j]
-                assert all(np.isnan(getattr(found, name)[i, j]) for name in ("lift", "low", "high", "share", "base_rate"))
+                assert not found.significant[i, j]
+                assert all(np.isnan(getattr(found, name)[i, j]) for name in ("lift", "lift_low", "lift_high", "share", "base_rate"))
     assert shown
     assert found.suppressed == withheld
     assert (found.users >= least).all()
 
 
 def test_a_category_s_users_are_counted(demo_workspace: Workspace, settings: Settings) -> None:
-    found = matrix.build(demo_workspace, settings, level=1)
+    found = matrix.build_category_map(demo_workspace, settings, level=1)
     items = demo_workspace.table("items").with_columns(pl.col("category").list.first().alias("top")).select("item_id", "top")
     bought = demo_workspace.table("interactions").filter(pl.col("kind") == "purchase").join(items, on="item_id")
     users = dict(bought.group_by("top").agg(pl.col("user_id").n_unique()).iter_rows())
@@ -55,4 +62,4 @@ def test_a_category_s_users_are_counted(demo_workspace: Workspace, settings: Set
 
 def test_a_threshold_below_one_is_refused(demo_workspace: Workspace, settings: Settings) -> None:
     with pytest.raises(SettingsError, match="min_users"):
-        matrix.build(demo_workspace, settings, min_users=0)
+        matrix.build_category_map(demo_workspace, settings, min_users=0)

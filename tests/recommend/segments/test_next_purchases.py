@@ -29,7 +29,7 @@ def goes(events: list[Event], user: int, source: set[str], target: set[str], ord
 def test_forward_steps_are_those_of_loops(events: list[Event], order: Order, by_item: bool) -> None:
     world = population(events, order)
     cohort = world.cohort(CAMPING, {CAMPING: ROWS[CAMPING]})
-    followed = world.followed(cohort)
+    followed = world.events_after(cohort)
     paths = world.catalogue.tree.paths
     if by_item:
         step = next_purchases.next_items(world, cohort, followed, np.ones(len(NAMES), bool))
@@ -40,20 +40,20 @@ def test_forward_steps_are_those_of_loops(events: list[Event], order: Order, by_
     users = set(cohort.users.tolist())
     after = around(events, users, set(cohort.anchors.tolist()), MEANS[CAMPING], order, 1)
     had = {(user, n) for user, item, _ in events for n, thing in enumerate(things) if item in thing}
-    for at, n in enumerate(step.things.tolist()):
+    for at, n in enumerate(step.codes.tolist()):
         gaps: dict[int, int] = {}
         for user, item, gap in after:
             if item in things[n]:
                 gaps[user] = min(gap, gaps.get(user, gap))
         others = [(user, m) for user, m in had if m != n]
         ways = [(user, m) for user, m in others if goes(events, user, things[m], things[n], order)]
-        assert (step.users[at], step.of[at]) == (len(gaps), len(users))
-        assert step.holders[at] == len({user for user, m in had if m == n})
-        assert step.had[at] == (len(gaps) if by_item else len({user for user, m in had if m == n and user in users}))
-        assert step.went[at] == len({user for user, _ in ways})
+        assert (step.users[at], step.totals[at]) == (len(gaps), len(users))
+        assert step.store_users[at] == len({user for user, m in had if m == n})
+        assert step.cohort_users[at] == (len(gaps) if by_item else len({user for user, m in had if m == n and user in users}))
+        assert step.baseline_users[at] == len({user for user, _ in ways})
         assert step.base_rate[at] == pytest.approx(len(ways) / max(len(others), 1))
         if gaps:
-            assert step.gap[at] == pytest.approx(statistics.median(gaps.values()), abs=1e-5)
+            assert step.median_gap[at] == pytest.approx(statistics.median(gaps.values()), abs=1e-5)
         if ways and users:
             assert step.lift[at] == pytest.approx(len(gaps) / len(users) / (len(ways) / len(others)))
 
@@ -66,8 +66,8 @@ def test_backward_steps_are_those_of_loops(events: list[Event], order: Order) ->
     step = next_purchases.source_categories(world, cohort, 1)
     before = around(events, set(range(USERS)), set(cohort.anchors.tolist()), MEANS[CAMPING], order, -1)
     before = [one for one in before if one[0] in cohort.users]
-    for at, n in enumerate(step.things.tolist()):
+    for at, n in enumerate(step.codes.tolist()):
         inside = {name for name in NAMES if ITEMS[name] == world.catalogue.tree.paths[n][0]}
         assert step.users[at] == len({user for user, item, _ in before if item in inside})
-        assert step.of[at] == len({user for user, item, _ in events if item in inside})
-        assert step.went[at] == len({user for user, _, _ in before})
+        assert step.totals[at] == len({user for user, item, _ in events if item in inside})
+        assert step.baseline_users[at] == len({user for user, _, _ in before})

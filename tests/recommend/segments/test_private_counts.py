@@ -17,8 +17,8 @@ from crossaisle.recommend.segments import private_counts
 from crossaisle.recommend.segments.cohorts import Population
 from crossaisle.recommend.segments.probe import Probe
 from crossaisle.recommend.segments.query.filters import NO_FILTERS
-from crossaisle.recommend.segments.query.grammar import Question, Term
-from crossaisle.recommend.segments.resolved_query import Asked
+from crossaisle.recommend.segments.query.grammar import ParsedQuestion, Term
+from crossaisle.recommend.segments.resolved_query import ResolvedQuery
 from crossaisle.retrieval.items.catalogue import Catalogue
 from crossaisle.retrieval.items.interactions import Events
 
@@ -41,8 +41,8 @@ def vector(drawn: list[Event]) -> np.ndarray:
     events = Events(user.astype(np.int32), row.astype(np.int32), time.astype(np.int64), "time", ids, "bought")
     population = Population(events, CATALOGUE, 5, np.full(USERS, 1000))
     rows = {TERM: MASK}
-    asked = Asked("c0", Question("next", TERM), {}, rows, NO_FILTERS, population, population.cohort(TERM, rows), 1)
-    counts, nodes = private_counts.counts(asked)
+    asked = ResolvedQuery("c0", ParsedQuestion("next", TERM), {}, rows, NO_FILTERS, population, population.cohort(TERM, rows), 1)
+    counts, nodes = private_counts.true_counts(asked)
     assert len(counts) == 2 + 2 * len(nodes)
     assert len(nodes) == CATEGORIES - 1
     return counts
@@ -53,7 +53,7 @@ def vector(drawn: list[Event]) -> np.ndarray:
 def test_emptying_one_history_changes_no_more_than_is_paid_for(drawn: list[Event]) -> None:
     whole = vector(drawn)
     for user in range(USERS):
-        assert np.abs(whole - vector([event for event in drawn if event[0] != user])).sum() <= private_counts.PER_USER
+        assert np.abs(whole - vector([event for event in drawn if event[0] != user])).sum() <= private_counts.SENSITIVITY
 
 
 def test_a_busy_user_changes_all_that_is_paid_for_and_a_light_one_what_they_did() -> None:
@@ -61,7 +61,7 @@ def test_a_busy_user_changes_all_that_is_paid_for_and_a_light_one_what_they_did(
     light = [(1, 0, 0), (1, 3, 1)]
     nobody = vector([])
     assert nobody.sum() == 0
-    assert np.abs(vector(busy)).sum() == private_counts.PER_USER
+    assert np.abs(vector(busy)).sum() == private_counts.SENSITIVITY
     # In the cohort, in the total, followed by c3, and c3 reached from something.
     assert (vector(busy + light) - vector(busy)).sum() == 4
     assert vector(light)[:2].tolist() == [1, 1]

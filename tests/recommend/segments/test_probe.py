@@ -17,7 +17,7 @@ from crossaisle.data.settings import Settings
 from crossaisle.data.workspace import Workspace
 from crossaisle.recommend.segments.probe import Probe
 from crossaisle.recommend.segments.query.filters import Filters
-from crossaisle.recommend.segments.results import Need
+from crossaisle.recommend.segments.results import CategoryNeed
 
 from ...conftest import Store
 
@@ -66,7 +66,7 @@ def shop(world: Path, tmp_path: Path) -> Probe:
     return Probe.open(shutil.copytree(world, tmp_path / "shop"), llm="none")
 
 
-def need(needs: tuple[Need, ...], name: str) -> Need:
+def need(needs: tuple[CategoryNeed, ...], name: str) -> CategoryNeed:
     return next(found for found in needs if found.category[-1] == name)
 
 
@@ -133,7 +133,7 @@ def test_first_time_buyers_had_it_once_or_never_before_the_period(shop: Probe) -
 
 def test_two_groups_differ_where_they_were_made_to(shop: Probe) -> None:
     compared = shop.compare("tents", "books")
-    assert [finding.cohort for finding in compared.findings] == [TENTS, 120]
+    assert [finding.cohort for finding in compared.cohorts] == [TENTS, 120]
     (lamps,) = compared.differences  # nobody of the one group has a stove, and nobody of the other a sofa
     assert lamps.category == ("Lamps",)
     assert lamps.users == (TENTS - STOVES, 60)
@@ -197,7 +197,7 @@ def test_a_spent_budget_refuses(shop: Probe) -> None:
     shop.ask("tents", epsilon=8)
     with pytest.raises(BudgetSpentError, match="8 of 10 is spent"):
         shop.ask("lamps", epsilon=3)
-    assert shop.ledger.left == 2
+    assert shop.privacy_budget.remaining == 2
 
 
 @pytest.mark.parametrize("given", [{"k": 0}, {"k": 101}, {"level": 0}])

@@ -15,7 +15,14 @@ from numpy.typing import NDArray
 import crossaisle
 from crossaisle.data.errors import QueryError
 from crossaisle.data.workspace import Workspace
-from crossaisle.recommend.segments.query.entity_linking import MOST_CHOICES, MOST_ITEMS, Meaning, Near, Terms, fold
+from crossaisle.recommend.segments.query.entity_linking import (
+    MAX_CHOICES,
+    MAX_TEXT_ITEMS,
+    EntityLinker,
+    Meaning,
+    NearestItems,
+    normalize_name,
+)
 from crossaisle.recommend.segments.query.grammar import And, Not, Or, Term, parse
 from crossaisle.retrieval.index.embedder import Embedder
 from crossaisle.retrieval.items.catalogue import Catalogue
@@ -58,18 +65,18 @@ def nothing_near(_: str) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     return np.empty(0, np.int64), np.empty(0, np.float32)
 
 
-def at_cosines(cosines: dict[str, float]) -> Near:
+def at_cosines(cosines: dict[str, float]) -> NearestItems:
     """Items at given cosines from whatever is asked, best first."""
     rows = [[key for key, *_ in STORE].index(key) for key in cosines]
     order = np.argsort([-cosine for cosine in cosines.values()], kind="stable")
     return lambda _: (np.asarray(rows)[order], np.asarray(list(cosines.values()), dtype=np.float32)[order])
 
 
-SHOP = Terms(catalogue(STORE), nothing_near)
+SHOP = EntityLinker(catalogue(STORE), nothing_near)
 
 
-def ids(meaning: Meaning, names: Terms = SHOP) -> set[str]:
-    return set(names.catalogue.items["item_id"].filter(meaning.rows).to_list())
+def ids(meaning: Meaning, names: EntityLinker = SHOP) -> set[str]:
+    return set(names.catalogue.items["item_id"].filter(meaning.item_mask).to_list())
 
 
 def asks(meaning: Meaning) -> list[str]:
@@ -112,7 +119,7 @@ def asks(meaning: Meaning) -> list[str]:
 )
 def test_a_name_is_found_however_it_is_written(text: str, kind: str, name: object, how: str) -> None:
     meaning = SHOP.resolve(Term(text))
-    assert (meaning.kind, meaning.name, meaning.how) == (kind, name, how)
+    assert (meaning.kind, meaning.name, meaning.match) == (kind, name, how)
 
 
 def test_a_category_means_everything_below_it() -> None:
@@ -154,7 +161,7 @@ def test_what_a_choice_says_to_type_gets_that_choice() -> None:
         meaning = SHOP.resolve(Term(text))
         assert meaning.choices
         for choice in meaning.choices:
-            (asked,) = SHOP.understand(parse(choice.ask, SHOP.known).tree).values()
+            (asked,) = SHOP.resolve_all(parse(choice.ask, SHOP.is_name).tree).values()
             assert (asked.kind, asked.name, asked.choices) == (choice.kind, choice.name, ())
 
 
@@ -179,7 +186,7 @@ def test_one_word_that_only_one_title_has_is_not_taken_for_that_item() -> None:
 def test_a_free_text_means_what_is_near_and_nearer_the_less_they_share() -> None:
     # "rope" is in the title of D1 only, "puppy" in none; C1 shares no word with the text.
     def meant(text: str, cosines: dict[str, float]) -> set[str]:
-        names = Terms(catalogue(STORE), at_cosines(cosines))
+        names = EntityLinker(catalogue(STORE), at_cosines(cosines))
         return ids(names.resolve(Term(text)), names)
 
     assert meant("a rope for my puppy", {"D1": 0.21, "C1": 0.39}) == {"D1"}
@@ -193,19 +200,19 @@ def test_a_free_text_means_what_is_near_and_nearer_the_less_they_share() -> None
 
 def test_a_free_text_means_at_most_so_many_items() -> None:
     many = [(f"I{n}", f"thing {n}", ("Things of all sorts",), None, 1) for n in range(200)]
-    names = Terms(catalogue(many), lambda _: (np.arange(200)[::-1].copy(), np.linspace(0.9, 0.7, 200, dtype=np.float32)))
-    assert ids(names.resolve(Term("whatever comes")), names) == {f"I{n}" for n in range(200 - MOST_ITEMS, 200)}
+    names = EntityLinker(catalogue(many), lambda _: (np.arange(200)[::-1].copy(), np.linspace(0.9, 0.7, 200, dtype=np.float32)))
+    assert ids(names.resolve(Term("whatever comes")), names) == {f"I{n}" for n in range(200 - MAX_TEXT_ITEMS, 200)}
 
 
 def test_a_free_text_offers_the_categories_that_its_words_name() -> None:
-    names = Terms(catalogue(STORE), at_cosines({"P1": 0.6}))
+    names = EntityLinker(catalogue(STORE), at_cosines({"P1": 0.6}))
     meaning = names.resolve(Term("people who like their phones loud"))
     assert meaning.kind == "text"
     assert asks(meaning) == ['category:"Electronics > Phones"']
 
 
 def test_text_is_never_taken_for_a_name_where_it_is_forced() -> None:
-    names = Terms(catalogue(STORE), at_cosines({"P1": 0.6}))
+    names = EntityLinker(catalogue(STORE), at_cosines({"P1": 0.6}))
     meaning = names.resolve(Term("phones", "text"))
     assert (meaning.kind, meaning.name, meaning.choices, ids(meaning, names)) == ("text", "phones", (), {"P1"})
 
@@ -224,16 +231,16 @@ def test_what_means_nothing_is_refused_with_the_nearest_names() -> None:
 
 def test_a_refusal_says_what_was_understood() -> None:
     with pytest.raises(QueryError, match=r'"xqzt"; .*\(understood: "phones" as category "Electronics › Phones"\)'):
-        SHOP.understand(parse("phones and xqzt", SHOP.known).tree)
+        SHOP.resolve_all(parse("phones and xqzt", SHOP.is_name).tree)
 
 
 def test_ruling_out_all_that_is_wanted_is_a_contradiction() -> None:
     with pytest.raises(QueryError, match="contradicts itself"):
-        SHOP.understand(parse("phones and not electronics", SHOP.known).tree)
+        SHOP.resolve_all(parse("phones and not electronics", SHOP.is_name).tree)
     with pytest.raises(QueryError, match="contradicts itself"):
-        SHOP.understand(parse("phone and not phones", SHOP.known).tree)
-    tree = parse("electronics and not phones", SHOP.known).tree
-    meant = SHOP.understand(tree)
+        SHOP.resolve_all(parse("phone and not phones", SHOP.is_name).tree)
+    tree = parse("electronics and not phones", SHOP.is_name).tree
+    meant = SHOP.resolve_all(tree)
     assert tree == And((Term("electronics"), Not(Term("phones"))))
     assert [meaning.name for meaning in meant.values()] == [("Electronics",), ("Electronics", "Phones")]
 
@@ -248,14 +255,14 @@ def test_names_that_hold_joining_words_are_not_split() -> None:
         "phone, cases": ["phone", "cases"],
         "phones and cases": ["phones", "cases"],
     }.items():
-        assert [term.text for term in SHOP.understand(parse(text, SHOP.known).tree)] == names
+        assert [term.text for term in SHOP.resolve_all(parse(text, SHOP.is_name).tree)] == names
 
 
 def test_known_is_what_stands_in_the_store() -> None:
     for text in ("phones", "phone", "Velmora", "P1", "p1", "Felt Case", "cameras > accessories", "Arts, crafts & sewing"):
-        assert SHOP.known(text), text
+        assert SHOP.is_name(text), text
     for text in ("", "!", "tripod", "Velmoora", "phones and cameras", "and phones", "people who run"):
-        assert not SHOP.known(text), text
+        assert not SHOP.is_name(text), text
 
 
 def test_the_meaning_as_json() -> None:
@@ -281,21 +288,21 @@ def test_the_meaning_as_json() -> None:
 )
 def test_singular_and_plural_are_one_name(one: str, many: str) -> None:
     for called, written in ((one, many), (many, one)):
-        names = Terms(catalogue([("x", "thing", (f"Red {called}",), None, 1)]), nothing_near)
+        names = EntityLinker(catalogue([("x", "thing", (f"Red {called}",), None, 1)]), nothing_near)
         assert names.resolve(Term(f"red {written}")).name == (f"Red {called}",)
 
 
 def test_different_words_stay_different_names() -> None:
     for called, written in (("glass", "glas ware"), ("bus", "bu"), ("C", "C++"), ("C#", "C"), ("か", "が")):
-        names = Terms(catalogue([("x", "thing", (called,), None, 1)]), nothing_near)
-        assert not names.known(written), (called, written)
+        names = EntityLinker(catalogue([("x", "thing", (called,), None, 1)]), nothing_near)
+        assert not names.is_name(written), (called, written)
 
 
 @given(st.text(max_size=30))
 @settings(max_examples=300, deadline=None)
 def test_folding_twice_changes_nothing_and_case_makes_no_difference(text: str) -> None:
-    assert fold(fold(text)) == fold(text) or fold(text).startswith("the ")
-    assert fold(text.upper()) == fold(text.upper().lower().upper())
+    assert normalize_name(normalize_name(text)) == normalize_name(text) or normalize_name(text).startswith("the ")
+    assert normalize_name(text.upper()) == normalize_name(text.upper().lower().upper())
 
 
 @given(st.text(max_size=40), st.sampled_from([None, "category", "brand", "item", "text"]))
@@ -306,16 +313,16 @@ def test_any_name_means_something_or_is_refused(text: str, kind: object) -> None
     except QueryError as refused:
         message = str(refused)
     else:
-        assert meaning.rows.any()
-        assert meaning.rows.shape == (len(STORE),)
-        assert len(meaning.choices) <= MOST_CHOICES
+        assert meaning.item_mask.any()
+        assert meaning.item_mask.shape == (len(STORE),)
+        assert len(meaning.choices) <= MAX_CHOICES
         return
     assert message.isprintable()
 
 
 def test_a_store_without_names_still_refuses_in_a_sentence() -> None:
-    names = Terms(catalogue([("x1", "", (), None, 1)]), nothing_near)
-    assert not names.known("phones")
+    names = EntityLinker(catalogue([("x1", "", (), None, 1)]), nothing_near)
+    assert not names.is_name("phones")
     assert ids(names.resolve(Term("X1")), names) == {"x1"}
     with pytest.raises(QueryError, match='"phones"; try other words'):
         names.resolve(Term("phones"))
@@ -324,7 +331,7 @@ def test_a_store_without_names_still_refuses_in_a_sentence() -> None:
 # ------------------------------------------------------------------ real stores, the real embedder
 
 
-def opened(workspace: Workspace, embedder: Embedder) -> Terms:
+def opened(workspace: Workspace, embedder: Embedder) -> EntityLinker:
     items = workspace.table("items")
     vectors = embedder.encode(item_texts(items).to_list())
 
@@ -333,18 +340,18 @@ def opened(workspace: Workspace, embedder: Embedder) -> Terms:
         rows = np.argsort(-cosines, kind="stable")[:300]
         return rows, cosines[rows]
 
-    return Terms(Catalogue.build(items, workspace.table("interactions"), 1), near)
+    return EntityLinker(Catalogue.build(items, workspace.table("interactions"), 1), near)
 
 
 @pytest.fixture(scope="module")
-def demo_shop(tmp_path_factory: pytest.TempPathFactory, demo_files: Path, embedder: Embedder) -> Terms:
+def demo_shop(tmp_path_factory: pytest.TempPathFactory, demo_files: Path, embedder: Embedder) -> EntityLinker:
     path = tmp_path_factory.mktemp("names") / "demo"
     crossaisle.ingest(path, "files", [demo_files])
     return opened(Workspace(path), embedder)
 
 
 @pytest.fixture(scope="module")
-def amazon(tmp_path_factory: pytest.TempPathFactory, embedder: Embedder) -> Terms:
+def amazon(tmp_path_factory: pytest.TempPathFactory, embedder: Embedder) -> EntityLinker:
     folder = Path(__file__).parents[5] / "shared" / "data" / "amazon23"
     if not folder.is_dir():
         pytest.skip(f"{folder} is not here: the real Amazon reviews are not part of the repository")
@@ -353,11 +360,11 @@ def amazon(tmp_path_factory: pytest.TempPathFactory, embedder: Embedder) -> Term
     return opened(Workspace(path), embedder)
 
 
-def test_every_category_and_brand_of_the_demo_store_is_found_by_its_name(demo_shop: Terms) -> None:
+def test_every_category_and_brand_of_the_demo_store_is_found_by_its_name(demo_shop: EntityLinker) -> None:
     for path in demo_shop.categories.paths:
         whole = demo_shop.resolve(Term(" > ".join(path)))
-        assert (whole.name, whole.how) == (path, "exact")
-        last = parse(f"users who bought {path[-1]} also need", demo_shop.known).tree
+        assert (whole.name, whole.match) == (path, "exact")
+        last = parse(f"users who bought {path[-1]} also need", demo_shop.is_name).tree
         assert isinstance(last, Term), path
         meaning = demo_shop.resolve(last)
         assert path in [meaning.name, *(choice.name for choice in meaning.choices)]
@@ -367,41 +374,42 @@ def test_every_category_and_brand_of_the_demo_store_is_found_by_its_name(demo_sh
         assert ids(demo_shop.resolve(Term(title, "item")), demo_shop) == {item}
 
 
-def test_people_who_started_running_are_found_by_running_items(demo_shop: Terms) -> None:
+def test_people_who_started_running_are_found_by_running_items(demo_shop: EntityLinker) -> None:
     meaning = demo_shop.resolve(Term("people who started running"))
-    assert (meaning.kind, meaning.how) == ("text", "meaning")
-    titles = demo_shop.catalogue.items.filter(meaning.rows)["title"].to_list()
+    assert (meaning.kind, meaning.match) == ("text", "meaning")
+    titles = demo_shop.catalogue.items.filter(meaning.item_mask)["title"].to_list()
     assert len(titles) >= 4
     assert all("run" in title.lower() for title in titles)
     assert asks(meaning) == ['category:"Sports & Fitness > Running"']
 
 
-def test_a_tripod_is_found_in_the_demo_store_by_meaning(demo_shop: Terms) -> None:
+def test_a_tripod_is_found_in_the_demo_store_by_meaning(demo_shop: EntityLinker) -> None:
     meaning = demo_shop.resolve(Term("tripod"))
-    assert "Pelloway Flexible Tripod for Phones" in demo_shop.catalogue.items.filter(meaning.rows)["title"].to_list()
-    assert meaning.rows.sum() <= 5
+    assert "Pelloway Flexible Tripod for Phones" in demo_shop.catalogue.items.filter(meaning.item_mask)["title"].to_list()
+    assert meaning.item_mask.sum() <= 5
 
 
 @pytest.mark.parametrize("text", ["xqzt blorp", "flurbnax", "qwertyuiop", "asdf qwer", "mxyzptlk grommish", "lorem ipsum dolor"])
-def test_nonsense_means_nothing_in_any_store(demo_shop: Terms, amazon: Terms, text: str) -> None:
+def test_nonsense_means_nothing_in_any_store(demo_shop: EntityLinker, amazon: EntityLinker, text: str) -> None:
     for names in (demo_shop, amazon):
         with pytest.raises(QueryError, match="nothing in this store is called"):
             names.resolve(Term(text))
 
 
-def test_every_real_category_is_found_with_and_without_its_ampersand(amazon: Terms) -> None:
+def test_every_real_category_is_found_with_and_without_its_ampersand(amazon: EntityLinker) -> None:
     assert len(amazon.categories) > 20
     for path in amazon.categories.paths:
         for written in (path[-1], path[-1].replace(" and ", " & "), path[-1].lower()):
             assert (
-                parse(f"{written} or Gift Cards", amazon.known).tree != parse("Gift Cards", amazon.known).tree or path[-1] == "Gift Cards"
+                parse(f"{written} or Gift Cards", amazon.is_name).tree != parse("Gift Cards", amazon.is_name).tree
+                or path[-1] == "Gift Cards"
             )
-            tree = parse(f"people who bought {written} also need", amazon.known).tree
+            tree = parse(f"people who bought {written} also need", amazon.is_name).tree
             assert isinstance(tree, Term), written
             assert amazon.resolve(tree).name == path
-    assert amazon.resolve(Term("Arts, Crafts & Sewing")).how == "exact"
-    assert isinstance(parse("Arts, Crafts & Sewing", amazon.known).tree, Term)
-    listed = parse("phones, Arts, Crafts & Sewing or Patio, Lawn & Garden", amazon.known).tree
+    assert amazon.resolve(Term("Arts, Crafts & Sewing")).match == "exact"
+    assert isinstance(parse("Arts, Crafts & Sewing", amazon.is_name).tree, Term)
+    listed = parse("phones, Arts, Crafts & Sewing or Patio, Lawn & Garden", amazon.is_name).tree
     assert listed == Or((Term("phones"), Term("Arts, Crafts & Sewing"), Term("Patio, Lawn & Garden")))
     assert amazon.resolve(Term("phones")).name == ("Cell Phones and Accessories",)
-    assert amazon.resolve(Term("phones")).how == "inside the name"
+    assert amazon.resolve(Term("phones")).match == "inside the name"

@@ -10,18 +10,18 @@ from hypothesis import strategies as st
 
 from crossaisle.data.errors import QueryError
 from crossaisle.recommend.segments.query.grammar import (
-    LONGEST,
+    MAX_CHARACTERS,
     And,
-    Node,
     Not,
     Or,
-    Question,
+    ParsedQuestion,
+    QueryNode,
     Term,
-    all_of,
-    any_of,
-    none_of,
+    conjunction,
+    disjunction,
+    negation,
     parse,
-    possible,
+    satisfiable,
     terms,
     to_text,
 )
@@ -48,7 +48,7 @@ def t(text: str) -> Term:
 
 PHONES, TENTS, BIKES, CASES = t("phones"), t("tents"), t("bikes"), t("cases")
 
-NEXT: list[tuple[str, Node]] = [
+NEXT: list[tuple[str, QueryNode]] = [
     ("phones", PHONES),
     ("  phones \n", PHONES),
     ("phones?", PHONES),
@@ -136,7 +136,7 @@ NEXT: list[tuple[str, Node]] = [
     ("pho\u200bnes", PHONES),
 ]
 
-REVERSE: list[tuple[str, Node]] = [
+REVERSE: list[tuple[str, QueryNode]] = [
     ("who would need a tripod?", t("tripod")),
     ("Who needs a tripod", t("tripod")),
     ("who buys tripods next", t("tripods")),
@@ -158,7 +158,7 @@ REFUSED = [
     ("<script>alert(1)</script>", "nothing joins"),
     ("phones\x07", "control character (U+0007)"),
     ("phones \x1b[31m", "control character (U+001B)"),
-    ("a" * (LONGEST + 1), "501 characters"),
+    ("a" * (MAX_CHARACTERS + 1), "501 characters"),
     ("not phones", "only says what users do not have"),
     ("users who did not buy phones", "only says what users do not have"),
     ("phones or not tents", "only says what users do not have"),
@@ -188,13 +188,13 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("text", "tree"), NEXT, ids=[text for text, _ in NEXT])
-def test_what_users_need_next_is_understood(text: str, tree: Node) -> None:
-    assert parse(text, known) == Question("next", tree)
+def test_what_users_need_next_is_understood(text: str, tree: QueryNode) -> None:
+    assert parse(text, known) == ParsedQuestion("next", tree)
 
 
 @pytest.mark.parametrize(("text", "tree"), REVERSE, ids=[text for text, _ in REVERSE])
-def test_who_would_need_something_is_understood(text: str, tree: Node) -> None:
-    assert parse(text, known) == Question("reverse", tree)
+def test_who_would_need_something_is_understood(text: str, tree: QueryNode) -> None:
+    assert parse(text, known) == ParsedQuestion("reverse", tree)
 
 
 @pytest.mark.parametrize(("text", "why"), REFUSED, ids=[repr(text)[:40] for text, _ in REFUSED])
@@ -220,12 +220,12 @@ def test_the_longest_name_wins() -> None:
 
 def test_who_has_the_narrow_name_has_the_broad_one() -> None:
     tree = parse("iphones and not phones").tree
-    assert possible(tree)
-    assert not possible(tree, [(t("iphones"), PHONES)])
-    assert possible(parse("phones and not iphones").tree, [(t("iphones"), PHONES)])
+    assert satisfiable(tree)
+    assert not satisfiable(tree, [(t("iphones"), PHONES)])
+    assert satisfiable(parse("phones and not iphones").tree, [(t("iphones"), PHONES)])
 
 
-def attempt(text: str, names: Callable[[str], bool] = known) -> tuple[Question | None, str]:
+def attempt(text: str, names: Callable[[str], bool] = known) -> tuple[ParsedQuestion | None, str]:
     """The question, or None and why it was refused; any other error escapes."""
     try:
         return parse(text, names), ""
@@ -264,10 +264,10 @@ def test_any_text_is_understood_or_refused_with_a_sentence(text: str) -> None:
         assert refused.isprintable()
         return
     assert any(character.isalnum() for term in terms(question.tree) for character in term.text)
-    assert possible(question.tree)
+    assert satisfiable(question.tree)
 
 
-@given(st.lists(PIECES, max_size=400).map(" ".join).map(lambda text: text[:LONGEST]))
+@given(st.lists(PIECES, max_size=400).map(" ".join).map(lambda text: text[:MAX_CHARACTERS]))
 @settings(max_examples=100, deadline=None)
 def test_the_store_is_asked_for_names_in_proportion_to_the_length(text: str) -> None:
     asked = 0
@@ -286,7 +286,9 @@ NAMED = st.builds(Term, TEXTS.filter(lambda s: any(c.isalnum() for c in s)), st.
 TREES = st.recursive(
     NAMED,
     lambda inner: st.one_of(
-        inner.map(none_of), st.lists(inner, min_size=2, max_size=3).map(all_of), st.lists(inner, min_size=2, max_size=3).map(any_of)
+        inner.map(negation),
+        st.lists(inner, min_size=2, max_size=3).map(conjunction),
+        st.lists(inner, min_size=2, max_size=3).map(disjunction),
     ),
     max_leaves=6,
 )
@@ -294,17 +296,17 @@ TREES = st.recursive(
 
 @given(TREES)
 @settings(max_examples=300, deadline=None)
-def test_a_printed_tree_is_read_back_as_itself(tree: Node) -> None:
+def test_a_printed_tree_is_read_back_as_itself(tree: QueryNode) -> None:
     text = to_text(tree)
-    assume(len(text) <= LONGEST)
+    assume(len(text) <= MAX_CHARACTERS)
     read, refused = attempt(text)
     if read is None:
         assert "only says what users do not have" in refused or "contradicts itself" in refused
         return
-    assert read == Question("next", tree)
+    assert read == ParsedQuestion("next", tree)
 
 
-def holds(node: Node, had: frozenset[tuple[str, str | None]]) -> bool:
+def holds(node: QueryNode, had: frozenset[tuple[str, str | None]]) -> bool:
     """Whether somebody with some names is in a tree, one person at a time."""
     match node:
         case Term(text, kind):
@@ -321,16 +323,18 @@ def holds(node: Node, had: frozenset[tuple[str, str | None]]) -> bool:
     st.recursive(
         st.sampled_from("abcd").map(Term),
         lambda inner: (
-            inner.map(none_of) | st.lists(inner, min_size=2, max_size=3).map(all_of) | st.lists(inner, min_size=2, max_size=3).map(any_of)
+            inner.map(negation)
+            | st.lists(inner, min_size=2, max_size=3).map(conjunction)
+            | st.lists(inner, min_size=2, max_size=3).map(disjunction)
         ),
         max_leaves=10,
     )
 )
 @settings(max_examples=300, deadline=None)
-def test_a_question_is_refused_exactly_when_nobody_matches_or_somebody_with_nothing_does(tree: Node) -> None:
+def test_a_question_is_refused_exactly_when_nobody_matches_or_somebody_with_nothing_does(tree: QueryNode) -> None:
     worlds = [frozenset((name, None) for i, name in enumerate("abcd") if number >> i & 1) for number in range(16)]
     matched = [holds(tree, world) for world in worlds]
-    assert possible(tree) == any(matched)
+    assert satisfiable(tree) == any(matched)
     if holds(tree, frozenset()) or not any(matched):
         with pytest.raises(QueryError):
             parse(to_text(tree))
