@@ -1,4 +1,4 @@
-"""A judge held against people: its answers to questions that people answered, beside how far people agree among themselves."""
+"""Agreement of a judge with people on questions that people labelled, next to the agreement of people among themselves."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..stats.agreement import HumanAgreement, JudgeAgreement, ReliabilityCurve, human_agreement, judge_agreement, reliability_curve
+from ..stats.agreement import HumanAgreement, JudgeAgreement, human_agreement, judge_agreement
 from ..stats.bootstrap import Interval
-from .human_labels import Labelled
-from .trust import Calibrated
+from ..stats.reliability import ReliabilityCurve, reliability_curve
+from .human_labels import LabelledCase
+from .trust import TaskAgreement
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -21,12 +22,17 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Calibration:
-    """One task.
+class TaskCalibration:
+    """Calibration of a judge on one task.
 
     Attributes:
-        people: None where every question has one label only. curve: of the answer's own chance, where the judge gives chances.
-        constant: accuracy of always saying what people say most. by_part: accuracy in each slice.
+        task: Name of the task.
+        units: Number of labelled cases.
+        judge: Agreement of the judge with people.
+        people: Agreement of people, None where each case has a single label.
+        curve: Reliability of the probability of the chosen option, None without probabilities.
+        constant_accuracy: Accuracy of always choosing the most frequent label.
+        by_part: Accuracy in each slice.
     """
 
     task: str
@@ -34,24 +40,24 @@ class Calibration:
     judge: JudgeAgreement
     people: HumanAgreement | None
     curve: ReliabilityCurve | None
-    constant: float
+    constant_accuracy: float
     by_part: Mapping[str, Interval]
 
-    def calibrated(self) -> Calibrated:
-        """What the verdict is made from."""
-        return Calibrated(self.task, self.judge, self.people, self.units)
+    def agreement(self) -> TaskAgreement:
+        """Return the part that a verdict needs."""
+        return TaskAgreement(self.task, self.judge, self.people, self.units)
 
     def to_dict(self) -> dict[str, object]:
-        """As a report holds it."""
-        judge = {name: _shown(getattr(self.judge, name)) for name in ("majority", "pairwise", "beside", "accuracy")}
+        """Return the calibration as JSON."""
+        judge = {name: getattr(self.judge, name).to_dict() for name in ("majority", "pairwise", "beside", "accuracy")}
         people = self.people and {
-            **{name: _shown(getattr(self.people, name)) for name in ("pairwise", "leave_one_out", "alpha")},
+            **{name: getattr(self.people, name).to_dict() for name in ("pairwise", "leave_one_out", "alpha")},
             "units": self.people.units,
             "raters": self.people.raters,
         }
         curve = self.curve and {
             "error": round(self.curve.error, 5),
-            "bins": [{**asdict(one), "share": one.share.to_dict()} for one in self.curve.bins],
+            "bins": [{**asdict(reliability_bin), "share": reliability_bin.share.to_dict()} for reliability_bin in self.curve.bins],
         }
         return {
             "task": self.task,
@@ -59,64 +65,63 @@ class Calibration:
             "judge": {**judge, "answered": round(self.judge.answered, 5)},
             "people": people,
             "reliability": curve,
-            "constant_accuracy": round(self.constant, 5),
-            "by_part": {part: value.to_dict() for part, value in self.by_part.items()},
+            "constant_accuracy": round(self.constant_accuracy, 5),
+            "by_part": {part: accuracy.to_dict() for part, accuracy in self.by_part.items()},
         }
 
 
-def calibrate(cases: Sequence[Labelled], answers: Floats, *, seed: int = 0) -> Calibration:
-    """How a judge's answers to one task's questions agree with people's.
+def calibrate_task(cases: Sequence[LabelledCase], answers: Floats, *, seed: int = 0) -> TaskCalibration:
+    """Return the agreement of a judge's answers with human labels.
 
     Args:
-        cases: of one task. answers: (cases,) the place of the chosen option, NaN where unscored; or (cases, options) the chance of each,
-            rows of NaN where unscored. Then the likeliest counts as chosen, the first of several, and there is a reliability curve.
-    Raises: ValueError: no cases, or not as many answers.
+        cases: Cases of one task.
+        answers: (cases,) index of the chosen option, NaN where unscored; or (cases, options) probabilities, rows of NaN where unscored.
+            With probabilities the first most probable option counts as chosen, and there is a reliability curve.
+        seed: Seed of the bootstrap.
+
+    Raises:
+        ValueError: There are no cases, or the number of answers differs.
     """
     if not len(cases) or len(answers) != len(cases):
         raise ValueError(f"{len(answers)} answers for {len(cases)} questions")
     ratings, clusters = label_matrix(cases)
-    chances = answers if answers.ndim == 2 else None
-    chosen = _likeliest(answers) if chances is not None else answers
-    judge = judge_agreement(chosen, ratings, clusters, seed=seed)
-    several = ratings.shape[1] > 1
-    said = (~np.isnan(ratings)).sum(axis=1)
-    told = ~np.isnan(chosen)
-    share = np.full(len(cases), math.nan)
-    share[told] = (ratings[told] == chosen[told][:, None]).sum(axis=1) / np.maximum(said[told], 1)
+    probabilities = answers if answers.ndim == 2 else None
+    chosen = _most_probable(answers) if probabilities is not None else answers
+    scored = ~np.isnan(chosen)
     curve = None
-    if chances is not None:
-        own = np.full(len(cases), math.nan)
-        own[told] = chances[told].max(axis=1)
-        curve = reliability_curve(own, share, clusters, seed=seed)
+    if probabilities is not None:
+        label_counts = (~np.isnan(ratings)).sum(axis=1)
+        agreeing_share = np.full(len(cases), math.nan)
+        agreeing_share[scored] = (ratings[scored] == chosen[scored][:, None]).sum(axis=1) / np.maximum(label_counts[scored], 1)
+        confidence = np.full(len(cases), math.nan)
+        confidence[scored] = probabilities[scored].max(axis=1)
+        curve = reliability_curve(confidence, agreeing_share, clusters, seed=seed)
     labels = ratings[~np.isnan(ratings)]
     parts = sorted({case.part for case in cases if case.part})
-    at = {part: np.asarray([case.part == part for case in cases]) for part in parts}
-    return Calibration(
+    in_part = {part: np.asarray([case.part == part for case in cases]) for part in parts}
+    return TaskCalibration(
         cases[0].task,
         len(cases),
-        judge,
-        human_agreement(ratings, clusters, seed=seed) if several else None,
+        judge_agreement(chosen, ratings, clusters, seed=seed),
+        human_agreement(ratings, clusters, seed=seed) if ratings.shape[1] > 1 else None,
         curve,
         float(np.bincount(labels.astype(int)).max() / len(labels)),
-        {part: judge_agreement(chosen[at[part]], ratings[at[part]], clusters[at[part]], seed=seed).accuracy for part in parts},
+        {part: judge_agreement(chosen[rows], ratings[rows], clusters[rows], seed=seed).accuracy for part, rows in in_part.items()},
     )
 
 
-def label_matrix(cases: Sequence[Labelled]) -> tuple[Floats, NDArray[np.int64]]:
-    """(cases, annotators) what each annotator said, NaN where nothing; and (cases,) the cluster's number."""
-    people = {who: place for place, who in enumerate(sorted({who for case in cases for who in case.labels}))}
-    ratings = np.full((len(cases), len(people)), math.nan)
+def label_matrix(cases: Sequence[LabelledCase]) -> tuple[Floats, NDArray[np.int64]]:
+    """Return (cases, annotators) option indices, NaN where an annotator has no label; and (cases,) cluster indices."""
+    columns = {annotator: column for column, annotator in enumerate(sorted({annotator for case in cases for annotator in case.labels}))}
+    ratings = np.full((len(cases), len(columns)), math.nan)
     for row, case in enumerate(cases):
-        for who, label in case.labels.items():
-            ratings[row, people[who]] = label
+        for annotator, label in case.labels.items():
+            ratings[row, columns[annotator]] = label
     _, clusters = np.unique([case.cluster for case in cases], return_inverse=True)
     return ratings, clusters.astype(np.int64)
 
 
-def _likeliest(chances: Floats) -> Floats:
-    told = np.asarray(~np.isnan(chances).any(axis=1))
-    return np.where(told, np.where(told[:, None], chances, 0).argmax(axis=1), np.nan)
-
-
-def _shown(value: Interval) -> dict[str, float | None]:
-    return value.to_dict()
+def _most_probable(probabilities: Floats) -> Floats:
+    """Return (cases,) the index of the first most probable option, NaN where unscored."""
+    scored = np.asarray(~np.isnan(probabilities).any(axis=1))
+    return np.where(scored, np.where(scored[:, None], probabilities, 0).argmax(axis=1), np.nan)

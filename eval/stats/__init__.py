@@ -1,1 +1,1 @@
-"""Intervals and tests: bootstrap, proportions, agreement, power, sequential tests, pairwise models."""
+"""Statistics: bootstrap and Wilson intervals, agreement, power, confidence sequences, win rates and Bradley-Terry models."""

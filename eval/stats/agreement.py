@@ -1,8 +1,8 @@
-"""How far two who label the same things agree, beyond what chance would give them: kappa, alpha, and people beside a judge.
+"""Inter-rater agreement beyond chance: Cohen's kappa, Krippendorff's alpha, agreement of people with each other and with a judge.
 
-Labels are numbers, (units, raters), NaN where somebody said nothing; of names without an order the numbers are mere codes. Every figure
-has an interval by resampling whole clusters (users, or source items), because units of one cluster are not independent. Knows nothing of
-who the raters are: a judge is one more column.
+Ratings are (units, raters) numbers, NaN where a rater gave no label; for nominal labels the numbers are mere codes. Every statistic has a
+bootstrap interval over clusters (users or source items), because units of one cluster are not independent. This module does not know who
+the raters are: a judge is one more column.
 """
 
 from __future__ import annotations
@@ -24,45 +24,54 @@ if TYPE_CHECKING:
 
 KappaWeights = Literal["unweighted", "linear", "quadratic"]
 MeasurementLevel = Literal["nominal", "ordinal", "interval"]
-RELIABILITY_BINS = 10
-"""Of a reliability curve."""
 
 
 def cohen_kappa(
     left: Floats, right: Floats, clusters: NDArray[np.int64], *, weights: KappaWeights = "unweighted", seed: int = 0
 ) -> Interval:
-    """Cohen's kappa of two raters: 1 is full agreement, 0 what chance would give, below 0 less; NaN where both always say one thing.
+    """Return Cohen's kappa of two raters: 1 for full agreement, 0 for chance, below 0 for less; NaN if both always give the same label.
 
     Args:
-        left, right: (units,) labels; units that one of them left out are not counted. clusters: (units,).
-        weights: how much a disagreement counts: all alike, by the distance of the labels, or by its square. Distances are those of the
-            values, not of their ranks, so that a label nobody used changes nothing.
+        left: (units,) labels of one rater; units without both labels are left out.
+        right: (units,) labels of the other rater.
+        clusters: (units,) cluster of each unit.
+        weights: Cost of a disagreement: constant, the distance of the labels, or its square. Distances are between values, not ranks, so
+            unused labels have no effect.
+        seed: Random seed of the bootstrap.
+
     Source: Cohen, 1960, and 1968 for weights.
     """
-    values = _values(left, right)
-    return bootstrap_statistic(_table(left, right, values), clusters, _kappa_of(values, weights), seed=seed)
+    values = _label_values(left, right)
+    return bootstrap_statistic(_contingency(left, right, values), clusters, _kappa_of(values, weights), seed=seed)
 
 
 def krippendorff_alpha(ratings: Floats, clusters: NDArray[np.int64], *, level: MeasurementLevel = "nominal", seed: int = 0) -> Interval:
-    """Krippendorff's alpha of any number of raters, some labels missing: 1 is full agreement, 0 chance; NaN where only one label occurs.
+    """Return Krippendorff's alpha of any number of raters: 1 for full agreement, 0 for chance; NaN if only one label occurs.
 
-    Args: ratings: (units, raters); a unit with fewer than two labels says nothing. clusters: (units,). level: of measurement.
-    Source: Krippendorff, Computing Krippendorff's Alpha-ReliabilityCurve, 2011.
+    Args:
+        ratings: (units, raters) labels; units with fewer than two labels are left out.
+        clusters: (units,) cluster of each unit.
+        level: Level of measurement.
+        seed: Random seed of the bootstrap.
+
+    Source: Krippendorff, Computing Krippendorff's Alpha-Reliability, 2011.
     """
     if level == "interval":
         return bootstrap_statistic(_moments(ratings), clusters, _alpha_of_moments, seed=seed)
-    values = _values(ratings)
+    values = _label_values(ratings)
     return bootstrap_statistic(_coincidences(ratings, values), clusters, _alpha_of(len(values), level), seed=seed)
 
 
 @dataclass(frozen=True, slots=True)
 class HumanAgreement:
-    """How far people agree among themselves, which is as far as a judge can be asked to agree with them.
+    """Agreement of people with each other, which bounds the agreement that a judge can reach with them.
 
     Attributes:
-        pairwise: the mean kappa of two people, each pair counted by the units that both labelled.
-        leave_one_out: the mean kappa of one person with what most of the others say, counted likewise.
-        alpha: Krippendorff's. units: with two labels or more. raters: people.
+        pairwise: Mean kappa of two people, weighted by the units that both labelled.
+        leave_one_out: Mean kappa of one person with the majority of the others, weighted likewise.
+        alpha: Krippendorff's alpha.
+        units: Number of units with two labels or more.
+        raters: Number of people.
     """
 
     pairwise: Interval
@@ -73,29 +82,38 @@ class HumanAgreement:
 
 
 def human_agreement(ratings: Floats, clusters: NDArray[np.int64], *, weights: KappaWeights = "unweighted", seed: int = 0) -> HumanAgreement:
-    """How far the people agree among themselves. Args: ratings: (units, people). clusters: (units,). weights: of `cohen_kappa`."""
-    values, people = _values(ratings), ratings.T
-    pairs = [(a, b) for a, b in itertools.combinations(people, 2) if _both(a, b).any()]
-    left_out = [(one, majority(np.delete(ratings, i, axis=1))) for i, one in enumerate(people)]
+    """Return the agreement of people with each other.
+
+    Args:
+        ratings: (units, people) labels.
+        clusters: (units,) cluster of each unit.
+        weights: Cost of a disagreement, see `cohen_kappa`.
+        seed: Random seed of the bootstrap.
+    """
+    values, people = _label_values(ratings), ratings.T
+    pairs = [(a, b) for a, b in itertools.combinations(people, 2) if _both_labelled(a, b).any()]
+    with_majority = [(person, majority(np.delete(ratings, i, axis=1))) for i, person in enumerate(people)]
     level: MeasurementLevel = "nominal" if weights == "unweighted" else "interval"
     return HumanAgreement(
-        _mean_kappa(pairs, values, clusters, weights, seed),
-        _mean_kappa(left_out, values, clusters, weights, seed),
-        krippendorff_alpha(ratings, clusters, level=level, seed=seed),
-        int(((~np.isnan(ratings)).sum(axis=1) > 1).sum()),
-        int((~np.isnan(ratings)).any(axis=0).sum()),
+        pairwise=_mean_kappa(pairs, values, clusters, weights, seed),
+        leave_one_out=_mean_kappa(with_majority, values, clusters, weights, seed),
+        alpha=krippendorff_alpha(ratings, clusters, level=level, seed=seed),
+        units=int(((~np.isnan(ratings)).sum(axis=1) > 1).sum()),
+        raters=int((~np.isnan(ratings)).any(axis=0).sum()),
     )
 
 
 @dataclass(frozen=True, slots=True)
 class JudgeAgreement:
-    """A judge beside people.
+    """Agreement of a judge with people.
 
     Attributes:
-        majority: kappa with what most people say. pairwise: the mean kappa with one person, to be held against people's own.
-        beside: the mean over people of (kappa of the judge with the other people) - (kappa of that person with them): above zero the
-            judge stands for the group better than one of its members does.
-        accuracy: share of units where the judge says what most people say. answered: share of all units that it answered.
+        majority: Kappa with the majority of people.
+        pairwise: Mean kappa with one person, to compare with that of people with each other.
+        beside: Mean over people of the judge's kappa with the other people minus that person's kappa with them; above zero, the judge
+            represents the group better than one of its members does.
+        accuracy: Share of units on which the judge agrees with the majority.
+        answered: Share of all units that the judge answered.
     """
 
     majority: Interval
@@ -108,116 +126,75 @@ class JudgeAgreement:
 def judge_agreement(
     judge: Floats, ratings: Floats, clusters: NDArray[np.int64], *, weights: KappaWeights = "unweighted", seed: int = 0
 ) -> JudgeAgreement:
-    """How far a judge agrees with people.
+    """Return the agreement of a judge with people.
 
-    Args: judge: (units,), NaN where unscored. ratings: (units, people). clusters: (units,).
+    Args:
+        judge: (units,) labels of the judge, NaN where unscored.
+        ratings: (units, people) labels.
+        clusters: (units,) cluster of each unit.
+        weights: Cost of a disagreement, see `cohen_kappa`.
+        seed: Random seed of the bootstrap.
+
     Source: `beside` after Calderon et al., The Alternative Annotator Test for LLM-as-a-Judge, ACL 2025, with kappa for their accuracy.
     """
-    most, people = majority(ratings), ratings.T
-    values = _values(judge, ratings)
-    right = np.where(_both(judge, most), judge == most, np.nan)
-    with_people = [(judge, one) for one in people if _both(judge, one).any()]
-    # The person and the judge are held against the same others on the same units.
-    others = [(one, majority(np.delete(ratings, i, axis=1))) for i, one in enumerate(people)]
-    theirs = [(np.where(np.isnan(judge), np.nan, one), rest) for one, rest in others]
-    ours = [(np.where(np.isnan(one), np.nan, judge), rest) for one, rest in others]
+    majority_labels, people = majority(ratings), ratings.T
+    values = _label_values(judge, ratings)
+    correct = np.where(_both_labelled(judge, majority_labels), judge == majority_labels, np.nan)
+    with_people = [(judge, person) for person in people if _both_labelled(judge, person).any()]
+    # The person and the judge are compared with the same others on the same units.
+    with_others = [(person, majority(np.delete(ratings, i, axis=1))) for i, person in enumerate(people)]
+    person_pairs = [(np.where(np.isnan(judge), np.nan, person), others) for person, others in with_others]
+    judge_pairs = [(np.where(np.isnan(person), np.nan, judge), others) for person, others in with_others]
+    signs = [1] * len(judge_pairs) + [-1] * len(person_pairs)
     return JudgeAgreement(
-        cohen_kappa(judge, most, clusters, weights=weights, seed=seed),
-        _mean_kappa(with_people, values, clusters, weights, seed),
-        _mean_kappa([*ours, *theirs], values, clusters, weights, seed, signs=[1] * len(ours) + [-1] * len(theirs)),
-        bootstrap_mean(right, clusters, seed=seed),
-        float((~np.isnan(judge)).mean()) if len(judge) else math.nan,
+        majority=cohen_kappa(judge, majority_labels, clusters, weights=weights, seed=seed),
+        pairwise=_mean_kappa(with_people, values, clusters, weights, seed),
+        beside=_mean_kappa([*judge_pairs, *person_pairs], values, clusters, weights, seed, signs=signs),
+        accuracy=bootstrap_mean(correct, clusters, seed=seed),
+        answered=float((~np.isnan(judge)).mean()) if len(judge) else math.nan,
     )
 
 
 def majority(ratings: Floats) -> Floats:
-    """(units,) what most raters say; NaN where two labels are equally frequent, or none was given."""
-    values = _values(ratings)
+    """(units,) most frequent label of each unit; NaN for a tie or without labels."""
+    values = _label_values(ratings)
     if not len(values):
         return np.full(len(ratings), np.nan)
     counts = (ratings[:, :, None] == values).sum(axis=1)  # (units, values)
-    most = counts.max(axis=1)
-    told = ((counts == most[:, None]).sum(axis=1) == 1) & (most > 0)
-    return np.where(told, values[counts.argmax(axis=1)], np.nan)
+    largest = counts.max(axis=1)
+    is_unique = ((counts == largest[:, None]).sum(axis=1) == 1) & (largest > 0)
+    return np.where(is_unique, values[counts.argmax(axis=1)], np.nan)
 
 
-@dataclass(frozen=True, slots=True)
-class ReliabilityBin:
-    """Units whose prediction lies within low to high. Attributes: predicted: its mean. share: of people who say so, with interval."""
-
-    low: float
-    high: float
-    predicted: float
-    share: Interval
-    units: int
-
-
-@dataclass(frozen=True, slots=True)
-class ReliabilityCurve:
-    """Whether what a judge holds 70 % likely is said by 70 % of people.
-
-    Attributes: error: the mean distance of prediction and share over the bins, by their units (expected calibration error), 0 to 1.
-        It is above 0 for a perfect judge too, by chance: the more so, the fewer units a bin has.
-    """
-
-    bins: tuple[ReliabilityBin, ...]
-    error: float
-
-
-def reliability_curve(
-    predicted: Floats, share: Floats, clusters: NDArray[np.int64], *, bins: int = RELIABILITY_BINS, seed: int = 0
-) -> ReliabilityCurve:
-    """The reliability curve of predictions, 0 to 1, against the share of people who say so, in bins of equal width; empty ones left out.
-
-    Args: predicted, share: (units,), NaN where there is none. clusters: (units,).
-    Raises: ValueError: a prediction or share outside 0 to 1.
-    Source: Murphy and Winkler, 1977; the error as Naeini et al., AAAI 2015.
-    """
-    told = _both(predicted, share)
-    predicted, share, clusters = predicted[told], share[told], clusters[told]
-    if len(predicted) and (min(predicted.min(), share.min()) < 0 or max(predicted.max(), share.max()) > 1):
-        raise ValueError("predictions and shares are 0 to 1")
-    place = np.minimum((predicted * bins).astype(int), bins - 1)
-    found = [
-        ReliabilityBin(
-            one / bins, (one + 1) / bins, float(predicted[at].mean()), bootstrap_mean(share[at], clusters[at], seed=seed), int(at.sum())
-        )
-        for one in range(bins)
-        if (at := place == one).any()
-    ]
-    error = sum(abs(one.predicted - one.share.value) * one.units for one in found) / len(predicted) if found else math.nan
-    return ReliabilityCurve(tuple(found), float(error))
-
-
-def _values(*ratings: Floats) -> Floats:
+def _label_values(*ratings: Floats) -> Floats:
     """The labels that occur, ascending."""
-    every = np.concatenate([np.ravel(one) for one in ratings])
-    return np.unique(every[~np.isnan(every)])
+    labels = np.concatenate([np.ravel(array) for array in ratings])
+    return np.unique(labels[~np.isnan(labels)])
 
 
-def _both(left: Floats, right: Floats) -> NDArray[np.bool_]:
+def _both_labelled(left: Floats, right: Floats) -> NDArray[np.bool_]:
     return ~np.isnan(left) & ~np.isnan(right)
 
 
-def _table(left: Floats, right: Floats, values: Floats) -> Floats:
-    """(units, values * values) what each unit adds to the table of left against right; nothing where one of them is missing."""
-    out = np.zeros((len(left), len(values) ** 2))
-    both = np.flatnonzero(_both(left, right))
-    out[both, np.searchsorted(values, left[both]) * len(values) + np.searchsorted(values, right[both])] = 1
-    return out
+def _contingency(left: Floats, right: Floats, values: Floats) -> Floats:
+    """(units, values * values) contribution of each unit to the contingency table of left and right; 0 if one label is missing."""
+    table = np.zeros((len(left), len(values) ** 2))
+    both = np.flatnonzero(_both_labelled(left, right))
+    table[both, np.searchsorted(values, left[both]) * len(values) + np.searchsorted(values, right[both])] = 1
+    return table
 
 
 def _kappa_of(values: Floats, weights: KappaWeights) -> Callable[[Floats], Floats]:
-    """Kappa as a function of tables (n, values * values), NaN where chance could not disagree."""
-    apart = np.abs(values[:, None] - values[None, :])
-    cost = {"unweighted": (apart > 0).astype(float), "linear": apart, "quadratic": apart**2}[weights]
+    """Kappa as a function of (n, values * values) contingency tables, NaN where the expected disagreement is 0."""
+    distance = np.abs(values[:, None] - values[None, :])
+    cost = {"unweighted": (distance > 0).astype(float), "linear": distance, "quadratic": distance**2}[weights]
 
     def kappa(tables: Floats) -> Floats:
         table = tables.reshape(-1, len(values), len(values))
         total = table.sum(axis=(1, 2))
-        seen = (table * cost).sum(axis=(1, 2))
-        by_chance = np.einsum("ni,nj,ij->n", table.sum(axis=2), table.sum(axis=1), cost)
-        return 1 - _divided(seen * total, by_chance)
+        observed = (table * cost).sum(axis=(1, 2))
+        expected = np.einsum("ni,nj,ij->n", table.sum(axis=2), table.sum(axis=1), cost)
+        return 1 - _ratio(observed * total, expected)
 
     return kappa
 
@@ -230,28 +207,28 @@ def _mean_kappa(
     seed: int,
     signs: Sequence[int] | None = None,
 ) -> Interval:
-    """The mean kappa of several pairs of raters by the units that both labelled; with signs, the mean of those with +1 less that of -1."""
+    """Mean kappa of pairs of raters, weighted by the units that both labelled; with signs, the mean of +1 minus the mean of -1."""
     if not pairs or not len(values):
         return Interval(math.nan, math.nan, math.nan)
     width, kappa = len(values) ** 2, _kappa_of(values, weights)
     sides = np.asarray(signs or [1] * len(pairs))
 
     def mean(tables: Floats) -> Floats:
-        each = tables.reshape(len(tables) * len(pairs), width)
-        found, units = kappa(each).reshape(len(tables), -1), each.sum(axis=1).reshape(len(tables), -1)  # (n, pairs)
-        units = np.where(np.isnan(found), 0, units)
+        pair_tables = tables.reshape(len(tables) * len(pairs), width)
+        kappas = kappa(pair_tables).reshape(len(tables), -1)  # (n, pairs)
+        units = np.where(np.isnan(kappas), 0, pair_tables.sum(axis=1).reshape(len(tables), -1))
         total = np.zeros(len(tables))
         for sign in set(sides.tolist()):
-            own = sides == sign
-            total += sign * _divided((np.nan_to_num(found) * units)[:, own].sum(axis=1), units[:, own].sum(axis=1))
+            side = sides == sign
+            total += sign * _ratio((np.nan_to_num(kappas) * units)[:, side].sum(axis=1), units[:, side].sum(axis=1))
         return total
 
-    parts = np.concatenate([_table(left, right, values) for left, right in pairs], axis=1)
+    parts = np.concatenate([_contingency(left, right, values) for left, right in pairs], axis=1)
     return bootstrap_statistic(parts, clusters, mean, seed=seed)
 
 
 def _coincidences(ratings: Floats, values: Floats) -> Floats:
-    """(units, values * values) the coincidences of each unit: its pairs of labels, over one less than it has."""
+    """(units, values * values) coincidences of each unit: its pairs of labels over the number of its labels minus one."""
     counts = (ratings[:, :, None] == values).sum(axis=1).astype(float)  # (units, values)
     labels = counts.sum(axis=1)
     pairs: Floats = counts[:, :, None] * counts[:, None, :] - counts[:, :, None] * np.eye(len(values))
@@ -261,45 +238,45 @@ def _coincidences(ratings: Floats, values: Floats) -> Floats:
 
 
 def _alpha_of(size: int, level: MeasurementLevel) -> Callable[[Floats], Floats]:
-    """Alpha as a function of coincidences (n, values * values); the ordinal distance depends on how often each label occurs."""
+    """Alpha as a function of (n, values * values) coincidences; the ordinal distance depends on the frequencies of the labels."""
 
     def alpha(tables: Floats) -> Floats:
         table = tables.reshape(-1, size, size)
-        often = table.sum(axis=2)  # (n, values)
+        frequencies = table.sum(axis=2)  # (n, values)
         if level == "nominal":
-            apart = np.broadcast_to(1 - np.eye(size), table.shape)
+            distance = np.broadcast_to(1 - np.eye(size), table.shape)
         else:
-            upto = often.cumsum(axis=1)
-            # Labels from one value to the other, each of the two counted half.
-            middle = upto - often / 2
-            apart = (middle[:, :, None] - middle[:, None, :]) ** 2
-        total = often.sum(axis=1)
-        by_chance = np.einsum("ni,nj,nij->n", often, often, apart)
-        return 1 - _divided((table * apart).sum(axis=(1, 2)) * (total - 1), by_chance)
+            # Number of labels from one value to the other, with half of the labels of each of the two.
+            midpoints = frequencies.cumsum(axis=1) - frequencies / 2
+            distance = (midpoints[:, :, None] - midpoints[:, None, :]) ** 2
+        total = frequencies.sum(axis=1)
+        expected = np.einsum("ni,nj,nij->n", frequencies, frequencies, distance)
+        return 1 - _ratio((table * distance).sum(axis=(1, 2)) * (total - 1), expected)
 
     return alpha
 
 
 def _moments(ratings: Floats) -> Floats:
-    """(units, 4): labels, their sum, the sum of their squares about the middle of all, and the sum of squared distances of pairs over
-    one less than the labels."""
-    told = ~np.isnan(ratings)
-    labels = told.sum(axis=1).astype(float)
-    centre = np.nanmean(ratings) if told.any() else 0.0  # shifts nothing, and keeps the squares small
-    shifted = np.where(told, ratings - centre, 0)
-    first, second = shifted.sum(axis=1), (shifted**2).sum(axis=1)
-    apart = 2 * (labels * second - first**2) / np.maximum(labels - 1, 1)
-    out = np.stack([labels, first, second, apart], axis=1)
-    out[labels < 2] = 0
-    return out
+    """(units, 4): number of labels, their sum, the sum of their squares, and the sum of squared distances of pairs over the number of
+    labels minus one. Labels are centred on their overall mean."""
+    is_labelled = ~np.isnan(ratings)
+    labels = is_labelled.sum(axis=1).astype(float)
+    centre = np.nanmean(ratings) if is_labelled.any() else 0.0  # has no effect on alpha, and keeps the squares small
+    centred = np.where(is_labelled, ratings - centre, 0)
+    first, second = centred.sum(axis=1), (centred**2).sum(axis=1)
+    distances = 2 * (labels * second - first**2) / np.maximum(labels - 1, 1)
+    moments = np.stack([labels, first, second, distances], axis=1)
+    moments[labels < 2] = 0
+    return moments
 
 
 def _alpha_of_moments(sums: Floats) -> Floats:
-    labels, first, second, apart = sums.T
-    return 1 - _divided(apart * (labels - 1), 2 * (labels * second - first**2))
+    """(n,) alpha at the interval level from (n, 4) sums of `_moments`."""
+    labels, first, second, distances = sums.T
+    return 1 - _ratio(distances * (labels - 1), 2 * (labels * second - first**2))
 
 
-def _divided(above: Floats, below: Floats) -> Floats:
-    """above / below, NaN where below is nothing (as far as rounding lets it be told)."""
-    told = below > 1e-9
-    return np.where(told, above / np.where(told, below, 1), np.nan)
+def _ratio(numerator: Floats, denominator: Floats) -> Floats:
+    """numerator / denominator, NaN where the denominator is 0 up to rounding."""
+    defined = denominator > 1e-9
+    return np.where(defined, numerator / np.where(defined, denominator, 1), np.nan)

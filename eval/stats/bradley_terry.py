@@ -1,4 +1,4 @@
-"""How strong each of several systems is, from pairs of them: the model of Bradley and Terry, with ties as half a win each."""
+"""Bradley-Terry model: the strength of several systems from pairwise comparisons, with a tie as half a win for each."""
 
 from __future__ import annotations
 
@@ -15,16 +15,19 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 MAX_NEWTON_STEPS = 40
-"""Of Newton's method at most."""
+"""Largest number of steps of Newton's method."""
 
 
 @dataclass(frozen=True, slots=True)
 class SystemStrength:
-    """One system.
+    """Strength of one system.
 
     Attributes:
-        strength: log odds against a system of mean strength, 0 for the mean of all; NaN where no finite one exists, because some systems
-            never lost to, or never met, the others. wins: of its pairs, a tie as half. pairs: that it stood in.
+        system: Name of the system.
+        strength: Log odds against a system of mean strength (0). NaN where no finite estimate exists, because some systems never lost to,
+            or were never compared with, the others.
+        wins: Number of pairs won, with a tie as half.
+        pairs: Number of pairs with the system.
     """
 
     system: str
@@ -42,56 +45,60 @@ def bradley_terry(
     *,
     seed: int = 0,
 ) -> list[SystemStrength]:
-    """The strength of each system, the strongest first; those without a finite one keep their order, last.
+    """Return the strength of each system, strongest first; systems without a finite estimate come last, in their order.
 
     Args:
-        left, right: (pairs,) numbers of the two systems. values: (pairs,) outcome for the left one, NaN unscored.
-        clusters: (pairs,) the user of each. systems: the names.
-    Source: Bradley and Terry, 1952; when a finite solution exists: Ford, 1957.
+        left: (pairs,) index of the left system.
+        right: (pairs,) index of the right system.
+        values: (pairs,) outcome for the left system: 1 win, 0.5 tie, 0 loss, NaN unscored.
+        clusters: (pairs,) user of each pair.
+        systems: Names of the systems.
+        seed: Random seed of the bootstrap.
+
+    Source: Bradley and Terry, 1952; existence of a finite solution: Ford, 1957.
     """
-    told = ~np.isnan(values)
-    left, right, values, clusters = left[told], right[told], values[told], clusters[told]
+    scored = ~np.isnan(values)
+    left, right, values, clusters = left[scored], right[scored], values[scored], clusters[scored]
     count = len(systems)
-    parts = np.zeros((len(values), count * count))  # what each pair adds to the wins of one system over another
-    rows = np.arange(len(values))
-    parts[rows, left * count + right] += values
-    parts[rows, right * count + left] += 1 - values
+    parts = np.zeros((len(values), count * count))  # contribution of each pair to the wins of one system over another
+    pairs = np.arange(len(values))
+    parts[pairs, left * count + right] += values
+    parts[pairs, right * count + left] += 1 - values
     wins = parts.sum(axis=0).reshape(count, count)
-    found = bootstrap_statistics(parts, clusters, lambda sums: _strengths(sums.reshape(-1, count, count)), seed=seed)
-    met = wins + wins.T
-    listed = [
-        SystemStrength(name, one, float(own), int(all_of))
-        for name, one, own, all_of in zip(systems, found, wins.sum(axis=1), met.sum(axis=1), strict=True)
+    intervals = bootstrap_statistics(parts, clusters, lambda sums: _strengths(sums.reshape(-1, count, count)), seed=seed)
+    comparisons = wins + wins.T
+    strengths = [
+        SystemStrength(system, interval, float(won), int(compared))
+        for system, interval, won, compared in zip(systems, intervals, wins.sum(axis=1), comparisons.sum(axis=1), strict=True)
     ]
-    return sorted(listed, key=lambda one: -np.nan_to_num(one.strength.value, nan=-np.inf))
+    return sorted(strengths, key=lambda system: -np.nan_to_num(system.strength.value, nan=-np.inf))
 
 
 def _strengths(wins: Floats) -> Floats:
-    """(n, systems) log strengths with mean 0 from wins (n, systems, systems); NaN rows where there is no finite maximum."""
+    """(n, systems) log strengths with mean 0 from (n, systems, systems) wins; rows of NaN where no finite maximum exists."""
     n, count, _ = wins.shape
-    met = wins + wins.transpose(0, 2, 1)
-    found = np.zeros((n, count))
+    comparisons = wins + wins.transpose(0, 2, 1)
     finite = _connected(wins)
-    wins, met = wins[finite], met[finite]
-    own = np.zeros((len(wins), count))
+    wins, comparisons = wins[finite], comparisons[finite]
+    strengths = np.zeros((len(wins), count))
     for _ in range(MAX_NEWTON_STEPS):
-        chance = 1 / (1 + np.exp(own[:, None, :] - own[:, :, None]))  # of the row's system to win
-        gradient = (wins - met * chance).sum(axis=2)
-        weight = met * chance * (1 - chance)
-        curve = -weight
-        curve[:, range(count), range(count)] += weight.sum(axis=2)
-        # Strengths are known up to a constant: the ones matrix fixes their sum and leaves the differences as they are.
-        step = np.clip(np.linalg.solve(curve + 1, gradient[:, :, None])[:, :, 0], -3, 3)
-        own += step
+        probability = 1 / (1 + np.exp(strengths[:, None, :] - strengths[:, :, None]))  # that the system of the row wins
+        gradient = (wins - comparisons * probability).sum(axis=2)
+        weight = comparisons * probability * (1 - probability)
+        information = -weight
+        information[:, range(count), range(count)] += weight.sum(axis=2)
+        # Strengths are identified up to a constant: adding 1 everywhere fixes their sum and leaves the differences unchanged.
+        step = np.clip(np.linalg.solve(information + 1, gradient[:, :, None])[:, :, 0], -3, 3)
+        strengths += step
         if not len(step) or np.abs(step).max() < 1e-10:
             break
-    found[finite] = own - own.mean(axis=1, keepdims=True)
-    found[~finite] = np.nan
-    return found
+    result = np.full((n, count), np.nan)
+    result[finite] = strengths - strengths.mean(axis=1, keepdims=True)
+    return result
 
 
 def _connected(wins: Floats) -> NDArray[np.bool_]:
-    """(n,) whether every system reaches every other by a chain of wins (ties are wins of both)."""
+    """(n,) whether every system reaches every other one by a chain of wins; a tie is a win of both."""
     count = wins.shape[1]
     reach: NDArray[np.bool_] = np.logical_or(wins > 0, np.eye(count, dtype=bool))
     for _ in range(max(1, int(np.ceil(np.log2(max(count, 2)))))):

@@ -1,4 +1,4 @@
-"""Preferences against hand-computed values, scipy and statsmodels, and on data whose truth is known."""
+"""Win rates, Bradley-Terry strengths and power against hand-computed values, scipy and statsmodels, and on simulated data."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ NAN = math.nan
 VERDICTS = st.sampled_from([0.0, 0.5, 1.0, NAN])
 
 
-def test_a_flip_is_a_tie_and_counted_and_an_unreadable_reply_is_neither() -> None:
+def test_flips_are_ties_and_unparsed_replies_are_unscored() -> None:
     first = np.asarray([1, 1, 0, 0.5, 1, NAN, 0])
     second = np.asarray([1, 0, 1, 0.5, 0.5, 1, 0])
-    found = pair_outcomes(first, second)
-    assert np.array_equal(found.values, [1, 0.5, 0.5, 0.5, 0.5, NAN, 0], equal_nan=True)
-    assert (found.flips, found.unscored, found.flip_rate) == (2, 1, 2 / 6)
-    assert win_rate(found.values, np.arange(7)).value == pytest.approx(3 / 6)
+    outcomes = pair_outcomes(first, second)
+    assert np.array_equal(outcomes.values, [1, 0.5, 0.5, 0.5, 0.5, NAN, 0], equal_nan=True)
+    assert (outcomes.flips, outcomes.unscored) == (2, 1)
+    assert win_rate(outcomes.values, np.arange(7)).value == pytest.approx(3 / 6)
 
 
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.tuples(VERDICTS, VERDICTS), min_size=1, max_size=20))
-def test_naming_the_systems_the_other_way_round_turns_everything_round(pairs: list[tuple[float, float]]) -> None:
+def test_swapping_the_systems_inverts_the_outcomes(pairs: list[tuple[float, float]]) -> None:
     first, second = (np.asarray(side) for side in zip(*pairs, strict=True))
     ours, theirs = pair_outcomes(first, second), pair_outcomes(1 - second, 1 - first)
     assert np.array_equal(ours.values, 1 - theirs.values, equal_nan=True)
@@ -48,49 +48,51 @@ def some_matches(seed: int, truth: np.ndarray, pairs: int) -> tuple[np.ndarray, 
     return left, right, values
 
 
-def test_strengths_as_a_logistic_regression_has_them() -> None:
+def test_strengths_match_a_logistic_regression() -> None:
     left, right, values = some_matches(4, np.asarray([0.8, 0.1, -0.2, -0.7]), 300)
-    found = bradley_terry(left, right, values, np.arange(300), ["a", "b", "c", "d"])
+    strengths = bradley_terry(left, right, values, np.arange(300), ["a", "b", "c", "d"])
     design = np.zeros((300, 4))
     design[np.arange(300), left] += 1
     design[np.arange(300), right] -= 1
     fit = sm.GLM(values, design[:, 1:], family=sm.families.Binomial()).fit()
-    theirs = np.concatenate([[0], fit.params])
-    theirs -= theirs.mean()
-    assert {one.system: one.strength.value for one in found} == pytest.approx(dict(zip("abcd", theirs, strict=True)), abs=1e-6)
-    assert [one.system for one in found] == [list("abcd")[i] for i in np.argsort(-theirs)]
-    assert sum(one.wins for one in found) == 300
-    assert sum(one.pairs for one in found) == 600
+    expected = np.concatenate([[0], fit.params])
+    expected -= expected.mean()
+    assert {system.system: system.strength.value for system in strengths} == pytest.approx(
+        dict(zip("abcd", expected, strict=True)), abs=1e-6
+    )
+    assert [system.system for system in strengths] == [list("abcd")[i] for i in np.argsort(-expected)]
+    assert sum(system.wins for system in strengths) == 300
+    assert sum(system.pairs for system in strengths) == 600
 
 
 def test_two_systems_by_hand() -> None:
-    """Three wins of four: log odds ln 3 between them."""
-    found = bradley_terry(np.zeros(4, int), np.ones(4, int), np.asarray([1.0, 1, 1, 0]), np.arange(4), ["a", "b"])
-    assert found[0].strength.value - found[1].strength.value == pytest.approx(math.log(3))
+    """Three wins out of four: the log odds between the systems are ln 3."""
+    strengths = bradley_terry(np.zeros(4, int), np.ones(4, int), np.asarray([1.0, 1, 1, 0]), np.arange(4), ["a", "b"])
+    assert strengths[0].strength.value - strengths[1].strength.value == pytest.approx(math.log(3))
 
 
-def test_a_system_that_never_lost_has_no_finite_strength() -> None:
-    found = bradley_terry(np.zeros(3, int), np.ones(3, int), np.ones(3), np.arange(3), ["a", "b"])
-    assert all(math.isnan(one.strength.value) for one in found)
-    apart = bradley_terry(np.asarray([0, 0, 2, 2]), np.asarray([1, 1, 3, 3]), np.asarray([1.0, 0, 1, 0]), np.arange(4), list("abcd"))
-    assert all(math.isnan(one.strength.value) for one in apart)
+def test_no_finite_strength_without_losses() -> None:
+    strengths = bradley_terry(np.zeros(3, int), np.ones(3, int), np.ones(3), np.arange(3), ["a", "b"])
+    assert all(math.isnan(system.strength.value) for system in strengths)
+    unconnected = bradley_terry(np.asarray([0, 0, 2, 2]), np.asarray([1, 1, 3, 3]), np.asarray([1.0, 0, 1, 0]), np.arange(4), list("abcd"))
+    assert all(math.isnan(system.strength.value) for system in unconnected)
 
 
-def test_intervals_of_strengths_hold_the_truth() -> None:
+def test_strength_interval_coverage() -> None:
     truth = np.asarray([0.6, 0.0, -0.6])
-    inside = 0
+    covered = 0
     for seed in range(60):
         random = np.random.default_rng([1, seed])
         left = random.integers(0, 3, 240)
         right = (left + random.integers(1, 3, 240)) % 3
         values = (random.random(240) < 1 / (1 + np.exp(truth[right] - truth[left]))).astype(float)
-        found = {one.system: one.strength for one in bradley_terry(left, right, values, np.arange(240), ["0", "1", "2"])}
-        inside += found["0"].low <= 0.6 <= found["0"].high
-    assert inside >= 52
+        intervals = {system.system: system.strength for system in bradley_terry(left, right, values, np.arange(240), ["0", "1", "2"])}
+        covered += intervals["0"].low <= 0.6 <= intervals["0"].high
+    assert covered >= 52
 
 
 def longer_wins(seed: int, truth: float, pairs: int = 400) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A judge that likes the left system by `truth` log odds, and long texts; the left system's are longer."""
+    """Verdicts that prefer the left system by `truth` log odds, and longer texts; the left system's texts are longer."""
     random = np.random.default_rng(seed)
     left, right = random.normal(60, 15, pairs), random.normal(40, 15, pairs)
     difference = left - right
@@ -98,83 +100,85 @@ def longer_wins(seed: int, truth: float, pairs: int = 400) -> tuple[np.ndarray, 
     return (random.random(pairs) < 1 / (1 + np.exp(-nats))).astype(float), left, right
 
 
-def test_length_controlled_as_statsmodels_has_it() -> None:
+def test_length_control_matches_statsmodels() -> None:
     values, left, right = longer_wins(2, -0.3)
     difference = left - right
     design = sm.add_constant(np.tanh(difference / difference.std()))
     users = np.repeat(np.arange(100), 4)
     fit = sm.GLM(values, design, family=sm.families.Binomial()).fit(cov_type="cluster", cov_kwds={"groups": users})
-    found = length_controlled(values, left, right, users)
-    assert found.win_rate.value == pytest.approx(1 / (1 + np.exp(-fit.params[0])), abs=1e-6)
-    assert found.slope.value == pytest.approx(fit.params[1], abs=1e-6)
+    result = length_controlled(values, left, right, users)
+    assert result.win_rate.value == pytest.approx(1 / (1 + np.exp(-fit.params[0])), abs=1e-6)
+    assert result.slope.value == pytest.approx(fit.params[1], abs=1e-6)
     low, high = fit.conf_int()[1]
-    assert found.slope.high - found.slope.low == pytest.approx(high - low, rel=0.2)
+    assert result.slope.high - result.slope.low == pytest.approx(high - low, rel=0.2)
 
 
-def test_what_length_alone_wins_is_taken_out() -> None:
+def test_length_control_removes_the_effect_of_length() -> None:
     values, left, right = longer_wins(3, 0.0)
-    found = length_controlled(values, left, right, np.arange(400))
-    assert found.raw.low > 0.55
-    assert found.win_rate.low < 0.5 < found.win_rate.high
-    assert found.slope.low > 0
-    alike = length_controlled(values, left, left, np.arange(400))
-    assert alike.win_rate == alike.raw
-    assert math.isnan(alike.slope.value)
-    # The longer text always wins: no finite slope, and still an answer.
-    always = length_controlled((left > right).astype(float), left, right, np.arange(400))
-    assert 0 <= always.win_rate.low <= always.win_rate.high <= 1
+    result = length_controlled(values, left, right, np.arange(400))
+    assert result.raw.low > 0.55
+    assert result.win_rate.low < 0.5 < result.win_rate.high
+    assert result.slope.low > 0
+    equal_lengths = length_controlled(values, left, left, np.arange(400))
+    assert equal_lengths.win_rate == equal_lengths.raw
+    assert math.isnan(equal_lengths.slope.value)
+    # The longer text always wins: the slope is infinite, and the win rate is still defined.
+    separable = length_controlled((left > right).astype(float), left, right, np.arange(400))
+    assert 0 <= separable.win_rate.low <= separable.win_rate.high <= 1
 
 
-def test_the_smallest_difference_as_statsmodels_has_it() -> None:
+def test_minimum_detectable_effect_matches_statsmodels() -> None:
     values = np.random.default_rng(0).normal(0, 1, 80)
     effect = TTestPower().solve_power(nobs=80, alpha=0.05, power=0.8)
     assert minimum_detectable_effect(values, np.arange(80)) == pytest.approx(effect * values.std(ddof=1), rel=0.01)
     assert standard_error(values, np.arange(80)) == pytest.approx(stats.sem(values))
-    often = minimum_detectable_effect(np.repeat(values, 5), np.repeat(np.arange(80), 5))
-    assert often == pytest.approx(minimum_detectable_effect(values, np.arange(80)))
+    clustered = minimum_detectable_effect(np.repeat(values, 5), np.repeat(np.arange(80), 5))
+    assert clustered == pytest.approx(minimum_detectable_effect(values, np.arange(80)))
     assert pairs_needed(values, np.arange(80), minimum_detectable_effect(values, np.arange(80)) / 2) == pytest.approx(320, abs=1)
     assert math.isnan(minimum_detectable_effect(values, np.zeros(80, int)))
 
 
-def test_such_a_difference_is_found_four_times_in_five() -> None:
+def test_minimum_detectable_effect_has_the_stated_power() -> None:
     random, users = np.random.default_rng(6), np.repeat(np.arange(40), 3)
-    found = 0
+    detected = 0
     for _ in range(400):
         values = np.repeat(random.normal(0, 0.5, 40), 3) + random.normal(0, 1, 120)
         true = minimum_detectable_effect(values, users)
-        spread = standard_error(values, users)
-        shifted = random.normal(true, spread)  # the mean of another such sample
-        found += abs(shifted) > stats.t.ppf(0.975, 39) * spread
-    assert 0.74 <= found / 400 <= 0.88
+        error = standard_error(values, users)
+        shifted = random.normal(true, error)  # the mean of another such sample
+        detected += abs(shifted) > stats.t.ppf(0.975, 39) * error
+    assert 0.74 <= detected / 400 <= 0.88
 
 
 @pytest.mark.parametrize("pairs", [0, 3, 5, 6, 9, 15, 19])
-def test_wins_that_rule_out_chance_as_scipy_has_them(pairs: int) -> None:
-    enough = [wins for wins in range(pairs + 1) if 2 * wins > pairs and stats.binomtest(wins, pairs, 0.5).pvalue <= 0.05] if pairs else []
-    assert decisive_wins(pairs) == (enough[0] if enough else None)
+def test_decisive_wins_match_scipy(pairs: int) -> None:
+    significant = (
+        [wins for wins in range(pairs + 1) if 2 * wins > pairs and stats.binomtest(wins, pairs, 0.5).pvalue <= 0.05] if pairs else []
+    )
+    assert decisive_wins(pairs) == (significant[0] if significant else None)
 
 
-def said(values: list[float], users: np.ndarray | None = None) -> str:
+def conclusions_of(values: list[float], users: np.ndarray | None = None) -> str:
     array = np.asarray(values)
     users = np.arange(len(array)) if users is None else users
     return " ".join(conclusions(array, users, win_rate(array, users), "ours", "theirs"))
 
 
-def test_few_pairs_say_what_can_and_what_cannot_be_concluded() -> None:
-    assert "not even if all had gone one way" in said([1, 1, 1, 1, 0.5])
-    assert "ours is better cannot be concluded: it won 8 of 12" in said([1.0] * 8 + [0.0] * 4)
-    assert "theirs is better than ours on pairs like these is beyond chance (12 of 12" in said([0.0] * 12)
-    assert "not independent" in said([1.0] * 12, np.repeat(np.arange(4), 3))
-    assert "197 pairs" in said([1.0] * 8 + [0.0] * 4)
-    assert said([NAN, NAN]) == "No pair could be scored: nothing can be concluded."
+def test_conclusions_from_few_pairs() -> None:
+    assert "not even if all had gone one way" in conclusions_of([1, 1, 1, 1, 0.5])
+    assert "ours is better cannot be concluded: it won 8 of 12" in conclusions_of([1.0] * 8 + [0.0] * 4)
+    assert "theirs is better than ours on pairs like these is beyond chance (12 of 12" in conclusions_of([0.0] * 12)
+    assert "not independent" in conclusions_of([1.0] * 12, np.repeat(np.arange(4), 3))
+    assert "197 pairs" in conclusions_of([1.0] * 8 + [0.0] * 4)
+    assert conclusions_of([NAN, NAN]) == "No pair could be scored: nothing can be concluded."
 
 
-def test_many_pairs_say_who_wins_and_what_they_would_have_found() -> None:
-    clear, unclear = said([1.0] * 80 + [0.0] * 20), said([1.0] * 51 + [0.0] * 49)
+def test_conclusions_from_many_pairs() -> None:
+    clear, unclear = conclusions_of([1.0] * 80 + [0.0] * 20), conclusions_of([1.0] * 51 + [0.0] * 49)
     assert "ours is preferred to theirs: it wins 80% of the pairs" in clear
     assert "Neither is shown to be better" in unclear
     assert "100 pairs of 100 users would detect a true win rate of 64% or more four times in five" in unclear
 
 
-def test_the_interval_of_nothing_is_nothing() -> None:
+def test_conclusions_from_one_pair() -> None:
     assert conclusions(np.asarray([1.0]), np.zeros(1, int), Interval(1, NAN, NAN), "a", "b")[0].startswith("There are only 1 pairs")
