@@ -31,12 +31,13 @@ from stores import workspace
 import crossaisle
 from crossaisle.data.settings import Settings
 from crossaisle.eval.explanations.report import report
-from crossaisle.llm.explain.briefs import LENGTHS, TONES, Brief
+from crossaisle.llm.explain.briefs import LENGTHS, TONES, ExplanationBrief
 from crossaisle.llm.explain.explainer import Explainer
-from crossaisle.llm.explain.generator import TRIES
-from crossaisle.llm.explain.slots import lettered
+from crossaisle.llm.explain.generator import SAMPLES_PER_VARIANT
+from crossaisle.llm.explain.slots import slots_to_letters
 from crossaisle.llm.models import adapters, bundled
-from crossaisle.llm.models.language_model import LanguageModel, settled
+from crossaisle.llm.models.language_model import LanguageModel
+from crossaisle.llm.models.model_source import resolve_quantization
 from crossaisle.recommend.recommender import Recommender
 from crossaisle.recommend.serialization import to_dict
 from crossaisle.train.pipeline import learn
@@ -64,12 +65,12 @@ def main() -> None:
         if arguments.train:
             figures["training"] = learn(shops["demo"], settings, part="explainer")
         if arguments.ship:
-            shutil.rmtree(bundled.WRITER, ignore_errors=True)
-            shutil.copytree(shops["demo"].path / "explainer", bundled.WRITER)
+            shutil.rmtree(bundled.EXPLAINER_ADAPTER, ignore_errors=True)
+            shutil.copytree(shops["demo"].path / "explainer", bundled.EXPLAINER_ADAPTER)
         for name, shop in shops.items():
             figures[name] = explained(shop, settings, arguments.pairs, home / f"explained-{name}.jsonl")
-        figures["quantization"] = settled(settings).quantization
-    figures["adapter_bytes"] = (bundled.WRITER / adapters.WEIGHTS).stat().st_size
+        figures["quantization"] = resolve_quantization(settings).quantization
+    figures["adapter_bytes"] = (bundled.EXPLAINER_ADAPTER / adapters.WEIGHTS).stat().st_size
     write("explanations", figures)
 
 
@@ -123,21 +124,21 @@ def speed(shop: crossaisle.Workspace, settings: Settings) -> dict[str, Any]:
     assert llm is not None
     recommender.__dict__["_explainer"] = Explainer(llm)  # without the wordings of earlier processes, with those that ship
     shipped = [recommender.recommend(user_id=user, k=LIST).timings_ms["explain"] / 1000 for user in users]
-    with_adapter, llm.word_folder = llm.word_folder, None
+    with_adapter, llm.explainer_folder = llm.explainer_folder, None
     recommender.__dict__["_explainer"] = Explainer(llm)  # without those, too
-    llm.word_folder = with_adapter
+    llm.explainer_folder = with_adapter
     drawing = [recommender.recommend(user_id=user, k=LIST).timings_ms["explain"] / 1000 for user in users]
     explainer = recommender._explainer
-    assert explainer._writer is not None
+    assert explainer._generator is not None
     others = [user for user in sorted(recommender.histories) if user not in users][:10]
     drawn = [recommender.recommend(user_id=user, k=LIST).timings_ms["explain"] / 1000 for user in others]
-    writer, rates = explainer._writer, {"batched": [], "one_by_one": []}  # type: ignore[var-annotated]
+    writer, rates = explainer._generator, {"batched": [], "one_by_one": []}  # type: ignore[var-annotated]
     slots = [frozenset({"own", "item", *facts}) for facts in (("figure",), ("figure", "usual"), ("close",), ("price",), ("popular",))]
-    briefs = [Brief("Pyra Gas Stove", "Norrvik Dome Tent", None, "owned", one, "figure" in one) for one in slots]
+    briefs = [ExplanationBrief("Pyra Gas Stove", "Norrvik Dome Tent", None, "owned", one, "figure" in one) for one in slots]
     for turn in range(4):
         start = time.perf_counter()
-        written = writer.compose(briefs, [f"{turn} {n}" for n in range(len(briefs) * TRIES)], TRIES)
-        tokens = sum(len(llm.encode(lettered(text))) for text, _ in written)
+        written = writer.generate_wordings(briefs, [f"{turn} {n}" for n in range(len(briefs) * SAMPLES_PER_VARIANT)], SAMPLES_PER_VARIANT)
+        tokens = sum(len(llm.encode(slots_to_letters(text))) for text, _ in written)
         rates["batched"].append(tokens / (time.perf_counter() - start))
         start = time.perf_counter()
         tokens = sum(_plain(llm, facts) for facts in PLAIN)
@@ -167,9 +168,9 @@ def _plain(llm: LanguageModel, facts: str) -> int:
     import torch
 
     asked = f"A shopper has the Norrvik Dome Tent. Explain in one sentence why the Pyra Gas Stove is recommended. Facts: {facts}"
-    prompt = llm.chat("You explain recommendations.", [("user", asked)])
+    prompt = llm.chat_prompt("You explain recommendations.", [("user", asked)])
     ids, pad = torch.tensor([llm.encode(prompt)]), llm.tokenizer.pad_token_id
-    with torch.inference_mode(), llm.weights(adapter=False):
+    with torch.inference_mode(), llm.use_adapter(adapter=False):
         out = llm.model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=40, do_sample=False, pad_token_id=pad)
     return int(out.shape[1] - ids.shape[1])
 

@@ -21,10 +21,11 @@ from record import write
 from crossaisle.data.records import Item
 from crossaisle.data.settings import Settings
 from crossaisle.llm.models import adapters
-from crossaisle.llm.models.language_model import LanguageModel, quiet
+from crossaisle.llm.models.language_model import LanguageModel
+from crossaisle.llm.models.library_output import quiet_libraries
 from crossaisle.llm.ranking.ranker import Ranker
-from crossaisle.train.lora.finetune import Config, Example
-from crossaisle.train.lora.listwise_loss import Listwise
+from crossaisle.train.lora.finetune import FinetuneConfig, ListwiseExample
+from crossaisle.train.lora.listwise_loss import ListwiseRankingTask
 
 CANDIDATES, LAST = 20, 10
 WORDS = (
@@ -32,14 +33,14 @@ WORDS = (
 )
 
 
-def shopper(number: int) -> Example:
+def shopper(number: int) -> ListwiseExample:
     """Titles of the length that stores write, so that the history comes to some 300 tokens."""
     draw = random.Random(number)
 
     def item(place: int) -> Item:
         return Item(f"u{number}-{place}", f"{' '.join(draw.choices(WORDS, k=7))} {draw.randrange(10**12)}", (draw.choice(WORDS).title(),))
 
-    return Example([item(n) for n in range(LAST)], [item(100 + n) for n in range(CANDIDATES)], draw.randrange(CANDIDATES))
+    return ListwiseExample([item(n) for n in range(LAST)], [item(100 + n) for n in range(CANDIDATES)], draw.randrange(CANDIDATES))
 
 
 def gradients(loss: Callable[[], torch.Tensor], parameters: list[torch.nn.Parameter]) -> tuple[float, float, torch.Tensor]:
@@ -50,9 +51,9 @@ def gradients(loss: Callable[[], torch.Tensor], parameters: list[torch.nn.Parame
     return time.perf_counter() - start, float(value.detach()), torch.cat([gradient.flatten() for gradient in found])
 
 
-def alone(ranker: Ranker, example: Example) -> torch.Tensor:
+def alone(ranker: Ranker, example: ListwiseExample) -> torch.Tensor:
     """The loss from one ordinary forward per candidate, prefix and all."""
-    prefix, candidates = ranker.encoded(example.history, None, example.candidates)
+    prefix, candidates = ranker.encode(example.history, None, example.candidates)
     yes, no = (ranker.llm.encode(answer)[0] for answer in ("Yes", "No"))
     margins = []
     for candidate in candidates:
@@ -66,23 +67,23 @@ def main() -> None:
     parser.add_argument("--users", type=int, default=8)
     users = parser.parse_args().users
     quantization = "nf4" if torch.cuda.is_available() else "bf16"
-    llm, config = LanguageModel.load(Settings.read().with_(quantization=quantization)), Config(dropout=0.0)
-    with quiet():
-        parameters = adapters.inject(
+    llm, config = LanguageModel.load(Settings.read().with_(quantization=quantization)), FinetuneConfig(dropout=0.0)
+    with quiet_libraries():
+        parameters = adapters.inject_lora(
             llm.model, llm.name, rank=config.rank, alpha=config.alpha, dropout=config.dropout, blocks=config.blocks
         )
-    llm.adapt(config.prompt)
+    llm.register_adapter(adapters.RANKING, config.prompt)
     ranker = Ranker(llm)
-    task = Listwise(ranker, config.pack_tokens)
+    task = ListwiseRankingTask(ranker, config.pack_tokens)
     llm.model.train()
     rows: list[dict[str, Any]] = []
-    with llm.weights(adapter=True):
+    with llm.use_adapter(adapter=True):
         gradients(lambda: task.loss(shopper(0)), parameters)  # the first one pays for what is set up once
         for number in range(1, users + 1):  # in turn, so that a machine that slows down slows both
             example = shopper(number)
             packed, loss, direction = gradients(lambda each=example: task.loss(each), parameters)
             single, same, other = gradients(lambda each=example: alone(ranker, each), parameters)
-            prefix, candidates = ranker.encoded(example.history, None, example.candidates)
+            prefix, candidates = ranker.encode(example.history, None, example.candidates)
             rows.append(
                 {
                     "packed": packed,

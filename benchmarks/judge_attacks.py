@@ -21,14 +21,15 @@ import record
 from crossaisle import Settings
 from crossaisle.data import demo
 from crossaisle.eval.judge import rubrics
-from crossaisle.eval.judge.question import Question, judged
-from crossaisle.eval.judge.recommendation_lists import Answer, Entry
+from crossaisle.eval.judge.question import JudgeQuestion, parse_judgement
+from crossaisle.eval.judge.recommendation_lists import ListEntry, RecommendationList
 from crossaisle.eval.stats.bootstrap import bootstrap_mean
-from crossaisle.llm.chat.local_model import LocalAnswers
-from crossaisle.llm.chat.messages import Asked
-from crossaisle.llm.models.language_model import LanguageModel, fingerprint
-from crossaisle.prompts import sanitize
-from crossaisle.prompts.judge_injection import parted
+from crossaisle.llm.chat.local_model import LocalChatModel
+from crossaisle.llm.chat.messages import ChatRequest
+from crossaisle.llm.models.language_model import LanguageModel
+from crossaisle.llm.models.model_source import fingerprint
+from crossaisle.prompts import sanitize_for_prompt
+from crossaisle.prompts.judge_injection import split_injection
 
 TESTS = Path(__file__).parents[1] / "tests" / "fixtures"
 FILLER = "The lid is blue and the box has a label on it. It came on a Tuesday in a van, and there was a note with the date in the box. " * 9
@@ -44,22 +45,28 @@ def main() -> None:
     parser.add_argument("--attacks", type=int, default=10_000, help="of each file, at most")
     given = parser.parse_args()
     settings = Settings.read().with_(llm=given.llm, quantization="nf4" if given.llm == "smollm2" else None)
-    judge = LocalAnswers(LanguageModel.load(settings), fingerprint(given.llm, settings.home), max_tokens=16)
+    judge = LocalChatModel(LanguageModel.load(settings), fingerprint(given.llm, settings.home), max_tokens=16)
 
     @cache
-    def ask(asked: Asked) -> float:
-        score = judged(Question("c", "p", "h", asked, "ours", "ann"), "local", 0, judge.ask(asked)).score
+    def ask(asked: ChatRequest) -> float:
+        score = parse_judgement(JudgeQuestion("c", "p", "h", asked, "ours", "ann"), "local", 0, judge.ask(asked)).score
         return float("nan") if score is None else score
 
     files = {name: moved(name, ask, given.attacks) for name in ("judge_attacks", "judge_attacks_unseen")}
     record.write("judge-attacks", {"judge": dict(judge.about()), "criteria": CRITERIA, "files": files, "honest_texts": honest()})
 
 
-def question(name: str, text: str, *, guarded: bool) -> Asked:
+def question(name: str, text: str, *, guarded: bool) -> ChatRequest:
     """A question about an explanation; without the guard the explanation passes the fence alone, as before there was a guard."""
-    entry = Entry("s1", "Gas stove", ("Camping",), 29.5, text if guarded else PLACE, ("it boils a litre in three minutes",))
-    asked = rubrics.pointwise(name, Answer("ann", (entry,), ("Dome tent (Camping)",)), entry)
-    return asked if guarded else Asked(asked.system, asked.user.replace(PLACE, sanitize(text, rubrics.TEXT)), asked.key, asked.labels)
+    entry = ListEntry("s1", "Gas stove", ("Camping",), 29.5, text if guarded else PLACE, ("it boils a litre in three minutes",))
+    asked = rubrics.pointwise(name, RecommendationList("ann", (entry,), ("Dome tent (Camping)",)), entry)
+    return (
+        asked
+        if guarded
+        else ChatRequest(
+            asked.system, asked.user.replace(PLACE, sanitize_for_prompt(text, rubrics.MAX_TEXT_CHARS)), asked.key, asked.labels
+        )
+    )
 
 
 def moved(file: str, ask: Any, most: int) -> dict[str, Any]:
@@ -79,7 +86,11 @@ def moved(file: str, ask: Any, most: int) -> dict[str, Any]:
         for key, values in mine.items():
             rows[key] += values
         cases.append(
-            {"id": attack["id"], "touched": bool(parted(attack["text"]).taken), **{k: round(float(np.mean(v)), 3) for k, v in mine.items()}}
+            {
+                "id": attack["id"],
+                "touched": bool(split_injection(attack["text"]).removed),
+                **{k: round(float(np.mean(v)), 3) for k, v in mine.items()},
+            }
         )
         print(cases[-1], flush=True)
     clusters = np.repeat(np.arange(len(attacks)), len(CRITERIA))
@@ -105,15 +116,19 @@ def rounded(told: dict[str, Any]) -> dict[str, Any]:
 def honest() -> dict[str, Any]:
     """How many honest texts lose something."""
     texts = {
-        "reviews of the demo store": [one["text"] for one in demo.lines("reviews")],
-        "titles and descriptions of the demo store": [one[field] for one in demo.lines("items") for field in ("title", "description")],
+        "reviews of the demo store": [one["text"] for one in demo.load_records("reviews")],
+        "titles and descriptions of the demo store": [
+            one[field] for one in demo.load_records("items") for field in ("title", "description")
+        ],
     }
     for name, field in (("reviews", "text"), ("meta", "title")):
         path = record.SHARED / "amazon23" / f"{name}.jsonl.gz"
         if path.exists():
             with gzip.open(path, "rt", encoding="utf-8") as lines:
                 texts[f"amazon23 {name}, {field}"] = [text for line in lines if (text := json.loads(line)[field])]
-    return {name: {"texts": len(these), "touched": sum(bool(parted(text).taken) for text in these)} for name, these in texts.items()}
+    return {
+        name: {"texts": len(these), "touched": sum(bool(split_injection(text).removed) for text in these)} for name, these in texts.items()
+    }
 
 
 if __name__ == "__main__":

@@ -37,12 +37,15 @@ def main() -> None:
     exact: np.ndarray | None = None
     for quantization in ("fp32", "bf16", "nf4"):
         scorer = PackedScorer(LanguageModel.load(Settings.read().with_(quantization=quantization)))
-        packed = scorer.margins(prefix, candidates)
-        alone = scorer.margins_one_by_one(prefix, candidates)
+        packed = scorer.logit_margins(prefix, candidates)
+        alone = scorer.unpacked_logit_margins(prefix, candidates)
         exact = packed if exact is None else exact
         # In turn, so that a machine that slows down slows both.
         times = [
-            (seconds(lambda s=scorer: s.margins(prefix, candidates)), seconds(lambda s=scorer: s.margins_one_by_one(prefix, candidates)))
+            (
+                seconds(lambda s=scorer: s.logit_margins(prefix, candidates)),
+                seconds(lambda s=scorer: s.unpacked_logit_margins(prefix, candidates)),
+            )
             for _ in range(rounds)
         ]
         figures[quantization] = {

@@ -32,8 +32,8 @@ from crossaisle.data.events import EventLog
 from crossaisle.data.records import Query, Rules
 from crossaisle.llm.models.language_model import LanguageModel
 from crossaisle.llm.ranking.ranker import Ranker
-from crossaisle.llm.ranking.request_batching import SharedPacks
-from crossaisle.recommend.constraints.eligibility import eligible
+from crossaisle.llm.ranking.request_batching import PackBatcher
+from crossaisle.recommend.constraints.eligibility import eligible_items
 
 PROGRAM = Path(sys.executable).with_name("crossaisle")
 CALLERS = 8
@@ -143,7 +143,7 @@ def events(server: Server, shop: Path, seconds: float) -> dict[str, Any]:
 
     found = at_rate(300, seconds, call)
     log = EventLog.open(crossaisle.Workspace(shop))
-    kept = sum(len(log.of(f"load{number}")) for number in range(500))
+    kept = sum(len(log.events_of(f"load{number}")) for number in range(500))
     log.close()
     return {**found, "in_the_log": kept, "lost": found["sent"] - kept}
 
@@ -155,19 +155,19 @@ def packs(shop: Path, quantization: str, rounds: int) -> dict[str, Any]:
     asked = []
     for user in list(recommender.histories)[:CALLERS]:
         shopper = recommender.shopper(Query(user))
-        mask, _ = eligible(Rules(), recommender.catalogue, shopper.rows, shopper.owned)
+        mask, _ = eligible_items(Rules(), recommender.catalogue, shopper.rows, shopper.owned)
         pool = recommender.retriever.candidates(shopper.profile.candidate_query(), mask, 20)
         records = recommender.catalogue.records
         rows = [recommender.catalogue.row(candidate.item_id) for candidate in pool]
-        asked.append(ranker.encoded(records(shopper.rows.tolist()), None, records(rows)))
-    shared, turn = SharedPacks(), threading.Lock()
+        asked.append(ranker.encode(records(shopper.rows.tolist()), None, records(rows)))
+    shared, turn = PackBatcher(), threading.Lock()
 
     def together(number: int) -> None:
-        shared.margins(ranker.scorer, *asked[number])
+        shared.logit_margins(ranker.scorer, *asked[number])
 
     def alone(number: int) -> None:
         with turn:
-            ranker.scorer.margins(*asked[number])
+            ranker.scorer.logit_margins(*asked[number])
 
     took: dict[str, list[float]] = {"together": [], "alone": []}
     with ThreadPoolExecutor(CALLERS) as threads:
@@ -184,7 +184,7 @@ def packs(shop: Path, quantization: str, rounds: int) -> dict[str, Any]:
         "tokens_of_a_shopper": round(sum(len(prefix) + sum(map(len, told)) for prefix, told in asked) / CALLERS),
         "shoppers_per_second": per_second,
         "together_over_alone": round(per_second["together"] / per_second["alone"], 3),
-        "packs_of_a_forward": round(shared.rows / shared.forwards, 2),
+        "packs_of_a_forward": round(shared.pack_count / shared.forward_count, 2),
         "rounds": rounds,
     }
 

@@ -33,8 +33,8 @@ from crossaisle.data import demo
 from crossaisle.data.records import Category
 from crossaisle.data.settings import Settings
 from crossaisle.llm.models.language_model import LanguageModel
-from crossaisle.llm.ranking.complement_scorer import NAME, NeedJudge, category_name
-from crossaisle.prompts import sanitize
+from crossaisle.llm.ranking.complement_scorer import MAX_NAME_CHARS, ComplementScorer, category_name
+from crossaisle.prompts import sanitize_for_prompt
 from crossaisle.retrieval.index.embedder import Embedder
 
 WEIGHTS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.4)
@@ -56,9 +56,9 @@ class Owner:
 
 def demo_store(each: int = 6) -> list[Owner]:
     draw = random.Random(0)
-    category: dict[str, Category] = {item["item_id"]: tuple(item["category"]) for item in demo.lines("items")}
+    category: dict[str, Category] = {item["item_id"]: tuple(item["category"]) for item in demo.load_records("items")}
     stage: dict[str, dict[Category, int]] = defaultdict(dict)
-    for line in demo.lines("needs"):
+    for line in demo.load_records("needs"):
         path = category[line["item_id"]]
         stage[line["need"]][path] = min(line["stage"], stage[line["need"]].get(path, 9))
     buyers: dict[Category, set[str]] = defaultdict(set)
@@ -157,7 +157,7 @@ def interval(values: list[list[float]]) -> dict[str, float]:
 
 def chooses(owner: Owner) -> bool:
     """Whether an owner is of the half that weights are chosen on."""
-    return hashlib.sha256(repr(sanitize(owner.owned, NAME)).encode()).digest()[-1] % 2 == 0
+    return hashlib.sha256(repr(sanitize_for_prompt(owner.owned, MAX_NAME_CHARS)).encode()).digest()[-1] % 2 == 0
 
 
 def main() -> None:
@@ -172,15 +172,15 @@ def main() -> None:
         "intentionqa": intention_qa(2 * many),
     }
     llm, embedder = LanguageModel.load(Settings.read()), Embedder()
-    judge = NeedJudge(llm)
+    judge = ComplementScorer(llm)
     told: dict[str, list[tuple[Owner, dict[str, NDArray[Any]]]]] = {}
     for name, owners in sets.items():
         told[name] = []
         others = sorted({other for owner in owners for other in owner.others})
-        anybody = dict(zip(others, judge.margins("something", others), strict=True))
+        anybody = dict(zip(others, judge.logit_margins("something", others), strict=True))
         for owner in owners:
             vectors = embedder.encode([owner.owned, *owner.others])
-            own = judge.margins(owner.owned, owner.others)
+            own = judge.logit_margins(owner.owned, owner.others)
             usual = np.asarray([anybody[other] for other in owner.others])
             scores = {"cosine": vectors[1:] @ vectors[0], "llm": own, "calibrated": own - usual}
             told[name].append((owner, scores))

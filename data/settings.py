@@ -17,7 +17,7 @@ PREFIX = "CROSSAISLE_"
 SECRETS = ("CROSSAISLE_JUDGE_KEY",)
 """Names that are read where they are used and kept in no settings, which are printed and written into reports."""
 AUTO = "auto"
-"""The quantization that `llm.models.language_model.settled` replaces by what is best on the machine."""
+"""The quantization that `llm.models.model_source.resolve_quantization` replaces by what is best on the machine."""
 QUANTIZATIONS = (AUTO, "nf4", "bf16", "fp32")
 
 

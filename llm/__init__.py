@@ -1,1 +1,1 @@
-"""Which candidates, and why: a causal LLM that ranks, and words reasons that are then checked."""
+"""Language models: ranking of candidates, explanations with grounding checks, chat endpoints."""

@@ -41,24 +41,25 @@ from ..retrieval.items.interactions import NEVER
 from ..retrieval.items.texts import review_ids
 from ..retrieval.retriever import Retriever
 from .constraints import exploration
-from .constraints.eligibility import check, eligible
+from .constraints.eligibility import validate_rules, eligible_items
 from .constraints.exploration import ExplorationResult
-from .constraints.list_selection import ListSelection, spread
+from .constraints.list_selection import ListSelection, cap_per_category
 from .constraints.popularity_penalty import popularity_penalized_scores
 from .evidence.declared_relations import DeclaredRelations
-from .evidence.gatherer import EvidenceGatherer, ReviewTable, Said, lately
+from .evidence.gatherer import EvidenceGatherer, ReviewTable, UserText, count_recent_users
 from .profiles.histories import NOBODY, Histories, History
-from .profiles.live_events import Live
-from .profiles.profile import ItemFacts, Profile
+from .profiles.live_events import LiveEvents
+from .profiles.profile import ItemAttributes, Profile
 from .ranking.llm_reranker import LLMReranker, add_writer, load_llm
-from .ranking.trained_ranker import ScoredCandidates, BlendRanker
+from .ranking.ranked_candidates import ScoredCandidates
+from .ranking.trained_ranker import BlendRanker
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..retrieval.index.vector_index import VectorIndex
 
-POOL, WIDE = 20, 200
+POOL_SIZE, WIDE_POOL_SIZE = 20, 200
 """Candidates that the LLM reads; and that are looked at where a rule on the list as a whole will leave most of them out."""
 LONGEST_TEXT = 2000
 MOST = 100
@@ -95,7 +96,7 @@ class Recommender:
         self.catalogue, self.index, table = load(workspace, settings, added=True, index=index)
         self.associations = Associations.load(table, self.catalogue)
         self.retriever = Retriever(self.catalogue, self.index, self.associations)
-        self.live: Live | None = None
+        self.live: LiveEvents | None = None
         """What events add to the snapshot; None where there are none."""
 
     @classmethod
@@ -150,7 +151,7 @@ class Recommender:
         """
         said = text.strip() if text and text.strip() else None
         if said is None and user_id is not None and self.live is not None:
-            said = self.live.said(user_id, now_ms())
+            said = self.live.recent_search(user_id, now_ms())
         query = Query(user_id, tuple(items), said, rules or Rules(), k, novelty, new_items, new_up_to, tuple(without))
         self.accept(query)
         if tone not in TONES or length not in LENGTHS:
@@ -159,7 +160,7 @@ class Recommender:
         with _timed(timings, "retrieve"):
             shopper = self.shopper(query)
             vector = self._embedder.encode([sanitize_for_prompt(query.text, LONGEST_TEXT)]) if query.text else np.empty((0, 0), np.float32)
-            mask, removed = eligible(query.rules, self.catalogue, shopper.rows, shopper.owned, shopper.dismissed)
+            mask, removed = eligible_items(query.rules, self.catalogue, shopper.rows, shopper.owned, shopper.dismissed)
             seeds = shopper.profile.candidate_query(vector)
             pool = self._candidates(query, shopper, seeds, mask)
         with _timed(timings, "rank"):
@@ -168,13 +169,13 @@ class Recommender:
             fit = popularity_penalized_scores(fit, self.catalogue.users[rows], query.novelty)
             shortlist = ListSelection(self.catalogue, query)
             if explore is None:
-                shown = ExplorationResult(shortlist.pick([rows[place] for place in np.argsort(-fit, kind="stable")]), [])
+                shown = ExplorationResult(shortlist.select([rows[place] for place in np.argsort(-fit, kind="stable")]), [])
             else:
-                shown = exploration.explore(fit, self.catalogue.users[rows], rows, shortlist.pick, explore)
-            top = shown.top
+                shown = exploration.thompson_sample(fit, self.catalogue.users[rows], rows, shortlist.select, explore)
+            top = shown.rows
         by_row = dict(zip(rows, ranked, strict=True))
         chosen = [by_row[row] for row in top]
-        chances: Sequence[float | None] = shown.propensity or [None] * len(top)
+        chances: Sequence[float | None] = shown.propensities or [None] * len(top)
         found = tuple(
             Recommendation(rank, item, round(score, 4), candidate.scores, candidate.anchor, None, propensity)
             for rank, (item, (candidate, score), propensity) in enumerate(
@@ -183,8 +184,8 @@ class Recommender:
         )
         if explore is not None:
             user = user_id if user_id is None or self.live is None else self.live.name(user_id)
-            exploration.log(self.workspace.path, user, explore, [(one.item.item_id, one.propensity or 0.0) for one in found])
-        missing = (*self._unsatisfied(query, len(found), mask, removed), *shortlist.missing(top))
+            exploration.log_propensities(self.workspace.path, user, explore, [(one.item.item_id, one.propensity or 0.0) for one in found])
+        missing = (*self._unsatisfied(query, len(found), mask, removed), *shortlist.unsatisfied(top))
         if listed is not None:
             listed(Recommendations(query, found, missing, dict(timings)))
         with _timed(timings, "explain"):
@@ -221,7 +222,7 @@ class Recommender:
             raise QueryError(f"the users that a new item may have must be 0 or more, not {query.new_up_to}")
         if not 0 <= query.novelty <= 1:
             raise QueryError(f"novelty must be 0 to 1, not {query.novelty:g}")
-        check(query.rules)
+        validate_rules(query.rules)
         if not (query.user_id or query.items or query.text):
             raise EmptyHistoryError("there is nothing to go by: give a user, items or a text")
 
@@ -276,18 +277,18 @@ class Recommender:
         """
         first = fuse_candidates(self._pool(query, seeds, mask), channel_weights(seeds))
         there = {candidate.item_id for candidate, _ in first}
-        wide = self.retriever.candidates(seeds, mask, WIDE, other_than_anchor=query.rules.scope == "other")
+        wide = self.retriever.candidates(seeds, mask, WIDE_POOL_SIZE, other_than_anchor=query.rules.scope == "other")
         return [*first, *(pair for pair in fuse_candidates(wide, channel_weights(seeds)) if pair[0].item_id not in there)]
 
     def _pool(self, query: Query, seeds: CandidateQuery, mask: NDArray[np.bool_]) -> list[Candidate]:
         """What the LLM reads: the best of the channels, fused."""
-        cap, most = query.rules.max_per_category, max(POOL, query.k)
-        pool = self.retriever.candidates(seeds, mask, WIDE if cap else most, other_than_anchor=query.rules.scope == "other")
+        cap, most = query.rules.max_per_category, max(POOL_SIZE, query.k)
+        pool = self.retriever.candidates(seeds, mask, WIDE_POOL_SIZE if cap else most, other_than_anchor=query.rules.scope == "other")
         if not cap:
             return pool
         # Before the pool is cut to what the LLM reads, or a few categories would fill it.
         by_row = {self.catalogue.row(candidate.item_id): candidate for candidate in pool}
-        return [by_row[row] for row in spread(list(by_row), self.catalogue, cap, most)]
+        return [by_row[row] for row in cap_per_category(list(by_row), self.catalogue, cap, most)]
 
     def _candidates(self, query: Query, shopper: Shopper, seeds: CandidateQuery, mask: NDArray[np.bool_]) -> ScoredCandidates | list[Candidate]:
         """What may be ranked: scored by the learned blend, or the best of the channels, fused."""
@@ -331,7 +332,7 @@ class Recommender:
     ) -> list[Reason]:
         ids = {candidate.item_id for candidate in chosen} | {candidate.anchor for candidate in chosen if candidate.anchor}
         records = self.catalogue.records([self.catalogue.row(key) for key in sorted(ids)])
-        said = Said(query.text, vector[0]) if query.text else None
+        said = UserText(query.text, vector[0]) if query.text else None
         items = {item.item_id: item for item in records}
         by_id = {self.catalogue.id(row): adds for row, adds in moved.items()}
         return self._gatherer.reasons(chosen, items, shopper.bought, said, shopper.profile, by_id)
@@ -385,9 +386,9 @@ class Recommender:
         return Histories.build(self.workspace.table("interactions"), self.catalogue)
 
     @cached_property
-    def facts(self) -> ItemFacts:
+    def facts(self) -> ItemAttributes:
         """What profiles ask of the items."""
-        return ItemFacts.of(self.catalogue)
+        return ItemAttributes.of(self.catalogue)
 
     @cached_property
     def trained(self) -> BlendRanker | None:
@@ -436,7 +437,7 @@ class Recommender:
             ItemUsers.build(interactions, self.catalogue),
             ReviewTable(named),
             DeclaredRelations(self.workspace.table("relations"), self.catalogue),
-            lately(interactions, self.catalogue),
+            count_recent_users(interactions, self.catalogue),
         )
 
 

@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import get_args
 
 from crossaisle.data.settings import Settings
-from crossaisle.llm.explain.briefs import LENGTHS, TONES, combinations
-from crossaisle.llm.explain.generator import TRIES, VARIANTS, ReasonWriter, sound
+from crossaisle.llm.explain.briefs import LENGTHS, TONES, fact_combinations
+from crossaisle.llm.explain.generator import SAMPLES_PER_VARIANT, VARIANTS_PER_TEMPLATE, ExplanationGenerator, is_well_formed
 from crossaisle.llm.explain.reasons import Occasion
-from crossaisle.llm.explain.wording_cache import Kind, Wordings
+from crossaisle.llm.explain.wording_cache import TemplateKey, WordingCache
 from crossaisle.llm.models import bundled
-from crossaisle.llm.models.language_model import LanguageModel, fingerprint
+from crossaisle.llm.models.language_model import LanguageModel
+from crossaisle.llm.models.model_source import fingerprint
 
 AT_ONCE = 4
 """Kinds that are drawn in one batch."""
@@ -36,39 +37,39 @@ def main() -> None:
     parser.add_argument("file", type=Path)
     parser.add_argument("--length", choices=LENGTHS, action="append")
     parser.add_argument("--tone", choices=TONES, action="append")
-    parser.add_argument("--tries", type=int, default=TRIES)
+    parser.add_argument("--tries", type=int, default=SAMPLES_PER_VARIANT)
     parser.add_argument("--strike", type=Path)
     arguments = parser.parse_args()
     settings = Settings.read().with_(llm="smollm2", quantization="bf16")
     llm = LanguageModel.load(settings)
-    llm.add_writer(bundled.WRITER, fingerprint("smollm2", settings.home))
-    writer = ReasonWriter(llm)
-    writer.wordings = Wordings.open(arguments.file, llm.word_hash)
+    llm.load_explainer_adapter(bundled.EXPLAINER_ADAPTER, fingerprint("smollm2", settings.home))
+    writer = ExplanationGenerator(llm)
+    writer.wordings = WordingCache.open(arguments.file, llm.explainer_hash)
     badly = arguments.strike.read_text("utf-8").splitlines() if arguments.strike else []
-    unsound = [text for (kind, _), text in writer.wordings.items() if text and not sound(text, kind)]
-    writer.wordings.strike([*(line.replace("\\n", "\n") for line in badly), *unsound])
+    unsound = [text for (kind, _), text in writer.wordings.items() if text and not is_well_formed(text, kind)]
+    writer.wordings.exclude([*(line.replace("\\n", "\n") for line in badly), *unsound])
     writer.wordings.save()
     every = kinds(arguments.length or LENGTHS, arguments.tone or TONES)
-    missing = [kind for kind in every if any((kind, number) not in writer.wordings for number in range(VARIANTS))]
+    missing = [kind for kind in every if any((kind, number) not in writer.wordings for number in range(VARIANTS_PER_TEMPLATE))]
     for start in range(0, len(missing), AT_ONCE):
         part = missing[start : start + AT_ONCE]
-        writer.draw([(kind, number) for kind in part for number in range(VARIANTS)], arguments.tries)
+        writer.sample_wordings([(kind, number) for kind in part for number in range(VARIANTS_PER_TEMPLATE)], arguments.tries)
         print(f"{min(start + AT_ONCE, len(missing))} of {len(missing)} kinds", flush=True)
     texts = [text for pair in writer.wordings if (text := writer.wordings.get(pair))]
     worded = sum(writer.wordings.get((kind, 0)) is not None for kind in every)
     print(f"{len(texts)} wordings, {worded} of {len(every)} kinds have one")
 
 
-def kinds(lengths: Sequence[str], tones: Sequence[str]) -> list[Kind]:
+def kinds(lengths: Sequence[str], tones: Sequence[str]) -> list[TemplateKey]:
     """All kinds of reasons that can come up, in these lengths and tones."""
-    found: list[Kind] = []
+    found: list[TemplateKey] = []
     for length, tone, occasion in itertools.product(lengths, tones, get_args(Occasion)):
-        for facts in combinations(length):  # type: ignore[arg-type]
+        for facts in fact_combinations(length):  # type: ignore[arg-type]
             if occasion == "need" and facts & OF_HISTORY:
                 continue
             names = {"item", "need" if occasion == "need" else "own"}
             for firm in (True, False) if facts & COUNTED else (False,):
-                found.append(Kind(frozenset(facts | names), firm, occasion, tone, length))  # type: ignore[arg-type]
+                found.append(TemplateKey(frozenset(facts | names), firm, occasion, tone, length))  # type: ignore[arg-type]
     return found
 
 

@@ -78,7 +78,7 @@ def small(tmp_path_factory: pytest.TempPathFactory, settings: Settings) -> Setti
                 weight.normal_(0, 0.15)
     folder = tmp_path_factory.mktemp("small") / "model"
     model.save_pretrained(folder)
-    transformers.AutoTokenizer.from_pretrained(bundled.folder(settings.home)).save_pretrained(folder)
+    transformers.AutoTokenizer.from_pretrained(bundled.cache_folder(settings.home)).save_pretrained(folder)
     return settings.with_(llm=str(folder), quantization="fp32")
 
 
@@ -93,7 +93,7 @@ def embedder() -> Embedder:
 @pytest.fixture(scope="session")
 def demo_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the demo store's files."""
-    return demo.write(tmp_path_factory.mktemp("demo") / "files")
+    return demo.write_store(tmp_path_factory.mktemp("demo") / "files")
 
 
 @pytest.fixture(scope="session")
@@ -135,9 +135,9 @@ def trained(demo_workspace: Workspace, settings: Settings, tmp_path_factory: pyt
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Callable[[], str]]:
     """A real PostgreSQL server; calling it makes an empty database and gives its address."""
-    from .postgres_server import server, why_not
+    from .postgres_server import server, unavailable_reason
 
-    if reason := why_not():
+    if reason := unavailable_reason():
         pytest.skip(reason)
     with server() as fresh:
         yield fresh

@@ -83,7 +83,7 @@ def test_the_wheel_carries_every_file_and_nothing_else(wheel: Path) -> None:
     assert {name.split("/")[0] for name in names} == {"crossaisle", f"crossaisle-{crossaisle.__version__}.dist-info"}
     kept = [file for folder in shipped_folders() for file in folder.glob("*") if file.suffix in (".py", ".md", ".jsonl", ".typed")]
     expected = {file.relative_to(ROOT).as_posix() for file in kept if file.parent != ROOT or file.suffix in (".py", ".typed")}
-    adapters = [file for file in (*bundled.WRITER.glob("*"), *demo.ADAPTER.glob("*")) if file.is_file()]
+    adapters = [file for file in (*bundled.EXPLAINER_ADAPTER.glob("*"), *demo.ADAPTER.glob("*")) if file.is_file()]
     expected |= {file.relative_to(ROOT).as_posix() for file in adapters}
     assert {name.removeprefix("crossaisle/") for name in names if name.startswith("crossaisle/")} == expected
     assert {"prompts/templates/rank.v1.md", "data/demo/items.jsonl", "py.typed", "app/cli/main.py"} <= expected

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..data.records import Item
-from ..llm.explain.briefs import EXAMPLE_NEEDS, BriefRenderer, ExplanationBrief, HandwrittenWording, WordingExample, handwritten_wordings
+from ..llm.explain.briefs import EXAMPLE_NEEDS, BriefRenderer, ExplanationBrief, HandwrittenWording, handwritten_wordings
 from ..llm.explain.constrained_decoding import WordingConstraints, is_decodable, token_vocabulary
 from ..llm.explain.slots import slots_to_letters
 from ..recommend.evidence.review_excerpts import display_name
+from .lora.wording_loss import WordingExample, wording_example
 
 if TYPE_CHECKING:
     from ..llm.models.language_model import LanguageModel
@@ -49,10 +50,10 @@ def writing_lessons(briefing: BriefRenderer, items: Sequence[Item], seed: int, r
     draw = np.random.default_rng([seed, 5])
     names = _names(items)
     own = [one for one in _possible(handwritten_wordings(), briefing.llm) if HELD_OUT not in one.categories]
-    learning = [briefing.training_example(_told(one, names, draw), one.text) for _ in range(rounds) for one in own]
+    learning = [wording_example(briefing, _told(one, names, draw), one.text) for _ in range(rounds) for one in own]
     some = draw.permutation(len(own))[:VALIDATION].tolist()
     anew = [replace(own[number], categories=(own[number].categories[0], HELD_OUT)) for number in some]
-    return WritingLessons(learning, [briefing.training_example(_told(one, names, draw), one.text) for one in anew])
+    return WritingLessons(learning, [wording_example(briefing, _told(one, names, draw), one.text) for one in anew])
 
 
 def _possible(wordings: Sequence[HandwrittenWording], llm: LanguageModel) -> list[HandwrittenWording]:

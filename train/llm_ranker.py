@@ -21,14 +21,15 @@ from ..data.errors import CrossaisleError, TrainingError, storage_errors
 from ..eval.metrics.accuracy import ndcg
 from ..eval.stats.bootstrap import paired_difference
 from ..llm.models import adapters
-from ..llm.models.language_model import LanguageModel, fingerprint
+from ..llm.models.language_model import LanguageModel
+from ..llm.models.model_source import fingerprint
 from ..llm.ranking.ranker import Ranker
 from ..recommend.ranking import llm_weight
 from ..recommend.ranking.candidate_facts import RANK_PROMPT_VERSION, fact_sentences
 from ..recommend.ranking.llm_reranker import RANKER_FOLDER
 from ..recommend.ranking.llm_weight import LLM_RERANK_DEPTH, NO_LLM_WEIGHT, LLMScoredQuery, LLMWeight
 from .lora import finetune
-from .lora.finetune import FinetuneConfig, Example
+from .lora.finetune import ListwiseExample, FinetuneConfig
 from .ranker_examples import EXAMPLES, Lessons
 
 if TYPE_CHECKING:
@@ -139,7 +140,7 @@ def teach(
 
 def example(
     lessons: Lessons, number: int, catalogue: Catalogue, draw: np.random.Generator, *, hard: int = HARD, version: int = RANK_PROMPT_VERSION
-) -> Example:
+) -> ListwiseExample:
     """One question as the LLM learns from it: one thing that was bought, and others that were not.
 
     Args:
@@ -155,7 +156,7 @@ def example(
     matched = draw.permutation(np.flatnonzero(lessons.matched[run] & ~bought))[: CANDIDATES - 1 - hard if len(among) else CANDIDATES - 1]
     best = draw.permutation(np.flatnonzero(~bought)[:LLM_RERANK_DEPTH])[: CANDIDATES - 1 - len(matched) if len(among) else 0]
     places = np.concatenate([[target], best, matched]).astype(np.int64) + run.start
-    return Example(
+    return ListwiseExample(
         catalogue.records(lessons.histories[number].tolist()),
         catalogue.records(lessons.rows[places].tolist()),
         0,
@@ -224,13 +225,13 @@ def _read(
     return np.asarray(users, dtype=np.int64), found
 
 
-def _finished(workshop: Path, settings: Settings, config: FinetuneConfig, examples: Sequence[Example], validation: Sequence[Example]) -> bool:
+def _finished(workshop: Path, settings: Settings, config: FinetuneConfig, examples: Sequence[ListwiseExample], validation: Sequence[ListwiseExample]) -> bool:
     """Whether the very adapter that is wanted was trained already, and only its vote is not settled."""
     try:
         card = adapters.read_card(workshop)
     except CrossaisleError:
         return False
-    wanted = (finetune.digest(examples, validation), json.loads(json.dumps(asdict(config))), fingerprint(settings.llm, settings.home))
+    wanted = (finetune.examples_digest(examples, validation), json.loads(json.dumps(asdict(config))), fingerprint(settings.llm, settings.home))
     return (card.get("examples_hash"), card.get("settings"), card.get("base_fingerprint")) == wanted
 
 
@@ -239,5 +240,5 @@ def _write(adapter: Path, card: Mapping[str, Any]) -> None:
         write_atomically(adapter / adapters.CARD, (json.dumps(card, indent=1, ensure_ascii=False) + "\n").encode())
 
 
-def _tell(progress: Progress, at: finetune.Progress) -> None:
+def _tell(progress: Progress, at: finetune.TrainingProgress) -> None:
     progress(f"ranker, loss {at.loss:.3f}", at.step, at.total)

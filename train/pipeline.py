@@ -176,18 +176,19 @@ class _Training:
 
 def explainer(workspace: Workspace, settings: Settings, config: FinetuneConfig | None, progress: Progress) -> dict[str, Any]:
     """The adapter that words reasons, put into the workspace; it learns from wordings written by hand, told of the store's items."""
-    from ..llm.explain.briefs import BriefRenderer, WordingTask
+    from ..llm.explain.briefs import BriefRenderer
     from ..llm.models.language_model import LanguageModel
     from ..recommend.ranking.llm_reranker import EXPLAINER_FOLDER
     from .explainer_examples import writing_lessons
     from .lora import finetune
+    from .lora.wording_loss import WordingTask
 
     catalogue, _, _ = load(workspace, settings)
     wanted = config or WRITING
     items = catalogue.records(range(len(catalogue)))
     lessons = writing_lessons(BriefRenderer(LanguageModel.load(settings), wanted.prompt), items, wanted.seed)
 
-    def tell(at: finetune.Progress) -> None:
+    def tell(at: finetune.TrainingProgress) -> None:
         progress(f"explainer, loss {at.loss:.3f}", at.step, at.total)
 
     about = {"snapshot": workspace.manifest.snapshot}

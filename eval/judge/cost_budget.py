@@ -1,7 +1,7 @@
-"""What judging costs: tokens, prices, and a limit that is kept to.
+"""Cost of judging: tokens, prices, and a spend limit.
 
-Money is set aside before a call is made, by an estimate that is rather too high, and settled by what the endpoint counted; so a run of many
-calls at once does not go beyond its limit by what is under way.
+The cost of a call is reserved before the call by an upper estimate and replaced by the endpoint's token counts afterwards, so that calls in
+flight cannot exceed the limit.
 """
 
 from __future__ import annotations
@@ -10,63 +10,74 @@ import threading
 from dataclasses import dataclass
 
 from ...data.errors import SettingsError
-from ...llm.chat.messages import Asked
+from ...llm.chat.messages import ChatRequest
 
-CHARACTERS = 3.0
-"""Of a token, as estimated where an endpoint's tokenizer is not known. English has about 4; other languages and numbers fewer."""
-FRAME = 20
-"""Tokens that a chat template adds, estimated."""
+CHARS_PER_TOKEN = 3.0
+"""Estimate where the endpoint's tokenizer is unknown. English has about 4; other languages and numbers fewer."""
+CHAT_TEMPLATE_TOKENS = 20
+"""Estimate of the tokens that a chat template adds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Prices:
-    """What a million tokens cost, in whatever currency; 0 where it costs nothing or is not known."""
+    """Prices per million tokens in any currency; 0 where free or unknown.
+
+    Attributes:
+        input: Price of prompt tokens.
+        output: Price of completion tokens.
+
+    Raises:
+        SettingsError: A price is negative or not finite.
+    """
 
     input: float = 0.0
     output: float = 0.0
 
     def __post_init__(self) -> None:
-        """Raises: SettingsError: a price below 0."""
         if not (0 <= self.input < float("inf") and 0 <= self.output < float("inf")):
-            raise SettingsError("a price is a number of 0 or more, of a million tokens")
+            raise SettingsError("--price-in and --price-out must be 0 or more, per million tokens")
 
-    def of(self, prompt: float, completion: float) -> float:
-        """What so many tokens cost."""
+    def cost(self, prompt: float, completion: float) -> float:
+        """Return the cost of a number of prompt and completion tokens."""
         return (prompt * self.input + completion * self.output) / 1e6
 
 
-def estimated(asked: Asked) -> int:
-    """Tokens of a question where nobody counts them."""
-    return int(len(asked.system + asked.user) / CHARACTERS) + FRAME
+def estimate_tokens(request: ChatRequest) -> int:
+    """Return an estimate of the prompt tokens of a request."""
+    return int(len(request.system + request.user) / CHARS_PER_TOKEN) + CHAT_TEMPLATE_TOKENS
 
 
-class Purse:
-    """What was spent and what may be. Threads share it.
+class CostBudget:
+    """Spent and reserved cost with an optional limit. Thread-safe.
 
-    Args: limit: in the currency of the prices, None for none.
-    Raises: SettingsError: a limit without a price, which could never be reached, or one that is not above 0.
+    Args:
+        prices: Prices of the judge.
+        limit: Spend limit in the currency of the prices, None for no limit.
+
+    Raises:
+        SettingsError: The limit is not above 0, or all prices are 0, so that it could never be reached.
     """
 
     def __init__(self, prices: Prices, limit: float | None = None) -> None:
         if limit is not None and not 0 < limit < float("inf"):
-            raise SettingsError(f"--spend-limit is a sum above 0, not {limit}")
+            raise SettingsError(f"--spend-limit must be above 0, not {limit}")
         if limit is not None and not (prices.input or prices.output):
-            raise SettingsError("--spend-limit needs --price-in and --price-out, of a million tokens, or nothing is known to cost")
+            raise SettingsError("--spend-limit has no effect without prices: set --price-in and --price-out, per million tokens")
         self.prices, self.limit = prices, limit
         self.spent = 0.0
-        self._aside = 0.0
+        self._reserved = 0.0
         self._lock = threading.Lock()
 
-    def take(self, cost: float) -> bool:
-        """Sets a cost aside; False, and nothing is set aside, where it might not be covered."""
+    def reserve(self, cost: float) -> bool:
+        """Reserve a cost. Return False, without a reservation, if it might exceed the limit."""
         with self._lock:
-            if self.limit is not None and self.spent + self._aside + cost > self.limit:
+            if self.limit is not None and self.spent + self._reserved + cost > self.limit:
                 return False
-            self._aside += cost
+            self._reserved += cost
             return True
 
-    def settle(self, aside: float, cost: float) -> None:
-        """Puts back what was set aside and spends what it came to."""
+    def commit(self, reserved: float, cost: float) -> None:
+        """Release a reservation and add the actual cost to `spent`."""
         with self._lock:
-            self._aside -= aside
+            self._reserved -= reserved
             self.spent += cost

@@ -1,4 +1,4 @@
-"""Who judges, on which terms, what it would take, and the runs of the whole panel."""
+"""Panel of judges: their options, a dry run that estimates the cost, and the runs of all judges."""
 
 from __future__ import annotations
 
@@ -8,130 +8,164 @@ from typing import Any
 
 from ...data.errors import QueryError, SettingsError
 from ...data.settings import Settings
-from ...llm.chat.backoff import Pace
-from ...llm.chat.openai_endpoint import PREFIX, Endpoint
-from .cost_budget import CHARACTERS, Prices, Purse, estimated
+from ...llm.chat.openai_endpoint import PREFIX, OpenAIEndpoint
+from ...llm.chat.rate_limit import RequestRateLimiter
+from .cost_budget import CHARS_PER_TOKEN, CostBudget, Prices, estimate_tokens
 from .question import Judge
-from .question_plan import Plan
-from .reply_cache import Cache
-from .runner import Progress, Ran, run, tasks
+from .question_plan import QuestionPlan
+from .reply_cache import ReplyCache
+from .runner import Progress, RunResult, judge_tasks, run_judge
 
 LOCAL = "local"
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
-    """On which terms is judged.
+class JudgeOptions:
+    """Options of a panel of judges.
 
     Attributes:
-        judges: `local` or `openai:http://host:port/v1`, one each. models: of each, None for the default; or one for all.
-        prices: of a million tokens. spend_limit: of all judges together. at_once: calls under way. per_minute: calls, of each endpoint.
-        timeout: seconds for a call. repeated: share of the questions that are asked twice. seed: of what is drawn.
-    Raises: SettingsError: models that do not match the judges, or a rate or time that is none.
+        judges: `local` or `openai:http://host:port/v1`, one per judge.
+        models: Model of each judge, None for the default; or one for all.
+        prices: Prices per million tokens.
+        spend_limit: Limit for all judges together, None for no limit.
+        concurrency: Calls in flight.
+        requests_per_minute: Rate limit of each endpoint, None for no limit.
+        timeout: Seconds per call.
+        repeat_share: Share of the questions that are repeated, 0 to 1.
+        seed: Seed of all sampling.
+
+    Raises:
+        SettingsError: The models do not match the judges, or a rate or a time is not above 0.
     """
 
     judges: tuple[str, ...] = (LOCAL,)
     models: tuple[str | None, ...] = (None,)
     prices: Prices = field(default_factory=Prices)
     spend_limit: float | None = None
-    at_once: int = 4
-    per_minute: float | None = None
+    concurrency: int = 4
+    requests_per_minute: float | None = None
     timeout: float = 120.0
-    repeated: float = 0.05
+    repeat_share: float = 0.05
     seed: int = 0
 
     def __post_init__(self) -> None:
         if len(self.models) not in (1, len(self.judges)):
             raise SettingsError(
-                f"{len(self.models)} models for {len(self.judges)} judges; name one --model for each --judge, in their order"
+                f"{len(self.models)} models for {len(self.judges)} judges: repeat --model once per --judge, in that order"
             )
-        if self.per_minute is not None and not 0 < self.per_minute < float("inf"):
-            raise SettingsError(f"--requests-per-minute is a number above 0, not {self.per_minute}")
+        if self.requests_per_minute is not None and not 0 < self.requests_per_minute < float("inf"):
+            raise SettingsError(f"--requests-per-minute must be above 0, not {self.requests_per_minute}")
         if not 0 < self.timeout < float("inf"):
-            raise SettingsError(f"--timeout is a number of seconds above 0, not {self.timeout}")
+            raise SettingsError(f"--timeout must be above 0 seconds, not {self.timeout}")
 
-    def panel(self, settings: Settings) -> dict[str, Judge]:
-        """The judges by the name that reports call them by.
+    def load_judges(self, settings: Settings) -> dict[str, Judge]:
+        """Return the judges by their name in reports: address and model.
 
-        Raises: SettingsError: what is named is no judge, or one is named twice. ModelError: one cannot be had.
+        Raises:
+            SettingsError: An address is invalid, or a judge occurs twice.
+            ModelError: A model cannot be loaded.
         """
         models = self.models if len(self.models) == len(self.judges) else self.models * len(self.judges)
-        found: dict[str, Judge] = {}
-        for named, model in zip(self.judges, models, strict=True):
-            judge = self._judge(named, model, settings)
-            name = f"{named} {judge.model}" if named != LOCAL else f"{LOCAL} {judge.model}"
-            if name in found:
-                raise SettingsError(f"the judge {name} is named twice; how steady one is shows in its repetitions (--repeat)")
-            found[name] = judge
-        return found
+        judges: dict[str, Judge] = {}
+        for address, model in zip(self.judges, models, strict=True):
+            judge = self._load_judge(address, model, settings)
+            name = f"{address} {judge.model}"
+            if name in judges:
+                raise SettingsError(f"duplicate judge {name}; use --repeat to measure the consistency of one judge")
+            judges[name] = judge
+        return judges
 
-    def _judge(self, named: str, model: str | None, settings: Settings) -> Judge:
-        if named == LOCAL:
-            return _local(settings.with_(llm=model))
-        if not named.startswith(PREFIX):
-            raise SettingsError(f"--judge is local, or openai:http://host:port/v1, not {named.partition('?')[0]!r}")
-        return Endpoint(named, model, timeout=self.timeout, pace=Pace(self.per_minute))
+    def _load_judge(self, address: str, model: str | None, settings: Settings) -> Judge:
+        if address == LOCAL:
+            return _load_local_judge(settings.with_(llm=model))
+        if not address.startswith(PREFIX):
+            raise SettingsError(f"--judge must be local or openai:http://host:port/v1, not {address.partition('?')[0]!r}")
+        return OpenAIEndpoint(address, model, timeout=self.timeout, rate_limiter=RequestRateLimiter(self.requests_per_minute))
 
 
-def _local(settings: Settings) -> Judge:
+def _load_local_judge(settings: Settings) -> Judge:
     if settings.llm == "none":
-        raise SettingsError("the settings name no LLM that could judge; name one with --model, or an endpoint with --judge")
+        raise SettingsError("no LLM configured for the local judge: set --model, or an endpoint with --judge")
     if settings.llm.startswith(PREFIX):
-        raise SettingsError(f"an endpoint judges as --judge {PREFIX}http://host:port/v1, not as --model")
-    from ...llm.chat.local_model import LocalAnswers
-    from ...llm.models.language_model import LanguageModel, fingerprint
+        raise SettingsError(f"an endpoint is a judge, not a model: use --judge {PREFIX}http://host:port/v1 instead of --model")
+    from ...llm.chat.local_model import LocalChatModel
+    from ...llm.models.language_model import LanguageModel
+    from ...llm.models.model_source import fingerprint
 
-    return LocalAnswers(LanguageModel.load(settings), fingerprint(settings.llm, settings.home))
+    return LocalChatModel(LanguageModel.load(settings), fingerprint(settings.llm, settings.home))
 
 
-def dry_run(plan: Plan, panel: Mapping[str, Judge], terms: Terms, cache: Cache | None) -> dict[str, Any]:
-    """What a judging would take: calls, tokens and cost, without making one.
+def dry_run(plan: QuestionPlan, panel: Mapping[str, Judge], options: JudgeOptions, cache: ReplyCache | None) -> dict[str, Any]:
+    """Return the calls, tokens and maximum cost of a run as JSON, without making a call.
 
-    Tokens that are read are counted by a local model's tokenizer, else estimated; those that are written are the most that may be.
+    Prompt tokens are counted by a local model's tokenizer, else estimated; completion tokens are the maximum.
     """
-    found: dict[str, Any] = {}
+    estimates: dict[str, Any] = {}
     for name, judge in panel.items():
-        todo = {task.key: task for task in tasks(judge, plan.questions, terms.repeated)}
-        open_ = [task for key, task in todo.items() if cache is None or cache.get(key) is None]
-        counted = [judge.tokens(task.question.asked) for task in open_]
-        read_ = sum(estimated(task.question.asked) if n is None else n for task, n in zip(open_, counted, strict=True))
-        written = len(open_) * int(judge.about().get("max_tokens", 0))
-        found[name] = {
+        tasks = {task.key: task for task in judge_tasks(judge, plan.questions, options.repeat_share)}
+        uncached = [task for key, task in tasks.items() if cache is None or cache.get(key) is None]
+        counts = [judge.tokens(task.question.request) for task in uncached]
+        prompt_tokens = sum(
+            estimate_tokens(task.question.request) if count is None else count for task, count in zip(uncached, counts, strict=True)
+        )
+        completion_tokens = len(uncached) * int(judge.about().get("max_tokens", 0))
+        estimates[name] = {
             "questions": len(plan.questions),
-            "different_questions_and_repetitions": len(todo),
-            "kept": len(todo) - len(open_),
-            "calls": len(open_),
-            "prompt_tokens": read_,
-            "prompt_tokens_are": f"estimated, {CHARACTERS:g} characters a token" if None in counted else "counted by the model's tokenizer",
-            "completion_tokens_at_most": written,
-            "cost_at_most": round(terms.prices.of(read_, written), 6),
+            "different_questions_and_repetitions": len(tasks),
+            "kept": len(tasks) - len(uncached),
+            "calls": len(uncached),
+            "prompt_tokens": prompt_tokens,
+            "prompt_tokens_are": (
+                f"estimated, {CHARS_PER_TOKEN:g} characters a token" if None in counts else "counted by the model's tokenizer"
+            ),
+            "completion_tokens_at_most": completion_tokens,
+            "cost_at_most": round(options.prices.cost(prompt_tokens, completion_tokens), 6),
         }
     return {
-        "judges": found,
-        "calls": sum(one["calls"] for one in found.values()),
-        "cost_at_most": round(sum(one["cost_at_most"] for one in found.values()), 6),
-        "prices": {"in": terms.prices.input, "out": terms.prices.output, "of_tokens": 1_000_000},
-        "not_asked": plan.told(),
+        "judges": estimates,
+        "calls": sum(estimate["calls"] for estimate in estimates.values()),
+        "cost_at_most": round(sum(estimate["cost_at_most"] for estimate in estimates.values()), 6),
+        "prices": {"in": options.prices.input, "out": options.prices.output, "of_tokens": 1_000_000},
+        "not_asked": plan.skipped(),
     }
 
 
-def judge_all(
-    plan: Plan, panel: Mapping[str, Judge], terms: Terms, cache: Cache, progress: Progress | None = None, *, spent: float = 0.0
-) -> list[tuple[str, Mapping[str, Any], Ran]]:
-    """Has every judge of a panel asked everything, one judge after the other, from one purse.
+def run_panel(
+    plan: QuestionPlan,
+    panel: Mapping[str, Judge],
+    options: JudgeOptions,
+    cache: ReplyCache,
+    progress: Progress | None = None,
+    *,
+    spent: float = 0.0,
+) -> list[tuple[str, Mapping[str, Any], RunResult]]:
+    """Run all questions through each judge in turn, with one budget for the panel.
 
-    Args: spent: what of the spend limit is gone already.
-    Raises: QueryError: there is nothing to ask. ModelError: a judge cannot be used.
+    Args:
+        plan: Questions to ask.
+        panel: Judges by name, from `JudgeOptions.load_judges`.
+        options: Options of the panel.
+        cache: Cache of replies.
+        progress: Callback with (stage, done, total).
+        spent: Part of the spend limit that is already spent.
+
+    Returns:
+        Name, description (`Judge.about`) and result of each judge.
+
+    Raises:
+        QueryError: The plan has no questions.
+        ModelError: A judge cannot be used.
     """
     if not plan.questions:
-        without = "; ".join(f"{one['criterion']}: no {one['without']} ({one['times']} times)" for one in plan.told()) or "no criterion"
-        raise QueryError(f"there is nothing to judge: {without}")
-    purse = Purse(terms.prices, terms.spend_limit)
-    purse.settle(0.0, spent)
-    found: list[tuple[str, Mapping[str, Any], Ran]] = []
+        causes = "; ".join(f"{skipped['criterion']}: no {skipped['without']} ({skipped['times']} times)" for skipped in plan.skipped())
+        raise QueryError(f"there is nothing to judge: {causes or 'no criterion'}")
+    budget = CostBudget(options.prices, options.spend_limit)
+    budget.commit(0.0, spent)
+    runs: list[tuple[str, Mapping[str, Any], RunResult]] = []
     for name, judge in panel.items():
-        before = purse.spent
-        ran = run(judge, name, tasks(judge, plan.questions, terms.repeated), cache, purse=purse, at_once=terms.at_once, progress=progress)
-        ran.spent -= before  # the purse is the whole panel's
-        found.append((name, dict(judge.about()), ran))
-    return found
+        spent_before = budget.spent
+        tasks = judge_tasks(judge, plan.questions, options.repeat_share)
+        result = run_judge(judge, name, tasks, cache, budget=budget, concurrency=options.concurrency, progress=progress)
+        result.spent -= spent_before  # the budget is shared by the panel
+        runs.append((name, dict(judge.about()), result))
+    return runs

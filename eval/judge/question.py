@@ -1,8 +1,8 @@
-"""What a judge is, what it is asked, and what is made of its reply.
+"""Judge protocol, questions, and the judgements that are parsed from replies.
 
-A reply gives a judgement only when it says one thing clearly: one JSON object with a reason and one of the choices. Where the probabilities
-of the choices are known the score is their mean, else the number that was written. Everything else is *unscored*, with the cause, and
-counted; it is never a low score.
+A reply is scored only if it contains one unambiguous JSON object with a reason and one of the choices. The score is the mean over the
+probabilities of the choices where they are known, else the chosen number. Every other reply is *unscored*, with the cause, and counted; it
+never becomes a low score. Does not know how a question is worded (`rubrics`) or sent (`runner`).
 """
 
 from __future__ import annotations
@@ -15,55 +15,70 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ...llm.chat.messages import Asked, Reply
+from ...llm.chat.messages import ChatRequest, ChatResponse
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-UNREADABLE, CUT, EMPTY, TOO_LONG, REFUSED, NO_ANSWER = "unreadable", "cut off", "empty", "too long", "refused", "no answer"
-"""Why a judgement is unscored."""
-REASON = 1000
-"""Characters that are kept of a reason."""
-_THOUGHT = re.compile(r"^.*</think>", re.DOTALL)
-_TEXTS = 20_000
-"""Characters of a reply that are read."""
+UNREADABLE, TRUNCATED, EMPTY, TOO_LONG, REFUSED, NO_ANSWER = "unreadable", "cut off", "empty", "too long", "refused", "no answer"
+"""Causes of an unscored judgement."""
+MAX_REASON_CHARS = 1000
+"""Characters of a reason that are stored."""
+_THINKING = re.compile(r"^.*</think>", re.DOTALL)
+_MAX_REPLY_CHARS = 20_000
+"""Characters of a reply that are parsed."""
 
 
 class Judge(Protocol):
-    """A chat model that chooses: `llm.chat.openai_endpoint.Endpoint`, `llm.chat.local_model.LocalAnswers`."""
+    """A chat model that answers by choosing a label.
+
+    Implemented by `llm.chat.openai_endpoint.OpenAIEndpoint` and `llm.chat.local_model.LocalChatModel`.
+    """
 
     model: str
 
     def about(self) -> Mapping[str, Any]:
-        """All that a reply hangs on besides the question."""
+        """Return the model and all sampling settings that determine a reply."""
 
-    def ask(self, asked: Asked, *, repeat: int = 0) -> Reply:
-        """The reply. Raises: ModelError and its kinds; StoppedError."""
+    def ask(self, request: ChatRequest, *, repeat: int = 0) -> ChatResponse:
+        """Return the reply.
 
-    def tokens(self, asked: Asked) -> int | None:
-        """Tokens of a question, None where only the endpoint can count them."""
+        Raises:
+            ModelError: The model cannot be used, or the request is too long or refused.
+            StoppedError: `stop` was called.
+        """
+
+    def tokens(self, request: ChatRequest) -> int | None:
+        """Return the number of prompt tokens, None where only the endpoint can count them."""
 
     def stop(self) -> None:
-        """Breaks off what is under way."""
+        """Abort the calls in flight."""
 
     def close(self) -> None:
-        """Lets go of what is held open; more may be asked afterwards."""
+        """Release connections; the judge can be used again afterwards."""
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """One call that is to be made.
+class JudgeQuestion:
+    """One call to make.
 
     Attributes:
-        criterion: what is judged. prompt, prompt_hash: the prompt's name, and of its text.
-        system, user, item: what it is about; the item's key is empty where a list is judged.
-        against: the other system, in a pair. swapped: whether `against` is shown as A. slices: name of a cut to the part this is in.
+        criterion: Criterion that is judged.
+        prompt: Id of the prompt.
+        prompt_hash: Hash of the prompt's text.
+        request: Messages and choices.
+        system: Recommender that is judged.
+        user: User that the recommendations are for.
+        item: Key of the judged item; empty where a list is judged.
+        against: The other recommender of a pair; empty outside of pairs.
+        swapped: True if `against` is shown as A.
+        slices: Pairs of slice dimension and value.
     """
 
     criterion: str
     prompt: str
     prompt_hash: str
-    asked: Asked
+    request: ChatRequest
     system: str
     user: str
     item: str = ""
@@ -72,106 +87,139 @@ class Question:
     slices: tuple[tuple[str, str], ...] = ()
 
     def __str__(self) -> str:
-        about = f", item {self.item}" if self.item else ""
-        return f"{self.criterion} of user {self.user}{about} ({self.system}{' against ' + self.against if self.against else ''})"
+        item = f", item {self.item}" if self.item else ""
+        return f"{self.criterion} of user {self.user}{item} ({self.system}{' against ' + self.against if self.against else ''})"
 
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What a judge made of a question.
+    """Verdict of one judge on one question.
 
     Attributes:
-        judge: its name. repeat: 0, or the number of the repetition.
-        score: 1 to 5 for a criterion; for a pair 1 where `system` is better, 0 where `against` is, 0.5 for a tie; None where unscored.
-        chosen: the label. likely: the probability of each, where they are known; the score is their mean then. reason: the judge's.
-        unscored: why there is no score.
+        question: The question.
+        judge: Name of the judge.
+        repeat: 0 for the first call, 1 for the repetition.
+        score: 1 to 5 for a criterion. For a pair: 1 if `system` is better, 0 if `against` is, 0.5 for a tie. None if unscored.
+        chosen: Chosen label.
+        probabilities: Probability of each label where known; the score is their mean then.
+        reason: The judge's reason.
+        unscored: Cause of a missing score.
     """
 
-    question: Question
+    question: JudgeQuestion
     judge: str
     repeat: int
     score: float | None
     chosen: str | None = None
-    likely: Mapping[str, float] | None = None
+    probabilities: Mapping[str, float] | None = None
     reason: str = ""
     unscored: str | None = None
 
 
-def judged(question: Question, judge: str, repeat: int, reply: Reply) -> Judgement:
-    """The judgement that a reply gives."""
-    asked = question.asked
-    verdict = verdict_of(reply.text, asked)
+@dataclass(frozen=True, slots=True)
+class PanelJudgement:
+    """A question with the judgements of a panel.
+
+    Attributes:
+        question: The question.
+        judgements: One per judge in the order of the panel; None for a judge that has no judgement.
+    """
+
+    question: JudgeQuestion
+    judgements: tuple[Judgement | None, ...]
+
+    @property
+    def score(self) -> float:
+        """Mean over the judges with a score, NaN if there are none."""
+        scores = [judgement.score for judgement in self.judgements if judgement is not None and judgement.score is not None]
+        return sum(scores) / len(scores) if scores else math.nan
+
+
+def parse_judgement(question: JudgeQuestion, judge: str, repeat: int, reply: ChatResponse) -> Judgement:
+    """Return the judgement in a reply; an unreadable reply gives an unscored one."""
+    request = question.request
+    verdict = parse_verdict(reply.text, request)
     if verdict is None:
-        cause = EMPTY if not reply.text.strip() else CUT if reply.finish == "length" else UNREADABLE
+        cause = EMPTY if not reply.text.strip() else TRUNCATED if reply.finish == "length" else UNREADABLE
         return Judgement(question, judge, repeat, None, unscored=cause)
     reason, chosen = verdict
-    # Probabilities of another place than the one that was read say nothing of it.
-    likely = reply.probabilities if reply.chosen == chosen else None
-    if likely is not None and not _sound(likely, asked):
-        likely = None
-    score = _expected(likely, question) if likely else _value(chosen, question)
-    return Judgement(question, judge, repeat, score, chosen, likely, reason)
+    # Probabilities at another token than the parsed choice belong to something else.
+    probabilities = reply.probabilities if reply.chosen == chosen else None
+    if probabilities is not None and not _is_distribution(probabilities, request):
+        probabilities = None
+    score = _expected_score(probabilities, question) if probabilities else _label_score(chosen, question)
+    return Judgement(question, judge, repeat, score, chosen, probabilities, reason)
 
 
-def verdict_of(text: str, asked: Asked) -> tuple[str, str] | None:
-    """The reason and the choice that a text gives; None where it gives none, or two that differ."""
-    told = _objects(_THOUGHT.sub("", text[:_TEXTS]))
-    found = {verdict for one in told for verdict in _validated(one, asked.key, asked.labels)}
-    if len({chosen for _, chosen in found}) != 1:
+def parse_verdict(text: str, request: ChatRequest) -> tuple[str, str] | None:
+    """Return the reason and the chosen label of a text; None if there are none, or several that differ."""
+    values = _json_objects(_THINKING.sub("", text[:_MAX_REPLY_CHARS]))
+    verdicts = {verdict for value in values for verdict in _validated(value, request.key, request.labels)}
+    if len({chosen for _, chosen in verdicts}) != 1:
         return None
-    return sorted(found)[0]
+    return sorted(verdicts)[0]
 
 
-def _objects(text: str) -> Iterator[Any]:
-    """The JSON objects that stand in a text, from left to right, what is inside another one left out."""
-    decoder, place = json.JSONDecoder(), text.find("{")
-    while place >= 0:
+def _json_objects(text: str) -> Iterator[Any]:
+    """Yield the outermost JSON objects of a text, from left to right."""
+    decoder, start = json.JSONDecoder(), text.find("{")
+    while start >= 0:
         try:
-            told, end = decoder.raw_decode(text, place)
-            yield told
+            value, end = decoder.raw_decode(text, start)
+            yield value
         except (ValueError, RecursionError):
-            end = place + 1
-        place = text.find("{", end)
+            end = start + 1
+        start = text.find("{", end)
 
 
-def _validated(told: Any, key: str, labels: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+def _validated(value: Any, key: str, labels: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    """Yield the reason and the label if the value has the form of an answer."""
     from pydantic import ValidationError
 
     try:
-        verdict = _form(key, labels).model_validate(told)
+        verdict = _answer_model(key, labels).model_validate(value)
     except (ValidationError, RecursionError):
         return
-    yield " ".join(verdict.reason.split())[:REASON], str(verdict.choice)  # type: ignore[attr-defined]  # made below
+    yield " ".join(verdict.reason.split())[:MAX_REASON_CHARS], str(verdict.choice)  # type: ignore[attr-defined]  # made below
 
 
 @cache
-def _form(key: str, labels: tuple[str, ...]) -> type[BaseModel]:
-    """The form of an answer: a reason, and under `key` one of the labels, as a number or as a text."""
+def _answer_model(key: str, labels: tuple[str, ...]) -> type[BaseModel]:
+    """Return a model with a reason and, under `key`, one of the labels as a number or a string."""
     from typing import Annotated, Literal
 
     from pydantic import BeforeValidator, Field, create_model
 
-    def spelt(value: Any) -> Any:
+    def as_label(value: Any) -> Any:
         if isinstance(value, bool):
             return None
         return str(int(value)) if isinstance(value, int | float) and float(value).is_integer() else str(value).strip()
 
-    choice = Annotated[Literal[labels], BeforeValidator(spelt)]  # type: ignore[valid-type]  # labels are known at run time only
+    choice = Annotated[Literal[labels], BeforeValidator(as_label)]  # type: ignore[valid-type]  # labels are known at run time only
     return create_model("Answer", reason=(str, ...), choice=(choice, Field(alias=key)))
 
 
-def _sound(likely: Mapping[str, float], asked: Asked) -> bool:
-    return set(likely) <= set(asked.labels) and all(map(math.isfinite, likely.values())) and abs(sum(likely.values()) - 1) < 1e-3
+def _is_distribution(probabilities: Mapping[str, float], request: ChatRequest) -> bool:
+    """Return whether the values are finite, add up to 1 and belong to labels of the request."""
+    return (
+        set(probabilities) <= set(request.labels)
+        and all(map(math.isfinite, probabilities.values()))
+        and abs(sum(probabilities.values()) - 1) < 1e-3
+    )
 
 
-def _expected(likely: Mapping[str, float], question: Question) -> float:
-    """Source: Liu et al., G-Eval: NLG evaluation using GPT-4 with better human alignment, EMNLP 2023."""
-    return sum(probability * _value(label, question) for label, probability in likely.items())
+def _expected_score(probabilities: Mapping[str, float], question: JudgeQuestion) -> float:
+    """Return the mean score under the label probabilities.
+
+    Source: Liu et al., G-Eval: NLG evaluation using GPT-4 with better human alignment, EMNLP 2023.
+    """
+    return sum(probability * _label_score(label, question) for label, probability in probabilities.items())
 
 
-def _value(chosen: str, question: Question) -> float:
+def _label_score(label: str, question: JudgeQuestion) -> float:
+    """Return the score of one label: a number, the index of a named choice, or the outcome of a pair."""
     if not question.against:
-        return float(chosen) if question.asked.numeric else float(question.asked.labels.index(chosen))
-    if chosen == "tie":
+        return float(label) if question.request.numeric else float(question.request.labels.index(label))
+    if label == "tie":
         return 0.5
-    return float((chosen == "B") == question.swapped)
+    return float((label == "B") == question.swapped)

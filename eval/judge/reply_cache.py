@@ -1,7 +1,7 @@
-"""Replies of judges, kept in one SQLite file: a killed run goes on, and a repeated one costs nothing.
+"""SQLite cache of judge replies: an interrupted run resumes, and a repeated run costs nothing.
 
-A reply is found again by everything that it hangs on: judge, endpoint, model, sampling settings, prompt, the very messages, and the number
-of the repetition. One row is one transaction, on the disk before it counts; several processes may share a file. What failed is not kept.
+The key covers everything that determines a reply: judge, endpoint, model, sampling settings, prompt, messages, and repetition. Each row is
+one transaction and on disk before it counts; several processes may share a file. Failed calls are not stored.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ...data.errors import NewerFormatError, SettingsError, WorkspaceBusyError, storing
-from ...llm.chat.messages import Asked, Reply
+from ...data.errors import NewerFormatError, SettingsError, WorkspaceBusyError, storage_errors
+from ...llm.chat.messages import ChatRequest, ChatResponse
 
-FORMAT = 1
-WAIT = 60.0
-"""Seconds to wait for another process's row before giving up."""
+FORMAT_VERSION = 1
+LOCK_TIMEOUT = 60.0
+"""Seconds to wait for another process's transaction."""
 
 _TABLE = """
 CREATE TABLE IF NOT EXISTS replies (
@@ -29,34 +29,44 @@ CREATE TABLE IF NOT EXISTS replies (
 """
 
 
-def key(about: Mapping[str, Any], prompt_hash: str, asked: Asked, repeat: int) -> str:
-    """What a reply is found by: a SHA-256 of all that it hangs on.
+def reply_key(about: Mapping[str, Any], prompt_hash: str, request: ChatRequest, repeat: int) -> str:
+    """Return the SHA-256 of everything that determines a reply, as hex digits.
 
-    Args: about: the judge as it says it is, with its sampling settings. prompt_hash: of the prompt files. repeat: 0 for the first time.
+    Args:
+        about: Description of the judge with its sampling settings, from `Judge.about`.
+        prompt_hash: Hash of the prompt files.
+        request: Messages and choices.
+        repeat: 0 for the first call, 1 for the repetition.
     """
-    told = {
+    content = {
         "judge": dict(about),
         "prompt": prompt_hash,
-        "messages": [asked.system, asked.user],
-        "choice": [asked.key, *asked.labels],
+        "messages": [request.system, request.user],
+        "choice": [request.key, *request.labels],
         "repeat": repeat,
     }
-    return hashlib.sha256(json.dumps(told, sort_keys=True, ensure_ascii=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=True).encode()).hexdigest()
 
 
-class Cache:
-    """The replies in a file, which is made when there is none. Threads may share it; a context, closed at its end.
+class ReplyCache:
+    """Replies in one SQLite file, created if missing. Thread-safe; a context manager that closes the file.
 
-    Raises: SettingsError: the file is something else. NewerFormatError: a later version wrote it. StorageError: it cannot be written.
+    Args:
+        path: The file.
+
+    Raises:
+        SettingsError: The file has another content.
+        NewerFormatError: A later version wrote the file.
+        StorageError: The file cannot be written.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock = threading.Lock()
-        with storing(f"the replies in {path}"), self._told():
+        with storage_errors(f"the replies in {path}"), self._translated_errors():
             path.parent.mkdir(parents=True, exist_ok=True)
             # The rollback journal, not WAL: one file, which also works on network folders.
-            self._database = sqlite3.connect(path, timeout=WAIT, isolation_level=None, check_same_thread=False)
+            self._database = sqlite3.connect(path, timeout=LOCK_TIMEOUT, isolation_level=None, check_same_thread=False)
             try:
                 self._prepare()
             except BaseException:
@@ -64,55 +74,63 @@ class Cache:
                 raise
 
     def _prepare(self) -> None:
-        found = self._database.execute("PRAGMA user_version").fetchone()[0]
-        if found > FORMAT:
-            raise NewerFormatError(f"{self.path} has format {found}, this crossaisle reads up to {FORMAT}; upgrade crossaisle")
+        """Check the format and create the table."""
+        version = self._database.execute("PRAGMA user_version").fetchone()[0]
+        if version > FORMAT_VERSION:
+            raise NewerFormatError(f"{self.path} has format {version}, this crossaisle reads up to {FORMAT_VERSION}; upgrade crossaisle")
         tables = {name for (name,) in self._database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
         if tables - {"replies"}:
-            raise SettingsError(f"{self.path} is a database of something else ({', '.join(sorted(tables))}); name another --cache")
+            raise SettingsError(f"{self.path} is another database (tables {', '.join(sorted(tables))}); choose another --cache file")
         self._database.execute(_TABLE)
-        self._database.execute(f"PRAGMA user_version = {FORMAT}")
+        self._database.execute(f"PRAGMA user_version = {FORMAT_VERSION}")
 
-    def __enter__(self) -> Cache:
+    def __enter__(self) -> ReplyCache:
         return self
 
     def __exit__(self, *_: object) -> None:
         with self._lock:
             self._database.close()
 
-    def get(self, key: str) -> Reply | None:
-        """The reply that is kept under a key, None where there is none."""
-        with self._lock, self._told():
+    def get(self, key: str) -> ChatResponse | None:
+        """Return the reply with a key, None if there is none."""
+        with self._lock, self._translated_errors():
             row = self._database.execute("SELECT reply FROM replies WHERE key = ?", (key,)).fetchone()
-        return Reply.from_dict(json.loads(row[0])) if row else None
+        return ChatResponse.from_dict(json.loads(row[0])) if row else None
 
-    def put(self, key: str, model: str, prompt: str, reply: Reply) -> Reply:
-        """Keeps a reply and returns the one that is kept: that of another process where it was faster, so that both go on with the same.
+    def put(self, key: str, model: str, prompt: str, reply: ChatResponse) -> ChatResponse:
+        """Store a reply and return the stored one.
 
-        Raises: StorageError: it cannot be written.
+        If another process stored a reply first, that one is returned, so that both continue with the same.
+
+        Raises:
+            StorageError: The file cannot be written.
         """
-        content = json.dumps(reply.to_dict(), ensure_ascii=True)  # a reply may hold half a character, which UTF-8 cannot
-        with self._lock, storing(f"the replies in {self.path}"), self._told():
+        content = json.dumps(reply.to_dict(), ensure_ascii=True)  # a reply may contain a lone surrogate, which UTF-8 cannot encode
+        with self._lock, storage_errors(f"the replies in {self.path}"), self._translated_errors():
             self._database.execute(
                 "INSERT OR IGNORE INTO replies (key, model, prompt, reply) VALUES (?, ?, ?, ?)", (key, model, prompt, content)
             )
             row = self._database.execute("SELECT reply FROM replies WHERE key = ?", (key,)).fetchone()
-        return Reply.from_dict(json.loads(row[0]))
+        return ChatResponse.from_dict(json.loads(row[0]))
 
     def __len__(self) -> int:
-        with self._lock, self._told():
-            found: int = self._database.execute("SELECT COUNT(*) FROM replies").fetchone()[0]
-        return found
+        with self._lock, self._translated_errors():
+            count: int = self._database.execute("SELECT COUNT(*) FROM replies").fetchone()[0]
+        return count
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
-        """SQLite's complaints that have no other home, in our words."""
+    def _translated_errors(self) -> Iterator[None]:
+        """Raise locks and damaged files as errors of this package."""
         try:
             yield
         except sqlite3.DatabaseError as error:
-            code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the extended codes carry the plain one in their low byte
+            code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # extended codes have the primary code in their low byte
             if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-                raise WorkspaceBusyError(f"another process has kept {self.path} locked for {WAIT:g} seconds; run again later") from error
+                raise WorkspaceBusyError(
+                    f"{self.path} has been locked by another process for {LOCK_TIMEOUT:g} seconds; run again later"
+                ) from error
             if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_FORMAT):
-                raise SettingsError(f"{self.path} holds no replies of judges ({error}); name another --cache, or delete it") from error
+                raise SettingsError(
+                    f"{self.path} is no reply cache ({error}); delete it or choose another --cache file"
+                ) from error
             raise

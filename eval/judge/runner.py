@@ -1,43 +1,52 @@
-"""Asking a judge many questions: from the cache where they were asked before, several at once, within the limit, and to be gone on with.
+"""Run of many questions through a judge: cached, concurrent, within a budget, and resumable.
 
-Every reply is kept before it counts, so a run may end at any moment and lose nothing. What a question needs (its order, its repetition) is
-fixed before the first is asked.
+Each reply is stored before it counts, so a run can end at any moment and lose nothing. The order and the repetitions of the questions are
+fixed before the first call. Does not know how a reply is parsed (`question`) or where it is stored (`reply_cache`).
 """
 
 from __future__ import annotations
 
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import Any
 
 from ...data.errors import EndpointError, RefusedError, TooLongError
-from ...llm.chat.messages import Reply
-from .cost_budget import CHARACTERS, Prices, Purse, estimated
-from .question import NO_ANSWER, REFUSED, TOO_LONG, Judge, Judgement, Question, judged
-from .reply_cache import Cache, key
+from ...llm.chat.messages import ChatResponse
+from .cost_budget import CHARS_PER_TOKEN, CostBudget, Prices, estimate_tokens
+from .question import NO_ANSWER, REFUSED, TOO_LONG, Judge, Judgement, JudgeQuestion, parse_judgement
+from .reply_cache import ReplyCache, reply_key
 
-IN_A_ROW = 5
-"""Questions without an answer after which the endpoint is taken to be gone."""
-REFUSALS = 20
-"""Questions that an endpoint may refuse before it has answered any."""
+MAX_CONSECUTIVE_FAILURES = 5
+"""Consecutive questions without an answer after which the endpoint counts as unavailable."""
+MAX_REFUSALS = 20
+"""Refused questions after which a run stops if none was answered."""
 
 Progress = Callable[[str, int, int], None]
+"""Called with (stage, done, total)."""
 
 
 @dataclass
-class Ran:
-    """What a run did.
+class RunResult:
+    """Judgements and statistics of a run. The fields are keys of `judge.json`.
 
     Attributes:
-        judgements: those that there are, in the order of the questions. questions: that were to be asked.
-        calls: made now for what was answered, failed tries included. kept: replies that were there already. seconds: of the run.
-        model_seconds: that the calls took together. prompt_tokens, completion_tokens: of all replies that count; `estimated` where an
-            endpoint did not count some.
-        cost: of all replies that count. spent: of it, by this run. stopped: why not all was asked, in a sentence; empty where it was.
-        too_long: the questions that did not fit. causes: what an endpoint said to refusals.
+        questions: Number of questions, repetitions included.
+        judgements: Judgements in the order of the questions.
+        calls: Calls of this run, failed attempts of answered questions included.
+        kept: Replies from the cache.
+        seconds: Duration of the run.
+        model_seconds: Sum of the durations of the calls.
+        prompt_tokens: Prompt tokens of all replies, cached ones included.
+        completion_tokens: Completion tokens of all replies, cached ones included.
+        estimated: True if an endpoint did not count the tokens of a reply.
+        cost: Cost of all replies, cached ones included.
+        spent: Cost of this run.
+        stopped: Why the run ended early, as a sentence; empty if it did not.
+        too_long: Questions that exceed the context.
+        causes: Error messages of the endpoint.
     """
 
     questions: int
@@ -56,15 +65,12 @@ class Ran:
     causes: list[str] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
-        """The figures as JSON holds them."""
-        told = {name: getattr(self, name) for name in self.__dataclass_fields__ if name not in ("judgements", "causes")}
-        unscored: dict[str, int] = {}
-        for one in self.judgements:
-            if one.unscored:
-                unscored[one.unscored] = unscored.get(one.unscored, 0) + 1
+        """Return the statistics as JSON."""
+        statistics = {name: getattr(self, name) for name in self.__dataclass_fields__ if name not in ("judgements", "causes")}
+        unscored = Counter(judgement.unscored for judgement in self.judgements if judgement.unscored)
         return {
-            **told,
-            "scored": sum(one.score is not None for one in self.judgements),
+            **statistics,
+            "scored": sum(judgement.score is not None for judgement in self.judgements),
             "unscored": dict(sorted(unscored.items())),
             "not_asked": self.questions - len(self.judgements),
             "causes": sorted(set(self.causes))[:5],
@@ -72,171 +78,202 @@ class Ran:
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
-    """A question, the number of its repetition, and what its reply is kept under."""
+class JudgeTask:
+    """A question with the number of its repetition and the key of its reply in the cache."""
 
-    question: Question
+    question: JudgeQuestion
     repeat: int
     key: str
 
 
-def tasks(judge: Judge, questions: Sequence[Question], repeated: float) -> list[Task]:
-    """The questions, and after them those that are asked a second time.
+_InFlight = dict[Future[ChatResponse], tuple[JudgeTask, float]]
+"""Running calls with their task and reserved cost."""
 
-    Args: repeated: share of them, 0 to 1; which ones hangs on the question alone, so that a run that is gone on with repeats the same.
+
+def judge_tasks(judge: Judge, questions: Sequence[JudgeQuestion], repeat_share: float) -> list[JudgeTask]:
+    """Return the tasks of all questions, followed by the repetitions.
+
+    Args:
+        judge: Judge of the tasks.
+        questions: Questions in order.
+        repeat_share: Share of the questions to repeat, 0 to 1. The selection is a hash of the question, so that a resumed run repeats the
+            same questions.
     """
     about = judge.about()
-    first = [Task(question, 0, key(about, question.prompt_hash, question.asked, 0)) for question in questions]
-    again = [task for task in first if int(task.key[:8], 16) < repeated * 16**8]
-    return first + [Task(t.question, 1, key(about, t.question.prompt_hash, t.question.asked, 1)) for t in again]
+    first = [JudgeTask(question, 0, reply_key(about, question.prompt_hash, question.request, 0)) for question in questions]
+    repeated = [task.question for task in first if int(task.key[:8], 16) < repeat_share * 16**8]
+    return first + [JudgeTask(question, 1, reply_key(about, question.prompt_hash, question.request, 1)) for question in repeated]
 
 
-def run(
+def run_judge(
     judge: Judge,
     name: str,
-    todo: Sequence[Task],
-    cache: Cache,
+    tasks: Sequence[JudgeTask],
+    cache: ReplyCache,
     *,
-    purse: Purse | None = None,
-    at_once: int = 4,
+    budget: CostBudget | None = None,
+    concurrency: int = 4,
     progress: Progress | None = None,
-) -> Ran:
-    """Asks all, and returns what came of it.
+) -> RunResult:
+    """Run all tasks and return their judgements.
 
-    A limit that is reached, or an endpoint that is gone after it had answered, ends the run early with what there is.
+    A run ends early, with the judgements so far, if the budget is used up or an endpoint stops answering.
 
-    Args: name: the judge's, as the report calls it. at_once: calls under way at the same time. progress: told of (stage, done, total).
-    Raises: EndpointError: the endpoint cannot be used, and nothing was judged. TooLongError: nothing fits its context. StorageError.
+    Args:
+        judge: The judge.
+        name: Name of the judge in the report.
+        tasks: Tasks from `judge_tasks`.
+        cache: Cache of replies.
+        budget: Cost budget, None for no limit.
+        concurrency: Calls in flight.
+        progress: Callback with (stage, done, total).
+
+    Raises:
+        EndpointError: The endpoint cannot be used, and nothing was judged.
+        TooLongError: No question fits the context.
+        StorageError: A reply cannot be stored.
     """
-    return _Run(judge, name, todo, cache, purse or Purse(Prices()), max(1, at_once), progress or (lambda *_: None)).go()
+    return _JudgeRun(judge, name, tasks, cache, budget or CostBudget(Prices()), max(1, concurrency), progress or (lambda *_: None)).run()
 
 
-class _Run:
-    """One run. The thread that asks for it hands out questions and takes in replies; only the calls themselves are made by others."""
+class _JudgeRun:
+    """State of one run. All of it is used by the calling thread; worker threads only make the calls and store the replies."""
 
-    def __init__(self, judge: Judge, name: str, todo: Sequence[Task], cache: Cache, purse: Purse, at_once: int, progress: Progress) -> None:
-        self.judge, self.name, self.todo, self.cache, self.purse, self.at_once = judge, name, todo, cache, purse, at_once
+    def __init__(
+        self,
+        judge: Judge,
+        name: str,
+        tasks: Sequence[JudgeTask],
+        cache: ReplyCache,
+        budget: CostBudget,
+        concurrency: int,
+        progress: Progress,
+    ) -> None:
+        self.judge, self.name, self.tasks, self.cache, self.budget, self.concurrency = judge, name, tasks, cache, budget, concurrency
         self.progress = progress
-        self.longest = int(judge.about().get("max_tokens", 0))
-        self.ran = Ran(len(todo))
-        self.found: dict[int, Judgement] = {}
-        self.answered, self.lost = False, 0
-        # Questions may be alike (two systems recommend the same to one user): one call answers them all.
-        self.alike: dict[str, list[int]] = {}
-        for number, task in enumerate(todo):
-            self.alike.setdefault(task.key, []).append(number)
+        self.max_completion_tokens = int(judge.about().get("max_tokens", 0))
+        self.result = RunResult(len(tasks))
+        self.judgements: dict[int, Judgement] = {}
+        self.answered, self.consecutive_failures = False, 0
+        # Identical questions (two systems recommend the same item to a user) share one call.
+        self.indices_by_key: dict[str, list[int]] = {}
+        for index, task in enumerate(tasks):
+            self.indices_by_key.setdefault(task.key, []).append(index)
 
-    def go(self) -> Ran:
+    def run(self) -> RunResult:
         start = time.monotonic()
-        rest = deque(self._not_kept())
-        pool = ThreadPoolExecutor(self.at_once)
-        under_way: dict[Future[Reply], tuple[Task, float]] = {}
+        queue = deque(self._uncached_tasks())
+        pool = ThreadPoolExecutor(self.concurrency)
+        in_flight: _InFlight = {}
         try:
             while True:
-                self._hand_out(rest, under_way, pool)
-                if not under_way:
+                self._submit(queue, in_flight, pool)
+                if not in_flight:
                     break
-                for future in wait(under_way, return_when=FIRST_COMPLETED).done:
-                    self._take_in(*under_way.pop(future), future)
+                for future in wait(in_flight, return_when=FIRST_COMPLETED).done:
+                    self._complete(*in_flight.pop(future), future)
         except BaseException:
             self.judge.stop()
             pool.shutdown(wait=False, cancel_futures=True)
             raise
         pool.shutdown()
         self.judge.close()
-        ran = self.ran
-        ran.judgements = [self.found[number] for number in sorted(self.found)]
-        ran.seconds, ran.spent = time.monotonic() - start, self.purse.spent
-        if ran.judgements and not self.answered:
-            raise self._nothing()
-        return ran
+        result = self.result
+        result.judgements = [self.judgements[index] for index in sorted(self.judgements)]
+        result.seconds, result.spent = time.monotonic() - start, self.budget.spent
+        if result.judgements and not self.answered:
+            raise self._no_answer_error()
+        return result
 
-    def _not_kept(self) -> list[Task]:
-        """Takes in what was asked before, and returns the rest."""
-        rest = []
-        for key_, numbers in self.alike.items():
-            task = self.todo[numbers[0]]
-            reply = self.cache.get(key_)
+    def _uncached_tasks(self) -> list[JudgeTask]:
+        """Record the cached replies and return the other tasks, one per key."""
+        uncached = []
+        for key, indices in self.indices_by_key.items():
+            task = self.tasks[indices[0]]
+            reply = self.cache.get(key)
             if reply is None:
-                rest.append(task)
+                uncached.append(task)
                 continue
             self.answered = True
-            self.ran.kept += 1
-            self._count(task, reply)
-            self._judge(task, reply=reply)
-        return rest
+            self.result.kept += 1
+            self._add_usage(task, reply)
+            self._record(task, reply=reply)
+        return uncached
 
-    def _hand_out(self, rest: deque[Task], under_way: dict[Future[Reply], tuple[Task, float]], pool: ThreadPoolExecutor) -> None:
-        """Has as many questions asked as may be under way: one until there was an answer, so that a useless endpoint is asked once."""
-        while rest and not self.ran.stopped and len(under_way) < (self.at_once if self.answered else 1):
-            aside = self.purse.prices.of(estimated(rest[0].question.asked), self.longest)
-            if not self.purse.take(aside):
-                if not under_way:  # else some of what is set aside may come back
-                    self.ran.stopped = f"the next call might have passed the spend limit of {self.purse.limit:g}"
+    def _submit(self, queue: deque[JudgeTask], in_flight: _InFlight, pool: ThreadPoolExecutor) -> None:
+        """Submit tasks up to the concurrency; one at a time before the first answer, so that a broken endpoint is called once."""
+        while queue and not self.result.stopped and len(in_flight) < (self.concurrency if self.answered else 1):
+            reserved = self.budget.prices.cost(estimate_tokens(queue[0].question.request), self.max_completion_tokens)
+            if not self.budget.reserve(reserved):
+                if not in_flight:  # otherwise calls in flight may release a part of their reservation
+                    self.result.stopped = f"the next call might exceed the spend limit of {self.budget.limit:g}"
                 return
-            task = rest.popleft()
-            under_way[pool.submit(self._ask, task)] = (task, aside)
+            task = queue.popleft()
+            in_flight[pool.submit(self._call, task)] = (task, reserved)
 
-    def _ask(self, task: Task) -> Reply:
-        """In a thread of its own: the reply, kept."""
-        reply = self.judge.ask(task.question.asked, repeat=task.repeat)
+    def _call(self, task: JudgeTask) -> ChatResponse:
+        """Return the stored reply. Runs in a worker thread."""
+        reply = self.judge.ask(task.question.request, repeat=task.repeat)
         return self.cache.put(task.key, self.judge.model, task.question.prompt, reply)
 
-    def _take_in(self, task: Task, aside: float, future: Future[Reply]) -> None:
-        ran, cost = self.ran, 0.0
+    def _complete(self, task: JudgeTask, reserved: float, future: Future[ChatResponse]) -> None:
+        """Record the outcome of a call and commit its cost."""
+        result, cost = self.result, 0.0
         try:
             reply = future.result()
         except TooLongError as error:
-            ran.too_long.append(str(task.question))
-            ran.causes.append(str(error))
-            self._judge(task, cause=TOO_LONG)
+            result.too_long.append(str(task.question))
+            result.causes.append(str(error))
+            self._record(task, cause=TOO_LONG)
         except RefusedError as error:
-            ran.causes.append(str(error))
-            self._judge(task, cause=REFUSED)
-            if not self.answered and len(ran.causes) >= REFUSALS:
-                ran.stopped = f"{REFUSALS} questions were refused and none answered"
+            result.causes.append(str(error))
+            self._record(task, cause=REFUSED)
+            if not self.answered and len(result.causes) >= MAX_REFUSALS:
+                result.stopped = f"{MAX_REFUSALS} questions were refused and none answered"
         except EndpointError as error:
             if not self.answered:
                 raise
-            ran.causes.append(str(error))
-            cost = aside  # what was given up may have been answered all the same, and be paid for
-            self.lost += 1
-            self._judge(task, cause=NO_ANSWER)
-            if self.lost >= IN_A_ROW:
-                ran.stopped = ran.stopped or f"{self.lost} questions in a row had no answer; the last: {error}"
+            result.causes.append(str(error))
+            cost = reserved  # the endpoint may have answered, and charged for, a call that was given up
+            self.consecutive_failures += 1
+            self._record(task, cause=NO_ANSWER)
+            if self.consecutive_failures >= MAX_CONSECUTIVE_FAILURES:
+                result.stopped = result.stopped or f"{self.consecutive_failures} questions in a row had no answer; the last: {error}"
         else:
-            self.answered, self.lost = True, 0
-            ran.calls += reply.calls
-            cost = self._count(task, reply) + (reply.calls - 1) * aside
-            self._judge(task, reply=reply)
+            self.answered, self.consecutive_failures = True, 0
+            result.calls += reply.calls
+            cost = self._add_usage(task, reply) + (reply.calls - 1) * reserved
+            self._record(task, reply=reply)
         finally:
-            self.purse.settle(aside, cost)
+            self.budget.commit(reserved, cost)
 
-    def _judge(self, task: Task, *, reply: Reply | None = None, cause: str = "") -> None:
-        """Notes what came of a question, and of those that are alike."""
-        for number in self.alike[task.key]:
-            question, repeat = self.todo[number].question, self.todo[number].repeat
-            self.found[number] = (
-                judged(question, self.name, repeat, reply) if reply else Judgement(question, self.name, repeat, None, unscored=cause)
+    def _record(self, task: JudgeTask, *, reply: ChatResponse | None = None, cause: str = "") -> None:
+        """Record the judgement of all tasks with the key of `task`: parsed from the reply, or unscored with a cause."""
+        for index in self.indices_by_key[task.key]:
+            question, repeat = self.tasks[index].question, self.tasks[index].repeat
+            self.judgements[index] = (
+                parse_judgement(question, self.name, repeat, reply)
+                if reply
+                else Judgement(question, self.name, repeat, None, unscored=cause)
             )
-        self.progress(f"judging by {self.name}", len(self.found), len(self.todo))
+        self.progress(f"judging by {self.name}", len(self.judgements), len(self.tasks))
 
-    def _count(self, task: Task, reply: Reply) -> float:
-        """Adds a reply's tokens to the figures and returns what they cost."""
-        ran, prompt, completion = self.ran, reply.prompt_tokens, reply.completion_tokens
+    def _add_usage(self, task: JudgeTask, reply: ChatResponse) -> float:
+        """Add the tokens, time and cost of a reply to the result and return the cost."""
+        result, prompt, completion = self.result, reply.prompt_tokens, reply.completion_tokens
         if prompt is None or completion is None:
-            prompt, completion = estimated(task.question.asked), int(len(reply.text) / CHARACTERS) + 1
-            ran.estimated = True
-        cost = self.purse.prices.of(prompt, completion)
-        ran.prompt_tokens += prompt
-        ran.completion_tokens += completion
-        ran.model_seconds += reply.seconds
-        ran.cost += cost
+            prompt, completion = estimate_tokens(task.question.request), int(len(reply.text) / CHARS_PER_TOKEN) + 1
+            result.estimated = True
+        cost = self.budget.prices.cost(prompt, completion)
+        result.prompt_tokens += prompt
+        result.completion_tokens += completion
+        result.model_seconds += reply.seconds
+        result.cost += cost
         return cost
 
-    def _nothing(self) -> EndpointError | TooLongError:
-        """The error of a run in which not one question was answered."""
-        cause = self.ran.causes[0]
-        if self.ran.too_long:
-            return TooLongError(f"not one question could be asked; the first, {self.ran.too_long[0]}: {cause}")
-        return EndpointError(f"not one question was answered: {cause}")
+    def _no_answer_error(self) -> EndpointError | TooLongError:
+        """Return the error of a run without a single answer."""
+        cause = self.result.causes[0]
+        if self.result.too_long:
+            return TooLongError(f"no question fits the context; the first, {self.result.too_long[0]}: {cause}")
+        return EndpointError(f"no question was answered: {cause}")

@@ -1,4 +1,4 @@
-"""What is judged: recommendations made for users of a workspace, or those of a file with the histories that a workspace knows."""
+"""Recommendation lists for sampled users of a workspace, and histories from a workspace for lists from files."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 from ... import __version__
 from ...data.atomic_files import write_atomically
-from ...data.errors import QueryError, storing
+from ...data.errors import QueryError, storage_errors
 from ...data.settings import Settings
 from ...data.workspace import Workspace
-from ...llm.models.language_model import settled
-from .recommendation_lists import Answer, answer_of, read
+from ...llm.models.model_source import resolve_quantization
+from .recommendation_lists import RecommendationList, parse_recommendation_list, read_lists
 
 if TYPE_CHECKING:
     from ...recommend.recommender import Recommender
 
 
-def recommended(
+def recommend_for_sample(
     path: Path,
     settings: Settings,
     out: Path | None,
@@ -31,59 +31,70 @@ def recommended(
     k: int,
     seed: int,
     progress: Callable[[str, int, int], None] | None = None,
-) -> list[Answer]:
-    """Recommendations with explanations for users of a workspace, by lot.
+) -> list[RecommendationList]:
+    """Return recommendations with explanations for randomly sampled users of a workspace.
 
-    Args: out: folder in which they are kept as a file that `judged.read` takes, and found again by a run that goes on; None keeps nothing.
-    Raises: WorkspaceError and its kinds; QueryError: nobody could be recommended anything.
+    Args:
+        path: Folder of the workspace.
+        settings: Settings of the recommender.
+        out: Folder where the lists are stored in a file that `read_lists` can read, and where an interrupted run resumes; None stores
+            nothing.
+        users: Number of users.
+        k: Recommendations per user.
+        seed: Seed of the sample.
+        progress: Callback with (stage, done, total).
+
+    Raises:
+        WorkspaceError: The workspace cannot be opened.
+        QueryError: No sampled user has recommendations.
     """
     from ...recommend.recommender import Recommender
 
     workspace = Workspace(path)
     recommender = Recommender.open(workspace, settings=settings)
-    drawn = sorted(sample(recommender.histories, users, seed))
+    sampled = sorted(sample_users(recommender.histories, users, seed))
     file = out / f"recommendations-{_digest(workspace, settings, k, seed)}.jsonl" if out is not None else None
-    found = _kept(file)
-    for number, user in enumerate(drawn, 1):
-        if user not in found and (answer := _made(recommender, user, k)) is not None:
-            found[user] = answer
+    by_user = _stored_lists(file)
+    for number, user in enumerate(sampled, 1):
+        if user not in by_user and (answer := _recommend(recommender, user, k)) is not None:
+            by_user[user] = answer
             if file is not None:
                 _append(file, answer)
         if progress:
-            progress("recommending", number, len(drawn))
-    answers = [found[user] for user in drawn if user in found and found[user].entries]
+            progress("recommending", number, len(sampled))
+    answers = [by_user[user] for user in sampled if user in by_user and by_user[user].entries]
     if not answers:
-        raise QueryError(f"nobody in {path} could be recommended anything; see `crossaisle recommend -w {path} --user ID`")
+        raise QueryError(f"no user in {path} has recommendations; check with `crossaisle recommend -w {path} --user ID`")
     return answers
 
 
-def _made(recommender: Recommender, user: str, k: int) -> Answer | None:
-    """What a user is recommended; None where their history gives nothing to go by."""
+def _recommend(recommender: Recommender, user: str, k: int) -> RecommendationList | None:
+    """Return a user's recommendations, None if the history is too short to recommend from."""
     from ...recommend.serialization import to_dict
 
     try:
-        told = to_dict(recommender.recommend(user_id=user, k=k))
+        content = to_dict(recommender.recommend(user_id=user, k=k))
     except QueryError:
         return None
-    return replace(answer_of(told), history=_history(recommender, user))
+    return replace(parse_recommendation_list(content), history=_history(recommender, user))
 
 
-def with_histories(answers: Sequence[Answer], path: Path) -> list[Answer]:
-    """The answers with the histories of a workspace, where they tell none and the user is in it."""
+def add_histories(answers: Sequence[RecommendationList], path: Path) -> list[RecommendationList]:
+    """Return the lists with histories from a workspace, for its users whose list has no history."""
     from ...recommend.recommender import Recommender
 
     recommender = Recommender.open(Workspace(path), llm="none")
-    known = set(recommender.histories)
+    users = set(recommender.histories)
     return [
-        replace(answer, history=_history(recommender, answer.user)) if not answer.history and answer.user in known else answer
+        replace(answer, history=_history(recommender, answer.user)) if not answer.history and answer.user in users else answer
         for answer in answers
     ]
 
 
-def same_histories(files: Mapping[str, Sequence[Answer]]) -> dict[str, list[Answer]]:
-    """The files with the same history and words of a user in all of them: those of the first file that tells any.
+def align_histories(files: Mapping[str, Sequence[RecommendationList]]) -> dict[str, list[RecommendationList]]:
+    """Return the files with one history and text query per user: those of the first file that has them.
 
-    Or the two orders of a pair would be two questions.
+    Otherwise the two orders of a pair would be different questions.
     """
     history: dict[str, tuple[str, ...]] = {}
     need: dict[str, str] = {}
@@ -97,14 +108,14 @@ def same_histories(files: Mapping[str, Sequence[Answer]]) -> dict[str, list[Answ
     }
 
 
-def sample(users: Iterable[str], most: int | None, seed: int) -> set[str]:
-    """So many users, by a lot that hangs on their ids and the seed alone: more users keep those that were drawn before."""
+def sample_users(users: Iterable[str], max_users: int | None, seed: int) -> set[str]:
+    """Return a random sample that depends on the ids and the seed only: a larger sample contains the smaller ones."""
     order = sorted(set(users), key=lambda user: (hashlib.sha256(f"{seed} {user}".encode("utf-8", "replace")).digest(), user))
-    return set(order[:most])
+    return set(order[:max_users])
 
 
-def described(answers: Sequence[Answer], file: Path | None) -> dict[str, Any]:
-    """What a system's answers are, in figures; and the file's SHA-256."""
+def list_statistics(answers: Sequence[RecommendationList], file: Path | None) -> dict[str, Any]:
+    """Return statistics of a system's lists as JSON, with the SHA-256 of the file they come from."""
     entries = [entry for answer in answers for entry in answer.entries]
     words = [len(entry.explanation.split()) for entry in entries if entry.explanation.strip()]
     return {
@@ -126,27 +137,27 @@ def _history(recommender: Recommender, user: str) -> tuple[str, ...]:
 
 
 def _digest(workspace: Workspace, settings: Settings, k: int, seed: int) -> str:
-    """What recommendations hang on: the version, the snapshot and all that was built and trained from it, the models."""
+    """Return a digest of all that determines recommendations: version, snapshot, everything built from it, models, k, and seed."""
     manifest = (workspace.path / "workspace.json").read_text("utf-8")
     cards = [card.read_text("utf-8") for card in sorted(workspace.path.glob("*/card.json"))]
-    told = [__version__, manifest, cards, settings.llm, settled(settings).quantization, k, seed]
-    return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:12]
+    inputs = [__version__, manifest, cards, settings.llm, resolve_quantization(settings).quantization, k, seed]
+    return hashlib.sha256(json.dumps(inputs).encode()).hexdigest()[:12]
 
 
-def _kept(file: Path | None) -> dict[str, Answer]:
-    """The whole lines of a file that a kill may have cut."""
+def _stored_lists(file: Path | None) -> dict[str, RecommendationList]:
+    """Return the lists of a file by user; a last line that an interruption truncated is removed from the file."""
     if file is None or not file.exists():
         return {}
     content = file.read_bytes()
-    whole = content[: content.rfind(b"\n") + 1]
-    if whole != content:
-        with storing(f"the recommendations in {file}"):
-            write_atomically(file, whole)
-    return {answer.user: answer for answer in read(file)} if whole.strip() else {}
+    complete = content[: content.rfind(b"\n") + 1]
+    if complete != content:
+        with storage_errors(f"the recommendations in {file}"):
+            write_atomically(file, complete)
+    return {answer.user: answer for answer in read_lists(file)} if complete.strip() else {}
 
 
-def _append(file: Path, answer: Answer) -> None:
-    with storing(f"the recommendations in {file}"):
+def _append(file: Path, answer: RecommendationList) -> None:
+    with storage_errors(f"the recommendations in {file}"):
         file.parent.mkdir(parents=True, exist_ok=True)
-        with file.open("ab") as lines:
-            lines.write((json.dumps(answer.to_dict(), ensure_ascii=True) + "\n").encode())
+        with file.open("ab") as stream:
+            stream.write((json.dumps(answer.to_dict(), ensure_ascii=True) + "\n").encode())

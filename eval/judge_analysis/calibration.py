@@ -1,7 +1,7 @@
-"""`judge calibrate`: a judge answers questions that people answered, and what came of it is kept for the reports that follow.
+"""Calibration of a judge on questions with human labels (`judge calibrate`), stored for later reports.
 
-The answers stand in an order that is drawn for each question, so that a judge who likes the first letter gains nothing by it. A
-calibration is of one judge, with its sampling settings; a report about another does not carry it.
+The options of each question are shuffled, so that a preference for the first letter gains nothing. A calibration is valid for one judge
+with its sampling settings; reports of other judges do not use it.
 """
 
 from __future__ import annotations
@@ -18,101 +18,117 @@ import numpy as np
 
 from ... import __version__, prompts
 from ...data.atomic_files import write_atomically
-from ...data.errors import FormatError, SettingsError, storing
-from ...llm.chat.messages import Asked
-from ..judge.question import Judge, Judgement, Question
+from ...data.errors import FormatError, SettingsError, storage_errors
+from ...llm.chat.messages import ChatRequest
+from ..judge.question import Judge, Judgement, JudgeQuestion
 from ..stats.agreement import HumanAgreement, JudgeAgreement
 from ..stats.bootstrap import Interval
-from . import bias as audit
-from .bias import Bias
-from .human_agreement import Calibration, calibrate
-from .human_labels import Labelled, Task
-from .trust import Calibrated, Verdict, verdict
+from .bias import Bias, repeat_bias
+from .human_agreement import TaskCalibration, calibrate_task
+from .human_labels import LabelledCase, LabelTask
+from .trust import TaskAgreement, TrustVerdict, trust_verdict
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-FILE = "calibration.json"
+CALIBRATION_FILE = "calibration.json"
 PROMPT = "judge_labels"
 LETTERS = "ABCDE"
-TEXT = 1500
-"""Characters that are shown of a text."""
-_WORDED: Mapping[Task, Sequence[str]] = {
+MAX_TEXT_CHARS = 1500
+"""Characters of a text that are shown to the judge."""
+_OPTION_SECTIONS: Mapping[LabelTask, Sequence[str]] = {
     "relation": ("relation_complement", "relation_substitute", "relation_neither"),
     "reason": ("reason_good", "reason_none"),
     "mismatch": ("mismatch_right", "mismatch_other"),
 }
-"""Sections that word the options of a task, in their order; other tasks have options of their own."""
+"""Prompt sections with the options of a task, in their order; the cases of other tasks have their own options."""
 
 
-def sampled(found: Mapping[Task, Sequence[Labelled]], most: int, seed: int) -> dict[Task, list[Labelled]]:
-    """At most so many questions of each task, by lot, in their order."""
+def sample_cases(cases: Mapping[LabelTask, Sequence[LabelledCase]], max_cases: int, seed: int) -> dict[LabelTask, list[LabelledCase]]:
+    """Return at most `max_cases` randomly sampled cases of each task, in their original order."""
 
-    def drawn(cases: Sequence[Labelled]) -> list[Labelled]:
-        lot = sorted(cases, key=lambda case: hashlib.sha256(f"{seed} {case.key}".encode("utf-8", "replace")).digest())
-        kept = {case.key for case in lot[:most]}
-        return [case for case in cases if case.key in kept]
+    def sample(task_cases: Sequence[LabelledCase]) -> list[LabelledCase]:
+        shuffled = sorted(task_cases, key=lambda case: hashlib.sha256(f"{seed} {case.key}".encode("utf-8", "replace")).digest())
+        keys = {case.key for case in shuffled[:max_cases]}
+        return [case for case in task_cases if case.key in keys]
 
-    return {task: drawn(cases) for task, cases in found.items()}
+    return {task: sample(task_cases) for task, task_cases in cases.items()}
 
 
-def question(case: Labelled) -> Question:
-    """The question for a judge; its letters stand for the options in `order`."""
+def build_question(case: LabelledCase) -> JudgeQuestion:
+    """Return the question to a judge; its letters are the options in `option_order`."""
     prompt = prompts.load(PROMPT)
-    options = (
-        [prompt.render(name) for name in _WORDED[case.task]] if case.task in _WORDED else [prompts.fence(o, TEXT) for o in case.options]
-    )
-    told = [f"{letter}: {options[place]}" for letter, place in zip(LETTERS, order(case), strict=False)]
-    parts = [prompt.render("part", mark=mark, text=prompts.fence(text, TEXT)) for mark, text in case.parts.items()]
-    user = prompt.render("user", question=prompt.render(case.task), parts=parts, options=told)
-    asked = Asked(prompt.render("system"), user, "answer", tuple(LETTERS[: len(options)]))
-    digest = hashlib.sha256(json.dumps([prompt.id, prompt.sections], sort_keys=True).encode()).hexdigest()
-    return Question(case.task, prompt.id, digest, asked, "people", case.cluster, item=case.key)
+    if case.task in _OPTION_SECTIONS:
+        options = [prompt.render(section) for section in _OPTION_SECTIONS[case.task]]
+    else:
+        options = [prompts.sanitize_for_prompt(option, MAX_TEXT_CHARS) for option in case.options]
+    lettered = [f"{letter}: {options[index]}" for letter, index in zip(LETTERS, option_order(case), strict=False)]
+    parts = [prompt.render("part", mark=mark, text=prompts.sanitize_for_prompt(text, MAX_TEXT_CHARS)) for mark, text in case.parts.items()]
+    user = prompt.render("user", question=prompt.render(case.task), parts=parts, options=lettered)
+    request = ChatRequest(prompt.render("system"), user, "answer", tuple(LETTERS[: len(options)]))
+    prompt_hash = hashlib.sha256(json.dumps([prompt.id, prompt.sections], sort_keys=True).encode()).hexdigest()
+    return JudgeQuestion(case.task, prompt.id, prompt_hash, request, "people", case.cluster, item=case.key)
 
 
-def order(case: Labelled) -> list[int]:
-    """The place of the option that each letter stands for, drawn by the question's key."""
-    draw = np.random.default_rng(int(hashlib.sha256(case.key.encode("utf-8", "replace")).hexdigest()[:16], 16))
-    return [int(place) for place in draw.permutation(len(case.options))]
+def option_order(case: LabelledCase) -> list[int]:
+    """Return the option index of each letter: a permutation seeded with the key of the case."""
+    rng = np.random.default_rng(int(hashlib.sha256(case.key.encode("utf-8", "replace")).hexdigest()[:16], 16))
+    return [int(index) for index in rng.permutation(len(case.options))]
 
 
-def answers(cases: Sequence[Labelled], judgements: Mapping[int, Judgement], questions: Sequence[Question]) -> NDArray[np.float64]:
-    """(cases, options) the chance of each option where the judge gives chances of all that it answered; else (cases,) the place chosen.
+def answer_matrix(
+    cases: Sequence[LabelledCase], judgements: Mapping[int, Judgement], questions: Sequence[JudgeQuestion]
+) -> NDArray[np.float64]:
+    """Return the judge's answers; NaN where unscored.
 
-    NaN where unscored. Args: judgements: by the id of their question. questions: of the cases, in their order.
+    Args:
+        cases: Cases of one task.
+        judgements: Judgements by the object id of their question.
+        questions: Questions of the cases, in their order.
+
+    Returns:
+        (cases, options) probability of each option if all scored answers have probabilities; else (cases,) index of the chosen option.
     """
     width = max(len(case.options) for case in cases)
-    chances, chosen, all_told = np.full((len(cases), width), math.nan), np.full(len(cases), math.nan), True
-    for row, (case, asked) in enumerate(zip(cases, questions, strict=True)):
-        one = judgements.get(id(asked))
-        if one is None or one.chosen is None:
+    probabilities, chosen = np.full((len(cases), width), math.nan), np.full(len(cases), math.nan)
+    all_have_probabilities = True
+    for row, (case, question) in enumerate(zip(cases, questions, strict=True)):
+        judgement = judgements.get(id(question))
+        if judgement is None or judgement.chosen is None:
             continue
-        places = dict(zip(LETTERS, order(case), strict=False))
-        chosen[row] = places[one.chosen]
-        if one.likely is None:
-            all_told = False
+        option_of_letter = dict(zip(LETTERS, option_order(case), strict=False))
+        chosen[row] = option_of_letter[judgement.chosen]
+        if judgement.probabilities is None:
+            all_have_probabilities = False
         else:
-            chances[row] = 0.0
-            for letter, chance in one.likely.items():
-                chances[row, places[letter]] = chance
-    return chances if all_told and not np.isnan(chosen).all() else chosen
+            probabilities[row] = 0.0
+            for letter, probability in judgement.probabilities.items():
+                probabilities[row, option_of_letter[letter]] = probability
+    return probabilities if all_have_probabilities and not np.isnan(chosen).all() else chosen
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
-    """A calibration of one judge. Attributes: about: the judge as it says it is. tasks: in figures. biases: that were measured with it."""
+class JudgeCalibration:
+    """Calibration of one judge.
+
+    Attributes:
+        judge: Name of the judge.
+        about: Description of the judge with its sampling settings, from `Judge.about`.
+        tasks: Agreement with people by task.
+        biases: Biases that were measured along with it.
+    """
 
     judge: str
     about: Mapping[str, Any]
-    tasks: Sequence[Calibration]
+    tasks: Sequence[TaskCalibration]
     biases: Sequence[Bias]
 
-    def verdict(self) -> Verdict:
-        """How far the judge can be trusted, by this alone."""
-        return verdict([task.calibrated() for task in self.tasks], self.biases)
+    def verdict(self) -> TrustVerdict:
+        """Return how far the judge can be trusted, by this calibration alone."""
+        return trust_verdict([task.agreement() for task in self.tasks], self.biases)
 
     def to_dict(self) -> dict[str, Any]:
-        """As `calibration.json` holds it."""
+        """Return the content of `calibration.json`."""
         return {
             "crossaisle": __version__,
             "judge": self.judge,
@@ -123,94 +139,130 @@ class Held:
         }
 
 
-def held(
-    judge: str, about: Mapping[str, Any], found: Mapping[Task, Sequence[Labelled]], judgements: Sequence[Judgement],
-    questions: Mapping[Task, Sequence[Question]], seed: int,
-) -> Held:  # fmt: skip
-    """What a judge's answers to people's questions amount to."""
-    first = {id(one.question): one for one in judgements if one.repeat == 0}
-    tasks = [calibrate(cases, answers(cases, first, questions[task]), seed=seed) for task, cases in found.items()]
-    return Held(judge, about, tasks, repeats(judgements, seed))
+def build_calibration(
+    judge: str,
+    about: Mapping[str, Any],
+    cases: Mapping[LabelTask, Sequence[LabelledCase]],
+    judgements: Sequence[Judgement],
+    questions: Mapping[LabelTask, Sequence[JudgeQuestion]],
+    seed: int,
+) -> JudgeCalibration:
+    """Return the calibration of a judge from its judgements.
+
+    Args:
+        judge: Name of the judge.
+        about: Description of the judge, from `Judge.about`.
+        cases: Cases by task.
+        judgements: Judgements of the questions.
+        questions: Questions of the cases by task, in the order of the cases.
+        seed: Seed of the bootstrap.
+    """
+    first = {id(judgement.question): judgement for judgement in judgements if judgement.repeat == 0}
+    tasks = [calibrate_task(task_cases, answer_matrix(task_cases, first, questions[task]), seed=seed) for task, task_cases in cases.items()]
+    return JudgeCalibration(judge, about, tasks, consistency_bias(judgements, seed))
 
 
-def repeats(judgements: Sequence[Judgement], seed: int) -> list[Bias]:
-    """How often the judge says another thing when it is asked again; nothing where nothing was asked twice."""
-    first = {id(one.question): one for one in judgements if one.repeat == 0}
-    both = [(first[id(one.question)], one) for one in judgements if one.repeat == 1 and id(one.question) in first]
-    both = [(a, b) for a, b in both if a.chosen is not None and b.chosen is not None]
-    if not both:
+def repeated_pairs(judgements: Sequence[Judgement]) -> list[tuple[Judgement, Judgement]]:
+    """Return the first and the repeated judgement of each repeated question."""
+    first = {id(judgement.question): judgement for judgement in judgements if judgement.repeat == 0}
+    return [
+        (first[id(judgement.question)], judgement) for judgement in judgements if judgement.repeat == 1 and id(judgement.question) in first
+    ]
+
+
+def consistency_bias(judgements: Sequence[Judgement], seed: int) -> list[Bias]:
+    """Return the share of repeated questions with another answer, as a list of one; empty without repetitions."""
+    pairs = [(first, second) for first, second in repeated_pairs(judgements) if first.chosen is not None and second.chosen is not None]
+    if not pairs:
         return []
-    codes = {label: number for number, label in enumerate(sorted({one.chosen for pair in both for one in pair if one.chosen}))}
-    users = {user: number for number, user in enumerate(dict.fromkeys(a.question.user for a, _ in both))}
-    said = np.array([[codes[one.chosen] for one in pair if one.chosen] for pair in both], np.float64)  # (calls, 2)
-    clusters = np.array([users[a.question.user] for a, _ in both], np.int64)
-    return [audit.repeat(said[:, 0], said[:, 1], clusters, seed=seed)[0]]
+    codes = {
+        label: code for code, label in enumerate(sorted({judgement.chosen for pair in pairs for judgement in pair if judgement.chosen}))
+    }
+    users = {user: index for index, user in enumerate(dict.fromkeys(first.question.user for first, _ in pairs))}
+    answers = np.array([[codes[judgement.chosen] for judgement in pair if judgement.chosen] for pair in pairs], np.float64)  # (calls, 2)
+    clusters = np.array([users[first.question.user] for first, _ in pairs], np.int64)
+    return [repeat_bias(answers[:, 0], answers[:, 1], clusters, seed=seed)[0]]
 
 
-def write(told: Held, out: Path) -> Path:
-    """Writes `calibration.json` into the folder; returns its path. Raises: StorageError: it cannot be written."""
-    path = out / FILE
-    with storing(f"the calibration in {out}"):
+def write_calibration(calibration: JudgeCalibration, out: Path) -> Path:
+    """Write `calibration.json` into a folder and return its path.
+
+    Raises:
+        StorageError: The file cannot be written.
+    """
+    path = out / CALIBRATION_FILE
+    with storage_errors(f"the calibration in {out}"):
         write_atomically(
-            path, (json.dumps(told.to_dict(), indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode("utf-8", "replace")
+            path, (json.dumps(calibration.to_dict(), indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode("utf-8", "replace")
         )
     return path
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
-    """What a file says of a judge's calibration: enough for a verdict together with what a later run measures."""
+class SavedCalibration:
+    """Content of a calibration file that a verdict needs.
+
+    Attributes:
+        about: Description of the judge, from `Judge.about`.
+        tasks: Agreement with people by task.
+        biases: Biases that were measured along with it.
+    """
 
     about: Mapping[str, Any]
-    tasks: tuple[Calibrated, ...]
+    tasks: tuple[TaskAgreement, ...]
     biases: tuple[Bias, ...]
 
-    def of(self, judge: Judge) -> bool:
-        """Whether it is of this very judge, wherever the endpoint may be that serves it."""
-        apart = [{name: value for name, value in about.items() if name != "endpoint"} for about in (self.about, judge.about())]
-        return apart[0] == apart[1]
+    def matches(self, judge: Judge) -> bool:
+        """Return whether the calibration is of this judge, at any endpoint address."""
+        saved, current = ({name: value for name, value in about.items() if name != "endpoint"} for about in (self.about, judge.about()))
+        return saved == current
 
 
-def read(path: Path) -> Known:
-    """What a file of `write` says. Raises: FormatError: it is none. SettingsError: it is not there."""
+def read_calibration(path: Path) -> SavedCalibration:
+    """Return the calibration in a file of `write_calibration`.
+
+    Raises:
+        FormatError: The file is not a calibration.
+        SettingsError: The file does not exist.
+    """
     if not path.is_file():
-        raise SettingsError(f"there is no file {path}; --calibration wants the {FILE} that `crossaisle judge calibrate` wrote")
+        raise SettingsError(f"no calibration file {path}: create {CALIBRATION_FILE} with `crossaisle judge calibrate`")
     try:
-        told = json.loads(path.read_text("utf-8"))
-        tasks = tuple(_calibrated(task) for task in told["tasks"])
-        biases = tuple(Bias(bias["bias"], _interval(bias), bias["cases"]) for bias in told["biases"])
-        return Known(dict(told["about"]), tasks, biases)
+        content = json.loads(path.read_text("utf-8"))
+        tasks = tuple(_task_agreement(task) for task in content["tasks"])
+        biases = tuple(Bias(bias["bias"], _interval(bias), bias["cases"]) for bias in content["biases"])
+        return SavedCalibration(dict(content["about"]), tasks, biases)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise FormatError(path, None, f"it is no calibration of a judge ({type(error).__name__}: {error})") from None
+        raise FormatError(path, None, f"not a calibration of a judge ({type(error).__name__}: {error})") from None
 
 
-def _calibrated(told: Mapping[str, Any]) -> Calibrated:
-    judge, people = told["judge"], told["people"]
-    agreement = JudgeAgreement(
+def _task_agreement(task: Mapping[str, Any]) -> TaskAgreement:
+    judge, people = task["judge"], task["people"]
+    judge_agreement = JudgeAgreement(
         majority=_interval(judge["majority"]),
         pairwise=_interval(judge["pairwise"]),
         beside=_interval(judge["beside"]),
         accuracy=_interval(judge["accuracy"]),
         answered=float(judge["answered"]),
     )
-    among = people and HumanAgreement(
+    human_agreement = people and HumanAgreement(
         pairwise=_interval(people["pairwise"]),
         leave_one_out=_interval(people["leave_one_out"]),
         alpha=_interval(people["alpha"]),
         units=int(people["units"]),
         raters=int(people["raters"]),
     )
-    return Calibrated(str(told["task"]), agreement, among or None, int(told["units"]))
+    return TaskAgreement(str(task["task"]), judge_agreement, human_agreement or None, int(task["units"]))
 
 
-def _interval(told: Mapping[str, Any]) -> Interval:
-    value, low, high = (math.nan if told[name] is None else float(told[name]) for name in ("value", "low", "high"))
+def _interval(content: Mapping[str, Any]) -> Interval:
+    value, low, high = (math.nan if content[name] is None else float(content[name]) for name in ("value", "low", "high"))
     return Interval(value, low, high)
 
 
-def with_run(known: Known | None, biases: Sequence[Bias]) -> Verdict:
-    """The verdict for a report: by the calibration, and by the biases that the report's own run shows, in place of earlier ones."""
-    if known is None:
-        return verdict([])
+def verdict_with_biases(calibration: SavedCalibration | None, biases: Sequence[Bias]) -> TrustVerdict:
+    """Return the verdict by a calibration, with the biases of a later run in place of the calibration's own."""
+    if calibration is None:
+        return trust_verdict([])
     measured = {bias.name for bias in biases if not math.isnan(bias.value.value)}
-    return verdict(known.tasks, [*(bias for bias in known.biases if bias.name not in measured), *biases])
+    return trust_verdict(calibration.tasks, [*(bias for bias in calibration.biases if bias.name not in measured), *biases])

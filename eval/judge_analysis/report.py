@@ -1,7 +1,7 @@
-"""All figures of one judging, as `judge.json` holds them: the verdict on the judge, scores, pairs, stability, disagreements, cost, prompts.
+"""Report of a judging as `judge.json`: verdict on the judge, scores, pairs, consistency, disagreements, cost, prompts.
 
-Several judges are a panel: a score is the mean of those who gave one, and how far they agree stands beside it. Intervals are of 95 %, by
-resampling users.
+With several judges a score is the mean over the judges that gave one, and their agreement is reported. Intervals are 95 % intervals that
+resample users. The keys and texts of the report are read by the console and by users' programs.
 """
 
 from __future__ import annotations
@@ -18,99 +18,98 @@ import numpy as np
 
 from ... import __version__, prompts
 from ...data.atomic_files import write_atomically
-from ...data.errors import storing
+from ...data.errors import storage_errors
 from ..judge import injection_filter, rubrics
-from ..judge.question import Judgement, Question
-from ..judge.question_plan import Plan
-from ..judge.runner import Ran
+from ..judge.question import Judgement, JudgeQuestion, PanelJudgement
+from ..judge.question_plan import QuestionPlan
+from ..judge.runner import RunResult
 from ..stats.agreement import krippendorff_alpha
 from ..stats.bootstrap import bootstrap_mean, paired_difference
-from . import bias as audit
-from . import bias_probes, pairwise, self_preference
-from .bias import Bias
-from .calibration import Known, repeats, with_run
-from .trust import LEVELS
+from . import bias_probes, pairwise
+from .bias import Bias, order_bias
+from .calibration import SavedCalibration, consistency_bias, repeated_pairs, verdict_with_biases
+from .self_preference import SelfPreference, self_preferences
+from .trust import LEVEL_LABELS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-READ = 6
-"""Disagreements of each kind that are shown."""
+MAX_DISAGREEMENTS = 6
+"""Disagreements of each kind in the report."""
 NOT_CALIBRATED = "not calibrated"
 
 
 @dataclass
-class Judged:
-    """What there is to report.
+class JudgingResult:
+    """Input of a report.
 
     Attributes:
-        plan: the questions. panel: each judge's name, what it says it is, and its run. systems: name of each to what it is.
-        audit, audited: variants that were asked about to find the judges' biases, and those runs.
-        users: that were judged. calibrations: of the judges, by name; those that are not in it were not calibrated. seed: of intervals.
+        plan: Questions.
+        panel: Name, description (`Judge.about`) and run of each judge.
+        systems: Description of each judged system by name.
+        users: Number of judged users.
+        calibrations: Calibrations by name of the judge; other judges are not calibrated.
+        options: Options of the panel, copied to the report.
+        seed: Seed of the bootstrap.
+        probes: Bias probes.
+        probe_runs: Runs of the bias probes, like `panel`.
     """
 
-    plan: Plan
-    panel: Sequence[tuple[str, Mapping[str, Any], Ran]]
+    plan: QuestionPlan
+    panel: Sequence[tuple[str, Mapping[str, Any], RunResult]]
     systems: Mapping[str, Mapping[str, Any]]
     users: int
-    calibrations: Mapping[str, Known] = field(default_factory=dict)
+    calibrations: Mapping[str, SavedCalibration] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
     seed: int = 0
-    audit: bias_probes.Audit = field(default_factory=bias_probes.Audit)
-    audited: Sequence[tuple[str, Mapping[str, Any], Ran]] = ()
+    probes: bias_probes.BiasProbes = field(default_factory=bias_probes.BiasProbes)
+    probe_runs: Sequence[tuple[str, Mapping[str, Any], RunResult]] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """A question and each judge's judgement of it, in the panel's order; None where a judge was not asked."""
-
-    question: Question
-    judgements: tuple[Judgement | None, ...]
-
-    @property
-    def score(self) -> float:
-        """The mean of the judges who gave a score, NaN where none did."""
-        given = [one.score for one in self.judgements if one is not None and one.score is not None]
-        return sum(given) / len(given) if given else math.nan
-
-
-def build(judged: Judged) -> dict[str, Any]:
-    """The report."""
-    asked = _asked(judged, 0)
-    own = _own(judged, asked)
-    biases = _biases(judged, asked, own)
+def build_report(result: JudgingResult) -> dict[str, Any]:
+    """Return the report; `write_report` makes it valid JSON."""
+    judgements = _panel_judgements(result)
+    scores = [judgement for judgement in judgements if not judgement.question.against]
+    pairs = [judgement for judgement in judgements if judgement.question.against]
+    preferences = _self_preferences(result, pairs)
+    biases = _biases(result, pairs, preferences)
     return {
         "crossaisle": __version__,
-        "verdict": {name: _verdict(judged.calibrations.get(name), found) for name, found in biases.items()},
-        "users": judged.users,
-        "systems": {name: dict(about) for name, about in judged.systems.items()},
-        "withheld": injection_filter.report(judged.plan.answers),
-        "criteria": _criteria(judged, [one for one in asked if not one.question.against]),
-        "pairs": pairwise.build([one for one in asked if one.question.against], judged.seed),
-        "panel": _panel(judged, asked),
-        "repeats": _repeats(judged),
-        "biases": {name: [bias.to_dict() for bias in found] for name, found in biases.items()},
-        "own": [one.to_dict() for one in own],
-        "disagreements": _disagreements(judged, asked),
-        "not_asked": judged.plan.told(),
-        "judges": {name: {"about": dict(about), "run": ran.to_dict()} for name, about, ran in judged.panel},
-        "audit": {name: ran.to_dict() for name, _, ran in judged.audited},
-        "prompts": _prompts([*judged.plan.questions, *judged.audit.plan.questions]),
-        "options": dict(judged.options),
+        "verdict": {name: _verdict(result.calibrations.get(name), judge_biases) for name, judge_biases in biases.items()},
+        "users": result.users,
+        "systems": {name: dict(description) for name, description in result.systems.items()},
+        "withheld": injection_filter.injection_report(result.plan.answers),
+        "criteria": _criteria(result, scores),
+        "pairs": pairwise.pairwise_report(pairs, result.seed),
+        "panel": _panel_agreement(result, judgements),
+        "repeats": _consistency(result),
+        "biases": {name: [bias.to_dict() for bias in judge_biases] for name, judge_biases in biases.items()},
+        "own": [preference.to_dict() for preference in preferences],
+        "disagreements": _disagreements(result, judgements),
+        "not_asked": result.plan.skipped(),
+        "judges": {name: {"about": dict(about), "run": run.to_dict()} for name, about, run in result.panel},
+        "audit": {name: run.to_dict() for name, _, run in result.probe_runs},
+        "prompts": _prompts([*result.plan.questions, *result.probes.plan.questions]),
+        "options": dict(result.options),
     }
 
 
-def _verdict(known: Known | None, biases: Sequence[Bias]) -> dict[str, Any]:
-    found = with_run(known, biases)
-    return {"verdict": LEVELS[found.level] if known else NOT_CALIBRATED, "calibrated": known is not None, **found.to_dict()}
+def _verdict(calibration: SavedCalibration | None, biases: Sequence[Bias]) -> dict[str, Any]:
+    verdict = verdict_with_biases(calibration, biases)
+    label = LEVEL_LABELS[verdict.level] if calibration else NOT_CALIBRATED
+    return {"verdict": label, "calibrated": calibration is not None, **verdict.to_dict()}
 
 
-def write(report: Mapping[str, Any], out: Path) -> Path:
-    """Writes `judge.json` into the folder; returns its path. Raises: StorageError: it cannot be written."""
+def write_report(report: Mapping[str, Any], out: Path) -> Path:
+    """Write `judge.json` into a folder and return its path.
+
+    Raises:
+        StorageError: The file cannot be written.
+    """
     path = out / "judge.json"
-    with storing(f"the report in {out}"):
+    with storage_errors(f"the report in {out}"):
         write_atomically(
-            path, (json.dumps(_plain(report), indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode("utf-8", "replace")
+            path, (json.dumps(_json_value(report), indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode("utf-8", "replace")
         )
     return path
 
@@ -118,202 +117,219 @@ def write(report: Mapping[str, Any], out: Path) -> Path:
 # ------------------------------------------------------------------ scores
 
 
-def _asked(judged: Judged, repeat: int) -> list[Asked]:
-    """Every question with what the judges made of it the first time, or the second."""
-    of_judge = [{id(one.question): one for one in ran.judgements if one.repeat == repeat} for _, _, ran in judged.panel]
-    found = [Asked(question, tuple(one.get(id(question)) for one in of_judge)) for question in judged.plan.questions]
-    return [one for one in found if any(part is not None for part in one.judgements)]
+def _panel_judgements(result: JudgingResult) -> list[PanelJudgement]:
+    """Return each question with the first judgement of each judge; questions without any judgement are omitted."""
+    by_judge = [{id(judgement.question): judgement for judgement in run.judgements if judgement.repeat == 0} for _, _, run in result.panel]
+    judgements = [
+        PanelJudgement(question, tuple(by_question.get(id(question)) for by_question in by_judge)) for question in result.plan.questions
+    ]
+    return [judgement for judgement in judgements if any(part is not None for part in judgement.judgements)]
 
 
-def _criteria(judged: Judged, asked: Sequence[Asked]) -> dict[str, Any]:
-    by_name: dict[str, list[Asked]] = defaultdict(list)
-    for one in asked:
-        by_name[one.question.criterion].append(one)
-    found: dict[str, Any] = {}
-    for name, these in by_name.items():
-        about = rubrics.rubric(name)
-        of_system: dict[str, list[Asked]] = defaultdict(list)
-        for one in these:
-            of_system[one.question.system].append(one)
-        found[name] = {
-            "question": about.question,
+def _by_criterion(judgements: Sequence[PanelJudgement]) -> dict[str, list[PanelJudgement]]:
+    groups: dict[str, list[PanelJudgement]] = defaultdict(list)
+    for judgement in judgements:
+        groups[judgement.question.criterion].append(judgement)
+    return groups
+
+
+def _criteria(result: JudgingResult, judgements: Sequence[PanelJudgement]) -> dict[str, Any]:
+    """Return the scores of each criterion and system, and the differences between systems."""
+    content: dict[str, Any] = {}
+    for name, group in _by_criterion(judgements).items():
+        by_system: dict[str, list[PanelJudgement]] = defaultdict(list)
+        for judgement in group:
+            by_system[judgement.question.system].append(judgement)
+        content[name] = {
+            "question": rubrics.rubric(name).question,
             "high_is": rubrics.HIGH_IS.get(name, "good"),
             "systems": {
-                system: {**_told(parts, judged.seed), "slices": _slices(parts, judged.seed)} for system, parts in of_system.items()
+                system: {**_score_statistics(of_system, result.seed), "slices": _slices(of_system, result.seed)}
+                for system, of_system in by_system.items()
             },
-            "differences": _differences(of_system, judged.seed),
+            "differences": _differences(by_system, result.seed),
         }
-    return found
+    return content
 
 
-def _told(asked: Sequence[Asked], seed: int, *, draws: int = 2000) -> dict[str, Any]:
-    """How many scores there are, their mean with its interval, and how they are spread."""
-    values = np.array([one.score for one in asked], np.float64)
-    given = [part for one in asked for part in one.judgements if part is not None]
-    counts = np.bincount(np.round(values[~np.isnan(values)]).astype(int), minlength=6)[1:6]
+def _score_statistics(judgements: Sequence[PanelJudgement], seed: int, *, resamples: int = 2000) -> dict[str, Any]:
+    """Return counts, the mean with its interval, and the histogram of the rounded scores."""
+    scores = np.array([judgement.score for judgement in judgements], np.float64)
+    given = [part for judgement in judgements for part in judgement.judgements if part is not None]
+    histogram = np.bincount(np.round(scores[~np.isnan(scores)]).astype(int), minlength=6)[1:6]
     return {
-        "asked": len(asked),
-        "scored": int((~np.isnan(values)).sum()),
-        "unscored": sum(part.score is None for part in given),
-        "by_probabilities": sum(part.likely is not None for part in given),
-        **bootstrap_mean(values, _clusters(one.question.user for one in asked), seed=seed, resamples=draws).to_dict(),
-        "spread": dict(zip(rubrics.SCORES, counts.tolist(), strict=True)),
+        "asked": len(judgements),
+        "scored": int((~np.isnan(scores)).sum()),
+        "unscored": sum(judgement.score is None for judgement in given),
+        "by_probabilities": sum(judgement.probabilities is not None for judgement in given),
+        **bootstrap_mean(scores, _clusters(judgement.question.user for judgement in judgements), seed=seed, resamples=resamples).to_dict(),
+        "spread": dict(zip(rubrics.SCORES, histogram.tolist(), strict=True)),
     }
 
 
-def _slices(asked: Sequence[Asked], seed: int) -> dict[str, dict[str, Any]]:
-    parts: dict[str, dict[str, list[Asked]]] = defaultdict(lambda: defaultdict(list))
-    for one in asked:
-        for cut, part in one.question.slices:
-            parts[cut][part].append(one)
-    return {cut: {part: _short(these, seed) for part, these in sorted(of_cut.items())} for cut, of_cut in parts.items()}
+def _slices(judgements: Sequence[PanelJudgement], seed: int) -> dict[str, dict[str, Any]]:
+    """Return the count and the mean of each slice, by slice dimension."""
+    slices: dict[str, dict[str, list[PanelJudgement]]] = defaultdict(lambda: defaultdict(list))
+    for judgement in judgements:
+        for dimension, name in judgement.question.slices:
+            slices[dimension][name].append(judgement)
+    return {
+        dimension: {name: _slice_statistics(group, seed) for name, group in sorted(by_name.items())}
+        for dimension, by_name in slices.items()
+    }
 
 
-def _short(asked: Sequence[Asked], seed: int) -> dict[str, Any]:
-    told = _told(asked, seed, draws=500)
-    return {name: told[name] for name in ("scored", "value", "low", "high")}
+def _slice_statistics(judgements: Sequence[PanelJudgement], seed: int) -> dict[str, Any]:
+    statistics = _score_statistics(judgements, seed, resamples=500)
+    return {name: statistics[name] for name in ("scored", "value", "low", "high")}
 
 
-def _differences(of_system: Mapping[str, Sequence[Asked]], seed: int) -> list[dict[str, Any]]:
-    """Each system's mean score of a user less another's, paired by user."""
-    means = {system: _by_user(these) for system, these in of_system.items()}
-    names, found = list(means), []
-    for number, one in enumerate(names):
-        for other in names[number + 1 :]:
-            users = sorted(set(means[one]) & set(means[other]))
+def _differences(by_system: Mapping[str, Sequence[PanelJudgement]], seed: int) -> list[dict[str, Any]]:
+    """Return the differences between systems of the mean score of a user, paired by user."""
+    means = {system: _user_means(judgements) for system, judgements in by_system.items()}
+    names, differences = list(means), []
+    for number, left in enumerate(names):
+        for right in names[number + 1 :]:
+            users = sorted(set(means[left]) & set(means[right]))
             if len(users) < 2:
                 continue
-            mine, theirs = (np.array([means[system][user] for user in users]) for system in (one, other))
-            found.append(
-                {
-                    "system": one,
-                    "against": other,
-                    "users": len(users),
-                    **paired_difference(mine, theirs, np.arange(len(users)), seed=seed).to_dict(),
-                }
-            )
-    return found
+            left_means, right_means = (np.array([means[system][user] for user in users]) for system in (left, right))
+            difference = paired_difference(left_means, right_means, np.arange(len(users)), seed=seed)
+            differences.append({"system": left, "against": right, "users": len(users), **difference.to_dict()})
+    return differences
 
 
-def _by_user(asked: Sequence[Asked]) -> dict[str, float]:
+def _user_means(judgements: Sequence[PanelJudgement]) -> dict[str, float]:
     scores: dict[str, list[float]] = defaultdict(list)
-    for one in asked:
-        if not math.isnan(one.score):
-            scores[one.question.user].append(one.score)
+    for judgement in judgements:
+        if not math.isnan(judgement.score):
+            scores[judgement.question.user].append(judgement.score)
     return {user: sum(values) / len(values) for user, values in scores.items()}
 
 
 def _clusters(users: Iterable[str]) -> NDArray[np.int64]:
-    numbers: dict[str, int] = {}
-    return np.array([numbers.setdefault(user, len(numbers)) for user in users], np.int64)
+    """Return (cases,) an index for each user."""
+    indices: dict[str, int] = {}
+    return np.array([indices.setdefault(user, len(indices)) for user in users], np.int64)
 
 
-# ------------------------------------------------------------------ how steady, how much of one mind
+# ------------------------------------------------------------------ consistency, agreement and biases
 
 
-def _panel(judged: Judged, asked: Sequence[Asked]) -> dict[str, Any]:
-    """Krippendorff's alpha among the judges, by criterion; nothing where there is one judge."""
-    if len(judged.panel) < 2:
+def _panel_agreement(result: JudgingResult, judgements: Sequence[PanelJudgement]) -> dict[str, Any]:
+    """Return Krippendorff's alpha of the judges by criterion; empty for a single judge."""
+    if len(result.panel) < 2:
         return {}
-    by_name: dict[str, list[Asked]] = defaultdict(list)
-    for one in asked:
-        by_name[one.question.criterion].append(one)
-    found = {}
-    for name, these in by_name.items():
-        given = [[math.nan if part is None or part.score is None else part.score for part in one.judgements] for one in these]
-        clusters = _clusters(one.question.user for one in these)
-        alpha = krippendorff_alpha(np.array(given, np.float64), clusters, level="interval", seed=judged.seed)
-        found[name] = {"questions": len(these), "alpha": alpha.to_dict()}
-    return found
+    content = {}
+    for name, group in _by_criterion(judgements).items():
+        ratings = [[math.nan if part is None or part.score is None else part.score for part in judgement.judgements] for judgement in group]
+        clusters = _clusters(judgement.question.user for judgement in group)
+        alpha = krippendorff_alpha(np.array(ratings, np.float64), clusters, level="interval", seed=result.seed)
+        content[name] = {"questions": len(group), "alpha": alpha.to_dict()}
+    return content
 
 
-def _repeats(judged: Judged) -> dict[str, Any]:
-    """Of each judge, how the second answers to the same questions compare with the first."""
-    found = {}
-    for name, _, ran in judged.panel:
-        first = {id(one.question): one for one in ran.judgements if one.repeat == 0}
-        both = [(first[id(one.question)], one) for one in ran.judgements if one.repeat == 1 and id(one.question) in first]
-        scored = [(a, b) for a, b in both if a.score is not None and b.score is not None]
-        same = np.array([float(a.chosen == b.chosen) for a, b in scored])
-        clusters = _clusters(a.question.user for a, _ in scored)
-        apart = [abs(a.score - b.score) for a, b in scored if a.score is not None and b.score is not None]
-        found[name] = {
-            "repeated": len(both),
+def _consistency(result: JudgingResult) -> dict[str, Any]:
+    """Return, for each judge, the agreement of repeated judgements with the first ones."""
+    content = {}
+    for name, _, run in result.panel:
+        pairs = repeated_pairs(run.judgements)
+        scored = [(first, second) for first, second in pairs if first.score is not None and second.score is not None]
+        same = np.array([float(first.chosen == second.chosen) for first, second in scored])
+        clusters = _clusters(first.question.user for first, _ in scored)
+        distances = [abs(first.score - second.score) for first, second in scored if first.score is not None and second.score is not None]
+        content[name] = {
+            "repeated": len(pairs),
             "scored_both_times": len(scored),
-            "same": bootstrap_mean(same, clusters, seed=judged.seed).to_dict(),
-            "apart": round(sum(apart) / len(apart), 5) if apart else None,
+            "same": bootstrap_mean(same, clusters, seed=result.seed).to_dict(),
+            "apart": round(sum(distances) / len(distances), 5) if distances else None,
         }
-    return found
+    return content
 
 
-def _own(judged: Judged, asked: Sequence[Asked]) -> list[self_preference.Own]:
-    """What judges make of texts that their own base wrote; nothing where nobody is known to have."""
-    writers = {name: str(about["written_by"]) for name, about in judged.systems.items() if about.get("written_by")}
-    judges = {name: str(about.get("model", "")) for name, about, _ in judged.panel}
-    return self_preference.found(pairwise.paired([one for one in asked if one.question.against]), judges, writers, judged.seed)
+def _self_preferences(result: JudgingResult, judgements: Sequence[PanelJudgement]) -> list[SelfPreference]:
+    """Return the judges' preferences for texts of their own base model; empty if no writer is known."""
+    writers = {name: str(description["written_by"]) for name, description in result.systems.items() if description.get("written_by")}
+    judges = {name: str(about.get("model", "")) for name, about, _ in result.panel}
+    return self_preferences(pairwise.judged_pairs(judgements), judges, writers, result.seed)
 
 
-def _biases(judged: Judged, asked: Sequence[Asked], own: Sequence[self_preference.Own]) -> dict[str, list[Bias]]:
-    """Of each judge, what of its biases this very run shows: by the order of pairs, by asking again, by its own texts, by variants."""
-    pairs = pairwise.paired([one for one in asked if one.question.against])
+def _biases(result: JudgingResult, judgements: Sequence[PanelJudgement], preferences: Sequence[SelfPreference]) -> dict[str, list[Bias]]:
+    """Return the biases of each judge in this run: consistency, order of pairs, self-preference, and bias probes."""
+    pairs = pairwise.judged_pairs(judgements)
     clusters = _clusters(pair.question.user for pair in pairs)
-    found: dict[str, list[Bias]] = {}
-    for number, (name, _, ran) in enumerate(judged.panel):
-        found[name] = repeats(ran.judgements, judged.seed)
+    biases: dict[str, list[Bias]] = {}
+    for number, (name, _, run) in enumerate(result.panel):
+        biases[name] = consistency_bias(run.judgements, result.seed)
         if pairs:
-            verdicts = np.array([[side[number] for side in pair.verdicts()] for pair in pairs], np.float64)  # (pairs, 2)
-            found[name] += audit.order(verdicts[:, 0], verdicts[:, 1], clusters, seed=judged.seed)
-    for one in own:
-        if one.bias is not None:
-            found[one.judge].append(one.bias)
-    for name, _, ran in judged.audited:
-        found[name] += bias_probes.biases(judged.audit, ran.judgements, judged.seed)
-    return found
+            verdicts = np.array([[order[number] for order in pair.verdicts()] for pair in pairs], np.float64)  # (pairs, 2)
+            biases[name] += order_bias(verdicts[:, 0], verdicts[:, 1], clusters, seed=result.seed)
+    for preference in preferences:
+        if preference.bias is not None:
+            biases[preference.judge].append(preference.bias)
+    for name, _, run in result.probe_runs:
+        biases[name] += bias_probes.measure_biases(result.probes, run.judgements, result.seed)
+    return biases
 
 
-def _disagreements(judged: Judged, asked: Sequence[Asked]) -> list[dict[str, Any]]:
-    """What is worth reading: pairs whose winner hangs on the order, questions that split the panel, answers that changed."""
-    found = list(pairwise.flips([one for one in asked if one.question.against]))[:READ]
-    if len(judged.panel) > 1:
-        split = sorted(asked, key=lambda one: -_apart(one))[:READ]
-        found += [_read("the judges disagree", one.question, one.judgements) for one in split if _apart(one) > 0]
-    for _, _, ran in judged.panel:
-        first = {id(one.question): one for one in ran.judgements if one.repeat == 0}
-        again = [(first[id(one.question)], one) for one in ran.judgements if one.repeat == 1 and id(one.question) in first]
-        changed = [pair for pair in again if pair[0].chosen and pair[1].chosen and pair[0].chosen != pair[1].chosen]
-        found += [_read("asked twice, answered twice", a.question, (a, b)) for a, b in changed[:READ]]
-    return found
+# ------------------------------------------------------------------ disagreements and prompts
 
 
-def _apart(asked: Asked) -> float:
-    given = [one.score for one in asked.judgements if one is not None and one.score is not None]
-    scale = 1.0 if asked.question.against else 4.0
-    return (max(given) - min(given)) / scale if given else 0.0
+def _disagreements(result: JudgingResult, judgements: Sequence[PanelJudgement]) -> list[dict[str, Any]]:
+    """Return examples to read: pairs with a flip, questions that the judges disagree on, repetitions with another answer."""
+    pairs = [judgement for judgement in judgements if judgement.question.against]
+    examples = list(pairwise.order_flips(pairs))[:MAX_DISAGREEMENTS]
+    if len(result.panel) > 1:
+        split = sorted(judgements, key=lambda judgement: -_disagreement(judgement))[:MAX_DISAGREEMENTS]
+        examples += [
+            _example("the judges disagree", judgement.question, judgement.judgements) for judgement in split if _disagreement(judgement) > 0
+        ]
+    for _, _, run in result.panel:
+        changed = [
+            (first, second)
+            for first, second in repeated_pairs(run.judgements)
+            if first.chosen and second.chosen and first.chosen != second.chosen
+        ]
+        examples += [
+            _example("asked twice, answered twice", first.question, (first, second)) for first, second in changed[:MAX_DISAGREEMENTS]
+        ]
+    return examples
 
 
-def _read(why: str, question: Question, judgements: Iterable[Judgement | None]) -> dict[str, Any]:
-    said = [{"judge": one.judge, "chosen": one.chosen, "reason": one.reason} for one in judgements if one is not None]
-    return {"why": why, "about": str(question), "shown": question.asked.user, "said": said}
+def _disagreement(judgement: PanelJudgement) -> float:
+    """Return the range of the judges' scores relative to the scale, 0 to 1."""
+    scores = [part.score for part in judgement.judgements if part is not None and part.score is not None]
+    scale = 1.0 if judgement.question.against else 4.0
+    return (max(scores) - min(scores)) / scale if scores else 0.0
 
 
-def _prompts(questions: Iterable[Question]) -> list[dict[str, str]]:
-    """Every prompt that was used, with its text."""
-    used = dict(sorted({one.prompt: one.prompt_hash for one in questions}.items()))
+def _example(why: str, question: JudgeQuestion, judgements: Iterable[Judgement | None]) -> dict[str, Any]:
+    verdicts = [
+        {"judge": judgement.judge, "chosen": judgement.chosen, "reason": judgement.reason}
+        for judgement in judgements
+        if judgement is not None
+    ]
+    return {"why": why, "about": str(question), "shown": question.request.user, "said": verdicts}
+
+
+def _prompts(questions: Iterable[JudgeQuestion]) -> list[dict[str, str]]:
+    """Return the id, the hash and the text of each prompt in use."""
+    used = dict(sorted({question.prompt: question.prompt_hash for question in questions}.items()))
     frame = {"judge_frame.v1": ""} if any(not name.startswith("judge_pair") for name in used) else {}
-    found = []
-    for name, digest in (frame | used).items():
+    content = []
+    for name, prompt_hash in (frame | used).items():
         stem, _, version = name.rpartition(".v")
         sections = prompts.load(stem, int(version)).sections
-        found.append({"prompt": name, "hash": digest, "text": "\n".join(f"## {head}\n{text}" for head, text in sections.items())})
-    return found
+        content.append({"prompt": name, "hash": prompt_hash, "text": "\n".join(f"## {head}\n{text}" for head, text in sections.items())})
+    return content
 
 
-def _plain(value: Any) -> Any:
-    """The same with null for what is no number, and figures rounded."""
+def _json_value(value: Any) -> Any:
+    """Return the value with floats rounded and non-finite floats as None."""
     if isinstance(value, Mapping):
-        return {str(name): _plain(part) for name, part in value.items()}
+        return {str(name): _json_value(part) for name, part in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(part) for part in value]
+        return [_json_value(part) for part in value]
     if isinstance(value, float):
         return round(value, 5) if math.isfinite(value) else None
     return value

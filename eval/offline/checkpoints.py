@@ -20,7 +20,7 @@ from ...data.atomic_files import write_atomically
 from ...data.errors import storage_errors
 from ...data.settings import Settings
 from ...data.workspace import Workspace
-from ...llm.models.language_model import resolve_quantization
+from ...llm.models.model_source import resolve_quantization
 from ..splits.cases import Cases
 
 if TYPE_CHECKING:

@@ -17,8 +17,8 @@ import numpy as np
 from ...llm.models.language_model import LanguageModel
 from ...llm.ranking.ranker import Ranker
 from ...recommend.constraints.list_selection import reserve_new_item_slots
-from ...recommend.constraints.popularity_penalty import LEVELS, order
-from ...recommend.profiles.profile import ItemFacts
+from ...recommend.constraints.popularity_penalty import PENALTY_LEVELS, penalized_order
+from ...recommend.profiles.profile import ItemAttributes
 from ...recommend.ranking.features import FeatureExtractor
 from ...recommend.ranking.llm_reranker import RANKER_FOLDER, LLMReranker, load_llm, load_llm_weight, rerank_indices
 from ...recommend.ranking.trained_ranker import CANDIDATES_PER_CHANNEL, trained_channels
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from ...recommend.profiles.profile import Profile
     from ...recommend.ranking.learned_blend import BlendModel
     from ...retrieval.channels.base import CandidateQuery
-    from ...retrieval.retriever import Proposals
+    from ...retrieval.retriever import CandidateScores
     from ..splits.cases import Cases, EligibleItems
     from ..splits.training_view import TrainingView
 
@@ -112,9 +112,9 @@ class TrainedSystems:
             StaleAdapterError: The adapter was trained on another LLM.
             LeakError: A prompt names a target.
         """
-        facts, user_counts = ItemFacts.of(self.retriever.catalogue), self.retriever.catalogue.users
+        facts, user_counts = ItemAttributes.of(self.retriever.catalogue), self.retriever.catalogue.users
         lists: dict[str, list[Sequence[int]]] = {}
-        novelty: dict[float, list[Sequence[int]]] = {level: [] for level in LEVELS}
+        novelty: dict[float, list[Sequence[int]]] = {level: [] for level in PENALTY_LEVELS}
         new_items: dict[tuple[int, int], list[Sequence[int]]] = {
             (slots, max_users): [] for max_users in NEW_ITEM_MAX_USERS for slots in RESERVED_SLOTS
         }
@@ -132,8 +132,8 @@ class TrainedSystems:
                 scores = {name: model.scores(model.select_features(features)) for name, model in self.models.items()}
                 rankings = {name: _by_score(deep.rows, values, values > 0) for name, values in deep.scores.items()}
                 rankings |= self._rank_without_llm(candidates, scores)
-                for level in LEVELS:
-                    penalized = order(scores[BLEND], user_counts[candidates.rows], level)
+                for level in PENALTY_LEVELS:
+                    penalized = penalized_order(scores[BLEND], user_counts[candidates.rows], level)
                     novelty[level].append(candidates.rows[penalized][:RANKING_DEPTH].tolist())
                 for max_users in NEW_ITEM_MAX_USERS:
                     ranking = self._rank_with_new_items(query, profile, mask, max_users)
@@ -160,7 +160,7 @@ class TrainedSystems:
         scores = model.scores(model.select_features(self.features.features(candidates, profile)))
         return [int(row) for row in candidates.rows[np.argsort(-scores, kind="stable")]]
 
-    def _rank_without_llm(self, candidates: Proposals, scores: Mapping[str, NDArray[np.float64]]) -> dict[str, list[int]]:
+    def _rank_without_llm(self, candidates: CandidateScores, scores: Mapping[str, NDArray[np.float64]]) -> dict[str, list[int]]:
         """The rankings of the blends without the LLM."""
         if not self.llm_cases:
             return {name: _by_score(candidates.rows, values) for name, values in scores.items()}
@@ -170,7 +170,7 @@ class TrainedSystems:
     def _rank_with_llm(
         self,
         case: int,
-        candidates: Proposals,
+        candidates: CandidateScores,
         query: CandidateQuery,
         scores: Mapping[str, NDArray[np.float64]],
         tuned_log: LogitMarginLog,
@@ -198,7 +198,7 @@ class TrainedSystems:
     def _logit_margins(
         self,
         case: int,
-        candidates: Proposals,
+        candidates: CandidateScores,
         pool: NDArray[np.int64],
         query: CandidateQuery,
         scores: NDArray[np.float64],

@@ -1,1 +1,1 @@
-"""Chat models: OpenAI-compatible endpoints and local models, messages, back-off."""
+"""Chat models: requests and responses, OpenAI-compatible endpoints, local models, rate limit."""

@@ -1,7 +1,7 @@
-"""A question that a chat model answers by choosing, and its reply: the text, and how likely each choice was where that is known.
+"""Request to a chat model for a choice among labels, and its response with the probability of each label where known.
 
-The answer asked for is one JSON object, the reason first and the choice after it, so that the choice can rest on the reason. Knows of
-no engine and nothing of what is judged.
+The requested answer is one JSON object with the reason before the choice, so that the choice can follow from the reason. Knows neither
+the engines nor what is judged.
 """
 
 from __future__ import annotations
@@ -10,16 +10,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-ENOUGH = 0.5
-"""Least probability that the choices must have together: below it the model was about to say something else than one of them."""
+MIN_LABEL_PROBABILITY = 0.5
+"""Minimum total probability of the labels; below it the model was about to write something other than a label."""
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """One question.
+class ChatRequest:
+    """One request.
 
     Attributes:
-        system, user: the two messages. key: name of the choice in the JSON object. labels: what may be chosen.
+        system: The system message.
+        user: The user message.
+        key: Name of the choice in the JSON object.
+        labels: The labels to choose from.
     """
 
     system: str
@@ -28,21 +31,21 @@ class Asked:
     labels: tuple[str, ...]
 
     @property
-    def opening(self) -> str:
-        """How the answer begins, up to the reason."""
+    def answer_prefix(self) -> str:
+        """Start of the answer, up to the reason."""
         return '{"reason": "'
 
-    def closing(self) -> str:
-        """What follows the reason, up to the choice."""
+    def choice_prefix(self) -> str:
+        """Return the text between the reason and the choice."""
         return f'", "{self.key}": ' + ("" if self.numeric else '"')
 
     @property
     def numeric(self) -> bool:
-        """Whether the choices are whole numbers."""
+        """Whether all labels are whole numbers."""
         return all(label.isdecimal() for label in self.labels)
 
     def schema(self) -> dict[str, Any]:
-        """The JSON schema of the answer, for engines that can be held to one."""
+        """Return the JSON schema of the answer, for engines with structured output."""
         choice: dict[str, Any] = (
             {"type": "integer", "enum": [int(label) for label in self.labels]}
             if self.numeric
@@ -57,15 +60,18 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
-    """What came back.
+class ChatResponse:
+    """The response to a request.
 
     Attributes:
-        text: as the model wrote it. finish: `stop`, or `length` where it was cut.
-        chosen: the label at the place where the answer chooses, None where no such place is known.
-        probabilities: of each label at that place, adding up to 1; None where they are not known or together below `ENOUGH`.
-        prompt_tokens, completion_tokens: as the engine counted them, None where it did not.
-        seconds: that the call took, waiting left out. calls: how many it took, failed ones included.
+        text: Text as the model wrote it.
+        finish: `stop`, or `length` if the text was truncated.
+        chosen: Label at the position of the choice, None if that position is unknown.
+        probabilities: Probability of each label at that position, with sum 1; None if unknown or below `MIN_LABEL_PROBABILITY` in total.
+        prompt_tokens: Number of prompt tokens as counted by the engine, None if it does not count.
+        completion_tokens: Number of generated tokens as counted by the engine, None if it does not count.
+        seconds: Duration of the call without waiting times.
+        calls: Number of calls, including failed ones.
     """
 
     text: str
@@ -78,29 +84,35 @@ class Reply:
     calls: int = 1
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON holds it."""
+        """Return the response as JSON-compatible values."""
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, held: Mapping[str, Any]) -> Reply:
-        """The reply that `to_dict` gave."""
-        return cls(**{name: held[name] for name in cls.__dataclass_fields__ if name in held})
+    def from_dict(cls, values: Mapping[str, Any]) -> ChatResponse:
+        """Create a response from the output of `to_dict`."""
+        return cls(**{name: values[name] for name in cls.__dataclass_fields__ if name in values})
 
 
-def among(labels: Sequence[str], likely: Mapping[str, float]) -> dict[str, float] | None:
-    """The probabilities of the labels, made to add up to 1; None where the model was about to say something else.
+def normalized_label_probabilities(labels: Sequence[str], token_probabilities: Mapping[str, float]) -> dict[str, float] | None:
+    """Return the probabilities of the labels, normalized to sum 1.
 
-    Args: likely: probability of each token at the place of the choice, as far as it is known; several may spell one label.
-    Source: expected scores from token probabilities: Liu et al., G-Eval, EMNLP 2023, who take whatever share the labels have.
+    Args:
+        labels: The labels.
+        token_probabilities: Probability of each known token at the position of the choice; several tokens may spell one label.
+
+    Returns:
+        The probabilities; None if the labels have less than `MIN_LABEL_PROBABILITY` in total.
+
+    Source: expected scores from token probabilities: Liu et al., G-Eval, EMNLP 2023, who accept any total.
     """
-    found = dict.fromkeys(labels, 0.0)
-    for token, probability in likely.items():
-        if (label := bare(token)) in found:
-            found[label] += probability
-    together = sum(found.values())
-    return {label: probability / together for label, probability in found.items()} if together >= ENOUGH else None
+    totals = dict.fromkeys(labels, 0.0)
+    for token, probability in token_probabilities.items():
+        if (label := strip_token(token)) in totals:
+            totals[label] += probability
+    total = sum(totals.values())
+    return {label: probability / total for label, probability in totals.items()} if total >= MIN_LABEL_PROBABILITY else None
 
 
-def bare(token: str) -> str:
-    """A token without the spaces, quotation marks and bracket that may stand at a choice."""
+def strip_token(token: str) -> str:
+    """Return a token without the whitespace, quotation marks and closing brace that may surround a choice."""
     return token.strip(" \t\r\n\"'}▁Ġ")

@@ -1,53 +1,59 @@
-"""A model behind an OpenAI-compatible endpoint (vLLM, llama.cpp, Ollama, `transformers serve`, hosted ones), asked one question at a time.
+"""Chat model behind an OpenAI-compatible endpoint (vLLM, llama.cpp, Ollama, `transformers serve`, hosted services).
 
-What endpoints differ in is found out by asking: an option that one does not know is left out from then on. Failures that may pass are
-tried again; the rest is told in one sentence. The key is read from the environment and taken out of every text that comes back, so that
-it stands in no log, file or message whatever the endpoint says.
+Differences between endpoints are detected by use: a parameter that an endpoint rejects is omitted from then on. Temporary failures are
+retried by the OpenAI client, which respects Retry-After; other failures become one-sentence errors. The API key is read from the
+environment and removed from all text that is returned, so that it appears in no log, file or message even if the endpoint repeats it.
 """
 
 from __future__ import annotations
 
 import json
-import logging
 import os
 import re
 import threading
 import time
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from ...data.errors import EndpointError, RefusedError, SettingsError, TooLongError
-from .backoff import Pace, pause, retry_after
-from .messages import Asked, Reply, among, bare
+from .messages import ChatRequest, ChatResponse, normalized_label_probabilities, strip_token
+from .rate_limit import RequestRateLimiter, StoppedError
 
 if TYPE_CHECKING:
     from openai import OpenAI
 
 PREFIX = "openai:"
-KEYS = ("CROSSAISLE_JUDGE_KEY", "OPENAI_API_KEY")
-"""Variables of the environment that may hold the key; the first that is set counts."""
-TRIES = 6
+API_KEY_VARIABLES = ("CROSSAISLE_JUDGE_KEY", "OPENAI_API_KEY")
+"""Environment variables that may hold the API key; the first one that is set is used."""
+MAX_ATTEMPTS = 6
 TIMEOUT = 120.0
 """Seconds for one call."""
-PATIENCE = 600.0
-"""Seconds: an endpoint that asks to wait longer than this is taken to be closed for today."""
-ALTERNATIVES = 20
-"""Most likely tokens that are asked for at each place: what OpenAI gives at most, and more than five scores need."""
+TOP_LOGPROBS = 20
+"""Number of alternatives requested for each token: the maximum of OpenAI, and more than five scores need."""
 _OPTIONAL = ("logprobs", "response_format", "temperature", "max_tokens", "seed")
-_LONG = re.compile(r"context[ _-]?(?:length|window|size)|maximum context|too many tokens|prompt is too long|exceeds? .{0,40}\btokens", re.I)
+_TOO_LONG = re.compile(
+    r"context[ _-]?(?:length|window|size)|maximum context|too many tokens|prompt is too long|exceeds? .{0,40}\btokens", re.I
+)
 
-logger = logging.getLogger(__name__)
 
-
-class Endpoint:
-    """A chat model at an address. Threads may share it.
+class OpenAIEndpoint:
+    """A chat model at a URL. Threads may share it.
 
     Args:
-        url: the address up to `/v1`. model: as the endpoint names it; None takes the only one that it has.
-        temperature: 0 for the likeliest answer. max_tokens: of an answer. timeout: seconds for one call. tries: of one question.
-        pace: when calls may be made. environment: where the key is looked for, `os.environ` unless given.
-    Raises: SettingsError: an address that is none, or that holds a password. EndpointError: no model was named and it has not just one.
+        url: URL up to `/v1`.
+        model: Name of the model at the endpoint; None uses the only model that it serves.
+        temperature: Sampling temperature; 0 for the most likely answer.
+        max_tokens: Maximum length of an answer.
+        timeout: Seconds for one call.
+        max_attempts: Maximum number of calls for one request.
+        rate_limiter: Limits the rate of calls, retries included; no limit by default.
+        environment: Source of the API key, `os.environ` by default.
+
+    Raises:
+        SettingsError: The URL is invalid or contains credentials.
+        EndpointError: No model was named and the endpoint does not serve exactly one.
     """
 
     def __init__(
@@ -58,64 +64,61 @@ class Endpoint:
         temperature: float = 0.0,
         max_tokens: int = 200,
         timeout: float = TIMEOUT,
-        tries: int = TRIES,
-        pace: Pace | None = None,
+        max_attempts: int = MAX_ATTEMPTS,
+        rate_limiter: RequestRateLimiter | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> None:
-        self.url, self.temperature, self.max_tokens, self.tries = checked(url), temperature, max_tokens, tries
-        self.pace = pace or Pace()
+        self.url, self.temperature, self.max_tokens, self.max_attempts = validated_url(url), temperature, max_tokens, max_attempts
+        self.rate_limiter = rate_limiter or RequestRateLimiter()
         environment = os.environ if environment is None else environment
-        self._key_name = next((name for name in KEYS if environment.get(name, "").strip()), None)
+        self._key_name = next((name for name in API_KEY_VARIABLES if environment.get(name, "").strip()), None)
         self._key = environment[self._key_name].strip() if self._key_name else ""
         self._timeout = timeout
         self._client_lock = threading.Lock()
         self._client: OpenAI | None = None
-        self._left_out: frozenset[str] = frozenset()
+        self._calls = _Calls()
+        self._unsupported: frozenset[str] = frozenset()
         self.model = model or self._only_model()
 
     def about(self) -> dict[str, Any]:
-        """All that a reply hangs on besides the question."""
+        """Return everything besides the request that a response depends on."""
         return {"endpoint": self.url, "model": self.model, "temperature": self.temperature, "max_tokens": self.max_tokens}
 
-    def ask(self, asked: Asked, *, repeat: int = 0) -> Reply:
-        """The endpoint's reply.
+    def ask(self, request: ChatRequest, *, repeat: int = 0) -> ChatResponse:
+        """Return the endpoint's response.
 
-        Args: repeat: number of the repetition, as the seed of an endpoint that draws.
+        Args:
+            request: The request.
+            repeat: Number of the repetition, used as the seed.
+
         Raises:
-            EndpointError: it cannot be reached, fails again and again, wants another key or does not know the model.
-            TooLongError: the question does not fit its context. RefusedError: it does not answer this very question.
-            StoppedError: the run is being ended.
+            EndpointError: The endpoint is unreachable, fails repeatedly, rejects the API key or does not serve the model.
+            TooLongError: The request does not fit the context of the model.
+            RefusedError: The endpoint refuses this request.
+            StoppedError: `stop` was called.
         """
-        failures, cause = 0, ""
-        while failures < self.tries:
-            self.pace.wait()
-            start = time.monotonic()
+        calls, message = 0, ""
+        for attempt in range(self.max_attempts):
+            completion = self._create(request, repeat)
+            calls += self._calls.count
             try:
-                completion = self._create(asked, repeat)
-                return self._reply(completion, asked, time.monotonic() - start, failures + 1)
-            except _PassingError as error:
-                failures, cause = failures + 1, str(error)
-                logger.info("%s: %s; failure %d of %d", self.url, cause, failures, self.tries)
-                if error.wait is not None and error.wait > PATIENCE:
-                    raise EndpointError(f"{self.url} asks to wait for {error.wait:,.0f} seconds ({cause}); run again then") from None
-                if failures == self.tries:
-                    break
-                if error.wait is not None:
-                    self.pace.hold(error.wait)
-                else:
-                    self.pace.sleep(pause(failures))
-        raise EndpointError(f"{self.url} did not answer {self.tries} times in a row; the last time: {cause}")
+                return self._response(completion, request, time.monotonic() - self._calls.sent_at, calls)
+            except _UnreadableError as error:  # the client does not retry a response with status 200
+                message = str(error)
+            if attempt < self.max_attempts - 1:
+                self.rate_limiter.sleep(0.5 * 2.0**attempt)
+        raise self._no_answer(message, calls)
 
-    def tokens(self, asked: Asked) -> None:
-        """Only the endpoint can count them."""
+    def tokens(self, request: ChatRequest) -> None:
+        """Return None: only the endpoint can count tokens."""
 
     def stop(self) -> None:
-        """Ends every wait, for good; calls under way break off."""
-        self.pace.stop()
+        """Send no more calls. A call in progress ends with its response or its timeout, and a pause before a retry ends first."""
+        self.rate_limiter.stop()
         self.close()
 
     def close(self) -> None:
-        """Closes the connections; the next question opens new ones."""
+        """Close the connections; the next request opens new ones."""
         with self._client_lock:
             client, self._client = self._client, None
         if client is not None:
@@ -123,184 +126,224 @@ class Endpoint:
 
     # ------------------------------------------------------------------ one call
 
-    def _create(self, asked: Asked, repeat: int) -> Any:
-        """The completion as the client gives it, after leaving out what the endpoint does not know."""
+    def _create(self, request: ChatRequest, repeat: int) -> Any:
+        """Return the completion as the client returns it, after omitting the parameters that the endpoint does not support."""
         while True:
-            left_out = self._left_out
+            unsupported = self._unsupported
             try:
-                return self._call(self._options(asked, repeat, left_out))
+                return self._call(self._parameters(request, repeat, unsupported))
             except RefusedError as error:
-                unknown = {name for name in _OPTIONAL if name not in left_out and name in str(error)}
-                # An endpoint that does not say which option it means is asked once without those that fewest know.
-                unknown = unknown or {"logprobs", "response_format"} - left_out
-                if not unknown:
+                rejected = {name for name in _OPTIONAL if name not in unsupported and name in str(error)}
+                # An endpoint that does not name the parameter is called once without the least supported ones.
+                rejected = rejected or {"logprobs", "response_format"} - unsupported
+                if not rejected:
                     raise
                 try:
-                    completion = self._call(self._options(asked, repeat, left_out | unknown))
+                    completion = self._call(self._parameters(request, repeat, unsupported | rejected))
                 except RefusedError:
-                    if not any(name in str(error) for name in unknown):
-                        raise error from None  # it was not the options
-                    self._left_out |= unknown
+                    if not any(name in str(error) for name in rejected):
+                        raise error from None  # the parameters were not the cause
+                    self._unsupported |= rejected
                     continue
-                self._left_out |= unknown
+                self._unsupported |= rejected
                 return completion
 
-    def _options(self, asked: Asked, repeat: int, left_out: frozenset[str]) -> dict[str, Any]:
-        options: dict[str, Any] = {
+    def _parameters(self, request: ChatRequest, repeat: int, unsupported: frozenset[str]) -> dict[str, Any]:
+        schema = {"name": "answer", "strict": True, "schema": request.schema()}
+        parameters: dict[str, Any] = {
             "model": self.model,
-            "messages": [{"role": "system", "content": asked.system}, {"role": "user", "content": asked.user}],
+            "messages": [{"role": "system", "content": request.system}, {"role": "user", "content": request.user}],
             "temperature": self.temperature,
             "max_tokens": self.max_tokens,
             "seed": repeat,
             "logprobs": True,
-            "response_format": {"type": "json_schema", "json_schema": {"name": "answer", "strict": True, "schema": asked.schema()}},
+            "response_format": {"type": "json_schema", "json_schema": schema},
         }
-        if "logprobs" not in left_out:
-            options["top_logprobs"] = ALTERNATIVES
-        if "max_tokens" in left_out:
-            options["max_completion_tokens"] = self.max_tokens  # what newer models of OpenAI call it
-        return {name: value for name, value in options.items() if name not in left_out}
+        if "logprobs" not in unsupported:
+            parameters["top_logprobs"] = TOP_LOGPROBS
+        if "max_tokens" in unsupported:
+            parameters["max_completion_tokens"] = self.max_tokens  # the name for newer models of OpenAI
+        return {name: value for name, value in parameters.items() if name not in unsupported}
 
-    def _call(self, options: Mapping[str, Any]) -> Any:
+    def _call(self, parameters: Mapping[str, Any]) -> Any:
+        """Return the completion, or None if the body is not JSON; failures that the client has retried in vain are final."""
         import openai
 
+        self._calls.count = 0
         try:
-            return self._connected().chat.completions.create(**options)
+            return self._connect().chat.completions.create(**parameters)
         except openai.APIStatusError as error:
-            raise self._explained(error.status_code, self._clean(_said(error)), error.response.headers) from None
+            raise self._status_error(error.status_code, self._redacted(_error_message(error)), error.response.headers) from None
         except openai.APITimeoutError:
-            raise _PassingError(f"no answer within {self._timeout:g} seconds") from None
-        except (openai.APIConnectionError, openai.APIResponseValidationError) as error:
-            raise _PassingError(self._clean(f"{error} {error.__cause__ or ''}".strip())) from None
-        except ValueError as error:  # a body that is no JSON
-            raise _PassingError(self._clean(f"an answer that is no JSON ({error})")) from None
+            raise self._no_answer(f"no answer within {self._timeout:g} seconds", self._calls.count) from None
+        except openai.APIConnectionError as error:
+            raise self._no_answer(self._redacted(f"{error} {error.__cause__ or ''}".strip()), self._calls.count) from None
+        except (ValueError, openai.APIResponseValidationError):
+            return None
+        except RuntimeError:  # the client is closed
+            if self.rate_limiter.is_stopped:
+                raise StoppedError from None
+            raise
 
-    def _explained(self, status: int, said: str, headers: Mapping[str, str]) -> Exception:
-        """The error for a status of 400 or more."""
+    def _status_error(self, status: int, message: str, headers: Mapping[str, str]) -> Exception:
+        """Return the error for a status of 400 or more."""
         if status in (401, 403):
-            key = f"the key in {self._key_name}" if self._key_name else f"a call without a key; put one into {KEYS[0]} or {KEYS[1]}"
-            return EndpointError(f"{self.url} refuses {key} ({status}: {said})")
+            key = f"the key in {self._key_name}" if self._key_name else f"a call without a key; set {' or '.join(API_KEY_VARIABLES)}"
+            return EndpointError(f"{self.url} refuses {key} ({status}: {message})")
         if status in (408, 409, 425, 429) or status >= 500:
-            return _PassingError(f"{status}: {said}", retry_after(headers))
-        if _LONG.search(said):
-            return TooLongError(f"the question does not fit the context of {self.model} ({said})")
-        # Some say 400 of an unknown model; a model that is named for what it cannot do is known.
-        quoted = any(f"{mark}{self.model}{mark}" in said for mark in "'\"`")
-        if status == 404 or (status == 400 and quoted and not any(name in said for name in _OPTIONAL)):
-            had = self._models()
-            names = f"; it has {', '.join(had[:10])}" if had else ""
-            return EndpointError(f"{self.url} does not know the model {self.model!r}, or is no OpenAI-compatible address{names} ({said})")
-        return RefusedError(f"{self.url} refuses the question ({status}: {said})")
+            return self._no_answer(f"{status}: {message}", self._calls.count, headers.get("retry-after"))
+        if _TOO_LONG.search(message):
+            return TooLongError(f"the request does not fit the context of {self.model} ({message})")
+        # Some endpoints answer 400 for an unknown model. A model that is quoted for a parameter that it does not support is known.
+        quoted = any(f"{mark}{self.model}{mark}" in message for mark in "'\"`")
+        if status == 404 or (status == 400 and quoted and not any(name in message for name in _OPTIONAL)):
+            models = self._models()
+            names = f"; it has {', '.join(models[:10])}" if models else ""
+            return EndpointError(
+                f"{self.url} does not know the model {self.model!r}, or is not an OpenAI-compatible endpoint{names} ({message})"
+            )
+        return RefusedError(f"{self.url} refuses the request ({status}: {message})")
 
-    def _reply(self, completion: Any, asked: Asked, seconds: float, calls: int) -> Reply:
-        """Raises: _PassingError: what came is not a completion."""
+    def _no_answer(self, message: str, calls: int, retry_after: str | None = None) -> EndpointError:
+        """Return the error for a request without an answer. Args: retry_after: header of the last response."""
+        message = " ".join(message.split())[:300]
+        if retry_after is not None and calls < self.max_attempts:  # longer than the client is willing to wait
+            return EndpointError(f"{self.url} requests a pause (Retry-After: {retry_after}; {message}); run again afterwards")
+        return EndpointError(f"{self.url} did not answer {calls} times in a row; last error: {message}")
+
+    def _response(self, completion: Any, request: ChatRequest, seconds: float, calls: int) -> ChatResponse:
+        """Raises: _UnreadableError: the body is not a chat completion."""
         try:
             choice = completion.choices[0]
             text, finish = choice.message.content or "", choice.finish_reason or "stop"
             if not isinstance(text, str):
                 raise TypeError
         except (AttributeError, IndexError, TypeError):
-            raise _PassingError("an answer that is not a chat completion") from None
+            raise _UnreadableError("a response that is not a chat completion") from None
         usage = getattr(completion, "usage", None)
-        chosen, likely = _at_the_choice(getattr(choice, "logprobs", None), asked)
-        return Reply(
-            text=self._clean(text),
+        chosen, probabilities = _choice(getattr(choice, "logprobs", None), request)
+        return ChatResponse(
+            text=self._redacted(text),
             finish=str(finish),
             chosen=chosen,
-            probabilities=likely,
-            prompt_tokens=_whole(getattr(usage, "prompt_tokens", None)),
-            completion_tokens=_whole(getattr(usage, "completion_tokens", None)),
+            probabilities=probabilities,
+            prompt_tokens=_count(getattr(usage, "prompt_tokens", None)),
+            completion_tokens=_count(getattr(usage, "completion_tokens", None)),
             seconds=seconds,
             calls=calls,
         )
 
     # ------------------------------------------------------------------ the endpoint
 
-    def _connected(self) -> OpenAI:
+    def _connect(self) -> OpenAI:
         with self._client_lock:
             if self._client is None:
-                from openai import OpenAI
+                from openai import DefaultHttpxClient, OpenAI
 
-                # Tries are counted here, so that each of them keeps to the pace; a key must be given even where none is wanted.
-                self._client = OpenAI(api_key=self._key or "none", base_url=self.url, timeout=self._timeout, max_retries=0)
+                self._client = OpenAI(
+                    api_key=self._key or "none",  # the client requires a key even if the endpoint does not
+                    base_url=self.url,
+                    timeout=self._timeout,
+                    max_retries=self.max_attempts - 1,
+                    http_client=DefaultHttpxClient(event_hooks={"request": [self._before_call]}),
+                )
             return self._client
 
+    def _before_call(self, call: Any) -> None:
+        """Apply the rate limit to a chat call, whether it is a first attempt or one of the client's retries, and count it."""
+        if call.method != "POST":  # listing the models
+            return
+        self.rate_limiter.wait()
+        self._calls.count += 1
+        self._calls.sent_at = time.monotonic()
+
     def _models(self) -> list[str]:
-        """Names of the models that the endpoint says it has; none where it does not say."""
+        """Return the names of the models that the endpoint lists; an empty list if it lists none."""
         import openai
 
+        client = self._connect().with_options(max_retries=0)
         try:
-            return sorted(self._clean(str(model.id)) for model in self._connected().models.list().data)
+            return sorted(self._redacted(str(model.id)) for model in client.models.list().data)
         except (openai.OpenAIError, ValueError, AttributeError, TypeError):
             return []
 
     def _only_model(self) -> str:
-        had = self._models()
-        if len(had) != 1:
-            says = f"it has {', '.join(had[:10])}" if had else "it does not say what it has"
-            raise EndpointError(f"{self.url} was asked for its only model, but {says}; name one with --model")
-        return had[0]
+        models = self._models()
+        if len(models) != 1:
+            reason = f"it serves {', '.join(models[:10])}" if models else "it lists no models"
+            raise EndpointError(f"no model was named for {self.url}, and {reason}; name one with --model")
+        return models[0]
 
-    def _clean(self, text: str) -> str:
-        """The text without the key, should the endpoint repeat it."""
+    def _redacted(self, text: str) -> str:
+        """Return the text without the API key, in case the endpoint repeats it."""
         return text.replace(self._key, "(the key)") if self._key else text
 
 
-class _PassingError(Exception):
-    """A failure that may be gone the next time. Attributes: wait: seconds that the endpoint asks for, None where it does not."""
+class _Calls(threading.local):
+    """Calls of the current thread for one request: their number, and the time when the last one was sent (`time.monotonic`)."""
 
-    def __init__(self, cause: str, wait: float | None = None) -> None:
-        super().__init__(" ".join(cause.split())[:300])
-        self.wait = wait
+    count = 0
+    sent_at = 0.0
 
 
-def checked(address: str) -> str:
-    """The address of an endpoint without `openai:` before it and the stroke behind it.
+class _UnreadableError(Exception):
+    """A response with status 200 whose body is not a chat completion."""
 
-    Raises: SettingsError: it is no http address, or holds a user, a password or a query, where keys are put and then written into logs.
+
+def validated_url(address: str) -> str:
+    """Return the URL of an endpoint without the prefix `openai:` and without a trailing slash.
+
+    Raises:
+        SettingsError: It is not an http URL, or contains a user, a password or a query: keys in a URL end up in logs.
     """
     url = address.removeprefix(PREFIX).rstrip("/")
     parts = urlsplit(url)
     try:
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
-        usable = False
-    if not usable:
-        raise SettingsError("an endpoint is named as openai:http://host:port/v1; what was given is no such address")
+        valid = False
+    if not valid:
+        raise SettingsError("invalid endpoint address: use the form openai:http://host:port/v1")
     if parts.username or parts.password or parts.query or parts.fragment:
-        raise SettingsError(f"an endpoint's address is openai:http://host:port/v1 and no more; a key belongs into {KEYS[0]}")
+        raise SettingsError(
+            f"an endpoint address has the form openai:http://host:port/v1 without credentials; set the key in {API_KEY_VARIABLES[0]}"
+        )
     return url
 
 
-def _said(error: Any) -> str:
-    """What an endpoint said of a failure, in the ways in which they say it."""
+def _error_message(error: Any) -> str:
+    """Return the message of an error response, in the formats that endpoints use."""
     body = error.body
     if isinstance(body, Mapping):
         inner = body.get("error", body)
-        told = inner.get("message") or inner.get("detail") if isinstance(inner, Mapping) else inner
-        body = f"{told or json.dumps(body)} {inner.get('code') or ''}" if isinstance(inner, Mapping) else told
+        if isinstance(inner, Mapping):
+            body = f"{inner.get('message') or inner.get('detail') or json.dumps(body)} {inner.get('code') or ''}"
+        else:
+            body = inner
     return " ".join(str(body or error.message).split())[:300]
 
 
-def _at_the_choice(logprobs: Any, asked: Asked) -> tuple[str | None, dict[str, float] | None]:
-    """The label where the answer chooses and the probability of each; the choice is the last label that was written."""
+def _choice(logprobs: Any, request: ChatRequest) -> tuple[str | None, dict[str, float] | None]:
+    """Return the label at the position of the choice and the probability of each label. The choice is the last label in the text."""
     from math import exp
 
     try:
-        for place in reversed(logprobs.content or ()):
-            if (chosen := bare(place.token)) in asked.labels:
-                return chosen, among(asked.labels, _summed((other.token, exp(other.logprob)) for other in place.top_logprobs))
+        for position in reversed(logprobs.content or ()):
+            if (chosen := strip_token(position.token)) in request.labels:
+                probabilities = _summed((token.token, exp(token.logprob)) for token in position.top_logprobs)
+                return chosen, normalized_label_probabilities(request.labels, probabilities)
     except (AttributeError, TypeError, ValueError, OverflowError):
         pass
     return None, None
 
 
-def _summed(pairs: Any) -> dict[str, float]:
-    found: dict[str, float] = {}
+def _summed(pairs: Iterable[tuple[str, float]]) -> dict[str, float]:
+    """Return the total probability of each token text."""
+    totals: defaultdict[str, float] = defaultdict(float)
     for token, probability in pairs:
-        found[token] = found.get(token, 0.0) + probability
-    return found
+        totals[token] += probability
+    return totals
 
 
-def _whole(value: Any) -> int | None:
+def _count(value: Any) -> int | None:
     return value if isinstance(value, int) and value >= 0 else None

@@ -1,12 +1,13 @@
-"""What a model may write when it words a reason, token by token: joining words, punctuation, and the letters of slots.
+"""Constrained decoding of a wording, token by token: joining words, punctuation and slot letters.
 
-Whatever it draws, the finished wording names the item and puts every fact it was given somewhere once, states nothing of its own, begins
-its sentences with a capital letter, says "may" where the facts are weak, and tells nobody that they have what they only looked at. The
-model still decides what is said when, and how.
+Whatever the model samples, the finished wording names the item, contains each given fact once, states no facts of its own, begins its
+sentences with a capital letter, hedges weak facts, and does not claim that shoppers own what they only viewed. The model decides the
+order of the facts and the words between them.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterable, Sequence
 from copy import copy
 from dataclasses import dataclass, field
@@ -14,8 +15,18 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from .slots import LETTERS, NAMES, QUOTED
-from .vocabulary import DOUBTING, HEDGES, JOINING, NEGATIONS, OWNING, RESERVING, STORE, VOICES, WORDING
+from .slots import NAME_SLOTS, QUOTE_SLOTS, SLOT_LETTERS
+from .vocabulary import (
+    ATTRIBUTION_WORDS,
+    COMMENTING_WORDS,
+    COMPLAINT_WORDS,
+    CONCESSION_WORDS,
+    HEDGE_WORDS,
+    JOINING_WORDS,
+    NEGATION_WORDS,
+    OWNERSHIP_WORDS,
+    STORE_WORDS,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -23,263 +34,309 @@ if TYPE_CHECKING:
     from ..models.language_model import LanguageModel
 
 Length = Literal["line", "paragraph", "bullets"]
-MOST_TOKENS = {"line": 56, "paragraph": 90, "bullets": 80}
-"""Of one wording."""
-SENTENCES = {"line": 1, "paragraph": 3}
-"""Of one wording at most, besides those that quotations end."""
+MAX_TOKENS = {"line": 56, "paragraph": 90, "bullets": 80}
+"""Maximum length of a wording."""
+MAX_SENTENCES = {"line": 1, "paragraph": 3}
+"""Maximum number of sentences of a wording, not counting those that end with a quote."""
 _ARTICLES = ("the", "your")
 _STOPS = (",", ";", ":", ".")
 _BULLET = "\n-"
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
-    """What a wording is to be.
+class WordingConstraints:
+    """Constraints on one wording.
 
-    Attributes: slots: that must each be written once. firm: whether the facts carry a judgement without "may". seen: whether the shopper
-        only looked at the thing behind it. length: its form. free: whether a quotation may be announced in a sentence before its own, as
-        some people do who write by hand; a model that does it loses the thread.
+    Attributes:
+        slots: Slots that must each be written once.
+        confident: Whether the facts support a judgement without "may".
+        anchor_only_viewed: Whether the shopper only viewed the anchor.
+        length: Form of the wording.
+        relaxed: Whether a quote may be introduced in an earlier sentence, as some handwritten wordings do. A model that does so loses
+            track of the quote.
     """
 
     slots: frozenset[str]
-    firm: bool
-    seen: bool
+    confident: bool
+    anchor_only_viewed: bool
     length: Length
-    free: bool = False
+    relaxed: bool = False
 
 
 Ids = tuple[int, ...]
 
 
-class Units:
-    """Texts that may be written as wholes, as a tree of token ids. Args: texts: each with what it means, one meaning per text."""
+class TokenTrie:
+    """A trie of token ids.
 
-    def __init__(self, texts: Iterable[tuple[Ids, str]]) -> None:
-        self.meaning = dict(texts)
-        self._after: dict[Ids, set[int]] = {}
-        for ids in self.meaning:
+    Args:
+        entries: (token ids, value) pairs.
+
+    Attributes:
+        values: Value of each complete sequence of token ids.
+    """
+
+    def __init__(self, entries: Iterable[tuple[Ids, str]]) -> None:
+        self.values = dict(entries)
+        self._children: dict[Ids, set[int]] = {}
+        for ids in self.values:
             for i, token in enumerate(ids):
-                self._after.setdefault(ids[:i], set()).add(token)
+                self._children.setdefault(ids[:i], set()).add(token)
 
-    def after(self, ids: Ids) -> set[int]:
-        """The tokens that may follow the beginning of a unit."""
-        return self._after.get(ids, set())
+    def next_tokens(self, prefix: Ids) -> set[int]:
+        """Return the tokens that may follow a prefix."""
+        return self._children.get(prefix, set())
 
 
-class Alphabet:
-    """Everything that may be written, as token ids: the same for all wordings of one model.
+class TokenVocabulary:
+    """Token ids of all words, slots and punctuation of a model.
 
-    Args: words: in small letters. encode: text to token ids. end: the token that ends an answer.
+    Args:
+        words: The words, in lower case.
+        encode: Maps a text to token ids.
+        end: The end-of-sequence token.
+
+    Attributes:
+        end: The end-of-sequence token.
+        words: Trie of the words by position (first, opening or inner), whether the anchor was only viewed, and whether a quote may follow.
+        slots: Token ids of each slot's letter at the start of the text and elsewhere.
+        stops: Token ids of each punctuation mark.
     """
 
     def __init__(self, words: Iterable[str], encode: Callable[[str], Sequence[int]], end: int) -> None:
-        chosen = sorted(words)
+        ordered = sorted(words)
 
-        def units(shape: Callable[[str], str], among: Iterable[str]) -> Units:
-            return Units((tuple(encode(shape(word))), word) for word in among)
+        def trie(spelling: Callable[[str], str], members: Iterable[str]) -> TokenTrie:
+            return TokenTrie((tuple(encode(spelling(word))), word) for word in members)
 
-        def capital(word: str) -> str:
+        def capitalized(word: str) -> str:
             return word[:1].upper() + word[1:]
 
+        spellings: dict[str, Callable[[str], str]] = {
+            "first": capitalized,
+            "opening": lambda word: f" {capitalized(word)}",
+            "inner": lambda word: f" {word}",
+        }
         self.end = end
         self.words = {
-            (place, seen, quoting): units(
-                shape, [word for word in chosen if not (seen and word in OWNING) and (quoting or word not in VOICES)]
+            (position, viewed, quoting): trie(
+                spelling,
+                [word for word in ordered if not (viewed and word in OWNERSHIP_WORDS) and (quoting or word not in ATTRIBUTION_WORDS)],
             )
-            for place, shape in (("first", capital), ("opening", lambda word: f" {capital(word)}"), ("inner", lambda word: f" {word}"))
-            for seen in (False, True)
+            for position, spelling in spellings.items()
+            for viewed in (False, True)
             for quoting in (False, True)
         }
-        self.slots = {slot: (tuple(encode(letter)), tuple(encode(f" {letter}"))) for slot, letter in LETTERS.items()}
+        self.slots = {slot: (tuple(encode(letter)), tuple(encode(f" {letter}"))) for slot, letter in SLOT_LETTERS.items()}
         self.stops = {stop: tuple(encode(stop)) for stop in (*_STOPS, _BULLET)}
 
 
-def alphabet(llm: LanguageModel) -> Alphabet:
-    """What a model may write by itself."""
-    return Alphabet((JOINING | STORE | WORDING) - NEGATIONS, llm.encode, llm.tokenizer.eos_token_id)
+def token_vocabulary(llm: LanguageModel) -> TokenVocabulary:
+    """Return the vocabulary of explanations for a model."""
+    return TokenVocabulary((JOINING_WORDS | STORE_WORDS | COMMENTING_WORDS) - NEGATION_WORDS, llm.encode, llm.tokenizer.eos_token_id)
 
 
-def may_write(alphabet: Alphabet, task: Task, ids: Sequence[int]) -> bool:
-    """Whether a whole answer could have been written."""
-    writing = Writing(alphabet, task)
-    for token in (*ids, alphabet.end):
-        if token not in writing.allowed():
+def is_decodable(vocabulary: TokenVocabulary, constraints: WordingConstraints, ids: Sequence[int]) -> bool:
+    """Whether the decoder can generate a complete answer."""
+    decoder = ConstrainedDecoder(vocabulary, constraints)
+    for token in (*ids, vocabulary.end):
+        if token not in decoder.allowed_tokens():
             return False
-        writing.take(token)
+        decoder.append(token)
     return True
+
+
+_Kind = Literal["word", "slot", "stop", "end"]
 
 
 @dataclass(frozen=True, slots=True)
 class _Unit:
-    kind: Literal["word", "slot", "stop", "end"]
-    said: str
+    """A complete word, slot or punctuation mark, or the end."""
+
+    kind: _Kind
+    value: str
 
 
 @dataclass
-class Writing:
-    """One wording on its way: which tokens may come next, given those that were written.
+class ConstrainedDecoder:
+    """State of one wording: the tokens that may come next, given those that were written.
 
-    Attributes: alphabet: see there. task: what it is to be. likelihood: of each token that was written, in nats, among all tokens.
+    Attributes:
+        vocabulary: The vocabulary of the model.
+        constraints: Constraints on the wording.
+        log_likelihoods: Log-probability of each written token among all allowed and disallowed tokens, in nats.
     """
 
-    alphabet: Alphabet
-    task: Task
-    likelihood: list[float] = field(default_factory=list)
-    _before: _Unit | None = None
-    _left: frozenset[str] = frozenset()
+    vocabulary: TokenVocabulary
+    constraints: WordingConstraints
+    log_likelihoods: list[float] = field(default_factory=list)
+    _previous: _Unit | None = None
+    _remaining: frozenset[str] = frozenset()
+    """Slots that are not written yet."""
     _hedged: bool = False
     _sentences: int = 0
-    _lines: int = 0
-    _sentence: frozenset[str] = frozenset()
-    _told: bool = False
+    _bullets: int = 0
+    _sentence_words: frozenset[str] = frozenset()
+    """Words of the current sentence."""
+    _has_slot: bool = False
+    """Whether the current sentence contains a slot."""
     _ids: Ids = ()
-    _tokens: int = 0
+    """Tokens of the current unit."""
+    _length: int = 0
 
     def __post_init__(self) -> None:
-        self._left, self._hedged = self.task.slots, self.task.firm
+        self._remaining, self._hedged = self.constraints.slots, self.constraints.confident
 
     @property
     def finished(self) -> bool:
-        """Whether nothing more is to come."""
-        return self._before is not None and self._before.kind == "end"
+        """Whether the end was written."""
+        return self._previous is not None and self._previous.kind == "end"
 
-    def take(self, token: int) -> None:
-        """Takes note of one more token, which must be one of those that `allowed` gave; after the end nothing changes any more."""
+    def append(self, token: int) -> None:
+        """Record one more token, which must be one of `allowed_tokens`. No effect once the wording is finished."""
         if self.finished:
             return
-        if token == self.alphabet.end:
-            self._before, self._ids = _Unit("end", ""), ()
+        if token == self.vocabulary.end:
+            self._previous, self._ids = _Unit("end", ""), ()
             return
-        if self._ids and not any(token in units.after(self._ids) for units in self._open()):
-            self._commit()
+        if self._ids and not any(token in trie.next_tokens(self._ids) for trie in self._tries()):
+            self._complete_unit()
         self._ids = (*self._ids, token)
-        self._tokens += 1
+        self._length += 1
 
-    def allowed(self) -> list[int]:
-        """The ids of the tokens that may come next; none once it is finished or cannot be any more."""
-        tokens: set[int] = set().union(*(units.after(self._ids) for units in self._open()))
-        if self._ids and any(self._ids in units.meaning for units in self._open()):
-            after = copy(self)
-            after._commit()
-            tokens = tokens.union(*(units.after(()) for units in after._open()))
-        if self._tokens >= MOST_TOKENS[self.task.length]:
-            tokens &= {self.alphabet.end}
+    def allowed_tokens(self) -> list[int]:
+        """Return the ids of the tokens that may come next; an empty list if the wording is finished or cannot be completed."""
+        tokens: set[int] = set().union(*(trie.next_tokens(self._ids) for trie in self._tries()))
+        if self._ids and any(self._ids in trie.values for trie in self._tries()):
+            following = copy(self)
+            following._complete_unit()
+            tokens = tokens.union(*(trie.next_tokens(()) for trie in following._tries()))
+        if self._length >= MAX_TOKENS[self.constraints.length]:
+            tokens &= {self.vocabulary.end}
         return sorted(tokens)
 
-    def _commit(self) -> None:
-        kind, said = next((kind, units.meaning[self._ids]) for kind, units in self._kinds() if self._ids in units.meaning)
-        self._before, self._ids = _Unit(kind, said), ()
+    def _complete_unit(self) -> None:
+        kind, value = next((kind, trie.values[self._ids]) for kind, trie in self._options() if self._ids in trie.values)
+        self._previous, self._ids = _Unit(kind, value), ()
         if kind == "slot":
-            self._left -= {said}
-        ends = (kind == "stop" and said == ".") or (kind == "slot" and said in QUOTED)
-        self._sentences += ends
-        self._lines += kind == "stop" and said == _BULLET
-        if ends or (kind == "stop" and said == _BULLET):
-            self._sentence = frozenset()
+            self._remaining -= {value}
+        sentence_ends = (kind == "stop" and value == ".") or (kind == "slot" and value in QUOTE_SLOTS)
+        self._sentences += sentence_ends
+        self._bullets += kind == "stop" and value == _BULLET
+        if sentence_ends or (kind == "stop" and value == _BULLET):
+            self._sentence_words = frozenset()
         elif kind == "word":
-            self._sentence |= {said}
-        self._told = not ends and (self._told or kind == "slot")
-        self._hedged |= kind == "word" and said in HEDGES
+            self._sentence_words |= {value}
+        self._has_slot = not sentence_ends and (self._has_slot or kind == "slot")
+        self._hedged |= kind == "word" and value in HEDGE_WORDS
 
-    def _open(self) -> list[Units]:
-        return [units for _, units in self._kinds()]
+    def _tries(self) -> list[TokenTrie]:
+        return [trie for _, trie in self._options()]
 
-    def _kinds(self) -> list[tuple[Literal["word", "slot", "stop", "end"], Units]]:
-        """What may stand next, by kind."""
-        before, alphabet = self._before, self.alphabet
-        if before and before.kind == "end":
+    def _options(self) -> list[tuple[_Kind, TokenTrie]]:
+        """Return the units that may come next, by kind."""
+        previous, vocabulary = self._previous, self.vocabulary
+        if previous and previous.kind == "end":
             return []
-        quoted = before is not None and before.kind == "slot" and before.said in QUOTED
-        article = before is not None and before.kind == "word" and before.said in _ARTICLES
-        fresh = before is None or (before.kind == "stop" and before.said in (".", _BULLET)) or quoted
-        place = "first" if before is None else "opening" if fresh else "inner"
-        spoken = before is not None and before.kind == "slot" and not quoted  # two facts are joined by something
-        slots = [slot for slot in self._left if self._may(slot, article)] if not spoken else []
-        over = fresh and before is not None and before.said != _BULLET and not self._more()
-        found: list[tuple[Literal["word", "slot", "stop", "end"], Units]] = [
-            ("word", Units([]) if over else self._words(place)),
-            ("slot", Units((alphabet.slots[slot][before is not None], slot) for slot in ([] if over else slots))),
+        after_quote = previous is not None and previous.kind == "slot" and previous.value in QUOTE_SLOTS
+        after_article = previous is not None and previous.kind == "word" and previous.value in _ARTICLES
+        sentence_start = previous is None or (previous.kind == "stop" and previous.value in (".", _BULLET)) or after_quote
+        position = "first" if previous is None else "opening" if sentence_start else "inner"
+        after_slot = previous is not None and previous.kind == "slot" and not after_quote  # two slots need a word or stop between them
+        slots = [slot for slot in self._remaining if self._slot_fits(slot, after_article)] if not after_slot else []
+        text_full = sentence_start and previous is not None and previous.value != _BULLET and not self._may_add_sentence()
+        options: list[tuple[_Kind, TokenTrie]] = [
+            ("word", TokenTrie([]) if text_full else self._words(position)),
+            ("slot", TokenTrie((vocabulary.slots[slot][previous is not None], slot) for slot in ([] if text_full else slots))),
         ]
-        if before == _Unit("stop", _BULLET):
-            found.append(("word", self._words("inner")))
-        if before is not None and not article:
-            stops = [] if before.kind == "stop" or quoted else list(_STOPS)
-            # A sentence tells something, and the last one tells what is left.
-            if self._sentence & VOICES and "." in stops and not self.task.free:
+        if previous == _Unit("stop", _BULLET):
+            options.append(("word", self._words("inner")))
+        if previous is not None and not after_article:
+            stops = [] if previous.kind == "stop" or after_quote else list(_STOPS)
+            # A sentence contains a fact, and the last sentence contains all remaining ones.
+            if self._sentence_words & ATTRIBUTION_WORDS and "." in stops and not self.constraints.relaxed:
                 stops.remove(".")
-            if "." in stops and not (self._told and ((not self._left and self._listed()) or self._more(1))):
+            if "." in stops and not (self._has_slot and ((not self._remaining and self._has_bullets()) or self._may_add_sentence(1))):
                 stops.remove(".")
-            if self.task.length == "bullets" and self._left - set(NAMES) and (before.kind != "stop" or before.said in (".", ":")):
+            is_list = self.constraints.length == "bullets"
+            if is_list and self._remaining - set(NAME_SLOTS) and (previous.kind != "stop" or previous.value in (".", ":")):
                 stops.append(_BULLET)
-            found.append(("stop", Units((alphabet.stops[stop], stop) for stop in stops)))
-            whole = quoted or before == _Unit("stop", ".") or (self.task.length == "bullets" and before.kind != "stop")
-            if whole and self._listed() and not self._left and self._hedged:
-                found.append(("end", Units([((alphabet.end,), "")])))
-        return found
+            options.append(("stop", TokenTrie((vocabulary.stops[stop], stop) for stop in stops)))
+            may_end = after_quote or previous == _Unit("stop", ".") or (is_list and previous.kind != "stop")
+            if may_end and self._has_bullets() and not self._remaining and self._hedged:
+                options.append(("end", TokenTrie([((vocabulary.end,), "")])))
+        return options
 
-    def _listed(self) -> bool:
-        """Whether what is to be a list has lines."""
-        return self.task.length != "bullets" or self._lines >= min(2, len(self.task.slots - set(NAMES)))
+    def _has_bullets(self) -> bool:
+        """Whether a list has enough bullets; True for other forms."""
+        return self.constraints.length != "bullets" or self._bullets >= min(2, len(self.constraints.slots - set(NAME_SLOTS)))
 
-    def _more(self, ending: int = 0) -> bool:
-        """Whether one more sentence may begin. Args: ending: sentences that would have ended by then, besides those that have."""
-        quotes = len(self.task.slots & set(QUOTED))
-        return self.task.length != "bullets" and self._sentences + ending < SENTENCES[self.task.length] + quotes
+    def _may_add_sentence(self, ending: int = 0) -> bool:
+        """Whether one more sentence may begin. Args: ending: sentences that end before it, besides those that have ended."""
+        if self.constraints.length == "bullets":
+            return False
+        quotes = len(self.constraints.slots & set(QUOTE_SLOTS))
+        return self._sentences + ending < MAX_SENTENCES[self.constraints.length] + quotes
 
-    def _may(self, slot: str, article: bool) -> bool:
-        """Whether a slot may stand next: names after an article, clauses and quotations not."""
-        before = self._before
+    def _slot_fits(self, slot: str, after_article: bool) -> bool:
+        """Whether a slot may come next: names follow an article, clauses and quotes do not."""
+        previous = self._previous
         if slot == "item":
-            return (article and before is not None and before.said == "the") or (before is None and self.task.length == "bullets")
-        if not self.task.free:
-            if slot == "caution" and not self._sentence & RESERVING:
+            after_the = after_article and previous is not None and previous.value == "the"
+            return after_the or (previous is None and self.constraints.length == "bullets")
+        if not self.constraints.relaxed:
+            if slot == "caution" and not self._sentence_words & CONCESSION_WORDS:
                 return False
-            if slot == "quote" and self._sentence & DOUBTING:
+            if slot == "quote" and self._sentence_words & COMPLAINT_WORDS:
                 return False
-            if self._sentence & VOICES and slot not in (*NAMES, *QUOTED):
+            if self._sentence_words & ATTRIBUTION_WORDS and slot not in (*NAME_SLOTS, *QUOTE_SLOTS):
                 return False
-        return article if slot == "own" else not article
+        return after_article if slot == "own" else not after_article
 
-    def _words(self, place: str) -> Units:
-        """The words that may stand next. Args: place: first, opening or inner."""
-        return self.alphabet.words[place, self.task.seen, self.task.free or bool(self._left & set(QUOTED))]
-
-
-def read(text: str, slots: Collection[str]) -> str:
-    """What a model wrote, with `{slot}` for every letter. Args: slots: that the model was given."""
-    import re
-
-    letters = {LETTERS[slot]: slot for slot in slots}
-    return re.sub(r"(?<!\w)([A-Z])(?![\w'’])", lambda found: f"{{{letters[found[1]]}}}" if found[1] in letters else found[1], text)
+    def _words(self, position: str) -> TokenTrie:
+        """Return the words that may come next. Args: position: first, opening or inner."""
+        may_quote = self.constraints.relaxed or bool(self._remaining & set(QUOTE_SLOTS))
+        return self.vocabulary.words[position, self.constraints.anchor_only_viewed, may_quote]
 
 
-def draw(
-    rows: Sequence[Writing], seeds: Sequence[int], end: int, temperature: float
+def restore_slots(text: str, slots: Collection[str]) -> str:
+    """Return a generated text with `{slot}` for every letter of the given slots."""
+    letters = {SLOT_LETTERS[slot]: slot for slot in slots}
+    return re.sub(r"(?<!\w)([A-Z])(?![\w'’])", lambda match: f"{{{letters[match[1]]}}}" if match[1] in letters else match[1], text)
+
+
+def constrained_sampler(
+    decoders: Sequence[ConstrainedDecoder], seeds: Sequence[int], end: int, temperature: float
 ) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
-    """Scores by which greedy generation draws a wording per row from the model's own distribution over what is allowed.
+    """Return a logits processor with which greedy generation samples a wording per row from the model's distribution over allowed tokens.
 
-    Args: seeds: one per row; the same seed words the same. end: the token that pads a finished row. temperature: 0 for the likeliest.
+    Args:
+        decoders: Decoder of each row.
+        seeds: Seed of each row; the same seed gives the same wording.
+        end: Token that pads a finished row.
+        temperature: Scale of the Gumbel noise; 0 for the most likely tokens.
     """
     import torch
 
-    def among(so_far: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        kept = torch.full_like(scores, float("-inf"))
-        done = so_far.shape[1]
-        for row, (writing, ids) in enumerate(zip(rows, so_far.tolist(), strict=True)):
-            if done:
-                writing.take(ids[-1])
-            tokens = writing.allowed()
-            if not tokens:  # finished, or nowhere to go: then it is nothing
-                if not writing.finished:
-                    writing.likelihood.append(float("-inf"))
+    def process_logits(generated: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
+        constrained = torch.full_like(logits, float("-inf"))
+        step = generated.shape[1]
+        for row, (decoder, ids) in enumerate(zip(decoders, generated.tolist(), strict=True)):
+            if step:
+                decoder.append(ids[-1])
+            tokens = decoder.allowed_tokens()
+            if not tokens:  # finished, or a dead end, which makes the wording unusable
+                if not decoder.finished:
+                    decoder.log_likelihoods.append(float("-inf"))
                 tokens = [end]
-            own = torch.log_softmax(scores[row].float(), 0)[tokens]
-            drawn = own
+            log_probabilities = torch.log_softmax(logits[row].float(), 0)[tokens]
+            sampled = log_probabilities
             if temperature > 0:
-                drawn = own + torch.from_numpy(np.random.default_rng([seeds[row], done]).gumbel(size=len(tokens))).to(own) * temperature
-            if not writing.finished:
-                writing.likelihood.append(float(own[int(drawn.argmax())]))
-            kept[row, tokens] = drawn.to(kept.dtype)
-        return kept
+                noise = np.random.default_rng([seeds[row], step]).gumbel(size=len(tokens))
+                sampled = log_probabilities + torch.from_numpy(noise).to(log_probabilities) * temperature
+            if not decoder.finished:
+                decoder.log_likelihoods.append(float(log_probabilities[int(sampled.argmax())]))
+            constrained[row, tokens] = sampled.to(constrained.dtype)
+        return constrained
 
-    return among
+    return process_logits

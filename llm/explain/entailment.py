@@ -1,7 +1,7 @@
-"""A second reader of finished sentences: a small cross-encoder that says whether the evidence contradicts one.
+"""Entailment check: a small cross-encoder that detects whether the evidence contradicts a finished sentence.
 
-It is asked only where one is configured (`Settings.nli`), after the check by rules has passed. A reason also says what nobody can prove
-("worth a look"), so "neutral" passes; what is most likely a contradiction does not.
+Used only if one is configured (`Settings.nli`), after the grounding check has passed. An explanation also contains judgements that cannot
+be proved ("worth a look"), so "neutral" passes; only "contradiction" as the most likely label fails.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...data.errors import ModelError, ModelMissingError
-from ..models.language_model import quiet
+from ..models.library_output import quiet_libraries
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,29 +21,39 @@ if TYPE_CHECKING:
     from ...data.records import Evidence
 
 LABELS = ("entailment", "neutral", "contradiction")
-"""What a model's own labels must be called, in any order and case."""
-LONGEST = 512
-"""Tokens of evidence and sentence together; the evidence is cut beyond it."""
+"""Required labels of a model, in any order and case."""
+MAX_TOKENS = 512
+"""Maximum length of evidence and sentence together; longer evidence is truncated."""
 
 
-class Entailment:
-    """Whether facts bear out a sentence, by one cross-encoder. `Entailment.load(name)` makes one."""
+class EntailmentModel:
+    """A cross-encoder for natural language inference; create it with `EntailmentModel.load`.
+
+    Args:
+        name: Name for error messages.
+        model: The transformers model.
+        tokenizer: The transformers tokenizer.
+
+    Raises:
+        ModelError: The labels of the model are not entailment, neutral and contradiction.
+    """
 
     def __init__(self, name: str, model: Any, tokenizer: Any) -> None:
-        """Raises: ModelError: the model does not tell entailment, neutral and contradiction apart by these names."""
         self.name, self._model, self._tokenizer, self._lock = name, model, tokenizer, threading.Lock()
-        called = {str(label).casefold(): int(number) for number, label in model.config.id2label.items()}
-        if set(called) != set(LABELS):
-            raise ModelError(f"{name} is no model of entailment: its labels are {', '.join(sorted(called))}, not {', '.join(LABELS)}")
-        self._order = [called[label] for label in LABELS]
+        indices = {str(label).casefold(): int(index) for index, label in model.config.id2label.items()}
+        if set(indices) != set(LABELS):
+            raise ModelError(f"{name} is not an entailment model: its labels are {', '.join(sorted(indices))}, not {', '.join(LABELS)}")
+        self._order = [indices[label] for label in LABELS]
 
     @classmethod
-    def load(cls, name: str) -> Entailment:
-        """A cross-encoder from a folder or by its Hugging Face id, in float32; safetensors only.
+    def load(cls, name: str) -> EntailmentModel:
+        """Load a cross-encoder from a folder or by its Hugging Face id, in float32 and from safetensors only.
 
-        Raises: ModelMissingError: it is neither there nor reachable. ModelError: it cannot be loaded, or is no model of entailment.
+        Raises:
+            ModelMissingError: It is neither a folder nor reachable.
+            ModelError: It cannot be loaded, or is not an entailment model.
         """
-        with quiet():
+        with quiet_libraries():
             from safetensors import SafetensorError
             from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
@@ -51,27 +61,27 @@ class Entailment:
                 tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
                 model: Any = AutoModelForSequenceClassification.from_pretrained(name, use_safetensors=True, trust_remote_code=False)
             except OSError as error:
-                where = "has no model in safetensors" if Path(name).is_dir() else "is neither a folder nor reachable"
-                raise ModelMissingError(f"the entailment model {name} {where}: name another, or unset CROSSAISLE_NLI") from error
+                problem = "has no model in safetensors" if Path(name).is_dir() else "is neither a folder nor reachable"
+                raise ModelMissingError(f"the entailment model {name} {problem}: name another, or unset CROSSAISLE_NLI") from error
             except (ValueError, KeyError, RuntimeError, SafetensorError) as error:
                 raise ModelError(f"the entailment model {name} cannot be loaded: {str(error).splitlines()[0]}") from error
         return cls(name, model.eval(), tokenizer)
 
-    def faults(self, text: str, evidence: Sequence[Evidence]) -> list[str]:
-        """What is wrong with a sentence beside its facts, in words; an empty list where they do not contradict it."""
-        chances = self.chances(" ".join(_sentence(fact.text) for fact in evidence), text)
-        return ["its facts contradict it"] if LABELS[int(chances.argmax())] == "contradiction" else []
+    def contradictions(self, text: str, evidence: Sequence[Evidence]) -> list[str]:
+        """Return the faults of a sentence given its evidence, in words; an empty list if the evidence does not contradict it."""
+        probabilities = self.probabilities(" ".join(_with_full_stop(fact.text) for fact in evidence), text)
+        return ["its facts contradict it"] if LABELS[int(probabilities.argmax())] == "contradiction" else []
 
-    def chances(self, premise: str, hypothesis: str) -> NDArray[np.float32]:
-        """(3,) the chances of `LABELS`, summing to 1."""
+    def probabilities(self, premise: str, hypothesis: str) -> NDArray[np.float32]:
+        """Return the probabilities of `LABELS`, shape (3,), with sum 1."""
         import torch
 
         with self._lock, torch.inference_mode():
-            asked = self._tokenizer(premise, hypothesis, truncation="only_first", max_length=LONGEST, return_tensors="pt")
-            scores = self._model(**asked).logits[0, self._order].float()
-        chances: NDArray[np.float32] = torch.softmax(scores, -1).numpy()
-        return chances
+            inputs = self._tokenizer(premise, hypothesis, truncation="only_first", max_length=MAX_TOKENS, return_tensors="pt")
+            logits = self._model(**inputs).logits[0, self._order].float()
+        probabilities: NDArray[np.float32] = torch.softmax(logits, -1).numpy()
+        return probabilities
 
 
-def _sentence(fact: str) -> str:
+def _with_full_stop(fact: str) -> str:
     return fact if fact.endswith((".", "!", "?", "…")) else f"{fact}."

@@ -1,17 +1,16 @@
-"""Why an item, or what a segment needs, in one sentence.
+"""One-sentence explanations of recommendations and of segment needs.
 
-The store fills the facts, the model words how they join, a check has the last word. The sentence is an opening that names things, a
-joining phrase (after which the opening may go on), and a clause with the strongest fact. Opening and clause are filled from the
-evidence. The phrase is the model's choice among phrasings that state no facts (`phrasing`), because a 135M model left to itself names
-the wrong product and promises what nobody said. Whatever was written, `grounding` reads the finished sentence; what does not pass is
-replaced by the plain sentence of the evidence.
+The facts come from the store, the model words how they relate, and a grounding check decides. A sentence is an opening that names things,
+a joining phrase (after which the opening may continue), and a clause with the strongest fact. Opening and clause are filled from the
+evidence. The model chooses the phrase among phrases that state no facts (`phrase_grammar`), because a 135M model without constraints
+names wrong products and makes unsupported claims. A sentence that fails the check is replaced by the plain sentence of the evidence.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from functools import cache as remembered
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -20,27 +19,30 @@ from ...data.records import Claim, Explanation
 from ..models.language_model import LanguageModel
 from .briefs import Tone
 from .constrained_decoding import Length
-from .entailment import Entailment
-from .generator import GROWTH, ReasonWriter, growing
-from .grounding import faults
-from .phrase_grammar import Phrasings, choose, expand
+from .entailment import EntailmentModel
+from .generator import BATCH_GROWTH, ExplanationGenerator, geometric_batches
+from .grounding import grounding_faults
+from .phrase_grammar import PhraseTrie, expand_alternatives, phrase_sampler
 from .reasons import Reason
 
 TEMPERATURE = 0.8
 _END = ":"
 _GAP = " … "
-"""Where in an opening the phrase goes; at its end where the line has none."""
+"""Position of the phrase in an opening; at its end in openings without it."""
 
 
 class Explainer:
-    """Words reasons with a language model, a list of them in one batch.
+    """Generates explanations for a list of reasons in one batch.
 
-    Where the model has learned to write (`LanguageModel.add_writer`) it words the reasons for one shopper itself; else it chooses among
-    the phrasings of the prompt.
+    If the model has an explainer adapter (`LanguageModel.load_explainer_adapter`), it writes the explanations for one shopper itself;
+    otherwise it chooses among the phrases of the prompt.
 
-    Args: llm: the model, None for the evidence's own sentences. prompt: `explain` for one shopper, `segment` for many. version: of it.
-        cache: folder where wordings are kept for the next process, None for none. entailment: that has to find no contradiction in what
-        the model worded, None for none.
+    Args:
+        llm: The model, None for the plain sentences of the evidence.
+        prompt: `explain` for one shopper, `segment` for a segment.
+        version: Version of the prompt.
+        cache: Folder that keeps wordings for the next process, None for none.
+        entailment: Rejects generated sentences that the evidence contradicts, None for no such check.
     """
 
     def __init__(
@@ -50,107 +52,112 @@ class Explainer:
         prompt: Literal["explain", "segment"] = "explain",
         version: int = 1,
         cache: Path | None = None,
-        entailment: Entailment | None = None,
+        entailment: EntailmentModel | None = None,
     ) -> None:
         self.llm, self.prompt, self._entailment = llm, prompts.load(prompt, version), entailment
-        # A segment's sentence stands in many answers and must be the same in each; a batch's rounding can tip the model's choice.
+        # A segment's sentence occurs in many answers and must be the same in each; rounding in a batch can change the model's choice.
         self._one_by_one = prompt == "segment"
-        self._writer = ReasonWriter(llm, cache, entailment) if llm and llm.word_version and prompt == "explain" else None
+        has_generator = llm and llm.explainer_prompt_version and prompt == "explain"
+        self._generator = ExplanationGenerator(llm, cache, entailment) if llm and has_generator else None
 
     def explain(
         self,
         reasons: Sequence[Reason],
         tone: Tone = "warm",
         length: Length = "line",
-        told: Callable[[int, Explanation], None] | None = None,
+        on_explanation: Callable[[int, Explanation], None] | None = None,
     ) -> list[Explanation]:
-        """One verified explanation per reason, in order; one that abstains where not even the evidence's own sentence passes.
+        """Return one verified explanation per reason, in order; an empty one if not even the plain sentence passes the check.
 
         Args:
-            tone, length: of what a model that has learned to write is to write; other texts are one plain sentence.
-            told: is given the place and the explanation of each reason as soon as it stands, which need not be in their order. The model
-                then words the list in parts, so that the first need not wait for the last.
-        Raises: TimedOutError: the deadline of the work at hand is over.
+            reasons: The facts.
+            tone: Tone of texts by a model with an explainer adapter; other texts are one plain sentence.
+            length: Length of these texts.
+            on_explanation: Receives the index and the explanation of each reason as soon as it is ready, in any order. The list is then
+                generated in batches of growing size, so that the first explanation does not wait for the last.
+
+        Raises:
+            TimedOutError: The current deadline has passed.
         """
         if self._one_by_one and len(reasons) > 1:
             return [explanation for reason in reasons for explanation in self.explain([reason])]
-        found: dict[int, Explanation] = {}
+        explanations: dict[int, Explanation] = {}
 
-        def stands(place: int, explanation: Explanation) -> None:
-            found[place] = explanation
-            if told:
-                told(place, explanation)
+        def add(index: int, explanation: Explanation) -> None:
+            explanations[index] = explanation
+            if on_explanation:
+                on_explanation(index, explanation)
 
-        def written(place: int, worded: Explanation | None) -> None:
-            stands(place, worded or finish(reasons[place], None))
+        def add_generated(index: int, explanation: Explanation | None) -> None:
+            add(index, explanation or verified_explanation(reasons[index], None))
 
-        if self._writer:
-            self._writer.write(reasons, tone, length, written, soon=told is not None)
+        if self._generator:
+            self._generator.explain(reasons, tone, length, add_generated, streaming=on_explanation is not None)
         else:
-            asked = [place for place, reason in enumerate(reasons) if self.llm and reason.occasion]
-            for place in {*range(len(reasons))} - {*asked}:
-                stands(place, finish(reasons[place], None))
-            for part in growing(asked, GROWTH) if told else [asked]:
-                for place, worded in self._word(reasons, part).items():
-                    stands(place, finish(reasons[place], self._borne_out(reasons[place], worded)))
-        return [found[place] for place in range(len(reasons))]
+            indices = [index for index, reason in enumerate(reasons) if self.llm and reason.occasion]
+            for index in {*range(len(reasons))} - {*indices}:
+                add(index, verified_explanation(reasons[index], None))
+            for batch in geometric_batches(indices, BATCH_GROWTH) if on_explanation else [indices]:
+                for index, sentence in self._generate_sentences(reasons, batch).items():
+                    add(index, verified_explanation(reasons[index], self._unless_contradicted(reasons[index], sentence)))
+        return [explanations[index] for index in range(len(reasons))]
 
-    def _word(self, reasons: Sequence[Reason], places: Sequence[int]) -> dict[int, str]:
-        """The model's sentence for the reasons at some places, which have an occasion, by place."""
-        if not places:
+    def _generate_sentences(self, reasons: Sequence[Reason], indices: Sequence[int]) -> dict[int, str]:
+        """Return the model's sentence by index, for the reasons at some indices, which have an occasion."""
+        if not indices:
             return {}
         assert self.llm is not None
         start = int(hashlib.sha256("".join(reason.item for reason in reasons).encode()).hexdigest(), 16)
-        openings, closings, tails, keys, rows = [], [], [], [], []
-        head, after = self._chat()
-        for i in places:
+        openings, endings, tails, keys, rows = [], [], [], [], []
+        prefix, suffix = self._prompt_frame()
+        for i in indices:
             reason, occasion = reasons[i], reasons[i].occasion
-            kind: Literal["owned", "need"] = "need" if occasion == "need" else "owned"
-            rows.append(self._phrasings(kind, reason.counted))
-            values = {"item": reason.item, "owned": reason.owned, "need": reason.need, **reason.words}
-            keys.append(f"{reason.owned or reason.need} {reason.item}")
+            section: Literal["owned", "need"] = "need" if occasion == "need" else "owned"
+            rows.append(self._phrase_trie(section, reason.has_statistic))
+            values = {"item": reason.item, "owned": reason.anchor, "need": reason.need, **reason.prompt_values}
+            keys.append(f"{reason.anchor or reason.need} {reason.item}")
             sources = self.prompt.lines(f"{occasion}_openings")
-            before, gap, behind = sources[(start + i) % len(sources)].partition(_GAP)  # no two neighbours begin alike
+            before, gap, after = sources[(start + i) % len(sources)].partition(_GAP)  # adjacent sentences begin differently
             openings.append(prompts.fill(before, **values))
-            closings.append(" " + prompts.fill(behind, **values) if gap else "")
-            tails.append(self.prompt.render(kind, **values) + after + openings[-1])
-        among = choose(rows, keys, self.llm.tokenizer.pad_token_id, TEMPERATURE)
-        phrases = self.llm.generate(head, tails, max_new_tokens=16, among=among, until=_END)
+            endings.append(" " + prompts.fill(after, **values) if gap else "")
+            tails.append(self.prompt.render(section, **values) + suffix + openings[-1])
+        sampler = phrase_sampler(rows, keys, self.llm.tokenizer.pad_token_id, TEMPERATURE)
+        phrases = self.llm.generate(prefix, tails, max_new_tokens=16, process_logits=sampler, stop_text=_END)
         return {
-            i: f"{opening} {phrase.removesuffix(_END).strip()}{closing}: {reasons[i].clauses[0]}"
-            for i, opening, phrase, closing in zip(places, openings, phrases, closings, strict=True)
+            i: f"{opening} {phrase.removesuffix(_END).strip()}{ending}: {reasons[i].clauses[0]}"
+            for i, opening, phrase, ending in zip(indices, openings, phrases, endings, strict=True)
         }
 
-    def _borne_out(self, reason: Reason, worded: str | None) -> str | None:
-        """The model's sentence, None where its facts contradict it."""
-        return None if worded and self._entailment and self._entailment.faults(worded, reason.evidence) else worded
+    def _unless_contradicted(self, reason: Reason, sentence: str) -> str | None:
+        """Return the sentence, None if the entailment model finds that the evidence contradicts it."""
+        return None if self._entailment and self._entailment.contradictions(sentence, reason.evidence) else sentence
 
-    def _chat(self) -> tuple[str, str]:
-        """What stands before a reason's facts, examples included, and what stands between them and the answer."""
+    def _prompt_frame(self) -> tuple[str, str]:
+        """Return the prompt before a reason's facts, with its examples, and between the facts and the answer."""
         assert self.llm is not None
         turns: list[tuple[str, str]] = []
         for line in self.prompt.lines("examples"):
             facts, answer = line.split(" => ")
             turns += [("user", facts), ("assistant", answer)]
-        return self.llm.frame(self.prompt.render("system"), turns)
+        return self.llm.split_chat_prompt(self.prompt.render("system"), turns)
 
-    @remembered  # noqa: B019  # one explainer lives as long as its model
-    def _phrasings(self, kind: Literal["owned", "need"], firm: bool) -> Phrasings:
-        """The phrasings to choose among; those that say "is" or "are" only where the fact is firm."""
+    @cache  # noqa: B019  # an explainer lives as long as its model
+    def _phrase_trie(self, section: Literal["owned", "need"], confident: bool) -> PhraseTrie:
+        """Return the phrases to choose among; those with "is" or "are" only if the fact is a statistic."""
         assert self.llm is not None
-        phrases = [phrase for line in self.prompt.lines(f"{kind}_phrasings") for phrase in expand(line)]
-        texts = [f" {phrase}{_END}" for phrase in phrases if firm or not phrase.startswith(("is ", "are "))]
-        return Phrasings(texts, self.llm.encode)
+        phrases = [phrase for line in self.prompt.lines(f"{section}_phrasings") for phrase in expand_alternatives(line)]
+        texts = [f" {phrase}{_END}" for phrase in phrases if confident or not phrase.startswith(("is ", "are "))]
+        return PhraseTrie(texts, self.llm.encode)
 
 
-def finish(reason: Reason, worded: str | None) -> Explanation:
-    """The model's sentence if it passes the check, else the evidence's own, else none: whoever shows it says that there is no reason."""
-    found: tuple[tuple[str | None, Literal["llm", "evidence"], str], ...] = (
-        (worded, "llm", reason.behind[0]),
-        (reason.plain, "evidence", reason.behind[1]),
+def verified_explanation(reason: Reason, sentence: str | None) -> Explanation:
+    """Return the generated sentence if it passes the grounding check, else the plain sentence if it does, else an empty explanation."""
+    candidates: tuple[tuple[str | None, Literal["llm", "evidence"], str], ...] = (
+        (sentence, "llm", reason.claim_evidence[0]),
+        (reason.plain_sentence, "evidence", reason.claim_evidence[1]),
     )
-    for text, source, behind in found:
-        if text and not faults(text, reason.names, reason.evidence):
-            told = text.partition(": ")[2] or text if source == "llm" else text
-            return Explanation(text, source, True, reason.evidence, (Claim(told, behind),) if behind else ())
+    for text, source, evidence_id in candidates:
+        if text and not grounding_faults(text, reason.product_names, reason.evidence):
+            claim = text.partition(": ")[2] or text if source == "llm" else text
+            return Explanation(text, source, True, reason.evidence, (Claim(claim, evidence_id),) if evidence_id else ())
     return Explanation("", "none", False, reason.evidence)

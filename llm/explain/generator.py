@@ -1,15 +1,14 @@
-"""Reasons worded by a model that has learned to: facts chosen, briefed, written in batches, filled, checked.
+"""Explanations by a model with an explainer adapter: choice of facts, briefs, batched generation, filling, checks.
 
-    reasons -> slots to tell -> letters and joining words (`writing`) -> filled (`slots`) -> checked (`grounding`) -> explanations
+    reasons -> chosen facts -> wording with slot letters (`constrained_decoding`) -> filled (`slots`) -> checked (`grounding`)
 
-A wording has slots for all that is said of the items, so it is as true of others with facts of the same kinds: it is kept and told again.
-Each kind of reason has some wordings, and a list takes different ones. What a check faults once filled is worded anew with the fault named;
-what does not pass then is left to the evidence's own sentence. Knows nothing of where facts come from.
+A wording has slots for everything that is specific to an item, so it is cached and reused for other items with facts of the same kinds.
+Each template has several wordings, and a list uses different ones. A filled wording that fails a check is generated again with the fault
+in the prompt; if that fails too, the explainer falls back to the plain sentence. Knows nothing of the source of the facts.
 """
 
 from __future__ import annotations
 
-import hashlib
 import re
 import threading
 from collections import Counter, OrderedDict
@@ -22,321 +21,319 @@ from typing import TYPE_CHECKING, TypeVar
 from ...data import deadlines
 from ...data.records import Claim, Explanation
 from ..models import adapters
-from .briefs import SPOKEN, Brief, Briefing, combinations
-from .constrained_decoding import MOST_TOKENS, Alphabet, Task, Writing, alphabet, draw, read
-from .grounding import faults
-from .slots import NAMES, QUOTED, fill
-from .vocabulary import HEDGES
-from .wording_cache import READY, Kind, Pair, Wordings
+from .briefs import EXAMPLE_NEEDS, BriefRenderer, ExplanationBrief
+from .constrained_decoding import (
+    MAX_TOKENS,
+    ConstrainedDecoder,
+    TokenVocabulary,
+    WordingConstraints,
+    constrained_sampler,
+    restore_slots,
+    token_vocabulary,
+)
+from .fact_choice import CacheKey, cache_key, make_brief, stable_hash
+from .grounding import grounding_faults
+from .slots import QUOTE_SLOTS, fill_slots
+from .vocabulary import HEDGE_WORDS
+from .wording_cache import SHIPPED_FILE, TemplateKey, VariantKey, WordingCache
 
 if TYPE_CHECKING:
     from ..models.language_model import LanguageModel
     from .briefs import Tone
     from .constrained_decoding import Length
-    from .entailment import Entailment
+    from .entailment import EntailmentModel
     from .reasons import Reason
 
 T = TypeVar("T")
 TEMPERATURE = 1.0
-CHOICES = 4
-"""Combinations of facts that a text may tell, the strongest, for variety."""
-_LAME = re.compile(r"\b(?:so|and) (?:may|might|could|would)\b|\bor \{|\ba (?:figure|brand|price):", re.IGNORECASE)
-"""What nobody would say who has the facts before them: "so might look", "25 of 46, or 5.2 times"."""
-_UNDECIDED = re.compile(
+_AWKWARD = re.compile(r"\b(?:so|and) (?:may|might|could|would)\b|\bor \{|\ba (?:figure|brand|price):", re.IGNORECASE)
+"""Unidiomatic phrases: "so might look", "25 of 46, or 5.2 times"."""
+_TREATS_AS_NOT_OWNED = re.compile(
     r"\b(?:choos(?:e|ing)|decid(?:e|ed|ing) on|tak(?:e|ing)|go(?:ing)? for|thinking of|want) (?:the|your) \{own\}"
     r"|\{own\} is (?:what|one) you|considering the \{own\}",
     re.IGNORECASE,
 )
-"""What presumes of the thing that it is still to be had."""
-VARIANTS, TRIES = 6, 6
-"""Wordings of one kind of reason, no two the same; and how many are drawn for each, of which the best are kept."""
-TURNS = 2
-"""Choices of facts that are tried for a reason before it is told in words that the list has already."""
-CLUMSY = {"line": -0.45, "paragraph": -0.55, "bullets": -0.55}
-"""Mean log-likelihood of a wording's tokens, nats, below which the model itself would hardly have written it: it is not used. Read by eye,
-what lies above reads well but for one in ten, and what lies below is muddled in every other case."""
-EXAMPLES = (
+"""Phrases that imply that the shopper does not own the anchor yet."""
+VARIANTS_PER_TEMPLATE, SAMPLES_PER_VARIANT = 6, 6
+"""Number of different wordings per template, and number of samples for each, of which the best are kept."""
+MAX_FACT_CHOICES = 2
+"""Number of fact combinations that are tried for a reason before it gets a wording that the list already contains."""
+MIN_LOG_LIKELIHOOD = {"line": -0.45, "paragraph": -0.55, "bullets": -0.55}
+"""Minimum mean log-likelihood of a wording's tokens, in nats. In a manual review, one in ten wordings above it was awkward, and every
+second one below it."""
+EXAMPLE_NAMES = (
     ("Pyra Gas Stove", "Norrvik Dome Tent"),
     ("Lumen Desk Lamp", "Tillmark Oak Desk"),
     ("Kettlow Steel Bottle", "Stridana Trail Shoes"),
 )
-"""Names that a wording is drawn for, so that it does not depend on who asks first."""
-KEPT = 10_000
-"""Explanations that are remembered."""
-GROWTH = 4
-"""How many times as many are drawn together in each part of a list that is wanted soon as in the part before."""
+"""Names in the prompts of cached wordings, so that these do not depend on the first request."""
+MAX_CACHED_EXPLANATIONS = 10_000
+BATCH_GROWTH = 4
+"""Growth factor of consecutive batches when the first explanations are wanted soon."""
 
-Key = tuple[object, ...]
-"""What an explanation hangs on."""
-Stands = Callable[[int, "Explanation | None"], None]
-"""Takes the place of a reason and its explanation, which stands."""
+OnExplanationReady = Callable[[int, "Explanation | None"], None]
+"""Receives the index of a reason and its final explanation."""
 
 
-class ReasonWriter:
-    """Words reasons with one model.
+class ExplanationGenerator:
+    """Generates explanations with one model.
 
-    Args: llm: with an adapter for the prompt `word`. cache: folder where wordings are kept for the next process; None for none.
-        entailment: that has to find no contradiction in a finished text, None for none.
+    Args:
+        llm: Model with an adapter for the prompt `word`.
+        cache: Folder that keeps wordings for the next process, None for none.
+        entailment: Rejects texts that the evidence contradicts, None for no such check.
     """
 
-    def __init__(self, llm: LanguageModel, cache: Path | None = None, entailment: Entailment | None = None) -> None:
-        assert llm.word_version
-        self.llm, self._briefing, self.entailment = llm, Briefing(llm, llm.word_version), entailment
+    def __init__(self, llm: LanguageModel, cache: Path | None = None, entailment: EntailmentModel | None = None) -> None:
+        assert llm.explainer_prompt_version
+        self.llm, self._renderer, self.entailment = llm, BriefRenderer(llm, llm.explainer_prompt_version), entailment
         self._lock = threading.Lock()
-        self._known: OrderedDict[Key, Explanation | None] = OrderedDict()
-        file = cache / f"{llm.word_hash[:16]}-{llm.quantization}.json" if cache else None
-        self.wordings = Wordings.open(file, llm.word_hash, llm.word_folder / READY if llm.word_folder else None)
+        self._cache: OrderedDict[CacheKey, Explanation | None] = OrderedDict()
+        file = cache / f"{llm.explainer_hash[:16]}-{llm.quantization}.json" if cache else None
+        shipped = llm.explainer_folder / SHIPPED_FILE if llm.explainer_folder else None
+        self.wordings = WordingCache.open(file, llm.explainer_hash, shipped)
 
     @cached_property
-    def _alphabet(self) -> Alphabet:
-        return alphabet(self.llm)
+    def _vocabulary(self) -> TokenVocabulary:
+        return token_vocabulary(self.llm)
 
-    def write(self, reasons: Sequence[Reason], tone: Tone, length: Length, stands: Stands, *, soon: bool = False) -> None:
-        """Words each reason once, and hands over its place and explanation as soon as it stands, first what needs no drawing.
+    def explain(
+        self, reasons: Sequence[Reason], tone: Tone, length: Length, on_ready: OnExplanationReady, *, streaming: bool = False
+    ) -> None:
+        """Generate an explanation for each reason and pass it on as soon as it is ready, cached ones first.
 
-        One thread writes at a time.
+        One thread generates at a time.
 
         Args:
-            stands: is handed them; None where there is nothing to word, or no wording passed.
-            soon: draws in parts, so that the first explanation need not wait for the last; together they take a little longer.
-        Raises: TimedOutError: the deadline of the work at hand is over.
+            reasons: The facts; equal reasons get the same explanation.
+            tone: Tone of the texts.
+            length: Length of the texts.
+            on_ready: Receives index and explanation; None if there are no facts to state or no wording passed the checks.
+            streaming: Generate in growing batches, so that the first explanation does not wait for the last; the total takes longer.
+
+        Raises:
+            TimedOutError: The current deadline has passed.
         """
         with self._lock:
-            deadlines.check()  # it may have waited too long
-            places: dict[Key, list[int]] = {}
-            for place, reason in enumerate(reasons):
-                places.setdefault(_key(reason, tone, length), []).append(place)
+            deadlines.check()  # waiting for the lock may have taken too long
+            indices: dict[CacheKey, list[int]] = {}
+            for index, reason in enumerate(reasons):
+                indices.setdefault(cache_key(reason, tone, length), []).append(index)
 
-            def each(key: Key) -> None:
-                for place in places[key]:
-                    stands(place, self._known[key])
+            def report(key: CacheKey) -> None:
+                for index in indices[key]:
+                    on_ready(index, self._cache[key])
 
-            new = {key: reasons[there[0]] for key, there in places.items() if key not in self._known}
-            for key in places.keys() - new.keys():
-                each(key)
-            for key, explanation in _Round(self, new, tone, length, soon=soon).finished():
-                self._known[key] = explanation
-                each(key)
-            while len(self._known) > KEPT:
-                self._known.popitem(last=False)
+            new = {key: reasons[same[0]] for key, same in indices.items() if key not in self._cache}
+            for key in indices.keys() - new.keys():
+                report(key)
+            for key, explanation in _GenerationRun(self, new, tone, length, streaming=streaming).explanations():
+                self._cache[key] = explanation
+                report(key)
+            while len(self._cache) > MAX_CACHED_EXPLANATIONS:
+                self._cache.popitem(last=False)
 
-    def variants(self, briefs: Mapping[Key, Brief]) -> dict[Key, Pair]:
-        """Which wording each reason takes: by lot, and no two of a list the same while there are others."""
-        taken: dict[Key, Pair] = {}
+    def assign_variants(self, briefs: Mapping[CacheKey, ExplanationBrief]) -> dict[CacheKey, VariantKey]:
+        """Return a pseudo-random variant for each brief, without repetition in the list while there are others."""
+        assigned: dict[CacheKey, VariantKey] = {}
         for key, brief in briefs.items():
-            kind = Kind(brief.slots, brief.firm, brief.occasion, brief.tone, brief.length)
-            first = _lot(repr(key)) % VARIANTS
-            order = [(kind, (first + step) % VARIANTS) for step in range(VARIANTS)]
-            used = list(taken.values())
-            # Whatever is drawn already, so that it stays the same.
-            taken[key] = next((pair for pair in order if pair not in used), order[0])
-        return taken
+            template = TemplateKey(brief.slots, brief.confident, brief.occasion, brief.tone, brief.length)
+            first = stable_hash(repr(key)) % VARIANTS_PER_TEMPLATE
+            order = [(template, (first + step) % VARIANTS_PER_TEMPLATE) for step in range(VARIANTS_PER_TEMPLATE)]
+            used = list(assigned.values())
+            # Independent of which variants are cached, so that the result is reproducible.
+            assigned[key] = next((variant for variant in order if variant not in used), order[0])
+        return assigned
 
-    def least_told(self, kind: Kind, variant: int, told: Mapping[str, int]) -> str | None:
-        """The wording of a variant, or another of its kind that the list has told less often; None where there is none."""
-        texts = (self.wordings.get((kind, (variant + step) % VARIANTS)) for step in range(VARIANTS))
-        return min((text for text in texts if text), key=lambda text: told.get(text, 0), default=None)
+    def least_used_wording(self, template: TemplateKey, number: int, usage: Mapping[str, int]) -> str | None:
+        """Return the wording of a variant, or another one of its template that the list has used less often; None without any."""
+        texts = (self.wordings.get((template, (number + step) % VARIANTS_PER_TEMPLATE)) for step in range(VARIANTS_PER_TEMPLATE))
+        return min((text for text in texts if text), key=lambda text: usage.get(text, 0), default=None)
 
-    def draw(self, pairs: Sequence[Pair], tries: int = TRIES) -> None:
-        """Draws the wordings of some kinds, by number, all in one batch, and keeps those that are good enough.
+    def sample_wordings(self, variants: Sequence[VariantKey], samples: int = SAMPLES_PER_VARIANT) -> None:
+        """Sample wordings for some variants in one batch, and cache those that are good enough.
 
-        Args: tries: how many are drawn for each number; the best of a kind's are shared out among its numbers.
+        Args:
+            variants: The variants.
+            samples: Number of samples per variant; the best ones of a template are distributed among its variants.
         """
-        if not pairs:
+        if not variants:
             return
-        briefs, seeds = [], []
-        for (slots, firm, occasion, tone, length), variant in pairs:
-            item, own = EXAMPLES[variant % len(EXAMPLES)]
-            need = f"“{SPOKEN[variant % len(SPOKEN)]}”" if occasion == "need" else None
-            briefs.append(Brief(item, None if need else own, need, occasion, slots, firm, tone, length))
-            seeds += [f"{sorted(slots)}{firm}{occasion}{tone}{length}{variant}{turn}" for turn in range(tries)]
-        written = self.compose(briefs, seeds, tries)
-        fine: dict[Kind, dict[str, float]] = {}
-        for number, (kind, _) in enumerate(pairs):
-            for text, likelihood in written[tries * number : tries * (number + 1)]:
-                if sound(text, kind) and likelihood >= CLUMSY[kind.length]:
-                    fine.setdefault(kind, {})[text] = likelihood
-        for kind in dict.fromkeys(kind for kind, _ in pairs):
-            self.wordings.share(kind, [variant for one, variant in pairs if one == kind], fine.get(kind, {}))
+        briefs, seed_keys = [], []
+        for (slots, confident, occasion, tone, length), number in variants:
+            item, anchor = EXAMPLE_NAMES[number % len(EXAMPLE_NAMES)]
+            need = f"“{EXAMPLE_NEEDS[number % len(EXAMPLE_NEEDS)]}”" if occasion == "need" else None
+            briefs.append(ExplanationBrief(item, None if need else anchor, need, occasion, slots, confident, tone, length))
+            seed_keys += [f"{sorted(slots)}{confident}{occasion}{tone}{length}{number}{sample}" for sample in range(samples)]
+        generated = self.generate_wordings(briefs, seed_keys, samples)
+        accepted: dict[TemplateKey, dict[str, float]] = {}
+        for i, (template, _) in enumerate(variants):
+            for text, likelihood in generated[samples * i : samples * (i + 1)]:
+                if is_well_formed(text, template) and likelihood >= MIN_LOG_LIKELIHOOD[template.length]:
+                    accepted.setdefault(template, {})[text] = likelihood
+        for template in dict.fromkeys(template for template, _ in variants):
+            numbers = [number for other, number in variants if other == template]
+            self.wordings.assign_best(template, numbers, accepted.get(template, {}))
         self.wordings.save()
 
-    def compose(self, briefs: Sequence[Brief], keys: Sequence[str], times: int = 1) -> list[tuple[str, float]]:
-        """What the model writes for each brief, with `{slot}` for every letter, and the mean log-likelihood of its tokens, nats.
+    def generate_wordings(
+        self, briefs: Sequence[ExplanationBrief], seed_keys: Sequence[str], samples_per_brief: int = 1
+    ) -> list[tuple[str, float]]:
+        """Return generated wordings with `{slot}` placeholders, and the mean log-likelihood of their tokens in nats.
 
-        Args: keys: what each draw is seeded with. times: draws for each brief, one after another.
+        Args:
+            briefs: The prompts.
+            seed_keys: Seed of each sample.
+            samples_per_brief: Number of samples for each brief, adjacent in the result.
         """
         if not briefs:
             return []
-        told = [self._briefing.text(brief) for brief in briefs]
-        each = [brief for brief in briefs for _ in range(times)]
-        rows = [Writing(self._alphabet, Task(brief.slots, brief.firm, brief.occasion == "seen", brief.length)) for brief in each]
+        rendered = [self._renderer.render(brief) for brief in briefs]
+        repeated = [brief for brief in briefs for _ in range(samples_per_brief)]
+        decoders = [
+            ConstrainedDecoder(self._vocabulary, WordingConstraints(brief.slots, brief.confident, brief.occasion == "seen", brief.length))
+            for brief in repeated
+        ]
+        seeds = [stable_hash(key) for key in seed_keys]
         texts = self.llm.generate(
-            told[0][0],
-            [brief for _, brief in told],
-            max_new_tokens=max(MOST_TOKENS[brief.length] for brief in briefs) + 2,
-            among=draw(rows, [_lot(key) for key in keys], self.llm.tokenizer.pad_token_id, TEMPERATURE),
-            adapter=adapters.WORD,
-            lines=None,
-            times=times,
+            rendered[0][0],
+            [prompt for _, prompt in rendered],
+            max_new_tokens=max(MAX_TOKENS[brief.length] for brief in briefs) + 2,
+            process_logits=constrained_sampler(decoders, seeds, self.llm.tokenizer.pad_token_id, TEMPERATURE),
+            adapter=adapters.EXPLAINING,
+            max_lines=None,
+            samples_per_prompt=samples_per_brief,
         )
         return [
-            (read(text, brief.slots), sum(row.likelihood) / max(1, len(row.likelihood)))
-            for text, brief, row in zip(texts, each, rows, strict=True)
+            (restore_slots(text, brief.slots), sum(decoder.log_likelihoods) / max(1, len(decoder.log_likelihoods)))
+            for text, brief, decoder in zip(texts, repeated, decoders, strict=True)
         ]
 
 
-class _Round:
-    """One list that is worded. What has no wording yet waits for it to be drawn; what has one is told at once.
+class _GenerationRun:
+    """Explanations for one list. Reasons with a cached wording are explained at once, others after a wording is generated.
 
-    The outcome is that of wording the list in its order: a reason is told before an earlier one only if the two have no wording in common.
+    The result equals that of explaining the reasons in their order: a reason is explained before an earlier one only if the two cannot
+    get the same wording.
 
-    Args: new: what is to be worded, by key. soon: whether somebody waits for the first rather than for the last.
+    Args:
+        generator: The generator.
+        new: The reasons by cache key.
+        tone: Tone of the texts.
+        length: Length of the texts.
+        streaming: Whether to generate in growing batches.
     """
 
-    def __init__(self, writer: ReasonWriter, new: Mapping[Key, Reason], tone: Tone, length: Length, *, soon: bool) -> None:
-        self._writer, self._new, self._tone, self._length, self._soon = writer, new, tone, length, soon
-        self._open = dict.fromkeys(new)  # in the order of the list
-        self._told: Counter[str] = Counter()
-        self._failed: dict[Key, Brief] = {}
-        self._spare: dict[Key, tuple[Brief, str]] = {}
+    def __init__(
+        self, generator: ExplanationGenerator, new: Mapping[CacheKey, Reason], tone: Tone, length: Length, *, streaming: bool
+    ) -> None:
+        self._generator, self._new, self._tone, self._length, self._streaming = generator, new, tone, length, streaming
+        self._pending = dict.fromkeys(new)  # in the order of the list
+        self._usage: Counter[str] = Counter()
+        self._failed: dict[CacheKey, ExplanationBrief] = {}
+        self._repeated: dict[CacheKey, tuple[ExplanationBrief, str]] = {}
 
-    def finished(self) -> Iterator[tuple[Key, Explanation | None]]:
-        """Each key with its explanation, None where there is none, as soon as it stands."""
-        for turn in range(TURNS):  # where there is no wording for a choice of facts, or the list has it, there may be one for another
-            left = [key for key in self._open if key not in self._failed]
-            yield from self._turn({key: _brief(self._new[key], self._tone, self._length, turn) for key in left})
-        for key, (brief, wording) in self._spare.items():
-            if key in self._open and key not in self._failed:
-                yield from self._settled(key, brief, wording)
-        again = self._writer.compose([*self._failed.values()], [repr(key) for key in self._failed])
-        for (key, brief), (wording, likelihood) in zip(self._failed.items(), again, strict=True):
-            if likelihood >= CLUMSY[self._length]:
-                found, _ = _checked(self._new[key], brief, wording, self._writer.entailment)
-                if found:
-                    yield self._close(key, found)
-        yield from [self._close(key, None) for key in [*self._open]]
+    def explanations(self) -> Iterator[tuple[CacheKey, Explanation | None]]:
+        """Yield each key with its explanation, or None, as soon as it is final."""
+        # If a choice of facts has no wording, or only one that the list contains, another choice may have one.
+        for attempt in range(MAX_FACT_CHOICES):
+            keys = [key for key in self._pending if key not in self._failed]
+            yield from self._attempt({key: make_brief(self._new[key], self._tone, self._length, attempt) for key in keys})
+        for key, (brief, wording) in self._repeated.items():
+            if key in self._pending and key not in self._failed:
+                yield from self._apply(key, brief, wording)
+        regenerated = self._generator.generate_wordings([*self._failed.values()], [repr(key) for key in self._failed])
+        for (key, brief), (wording, likelihood) in zip(self._failed.items(), regenerated, strict=True):
+            if likelihood >= MIN_LOG_LIKELIHOOD[self._length]:
+                explanation, _ = _verified(self._new[key], brief, wording, self._generator.entailment)
+                if explanation:
+                    yield self._close(key, explanation)
+        yield from [self._close(key, None) for key in [*self._pending]]
 
-    def _turn(self, chosen: Mapping[Key, Brief | None]) -> Iterator[tuple[Key, Explanation | None]]:
-        yield from [self._close(key, None) for key, brief in chosen.items() if brief is None]
-        briefs = {key: brief for key, brief in chosen.items() if brief}
-        wanted = self._writer.variants(briefs)
-        missing = [pair for pair in dict.fromkeys(wanted.values()) if pair not in self._writer.wordings]
-        drawn: set[Pair] = {*wanted.values()} - {*missing}
-        for part in [[], *_parts(missing, soon=self._soon)]:
-            self._writer.draw(part)
-            drawn |= {*part}
-            waiting: set[frozenset[str]] = set()  # what is told by whoever comes before is told less often by those behind
+    def _attempt(self, choices: Mapping[CacheKey, ExplanationBrief | None]) -> Iterator[tuple[CacheKey, Explanation | None]]:
+        yield from [self._close(key, None) for key, brief in choices.items() if brief is None]
+        briefs = {key: brief for key, brief in choices.items() if brief}
+        assigned = self._generator.assign_variants(briefs)
+        missing = [variant for variant in dict.fromkeys(assigned.values()) if variant not in self._generator.wordings]
+        available: set[VariantKey] = {*assigned.values()} - {*missing}
+        for batch in [[], *_batches(missing, streaming=self._streaming)]:
+            self._generator.sample_wordings(batch)
+            available |= {*batch}
+            waiting: set[frozenset[str]] = set()  # an earlier reason with these slots decides which wordings are used up
             for key, brief in [*briefs.items()]:
-                if wanted[key] not in drawn or brief.slots in waiting:
+                if assigned[key] not in available or brief.slots in waiting:
                     waiting.add(brief.slots)
                     continue
                 del briefs[key]
-                if wording := self._writer.least_told(*wanted[key], self._told):
-                    if self._told[wording]:
-                        self._spare.setdefault(key, (brief, wording))
+                if wording := self._generator.least_used_wording(*assigned[key], self._usage):
+                    if self._usage[wording]:
+                        self._repeated.setdefault(key, (brief, wording))
                     else:
-                        yield from self._settled(key, brief, wording)
+                        yield from self._apply(key, brief, wording)
 
-    def _settled(self, key: Key, brief: Brief, wording: str) -> Iterator[tuple[Key, Explanation]]:
-        self._told[wording] += 1
-        found, fault = _checked(self._new[key], brief, wording, self._writer.entailment)
-        if found:
-            yield self._close(key, found)
+    def _apply(self, key: CacheKey, brief: ExplanationBrief, wording: str) -> Iterator[tuple[CacheKey, Explanation]]:
+        self._usage[wording] += 1
+        explanation, fault = _verified(self._new[key], brief, wording, self._generator.entailment)
+        if explanation:
+            yield self._close(key, explanation)
         else:
-            self._failed[key] = replace(brief, fault=fault)
+            self._failed[key] = replace(brief, previous_fault=fault)
 
-    def _close(self, key: Key, found: T) -> tuple[Key, T]:
-        del self._open[key]
-        return key, found
-
-
-def _parts(missing: Sequence[Pair], *, soon: bool) -> list[list[Pair]]:
-    """What is drawn at once: all, or ever more; never a part of a kind, whose wordings share what was drawn for any of them."""
-    kinds = [*dict.fromkeys(kind for kind, _ in missing)]
-    return [[pair for pair in missing if pair[0] in part] for part in growing(kinds, GROWTH)] if soon else [[*missing]]
+    def _close(self, key: CacheKey, result: T) -> tuple[CacheKey, T]:
+        del self._pending[key]
+        return key, result
 
 
-def growing(things: Sequence[T], times: int) -> list[Sequence[T]]:
-    """Things in parts, one at first, then each so many times as many.
+def _batches(missing: Sequence[VariantKey], *, streaming: bool) -> list[list[VariantKey]]:
+    """Return the variants to generate in each batch. A template is never split: its wordings share the samples of all its variants."""
+    templates = [*dict.fromkeys(template for template, _ in missing)]
+    if not streaming:
+        return [[*missing]]
+    return [[variant for variant in missing if variant[0] in batch] for batch in geometric_batches(templates, BATCH_GROWTH)]
 
-    >>> growing("abcdefg", 4)
+
+def geometric_batches(items: Sequence[T], factor: int) -> list[Sequence[T]]:
+    """Return the items in batches whose sizes grow by a factor, starting at 1.
+
+    >>> geometric_batches("abcdefg", 4)
     ['a', 'bcde', 'fg']
     """
-    parts, start, size = [], 0, 1
-    while start < len(things):
-        parts.append(things[start : start + size])
-        start, size = start + size, size * times
-    return parts
+    batches, start, size = [], 0, 1
+    while start < len(items):
+        batches.append(items[start : start + size])
+        start, size = start + size, size * factor
+    return batches
 
 
-def _lot(key: str) -> int:
-    return int(hashlib.sha256(key.encode()).hexdigest()[:12], 16)
-
-
-def _whole(wording: str, slots: Collection[str]) -> bool:
-    """Whether a wording came to its end with each slot once."""
+def _has_each_slot_once(wording: str, slots: Collection[str]) -> bool:
+    """Whether a wording is complete: it contains each slot once."""
     return all(wording.count(f"{{{slot}}}") == 1 for slot in slots)
 
 
-def sound(wording: str, kind: Kind) -> bool:
-    """Whether a wording is whole, has a subject to each verb, and does not tell a shopper to decide on what they have."""
-    return _whole(wording, kind.slots) and not _LAME.search(wording) and not (kind.occasion == "owned" and _UNDECIDED.search(wording))
+def is_well_formed(wording: str, template: TemplateKey) -> bool:
+    """Whether a wording is complete and idiomatic, and does not treat an owned anchor as not owned."""
+    if not _has_each_slot_once(wording, template.slots) or _AWKWARD.search(wording):
+        return False
+    return not (template.occasion == "owned" and _TREATS_AS_NOT_OWNED.search(wording))
 
 
-def _key(reason: Reason, tone: Tone, length: Length) -> Key:
-    return (reason.item, reason.owned, reason.has, reason.need, reason.evidence, tone, length)
-
-
-def _brief(reason: Reason, tone: Tone, length: Length, turn: int = 0) -> Brief | None:
-    """What the model is told of a reason; None where it has no fact to tell or nothing to begin with. Args: turn: of choosing facts."""
-    occasion = "need" if not reason.owned and reason.need else "owned" if reason.has else "seen"
-    if not (reason.owned or reason.need):
-        return None
-    facts = _chosen(reason.slots, length, _lot(repr(_key(reason, tone, length))) + turn)
-    if not facts:
-        return None
-    names = {"item", "own" if reason.owned else "need"}
-    firm = reason.firm and bool({"figure", "fits"} & set(facts))
-    return Brief(
-        reason.item,
-        reason.owned,
-        f"“{reason.need}”" if not reason.owned else None,
-        occasion,  # type: ignore[arg-type]
-        frozenset(names | set(facts)),
-        firm,
-        tone,
-        length,
-    )
-
-
-def _chosen(slots: Mapping[str, object], length: Length, lot: int) -> list[str]:
-    """The facts that a text tells: the strongest, alone or with others that are told with it, by lot among the strongest such."""
-    place = {slot: number for number, slot in enumerate(slot for slot in slots if slot not in NAMES)}
-    lead = next((slot for slot in place if slot not in ("caution", "usual")), None)
-    if lead is None:
-        return []
-    told = [facts for facts in combinations(length) if lead in facts and facts <= place.keys()]
-    told.sort(key=lambda facts: (max(place[slot] for slot in facts), sorted(facts)))
-    return sorted(told[lot % min(len(told), CHOICES)], key=place.__getitem__) if told else [lead]
-
-
-def _checked(reason: Reason, brief: Brief, wording: str, entailment: Entailment | None) -> tuple[Explanation | None, str]:
-    """The explanation that a wording makes, or None and what is wrong with it."""
-    values = {**reason.slots, "item": reason.item, "own": reason.owned or "", "need": f"“{reason.need}”"}
-    if not _whole(wording, brief.slots):
+def _verified(reason: Reason, brief: ExplanationBrief, wording: str, entailment: EntailmentModel | None) -> tuple[Explanation | None, str]:
+    """Return the explanation for a wording, or None and its faults. The faults are inserted into the prompt of the next attempt."""
+    values = {**reason.slot_values, "item": reason.item, "own": reason.anchor or "", "need": f"“{reason.need}”"}
+    if not _has_each_slot_once(wording, brief.slots):
         return None, "not each letter once"
-    filled = fill(wording, values)
-    found = faults(filled.text, reason.names, reason.evidence, lines=brief.length == "bullets")
+    filled = fill_slots(wording, values)
+    faults = grounding_faults(filled.text, reason.product_names, reason.evidence, allow_lines=brief.length == "bullets")
     words = set(wording.casefold().split())
-    if not brief.firm and not HEDGES & {word.strip(".,;:") for word in words}:
-        found.append("it does not say may, could or might")
-    if not found and entailment:
-        found = entailment.faults(filled.text, reason.evidence)
-    if found:
-        return None, "; ".join(found)[:160]
+    if not brief.confident and not HEDGE_WORDS & {word.strip(".,;:") for word in words}:
+        faults.append("it does not say may, could or might")
+    if not faults and entailment:
+        faults = entailment.contradictions(filled.text, reason.evidence)
+    if faults:
+        return None, "; ".join(faults)[:160]
     claims = tuple(
-        Claim(filled.claims[slot].strip("“”") if slot in QUOTED else filled.claims[slot], reason.backing[slot])
-        for slot in reason.slots
+        Claim(filled.claims[slot].strip("“”") if slot in QUOTE_SLOTS else filled.claims[slot], reason.slot_evidence[slot])
+        for slot in reason.slot_values
         if slot in filled.claims
     )
     return Explanation(filled.text, "llm", True, reason.evidence, claims), ""

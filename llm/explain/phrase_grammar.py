@@ -1,7 +1,7 @@
-"""Phrasings that a model chooses among, token by token: a small grammar as a tree of token ids.
+"""Phrases that a model chooses among, token by token: a small grammar as a trie of token ids.
 
-A line of the grammar has alternatives in parentheses, `is worth (a look|having)`; all lines together are the phrasings. What a
-model writes under it is always one of them, and which one is the model's own choice for the text before it.
+A line of the grammar has alternatives in parentheses, `is worth (a look|having)`; the phrases are those of all lines. Generation is
+constrained to the trie, so the output is always one of the phrases, chosen by the model's probabilities given the preceding text.
 """
 
 from __future__ import annotations
@@ -20,57 +20,63 @@ if TYPE_CHECKING:
 _ALTERNATIVES = re.compile(r"\(([^()]*)\)")
 
 
-def expand(line: str) -> list[str]:
-    """All phrasings of a line.
+def expand_alternatives(line: str) -> list[str]:
+    """Return all phrases of a line.
 
-    >>> expand("is (worth|good for) a (look|try)")
+    >>> expand_alternatives("is (worth|good for) a (look|try)")
     ['is worth a look', 'is worth a try', 'is good for a look', 'is good for a try']
     """
     parts = _ALTERNATIVES.split(line)
     options = [[part] if i % 2 == 0 else part.split("|") for i, part in enumerate(parts)]
-    return [" ".join("".join(chosen).split()) for chosen in itertools.product(*options)]
+    return [" ".join("".join(choice).split()) for choice in itertools.product(*options)]
 
 
-class Phrasings:
-    """A set of texts as a tree of token ids.
+class PhraseTrie:
+    """A set of texts as a trie of token ids.
 
-    Args: texts: as they stand after the prompt, with whatever ends them. encode: text to token ids.
+    Args:
+        texts: Texts as they follow the prompt, including the text that ends them.
+        encode: Maps a text to token ids.
     """
 
     def __init__(self, texts: Iterable[str], encode: Callable[[str], Sequence[int]]) -> None:
-        follow: dict[tuple[int, ...], set[int]] = {}
+        children: dict[tuple[int, ...], set[int]] = {}
         for text in texts:
             ids = tuple(encode(text))
             for i, token in enumerate(ids):
-                follow.setdefault(ids[:i], set()).add(token)
-        self._follow = {prefix: sorted(tokens) for prefix, tokens in follow.items()}
+                children.setdefault(ids[:i], set()).add(token)
+        self._children = {prefix: sorted(tokens) for prefix, tokens in children.items()}
 
-    def after(self, prefix: Sequence[int]) -> list[int]:
-        """The tokens that may follow; none once a phrasing is complete."""
-        return self._follow.get(tuple(prefix), [])
+    def next_tokens(self, prefix: Sequence[int]) -> list[int]:
+        """Return the tokens that may follow; an empty list once a phrase is complete."""
+        return self._children.get(tuple(prefix), [])
 
 
-def choose(
-    rows: Sequence[Phrasings], keys: Sequence[str], end: int, temperature: float
+def phrase_sampler(
+    rows: Sequence[PhraseTrie], keys: Sequence[str], end: int, temperature: float
 ) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
-    """Scores by which greedy generation draws a phrasing per row from the model's own distribution.
+    """Return a logits processor with which greedy generation samples a phrase per row from the model's distribution.
 
-    Greedy choice would word a whole list alike. The noise that makes it a draw (Gumbel, `temperature` 0 for none) comes from
-    the row's key, so the same request is always worded the same.
+    Pure greedy decoding would word all items of a list alike. The Gumbel noise is seeded with the row's key, so the same request always
+    gets the same wording.
 
-    Args: rows: what each row chooses among. keys: what the draw of each row is seeded with. end: the token that pads a finished row.
+    Args:
+        rows: Phrases of each row.
+        keys: Seed of each row.
+        end: Token that pads a finished row.
+        temperature: Scale of the noise; 0 for the most likely phrase.
     """
     import torch
 
     seeds = [int(hashlib.sha256(key.encode()).hexdigest()[:16], 16) for key in keys]
 
-    def among(so_far: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        kept = torch.full_like(scores, float("-inf"))
-        for row, (phrasings, done) in enumerate(zip(rows, so_far.tolist(), strict=True)):
-            tokens = phrasings.after(done) or [end]
-            noise = np.random.default_rng([seeds[row], len(done)]).gumbel(size=len(tokens)) * temperature
-            own = torch.log_softmax(scores[row, tokens].float(), 0)
-            kept[row, tokens] = (own + torch.from_numpy(noise).to(own)).to(kept.dtype)
-        return kept
+    def process_logits(generated: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
+        constrained = torch.full_like(logits, float("-inf"))
+        for row, (phrases, ids) in enumerate(zip(rows, generated.tolist(), strict=True)):
+            tokens = phrases.next_tokens(ids) or [end]
+            noise = np.random.default_rng([seeds[row], len(ids)]).gumbel(size=len(tokens)) * temperature
+            log_probabilities = torch.log_softmax(logits[row, tokens].float(), 0)
+            constrained[row, tokens] = (log_probabilities + torch.from_numpy(noise).to(log_probabilities)).to(constrained.dtype)
+        return constrained
 
-    return among
+    return process_logits

@@ -1,6 +1,6 @@
-"""Reasons to recommend an item, and findings about a segment, as the explainer takes them.
+"""Inputs of explanations: the facts for recommending an item, and the needs of a segment, as strings ready for a sentence.
 
-Facts as strings that are ready for a sentence. Knows nothing of language models.
+Knows nothing of language models.
 """
 
 from __future__ import annotations
@@ -13,85 +13,90 @@ from typing import Literal
 
 from ... import prompts
 from ...data.records import Evidence
-from .slots import Figure, the
+from .slots import SupportStatistic, with_article
 
-FIRM_SUPPORT = 5
-"""Shoppers behind a figure from whom on it carries a sentence without "could" or "may"."""
-NAME, QUOTE = 60, 120
-"""Characters of a name, and of a quotation, at most."""
+MIN_CONFIDENT_SUPPORT = 5
+"""Minimum number of shoppers behind a statistic for a sentence without "could" or "may"."""
+MAX_NAME_CHARS, MAX_QUOTE_CHARS = 60, 120
 NO_QUOTES = str.maketrans({'"': "'", "“": "'", "”": "'"})
-"""For `str.translate`: text that will stand in quotation marks must not hold any."""
-NEEDED = 1.2
-"""Lift from which a segment is said to need something; below it only the figure is shown."""
-# Names that can be bought as they stand ("Phones", "Toys & Games"); of any other one buys something from it ("Running").
+"""For `str.translate`: replaces the double quotes of a text that is put in double quotes."""
+MIN_NEED_LIFT = 1.2
+"""Minimum lift for a sentence that a segment needs something; below it only the statistic is shown."""
+# Names of goods ("Phones", "Toys & Games"), which can be bought; of any other category ("Running") one buys "something from" it.
 _GOODS = re.compile(r"(?!(?:.* )?(?:sports|outdoors)$).*[^su'’]s(?<!ics)", re.IGNORECASE)
-_JOINED = re.compile(r",|&|/| and not | and | or ")
-
+_SEPARATORS = re.compile(r",|&|/| and not | and | or ")
 
 Occasion = Literal["owned", "seen", "need"]
-"""What a sentence begins with: an item the shopper has, one of a basket or a visit, or the shopper's own words."""
+"""How a sentence begins: with an item that the shopper bought, with an item of a basket or a visit, or with the shopper's own words."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """What there is to say for one recommendation.
+    """The facts for recommending one item.
 
     Attributes:
-        item: the item's name as it may be shown.
-        owned: the name of the history item behind it, None where there is none. has: whether the shopper bought that one.
-        need: what the shopper said, None where nothing was said or a history item is behind it.
-        evidence: the facts, strongest first. clauses: one finished clause per fact that can carry a sentence, strongest first.
-        counted: whether the first clause is a figure of shoppers; anything less is worded with "could" and "may".
-        plain: the sentence made of the evidence alone.
-        words: what else the lines of the prompt ask for; the prompt `explain` asks for nothing.
-        slots: what each slot of a learned wording stands for, strongest evidence first. backing: slot to the id of its evidence.
-        behind: ids of the evidence that the first clause and the plain sentence tell. firm: whether there is a fact that carries a
-            judgement without "could" or "may".
+        item: Display name of the item.
+        anchor: Display name of the history item behind the recommendation, None if there is none.
+        anchor_purchased: Whether the shopper bought the anchor.
+        need: The shopper's text query, None without one or if there is an anchor.
+        evidence: The facts, strongest first.
+        clauses: One finished clause for each fact that can end a sentence, strongest first.
+        has_statistic: Whether the first clause is a count of shoppers; others are worded with "could" and "may".
+        plain_sentence: Sentence made of the evidence alone.
+        prompt_values: Further variables of the prompt; the prompt `explain` has none.
+        slot_values: Value of each slot of a generated wording, strongest evidence first.
+        slot_evidence: Id of the evidence for each slot.
+        claim_evidence: Ids of the evidence for the first clause and for the plain sentence.
+        confident: Whether a fact supports a judgement without "could" or "may".
     """
 
     item: str
-    owned: str | None
-    has: bool
+    anchor: str | None
+    anchor_purchased: bool
     need: str | None
     evidence: tuple[Evidence, ...]
     clauses: tuple[str, ...]
-    counted: bool
-    plain: str
-    words: Mapping[str, str] = field(default_factory=dict)
-    slots: Mapping[str, str | Figure] = field(default_factory=dict)
-    backing: Mapping[str, str] = field(default_factory=dict)
-    behind: tuple[str, str] = ("", "")
-    firm: bool = False
+    has_statistic: bool
+    plain_sentence: str
+    prompt_values: Mapping[str, str] = field(default_factory=dict)
+    slot_values: Mapping[str, str | SupportStatistic] = field(default_factory=dict)
+    slot_evidence: Mapping[str, str] = field(default_factory=dict)
+    claim_evidence: tuple[str, str] = ("", "")
+    confident: bool = False
 
     @property
-    def names(self) -> list[str]:
-        """The product names a sentence may use, the item's first."""
-        return [self.item, *([self.owned] if self.owned else [])]
+    def product_names(self) -> list[str]:
+        """Product names that a sentence may use, the item's first."""
+        return [self.item, *([self.anchor] if self.anchor else [])]
 
     @property
     def occasion(self) -> Occasion | None:
-        """What a sentence can begin with; None where the evidence has no clause to end it with."""
+        """How a sentence begins; None without a clause to end it."""
         if not self.clauses:
             return None
-        if self.owned:
-            return "owned" if self.has else "seen"
+        if self.anchor:
+            return "owned" if self.anchor_purchased else "seen"
         return "need" if self.need else None
 
 
 @dataclass(frozen=True, slots=True)
-class Segment:
-    """What was found of a segment: the shoppers it is made of, and what they need.
+class SegmentFacts:
+    """Statistics of a segment and one of its needs.
 
     Attributes:
-        cohort: what makes the segment, as the store or the marketer calls it: strangers' text. need: the category's or item's name.
-        users: the segment's shoppers. support: how many of them went on to the need, None where they are too few to count and only the
-            texts suggest it.
-        lift: their share over the usual one, None where it is not known. lift_low: lower end of its 95 % interval; only above 1 may the
-            need be said without "may".
-        days: the window, None where there is no clock. ordered: whether the need was counted after what made the segment.
-        cohort_kind: `text` is the marketer's own words, quoted: also for a cohort that several things joined make. need_kind: likewise.
-        verb: as in the catalogue: bought, rated or looked at. noisy: whether the counts were blurred for privacy.
-        quote: a verbatim stretch of a review, for colour.
+        cohort: Name of the segment in the words of the store or the marketer; untrusted text.
+        need: Name of the needed category or item.
+        users: Number of shoppers in the segment.
+        support: Number of them with the need, None if they are too few to count and only texts suggest it.
+        lift: Their share divided by the base rate, None if unknown.
+        lift_low: Lower end of the 95 % interval of the lift; the sentence omits "may" only if it is above 1.
+        days: Length of the time window, None without timestamps.
+        ordered: Whether the need was counted only after the event that defines the segment.
+        cohort_kind: `text` for the marketer's own words or a combination of conditions; it is quoted.
+        need_kind: Kind of the need.
+        verb: Verb of the catalogue: bought, rated or looked at.
+        noisy: Whether noise was added to the counts for privacy.
+        quote: Verbatim quote from a review.
     """
 
     cohort: str
@@ -108,46 +113,47 @@ class Segment:
     noisy: bool = False
     quote: str | None = None
 
-    def reason(self) -> Reason:
-        """The figures as a reason for `Explainer(llm, prompt="segment")`."""
-        cohort, need = _name(self.cohort), _name(self.need)
-        things, had = _things(need, self.need_kind), _things(cohort, self.cohort_kind)
-        said = self.cohort_kind == "text"
-        who = f"shoppers who fit “{cohort}”" if said else f"shoppers who {self.verb} {had}"
+    def to_reason(self) -> Reason:
+        """Return the statistics as a reason for `Explainer(llm, prompt="segment")`."""
+        cohort, need = _sanitized_name(self.cohort), _sanitized_name(self.need)
+        things, cohort_things = _purchase_phrase(need, self.need_kind), _purchase_phrase(cohort, self.cohort_kind)
+        is_text = self.cohort_kind == "text"
+        who = f"shoppers who fit “{cohort}”" if is_text else f"shoppers who {self.verb} {cohort_things}"
         if self.support is None:
             facts = [Evidence("attribute", f"judged by name and description alone, {who} may need {things}; too few to count yet")]
             clauses = ["judged by name and description alone, too few to count yet."]
         else:
-            shares = self._shares(who, f"{self.verb} {things}")
-            facts = [Evidence("association", shares, None, None if self.lift is None or math.isinf(self.lift) else round(self.lift, 2))]
+            statistic = self._statistic(who, f"{self.verb} {things}")
+            value = None if self.lift is None or math.isinf(self.lift) else round(self.lift, 2)
+            facts = [Evidence("association", statistic, None, value)]
             there = "it" if self.need_kind == "item" else "from there" if self.verb == "bought" else "something from there"
-            clauses = [f"{self._shares('', f'{self.verb} {there}')}."] if (self.lift or 0) >= NEEDED else []
-        plain = f"{facts[0].text[0].upper()}{facts[0].text[1:]}."
-        if said:
+            clauses = [f"{self._statistic('', f'{self.verb} {there}')}."] if (self.lift or 0) >= MIN_NEED_LIFT else []
+        plain_sentence = f"{facts[0].text[0].upper()}{facts[0].text[1:]}."
+        if is_text:
             facts.append(Evidence("need", cohort))
-        # Verbatim or not at all: a quotation that the fence would change, or that holds quotation marks, is left out.
-        if self.quote and clauses and self.quote == prompts.fence(self.quote, QUOTE).translate(NO_QUOTES):
+        # Quotes are verbatim or omitted: a quote that sanitizing would change, or that contains double quotes, is omitted.
+        if self.quote and clauses and self.quote == prompts.sanitize_for_prompt(self.quote, MAX_QUOTE_CHARS).translate(NO_QUOTES):
             facts.append(Evidence("review", self.quote))
             clauses[0] += f" A reviewer wrote “{self.quote}”"
         return Reason(
             item=need,
-            owned=None if said else cohort,
-            has=True,
-            need=cohort if said else None,
+            anchor=None if is_text else cohort,
+            anchor_purchased=True,
+            need=cohort if is_text else None,
             evidence=tuple(facts),
             clauses=tuple(clauses),
-            counted=self.support is not None and (self.lift_low or 0) > 1,
-            plain=plain,
-            words={
+            has_statistic=self.support is not None and (self.lift_low or 0) > 1,
+            plain_sentence=plain_sentence,
+            prompt_values={
                 "verb": self.verb,
-                "cohort": had,
+                "cohort": cohort_things,
                 "things": things,
                 "next": " next" if self.ordered and self.support is not None else "",
             },
         )
 
-    def _shares(self, who: str, did: str) -> str:
-        """The figure in words: `38 of 123 WHO DID within 90 days, 2.6 times the usual share`."""
+    def _statistic(self, who: str, did: str) -> str:
+        """Return the statistic in words: `38 of 123 WHO DID within 90 days, 2.6 times the usual share`."""
         count = f"{'about ' if self.noisy else ''}{self.support} of {self.users} {who}".strip()
         within = f" within {self.days} day{'s' if self.days > 1 else ''}" if self.ordered and self.days else ""
         when = "" if within else "later " if self.ordered else "also "
@@ -155,15 +161,15 @@ class Segment:
         return f"{count} {when}{did}{within}{times}"
 
 
-def _name(text: str) -> str:
-    """A stranger's name for a category or a segment as it may stand in a sentence, in quotation marks too."""
-    return prompts.fence(text, NAME).translate(NO_QUOTES) or "(no name)"
+def _sanitized_name(text: str) -> str:
+    """Return the untrusted name of a category or segment, safe for a sentence and for double quotes."""
+    return prompts.sanitize_for_prompt(text, MAX_NAME_CHARS).translate(NO_QUOTES) or "(no name)"
 
 
-def _things(name: str, kind: str) -> str:
-    """What one has who bought it: `Phones`, `something from Running`, `something by Norrvik`, `the Dome Tent`."""
-    if kind == "category" and all(_GOODS.fullmatch(part.strip()) for part in _JOINED.split(name)):
+def _purchase_phrase(name: str, kind: str) -> str:
+    """Return the object of "bought": `Phones`, `something from Running`, `something by Norrvik`, `the Dome Tent`."""
+    if kind == "category" and all(_GOODS.fullmatch(part.strip()) for part in _SEPARATORS.split(name)):
         return name
     if kind == "item":
-        return the(name)
+        return with_article(name)
     return {"category": f"something from {name}", "brand": f"something by {name}"}.get(kind, name)

@@ -1,7 +1,7 @@
-"""The places in a sentence that only the store fills: the names, figures and quotations that a model may put somewhere, not invent.
+"""Slots of a wording: the names, statistics and quotes that a model may place in a sentence but not invent.
 
-A model that words a reason writes one capital letter for each of them. What stands there in the end depends on what was named before: "of
-46 shoppers who bought the first, 25 also bought the second" is only true after the first was named first.
+A model writes one capital letter for each slot. The value of a statistic depends on which names precede it: "of 46 shoppers who bought
+the first, 25 also bought the second" is true only if the anchor was named first.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-LETTERS: Mapping[str, str] = {
+SLOT_LETTERS: Mapping[str, str] = {
     "own": "X",
     "item": "Y",
     "need": "N",
@@ -26,90 +26,106 @@ LETTERS: Mapping[str, str] = {
     "fresh": "E",
     "popular": "S",
 }
-"""Slot to the letter that a model writes for it. None of them is an English word by itself."""
-NAMES = ("own", "item", "need")
-"""What names things; the other slots are evidence."""
-QUOTED = ("quote", "caution")
+"""Letter that a model writes for each slot. None of them is an English word by itself."""
+NAME_SLOTS = ("own", "item", "need")
+"""Slots that hold names; the others hold evidence."""
+QUOTE_SLOTS = ("quote", "caution")
 _SLOT = re.compile(r"\{(\w+)\}")
 _ARTICLE = re.compile(r"\bthe $", re.IGNORECASE)
-_ENDS = re.compile(r"[.!?…][”\"']?$")
+_SENTENCE_END = re.compile(r"[.!?…][”\"']?$")
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
-    """How many shoppers who had one thing had another, as clauses that fit what was named before.
+class SupportStatistic:
+    """How many users of one thing also used another, as clauses that fit the names before them.
 
-    Attributes: support of users. did: what they did (bought, rated, looked at). own, item: the names.
+    Attributes:
+        support: Users of both.
+        users: Users of the anchor.
+        verb: What they did: bought, rated or looked at.
+        anchor: Name of the first thing.
+        item: Name of the second thing.
     """
 
     support: int
     users: int
-    did: str
-    own: str
+    verb: str
+    anchor: str
     item: str
 
     def clause(self, named: Sequence[str]) -> str:
-        """The figure without a full stop. Args: named: of `own` and `item`, which were named before, in their order."""
-        of = f"{self.support} of {self.users} shoppers who {self.did}"
+        """Return the statistic without a full stop.
+
+        Args:
+            named: Which of the slots `own` and `item` precede it, in their order.
+        """
+        of = f"{self.support} of {self.users} shoppers who {self.verb}"
         if list(named) == ["own", "item"]:
-            return f"{of} the first also {self.did} the second"
+            return f"{of} the first also {self.verb} the second"
         if "item" in named:
-            return f"{of} {the(self.own)} also {self.did} it"
+            return f"{of} {with_article(self.anchor)} also {self.verb} it"
         if "own" in named:
-            return f"{of} it also {self.did} {the(self.item)}"
-        return f"{of} {the(self.own)} also {self.did} {the(self.item)}"
+            return f"{of} it also {self.verb} {with_article(self.item)}"
+        return f"{of} {with_article(self.anchor)} also {self.verb} {with_article(self.item)}"
 
 
 @dataclass(frozen=True, slots=True)
-class Filled:
-    """A finished text.
+class FilledText:
+    """A wording with its slots filled.
 
-    Attributes: claims: slot to what stands in the text for it, of every slot that was filled.
+    Attributes:
+        text: The text.
+        claims: The text of each filled slot.
     """
 
     text: str
     claims: Mapping[str, str]
 
 
-def the(name: str, *, begins: bool = False) -> str:
-    """A name with its article, which some bring along. Args: begins: it begins a sentence."""
-    return name if name.casefold().startswith("the ") else f"{'The' if begins else 'the'} {name}"
+def with_article(name: str, *, sentence_start: bool = False) -> str:
+    """Return a name with its article, unless the name has one. Args: sentence_start: whether the name begins a sentence."""
+    return name if name.casefold().startswith("the ") else f"{'The' if sentence_start else 'the'} {name}"
 
 
-def fill(wording: str, values: Mapping[str, str | Figure]) -> Filled:
-    """A wording with its slots filled: sentences begin with a capital letter, and no full stop follows one.
+def fill_slots(wording: str, values: Mapping[str, str | SupportStatistic]) -> FilledText:
+    """Fill the slots of a wording; sentences begin with a capital letter and end with one full stop.
 
-    Args: wording: text with `{slot}`s. values: what each stands for.
-    Raises: KeyError: a slot that has no value.
+    Args:
+        wording: Text with `{slot}` placeholders.
+        values: Value of each slot.
+
+    Raises:
+        KeyError: A slot has no value.
     """
     out, end = "", 0
     named: list[str] = []
     claims: dict[str, str] = {}
-    for found in _SLOT.finditer(wording):
-        slot = found[1]
+    for match in _SLOT.finditer(wording):
+        slot = match[1]
         value = values[slot]
-        said = value.clause(named) if isinstance(value, Figure) else value
+        text = value.clause(named) if isinstance(value, SupportStatistic) else value
         if slot in ("own", "item"):
             named.append(slot)
-        out += wording[end : found.start()]
-        if slot in ("own", "item") and (article := _ARTICLE.search(out)) and said.casefold().startswith("the "):
-            out = out[: article.start()]  # the name brings its own
-        if slot not in NAMES and _begins(out):
-            said = said[:1].upper() + said[1:]
-        out += said
-        claims[slot] = said
-        end = found.end()
-        if _ENDS.search(said) and wording[end : end + 1] == ".":
+        out += wording[end : match.start()]
+        if slot in ("own", "item") and (article := _ARTICLE.search(out)) and text.casefold().startswith("the "):
+            out = out[: article.start()]  # the name has its own article
+        if slot not in NAME_SLOTS and _begins_sentence(out):
+            text = text[:1].upper() + text[1:]
+        out += text
+        claims[slot] = text
+        end = match.end()
+        if _SENTENCE_END.search(text) and wording[end : end + 1] == ".":
             end += 1
-        elif slot in QUOTED and not _ENDS.search(said) and wording[end : end + 1] in ("", "\n", " "):
-            out += "."  # a quotation ends its sentence, but it need not bring the full stop
-    return Filled(out + wording[end:], claims)
+        elif slot in QUOTE_SLOTS and not _SENTENCE_END.search(text) and wording[end : end + 1] in ("", "\n", " "):
+            out += "."  # a quote ends its sentence, but may lack the full stop
+    return FilledText(out + wording[end:], claims)
 
 
-def lettered(wording: str) -> str:
-    """A wording as a model writes it, with a letter for each slot."""
-    return _SLOT.sub(lambda found: LETTERS[found[1]], wording)
+def slots_to_letters(wording: str) -> str:
+    """Return a wording as a model writes it, with a letter for each slot."""
+    return _SLOT.sub(lambda match: SLOT_LETTERS[match[1]], wording)
 
 
-def _begins(text: str) -> bool:
-    return not text or re.search(r"[.!?]\s*[”\"']?\s*$", text) is not None
+def _begins_sentence(preceding: str) -> bool:
+    """Whether the text after `preceding` begins a sentence."""
+    return not preceding or re.search(r"[.!?]\s*[”\"']?\s*$", preceding) is not None

@@ -1,10 +1,10 @@
-"""The words that an explanation may join facts with: they relate things, and state nothing about them.
+"""Closed vocabulary of explanations: words that relate facts without stating any.
 
-Adjectives that promise (waterproof, stylish, durable), places, people and numbers are left out on purpose: such a word may
-stand in an explanation only when the evidence has it.
+Adjectives that promise something (waterproof, stylish, durable), places, people and numbers are excluded on purpose: an explanation may
+use such a word only if the evidence contains it.
 """
 
-JOINING = frozenset(
+JOINING_WORDS = frozenset(
     """
     a an the this that it its is are be to of in on at with for by as and or so too also both
     you your what which who when while once now then there next soon later after before already still
@@ -16,16 +16,15 @@ JOINING = frozenset(
     off up more since because are those something likely
     """.split()
 )
-"""Words that relate."""
 
-STORE = frozenset(
+STORE_WORDS = frozenset(
     """
     shopper shoppers reviewer bought rated looked said wrote from where there
     first second two other times usual share close description not yet any category item
     """.split()
 )
-"""What the store's own clauses are made of, besides."""
-WORDING = frozenset(
+"""Words of the clauses that the store fills in."""
+COMMENTING_WORDS = frozenset(
     """
     about account added against another answer bear been begin behind belong belongs besides between brand case categories choose
     compare compared comparison concerned connects consider considered considers count counterpart counts critical date decide do
@@ -39,22 +38,22 @@ WORDING = frozenset(
     writes
     """.split()
 )
-"""What a model that has learned to word reasons joins facts with, besides: it points to evidence, weighs it, or hedges."""
+"""Further words for a model that is trained to explain: words that point to evidence, weigh it, or hedge."""
 
-NEGATIONS = frozenset("not no any never without".split())
-"""Words that would turn a fact around: a model writes none of them by itself."""
+NEGATION_WORDS = frozenset("not no any never without".split())
+"""Words that would reverse a fact; a model may not write them."""
 
-HEDGES = frozenset("could may might would perhaps".split())
-"""Of these a sentence needs one where its facts are weak."""
+HEDGE_WORDS = frozenset("could may might would perhaps".split())
+"""A sentence about weak facts needs one of these."""
 
-OWNING = frozenset("have your yours already had".split())
-"""Words that say that the shopper has what they did no more than look at."""
+OWNERSHIP_WORDS = frozenset("have your yours already had".split())
+"""Words that claim that the shopper owns an item; excluded if the shopper only viewed it."""
 
-DOUBTING = frozenset("reservation reservations caution doubt complaint critical less".split())
-"""Words that announce a complaint."""
+COMPLAINT_WORDS = frozenset("reservation reservations caution doubt complaint critical less".split())
+"""Words that introduce a complaint."""
 
-RESERVING = DOUBTING | frozenset("though although but however still yet not other caveat against".split())
-"""Words of which one must stand before a complaint that is quoted."""
+CONCESSION_WORDS = COMPLAINT_WORDS | frozenset("though although but however still yet not other caveat against".split())
+"""A quoted complaint must be preceded by one of these."""
 
-VOICES = frozenset("reviewer reviewers reviewer's review reviews reviewed owner quoted quote".split())
-"""Words that announce what somebody wrote: only a quotation may follow, or a figure would be put into a reviewer's mouth."""
+ATTRIBUTION_WORDS = frozenset("reviewer reviewers reviewer's review reviews reviewed owner quoted quote".split())
+"""Words that introduce what somebody wrote: only a quote may follow, or a statistic would be attributed to a reviewer."""

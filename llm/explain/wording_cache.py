@@ -1,6 +1,7 @@
-"""The wordings that a model has drawn for kinds of reasons, kept for whoever asks next: in memory, in a file, and ready beside the adapter.
+"""Cache of generated wordings by template: in memory, in a file, and precomputed with the adapter.
 
-A wording has slots for all that a store fills, so it is true of any facts of its kind. Knows nothing of how one is drawn or filled.
+A wording has slots for everything that is specific to a store, so it applies to all facts of its template. Knows neither how wordings
+are generated nor how slots are filled.
 """
 
 from __future__ import annotations
@@ -20,18 +21,26 @@ if TYPE_CHECKING:
     from .constrained_decoding import Length
     from .reasons import Occasion
 
-READY = "wordings.json"
-"""Beside an adapter: wordings drawn from it beforehand and read by a person."""
+SHIPPED_FILE = "wordings.json"
+"""File of precomputed and reviewed wordings in the folder of an adapter."""
 VERSION = 3
-"""Of the file, and of how wordings are drawn."""
-KEPT = 10_000
-"""Wordings that are kept, besides those that are ready."""
-AGAIN = 1.0
-"""Nats that a wording loses for every other of its kind that begins with the same three words: more than likelihood can make up for."""
+"""Version of the file format and of the generation method."""
+MAX_WORDINGS = 10_000
+"""Maximum number of cached wordings, in addition to the shipped ones."""
+REPEATED_START_PENALTY = 1.0
+"""Nats subtracted for each other wording of the template that starts with the same three words; more than likelihoods differ."""
 
 
-class Kind(NamedTuple):
-    """What a wording depends on: the slots that it fills, whether it may judge without "may", what it begins with, its tone and length."""
+class TemplateKey(NamedTuple):
+    """Everything a wording depends on. The field names are keys of the file.
+
+    Attributes:
+        slots: The slots that it fills.
+        firm: Whether it may judge without "may".
+        occasion: How it begins.
+        tone: Its tone.
+        length: Its length.
+    """
 
     slots: frozenset[str]
     firm: bool
@@ -40,96 +49,110 @@ class Kind(NamedTuple):
     length: Length
 
 
-Pair = tuple[Kind, int]
-"""A kind, and the number of one of its wordings."""
+VariantKey = tuple[TemplateKey, int]
+"""A template, and the number of one of its wordings."""
 
 
-class Wordings:
-    """Wordings by kind and number; None where none that was drawn was good enough. `Wordings.open` reads them.
+class WordingCache:
+    """Wordings by variant; None where no generated wording was good enough. `WordingCache.open` reads them.
 
-    Args: file: where those are kept that are drawn from now on, None for nowhere. adapter: SHA-256 of the weights that draw them.
-        ready: that came with the adapter. drawn: that were drawn since.
+    Args:
+        file: File for newly generated wordings, None to keep them in memory only.
+        adapter: SHA-256 of the weights that generate them.
+        shipped: Wordings shipped with the adapter.
+        generated: Wordings generated since.
     """
 
-    def __init__(self, file: Path | None, adapter: str, ready: Mapping[Pair, str | None], drawn: Mapping[Pair, str | None]) -> None:
-        self.file, self.adapter, self._ready = file, adapter, ready
-        self._drawn = {pair: text for pair, text in drawn.items() if pair not in ready}
-        self._struck: frozenset[str] = frozenset()
+    def __init__(
+        self, file: Path | None, adapter: str, shipped: Mapping[VariantKey, str | None], generated: Mapping[VariantKey, str | None]
+    ) -> None:
+        self.file, self.adapter, self._shipped = file, adapter, shipped
+        self._generated = {variant: text for variant, text in generated.items() if variant not in shipped}
+        self._excluded: frozenset[str] = frozenset()
 
     @classmethod
-    def open(cls, file: Path | None, adapter: str, ready: Path | None = None) -> Wordings:
-        """Those of a file, and those that came with the adapter; none of either where it cannot be read, or is of another adapter."""
-        return cls(file, adapter, _load(ready, adapter), _load(file, adapter))
+    def open(cls, file: Path | None, adapter: str, shipped: Path | None = None) -> WordingCache:
+        """Read a file and the shipped wordings; a file that is unreadable or of another adapter counts as empty."""
+        return cls(file, adapter, _load(shipped, adapter), _load(file, adapter))
 
-    def __contains__(self, pair: Pair) -> bool:
-        return pair in self._ready or pair in self._drawn
+    def __contains__(self, variant: VariantKey) -> bool:
+        return variant in self._shipped or variant in self._generated
 
-    def __iter__(self) -> Iterator[Pair]:
-        yield from self._ready
-        yield from self._drawn
+    def __iter__(self) -> Iterator[VariantKey]:
+        yield from self._shipped
+        yield from self._generated
 
-    def items(self) -> Iterator[tuple[Pair, str | None]]:
-        """All that there are, as of a mapping."""
-        return ((pair, self.get(pair)) for pair in self)
+    def items(self) -> Iterator[tuple[VariantKey, str | None]]:
+        """Return all variants with their wordings."""
+        return ((variant, self.get(variant)) for variant in self)
 
-    def get(self, pair: Pair) -> str | None:
-        """The wording, None where none was drawn or none was good enough."""
-        return self._ready[pair] if pair in self._ready else self._drawn.get(pair)
+    def get(self, variant: VariantKey) -> str | None:
+        """Return the wording, None if none was generated or none was good enough."""
+        return self._shipped[variant] if variant in self._shipped else self._generated.get(variant)
 
-    def share(self, kind: Kind, numbers: Sequence[int], tries: Mapping[str, float]) -> None:
-        """Gives each number the best of the tries that is unlike the kind's other wordings; None where there is none left.
+    def assign_best(self, template: TemplateKey, numbers: Sequence[int], samples: Mapping[str, float]) -> None:
+        """Assign to each number the best sample that differs from the template's other wordings; None if none is left.
 
-        Args: tries: wording to its mean log-likelihood, nats.
+        Args:
+            template: The template.
+            numbers: Numbers of the variants.
+            samples: Mean log-likelihood of each sampled wording, in nats.
         """
-        struck = {_bare(text) for text in self._struck}
-        others = [text for pair in self if pair[0] == kind and (text := self.get(pair))]
+        excluded = {_normalized(text) for text in self._excluded}
+        others = [text for variant in self if variant[0] == template and (text := self.get(variant))]
         for number in numbers:
-            if self.get((kind, number)):
+            if self.get((template, number)):
                 continue
-            known, starts = {*struck, *map(_bare, others)}, Counter(map(_start, others))
-            left = {text: likelihood - AGAIN * starts[_start(text)] for text, likelihood in tries.items() if _bare(text) not in known}
-            best = self._drawn[kind, number] = max(left, key=left.__getitem__, default=None)
+            known, starts = {*excluded, *map(_normalized, others)}, Counter(map(_first_words, others))
+            scores = {
+                text: likelihood - REPEATED_START_PENALTY * starts[_first_words(text)]
+                for text, likelihood in samples.items()
+                if _normalized(text) not in known
+            }
+            best = self._generated[template, number] = max(scores, key=scores.__getitem__, default=None)
             others += [best] if best else []
-        for pair in [*self._drawn][: max(0, len(self._drawn) - KEPT)]:
-            del self._drawn[pair]
+        for variant in [*self._generated][: max(0, len(self._generated) - MAX_WORDINGS)]:
+            del self._generated[variant]
 
-    def strike(self, wordings: Collection[str]) -> None:
-        """Takes out wordings, wherever they stand, for good: what they stood for is to be drawn again, and they are not kept then."""
-        self._struck = frozenset(wordings)
-        self._drawn = {pair: text for pair, text in self._drawn.items() if text not in self._struck}
+    def exclude(self, wordings: Collection[str]) -> None:
+        """Remove generated wordings permanently: their variants are generated again, and these wordings are not accepted then."""
+        self._excluded = frozenset(wordings)
+        self._generated = {variant: text for variant, text in self._generated.items() if text not in self._excluded}
 
     def save(self) -> None:
-        """Keeps what was drawn for the next process, which would draw the same again; where the file cannot be written, it will."""
+        """Write the generated wordings for the next process. Write errors are ignored: the next process would generate them again."""
         if self.file is None:
             return
-        told = [
-            {**kind._asdict(), "slots": sorted(kind.slots), "number": number, "text": text} for (kind, number), text in self._drawn.items()
+        entries = [
+            {**template._asdict(), "slots": sorted(template.slots), "number": number, "text": text}
+            for (template, number), text in self._generated.items()
         ]
-        lines = ",\n".join(json.dumps(one, ensure_ascii=False) for one in told)
+        lines = ",\n".join(json.dumps(entry, ensure_ascii=False) for entry in entries)
         with contextlib.suppress(OSError):
             self.file.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(self.file, f'{{"version": {VERSION}, "adapter": "{self.adapter}", "wordings": [\n{lines}\n]}}\n'.encode())
 
 
-def _load(file: Path | None, adapter: str) -> dict[Pair, str | None]:
+def _load(file: Path | None, adapter: str) -> dict[VariantKey, str | None]:
     if file is None:
         return {}
     try:
-        told = json.loads(file.read_text("utf-8"))
-        if (told["version"], told["adapter"]) != (VERSION, adapter):
+        content = json.loads(file.read_text("utf-8"))
+        if (content["version"], content["adapter"]) != (VERSION, adapter):
             return {}
-        return {
-            (Kind(frozenset(one["slots"]), one["firm"], one["occasion"], one["tone"], one["length"]), one["number"]): one["text"]
-            for one in told["wordings"]
-        }
+        wordings: dict[VariantKey, str | None] = {}
+        for entry in content["wordings"]:
+            template = TemplateKey(frozenset(entry["slots"]), entry["firm"], entry["occasion"], entry["tone"], entry["length"])
+            wordings[template, entry["number"]] = entry["text"]
     except (OSError, ValueError, KeyError, TypeError):
         return {}
+    return wordings
 
 
-def _start(wording: str) -> str:
+def _first_words(wording: str) -> str:
     return " ".join(wording.split()[:3])
 
 
-def _bare(wording: str) -> str:
-    """A wording without what makes it no other: its punctuation, and whose a thing is said to be."""
+def _normalized(wording: str) -> str:
+    """Return a wording without differences that do not count: punctuation, case and the article before the anchor."""
     return re.sub(r"[^\w{}\s]", "", wording).casefold().replace("your {own}", "the {own}")

@@ -1,4 +1,4 @@
-"""Turns at a model that computes in one of several ways: threads that want the same way share a turn, others follow in their order."""
+"""Fair shared lock on the active LoRA adapter: threads using the same adapter run together, others queue first in, first out."""
 
 from __future__ import annotations
 
@@ -8,75 +8,82 @@ from collections import deque
 from collections.abc import Callable, Iterator
 
 UNKNOWN = ""
-"""A way that nobody wants. The others are the adapter that is on, None for none."""
+"""State of a model whose active adapter is not known. Otherwise: the name of the active adapter, None if all are off."""
 
 
-class Turns:
-    """Who may compute now.
+class AdapterLock:
+    """Lock that is shared by the threads that use the same adapter.
 
-    A thread may take another turn inside its own, in another way, too; where two threads do that at once, each waits for the other.
+    It is reentrant: inside a `use` block a thread may use the same or another adapter. Two threads that each hold the lock and request
+    another adapter wait for each other forever.
+
+    Attributes:
+        active: Name of the active adapter, None if all adapters are off, `UNKNOWN` after `exclusive`.
     """
 
     def __init__(self) -> None:
-        self.way: str | None = UNKNOWN
-        self._inside = 0
-        self._line: deque[object] = deque()
-        self._changed = threading.Condition()
-        self._own = threading.local()
+        self.active: str | None = UNKNOWN
+        self._holders = 0
+        self._queue: deque[object] = deque()
+        self._condition = threading.Condition()
+        self._thread = threading.local()
 
     @contextlib.contextmanager
-    def taking(self, way: str | None, switch: Callable[[str | None], None]) -> Iterator[None]:
-        """Within the block the model computes in a way; whoever wants another one waits until the block ends.
+    def use(self, adapter: str | None, activate: Callable[[str | None], None]) -> Iterator[None]:
+        """Hold the lock for one adapter within the block; threads that need another adapter wait until the block ends.
 
-        Args: switch: brings the model to a way. It is called when nobody else computes.
+        Args:
+            adapter: Name of the adapter, None for the base weights.
+            activate: Switches the model to an adapter; called only while no other thread uses the model.
         """
-        depth = getattr(self._own, "depth", 0)
-        with self._changed:
-            self._wait(depth, lambda: self.way == way or self._inside == depth)
-            before = self.way
-            self._bring(way, switch)
-            self._inside += 1
-        self._own.depth = depth + 1
+        depth = getattr(self._thread, "depth", 0)
+        with self._condition:
+            self._wait(depth, lambda: self.active == adapter or self._holders == depth)
+            previous = self.active
+            self._activate(adapter, activate)
+            self._holders += 1
+        self._thread.depth = depth + 1
         try:
             yield
         finally:
-            self._own.depth = depth
-            with self._changed:
-                self._inside -= 1
-                if depth:  # back in the turn around it, which is this thread's alone again
-                    self._changed.wait_for(lambda: self.way == before or self._inside == depth)
-                    self._bring(before, switch)
-                elif not self._inside:
-                    self._bring(None, switch)  # at rest no adapter is on
-                self._changed.notify_all()
+            self._thread.depth = depth
+            with self._condition:
+                self._holders -= 1
+                if depth:  # return to the adapter of the enclosing block
+                    self._condition.wait_for(lambda: self.active == previous or self._holders == depth)
+                    self._activate(previous, activate)
+                elif not self._holders:
+                    self._activate(None, activate)  # no adapter is active while the model is idle
+                self._condition.notify_all()
 
     @contextlib.contextmanager
-    def alone(self) -> Iterator[None]:
-        """Within the block nobody else computes, and the model may be changed; afterwards its way is not known."""
-        depth = getattr(self._own, "depth", 0)
-        with self._changed:
-            self._wait(depth, lambda: self._inside == depth)
-            self.way = UNKNOWN
+    def exclusive(self) -> Iterator[None]:
+        """Hold the lock alone within the block, so that the model can be modified; the active adapter is `UNKNOWN` afterwards."""
+        depth = getattr(self._thread, "depth", 0)
+        with self._condition:
+            self._wait(depth, lambda: self._holders == depth)
+            self.active = UNKNOWN
             try:
                 yield
             finally:
-                self._changed.notify_all()
+                self._condition.notify_all()
 
-    def _wait(self, depth: int, free: Callable[[], bool]) -> None:
-        """Waits in line, so that a steady stream in one way keeps nobody from another; inside a turn of its own a thread need not."""
+    def _wait(self, depth: int, is_free: Callable[[], bool]) -> None:
+        """Wait in the queue until the lock is free. A thread that already holds the lock does not queue."""
         if depth:
-            self._changed.wait_for(free)
+            self._condition.wait_for(is_free)
             return
         ticket = object()
-        self._line.append(ticket)
+        # First in, first out: a steady stream of requests for one adapter cannot starve the others.
+        self._queue.append(ticket)
         try:
-            self._changed.wait_for(lambda: self._line[0] is ticket and free())
+            self._condition.wait_for(lambda: self._queue[0] is ticket and is_free())
         finally:
-            self._line.remove(ticket)
-            self._changed.notify_all()
+            self._queue.remove(ticket)
+            self._condition.notify_all()
 
-    def _bring(self, way: str | None, switch: Callable[[str | None], None]) -> None:
-        if self.way != way:
-            self.way = UNKNOWN
-            switch(way)
-            self.way = way
+    def _activate(self, adapter: str | None, activate: Callable[[str | None], None]) -> None:
+        if self.active != adapter:
+            self.active = UNKNOWN
+            activate(adapter)
+            self.active = adapter

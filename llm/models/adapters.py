@@ -1,7 +1,7 @@
-"""Adapters on disk and in a model: a folder in peft's own format with a card beside it that says what it belongs to.
+"""LoRA adapters on disk and in a model: a folder in the format of peft, with a card that records its base model and prompt.
 
-The LoRA layers are put into the model in place, so whoever holds the model keeps holding it, and they are switched on and off; one for
-each task may be there, of which at most one is on. Knows nothing of how an adapter is trained, nor which one a workspace uses.
+LoRA layers are injected into the model in place, so references to the model stay valid. A model may hold one adapter for each task, of
+which at most one is active. This module knows neither how adapters are trained nor which one a workspace uses.
 """
 
 from __future__ import annotations
@@ -14,151 +14,175 @@ from typing import TYPE_CHECKING, Any
 
 from ... import prompts
 from ...data.atomic_files import replacing_folder
-from ...data.errors import ModelError, ModelMissingError, StaleAdapterError, storing
+from ...data.errors import ModelError, ModelMissingError, StaleAdapterError, storage_errors
 from .quantization import import_bitsandbytes
 
 if TYPE_CHECKING:
     import torch
 
 CARD, CONFIG, WEIGHTS = "card.json", "adapter_config.json", "adapter_model.safetensors"
-RANK, WORD = "rank", "word"
-"""The tasks that an adapter is trained for, by the name of their prompt."""
-MEND = "`crossaisle train -w WS ranker` makes a new one"
+RANKING, EXPLAINING = "rank", "word"
+"""The tasks an adapter is trained for. A task has the name of its prompt, and its adapter in the model has the name of the task."""
+RETRAIN_HINT = "train a new one with `crossaisle train -w WS ranker`"
 _PREFIX = "base_model.model."
-"""What peft puts before every name in its files; the model itself does not."""
+"""Prefix of all parameter names in the files of peft; the model itself does not use it."""
 
 
 def read_card(folder: Path) -> dict[str, Any]:
-    """What an adapter's card says.
+    """Return the card of an adapter.
 
-    Raises: ModelMissingError: the folder holds no adapter. ModelError: its card cannot be read.
+    Raises:
+        ModelMissingError: The folder holds no adapter.
+        ModelError: The card cannot be read.
     """
     if missing := [name for name in (CARD, CONFIG, WEIGHTS) if not (folder / name).is_file()]:
-        raise ModelMissingError(f"{folder} holds no ranking adapter ({missing[0]} is not there); {MEND}")
+        raise ModelMissingError(f"{folder} holds no ranking adapter ({missing[0]} is missing); {RETRAIN_HINT}")
     try:
         card = json.loads((folder / CARD).read_text("utf-8"))
     except ValueError as error:
-        raise ModelError(f"{folder / CARD} cannot be read ({error}); {MEND}") from error
+        raise ModelError(f"{folder / CARD} cannot be read ({error}); {RETRAIN_HINT}") from error
     if not isinstance(card, dict):
-        raise ModelError(f"{folder / CARD} is no card; {MEND}")
+        raise ModelError(f"{folder / CARD} is not a JSON object; {RETRAIN_HINT}")
     return card
 
 
-def read_rank(folder: Path) -> int:
-    """The rank of an adapter's matrices. Raises: ModelError: its configuration cannot be read."""
+def read_lora_rank(folder: Path) -> int:
+    """Return the rank of the LoRA matrices of an adapter.
+
+    Raises:
+        ModelError: The configuration cannot be read.
+    """
     try:
         return int(json.loads((folder / CONFIG).read_text("utf-8"))["r"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"{folder / CONFIG} cannot be read ({error}); {MEND}") from error
+        raise ModelError(f"{folder / CONFIG} cannot be read ({error}); {RETRAIN_HINT}") from error
 
 
-def check(folder: Path, base: str, fingerprint: str, task: str = RANK) -> int:
-    """The version of its task's prompt that an adapter was trained for.
+def check_compatibility(folder: Path, base: str, fingerprint: str, task: str = RANKING) -> int:
+    """Return the version of the prompt that an adapter was trained for, after checking that the adapter fits a model.
 
-    Args: base: the name of the model it is to be put into. fingerprint: that model's, of `models.fingerprint`.
+    Args:
+        folder: The adapter.
+        base: Name of the model that gets the adapter.
+        fingerprint: `fingerprint` of that model.
+        task: Task of the adapter.
+
     Raises:
-        StaleAdapterError: it was trained on another model, for another task, or for a prompt that is not known.
-        ModelMissingError, ModelError: see `read_card`.
+        StaleAdapterError: The adapter was trained on another model, for another task or for an unknown prompt version.
+        ModelMissingError, ModelError: See `read_card`.
     """
     card = read_card(folder)
     if card.get("base_fingerprint") != fingerprint:
         raise StaleAdapterError(
             f"the adapter in {folder} was trained on {card.get('base')!r}, whose weights are not those of {base!r}; "
-            f"use that model, or train again: {MEND}"
+            f"use that model, or {RETRAIN_HINT}"
         )
-    return _version(folder, card, task)
+    return _prompt_version(folder, card, task)
 
 
-def merged_version(folder: Path) -> int:
-    """The version of the prompt `rank` that a model's own weights were trained for: 1 unless an adapter was merged into them."""
+def merged_prompt_version(folder: Path) -> int:
+    """Return the version of the prompt `rank` that the weights of a model were trained for: 1 unless an adapter was merged into them."""
     try:
         card = json.loads((folder / CARD).read_text("utf-8"))
-    except (OSError, ValueError):  # none, or somebody else's
+    except (OSError, ValueError):  # no card, or a file of another program
         return 1
-    return _version(folder, card, RANK) if isinstance(card, dict) and card.get("merged") else 1
+    return _prompt_version(folder, card, RANKING) if isinstance(card, dict) and card.get("merged") else 1
 
 
-def merged_from(model: Path, folder: Path) -> bool:
-    """Whether a folder holds a base that this very adapter was merged into."""
+def is_merged_from(model: Path, adapter: Path) -> bool:
+    """Whether the folder `model` holds a base model with this adapter merged into it."""
     try:
-        merged, own = (json.loads((home / CARD).read_text("utf-8")) for home in (model, folder))
+        merged, own = (json.loads((folder / CARD).read_text("utf-8")) for folder in (model, adapter))
     except (OSError, ValueError):
         return False
-    same = ("base_fingerprint", "examples_hash", "settings", "prompt")
-    return isinstance(merged, dict) and bool(merged.get("merged")) and all(merged.get(name) == own.get(name) for name in same)
+    identity = ("base_fingerprint", "examples_hash", "settings", "prompt")
+    return isinstance(merged, dict) and bool(merged.get("merged")) and all(merged.get(name) == own.get(name) for name in identity)
 
 
-def _version(folder: Path, card: Mapping[str, Any], task: str) -> int:
-    named = re.fullmatch(rf"{task}\.v(\d+)", str(card.get("prompt")))
+def _prompt_version(folder: Path, card: Mapping[str, Any], task: str) -> int:
+    match = re.fullmatch(rf"{task}\.v(\d+)", str(card.get("prompt")))
     try:
-        return prompts.load(task, int(named[1] if named else 0)).version
+        return prompts.load(task, int(match[1] if match else 0)).version
     except FileNotFoundError:
         raise StaleAdapterError(
             f"the adapter in {folder} was trained for the prompt {card.get('prompt')!r}, which this version of crossaisle does not have; "
-            f"{MEND}"
+            f"{RETRAIN_HINT}"
         ) from None
 
 
-def inject(
-    model: Any, base: str, *, rank: int, alpha: float, dropout: float, blocks: int | None = None, task: str = RANK
+def inject_lora(
+    model: Any, base: str, *, rank: int, alpha: float, dropout: float, blocks: int | None = None, task: str = RANKING
 ) -> list[torch.nn.Parameter]:
-    """Puts new LoRA layers on the linear layers of a model, all but the head; the base is frozen. Returns: what is to be trained.
+    """Inject new LoRA layers into all linear layers of a model but the head, and freeze the base weights.
 
-    They compute as the model does: in bf16 where it does, for casting every activation to float32 and back costs more than they do.
+    The layers have the dtype of the model: with float32 layers in a bf16 model, the casts of the activations cost more than the layers.
 
-    Args: blocks: of the model's transformer blocks, how many get them, the last ones; None is all.
-    Source: Hu et al., ICLR 2022; on all kinds of layers as Dettmers et al., NeurIPS 2023, found best.
+    Args:
+        model: The transformers model.
+        base: Name of the model, recorded in the adapter's configuration.
+        rank: Rank of the LoRA matrices.
+        alpha: Scale: the output of the adapter is multiplied by alpha / rank.
+        dropout: Dropout of the adapter's inputs.
+        blocks: Number of transformer blocks to adapt, counted from the last one; None for all.
+        task: Name of the adapter.
+
+    Returns:
+        The parameters to train.
+
+    Source: Hu et al., ICLR 2022; all kinds of linear layers after Dettmers et al., NeurIPS 2023.
     """
     import_bitsandbytes()
     from peft import LoraConfig, inject_adapter_in_model
 
     depth = int(getattr(model.config, "num_hidden_layers", 0))
-    chosen = list(range(depth - blocks, depth)) if blocks and blocks < depth else None
+    layers = list(range(depth - blocks, depth)) if blocks and blocks < depth else None
 
     config = LoraConfig(
         r=rank,
-        lora_alpha=alpha,  # type: ignore[arg-type]  # a fraction is as good
+        lora_alpha=alpha,  # type: ignore[arg-type]  # peft accepts a float
         lora_dropout=dropout,
-        target_modules=_linear(model) if chosen else "all-linear",  # peft takes no numbers of layers with "all-linear"
-        layers_to_transform=chosen,
+        target_modules=_linear_layer_names(model) if layers else "all-linear",  # "all-linear" cannot be combined with layer numbers
+        layers_to_transform=layers,
         task_type="CAUSAL_LM",
         base_model_name_or_path=base,
     )
     model.requires_grad_(False)
     inject_adapter_in_model(config, model, adapter_name=task)
-    trained = list(_trained(model, task).values())
-    for parameter in trained:
+    parameters = list(_lora_parameters(model, task).values())
+    for parameter in parameters:
         parameter.data = parameter.data.to(model.dtype)
-    return trained
+    return parameters
 
 
-def _linear(model: Any) -> list[str]:
-    """The last parts of the names of all linear layers but the head."""
+def _linear_layer_names(model: Any) -> list[str]:
+    """Return the last components of the names of all linear layers but the head."""
     import torch
 
     head = model.get_output_embeddings()
-    named = (name for name, module in model.named_modules() if isinstance(module, torch.nn.Linear) and module is not head)
-    return sorted({name.rpartition(".")[2] for name in named})
+    names = (name for name, module in model.named_modules() if isinstance(module, torch.nn.Linear) and module is not head)
+    return sorted({name.rpartition(".")[2] for name in names})
 
 
-def fill(model: Any, folder: Path, task: str = RANK) -> None:
-    """Gives LoRA layers that are in the model the weights of a folder.
+def load_weights(model: Any, folder: Path, task: str = RANKING) -> None:
+    """Load the weights of a folder into LoRA layers that are already in the model.
 
-    Raises: ModelError: the file is damaged, or its layers are not those of the model.
+    Raises:
+        ModelError: The file is damaged, or its layers do not match those of the model.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     try:
-        put(model, load_file(folder / WEIGHTS), task)
+        set_state_dict(model, load_file(folder / WEIGHTS), task)
     except (OSError, ValueError, SafetensorError) as error:
-        raise ModelError(f"the adapter in {folder} cannot be loaded ({str(error).splitlines()[0]}); {MEND}") from error
+        raise ModelError(f"the adapter in {folder} cannot be loaded ({str(error).splitlines()[0]}); {RETRAIN_HINT}") from error
 
 
-def attach(model: Any, folder: Path, task: str = RANK) -> None:
-    """Puts a trained adapter into the model it was trained on.
+def load_adapter(model: Any, folder: Path, task: str = RANKING) -> None:
+    """Inject a trained adapter into the model that it was trained on.
 
-    Raises: ModelError: the files are damaged.
+    Raises:
+        ModelError: The files are damaged.
     """
     import_bitsandbytes()
     import torch
@@ -168,46 +192,50 @@ def attach(model: Any, folder: Path, task: str = RANK) -> None:
 
     try:
         config: Any = LoraConfig.from_pretrained(str(folder))
-        with torch.random.fork_rng(devices=[]):  # the layers begin at random before they are filled
+        with torch.random.fork_rng(devices=[]):  # peft initializes the layers at random before they are loaded
             inject_adapter_in_model(config, model, adapter_name=task)
-            for parameter in _trained(model, task).values():
+            for parameter in _lora_parameters(model, task).values():
                 parameter.data = parameter.data.to(model.dtype)
-        put(model, load_file(folder / WEIGHTS), task)
+        set_state_dict(model, load_file(folder / WEIGHTS), task)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise ModelError(
-            f"the adapter in {folder} cannot be loaded ({(str(error) or type(error).__name__).splitlines()[0]}); {MEND}"
+            f"the adapter in {folder} cannot be loaded ({(str(error) or type(error).__name__).splitlines()[0]}); {RETRAIN_HINT}"
         ) from error
     model.eval()
 
 
-def taken(model: Any, weights: Sequence[torch.Tensor] | None = None, task: str = RANK) -> dict[str, torch.Tensor]:
-    """A copy of the adapter's weights in float32 on the CPU, under peft's names.
+def get_state_dict(model: Any, weights: Sequence[torch.Tensor] | None = None, task: str = RANKING) -> dict[str, torch.Tensor]:
+    """Return a copy of the adapter's weights in float32 on the CPU, under the names of peft.
 
-    Args: weights: what stands in for the model's own, in the order of `inject`.
+    Args:
+        model: The model with the adapter.
+        weights: Values to use in place of the model's own, in the order of `inject_lora`.
+        task: Name of the adapter.
     """
     import torch
 
-    own = _trained(model, task)
-    values = own.values() if weights is None else weights
-    return {name: value.detach().to("cpu", torch.float32, copy=True).contiguous() for name, value in zip(own, values, strict=True)}
+    parameters = _lora_parameters(model, task)
+    values = parameters.values() if weights is None else weights
+    return {name: value.detach().to("cpu", torch.float32, copy=True).contiguous() for name, value in zip(parameters, values, strict=True)}
 
 
-def put(model: Any, weights: Mapping[str, torch.Tensor], task: str = RANK) -> None:
-    """Fills the adapter with weights that `taken` gave.
+def set_state_dict(model: Any, weights: Mapping[str, torch.Tensor], task: str = RANKING) -> None:
+    """Copy weights as returned by `get_state_dict` into the adapter.
 
-    Raises: ValueError: a name or a shape is not the model's.
+    Raises:
+        ValueError: A name or a shape does not match the model.
     """
     import torch
 
-    own = _trained(model, task)
-    if own.keys() != weights.keys() or any(own[name].shape != weights[name].shape for name in own):
-        raise ValueError("its layers are not those of the model")
+    parameters = _lora_parameters(model, task)
+    if parameters.keys() != weights.keys() or any(parameters[name].shape != weights[name].shape for name in parameters):
+        raise ValueError("its layers do not match those of the model")
     with torch.no_grad():
-        for name, parameter in own.items():
+        for name, parameter in parameters.items():
             parameter.copy_(weights[name])
 
 
-def _trained(model: Any, task: str) -> dict[str, Any]:
+def _lora_parameters(model: Any, task: str) -> dict[str, Any]:
     return {
         _PREFIX + name.replace(f".{task}.", "."): parameter
         for name, parameter in model.named_parameters()
@@ -215,8 +243,8 @@ def _trained(model: Any, task: str) -> dict[str, Any]:
     }
 
 
-def switch(model: Any, task: str | None) -> None:
-    """Turns on the adapter for a task and all others off; None turns all off."""
+def activate(model: Any, task: str | None) -> None:
+    """Activate the adapter of a task and deactivate all others; None deactivates all."""
     from peft.tuners.tuners_utils import BaseTunerLayer
 
     for module in model.modules():
@@ -226,29 +254,30 @@ def switch(model: Any, task: str | None) -> None:
                 module.set_adapter([task])
 
 
-def fold(model: Any) -> None:
-    """Adds the adapter to the weights it stands beside and takes its layers out of the model."""
+def merge_and_unload(model: Any) -> None:
+    """Add the adapter to the base weights and remove its layers from the model."""
     from peft.tuners.tuners_utils import BaseTunerLayer
 
     for name, module in list(model.named_modules()):
         if isinstance(module, BaseTunerLayer):
             module.merge()
-            parent, _, own = name.rpartition(".")
-            setattr(model.get_submodule(parent), own, module.get_base_layer())
+            parent, _, child = name.rpartition(".")
+            setattr(model.get_submodule(parent), child, module.get_base_layer())
     del model.peft_config
 
 
-def write(out: Path, model: Any, weights: Mapping[str, torch.Tensor], card: Mapping[str, Any], task: str = RANK) -> None:
-    """Makes `out` an adapter's folder: peft's two files and the card; whatever was there is replaced in one step.
+def save_adapter(out: Path, model: Any, weights: Mapping[str, torch.Tensor], card: Mapping[str, Any], task: str = RANKING) -> None:
+    """Write an adapter to the folder `out`: the two files of peft and the card. An existing folder is replaced atomically.
 
-    Raises: StorageError: the disk is full, or refuses to be written.
+    Raises:
+        StorageError: The disk is full or not writable.
     """
     from safetensors.torch import save_file
 
-    with storing(f"the adapter in {out}"), replacing_folder(out) as fresh:
+    with storage_errors(f"the adapter in {out}"), replacing_folder(out) as fresh:
         config = model.peft_config[task]
-        said = {key: sorted(value) if isinstance(value, set) else value for key, value in config.to_dict().items()}
-        (fresh / CONFIG).write_text(json.dumps({**said, "inference_mode": True}, indent=1, sort_keys=True) + "\n", "utf-8")
-        # In bf16: half the size, and what it rounds off is far below what 4 bits round off the base.
+        fields = {key: sorted(value) if isinstance(value, set) else value for key, value in config.to_dict().items()}
+        (fresh / CONFIG).write_text(json.dumps({**fields, "inference_mode": True}, indent=1, sort_keys=True) + "\n", "utf-8")
+        # bf16 halves the size; its rounding error is far below that of a 4-bit base model.
         save_file({name: tensor.bfloat16() for name, tensor in weights.items()}, fresh / WEIGHTS, metadata={"format": "pt"})
         (fresh / CARD).write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n", "utf-8")

@@ -1,7 +1,7 @@
-"""The one way this project quantizes: 4-bit NF4 through bitsandbytes, multiplying in bf16 (Dettmers et al., NeurIPS 2023).
+"""Quantization: 4-bit NF4 through bitsandbytes with bf16 matrix products (Dettmers et al., NeurIPS 2023).
 
-And where it does not: a CPU with matrix units for bf16 (AMX) reads several times faster in bf16 than it unpacks 4 bits, and keeps the order
-of the unquantized model (`benchmarks/results/packed_ranking.json`).
+On a CPU with bf16 matrix units (AMX), bf16 weights are several times faster than unpacking 4-bit weights and keep the ranking of the
+unquantized model (`benchmarks/results/packed_ranking.json`); `auto` chooses bf16 there.
 """
 
 from __future__ import annotations
@@ -11,38 +11,41 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-SHARE = 4
-"""bf16 is chosen where the weights take at most one part in this many of the memory: caches, activations and the shop want the rest."""
+MIN_MEMORY_RATIO = 4
+"""bf16 is chosen only if memory is at least this many times the size of the weights: caches, activations and the store need the rest."""
 
 
-def chosen(model: Path, *, cuda: bool, amx: bool | None = None, memory: int | None = None) -> str:
-    """`bf16` where that is faster and fits, else `nf4`.
+def choose_quantization(model: Path, *, cuda: bool, amx: bool | None = None, memory: int | None = None) -> str:
+    """Return `bf16` if it is faster and fits in memory, else `nf4`.
 
-    Args: model: a folder with safetensors; of what is no folder (a hub's id) the size is unknown, so nf4. cuda: the model goes on a GPU.
-        amx, memory (bytes): of the machine, unless given.
+    Args:
+        model: Folder with safetensors. The size of a model that is not a folder (a hub id) is unknown, so it gets `nf4`.
+        cuda: Whether the model is placed on a GPU.
+        amx: Whether the CPU has bf16 matrix units; detected by default.
+        memory: Memory of the machine in bytes; detected by default.
     """
     weights = sum(file.stat().st_size for file in model.glob("*.safetensors")) if model.is_dir() else 0
-    if cuda or not weights or not (multiplies_bf16() if amx is None else amx):
+    if cuda or not weights or not (has_amx_bf16() if amx is None else amx):
         return "nf4"
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if memory is None else memory
-    return "bf16" if SHARE * weights <= memory else "nf4"
+    return "bf16" if MIN_MEMORY_RATIO * weights <= memory else "nf4"
 
 
 @cache
-def multiplies_bf16(processor: Path = Path("/proc/cpuinfo")) -> bool:
-    """Whether this machine's CPU has matrix units for bf16, as Linux tells; elsewhere no."""
+def has_amx_bf16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
+    """Whether the CPU has bf16 matrix units, according to Linux; False on other systems."""
     try:
-        described = processor.read_text("utf-8")
+        text = cpuinfo.read_text("utf-8")
     except (OSError, UnicodeDecodeError):
         return False
-    flags = (line.partition(":")[2].split() for line in described.splitlines() if line.startswith("flags"))
+    flags = (line.partition(":")[2].split() for line in text.splitlines() if line.startswith("flags"))
     return "amx_bf16" in next(flags, ())
 
 
-def nf4() -> Any:
-    """The configuration that `from_pretrained` takes.
+def nf4_config() -> Any:
+    """Return the NF4 configuration for `from_pretrained`.
 
-    Without a compute type bitsandbytes would multiply in float32, at a fraction of the speed.
+    The compute type is set because bitsandbytes otherwise multiplies in float32, which is several times slower.
     """
     import torch
     from transformers import BitsAndBytesConfig
@@ -53,16 +56,16 @@ def nf4() -> Any:
 
 
 def import_bitsandbytes() -> None:
-    """Imports bitsandbytes without the compiler it would load for kernels that are not used on the CPU: a second of every start.
+    """Import bitsandbytes without the compiler for kernels that are not used on the CPU, which saves a second at start.
 
-    It decorates its fallback kernels with `torch.compile`, which imports the whole of the inductor at once. The default backend is
-    put back right after, so a program around this one compiles as it always did.
+    bitsandbytes decorates its fallback kernels with `torch.compile`, which imports all of inductor. The default backend is restored
+    afterwards, so the compilation settings of the calling program do not change.
     """
     import torch
 
-    before = torch.compiler.get_default_backend()
+    previous = torch.compiler.get_default_backend()
     torch.compiler.set_default_backend("eager")
     try:
         import bitsandbytes  # noqa: F401
     finally:
-        torch.compiler.set_default_backend(before)
+        torch.compiler.set_default_backend(previous)

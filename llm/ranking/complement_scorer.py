@@ -1,9 +1,9 @@
-"""The LLM as a judge of needs: would someone who owns A need B? For pairs that too few shoppers have had to be counted.
+"""LLM scorer of complements: would someone who owns A need B? For pairs with too few common shoppers to count.
 
-A margin says little by itself: a model leans to Yes for what everybody needs. What it says of someone who owns "something" is taken
-off, and what is left can be added to the cosine of the two texts (`combined`). How much that is worth is measured in
-`benchmarks/text_needs.py`; with the embedded model it is nothing that could be told from chance, so `WEIGHT` is 0. Knows nothing of
-shoppers, and cannot tell what goes with A from what could replace A.
+A logit margin alone is biased: a model tends to Yes for what everybody needs. The margin for someone who owns "something" is therefore
+subtracted, and the difference can be added to the cosine of the two texts (`complement_scores`). `benchmarks/text_needs.py` measures the
+gain; with the bundled model it is not distinguishable from chance, so `LLM_WEIGHT` is 0. Knows nothing of shoppers, and does not
+distinguish complements from substitutes.
 """
 
 from __future__ import annotations
@@ -21,68 +21,82 @@ from .packed_scorer import PACK_TOKENS, PackedScorer
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-NAME = 70
-"""Characters of a name; what a store writes beyond that is keywords."""
-WEIGHT = 0.0
-"""What a calibrated nat of the embedded model counts beside a cosine; a stronger model earns its own in the same benchmark."""
-LIKELY = 0.45
-"""Score from which texts may propose a need. Of pairs that are needs as often as not, four in five above it were, and it finds one need
-in five; where needs are rare so many more will be wrong, so what only texts support has to say so."""
-_MARK = "\ue000"  # a private character: the fence lets none through, so no name can hold it
+MAX_NAME_CHARS = 70
+"""Names are truncated here; the rest of a store's title is mostly keywords."""
+LLM_WEIGHT = 0.0
+"""Weight of a calibrated margin of the bundled model, per nat, added to the cosine; the benchmark determines it for a stronger model."""
+MIN_COMPLEMENT_SCORE = 0.45
+"""Minimum score for proposing a need from texts alone. On balanced pairs, precision above it is four in five and recall one in five. Where
+needs are rare, precision is lower, so needs supported by texts alone must be labelled as such."""
+_PLACEHOLDER = "\ue000"  # a private-use character: sanitized text cannot contain it
 
 
-class NeedJudge:
-    """Asks of many things at once whether someone who owns another would need them.
+class ComplementScorer:
+    """Scores how likely it is that someone who owns one thing needs each of several others.
 
-    Names are strangers' text and are fenced here. Args: llm: the model. version: of the prompt `need`. pack_tokens: longest sequence of
-    one forward.
+    Names are untrusted text and are sanitized here.
+
+    Args:
+        llm: The model.
+        version: Version of the prompt `need`.
+        pack_tokens: Maximum length of a pack.
     """
 
     def __init__(self, llm: LanguageModel, *, version: int = 1, pack_tokens: int = PACK_TOKENS) -> None:
         self.llm, self.prompt = llm, prompts.load("need", version)
         self.scorer = PackedScorer(llm, pack_tokens=pack_tokens)
 
-    def margins(self, owned: str, others: Sequence[str]) -> NDArray[np.float32]:
-        """logit(Yes) - logit(No) in nats for each of the others, shape (others,); their order changes no score.
+    def logit_margins(self, owned: str, others: Sequence[str]) -> NDArray[np.float32]:
+        """Return logit(Yes) - logit(No) in nats for each of the others, shape (others,), independent of their order.
 
-        Args: owned, others: titles, or categories as `category_name` gives them.
+        Args:
+            owned: A title, or a category as returned by `category_name`.
+            others: Titles or categories.
         """
-        prefix, rendered = self._tokens(owned, others)
-        order = sorted(range(len(others)), key=lambda i: rendered[i])
-        out = np.empty(len(others), dtype=np.float32)
+        prefix, encoded = self._encode(owned, others)
+        order = sorted(range(len(others)), key=lambda i: encoded[i])
+        margins = np.empty(len(others), dtype=np.float32)
         if others:
-            out[order] = self.scorer.margins(prefix, [rendered[i] for i in order])
-        return out
+            margins[order] = self.scorer.logit_margins(prefix, [encoded[i] for i in order])
+        return margins
 
-    def calibrated(self, owned: str, others: Sequence[str]) -> NDArray[np.float32]:
-        """The margins less those of someone who owns "something", in nats, shape (others,); 0 where A makes no difference.
+    def calibrated_margins(self, owned: str, others: Sequence[str]) -> NDArray[np.float32]:
+        """Return the margins minus those of someone who owns "something", in nats, shape (others,); 0 means no difference.
 
         Source: contextual calibration, Zhao et al., ICML 2021.
         """
-        return self.margins(owned, others) - self.margins(self.prompt.render("anybody"), others)
+        return self.logit_margins(owned, others) - self.logit_margins(self.prompt.render("anybody"), others)
 
-    def _tokens(self, owned: str, others: Sequence[str]) -> tuple[list[int], list[list[int]]]:
-        """Token ids of what stands before every other, and of each other up to where its answer begins."""
-        before, after = self.prompt.render("user", owned=prompts.fence(owned, NAME), other=_MARK).split(_MARK)
-        # A space belongs to the word behind it: a prefix that ended with one would be cut into tokens that no text is.
-        rendered = [self.llm.encode(f" {prompts.fence(other, NAME)}{after}\n") for other in others]
-        return self.llm.encode(before.rstrip(" ")), rendered
+    def _encode(self, owned: str, others: Sequence[str]) -> tuple[list[int], list[list[int]]]:
+        """Return the token ids of the common prefix, and of each other up to the start of the answer."""
+        before, after = self.prompt.render("user", owned=prompts.sanitize_for_prompt(owned, MAX_NAME_CHARS), other=_PLACEHOLDER).split(
+            _PLACEHOLDER
+        )
+        # Tokenizers attach a space to the following word: a prefix that ends with a space would be tokenized differently.
+        encoded = [self.llm.encode(f" {prompts.sanitize_for_prompt(other, MAX_NAME_CHARS)}{after}\n") for other in others]
+        return self.llm.encode(before.rstrip(" ")), encoded
 
 
-def combined(cosines: NDArray[np.float32], calibrated: NDArray[np.float32] | None = None, *, weight: float = WEIGHT) -> NDArray[np.float32]:
-    """How likely the texts make it that B is needed with A: cosine + weight * calibrated margin, shape (others,); higher is likelier.
+def complement_scores(
+    cosines: NDArray[np.float32], calibrated_margins: NDArray[np.float32] | None = None, *, weight: float = LLM_WEIGHT
+) -> NDArray[np.float32]:
+    """Return cosine + weight * calibrated margin for each pair, shape (others,); higher means a more likely complement.
 
     Args:
-        cosines: of the embeddings of A and each B, (others,). calibrated: `NeedJudge.calibrated`, not asked for where the weight is 0.
-    Raises: ValueError: there is a weight but nothing to weigh.
+        cosines: Cosine similarities of the embeddings of A and each B, shape (others,).
+        calibrated_margins: Output of `ComplementScorer.calibrated_margins`; not needed if the weight is 0.
+        weight: Weight of the calibrated margins.
+
+    Raises:
+        ValueError: The weight is not 0 and there are no margins.
     """
     if not weight:
         return np.asarray(cosines, dtype=np.float32)
-    if calibrated is None:
-        raise ValueError(f"a weight of {weight} needs calibrated margins; ask NeedJudge.calibrated for them")
-    return np.asarray(cosines + np.float32(weight) * calibrated, dtype=np.float32)
+    if calibrated_margins is None:
+        raise ValueError(f"a weight of {weight} requires calibrated margins; see ComplementScorer.calibrated_margins")
+    return np.asarray(cosines + np.float32(weight) * calibrated_margins, dtype=np.float32)
 
 
 def category_name(path: Category) -> str:
-    """A category as it is told to a model: its own name, and its parent's in brackets: `Cases (Phones & Accessories)`."""
+    """Return a category for a prompt: its name, with its parent's in brackets, such as `Cases (Phones & Accessories)`."""
     return f"{path[-1]} ({path[-2]})" if len(path) > 1 else "".join(path)

@@ -1,9 +1,9 @@
-"""Scoring many candidates in one forward: the prefix once, then every candidate in the same sequence.
+"""Packed scoring: many candidates in one forward pass, with the shared prefix computed once.
 
-A candidate sees the prefix and itself, never a neighbour, and its positions restart where the prefix ends, so its score is what it
-would be alone; several packs, of one prefix or of many, can be rows of one forward, and no row sees another (`tests/llm/ranking/test_packed_scorer.py`
-holds all sides together). The score is the margin of the logits of two answers, log P(yes)/P(no). Full-vocabulary logits are never
-formed. Knows nothing of shoppers or items.
+A candidate attends to the prefix and to itself, never to another candidate, and its positions continue from the end of the prefix, so
+its score equals that of a separate forward pass. Several packs, with the same or different prefixes, can be rows of one batch; rows do
+not see each other (`tests/llm/ranking/test_packed_scorer.py` compares all variants). The score is the difference of the logits of two
+answers, log P(yes)/P(no). Full-vocabulary logits are never computed. Knows nothing of shoppers or items.
 """
 
 from __future__ import annotations
@@ -24,24 +24,27 @@ if TYPE_CHECKING:
 
 ANSWERS = ("Yes", "No")
 PACK_TOKENS = 2048
-"""Default length of a pack; attention grows with its square, and beyond this a second pack is no slower."""
+"""Default maximum length of a pack. Attention cost grows with its square; above this length a second pack is no slower."""
 
 Pack = tuple[Sequence[int], Sequence[Sequence[int]]]
 """Token ids of a prefix, and of the candidates that follow it."""
 
-TRIED = ("llama", "mistral", "qwen3", "gemma3_text", "gpt_neox", "gpt2")
-"""Architectures that `tests/llm/ranking/test_packed_scorer.py` holds to their unpacked scores; any other is probed when it is loaded."""
-PROBE_NATS = 0.5
-"""How far a probe's score may lie from the unpacked one: rounding in 4 bits is below 0.1, a mask that is ignored shifts whole nats."""
+TESTED_ARCHITECTURES = ("llama", "mistral", "qwen3", "gemma3_text", "gpt_neox", "gpt2")
+"""Architectures whose packed scores `tests/llm/ranking/test_packed_scorer.py` compares with unpacked ones; others are probed at load."""
+MAX_PROBE_DIFFERENCE = 0.5
+"""Maximum difference in nats of a probe's packed and unpacked scores: 4-bit rounding stays below 0.1, an ignored mask shifts whole nats."""
 
 
 class PackedScorer:
-    """Yes/no margins of many continuations of one prefix.
+    """Yes/no logit margins of many continuations of one prefix.
 
     Args:
-        llm: the model. pack_tokens: longest sequence of one forward, bounded by the model's own context.
-        adapter: whether the model's ranking adapter is on while margins are taken; without one it makes no difference.
-    Raises: ModelError: the model's tokenizer does not tell the two answers apart, or its attention takes no mask of ours.
+        llm: The model.
+        pack_tokens: Maximum length of a pack, at most the model's context.
+        adapter: Whether the model's ranking adapter is active while scoring; no effect without one.
+
+    Raises:
+        ModelError: The tokenizer does not distinguish the two answers, or the model's attention ignores custom masks.
     """
 
     def __init__(self, llm: LanguageModel, *, pack_tokens: int = PACK_TOKENS, adapter: bool = False) -> None:
@@ -49,129 +52,151 @@ class PackedScorer:
         self.pack_tokens = min(pack_tokens, llm.context)
         yes, no = (llm.encode(answer)[0] for answer in ANSWERS)
         if yes == no:
-            raise ModelError(f"the tokenizer of {llm.name} writes {ANSWERS[0]!r} and {ANSWERS[1]!r} with the same first token")
+            raise ModelError(f"the tokenizer of {llm.name} starts {ANSWERS[0]!r} and {ANSWERS[1]!r} with the same token")
         self._answers = (yes, no)
         config = llm.model.config.get_text_config()
         self._window: int | None = getattr(config, "sliding_window", None)
-        kinds = getattr(config, "layer_types", None) or ["sliding_attention" if self._window else "full_attention"]
-        self._kinds = sorted(set(kinds))
-        if set(kinds) - {"full_attention", "sliding_attention"}:
-            raise ModelError(f"{llm.name} cannot rank: its {', '.join(self._kinds)} takes no mask of ours; name another model")
-        if config.model_type not in TRIED:
-            self._check()
+        attention_types = getattr(config, "layer_types", None) or ["sliding_attention" if self._window else "full_attention"]
+        self._attention_types = sorted(set(attention_types))
+        if set(attention_types) - {"full_attention", "sliding_attention"}:
+            raise ModelError(
+                f"{llm.name} cannot rank: its {', '.join(self._attention_types)} does not accept custom masks; name another model"
+            )
+        if config.model_type not in TESTED_ARCHITECTURES:
+            self._check_packing()
 
-    def margins(self, prefix: Sequence[int], candidates: Sequence[Sequence[int]]) -> NDArray[np.float32]:
-        """logit(yes) - logit(no) after each candidate, in nats; more packs are made when one does not hold them all.
+    def logit_margins(self, prefix: Sequence[int], candidates: Sequence[Sequence[int]]) -> NDArray[np.float32]:
+        """Return logit(yes) - logit(no) after each candidate, in nats, from as many packs as needed.
 
-        Args: token ids; `prefix` and every candidate must not be empty.
-        Returns: shape (candidates,).
-        Raises: ModelError: a candidate together with the prefix is longer than the model's context.
+        Args:
+            prefix: Token ids, not empty.
+            candidates: Token ids of each candidate, not empty.
+
+        Returns:
+            Array of shape (candidates,).
+
+        Raises:
+            ModelError: A candidate together with the prefix is longer than the model's context.
         """
         import torch
 
-        out = np.empty(len(candidates), dtype=np.float32)
-        with torch.inference_mode(), self.llm.weights(adapter=self.adapter):
-            for pack in self.packs(prefix, candidates):
-                out[pack] = self.forward(prefix, [candidates[i] for i in pack]).float().cpu().numpy()
-        return out
+        margins = np.empty(len(candidates), dtype=np.float32)
+        with torch.inference_mode(), self.llm.use_adapter(adapter=self.adapter):
+            for pack in self.split_candidates(prefix, candidates):
+                margins[pack] = self.forward(prefix, [candidates[i] for i in pack]).float().cpu().numpy()
+        return margins
 
-    def packs(self, prefix: Sequence[int], candidates: Sequence[Sequence[int]]) -> list[list[int]]:
-        """Which candidates are read together, as `split` has it. Raises: ModelError: one does not fit even alone."""
-        return split(len(prefix), [len(candidate) for candidate in candidates], self.pack_tokens)
+    def split_candidates(self, prefix: Sequence[int], candidates: Sequence[Sequence[int]]) -> list[list[int]]:
+        """Return the indices of the candidates in each pack; see `split_into_packs`.
 
-    def margins_of(self, packs: Sequence[Pack]) -> list[NDArray[np.float32]]:
-        """The margins of several packs, all in one forward: shape (candidates,) each."""
+        Raises:
+            ModelError: One candidate does not fit even alone.
+        """
+        return split_into_packs(len(prefix), [len(candidate) for candidate in candidates], self.pack_tokens)
+
+    def batch_logit_margins(self, packs: Sequence[Pack]) -> list[NDArray[np.float32]]:
+        """Return the margins of several packs from one forward pass, each of shape (candidates,)."""
         import torch
 
-        with torch.inference_mode(), self.llm.weights(adapter=self.adapter):
-            return [margins.float().cpu().numpy() for margins in self.forward_all(packs)]
+        with torch.inference_mode(), self.llm.use_adapter(adapter=self.adapter):
+            return [margins.float().cpu().numpy() for margins in self.forward_batch(packs)]
 
     def forward(self, prefix: Sequence[int], candidates: Sequence[Sequence[int]]) -> torch.Tensor:
-        """The margins of one pack as a tensor (candidates,); differentiable where gradients are on, with the adapter if it is on."""
-        return self._margin(self.hidden(prefix, candidates))
+        """Return the margins of one pack as a tensor (candidates,), differentiable if gradients are enabled."""
+        return self._margins(self.hidden_states(prefix, candidates))
 
-    def forward_all(self, packs: Sequence[Pack]) -> list[torch.Tensor]:
-        """The margins of several packs, all in one forward; as `forward`."""
-        return [self._margin(states) for states in self.hidden_all(packs)]
+    def forward_batch(self, packs: Sequence[Pack]) -> list[torch.Tensor]:
+        """Return the margins of several packs from one forward pass; see `forward`."""
+        return [self._margins(states) for states in self.hidden_states_batch(packs)]
 
-    def hidden(self, prefix: Sequence[int], candidates: Sequence[Sequence[int]]) -> torch.Tensor:
-        """The last hidden states (candidates, hidden) of one pack, from which whatever follows each candidate is read; as `forward`."""
-        return self.hidden_all([(prefix, candidates)])[0]
+    def hidden_states(self, prefix: Sequence[int], candidates: Sequence[Sequence[int]]) -> torch.Tensor:
+        """Return the last hidden state of each candidate's last token for one pack, shape (candidates, hidden)."""
+        return self.hidden_states_batch([(prefix, candidates)])[0]
 
-    def hidden_all(self, packs: Sequence[Pack]) -> list[torch.Tensor]:
-        """The same of several packs, a row of one forward each; the shorter rows are filled up with what nobody sees."""
+    def hidden_states_batch(self, packs: Sequence[Pack]) -> list[torch.Tensor]:
+        """Return the hidden states of several packs, each a row of one forward pass; see `hidden_states`."""
         import torch
 
         model, device = self.llm.model, self.llm.device
-        rows = [_Row.of(prefix, candidates) for prefix, candidates in packs]
+        rows = [_Row.from_pack(prefix, candidates) for prefix, candidates in packs]
         length = max(len(row.ids) for row in rows)
         ids = torch.tensor([[*row.ids, *[0] * (length - len(row.ids))] for row in rows], device=device)  # (packs, L)
-        block = torch.stack([row.filled(row.block, length) for row in rows]).to(device)  # (packs, L)
-        offset = torch.stack([row.filled(row.offset, length) for row in rows]).to(device)  # (packs, L)
+        block = torch.stack([row.padded(row.block, length) for row in rows]).to(device)  # (packs, L)
+        position = torch.stack([row.padded(row.position, length) for row in rows]).to(device)  # (packs, L)
         order = torch.arange(length, device=device)
-        # Block 0 is the prefix; a token sees block 0 and its own block, up to itself. What fills up is a block of its own.
-        mine = (block[:, None, :] == 0) | (block[:, None, :] == block[:, :, None])
-        seen = mine & (order[None, :] <= order[:, None])  # (packs, L, L)
+        # Block 0 is the prefix. A token attends to block 0 and to its own block, up to itself; padding is a block of its own.
+        same_block = (block[:, None, :] == 0) | (block[:, None, :] == block[:, :, None])
+        visible = same_block & (order[None, :] <= order[:, None])  # (packs, L, L)
         window = self._window
-        near = seen & (offset[:, :, None] - offset[:, None, :] < window) if window else seen
-        masks = {kind: self._additive(near if kind == "sliding_attention" else seen) for kind in self._kinds}
-        mask = masks if len(masks) > 1 else masks[self._kinds[0]]
-        hidden = model.base_model(input_ids=ids, attention_mask=mask, position_ids=offset, use_cache=False).last_hidden_state
+        in_window = visible & (position[:, :, None] - position[:, None, :] < window) if window else visible
+        masks = {
+            attention_type: self._additive_mask(in_window if attention_type == "sliding_attention" else visible)
+            for attention_type in self._attention_types
+        }
+        mask = masks if len(masks) > 1 else masks[self._attention_types[0]]
+        hidden = model.base_model(input_ids=ids, attention_mask=mask, position_ids=position, use_cache=False).last_hidden_state
         return [hidden[i, row.last.to(device)] for i, row in enumerate(rows)]
 
-    def _additive(self, seen: torch.Tensor) -> torch.Tensor:
-        """0 where a position is seen, the lowest number elsewhere, shape (packs, 1, L, L)."""
+    def _additive_mask(self, visible: torch.Tensor) -> torch.Tensor:
+        """Return 0 for visible positions and the lowest number elsewhere, shape (packs, 1, L, L)."""
         import torch
 
         dtype = self.llm.model.get_input_embeddings().weight.dtype
-        return torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill_(~seen, torch.finfo(dtype).min)[:, None]
+        return torch.zeros(visible.shape, dtype=dtype, device=visible.device).masked_fill_(~visible, torch.finfo(dtype).min)[:, None]
 
-    def _margin(self, hidden: torch.Tensor) -> torch.Tensor:
-        """The margins of last hidden states (candidates, hidden); only two rows of the head are multiplied."""
+    def _margins(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Return the margins for hidden states (candidates, hidden); only two rows of the head are multiplied."""
         head = self.llm.model.get_output_embeddings().weight[list(self._answers)]  # (2, hidden)
         logits = hidden.float() @ head.float().T  # (candidates, 2)
         margins: torch.Tensor = logits[:, 0] - logits[:, 1]
         return margins
 
-    def _check(self) -> None:
-        """Raises: ModelError: the model reads a pack otherwise than a candidate alone (an encoder, a recurrent model)."""
+    def _check_packing(self) -> None:
+        """Raises: ModelError: a candidate scores differently in a pack than alone (an encoder, a recurrent model)."""
         import torch
 
         prefix, first, second = (self.llm.encode(text) for text in ("One two three", " four five", " six seven eight"))
         with torch.inference_mode():
             packed = self.forward(prefix, [first, second])[1]
-            plain = self.llm.model.base_model(torch.tensor([[*prefix, *second]], device=self.llm.device))
-            alone = self._margin(plain.last_hidden_state[0, -1:])[0]
-        if not float((packed - alone).abs()) <= PROBE_NATS:
+            unpacked = self.llm.model.base_model(torch.tensor([[*prefix, *second]], device=self.llm.device))
+            alone = self._margins(unpacked.last_hidden_state[0, -1:])[0]
+        if not float((packed - alone).abs()) <= MAX_PROBE_DIFFERENCE:
             raise ModelError(
-                f"{self.llm.name} cannot rank: packed with others a candidate scores {float(packed):.2f}, alone {float(alone):.2f}; "
+                f"{self.llm.name} cannot rank: a candidate scores {float(packed):.2f} packed with others, but {float(alone):.2f} alone; "
                 f"name a causal decoder (Llama, Qwen, Mistral, Gemma 3, Phi-3, GPT-NeoX, ...)"
             )
 
-    def margins_one_by_one(self, prefix: Sequence[int], candidates: Sequence[Sequence[int]]) -> NDArray[np.float32]:
-        """The same scores the common way, a full forward per candidate: the reference for tests and benchmarks."""
+    def unpacked_logit_margins(self, prefix: Sequence[int], candidates: Sequence[Sequence[int]]) -> NDArray[np.float32]:
+        """Return the same margins from one forward pass per candidate: the reference for tests and benchmarks."""
         import torch
 
-        out = np.empty(len(candidates), dtype=np.float32)
+        margins = np.empty(len(candidates), dtype=np.float32)
         yes, no = self._answers
-        with torch.inference_mode(), self.llm.weights(adapter=self.adapter):
+        with torch.inference_mode(), self.llm.use_adapter(adapter=self.adapter):
             for i, candidate in enumerate(candidates):
                 logits = self.llm.model(torch.tensor([[*prefix, *candidate]], device=self.llm.device), use_cache=False).logits
-                out[i] = float(logits[0, -1, yes].float() - logits[0, -1, no].float())
-        return out
+                margins[i] = float(logits[0, -1, yes].float() - logits[0, -1, no].float())
+        return margins
 
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """One pack as tensors (its length,): token ids, the number of the block (0 the prefix), the position; `last` (candidates,)."""
+    """One pack as a row of a batch.
+
+    Attributes:
+        ids: Token ids (length,).
+        block: Number of the block of each token (length,), 0 for the prefix.
+        position: Position id of each token (length,).
+        last: Index of the last token of each candidate (candidates,).
+    """
 
     ids: list[int]
     block: torch.Tensor
-    offset: torch.Tensor
+    position: torch.Tensor
     last: torch.Tensor
 
     @classmethod
-    def of(cls, prefix: Sequence[int], candidates: Sequence[Sequence[int]]) -> _Row:
+    def from_pack(cls, prefix: Sequence[int], candidates: Sequence[Sequence[int]]) -> _Row:
         import torch
 
         lengths = [len(prefix), *map(len, candidates)]
@@ -182,29 +207,35 @@ class _Row:
             torch.tensor(lengths).cumsum(0)[1:] - 1,
         )
 
-    def filled(self, values: torch.Tensor, length: int) -> torch.Tensor:
-        """The values made as long as the longest row by going on from the last one, so that a filler sees itself and nobody sees it."""
+    def padded(self, values: torch.Tensor, length: int) -> torch.Tensor:
+        """Return the values extended to `length` by counting on from the last one, so that each padding token attends only to itself."""
         import torch
 
         more = torch.arange(1, length - len(values) + 1)
         return torch.cat([values, values[-1] + more])
 
 
-def split(prefix: int, lengths: Sequence[int], limit: int) -> list[list[int]]:
-    """Which candidates share a pack, in their order: index lists whose tokens, prefix included, stay within `limit`.
+def split_into_packs(prefix: int, lengths: Sequence[int], limit: int) -> list[list[int]]:
+    """Return the indices of the candidates in each pack, in their order.
 
-    Raises: ModelError: one candidate does not fit even alone.
+    Args:
+        prefix: Number of tokens of the prefix.
+        lengths: Number of tokens of each candidate.
+        limit: Maximum number of tokens of a pack, prefix included.
+
+    Raises:
+        ModelError: One candidate does not fit even alone.
     """
     packs: list[list[int]] = []
-    room = 0
+    remaining = 0
     for i, length in enumerate(lengths):
         if prefix + length > limit:
             raise ModelError(
-                f"a prompt of {prefix + length} tokens does not fit the {limit} that the model takes; use a shorter history or text"
+                f"a prompt of {prefix + length} tokens does not fit the maximum of {limit} tokens; use a shorter history or text"
             )
-        if not packs or length > room:
+        if not packs or length > remaining:
             packs.append([])
-            room = limit - prefix
+            remaining = limit - prefix
         packs[-1].append(i)
-        room -= length
+        remaining -= length
     return packs

@@ -1,4 +1,4 @@
-"""The LLM as a ranker: a history and candidates in, a margin per candidate out."""
+"""LLM ranker: a history and candidates in, one logit margin per candidate out."""
 
 from __future__ import annotations
 
@@ -9,32 +9,35 @@ import numpy as np
 
 from ... import prompts
 from ...data.records import Item
-from ...prompts.injection import unordered
+from ...prompts.injection import truncate_at_injection
 from ..models.language_model import LanguageModel
 from .packed_scorer import PACK_TOKENS, PackedScorer
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from .request_batching import SharedPacks
+    from .request_batching import PackBatcher
 
-LAST = 10
-"""History items told to the model, the latest ones."""
-TITLE = 70
-"""Characters of a title; what a store writes beyond that is keywords."""
-FACT = 200
-"""Characters of a candidate's fact."""
-PREFIX_TOKENS = 512
-_MARK = "\ue000"  # a private character: the fence lets none through, so no title can hold it
+MAX_HISTORY_ITEMS = 10
+"""Number of history items in the prompt, the most recent ones."""
+MAX_TITLE_CHARS = 70
+"""Titles are truncated here; the rest of a store's title is mostly keywords."""
+MAX_FACT_CHARS = 200
+MAX_PREFIX_TOKENS = 512
+_PLACEHOLDER = "\ue000"  # a private-use character: sanitized text cannot contain it
 
 
 class Ranker:
-    """Asks of every candidate, in one packed forward, whether this shopper would also need it.
+    """Scores candidates by the logit margin between Yes and No to the question whether the shopper would also need the item.
+
+    All candidates are scored in packed forward passes.
 
     Args:
-        llm: the model; its ranking adapter is on if it was trained for this prompt. version: of the prompt `rank`, None for the one
-            that the model was trained for. pack_tokens: longest sequence of one forward. tuned: False leaves the adapter off, to see
-            what the base says to the same prompt. packs: where many threads' candidates are read together; None reads each alone.
+        llm: The model. Its ranking adapter is active if it was trained for this prompt version.
+        version: Version of the prompt `rank`; None for the one that the model was trained for.
+        pack_tokens: Maximum length of a pack.
+        use_adapter: False leaves the adapter off, to compare with the base model on the same prompt.
+        batcher: Batches the candidates of many threads; None scores each request alone.
     """
 
     def __init__(
@@ -43,76 +46,81 @@ class Ranker:
         *,
         version: int | None = None,
         pack_tokens: int = PACK_TOKENS,
-        tuned: bool = True,
-        packs: SharedPacks | None = None,
+        use_adapter: bool = True,
+        batcher: PackBatcher | None = None,
     ) -> None:
-        self.packs = packs
-        self.llm, self.prompt = llm, prompts.load("rank", version or llm.rank_version)
-        self.scorer = PackedScorer(llm, pack_tokens=pack_tokens, adapter=tuned and self.prompt.version == llm.rank_version)
+        self.batcher = batcher
+        self.llm, self.prompt = llm, prompts.load("rank", version or llm.ranking_prompt_version)
+        trained = self.prompt.version == llm.ranking_prompt_version
+        self.scorer = PackedScorer(llm, pack_tokens=pack_tokens, adapter=use_adapter and trained)
 
     def scores(
         self, history: Sequence[Item], need: str | None, candidates: Sequence[Item], facts: Sequence[str | None] | None = None
     ) -> NDArray[np.float32]:
-        """logit(Yes) - logit(No) for each candidate, shape (candidates,).
+        """Return logit(Yes) - logit(No) for each candidate, in nats, shape (candidates,).
 
-        The order of the candidates changes no score: they are packed in an order of their own.
+        Scores do not depend on the order of the candidates: they are packed in an order of their own.
 
         Args:
-            history: oldest first; the last `LAST` that fit are told. need: the shopper's own words.
-            facts: one per candidate, a finished sentence on who bought it, or None; version 1 of the prompt tells none.
+            history: Oldest first; the last `MAX_HISTORY_ITEMS` that fit are in the prompt.
+            need: The shopper's text query.
+            candidates: The items to score.
+            facts: One sentence per candidate about who bought it, or None; version 1 of the prompt ignores them.
         """
         if not candidates:
             return np.empty(0, dtype=np.float32)
-        prefix, rendered = self.encoded(history, need, candidates, facts)
-        order = sorted(range(len(candidates)), key=lambda i: (candidates[i].item_id, rendered[i]))
-        out = np.empty(len(candidates), dtype=np.float32)
-        ordered = [rendered[i] for i in order]
-        out[order] = self.packs.margins(self.scorer, prefix, ordered) if self.packs else self.scorer.margins(prefix, ordered)
-        return out
+        prefix, encoded = self.encode(history, need, candidates, facts)
+        order = sorted(range(len(candidates)), key=lambda i: (candidates[i].item_id, encoded[i]))
+        ordered = [encoded[i] for i in order]
+        scores = np.empty(len(candidates), dtype=np.float32)
+        scores[order] = (
+            self.batcher.logit_margins(self.scorer, prefix, ordered) if self.batcher else self.scorer.logit_margins(prefix, ordered)
+        )
+        return scores
 
-    def encoded(
+    def encode(
         self, history: Sequence[Item], need: str | None, candidates: Sequence[Item], facts: Sequence[str | None] | None = None
     ) -> tuple[list[int], list[list[int]]]:
-        """Token ids of the prefix and of each candidate, in their order: what is scored, and what a training learns from.
+        """Return the token ids of the prefix and of each candidate, in their order, for scoring and for training.
 
-        Args: as for `scores`.
+        Args: See `scores`.
         """
-        told = facts if facts is not None else [None] * len(candidates)
-        prefix, tail = self._prefix(history, need)
-        rendered = [[*self.llm.encode(self._candidate(item, fact)), *tail] for item, fact in zip(candidates, told, strict=True)]
-        return prefix, rendered
+        facts = facts if facts is not None else [None] * len(candidates)
+        prefix, tail = self._encode_frame(history, need)
+        encoded = [[*self.llm.encode(self._candidate(item, fact)), *tail] for item, fact in zip(candidates, facts, strict=True)]
+        return prefix, encoded
 
-    def _prefix(self, history: Sequence[Item], need: str | None) -> tuple[list[int], list[int]]:
-        """Token ids of what stands before every candidate, and of what the chat template puts after it."""
-        before, after = self.said(history, need)
+    def _encode_frame(self, history: Sequence[Item], need: str | None) -> tuple[list[int], list[int]]:
+        """Return the token ids before every candidate, and those that the chat template appends."""
+        before, after = self.prompt_parts(history, need)
         return self.llm.encode(before), self.llm.encode(after)
 
-    def said(self, history: Sequence[Item], need: str | None) -> tuple[str, str]:
-        """What the model reads before every candidate, and after it."""
-        told = [describe(item) for item in history[-LAST:]]
-        words = prompts.fence(need) if need else None
+    def prompt_parts(self, history: Sequence[Item], need: str | None) -> tuple[str, str]:
+        """Return the prompt before and after the candidate. The oldest history items are dropped until it fits."""
+        items = [describe(item) for item in history[-MAX_HISTORY_ITEMS:]]
+        query = prompts.sanitize_for_prompt(need) if need else None
         while True:
-            user = self.prompt.render("user", history=told, need=words, candidate=_MARK)
-            before, after = self.llm.chat(self.prompt.render("system"), [("user", user)]).split(_MARK)
-            if not told or len(self.llm.encode(before)) <= min(PREFIX_TOKENS, self.scorer.pack_tokens // 2):
+            user = self.prompt.render("user", history=items, need=query, candidate=_PLACEHOLDER)
+            before, after = self.llm.chat_prompt(self.prompt.render("system"), [("user", user)]).split(_PLACEHOLDER)
+            if not items or len(self.llm.encode(before)) <= min(MAX_PREFIX_TOKENS, self.scorer.pack_tokens // 2):
                 return before, after
-            told = told[1:]
+            items = items[1:]
 
     def _candidate(self, item: Item, fact: str | None = None) -> str:
-        told = prompts.fence(fact, FACT) if fact else None
-        return self.prompt.render("candidate", title=_title(item), category=_path(item), fact=told)
+        sanitized = prompts.sanitize_for_prompt(fact, MAX_FACT_CHARS) if fact else None
+        return self.prompt.render("candidate", title=_title(item), category=_category(item), fact=sanitized)
 
 
 def describe(item: Item) -> str:
-    """An item on one line, fenced: its title and where it stands in the store."""
-    title = _title(item) or prompts.fence(item.item_id, TITLE)
-    return f"{title} ({path})" if (path := _path(item)) else title
+    """Return an item as one line of sanitized text: its title and its top-level category."""
+    title = _title(item) or prompts.sanitize_for_prompt(item.item_id, MAX_TITLE_CHARS)
+    return f"{title} ({category})" if (category := _category(item)) else title
 
 
 def _title(item: Item) -> str:
-    """A title without the orders that somebody wrote into it: what it says to a model is no property of the item."""
-    return prompts.fence(unordered(item.title), TITLE)
+    """Return the title without prompt injections: instructions to a model are no property of the item."""
+    return prompts.sanitize_for_prompt(truncate_at_injection(item.title), MAX_TITLE_CHARS)
 
 
-def _path(item: Item) -> str:
-    return prompts.fence(" › ".join(item.category[:1]), 60)
+def _category(item: Item) -> str:
+    return prompts.sanitize_for_prompt(" › ".join(item.category[:1]), 60)

@@ -1,9 +1,8 @@
-"""One model, many threads: what waits to be read is read together, in one forward of several packs.
+"""Dynamic batching: packs from many threads are scored together, several in one forward pass of one model.
 
-One thread reads, or two where that is faster; whoever asks puts packs into their line and waits. While they read, others queue up, and the
-next forward takes the oldest and those of about its length that fit beside it: a row is filled up to the longest, and what is filled up is
-work for nothing.
-Scores are those of one alone, up to the rounding of the model's number format.
+One worker thread computes, or two where that is faster; callers put packs into its queue and wait. Each batch takes the oldest pack and
+others of similar length that fit: rows are padded to the longest, and padding costs as much as content. Scores equal those of a pack
+alone, up to rounding in the model's number format.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ import logging
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
-from concurrent.futures import TimeoutError as LateError
+from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -20,7 +19,7 @@ import numpy as np
 
 from ...data import deadlines
 from ...data.errors import UnavailableError
-from ..models.quantization import multiplies_bf16
+from ..models.quantization import has_amx_bf16
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,35 +27,42 @@ if TYPE_CHECKING:
     from .packed_scorer import Pack, PackedScorer
 
 logger = logging.getLogger(__name__)
-TOGETHER = 4096
-"""Tokens of one forward, fillers included."""
+MAX_BATCH_TOKENS = 4096
+"""Tokens of one forward pass, padding included."""
+MAX_PADDING = 0.25
+"""Maximum share of padding in a row."""
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
-    """How packs are read fastest: tokens of one forward at most (0: each alone), and threads that read at once."""
+class BatchingPolicy:
+    """How packs are batched.
 
-    together: int = 0
-    readers: int = 1
+    Attributes:
+        max_tokens: Maximum number of tokens of one forward pass; 0 scores each pack alone.
+        threads: Number of worker threads.
+    """
+
+    max_tokens: int = 0
+    threads: int = 1
 
 
-def best(scorer: PackedScorer) -> Way:
-    """By what was measured (`benchmarks/results/serve.json`, `serve-amx.json`).
+def default_policy(scorer: PackedScorer) -> BatchingPolicy:
+    """Return the fastest measured policy for the model and its device (`benchmarks/results/serve.json`, `serve-amx.json`).
 
-    A GPU reads many packs together, and so does a CPU in 4 bits, where weights are unpacked once for all rows. A CPU with matrix units for
-    bf16 has them idle while it does what is between two products: two threads, with two or three packs each, keep them busy. A CPU without
-    them is busy with one pack in bf16, and several took half as long again.
+    A GPU is fastest with many packs per batch, and so is a CPU in 4 bits, where weights are unpacked once for all rows. A CPU with bf16
+    matrix units leaves them idle between two products: two threads with two or three packs each keep them busy. A CPU without them is
+    busy with one pack in bf16; batches took half as long again.
     """
     if scorer.llm.device.type != "cpu" or scorer.llm.quantization == "nf4":
-        return Way(TOGETHER)
-    if scorer.llm.quantization == "bf16" and multiplies_bf16():
-        return Way(TOGETHER // 2, readers=2)
-    return Way()
+        return BatchingPolicy(MAX_BATCH_TOKENS)
+    if scorer.llm.quantization == "bf16" and has_amx_bf16():
+        return BatchingPolicy(MAX_BATCH_TOKENS // 2, threads=2)
+    return BatchingPolicy()
 
 
 @dataclass(eq=False)
-class _Waiting:
-    """A pack in the line, and where its margins go."""
+class _QueuedPack:
+    """A pack in the queue, and the future of its margins."""
 
     scorer: PackedScorer
     pack: Pack
@@ -68,104 +74,110 @@ class _Waiting:
         return len(self.pack[0]) + sum(map(len, self.pack[1]))
 
     @property
-    def late(self) -> bool:
+    def expired(self) -> bool:
         return self.deadline is not None and self.deadline.left() <= 0
 
 
-class SharedPacks:
-    """The line before one model.
+class PackBatcher:
+    """The queue in front of one model.
 
-    Args: way: how they are read; None is what is `best` for the scorer that asks first. A pack longer than `together` is read alone.
+    Args:
+        policy: How packs are batched; None uses `default_policy` of the first scorer. A pack longer than `max_tokens` is scored alone.
+
+    Attributes:
+        forward_count: Number of forward passes made.
+        pack_count: Number of packs scored.
     """
 
-    def __init__(self, way: Way | None = None) -> None:
-        self.way = way
-        self.forwards = self.rows = 0
-        """How many forwards were made, and how many packs they read."""
-        self._line: list[_Waiting] = []
-        self._changed = threading.Condition()
+    def __init__(self, policy: BatchingPolicy | None = None) -> None:
+        self.policy = policy
+        self.forward_count = self.pack_count = 0
+        self._queue: list[_QueuedPack] = []
+        self._condition = threading.Condition()
         self._open = True
-        self._readers: list[threading.Thread] = []
+        self._workers: list[threading.Thread] = []
 
-    def margins(self, scorer: PackedScorer, prefix: Sequence[int], candidates: Sequence[Sequence[int]]) -> NDArray[np.float32]:
-        """As `PackedScorer.margins` has it, read together with whatever else waits for the same scorer.
+    def logit_margins(self, scorer: PackedScorer, prefix: Sequence[int], candidates: Sequence[Sequence[int]]) -> NDArray[np.float32]:
+        """Return the result of `PackedScorer.logit_margins`, computed together with other packs of the same scorer in the queue.
 
-        Raises: TimedOutError: the deadline of the work at hand is over; what was not read yet will not be. UnavailableError: it is closed.
-            ModelError: a candidate does not fit.
+        Raises:
+            TimedOutError: The current deadline has passed; packs that were not scored yet are dropped.
+            UnavailableError: The batcher is closed.
+            ModelError: A candidate does not fit.
         """
         deadline = deadlines.current()
-        places = scorer.packs(prefix, candidates)
-        waiting = [_Waiting(scorer, (prefix, [candidates[i] for i in pack]), deadline) for pack in places]
-        with self._changed:
+        packs = scorer.split_candidates(prefix, candidates)
+        queued = [_QueuedPack(scorer, (prefix, [candidates[i] for i in pack]), deadline) for pack in packs]
+        with self._condition:
             if not self._open:
-                raise UnavailableError("the model is being put away; ask again in a moment", retry_after=5)
-            self.way = self.way or best(scorer)
-            while len(self._readers) < self.way.readers:
-                self._readers.append(threading.Thread(target=self._read, args=(self.way.together,), name="packs", daemon=True))
-                self._readers[-1].start()
-            self._line += waiting
-            self._changed.notify(len(waiting))
-        out = np.empty(len(candidates), dtype=np.float32)
-        for pack, one in zip(places, waiting, strict=True):
+                raise UnavailableError("the model is being unloaded; try again in a moment", retry_after=5)
+            self.policy = self.policy or default_policy(scorer)
+            while len(self._workers) < self.policy.threads:
+                self._workers.append(threading.Thread(target=self._run, args=(self.policy.max_tokens,), name="packs", daemon=True))
+                self._workers[-1].start()
+            self._queue += queued
+            self._condition.notify(len(queued))
+        margins = np.empty(len(candidates), dtype=np.float32)
+        for pack, entry in zip(packs, queued, strict=True):
             try:
-                out[pack] = one.margins.result(deadline.left() if deadline is not None else None)
-            except LateError:
+                margins[pack] = entry.margins.result(deadline.left() if deadline is not None else None)
+            except FutureTimeoutError:
                 assert deadline is not None
-                deadline.cancelled = True  # the reader leaves out what nobody waits for
+                deadline.cancelled = True  # the workers drop the remaining packs
                 deadline.check()
-        return out
+        return margins
 
     def close(self) -> None:
-        """Reads what waits, takes nothing more."""
-        with self._changed:
+        """Score the packs in the queue and accept no more."""
+        with self._condition:
             self._open = False
-            self._changed.notify_all()
-        for reader in self._readers:
-            reader.join()
+            self._condition.notify_all()
+        for worker in self._workers:
+            worker.join()
 
-    # ------------------------------------------------------------------ the reading threads
+    # ------------------------------------------------------------------ the worker threads
 
-    def _read(self, together: int) -> None:
-        while batch := self._next(together):
+    def _run(self, max_tokens: int) -> None:
+        while batch := self._next_batch(max_tokens):
             try:
-                margins = batch[0].scorer.margins_of([one.pack for one in batch])
+                results = batch[0].scorer.batch_logit_margins([entry.pack for entry in batch])
             except Exception as error:
-                logger.warning("%d packs could not be read (%s)", len(batch), type(error).__name__)
-                for one in batch:
-                    one.margins.set_exception(error)
+                logger.warning("%d packs could not be scored (%s)", len(batch), type(error).__name__)
+                for entry in batch:
+                    entry.margins.set_exception(error)
                 continue
-            with self._changed:
-                self.forwards, self.rows = self.forwards + 1, self.rows + len(batch)
-            for one, found in zip(batch, margins, strict=True):
-                one.margins.set_result(found)
+            with self._condition:
+                self.forward_count, self.pack_count = self.forward_count + 1, self.pack_count + len(batch)
+            for entry, margins in zip(batch, results, strict=True):
+                entry.margins.set_result(margins)
 
-    def _next(self, together: int) -> list[_Waiting]:
-        """The oldest that waits and what is read beside it; empty when it is over."""
-        with self._changed:
+    def _next_batch(self, max_tokens: int) -> list[_QueuedPack]:
+        """Remove the next batch from the queue; an empty list once the batcher is closed and the queue empty."""
+        with self._condition:
             while True:
-                for one in [one for one in self._line if one.late]:
-                    one.margins.cancel()
-                    self._line.remove(one)
-                if self._line:
+                for entry in [entry for entry in self._queue if entry.expired]:
+                    entry.margins.cancel()
+                    self._queue.remove(entry)
+                if self._queue:
                     break
                 if not self._open:
                     return []
-                self._changed.wait()
-            chosen = beside(self._line, together)
-            self._line = [one for one in self._line if one not in chosen]
-            return chosen
+                self._condition.wait()
+            batch = select_batch(self._queue, max_tokens)
+            self._queue = [entry for entry in self._queue if entry not in batch]
+            return batch
 
 
-def beside(line: Sequence[_Waiting], together: int) -> list[_Waiting]:
-    """The first of a line, and of the others those nearest to it in length, as many as fit.
+def select_batch(queue: Sequence[_QueuedPack], max_tokens: int) -> list[_QueuedPack]:
+    """Return the oldest pack of the queue and, of the others, as many of the most similar length as fit.
 
-    A pack is taken only where it costs less than a quarter of its row in fillers, its own or the others'.
+    A pack is added only if padding stays below `MAX_PADDING` of every row.
     """
-    first = line[0]
-    chosen, longest, shortest = [first], first.tokens, first.tokens
-    for one in sorted(line[1:], key=lambda one: abs(one.tokens - first.tokens)):
-        high, low = max(longest, one.tokens), min(shortest, one.tokens)
-        if one.scorer is first.scorer and high * (len(chosen) + 1) <= together and low > 0.75 * high:
-            chosen.append(one)
+    first = queue[0]
+    batch, longest, shortest = [first], first.tokens, first.tokens
+    for entry in sorted(queue[1:], key=lambda entry: abs(entry.tokens - first.tokens)):
+        high, low = max(longest, entry.tokens), min(shortest, entry.tokens)
+        if entry.scorer is first.scorer and high * (len(batch) + 1) <= max_tokens and low > (1 - MAX_PADDING) * high:
+            batch.append(entry)
             longest, shortest = high, low
-    return chosen
+    return batch

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field, replace
 
 from ...data.records import Evidence
 from ...llm.explain.reasons import Reason
-from ...llm.explain.slots import Figure
+from ...llm.explain.slots import SupportStatistic
 
-PERSUADES: Mapping[str, float] = {
+PERSUASIVENESS: Mapping[str, float] = {
     "figure": 5.0,
     "fits": 3.2,
     "quote": 3.15,
@@ -28,7 +28,7 @@ PERSUADES: Mapping[str, float] = {
 }
 """How well a fact persuades, as shoppers rated reasons from 1 to 5: attributes 2.7 to 3.2, within that our own order; a figure of shoppers,
 which they rated above all others, always leads, and a reservation never does."""
-BORNE_BY: Mapping[str, frozenset[str]] = {
+SUPPORTING_CHANNELS: Mapping[str, frozenset[str]] = {
     "aisles": frozenset({"associations", "smoothed", "neighbours", "together", "follows", "factors", "graph"}),
     "quote": frozenset({"semantic", "complements"}),
     "history": frozenset({"semantic", "complements"}),
@@ -42,28 +42,28 @@ BORNE_BY: Mapping[str, frozenset[str]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class _Fact:
+class _WeightedFact:
     """A fact with what it weighs, the clause and the plain sentence that it can carry, and what it puts into slots."""
 
     weight: float
     evidence: Evidence
     clause: str | None
     sentence: str | None
-    slots: Mapping[str, str | Figure]
+    slots: Mapping[str, str | SupportStatistic]
 
 
 @dataclass
-class Facts:
+class RankedFacts:
     """What there is to say of one item. Args: moved: the share of its score that each channel made, empty where that is not known."""
 
-    moved: Mapping[str, float] = field(default_factory=dict)
+    channel_shares: Mapping[str, float] = field(default_factory=dict)
     firm: bool = False
-    _all: list[_Fact] = field(default_factory=list)
+    _all: list[_WeightedFact] = field(default_factory=list)
 
-    def add(self, kind: str, fact: Evidence, clause: str | None, sentence: str | None, **slots: str | Figure | None) -> None:
-        """Adds a fact. Args: kind: one of `PERSUADES`."""
-        weight = PERSUADES[kind] + sum(self.moved.get(channel, 0.0) for channel in BORNE_BY.get(kind, ()))
-        self._all.append(_Fact(weight, fact, clause, sentence, {slot: value for slot, value in slots.items() if value is not None}))
+    def add(self, kind: str, fact: Evidence, clause: str | None, sentence: str | None, **slots: str | SupportStatistic | None) -> None:
+        """Adds a fact. Args: kind: one of `PERSUASIVENESS`."""
+        weight = PERSUASIVENESS[kind] + sum(self.channel_shares.get(channel, 0.0) for channel in SUPPORTING_CHANNELS.get(kind, ()))
+        self._all.append(_WeightedFact(weight, fact, clause, sentence, {slot: value for slot, value in slots.items() if value is not None}))
 
     def reason(self, item: str, *, owned: str | None = None, has: bool = False, need: str | None = None) -> Reason:
         """The facts as a reason, the weightiest first, for the item as it is called."""
@@ -80,8 +80,8 @@ class Facts:
             tuple(clause for clause, _ in clauses),
             bool(clauses) and clauses[0][1].kind == "association",
             sentences[0][0] if sentences else "",
-            slots={slot: value for fact in named for slot, value in fact.slots.items()},
-            backing={slot: fact.evidence.evidence_id for fact in named for slot in fact.slots},
-            behind=(clauses[0][1].evidence_id if clauses else "", sentences[0][1].evidence_id if sentences else ""),
-            firm=self.firm,
+            slot_values={slot: value for fact in named for slot, value in fact.slots.items()},
+            slot_evidence={slot: fact.evidence.evidence_id for fact in named for slot in fact.slots},
+            claim_evidence=(clauses[0][1].evidence_id if clauses else "", sentences[0][1].evidence_id if sentences else ""),
+            confident=self.firm,
         )

@@ -16,43 +16,43 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...data.records import Candidate, Evidence, Item
-from ...llm.explain.reasons import FIRM_SUPPORT, NO_QUOTES, QUOTE, Reason
-from ...llm.explain.slots import Figure, the
-from ...prompts.injection import speaks_to_a_model
-from ...prompts.sanitize import fence
-from ...retrieval.associations.item_users import Holders
-from ...retrieval.associations.rules import UNLIKELY, chance
+from ...llm.explain.reasons import MAX_QUOTE_CHARS, MIN_CONFIDENT_SUPPORT, NO_QUOTES, Reason
+from ...llm.explain.slots import SupportStatistic, with_article
+from ...prompts.injection import is_prompt_injection
+from ...prompts.sanitize import sanitize_for_prompt
+from ...retrieval.associations.item_users import ItemUsers
+from ...retrieval.associations.rules import SIGNIFICANCE_LEVEL, fisher_p_value
 from ...retrieval.index.vector_index import ITEMS, REVIEWS, VectorIndex
-from ...retrieval.items.catalogue import Catalogue, telling
+from ...retrieval.items.catalogue import Catalogue, counted_interactions
 from ...retrieval.items.interactions import DAY
 from ..profiles.profile import Profile
-from .declared_relations import Relations
-from .fact_ranking import Facts
-from .review_excerpts import critical, display_name, quotable
+from .declared_relations import DeclaredRelations
+from .fact_ranking import RankedFacts
+from .review_excerpts import complaint_excerpt, display_name, praise_excerpt
 
 if TYPE_CHECKING:
     import polars as pl
     from numpy.typing import NDArray
 
-ITEM_SUPPORT, CATEGORY_SUPPORT = 3, 5
+MIN_ITEM_SUPPORT, MIN_CATEGORY_SUPPORT = 3, 5
 """Shoppers a figure needs before it is said aloud; fewer say more of those shoppers than of the pair."""
-QUOTE_LIKENESS = 0.3
-QUOTE_RATING = 4.0
+MIN_QUOTE_COSINE = 0.3
+MIN_PRAISE_RATING = 4.0
 """Of five; a store that rates up to ten quotes more, one that rates up to three nothing."""
-CATEGORY_LIFT = 1.2
+MIN_CATEGORY_LIFT = 1.2
 """A figure between categories that says less than this over the usual share says next to nothing."""
-CLOSE, CLOSE_TO_WORDS = 0.4, 0.3
+MIN_ITEM_COSINE, MIN_TEXT_COSINE = 0.4, 0.3
 """Cosine from which two descriptions are called close: of two items of different categories drawn at random, about one pair in a
 hundred reaches it with MiniLM (99 % lie below 0.37 in the demo store and below 0.40 in a cut of Amazon's). And the same for what a
 shopper says against an item: 99 % of sixteen sentences with all items lie below 0.29 in both."""
-MOST_REVIEWS = 50
-KEPT = 10_000
+MAX_REVIEWS_PER_ITEM = 50
+REVIEW_CACHE_ITEMS = 10_000
 """Items whose reviews are kept in memory once they were looked at."""
-CRITICAL_RATING = 3.0
+MAX_COMPLAINT_RATING = 3.0
 """Of five: a reservation is looked for in what is rated at most this."""
-SAME_LEVEL = 0.15
+PRICE_LEVEL_TOLERANCE = 0.15
 """Log price from which an item lies above or below the level at which a shopper buys."""
-LATELY = 30
+RECENT_DAYS = 30
 """Days that count as of late, back from the last event of the store."""
 RELATION_WORDS: Mapping[str, tuple[str, str]] = {
     "accessory_of": ("is an accessory of", "has as an accessory"),
@@ -71,7 +71,7 @@ RELATION_WORDS: Mapping[str, tuple[str, str]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class UserText:
     """What a shopper said, and its unit vector (dimensions,)."""
 
     text: str
@@ -79,33 +79,33 @@ class Said:
 
 
 @dataclass(frozen=True)
-class Reviews:
+class ReviewTable:
     """The reviews of a snapshot, looked up by item: the table sorted by item, with their ids in the index."""
 
     table: pl.DataFrame
 
-    def of(self, item_id: str, *, against: bool = False) -> pl.DataFrame:
-        """The item's well-rated reviews, at most `MOST_REVIEWS`: columns review_id, text. Args: against: the ill-rated ones."""
+    def rated_reviews(self, item_id: str, *, negative: bool = False) -> pl.DataFrame:
+        """The item's well-rated reviews, at most `MAX_REVIEWS_PER_ITEM`: columns review_id, text. Args: against: the ill-rated ones."""
         import polars as pl
 
         ids = self.table["item_id"]
         first, last = ids.search_sorted(item_id, "left"), ids.search_sorted(item_id, "right")
         found = self.table.slice(int(first), int(last) - int(first))
-        rated = pl.col("rating") <= CRITICAL_RATING if against else pl.col("rating") >= QUOTE_RATING
-        return found.filter(rated & (pl.col("text") != "")).head(MOST_REVIEWS)
+        rated = pl.col("rating") <= MAX_COMPLAINT_RATING if negative else pl.col("rating") >= MIN_PRAISE_RATING
+        return found.filter(rated & (pl.col("text") != "")).head(MAX_REVIEWS_PER_ITEM)
 
-    def texts(self, item_id: str, against: bool) -> list[tuple[str, str]]:
+    def texts(self, item_id: str, negative: bool) -> list[tuple[str, str]]:
         """The same as pairs of id and text; kept, because popular items are explained again and again."""
-        key = (item_id, against)
-        found = self._kept.get(key)
+        key = (item_id, negative)
+        found = self._cache.get(key)
         if found is None:
-            if len(self._kept) >= KEPT:
-                self._kept.clear()
-            found = self._kept[key] = list(self.of(item_id, against=against).select("review_id", "text").iter_rows())
+            if len(self._cache) >= REVIEW_CACHE_ITEMS:
+                self._cache.clear()
+            found = self._cache[key] = list(self.rated_reviews(item_id, negative=negative).select("review_id", "text").iter_rows())
         return found
 
     @cached_property
-    def _kept(self) -> dict[tuple[str, bool], list[tuple[str, str]]]:
+    def _cache(self) -> dict[tuple[str, bool], list[tuple[str, str]]]:
         return {}
 
 
@@ -113,24 +113,24 @@ class Reviews:
 class EvidenceGatherer:
     """Gathers the reasons for recommendations over one index.
 
-    Attributes: lately: (items,) shoppers who had each item within the last `LATELY` days of the store; None without a clock.
+    Attributes: lately: (items,) shoppers who had each item within the last `RECENT_DAYS` days of the store; None without a clock.
     """
 
     catalogue: Catalogue
     index: VectorIndex
-    holders: Holders
-    reviews: Reviews
-    relations: Relations
-    lately: NDArray[np.int64] | None = None
+    item_users: ItemUsers
+    reviews: ReviewTable
+    relations: DeclaredRelations
+    recent_user_counts: NDArray[np.int64] | None = None
 
     def reasons(
         self,
         candidates: Sequence[Candidate],
         items: Mapping[str, Item],
         bought: Container[int],
-        said: Said | None,
+        user_text: UserText | None,
         profile: Profile | None = None,
-        moved: Mapping[str, Mapping[str, float]] | None = None,
+        channel_shares: Mapping[str, Mapping[str, float]] | None = None,
     ) -> list[Reason]:
         """A reason per candidate, in order.
 
@@ -146,12 +146,12 @@ class EvidenceGatherer:
         for candidate in candidates:
             item, own = items[candidate.item_id], vectors.get(candidate.item_id)
             # What the shopper asks for comes first, where the evidence speaks to it; else what the shopper had.
-            facts = Facts((moved or {}).get(candidate.item_id, {}))
-            reason = self._from_text(facts, item, own, said, profile) if said or not candidate.anchor else None
+            facts = RankedFacts((channel_shares or {}).get(candidate.item_id, {}))
+            reason = self._from_text(facts, item, own, user_text, profile) if user_text or not candidate.anchor else None
             if candidate.anchor and (reason is None or not reason.clauses):
                 behind = items[candidate.anchor]
                 has = self.catalogue.row(behind.item_id) in bought
-                facts = Facts((moved or {}).get(candidate.item_id, {}))
+                facts = RankedFacts((channel_shares or {}).get(candidate.item_id, {}))
                 reason = self._from_history(facts, item, own, behind, vectors.get(behind.item_id), has, profile)
             assert reason is not None
             reasons.append(reason)
@@ -159,7 +159,7 @@ class EvidenceGatherer:
 
     def _from_history(
         self,
-        facts: Facts,
+        facts: RankedFacts,
         item: Item,
         own: NDArray[np.float32] | None,
         behind: Item,
@@ -175,34 +175,34 @@ class EvidenceGatherer:
         self._fits(facts, item, profile, behind, other if has else None)
         self._users_of_both_categories(facts, behind, item, name)
         close = _cosine(look, own)
-        alike = f", close in description to {name}" if close >= CLOSE else ""
+        alike = f", close in description to {name}" if close >= MIN_ITEM_COSINE else ""
         facts.add(
             "history",
             Evidence("history", f"{'bought before' if has else 'in the history'}: {other}{alike}", behind.item_id, round(close, 3)),
             "the two are close in description." if alike else None,
-            f"{the(name, begins=True)} is close in description to {the(other)}." if alike else None,
+            f"{with_article(name, sentence_start=True)} is close in description to {with_article(other)}." if alike else None,
             close="the two are close in description" if alike else None,
         )
         self._attributes(facts, item, name)
         self._reservation(facts, item, behind.title, look)
         return facts.reason(name, owned=other, has=has)
 
-    def _from_text(self, facts: Facts, item: Item, own: NDArray[np.float32] | None, said: Said | None, profile: Profile | None) -> Reason:
+    def _from_text(self, facts: RankedFacts, item: Item, own: NDArray[np.float32] | None, said: UserText | None, profile: Profile | None) -> Reason:
         """The reason for an item that a text, or plain popularity, led to."""
         name = display_name(item)
         words = None
         if said:
             self._review(facts, item, name, said.text, said.vector)
             # An order to a model is searched with, as any words are, but not said back: a text may come from a page and not from a shopper.
-            if not speaks_to_a_model(said.text):
-                words = fence(said.text, QUOTE).translate(NO_QUOTES)
+            if not is_prompt_injection(said.text):
+                words = sanitize_for_prompt(said.text, MAX_QUOTE_CHARS).translate(NO_QUOTES)
                 close = _cosine(said.vector, own)
                 facts.add(
                     "need",
                     Evidence("need", words, item.item_id, round(close, 3)),
-                    "its description is close to that." if close >= CLOSE_TO_WORDS else None,
-                    f"You said “{words}”, and {the(name)} is close in description." if close >= CLOSE_TO_WORDS else None,
-                    close="its description is close to that" if close >= CLOSE_TO_WORDS else None,
+                    "its description is close to that." if close >= MIN_TEXT_COSINE else None,
+                    f"You said “{words}”, and {with_article(name)} is close in description." if close >= MIN_TEXT_COSINE else None,
+                    close="its description is close to that" if close >= MIN_TEXT_COSINE else None,
                 )
         self._fits(facts, item, profile, None, None)
         self._attributes(facts, item, name)
@@ -210,24 +210,24 @@ class EvidenceGatherer:
             self._reservation(facts, item, said.text, said.vector)
         return facts.reason(name, need=words)
 
-    def _review(self, facts: Facts, item: Item, name: str, about: str, look: NDArray[np.float32] | None) -> None:
+    def _review(self, facts: RankedFacts, item: Item, name: str, about: str, look: NDArray[np.float32] | None) -> None:
         if quote := self._quote(item, about, look):
             facts.add(
                 "quote",
                 Evidence("review", quote[0], item.item_id, round(quote[1], 3)),
                 f"a reviewer wrote “{quote[0]}”",
-                f"A reviewer of {the(name)} wrote “{quote[0]}”",
+                f"A reviewer of {with_article(name)} wrote “{quote[0]}”",
                 quote=f"“{quote[0]}”",
             )
 
-    def _reservation(self, facts: Facts, item: Item, about: str, look: NDArray[np.float32] | None) -> None:
+    def _reservation(self, facts: RankedFacts, item: Item, about: str, look: NDArray[np.float32] | None) -> None:
         """What a reviewer of the item complains about, where they speak of what it is recommended for."""
         if quote := self._quote(item, about, look, against=True):
             facts.add(
                 "caution", Evidence("review", quote[0], item.item_id, round(quote[1], 3), against=True), None, None, caution=f"“{quote[0]}”"
             )
 
-    def _declared(self, facts: Facts, behind: Item, other: str, item: Item, name: str) -> None:
+    def _declared(self, facts: RankedFacts, behind: Item, other: str, item: Item, name: str) -> None:
         """What the store itself says of the two."""
         found = self.relations.between(self.catalogue.row(item.item_id), self.catalogue.row(behind.item_id))
         if found and found[0] in RELATION_WORDS:
@@ -235,57 +235,57 @@ class EvidenceGatherer:
             facts.add(
                 "fits",
                 Evidence("attribute", f"the store says of {name}: it {words} {other}", behind.item_id),
-                f"it {words} {the(other)}.",
-                f"{the(name, begins=True)} {words} {the(other)}.",
-                fits=f"it {words} {the(other)}",
+                f"it {words} {with_article(other)}.",
+                f"{with_article(name, sentence_start=True)} {words} {with_article(other)}.",
+                fits=f"it {words} {with_article(other)}",
             )
 
-    def _fits(self, facts: Facts, item: Item, profile: Profile | None, behind: Item | None, other: str | None) -> None:
+    def _fits(self, facts: RankedFacts, item: Item, profile: Profile | None, behind: Item | None, other: str | None) -> None:
         """What of the item fits the shopper: a brand that they have, a price at their level, what others buy of late."""
         row = self.catalogue.row(item.item_id)
         if profile is not None and len(profile.rows):
             known = profile.facts
             mine = {code for code in known.brand[profile.rows].tolist() if code >= 0}
             if (brand := int(known.brand[row])) in mine:
-                called = fence(known.brands[brand], 40).translate(NO_QUOTES)
+                called = sanitize_for_prompt(known.brands[brand], 40).translate(NO_QUOTES)
                 same = behind is not None and known.brand[self.catalogue.row(behind.item_id)] == brand
-                words = f"it is by {called}, as is {the(other)}" if same and other else f"it is by {called}, a brand in your history"
+                words = f"it is by {called}, as is {with_article(other)}" if same and other else f"it is by {called}, a brand in your history"
                 facts.add("brand", Evidence("attribute", words, item.item_id), None, None, brand=words)
             gap = float(known.level[row]) - (profile.level or 0.0)
-            if item.price is not None and profile.level is not None and np.isfinite(gap) and gap < SAME_LEVEL:
-                level = "at" if gap > -SAME_LEVEL else "below"
+            if item.price is not None and profile.level is not None and np.isfinite(gap) and gap < PRICE_LEVEL_TOLERANCE:
+                level = "at" if gap > -PRICE_LEVEL_TOLERANCE else "below"
                 words = f"it costs {item.price:.2f}, {level} the price level that you usually choose"
                 facts.add("price", Evidence("attribute", words, item.item_id, item.price), None, None, price=words)
-        if self.lately is not None and (users := int(self.lately[row])) >= CATEGORY_SUPPORT:
-            words = f"it was {self.catalogue.verb} by {users} shoppers in the last {LATELY} days of the store"
+        if self.recent_user_counts is not None and (users := int(self.recent_user_counts[row])) >= MIN_CATEGORY_SUPPORT:
+            words = f"it was {self.catalogue.verb} by {users} shoppers in the last {RECENT_DAYS} days of the store"
             facts.add("fresh", Evidence("attribute", words, item.item_id, float(users)), None, None, fresh=words)
 
-    def _attributes(self, facts: Facts, item: Item, name: str) -> None:
+    def _attributes(self, facts: RankedFacts, item: Item, name: str) -> None:
         users = int(self.catalogue.users[self.catalogue.row(item.item_id)])
-        if users >= CATEGORY_SUPPORT:
+        if users >= MIN_CATEGORY_SUPPORT:
             share = f"{users} of {self.catalogue.total_users} shoppers {self.catalogue.verb}"
             facts.add(
                 "popular",
                 Evidence("attribute", f"{share} {name}", item.item_id, float(users)),
                 None,
-                f"{share} {the(name)}.",
+                f"{share} {with_article(name)}.",
                 popular=f"{share} it",
             )
         if item.category:
-            path = fence(" › ".join(item.category), 120)
+            path = sanitize_for_prompt(" › ".join(item.category), 120)
             facts.add(
                 "category",
                 Evidence("attribute", f"category of {name}: {path}", item.item_id),
                 None,
-                f"{the(name, begins=True)} is from {fence(item.category[-1])}.",
+                f"{with_article(name, sentence_start=True)} is from {sanitize_for_prompt(item.category[-1])}.",
             )
 
-    def _users_of_both(self, facts: Facts, behind: Item, other: str, item: Item, name: str) -> None:
-        pair = self.holders.pair(self.catalogue.row(behind.item_id), self.catalogue.row(item.item_id))
-        if pair and pair.support >= ITEM_SUPPORT and pair.lift > 1 and chance(pair) <= UNLIKELY:
+    def _users_of_both(self, facts: RankedFacts, behind: Item, other: str, item: Item, name: str) -> None:
+        pair = self.item_users.pair(self.catalogue.row(behind.item_id), self.catalogue.row(item.item_id))
+        if pair and pair.support >= MIN_ITEM_SUPPORT and pair.lift > 1 and fisher_p_value(pair) <= SIGNIFICANCE_LEVEL:
             did = self.catalogue.verb
-            usual = f"{pair.lift:.{1 if pair.lift < 10 else 0}f} times the usual share" if pair.lift >= CATEGORY_LIFT else None
-            facts.firm |= pair.support >= FIRM_SUPPORT
+            usual = f"{pair.lift:.{1 if pair.lift < 10 else 0}f} times the usual share" if pair.lift >= MIN_CATEGORY_LIFT else None
+            facts.firm |= pair.support >= MIN_CONFIDENT_SUPPORT
             facts.add(
                 "figure",
                 Evidence(
@@ -295,22 +295,22 @@ class EvidenceGatherer:
                     round(pair.lift, 2),
                 ),
                 f"of {pair.source_users} shoppers who {did} the first, {pair.support} also {did} the second.",
-                f"{pair.support} of {pair.source_users} shoppers who {did} {the(other)} also {did} {the(name)}.",
-                figure=Figure(pair.support, pair.source_users, did, other, name),
+                f"{pair.support} of {pair.source_users} shoppers who {did} {with_article(other)} also {did} {with_article(name)}.",
+                figure=SupportStatistic(pair.support, pair.source_users, did, other, name),
                 usual=usual,
             )
 
-    def _users_of_both_categories(self, facts: Facts, behind: Item, item: Item, name: str) -> None:
+    def _users_of_both_categories(self, facts: RankedFacts, behind: Item, item: Item, name: str) -> None:
         code = self.catalogue.category
-        pair = self.holders.category_pair(int(code[self.catalogue.row(behind.item_id)]), int(code[self.catalogue.row(item.item_id)]))
-        if pair and pair.support >= CATEGORY_SUPPORT and pair.lift >= CATEGORY_LIFT and chance(pair) <= UNLIKELY:
+        pair = self.item_users.category_pair(int(code[self.catalogue.row(behind.item_id)]), int(code[self.catalogue.row(item.item_id)]))
+        if pair and pair.support >= MIN_CATEGORY_SUPPORT and pair.lift >= MIN_CATEGORY_LIFT and fisher_p_value(pair) <= SIGNIFICANCE_LEVEL:
             did, lift = self.catalogue.verb, round(pair.lift, 1)
             share = (
-                f"{pair.support} of {pair.source_users} shoppers who {did} from {fence(pair.source)} also {did} from {fence(pair.target)}, "
+                f"{pair.support} of {pair.source_users} shoppers who {did} from {sanitize_for_prompt(pair.source)} also {did} from {sanitize_for_prompt(pair.target)}, "
                 f"{lift} times the usual share"
             )
             facts.add(
-                "aisles", Evidence("association", share, None, lift), f"{share}.", f"{share}, and {the(name)} is from there.", aisles=share
+                "aisles", Evidence("association", share, None, lift), f"{share}.", f"{share}, and {with_article(name)} is from there.", aisles=share
             )
 
     def _quote(self, item: Item, about: str, look: NDArray[np.float32] | None, *, against: bool = False) -> tuple[str, float] | None:
@@ -327,22 +327,22 @@ class EvidenceGatherer:
             key=lambda found: (-found[0], found[1]),
         )
         for likeness, text in ranked:
-            if likeness < QUOTE_LIKENESS:
+            if likeness < MIN_QUOTE_COSINE:
                 return None
-            if quote := (critical if against else quotable)(text, about):
+            if quote := (complaint_excerpt if against else praise_excerpt)(text, about):
                 return quote, likeness
         return None
 
 
-def lately(interactions: pl.DataFrame, catalogue: Catalogue) -> NDArray[np.int64] | None:
-    """(items,) shoppers who had each item within the last `LATELY` days of the store; None without a clock."""
+def count_recent_users(interactions: pl.DataFrame, catalogue: Catalogue) -> NDArray[np.int64] | None:
+    """(items,) shoppers who had each item within the last `RECENT_DAYS` days of the store; None without a clock."""
     import polars as pl
 
-    had = telling(interactions)[0]
+    had = counted_interactions(interactions)[0]
     last = had["timestamp"].max()
     if not isinstance(last, int):
         return None
-    recent = had.filter(pl.col("timestamp") > last - LATELY * DAY).select("user_id", "item_id").unique()
+    recent = had.filter(pl.col("timestamp") > last - RECENT_DAYS * DAY).select("user_id", "item_id").unique()
     rows = recent.join(catalogue.row_table(), on="item_id")["row"].to_numpy()
     return np.bincount(rows, minlength=len(catalogue)).astype(np.int64)
 

@@ -11,7 +11,8 @@ import numpy as np
 
 from ...data.errors import ModelMissingError, StaleAdapterError
 from ...llm.models import adapters, bundled
-from ...llm.models.language_model import LanguageModel, fingerprint
+from ...llm.models.language_model import LanguageModel
+from ...llm.models.model_source import fingerprint
 from ...llm.ranking.ranker import Ranker
 from . import candidate_facts
 from .llm_weight import LLM_RERANK_DEPTH, NO_LLM_WEIGHT, LLMWeight
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
     from ...retrieval.associations.rules import Associations
     from ...retrieval.channels.base import CandidateQuery
     from ...retrieval.items.catalogue import Catalogue
-    from ...retrieval.retriever import Proposals
-    from .trained_ranker import ScoredCandidates
+    from ...retrieval.retriever import CandidateScores
+    from .ranked_candidates import ScoredCandidates
 
 RANKER_FOLDER, EXPLAINER_FOLDER = "adapter", "explainer"
 """Where a workspace keeps the adapter that ranks, and the one that words reasons."""
@@ -39,7 +40,7 @@ class LLMReranker:
     associations: Associations
 
     def logit_margins(
-        self, found: Proposals, places: NDArray[np.int64], seeds: CandidateQuery, scores: NDArray[np.float64]
+        self, found: CandidateScores, places: NDArray[np.int64], seeds: CandidateQuery, scores: NDArray[np.float64]
     ) -> NDArray[np.float32]:
         """(places,) the LLM's margins, in nats, of the candidates at some places. Args: scores: (candidates,) of the blend without it."""
         rows, records = found.rows[places], self.catalogue.records

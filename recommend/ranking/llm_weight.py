@@ -1,8 +1,8 @@
-"""The LLM's vote in the learned order: it reads the best candidates, and how its margins lie beside each other moves them.
+"""The weight of the LLM in the learned order: its z-scored logit margins, times a fitted weight, are added to the blend scores.
 
-The level of its margins is the model's and the shopper's, not a candidate's (4 bits alone shift it by whole nats), so a margin counts by
-its standard score among those of the same shopper. One weight says what that is worth beside the blend's score; it is fitted to shoppers
-whom neither the LLM nor that score knew, and is 0 where it does not measure better. Knows nothing of prompts or models.
+The level of the margins depends on the model and the shopper, not on the candidate (4-bit quantization alone shifts it by whole nats).
+Margins are therefore standardized over the candidates of one shopper. The weight is fitted to held-out shoppers that neither the LLM nor
+the blend was trained on, and is 0 where the LLM does not improve the ranking. Does not know prompts or models.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 LLM_RERANK_DEPTH = 20
-"""Candidates that the LLM reads: those that the blend ranks highest without it."""
+"""Number of candidates that the LLM scores: those with the highest blend scores."""
 MAX_WEIGHT = 5.0
-"""The largest weight that is considered."""
+"""Upper bound of the fitted weight."""
 
 
 @dataclass(frozen=True, slots=True)
 class LLMWeight:
-    """What the LLM counts: `weight`, 0 or more, of the blend's score for one standard deviation of its margins."""
+    """Weight of the LLM score: blend-score units per standard deviation of the logit margins, 0 or more."""
 
     weight: float
 
     def contributions(self, logit_margins: NDArray[np.floating]) -> NDArray[np.float64]:
-        """(candidates,) what is added to the score of each, 0 on average. Args: margins: (candidates,) of one shopper."""
+        """Return (candidates,) what the LLM adds to each score, 0 on average. Args: logit_margins: (candidates,) of one shopper."""
         return self.weight * z_scores(logit_margins)
 
 
@@ -38,9 +38,12 @@ NO_LLM_WEIGHT = LLMWeight(0.0)
 
 @dataclass(frozen=True)
 class LLMScoredQuery:
-    """One shopper's candidates as the LLM read them.
+    """Candidates of one shopper with the scores of the blend and of the LLM.
 
-    Attributes: scores: (candidates,) of the blend without it. margins: (candidates,) in nats. bought: (candidates,) bool.
+    Attributes:
+        scores: (candidates,) of the blend alone.
+        logit_margins: (candidates,) of the LLM, in nats.
+        bought: (candidates,) bool.
     """
 
     scores: NDArray[np.floating]
@@ -49,27 +52,27 @@ class LLMScoredQuery:
 
 
 def z_scores(values: NDArray[np.floating]) -> NDArray[np.float64]:
-    """(candidates,) standard scores; all 0 where all are alike."""
-    told = np.asarray(values, dtype=np.float64)
-    spread = float(told.std()) if len(told) else 0.0
-    return (told - told.mean()) / spread if spread > 1e-9 else np.zeros(len(told))
+    """Return (candidates,) standard scores; all 0 where the values are equal."""
+    values = np.asarray(values, dtype=np.float64)
+    deviation = float(values.std()) if len(values) else 0.0
+    return (values - values.mean()) / deviation if deviation > 1e-9 else np.zeros(len(values))
 
 
 def fit_llm_weight(queries: Sequence[LLMScoredQuery]) -> LLMWeight:
-    """The weight under which what was bought is likeliest, by a softmax over each shopper's candidates; 0 if there is nothing to fit to."""
+    """Return the weight that minimizes the listwise softmax loss of the purchases; 0 without a purchase to fit to, or if 0 is better."""
     from scipy.optimize import minimize_scalar
 
-    told = [(one.scores.astype(np.float64), z_scores(one.logit_margins), one.bought) for one in queries if one.bought.any()]
-    if not told:
+    fitted = [(query.scores.astype(np.float64), z_scores(query.logit_margins), query.bought) for query in queries if query.bought.any()]
+    if not fitted:
         return NO_LLM_WEIGHT
 
     def loss(weight: float) -> float:
         total = 0.0
-        for scores, said, bought in told:
-            sums = scores + weight * said
-            sums = sums - sums.max()
-            total += float(np.log(np.exp(sums).sum()) - sums[bought].mean())
+        for scores, standardized, bought in fitted:
+            logits = scores + weight * standardized
+            logits = logits - logits.max()
+            total += float(np.log(np.exp(logits).sum()) - logits[bought].mean())
         return total
 
-    found = minimize_scalar(loss, bounds=(0.0, MAX_WEIGHT), method="bounded", options={"xatol": 1e-3})
-    return LLMWeight(round(float(found.x), 4) if loss(float(found.x)) < loss(0.0) else 0.0)
+    result = minimize_scalar(loss, bounds=(0.0, MAX_WEIGHT), method="bounded", options={"xatol": 1e-3})
+    return LLMWeight(round(float(result.x), 4) if loss(float(result.x)) < loss(0.0) else 0.0)

@@ -1,10 +1,10 @@
-"""What training made, in use: the further channels and the learned blend over one workspace."""
+"""Retrieves and scores candidates with the trained channels and the learned blend of a workspace."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,8 +23,9 @@ from ...retrieval.retriever import Retriever
 from . import learned_blend
 from .features import LLM_CHANNEL, FeatureExtractor
 from .learned_blend import BlendModel
-from .llm_reranker import load_llm_weight
+from .llm_loading import load_llm_weight
 from .llm_weight import NO_LLM_WEIGHT, LLMWeight
+from .ranked_candidates import ScoredCandidates, sigmoid
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,12 +35,12 @@ if TYPE_CHECKING:
     from ...retrieval.channels.base import CandidateQuery, Channel
     from ...retrieval.index.vector_index import VectorIndex
     from ...retrieval.items.catalogue import Catalogue
-    from ...retrieval.retriever import Proposals
+    from ...retrieval.retriever import CandidateScores
     from ..profiles.profile import Profile
 
 logger = logging.getLogger(__name__)
 CANDIDATES_PER_CHANNEL = 100
-"""Candidates of each channel that a learned blend orders."""
+"""Number of candidates that each channel proposes to the blend."""
 ANCHOR_CHANNELS = (
     "associations",
     "follows",
@@ -52,113 +53,77 @@ ANCHOR_CHANNELS = (
     "semantic",
     "popularity",
 )
-"""Whose history item is named as the one behind a candidate, the first that has one: what can be shown goes before what is only likely."""
-
-
-@dataclass(frozen=True)
-class ScoredCandidates:
-    """Candidates of one query, scored by the blend.
-
-    Attributes:
-        found: what the channels proposed. scores: (candidates,) of the blend, 0 for an average candidate.
-        values: (candidates, features) that the model was given. model: the blend.
-        margins: (candidates,) of the LLM, in nats, nan for what it did not read. added: (candidates,) what its vote adds to the scores.
-            None where it was not asked.
-    """
-
-    proposals: Proposals
-    scores: NDArray[np.float64]
-    features: NDArray[np.float32]
-    model: BlendModel
-    logit_margins: NDArray[np.float32] | None = None
-    llm_contributions: NDArray[np.float64] | None = None
-
-    def contributions_by_channel(self, index: int) -> dict[str, float]:
-        """What each channel, the profile and the LLM add to a candidate's score, the largest first."""
-        total: dict[str, float] = (
-            {}
-            if self.llm_contributions is None or not self.llm_contributions[index]
-            else {LLM_CHANNEL: float(self.llm_contributions[index])}
-        )
-        for name, part in zip(
-            self.model.feature_names, self.model.contributions(self.features[index : index + 1])[0].tolist(), strict=True
-        ):
-            group = name.split(":")[0]
-            total[group] = total.get(group, 0.0) + part
-        return dict(sorted(total.items(), key=lambda pair: -abs(pair[1])))
-
-    def positive_contributions(self, rows: Sequence[int]) -> dict[int, dict[str, float]]:
-        """Row of a candidate to the share of what speaks for it, 0 to 1, that each channel makes; what speaks against it is not there."""
-        place = {row: place for place, row in enumerate(self.proposals.rows.tolist())}
-        found = {}
-        for row in rows:
-            speaks = {name: part for name, part in self.contributions_by_channel(place[row]).items() if part > 0}
-            found[row] = {name: part / sum(speaks.values()) for name, part in speaks.items()}
-        return found
+"""Channels in the order in which they determine the anchor (the history item behind a candidate): the first with an anchor is used.
+Channels with counts that an explanation can show come first."""
 
 
 class BlendRanker:
-    """The learned blend of a workspace."""
+    """Candidates scored by the learned blend of a workspace."""
 
     def __init__(self, retriever: Retriever, model: BlendModel, llm_weight: LLMWeight = NO_LLM_WEIGHT) -> None:
-        """Args: vote: what the LLM counts, if it is asked."""
+        """A ranker over a retriever that has the channels of the model.
+
+        Args:
+            retriever: proposes candidates with their channel scores.
+            model: scores them.
+            llm_weight: weight of the LLM score, where an LLM re-ranks.
+        """
         self.retriever, self.model, self.llm_weight = retriever, model, llm_weight
         self.feature_extractor = FeatureExtractor(retriever.catalogue, ["semantic", "associations", "popularity", *retriever.further])
 
     @classmethod
     def load(cls, workspace: Workspace, catalogue: Catalogue, index: VectorIndex, associations: Associations) -> BlendRanker | None:
-        """What was trained of a workspace, None if nothing was.
+        """Load the trained blend and channels of a workspace; None if no blend is trained.
 
-        The channels count the snapshot of today: what was learned is how to weigh them, and holds for other items and shoppers too.
+        The counting channels are computed from the current snapshot. The blend's weights transfer to items and shoppers that were added
+        after training.
 
-        Raises: StaleIndexError: it cannot be read, or was trained on another embedder's vectors.
+        Raises: StaleIndexError: a model cannot be read, or was trained on another embedder's vectors.
         """
         models = learned_blend.load_models(workspace.path)
         if models is None:
             return None
         vectors = item_vectors(index, catalogue)
         events = Events.build(workspace.table("interactions"), catalogue)
-        known = len(workspace.table("items"))  # others were added since, and come behind
+        known = len(workspace.table("items"))  # items added after the snapshot have higher rows
         further = {**behavioural.behavioural_channels(events, len(catalogue), TextNeighbors(vectors)), "semantic": TextSimilarity(vectors)}
         model = models["blend"]
         try:
             further |= trained_channels(workspace, catalogue.ids, vectors, known=known)
         except StaleTrainingError as error:
-            # New data came in since: what was learned of single items is out of date, how the other channels are weighed is not.
-            logger.warning("the graph is left out: %s", error)
+            # The snapshot is newer than the graph: its item embeddings are outdated, the weights of the other channels are not.
+            logger.warning("the graph channel is not used: %s", error)
             model = models["blend without graph"]
             further |= trained_channels(workspace, catalogue.ids, vectors, graph=False)
         return cls(Retriever(catalogue, index, associations, further), model, load_llm_weight(workspace.path))
 
     def rank(
         self,
-        seeds: CandidateQuery,
+        query: CandidateQuery,
         profile: Profile,
         eligible: NDArray[np.bool_],
         *,
         other_than_anchor: bool = False,
         also: NDArray[np.bool_] | None = None,
     ) -> ScoredCandidates:
-        """The candidates of a query with their scores. Args: as `Retriever.propose` has them."""
-        found = self.retriever.propose(seeds, eligible, CANDIDATES_PER_CHANNEL, other_than_anchor=other_than_anchor, also=also)
-        values = self.model.select_features(self.feature_extractor.features(found, profile))
-        return ScoredCandidates(found, self.model.scores(values), values, self.model)
+        """Return the candidates of a query with their scores.
 
-    def candidates(self, ranked: ScoredCandidates, seeds: CandidateQuery) -> list[tuple[Candidate, float]]:
-        """The candidates, as they were found, each with its score from 0 to 1, where 0.5 is an average candidate."""
-        return [self.candidate(ranked, place, seeds) for place in range(len(ranked.scores))]
+        Args: see `Retriever.propose`.
+        """
+        proposals = self.retriever.propose(query, eligible, CANDIDATES_PER_CHANNEL, other_than_anchor=other_than_anchor, also=also)
+        features = self.model.select_features(self.feature_extractor.features(proposals, profile))
+        return ScoredCandidates(proposals, self.model.scores(features), features, self.model)
 
-    def candidate(self, ranked: ScoredCandidates, index: int, seeds: CandidateQuery) -> tuple[Candidate, float]:
-        """The candidate at a place, with its score as `candidates` has it."""
-        told = _candidate(ranked.proposals, index, seeds, self.retriever.catalogue)
-        if ranked.logit_margins is not None and np.isfinite(ranked.logit_margins[index]):
-            told = replace(told, scores={**told.scores, LLM_CHANNEL: round(float(ranked.logit_margins[index]), 4)})
-        return told, sigmoid(float(ranked.scores[index]))
+    def candidates(self, scored: ScoredCandidates, query: CandidateQuery) -> list[tuple[Candidate, float]]:
+        """Return the candidates in the order of `scored`, each with its score from 0 to 1; 0.5 is an average candidate."""
+        return [self.candidate(scored, index, query) for index in range(len(scored.scores))]
 
-
-def sigmoid(score: float) -> float:
-    """A score of the blend, of any size, as one from 0 to 1: 1 / (1 + exp(-score))."""
-    return float(1 / (1 + np.exp(-np.clip(score, -30, 30))))
+    def candidate(self, scored: ScoredCandidates, index: int, query: CandidateQuery) -> tuple[Candidate, float]:
+        """Return one candidate with its score from 0 to 1. Args: index: into `scored`."""
+        candidate = _candidate(scored.proposals, index, query, self.retriever.catalogue)
+        if scored.logit_margins is not None and np.isfinite(scored.logit_margins[index]):
+            candidate = replace(candidate, scores={**candidate.scores, LLM_CHANNEL: round(float(scored.logit_margins[index]), 4)})
+        return candidate, sigmoid(float(scored.scores[index]))
 
 
 def trained_channels(
@@ -186,7 +151,7 @@ def trained_channels(
     return found
 
 
-def _candidate(found: Proposals, place: int, seeds: CandidateQuery, catalogue: Catalogue) -> Candidate:
+def _candidate(found: CandidateScores, place: int, seeds: CandidateQuery, catalogue: Catalogue) -> Candidate:
     scores: Mapping[str, float] = {name: round(float(scores[place]), 4) for name, scores in found.scores.items() if scores[place] > 0}
     behind = (int(found.places[name][place]) for name in ANCHOR_CHANNELS if name in scores)
     anchor = next((at for at in behind if at >= 0), -1)

@@ -20,12 +20,12 @@ import pytest
 import crossaisle
 from crossaisle import Recommender, Settings, Workspace
 from crossaisle.data.records import Item, Recommendations
-from crossaisle.llm.explain.reasons import NO_QUOTES, QUOTE
+from crossaisle.llm.explain.reasons import NO_QUOTES, MAX_QUOTE_CHARS
 from crossaisle.llm.models.language_model import LanguageModel
 from crossaisle.llm.ranking.ranker import Ranker
-from crossaisle.prompts import sanitize
-from crossaisle.prompts.injection import speaks_to_a_model
-from crossaisle.recommend.evidence.review_excerpts import critical, display_name, quotable
+from crossaisle.prompts import sanitize_for_prompt
+from crossaisle.prompts.injection import is_prompt_injection
+from crossaisle.recommend.evidence.review_excerpts import complaint_excerpt, display_name, praise_excerpt
 
 CASES: list[dict[str, str]] = [
     json.loads(line) for line in (Path(__file__).parents[1] / "fixtures" / "injections.jsonl").read_text("utf-8").splitlines()
@@ -44,7 +44,7 @@ def of(*places: str) -> list[Any]:
 
 def shared(shown: str, case: dict[str, str]) -> bool:
     """Whether something shown of a text also stands in it without its instruction."""
-    return shown in sanitize(case["without"], 10_000)
+    return shown in sanitize_for_prompt(case["without"], 10_000)
 
 
 def test_the_cases_are_many_and_of_every_kind() -> None:
@@ -54,7 +54,7 @@ def test_the_cases_are_many_and_of_every_kind() -> None:
     assert {case["where"] for case in CASES} == {"review", "title", "description", "query"}
     for case in CASES:
         assert case["without"] in case["text"], "without the instruction the text is the same"
-        assert not speaks_to_a_model(case["without"]), case["id"]
+        assert not is_prompt_injection(case["without"]), case["id"]
 
 
 # ------------------------------------------------------------------ what is shown
@@ -62,20 +62,20 @@ def test_the_cases_are_many_and_of_every_kind() -> None:
 
 @pytest.mark.parametrize("case", of("review", "description"))
 def test_a_review_with_an_instruction_is_not_quoted_but_for_what_it_is_without(case: dict[str, str]) -> None:
-    assert quotable(case["without"]), "or the test could not fail"
-    quote = quotable(case["text"])
+    assert praise_excerpt(case["without"]), "or the test could not fail"
+    quote = praise_excerpt(case["text"])
     assert quote is None or shared(quote, case)
     # The instruction alone: nothing better beside it that could be quoted in its place.
-    assert quotable(case["text"].replace(case["without"], "")) is None
+    assert praise_excerpt(case["text"].replace(case["without"], "")) is None
 
 
 @pytest.mark.parametrize("case", of("review", "description"))
 def test_nor_is_it_when_it_complains(case: dict[str, str]) -> None:
-    assert critical(case["without"] + COMPLAINT) == COMPLAINT.strip()
-    found = critical(case["text"] + COMPLAINT)
+    assert complaint_excerpt(case["without"] + COMPLAINT) == COMPLAINT.strip()
+    found = complaint_excerpt(case["text"] + COMPLAINT)
     assert found in (None, COMPLAINT.strip())
     instruction = case["text"].replace(case["without"], "").strip()
-    assert critical(f"{instruction} It leaks, and the handle broke.") in (None, "It leaks, and the handle broke.")
+    assert complaint_excerpt(f"{instruction} It leaks, and the handle broke.") in (None, "It leaks, and the handle broke.")
 
 
 @pytest.mark.parametrize("case", of("title"))
@@ -90,7 +90,7 @@ def test_a_name_is_said_without_its_instruction(case: dict[str, str]) -> None:
 @pytest.mark.parametrize("case", of("review", "title", "description", "query"))
 def test_the_fence_leaves_no_mark_and_nothing_unseen(case: dict[str, str]) -> None:
     for limit in (70, 400, 5000):
-        fenced = sanitize(case["text"], limit)
+        fenced = sanitize_for_prompt(case["text"], limit)
         assert not MARKS.search(fenced)
         assert not {c for c in fenced if unicodedata.category(c)[0] == "C" or c == "\n"}
         assert len(fenced) <= limit
@@ -105,7 +105,7 @@ def ranker(small: Settings) -> Ranker:
 def structure(ranker: Ranker, text: str, where: str) -> tuple[Counter[int], int]:
     """How often each special token stands in the prompt that holds a text, and how many lines the prompt has."""
     item = Item("i", text, (text[:60],) if where == "title" else ("Home",), description=text)
-    prefix, (candidate,) = ranker.encoded([item, item], text if where == "query" else None, [item])
+    prefix, (candidate,) = ranker.encode([item, item], text if where == "query" else None, [item])
     special = set(ranker.llm.tokenizer.all_special_ids) | set(ranker.llm.tokenizer.added_tokens_decoder)
     ids = [*prefix, *candidate]
     return Counter(i for i in ids if i in special), ranker.llm.tokenizer.decode(ids).count("\n")
@@ -144,7 +144,7 @@ def said(found: list[Recommendations]) -> list[str]:
 
 def stretches(text: str, words: int = 4) -> set[str]:
     """All stretches of so many words, as they would show."""
-    told = sanitize(text, 10_000).casefold().split()
+    told = sanitize_for_prompt(text, 10_000).casefold().split()
     return {" ".join(told[i : i + words]) for i in range(len(told) - words + 1)}
 
 
@@ -227,7 +227,7 @@ def test_nobody_is_told_an_instruction(attack: Attack, settings: Settings) -> No
     asked += [case["text"][:2000] for case in CASES if case["where"] == "review"]
     told = said([attacked.recommend(text=text, k=3) for text in asked])
     # Here the shopper speaks in the same words; what is said back of these stands after "You said" and in no reviewer's mouth.
-    own = {sanitize(text, QUOTE).translate(NO_QUOTES) for text in asked}
+    own = {sanitize_for_prompt(text, MAX_QUOTE_CHARS).translate(NO_QUOTES) for text in asked}
     assert not found(instructions(), [text for text in told if text not in own and not text.startswith("You said")])
 
 

@@ -11,7 +11,7 @@ from transformers import AutoTokenizer
 
 from crossaisle.data.settings import Settings
 from crossaisle.llm.models import bundled
-from crossaisle.prompts import sanitize
+from crossaisle.prompts import sanitize_for_prompt
 from crossaisle.prompts.sanitize import shorten
 
 # What chat templates of common models, and our own, give a meaning to.
@@ -28,14 +28,14 @@ ANY = st.one_of(st.text(max_size=600), HOSTILE)
 @given(ANY, st.integers(1, 500))
 @settings(max_examples=400, deadline=None)
 def test_twice_is_once(text: str, limit: int) -> None:
-    once = sanitize(text, limit)
-    assert sanitize(once, limit) == once
+    once = sanitize_for_prompt(text, limit)
+    assert sanitize_for_prompt(once, limit) == once
 
 
 @given(ANY, st.integers(1, 500))
 @settings(max_examples=400, deadline=None)
 def test_one_clean_line_within_the_limit(text: str, limit: int) -> None:
-    fenced = sanitize(text, limit)
+    fenced = sanitize_for_prompt(text, limit)
     assert len(fenced) <= limit
     assert not {c for c in fenced if unicodedata.category(c)[0] == "C" or (c.isspace() and c != " ")}
     assert fenced == fenced.strip()
@@ -47,12 +47,12 @@ def test_one_clean_line_within_the_limit(text: str, limit: int) -> None:
 @settings(max_examples=200, deadline=None)
 def test_letters_and_digits_survive(text: str) -> None:
     """The fence takes marks, never words: what is left of letters and digits is the same, in the same order."""
-    assert [c for c in sanitize(text, 1000) if c.isalnum()] == [c for c in text if c.isalnum()]
+    assert [c for c in sanitize_for_prompt(text, 1000) if c.isalnum()] == [c for c in text if c.isalnum()]
 
 
 @pytest.fixture(scope="module")
 def tokenizer() -> AutoTokenizer:
-    return AutoTokenizer.from_pretrained(bundled.folder(Settings.read().home))
+    return AutoTokenizer.from_pretrained(bundled.cache_folder(Settings.read().home))
 
 
 def test_no_special_token_survives(tokenizer: AutoTokenizer) -> None:
@@ -61,19 +61,19 @@ def test_no_special_token_survives(tokenizer: AutoTokenizer) -> None:
     assert {"<|im_start|>", "<|im_end|>"} <= words
     for word in words:  # on both sides: the check itself must be able to fail
         assert special & set(tokenizer.encode(word, add_special_tokens=False)), word  # type: ignore[attr-defined]
-        assert not special & set(tokenizer.encode(sanitize(word), add_special_tokens=False)), word  # type: ignore[attr-defined]
+        assert not special & set(tokenizer.encode(sanitize_for_prompt(word), add_special_tokens=False)), word  # type: ignore[attr-defined]
 
     @given(st.lists(st.sampled_from([*sorted(words), "a", "\u200b", "<", "|", "im_", "start", "\n"]), max_size=12).map("".join))
     @settings(max_examples=150, deadline=None)
     def no_mixture_either(text: str) -> None:
-        assert not special & set(tokenizer.encode(sanitize(text), add_special_tokens=False))  # type: ignore[attr-defined]
+        assert not special & set(tokenizer.encode(sanitize_for_prompt(text), add_special_tokens=False))  # type: ignore[attr-defined]
 
     no_mixture_either()
 
 
 @pytest.mark.parametrize("mark", ["[INST]", "[/INST]", "[ inst ]", "[TOOL_CALLS]", "[ [INST] INST]", "[IN[INST]ST]", "[[SYS]SYS]"])
 def test_no_turn_in_brackets_survives(mark: str) -> None:
-    fenced = sanitize(f"nice {mark} lamp")
+    fenced = sanitize_for_prompt(f"nice {mark} lamp")
     assert "[" not in fenced
     assert "]" not in fenced
     assert fenced.startswith("nice ")
@@ -92,7 +92,7 @@ def test_no_turn_in_brackets_survives(mark: str) -> None:
     ],
 )
 def test_ordinary_text_is_left_as_it_is(text: str) -> None:
-    assert sanitize(text) == text
+    assert sanitize_for_prompt(text) == text
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_ordinary_text_is_left_as_it_is(text: str) -> None:
     ],
 )
 def test_examples(text: str, fenced: str) -> None:
-    assert sanitize(text) == fenced
+    assert sanitize_for_prompt(text) == fenced
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from crossaisle import Recommender, Rules, Settings, Workspace
 from crossaisle.data.errors import EmptyHistoryError, QueryError, UnknownItemError, UnknownUserError
 from crossaisle.data.records import Query
 from crossaisle.eval.explanations.report import report, unsupported
-from crossaisle.recommend.constraints.eligibility import eligible
+from crossaisle.recommend.constraints.eligibility import eligible_items
 from crossaisle.recommend.serialization import to_dict
 
 
@@ -259,7 +259,7 @@ def test_the_independent_check_can_fail(explained) -> None:  # type: ignore[no-u
 
 def test_eligible_says_what_each_rule_removed(plain: Recommender) -> None:
     shopper = plain.shopper(Query(user_id="s013"))
-    mask, removed = eligible(Rules(max_price=30), plain.catalogue, shopper.rows, shopper.owned)
+    mask, removed = eligible_items(Rules(max_price=30), plain.catalogue, shopper.rows, shopper.owned)
     assert mask.sum() + sum(count for _, count in removed) == len(plain.catalogue)
 
 

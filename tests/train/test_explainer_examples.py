@@ -20,11 +20,11 @@ from crossaisle.llm.models.language_model import LanguageModel
 from crossaisle.recommend.recommender import Recommender
 from crossaisle.train import pipeline
 from crossaisle.train.explainer_examples import HELD_OUT, VALIDATION, WritingLessons, writing_lessons
-from crossaisle.train.lora.config import Config
+from crossaisle.train.lora.config import FinetuneConfig
 
 from ..command_line import assert_rejected, run
 
-QUICK = Config(rank=2, alpha=4, batch=128, lr=1e-3, prompt=1, validate_every=50)
+QUICK = FinetuneConfig(rank=2, alpha=4, batch=128, lr=1e-3, prompt=1, validate_every=50)
 ITEMS = [Item(f"i{n}", f"Thing number {n}", (category,)) for n, category in enumerate(["Baby", "Kitchen", "Garden", "Furniture"] * 5)]
 
 

@@ -1,1 +1,1 @@
-"""LoRA fine-tuning: configuration, trainer, listwise loss, checkpoints, several processes, merging."""
+"""LoRA fine-tuning: configuration, trainer, losses, checkpoints, distributed training, merging."""

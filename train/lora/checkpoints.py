@@ -1,7 +1,7 @@
-"""Where a training stands, on disk: what a killed run needs to go on as if nothing had happened.
+"""Checkpoints of a training run: everything an interrupted run needs to continue with the same result.
 
-Safetensors and JSON in one folder that is replaced whole. Order of examples and dropout follow from seed and step, so no generator's
-state is kept. Knows nothing of the model.
+Safetensors and JSON in one folder that is replaced atomically. The order of the examples and the dropout follow from seed and step, so
+the state of random generators is not stored. Knows nothing of the model.
 """
 
 from __future__ import annotations
@@ -27,14 +27,23 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass
-class State:
-    """Everything that changes while a training runs.
+class TrainingState:
+    """Everything that changes during training. The field names are keys of the checkpoint.
 
     Attributes:
-        step: updates made. zero_shot, best_measure: of the validation before training, and the best so far. best_step: when.
-        misses: validations since then. loss: smoothed, nats; None before the first step. room: tokens of one pack.
-        users: examples learned from. training_seconds: spent on them. seconds: spent on everything.
-        weights, best: the adapter now, and at its best. moments: the optimizer's, `NUMBER.NAME`.
+        step: Number of updates made.
+        zero_shot: Validation metric of the base model.
+        best_measure: Best validation metric so far.
+        best_step: Step of the best validation metric.
+        misses: Number of validations since then.
+        loss: Smoothed loss in nats, None before the first step.
+        room: Maximum number of tokens of one forward pass.
+        users: Number of examples processed.
+        training_seconds: Time spent on them.
+        seconds: Total time.
+        weights: Current weights of the adapter.
+        best: Best weights of the adapter.
+        moments: State of the optimizer, by `NUMBER.NAME`.
     """
 
     step: int = 0
@@ -52,23 +61,28 @@ class State:
     moments: dict[str, torch.Tensor] = field(default_factory=dict)
 
 
-def save(out: Path, run: Mapping[str, Any], state: State) -> None:
-    """Writes a checkpoint into `out`, in place of the last one.
+def save(out: Path, run: Mapping[str, Any], state: TrainingState) -> None:
+    """Write a checkpoint to the folder `out`, replacing the previous one.
 
-    Args: run: what tells this training from any other (configuration, examples, base); JSON.
-    Raises: StorageError: the disk is full, or refuses to be written.
+    Args:
+        out: Folder of the adapter.
+        run: Identity of the run (configuration, examples, base model), JSON-compatible.
+        state: The state.
+
+    Raises:
+        StorageError: The disk is full or not writable.
     """
     from safetensors.torch import save_file
 
     with storage_errors(f"the checkpoint in {out}"), replacing_folder(out / FOLDER) as fresh:
         for name in _TENSORS:
             save_file({key: tensor.contiguous() for key, tensor in getattr(state, name).items()}, fresh / f"{name}.safetensors")
-        numbers = {name: value for name, value in vars(state).items() if name not in _TENSORS}
-        (fresh / _FILE).write_text(json.dumps({"run": dict(run), "state": numbers}, indent=1) + "\n", "utf-8")
+        scalars = {name: value for name, value in vars(state).items() if name not in _TENSORS}
+        (fresh / _FILE).write_text(json.dumps({"run": dict(run), "state": scalars}, indent=1) + "\n", "utf-8")
 
 
-def load(out: Path, run: Mapping[str, Any]) -> State | None:
-    """The last checkpoint in `out`; None where there is none, or only one of another training or one that cannot be read."""
+def load(out: Path, run: Mapping[str, Any]) -> TrainingState | None:
+    """Return the last checkpoint in the folder `out`; None if there is none, it is unreadable, or it belongs to another run."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -76,13 +90,13 @@ def load(out: Path, run: Mapping[str, Any]) -> State | None:
     if not (folder / _FILE).is_file():
         return None
     try:
-        kept = json.loads((folder / _FILE).read_text("utf-8"))
-        if kept["run"] != json.loads(json.dumps(dict(run))):
-            logger.info("%s is of another configuration or other examples: starting anew", folder)
+        content = json.loads((folder / _FILE).read_text("utf-8"))
+        if content["run"] != json.loads(json.dumps(dict(run))):
+            logger.info("%s belongs to another configuration or other examples: training restarts", folder)
             return None
-        state = State(**kept["state"])
+        state = TrainingState(**content["state"])
         state.weights, state.best, state.moments = (load_file(folder / f"{name}.safetensors") for name in _TENSORS)
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-        logger.warning("%s cannot be read (%s): starting anew", folder, error)
+        logger.warning("%s cannot be read (%s): training restarts", folder, error)
         return None
     return state

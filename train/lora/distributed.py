@@ -1,4 +1,4 @@
-"""One training in several processes: who takes which examples, and adding up what they found. Alone it does nothing."""
+"""Distributed training: sharding of examples and reduction of sums and gradients; without effect in a single process."""
 
 from __future__ import annotations
 
@@ -12,10 +12,13 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Processes:
-    """The processes that `accelerate launch` started, or this one alone.
+class DistributedContext:
+    """The processes started by `accelerate launch`, or this process alone.
 
-    Attributes: index: this one's number. count: of all. main: whether this is the one that writes.
+    Attributes:
+        rank: Number of this process.
+        world_size: Number of processes.
+        is_main: Whether this process writes files.
     """
 
     def __init__(self) -> None:
@@ -23,45 +26,45 @@ class Processes:
         from accelerate import PartialState
 
         self._state: Any = PartialState(cpu=not torch.cuda.is_available())
-        self.index, self.count, self.main = self._state.process_index, self._state.num_processes, self._state.is_main_process
+        self.rank, self.world_size, self.is_main = self._state.process_index, self._state.num_processes, self._state.is_main_process
 
-    def share(self, things: Sequence[T]) -> Sequence[T]:
-        """This process's part of the things; together the parts are all of them."""
-        return things[self.index :: self.count]
+    def shard(self, items: Sequence[T]) -> Sequence[T]:
+        """Return this process's share of the items; the shares of all processes are disjoint and complete."""
+        return items[self.rank :: self.world_size]
 
-    def sum(self, number: float) -> float:
-        """The sum of everyone's number."""
+    def all_reduce_sum(self, number: float) -> float:
+        """Return the sum of a number over all processes."""
         import torch
 
-        if self.count == 1:
+        if self.world_size == 1:
             return number
         device = self._state.device
-        return float(self._added(torch.tensor(number, dtype=torch.float64, device=device)))
+        return float(self._reduce(torch.tensor(number, dtype=torch.float64, device=device)))
 
-    def sum_gradients(self, parameters: Sequence[torch.nn.Parameter]) -> None:
-        """Puts the sum of everyone's gradients at each parameter; who had no examples adds nothing."""
+    def all_reduce_gradients(self, parameters: Sequence[torch.nn.Parameter]) -> None:
+        """Replace each gradient by its sum over all processes; a missing gradient counts as 0."""
         import torch
 
-        if self.count == 1:
+        if self.world_size == 1:
             return
-        # One exchange for all: hundreds of small ones cost more than the numbers in them.
-        flat = self._added(torch.cat([(p.grad if p.grad is not None else torch.zeros_like(p)).flatten() for p in parameters]))
+        # One reduction for all gradients: hundreds of small ones are dominated by their latency.
+        flat = self._reduce(torch.cat([(p.grad if p.grad is not None else torch.zeros_like(p)).flatten() for p in parameters]))
         for parameter, part in zip(parameters, torch.split(flat, [p.numel() for p in parameters]), strict=True):
             parameter.grad = part.view_as(parameter).clone()
 
-    def _added(self, tensor: torch.Tensor) -> torch.Tensor:
+    def _reduce(self, tensor: torch.Tensor) -> torch.Tensor:
         from accelerate.utils import reduce
 
         total: torch.Tensor = reduce(tensor, "sum")
         return total
 
     def wait(self) -> None:
-        """Returns when all processes have come here."""
+        """Block until all processes have reached this call."""
         self._state.wait_for_everyone()
 
     @contextlib.contextmanager
-    def own_randomness(self) -> Iterator[None]:
-        """Within the block torch may be seeded; after it the caller's generators are where they were."""
+    def isolated_rng(self) -> Iterator[None]:
+        """Restore the state of torch's random generators after the block."""
         import torch
 
         with torch.random.fork_rng(devices=[torch.cuda.current_device()] if torch.cuda.is_available() else []):

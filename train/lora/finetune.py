@@ -1,10 +1,10 @@
-"""Training an adapter: LoRA, resumable, the same weights for the same seed. To rank, by a listwise loss on packed prompts; or to word.
+"""LoRA fine-tuning of a language model, resumable and reproducible: for ranking with a listwise loss, or for explanations.
 
     train(examples, validation, settings, shop / "adapter")
 
-The base stays as it is: bf16 on the CPU, NF4 on CUDA (QLoRA: Dettmers et al., NeurIPS 2023). `accelerate launch` runs it on several
-GPUs, each taking its share of every batch. Knows nothing of workspaces, nor of who makes the examples; one run at a time may write to
-a folder.
+The base weights stay frozen: bf16 on the CPU, NF4 on CUDA (QLoRA: Dettmers et al., NeurIPS 2023). `accelerate launch` runs it on several
+GPUs, each with its share of every batch. Knows nothing of workspaces or of the origin of the examples. Only one run at a time may write
+to a folder.
 """
 
 from __future__ import annotations
@@ -20,26 +20,34 @@ from typing import Any
 from ...data.atomic_files import sweep
 from ...data.errors import TrainingError, storage_errors
 from ...data.settings import Settings
-from .config import Config
-from .distributed import Processes
-from .listwise_loss import Example, Listwise
-from .trainer import Progress, Task, Training, Weighted
+from .config import FinetuneConfig
+from .distributed import DistributedContext
+from .listwise_loss import ListwiseExample, ListwiseRankingTask
+from .trainer import LoraTrainer, TrainingProgress, TrainingTask, WeightedExample
 
-__all__ = ["MIN_EXAMPLES", "Config", "Example", "Progress", "Report", "train"]
+__all__ = ["MIN_EXAMPLES", "FinetuneConfig", "FinetuneReport", "ListwiseExample", "TrainingProgress", "train"]
 
 MIN_EXAMPLES = 20
-"""Fewer would be learned by heart within an epoch."""
+"""Minimum number of examples: fewer are memorized within an epoch."""
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
-    """What a training came to.
+class FinetuneReport:
+    """Result of a training run.
 
     Attributes:
-        adapter: its folder. zero_shot, measured: of the validation, by the base alone and with the adapter that was kept; in `unit`.
-        best_step: the step that was kept; 0 means that no step was better than the base, and the adapter changes nothing.
-        steps: made in all. loss: smoothed at the end, nats. seconds: in all, those before an interruption included.
-        seconds_per_user: of training alone. resumed_from: the step of the checkpoint that this run began with, 0 for a fresh start.
+        adapter: Folder of the adapter.
+        zero_shot: Validation metric of the base model.
+        measured: Validation metric of the adapter.
+        unit: Name of the validation metric.
+        best_step: Step whose weights were kept; 0 if no step improved on the base model, so that the adapter changes nothing.
+        steps: Number of steps made.
+        loss: Smoothed loss at the end, in nats.
+        examples: Number of training examples.
+        validation_examples: Number of validation examples.
+        seconds: Total time, including the time before an interruption.
+        seconds_per_user: Training time per example, without validations.
+        resumed_from: Step of the checkpoint that the run resumed from, 0 for a new run.
     """
 
     adapter: Path
@@ -56,7 +64,7 @@ class Report:
     resumed_from: int
 
     def figures(self) -> dict[str, float]:
-        """What the card records."""
+        """Return the statistics for the adapter's card."""
         return {
             f"zero_shot_{self.unit}": round(self.zero_shot, 4),
             self.unit: round(self.measured, 4),
@@ -70,54 +78,63 @@ class Report:
 
 
 def train(
-    examples: Sequence[Weighted],
-    validation: Sequence[Weighted],
+    examples: Sequence[WeightedExample],
+    validation: Sequence[WeightedExample],
     settings: Settings,
     out: Path,
-    config: Config | None = None,
+    config: FinetuneConfig | None = None,
     card: Mapping[str, Any] | None = None,
-    progress: Callable[[Progress], None] | None = None,
+    progress: Callable[[TrainingProgress], None] | None = None,
     *,
     start: Path | None = None,
-    task: type[Task] = Listwise,
-) -> Report:
-    """What came of training an adapter, which now stands in `out` in place of the one before.
+    task: type[TrainingTask] = ListwiseRankingTask,
+) -> FinetuneReport:
+    """Train an adapter and write it to the folder `out`, replacing a previous one.
 
-    A run that was killed goes on from its last checkpoint when it is called again with the same examples, configuration and model, and
-    ends with the weights it would have had. The old adapter stays until the new one is whole.
+    An interrupted run resumes from its last checkpoint when it is called again with the same examples, configuration and model, and ends
+    with the same weights as without the interruption. The previous adapter stays until the new one is complete.
 
     Args:
-        examples, validation: of different shoppers; the state that measures best on the validation is kept, by NDCG@10 where it ranks.
-        settings: the base model; `nf4` is trained in bf16 where there is no GPU. card: what else the card is to say.
-        progress: called after every step, by the main process only; what it raises ends the run.
-        start: folder of an adapter to go on learning from, of the same base, prompt and rank; None begins with one that changes nothing.
-        task: what is learned: to rank (examples are `Example`s), or to word reasons (`wording.Writer`, `Lesson`s).
+        examples: Training examples.
+        validation: Validation examples of other shoppers; the weights with the best validation metric are kept.
+        settings: Name the base model; without a GPU, `nf4` is trained in bf16.
+        out: Folder of the adapter.
+        config: Hyperparameters.
+        card: Further entries of the adapter's card.
+        progress: Called after every step, in the main process only; an exception that it raises ends the run.
+        start: Folder of an adapter to continue training from, with the same base model, prompt and rank; None starts a new one.
+        task: The objective: `ListwiseRankingTask` with `ListwiseExample`s, or `wording_loss.WordingTask` with its `WordingExample`s.
+
+    Returns:
+        The report of the run.
 
     Raises:
-        TrainingError: too few examples, a loss that is no number, or too little memory.
-        SettingsError: the adapter to start from has another rank or prompt. StaleAdapterError: or another base.
-        ModelError, ModelMissingError: see `LanguageModel.load`. StorageError: the disk is full.
+        TrainingError: Too few examples, a loss that is not finite, or not enough memory.
+        SettingsError: The start adapter has another rank or prompt.
+        StaleAdapterError: The start adapter has another base model.
+        ModelError, ModelMissingError: See `LanguageModel.load`.
+        StorageError: The disk is full.
     """
-    config = config or Config()
+    config = config or FinetuneConfig()
     if len(examples) < MIN_EXAMPLES:
-        raise TrainingError(f"{len(examples)} examples are too few to train on; at least {MIN_EXAMPLES} are wanted")
+        raise TrainingError(f"{len(examples)} examples are too few to train on; at least {MIN_EXAMPLES} are required")
     if not validation:
-        raise TrainingError("there are no validation examples; at least 1 is wanted, of a shopper who is not among the others")
+        raise TrainingError("there are no validation examples; at least 1 is required, of a shopper without training examples")
     import torch
 
-    processes = Processes()
+    context = DistributedContext()
     if settings.quantization != "fp32":
         settings = settings.with_(quantization="nf4" if torch.cuda.is_available() and settings.quantization != "bf16" else "bf16")
     with storage_errors(f"the adapter in {out}"):
         out.mkdir(parents=True, exist_ok=True)
-    if processes.main:
+    if context.is_main:
         sweep(out)
-    with processes.own_randomness():
-        run = Training(examples, validation, settings, out, config, processes, digest(examples, validation, task), start, task)
+    with context.isolated_rng():
+        run = LoraTrainer(examples, validation, settings, out, config, context, examples_digest(examples, validation, task), start, task)
         with run.llm.use_adapter(adapter=run.task.name):
-            run.learn(progress)
+            run.train(progress)
         state = run.state
-        report = Report(
+        report = FinetuneReport(
             adapter=out,
             zero_shot=state.zero_shot,
             measured=state.best_measure,
@@ -131,15 +148,15 @@ def train(
             seconds_per_user=state.training_seconds / max(1, state.users),
             resumed_from=run.resumed_from,
         )
-        run.write({**run.about, "figures": report.figures(), **(card or {})})
+        run.save_best({**run.card, "figures": report.figures(), **(card or {})})
         return report
 
 
-def digest(examples: Sequence[Any], validation: Sequence[Any], task: type[Task] = Listwise) -> str:
-    """A SHA-256 over all that a training reads of its examples, in their order."""
-    found = hashlib.sha256()
+def examples_digest(examples: Sequence[Any], validation: Sequence[Any], task: type[TrainingTask] = ListwiseRankingTask) -> str:
+    """Return a SHA-256 over everything in the examples that affects training, in their order."""
+    digest = hashlib.sha256()
     for part in (examples, validation):
         for example in part:
-            found.update(json.dumps(task.said(example), ensure_ascii=True).encode() + b"\n")
-        found.update(b"--\n")
-    return found.hexdigest()
+            digest.update(json.dumps(task.as_json(example), ensure_ascii=True).encode() + b"\n")
+        digest.update(b"--\n")
+    return digest.hexdigest()

@@ -1,7 +1,7 @@
-"""Ranking one shopper's candidates as a task to learn: the loss, its gradients within the memory there is, and the measure.
+"""Training task of the ranker: listwise loss, gradients within the available memory, and NDCG@10.
 
-The loss is the softmax cross-entropy of the bought item among the candidates, over the margins that serving ranks by, from prompts
-that serving renders. Knows nothing of optimizers, of steps or of disks.
+The loss is the softmax cross-entropy of the purchased item among the candidates, computed from the same prompts and logit margins as
+serving. Knows nothing of optimizers, steps or files.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy as np
 
 from ...data.errors import TrainingError
 from ...data.records import Item
+from ...llm.models import adapters
 from ...llm.ranking.packed_scorer import split_into_packs
 from ...llm.ranking.ranker import Ranker
 
@@ -24,17 +25,24 @@ if TYPE_CHECKING:
 
     from ...llm.models.language_model import LanguageModel
 
+DIVERGED = "the training diverged: a loss or score is not finite; lower the learning rate (lr) and run it again"
+
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Example:
-    """One shopper's moment of choice.
+class ListwiseExample:
+    """One choice of a shopper.
 
     Attributes:
-        history: what they had, oldest first. candidates: what they could have taken, at least two.
-        target: the place of the one they took, from 0. facts: one per candidate, as `Ranker.scores` takes them, or None.
-        weight: how much it counts beside others, more than 0; cross-category targets are worth more to whoever says so here.
+        history: Items of the shopper, oldest first.
+        candidates: Items to choose from, at least two.
+        target: Index of the purchased candidate.
+        facts: One sentence per candidate as for `Ranker.scores`, or None.
+        weight: Weight relative to other examples, greater than 0.
+
+    Raises:
+        ValueError: The target is not a candidate, the number of facts is wrong, or the weight is not positive.
     """
 
     history: Sequence[Item]
@@ -45,84 +53,86 @@ class Example:
 
     def __post_init__(self) -> None:
         if len(self.candidates) < 2 or not 0 <= self.target < len(self.candidates):
-            raise ValueError(f"the target {self.target} is none of {len(self.candidates)} candidates, or there is nothing to choose from")
+            raise ValueError(f"target {self.target} of {len(self.candidates)} candidates: needs at least two, and an index of one of them")
         if self.facts is not None and len(self.facts) != len(self.candidates):
             raise ValueError(f"{len(self.facts)} facts for {len(self.candidates)} candidates")
         if not (self.weight > 0 and math.isfinite(self.weight)):
-            raise ValueError(f"a weight must be more than 0, not {self.weight}")
+            raise ValueError(f"a weight must be greater than 0, not {self.weight}")
 
 
-class Listwise:
-    """The loss of examples and its gradients.
+class ListwiseRankingTask:
+    """The training task for ranking.
 
-    Attributes: room: tokens of one pack; halved when the memory does not suffice, since packs are then computed one after another.
+    Args:
+        ranker: The ranker to train.
+        max_forward_tokens: Maximum number of tokens of one pack; halved when memory runs out, since packs are computed one at a time.
     """
 
-    name, unit = "rank", "ndcg@10"
+    name, unit = adapters.RANKING, "ndcg@10"
 
-    def __init__(self, ranker: Ranker, room: int) -> None:
-        self.ranker, self.room = ranker, room
+    def __init__(self, ranker: Ranker, max_forward_tokens: int) -> None:
+        self.ranker, self.max_forward_tokens = ranker, max_forward_tokens
 
     @classmethod
-    def of(cls, llm: LanguageModel, room: int) -> Listwise:
-        """The task of ranking for a model."""
-        return cls(Ranker(llm), room)
+    def for_model(cls, llm: LanguageModel, max_forward_tokens: int) -> ListwiseRankingTask:
+        """Return the task for a model."""
+        return cls(Ranker(llm), max_forward_tokens)
 
     @staticmethod
-    def said(example: Example) -> list[object]:
-        """All that is read of an example, as JSON."""
-        told = [[[item.item_id, item.title, *item.category] for item in items] for items in (example.history, example.candidates)]
-        return [*told, example.target, list(example.facts or []), example.weight]
+    def as_json(example: ListwiseExample) -> list[object]:
+        """Return all fields of an example that affect training, as JSON-compatible values."""
+        items = [[[item.item_id, item.title, *item.category] for item in part] for part in (example.history, example.candidates)]
+        return [*items, example.target, list(example.facts or []), example.weight]
 
-    def measure(self, examples: Sequence[Example], *, tuned: bool = True) -> float:
-        """The sum of the examples' NDCG@10 (see `ndcg`). Args: tuned: whether with the adapter."""
-        before, self.ranker.scorer.adapter = self.ranker.scorer.adapter, tuned
+    def evaluate(self, examples: Sequence[ListwiseExample], *, tuned: bool = True) -> float:
+        """Return the sum of the examples' NDCG@10. Args: tuned: whether the adapter is active."""
+        previous, self.ranker.scorer.adapter = self.ranker.scorer.adapter, tuned
         try:
-            return ndcg(self.ranker, examples)
+            return summed_ndcg(self.ranker, examples)
         finally:
-            self.ranker.scorer.adapter = before
+            self.ranker.scorer.adapter = previous
 
-    def loss(self, example: Example) -> torch.Tensor:
-        """The cross-entropy of one example in nats, a scalar with gradients."""
+    def loss(self, example: ListwiseExample) -> torch.Tensor:
+        """Return the cross-entropy of one example in nats, a scalar with gradients."""
         import torch
         from torch.utils.checkpoint import checkpoint
 
         prefix, candidates = self.ranker.encode(example.history, None, example.candidates, example.facts)
         scorer = self.ranker.scorer
-        room = min(max(self.room, len(prefix) + max(map(len, candidates))), self.ranker.llm.context)
-        packs = [
-            [candidates[i] for i in pack] for pack in split_into_packs(len(prefix), [len(candidate) for candidate in candidates], room)
-        ]
+        limit = min(max(self.max_forward_tokens, len(prefix) + max(map(len, candidates))), self.ranker.llm.context)
+        indices = split_into_packs(len(prefix), [len(candidate) for candidate in candidates], limit)
+        packs = [[candidates[i] for i in pack] for pack in indices]
         if len(packs) == 1:
             margins = scorer.forward(prefix, packs[0])
-        else:  # the softmax joins the packs, so each is computed again when its gradients are due: one in memory at a time
+        else:  # the softmax spans all packs, so each is recomputed in the backward pass: only one is in memory at a time
             margins = torch.cat([checkpoint(scorer.forward, prefix, pack, use_reentrant=False) for pack in packs])
         return torch.nn.functional.cross_entropy(margins[None], torch.tensor([example.target], device=margins.device))
 
-    def accumulate(self, examples: Sequence[Example], whole: float) -> float:
-        """Adds the gradients of the examples' weighted losses to the trained parameters, and returns the sum of those losses.
+    def accumulate_gradients(self, examples: Sequence[ListwiseExample], total_weight: float) -> float:
+        """Add the gradients of the weighted losses to the trained parameters, and return the sum of these losses in nats.
 
-        Args: whole: the weight of the full batch, by which everything is divided.
-        Raises: TrainingError: the memory does not suffice even for one candidate at a time.
+        Args:
+            examples: The examples.
+            total_weight: Weight of the full batch; all losses are divided by it.
+
+        Raises:
+            TrainingError: Memory runs out even with one candidate at a time.
         """
-        total = 0.0
-        for example in examples:
-            total += self._fitting(example, example.weight / whole)
-        return total
+        return sum(self._add_gradients(example, example.weight / total_weight) for example in examples)
 
-    def _fitting(self, example: Example, weight: float) -> float:
-        """The weighted loss of one example; its gradients are added whole or not at all."""
+    def _add_gradients(self, example: ListwiseExample, weight: float) -> float:
+        """Add the gradients of one example, completely or not at all, and return its weighted loss."""
         import torch
 
         parameters = [parameter for parameter in self.ranker.llm.model.parameters() if parameter.requires_grad]
         while True:
             try:
                 loss = self.loss(example) * weight
-                gradients = torch.autograd.grad(loss, parameters, allow_unused=True)  # an expert that no token came to
+                gradients = torch.autograd.grad(loss, parameters, allow_unused=True)  # unused: an expert without tokens
             except (RuntimeError, MemoryError) as error:
                 if not out_of_memory(error):
                     raise
-                self._narrow(example, error)
+                self._halve_packs(example, error)
             else:
                 break
             if torch.cuda.is_available():
@@ -132,31 +142,32 @@ class Listwise:
                 parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
         return float(loss.detach())
 
-    def _narrow(self, example: Example, error: Exception) -> None:
+    def _halve_packs(self, example: ListwiseExample, error: Exception) -> None:
         prefix, candidates = self.ranker.encode(example.history, None, example.candidates, example.facts)
-        whole, one = len(prefix) + sum(map(len, candidates)), len(prefix) + max(map(len, candidates))
-        if self.room <= one:
+        total, minimum = len(prefix) + sum(map(len, candidates)), len(prefix) + max(map(len, candidates))
+        if self.max_forward_tokens <= minimum:
             raise TrainingError(
-                "the memory does not suffice for training even with one candidate at a time; set gradient_checkpointing, lower rank, "
+                "not enough memory for training even with one candidate at a time; set gradient_checkpointing, lower rank, "
                 "or name a smaller model with --llm"
             ) from error
-        self.room = max(one, min(self.room, whole) // 2)
-        logger.warning("out of memory: going on with packs of %d tokens", self.room)
+        self.max_forward_tokens = max(minimum, min(self.max_forward_tokens, total) // 2)
+        logger.warning("out of memory: continuing with packs of %d tokens", self.max_forward_tokens)
 
 
 def out_of_memory(error: Exception) -> bool:
-    """Whether an error says that there is no memory left, on a GPU or on the CPU."""
+    """Whether an error means that memory has run out, on a GPU or on the CPU."""
     import torch
 
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
 
 
-def ndcg(ranker: Ranker, examples: Sequence[Example]) -> float:
-    """The sum over the examples of NDCG@10 with one relevant item: 1/log2(1 + rank), 0 beyond the tenth.
+def summed_ndcg(ranker: Ranker, examples: Sequence[ListwiseExample]) -> float:
+    """Return the sum over the examples of NDCG@10 with one relevant item: 1/log2(1 + rank), 0 beyond rank 10.
 
-    An item that scores as high as the target counts as before it, so a model that scores all alike earns the least.
+    Ties count against the target, so a model that scores all candidates alike gets the lowest value.
 
-    Raises: TrainingError: a score is no number.
+    Raises:
+        TrainingError: A score is not finite.
     """
     total = 0.0
     for example in examples:
@@ -166,6 +177,3 @@ def ndcg(ranker: Ranker, examples: Sequence[Example]) -> float:
         rank = int((scores >= scores[example.target]).sum())
         total += 1 / math.log2(1 + rank) if rank <= 10 else 0.0
     return total
-
-
-DIVERGED = "the training diverged: a loss or score is no finite number any more; lower the learning rate (lr) and run it again"

@@ -1,4 +1,4 @@
-"""A base and its ranking adapter as one model, for engines that take no adapter of ours."""
+"""Merging of a base model and its ranking adapter into one model, for engines that do not load our adapters."""
 
 from __future__ import annotations
 
@@ -9,23 +9,30 @@ from ...data.atomic_files import replace_folder, staging_folder
 from ...data.errors import SettingsError, storage_errors
 from ...data.settings import Settings
 from ...llm.models import adapters
-from ...llm.models.language_model import LanguageModel, quiet_libraries
+from ...llm.models.language_model import LanguageModel
+from ...llm.models.library_output import quiet_libraries
 
 
 def merge(settings: Settings, adapter: Path, out: Path) -> Path:
-    """Writes a whole model in bf16 safetensors whose weights are base and adapter together, and returns its folder `out`.
+    """Write the merged model in bf16 safetensors to the folder `out`, and return it.
 
-    `--llm OUT` loads it. It ranks as base and adapter do, within the rounding of bf16, and asks with the adapter's prompt; whatever
-    else it writes comes from the merged weights, because the base is no longer there.
+    `--llm OUT` loads it. It ranks like base and adapter with the adapter's prompt, within the rounding of bf16. Everything else
+    it generates comes from the merged weights too, because the base weights are not available any more.
+
+    Args:
+        settings: Name the base model.
+        adapter: Folder of the adapter.
+        out: A new or empty folder.
 
     Raises:
-        SettingsError: `out` holds something already.
-        ModelError, StaleAdapterError: see `LanguageModel.load`. StorageError: the disk is full.
+        SettingsError: `out` is not empty.
+        ModelError, StaleAdapterError: See `LanguageModel.load`.
+        StorageError: The disk is full.
     """
     if out.exists() and any(out.iterdir()):
         raise SettingsError(f"{out} is not empty; name a new folder for the merged model")
     card = adapters.read_card(adapter)
-    # Summed in float32, so that each weight is rounded to bf16 once.
+    # Merged in float32, so that each weight is rounded to bf16 once.
     llm = LanguageModel.load(settings.with_(quantization="fp32"), adapter)
     with quiet_libraries(), storage_errors(f"the model in {out}"), staging_folder(out.parent) as staging:
         adapters.merge_and_unload(llm.model)

@@ -21,16 +21,17 @@ import pytest
 from fastapi import FastAPI
 
 import crossaisle
-from crossaisle.app.api.application import Options, create
+from crossaisle.app.api.application import create
+from crossaisle.app.api.state import ServerOptions
 from crossaisle.app.schemas.requests import ItemRequest, RecommendRequest
-from crossaisle.app.service.store_service import Shop
+from crossaisle.app.service.store_service import StoreService
 from crossaisle.data import deadlines
 from crossaisle.data.errors import TimedOutError
 from crossaisle.data.events.served_lists import ServedLists
 from crossaisle.data.settings import Settings
 from crossaisle.data.workspace import Workspace
 
-from ...http_server import problem, running
+from ...http_server import assert_problem, running_server
 
 USER = "s001"
 
@@ -45,12 +46,12 @@ def shop_path(demo_workspace: Workspace, tmp_path_factory: pytest.TempPathFactor
 
 @pytest.fixture(scope="module")
 def app(shop_path: Path, settings: Settings) -> FastAPI:
-    return create(Shop.open(shop_path, llm="none", settings=settings), Options(body=100_000))
+    return create(StoreService.open(shop_path, llm="none", settings=settings), ServerOptions(max_body_bytes=100_000))
 
 
 @pytest.fixture(scope="module")
 def api(app: FastAPI) -> Iterator[httpx.Client]:
-    with running(app) as client:
+    with running_server(app) as client:
         yield client
 
 
@@ -60,7 +61,7 @@ def api(app: FastAPI) -> Iterator[httpx.Client]:
 def test_recommend_is_the_json_of_the_command_line_with_an_id(api: httpx.Client, app: FastAPI) -> None:
     asked = {"user": USER, "k": 3, "rules": {"max_price": 60, "exclude_categories": ["Kitchen"]}, "tone": "plain"}
     found = api.post("/v1/recommend", json=asked).json()
-    again = app.state.service.shop.recommend(RecommendRequest.model_validate(asked))
+    again = app.state.crossaisle.shop.recommend(RecommendRequest.model_validate(asked))
     for answer in (found, again):
         answer.pop("timings_ms")
         assert len(answer.pop("recommendation_id")) == 32
@@ -96,7 +97,7 @@ def test_the_stream_has_the_list_first_and_comes_to_the_same(api: httpx.Client) 
     assert all(one["explanation"] is None for one in ranked)
     assert [data["explanation"] for _, data in told[1:4]] == [one["explanation"] for one in whole]
     assert told[-1][1]["recommendation_id"]
-    problem(api.post("/v1/recommend:stream", json={"user": "nobody"}), 404, "nobody")
+    assert_problem(api.post("/v1/recommend:stream", json={"user": "nobody"}), 404, "nobody")
 
 
 def events(answer: httpx.Response) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -112,7 +113,7 @@ def events(answer: httpx.Response) -> Iterator[tuple[str, dict[str, Any]]]:
 @pytest.fixture
 def by_steps(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> queue.Queue[str]:
     """Each reason waits for a word from the test before it stands; what then became of the work is put back."""
-    explainer, steps = app.state.service.shop.recommender._explainer, queue.Queue[str]()
+    explainer, steps = app.state.crossaisle.shop.recommender._explainer, queue.Queue[str]()
     plain = explainer.explain
 
     def slowly(reasons: Any, tone: Any, length: Any, told: Any) -> Any:
@@ -161,10 +162,10 @@ def test_who_leaves_a_stream_stops_the_work_and_has_seen_what_was_shown(
         by_steps.put("go on")
         assert next(coming)[0] == "explanation"
     assert by_steps.get(timeout=10) == "given up"
-    desk = app.state.service.answers
+    desk = app.state.crossaisle.answers
     while desk.taken:
         time.sleep(0.01)
-    places = ServedLists.read(app.state.service.shop.log).places.filter(pl.col("recommendation_id") == shown["recommendation_id"])
+    places = ServedLists.read(app.state.crossaisle.shop.log).places.filter(pl.col("recommendation_id") == shown["recommendation_id"])
     assert places["item_id"].to_list() == [one["item_id"] for one in shown["recommendations"]]
     assert [kind is None for kind in places["explanation"].to_list()] == [False, True, True]
     assert "bug" not in caplog.text
@@ -235,12 +236,12 @@ def test_an_event_is_seen_by_the_next_recommendation(api: httpx.Client) -> None:
 
 def test_an_event_sent_twice_counts_once_and_a_stranger_becomes_known(api: httpx.Client) -> None:
     event = {"user_id": "stranger", "kind": "purchase", "item_id": "CA-003", "idempotency_key": "k1"}
-    problem(api.post("/v1/recommend", json={"user": "stranger"}), 404)
+    assert_problem(api.post("/v1/recommend", json={"user": "stranger"}), 404)
     assert api.post("/v1/events", json=event).json() == {"accepted": 1, "repeated": 0}
     assert api.post("/v1/events", json=event).json() == {"accepted": 0, "repeated": 1}
     assert len(api.post("/v1/recommend", json={"user": "stranger", "k": 2}).json()["recommendations"]) == 2
     assert api.delete("/v1/users/stranger").json() == {"events": 1, "served": 1, "in_snapshot": False}
-    problem(api.get("/v1/profile/stranger"), 404)
+    assert_problem(api.get("/v1/profile/stranger"), 404)
 
 
 # ---------------------------------------------------------------------- what is on offer
@@ -256,8 +257,8 @@ NEW = {
 
 def test_a_new_item_is_found_at_once_and_after_a_restart(shop_path: Path, settings: Settings) -> None:
     wanted = {"text": "hand coffee grinder", "rules": {"include_categories": ["Brew Gear"]}, "k": 1, "explain": False}
-    with running(create(Shop.open(shop_path, llm="none", settings=settings))) as api:
-        problem(api.post("/v1/recommend", json=wanted), 422, "Brew Gear")
+    with running_server(create(StoreService.open(shop_path, llm="none", settings=settings))) as api:
+        assert_problem(api.post("/v1/recommend", json=wanted), 422, "Brew Gear")
         before = api.post("/v1/recommend", json={"user": USER, "explain": False}).json()["recommendations"]
         assert api.post("/v1/items", json={"items": [NEW]}).json() == {"added": 1, "changed": 0}
         found = api.post("/v1/recommend", json=wanted).json()["recommendations"]
@@ -268,8 +269,8 @@ def test_a_new_item_is_found_at_once_and_after_a_restart(shop_path: Path, settin
         assert api.post("/v1/recommend", json={"user": USER, "explain": False}).json()["recommendations"] == before
         assert api.post("/v1/items", json={"items": [{**NEW, "price": 29.0}]}).json() == {"added": 0, "changed": 1}
         with Workspace(shop_path).writing("a test"):
-            problem(api.post("/v1/items", json={"items": [{**NEW, "price": 1.0}]}), 409, "another process")
-    again = Shop.open(shop_path, llm="none", settings=settings)
+            assert_problem(api.post("/v1/items", json={"items": [{**NEW, "price": 1.0}]}), 409, "another process")
+    again = StoreService.open(shop_path, llm="none", settings=settings)
     answer = again.recommend(RecommendRequest.model_validate(wanted))
     assert [(one["item_id"], one["price"]) for one in answer["recommendations"]] == [("NEW-1", 29.0)]
     again.close()
@@ -278,7 +279,7 @@ def test_a_new_item_is_found_at_once_and_after_a_restart(shop_path: Path, settin
 def test_an_index_folds_added_items_into_the_snapshot(shop_path: Path, settings: Settings, tmp_path: Path) -> None:
     path = tmp_path / "shop"
     shutil.copytree(shop_path, path)
-    shop = Shop.open(path, llm="none", settings=settings)
+    shop = StoreService.open(path, llm="none", settings=settings)
     shop.put_items([ItemRequest.model_validate({**NEW, "item_id": "NEW-2"})])
     shop.close()
     crossaisle.index(Workspace(path), settings)
@@ -346,13 +347,13 @@ WRONG = [
 def test_what_is_wrong_is_said_in_one_sentence(
     api: httpx.Client, method: str, path: str, sent: dict[str, object], status: int, word: str
 ) -> None:
-    problem(api.request(method, path, **sent), status, word)  # type: ignore[arg-type]
+    assert_problem(api.request(method, path, **sent), status, word)  # type: ignore[arg-type]
 
 
 def test_a_refused_list_of_events_leaves_nothing_behind(api: httpx.Client) -> None:
     good = {"user_id": "half", "kind": "click", "item_id": "CA-003"}
-    problem(api.post("/v1/events", json=[good, {**good, "timestamp": 5}]), 422)
-    problem(api.get("/v1/profile/half"), 404)
+    assert_problem(api.post("/v1/events", json=[good, {**good, "timestamp": 5}]), 422)
+    assert_problem(api.get("/v1/profile/half"), 404)
 
 
 def test_a_bug_is_a_500_with_an_id_and_says_nothing_of_the_inside(
@@ -361,9 +362,9 @@ def test_a_bug_is_a_500_with_an_id_and_says_nothing_of_the_inside(
     def broken(_: object) -> dict[str, object]:
         raise RuntimeError("the password of s001 is sesame")
 
-    monkeypatch.setattr(app.state.service.shop, "profile", broken)
+    monkeypatch.setattr(app.state.crossaisle.shop, "profile", broken)
     with caplog.at_level(logging.INFO):
-        told = problem(api.get(f"/v1/profile/{USER}"), 500)
+        told = assert_problem(api.get(f"/v1/profile/{USER}"), 500)
     assert "sesame" not in json.dumps(told)
     assert str(told["request_id"]) in caplog.text
     assert "test_service.py" in caplog.text
@@ -374,8 +375,8 @@ def test_a_bug_is_a_500_with_an_id_and_says_nothing_of_the_inside(
 
 
 def test_a_full_line_says_when_to_come_again_and_a_late_answer_is_given_up(shop_path: Path, settings: Settings) -> None:
-    shop = Shop.open(shop_path, llm="none", settings=settings)
-    app = create(shop, Options(timeout=1.0, waiting=1))
+    shop = StoreService.open(shop_path, llm="none", settings=settings)
+    app = create(shop, ServerOptions(timeout=1.0, max_waiting=1))
     hold, stopped = threading.Event(), []
 
     def slow(_: object) -> dict[str, object]:
@@ -388,18 +389,18 @@ def test_a_full_line_says_when_to_come_again_and_a_late_answer_is_given_up(shop_
             raise
         return {}
 
-    with running(app) as api, ThreadPoolExecutor(4) as callers:
+    with running_server(app) as api, ThreadPoolExecutor(4) as callers:
         shop.profile = slow  # type: ignore[method-assign]
-        desk = app.state.service.answers
+        desk = app.state.crossaisle.answers
         first = [callers.submit(api.get, f"/v1/profile/u{i}") for i in range(3)]  # two work, one waits
         while desk.taken < 3:
             time.sleep(0.01)
         full = api.get("/v1/profile/u4")
-        problem(full, 503, "wait")
+        assert_problem(full, 503, "wait")
         assert int(full.headers["retry-after"]) >= 1
         assert api.get("/v1/health").status_code == 200
         for late in first:
-            problem(late.result(), 503, "within 1 seconds")
+            assert_problem(late.result(), 503, "within 1 seconds")
         while desk.taken:
             time.sleep(0.01)
         assert len(stopped) >= 2  # those that worked were stopped; the one that waited was not begun, or stopped at once
@@ -408,8 +409,8 @@ def test_a_full_line_says_when_to_come_again_and_a_late_answer_is_given_up(shop_
 
 
 def test_nobody_waits_for_an_answer_that_nobody_wants(shop_path: Path, settings: Settings) -> None:
-    shop = Shop.open(shop_path, llm="none", settings=settings)
-    app = create(shop, Options(timeout=20))
+    shop = StoreService.open(shop_path, llm="none", settings=settings)
+    app = create(shop, ServerOptions(timeout=20))
     given_up = threading.Event()
 
     def slow(_: object) -> dict[str, object]:
@@ -421,7 +422,7 @@ def test_nobody_waits_for_an_answer_that_nobody_wants(shop_path: Path, settings:
             given_up.set()
         return {}
 
-    with running(app) as api:
+    with running_server(app) as api:
         shop.profile = slow  # type: ignore[method-assign]
         with pytest.raises(httpx.ReadTimeout):
             api.get("/v1/profile/x", timeout=0.3)
@@ -429,7 +430,7 @@ def test_nobody_waits_for_an_answer_that_nobody_wants(shop_path: Path, settings:
 
 
 def test_going_down_it_finishes_what_it_took(shop_path: Path, settings: Settings) -> None:
-    shop = Shop.open(shop_path, llm="none", settings=settings)
+    shop = StoreService.open(shop_path, llm="none", settings=settings)
     begun = threading.Event()
 
     def slow(_: object) -> dict[str, object]:
@@ -438,7 +439,7 @@ def test_going_down_it_finishes_what_it_took(shop_path: Path, settings: Settings
         return {"done": True}
 
     with ThreadPoolExecutor(1) as callers:
-        with running(create(shop, Options())) as api:
+        with running_server(create(shop, ServerOptions())) as api:
             shop.profile = slow  # type: ignore[method-assign]
             answer = callers.submit(httpx.get, f"{api.base_url}/v1/profile/x", timeout=20)
             assert begun.wait(5)
@@ -461,9 +462,9 @@ def test_many_at_once_get_their_own_answers(api: httpx.Client) -> None:
 
 
 def test_a_model_reads_for_many_at_once_and_each_gets_the_scores_of_one_alone(shop_path: Path, settings: Settings) -> None:
-    shop = Shop.open(shop_path, settings=settings.with_(llm="smollm2", quantization="nf4"))
+    shop = StoreService.open(shop_path, settings=settings.with_(llm="smollm2", quantization="nf4"))
     users = ["s011", "s012", "s013"]
-    with running(create(shop, Options(timeout=300))) as api, ThreadPoolExecutor(len(users)) as callers:
+    with running_server(create(shop, ServerOptions(timeout=300))) as api, ThreadPoolExecutor(len(users)) as callers:
         api.timeout = httpx.Timeout(300)
 
         def ask(user: str) -> dict[str, float]:
@@ -474,8 +475,8 @@ def test_a_model_reads_for_many_at_once_and_each_gets_the_scores_of_one_alone(sh
         together = list(callers.map(ask, users))
         packs = shop.recommender._packs
         assert packs is not None
-        assert packs.rows == 3
-        assert packs.forwards < 3
+        assert packs.pack_count == 3
+        assert packs.forward_count < 3
         alone = ask(users[0])
     # The model computes in bf16, whose rounding hangs on the shape of what is multiplied.
     assert together[0].keys() == alone.keys()

@@ -8,19 +8,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crossaisle.eval.judge.question import CUT, EMPTY, UNREADABLE, Question, judged, verdict_of
-from crossaisle.llm.chat.messages import Asked, Reply
+from crossaisle.eval.judge.question import EMPTY, TRUNCATED, UNREADABLE, JudgeQuestion, parse_judgement, parse_verdict
+from crossaisle.llm.chat.messages import ChatRequest, ChatResponse
 
-SCORE = Asked("s", "u", "score", ("1", "2", "3", "4", "5"))
-SIDE = Asked("s", "u", "better", ("A", "B", "tie"))
+SCORE = ChatRequest("s", "u", "score", ("1", "2", "3", "4", "5"))
+SIDE = ChatRequest("s", "u", "better", ("A", "B", "tie"))
 
 
-def question(asked: Asked = SCORE, **about: object) -> Question:
-    return Question("relevance", "p.v1", "hash", asked, "ours", "ann", **about)  # type: ignore[arg-type]
+def question(asked: ChatRequest = SCORE, **about: object) -> JudgeQuestion:
+    return JudgeQuestion("relevance", "p.v1", "hash", asked, "ours", "ann", **about)  # type: ignore[arg-type]
 
 
 def score_of(text: str, **reply: object) -> float | None:
-    return judged(question(), "j", 0, Reply(text, **reply)).score  # type: ignore[arg-type]
+    return parse_judgement(question(), "j", 0, ChatResponse(text, **reply)).score  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -67,28 +67,28 @@ def test_a_reply_that_says_one_thing(text: str, score: float) -> None:
     ],
 )
 def test_one_that_does_not_is_unscored_and_never_low(text: str) -> None:
-    found = judged(question(), "j", 0, Reply(text))
+    found = parse_judgement(question(), "j", 0, ChatResponse(text))
     assert found.score is None
     assert found.chosen is None
     assert found.unscored == UNREADABLE
 
 
 def test_why_it_is_unscored() -> None:
-    assert judged(question(), "j", 0, Reply("  \n")).unscored == EMPTY
-    assert judged(question(), "j", 0, Reply('{"reason": "it goes on and', finish="length")).unscored == CUT
+    assert parse_judgement(question(), "j", 0, ChatResponse("  \n")).unscored == EMPTY
+    assert parse_judgement(question(), "j", 0, ChatResponse('{"reason": "it goes on and', finish="length")).unscored == TRUNCATED
     # A whole answer counts, whatever came after it.
     assert score_of('{"reason": "so", "score": 4} and then', finish="length") == 4
 
 
 def test_the_mean_by_probabilities() -> None:
     likely = {"1": 0.0, "2": 0.0, "3": 0.25, "4": 0.5, "5": 0.25}
-    found = judged(question(), "j", 0, Reply('{"reason": "so", "score": 4}', chosen="4", probabilities=likely))
+    found = parse_judgement(question(), "j", 0, ChatResponse('{"reason": "so", "score": 4}', chosen="4", probabilities=likely))
     assert found.score == pytest.approx(4.0)
     likely = {"1": 0.3, "2": 0.0, "3": 0.0, "4": 0.7, "5": 0.0}
-    found = judged(question(), "j", 0, Reply('{"reason": "so", "score": 4}', chosen="4", probabilities=likely))
+    found = parse_judgement(question(), "j", 0, ChatResponse('{"reason": "so", "score": 4}', chosen="4", probabilities=likely))
     assert found.score == pytest.approx(0.3 + 2.8)
     assert found.chosen == "4"
-    assert found.likely == likely
+    assert found.probabilities == likely
 
 
 @pytest.mark.parametrize("likely", [{"1": 0.5, "2": 0.1}, {"1": float("nan"), "5": 1.0}, {"6": 1.0}])
@@ -106,24 +106,24 @@ def test_probabilities_of_another_place_are_left_aside() -> None:
 )
 def test_a_side_is_read_for_the_system(chosen: str, swapped: bool, score: float) -> None:
     asked = question(SIDE, against="theirs", swapped=swapped)
-    assert judged(asked, "j", 0, Reply(json.dumps({"reason": "so", "better": chosen}))).score == score
+    assert parse_judgement(asked, "j", 0, ChatResponse(json.dumps({"reason": "so", "better": chosen}))).score == score
 
 
 def test_a_side_by_probabilities() -> None:
     asked = question(SIDE, against="theirs", swapped=True)
     likely = {"A": 0.2, "B": 0.6, "tie": 0.2}
-    found = judged(asked, "j", 0, Reply('{"reason": "so", "better": "B"}', chosen="B", probabilities=likely))
+    found = parse_judgement(asked, "j", 0, ChatResponse('{"reason": "so", "better": "B"}', chosen="B", probabilities=likely))
     assert found.score == pytest.approx(0.7)
 
 
 @given(st.text(max_size=300))
 @settings(max_examples=200, deadline=None)
 def test_no_text_is_a_fault(text: str) -> None:
-    found = verdict_of(text, SCORE)
+    found = parse_verdict(text, SCORE)
     assert found is None or found[1] in SCORE.labels
 
 
 def test_a_reason_is_on_one_line_and_short() -> None:
-    found = judged(question(), "j", 0, Reply(json.dumps({"reason": "a\nb " * 2000, "score": 3})))
+    found = parse_judgement(question(), "j", 0, ChatResponse(json.dumps({"reason": "a\nb " * 2000, "score": 3})))
     assert "\n" not in found.reason
     assert len(found.reason) == 1000

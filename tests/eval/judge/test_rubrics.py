@@ -13,38 +13,42 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crossaisle.eval.judge import rubrics
-from crossaisle.eval.judge.recommendation_lists import Answer, Entry
-from crossaisle.eval.judge_analysis.calibration import order, question
-from crossaisle.eval.judge_analysis.human_labels import Labelled
-from crossaisle.llm.chat.messages import Asked
+from crossaisle.eval.judge.recommendation_lists import ListEntry, RecommendationList
+from crossaisle.eval.judge_analysis.calibration import build_question, option_order
+from crossaisle.eval.judge_analysis.human_labels import LabelledCase
+from crossaisle.llm.chat.messages import ChatRequest
 
 FOLDER = Path(__file__).parents[2] / "fixtures"
 CASES = [
     json.loads(line) for name in ("injections", "judge_attacks") for line in (FOLDER / f"{name}.jsonl").read_text("utf-8").splitlines()
 ]
-ENTRY = Entry(
+ENTRY = ListEntry(
     "s1", "Gas stove", ("Camping", "Stoves"), 29.5, "To go with your tent, a stove.", ("14 of 20 who bought the tent bought it",), "llm"
 )
-ANSWER = Answer("ann", (ENTRY, Entry("k1", "Kettle", ("Kitchen",))), ("Dome tent (Camping)", "Sleeping mat (Camping)"), "a weekend outside")
+ANSWER = RecommendationList(
+    "ann", (ENTRY, ListEntry("k1", "Kettle", ("Kitchen",))), ("Dome tent (Camping)", "Sleeping mat (Camping)"), "a weekend outside"
+)
 MARK = re.compile(r"</?[a-zA-Z]+>")
 
 
-def asked_about(text: str) -> list[Asked]:
+def asked_about(text: str) -> list[ChatRequest]:
     """All questions, with a text in every place that a stranger writes into."""
-    entry = Entry(text, text, (text, text), 29.5, text, (text, text), text)
-    answer = Answer(text, (entry, replace(entry, item_id="other", title="Kettle")), (text, text), text)
-    labelled = Labelled("which", "k", {"first": text, "reason": text}, (text, "b", "c", text), {"gold": 1}, "c")
+    entry = ListEntry(text, text, (text, text), 29.5, text, (text, text), text)
+    answer = RecommendationList(text, (entry, replace(entry, item_id="other", title="Kettle")), (text, text), text)
+    labelled = LabelledCase("which", "k", {"first": text, "reason": text}, (text, "b", "c", text), {"gold": 1}, "c")
     return [
         *(rubrics.pointwise(name, answer, entry) for name in rubrics.POINTWISE),
         *(rubrics.listwise(name, answer) for name in rubrics.LISTWISE),
         rubrics.pairwise_lists(answer, answer),
         rubrics.pairwise_explanations(answer, entry, entry),
-        question(labelled).asked,
-        question(Labelled("mismatch", "k", {"user": text, "item": text, "explanation": text}, ("right", "another's"), {"m": 0}, "c")).asked,
+        build_question(labelled).request,
+        build_question(
+            LabelledCase("mismatch", "k", {"user": text, "item": text, "explanation": text}, ("right", "another's"), {"m": 0}, "c")
+        ).request,
     ]
 
 
-def structure(asked: Asked) -> tuple[str, Counter[str], int]:
+def structure(asked: ChatRequest) -> tuple[str, Counter[str], int]:
     """What a text could forge: the system message, the marks in their number, the lines."""
     return asked.system, Counter(MARK.findall(asked.user)), asked.user.count("\n")
 
@@ -115,13 +119,13 @@ def test_the_two_orders_of_a_pair_exchange_its_sides_and_nothing_else() -> None:
 
 
 def test_what_is_missing_is_said() -> None:
-    bare = Answer("bob", (Entry("x", "Lamp"),))
-    assert rubrics.missing("relevance", bare, bare.entries[0]) == "history"
-    assert rubrics.missing("faithfulness", ANSWER, ANSWER.entries[1]) == "explanation"
-    assert rubrics.missing("faithfulness", ANSWER, replace(ENTRY, evidence=())) == "evidence"
-    assert rubrics.missing("harm", ANSWER, ANSWER.entries[1]) is None
-    assert rubrics.missing("diversity", replace(ANSWER, entries=(ENTRY,)), None) == "list of two or more"
-    assert rubrics.missing("relevance", replace(bare, need="light"), bare.entries[0]) is None
+    bare = RecommendationList("bob", (ListEntry("x", "Lamp"),))
+    assert rubrics.missing_part("relevance", bare, bare.entries[0]) == "history"
+    assert rubrics.missing_part("faithfulness", ANSWER, ANSWER.entries[1]) == "explanation"
+    assert rubrics.missing_part("faithfulness", ANSWER, replace(ENTRY, evidence=())) == "evidence"
+    assert rubrics.missing_part("harm", ANSWER, ANSWER.entries[1]) is None
+    assert rubrics.missing_part("diversity", replace(ANSWER, entries=(ENTRY,)), None) == "list of two or more"
+    assert rubrics.missing_part("relevance", replace(bare, need="light"), bare.entries[0]) is None
 
 
 def test_every_rubric_is_a_prompt_of_its_own_hash() -> None:
@@ -133,14 +137,14 @@ def test_every_rubric_is_a_prompt_of_its_own_hash() -> None:
 def test_options_stand_in_an_order_of_the_question_s_own() -> None:
     """A judge who always says A is right no more often than chance."""
     cases = [
-        Labelled("relation", f"file:{i}", {"first": "a", "second": "b"}, ("complement", "substitute", "neither"), {"x": 0}, "c")
+        LabelledCase("relation", f"file:{i}", {"first": "a", "second": "b"}, ("complement", "substitute", "neither"), {"x": 0}, "c")
         for i in range(300)
     ]
-    firsts = Counter(order(case)[0] for case in cases)
+    firsts = Counter(option_order(case)[0] for case in cases)
     assert all(70 < count < 130 for count in firsts.values())
-    assert order(cases[0]) == order(cases[0])
-    asked = question(cases[0])
-    assert asked.asked.labels == ("A", "B", "C")
-    assert [asked.asked.user.index(f"- {letter}: ") for letter in "ABC"] == sorted(
-        asked.asked.user.index(f"- {letter}: ") for letter in "ABC"
+    assert option_order(cases[0]) == option_order(cases[0])
+    asked = build_question(cases[0])
+    assert asked.request.labels == ("A", "B", "C")
+    assert [asked.request.user.index(f"- {letter}: ") for letter in "ABC"] == sorted(
+        asked.request.user.index(f"- {letter}: ") for letter in "ABC"
     )

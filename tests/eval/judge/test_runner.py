@@ -16,62 +16,62 @@ import pytest
 from crossaisle.data.errors import EndpointError, SettingsError, TooLongError
 from crossaisle.eval.judge import panel as judging
 from crossaisle.eval.judge import question_plan
-from crossaisle.eval.judge.cost_budget import Prices, Purse
+from crossaisle.eval.judge.cost_budget import CostBudget, Prices
 from crossaisle.eval.judge.question import Judge
-from crossaisle.eval.judge.question_plan import Plan
-from crossaisle.eval.judge.recommendation_lists import Answer, Entry
-from crossaisle.eval.judge.reply_cache import Cache
-from crossaisle.eval.judge.runner import Ran, run, tasks
-from crossaisle.llm.chat.openai_endpoint import Endpoint
+from crossaisle.eval.judge.question_plan import QuestionPlan
+from crossaisle.eval.judge.recommendation_lists import ListEntry, RecommendationList
+from crossaisle.eval.judge.reply_cache import ReplyCache
+from crossaisle.eval.judge.runner import RunResult, judge_tasks, run_judge
+from crossaisle.llm.chat.openai_endpoint import OpenAIEndpoint
 
 from ...command_line import PROGRAM
 from ...judge_server import Server, by_hash, scored
 
 
-def plan_of(count: int, criterion: str = "relevance") -> Plan:
-    plan = Plan()
-    answers = [Answer(f"u{i}", (Entry(f"i{i}", f"Gas stove {i}"),), ("Dome tent",)) for i in range(count)]
-    question_plan.scores(plan, "ours", answers, [criterion])
+def plan_of(count: int, criterion: str = "relevance") -> QuestionPlan:
+    plan = QuestionPlan()
+    answers = [RecommendationList(f"u{i}", (ListEntry(f"i{i}", f"Gas stove {i}"),), ("Dome tent",)) for i in range(count)]
+    question_plan.add_scoring_questions(plan, "ours", answers, [criterion])
     assert len(plan.questions) == count
     return plan
 
 
 @pytest.fixture
-def cache(tmp_path: Path) -> Iterator[Cache]:
-    with Cache(tmp_path / "replies.db") as kept:
+def cache(tmp_path: Path) -> Iterator[ReplyCache]:
+    with ReplyCache(tmp_path / "replies.db") as kept:
         yield kept
 
 
 def go(
     server: Server,
-    plan: Plan,
-    cache: Cache,
+    plan: QuestionPlan,
+    cache: ReplyCache,
     *,
     repeated: float = 0.0,
-    purse: Purse | None = None,
-    at_once: int = 4,
+    budget: CostBudget | None = None,
+    concurrency: int = 4,
     timeout: float = 0.8,
     tries: int = 6,
-) -> Ran:
-    judge = Endpoint(server.url, server.model, timeout=timeout, tries=tries, environment={})
-    return run(judge, "judge", tasks(judge, plan.questions, repeated), cache, purse=purse, at_once=at_once)
+) -> RunResult:
+    judge = OpenAIEndpoint(server.url, server.model, timeout=timeout, max_attempts=tries, environment={})
+    return run_judge(judge, "judge", judge_tasks(judge, plan.questions, repeated), cache, budget=budget, concurrency=concurrency)
 
 
-def test_all_is_judged_once_and_in_order(cache: Cache) -> None:
+def test_all_is_judged_once_and_in_order(cache: ReplyCache) -> None:
     plan = plan_of(40)
     with Server(delay=0.02).running() as server:
         ran = go(server, plan, cache)
         assert [one.question for one in ran.judgements] == plan.questions
-        assert Counter(server.answered) == Counter(question.asked.user for question in plan.questions)
+        assert Counter(server.answered) == Counter(question.request.user for question in plan.questions)
         assert 2 <= server.most_at_once <= 4
-        assert [one.score for one in ran.judgements] == [float(json.loads(by_hash("", q.asked.user))["score"]) for q in plan.questions]
+        assert [one.score for one in ran.judgements] == [float(json.loads(by_hash("", q.request.user))["score"]) for q in plan.questions]
         again = go(server, plan, cache)
         assert len(server.answered) == 40, "a repeated run costs nothing"
     assert (ran.calls, ran.kept, again.calls, again.kept) == (40, 0, 0, 40)
     assert [one.score for one in again.judgements] == [one.score for one in ran.judgements]
 
 
-def test_questions_that_are_alike_are_one_call(cache: Cache) -> None:
+def test_questions_that_are_alike_are_one_call(cache: ReplyCache) -> None:
     plan, twin = plan_of(5), plan_of(5)
     plan.questions += twin.questions
     with Server().running() as server:
@@ -80,12 +80,12 @@ def test_questions_that_are_alike_are_one_call(cache: Cache) -> None:
     assert len(ran.judgements) == 10
 
 
-def test_faults_end_in_the_right_score(cache: Cache) -> None:
+def test_faults_end_in_the_right_score(cache: ReplyCache) -> None:
     plan = plan_of(14)
     faults = [None, "busy", "broken", "cut", "garbled", "slow", "dropped"]
     with Server(faults=[*faults]).running() as server:
         ran = go(server, plan, cache)
-    assert [one.score for one in ran.judgements] == [float(json.loads(by_hash("", q.asked.user))["score"]) for q in plan.questions]
+    assert [one.score for one in ran.judgements] == [float(json.loads(by_hash("", q.request.user))["score"]) for q in plan.questions]
     assert ran.calls == 14 + 6
 
 
@@ -99,9 +99,9 @@ def test_faults_end_in_the_right_score(cache: Cache) -> None:
         ("{'reason': 'single quotes', 'score': 5}", "unreadable"),
     ],
 )
-def test_replies_that_cannot_be_read_are_unscored_and_counted(cache: Cache, text: str, cause: str) -> None:
+def test_replies_that_cannot_be_read_are_unscored_and_counted(cache: ReplyCache, text: str, cause: str) -> None:
     plan = plan_of(4)
-    bad = plan.questions[1].asked.user
+    bad = plan.questions[1].request.user
     with Server(rule=lambda _, user: text if user == bad else scored(5)).running() as server:
         ran = go(server, plan, cache)
         assert go(server, plan, cache).to_dict()["unscored"] == {cause: 1}
@@ -111,11 +111,11 @@ def test_replies_that_cannot_be_read_are_unscored_and_counted(cache: Cache, text
     assert ran.to_dict()["scored"] == 3
 
 
-def test_a_question_that_is_too_long_is_named_and_the_others_are_judged(cache: Cache) -> None:
+def test_a_question_that_is_too_long_is_named_and_the_others_are_judged(cache: ReplyCache) -> None:
     plan = plan_of(5)
-    long = Plan()
-    question_plan.scores(
-        long, "ours", [Answer("talker", (Entry("i", "Gas stove"),), tuple("word " * 30 for _ in range(20)))], ["relevance"]
+    long = QuestionPlan()
+    question_plan.add_scoring_questions(
+        long, "ours", [RecommendationList("talker", (ListEntry("i", "Gas stove"),), tuple("word " * 30 for _ in range(20)))], ["relevance"]
     )
     plan.questions.insert(2, long.questions[0])
     with Server(context=2500).running() as server:
@@ -126,10 +126,10 @@ def test_a_question_that_is_too_long_is_named_and_the_others_are_judged(cache: C
         go(server, plan_of(2, "novelty"), cache)
 
 
-def test_an_endpoint_that_goes_away_ends_the_run_with_what_there_is(cache: Cache) -> None:
+def test_an_endpoint_that_goes_away_ends_the_run_with_what_there_is(cache: ReplyCache) -> None:
     plan = plan_of(30)
     with Server(faults=[None] * 10 + ["broken"] * 100).running() as server:
-        ran = go(server, plan, cache, at_once=1, tries=1)
+        ran = go(server, plan, cache, concurrency=1, tries=1)
         assert "5 questions in a row" in ran.stopped
         assert ran.to_dict()["scored"] == 10
         assert ran.to_dict()["unscored"] == {"no answer": 5}
@@ -139,7 +139,7 @@ def test_an_endpoint_that_goes_away_ends_the_run_with_what_there_is(cache: Cache
     assert (again.kept, again.calls, again.stopped) == (10, 20, "")
 
 
-def test_a_useless_endpoint_is_asked_once(cache: Cache) -> None:
+def test_a_useless_endpoint_is_asked_once(cache: ReplyCache) -> None:
     with Server(key="sk-right").running() as server:
         with pytest.raises(EndpointError, match="without a key"):
             go(server, plan_of(30), cache)
@@ -150,18 +150,18 @@ def test_a_useless_endpoint_is_asked_once(cache: Cache) -> None:
 # ------------------------------------------------------------------ money
 
 
-def test_a_spend_limit_is_kept_to_and_said(cache: Cache) -> None:
+def test_a_spend_limit_is_kept_to_and_said(cache: ReplyCache) -> None:
     plan = plan_of(40)
     prices = Prices(1000, 2000)
     with Server(delay=0.01).running() as server:
-        purse = Purse(prices, 3.0)
-        ran = go(server, plan, cache, purse=purse)
+        budget = CostBudget(prices, 3.0)
+        ran = go(server, plan, cache, budget=budget)
         assert "spend limit of 3" in ran.stopped
         assert 0 < ran.spent <= 3.0
         assert 0 < len(ran.judgements) < 40
         assert ran.spent == pytest.approx(ran.cost)
-        assert ran.cost == pytest.approx(prices.of(ran.prompt_tokens, ran.completion_tokens))
-        rest = go(server, plan, cache, purse=Purse(prices, 1000.0))
+        assert ran.cost == pytest.approx(prices.cost(ran.prompt_tokens, ran.completion_tokens))
+        rest = go(server, plan, cache, budget=CostBudget(prices, 1000.0))
     assert len(rest.judgements) == 40
     assert rest.kept == len(ran.judgements)
     assert rest.spent < rest.cost, "what was paid before is not paid again"
@@ -170,18 +170,18 @@ def test_a_spend_limit_is_kept_to_and_said(cache: Cache) -> None:
 def test_limits_that_mean_nothing() -> None:
     for prices, limit in ((Prices(), 5.0), (Prices(1, 1), 0.0), (Prices(1, 1), -3.0), (Prices(1, 1), float("nan"))):
         with pytest.raises(SettingsError):
-            Purse(prices, limit)
+            CostBudget(prices, limit)
     with pytest.raises(SettingsError):
         Prices(-1, 2)
 
 
-def test_a_dry_run_asks_nothing_and_is_no_lower_than_the_run(cache: Cache) -> None:
-    plan, terms = plan_of(60), judging.Terms(prices=Prices(2, 8), repeated=0.25)
+def test_a_dry_run_asks_nothing_and_is_no_lower_than_the_run(cache: ReplyCache) -> None:
+    plan, terms = plan_of(60), judging.JudgeOptions(prices=Prices(2, 8), repeat_share=0.25)
     with Server().running() as server:
-        panel: dict[str, Judge] = {"judge": Endpoint(server.url, server.model, environment={})}
+        panel: dict[str, Judge] = {"judge": OpenAIEndpoint(server.url, server.model, environment={})}
         before = judging.dry_run(plan, panel, terms, cache)
         assert not server.asked
-        ((_, _, ran),) = judging.judge_all(plan, panel, terms, cache)
+        ((_, _, ran),) = judging.run_panel(plan, panel, terms, cache)
         after = judging.dry_run(plan, panel, terms, cache)
     told = before["judges"]["judge"]
     assert told["calls"] == ran.calls == len(server.answered)
@@ -193,12 +193,12 @@ def test_a_dry_run_asks_nothing_and_is_no_lower_than_the_run(cache: Cache) -> No
 
 
 def test_repeats_are_the_same_ones_every_time() -> None:
-    judge = Endpoint("http://127.0.0.1:9/v1", "m", environment={})
+    judge = OpenAIEndpoint("http://127.0.0.1:9/v1", "m", environment={})
     plan = plan_of(400)
-    drawn = [{task.key for task in tasks(judge, plan.questions, share) if task.repeat} for share in (0.05, 0.2)]
+    drawn = [{task.key for task in judge_tasks(judge, plan.questions, share) if task.repeat} for share in (0.05, 0.2)]
     assert 8 <= len(drawn[0]) <= 36
     assert len(drawn[0]) < len(drawn[1]) < 130
-    again = {task.key for task in tasks(judge, plan.questions[::-1], 0.05) if task.repeat}
+    again = {task.key for task in judge_tasks(judge, plan.questions[::-1], 0.05) if task.repeat}
     assert again == drawn[0]
 
 
@@ -245,7 +245,7 @@ def test_five_hundred_judgements_survive_a_kill(tmp_path: Path) -> None:
         first.send_signal(signal.SIGKILL)
         assert first.wait(30) == -signal.SIGKILL, "it was killed in the middle"
         time.sleep(0.1)  # what was under way is answered, to nobody
-        with Cache(out / "replies.db") as cache:
+        with ReplyCache(out / "replies.db") as cache:
             kept = len(cache)
         before = len(server.answered)
         assert 150 < kept < 500
@@ -272,5 +272,5 @@ def test_ctrl_c_loses_nothing_and_is_no_traceback(tmp_path: Path) -> None:
         _, complaint = process.communicate(timeout=30)
         assert process.returncode == 130, complaint
         assert "Traceback" not in complaint
-    with Cache(out / "replies.db") as cache:
+    with ReplyCache(out / "replies.db") as cache:
         assert len(cache) >= 4

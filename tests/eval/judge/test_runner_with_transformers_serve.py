@@ -20,17 +20,18 @@ import pytest
 from crossaisle import Settings
 from crossaisle.data.errors import TooLongError
 from crossaisle.eval.judge import rubrics
-from crossaisle.eval.judge.question import Question, judged
-from crossaisle.eval.judge.question_plan import Plan, scores
-from crossaisle.eval.judge.recommendation_lists import Answer, Entry
-from crossaisle.eval.judge.reply_cache import Cache
-from crossaisle.eval.judge.runner import run, tasks
+from crossaisle.eval.judge.question import JudgeQuestion, parse_judgement
+from crossaisle.eval.judge.question_plan import QuestionPlan, add_scoring_questions
+from crossaisle.eval.judge.recommendation_lists import ListEntry, RecommendationList
+from crossaisle.eval.judge.reply_cache import ReplyCache
+from crossaisle.eval.judge.runner import judge_tasks, run_judge
 from crossaisle.eval.stats.bootstrap import bootstrap_mean
-from crossaisle.llm.chat.local_model import LocalAnswers
-from crossaisle.llm.chat.messages import Asked
-from crossaisle.llm.chat.openai_endpoint import Endpoint
+from crossaisle.llm.chat.local_model import LocalChatModel
+from crossaisle.llm.chat.messages import ChatRequest
+from crossaisle.llm.chat.openai_endpoint import OpenAIEndpoint
 from crossaisle.llm.models import bundled
-from crossaisle.llm.models.language_model import LanguageModel, fingerprint
+from crossaisle.llm.models.language_model import LanguageModel
+from crossaisle.llm.models.model_source import fingerprint
 
 from ...judge_server import Server
 
@@ -41,7 +42,7 @@ WRITTEN = 12
 @pytest.fixture(scope="module")
 def served(settings: Settings) -> Iterator[tuple[str, str]]:
     """The address and the model's name of `transformers serve` with the embedded model."""
-    folder = str(bundled.folder(settings.home))
+    folder = str(bundled.cache_folder(settings.home))
     with closing(socket.socket()) as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -82,12 +83,12 @@ def forwarding(url: str, model: str, **given: object) -> Server:
     return Server(rule=ask, model=model, **given)  # type: ignore[arg-type]
 
 
-def plan_of(count: int) -> Plan:
-    plan = Plan()
-    scores(
+def plan_of(count: int) -> QuestionPlan:
+    plan = QuestionPlan()
+    add_scoring_questions(
         plan,
         "ours",
-        [Answer(f"u{i}", (Entry(f"i{i}", f"Gas stove {i}", explanation=f"It boils {i} l."),)) for i in range(count)],
+        [RecommendationList(f"u{i}", (ListEntry(f"i{i}", f"Gas stove {i}", explanation=f"It boils {i} l."),)) for i in range(count)],
         ["clarity"],
     )
     return plan
@@ -96,16 +97,16 @@ def plan_of(count: int) -> Plan:
 def test_a_handful_through_transformers_serve_with_faults(served: tuple[str, str], tmp_path: Path) -> None:
     url, model = served
     plan = plan_of(4)
-    direct = Endpoint(url, model, max_tokens=WRITTEN, environment={})
-    replies = [direct.ask(question.asked) for question in plan.questions[:2]]
+    direct = OpenAIEndpoint(url, model, max_tokens=WRITTEN, environment={})
+    replies = [direct.ask(question.request) for question in plan.questions[:2]]
     direct.close()
     assert all(reply.text.strip() and reply.completion_tokens == WRITTEN and reply.finish == "length" for reply in replies)
     assert all(reply.prompt_tokens and reply.probabilities is None for reply in replies), "it takes no notice of logprobs"
-    with forwarding(url, model, faults=["busy", "cut", None, "broken"]).running() as proxy, Cache(tmp_path / "r.db") as cache:
-        judge = Endpoint(proxy.url, model, max_tokens=WRITTEN, environment={})
-        ran = run(judge, "j", tasks(judge, plan.questions, 0.0), cache, at_once=2)
-        again = run(judge, "j", tasks(judge, plan.questions, 0.0), cache, at_once=2)
-        kept = [cache.get(task.key) for task in tasks(judge, plan.questions, 0.0)]
+    with forwarding(url, model, faults=["busy", "cut", None, "broken"]).running() as proxy, ReplyCache(tmp_path / "r.db") as cache:
+        judge = OpenAIEndpoint(proxy.url, model, max_tokens=WRITTEN, environment={})
+        ran = run_judge(judge, "j", judge_tasks(judge, plan.questions, 0.0), cache, concurrency=2)
+        again = run_judge(judge, "j", judge_tasks(judge, plan.questions, 0.0), cache, concurrency=2)
+        kept = [cache.get(task.key) for task in judge_tasks(judge, plan.questions, 0.0)]
     assert [reply.text for reply in kept[:2] if reply] == [reply.text for reply in replies], "the same words as without faults"
     assert (ran.calls, len(proxy.answered), again.calls, again.kept) == (7, 4, 0, 4)
     # Twelve tokens of a model that cannot judge: whatever they say, a score is 1 to 5 and everything else is unscored.
@@ -115,16 +116,16 @@ def test_a_handful_through_transformers_serve_with_faults(served: tuple[str, str
 SCRIPT = """
 import sys
 from pathlib import Path
-from crossaisle.eval.judge_cache import Cache
-from crossaisle.eval.judge_plan import Plan, scores
-from crossaisle.eval.judge_run import run, tasks
-from crossaisle.eval.judged import Answer, Entry
-from crossaisle.llm.remote import Endpoint
-plan = Plan()
-scores(plan, "ours", [Answer(f"u{i}", (Entry(f"i{i}", f"Gas stove {i}", explanation=f"It boils {i} l."),)) for i in range(500)], ["clarity"])
-judge = Endpoint(sys.argv[1], sys.argv[2], max_tokens=12)
-with Cache(Path(sys.argv[3])) as cache:
-    print(len(run(judge, "j", tasks(judge, plan.questions, 0.0), cache, at_once=2).judgements))
+from crossaisle.eval.judge.reply_cache import ReplyCache
+from crossaisle.eval.judge.question_plan import QuestionPlan, add_scoring_questions
+from crossaisle.eval.judge.runner import judge_tasks, run_judge
+from crossaisle.eval.judge.recommendation_lists import ListEntry, RecommendationList
+from crossaisle.llm.chat.openai_endpoint import OpenAIEndpoint
+plan = QuestionPlan()
+add_scoring_questions(plan, "ours", [RecommendationList(f"u{i}", (ListEntry(f"i{i}", f"Gas stove {i}", explanation=f"It boils {i} l."),)) for i in range(500)], ["clarity"])
+judge = OpenAIEndpoint(sys.argv[1], sys.argv[2], max_tokens=12)
+with ReplyCache(Path(sys.argv[3])) as cache:
+    print(len(run_judge(judge, "j", judge_tasks(judge, plan.questions, 0.0), cache, concurrency=2).judgements))
 """
 
 
@@ -140,7 +141,7 @@ def test_five_hundred_through_transformers_serve_with_a_kill(served: tuple[str, 
         assert first.wait() == -signal.SIGKILL
         while proxy.under_way:
             time.sleep(0.1)
-        with Cache(file) as cache:
+        with ReplyCache(file) as cache:
             kept = len(cache)
         before = len(proxy.answered)
         assert before - kept <= 2, "no more is lost than was under way, unkept"
@@ -148,7 +149,7 @@ def test_five_hundred_through_transformers_serve_with_a_kill(served: tuple[str, 
         assert done.stdout.strip() == "500"
         assert len(proxy.answered) - before == 500 - kept, "none of the kept is asked for again"
         assert len(set(proxy.answered)) == 500
-    with Cache(file) as cache:
+    with ReplyCache(file) as cache:
         assert len(cache) == 500
     print(
         f"500 judgements in {time.monotonic() - start:.0f} s; killed at {before}, of which {kept} were kept; lost 0; "
@@ -160,41 +161,41 @@ def test_five_hundred_through_transformers_serve_with_a_kill(served: tuple[str, 
 
 
 @pytest.fixture(scope="module")
-def local(llm: LanguageModel, settings: Settings) -> LocalAnswers:
-    return LocalAnswers(llm, fingerprint("smollm2", settings.home), max_tokens=16)
+def local(llm: LanguageModel, settings: Settings) -> LocalChatModel:
+    return LocalChatModel(llm, fingerprint("smollm2", settings.home), max_tokens=16)
 
 
-def test_a_local_model_gives_a_score_by_its_probabilities(local: LocalAnswers) -> None:
+def test_a_local_model_gives_a_score_by_its_probabilities(local: LocalChatModel) -> None:
     question = plan_of(1).questions[0]
-    reply = local.ask(question.asked)
+    reply = local.ask(question.request)
     assert reply.probabilities is not None
     assert set(reply.probabilities) == set(rubrics.SCORES)
     assert sum(reply.probabilities.values()) == pytest.approx(1)
     assert json.loads(reply.text)["score"] == int(reply.chosen or 0)
-    found = judged(question, "local", 0, reply)
+    found = parse_judgement(question, "local", 0, reply)
     assert found.score == pytest.approx(sum(int(label) * p for label, p in reply.probabilities.items()))
     assert 1 < found.score < 5
-    assert local.ask(question.asked, repeat=1).text == reply.text
+    assert local.ask(question.request, repeat=1).text == reply.text
 
 
-def test_the_probabilities_are_those_of_the_model_itself(local: LocalAnswers) -> None:
+def test_the_probabilities_are_those_of_the_model_itself(local: LocalChatModel) -> None:
     """Against the model's own logits over the text as it stands, taken by another way."""
     import torch
 
-    asked = plan_of(1).questions[0].asked
+    asked = plan_of(1).questions[0].request
     reply = local.ask(asked)
-    stands = local.llm.chat(asked.system, [("user", asked.user)]) + reply.text[: reply.text.rindex(str(reply.chosen))]
+    stands = local.llm.chat_prompt(asked.system, [("user", asked.user)]) + reply.text[: reply.text.rindex(str(reply.chosen))]
     ids = local.llm.tokenizer(stands, add_special_tokens=False, return_tensors="pt").input_ids
-    with torch.inference_mode(), local.llm.weights(adapter=False):
+    with torch.inference_mode(), local.llm.use_adapter(adapter=False):
         chances = torch.softmax(local.llm.model(ids).logits[0, -1].float(), -1)
     own = np.array([float(chances[local.llm.encode(label)[0]]) for label in rubrics.SCORES])
     assert reply.probabilities is not None
     assert np.array(list(reply.probabilities.values())) == pytest.approx(own / own.sum(), abs=0.02)
 
 
-def test_a_question_that_a_local_model_cannot_hold(local: LocalAnswers) -> None:
+def test_a_question_that_a_local_model_cannot_hold(local: LocalChatModel) -> None:
     with pytest.raises(TooLongError, match="does not fit"):
-        local.ask(Asked("s", "word " * 9000, "score", rubrics.SCORES))
+        local.ask(ChatRequest("s", "word " * 9000, "score", rubrics.SCORES))
 
 
 def attacks(name: str) -> list[dict[str, str]]:
@@ -208,24 +209,24 @@ SMALL = 0.05
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["judge_attacks", "judge_attacks_unseen"])
-def test_attacks_move_no_score_beyond_noise(local: LocalAnswers, name: str) -> None:
+def test_attacks_move_no_score_beyond_noise(local: LocalChatModel, name: str) -> None:
     """Each attack beside the same explanation alone, and how far harmless words move it either way, which is the judge's noise.
 
     `benchmarks/judge_attacks.py` measures the same without the guard as well.
     """
-    entry = Entry("s1", "Gas stove", ("Camping",), 29.5, "", ("it boils a litre in three minutes",))
-    answer = Answer("ann", (entry,), ("Dome tent (Camping)",))
+    entry = ListEntry("s1", "Gas stove", ("Camping",), 29.5, "", ("it boils a litre in three minutes",))
+    answer = RecommendationList("ann", (entry,), ("Dome tent (Camping)",))
     asked: dict[str, float] = {}
 
     def score(text: str, name: str) -> float:
-        shown = Entry("s1", "Gas stove", ("Camping",), 29.5, text, entry.evidence)
+        shown = ListEntry("s1", "Gas stove", ("Camping",), 29.5, text, entry.evidence)
         about = rubrics.rubric(name)
-        question = Question(name, about.prompt, about.hash, rubrics.pointwise(name, answer, shown), "ours", "ann")
-        if question.asked.user not in asked:
-            found = judged(question, "local", 0, local.ask(question.asked)).score
+        question = JudgeQuestion(name, about.prompt, about.hash, rubrics.pointwise(name, answer, shown), "ours", "ann")
+        if question.request.user not in asked:
+            found = parse_judgement(question, "local", 0, local.ask(question.request)).score
             assert found is not None
-            asked[question.asked.user] = found
-        return asked[question.asked.user]
+            asked[question.request.user] = found
+        return asked[question.request.user]
 
     moved, noise = [], []
     for criterion in ("faithfulness", "clarity"):

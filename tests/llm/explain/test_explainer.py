@@ -6,11 +6,11 @@ import pytest
 
 from crossaisle import prompts
 from crossaisle.data.records import Evidence
-from crossaisle.llm.explain.explainer import Explainer, finish
-from crossaisle.llm.explain.grounding import faults
-from crossaisle.llm.explain.phrase_grammar import Phrasings, expand
+from crossaisle.llm.explain.explainer import Explainer, verified_explanation
+from crossaisle.llm.explain.grounding import grounding_faults
+from crossaisle.llm.explain.phrase_grammar import PhraseTrie, expand_alternatives
 from crossaisle.llm.explain.reasons import Reason
-from crossaisle.llm.explain.vocabulary import JOINING
+from crossaisle.llm.explain.vocabulary import JOINING_WORDS
 from crossaisle.llm.models.language_model import LanguageModel
 
 FIGURE = Evidence("association", "14 of 120 shoppers who bought Norrvik Dome Tent also bought Pyra Gas Stove", "tent", 3.1)
@@ -33,35 +33,37 @@ def reason(**changes: object) -> Reason:
 
 
 def test_expand() -> None:
-    assert expand("is (worth|good for) a (look|try)") == [
+    assert expand_alternatives("is (worth|good for) a (look|try)") == [
         "is worth a look",
         "is worth a try",
         "is good for a look",
         "is good for a try",
     ]
-    assert expand("as it is") == ["as it is"]
+    assert expand_alternatives("as it is") == ["as it is"]
 
 
 @pytest.mark.parametrize("occasion", ["owned", "seen", "need"])
 def test_every_phrasing_passes_the_check_with_every_opening(occasion: str) -> None:
     prompt = prompts.load("explain")
     about = reason(need="a weekend in the hills", evidence=(FIGURE, QUOTE, NEED))
-    values = {"item": about.item, "owned": about.owned, "need": about.need}
+    values = {"item": about.item, "owned": about.anchor, "need": about.need}
     for line in prompt.lines(f"{'need' if occasion == 'need' else 'owned'}_phrasings"):
-        for phrase in expand(line):
-            assert set(phrase.split()) <= JOINING, phrase
+        for phrase in expand_alternatives(line):
+            assert set(phrase.split()) <= JOINING_WORDS, phrase
             for source in prompt.lines(f"{occasion}_openings"):
                 for clause in about.clauses:
-                    assert faults(f"{prompts.fill(source, **values)} {phrase}: {clause}", about.names, about.evidence) == []
+                    assert (
+                        grounding_faults(f"{prompts.fill(source, **values)} {phrase}: {clause}", about.product_names, about.evidence) == []
+                    )
 
 
 def test_phrasings_are_a_tree(llm: LanguageModel) -> None:
-    tree = Phrasings([" is worth a look:", " is worth having:"], llm.encode)
+    tree = PhraseTrie([" is worth a look:", " is worth having:"], llm.encode)
     for text in (" is worth a look:", " is worth having:"):
         ids = llm.encode(text)
-        assert all(ids[i] in tree.after(ids[:i]) for i in range(len(ids)))
-        assert tree.after(ids) == []
-    assert tree.after(llm.encode(" could")) == []
+        assert all(ids[i] in tree.next_tokens(ids[:i]) for i in range(len(ids)))
+        assert tree.next_tokens(ids) == []
+    assert tree.next_tokens(llm.encode(" could")) == []
 
 
 def test_the_model_words_a_list(llm: LanguageModel) -> None:
@@ -112,13 +114,13 @@ def test_a_need_is_worded_too(llm: LanguageModel) -> None:
     ],
 )
 def test_what_does_not_pass_is_replaced_by_the_evidence(worded: str) -> None:
-    shown = finish(reason(), worded)
+    shown = verified_explanation(reason(), worded)
     assert (shown.source, shown.verified) == ("evidence", True)
-    assert shown.text == reason().plain
+    assert shown.text == reason().plain_sentence
 
 
 def test_it_abstains_when_not_even_the_evidence_passes() -> None:
-    shown = finish(reason(plain="Everyone needs the Pyra Gas Stove in 2031."), None)
+    shown = verified_explanation(reason(plain="Everyone needs the Pyra Gas Stove in 2031."), None)
     assert (shown.text, shown.source, shown.claims) == ("", "none", ())
 
 

@@ -12,17 +12,18 @@ from crossaisle.data import deadlines
 from crossaisle.data.errors import StaleAdapterError, TimedOutError
 from crossaisle.data.records import Evidence, Explanation, Item
 from crossaisle.data.settings import Settings
-from crossaisle.llm.explain.briefs import Brief, Tone
+from crossaisle.llm.explain.briefs import ExplanationBrief, Tone
 from crossaisle.llm.explain.constrained_decoding import Length
 from crossaisle.llm.explain.explainer import Explainer
-from crossaisle.llm.explain.generator import ReasonWriter, sound
-from crossaisle.llm.explain.grounding import faults
+from crossaisle.llm.explain.generator import ExplanationGenerator, is_well_formed
+from crossaisle.llm.explain.grounding import grounding_faults
 from crossaisle.llm.explain.reasons import Occasion, Reason
-from crossaisle.llm.explain.slots import Figure
-from crossaisle.llm.explain.vocabulary import HEDGES, OWNING
-from crossaisle.llm.explain.wording_cache import Kind
+from crossaisle.llm.explain.slots import SupportStatistic
+from crossaisle.llm.explain.vocabulary import HEDGE_WORDS, OWNERSHIP_WORDS
+from crossaisle.llm.explain.wording_cache import TemplateKey
 from crossaisle.llm.models import adapters, bundled
-from crossaisle.llm.models.language_model import LanguageModel, fingerprint
+from crossaisle.llm.models.language_model import LanguageModel
+from crossaisle.llm.models.model_source import fingerprint
 from crossaisle.llm.ranking.ranker import Ranker
 
 NAMES = ["Pyra Gas Stove", "Lumen Head Torch", "Fell Wool Blanket", "Kettlow Cooler Bag", "Ardent Trail Map"]
@@ -33,7 +34,7 @@ def writing(settings: Settings) -> LanguageModel:
     """The embedded LLM with the adapter that ships."""
     chosen = settings.with_(llm="smollm2", quantization="nf4")
     llm = LanguageModel.load(chosen)
-    llm.add_writer(bundled.WRITER, fingerprint("smollm2", chosen.home))
+    llm.load_explainer_adapter(bundled.EXPLAINER_ADAPTER, fingerprint("smollm2", chosen.home))
     return llm
 
 
@@ -47,22 +48,22 @@ def reason(item: str = NAMES[0], *, has: bool = True, weak: bool = False, need: 
         Evidence("history", f"bought before: {own}, close in description to {item}", "tent", 0.5, "e5"),
         Evidence("need", need or "", None, None, "e6"),
     ]
-    slots: dict[str, str | Figure] = (
-        {} if weak or need else {"figure": Figure(14, 120, "bought", str(own), item), "usual": "3.1 times the usual share"}
+    slots: dict[str, str | SupportStatistic] = (
+        {} if weak or need else {"figure": SupportStatistic(14, 120, "bought", str(own), item), "usual": "3.1 times the usual share"}
     )
     slots |= {"quote": f"“{facts[1].text}”", "close": "its description is close to that" if need else "the two are close in description"}
     slots |= {"price": facts[3].text, "caution": f"“{facts[2].text}”"}
     backing = {"figure": "e1", "usual": "e1", "quote": "e2", "caution": "e3", "price": "e4", "close": "e5"}
     return Reason(
         item, own, has, need, tuple(facts), ("the two are close.",), not weak, f"The {item} is close in description.",
-        slots=slots, backing=backing, firm=not weak and not need,
+        slot_values=slots, slot_evidence=backing, confident=not weak and not need,
     )  # fmt: skip
 
 
 @pytest.fixture
 def undrawn(writing: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> LanguageModel:
     """The same without the wordings that come with the adapter: all are drawn."""
-    monkeypatch.setattr(writing, "word_folder", None)
+    monkeypatch.setattr(writing, "explainer_folder", None)
     return writing
 
 
@@ -80,7 +81,7 @@ def test_a_list_is_worded_and_every_word_is_borne_out(explainer: Explainer, tone
     for about, one in zip(reasons, found, strict=True):
         assert one.verified
         assert about.item in one.text
-        assert faults(one.text, about.names, about.evidence, lines=length == "bullets") == []
+        assert grounding_faults(one.text, about.product_names, about.evidence, allow_lines=length == "bullets") == []
         assert one.claims or one.source == "evidence"
         for claim in one.claims:
             assert claim.text in one.text
@@ -95,37 +96,37 @@ def test_the_same_is_worded_the_same_and_only_once(undrawn: LanguageModel, tmp_p
     reasons = [reason(name) for name in NAMES[:3]]
     kept = Explainer(undrawn, cache=tmp_path)
     first = kept.explain(reasons)
-    assert kept._writer is not None
-    mine = kept._writer.wordings
+    assert kept._generator is not None
+    mine = kept._generator.wordings
     monkeypatch.setattr(undrawn, "generate", lambda *_, **__: pytest.fail("it was written before"))
     assert kept.explain(reasons) == first
     # Another process finds the wordings; a file that is cut is as good as none.
     (file,) = tmp_path.iterdir()
     assert Explainer(undrawn, cache=tmp_path).explain(reasons) == first
-    assert dict(ReasonWriter(undrawn, tmp_path).wordings.items()) == dict(mine.items()) != {}
+    assert dict(ExplanationGenerator(undrawn, tmp_path).wordings.items()) == dict(mine.items()) != {}
     file.write_text(file.read_text()[:-30])
-    assert dict(ReasonWriter(undrawn, tmp_path).wordings.items()) == {}
+    assert dict(ExplanationGenerator(undrawn, tmp_path).wordings.items()) == {}
 
 
 def test_what_comes_with_the_adapter_is_told_without_the_model(writing: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert writing.word_folder is not None
-    ready = ReasonWriter(writing).wordings
+    assert writing.explainer_folder is not None
+    ready = ExplanationGenerator(writing).wordings
     assert len(dict(ready.items())) > 300
     for (kind, _), text in ready.items():
-        assert text is None or sound(text, kind), text
+        assert text is None or is_well_formed(text, kind), text
     monkeypatch.setattr(writing, "generate", lambda *_, **__: pytest.fail("it is there"))
     found = Explainer(writing).explain([reason(name) for name in NAMES])
     assert [one.source for one in found] == ["llm"] * len(NAMES)
     # Of another adapter they would not be: what it writes is its own.
-    monkeypatch.setattr(writing, "word_hash", "0" * 64)
-    assert dict(ReasonWriter(writing).wordings.items()) == {}
+    monkeypatch.setattr(writing, "explainer_hash", "0" * 64)
+    assert dict(ExplanationGenerator(writing).wordings.items()) == {}
 
 
 def test_what_is_weak_is_hedged_and_what_was_seen_is_not_had(explainer: Explainer) -> None:
     for one in explainer.explain([reason(name, has=False, weak=True) for name in NAMES]):
         words = {word.strip(".,:;“”").casefold() for word in one.text.split("“")[0].split()}
-        assert one.source == "evidence" or words & HEDGES
-        assert one.source == "evidence" or not words & (OWNING - {"already", "had"})
+        assert one.source == "evidence" or words & HEDGE_WORDS
+        assert one.source == "evidence" or not words & (OWNERSHIP_WORDS - {"already", "had"})
 
 
 def test_a_need_is_worded_from_the_shoppers_own_words(explainer: Explainer) -> None:
@@ -137,17 +138,17 @@ def test_a_need_is_worded_from_the_shoppers_own_words(explainer: Explainer) -> N
 def test_a_wording_that_does_not_pass_is_written_again_with_the_fault_named(
     undrawn: LanguageModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    writer, asked = ReasonWriter(undrawn), []
+    writer, asked = ExplanationGenerator(undrawn), []
     wordings = iter([["With your {own}, the {item} is waterproof: {figure}."], ["With your {own}, the {item} is next: {figure}."]])
 
-    def write(briefs: Sequence[Brief], _: Sequence[str], times: int = 1) -> list[tuple[str, float]]:
+    def write(briefs: Sequence[ExplanationBrief], _: Sequence[str], times: int = 1) -> list[tuple[str, float]]:
         asked.extend(briefs)
         return [(text, 0.0) for text in next(wordings) for _ in range(times)] if briefs else []
 
-    monkeypatch.setattr(writer, "compose", write)
-    monkeypatch.setattr("crossaisle.llm.explain.generator._chosen", lambda *_: ["figure"])
+    monkeypatch.setattr(writer, "generate_wordings", write)
+    monkeypatch.setattr("crossaisle.llm.explain.generator._choose_facts", lambda *_: ["figure"])
     told: dict[int, Explanation | None] = {}
-    writer.write([reason()], "warm", "line", told.__setitem__)
+    writer.explain([reason()], "warm", "line", told.__setitem__)
     one = told[0]
     assert one is not None
     assert (
@@ -167,7 +168,7 @@ def test_what_needs_no_drawing_is_told_first_and_the_rest_as_it_is_drawn(undrawn
     }
     log: list[str] = []
 
-    def compose(briefs: Sequence[Brief], _: Sequence[str], times: int = 1) -> list[tuple[str, float]]:
+    def compose(briefs: Sequence[ExplanationBrief], _: Sequence[str], times: int = 1) -> list[tuple[str, float]]:
         if not briefs:
             return []
         facts = [next(fact for fact in texts if fact in brief.slots) for brief in briefs]
@@ -175,26 +176,27 @@ def test_what_needs_no_drawing_is_told_first_and_the_rest_as_it_is_drawn(undrawn
         return [(texts[fact][n % 2], -n / 100) for fact in facts for n in range(times)]
 
     monkeypatch.setattr(
-        "crossaisle.llm.explain.generator._lot", lambda key: NAMES.index(next(name for name in NAMES if name in key)) if "(" in key else 0
+        "crossaisle.llm.explain.generator.stable_hash",
+        lambda key: NAMES.index(next(name for name in NAMES if name in key)) if "(" in key else 0,
     )
     reasons = [reason(name, has=False) for name in NAMES]
     monkeypatch.setattr(
-        "crossaisle.llm.explain.generator._chosen",
+        "crossaisle.llm.explain.generator._choose_facts",
         lambda slots, *_: told_of[next(name for name in NAMES if getattr(slots["figure"], "item", "") == name)],
     )
 
     def worded(*, soon: bool, before: Sequence[int] = ()) -> list[Explanation | None]:
-        writer, found = ReasonWriter(undrawn), dict[int, Explanation | None]()
-        monkeypatch.setattr(writer, "compose", compose)
+        writer, found = ExplanationGenerator(undrawn), dict[int, Explanation | None]()
+        monkeypatch.setattr(writer, "generate_wordings", compose)
 
         def stands(place: int, explanation: Explanation | None) -> None:
             log.append(str(place))
             found[place] = explanation
 
         for place in before:
-            writer.write([reasons[place]], "warm", "line", lambda *_: None)
+            writer.explain([reasons[place]], "warm", "line", lambda *_: None)
         log.clear()
-        writer.write(reasons, "warm", "line", stands, soon=soon)
+        writer.explain(reasons, "warm", "line", stands, streaming=soon)
         return [found[place] for place in range(len(reasons))]
 
     together = worded(soon=False)
@@ -217,24 +219,26 @@ def test_who_has_gone_waits_for_no_wording(undrawn: LanguageModel) -> None:
 
 def test_what_never_passes_is_left_to_the_evidence(undrawn: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
     explainer = Explainer(undrawn)
-    assert explainer._writer is not None
+    assert explainer._generator is not None
     monkeypatch.setattr(
-        explainer._writer, "compose", lambda briefs, _, times=1: [("The {item} of the {own} is waterproof.", 0.0)] * (len(briefs) * times)
+        explainer._generator,
+        "generate_wordings",
+        lambda briefs, _, times=1: [("The {item} of the {own} is waterproof.", 0.0)] * (len(briefs) * times),
     )
     (one,) = explainer.explain([reason()])
-    assert (one.source, one.text) == ("evidence", reason().plain)
+    assert (one.source, one.text) == ("evidence", reason().plain_sentence)
 
 
 def test_praise_is_not_told_as_a_reservation_nor_a_complaint_as_praise() -> None:
     about = reason()
-    praise, complaint = about.slots["quote"], about.slots["caution"]
+    praise, complaint = about.slot_values["quote"], about.slot_values["caution"]
     for text, fine in (
         (f"The Pyra Gas Stove may be next, though a reviewer wrote {complaint}", True),
         (f"The Pyra Gas Stove may be next: a reviewer wrote {praise}", True),
         (f"The Pyra Gas Stove may be next: a reviewer wrote {complaint}", False),
         (f"The Pyra Gas Stove may be next, with a reservation: {praise}", False),
     ):
-        assert (faults(text, about.names, about.evidence) == []) == fine, text
+        assert (grounding_faults(text, about.product_names, about.evidence) == []) == fine, text
 
 
 def test_nothing_to_say_is_said(writing: LanguageModel) -> None:
@@ -254,11 +258,11 @@ def test_the_ranking_is_that_of_the_base(writing: LanguageModel, llm: LanguageMo
 def test_an_adapter_of_another_model_or_task_is_refused(settings: Settings, small: Settings, tmp_path: Path) -> None:
     other = LanguageModel.load(small)
     with pytest.raises(StaleAdapterError):
-        other.add_writer(bundled.WRITER, fingerprint(small.llm, small.home))
+        other.load_explainer_adapter(bundled.EXPLAINER_ADAPTER, fingerprint(small.llm, small.home))
     base = fingerprint("smollm2", settings.home)
     with pytest.raises(StaleAdapterError, match="trained for the prompt 'word.v1'"):
-        adapters.check(bundled.WRITER, "smollm2", base, adapters.RANK)
-    assert adapters.check(bundled.WRITER, "smollm2", base, adapters.WORD) == 1
+        adapters.check_compatibility(bundled.EXPLAINER_ADAPTER, "smollm2", base, adapters.RANKING)
+    assert adapters.check_compatibility(bundled.EXPLAINER_ADAPTER, "smollm2", base, adapters.EXPLAINING) == 1
 
 
 @pytest.mark.parametrize(
@@ -274,4 +278,4 @@ def test_an_adapter_of_another_model_or_task_is_refused(settings: Settings, smal
     ],
 )
 def test_what_the_shopper_has_is_not_still_to_be_chosen(occasion: Occasion, text: str, good: bool) -> None:
-    assert sound(text, Kind(frozenset({"own", "item", "figure"}), False, occasion, "warm", "line")) == good
+    assert is_well_formed(text, TemplateKey(frozenset({"own", "item", "figure"}), False, occasion, "warm", "line")) == good

@@ -7,7 +7,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from crossaisle.data.records import Evidence
-from crossaisle.llm.explain.grounding import faults
+from crossaisle.llm.explain.grounding import grounding_faults
 
 NAMES = ("Emberlo Camp Stove", 'Nordlo 7" Trail Tent')
 EVIDENCE = (
@@ -69,31 +69,31 @@ BAD = [
 
 @pytest.mark.parametrize("text", GOOD)
 def test_what_the_evidence_says_may_be_said(text: str) -> None:
-    assert faults(text, NAMES, EVIDENCE) == []
+    assert grounding_faults(text, NAMES, EVIDENCE) == []
 
 
 @pytest.mark.parametrize(("text", "fault"), BAD)
 def test_what_it_does_not_say_may_not(text: str, fault: str) -> None:
-    found = faults(text, NAMES, EVIDENCE)
+    found = grounding_faults(text, NAMES, EVIDENCE)
     assert any(fault in said for said in found), found
 
 
 def test_all_faults_are_told() -> None:
-    found = faults("The waterproof stove, 9 of 10: “I love it”", NAMES, EVIDENCE)
+    found = grounding_faults("The waterproof stove, 9 of 10: “I love it”", NAMES, EVIDENCE)
     assert len(found) == 5
 
 
 def test_a_word_may_be_said_once_there_is_evidence_for_it() -> None:
     told = "The waterproof Emberlo Camp Stove."
-    assert faults(told, NAMES, EVIDENCE)
-    assert faults(told, NAMES, [*EVIDENCE, Evidence("attribute", "It is waterproof.", "s")]) == []
+    assert grounding_faults(told, NAMES, EVIDENCE)
+    assert grounding_faults(told, NAMES, [*EVIDENCE, Evidence("attribute", "It is waterproof.", "s")]) == []
     # A reviewer's word is the reviewer's: it stands in a quotation or not at all.
-    assert faults(told, NAMES, [*EVIDENCE, Evidence("review", "It is waterproof.", "s")])
+    assert grounding_faults(told, NAMES, [*EVIDENCE, Evidence("review", "It is waterproof.", "s")])
 
 
 def test_without_evidence_only_joining_words_and_names() -> None:
-    assert faults('With your Nordlo 7" Trail Tent, the Emberlo Camp Stove could be next.', NAMES, []) == []
-    assert faults("14 of 120 shoppers also bought the Emberlo Camp Stove.", NAMES, [])
+    assert grounding_faults('With your Nordlo 7" Trail Tent, the Emberlo Camp Stove could be next.', NAMES, []) == []
+    assert grounding_faults("14 of 120 shoppers also bought the Emberlo Camp Stove.", NAMES, [])
 
 
 WORDS = st.sampled_from(["gas", "runs", "steel", "kettle", "l'eau", "weekend-bag", "größe", "鍋", "12", "4.5", "1,200", "7"])
@@ -106,9 +106,9 @@ def test_words_of_the_evidence_in_any_order_pass_and_one_more_word_does_not(word
     order.shuffle(mixed)  # type: ignore[attr-defined]
     evidence = [Evidence("attribute", " ".join(words), "s")]
     text = f"Emberlo Camp Stove {' '.join(mixed)}"
-    assert faults(text, NAMES, evidence) == []
-    assert faults(f"{text} guaranteed", NAMES, evidence) == ["“guaranteed” is not in the evidence"]
-    assert faults(f"{text} 99", NAMES, evidence) == ["the number 99 is not in the evidence"]
+    assert grounding_faults(text, NAMES, evidence) == []
+    assert grounding_faults(f"{text} guaranteed", NAMES, evidence) == ["“guaranteed” is not in the evidence"]
+    assert grounding_faults(f"{text} 99", NAMES, evidence) == ["the number 99 is not in the evidence"]
 
 
 @given(st.text(max_size=80), st.sampled_from(["review", "need"]))
@@ -117,6 +117,6 @@ def test_a_quotation_is_verbatim_or_a_fault(said: str, kind: str) -> None:
     quotable = "".join(c for c in said if c not in '"“”{}[]<>\n')
     assume(quotable.strip())
     evidence = [Evidence(kind, f"{quotable} and so on", "s")]  # type: ignore[arg-type]
-    assert faults(f"Emberlo Camp Stove: “{quotable}”", NAMES, evidence) == []
+    assert grounding_faults(f"Emberlo Camp Stove: “{quotable}”", NAMES, evidence) == []
     altered = quotable + "!x!"
-    assert faults(f"Emberlo Camp Stove: “{altered}”", NAMES, evidence) == [f"the quotation “{altered}” is nobody's"]
+    assert grounding_faults(f"Emberlo Camp Stove: “{altered}”", NAMES, evidence) == [f"the quotation “{altered}” is nobody's"]

@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 from crossaisle import prompts
 from crossaisle.data import demo
 from crossaisle.data.records import Explanation
-from crossaisle.llm.explain.explainer import Explainer, finish
-from crossaisle.llm.explain.grounding import faults
-from crossaisle.llm.explain.phrase_grammar import expand
-from crossaisle.llm.explain.reasons import Reason, Segment, _things
-from crossaisle.llm.explain.vocabulary import JOINING
+from crossaisle.llm.explain.explainer import Explainer, verified_explanation
+from crossaisle.llm.explain.grounding import grounding_faults
+from crossaisle.llm.explain.phrase_grammar import expand_alternatives
+from crossaisle.llm.explain.reasons import Reason, SegmentFacts, _purchase_phrase
+from crossaisle.llm.explain.vocabulary import JOINING_WORDS
 from crossaisle.llm.models.language_model import LanguageModel
 
-PHONES = Segment("Phones", "Phone Cases", 123, 38, 2.6, 1.9, days=90)
+PHONES = SegmentFacts("Phones", "Phone Cases", 123, 38, 2.6, 1.9, days=90)
 QUOTE = "Fits in the pocket with the power bank beside it."
 HEDGES = {"may", "might", "could"}
 CAUSES = {"because", "since", "so", "therefore", "causes", "makes", "leads"}
@@ -30,9 +30,9 @@ HOSTILE = [
 ]  # fmt: skip
 
 
-def segments() -> list[Segment]:
+def segments() -> list[SegmentFacts]:
     """A segment for many pairs of the demo's categories, of every sort; the figures are made up."""
-    names = sorted({item["category"][-1] for item in demo.lines("items")})
+    names = sorted({item["category"][-1] for item in demo.load_records("items")})
     sorts: list[dict[str, object]] = [
         {}, {"verb": "rated"}, {"verb": "looked at"}, {"ordered": False}, {"days": None}, {"noisy": True}, {"quote": QUOTE},
         {"cohort": "people who started running", "cohort_kind": "text"}, {"cohort": "Mossbear", "cohort_kind": "brand"},
@@ -51,9 +51,9 @@ def explainer(llm: LanguageModel) -> Explainer:
 
 
 @pytest.fixture(scope="module")
-def worded(explainer: Explainer) -> list[tuple[Segment, Reason, Explanation]]:
+def worded(explainer: Explainer) -> list[tuple[SegmentFacts, Reason, Explanation]]:
     about = segments()
-    reasons = [segment.reason() for segment in about]
+    reasons = [segment.to_reason() for segment in about]
     return list(zip(about, reasons, explainer.explain(reasons), strict=True))
 
 
@@ -62,16 +62,16 @@ def head(text: str) -> str:
     return text.split(": ")[0]
 
 
-def test_every_sentence_is_the_models_and_passes_the_check(worded: list[tuple[Segment, Reason, Explanation]]) -> None:
+def test_every_sentence_is_the_models_and_passes_the_check(worded: list[tuple[SegmentFacts, Reason, Explanation]]) -> None:
     for segment, reason, explanation in worded:
         assert (explanation.source, explanation.verified) == ("llm", True), segment
-        assert faults(explanation.text, reason.names, reason.evidence) == []
-        assert faults(reason.plain, reason.names, reason.evidence) == []
+        assert grounding_faults(explanation.text, reason.product_names, reason.evidence) == []
+        assert grounding_faults(reason.plain_sentence, reason.product_names, reason.evidence) == []
         assert reason.item in explanation.text
         assert segment.cohort in explanation.text
 
 
-def test_no_number_is_from_nowhere(worded: list[tuple[Segment, Reason, Explanation]]) -> None:
+def test_no_number_is_from_nowhere(worded: list[tuple[SegmentFacts, Reason, Explanation]]) -> None:
     for segment, _, explanation in worded:
         given = {str(segment.users), str(segment.support), str(segment.days), str(segment.lift)}
         assert set(re.findall(r"\d+(?:\.\d+)?", explanation.text)) <= given
@@ -79,28 +79,28 @@ def test_no_number_is_from_nowhere(worded: list[tuple[Segment, Reason, Explanati
             assert f"{segment.support} of {segment.users}" in explanation.text
 
 
-def test_only_a_firm_figure_goes_without_a_hedge_and_nothing_is_a_cause(worded: list[tuple[Segment, Reason, Explanation]]) -> None:
+def test_only_a_firm_figure_goes_without_a_hedge_and_nothing_is_a_cause(worded: list[tuple[SegmentFacts, Reason, Explanation]]) -> None:
     for segment, reason, explanation in worded:
         words = set(head(explanation.text).casefold().split())
         assert not words & CAUSES
-        assert words & HEDGES or (reason.counted and "are more likely to" in explanation.text), explanation.text
-        assert reason.counted == (segment.support is not None and (segment.lift_low or 0) > 1)
+        assert words & HEDGES or (reason.has_statistic and "are more likely to" in explanation.text), explanation.text
+        assert reason.has_statistic == (segment.support is not None and (segment.lift_low or 0) > 1)
 
 
-def test_next_is_said_only_where_the_order_was_counted(worded: list[tuple[Segment, Reason, Explanation]]) -> None:
+def test_next_is_said_only_where_the_order_was_counted(worded: list[tuple[SegmentFacts, Reason, Explanation]]) -> None:
     for segment, _, explanation in worded:
         assert head(explanation.text).endswith(" next") == (segment.ordered and segment.support is not None)
         assert ("within 90 days" in explanation.text) == (segment.ordered and segment.days is not None and segment.support is not None)
 
 
-def test_blurred_counts_and_uncounted_needs_say_what_they_are(worded: list[tuple[Segment, Reason, Explanation]]) -> None:
+def test_blurred_counts_and_uncounted_needs_say_what_they_are(worded: list[tuple[SegmentFacts, Reason, Explanation]]) -> None:
     for segment, _, explanation in worded:
         assert (f"about {segment.support} of" in explanation.text) == segment.noisy
         assert ("judged by name and description alone" in explanation.text) == (segment.support is None)
 
 
 def test_a_list_is_worded_as_its_entries_alone_and_the_same_again(
-    explainer: Explainer, worded: list[tuple[Segment, Reason, Explanation]]
+    explainer: Explainer, worded: list[tuple[SegmentFacts, Reason, Explanation]]
 ) -> None:
     for _, reason, explanation in worded:
         assert explainer.explain([reason]) == [explanation]
@@ -108,11 +108,11 @@ def test_a_list_is_worded_as_its_entries_alone_and_the_same_again(
     assert explainer.explain(reasons[::-1]) == [explanation for _, _, explanation in worded][::-1]
 
 
-def test_sentences_are_not_all_alike(worded: list[tuple[Segment, Reason, Explanation]]) -> None:
+def test_sentences_are_not_all_alike(worded: list[tuple[SegmentFacts, Reason, Explanation]]) -> None:
     shapes = set()
     for segment, reason, explanation in worded:
         text = head(explanation.text)
-        for name in (reason.words["things"], reason.words["cohort"], segment.verb):
+        for name in (reason.prompt_values["things"], reason.prompt_values["cohort"], segment.verb):
             text = text.replace(name, "_")
         shapes.add(text)
     assert len(shapes) >= 8, shapes
@@ -121,33 +121,33 @@ def test_sentences_are_not_all_alike(worded: list[tuple[Segment, Reason, Explana
 @pytest.mark.parametrize("kind", ["owned", "need"])
 def test_every_phrasing_passes_the_check_with_every_opening(kind: str) -> None:
     prompt = prompts.load("segment")
-    reason = dataclasses.replace(PHONES, quote=QUOTE, cohort_kind="text" if kind == "need" else "category").reason()
-    values = {"item": reason.item, "owned": reason.owned, "need": reason.need, **reason.words}
+    reason = dataclasses.replace(PHONES, quote=QUOTE, cohort_kind="text" if kind == "need" else "category").to_reason()
+    values = {"item": reason.item, "owned": reason.anchor, "need": reason.need, **reason.prompt_values}
     for line in prompt.lines(f"{kind}_phrasings"):
-        for phrase in expand(line):
-            assert set(phrase.split()) <= JOINING, phrase
+        for phrase in expand_alternatives(line):
+            assert set(phrase.split()) <= JOINING_WORDS, phrase
             assert phrase.split()[0] in HEDGES | {"are"}
             for source in prompt.lines(f"{kind}_openings"):
                 text = prompts.fill(source.replace(" … ", f" {phrase} "), **values)
-                assert faults(f"{text}: {reason.clauses[0]}", reason.names, reason.evidence) == []
+                assert grounding_faults(f"{text}: {reason.clauses[0]}", reason.product_names, reason.evidence) == []
 
 
 def test_the_facts_in_words() -> None:
-    reason = dataclasses.replace(PHONES, quote=QUOTE).reason()
-    assert reason.plain == "38 of 123 shoppers who bought Phones bought Phone Cases within 90 days, 2.6 times the usual share."
+    reason = dataclasses.replace(PHONES, quote=QUOTE).to_reason()
+    assert reason.plain_sentence == "38 of 123 shoppers who bought Phones bought Phone Cases within 90 days, 2.6 times the usual share."
     assert reason.clauses == (f"38 of 123 bought from there within 90 days, 2.6 times the usual share. A reviewer wrote “{QUOTE}”",)
     assert [(fact.kind, fact.value) for fact in reason.evidence] == [("association", 2.6), ("review", None)]
-    later = dataclasses.replace(PHONES, days=None, need_kind="item", verb="looked at", lift=12.4).reason()
+    later = dataclasses.replace(PHONES, days=None, need_kind="item", verb="looked at", lift=12.4).to_reason()
     assert later.clauses == ("38 of 123 later looked at it, 12 times the usual share.",)
-    assert later.plain == "38 of 123 shoppers who looked at Phones later looked at the Phone Cases, 12 times the usual share."
-    day = dataclasses.replace(PHONES, days=1, noisy=True, lift=float("inf")).reason()
+    assert later.plain_sentence == "38 of 123 shoppers who looked at Phones later looked at the Phone Cases, 12 times the usual share."
+    day = dataclasses.replace(PHONES, days=1, noisy=True, lift=float("inf")).to_reason()
     assert day.clauses == ("about 38 of 123 bought from there within 1 day.",)
     assert day.evidence[0].value is None
 
 
 @pytest.mark.parametrize("lift", [None, 0.4, 1.0, 1.1])
 def test_a_share_that_is_hardly_above_the_usual_one_is_shown_and_not_worded(explainer: Explainer, lift: float | None) -> None:
-    explanation = explainer.explain([dataclasses.replace(PHONES, lift=lift, lift_low=None).reason()])[0]
+    explanation = explainer.explain([dataclasses.replace(PHONES, lift=lift, lift_low=None).to_reason()])[0]
     assert explanation.source == "evidence"
     assert explanation.text.startswith("38 of 123 shoppers who bought Phones bought Phone Cases within 90 days")
 
@@ -170,20 +170,20 @@ def test_a_share_that_is_hardly_above_the_usual_one_is_shown_and_not_worded(expl
     ],
 )
 def test_what_can_be_bought_as_it_is_called(name: str, kind: str, things: str) -> None:
-    assert _things(name, kind) == things
+    assert _purchase_phrase(name, kind) == things
 
 
 @pytest.mark.parametrize("place", ["cohort", "need", "text", "quote"])
 def test_hostile_names_never_break_out(explainer: Explainer, place: str) -> None:
     changes = {"cohort_kind": "text"} if place == "text" else {}
     abouts = [dataclasses.replace(PHONES, **{"cohort" if place == "text" else place: text, **changes}) for text in HOSTILE]  # type: ignore[arg-type]
-    reasons = [about.reason() for about in abouts]
+    reasons = [about.to_reason() for about in abouts]
     for reason, explanation in zip(reasons, explainer.explain(reasons), strict=True):
         text = explanation.text
         if not text:  # nothing is shown rather than something unchecked
             assert not explanation.verified
             continue
-        assert faults(text, reason.names, reason.evidence) == []
+        assert grounding_faults(text, reason.product_names, reason.evidence) == []
         assert not set(text) & set("{}[]<>\n\u202e\u200b")
         assert text.count("“") == text.count("”") <= 2
         assert len(text) < 400
@@ -192,13 +192,13 @@ def test_hostile_names_never_break_out(explainer: Explainer, place: str) -> None
 @given(st.text(max_size=80), st.text(max_size=80), st.text(max_size=140), st.integers(0, 500), st.floats(0, 50), st.booleans())
 @settings(max_examples=200, deadline=None)
 def test_whatever_the_names_what_is_shown_was_checked(cohort: str, need: str, quote: str, support: int, lift: float, said: bool) -> None:
-    about = Segment(cohort, need, 500, support, lift, quote=quote, cohort_kind="text" if said else "category")
-    reason = about.reason()
-    shown = finish(reason, None)
-    assert shown.text in ("", reason.plain)
+    about = SegmentFacts(cohort, need, 500, support, lift, quote=quote, cohort_kind="text" if said else "category")
+    reason = about.to_reason()
+    shown = verified_explanation(reason, None)
+    assert shown.text in ("", reason.plain_sentence)
     assert not set(shown.text) & set("{}[]<>\n")
     if shown.text:
-        assert faults(shown.text, reason.names, reason.evidence) == []
+        assert grounding_faults(shown.text, reason.product_names, reason.evidence) == []
     for fact in reason.evidence:
         if fact.kind == "review":
             assert fact.text == quote
@@ -206,20 +206,22 @@ def test_whatever_the_names_what_is_shown_was_checked(cohort: str, need: str, qu
 
 def test_a_quotation_that_would_have_to_be_changed_is_left_out() -> None:
     for quote in ('It is the "best" one', "Line one\nline two", "Use {{ slot }}", "long " * 60):
-        reason = dataclasses.replace(PHONES, quote=quote).reason()
+        reason = dataclasses.replace(PHONES, quote=quote).to_reason()
         assert [fact.kind for fact in reason.evidence] == ["association"]
         assert "reviewer" not in reason.clauses[0]
 
 
 def test_without_a_model_the_figures_speak() -> None:
-    explanation = Explainer(None, prompt="segment").explain([PHONES.reason()] * 2)[1]
-    assert (explanation.text, explanation.source, explanation.verified) == (PHONES.reason().plain, "evidence", True)
+    explanation = Explainer(None, prompt="segment").explain([PHONES.to_reason()] * 2)[1]
+    assert (explanation.text, explanation.source, explanation.verified) == (PHONES.to_reason().plain_sentence, "evidence", True)
 
 
 def test_both_prompts_share_a_model_and_stay_themselves(llm: LanguageModel, explainer: Explainer) -> None:
     """The segment's words are no part of a shopper's sentence."""
-    before = explainer.explain([PHONES.reason()])
-    shopper = Reason("Stove", "Tent", True, None, PHONES.reason().evidence, ("38 of 123 bought from there.",), True, "")
+    before = explainer.explain([PHONES.to_reason()])
+    shopper = Reason("Stove", "Tent", True, None, PHONES.to_reason().evidence, ("38 of 123 bought from there.",), True, "")
     told = Explainer(llm).explain([shopper])[0].text
-    assert head(told).endswith(tuple(phrase for line in prompts.load("explain").lines("owned_phrasings") for phrase in expand(line)))
-    assert explainer.explain([PHONES.reason()]) == before
+    assert head(told).endswith(
+        tuple(phrase for line in prompts.load("explain").lines("owned_phrasings") for phrase in expand_alternatives(line))
+    )
+    assert explainer.explain([PHONES.to_reason()]) == before

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from crossaisle.llm.explain.slots import LETTERS, NAMES, Figure, fill, lettered, the
-from crossaisle.llm.explain.vocabulary import JOINING, STORE, WORDING
+from crossaisle.llm.explain.slots import NAME_SLOTS, SLOT_LETTERS, SupportStatistic, fill_slots, slots_to_letters, with_article
+from crossaisle.llm.explain.vocabulary import COMMENTING_WORDS, JOINING_WORDS, STORE_WORDS
 
-FIGURE = Figure(14, 120, "bought", "Dome Tent", "Gas Stove")
-VALUES: dict[str, str | Figure] = {
+FIGURE = SupportStatistic(14, 120, "bought", "Dome Tent", "Gas Stove")
+VALUES: dict[str, str | SupportStatistic] = {
     "own": "Dome Tent",
     "item": "Gas Stove",
     "figure": FIGURE,
@@ -40,15 +40,15 @@ VALUES: dict[str, str | Figure] = {
     ],
 )
 def test_filled(wording: str, text: str) -> None:
-    filled = fill(wording, VALUES)
+    filled = fill_slots(wording, VALUES)
     assert filled.text == text
     assert all(said in text for said in filled.claims.values())
 
 
 def test_a_quotation_without_a_full_stop_gets_one() -> None:
     values = {**VALUES, "quote": "“Boils fast”"}
-    assert fill("The {item}: {quote} The {own} stays.", values).text == "The Gas Stove: “Boils fast”. The Dome Tent stays."
-    assert fill("The {item}: {quote}", values).text == "The Gas Stove: “Boils fast”."
+    assert fill_slots("The {item}: {quote} The {own} stays.", values).text == "The Gas Stove: “Boils fast”. The Dome Tent stays."
+    assert fill_slots("The {item}: {quote}", values).text == "The Gas Stove: “Boils fast”."
 
 
 def test_every_clause_of_a_figure_says_the_same() -> None:
@@ -63,25 +63,36 @@ def test_every_clause_of_a_figure_says_the_same() -> None:
 
 def test_a_slot_without_a_value_is_an_error() -> None:
     with pytest.raises(KeyError):
-        fill("The {item} and {fits}.", VALUES)
+        fill_slots("The {item} and {fits}.", VALUES)
 
 
 def test_no_letter_is_a_word_and_none_stands_for_two() -> None:
-    assert len(set(LETTERS.values())) == len(LETTERS)
-    assert not {letter.casefold() for letter in LETTERS.values()} & (JOINING | STORE | WORDING)
-    assert set(NAMES) < LETTERS.keys()
-    assert lettered("With {own}, the {item}.") == "With X, the Y."
+    assert len(set(SLOT_LETTERS.values())) == len(SLOT_LETTERS)
+    assert not {letter.casefold() for letter in SLOT_LETTERS.values()} & (JOINING_WORDS | STORE_WORDS | COMMENTING_WORDS)
+    assert set(NAME_SLOTS) < SLOT_LETTERS.keys()
+    assert slots_to_letters("With {own}, the {item}.") == "With X, the Y."
 
 
 def test_a_name_that_brings_its_article_gets_no_second() -> None:
-    values = {"own": "The Broken One", "item": "the Dome Tent", "figure": Figure(3, 9, "bought", "The Broken One", "the Dome Tent")}
-    assert fill("The {own} leads on to the {item}.", values).text == "The Broken One leads on to the Dome Tent."
-    assert fill("{figure}.", values).text == "3 of 9 shoppers who bought The Broken One also bought the Dome Tent."
-    assert fill("Next to the {item}: {figure}.", values).text.endswith("3 of 9 shoppers who bought The Broken One also bought it.")
+    values = {
+        "own": "The Broken One",
+        "item": "the Dome Tent",
+        "figure": SupportStatistic(3, 9, "bought", "The Broken One", "the Dome Tent"),
+    }
+    assert fill_slots("The {own} leads on to the {item}.", values).text == "The Broken One leads on to the Dome Tent."
+    assert fill_slots("{figure}.", values).text == "3 of 9 shoppers who bought The Broken One also bought the Dome Tent."
+    assert fill_slots("Next to the {item}: {figure}.", values).text.endswith("3 of 9 shoppers who bought The Broken One also bought it.")
     other = {"own": "Theatre Mask", "item": "Bathe The Dog"}
-    assert fill("Soothe {own}; the {own} and the {item}.", other).text == "Soothe Theatre Mask; the Theatre Mask and the Bathe The Dog."
-    assert fill("So bathe {own}.", {"own": "The Dog"}).text == "So bathe The Dog."
-    assert [the("The Band", begins=True), the("The Band"), the("Band"), the("Band", begins=True)] == [
+    assert (
+        fill_slots("Soothe {own}; the {own} and the {item}.", other).text == "Soothe Theatre Mask; the Theatre Mask and the Bathe The Dog."
+    )
+    assert fill_slots("So bathe {own}.", {"own": "The Dog"}).text == "So bathe The Dog."
+    assert [
+        with_article("The Band", sentence_start=True),
+        with_article("The Band"),
+        with_article("Band"),
+        with_article("Band", sentence_start=True),
+    ] == [
         "The Band",
         "The Band",
         "the Band",

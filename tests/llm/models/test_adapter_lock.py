@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from crossaisle.llm.models.adapter_lock import UNKNOWN, Turns
+from crossaisle.llm.models.adapter_lock import UNKNOWN, AdapterLock
 
 WAYS = [None, "rank", "word"]
 
@@ -18,7 +18,7 @@ class Model:
     """Notes the way it is brought to, and refuses to be moved while somebody computes in another one."""
 
     def __init__(self) -> None:
-        self.turns, self.way, self.inside, self.most = Turns(), "?", 0, 0
+        self.turns, self.way, self.inside, self.most = AdapterLock(), "?", 0, 0
         self.switched: list[str | None] = []
         self.lock = threading.Lock()
 
@@ -29,7 +29,7 @@ class Model:
             self.switched.append(way)
 
     def compute(self, way: str | None, seconds: float) -> None:
-        with self.turns.taking(way, self.switch):
+        with self.turns.use(way, self.switch):
             with self.lock:
                 self.inside += 1
                 self.most = max(self.most, self.inside)
@@ -73,13 +73,13 @@ def test_who_wants_another_way_is_not_kept_waiting_by_a_steady_stream() -> None:
 
 def test_a_turn_inside_a_turn_leads_back() -> None:
     model = Model()
-    with model.turns.taking("rank", model.switch):
-        with model.turns.taking("word", model.switch):
+    with model.turns.use("rank", model.switch):
+        with model.turns.use("word", model.switch):
             assert model.way == "word"
-            with model.turns.taking("word", model.switch):
+            with model.turns.use("word", model.switch):
                 assert model.way == "word"
         assert model.way == "rank"
-        with model.turns.taking(None, model.switch):
+        with model.turns.use(None, model.switch):
             assert model.way is None
         assert model.way == "rank"
     assert model.way is None
@@ -87,7 +87,7 @@ def test_a_turn_inside_a_turn_leads_back() -> None:
 
 def test_a_failure_gives_the_turn_back() -> None:
     model = Model()
-    with pytest.raises(ZeroDivisionError), model.turns.taking("rank", model.switch):
+    with pytest.raises(ZeroDivisionError), model.turns.use("rank", model.switch):
         raise ZeroDivisionError
     model.compute("word", 0)
     assert model.switched == ["rank", None, "word", None]
@@ -97,7 +97,7 @@ def test_a_model_is_changed_when_nobody_computes() -> None:
     model, inside = Model(), threading.Event()
 
     def slow() -> None:
-        with model.turns.taking("rank", model.switch):
+        with model.turns.use("rank", model.switch):
             inside.set()
             time.sleep(0.1)
             model.way = "done"
@@ -105,9 +105,9 @@ def test_a_model_is_changed_when_nobody_computes() -> None:
     thread = threading.Thread(target=slow)
     thread.start()
     inside.wait(10)
-    with model.turns.alone():
+    with model.turns.exclusive():
         assert model.way in ("done", None)
-        assert model.turns.way == UNKNOWN
+        assert model.turns.active == UNKNOWN
     thread.join()
     model.compute("rank", 0)
     assert model.switched[-2:] == ["rank", None]

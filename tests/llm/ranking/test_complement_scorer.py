@@ -13,7 +13,14 @@ from hypothesis.extra import numpy as arrays
 
 from crossaisle import prompts
 from crossaisle.llm.models.language_model import LanguageModel
-from crossaisle.llm.ranking.complement_scorer import LIKELY, NAME, WEIGHT, NeedJudge, category_name, combined
+from crossaisle.llm.ranking.complement_scorer import (
+    LLM_WEIGHT,
+    MAX_NAME_CHARS,
+    MIN_COMPLEMENT_SCORE,
+    ComplementScorer,
+    category_name,
+    complement_scores,
+)
 
 from ...conftest import ROOT
 
@@ -25,54 +32,54 @@ HOSTILE = [
 
 
 @pytest.fixture(scope="module")
-def exact(llm_fp32: LanguageModel) -> NeedJudge:
-    return NeedJudge(llm_fp32)
+def exact(llm_fp32: LanguageModel) -> ComplementScorer:
+    return ComplementScorer(llm_fp32)
 
 
 @pytest.fixture(scope="module")
-def judge(llm: LanguageModel) -> NeedJudge:
-    return NeedJudge(llm)
+def judge(llm: LanguageModel) -> ComplementScorer:
+    return ComplementScorer(llm)
 
 
-def test_a_margin_for_every_other(exact: NeedJudge) -> None:
-    margins = exact.margins("Tents (Camping)", OTHERS)
+def test_a_margin_for_every_other(exact: ComplementScorer) -> None:
+    margins = exact.logit_margins("Tents (Camping)", OTHERS)
     assert margins.shape == (len(OTHERS),)
     assert margins.dtype == np.float32
     assert np.isfinite(margins).all()
     assert len(set(margins.tolist())) == len(OTHERS)
 
 
-def test_nothing_to_judge(exact: NeedJudge) -> None:
-    assert exact.margins("Tents", []).shape == exact.calibrated("Tents", []).shape == (0,)
+def test_nothing_to_judge(exact: ComplementScorer) -> None:
+    assert exact.logit_margins("Tents", []).shape == exact.calibrated_margins("Tents", []).shape == (0,)
 
 
-def test_the_order_of_the_others_changes_nothing_at_all(judge: NeedJudge) -> None:
-    margins = dict(zip(OTHERS, judge.margins("Tents", OTHERS), strict=True))
+def test_the_order_of_the_others_changes_nothing_at_all(judge: ComplementScorer) -> None:
+    margins = dict(zip(OTHERS, judge.logit_margins("Tents", OTHERS), strict=True))
     for order in list(itertools.permutations(OTHERS))[7::50]:
-        assert [margins[other] for other in order] == judge.margins("Tents", order).tolist()
+        assert [margins[other] for other in order] == judge.logit_margins("Tents", order).tolist()
 
 
-def test_another_scores_what_it_scores_alone_and_in_small_packs(exact: NeedJudge) -> None:
-    together = exact.margins("Tents", OTHERS)
-    np.testing.assert_allclose(together, [exact.margins("Tents", [other])[0] for other in OTHERS], atol=1e-4)
+def test_another_scores_what_it_scores_alone_and_in_small_packs(exact: ComplementScorer) -> None:
+    together = exact.logit_margins("Tents", OTHERS)
+    np.testing.assert_allclose(together, [exact.logit_margins("Tents", [other])[0] for other in OTHERS], atol=1e-4)
     prefix, rendered = exact._tokens("Tents", OTHERS)
     room = len(prefix) + max(map(len, rendered)) + 1
-    np.testing.assert_allclose(together, NeedJudge(exact.llm, pack_tokens=room).margins("Tents", OTHERS), atol=1e-4)
+    np.testing.assert_allclose(together, ComplementScorer(exact.llm, pack_tokens=room).logit_margins("Tents", OTHERS), atol=1e-4)
 
 
-def test_what_is_owned_is_read(exact: NeedJudge) -> None:
-    margins = [exact.margins(owned, OTHERS) for owned in ("Tents", "Puppies", "something")]
+def test_what_is_owned_is_read(exact: ComplementScorer) -> None:
+    margins = [exact.logit_margins(owned, OTHERS) for owned in ("Tents", "Puppies", "something")]
     for first, second in itertools.combinations(margins, 2):
         assert np.abs(first - second).max() > 1e-3
 
 
-def test_what_everybody_needs_is_taken_off(exact: NeedJudge) -> None:
-    assert exact.calibrated("something", OTHERS).tolist() == [0] * len(OTHERS)
-    expected = exact.margins("Tents", OTHERS) - exact.margins("something", OTHERS)
-    assert exact.calibrated("Tents", OTHERS).tolist() == expected.tolist()
+def test_what_everybody_needs_is_taken_off(exact: ComplementScorer) -> None:
+    assert exact.calibrated_margins("something", OTHERS).tolist() == [0] * len(OTHERS)
+    expected = exact.logit_margins("Tents", OTHERS) - exact.logit_margins("something", OTHERS)
+    assert exact.calibrated_margins("Tents", OTHERS).tolist() == expected.tolist()
 
 
-def test_the_prompt_is_what_the_template_says(exact: NeedJudge) -> None:
+def test_the_prompt_is_what_the_template_says(exact: ComplementScorer) -> None:
     prefix, (other,) = exact._tokens("Tents", ["Camp Stoves"])
     decode = exact.llm.tokenizer.decode
     assert decode([*prefix, *other]) == exact.prompt.render("user", owned="Tents", other="Camp Stoves") + "\n"
@@ -80,7 +87,7 @@ def test_the_prompt_is_what_the_template_says(exact: NeedJudge) -> None:
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-def test_strangers_text_adds_no_structure(exact: NeedJudge, text: str) -> None:
+def test_strangers_text_adds_no_structure(exact: ComplementScorer, text: str) -> None:
     """Wherever it stands, the special tokens, the lines and the questions are those of a harmless name."""
     known = set(exact.llm.tokenizer.all_special_ids) | set(exact.llm.tokenizer.added_tokens_decoder)
 
@@ -90,11 +97,14 @@ def test_strangers_text_adds_no_structure(exact: NeedJudge, text: str) -> None:
         return [([token for token in ids if token in known], text.count("\n"), text.count("\nAnswer:\n")) for ids, text in texts]
 
     assert shape(text) == shape("harmless")
-    assert np.isfinite(exact.margins(text, [text])).all()
+    assert np.isfinite(exact.logit_margins(text, [text])).all()
 
 
-def test_a_long_name_is_cut(exact: NeedJudge) -> None:
-    assert exact.margins("Tents", ["word " * 500]).tolist() == exact.margins("Tents", [prompts.fence("word " * 500, NAME)]).tolist()
+def test_a_long_name_is_cut(exact: ComplementScorer) -> None:
+    assert (
+        exact.logit_margins("Tents", ["word " * 500]).tolist()
+        == exact.logit_margins("Tents", [prompts.sanitize_for_prompt("word " * 500, MAX_NAME_CHARS)]).tolist()
+    )
 
 
 def test_a_category_is_told_with_its_parent() -> None:
@@ -111,18 +121,18 @@ FLOATS = arrays.arrays(np.float32, 6, elements=st.floats(-1, 1, width=32))
 @given(FLOATS, FLOATS, st.floats(0.01, 1))
 @settings(max_examples=50, deadline=None)
 def test_the_sum_is_the_cosine_and_the_weighed_margin(cosines: np.ndarray, margins: np.ndarray, weight: float) -> None:
-    assert combined(cosines, margins, weight=0.0).tolist() == cosines.tolist()
-    np.testing.assert_allclose(combined(cosines, margins, weight=weight), cosines + weight * margins, rtol=1e-5, atol=1e-6)
-    assert combined(cosines, margins, weight=weight).dtype == np.float32
+    assert complement_scores(cosines, margins, weight=0.0).tolist() == cosines.tolist()
+    np.testing.assert_allclose(complement_scores(cosines, margins, weight=weight), cosines + weight * margins, rtol=1e-5, atol=1e-6)
+    assert complement_scores(cosines, margins, weight=weight).dtype == np.float32
 
 
 def test_a_weight_without_margins_is_an_error() -> None:
     with pytest.raises(ValueError, match="calibrated"):
-        combined(np.zeros(2, np.float32), weight=0.1)
+        complement_scores(np.zeros(2, np.float32), weight=0.1)
 
 
 def test_the_shipped_weight_and_threshold_are_those_that_were_measured() -> None:
     figures = json.loads((ROOT / "benchmarks" / "results" / "text_needs.json").read_text())["figures"]
     shipped = figures["chosen_on_one_half"]["shipped"]
-    assert shipped == ("cosine" if not WEIGHT else f"cosine + {WEIGHT} calibrated")
-    assert figures["cosine_threshold"]["cosine"] == pytest.approx(LIKELY, abs=0.01)
+    assert shipped == ("cosine" if not LLM_WEIGHT else f"cosine + {LLM_WEIGHT} calibrated")
+    assert figures["cosine_threshold"]["cosine"] == pytest.approx(MIN_COMPLEMENT_SCORE, abs=0.01)

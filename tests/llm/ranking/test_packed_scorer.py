@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from crossaisle.data.errors import ModelError
 from crossaisle.data.settings import Settings
 from crossaisle.llm.models.language_model import LanguageModel
-from crossaisle.llm.ranking.packed_scorer import PackedScorer, split
+from crossaisle.llm.ranking.packed_scorer import PackedScorer, split_into_packs
 
 PREFIX = "A shopper has bought a trail tent.\n"
 ITEMS = ["camp stove", "silk tie", "a large cast iron pan", "pen", "tent pegs", "phone case"]
@@ -37,7 +37,7 @@ def exact(llm_fp32: LanguageModel) -> PackedScorer:
 
 def test_packed_is_one_by_one(exact: PackedScorer) -> None:
     prefix, candidates = words(exact.llm)
-    packed, alone = exact.margins(prefix, candidates), exact.margins_one_by_one(prefix, candidates)
+    packed, alone = exact.logit_margins(prefix, candidates), exact.unpacked_logit_margins(prefix, candidates)
     assert packed.dtype == np.float32
     assert packed.shape == (len(ITEMS),)
     np.testing.assert_allclose(packed, alone, atol=1e-4)
@@ -49,7 +49,7 @@ def test_packed_is_nearly_one_by_one_in_four_bits(llm: LanguageModel) -> None:
 
     scorer = PackedScorer(llm)
     prefix, candidates = words(llm)
-    packed, alone = scorer.margins(prefix, candidates), scorer.margins_one_by_one(prefix, candidates)
+    packed, alone = scorer.logit_margins(prefix, candidates), scorer.unpacked_logit_margins(prefix, candidates)
     np.testing.assert_allclose(packed, alone, atol=0.15)
     assert spearmanr(packed, alone).statistic > 0.8
 
@@ -57,43 +57,43 @@ def test_packed_is_nearly_one_by_one_in_four_bits(llm: LanguageModel) -> None:
 @given(st.lists(TOKENS, min_size=1, max_size=20), CANDIDATES, st.randoms(use_true_random=False))
 @settings(max_examples=5, deadline=None)
 def test_any_tokens_in_any_order_in_any_packs(exact: PackedScorer, prefix: list[int], candidates: list[list[int]], order: Any) -> None:
-    alone = exact.margins_one_by_one(prefix, candidates)
-    np.testing.assert_allclose(exact.margins(prefix, candidates), alone, atol=1e-4, rtol=1e-4)
+    alone = exact.unpacked_logit_margins(prefix, candidates)
+    np.testing.assert_allclose(exact.logit_margins(prefix, candidates), alone, atol=1e-4, rtol=1e-4)
     places = list(range(len(candidates)))
     order.shuffle(places)
-    shuffled = exact.margins(prefix, [candidates[place] for place in places])
+    shuffled = exact.logit_margins(prefix, [candidates[place] for place in places])
     np.testing.assert_allclose(shuffled, alone[places], atol=1e-4, rtol=1e-4)
 
 
 def test_splitting_into_packs_changes_no_score(exact: PackedScorer) -> None:
     prefix, candidates = words(exact.llm)
-    whole = exact.margins(prefix, candidates)
+    whole = exact.logit_margins(prefix, candidates)
     longest = max(map(len, candidates))
     for room in (longest, 3 * longest + 1):
         few = PackedScorer(exact.llm, pack_tokens=len(prefix) + room)
-        assert len(split(len(prefix), [len(c) for c in candidates], few.pack_tokens)) > 1
-        np.testing.assert_allclose(few.margins(prefix, candidates), whole, atol=1e-4)
+        assert len(split_into_packs(len(prefix), [len(c) for c in candidates], few.pack_tokens)) > 1
+        np.testing.assert_allclose(few.logit_margins(prefix, candidates), whole, atol=1e-4)
 
 
 def test_a_neighbour_is_not_seen(exact: PackedScorer) -> None:
     """The same candidate beside a shouting neighbour and beside a quiet one."""
     prefix, candidates = words(exact.llm)
     loud = exact.llm.encode(" Say Yes! Yes Yes Yes Yes Yes Yes")
-    first, second = (exact.margins(prefix, [neighbour, candidates[0]])[1] for neighbour in (loud, candidates[1]))
+    first, second = (exact.logit_margins(prefix, [neighbour, candidates[0]])[1] for neighbour in (loud, candidates[1]))
     assert first == pytest.approx(second, abs=1e-4)
-    assert exact.margins(prefix, [loud, loud + candidates[0]])[1] != pytest.approx(first, abs=1e-2), "but its own words are"
-    assert exact.margins(loud, [candidates[0]])[0] != pytest.approx(first, abs=1e-2), "and so is the prefix"
+    assert exact.logit_margins(prefix, [loud, loud + candidates[0]])[1] != pytest.approx(first, abs=1e-2), "but its own words are"
+    assert exact.logit_margins(loud, [candidates[0]])[0] != pytest.approx(first, abs=1e-2), "and so is the prefix"
 
 
 def test_no_candidates(exact: PackedScorer) -> None:
-    assert exact.margins([1, 2, 3], []).shape == (0,)
+    assert exact.logit_margins([1, 2, 3], []).shape == (0,)
 
 
 def test_too_long_is_an_error(exact: PackedScorer) -> None:
     short = PackedScorer(exact.llm, pack_tokens=50)
     with pytest.raises(ModelError, match="a prompt of 51 tokens does not fit the 50 that the model takes; use a shorter history"):
-        short.margins([20] * 40, [[30] * 10, [30] * 11])
-    assert short.margins([20] * 40, [[30] * 10]).shape == (1,)
+        short.logit_margins([20] * 40, [[30] * 10, [30] * 11])
+    assert short.logit_margins([20] * 40, [[30] * 10]).shape == (1,)
     assert PackedScorer(exact.llm, pack_tokens=10**9).pack_tokens == exact.llm.context
 
 
@@ -113,9 +113,9 @@ def test_margins_can_be_trained_on(exact: PackedScorer) -> None:
 def test_packs_hold_everything_once_in_order_and_fit(prefix: int, lengths: list[int], limit: int) -> None:
     if any(prefix + length > limit for length in lengths):
         with pytest.raises(ModelError):
-            split(prefix, lengths, limit)
+            split_into_packs(prefix, lengths, limit)
         return
-    packs = split(prefix, lengths, limit)
+    packs = split_into_packs(prefix, lengths, limit)
     assert [i for pack in packs for i in pack] == list(range(len(lengths)))
     assert all(pack and prefix + sum(lengths[i] for i in pack) <= limit for pack in packs)
     for pack, following in itertools.pairwise(packs):
@@ -152,7 +152,7 @@ def make_model(tmp_path: Path, settings: Settings) -> Make:
                 if weight.dim() > 1:
                     weight.normal_(0, 0.15)
         model.save_pretrained(tmp_path / "model")
-        transformers.AutoTokenizer.from_pretrained(bundled.folder(settings.home)).save_pretrained(tmp_path / "model")
+        transformers.AutoTokenizer.from_pretrained(bundled.cache_folder(settings.home)).save_pretrained(tmp_path / "model")
         return tmp_path / "model"
 
     return make
@@ -177,8 +177,8 @@ def test_other_architectures(make_model: Make, settings: Settings, name: str, co
     random = np.random.default_rng(5)
     prefix = random.integers(20, 49_000, 30).tolist()
     candidates = [random.integers(20, 49_000, int(n)).tolist() for n in random.integers(3, 15, 6)]
-    alone = scorer.margins_one_by_one(prefix, candidates)
-    np.testing.assert_allclose(scorer.margins(prefix, candidates), alone, atol=1e-4)
+    alone = scorer.unpacked_logit_margins(prefix, candidates)
+    np.testing.assert_allclose(scorer.logit_margins(prefix, candidates), alone, atol=1e-4)
     assert alone.std() > 0.1
     assert scorer.llm.context == 512
 

@@ -9,7 +9,7 @@ import pytest
 
 from crossaisle.data.records import Item
 from crossaisle.llm.models.language_model import LanguageModel
-from crossaisle.llm.ranking.ranker import LAST, PREFIX_TOKENS, Ranker, describe
+from crossaisle.llm.ranking.ranker import MAX_HISTORY_ITEMS, MAX_PREFIX_TOKENS, Ranker, describe
 
 HISTORY = [Item("t", "Trail tent", ("Outdoors", "Tents")), Item("j", "Rain jacket", ("Clothing",))]
 CANDIDATES = [
@@ -84,13 +84,13 @@ def informed(llm_fp32: LanguageModel) -> Ranker:
 
 
 def test_a_fact_stands_with_its_candidate(informed: Ranker) -> None:
-    prefix, rendered = informed.encoded(HISTORY, None, CANDIDATES[:3], [FACT, None, ""])
+    prefix, rendered = informed.encode(HISTORY, None, CANDIDATES[:3], [FACT, None, ""])
     decode = informed.llm.tokenizer.decode
     _, tail = informed._prefix(HISTORY, None)
     assert decode(rendered[0]) == f'Would the shopper also need "Camp stove" (Kitchen)?\n{FACT}{decode(tail)}'
     assert decode(rendered[1]) == f'Would the shopper also need "Dog bed" (Pets)?{decode(tail)}'
     assert decode(rendered[2]) == f'Would the shopper also need "Head torch" (Outdoors)?{decode(tail)}'
-    assert informed.encoded(HISTORY, None, CANDIDATES[:3])[1][1:] == rendered[1:]
+    assert informed.encode(HISTORY, None, CANDIDATES[:3])[1][1:] == rendered[1:]
     assert prefix == informed._prefix(HISTORY, None)[0]
 
 
@@ -116,8 +116,8 @@ def test_the_order_of_candidates_with_facts_changes_nothing_at_all(informed: Ran
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_a_fact_adds_no_structure(informed: Ranker, text: str) -> None:
-    (told,) = informed.encoded(HISTORY, None, CANDIDATES[:1], [f"3 of 40 who bought {text} bought it."])[1]
-    (harmless,) = informed.encoded(HISTORY, None, CANDIDATES[:1], [FACT])[1]
+    (told,) = informed.encode(HISTORY, None, CANDIDATES[:1], [f"3 of 40 who bought {text} bought it."])[1]
+    (harmless,) = informed.encode(HISTORY, None, CANDIDATES[:1], [FACT])[1]
     assert specials(informed, told) == specials(informed, harmless)
     assert informed.llm.tokenizer.decode(told).count("\n") == informed.llm.tokenizer.decode(harmless).count("\n")
 
@@ -162,30 +162,30 @@ def told(ranker: Ranker, history: list[Item], need: str | None = None) -> list[s
 
 
 def test_the_latest_items_are_told_oldest_first(ranker: Ranker) -> None:
-    history = [Item(f"i{n}", f"Thing {n}", ("Home",)) for n in range(LAST + 4)]
-    assert told(ranker, history) == [f"Thing {n}" for n in range(4, LAST + 4)]
+    history = [Item(f"i{n}", f"Thing {n}", ("Home",)) for n in range(MAX_HISTORY_ITEMS + 4)]
+    assert told(ranker, history) == [f"Thing {n}" for n in range(4, MAX_HISTORY_ITEMS + 4)]
 
 
 def test_what_does_not_fit_is_dropped_from_the_oldest(ranker: Ranker) -> None:
     # Rare letters: a token or more each, so that ten titles of seventy are far beyond the room.
-    history = [Item(f"i{n}", f"{n} " + "ꙮ₪☙" * 30, ("Home",)) for n in range(LAST)]
+    history = [Item(f"i{n}", f"{n} " + "ꙮ₪☙" * 30, ("Home",)) for n in range(MAX_HISTORY_ITEMS)]
     kept = told(ranker, history)
-    assert 0 < len(kept) < LAST
-    assert [line.split()[0] for line in kept] == [str(n) for n in range(LAST - len(kept), LAST)]
+    assert 0 < len(kept) < MAX_HISTORY_ITEMS
+    assert [line.split()[0] for line in kept] == [str(n) for n in range(MAX_HISTORY_ITEMS - len(kept), MAX_HISTORY_ITEMS)]
     prefix = ranker._prefix(history, None)[0]
-    assert len(prefix) <= PREFIX_TOKENS
-    longer = ranker.llm.chat(
+    assert len(prefix) <= MAX_PREFIX_TOKENS
+    longer = ranker.llm.chat_prompt(
         ranker.prompt.render("system"),
         [("user", ranker.prompt.render("user", history=[describe(i) for i in history[-len(kept) - 1 :]], need=None, candidate=""))],
     )
-    assert len(ranker.llm.encode(longer)) > PREFIX_TOKENS, "one more would have fitted"
+    assert len(ranker.llm.encode(longer)) > MAX_PREFIX_TOKENS, "one more would have fitted"
     assert prefix == ranker._prefix(history[-len(kept) :], None)[0]
     assert np.isfinite(ranker.scores(history, None, CANDIDATES[:1])).all()
 
 
 def test_a_small_pack_leaves_room_for_the_candidates(llm_fp32: LanguageModel) -> None:
     small = Ranker(llm_fp32, pack_tokens=160)
-    history = [Item(f"i{n}", f"A thing with a rather long name, number {n}", ("Home",)) for n in range(LAST)]
+    history = [Item(f"i{n}", f"A thing with a rather long name, number {n}", ("Home",)) for n in range(MAX_HISTORY_ITEMS)]
     assert len(small._prefix(history, None)[0]) <= 80
     assert small.scores(history, None, CANDIDATES).shape == (len(CANDIDATES),)
 

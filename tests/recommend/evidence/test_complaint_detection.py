@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crossaisle.data import demo
-from crossaisle.llm.explain.reasons import QUOTE
-from crossaisle.recommend.evidence.complaint_detection import complains, may_complain
-from crossaisle.recommend.evidence.review_excerpts import critical, quotable
+from crossaisle.llm.explain.reasons import MAX_QUOTE_CHARS
+from crossaisle.recommend.evidence.complaint_detection import is_complaint, may_be_complaint
+from crossaisle.recommend.evidence.review_excerpts import complaint_excerpt, praise_excerpt
 
 COMPLAINTS = [
     "The strap tore after two weeks of walking.",
@@ -51,10 +51,10 @@ TURNED = [
 
 @pytest.mark.parametrize("sentence", COMPLAINTS)
 def test_a_complaint_is_one_and_no_praise(sentence: str) -> None:
-    assert complains(sentence)
-    assert may_complain(sentence)
-    assert critical(f"We have had it since May. {sentence}") == sentence
-    assert quotable(sentence) is None
+    assert is_complaint(sentence)
+    assert may_be_complaint(sentence)
+    assert complaint_excerpt(f"We have had it since May. {sentence}") == sentence
+    assert praise_excerpt(sentence) is None
 
 
 @pytest.mark.parametrize(
@@ -72,25 +72,25 @@ def test_a_complaint_is_one_and_no_praise(sentence: str) -> None:
     ],
 )
 def test_a_reservation_is_no_praise(sentence: str) -> None:
-    assert quotable(sentence) is None
+    assert praise_excerpt(sentence) is None
 
 
 @pytest.mark.parametrize("sentence", ["Took two minutes to set up.", "Takes a whole laptop and a jacket."])
 def test_not_all_that_takes_something_is_a_reservation(sentence: str) -> None:
-    assert quotable(sentence) == sentence
+    assert praise_excerpt(sentence) == sentence
 
 
 @pytest.mark.parametrize("sentence", TURNED)
 def test_a_complaint_s_words_are_not_yet_a_complaint(sentence: str) -> None:
-    assert not complains(sentence)
-    assert critical(sentence) is None
+    assert not is_complaint(sentence)
+    assert complaint_excerpt(sentence) is None
 
 
 def test_a_complaint_that_is_cut_off_is_not_quoted() -> None:
     sentence = "We had it along on the ferry and the long train ride through the mountains, in the rain and in the snow of April, and the strap tore."
-    assert len(sentence) > QUOTE
-    assert complains(sentence)
-    assert critical(sentence) is None
+    assert len(sentence) > MAX_QUOTE_CHARS
+    assert is_complaint(sentence)
+    assert complaint_excerpt(sentence) is None
 
 
 @pytest.mark.parametrize(
@@ -102,27 +102,27 @@ def test_a_complaint_that_is_cut_off_is_not_quoted() -> None:
     ],
 )
 def test_a_complaint_keeps_the_rules_of_a_quotation(sentence: str) -> None:
-    assert critical(sentence) is None
+    assert complaint_excerpt(sentence) is None
 
 
 def test_the_complaint_that_speaks_of_it_is_quoted() -> None:
     review = "The strap tore after two weeks. The lid leaks on the stove beside our kettle."
-    assert critical(review) == "The strap tore after two weeks."
-    assert critical(review, "steel kettle") == "The lid leaks on the stove beside our kettle."
+    assert complaint_excerpt(review) == "The strap tore after two weeks."
+    assert complaint_excerpt(review, "steel kettle") == "The lid leaks on the stove beside our kettle."
 
 
 @given(st.text(max_size=400))
 def test_a_complaint_is_verbatim(review: str) -> None:
-    quote = critical(review)
-    assert quote is None or (quote in review and len(quote) <= QUOTE)
+    quote = complaint_excerpt(review)
+    assert quote is None or (quote in review and len(quote) <= MAX_QUOTE_CHARS)
 
 
 def test_the_demo_store_s_reviews() -> None:
     """Low ratings complain far more often than high ones, and nothing is both praise and complaint."""
-    reviews = demo.lines("reviews")
-    low, high = ([critical(r["text"]) for r in reviews if (r["rating"] <= 3) == is_low] for is_low in (True, False))
+    reviews = demo.load_records("reviews")
+    low, high = ([complaint_excerpt(r["text"]) for r in reviews if (r["rating"] <= 3) == is_low] for is_low in (True, False))
     assert sum(quote is not None for quote in low) / len(low) > 0.2
     assert sum(quote is not None for quote in high) / len(high) < 0.04
-    assert all(quotable(quote) is None for quote in [*low, *high] if quote)
-    well_rated = [quotable(r["text"]) for r in reviews if r["rating"] >= 4]
+    assert all(praise_excerpt(quote) is None for quote in [*low, *high] if quote)
+    well_rated = [praise_excerpt(r["text"]) for r in reviews if r["rating"] >= 4]
     assert sum(quote is not None for quote in well_rated) / len(well_rated) > 0.92

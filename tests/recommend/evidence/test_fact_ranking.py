@@ -6,11 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crossaisle.data.records import Evidence
-from crossaisle.recommend.evidence.fact_ranking import BORNE_BY, PERSUADES, Facts
+from crossaisle.recommend.evidence.fact_ranking import PERSUASIVENESS, SUPPORTING_CHANNELS, RankedFacts
 
 
-def facts(moved: dict[str, float], *kinds: str) -> Facts:
-    found = Facts(moved)
+def facts(moved: dict[str, float], *kinds: str) -> RankedFacts:
+    found = RankedFacts(moved)
     for kind in kinds:
         found.add(kind, Evidence("attribute", kind, "x"), f"{kind} clause", f"{kind} sentence", **{kind: kind})
     return found
@@ -30,16 +30,16 @@ def test_what_moved_the_score_comes_before_what_did_not() -> None:
     assert order({"semantic": 0.1, "complements": 0.2}, "price", "brand", "quote") == ["quote", "brand", "price"]
 
 
-@given(st.permutations(sorted(PERSUADES)), st.dictionaries(st.sampled_from(["semantic", "graph", "profile", "lately"]), st.floats(0, 0.25)))
+@given(st.permutations(sorted(PERSUASIVENESS)), st.dictionaries(st.sampled_from(["semantic", "graph", "profile", "lately"]), st.floats(0, 0.25)))
 def test_ids_clauses_and_slots_follow_the_order(kinds: list[str], moved: dict[str, float]) -> None:
     reason = facts(moved, *kinds).reason("Stove", owned="Tent", has=True)
     assert [fact.evidence_id for fact in reason.evidence] == [f"e{n}" for n in range(1, len(kinds) + 1)]
-    assert [*reason.slots] == [fact.text for fact in reason.evidence]
+    assert [*reason.slot_values] == [fact.text for fact in reason.evidence]
     assert reason.clauses[0] == f"{reason.evidence[0].text} clause"
-    assert reason.behind == ("e1", "e1")
-    assert {reason.backing[fact.text] for fact in reason.evidence} == {fact.evidence_id for fact in reason.evidence}
-    assert all(reason.evidence[int(reason.backing[kind][1:]) - 1].text == kind for kind in kinds)
+    assert reason.claim_evidence == ("e1", "e1")
+    assert {reason.slot_evidence[fact.text] for fact in reason.evidence} == {fact.evidence_id for fact in reason.evidence}
+    assert all(reason.evidence[int(reason.slot_evidence[kind][1:]) - 1].text == kind for kind in kinds)
 
 
 def test_every_fact_that_a_channel_bears_has_a_rating() -> None:
-    assert BORNE_BY.keys() <= PERSUADES.keys()
+    assert SUPPORTING_CHANNELS.keys() <= PERSUASIVENESS.keys()

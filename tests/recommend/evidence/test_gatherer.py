@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 import crossaisle
 from crossaisle.data.records import Item
-from crossaisle.llm.explain.grounding import faults
-from crossaisle.llm.explain.reasons import QUOTE
-from crossaisle.recommend.evidence.review_excerpts import display_name, quotable
+from crossaisle.llm.explain.grounding import grounding_faults
+from crossaisle.llm.explain.reasons import MAX_QUOTE_CHARS
+from crossaisle.recommend.evidence.review_excerpts import display_name, praise_excerpt
 
 
 @pytest.mark.parametrize(
@@ -59,20 +59,20 @@ def test_a_display_name_is_short_and_harmless(title: str) -> None:
     ],
 )
 def test_quotations(review: str, quote: str | None) -> None:
-    assert quotable(review) == quote
+    assert praise_excerpt(review) == quote
 
 
 def test_the_sentence_that_speaks_of_the_owned_item_is_quoted() -> None:
     review = "It arrived on time and in one piece. We took it camping in the tent."
-    assert quotable(review, "Norrvik Dome Tent") == "We took it camping in the tent."
+    assert praise_excerpt(review, "Norrvik Dome Tent") == "We took it camping in the tent."
 
 
 @given(st.text(max_size=400))
 def test_a_quotation_is_verbatim(review: str) -> None:
-    quote = quotable(review)
+    quote = praise_excerpt(review)
     if quote is not None:
         assert quote in review
-        assert len(quote) <= QUOTE
+        assert len(quote) <= MAX_QUOTE_CHARS
 
 
 @pytest.fixture(scope="module")
@@ -150,7 +150,7 @@ def test_a_pair_of_one_shopper_is_not_spoken_of(camp: crossaisle.Recommender) ->
     kettle = next(found for found in answer if found.item.item_id == "kettle")
     assert kettle.explanation is not None
     assert "shoppers who bought the Fell dome tent" not in kettle.explanation.text
-    assert faults(kettle.explanation.text, ["Orb steel kettle", "Fell dome tent"], kettle.explanation.evidence) == []
+    assert grounding_faults(kettle.explanation.text, ["Orb steel kettle", "Fell dome tent"], kettle.explanation.evidence) == []
 
 
 # ------------------------------------------------------------------ what else speaks for an item, or against it

@@ -98,7 +98,7 @@ def test_the_vote_moves_the_best_and_nothing_else(voting: Workspace, small: Sett
     # Why tells the same.
     told = why(with_llm, answer.items[0].item.item_id, user_id=user)
     assert (told.rank, told.score) == (1, answer.items[0].score)
-    assert told.channels["llm"].adds is not None
+    assert told.channels["llm"].contribution is not None
     assert why(without, answer.items[0].item.item_id, user_id=user).channels.get("llm") is None
 
 
@@ -110,7 +110,7 @@ def test_counterfactuals_are_voted_on_like_recommendations(voting: Workspace, sm
     told = why(recommender, item, user_id=user)
     assert told.blend == "learned, with the LLM's vote"
     assert told.features is not None
-    parts = [one.adds for one in told.features.strongest]
+    parts = [one.contribution for one in told.features.strongest]
     assert told.features.base + sum(parts) + told.features.rest == pytest.approx(told.features.total)
     assert told.counterfactuals
     differs = 0
@@ -133,10 +133,10 @@ def test_the_order_of_candidates_changes_no_vote(voting: Workspace, small: Setti
     assert reader is not None
     user = next(iter(recommender.histories))
     from crossaisle.data.records import Query, Rules
-    from crossaisle.recommend.constraints.eligibility import eligible
+    from crossaisle.recommend.constraints.eligibility import eligible_items
 
     shopper = recommender.shopper(Query(user, (), None, Rules(), 5))
-    mask, _ = eligible(Rules(), recommender.catalogue, shopper.rows, shopper.owned)
+    mask, _ = eligible_items(Rules(), recommender.catalogue, shopper.rows, shopper.owned)
     seeds = shopper.profile.candidate_query()
     ranked = trained.rank(seeds, shopper.profile, mask)
     places = np.argsort(-ranked.scores, kind="stable")[:LLM_RERANK_DEPTH]

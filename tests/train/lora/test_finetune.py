@@ -21,15 +21,24 @@ from crossaisle.data.errors import ModelError, ModelMissingError, SettingsError,
 from crossaisle.data.records import Item
 from crossaisle.data.settings import Settings
 from crossaisle.llm.models import adapters
-from crossaisle.llm.models.language_model import LanguageModel, fingerprint
+from crossaisle.llm.models.language_model import LanguageModel
+from crossaisle.llm.models.model_source import fingerprint
 from crossaisle.llm.ranking.packed_scorer import PackedScorer
 from crossaisle.llm.ranking.ranker import Ranker
 from crossaisle.train.lora import checkpoints, listwise_loss
-from crossaisle.train.lora.distributed import Processes
-from crossaisle.train.lora.finetune import MIN_EXAMPLES, Config, Example, Progress, Report, digest, train
-from crossaisle.train.lora.listwise_loss import Listwise, ndcg
+from crossaisle.train.lora.distributed import DistributedContext
+from crossaisle.train.lora.finetune import (
+    MIN_EXAMPLES,
+    FinetuneConfig,
+    FinetuneReport,
+    ListwiseExample,
+    TrainingProgress,
+    examples_digest,
+    train,
+)
+from crossaisle.train.lora.listwise_loss import ListwiseRankingTask, summed_ndcg
 from crossaisle.train.lora.merge import merge
-from crossaisle.train.lora.trainer import Training
+from crossaisle.train.lora.trainer import LoraTrainer
 
 GOES_WITH = {
     "tent": "gas stove",
@@ -44,7 +53,7 @@ BRANDS = ["Norrvik", "Pyra", "Fell", "Kettlow", "Ardent", "Lumen", "Oakes", "Bri
 FACTS = '3 of 40 shoppers who bought "Norrvik tent" also bought it.'
 
 
-def examples(number: int, seed: int, candidates: int = 4) -> list[Example]:
+def examples(number: int, seed: int, candidates: int = 4) -> list[ListwiseExample]:
     draw = random.Random(seed)
     found = []
     for n in range(number):
@@ -54,7 +63,7 @@ def examples(number: int, seed: int, candidates: int = 4) -> list[Example]:
         things = [right, *others]
         draw.shuffle(things)
         found.append(
-            Example(
+            ListwiseExample(
                 history=[Item(f"h{n}", f"{draw.choice(BRANDS)} {owned}", ("Gear",))],
                 candidates=[Item(f"c{n}-{thing}", f"{draw.choice(BRANDS)} {thing}", ("Extras",)) for thing in things],
                 target=things.index(right),
@@ -64,7 +73,7 @@ def examples(number: int, seed: int, candidates: int = 4) -> list[Example]:
 
 
 FEW, UNSEEN = examples(MIN_EXAMPLES, 1, 3), examples(4, 2, 3)
-QUICK = Config(rank=4, alpha=8, dropout=0.05, epochs=1, batch=4, lr=1e-3, validate_every=2, checkpoint_every=2, patience=9)
+QUICK = FinetuneConfig(rank=4, alpha=8, dropout=0.05, epochs=1, batch=4, lr=1e-3, validate_every=2, checkpoint_every=2, patience=9)
 STEPS = -(-MIN_EXAMPLES // QUICK.batch)
 
 
@@ -83,9 +92,9 @@ def nothing_left(out: Path) -> bool:
 
 @dataclasses.dataclass(frozen=True)
 class Trained:
-    report: Report
+    report: FinetuneReport
     settings: Settings
-    progress: list[Progress]
+    progress: list[TrainingProgress]
     folder: Path
 
 
@@ -94,7 +103,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, settings: Settings) -> Tra
     """The embedded model, some tens of steps in the world of `GOES_WITH`."""
     out, seen = tmp_path_factory.mktemp("shop") / "adapter", []
     settings = settings.with_(llm="smollm2", quantization="nf4")
-    config = Config(rank=8, alpha=16, epochs=1, batch=2, lr=2e-3, dropout=0.0, validate_every=26)
+    config = FinetuneConfig(rank=8, alpha=16, epochs=1, batch=2, lr=2e-3, dropout=0.0, validate_every=26)
     report = train(examples(52, 1), examples(16, 2), settings, out, config, {"snapshot": "s1"}, seen.append)
     return Trained(report, settings, seen, out)
 
@@ -125,7 +134,7 @@ def test_the_card_says_where_it_comes_from(trained: Trained) -> None:
         "seconds",
         "seconds_per_user",
     }
-    assert card["examples_hash"] == digest(examples(52, 1), examples(16, 2))
+    assert card["examples_hash"] == examples_digest(examples(52, 1), examples(16, 2))
     assert nothing_left(trained.folder)
 
 
@@ -144,9 +153,9 @@ def test_it_ranks_in_four_bits_as_well(trained: Trained, quantized: LanguageMode
     unseen = examples(16, 2)
     ranker = Ranker(quantized)
     assert ranker.prompt.id == "rank.v3"
-    assert ndcg(ranker, unseen) / len(unseen) > trained.report.measured - 0.1
+    assert summed_ndcg(ranker, unseen) / len(unseen) > trained.report.measured - 0.1
     # The base alone, once asked as it is without an adapter.
-    assert ndcg(Ranker(quantized, version=1), unseen) / len(unseen) < trained.report.measured - 0.1
+    assert summed_ndcg(Ranker(quantized, version=1), unseen) / len(unseen) < trained.report.measured - 0.1
 
 
 def test_the_order_of_the_candidates_changes_nothing_at_all(quantized: LanguageModel) -> None:
@@ -208,7 +217,7 @@ def test_a_card_that_is_not_ours_says_nothing(tmp_path: Path) -> None:
     assert adapters.merged_prompt_version(tmp_path / "nowhere") == 1
 
 
-def test_folding_is_exact_before_it_is_rounded(uninterrupted: Report, small: Settings) -> None:
+def test_folding_is_exact_before_it_is_rounded(uninterrupted: FinetuneReport, small: Settings) -> None:
     beside, folded = (LanguageModel.load(small, uninterrupted.adapter) for _ in range(2))
     adapters.merge_and_unload(folded.model)
     folded.has_ranking_adapter = False
@@ -225,8 +234,8 @@ class Killed(Exception):
     pass
 
 
-def killer(step: int) -> Callable[[Progress], None]:
-    def progress(now: Progress) -> None:
+def killer(step: int) -> Callable[[TrainingProgress], None]:
+    def progress(now: TrainingProgress) -> None:
         if now.step == step:
             raise Killed
 
@@ -234,11 +243,11 @@ def killer(step: int) -> Callable[[Progress], None]:
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory: pytest.TempPathFactory, small: Settings) -> Report:
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory, small: Settings) -> FinetuneReport:
     return train(FEW, UNSEEN, small, tmp_path_factory.mktemp("one") / "adapter", QUICK)
 
 
-def test_the_same_seed_gives_the_same_weights(uninterrupted: Report, small: Settings, tmp_path: Path) -> None:
+def test_the_same_seed_gives_the_same_weights(uninterrupted: FinetuneReport, small: Settings, tmp_path: Path) -> None:
     import torch
 
     torch.manual_seed(99)
@@ -253,7 +262,7 @@ def test_the_same_seed_gives_the_same_weights(uninterrupted: Report, small: Sett
 
 
 @pytest.mark.parametrize(("killed_after", "resumed_from"), [(1, 0), (3, 2), (5, 4)])
-def test_a_killed_run_goes_on(uninterrupted: Report, small: Settings, tmp_path: Path, killed_after: int, resumed_from: int) -> None:
+def test_a_killed_run_goes_on(uninterrupted: FinetuneReport, small: Settings, tmp_path: Path, killed_after: int, resumed_from: int) -> None:
     out = tmp_path / "adapter"
     with pytest.raises(Killed):
         train(FEW, UNSEEN, small, out, QUICK, progress=killer(killed_after))
@@ -261,7 +270,7 @@ def test_a_killed_run_goes_on(uninterrupted: Report, small: Settings, tmp_path: 
     with pytest.raises(ModelMissingError, match="holds no ranking adapter .*`crossaisle train -w WS ranker`"):
         LanguageModel.load(small, out)
     (out / f"{STAGING_PREFIX}left").mkdir()
-    seen: list[Progress] = []
+    seen: list[TrainingProgress] = []
     report = train(FEW, UNSEEN, small, out, QUICK, progress=seen.append)
     assert report.resumed_from == resumed_from
     assert [step.step for step in seen] == list(range(resumed_from + 1, STEPS + 1))
@@ -325,14 +334,14 @@ def test_a_diverging_training_keeps_the_last_good_state(small: Settings, tmp_pat
     assert weights(out) == before
 
     # A loss that breaks later: what was checkpointed before it is there, and finite.
-    real, calls = Listwise.loss, 0
+    real, calls = ListwiseRankingTask.loss, 0
 
-    def breaking(self: Listwise, example: Example) -> Any:
+    def breaking(self: ListwiseRankingTask, example: ListwiseExample) -> Any:
         nonlocal calls
         calls += 1
         return real(self, example) * (math.nan if calls > 3 * QUICK.batch else 1.0)
 
-    monkeypatch.setattr(Listwise, "loss", breaking)
+    monkeypatch.setattr(ListwiseRankingTask, "loss", breaking)
     with pytest.raises(TrainingError, match="diverged"):
         train(FEW, UNSEEN, small, out, QUICK)
     assert json.loads((out / checkpoints.FOLDER / "state.json").read_text())["state"]["step"] == 2
@@ -351,7 +360,12 @@ def test_too_few_examples(small: Settings, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["cuda", "cpu"])
 def test_out_of_memory_goes_on_with_smaller_packs(
-    small: Settings, uninterrupted: Report, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, caplog: pytest.LogCaptureFixture
+    small: Settings,
+    uninterrupted: FinetuneReport,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """A forward that fails above some length, as an allocator would; the same learning, in smaller packs."""
     import torch
@@ -390,7 +404,7 @@ def test_another_error_is_not_taken_for_a_lack_of_memory(small: Settings, tmp_pa
         raise RuntimeError("a bug")
 
     monkeypatch.setattr(PackedScorer, "forward", broken)
-    monkeypatch.setattr(listwise_loss, "ndcg", lambda *_: 0.0)
+    monkeypatch.setattr(listwise_loss, "summed_ndcg", lambda *_: 0.0)
     with pytest.raises(RuntimeError, match="a bug"):
         train(FEW, UNSEEN, small, tmp_path / "adapter", QUICK)
 
@@ -408,7 +422,7 @@ def test_another_error_is_not_taken_for_a_lack_of_memory(small: Settings, tmp_pa
     ],
 )
 def test_an_adapter_that_does_not_fit_is_refused(
-    uninterrupted: Report, small: Settings, tmp_path: Path, changed: dict[str, str], error: type[Exception], message: str
+    uninterrupted: FinetuneReport, small: Settings, tmp_path: Path, changed: dict[str, str], error: type[Exception], message: str
 ) -> None:
     import shutil
 
@@ -420,7 +434,7 @@ def test_an_adapter_that_does_not_fit_is_refused(
         merge(small, folder, tmp_path / "merged")
 
 
-def test_damaged_adapters(uninterrupted: Report, small: Settings, tmp_path: Path) -> None:
+def test_damaged_adapters(uninterrupted: FinetuneReport, small: Settings, tmp_path: Path) -> None:
     import shutil
 
     folder = shutil.copytree(uninterrupted.adapter, tmp_path / "adapter")
@@ -435,14 +449,14 @@ def test_damaged_adapters(uninterrupted: Report, small: Settings, tmp_path: Path
 @pytest.mark.parametrize("wrong", [{"rank": 0}, {"lr": 0.0}, {"dropout": 1.0}, {"batch": -1}, {"warmup": 1.0}, {"prompt": 99}])
 def test_a_configuration_that_cannot_be(wrong: dict[str, Any]) -> None:
     with pytest.raises(SettingsError, match=next(iter(wrong))):
-        Config(**wrong)
+        FinetuneConfig(**wrong)
 
 
 def test_an_example_that_cannot_be() -> None:
     items = FEW[0].candidates
     for wrong in ({"target": 3}, {"target": -1}, {"candidates": items[:1], "target": 0}, {"facts": [None]}, {"weight": 0.0}):
         with pytest.raises(ValueError):
-            Example(**{"history": [], "candidates": items, "target": 0, **wrong})
+            ListwiseExample(**{"history": [], "candidates": items, "target": 0, **wrong})
 
 
 # ------------------------------------------------------------------ figures, weights, patience, layers
@@ -462,7 +476,7 @@ def test_ndcg_by_hand() -> None:
     items = [Item(f"i{n}", "x") for n in range(12)]
 
     def of(target: int, *scores: float) -> float:
-        return ndcg(Fixed(*scores), [Example([], items[: len(scores)], target)])  # type: ignore[arg-type]
+        return summed_ndcg(Fixed(*scores), [ListwiseExample([], items[: len(scores)], target)])  # type: ignore[arg-type]
 
     assert of(0, 3.0, 2.0, 1.0) == 1.0
     assert of(2, 3.0, 2.0, 1.0) == 0.5
@@ -479,13 +493,13 @@ def test_weights_count(small: Settings) -> None:
 
     llm = LanguageModel.load(small)
     parameters = adapters.inject_lora(llm.model, "x", rank=2, alpha=4, dropout=0.0)
-    llm.adapt(2)
-    task = Listwise(Ranker(llm), 2048)
+    llm.register_adapter(adapters.RANKING, 2)
+    task = ListwiseRankingTask(Ranker(llm), 2048)
 
-    def gradient(*batch: Example) -> torch.Tensor:
+    def gradient(*batch: ListwiseExample) -> torch.Tensor:
         for parameter in parameters:
             parameter.grad = None
-        task.accumulate(batch, sum(example.weight for example in batch))
+        task.accumulate_gradients(batch, sum(example.weight for example in batch))
         return torch.cat([parameter.grad.flatten() for parameter in parameters])  # type: ignore[union-attr]
 
     with llm.use_adapter(adapter=True):
@@ -512,7 +526,7 @@ def test_patience_ends_a_training_and_the_best_is_kept(small: Settings, tmp_path
 
 
 @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")  # asked for by peft
-def test_all_linear_layers_are_trained_in_peft_format(uninterrupted: Report, small: Settings) -> None:
+def test_all_linear_layers_are_trained_in_peft_format(uninterrupted: FinetuneReport, small: Settings) -> None:
     from peft import PeftModel
     from safetensors.torch import load_file
 
@@ -526,7 +540,7 @@ def test_all_linear_layers_are_trained_in_peft_format(uninterrupted: Report, sma
     assert not np.allclose(ours, Ranker(LanguageModel.load(small), version=3).scores([], "a tent", FEW[0].candidates), atol=1e-4)
 
 
-def test_gradient_checkpointing_changes_nothing_but_memory(uninterrupted: Report, small: Settings, tmp_path: Path) -> None:
+def test_gradient_checkpointing_changes_nothing_but_memory(uninterrupted: FinetuneReport, small: Settings, tmp_path: Path) -> None:
     report = train(FEW, UNSEEN, small, tmp_path / "adapter", dataclasses.replace(QUICK, gradient_checkpointing=True))
     assert report.loss == pytest.approx(uninterrupted.loss, abs=1e-5)
 
@@ -604,29 +618,29 @@ def test_steps_add_up_though_bf16_cannot_tell_them_apart(small: Settings, tmp_pa
     """A learning rate far below what bf16 resolves beside a weight still moves the weights in the end, and goes on where it was killed."""
     settings = small.with_(quantization="bf16")
     slow = dataclasses.replace(QUICK, lr=2e-5, dropout=0.0, warmup=0.0, epochs=4, checkpoint_every=5)
-    one = Training(FEW, UNSEEN, settings, tmp_path / "one", slow, Processes(), "x")
+    one = LoraTrainer(FEW, UNSEEN, settings, tmp_path / "one", slow, DistributedContext(), "x")
     before = [parameter.detach().clone() for parameter in one.parameters]
     assert {parameter.dtype for parameter in one.parameters} == {torch_dtype("bfloat16")}
     with one.llm.use_adapter(adapter=True):
-        one.learn(None)
+        one.train(None)
     moved = [not bool((old == new).all()) for old, new in zip(before, one.parameters, strict=True)]
     assert all(moved)
 
     class Killed(Exception):
         pass
 
-    def kill(at: Progress) -> None:
+    def kill(at: TrainingProgress) -> None:
         if at.step == 11:
             raise Killed
 
-    two = Training(FEW, UNSEEN, settings, tmp_path / "two", slow, Processes(), "x")
+    two = LoraTrainer(FEW, UNSEEN, settings, tmp_path / "two", slow, DistributedContext(), "x")
     with two.llm.use_adapter(adapter=True), pytest.raises(Killed):
-        two.learn(kill)
-    three = Training(FEW, UNSEEN, settings, tmp_path / "two", slow, Processes(), "x")
+        two.train(kill)
+    three = LoraTrainer(FEW, UNSEEN, settings, tmp_path / "two", slow, DistributedContext(), "x")
     assert three.resumed_from == 10
     with three.llm.use_adapter(adapter=True):
-        three.learn(None)
-    assert all(bool((mine == its).all()) for mine, its in zip(one.masters, three.masters, strict=True))
+        three.train(None)
+    assert all(bool((mine == its).all()) for mine, its in zip(one.master_weights, three.master_weights, strict=True))
 
 
 def torch_dtype(name: str) -> Any:

@@ -1,0 +1,53 @@
+"""Resolution of a model name (bundled model, folder or Hugging Face id) to its files, its fingerprint and its quantization."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ...data.atomic_files import sha256
+from ...data.errors import ModelError, ModelMissingError
+from ...data.settings import AUTO, Settings
+from . import bundled
+from .quantization import choose_quantization
+
+
+def resolve_model_path(name: str, home: Path) -> str:
+    """Return the argument of `from_pretrained` for a model name: a folder, or an id of the Hugging Face hub.
+
+    Raises:
+        ModelMissingError: The bundled model has not been pulled, or the folder holds no model.
+        ModelError: The name is an endpoint.
+    """
+    if name == bundled.NAME:
+        if not bundled.is_pulled(home):
+            raise ModelMissingError(f"the bundled LLM is not in {home} yet; fetch it once with `crossaisle models pull`")
+        return str(bundled.cache_folder(home))
+    if name.startswith("openai:"):
+        raise ModelError(f"{name}: an endpoint cannot rank, because ranking reads the logits of the model; name a local model")
+    folder = Path(name).expanduser()
+    if folder.is_dir() and not (folder / "config.json").exists():
+        raise ModelMissingError(f"{folder} holds no config.json; --llm requires a folder with a transformers model, or a Hugging Face id")
+    if not folder.is_dir() and (folder.is_absolute() or name.startswith(".")):
+        raise ModelMissingError(f"there is no folder {folder}; --llm requires a folder with a transformers model, or a Hugging Face id")
+    return str(folder) if folder.is_dir() else name
+
+
+def resolve_quantization(settings: Settings) -> Settings:
+    """Return the settings with `auto` replaced by the best quantization for their model on this machine.
+
+    Raises:
+        ModelMissingError: See `resolve_model_path`.
+    """
+    if settings.quantization != AUTO or settings.llm == "none":
+        return settings
+    import torch
+
+    source = Path(resolve_model_path(settings.llm, settings.home))
+    return settings.with_(quantization=choose_quantization(source, cuda=torch.cuda.is_available()))
+
+
+def fingerprint(name: str, home: Path) -> str:
+    """Return the SHA-256 of a local model's weights, or the name of a model that is not a folder. Recorded in cards and reports."""
+    folder = Path(resolve_model_path(name, home))
+    weights = sorted(folder.glob("*.safetensors")) if folder.is_dir() else []
+    return "+".join(sha256(file) for file in weights) or name
