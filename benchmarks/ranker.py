@@ -35,10 +35,11 @@ from crossaisle.eval.offline.trained_systems import ZERO_SHOT
 from crossaisle.eval.splits.cases import Cases
 from crossaisle.eval.stats.bootstrap import bootstrap_mean, paired_difference
 from crossaisle.llm.ranking.ranker import Ranker
-from crossaisle.recommend.profiles.profile import ItemFacts
+from crossaisle.recommend.profiles.profile import ItemAttributes
 from crossaisle.recommend.ranking import learned_blend
 from crossaisle.recommend.ranking.features import FeatureExtractor
-from crossaisle.recommend.ranking.llm_reranker import LLMReranker, load_llm, load_llm_weight, rerank_indices
+from crossaisle.recommend.ranking.llm_loading import load_llm_weight, load_ranking_llm
+from crossaisle.recommend.ranking.llm_reranker import LLMReranker, rerank_indices
 from crossaisle.recommend.ranking.llm_weight import LLM_RERANK_DEPTH
 from crossaisle.recommend.ranking.trained_ranker import CANDIDATES_PER_CHANNEL, trained_channels
 from crossaisle.retrieval.channels.base import CachedChannel
@@ -123,12 +124,12 @@ def ask(shop: crossaisle.Workspace, settings: Settings, most: int) -> Asked:
     """Asks held-out shoppers until the LLM has read the candidates of `most` of them."""
     _, cases, _, eligible, known = tested(shop, EvaluationOptions())
     cases = cases.take(np.random.default_rng(0).permutation(len(cases)))
-    catalogue, facts, vote = known.catalogue, ItemFacts.of(known.catalogue), load_llm_weight(shop.path)
+    catalogue, facts, vote = known.catalogue, ItemAttributes.of(known.catalogue), load_llm_weight(shop.path)
     channels = {**known.full_catalogue_channels, **trained_channels(shop, catalogue.ids, known.vectors)}
     retriever = known.with_channels({name: CachedChannel(channel) for name, channel in channels.items()})
     maker, models = FeatureExtractor(catalogue, [*BUILTIN_CHANNELS, *channels]), learned_blend.load_models(shop.path)
     assert models is not None, f"{shop.path} has no blend"
-    llm = load_llm(shop.path, settings)
+    llm = load_ranking_llm(shop.path, settings)
     readers = {name: LLMReranker(Ranker(llm, use_adapter=name == "llm"), catalogue, retriever.associations) for name in ("llm", ZERO_SHOT)}
     tops: dict[str, list[NDArray[np.int64]]] = {name: [] for name in LISTS}
     lots: list[list[NDArray[np.int64]]] = [[] for _ in range(LOTS)]

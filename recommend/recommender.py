@@ -41,7 +41,7 @@ from ..retrieval.items.interactions import NEVER
 from ..retrieval.items.texts import review_ids
 from ..retrieval.retriever import Retriever
 from .constraints import exploration
-from .constraints.eligibility import validate_rules, eligible_items
+from .constraints.eligibility import eligible_items, validate_rules
 from .constraints.exploration import ExplorationResult
 from .constraints.list_selection import ListSelection, cap_per_category
 from .constraints.popularity_penalty import popularity_penalized_scores
@@ -50,7 +50,8 @@ from .evidence.gatherer import EvidenceGatherer, ReviewTable, UserText, count_re
 from .profiles.histories import NOBODY, Histories, History
 from .profiles.live_events import LiveEvents
 from .profiles.profile import ItemAttributes, Profile
-from .ranking.llm_reranker import LLMReranker, add_writer, load_llm
+from .ranking.llm_loading import add_explainer_adapter, load_ranking_llm
+from .ranking.llm_reranker import LLMReranker
 from .ranking.ranked_candidates import ScoredCandidates
 from .ranking.trained_ranker import BlendRanker
 
@@ -183,7 +184,7 @@ class Recommender:
             )
         )
         if explore is not None:
-            user = user_id if user_id is None or self.live is None else self.live.name(user_id)
+            user = user_id if user_id is None or self.live is None else self.live.stored_user_id(user_id)
             exploration.log_propensities(self.workspace.path, user, explore, [(one.item.item_id, one.propensity or 0.0) for one in found])
         missing = (*self._unsatisfied(query, len(found), mask, removed), *shortlist.unsatisfied(top))
         if listed is not None:
@@ -290,7 +291,9 @@ class Recommender:
         by_row = {self.catalogue.row(candidate.item_id): candidate for candidate in pool}
         return [by_row[row] for row in cap_per_category(list(by_row), self.catalogue, cap, most)]
 
-    def _candidates(self, query: Query, shopper: Shopper, seeds: CandidateQuery, mask: NDArray[np.bool_]) -> ScoredCandidates | list[Candidate]:
+    def _candidates(
+        self, query: Query, shopper: Shopper, seeds: CandidateQuery, mask: NDArray[np.bool_]
+    ) -> ScoredCandidates | list[Candidate]:
         """What may be ranked: scored by the learned blend, or the best of the channels, fused."""
         new = mask & (self.catalogue.users <= query.new_up_to) if query.new_items else None
         # The blend was learned from histories alone; what is said in words goes the way that was not.
@@ -320,7 +323,11 @@ class Recommender:
 
     def read(self, ranked: ScoredCandidates, seeds: CandidateQuery) -> ScoredCandidates:
         """The learned order with the LLM's vote, where it has one."""
-        return self._reader.rerank(ranked, seeds, self.trained.llm_weight) if self._reader and self.trained and len(ranked.proposals) else ranked
+        return (
+            self._reader.rerank(ranked, seeds, self.trained.llm_weight)
+            if self._reader and self.trained and len(ranked.proposals)
+            else ranked
+        )
 
     def _reasons(
         self,
@@ -403,8 +410,8 @@ class Recommender:
     def _llm(self) -> LanguageModel | None:
         if self.settings.llm == "none":
             return None
-        llm = load_llm(self.workspace.path, self.settings) if self.votes else LanguageModel.load(self.settings)
-        add_writer(llm, self.workspace.path, self.settings)
+        llm = load_ranking_llm(self.workspace.path, self.settings) if self.votes else LanguageModel.load(self.settings)
+        add_explainer_adapter(llm, self.workspace.path, self.settings)
         return llm
 
     @cached_property

@@ -26,10 +26,10 @@ from ..llm.models.model_source import fingerprint
 from ..llm.ranking.ranker import Ranker
 from ..recommend.ranking import llm_weight
 from ..recommend.ranking.candidate_facts import RANK_PROMPT_VERSION, fact_sentences
-from ..recommend.ranking.llm_reranker import RANKER_FOLDER
+from ..recommend.ranking.llm_loading import RANKER_FOLDER
 from ..recommend.ranking.llm_weight import LLM_RERANK_DEPTH, NO_LLM_WEIGHT, LLMScoredQuery, LLMWeight
 from .lora import finetune
-from .lora.finetune import ListwiseExample, FinetuneConfig
+from .lora.finetune import FinetuneConfig, ListwiseExample
 from .ranker_examples import EXAMPLES, Lessons
 
 if TYPE_CHECKING:

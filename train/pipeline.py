@@ -178,7 +178,7 @@ def explainer(workspace: Workspace, settings: Settings, config: FinetuneConfig |
     """The adapter that words reasons, put into the workspace; it learns from wordings written by hand, told of the store's items."""
     from ..llm.explain.briefs import BriefRenderer
     from ..llm.models.language_model import LanguageModel
-    from ..recommend.ranking.llm_reranker import EXPLAINER_FOLDER
+    from ..recommend.ranking.llm_loading import EXPLAINER_FOLDER
     from .explainer_examples import writing_lessons
     from .lora import finetune
     from .lora.wording_loss import WordingTask

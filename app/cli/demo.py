@@ -74,7 +74,7 @@ def _install_adapter(workspace: Workspace, settings: Settings) -> None:
     from ...data.errors import ModelError, storage_errors
     from ...llm.models import adapters
     from ...llm.models.model_source import fingerprint
-    from ...recommend.ranking import learned_blend, llm_reranker
+    from ...recommend.ranking import learned_blend, llm_loading
 
     try:
         adapters.check_compatibility(demo.ADAPTER, settings.llm, fingerprint(settings.llm, settings.home))
@@ -82,7 +82,7 @@ def _install_adapter(workspace: Workspace, settings: Settings) -> None:
         return
     blend = json.loads((workspace.path / learned_blend.FOLDER / "card.json").read_text("utf-8"))
     card = {**adapters.read_card(demo.ADAPTER), "snapshot": blend["snapshot"], "held_out": blend["held_out"]}  # of the very same shoppers
-    with storage_errors(f"the adapter in {workspace.path}"), replacing_folder(workspace.path / llm_reranker.RANKER_FOLDER) as fresh:
+    with storage_errors(f"the adapter in {workspace.path}"), replacing_folder(workspace.path / llm_loading.RANKER_FOLDER) as fresh:
         shutil.copytree(demo.ADAPTER, fresh, dirs_exist_ok=True)
         (fresh / adapters.CARD).write_text(json.dumps(card, indent=1) + "\n", "utf-8")
 

@@ -71,7 +71,7 @@ def train(
             progress=tell,
         )
     if merge is not None:
-        from ...recommend.ranking.llm_reranker import RANKER_FOLDER
+        from ...recommend.ranking.llm_loading import RANKER_FOLDER
         from ...train.lora.merge import merge as merge_into
 
         merge_into(settings, opened.path / RANKER_FOLDER, merge)

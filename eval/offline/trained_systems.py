@@ -20,7 +20,8 @@ from ...recommend.constraints.list_selection import reserve_new_item_slots
 from ...recommend.constraints.popularity_penalty import PENALTY_LEVELS, penalized_order
 from ...recommend.profiles.profile import ItemAttributes
 from ...recommend.ranking.features import FeatureExtractor
-from ...recommend.ranking.llm_reranker import RANKER_FOLDER, LLMReranker, load_llm, load_llm_weight, rerank_indices
+from ...recommend.ranking.llm_loading import RANKER_FOLDER, load_llm_weight, load_ranking_llm
+from ...recommend.ranking.llm_reranker import LLMReranker, rerank_indices
 from ...recommend.ranking.trained_ranker import CANDIDATES_PER_CHANNEL, trained_channels
 from ...retrieval.channels.base import CachedChannel
 from ..splits import leakage
@@ -230,7 +231,7 @@ class TrainedSystems:
 
     @cached_property
     def _llm(self) -> LanguageModel:
-        return load_llm(self.workspace.path, self.settings)
+        return load_ranking_llm(self.workspace.path, self.settings)
 
     @cached_property
     def _tuned_reranker(self) -> LLMReranker:

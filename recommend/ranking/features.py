@@ -1,8 +1,8 @@
-"""What the blend is told of each candidate: the channels' scores as shares, and how it fits the shopper.
+"""Features of candidates for the blend: normalized channel scores, and how the item matches the shopper's profile.
 
-A score is told against the best of the same query, because a history of two and one of two hundred differ in everything else. It is told
-apart by category, too: which categories a channel points at is one thing, which items of a category another. Nothing here knows which items
-are asked for, so that what is fitted on one part of the shoppers may be used on another.
+Channel scores are relative to the best score of the same query, because absolute scores are not comparable between a history of two items
+and one of two hundred. Category features separate two questions: which categories a channel points to, and which items within a category.
+No feature depends on the held-out targets, so a model fitted to some shoppers applies to others.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ...retrieval.items.catalogue import Catalogue
-    from ...retrieval.retriever import Proposals
+    from ...retrieval.retriever import CandidateScores
     from ..profiles.profile import Profile
 
 CHANNELS = (
@@ -33,26 +33,42 @@ CHANNELS = (
     "complements",
     "graph",
 )
-"""Every channel that there may be, in the order of the features."""
+"""All channels, in the order of their features."""
 CHANNEL_FEATURES = ("share", "log share", "by length", "category", "in category")
-"""`share` of the best score of the query, and its log; `by length`: that times the log of how much longer than `USUAL` the history is, for
-only so can a weighted sum trust a channel more where the history is long; `category`: log of the sum of the shares of the candidate's
-category; `in category`: log of the share of the best of it. Ranks beside these made no difference on three stores."""
+"""Features of each channel.
+
+- `share`: score divided by the best score of the query; `log share`: its log.
+- `by length`: `log share` times the log of the history length over `TYPICAL_HISTORY_LENGTH`; with it a weighted sum can weight a channel by
+  history length.
+- `category`: log of the sum of the shares in the candidate's category.
+- `in category`: log of the score divided by the best score of the candidate's category.
+
+Adding ranks made no difference on three stores.
+"""
 PROFILE_FEATURES = ("log users", "price gap", "brand", "crowd", "history length")
-"""`log users` of the item; `price gap`: how far, in log price, it lies from what the shopper pays, each against the usual in its category;
-`brand`: share of the history of its brand; `crowd`: log of how many candidates its category has; `history length`: in log."""
+"""Features of the item and the profile.
+
+- `log users`: log of the item's number of users.
+- `price gap`: absolute difference in log price between the item and the shopper's price level, both relative to the category average.
+- `brand`: share of the item's brand in the history.
+- `crowd`: log of the number of candidates in the item's category.
+- `history length`: log of the number of items in the history.
+"""
 LLM_CHANNEL = "llm"
+"""Name of the LLM among the channels."""
 EPSILON, CATEGORY_EPSILON = 1e-3, 1e-2
-"""Share that stands for none where a logarithm is taken, of a query and inside a category."""
+"""Added to a share before its logarithm: to shares of a query, and to shares within or of a category."""
 TYPICAL_HISTORY_LENGTH = 9
-"""Items of a usual history."""
+"""Number of items in a typical history."""
 
 
 @dataclass(frozen=True)
 class FeatureMatrix:
-    """Names and values.
+    """Named features of a query's candidates.
 
-    Attributes: names: (features) as `channel:what`. values: (candidates, features) float32.
+    Attributes:
+        names: (features) as `channel:feature` or `profile:feature`.
+        values: (candidates, features) float32.
     """
 
     names: Sequence[str]
@@ -60,38 +76,44 @@ class FeatureMatrix:
 
 
 class FeatureExtractor:
-    """Features over one catalogue."""
+    """Computes the features of candidates from one catalogue."""
 
     def __init__(self, catalogue: Catalogue, channels: Iterable[str]) -> None:
-        """Args: channels: those that the retriever has."""
+        """Args: channels: names of the retriever's channels."""
         self.catalogue = catalogue
-        there = set(channels)
-        self.channels = [name for name in CHANNELS if name in there]
-        self.names = [f"{channel}:{what}" for channel in self.channels for what in CHANNEL_FEATURES] + [
-            f"profile:{what}" for what in PROFILE_FEATURES
-        ]
+        available = set(channels)
+        self.channels = [name for name in CHANNELS if name in available]
+        self.names = [f"{channel}:{feature}" for channel in self.channels for feature in CHANNEL_FEATURES]
+        self.names += [f"profile:{feature}" for feature in PROFILE_FEATURES]
         self._users = np.log1p(catalogue.users).astype(np.float32)
 
-    def features(self, found: Proposals, profile: Profile) -> FeatureMatrix:
-        """The features of a query's candidates, in their order."""
-        rows = found.rows
+    def features(self, proposals: CandidateScores, profile: Profile) -> FeatureMatrix:
+        """Return the features of the candidates, in their order."""
+        rows = proposals.rows
         _, category = np.unique(self.catalogue.category[rows], return_inverse=True)  # (candidates,) codes of this query
         crowd = np.log1p(np.bincount(category, minlength=1)[category])
         length = np.log1p(len(profile.rows))
         columns: list[NDArray[Any]] = []
         for name in self.channels:
-            columns += _told(found.scores.get(name, np.zeros(len(found), np.float32)), category, length - np.log1p(TYPICAL_HISTORY_LENGTH))
+            scores = proposals.scores.get(name, np.zeros(len(proposals), np.float32))
+            columns += _channel_features(scores, category, length - np.log1p(TYPICAL_HISTORY_LENGTH))
         columns += [self._users[rows], profile.price_gap(rows), profile.brand_share(rows), crowd, np.full(len(rows), length)]
         return FeatureMatrix(self.names, np.stack(columns, axis=1).astype(np.float32))
 
 
-def _told(scores: NDArray[np.float32], category: NDArray[np.int64], longer: float) -> list[NDArray[Any]]:
-    """`OF_CHANNEL` of one channel's scores; what it says nothing of is last."""
+def _channel_features(scores: NDArray[np.float32], category: NDArray[np.int64], relative_length: float) -> list[NDArray[Any]]:
+    """`CHANNEL_FEATURES` of one channel, each (candidates,).
+
+    Args:
+        scores: (candidates,) of the channel, 0 for items that it does not score.
+        category: (candidates,) codes from 0.
+        relative_length: log of the history length over the typical length.
+    """
     best = float(scores.max(initial=0.0))
     share = np.maximum(scores, 0) / best if best > 0 else np.zeros(len(scores), np.float32)
-    log = np.log(share + EPSILON)
-    most = np.zeros(int(category.max(initial=0)) + 1)
-    np.maximum.at(most, category, share)
-    whole = np.log(np.bincount(category, share, minlength=1)[category] + CATEGORY_EPSILON)
-    inside = np.log(share / np.maximum(most[category], 1e-6) + CATEGORY_EPSILON)
-    return [share, log, longer * log, whole, inside]
+    log_share = np.log(share + EPSILON)
+    best_in_category = np.zeros(int(category.max(initial=0)) + 1)
+    np.maximum.at(best_in_category, category, share)
+    category_share = np.log(np.bincount(category, share, minlength=1)[category] + CATEGORY_EPSILON)
+    share_in_category = np.log(share / np.maximum(best_in_category[category], 1e-6) + CATEGORY_EPSILON)
+    return [share, log_share, relative_length * log_share, category_share, share_in_category]

@@ -1,8 +1,7 @@
-"""The learned blend: a weighted sum of features fitted to what held-out shoppers bought, and trees on top where they measure better.
+"""The fitted blend: a weighted sum of features, plus boosted trees where they rank held-out purchases better.
 
-The weighted sum is the floor. It is a listwise softmax regression, so it has one best answer; boosted trees (LambdaMART) then begin at its
-scores and correct them, as many as the validation shoppers bear, which may be none. Every score is a sum of parts, one a feature: weight
-times value, and the trees' own (SHAP values, Lundberg et al., NeurIPS 2017). Knows features by name only.
+Scores decompose into one contribution per feature: weight times standardized value, plus the trees' SHAP values (Lundberg et al.,
+NeurIPS 2017). Reads features by name only. The model is fitted in `train.blend`.
 """
 
 from __future__ import annotations
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from .features import FeatureMatrix
 
 FOLDER = "blend"
+"""Folder of a workspace with the fitted models."""
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,11 @@ class BlendModel:
     """A fitted blend.
 
     Attributes:
-        names: (features). mean, scale, weights: (features,) of the weighted sum, over (value - mean) / scale.
-        trees: LightGBM's own texts, whose mean is added; none where the sum measured as well alone.
-        figures: what was measured while fitting.
+        feature_names: (features).
+        mean, scale: (features,) of the fitting data; the weighted sum is over (value - mean) / scale.
+        weights: (features,) of the weighted sum.
+        trees: LightGBM models as text, whose mean prediction is added; empty where the weighted sum alone ranks as well.
+        metrics: measured while fitting.
     """
 
     feature_names: Sequence[str]
@@ -43,34 +45,39 @@ class BlendModel:
     trees: Sequence[str] = ()
     metrics: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """Groups of the features: the channels and the profile."""
+        return tuple(dict.fromkeys(name.partition(":")[0] for name in self.feature_names))
+
     def select_features(self, features: FeatureMatrix) -> NDArray[np.float32]:
-        """(candidates, features) those that the model was fitted to, in its order; 0 for one that is not told any more."""
-        place = {name: i for i, name in enumerate(features.names)}
-        found = np.zeros((len(features.values), len(self.feature_names)), dtype=np.float32)
+        """Return (candidates, features) the model's features in its order; 0 for features that are absent."""
+        available = {name: i for i, name in enumerate(features.names)}
+        values = np.zeros((len(features.values), len(self.feature_names)), dtype=np.float32)
         for column, name in enumerate(self.feature_names):
-            if name in place:
-                found[:, column] = features.values[:, place[name]]
-        return found
+            if name in available:
+                values[:, column] = features.values[:, available[name]]
+        return values
 
     def scores(self, values: NDArray[np.float32]) -> NDArray[np.float64]:
-        """(candidates,) any scale, higher is better."""
-        found = self._linear(values).sum(axis=1)
+        """Return (candidates,) scores on any scale, higher is better."""
+        scores = self._linear(values).sum(axis=1)
         for booster in self._boosters if len(values) else ():
-            found = found + np.asarray(booster.predict(values)) / len(self.trees)
-        return np.asarray(found)
+            scores = scores + np.asarray(booster.predict(values)) / len(self.trees)
+        return np.asarray(scores)
 
     def contributions(self, values: NDArray[np.float32]) -> NDArray[np.float64]:
-        """(candidates, features) what each feature adds to the score, against an average candidate."""
-        found = self._linear(values)
+        """Return (candidates, features) the contribution of each feature to the score, relative to an average candidate."""
+        contributions = self._linear(values)
         for booster in self._boosters if len(values) else ():
-            found = found + np.asarray(booster.predict(values, pred_contrib=True))[:, :-1] / len(self.trees)
-        return found
+            contributions = contributions + np.asarray(booster.predict(values, pred_contrib=True))[:, :-1] / len(self.trees)
+        return contributions
 
     @cached_property
     def base(self) -> float:
-        """What an average candidate scores, so that `parts` and it add up to `scores`: 0 for a weighted sum, the trees' mean with trees."""
-        nothing = np.zeros((1, len(self.feature_names)), dtype=np.float32)  # the same for any values
-        means = [float(np.asarray(booster.predict(nothing, pred_contrib=True))[0, -1]) for booster in self._boosters]
+        """Score of an average candidate: `base` plus the sum of `contributions` is `scores`. 0 without trees."""
+        any_values = np.zeros((1, len(self.feature_names)), dtype=np.float32)  # the expected value does not depend on them
+        means = [float(np.asarray(booster.predict(any_values, pred_contrib=True))[0, -1]) for booster in self._boosters]
         return sum(means) / len(means) if means else 0.0
 
     def _linear(self, values: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -85,7 +92,7 @@ class BlendModel:
         return [lightgbm.Booster(model_str=text) for text in self.trees]
 
     def to_dict(self) -> dict[str, Any]:
-        """The model as JSON holds it."""
+        """Return the model as plain JSON types."""
         return {
             "names": list(self.feature_names),
             "mean": self.mean.tolist(),
@@ -97,21 +104,21 @@ class BlendModel:
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> BlendModel:
-        """The model that `to_dict` told of."""
+        """Restore a model from the output of `to_dict`."""
         mean, scale, weights = (np.asarray(fields[name], dtype=np.float64) for name in ("mean", "scale", "weights"))
         return cls(list(fields["names"]), mean, scale, weights, list(fields["trees"]), dict(fields["figures"]))
 
 
 def load_models(workspace: Path) -> dict[str, BlendModel] | None:
-    """The models of a workspace by name (`blend`, `blend without ...`), None where none was trained.
+    """Load the models of a workspace by name (`blend`, `blend without CHANNEL`); None if no blend is trained.
 
-    Raises: StaleIndexError: what lies there cannot be read.
+    Raises: StaleIndexError: the file cannot be read.
     """
     file = workspace / FOLDER / "models.json"
     if not file.exists():
         return None
     try:
-        told = json.loads(file.read_text("utf-8"))
-        return {name: BlendModel.from_dict(one) for name, one in told.items()}
+        models = json.loads(file.read_text("utf-8"))
+        return {name: BlendModel.from_dict(model) for name, model in models.items()}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise StaleIndexError(f"{file} cannot be read ({type(error).__name__}); run `crossaisle train -w {workspace} blend`") from error

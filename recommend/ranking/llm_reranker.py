@@ -1,105 +1,76 @@
-"""The tuned LLM over a workspace's learned order: it reads the best candidates with what is known of them, and its vote moves them."""
+"""Re-ranks the blend's top candidates with the fine-tuned LLM."""
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...data.errors import ModelMissingError, StaleAdapterError
-from ...llm.models import adapters, bundled
-from ...llm.models.language_model import LanguageModel
-from ...llm.models.model_source import fingerprint
 from ...llm.ranking.ranker import Ranker
 from . import candidate_facts
-from .llm_weight import LLM_RERANK_DEPTH, NO_LLM_WEIGHT, LLMWeight
+from .llm_weight import LLM_RERANK_DEPTH, LLMWeight
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ...data.settings import Settings
     from ...retrieval.associations.rules import Associations
     from ...retrieval.channels.base import CandidateQuery
     from ...retrieval.items.catalogue import Catalogue
     from ...retrieval.retriever import CandidateScores
     from .ranked_candidates import ScoredCandidates
 
-RANKER_FOLDER, EXPLAINER_FOLDER = "adapter", "explainer"
-"""Where a workspace keeps the adapter that ranks, and the one that words reasons."""
-
 
 @dataclass(frozen=True)
 class LLMReranker:
-    """What reads candidates: the ranker, and the catalogue and associations that its facts come from."""
+    """Scores candidates with the LLM.
+
+    Attributes:
+        ranker: scores candidates by a prompt.
+        catalogue: source of the item records.
+        associations: source of the co-purchase counts in the prompt.
+    """
 
     ranker: Ranker
     catalogue: Catalogue
     associations: Associations
 
     def logit_margins(
-        self, found: CandidateScores, places: NDArray[np.int64], seeds: CandidateQuery, scores: NDArray[np.float64]
+        self, proposals: CandidateScores, indices: NDArray[np.int64], query: CandidateQuery, scores: NDArray[np.float64]
     ) -> NDArray[np.float32]:
-        """(places,) the LLM's margins, in nats, of the candidates at some places. Args: scores: (candidates,) of the blend without it."""
-        rows, records = found.rows[places], self.catalogue.records
-        pairs = candidate_facts.anchor_pair_counts(found, seeds, self.associations)[places]
-        of_order = ranks(scores)[places] if self.ranker.prompt.version >= candidate_facts.RANK_PROMPT_VERSION else None
-        told = candidate_facts.fact_sentences(pairs, self.catalogue.users[rows], self.catalogue, of_order)
-        return self.ranker.scores(records(seeds.rows.tolist()), None, records(rows.tolist()), told)
+        """Return (indices,) the yes/no logit differences of some candidates, in nats.
 
-    def rerank(self, ranked: ScoredCandidates, seeds: CandidateQuery, llm_weight: LLMWeight) -> ScoredCandidates:
-        """The candidates with the vote added to the score of the `READ` that were highest."""
-        places = rerank_indices(ranked.scores)
-        margins, added = np.full(len(ranked.scores), np.nan, np.float32), np.zeros(len(ranked.scores))
-        margins[places] = self.logit_margins(ranked.proposals, places, seeds, ranked.scores)
-        added[places] = llm_weight.contributions(margins[places])
-        return replace(ranked, scores=ranked.scores + added, logit_margins=margins, llm_contributions=added)
+        Args:
+            proposals: all candidates of the query.
+            indices: candidates to score, as indices into `proposals`.
+            query: the history.
+            scores: (candidates,) of the blend alone, for the rank in the prompt.
+        """
+        rows, records = proposals.rows[indices], self.catalogue.records
+        pair_counts = candidate_facts.anchor_pair_counts(proposals, query, self.associations)[indices]
+        shows_rank = self.ranker.prompt.version >= candidate_facts.RANK_PROMPT_VERSION
+        facts = candidate_facts.fact_sentences(
+            pair_counts, self.catalogue.users[rows], self.catalogue, ranks(scores)[indices] if shows_rank else None
+        )
+        return self.ranker.scores(records(query.rows.tolist()), None, records(rows.tolist()), facts)
+
+    def rerank(self, candidates: ScoredCandidates, query: CandidateQuery, llm_weight: LLMWeight) -> ScoredCandidates:
+        """Return the candidates with the LLM's contribution added to the `LLM_RERANK_DEPTH` highest scores."""
+        indices = rerank_indices(candidates.scores)
+        margins = np.full(len(candidates.scores), np.nan, np.float32)
+        contributions = np.zeros(len(candidates.scores))
+        margins[indices] = self.logit_margins(candidates.proposals, indices, query, candidates.scores)
+        contributions[indices] = llm_weight.contributions(margins[indices])
+        return replace(candidates, scores=candidates.scores + contributions, logit_margins=margins, llm_contributions=contributions)
 
 
 def rerank_indices(scores: NDArray[np.float64]) -> NDArray[np.int64]:
-    """(at most `READ`,) the places of the highest scores, highest first."""
+    """Return (at most `LLM_RERANK_DEPTH`,) the indices of the highest scores, highest first."""
     return np.argsort(-scores, kind="stable")[:LLM_RERANK_DEPTH]
 
 
 def ranks(scores: NDArray[np.float64]) -> NDArray[np.int64]:
-    """(candidates,) the place of each by score, 1 the highest."""
-    found = np.empty(len(scores), dtype=np.int64)
-    found[np.argsort(-scores, kind="stable")] = np.arange(1, len(scores) + 1)
-    return found
-
-
-def load_llm_weight(workspace: Path) -> LLMWeight:
-    """What the LLM counts in a workspace's learned order: 0 where no adapter was trained, or none that measured better.
-
-    Raises: ModelError: the adapter's card cannot be read.
-    """
-    folder = workspace / RANKER_FOLDER
-    if not folder.exists():
-        return NO_LLM_WEIGHT
-    told = adapters.read_card(folder).get("vote")
-    return LLMWeight(float(told["weight"])) if isinstance(told, dict) and isinstance(told.get("weight"), int | float) else NO_LLM_WEIGHT
-
-
-def add_writer(llm: LanguageModel, workspace: Path, settings: Settings) -> None:
-    """Teaches a model to word reasons by the workspace's own adapter, or by the one that ships, if that is for this model.
-
-    Raises: StaleAdapterError: the workspace's adapter was trained on another model. ModelError: it is damaged.
-    """
-    base = fingerprint(settings.llm, settings.home)
-    own = workspace / EXPLAINER_FOLDER
-    if (own / adapters.CARD).exists():
-        llm.load_explainer_adapter(own, base)
-        return
-    with contextlib.suppress(ModelMissingError, StaleAdapterError):  # another model has not learned it, and chooses among phrasings
-        llm.load_explainer_adapter(bundled.EXPLAINER_ADAPTER, base)
-
-
-def load_llm(workspace: Path, settings: Settings) -> LanguageModel:
-    """The LLM of the settings with the workspace's adapter, or as it is where that was merged into it.
-
-    Raises: StaleAdapterError: the adapter was trained on another model. ModelMissingError, ModelError: see `LanguageModel.load`.
-    """
-    folder = workspace / RANKER_FOLDER
-    return LanguageModel.load(settings, None if adapters.is_merged_from(Path(settings.llm).expanduser(), folder) else folder)
+    """Return (candidates,) the rank of each by score, 1 the highest."""
+    rank = np.empty(len(scores), dtype=np.int64)
+    rank[np.argsort(-scores, kind="stable")] = np.arange(1, len(scores) + 1)
+    return rank

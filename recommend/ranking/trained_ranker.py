@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...data.errors import StaleTrainingError
 from ...data.records import Candidate
-from ...retrieval.channels import behavioural, complement_heads, matrix_factorization
-from ...retrieval.channels.complement_heads import ComplementHeads
+from ...retrieval.channels import behavioural
+from ...retrieval.channels.base import ServedItems
 from ...retrieval.channels.text_similarity import TextNeighbors, TextSimilarity
-from ...retrieval.graph import storage
-from ...retrieval.graph.model import GraphChannel
 from ...retrieval.index.builder import item_vectors
-from ...retrieval.index.new_items import PaddedChannel
 from ...retrieval.items.interactions import Events
 from ...retrieval.retriever import Retriever
+from ...retrieval.trainable_channels import LoadedChannels, load_trained_channels
 from . import learned_blend
 from .features import LLM_CHANNEL, FeatureExtractor
 from .learned_blend import BlendModel
@@ -32,7 +29,7 @@ if TYPE_CHECKING:
 
     from ...data.workspace import Workspace
     from ...retrieval.associations.rules import Associations
-    from ...retrieval.channels.base import CandidateQuery, Channel
+    from ...retrieval.channels.base import CandidateQuery
     from ...retrieval.index.vector_index import VectorIndex
     from ...retrieval.items.catalogue import Catalogue
     from ...retrieval.retriever import CandidateScores
@@ -85,16 +82,17 @@ class BlendRanker:
             return None
         vectors = item_vectors(index, catalogue)
         events = Events.build(workspace.table("interactions"), catalogue)
-        known = len(workspace.table("items"))  # items added after the snapshot have higher rows
         further = {**behavioural.behavioural_channels(events, len(catalogue), TextNeighbors(vectors)), "semantic": TextSimilarity(vectors)}
         model = models["blend"]
-        try:
-            further |= trained_channels(workspace, catalogue.ids, vectors, known=known)
-        except StaleTrainingError as error:
-            # The snapshot is newer than the graph: its item embeddings are outdated, the weights of the other channels are not.
-            logger.warning("the graph channel is not used: %s", error)
-            model = models["blend without graph"]
-            further |= trained_channels(workspace, catalogue.ids, vectors, graph=False)
+        trained = trained_channels(workspace, catalogue.ids, vectors, model.channels)
+        for name, error in trained.stale.items():
+            # The snapshot is newer than the channel: its item embeddings are outdated, the weights of the other channels are not.
+            logger.warning("the %s channel is not used: %s", name, error)
+            model = models[f"blend without {name}"]
+        if len(trained.stale) > 1:  # no fitted model leaves out several channels
+            logger.warning("the blend is not used without %s: run `crossaisle train -w %s`", " and ".join(trained.stale), workspace.path)
+            return None
+        further |= trained.channels
         return cls(Retriever(catalogue, index, associations, further), model, load_llm_weight(workspace.path))
 
     def rank(
@@ -127,32 +125,24 @@ class BlendRanker:
 
 
 def trained_channels(
-    workspace: Workspace, ids: Sequence[str], vectors: NDArray[np.float32], *, graph: bool = True, known: int | None = None
-) -> dict[str, Channel]:
-    """The channels that training made, those that there are.
+    workspace: Workspace, ids: Sequence[str], vectors: NDArray[np.float32], names: Iterable[str] | None = None
+) -> LoadedChannels:
+    """Load the trained channels of a workspace over a catalogue.
 
     Args:
-        ids: (items,) of the catalogue. vectors: (items, dimensions) of the items' texts. graph: whether that one, too.
-        known: how many items are the snapshot's, the first ones; None is all.
-    Raises: StaleIndexError, StaleTrainingError: they were trained on another embedder's vectors, or on another snapshot.
+        workspace: workspace with the trained channels.
+        ids: (items,) item ids of the catalogue; those of the snapshot first.
+        vectors: (items, dimensions) text embeddings of the items.
+        names: channels to load, such as those of a blend; None for all.
+
+    Raises: StaleIndexError: a channel cannot be read, or was trained on another embedder's vectors.
     """
-    found: dict[str, Channel] = {}
-    heads = complement_heads.load_heads(workspace.path, vectors.shape[1])
-    if heads is not None:
-        found["complements"] = ComplementHeads.from_weights(heads, vectors)
-    fitted = matrix_factorization.load_factors(workspace.path, ids, vectors)
-    if fitted is not None:
-        found["factors"] = fitted
-    if graph and (workspace.path / storage.FOLDER).exists():
-        about = {"snapshot": workspace.manifest.snapshot}
-        old = len(vectors) if known is None else known
-        channel = GraphChannel(storage.load_graph(workspace.path, dimensions=vectors.shape[1], items=old, about=about))
-        found["graph"] = channel if old == len(vectors) else PaddedChannel(channel, old, len(vectors))
-    return found
+    items = ServedItems(ids, vectors, workspace.manifest.snapshot, len(workspace.table("items")))
+    return load_trained_channels(workspace.path, items, names)
 
 
-def _candidate(found: CandidateScores, place: int, seeds: CandidateQuery, catalogue: Catalogue) -> Candidate:
-    scores: Mapping[str, float] = {name: round(float(scores[place]), 4) for name, scores in found.scores.items() if scores[place] > 0}
-    behind = (int(found.places[name][place]) for name in ANCHOR_CHANNELS if name in scores)
-    anchor = next((at for at in behind if at >= 0), -1)
-    return Candidate(catalogue.id(int(found.rows[place])), scores, catalogue.id(int(seeds.rows[anchor])) if anchor >= 0 else None)
+def _candidate(proposals: CandidateScores, index: int, query: CandidateQuery, catalogue: Catalogue) -> Candidate:
+    scores: Mapping[str, float] = {name: round(float(scores[index]), 4) for name, scores in proposals.scores.items() if scores[index] > 0}
+    anchor_indices = (int(proposals.places[name][index]) for name in ANCHOR_CHANNELS if name in scores)
+    anchor = next((anchor_index for anchor_index in anchor_indices if anchor_index >= 0), -1)
+    return Candidate(catalogue.id(int(proposals.rows[index])), scores, catalogue.id(int(query.rows[anchor])) if anchor >= 0 else None)
