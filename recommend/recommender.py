@@ -47,7 +47,7 @@ from .constraints.list_selection import ListSelection, cap_per_category
 from .constraints.popularity_penalty import popularity_penalized_scores
 from .evidence.declared_relations import DeclaredRelations
 from .evidence.gatherer import EvidenceGatherer, ReviewTable, UserText, count_recent_users
-from .profiles.histories import NOBODY, Histories, History
+from .profiles.histories import EMPTY_HISTORY, Histories, History
 from .profiles.live_events import LiveEvents
 from .profiles.profile import ItemAttributes, Profile
 from .ranking.llm_loading import add_explainer_adapter, load_ranking_llm
@@ -232,7 +232,7 @@ class Recommender:
 
         Raises: UnknownUserError, UnknownItemError; EmptyHistoryError: nobody, or nothing left; QueryError: without what is not there.
         """
-        past = self.past(query.user_id) if query.user_id is not None else NOBODY
+        past = self.history(query.user_id) if query.user_id is not None else EMPTY_HISTORY
         session = np.asarray([self.catalogue.row(item) for item in query.items], dtype=np.int64)
         owned = np.concatenate([past.rows[past.owned], session])
         kinds, never = np.zeros(len(session), np.int8), np.full(len(session), NEVER)  # what is in the basket counts as bought
@@ -248,7 +248,7 @@ class Recommender:
         dismissed = self.live.dismissed(query.user_id, self.catalogue.rows) if self.live and query.user_id is not None else None
         return Shopper(profile, np.setdiff1d(owned, gone), bought, np.empty(0, np.int64) if dismissed is None else dismissed)
 
-    def past(self, user_id: str) -> History:
+    def history(self, user_id: str) -> History:
         """What a user did, in the snapshot and since.
 
         Raises: UnknownUserError
@@ -271,7 +271,7 @@ class Recommender:
             raise QueryError(f"{strange[0]!r} is not in the history, so nothing is to be seen without it")
         return gone
 
-    def fused(self, query: Query, seeds: CandidateQuery, mask: NDArray[np.bool_]) -> list[tuple[Candidate, float]]:
+    def fuse_channels(self, query: Query, seeds: CandidateQuery, mask: NDArray[np.bool_]) -> list[tuple[Candidate, float]]:
         """All candidates of the channels, fused by rank without the LLM, with their scores.
 
         First those that a list is made of, in the list's order, then the others as the channels have them together.
@@ -395,7 +395,7 @@ class Recommender:
     @cached_property
     def facts(self) -> ItemAttributes:
         """What profiles ask of the items."""
-        return ItemAttributes.of(self.catalogue)
+        return ItemAttributes.from_catalogue(self.catalogue)
 
     @cached_property
     def trained(self) -> BlendRanker | None:

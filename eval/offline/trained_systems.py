@@ -113,7 +113,7 @@ class TrainedSystems:
             StaleAdapterError: The adapter was trained on another LLM.
             LeakError: A prompt names a target.
         """
-        facts, user_counts = ItemAttributes.of(self.retriever.catalogue), self.retriever.catalogue.users
+        facts, user_counts = ItemAttributes.from_catalogue(self.retriever.catalogue), self.retriever.catalogue.users
         lists: dict[str, list[Sequence[int]]] = {}
         novelty: dict[float, list[Sequence[int]]] = {level: [] for level in PENALTY_LEVELS}
         new_items: dict[tuple[int, int], list[Sequence[int]]] = {

@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ...data.records import Item, Query, Rules
 from ..constraints import eligibility as ruled
-from .item_rank import Placed, place
-from .rule_alternatives import as_options, narrowed, relaxed
+from .item_rank import ItemRank, rank_item
+from .rule_alternatives import cli_options, narrow_rules, relax_rules
 
 if TYPE_CHECKING:
     from ..recommender import Recommender
 
-RECOMPUTED = 8
+MAX_HISTORY_ITEMS = 8
 """History items that are left out in turn, at most."""
-KEPT = 3
+MAX_PER_KIND = 3
 """Counterfactuals of each kind that are told."""
 
 
@@ -67,7 +67,7 @@ class Counterfactual:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class QueryChange:
     """A query with one thing different: what, in words."""
 
     kind: Literal["history", "rules"]
@@ -76,7 +76,7 @@ class Change:
 
 
 def counterfactuals(
-    recommender: Recommender, query: Query, item: Item, actual: Placed, matter: Sequence[int]
+    recommender: Recommender, query: Query, item: Item, actual: ItemRank, matter: Sequence[int]
 ) -> tuple[tuple[Counterfactual, ...], tuple[str, ...]]:
     """What would change an item's rank: without history items, the largest change first, then other rules; and what is to be said beside.
 
@@ -95,14 +95,14 @@ def counterfactuals(
     if changes and not of_history and not actual.left_out:
         notes.append("no single item of the history changes its rank" if len(changes) == len(had) else _unmoved(len(changes)))
     if actual.left_out:
-        other = relaxed(query.rules, actual.left_out, item, recommender.catalogue)
-        allowed = [Change("rules", other.words, replace(query, rules=other.rules))] if other else []
+        other = relax_rules(query.rules, actual.left_out, item, recommender.catalogue)
+        allowed = [QueryChange("rules", other.words, replace(query, rules=other.rules))] if other else []
         of_rules = _told(recommender, query, allowed, row, actual)
         if other is None:
             notes.append(f"no rule can let it in: it is {' and '.join(actual.left_out)}")
     else:
-        narrower = narrowed(query.rules, item, recommender.catalogue)
-        changes = [Change("rules", one.words, replace(query, rules=one.rules)) for one in narrower]
+        narrower = narrow_rules(query.rules, item, recommender.catalogue)
+        changes = [QueryChange("rules", one.words, replace(query, rules=one.rules)) for one in narrower]
         of_rules = _told(recommender, query, changes, row, actual)
         of_rules = [one for one in of_rules if one.rank is not None and (actual.rank is None or one.rank < actual.rank)]
         asked = [one.rules for one in narrower]  # among three of one brand it is easily the first, which is not to stand first
@@ -120,11 +120,11 @@ def _unmoved(tried: int) -> str:
     return f"none of the {tried} likeliest items of the history changes its rank by itself"
 
 
-def _in_question(had: Sequence[int], row: int, actual: Placed, matter: Sequence[int], recommender: Recommender) -> list[int]:
+def _in_question(had: Sequence[int], row: int, actual: ItemRank, matter: Sequence[int], recommender: Recommender) -> list[int]:
     """The history items that are left out in turn."""
     if not actual.left_out:
-        return list(dict.fromkeys([*matter, *reversed(had)]))[:RECOMPUTED]
-    if not set(actual.left_out) <= {ruled.OWNED, ruled.KNOWN}:
+        return list(dict.fromkeys([*matter, *reversed(had)]))[:MAX_HISTORY_ITEMS]
+    if not set(actual.left_out) <= {ruled.OWNED, ruled.KNOWN_CATEGORY}:
         return []
     # Only where one item alone makes its category known does it matter to a rule.
     category = recommender.catalogue.category
@@ -132,35 +132,35 @@ def _in_question(had: Sequence[int], row: int, actual: Placed, matter: Sequence[
     return blame if len(blame) == 1 else []
 
 
-def _without(recommender: Recommender, query: Query, rows: Iterable[int]) -> list[Change]:
+def _without(recommender: Recommender, query: Query, rows: Iterable[int]) -> list[QueryChange]:
     """The query without each of some history items."""
     return [
-        Change("history", f"without {one.title or one.item_id} in the history", replace(query, without=(*query.without, one.item_id)))
+        QueryChange("history", f"without {one.title or one.item_id} in the history", replace(query, without=(*query.without, one.item_id)))
         for one in recommender.catalogue.records(list(rows))
     ]
 
 
-def _told(recommender: Recommender, query: Query, changes: Sequence[Change], row: int, actual: Placed) -> list[Counterfactual]:
+def _told(recommender: Recommender, query: Query, changes: Sequence[QueryChange], row: int, actual: ItemRank) -> list[Counterfactual]:
     """At most `KEPT` of the changes with what each leads to, what changes the rank most first; none that leaves it as it is."""
-    tried = [(change, place(recommender, change.query, row, vote=False)) for change in changes]
+    tried = [(change, rank_item(recommender, change.query, row, use_llm=False)) for change in changes]
     if recommender.votes and tried:
-        likely = _largest(tried, place(recommender, query, row, vote=False))[:KEPT]
-        tried = [(change, place(recommender, change.query, row)) for change, _ in likely]
-    return [_counterfactual(change, found) for change, found in _largest(tried, actual)[:KEPT]]
+        likely = _largest(tried, rank_item(recommender, query, row, use_llm=False))[:MAX_PER_KIND]
+        tried = [(change, rank_item(recommender, change.query, row)) for change, _ in likely]
+    return [_counterfactual(change, found) for change, found in _largest(tried, actual)[:MAX_PER_KIND]]
 
 
-def _largest(tried: Sequence[tuple[Change, Placed]], before: Placed) -> list[tuple[Change, Placed]]:
+def _largest(tried: Sequence[tuple[QueryChange, ItemRank]], before: ItemRank) -> list[tuple[QueryChange, ItemRank]]:
     """Those that make a difference, the largest first."""
     moved = [(change, found) for change, found in tried if found.outcome != before.outcome]
     return sorted(moved, key=lambda pair: -abs(_depth(pair[1]) - _depth(before)))
 
 
-def _depth(found: Placed) -> int:
+def _depth(found: ItemRank) -> int:
     """How far down an item stands; below all others where it is no candidate."""
     return found.rank if found.rank is not None else found.of + 1
 
 
-def _counterfactual(change: Change, found: Placed) -> Counterfactual:
+def _counterfactual(change: QueryChange, found: ItemRank) -> Counterfactual:
     query = change.query
-    options = as_options(query.rules, query.without)
+    options = cli_options(query.rules, query.without)
     return Counterfactual(change.kind, change.words, options, query.without, query.rules, found.rank, found.of, found.left_out)

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..ranking.features import LLM_CHANNEL, EPSILON, CATEGORY_EPSILON
+from ..ranking.features import CATEGORY_EPSILON, EPSILON, LLM_CHANNEL
 
 if TYPE_CHECKING:
-    from ..ranking.trained_ranker import ScoredCandidates
+    from ..ranking.ranked_candidates import ScoredCandidates
 
-STRONGEST = 6
+MAX_FEATURES = 6
 """Features that are told one by one."""
 Reads = Callable[[float], str]
 
@@ -48,7 +48,7 @@ OF_FIT: Mapping[str, tuple[str, Reads]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Contribution:
+class FeatureContribution:
     """One feature of one candidate.
 
     Attributes:
@@ -57,14 +57,14 @@ class Contribution:
     """
 
     name: str
-    words: str
+    label: str
     value: float
-    reads: str
-    adds: float
+    formatted_value: str
+    contribution: float
 
 
 @dataclass(frozen=True, slots=True)
-class Contributions:
+class ScoreBreakdown:
     """A candidate's score as a sum: `base`, what each of `strongest` adds, and what the `others` left add together.
 
     Attributes: base: what an average candidate scores. strongest: the largest part first. others: how many more there are, and `rest`, what
@@ -72,7 +72,7 @@ class Contributions:
     """
 
     base: float
-    strongest: tuple[Contribution, ...]
+    strongest: tuple[FeatureContribution, ...]
     others: int
     rest: float
     total: float
@@ -82,7 +82,7 @@ class Contributions:
         return {
             "base": round(self.base, 4),
             "strongest": [
-                {"feature": one.name, "words": one.words, "value": round(one.value, 4), "reads": one.reads, "adds": round(one.adds, 4)}
+                {"feature": one.name, "words": one.label, "value": round(one.value, 4), "reads": one.formatted_value, "adds": round(one.contribution, 4)}
                 for one in self.strongest
             ],
             "others": self.others,
@@ -91,7 +91,7 @@ class Contributions:
         }
 
 
-def contributions(ranked: ScoredCandidates, place: int, strongest: int = STRONGEST) -> Contributions:
+def score_breakdown(ranked: ScoredCandidates, place: int, strongest: int = MAX_FEATURES) -> ScoreBreakdown:
     """What the features add to the score of the candidate at a place; the LLM's vote is one of them where it has one."""
     values = ranked.features[place : place + 1]
     parts = ranked.model.contributions(values)[0].tolist()
@@ -99,14 +99,14 @@ def contributions(ranked: ScoredCandidates, place: int, strongest: int = STRONGE
     if ranked.llm_contributions is not None and ranked.logit_margins is not None and np.isfinite(ranked.logit_margins[place]):
         margin = float(ranked.logit_margins[place])
         vote = float(ranked.llm_contributions[place])
-        told.append(Contribution(f"{LLM_CHANNEL}:margin", "the language model's leaning to yes, in nats", margin, f"{margin:+.2f}", vote))
-    told = [one for one in told if one.adds]
+        told.append(FeatureContribution(f"{LLM_CHANNEL}:margin", "the language model's leaning to yes, in nats", margin, f"{margin:+.2f}", vote))
+    told = [one for one in told if one.contribution]
     told.sort(key=lambda one: -abs(one.adds))
     rest = told[strongest:]
-    return Contributions(ranked.model.base, tuple(told[:strongest]), len(rest), sum(one.adds for one in rest), float(ranked.scores[place]))
+    return ScoreBreakdown(ranked.model.base, tuple(told[:strongest]), len(rest), sum(one.contribution for one in rest), float(ranked.scores[place]))
 
 
-def _told(name: str, value: float, adds: float) -> Contribution:
+def _told(name: str, value: float, adds: float) -> FeatureContribution:
     group, what = name.split(":")
     words, reads = (OF_FIT if group == "profile" else OF_CHANNEL)[what]
-    return Contribution(name, words.format(group), value, reads(value), adds)
+    return FeatureContribution(name, words.format(group), value, reads(value), adds)

@@ -11,20 +11,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..constraints.eligibility import eligible, violated_rules
-from ..constraints.list_selection import spread
+from ..constraints.eligibility import eligible_items, violated_rules
+from ..constraints.list_selection import cap_per_category
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ...data.records import Candidate, Query
     from ...retrieval.channels.base import CandidateQuery
-    from ..ranking.trained_ranker import ScoredCandidates
+    from ..ranking.ranked_candidates import ScoredCandidates
     from ..recommender import Recommender, Shopper
 
 
 @dataclass(frozen=True)
-class Placed:
+class ItemRank:
     """Where an item stands.
 
     Attributes:
@@ -39,12 +39,12 @@ class Placed:
     order: NDArray[np.int64]
     left_out: tuple[str, ...]
     shopper: Shopper
-    seeds: CandidateQuery
+    candidate_query: CandidateQuery
     mask: NDArray[np.bool_]
     candidate: Candidate | None = None
     score: float | None = None
-    ranked: ScoredCandidates | None = None
-    at: int | None = None
+    scored_candidates: ScoredCandidates | None = None
+    candidate_index: int | None = None
 
     @property
     def of(self) -> int:
@@ -57,7 +57,7 @@ class Placed:
         return self.rank, self.left_out
 
 
-def place(recommender: Recommender, query: Query, row: int, *, vote: bool = True) -> Placed:
+def rank_item(recommender: Recommender, query: Query, row: int, *, use_llm: bool = True) -> ItemRank:
     """Where the item in a row stands for a query.
 
     Args: query: a history, no text. vote: whether a tuned LLM has the say in the learned order that it has in recommendations; it is not
@@ -66,30 +66,30 @@ def place(recommender: Recommender, query: Query, row: int, *, vote: bool = True
     """
     catalogue, trained, rules = recommender.catalogue, recommender.trained, query.rules
     shopper = recommender.shopper(query)
-    mask, _ = eligible(rules, catalogue, shopper.rows, shopper.owned, shopper.dismissed)
+    mask, _ = eligible_items(rules, catalogue, shopper.rows, shopper.owned, shopper.dismissed)
     left_out = violated_rules(rules, catalogue, shopper.rows, shopper.owned, row, shopper.dismissed)
     seeds = shopper.profile.candidate_query()
     ranked, candidate, score = None, None, None
     if trained:
         ranked = trained.rank(seeds, shopper.profile, mask, other_than_anchor=rules.scope == "other")
-        ranked = recommender.read(ranked, seeds) if vote else ranked
+        ranked = recommender.read(ranked, seeds) if use_llm else ranked
         found = ranked.proposals.rows
         order = found[np.argsort(-ranked.scores, kind="stable")]
     else:
-        fused = recommender.fused(query, seeds, mask)
+        fused = recommender.fuse_channels(query, seeds, mask)
         order = found = np.asarray([catalogue.row(one.item_id) for one, _ in fused], dtype=np.int64)
     where = np.flatnonzero(found == row)
     at = int(where[0]) if len(where) else None
     if at is not None:
         candidate, score = trained.candidate(ranked, at, seeds) if trained and ranked else fused[at]
     if rules.max_per_category is not None:  # what stands behind so many of its category is never shown
-        order = np.asarray(spread(order.tolist(), catalogue, rules.max_per_category, len(order)), dtype=np.int64)
+        order = np.asarray(cap_per_category(order.tolist(), catalogue, rules.max_per_category, len(order)), dtype=np.int64)
         if at is not None and row not in order:
-            left_out = (*left_out, beyond(rules.max_per_category))
+            left_out = (*left_out, category_cap_reason(rules.max_per_category))
     rank = int(np.flatnonzero(order == row)[0]) + 1 if row in order else None
-    return Placed(rank, order, left_out, shopper, seeds, mask, candidate, score, ranked, at if ranked else None)
+    return ItemRank(rank, order, left_out, shopper, seeds, mask, candidate, score, ranked, at if ranked else None)
 
 
-def beyond(most: int) -> str:
+def category_cap_reason(most: int) -> str:
     """What a rule on the list as a whole leaves out, in words."""
     return f"beyond the {most} best of its category"

@@ -22,7 +22,7 @@ DEAR = 0.1
 WORDS = {"purchase": "bought", "rating": "rated", "cart": "put into the cart", "click": "clicked", "search": "searched", "view": "viewed"}
 
 
-def portrait(recommender: Recommender, user_id: str) -> dict[str, Any]:
+def profile_summary(recommender: Recommender, user_id: str) -> dict[str, Any]:
     """What is known of a user: `words`, shares of `categories` and `brands`, `price_level` (1 is usual in the categories bought), `counts`
     by kind, `first` and `last` day, titles of the last visit (`intent`), of what was `searched`, and of what the taste `leans_to`.
 
@@ -32,30 +32,30 @@ def portrait(recommender: Recommender, user_id: str) -> dict[str, Any]:
     catalogue = recommender.catalogue
     titles = catalogue.items["title"]
     names = [catalogue.tree.words(node) if node >= 0 else "(no category)" for node in catalogue.nodes.tolist()]
-    days = [_day(moment) for moment in profile.span] if profile.span else [None, None]
-    level = None if profile.level is None else round(float(np.exp(profile.level)), 2)
+    days = [_day(moment) for moment in profile.time_span] if profile.time_span else [None, None]
+    level = None if profile.price_level is None else round(float(np.exp(profile.price_level)), 2)
     return {
         "user_id": user_id,
         "words": _words(profile, level, days),
         "categories": _shares(profile.categories, names),
-        "brands": _shares(profile.brands, profile.facts.brands),
+        "brands": _shares(profile.brands, profile.item_attributes.brands),
         "price_level": level,
-        "counts": dict(profile.counts),
+        "counts": dict(profile.kind_counts),
         "first": days[0],
         "last": days[1],
-        "intent": [titles[row] for row in profile.intent.tolist()[:MOST]],
-        "searched": [titles[row] for row in profile.searches.tolist()[:MOST]],
+        "intent": [titles[row] for row in profile.session_items.tolist()[:MOST]],
+        "searched": [titles[row] for row in profile.searched_items.tolist()[:MOST]],
         "leans_to": _nearest(recommender, profile),
     }
 
 
 def _words(profile: Profile, level: float | None, days: Sequence[str | None]) -> str:
-    done = ", ".join(f"{WORDS[kind]} {count:,}" for kind, count in profile.counts.items())
+    done = ", ".join(f"{WORDS[kind]} {count:,}" for kind, count in profile.kind_counts.items())
     when = f" from {days[0]} to {days[1]}" if days[0] and days[0] != days[1] else f" on {days[0]}" if days[0] else ""
     dear = ""
-    if level is not None and profile.level is not None:
+    if level is not None and profile.price_level is not None:
         off = f"pays {abs(level - 1):.0%} {'more' if level > 1 else 'less'} than is usual"
-        dear = "; " + ("pays what is usual" if abs(profile.level) < DEAR else off)
+        dear = "; " + ("pays what is usual" if abs(profile.price_level) < DEAR else off)
     return f"{len(profile.rows):,} items ({done}){when}{dear}"
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from ...data.records import Item, Rules
 from ..constraints import eligibility as ruled
-from .item_rank import beyond
+from .item_rank import category_cap_reason
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,70 +24,70 @@ ROUND = (1, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10)
 
 
 @dataclass(frozen=True, slots=True)
-class Alternative:
+class RuleAlternative:
     """Other rules, and what is other about them in words that begin a sentence: "among Kitchen alone"."""
 
     rules: Rules
     words: str
 
 
-def relaxed(rules: Rules, broken: Sequence[str], item: Item, catalogue: Catalogue) -> Alternative | None:
+def relax_rules(rules: Rules, broken: Sequence[str], item: Item, catalogue: Catalogue) -> RuleAlternative | None:
     """The rules without what turns an item away, and nothing else; None where that is no rule but the item itself.
 
-    Args: broken: what turns it away, as `rules.turned_away` and `placing.place` have it.
+    Args: broken: what turns it away, as `rules.violated_rules` and `placing.place` have it.
     """
     words = []
     for left_out in broken:
         if left_out == ruled.OWNED:
             rules = replace(rules, exclude_owned=False)
             words.append("what the shopper has")
-        elif left_out == ruled.KNOWN:
+        elif left_out == ruled.KNOWN_CATEGORY:
             rules = replace(rules, scope="other")
             words.append("known categories")
-        elif left_out == ruled.NOT_INCLUDED:
+        elif left_out == ruled.NOT_IN_INCLUDED_CATEGORIES:
             name = _category(item, catalogue)
             rules = replace(rules, include_categories=(*rules.include_categories, name))
             words.append(name)
-        elif left_out == ruled.EXCLUDED:
+        elif left_out == ruled.EXCLUDED_CATEGORY:
             path = {name.lower() for name in item.category}
             out = [name for name in rules.exclude_categories if name.lower() in path]
             rules = replace(rules, exclude_categories=tuple(name for name in rules.exclude_categories if name not in out))
             words += out
-        elif left_out == ruled.PRICE:
+        elif left_out == ruled.OUT_OF_PRICE_RANGE:
             rules, said = _other_price(rules, item)
             words.append(said)
-        elif left_out == ruled.BRAND:
+        elif left_out == ruled.OTHER_BRAND:
             rules = replace(rules, brands=(*rules.brands, item.brand) if item.brand else ())
             words.append(f"the brand {item.brand}" if item.brand else "any brand")
-        elif left_out == ruled.STOCK:
+        elif left_out == ruled.OUT_OF_STOCK:
             rules = replace(rules, in_stock=False)
             words.append("what is out of stock")
-        elif rules.max_per_category is not None and left_out == beyond(rules.max_per_category):
+        elif rules.max_per_category is not None and left_out == category_cap_reason(rules.max_per_category):
             rules = replace(rules, max_per_category=None)
             words.append("any number of its category")
         else:  # no title, no category
             return None
-    return Alternative(rules, f"with {' and '.join(words)} allowed") if words else None
+    return RuleAlternative(rules, f"with {' and '.join(words)} allowed") if words else None
 
 
-def narrowed(rules: Rules, item: Item, catalogue: Catalogue) -> list[Alternative]:
+def narrow_rules(rules: Rules, item: Item, catalogue: Catalogue) -> list[RuleAlternative]:
     """Narrower rules that the item satisfies: a round price limit at or above its price, its category, its brand, what is in stock."""
     found = []
     if item.price:
-        limit = round_above(item.price)
+        limit = round_up(item.price)
         if rules.max_price is None or limit < rules.max_price:
-            found.append(Alternative(replace(rules, max_price=limit), f"at a price of at most {limit:g}"))
+            found.append(RuleAlternative(replace(rules, max_price=limit), f"at a price of at most {limit:g}"))
     name = _category(item, catalogue)
     if name:
-        found.append(Alternative(replace(rules, include_categories=(name,)), f"among {name} alone"))
+        found.append(RuleAlternative(replace(rules, include_categories=(name,)), f"among {name} alone"))
     if item.brand:
-        found.append(Alternative(replace(rules, brands=(item.brand,)), f"among the brand {item.brand} alone"))
+        found.append(RuleAlternative(replace(rules, brands=(item.brand,)), f"among the brand {item.brand} alone"))
     if item.in_stock is not False:
-        found.append(Alternative(replace(rules, in_stock=True), "among what is in stock"))
+        found.append(RuleAlternative(replace(rules, in_stock=True), "among what is in stock"))
     return [one for one in found if one.rules != rules]
 
 
-def as_options(rules: Rules, without: Sequence[str] = ()) -> str:
+def cli_options(rules: Rules, without: Sequence[str] = ()) -> str:
     """The rules as options of `recommend` and `why`, quoted for a shell; nothing for what is the default."""
     default = Rules()
     parts: list[str] = []
@@ -114,7 +114,7 @@ def as_options(rules: Rules, without: Sequence[str] = ()) -> str:
     return shlex.join(parts)
 
 
-def round_above(price: float) -> float:
+def round_up(price: float) -> float:
     """The next of `ROUND`, times a power of ten, that is no less than a price above 0: 36.90 -> 40."""
     power = 10.0 ** math.floor(math.log10(price))
     return next(limit for limit in (round(step * power, 10) for step in (*ROUND, 15)) if limit >= price)
@@ -130,7 +130,7 @@ def _other_price(rules: Rules, item: Item) -> tuple[Rules, str]:
     if item.price is None:
         return replace(rules, min_price=None, max_price=None), "any price"
     if rules.max_price is not None and item.price > rules.max_price:
-        limit = round_above(item.price)
+        limit = round_up(item.price)
         return replace(rules, max_price=limit), f"a price of up to {limit:g}"
     limit = _round_below(item.price) if item.price > 0 else 0.0
     return replace(rules, min_price=limit or None), f"a price from {limit:g} on"

@@ -15,21 +15,21 @@ import numpy as np
 from ...data.errors import EmptyHistoryError
 from ...data.records import Item, Query, Rules
 from ...retrieval.graph.model import GraphChannel
-from ..constraints.list_selection import spread
+from ..constraints.list_selection import cap_per_category
 from .counterfactuals import Counterfactual, counterfactuals
-from .feature_contributions import Contributions, contributions
-from .item_rank import Placed, place
+from .feature_contributions import ScoreBreakdown, score_breakdown
+from .item_rank import ItemRank, rank_item
 
 if TYPE_CHECKING:
     from ..profiles.profile import Profile
     from ..recommender import Recommender
 
-LOOKED_AT = 3
+MAX_ATTENTION_ITEMS = 3
 """History items that are named with the graph's attention."""
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class ChannelRank:
     """Where an item stands in one channel.
 
     Attributes: score: the channel's own. rank: among all that the rules allow, 1 the best. adds: to the blend's score; None without one.
@@ -37,7 +37,7 @@ class Standing:
 
     score: float
     rank: int | None
-    adds: float | None
+    contribution: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +59,13 @@ class Why:
     rank: int | None
     of: int
     score: float | None
-    channels: Mapping[str, Standing]
-    behind: Item | None
+    channels: Mapping[str, ChannelRank]
+    anchor: Item | None
     left_out: str | None
     blend: str
     attention: tuple[tuple[Item, float], ...] = ()
     removed_by: tuple[str, ...] = ()
-    features: Contributions | None = None
+    features: ScoreBreakdown | None = None
     counterfactuals: tuple[Counterfactual, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -79,11 +79,11 @@ class Why:
             "of": self.of,
             "score": self.score,
             "channels": {
-                name: {"score": round(one.score, 4), "rank": one.rank, "adds": one.adds if one.adds is None else round(one.adds, 4)}
+                name: {"score": round(one.score, 4), "rank": one.rank, "adds": one.contribution if one.contribution is None else round(one.contribution, 4)}
                 for name, one in self.channels.items()
             },
             "features": self.features.to_dict() if self.features else None,
-            "behind": self.behind.item_id if self.behind else None,
+            "behind": self.anchor.item_id if self.anchor else None,
             "left_out": self.left_out,
             "removed_by": list(self.removed_by),
             "blend": self.blend,
@@ -120,15 +120,15 @@ def why(
     catalogue, trained = recommender.catalogue, recommender.trained
     row = catalogue.row(item_id)
     item = catalogue.records([row])[0]
-    found = place(recommender, query, row)
+    found = rank_item(recommender, query, row)
     retriever = trained.retriever if trained else recommender.retriever
-    standing = retriever.standing(found.seeds, found.mask, row)
-    adds = found.ranked.by_channel(found.at) if found.ranked and found.at is not None else {}
+    standing = retriever.channel_ranks(found.candidate_query, found.mask, row)
+    adds = found.scored_candidates.contributions_by_channel(found.candidate_index) if found.scored_candidates and found.candidate_index is not None else {}
     told = dict(found.candidate.scores) if found.candidate else {}
     channels = {}
     for name in dict.fromkeys([*adds, *told, *standing]):
         of_channel, rank, _ = standing.get(name, (told.get(name, 0.0), None, -1))
-        channels[name] = Standing(of_channel, rank, adds.get(name))
+        channels[name] = ChannelRank(of_channel, rank, adds.get(name))
     channels = dict(sorted(channels.items(), key=lambda pair: -abs(pair[1].adds or 0.0)))
     behind = catalogue.row(found.candidate.anchor) if found.candidate and found.candidate.anchor else None
     attention = _attention(recommender, found.shopper.profile, row)
@@ -136,7 +136,7 @@ def why(
     notes = _crowded(recommender, query, found, row)
     if counterfactual:
         places = [standing[name][2] for name in channels if name in standing]
-        of_channels = [int(found.seeds.rows[at]) for at in places if at >= 0]
+        of_channels = [int(found.candidate_query.rows[at]) for at in places if at >= 0]
         matter = [*([] if behind is None else [behind]), *(looked for looked, _ in attention), *of_channels]
         changed, more = counterfactuals(recommender, query, item, found, matter)
         notes = (*notes, *more)
@@ -151,7 +151,7 @@ def why(
         _blend(recommender),
         tuple(zip(catalogue.records([looked for looked, _ in attention]), [share for _, share in attention], strict=True)),
         found.left_out,
-        contributions(found.ranked, found.at) if found.ranked and found.at is not None else None,
+        score_breakdown(found.scored_candidates, found.candidate_index) if found.scored_candidates and found.candidate_index is not None else None,
         changed,
         notes,
     )
@@ -161,7 +161,7 @@ def _blend(recommender: Recommender) -> str:
     """What orders the candidates, in words."""
     if recommender.trained is None:
         return "fused by rank, without the LLM"
-    if recommender.trained.vote.weight > 0:
+    if recommender.trained.llm_weight.weight > 0:
         return "learned, with the LLM's vote" if recommender.votes else "learned, without the LLM's vote"
     return "learned"
 
@@ -171,16 +171,16 @@ def _attention(recommender: Recommender, profile: Profile, row: int) -> list[tup
     channel = recommender.trained.retriever.further.get("graph") if recommender.trained else None
     if not isinstance(channel, GraphChannel) or not len(profile.rows):
         return []
-    shares = channel.graph.attention(profile.rows, profile.weights, int(recommender.catalogue.category[row]))
-    most = np.argsort(-shares, kind="stable")[:LOOKED_AT]
+    shares = channel.model.attention(profile.rows, profile.weights, int(recommender.catalogue.category[row]))
+    most = np.argsort(-shares, kind="stable")[:MAX_ATTENTION_ITEMS]
     return list(zip(profile.rows[most].tolist(), shares[most].tolist(), strict=True))
 
 
-def _crowded(recommender: Recommender, query: Query, found: Placed, row: int) -> tuple[str, ...]:
+def _crowded(recommender: Recommender, query: Query, found: ItemRank, row: int) -> tuple[str, ...]:
     """Whether a list of `k` has not what ranks among its `k` best, because others of its category stand before it."""
     if found.rank is None or found.rank > query.k:
         return ()
-    if row in spread(found.order.tolist(), recommender.catalogue, query.rules.max_per_category, query.k):
+    if row in cap_per_category(found.order.tolist(), recommender.catalogue, query.rules.max_per_category, query.k):
         return ()
     name = recommender.catalogue.category_name(row)
     return (f"a list of {query.k} is without it: no category takes more than half as long as others can fill it, and {name} has its share",)

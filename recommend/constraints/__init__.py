@@ -1,1 +1,1 @@
-"""Rules on items and lists: eligibility, prices, popularity penalty, exploration, list selection."""
+"""Constraints on recommendations: eligibility, price ranges, list-level rules, popularity penalty, exploration."""

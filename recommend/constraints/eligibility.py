@@ -1,4 +1,4 @@
-"""What may be recommended: a query's rules over the catalogue, as one mask of rows."""
+"""Eligibility: the rules of a query as a mask over the catalogue, and the rules that an item violates."""
 
 from __future__ import annotations
 
@@ -10,108 +10,112 @@ import numpy as np
 from ...data.errors import QueryError
 from ...data.records import Rules
 from ...retrieval.items.catalogue import Catalogue
-from .price_range import check_range, in_range
+from .price_range import price_mask, validate_price_range
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 NO_TITLE, NO_CATEGORY = "without a title", "without a category"
-OWNED, DISMISSED, KNOWN = "owned already", "dismissed by the shopper", "of a category that the shopper knows"
-NOT_INCLUDED, EXCLUDED = "outside the included categories", "of an excluded category"
-PRICE, BRAND, STOCK = "outside the price range", "of another brand", "out of stock"
-"""What each rule leaves out, in words."""
-NOTHING: NDArray[np.int64] = np.empty(0, np.int64)
+OWNED, DISMISSED, KNOWN_CATEGORY = "owned already", "dismissed by the shopper", "of a category that the shopper knows"
+NOT_IN_INCLUDED_CATEGORIES, EXCLUDED_CATEGORY = "outside the included categories", "of an excluded category"
+OUT_OF_PRICE_RANGE, OTHER_BRAND, OUT_OF_STOCK = "outside the price range", "of another brand", "out of stock"
+"""What each rule excludes, as shown in results."""
+NO_ROWS: NDArray[np.int64] = np.empty(0, np.int64)
 
 
-def check(rules: Rules) -> None:
-    """Refuses rules that contradict themselves.
+def validate_rules(rules: Rules) -> None:
+    """Check that rules are consistent.
 
-    Raises: QueryError
+    Raises: QueryError: invalid price range or scope, or a limit per category below 1.
     """
-    check_range(rules.min_price, rules.max_price)
+    validate_price_range(rules.min_price, rules.max_price)
     if rules.scope not in ("new", "other"):
         raise QueryError(f"scope must be new or other, not {rules.scope!r}")
     if rules.max_per_category is not None and rules.max_per_category < 1:
         raise QueryError(f"at most {rules.max_per_category} per category leaves nothing; give 1 or more")
 
 
-def known_categories(names: Iterable[str], catalogue: Catalogue) -> NDArray[np.bool_]:
-    """(items,) which are in any of the categories.
+def category_mask(names: Iterable[str], catalogue: Catalogue) -> NDArray[np.bool_]:
+    """Return (items,) bool: items whose category path contains any of the names.
 
-    Raises: QueryError: a name that no item's path has; says which come near.
+    Raises: QueryError: a name that is in no item's path; the message suggests similar names.
     """
-    inside = np.zeros(len(catalogue), dtype=bool)
+    mask = np.zeros(len(catalogue), dtype=bool)
     for name in names:
-        of_this = catalogue.in_categories([name])
-        if not of_this.any():
+        matches = catalogue.in_categories([name])
+        if not matches.any():
             from difflib import get_close_matches
 
-            names = catalogue.items["category"].explode().drop_nulls().unique().sort().to_list()
-            near = get_close_matches(name, names, n=3, cutoff=0.5) or names[:3]
-            raise QueryError(f"no item has a category {name!r}; there are for instance {', '.join(map(repr, near))}")
-        inside |= of_this
-    return inside
+            known_names = catalogue.items["category"].explode().drop_nulls().unique().sort().to_list()
+            suggestions = get_close_matches(name, known_names, n=3, cutoff=0.5) or known_names[:3]
+            raise QueryError(f"no item has a category {name!r}; there are for instance {', '.join(map(repr, suggestions))}")
+        mask |= matches
+    return mask
 
 
-def eligible(
-    rules: Rules, catalogue: Catalogue, history: NDArray[np.int64], owned: NDArray[np.int64], dismissed: NDArray[np.int64] = NOTHING
+def eligible_items(
+    rules: Rules, catalogue: Catalogue, history: NDArray[np.int64], owned: NDArray[np.int64], dismissed: NDArray[np.int64] = NO_ROWS
 ) -> tuple[NDArray[np.bool_], list[tuple[str, int]]]:
-    """Which rows may be recommended, and what each rule turned away.
+    """Items that may be recommended, and how many each rule excludes.
 
-    Args: history: rows of everything in the history. owned: rows of what the user has. dismissed: of what the user does not want to see,
-        which no rule brings back.
-    Returns: mask (items,); (what was left out, how many rows of those left until then), in the order applied.
+    Args:
+        rules: of the query.
+        catalogue: the items.
+        history: rows of all items in the history.
+        owned: rows of the items that the user owns.
+        dismissed: rows of the items that the user dismissed; they are excluded under any rules.
+    Returns: (items,) bool mask; for each rule in order of application, what it excludes and how many of the remaining items.
     Raises: QueryError: a category that does not exist.
     """
     mask = np.ones(len(catalogue), dtype=bool)
     removed: list[tuple[str, int]] = []
-    for left_out, good in _steps(rules, catalogue, history, owned, dismissed):
+    for rule, satisfied in _rule_masks(rules, catalogue, history, owned, dismissed):
         before = int(mask.sum())
-        mask = mask & good
-        if (gone := before - int(mask.sum())) > 0:
-            removed.append((left_out, gone))
+        mask = mask & satisfied
+        if (count := before - int(mask.sum())) > 0:
+            removed.append((rule, count))
     return mask, removed
 
 
-def turned_away(
+def violated_rules(
     rules: Rules,
     catalogue: Catalogue,
     history: NDArray[np.int64],
     owned: NDArray[np.int64],
     row: int,
-    dismissed: NDArray[np.int64] = NOTHING,
+    dismissed: NDArray[np.int64] = NO_ROWS,
 ) -> tuple[str, ...]:
-    """Every rule that an item does not satisfy, in the words and the order of `eligible`; none if it satisfies all."""
-    return tuple(left_out for left_out, good in _steps(rules, catalogue, history, owned, dismissed) if not good[row])
+    """Return the rules that one item violates, worded and ordered as by `eligible_items`; empty if it is eligible."""
+    return tuple(rule for rule, satisfied in _rule_masks(rules, catalogue, history, owned, dismissed) if not satisfied[row])
 
 
-def _steps(
+def _rule_masks(
     rules: Rules, catalogue: Catalogue, history: NDArray[np.int64], owned: NDArray[np.int64], dismissed: NDArray[np.int64]
 ) -> Iterator[tuple[str, NDArray[np.bool_]]]:
-    """Each rule that says anything: what it leaves out, in words, and the items that satisfy it."""
+    """Yield each active rule: what it excludes, and (items,) bool of the items that satisfy it."""
     items = catalogue.items
     yield NO_TITLE, items["title"].str.len_chars().to_numpy() > 0
-    # What has no category cannot be told to be from another one.
+    # An item without a category cannot be cross-category.
     yield NO_CATEGORY, np.asarray([bool(name) for name in catalogue.categories], dtype=bool)[catalogue.category]
     if rules.exclude_owned:
-        have = np.zeros(len(catalogue), dtype=bool)
-        have[owned] = True
-        yield OWNED, ~have
+        is_owned = np.zeros(len(catalogue), dtype=bool)
+        is_owned[owned] = True
+        yield OWNED, ~is_owned
     if len(dismissed):
-        unwanted = np.zeros(len(catalogue), dtype=bool)
-        unwanted[dismissed] = True
-        yield DISMISSED, ~unwanted
+        is_dismissed = np.zeros(len(catalogue), dtype=bool)
+        is_dismissed[dismissed] = True
+        yield DISMISSED, ~is_dismissed
     if rules.scope == "new" and len(history):
-        seen = np.zeros(len(catalogue.categories), dtype=bool)
-        seen[catalogue.category[history]] = True
-        yield KNOWN, ~seen[catalogue.category]
+        is_known = np.zeros(len(catalogue.categories), dtype=bool)  # (categories,)
+        is_known[catalogue.category[history]] = True
+        yield KNOWN_CATEGORY, ~is_known[catalogue.category]
     if rules.include_categories:
-        yield NOT_INCLUDED, known_categories(rules.include_categories, catalogue)
+        yield NOT_IN_INCLUDED_CATEGORIES, category_mask(rules.include_categories, catalogue)
     if rules.exclude_categories:
-        yield EXCLUDED, ~known_categories(rules.exclude_categories, catalogue)
-    yield PRICE, in_range(catalogue, rules.min_price, rules.max_price)
+        yield EXCLUDED_CATEGORY, ~category_mask(rules.exclude_categories, catalogue)
+    yield OUT_OF_PRICE_RANGE, price_mask(catalogue, rules.min_price, rules.max_price)
     if rules.brands:
-        wanted = [brand.strip().lower() for brand in rules.brands]
-        yield BRAND, items["brand"].str.to_lowercase().is_in(wanted).fill_null(False).to_numpy()
+        brands = [brand.strip().lower() for brand in rules.brands]
+        yield OTHER_BRAND, items["brand"].str.to_lowercase().is_in(brands).fill_null(False).to_numpy()
     if rules.in_stock:
-        yield STOCK, items["in_stock"].fill_null(True).to_numpy()
+        yield OUT_OF_STOCK, items["in_stock"].fill_null(True).to_numpy()

@@ -1,4 +1,4 @@
-"""From an order of candidates to the few that are shown: not all of one category, and places kept for what is new."""
+"""List-level constraints: category caps and slots reserved for new items."""
 
 from __future__ import annotations
 
@@ -16,68 +16,73 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Shortlist:
-    """What may stand together in an answer."""
+class ListSelection:
+    """Selects the recommended list from ranked candidates under the list-level rules of a query."""
 
     catalogue: Catalogue
     query: Query
 
-    def pick(self, order: Sequence[int]) -> list[int]:
-        """The rows that are shown, of all candidates' rows best first; at most as many as the query asks for."""
-        top = spread(order, self.catalogue, self.query.rules.max_per_category, self.query.k)
+    def select(self, order: Sequence[int]) -> list[int]:
+        """Return the item rows to show, at most `query.k`. Args: order: rows of all candidates, best first."""
+        top = cap_per_category(order, self.catalogue, self.query.rules.max_per_category, self.query.k)
         if not self.query.new_items:
             return top
-        return with_places(top, order, self.catalogue.users <= self.query.new_up_to, self.query.new_items, self.query.k)
+        return reserve_new_item_slots(top, order, self.catalogue.users <= self.query.new_up_to, self.query.new_items, self.query.k)
 
-    def missing(self, top: Sequence[int]) -> tuple[str, ...]:
-        """What could not be kept, in words."""
+    def unsatisfied(self, top: Sequence[int]) -> tuple[str, ...]:
+        """Return sentences about rules that the list does not satisfy. Args: top: rows of the list."""
         new = int((self.catalogue.users[list(top)] <= self.query.new_up_to).sum())
         if new >= self.query.new_items:
             return ()
         return (
-            f"{new} of {self.query.new_items} new items: no other item that {who_had(self.query.new_up_to)} satisfies the rules "
+            f"{new} of {self.query.new_items} new items: no other item that {new_item_phrase(self.query.new_up_to)} satisfies the rules "
             "and is like the history",
         )
 
 
-def with_places(top: Sequence[int], order: Sequence[int], new: NDArray[np.bool_], places: int, k: int) -> list[int]:
-    """A list with its last places given to the best new items; those that are in it already count.
+def reserve_new_item_slots(top: Sequence[int], order: Sequence[int], new: NDArray[np.bool_], slots: int, k: int) -> list[int]:
+    """Return a list whose last slots hold the best new items; new items that are already in the list count.
 
-    Args: top: rows that are shown. order: all candidates' rows, best first. new: (items,) which are new. places: to give, of `k`.
+    Args:
+        top: rows of the list.
+        order: rows of all candidates, best first.
+        new: (items,) bool, which items are new.
+        slots: number of reserved slots, at most `k`.
+        k: length of the list.
     """
-    there = {row for row in top if new[row]}
-    more = list(islice((row for row in order if new[row] and row not in there), max(0, places - len(there))))
-    known = {*islice((row for row in top if row not in there), max(0, k - len(more) - len(there)))}
-    return [*(row for row in top if row in there or row in known), *more]
+    new_in_top = {row for row in top if new[row]}
+    added = list(islice((row for row in order if new[row] and row not in new_in_top), max(0, slots - len(new_in_top))))
+    kept = {*islice((row for row in top if row not in new_in_top), max(0, k - len(added) - len(new_in_top)))}
+    return [*(row for row in top if row in new_in_top or row in kept), *added]
 
 
-def who_had(most: int) -> str:
-    """Who had an item that is new, in words: `nobody had yet`, `at most 2 users had`."""
-    return "nobody had yet" if not most else f"at most {most} user{'s' if most > 1 else ''} had"
+def new_item_phrase(max_users: int) -> str:
+    """Definition of a new item as a phrase: `nobody had yet`, `at most 2 users had`."""
+    return "nobody had yet" if not max_users else f"at most {max_users} user{'s' if max_users > 1 else ''} had"
 
 
-def spread(order: Sequence[int], catalogue: Catalogue, most: int | None, k: int) -> list[int]:
-    """The first `k` rows of an order, in that order, with at most `most` of one category.
+def cap_per_category(order: Sequence[int], catalogue: Catalogue, max_per_category: int | None, k: int) -> list[int]:
+    """Return the first `k` rows of an order with at most `max_per_category` of one category, in that order.
 
-    Without a `most` no category takes more than half of the list (two of five) as long as others can fill it: a list of five
-    sofas answers one need.
+    With None, no category takes more than half of the list (two of five) while other categories can fill it: five sofas serve a single
+    need.
     """
-    picked = _at_most(order, catalogue, most or max(2, k // 2), k)
-    if most is None and len(picked) < k:
-        there = set(picked)
-        picked += [row for row in order if row not in there][: k - len(picked)]
-    place = {row: at for at, row in enumerate(order)}
-    return sorted(picked, key=place.__getitem__)
+    selected = _first_per_category(order, catalogue, max_per_category or max(2, k // 2), k)
+    if max_per_category is None and len(selected) < k:
+        included = set(selected)
+        selected += [row for row in order if row not in included][: k - len(selected)]
+    position = {row: i for i, row in enumerate(order)}
+    return sorted(selected, key=position.__getitem__)
 
 
-def _at_most(order: Iterable[int], catalogue: Catalogue, most: int, k: int) -> list[int]:
-    taken: dict[int, int] = {}
-    picked: list[int] = []
+def _first_per_category(order: Iterable[int], catalogue: Catalogue, max_per_category: int, k: int) -> list[int]:
+    counts: dict[int, int] = {}
+    selected: list[int] = []
     for row in order:
-        if len(picked) == k:
+        if len(selected) == k:
             break
-        code = int(catalogue.category[row])
-        if taken.get(code, 0) < most:
-            taken[code] = taken.get(code, 0) + 1
-            picked.append(row)
-    return picked
+        category = int(catalogue.category[row])
+        if counts.get(category, 0) < max_per_category:
+            counts[category] = counts.get(category, 0) + 1
+            selected.append(row)
+    return selected

@@ -1,8 +1,8 @@
-"""Less of what everybody has: how well candidates fit, traded against how much they are had.
+"""Popularity penalty: trades relevance against item popularity.
 
-What sells much is proposed much and so sells more. `novelty` from 0 to 1 sets how strongly an item's users count against it: at 1 as much
-as how well it fits counts for it, both in standard deviations over the candidates of the query. What that costs in accuracy is in the
-report of every evaluation of a trained store.
+Popular items are recommended more often and therefore sell more. `novelty`, from 0 to 1, is the weight of the penalty: at 1, popularity
+counts against an item as much as relevance counts for it, both in standard deviations over the candidates of the query. The evaluation
+report of a trained store states the cost in accuracy.
 """
 
 from __future__ import annotations
@@ -14,23 +14,26 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-LEVELS = (0.0, 0.25, 0.5, 0.75, 1.0)
-"""What an evaluation tries."""
+PENALTY_LEVELS = (0.0, 0.25, 0.5, 0.75, 1.0)
+"""Values of `novelty` that an evaluation compares."""
 
 
-def order(scores: NDArray[np.float64], users: NDArray[np.integer], novelty: float) -> NDArray[np.int64]:
-    """(candidates,) places, best first; at 0 the order of the scores, equal ones as they stand. Args: as `adjusted` has them."""
-    return np.argsort(-adjusted(scores, users, novelty), kind="stable")
+def penalized_order(scores: NDArray[np.float64], users: NDArray[np.integer], novelty: float) -> NDArray[np.int64]:
+    """Return (candidates,) indices, best first; ties keep their order. Args: see `popularity_penalized_scores`."""
+    return np.argsort(-popularity_penalized_scores(scores, users, novelty), kind="stable")
 
 
-def adjusted(scores: NDArray[np.float64], users: NDArray[np.integer], novelty: float) -> NDArray[np.float64]:
-    """(candidates,) the scores, or, for a novelty above 0, what is left of them when popularity is counted against.
+def popularity_penalized_scores(scores: NDArray[np.float64], users: NDArray[np.integer], novelty: float) -> NDArray[np.float64]:
+    """Return (candidates,) penalized scores in standard deviations; the scores themselves where `novelty` is 0.
 
-    Args: scores: (candidates,) how well each fits. users: (candidates,) who had each. novelty: 0 to 1.
+    Args:
+        scores: (candidates,) relevance, on any scale.
+        users: (candidates,) number of users of each item.
+        novelty: weight of the penalty, 0 to 1.
     """
-    return scores if not novelty or not len(scores) else _standard(scores) - novelty * _standard(np.log1p(users))
+    return scores if not novelty or not len(scores) else _z_scores(scores) - novelty * _z_scores(np.log1p(users))
 
 
-def _standard(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    spread = float(values.std())
-    return np.asarray((values - values.mean()) / spread if spread > 1e-12 else np.zeros(len(values)))
+def _z_scores(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    deviation = float(values.std())
+    return np.asarray((values - values.mean()) / deviation if deviation > 1e-12 else np.zeros(len(values)))

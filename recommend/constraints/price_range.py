@@ -1,4 +1,4 @@
-"""A range of prices: whether it means anything, and which items are in it."""
+"""Price ranges: validation, and the items inside a range."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def check_range(low: float | None, high: float | None) -> None:
-    """Refuses bounds that mean nothing; None is no bound.
+def validate_price_range(low: float | None, high: float | None) -> None:
+    """Check the bounds of a price range; None is no bound.
 
-    Raises: QueryError: a bound that is no price, or the lower one above the higher.
+    Raises: QueryError: a bound that is negative or not finite, or a lower bound above the upper one.
     """
     for name, price in (("lowest", low), ("highest", high)):
         if price is not None and not (np.isfinite(price) and price >= 0):
@@ -25,8 +25,8 @@ def check_range(low: float | None, high: float | None) -> None:
         raise QueryError(f"the price range is upside down: from {low:g} to {high:g}")
 
 
-def in_range(catalogue: Catalogue, low: float | None, high: float | None) -> NDArray[np.bool_]:
-    """(items,) whose price is in the range, bounds included; with any bound, an item without a price is out."""
+def price_mask(catalogue: Catalogue, low: float | None, high: float | None) -> NDArray[np.bool_]:
+    """Return (items,) bool: items with a price in the range, bounds included; with any bound, items without a price are excluded."""
     import polars as pl
 
     if low is None and high is None:
