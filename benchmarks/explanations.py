@@ -30,7 +30,7 @@ from stores import workspace
 
 import crossaisle
 from crossaisle.data.settings import Settings
-from crossaisle.eval.explanations.report import report
+from crossaisle.eval.explanations.report import explanation_report
 from crossaisle.llm.explain.briefs import LENGTHS, TONES, ExplanationBrief
 from crossaisle.llm.explain.explainer import Explainer
 from crossaisle.llm.explain.generator import SAMPLES_PER_VARIANT
@@ -96,11 +96,11 @@ def explained(shop: crossaisle.Workspace, settings: Settings, pairs: int, out: P
     command = [sys.executable, str(CHECK), str(out), "--items", str(files / "items.jsonl"), "--reviews", str(files / "reviews.jsonl")]
     checked = subprocess.run(command, capture_output=True, text=True, check=False)
     print(checked.stdout[-3000:], checked.stderr[-500:])
-    found = report(entries)
+    found = explanation_report(entries)
     by_length = {
         length: {
             name: round(value, 3)
-            for name, value in report([entry for entry in entries if entry["asked"][1] == length]).to_dict().items()
+            for name, value in explanation_report([entry for entry in entries if entry["asked"][1] == length]).to_dict().items()
             if name in ("llm_share", "distinct_2", "commonest_opening", "words", "unique_sentences", "grade")
         }
         for length in LENGTHS

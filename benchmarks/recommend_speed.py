@@ -18,7 +18,7 @@ import numpy as np
 from record import SHARED, quantiles, write
 
 import crossaisle
-from crossaisle.eval.explanations.report import report
+from crossaisle.eval.explanations.report import explanation_report
 from crossaisle.recommend.serialization import to_dict
 
 PROGRAM = Path(sys.executable).with_name("crossaisle")
@@ -67,7 +67,7 @@ def main() -> None:
             "help_seconds": quantiles(helps),
             "cold_recommend_seconds": quantiles(cold),
             "warm_recommend_seconds": {stage: quantiles(values) for stage, values in stages.items()},
-            "explanations": {name: round(value, 3) for name, value in report(answers).to_dict().items()},
+            "explanations": {name: round(value, 3) for name, value in explanation_report(answers).to_dict().items()},
         },
     )
 

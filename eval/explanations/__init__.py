@@ -1,1 +1,1 @@
-"""Metrics of explanations: claims, evidence support, text statistics."""
+"""Evaluation of explanations: factual support of their statements, and text statistics."""

@@ -1,7 +1,7 @@
-"""Whether shown explanations hold, and figures over many of them, read from the answer's JSON alone.
+"""Factual errors of explanations and statistics over many of them, from the JSON of the answers alone.
 
-This is a second opinion on `llm.explain.grounding`: it sees only what a user of `recommend --json` sees. What it cannot see is whether an evidence
-text itself is true; the tests recount those, and `scripts/check_explanations.py` reads names and quotations again in the store's files.
+It is an independent check of `llm.explain.grounding`: it sees only what a user of `recommend --json` sees. It cannot see whether the
+evidence itself is true; the tests recount it, and `scripts/check_explanations.py` looks names and quotations up in the store's files.
 """
 
 from __future__ import annotations
@@ -11,75 +11,84 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from . import text_statistics
-from .claims import SPOKEN, Statement, item_names, known_names, statements, told
-from .text_spans import quotations, spans, stands
+from .claims import QUOTABLE_KINDS, Statement, find_statements, item_names, known_names, mentioned_facts
+from .text_spans import contains_phrase, find_names, find_quotations
 
-_FAULTS = {
-    "name": "a name from nowhere: {}",
-    "figure": "a figure from nowhere: {}",
-    "number": "a number from nowhere: {}",
-    "quotation": "quotes nobody: {}",
+_UNSUPPORTED = {
+    "name": "unsupported name: {}",
+    "figure": "unsupported figure: {}",
+    "number": "unsupported number: {}",
+    "quotation": "quotation that is not in the evidence: {}",
 }
 
 
-def unsupported(recommendation: Mapping[str, Any]) -> list[str]:
-    """What the shown text of one recommendation says without evidence, in words; empty when it holds or nothing is shown.
+def explanation_errors(recommendation: Mapping[str, Any]) -> list[str]:
+    """Return the factual errors of a recommendation's explanation; empty if it has none or no text.
 
-    Args: recommendation: one entry of `recommendations` in the JSON.
+    Args:
+        recommendation: One entry of `recommendations` in the JSON.
     """
     explanation = recommendation.get("explanation")
     if not explanation or not explanation["text"]:
         return []
     text: str = explanation["text"]
-    found = [] if explanation["verified"] else ["shown though not verified"]
-    if not quotations(text, known_names(recommendation))[1]:
-        found.append("a quotation does not close")
-    found += [_FAULTS[said.kind].format(said.text) for said in statements(recommendation) if not said.supported]
-    if not spans(text, item_names(recommendation)):
-        found.append("does not name the item")
-    return found + claim_faults(recommendation)
+    errors = [] if explanation["verified"] else ["text is not verified"]
+    if not find_quotations(text, known_names(recommendation))[1]:
+        errors.append("unclosed quotation")
+    errors += [_UNSUPPORTED[s.kind].format(s.text) for s in find_statements(recommendation) if not s.supported]
+    if not find_names(text, item_names(recommendation)):
+        errors.append("does not name the item")
+    return errors + claim_errors(recommendation)
 
 
-def claim_faults(recommendation: Mapping[str, Any]) -> list[str]:
-    """What is wrong with the `claims` that the explanation itself lists, in words; none where it lists none.
+def claim_errors(recommendation: Mapping[str, Any]) -> list[str]:
+    """Return the errors of the `claims` that the explanation lists; none if it lists none.
 
-    A claim's words must stand in the text and its fact must exist; its figures, numbers and quotations must be borne out by that very
-    fact. Two facts must not have one id.
+    The words of a claim must be in the text and its fact must exist. The claim's figures, numbers and quotations must be supported by that
+    fact. Ids of facts must be unique.
     """
     explanation = recommendation["explanation"]
     ids = [fact.get("id") for fact in explanation["evidence"]]
-    found = [f"two facts are called {name}" for name in sorted({str(name) for name in ids if name is not None and ids.count(name) > 1})]
+    duplicates = sorted({str(fact_id) for fact_id in ids if fact_id is not None and ids.count(fact_id) > 1})
+    errors = [f"duplicate fact id {fact_id}" for fact_id in duplicates]
     for claim in explanation.get("claims") or ():
-        words, name = claim["text"], claim["evidence"]
-        if not stands(words, explanation["text"]):
-            found.append(f"a claim that is not in the text: {words}")
-        if name is None or name not in ids:
-            found.append(f"a claim without its fact {name}: {words}")
-        elif not _bears(recommendation, ids.index(name), words):
-            found.append(f"a claim that {name} does not bear out: {words}")
-    return found
+        text, fact_id = claim["text"], claim["evidence"]
+        if not contains_phrase(text, explanation["text"]):
+            errors.append(f"claim is not in the text: {text}")
+        if fact_id is None or fact_id not in ids:
+            errors.append(f"claim cites an unknown fact {fact_id}: {text}")
+        elif not _supports(recommendation, ids.index(fact_id), text):
+            errors.append(f"claim is not supported by {fact_id}: {text}")
+    return errors
 
 
-def _bears(recommendation: Mapping[str, Any], place: int, words: str) -> bool:
-    """Whether a fact bears out what a claim states; the claim may be a quotation without its marks."""
-    fact = recommendation["explanation"]["evidence"][place]
-    if fact["kind"] in SPOKEN and stands(words, fact["text"]):
+def _supports(recommendation: Mapping[str, Any], fact_index: int, claim: str) -> bool:
+    """Whether a fact supports a claim; the claim may be a quotation without quotation marks."""
+    fact = recommendation["explanation"]["evidence"][fact_index]
+    if fact["kind"] in QUOTABLE_KINDS and contains_phrase(claim, fact["text"]):
         return True
-    return all(place in said.facts for said in statements(recommendation, words) if said.kind != "name")
+    return all(fact_index in statement.facts for statement in find_statements(recommendation, claim) if statement.kind != "name")
 
 
 @dataclass(frozen=True, slots=True)
 class ExplanationReport:
-    """Figures over many explanations; a share of nothing is NaN.
+    """Statistics over many explanations; a share of nothing is NaN.
 
     Attributes:
-        shown: how many have a text. without_text: how many abstain. unsupported: how many of the shown fail `unsupported`.
-        statements, precision: names, figures, numbers and quotations stated, and the share of them that the evidence bears out.
-        facts, recall: facts in the evidence of the shown, and the share of them that is told.
-        llm_share, fallback: share of the shown that the model worded, and that fell back to the evidence's own sentence.
-        abstention: share of the explanations that have no text.
-        distinct_1, distinct_2, unique_sentences, commonest_opening, words, grade: as in `wording`, over the shown.
-        feature_coverage, feature_matching: as in `wording`; see `report`.
+        shown: Number of explanations with a text.
+        without_text: Number of explanations without a text.
+        unsupported: Number of shown explanations with `explanation_errors`.
+        statements: Number of names, figures, numbers and quotations.
+        precision: Share of the statements that the evidence supports.
+        facts: Number of facts in the evidence of the shown explanations.
+        recall: Share of the facts that are mentioned.
+        llm_share: Share of the shown explanations written by the LLM.
+        fallback: Share of the shown explanations that use the evidence's own sentence.
+        abstention: Share of the explanations without a text.
+        distinct_1, distinct_2, unique_sentences, commonest_opening: Variety, see `text_statistics`.
+        words: Mean number of words.
+        grade: Flesch-Kincaid grade.
+        feature_coverage, feature_matching: See `text_statistics` and `explanation_report`.
     """
 
     shown: int
@@ -102,73 +111,78 @@ class ExplanationReport:
     feature_matching: float
 
     def to_dict(self) -> dict[str, Any]:
-        """The figures as JSON holds them."""
+        """Return the statistics for JSON."""
         return asdict(self)
 
 
-def report(recommendations: Iterable[Mapping[str, Any]], features: Sequence[str] = ()) -> ExplanationReport:
-    """The figures of explained recommendations, as the JSON gives them.
+def explanation_report(recommendations: Iterable[Mapping[str, Any]], features: Sequence[str] = ()) -> ExplanationReport:
+    """Return statistics of explained recommendations.
 
     Args:
-        features: words of attributes, such as "waterproof", looked for in the texts; an explanation is meant to tell those of its evidence.
-            Without any, the features are the kinds of evidence, and an explanation is meant to tell its strongest fact's.
+        recommendations: Entries of `recommendations` in the JSON.
+        features: Attribute words, such as "waterproof", to look for in the texts; an explanation should mention those of its evidence.
+            Without any, the features are the kinds of evidence, and an explanation should mention its strongest fact's.
     """
     explained = [entry for entry in recommendations if entry.get("explanation")]
     shown = [entry for entry in explained if entry["explanation"]["text"]]
     texts: list[str] = [entry["explanation"]["text"] for entry in shown]
-    stated = [statements(entry) for entry in shown]
-    facts = [told(entry, found) for entry, found in zip(shown, stated, strict=True)]
+    statements = [find_statements(entry) for entry in shown]
+    mentioned = [mentioned_facts(entry, found) for entry, found in zip(shown, statements, strict=True)]
     sources = [entry["explanation"]["source"] for entry in shown]
-    mentioned, wanted, among = _features(shown, facts, features)
+    text_features, wanted_features, all_features = _features(shown, mentioned, features)
     return ExplanationReport(
         shown=len(shown),
         without_text=len(explained) - len(shown),
-        unsupported=sum(bool(unsupported(entry)) for entry in shown),
-        statements=sum(map(len, stated)),
-        precision=precision(stated),
-        facts=sum(map(len, facts)),
-        recall=_share([fact for of_one in facts for fact in of_one]),
+        unsupported=sum(bool(explanation_errors(entry)) for entry in shown),
+        statements=sum(map(len, statements)),
+        precision=statement_precision(statements),
+        facts=sum(map(len, mentioned)),
+        recall=_share([is_mentioned for entry in mentioned for is_mentioned in entry]),
         llm_share=_share([source == "llm" for source in sources]),
         fallback=_share([source == "evidence" for source in sources]),
         abstention=_share([not entry["explanation"]["text"] for entry in explained]),
-        distinct_1=text_statistics.distinct(texts, 1),
-        distinct_2=text_statistics.distinct(texts, 2),
+        distinct_1=text_statistics.distinct_n(texts, 1),
+        distinct_2=text_statistics.distinct_n(texts, 2),
         unique_sentences=text_statistics.unique_sentences(texts),
         commonest_opening=text_statistics.commonest_opening(texts, [_names(entry) for entry in shown]),
         words=text_statistics.mean_words(texts),
-        grade=text_statistics.grade(texts),
-        feature_coverage=text_statistics.feature_coverage(mentioned, among),
-        feature_matching=text_statistics.feature_matching(mentioned, wanted),
+        grade=text_statistics.flesch_kincaid_grade(texts),
+        feature_coverage=text_statistics.feature_coverage(text_features, all_features),
+        feature_matching=text_statistics.feature_matching(text_features, wanted_features),
     )
 
 
-def precision(stated: Iterable[Sequence[Statement]]) -> float:
-    """Share of all statements that are supported, 0 to 1; NaN where nothing is stated."""
-    return _share([said.supported for of_one in stated for said in of_one])
+def statement_precision(statements: Iterable[Sequence[Statement]]) -> float:
+    """Return the share of all statements that are supported, 0 to 1; NaN without statements.
+
+    Args:
+        statements: Statements of each text.
+    """
+    return _share([statement.supported for of_text in statements for statement in of_text])
 
 
 def _features(
-    shown: Sequence[Mapping[str, Any]], facts: Sequence[Sequence[bool]], features: Sequence[str]
+    shown: Sequence[Mapping[str, Any]], mentioned: Sequence[Sequence[bool]], features: Sequence[str]
 ) -> tuple[list[set[str]], list[set[str]], set[str]]:
-    """The features that each text tells, those that it is meant to tell, and all that there are."""
+    """The features that each text mentions, those that it should mention, and all features."""
     evidence = [entry["explanation"]["evidence"] for entry in shown]
     if features:
-        told_words = [text_statistics.mentions(entry["explanation"]["text"], features) for entry in shown]
-        meant = [text_statistics.mentions(" \n ".join(fact["text"] for fact in of_one), features) for of_one in evidence]
-        return told_words, meant, set(features)
+        in_text = [text_statistics.mentioned_features(entry["explanation"]["text"], features) for entry in shown]
+        wanted = [text_statistics.mentioned_features(" \n ".join(fact["text"] for fact in facts), features) for facts in evidence]
+        return in_text, wanted, set(features)
     kinds = [
-        {fact["kind"] for fact, is_told in zip(of_one, known, strict=True) if is_told}
-        for of_one, known in zip(evidence, facts, strict=True)
+        {fact["kind"] for fact, is_mentioned in zip(facts, flags, strict=True) if is_mentioned}
+        for facts, flags in zip(evidence, mentioned, strict=True)
     ]
     return (
         kinds,
-        [{of_one[0]["kind"]} if of_one else set() for of_one in evidence],
-        {fact["kind"] for of_one in evidence for fact in of_one},
+        [{facts[0]["kind"]} if facts else set() for facts in evidence],
+        {fact["kind"] for facts in evidence for fact in facts},
     )
 
 
 def _names(entry: Mapping[str, Any]) -> str:
-    """The names of the item and of the history items in its evidence."""
+    """The names of the item and of the history items in its evidence, as one string."""
     facts = entry["explanation"]["evidence"]
     return " ".join([entry["title"], *(fact["text"].partition(": ")[2] for fact in facts if fact["kind"] == "history")])
 

@@ -1,6 +1,6 @@
-"""How explanations are worded: variety, the features they speak of, length, and how hard they are to read. Knows nothing of truth.
+"""Text statistics of explanations: variety, mentioned features, length and readability. This module does not know what is true.
 
-Every figure is of many texts together; of no text at all it is NaN.
+Every statistic is over many texts together; over no texts it is NaN.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ _VOWELS = re.compile(r"[aeiouyäöüéèêáàâíóúœæ]+")
 _SILENT = re.compile(r"(?:[^aeiouyl]|[aeiouy]l)(?:e|(?<![cghsxz])es|(?<![dt])ed)$")
 
 
-def distinct(texts: Sequence[str], n: int) -> float:
-    """Distinct runs of n words over all runs of n words, 0 to 1; words are what stands between spaces, with its capitals and marks.
+def distinct_n(texts: Sequence[str], n: int) -> float:
+    """Return distinct-n: distinct n-grams over all n-grams, 0 to 1, of whitespace-separated words with case and punctuation.
 
-    Source: Li et al., NAACL 2016, who divide by the number of words; by the runs that there are, texts that never repeat come to 1.
+    Source: Li et al., NAACL 2016, who divide by the number of words; divided by the number of n-grams, texts without repetition score 1.
     """
-    runs = [run for text in texts for run in _runs(text.split(), n)]
-    return len(set(runs)) / len(runs) if runs else float("nan")
+    ngrams = [ngram for text in texts for ngram in _ngrams(text.split(), n)]
+    return len(set(ngrams)) / len(ngrams) if ngrams else float("nan")
 
 
 def unique_sentences(texts: Sequence[str]) -> float:
-    """Distinct texts over texts, above 0 and at most 1; spaces aside, they must be the same letter by letter.
+    """Return distinct texts over all texts, above 0 and at most 1; texts that differ only in whitespace are equal.
 
     Source: Li et al., CIKM 2020 (USR), where an explanation is one sentence, as it is here.
     """
@@ -32,51 +32,62 @@ def unique_sentences(texts: Sequence[str]) -> float:
 
 
 def commonest_opening(texts: Sequence[str], names: Sequence[str], words: int = 6) -> float:
-    """Share of the texts whose first words, those of names left aside, are the commonest first words, 0 to 1.
+    """Return the share of texts that start with the most frequent first words, 0 to 1.
 
-    Args: names: for each text, the names that may stand in it, as one string.
+    Args:
+        texts: Texts.
+        names: For each text, the names that may occur in it, as one string; words of names are skipped.
+        words: Number of first words to compare.
     """
-    openings = Counter(_opening(text, own, words) for text, own in zip(texts, names, strict=True))
+    openings = Counter(_opening(text, text_names, words) for text, text_names in zip(texts, names, strict=True))
     return max(openings.values()) / len(texts) if texts else float("nan")
 
 
-def mentions(text: str, features: Collection[str]) -> set[str]:
-    """Those of the features that stand in a text in whole words, without regard to case."""
+def mentioned_features(text: str, features: Collection[str]) -> set[str]:
+    """Return the features that occur in a text in whole words, case-insensitively."""
     return {feature for feature in features if re.search(rf"(?<!\w){re.escape(feature)}(?!\w)", text, re.IGNORECASE)}
 
 
 def feature_coverage(mentioned: Sequence[Collection[str]], features: Collection[str]) -> float:
-    """FCR: the share of all features that any text speaks of, 0 to 1; NaN without features.
+    """Return the feature coverage ratio (FCR): the share of all features that any text mentions, 0 to 1; NaN without features.
 
-    Args: mentioned: the features of each text (`mentions`). features: all that there are; others do not count.
+    Args:
+        mentioned: Features mentioned by each text (`mentioned_features`).
+        features: All features; others are ignored.
+
     Source: Li et al., CIKM 2020 (NETE) and ACL 2021 (PETER).
     """
-    whole = set(features)
-    return len(whole & set().union(*mentioned)) / len(whole) if whole else float("nan")
+    all_features = set(features)
+    return len(all_features & set().union(*mentioned)) / len(all_features) if all_features else float("nan")
 
 
 def feature_matching(mentioned: Sequence[Collection[str]], wanted: Sequence[Collection[str]]) -> float:
-    """FMR: the share of texts that speak of what they were meant to speak of, 0 to 1; texts meant for nothing do not count.
+    """Return the feature matching ratio (FMR): the share of texts that mention a feature wanted of them, 0 to 1.
 
-    Args: mentioned: the features of each text. wanted: those that each is meant for: any one of them will do.
-    Source: as `feature_coverage`; there each text is meant for exactly one feature.
+    Texts without a wanted feature are left out.
+
+    Args:
+        mentioned: Features mentioned by each text.
+        wanted: Features wanted of each text, any one of which is a match.
+
+    Source: as `feature_coverage`; there each text has exactly one wanted feature.
     """
-    matched = [bool(set(told) & set(meant)) for told, meant in zip(mentioned, wanted, strict=True) if meant]
+    matched = [bool(set(in_text) & set(features)) for in_text, features in zip(mentioned, wanted, strict=True) if features]
     return sum(matched) / len(matched) if matched else float("nan")
 
 
 def mean_words(texts: Sequence[str]) -> float:
-    """Mean length in words, as `distinct` has them."""
+    """Return the mean number of whitespace-separated words."""
     return sum(len(text.split()) for text in texts) / len(texts) if texts else float("nan")
 
 
-def grade(texts: Sequence[str]) -> float:
-    """Flesch-Kincaid grade of all texts as one: the years of an American school that reading them takes; below 0 for the very easy.
+def flesch_kincaid_grade(texts: Sequence[str]) -> float:
+    """Return the Flesch-Kincaid grade of all texts as one: US school years needed to read them; below 0 for very easy texts.
 
-    What does not end in a full stop is a sentence, too. Words without a letter, numbers above all, are left out; product names are not,
-    and make a text look harder than it is.
+    A text without a final full stop is a sentence, too. Tokens without a letter, mostly numbers, are left out. Product names are not, and
+    raise the grade.
 
-    Source: Kincaid et al., 1975: 0.39 words per sentence + 11.8 syllables per word - 15.59, by `syllables`.
+    Source: Kincaid et al., 1975: 0.39 words per sentence + 11.8 syllables per word - 15.59, with `syllables`.
     """
     words = [word for text in texts for word in re.findall(r"[^\W\d_]+(?:['’][^\W\d_]+)*", text)]
     if not words:
@@ -86,19 +97,19 @@ def grade(texts: Sequence[str]) -> float:
 
 
 def syllables(word: str) -> int:
-    """The syllables of an English word, 1 or more, by a rule of thumb: runs of vowels (y is one), less a silent e.
+    """Return the approximate number of syllables of an English word, 1 or more: groups of vowels (with y), minus a silent e.
 
-    Silent is a last e after a consonant ("make"), also before s ("makes", but not "boxes") or d ("looked", but not "added"); not in
+    A final e is silent after a consonant ("make"), also before s ("makes", but not "boxes") or d ("looked", but not "added"); not in
     "table", where the consonant is an l after another one. "Idea" gets two, "sacred" one.
     """
-    small = word.casefold()
-    return max(1, len(_VOWELS.findall(small)) - bool(_SILENT.search(small)))
+    lower = word.casefold()
+    return max(1, len(_VOWELS.findall(lower)) - bool(_SILENT.search(lower)))
 
 
-def _runs(words: Sequence[str], n: int) -> list[tuple[str, ...]]:
+def _ngrams(words: Sequence[str], n: int) -> list[tuple[str, ...]]:
     return [tuple(words[i : i + n]) for i in range(len(words) - n + 1)]
 
 
 def _opening(text: str, names: str, words: int) -> str:
-    own = set(re.split(r"\W+", names))
-    return " ".join([word for word in re.split(r"\W+", text) if word and word not in own][:words])
+    name_words = set(re.split(r"\W+", names))
+    return " ".join([word for word in re.split(r"\W+", text) if word and word not in name_words][:words])

@@ -15,7 +15,7 @@ import pytest
 from crossaisle import Recommender, Rules, Settings, Workspace
 from crossaisle.data.errors import EmptyHistoryError, QueryError, UnknownItemError, UnknownUserError
 from crossaisle.data.records import Query
-from crossaisle.eval.explanations.report import report, unsupported
+from crossaisle.eval.explanations.report import explanation_errors, explanation_report
 from crossaisle.recommend.constraints.eligibility import eligible_items
 from crossaisle.recommend.serialization import to_dict
 
@@ -224,8 +224,8 @@ def test_every_fact_can_be_recounted(shop: Recommender, explained) -> None:  # t
 
 def test_every_shown_explanation_passes_the_independent_check(explained) -> None:  # type: ignore[no-untyped-def]
     shown = [entry for answer in explained for entry in to_dict(answer)["recommendations"]]
-    assert [fault for entry in shown for fault in unsupported(entry)] == []
-    figures = report(shown)
+    assert [error for entry in shown for error in explanation_errors(entry)] == []
+    figures = explanation_report(shown)
     assert figures.shown == 70
     assert figures.llm_share > 0.5
     assert figures.commonest_opening < 0.3
@@ -251,7 +251,7 @@ def test_the_independent_check_can_fail(explained) -> None:  # type: ignore[no-u
         "It is just what you need.",
     ):
         entry["explanation"]["text"] = bad
-        assert unsupported(entry), bad
+        assert explanation_errors(entry), bad
 
 
 # ---------------------------------------------------------------------- pieces
@@ -295,7 +295,7 @@ def test_explanations_hold_on_a_real_store(amazon_workspace: Workspace, settings
     users = [str(user) for user in np.random.default_rng(5).choice(sorted(shop.histories), 8, replace=False)]
     answers = [shop.recommend(user_id=user, k=5) for user in users]
     entries = [entry for answer in answers for entry in to_dict(answer)["recommendations"]]
-    assert [fault for entry in entries for fault in unsupported(entry)] == []
+    assert [error for entry in entries for error in explanation_errors(entry)] == []
     for answer in answers:
         for found in answer:
             recount(shop, found.explanation, found.item.title)

@@ -1,4 +1,4 @@
-"""What a text states is found in it, with the facts behind it, whatever the explanation says of itself."""
+"""Statements are extracted from the text with the facts that support them, independently of the explanation's own claims."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crossaisle.eval.explanations.claims import statements, told
-from crossaisle.eval.explanations.text_spans import figures, quotations, spans, stands
+from crossaisle.eval.explanations.claims import find_statements, mentioned_facts
+from crossaisle.eval.explanations.text_spans import contains_phrase, find_figures, find_names, find_quotations
 
 from ...sample_explanation import KETTLE, QUOTE, TEXT, kettle
 
 
-def found(text: str, **explanation: Any) -> list[tuple[str, str, tuple[int, ...], bool]]:
-    return [(s.kind, s.text, s.facts, s.supported) for s in statements(kettle(text, **explanation))]
+def statements_of(text: str, **explanation: Any) -> list[tuple[str, str, tuple[int, ...], bool]]:
+    return [(s.kind, s.text, s.facts, s.supported) for s in find_statements(kettle(text, **explanation))]
 
 
-def test_a_sentence_is_taken_apart() -> None:
-    assert found(TEXT) == [
+def test_statements_of_a_sentence() -> None:
+    assert statements_of(TEXT) == [
         ("figure", "25 of 46", (0,), True),
         ("name", "Nordlo 7' Camp Table", (0, 3), True),
         ("name", KETTLE, (0, 3, 4), True),
@@ -57,21 +57,21 @@ def test_a_sentence_is_taken_apart() -> None:
     ],
 )  # fmt: skip
 def test_each_kind_of_statement(text: str, statement: tuple[str, str, tuple[int, ...], bool]) -> None:
-    assert statement in found(text)
+    assert statement in statements_of(text)
 
 
 @pytest.mark.parametrize("text", ["", "With this it could come in handy.", "It is. Then again, it was! For what?", "“Nobody”: Why not?"])
 def test_ordinary_words_state_nothing(text: str) -> None:
-    assert [statement for statement in found(text) if statement[0] != "quotation"] == []
+    assert [statement for statement in statements_of(text) if statement[0] != "quotation"] == []
 
 
-def test_numbers_of_names_and_quotations_are_no_figures() -> None:
-    assert {kind for kind, *_ in found(f'The {KETTLE}, Nordlo 7" Camp Table: “{QUOTE}”')} == {"name", "quotation"}
+def test_numbers_of_names_and_quotations_are_not_figures() -> None:
+    assert {kind for kind, *_ in statements_of(f'The {KETTLE}, Nordlo 7" Camp Table: “{QUOTE}”')} == {"name", "quotation"}
 
 
-def test_an_item_without_a_title_goes_by_its_id() -> None:
+def test_item_without_a_title_is_named_by_its_id() -> None:
     entry = kettle("The K is next.", evidence=[]) | {"title": ""}
-    assert [(s.kind, s.text, s.supported) for s in statements(entry)] == [("name", "K", True)]
+    assert [(s.kind, s.text, s.supported) for s in find_statements(entry)] == [("name", "K", True)]
 
 
 @pytest.mark.parametrize(
@@ -86,46 +86,46 @@ def test_an_item_without_a_title_goes_by_its_id() -> None:
         ("", [False] * 5),
     ],
 )
-def test_which_facts_are_told(text: str, facts: list[bool]) -> None:
+def test_mentioned_facts(text: str, facts: list[bool]) -> None:
     entry = kettle(text)
-    assert told(entry, statements(entry)) == facts
+    assert mentioned_facts(entry, find_statements(entry)) == facts
 
 
-# ---------------------------------------------------------------------- stretches
+# ---------------------------------------------------------------------- text spans
 
 
-def test_marks_inside_names_and_after_digits_open_nothing() -> None:
-    assert quotations('A 7" tablet', []) == ([], True)
-    assert quotations("A “Big” Pan: “good”", ["A “Big” Pan"]) == ([(13, 19)], True)
-    assert quotations('A "Big" Pan', [])[0] == [(2, 7)]
-    assert quotations('"It is 3"', []) == ([(0, 9)], True)
-    assert not quotations("“open", [])[1]
-    assert not quotations("shut”", [])[1]
+def test_marks_inside_names_and_after_digits_do_not_open_quotations() -> None:
+    assert find_quotations('A 7" tablet', []) == ([], True)
+    assert find_quotations("A “Big” Pan: “good”", ["A “Big” Pan"]) == ([(13, 19)], True)
+    assert find_quotations('A "Big" Pan', [])[0] == [(2, 7)]
+    assert find_quotations('"It is 3"', []) == ([(0, 9)], True)
+    assert not find_quotations("“open", [])[1]
+    assert not find_quotations("shut”", [])[1]
 
 
-def test_the_longer_of_two_names_is_taken() -> None:
-    assert spans("a Dome Tent Pro", ["Dome Tent", "Dome Tent Pro"]) == [(2, 15)]
-    assert spans("Dome Tents", ["Dome Tent"]) == []
+def test_longer_of_overlapping_names() -> None:
+    assert find_names("a Dome Tent Pro", ["Dome Tent", "Dome Tent Pro"]) == [(2, 15)]
+    assert find_names("Dome Tents", ["Dome Tent"]) == []
 
 
-def test_figures_both_ways_round() -> None:
-    assert figures("25 of 46 had 1,200 things") == ([("25", "46")], ["1,200"])
-    assert figures("of 46 who did, about 25 did") == ([("25", "46")], [])
-    assert figures("25 of 46 did, 1.2 times the share, 14 % off") == ([("25", "46")], ["1.2", "14%"])
-    assert figures("14 of 120 %") == ([], ["14", "120%"])
+def test_figures_in_both_word_orders() -> None:
+    assert find_figures("25 of 46 had 1,200 things") == ([("25", "46")], ["1,200"])
+    assert find_figures("of 46 who did, about 25 did") == ([("25", "46")], [])
+    assert find_figures("25 of 46 did, 1.2 times the share, 14 % off") == ([("25", "46")], ["1.2", "14%"])
+    assert find_figures("14 of 120 %") == ([], ["14", "120%"])
 
 
 @given(st.text("ab ”1.", min_size=1, max_size=6), st.text("ab ”1.", max_size=20))
 @settings(max_examples=300, deadline=None)
-def test_stands_agrees_with_the_word_borders_of_regular_expressions(part: str, text: str) -> None:
+def test_contains_phrase_matches_regular_expressions(part: str, text: str) -> None:
     import re
 
-    assert stands(part, text) == (bool(part.strip()) and re.search(rf"(?<!\w){re.escape(part)}(?!\w)", text) is not None)
+    assert contains_phrase(part, text) == (bool(part.strip()) and re.search(rf"(?<!\w){re.escape(part)}(?!\w)", text) is not None)
 
 
 @given(st.integers(0, 400), st.integers(0, 400))
 @settings(max_examples=200, deadline=None)
 def test_only_the_figure_of_the_evidence_is_supported(part: int, whole: int) -> None:
     for text in (f"It is {part} of {whole} shoppers.", f"It is so: of {whole} shoppers who did, {part} did."):
-        (statement,) = statements(kettle(text))
+        (statement,) = find_statements(kettle(text))
         assert statement.supported == ((part, whole) in {(25, 46), (159, 226)})

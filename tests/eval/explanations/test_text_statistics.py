@@ -1,4 +1,4 @@
-"""Variety, features, length and reading level of texts, by hand and against a second implementation."""
+"""Text statistics by hand, and against a second implementation."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ TEXTS = st.lists(st.lists(st.sampled_from(["a", "b", "c", "A"]), max_size=7).map
 
 
 def test_distinct_by_hand() -> None:
-    assert text_statistics.distinct(["a b a b", "b a"], 1) == pytest.approx(2 / 6)
-    assert text_statistics.distinct(["a b a b", "b a"], 2) == pytest.approx(2 / 4)
-    assert text_statistics.distinct(["a b", "c d"], 2) == 1
-    assert math.isnan(text_statistics.distinct(["a"], 2))
-    assert math.isnan(text_statistics.distinct([], 1))
+    assert text_statistics.distinct_n(["a b a b", "b a"], 1) == pytest.approx(2 / 6)
+    assert text_statistics.distinct_n(["a b a b", "b a"], 2) == pytest.approx(2 / 4)
+    assert text_statistics.distinct_n(["a b", "c d"], 2) == 1
+    assert math.isnan(text_statistics.distinct_n(["a"], 2))
+    assert math.isnan(text_statistics.distinct_n([], 1))
 
 
 @given(TEXTS, st.integers(1, 3))
 @settings(max_examples=50, deadline=None)
-def test_distinct_against_counting_one_by_one(texts: list[str], n: int) -> None:
+def test_distinct_matches_a_plain_loop(texts: list[str], n: int) -> None:
     seen: list[list[str]] = []
     total = 0
     for text in texts:
@@ -34,14 +34,14 @@ def test_distinct_against_counting_one_by_one(texts: list[str], n: int) -> None:
                 total += 1
                 if run not in seen:
                     seen.append(run)
-    assert text_statistics.distinct(texts, n) == pytest.approx(len(seen) / total if total else math.nan, nan_ok=True)
+    assert text_statistics.distinct_n(texts, n) == pytest.approx(len(seen) / total if total else math.nan, nan_ok=True)
 
 
 @given(TEXTS)
 @settings(max_examples=50, deadline=None)
-def test_the_same_again_halves_what_is_distinct(texts: list[str]) -> None:
+def test_duplicating_the_texts_halves_distinct_n(texts: list[str]) -> None:
     for value, twice in (
-        (text_statistics.distinct(texts, 2), text_statistics.distinct(texts * 2, 2)),
+        (text_statistics.distinct_n(texts, 2), text_statistics.distinct_n(texts * 2, 2)),
         (text_statistics.unique_sentences(texts), text_statistics.unique_sentences(texts * 2)),
     ):
         assert twice == pytest.approx(value / 2, nan_ok=True)
@@ -52,7 +52,7 @@ def test_unique_sentences_by_hand() -> None:
     assert math.isnan(text_statistics.unique_sentences([]))
 
 
-def test_openings_leave_names_aside() -> None:
+def test_openings_skip_names() -> None:
     texts = ["With your Dome Tent, the Mug is what you need now", "With your Pan, the Lid is what you need, too", "The Lid it is"]
     assert text_statistics.commonest_opening(texts, ["Dome Tent Mug", "Pan Lid", "Lid"]) == pytest.approx(2 / 3)
     assert text_statistics.commonest_opening(texts, ["", "", ""]) == pytest.approx(1 / 3)
@@ -61,7 +61,8 @@ def test_openings_leave_names_aside() -> None:
 def test_features_by_hand() -> None:
     features = ["waterproof", "5.0", "light"]
     mentioned = [
-        text_statistics.mentions(text, features) for text in ("Waterproof, with Bluetooth 5.0.", "Delightful", "It is waterproof.")
+        text_statistics.mentioned_features(text, features)
+        for text in ("Waterproof, with Bluetooth 5.0.", "Delightful", "It is waterproof.")
     ]
     assert mentioned == [{"waterproof", "5.0"}, set(), {"waterproof"}]
     assert text_statistics.feature_coverage(mentioned, features) == pytest.approx(2 / 3)
@@ -81,19 +82,21 @@ def test_features_by_hand() -> None:
         "the": 1, "be": 1, "shoppers": 2, "association": 4, "rhythm": 1, "Tree": 1, "bought": 1, "mm": 1, "description": 3, "also": 2,
     }.items(),
 )  # fmt: skip
-def test_syllables_by_the_rule(word: str, count: int) -> None:
+def test_syllables_by_hand(word: str, count: int) -> None:
     assert text_statistics.syllables(word) == count
 
 
 def test_grade_by_hand() -> None:
     # Six words, six syllables, one sentence; then 13 words, 14 syllables, 3 sentences.
-    assert text_statistics.grade(["The cat sat on the mat."]) == pytest.approx(0.39 * 6 + 11.8 - 15.59)
-    assert text_statistics.grade(["The cat sat on the mat.", "It looked up! The kettle did 25 not"]) == pytest.approx(
+    assert text_statistics.flesch_kincaid_grade(["The cat sat on the mat."]) == pytest.approx(0.39 * 6 + 11.8 - 15.59)
+    assert text_statistics.flesch_kincaid_grade(["The cat sat on the mat.", "It looked up! The kettle did 25 not"]) == pytest.approx(
         0.39 * 13 / 3 + 11.8 * 14 / 13 - 15.59
     )
-    # A point inside a number or before a closing mark makes no sentence more.
-    assert text_statistics.grade(["He said “it is 1.2 long.”"]) == text_statistics.grade(["He said it is long"])
-    assert math.isnan(text_statistics.grade(["12 %"]))
+    # A point inside a number or before a closing quotation mark does not end a sentence.
+    assert text_statistics.flesch_kincaid_grade(["He said “it is 1.2 long.”"]) == text_statistics.flesch_kincaid_grade(
+        ["He said it is long"]
+    )
+    assert math.isnan(text_statistics.flesch_kincaid_grade(["12 %"]))
 
 
 @given(st.text(max_size=12))
