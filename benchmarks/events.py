@@ -24,7 +24,7 @@ from record import quantiles, write
 
 import crossaisle
 from crossaisle.data.events import Event, EventLog
-from crossaisle.recommend.profiles.live_events import Live
+from crossaisle.recommend.profiles.live_events import LiveEvents
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 import postgres_server
@@ -89,14 +89,14 @@ def appended(log: EventLog) -> dict[str, Any]:
         f"8 threads, {RATE} a second": measured(ours(log, "rate"), 8, RATE),
     }
     told = sum(run["ms"]["n"] for run in found.values())
-    held = sum(len(log.of(f"u{who}")) for who in range(8))
+    held = sum(len(log.events_of(f"u{who}")) for who in range(8))
     assert held == told, (held, told)
     return {**found, "lost_or_doubled": held - told}
 
 
 def applied() -> dict[str, float]:
-    """Milliseconds of one `Live.apply` for a user of a thousand events."""
-    live, taken = Live(), []
+    """Milliseconds of one `LiveEvents.apply` for a user of a thousand events."""
+    live, taken = LiveEvents(), []
     for n in range(3000):
         event = Event("ann", "click", f"i{n}", 1_700_000_000_000 + n)
         begun = time.perf_counter()
@@ -109,7 +109,7 @@ def visible(shop: crossaisle.Workspace) -> dict[str, Any]:
     """Milliseconds from an append until a recommendation reflects it: a dismissed item is gone; and of that, until the state knows."""
     recommender = crossaisle.Recommender.open(shop, llm="none")
     log = EventLog.open(shop)
-    recommender.live = Live.open(shop, log)
+    recommender.live = LiveEvents.open(shop, log)
     # Who has something of every category gets nothing from another one.
     users = [user for user in list(recommender.histories)[:120] if len(recommender.recommend(user_id=user, explain=False)) > 1][:60]
     known, all_of_it = [], []
@@ -139,7 +139,7 @@ def main() -> None:
         log = EventLog.open(shop)
         figures["log on SQLite"] = appended(log)
         log.close()
-        if reason := postgres_server.why_not():
+        if reason := postgres_server.unavailable_reason():
             figures["log on PostgreSQL"] = reason
         else:
             with postgres_server.server(durable=True) as fresh:

@@ -39,7 +39,7 @@ MIXES: dict[str, dict[str, float]] = {
 def hold_out(folder: Path, users: int) -> dict[str, set[str]]:
     """Rewrites the store's interactions without one category of some shoppers; returns the targets by shopper."""
     file = folder / "interactions.jsonl"
-    category = {item["item_id"]: item["category"][0] for item in demo.lines("items")}
+    category = {item["item_id"]: item["category"][0] for item in demo.load_records("items")}
     histories: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for line in file.read_text().splitlines():
         record = json.loads(line)
@@ -79,7 +79,7 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        targets = hold_out(demo.write(folder / "files"), arguments.users)
+        targets = hold_out(demo.write_store(folder / "files"), arguments.users)
         crossaisle.ingest(folder / "shop", "files", [folder / "files"])
         crossaisle.index(crossaisle.Workspace(folder / "shop"), crossaisle.Settings.read())
         shop = crossaisle.Recommender.open(folder / "shop")

@@ -52,7 +52,7 @@ def main() -> None:
     seconds: dict[str, list[float]] = {name: [] for name in SPINS}
     with tempfile.TemporaryDirectory() as folder:
         shop = Path(folder) / "shop"
-        crossaisle.ingest(shop, "files", [demo.write(Path(folder) / "files")])
+        crossaisle.ingest(shop, "files", [demo.write_store(Path(folder) / "files")])
         crossaisle.index(crossaisle.Workspace(shop), crossaisle.Settings.read())
         alone = {name: quantiles(warm(shop, spins)) for name, spins in SPINS.items()}
         busy = subprocess.Popen([sys.executable, "-c", BUSY])

@@ -25,7 +25,7 @@ def workspace(name: str, home: Path) -> crossaisle.Workspace:
         elif name in ("completejourney", "movielens"):
             crossaisle.ingest(path, name, [SHARED / name], item_noun="film" if name == "movielens" else None)
         elif name == "demo":
-            crossaisle.ingest(path, "files", [demo.write(files)])
+            crossaisle.ingest(path, "files", [demo.write_store(files)])
         elif name == "courses":
             _courses(files)
             crossaisle.ingest(path, "files", [files], item_noun="course")

@@ -1,6 +1,6 @@
-"""A/B tests: which of two configurations a user gets. The same user always gets the same one, in every process, without any record.
+"""A/B tests: deterministic assignment of users to two configurations, without stored state.
 
-The arm hangs on a hash of the experiment's name and the user's id, so that two experiments part the users independently.
+The arm depends on a hash of the experiment's name and the user id, so that assignments of different experiments are independent.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import FormatError, SettingsError
-from .splits import draws
+from .splits import hash_uniforms
 
 ARMS = ("A", "B")
 OPTIONS: Mapping[str, tuple[type, ...]] = {
@@ -23,15 +23,18 @@ OPTIONS: Mapping[str, tuple[type, ...]] = {
     "tone": (str,),
     "length": (str,),
 }
-"""What two configurations may differ in: arguments of `Recommender.recommend`, with their types."""
+"""Options that the two configurations may set: arguments of `Recommender.recommend` and their types."""
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """Two configurations and how the users are parted.
+    """Two configurations and the share of users in each.
 
     Attributes:
-        name: letters, digits, `-` and `_`. share: of the users who get B, above 0 and below 1. A, B: options, see `OPTIONS`.
+        name: Letters, digits, `-` and `_`.
+        share: Share of the users assigned to B, between 0 and 1 (exclusive).
+        A: Options of arm A, see `OPTIONS`.
+        B: Options of arm B.
     """
 
     name: str
@@ -40,9 +43,13 @@ class Experiment:
     B: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Raises: SettingsError: a name, a share or an option that means nothing."""
+        """Check the values.
+
+        Raises:
+            SettingsError: Invalid name, share or option.
+        """
         if not self.name or not all(character.isalnum() or character in "-_" for character in self.name):
-            raise SettingsError(f"an experiment's name is of letters, digits, - and _, not {self.name!r}")
+            raise SettingsError(f"invalid experiment name {self.name!r}: use letters, digits, - and _")
         if isinstance(self.share, bool) or not isinstance(self.share, int | float) or not 0 < self.share < 1:
             raise SettingsError(f"the share of B is {self.share!r}; it must be above 0 and below 1")
         for arm in ARMS:
@@ -54,27 +61,29 @@ class Experiment:
 
     @classmethod
     def read(cls, file: Path) -> Experiment:
-        """The experiment in a JSON file: `{"name": "novelty", "share": 0.5, "A": {}, "B": {"novelty": 0.5}}`.
+        """Read an experiment from a JSON file: `{"name": "novelty", "share": 0.5, "A": {}, "B": {"novelty": 0.5}}`.
 
-        Raises: FormatError: it cannot be read. SettingsError: it means nothing.
+        Raises:
+            FormatError: The file cannot be read or has other fields.
+            SettingsError: A value is invalid.
         """
         try:
-            told = json.loads(file.read_text("utf-8"))
+            content = json.loads(file.read_text("utf-8"))
         except (OSError, ValueError) as error:
             raise FormatError(file, None, f"cannot be read as JSON ({error})") from error
-        if not isinstance(told, dict) or not set(told) <= set(cls.__dataclass_fields__) or "name" not in told:
-            raise FormatError(file, None, f"wanted an object with a name, and of {', '.join(cls.__dataclass_fields__)} what is needed")
-        if not isinstance(told["name"], str) or not all(isinstance(told.get(arm, {}), dict) for arm in ARMS):
-            raise FormatError(file, None, "wanted a text as the name, and objects as A and B")
-        return cls(**told)
+        if not isinstance(content, dict) or not set(content) <= set(cls.__dataclass_fields__) or "name" not in content:
+            raise FormatError(file, None, f"expected an object with a name and no fields besides {', '.join(cls.__dataclass_fields__)}")
+        if not isinstance(content["name"], str) or not all(isinstance(content.get(arm, {}), dict) for arm in ARMS):
+            raise FormatError(file, None, "expected a text as the name, and objects as A and B")
+        return cls(**content)
 
     def arm(self, user_id: str) -> str:
-        """The user's arm as served lists are logged with it: `name/A` or `name/B`."""
+        """Label of the user's arm in the log of served lists: `name/A` or `name/B`."""
         return f"{self.name}/{ARMS[self._is_b(user_id)]}"
 
     def options(self, user_id: str) -> Mapping[str, Any]:
-        """The options of the user's arm."""
+        """Options of the user's arm."""
         return self.B if self._is_b(user_id) else self.A
 
     def _is_b(self, user_id: str) -> bool:
-        return bool(draws([f"{self.name}\0{user_id}"], 0)[0] < self.share)
+        return bool(hash_uniforms([f"{self.name}\0{user_id}"], 0)[0] < self.share)

@@ -1,6 +1,6 @@
-"""Files that are either the old ones or the new ones, never half of each.
+"""Atomic replacement of files and folders: readers see the old content or the new one, never a mixture.
 
-Everything that must survive a kill is written beside its place, flushed to the disk, and renamed over it.
+New content is written beside the target, flushed to disk, and renamed over the target.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ STAGING_PREFIX = ".staging-"
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Replaces `path` whole with `content`; a kill leaves the old file or the new one."""
+    """Replace the content of `path` in one step; a killed process leaves the old file or the new one."""
     with replacing(path) as fresh:
         fresh.write_bytes(content)
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A path to write to, which becomes `path` when the block ends well and vanishes when it does not."""
+    """Yield a temporary path that replaces `path` if the block succeeds and is removed if it fails."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=STAGING_PREFIX, suffix=path.suffix, dir=path.parent)
     os.close(handle)
@@ -43,7 +43,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def staging_folder(parent: Path) -> Iterator[Path]:
-    """An empty folder in `parent`, on the same file system, gone when the block ends unless it was renamed away."""
+    """Yield an empty folder in `parent`, on the same file system; it is removed at the end unless it was renamed."""
     parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=STAGING_PREFIX, dir=parent))
     folder.chmod(0o777 & ~_umask())
@@ -55,7 +55,7 @@ def staging_folder(parent: Path) -> Iterator[Path]:
 
 @contextmanager
 def replacing_folder(target: Path) -> Iterator[Path]:
-    """An empty folder to write into, which takes the place of `target` when the block ends well and vanishes when it does not."""
+    """Yield an empty folder that replaces `target` if the block succeeds and is removed if it fails."""
     with staging_folder(target.parent) as staging:
         fresh = staging / "fresh"
         fresh.mkdir()
@@ -64,15 +64,15 @@ def replacing_folder(target: Path) -> Iterator[Path]:
 
 
 def replace_folder(fresh: Path, target: Path) -> None:
-    """Puts a folder in the place of another in one step and removes what stood there; both are on one file system.
+    """Replace the folder `target` by `fresh` in one step; both are on the same file system.
 
-    A kill leaves the old folder or the new one. Where the system cannot exchange two folders the old one is moved away first, and a
-    kill in that moment leaves none.
+    A killed process leaves the old folder or the new one. On systems that cannot exchange two folders atomically the old one is moved
+    away first, and a kill between the two steps leaves none.
     """
     for file in fresh.rglob("*"):
         flush(file)
     try:
-        fresh.rename(target)  # takes the place of nothing, or of an empty folder
+        fresh.rename(target)  # succeeds if there is no target or an empty one
     except OSError as error:
         if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
             raise
@@ -86,30 +86,33 @@ def replace_folder(fresh: Path, target: Path) -> None:
 
 
 def _exchange(first: Path, second: Path) -> bool:
-    """Whether the system exchanged two paths in one step; nothing was changed where it did not."""
-    here, exchange = -100, 2  # AT_FDCWD and RENAME_EXCHANGE of Linux
-    call = getattr(ctypes.CDLL(None), "renameat2", None)
-    return call is not None and call(here, os.fsencode(first), here, os.fsencode(second), ctypes.c_uint(exchange)) == 0
+    """Exchange two paths atomically; return False, with nothing changed, if the system does not support it."""
+    current_folder, exchange = -100, 2  # AT_FDCWD and RENAME_EXCHANGE of Linux
+    renameat2 = getattr(ctypes.CDLL(None), "renameat2", None)
+    if renameat2 is None:
+        return False
+    result = renameat2(current_folder, os.fsencode(first), current_folder, os.fsencode(second), ctypes.c_uint(exchange))
+    return bool(result == 0)
 
 
 def _umask() -> int:
-    """What new files may not be: temporary ones are private, and what is kept must be as open as the account's other files."""
+    """The process's umask: temporary files are private, but the final ones get the usual permissions."""
     mask = os.umask(0)
     os.umask(mask)
     return mask
 
 
 def sweep(parent: Path) -> None:
-    """Removes what killed runs left in `parent`; only for the holder of the lock."""
-    for left in parent.glob(STAGING_PREFIX + "*"):
-        if left.is_dir():
-            shutil.rmtree(left, ignore_errors=True)
+    """Remove temporary files of killed runs from `parent`; the caller must hold the lock."""
+    for path in parent.glob(STAGING_PREFIX + "*"):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
         else:
-            left.unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
 
 
 def flush(path: Path) -> None:
-    """Has the operating system put a file, or a folder's list of names, on the disk."""
+    """Flush a file, or the directory entries of a folder, to disk (fsync)."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -118,6 +121,6 @@ def flush(path: Path) -> None:
 
 
 def sha256(path: Path) -> str:
-    """The SHA-256 of a file's content, in hexadecimal."""
+    """SHA-256 of a file's content, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

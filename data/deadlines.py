@@ -1,6 +1,6 @@
 """How long the work at hand may still take, known to whatever does it without being handed down through every call.
 
-A door sets a deadline around a request; the steps beneath ask `check()` before they begin and `left()` where they wait. Work without
+A door sets a deadline around a request; the steps beneath ask `check()` before they begin and `remaining()` where they wait. Work without
 a deadline (the command line, a batch) may take as long as it likes.
 """
 
@@ -35,7 +35,7 @@ class Deadline:
 
     def check(self) -> None:
         """Raises: TimedOutError: it is over."""
-        if self.left() <= 0:
+        if self.remaining() <= 0:
             raise TimedOutError(f"the answer was not ready within {self.seconds:g} seconds; ask for less, or again when less is going on")
 
 

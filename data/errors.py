@@ -1,16 +1,16 @@
-"""The errors a person may see, as one tree.
+"""All errors meant for users, as one tree.
 
-    CrossaisleError                 the user's input or surroundings are at fault: exit code 2, HTTP 4xx
-    ├── QueryError                  a request that cannot be answered as it was asked
+    CrossaisleError                 the user's input or environment is at fault: exit code 2, HTTP 4xx
+    ├── QueryError                  an invalid request
     │   ├── UnknownUserError
     │   ├── UnknownItemError
     │   ├── EmptyHistoryError
-    │   └── PrivacyError            an answer that would say too much about too few people
+    │   └── PrivacyError            an answer that would disclose a small group
     │       ├── SuppressedError
     │       └── BudgetSpentError
-    ├── FormatError                 a file is not what it was said to be
-    ├── SettingsError               an environment variable or option is off
-    ├── WorkspaceError              the workspace cannot be used as it is
+    ├── FormatError                 a file does not have the expected format
+    ├── SettingsError               an environment variable or option is invalid
+    ├── WorkspaceError              the workspace is unusable in its present state
     │   ├── NoWorkspaceError
     │   ├── NoIndexError
     │   ├── StaleIndexError
@@ -18,23 +18,23 @@
     │   ├── StaleTrainingError
     │   ├── NewerFormatError
     │   └── WorkspaceBusyError
-    ├── ModelError                  a model cannot be had
+    ├── ModelError                  a model cannot be loaded or used
     │   ├── ModelMissingError
     │   ├── HashMismatchError
     │   ├── StaleAdapterError
-    │   ├── TooLongError            a text that the model's context does not hold
-    │   └── EndpointError           a model at an address cannot be used
-    │       └── RefusedError        it does not answer one question; it may answer others
-    ├── TrainingError               there is too little to learn from, or it did not go well
-    ├── JudgingError                a judging that ended before it could say anything
-    ├── LeakError                   an evaluation in which the test is known beforehand
-    ├── StorageError                the disk is full or refuses to be written
-    ├── UnavailableError            a service cannot answer now; later it can
+    │   ├── TooLongError            a text longer than the model's context
+    │   └── EndpointError           a model endpoint cannot be used
+    │       └── RefusedError        the endpoint refused one request; others may succeed
+    ├── TrainingError               too little training data, or training diverged
+    ├── JudgingError                an evaluation by a judge that ended without a result
+    ├── LeakError                   test data leaked into the training data of an evaluation
+    ├── StorageError                the disk is full or not writable
+    ├── UnavailableError            a service is temporarily unavailable
     │   ├── BusyError
     │   └── TimedOutError
     └── MissingExtraError           an optional dependency is not installed
 
-Every message says what was found, what was wanted, and what to do. Anything else that escapes is a bug (exit code 1).
+Every message states the problem, the expected input and the remedy. Any other exception that escapes is a bug (exit code 1).
 """
 
 from __future__ import annotations
@@ -46,43 +46,44 @@ from pathlib import Path
 
 
 class CrossaisleError(Exception):
-    """Whatever the user can mend; `str()` of it is one sentence fit to show."""
+    """Base class of errors that the user can fix; `str(error)` is one sentence that may be displayed."""
 
 
 class QueryError(CrossaisleError):
-    """The request itself is off (k below 1, price range upside down, a text far too long)."""
+    """Invalid request, for example k below 1, an inverted price range or a text over the length limit."""
 
 
 class UnknownUserError(QueryError):
-    """A user id that the snapshot does not hold."""
+    """User id missing from the snapshot."""
 
 
 class UnknownItemError(QueryError):
-    """An item id that the snapshot does not hold."""
+    """Item id missing from the snapshot."""
 
 
 class EmptyHistoryError(QueryError):
-    """Neither a history nor a text to go by."""
+    """A request with neither a history nor a text."""
 
 
 class PrivacyError(QueryError):
-    """An answer that would say too much about too few people."""
+    """An answer that would disclose too much about a small group."""
 
 
 class SuppressedError(PrivacyError):
-    """A group of fewer than `min_users` users, or one that subtraction from an earlier answer would lay bare."""
+    """A group of fewer than `min_users` users, or one that differencing with an earlier answer would reveal."""
 
 
 class BudgetSpentError(PrivacyError):
-    """What is left of the privacy budget does not cover the question."""
+    """The remaining privacy budget does not cover the query."""
 
 
 class FormatError(CrossaisleError):
-    """A file that is not what `--format` says; names path, line and cause.
+    """A file that does not have the format given by `--format`; the message contains path, line and cause.
 
     Args:
-        path: the file. line: 1-based line (or row) number, None when the whole file is meant.
-        cause: what was wrong, without a full stop.
+        path: File with the error.
+        line: Line (or row) number from 1; None if the error concerns the whole file.
+        cause: Description of the error, without a full stop.
     """
 
     def __init__(self, path: Path | str, line: int | None, cause: str) -> None:
@@ -92,31 +93,31 @@ class FormatError(CrossaisleError):
 
 
 class SettingsError(CrossaisleError):
-    """An option or a `CROSSAISLE_*` variable has a name or value that means nothing."""
+    """Unknown name or invalid value of an option or a `CROSSAISLE_*` variable."""
 
 
 class WorkspaceError(CrossaisleError):
-    """The workspace cannot be used as it is."""
+    """The workspace is unusable in its present state."""
 
 
 class NoWorkspaceError(WorkspaceError):
-    """The folder holds no workspace."""
+    """The folder contains no workspace."""
 
 
 class NoIndexError(WorkspaceError):
-    """The workspace has a snapshot but was never indexed."""
+    """The workspace has a snapshot but no index."""
 
 
 class StaleIndexError(WorkspaceError):
-    """The index was made from another snapshot or by another embedder."""
+    """The index was built from another snapshot or with another embedder."""
 
 
 class NotTrainedError(WorkspaceError):
-    """Something that training makes is asked for and was never trained, or is damaged."""
+    """A required trained model is missing or damaged."""
 
 
 class StaleTrainingError(WorkspaceError):
-    """What was trained knows another snapshot, or vectors of another embedder."""
+    """A model was trained on another snapshot, or on vectors of another embedder."""
 
 
 class NewerFormatError(WorkspaceError):
@@ -132,47 +133,52 @@ class ModelError(CrossaisleError):
 
 
 class ModelMissingError(ModelError):
-    """A model that is neither in the cache nor reachable."""
+    """A model that is neither cached nor downloadable."""
 
 
 class HashMismatchError(ModelError):
-    """A downloaded file is not the one that was published."""
+    """The hash of a downloaded file differs from the published one."""
 
 
 class StaleAdapterError(ModelError):
-    """An adapter that was trained on another model or for a prompt that is not known."""
+    """An adapter trained for another base model or for an unknown prompt."""
 
 
 class TooLongError(ModelError):
-    """A text that does not fit the model's context."""
+    """A text longer than the model's context."""
 
 
 class EndpointError(ModelError):
-    """A model at an address cannot be reached, or refuses the key or the model's name."""
+    """A model endpoint that is unreachable or rejects the API key or the model name."""
 
 
 class RefusedError(EndpointError):
-    """An endpoint does not answer one question; it may answer others."""
+    """An endpoint refused one request; other requests may succeed."""
 
 
 class TrainingError(CrossaisleError):
-    """Too little to learn from, or a loss that is no number any more; the last good state is kept."""
+    """Not enough training data, or the loss became NaN; the last good state is kept."""
 
 
 class JudgingError(CrossaisleError):
-    """A judging that ended before it could say anything; what was answered is kept."""
+    """A judge evaluation that ended without a result; the answers received so far are kept."""
 
 
 class LeakError(CrossaisleError):
-    """An evaluation in which something of the test is known beforehand; its figures would be worth nothing."""
+    """Test data leaked into the training data of an evaluation, which invalidates its metrics."""
 
 
 class StorageError(CrossaisleError):
-    """The disk is full, or refuses to be written."""
+    """The disk is full or not writable."""
 
 
 class UnavailableError(CrossaisleError):
-    """A service that cannot answer now. Args: retry_after: seconds after which to ask again."""
+    """Temporary failure of a service.
+
+    Args:
+        message: Text for the user.
+        retry_after: Seconds to wait before a retry.
+    """
 
     def __init__(self, message: str, retry_after: int = 1) -> None:
         super().__init__(message)
@@ -180,44 +186,48 @@ class UnavailableError(CrossaisleError):
 
 
 class BusyError(UnavailableError):
-    """As many requests wait as may wait."""
+    """The request queue is full."""
 
 
 class TimedOutError(UnavailableError):
-    """The time that a request may take is over, or whoever asked has gone."""
+    """The request exceeded its deadline, or the client disconnected."""
 
 
 class MissingExtraError(CrossaisleError):
-    """An optional dependency that is not installed; the message names the extra."""
+    """An optional dependency is not installed; the message names the extra to install."""
 
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-# polars, SQLite and Chroma report a full disk in words of their own, without an errno.
-_FULL_WORDS = ("no space left on device", "disk is full", "disk quota exceeded", "file too large")
-_REFUSED = (errno.EROFS, errno.EIO)
-_REFUSED_WORDS = ("readonly database", "unable to open database file", "disk i/o error")
+# polars, SQLite and Chroma report a full disk by message only, without an errno.
+_FULL_MESSAGES = ("no space left on device", "disk is full", "disk quota exceeded", "file too large")
+_NOT_WRITABLE = (errno.EROFS, errno.EIO)
+_NOT_WRITABLE_MESSAGES = ("readonly database", "unable to open database file", "disk i/o error")
 
 
 @contextmanager
-def storing(what: str) -> Iterator[None]:
-    """Turns "the disk is full" and "not allowed", in whichever library's words, into one `StorageError`.
+def storage_errors(what: str) -> Iterator[None]:
+    """Convert errors about a full disk or missing permissions, from any library, into a `StorageError`.
 
-    Args: what: the thing being written, as the message names it ("the snapshot in shop").
+    Args:
+        what: Name of the data being written, for the message ("the snapshot in shop").
+
+    Raises:
+        StorageError: The disk is full or not writable.
     """
     try:
         yield
     except CrossaisleError:
         raise
     except Exception as error:
-        words = str(error).lower()
-        full = (isinstance(error, OSError) and error.errno in _FULL) or any(w in words for w in _FULL_WORDS)
-        if full:
+        message = str(error).lower()
+        disk_full = (isinstance(error, OSError) and error.errno in _FULL) or any(text in message for text in _FULL_MESSAGES)
+        if disk_full:
             raise StorageError(
                 f"the disk is full: {what} was not written and the last good state is untouched; free some space and run it again"
             ) from error
         if isinstance(error, PermissionError):
             raise StorageError(f"no permission to write {what} ({error.filename or error})") from error
-        if (isinstance(error, OSError) and error.errno in _REFUSED) or any(w in words for w in _REFUSED_WORDS):
+        if (isinstance(error, OSError) and error.errno in _NOT_WRITABLE) or any(text in message for text in _NOT_WRITABLE_MESSAGES):
             raise StorageError(
                 f"{what} cannot be written ({error}); check that the folder and its files may be written and that the disk is sound"
             ) from error

@@ -1,4 +1,4 @@
-"""Hashes of whole arrays of numbers."""
+"""Vectorized hash functions for arrays of integers."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def mix(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """SplitMix64's finalizer: a bijection of 64 bits in which every bit depends on every other.
+def splitmix64(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """SplitMix64's finalizer: a bijection on 64-bit integers in which every output bit depends on every input bit.
 
     Source: Steele et al., OOPSLA 2014.
     """

@@ -50,12 +50,12 @@ class Split:
         return asdict(self)
 
     def users(self, user_ids: Iterable[str], part: Part) -> NDArray[np.bool_]:
-        """(users,) which are in a part, by `draws`."""
-        drawn = draws(user_ids, self.seed)
+        """(users,) which are in a part, by `hash_uniforms`."""
+        drawn = hash_uniforms(user_ids, self.seed)
         return drawn < self.test if part == "test" else (drawn >= self.test) & (drawn < self.test + self.validation)
 
 
-def draws(keys: Iterable[str], seed: int) -> NDArray[np.float64]:
+def hash_uniforms(keys: Iterable[str], seed: int) -> NDArray[np.float64]:
     """(keys,) a number in [0, 1) for each key, the same whichever other keys there are, on every machine."""
     salt = hashlib.blake2b(str(seed).encode(), digest_size=8).digest()
     found = b"".join(hashlib.blake2b(key.encode(), digest_size=8, key=salt).digest() for key in keys)

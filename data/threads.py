@@ -1,4 +1,4 @@
-"""How the models share the cores with whatever else runs on the machine."""
+"""OpenMP thread settings that let other programs use the same cores."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import os
 
 
 def share_cores() -> None:
-    """Has idle threads of the models spin only briefly before they sleep; call before torch is imported, later it does nothing.
+    """Shorten the spin time of idle OpenMP threads; has an effect only before torch is imported.
 
-    The OpenMP library's own default spins so long that two programs on the same cores keep each other waiting; sleeping at once slows
-    an idle machine. `benchmarks/shared_cores.py` measures it. Whoever sets one of the two variables is not overruled.
+    With OpenMP's default spin time two programs on the same cores slow each other down; sleeping at once slows down an idle machine.
+    `benchmarks/shared_cores.py` measures both. Existing values of `OMP_WAIT_POLICY` and `GOMP_SPINCOUNT` are kept.
     """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "1000")

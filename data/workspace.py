@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .atomic_files import flush, staging_folder, sweep, write_atomically
-from .errors import NewerFormatError, NoWorkspaceError, WorkspaceBusyError, WorkspaceError, storing
+from .errors import NewerFormatError, NoWorkspaceError, WorkspaceBusyError, WorkspaceError, storage_errors
 
 if TYPE_CHECKING:
     import polars as pl
@@ -96,7 +96,7 @@ class Workspace:
         ours = (workspace.path / "workspace.json").exists() or (workspace.path / ".lock").exists()
         if workspace.path.is_dir() and not ours and any(workspace.path.iterdir()):
             raise WorkspaceError(f"{path} holds other files and no workspace; name a new or empty folder")
-        with storing(f"the workspace {path}"):
+        with storage_errors(f"the workspace {path}"):
             workspace.path.mkdir(parents=True, exist_ok=True)
         workspace.manifest = workspace._read()
         return workspace
@@ -134,7 +134,7 @@ class Workspace:
         from filelock import FileLock, Timeout
 
         lock = FileLock(str(self.path / ".lock"), timeout=0)
-        with storing(f"the lock of {self.path}"):
+        with storage_errors(f"the lock of {self.path}"):
             try:
                 lock.acquire()
             except Timeout:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from ..data.ab_tests import ARMS
-from ..data.events.records import milliseconds
+from ..data.events.records import now_ms
 from ..data.events.served_lists import ServedLists
 from .stats.bootstrap import Interval
 from .stats.confidence_sequences import STOPPING_RULE, compare_arms
@@ -55,7 +55,7 @@ class SlotOutcomes:
     """Slots of served lists with their outcomes.
 
     Attributes:
-        slots: One row per slot: the columns of `ServedLists.places`, and user (the list's user, or the list itself if anonymous), known
+        slots: One row per slot: the columns of `ServedLists.slots`, and user (the list's user, or the list itself if anonymous), known
             (bool, whether the user is known), served_at, arm, and clicks, carts, purchases (bool).
         unattributed: Reason to the number of events that were not attributed to a slot.
         event_counts: Event kind to the number of events that name a list.
@@ -77,8 +77,8 @@ class SlotOutcomes:
         import polars as pl
 
         lists = served.lists.rename({"user_id": "owner", "timestamp": "served_at"})
-        slots = served.places.join(lists, on="recommendation_id", how="inner", maintain_order="left")
-        events = served.answers.join(lists, on="recommendation_id", how="left", maintain_order="left").join(
+        slots = served.slots.join(lists, on="recommendation_id", how="inner", maintain_order="left")
+        events = served.responses.join(lists, on="recommendation_id", how="left", maintain_order="left").join(
             slots.select("recommendation_id", "item_id", "position"),
             on=("recommendation_id", "item_id"),
             how="left",
@@ -128,7 +128,7 @@ def online_report(
     """
     import polars as pl
 
-    now = milliseconds() if now is None else now
+    now = now_ms() if now is None else now
     outcomes = SlotOutcomes.from_served(served, window, basis)
     slots = outcomes.slots
     return {

@@ -12,9 +12,9 @@ from functools import cache, lru_cache
 from importlib.resources import files
 from typing import Any
 
-from .sanitize import fence
+from .sanitize import sanitize_for_prompt
 
-__all__ = ["Prompt", "fence", "fill", "load"]
+__all__ = ["Prompt", "fill", "load", "sanitize_for_prompt"]
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Prompt:
         return f"{self.name}.v{self.version}"
 
     def render(self, section: str, **values: Any) -> str:
-        """The text of a section; values are expected to have passed `fence`.
+        """The text of a section; values are expected to have passed `sanitize_for_prompt`.
 
         Raises: jinja2.UndefinedError: a variable of the template was not given.
         """

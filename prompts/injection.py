@@ -111,31 +111,31 @@ _SPEECH = {
 _ORDERS = re.compile("|".join(_SPEECH.values()).replace(" ", r"\s+"), re.IGNORECASE | re.DOTALL)
 
 
-def speaks_to_a_model(text: str) -> bool:
+def is_prompt_injection(text: str) -> bool:
     """Whether a text gives orders to a model, writes turns or slots of a prompt, or hides what it says."""
-    return first_order(text) is not None
+    return injection_start(text) is not None
 
 
 @lru_cache(maxsize=5000)  # a shop's best sellers are named in answer after answer
-def first_order(text: str) -> int | None:
+def injection_start(text: str) -> int | None:
     """Where in a text the first thing stands that speaks to a model; 0 where only a changed reading shows it, None where nothing does."""
     if places := _places(text, hidden=True):
         return min(places)
-    seen, *others = readings(text)
+    seen, *others = normalized_variants(text)
     # A reading with letters exchanged mixes scripts where the text did not.
     return 0 if _places(seen, hidden=True) or any(_places(reading, hidden=False) for reading in others if reading != text) else None
 
 
-def readings(text: str) -> list[str]:
+def normalized_variants(text: str) -> list[str]:
     """What a text may be read as, different ones: first without what is not seen, then without accents, look-alikes and emphasis."""
     seen = "".join(c for c in unicodedata.normalize("NFKC", text) if unicodedata.category(c) != "Cf")
     bare = "".join(c for c in unicodedata.normalize("NFKD", seen) if unicodedata.category(c) != "Mn")
     return list(dict.fromkeys([seen, bare, bare.translate(_LOOKALIKE), bare.translate(_LEET), re.sub(r"[*_~]", "", seen)]))
 
 
-def unordered(text: str) -> str:
+def truncate_at_injection(text: str) -> str:
     """The text up to where it begins to speak to a model."""
-    return text[: first_order(text)]
+    return text[: injection_start(text)]
 
 
 def _places(text: str, *, hidden: bool) -> list[int]:

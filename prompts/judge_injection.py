@@ -13,7 +13,7 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
-from .injection import readings, speaks_to_a_model
+from .injection import is_prompt_injection, normalized_variants
 
 READ = 6000
 """Characters of a text that are looked at; what comes after them is not shown either."""
@@ -119,15 +119,15 @@ _LEET = re.compile(r"(?:[^\W\d_][013457@$]+[^\W\d_].*?){2}", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
-class Parted:
+class InjectionSplit:
     """A text in two: what it says to a shopper, and what it says to a judge; the second is empty for nearly every text."""
 
     kept: str
-    taken: str
+    removed: str
 
 
 @lru_cache(maxsize=20_000)  # a judging asks several questions about each text
-def parted(text: str) -> Parted:
+def split_injection(text: str) -> InjectionSplit:
     """The text without its words to a judge, and those words.
 
     Sentence by sentence; what stands between two of them, and all that follows a reply, a turn or a mark, is taken with them.
@@ -137,32 +137,32 @@ def parted(text: str) -> Parted:
     end = reply.start() if reply else len(text)
     pieces = _pieces(text, end)
     # Most texts hold too few cues as a whole, so that none of their sentences need be read.
-    taken = [place for place in pieces if pleads(text[slice(*place)])] if _may_plead(text[:end]) else []
+    removed = [place for place in pieces if is_judge_injection(text[slice(*place)])] if _may_plead(text[:end]) else []
     if reply:
-        taken.append((end, len(text)))
-    elif not taken and speaks_to_a_model(text):
-        taken.append((0, len(text)))  # an order over several sentences
-    if not taken:
-        return Parted(text, "")
-    first, last = taken[0][0], taken[-1][1]
+        removed.append((end, len(text)))
+    elif not removed and is_prompt_injection(text):
+        removed.append((0, len(text)))  # an order over several sentences
+    if not removed:
+        return InjectionSplit(text, "")
+    first, last = removed[0][0], removed[-1][1]
     # What is left is read again: an order may have been put around another, to be made whole by its being taken out.
-    rest = parted(f"{text[:first].rstrip()} {text[last:].lstrip()}".strip())
-    return Parted(rest.kept, f"{text[first:last].strip()} {rest.taken}".strip())
+    rest = split_injection(f"{text[:first].rstrip()} {text[last:].lstrip()}".strip())
+    return InjectionSplit(rest.kept, f"{text[first:last].strip()} {rest.removed}".strip())
 
 
-def pleads(text: str) -> bool:
+def is_judge_injection(text: str) -> bool:
     """Whether a sentence speaks to a judge, or to a model in general, in any of the readings that it may be disguised for."""
     own = 1 if _OWN.search(text) else 0
-    return speaks_to_a_model(text) or any(_weight(reading) - own >= ENOUGH or _FOREIGN.search(reading) for reading in _read(text))
+    return is_prompt_injection(text) or any(_weight(reading) - own >= ENOUGH or _FOREIGN.search(reading) for reading in _read(text))
 
 
 def _may_plead(text: str) -> bool:
-    return speaks_to_a_model(text) or any(_weight(reading) >= ENOUGH or _FOREIGN.search(reading) for reading in _read(text))
+    return is_prompt_injection(text) or any(_weight(reading) >= ENOUGH or _FOREIGN.search(reading) for reading in _read(text))
 
 
 def _read(text: str) -> list[str]:
     """The readings of a text, which are one for most."""
-    seen, *others = readings(text)
+    seen, *others = normalized_variants(text)
     return [seen, *(others if not text.isascii() or "*" in text or _LEET.search(text) else ())]
 
 

@@ -17,7 +17,7 @@ _NEUTRAL = str.maketrans({"<": "‹", ">": "›", "{": "(", "}": ")", "[": "(", 
 _SPACE = re.compile(r"\s+")
 
 
-def fence(text: str, limit: int = 400) -> str:
+def sanitize_for_prompt(text: str, limit: int = 400) -> str:
     """The text on one line, at most `limit` characters, with nothing in it that a prompt gives a meaning to.
 
     Cut at a word border where it is too long. Applying it twice changes nothing.

@@ -62,8 +62,8 @@ if TYPE_CHECKING:
 
 POOL_SIZE, WIDE_POOL_SIZE = 20, 200
 """Candidates that the LLM reads; and that are looked at where a rule on the list as a whole will leave most of them out."""
-LONGEST_TEXT = 2000
-MOST = 100
+MAX_TEXT_CHARS = 2000
+MAX_RECOMMENDATIONS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +126,8 @@ class Recommender:
         without: Sequence[str] = (),
         tone: Tone = "warm",
         length: Length = "line",
-        listed: Callable[[Recommendations], None] | None = None,
-        worded: Callable[[Recommendation], None] | None = None,
+        on_ranked: Callable[[Recommendations], None] | None = None,
+        on_explained: Callable[[Recommendation], None] | None = None,
     ) -> Recommendations:
         """What this shopper would want next from another category, best first.
 
@@ -160,7 +160,7 @@ class Recommender:
         timings: dict[str, float] = {}
         with _timed(timings, "retrieve"):
             shopper = self.shopper(query)
-            vector = self._embedder.encode([sanitize_for_prompt(query.text, LONGEST_TEXT)]) if query.text else np.empty((0, 0), np.float32)
+            vector = self._embedder.encode([sanitize_for_prompt(query.text, MAX_TEXT_CHARS)]) if query.text else np.empty((0, 0), np.float32)
             mask, removed = eligible_items(query.rules, self.catalogue, shopper.rows, shopper.owned, shopper.dismissed)
             seeds = shopper.profile.candidate_query(vector)
             pool = self._candidates(query, shopper, seeds, mask)
@@ -187,8 +187,8 @@ class Recommender:
             user = user_id if user_id is None or self.live is None else self.live.stored_user_id(user_id)
             exploration.log_propensities(self.workspace.path, user, explore, [(one.item.item_id, one.propensity or 0.0) for one in found])
         missing = (*self._unsatisfied(query, len(found), mask, removed), *shortlist.unsatisfied(top))
-        if listed is not None:
-            listed(Recommendations(query, found, missing, dict(timings)))
+        if on_ranked is not None:
+            on_ranked(Recommendations(query, found, missing, dict(timings)))
         with _timed(timings, "explain"):
             if explain:
                 moved = pool.positive_contributions(top) if isinstance(pool, ScoredCandidates) else {}
@@ -197,10 +197,10 @@ class Recommender:
                 bare = found
 
                 def stands(place: int, text: Explanation) -> None:
-                    if worded is not None:
-                        worded(replace(bare[place], explanation=text))
+                    if on_explained is not None:
+                        on_explained(replace(bare[place], explanation=text))
 
-                texts = self._explainer.explain(reasons, tone, length, stands if worded else None)
+                texts = self._explainer.explain(reasons, tone, length, stands if on_explained else None)
                 found = tuple(replace(one, explanation=text) for one, text in zip(bare, texts, strict=True))
         return Recommendations(query, found, missing, timings)
 
@@ -211,10 +211,10 @@ class Recommender:
 
         Raises: EmptyHistoryError: nothing to go by. QueryError: k, rules, novelty, items or text out of bounds.
         """
-        if not 1 <= query.k <= MOST:
-            raise QueryError(f"k must be 1 to {MOST}, not {query.k}")
-        if query.text and len(query.text) > LONGEST_TEXT:
-            raise QueryError(f"the text has {len(query.text):,} characters; say it in at most {LONGEST_TEXT:,}")
+        if not 1 <= query.k <= MAX_RECOMMENDATIONS:
+            raise QueryError(f"k must be 1 to {MAX_RECOMMENDATIONS}, not {query.k}")
+        if query.text and len(query.text) > MAX_TEXT_CHARS:
+            raise QueryError(f"the text has {len(query.text):,} characters; say it in at most {MAX_TEXT_CHARS:,}")
         if len(query.items) > 1000:
             raise QueryError(f"{len(query.items):,} items are too many for one query; the latest 1,000 at most")
         if not 0 <= query.new_items <= query.k:
@@ -239,7 +239,7 @@ class Recommender:
         events = np.concatenate([past.rows, session])
         gone = self._gone(query, events)
         kept = ~np.isin(events, gone)
-        profile = Profile(events[kept], np.concatenate([past.kinds, kinds])[kept], np.concatenate([past.times, never])[kept], self.facts)
+        profile = Profile(events[kept], np.concatenate([past.kinds, kinds])[kept], np.concatenate([past.times, never])[kept], self.item_attributes)
         if not len(profile.rows) and not query.text:
             if len(gone):
                 raise EmptyHistoryError(f"nothing is left of the history without {', '.join(map(repr, query.without))}")
@@ -297,8 +297,8 @@ class Recommender:
         """What may be ranked: scored by the learned blend, or the best of the channels, fused."""
         new = mask & (self.catalogue.users <= query.new_up_to) if query.new_items else None
         # The blend was learned from histories alone; what is said in words goes the way that was not.
-        if self.trained and len(shopper.rows) and not query.text:
-            return self.trained.rank(seeds, shopper.profile, mask, other_than_anchor=query.rules.scope == "other", also=new)
+        if self.blend_ranker and len(shopper.rows) and not query.text:
+            return self.blend_ranker.rank(seeds, shopper.profile, mask, other_than_anchor=query.rules.scope == "other", also=new)
         pool = self._pool(query, seeds, mask)
         if new is None:
             return pool
@@ -311,9 +311,9 @@ class Recommender:
     ) -> tuple[list[tuple[Candidate, float]], NDArray[np.float64]]:
         """The candidates with their scores from 0 to 1, with the LLM's margins where it is asked; and the values that order them."""
         if isinstance(pool, ScoredCandidates):
-            assert self.trained is not None
-            pool = self.read(pool, seeds)
-            return self.trained.candidates(pool, seeds), pool.scores
+            assert self.blend_ranker is not None
+            pool = self.rerank(pool, seeds)
+            return self.blend_ranker.candidates(pool, seeds), pool.scores
         if self._ranker and pool:
             rows = [self.catalogue.row(candidate.item_id) for candidate in pool]
             records = self.catalogue.records
@@ -321,11 +321,11 @@ class Recommender:
         fused = fuse_candidates(pool, channel_weights(seeds))
         return fused, np.asarray([score for _, score in fused], dtype=np.float64)
 
-    def read(self, ranked: ScoredCandidates, seeds: CandidateQuery) -> ScoredCandidates:
+    def rerank(self, ranked: ScoredCandidates, seeds: CandidateQuery) -> ScoredCandidates:
         """The learned order with the LLM's vote, where it has one."""
         return (
-            self._reader.rerank(ranked, seeds, self.trained.llm_weight)
-            if self._reader and self.trained and len(ranked.proposals)
+            self._reader.rerank(ranked, seeds, self.blend_ranker.llm_weight)
+            if self._reader and self.blend_ranker and len(ranked.proposals)
             else ranked
         )
 
@@ -363,7 +363,7 @@ class Recommender:
 
         Raises: ModelMissingError, ModelError: the embedder or the LLM cannot be had.
         """
-        _ = self.histories, self.facts, self.trained, self._embedder, self._ranker, self._reader, self._explainer, self._gatherer
+        _ = self.histories, self.item_attributes, self.blend_ranker, self._embedder, self._ranker, self._reader, self._explainer, self._gatherer
 
     def close(self) -> None:
         """Reads what waits for the LLM to its end, and frees the index's files and connections."""
@@ -393,12 +393,12 @@ class Recommender:
         return Histories.build(self.workspace.table("interactions"), self.catalogue)
 
     @cached_property
-    def facts(self) -> ItemAttributes:
+    def item_attributes(self) -> ItemAttributes:
         """What profiles ask of the items."""
         return ItemAttributes.from_catalogue(self.catalogue)
 
     @cached_property
-    def trained(self) -> BlendRanker | None:
+    def blend_ranker(self) -> BlendRanker | None:
         """The learned blend, None where none was trained."""
         return BlendRanker.load(self.workspace, self.catalogue, self.index, self.associations)
 
@@ -410,14 +410,14 @@ class Recommender:
     def _llm(self) -> LanguageModel | None:
         if self.settings.llm == "none":
             return None
-        llm = load_ranking_llm(self.workspace.path, self.settings) if self.votes else LanguageModel.load(self.settings)
+        llm = load_ranking_llm(self.workspace.path, self.settings) if self.uses_llm_weight else LanguageModel.load(self.settings)
         add_explainer_adapter(llm, self.workspace.path, self.settings)
         return llm
 
     @cached_property
-    def votes(self) -> bool:
+    def uses_llm_weight(self) -> bool:
         """Whether a tuned LLM has a say in the learned order."""
-        return self.settings.llm != "none" and self.trained is not None and self.trained.llm_weight.weight > 0
+        return self.settings.llm != "none" and self.blend_ranker is not None and self.blend_ranker.llm_weight.weight > 0
 
     @cached_property
     def _ranker(self) -> Ranker | None:
@@ -426,7 +426,7 @@ class Recommender:
 
     @cached_property
     def _reader(self) -> LLMReranker | None:
-        return LLMReranker(Ranker(self._llm, batcher=self._packs), self.catalogue, self.associations) if self.votes and self._llm else None
+        return LLMReranker(Ranker(self._llm, batcher=self._packs), self.catalogue, self.associations) if self.uses_llm_weight and self._llm else None
 
     @cached_property
     def _explainer(self) -> Explainer:

@@ -121,7 +121,7 @@ def main() -> None:
         if given.workspace:
             shutil.copytree(given.workspace, shop)
         else:
-            crossaisle.ingest(shop, "files", [demo.write(Path(folder) / "files")])
+            crossaisle.ingest(shop, "files", [demo.write_store(Path(folder) / "files")])
             crossaisle.index(crossaisle.Workspace(shop), crossaisle.Settings.read())
         OUT.mkdir(parents=True, exist_ok=True)
         with served(shop, given.llm) as url, sync_playwright() as playwright:

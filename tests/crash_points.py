@@ -44,7 +44,7 @@ for step in range(1, most + 1):
 """
 
 
-def deaths(source: Path, copies: Path, setup: str, code: str, most: int = 100) -> list[Path]:
+def run_with_crashes(source: Path, copies: Path, setup: str, code: str, most: int = 100) -> list[Path]:
     """The copies as each run left them, in the order of the steps; the last run was not killed.
 
     Args: source: the folder as it is before; `path` in the code is the copy. setup: imports, run once.

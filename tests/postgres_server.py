@@ -19,7 +19,7 @@ Fresh = Callable[[], str]
 """Makes an empty database and gives its address."""
 
 
-def why_not() -> str | None:
+def unavailable_reason() -> str | None:
     """Why no server can be started here, or None."""
     if not BINARIES:
         return "PostgreSQL is not installed here (Debian: apt-get install postgresql)"

@@ -1,186 +1,142 @@
-"""The HTTP service of one shop: the API, its OpenAPI page, figures for Prometheus, the login, and a place for the console.
+"""The ASGI application of one store: HTTP API, OpenAPI description, Prometheus metrics, login and, optionally, the console.
 
-    from crossaisle.app.service import Options, create
-    app = create(Shop.open("shop"), Options())        # an ASGI app
+    from crossaisle.app.api.application import create
+    from crossaisle.app.service.store_service import StoreService
 
-Layers, outermost first: `seen` (ids, log, headers, bugs), CORS where it is asked for, `bodies` (their size), `login` (whatever is not
-API), FastAPI.
+    app = create(StoreService.open("shop"))
+
+Middleware, outermost first: request logging, CORS (if origins are allowed), body size limit, login (for every path outside the API).
 """
 
 from __future__ import annotations
 
-import logging
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ... import __version__
-from ..schemas.responses import STREAMED
-from .authorization import Guard
-from .body_limit import Bodies
-from .errors import install
-from .metrics import Metrics
-from .rate_limit import Rates
-from .routes import pages, router
-from .worker_pool import Desk
+from ..schemas.recommendation_responses import STREAM_EVENTS
+from . import routes
+from .authorization import Authorizer
+from .body_limit import BodySizeLimitMiddleware
+from .errors import add_exception_handlers
+from .rate_limit import RateLimiter
+from .state import AppState, ServerOptions
+from .worker_pool import WorkerPool
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-    from ..service.api_keys import Keys
-    from ..service.store_service import Shop
+    from ..service.store_service import StoreService
 
-logger = logging.getLogger("crossaisle.service")
-TOGETHER = 8
-"""Requests that are ranked at once where a language model reads them: so many share a pack."""
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """How a service behaves.
-
-    Attributes:
-        keys: of the workspace; None asks for none, which is for loopback only.
-        rate: requests a second that a key may make on average, None for any; in a burst ten times as many.
-        timeout: seconds that an answer may take. waiting: requests that may wait for one. body: bytes of a request at most.
-        origins: other sites whose pages may ask; none by default.
-        secure: whether the console's cookie is for HTTPS only.
-        console: puts the console on the app, None leaves it out. Called with the app and the shop.
-    """
-
-    keys: Keys | None = None
-    rate: float | None = None
-    timeout: float = 30.0
-    waiting: int = 64
-    body: int = 2**20
-    origins: tuple[str, ...] = ()
-    secure: bool = False
-    console: Callable[[FastAPI, Shop], None] | None = None
+LLM_WORKERS = 8
+"""Worker threads if a language model scores candidates: the requests of that many threads share one batch."""
+BURST = 10
+"""Seconds of the average rate that a key may use up at once."""
 
 
-@dataclass
-class Service:
-    """What the routes of one app share. `ready` is True between start and stop."""
+def create(store: StoreService, options: ServerOptions | None = None) -> FastAPI:
+    """Return the ASGI application of a store. It loads the models on startup and closes the store on shutdown.
 
-    shop: Shop
-    options: Options
-    guard: Guard
-    answers: Desk
-    events: Desk
-    changes: Desk
-    metrics: Metrics = field(init=False)
-    ready: bool = False
-
-    def __post_init__(self) -> None:
-        desks = (self.answers, self.events, self.changes)
-        self.metrics = Metrics({desk.name: desk.taking for desk in desks})
-
-    def close(self) -> None:
-        """Finishes what was taken, then frees the shop."""
-        self.ready = False
-        for desk in (self.answers, self.events, self.changes):
-            desk.close()
-        self.shop.close()
-
-
-def create(shop: Shop, options: Options | None = None) -> FastAPI:
-    """The app of a shop, which it closes when it stops. It is ready when its models are loaded, which starting it does.
-
-    Args: options: default, an open service as it is for loopback.
+    Args:
+        store: The open workspace.
+        options: Options of the server. The default requires no API key and is meant for loopback.
     """
     from fastapi import FastAPI
     from fastapi.middleware.cors import CORSMiddleware
     from starlette.concurrency import run_in_threadpool
 
-    from .login import Gate, Login, login_routes
-    from .request_logging import Seen
+    from .login import LoginMiddleware, LoginSessions, login_routes
+    from .request_logging import RequestLoggingMiddleware
 
-    options = options or Options()
-    rates = None if options.rate is None else Rates(options.rate, max(1.0, 10 * options.rate))
-    # Threads that share a model wait for it together; without one they compete for the interpreter and more only add switching.
-    workers = TOGETHER if shop.settings.llm != "none" else max(2, os.cpu_count() or 2)
-    service = Service(
-        shop,
+    options = options or ServerOptions()
+    rate = options.requests_per_second
+    rate_limiter = None if rate is None else RateLimiter(rate, max(1.0, BURST * rate))
+    # Threads that use a model wait for one batch together. Without one they compete for the interpreter, and more add only switches.
+    workers = LLM_WORKERS if store.settings.llm != "none" else max(2, os.cpu_count() or 2)
+    state = AppState(
+        store,
         options,
-        Guard(options.keys, rates, options.origins),
-        Desk("answers", workers, options.waiting),
-        Desk("events", 8, 20 * options.waiting),
-        Desk("changes", 1, 16),
+        Authorizer(options.api_keys, rate_limiter, options.allowed_origins),
+        WorkerPool("answers", workers, options.max_waiting),
+        WorkerPool("events", 8, 20 * options.max_waiting),
+        WorkerPool("changes", 1, 16),
     )
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        await run_in_threadpool(shop.warm)
-        service.ready = True
+        await run_in_threadpool(store.load_models)
+        state.ready = True
         try:
             yield
         finally:
-            await run_in_threadpool(service.close)
+            await run_in_threadpool(state.close)
 
     app = FastAPI(
         title="crossaisle",
         version=__version__,
-        description="What a shopper needs next from another category, and why.",
+        description="Cross-category recommendations with explanations.",
         lifespan=lifespan,
-        docs_url=None,  # their page loads its scripts from elsewhere
+        docs_url=None,  # FastAPI's page loads its scripts from a CDN
         redoc_url=None,
         redirect_slashes=False,
     )
-    app.state.service = service
-    install(app)
-    app.include_router(router(service))
-
-    app.include_router(pages(service, app))
-    _describe(app)
-    login = Login(options.keys, secure=options.secure) if options.keys is not None else None
-    if login is not None:
-        app.include_router(login_routes(login, service.guard))
+    app.state.crossaisle = state
+    add_exception_handlers(app)
+    app.include_router(routes.api)
+    app.include_router(routes.pages)
+    _extend_openapi(app)
+    sessions = LoginSessions(options.api_keys, secure_cookies=options.secure_cookies) if options.api_keys is not None else None
+    if sessions is not None:
+        app.include_router(login_routes(sessions, state.authorizer))
     if options.console is not None:
-        options.console(app, shop)
-    # Added last is outermost.
-    app.add_middleware(Gate, login=login, guard=service.guard)
-    app.add_middleware(Bodies, most=options.body)
-    if options.origins:
+        options.console(app, store)
+    # The middleware added last is the outermost.
+    app.add_middleware(LoginMiddleware, sessions=sessions, authorizer=state.authorizer)
+    app.add_middleware(BodySizeLimitMiddleware, max_bytes=options.max_body_bytes)
+    if options.allowed_origins:
         app.add_middleware(
             CORSMiddleware,
-            allow_origins=list(options.origins),
+            allow_origins=list(options.allowed_origins),
             allow_methods=["GET", "POST", "DELETE"],
             allow_headers=["Authorization", "Content-Type", "X-Request-ID"],
             expose_headers=["X-Request-ID", "Retry-After"],
         )
-    app.add_middleware(Seen, metrics=service.metrics)
+    app.add_middleware(RequestLoggingMiddleware, metrics=state.metrics)
     return app
 
 
-def _shapes() -> dict[str, Any]:
-    """The shapes that no route's plain answer has: those of a stream's events, and of a problem."""
-    from pydantic.json_schema import models_json_schema
+def _extend_openapi(app: FastAPI) -> None:
+    """Add to the OpenAPI description what FastAPI cannot derive: the key scheme, the problem response and the events of the stream."""
+    generate = app.openapi
 
-    _, made = models_json_schema([(shape, "serialization") for shape in STREAMED.values()], ref_template="#/components/schemas/{model}")
-    return dict(made["$defs"])
-
-
-def _describe(app: FastAPI) -> None:
-    """Puts what FastAPI cannot know into the API's description: the keys, and what a problem looks like."""
-    plain = app.openapi
-
-    def described() -> dict[str, Any]:
+    def extended() -> dict[str, Any]:
         if app.openapi_schema is None:
-            made = plain()
-            parts = made.setdefault("components", {})
-            parts["securitySchemes"] = {
-                "key": {"type": "http", "scheme": "bearer", "description": "An API key; none is asked for on loopback."}
+            description = generate()
+            components = description.setdefault("components", {})
+            components["securitySchemes"] = {
+                "key": {"type": "http", "scheme": "bearer", "description": "An API key; not required on loopback without keys."}
             }
-            parts["schemas"] = {
-                **{name: one for name, one in parts.get("schemas", {}).items() if name not in ("HTTPValidationError", "ValidationError")},
-                **_shapes(),
-            }
-            for methods in made["paths"].values():
+            schemas = {name: schema for name, schema in components.get("schemas", {}).items() if name not in _REPLACED_SCHEMAS}
+            components["schemas"] = {**schemas, **_stream_schemas()}
+            for methods in description["paths"].values():
                 for operation in methods.values():
-                    operation["responses"].pop("422", None)  # one of the problems
+                    operation["responses"].pop("422", None)  # part of the problem response for 4XX
         assert app.openapi_schema is not None
         return app.openapi_schema
 
-    app.openapi = described  # type: ignore[method-assign]  # the way that FastAPI's documentation names
+    app.openapi = extended  # type: ignore[method-assign]  # the way that FastAPI documents
+
+
+_REPLACED_SCHEMAS = ("HTTPValidationError", "ValidationError")
+"""FastAPI's own schemas of validation errors, which this API sends as problem details."""
+
+
+def _stream_schemas() -> dict[str, Any]:
+    """The JSON schemas of the stream's events and of the problem response, which no route declares as its response."""
+    from pydantic.json_schema import models_json_schema
+
+    models = [(model, "serialization") for model in STREAM_EVENTS.values()]
+    _, definitions = models_json_schema(models, ref_template="#/components/schemas/{model}")  # type: ignore[arg-type]
+    return dict(definitions["$defs"])

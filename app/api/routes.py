@@ -1,17 +1,24 @@
-"""The addresses under `/v1`: what each takes, which scope it needs, and which desk does the work.
+"""The routes of the HTTP API under `/v1`, and `/metrics` and `/docs`: request and response of each, its scope, and its worker pool.
 
-FastAPI reads the annotations of a route when it is made, and the library is imported inside the function that makes them: this file alone
-has no postponed annotations.
+The routes answer with the JSON of `StoreService`; they compute nothing themselves.
 """
+
+from __future__ import annotations
 
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
+from fastapi import APIRouter, Path, Query, Request
+from fastapi.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
+from fastapi.routing import APIRoute
+
 from ...data.errors import CrossaisleError
+from ..schemas.base import ResponseModel
+from ..schemas.recommendation_responses import STREAM_EVENTS, BatchResponse, RecommendResponse, WhyResponse
 from ..schemas.requests import (
-    MOST_EVENTS,
+    MAX_EVENTS,
     AtlasRequest,
     BatchRequest,
     EventRequest,
@@ -21,231 +28,274 @@ from ..schemas.requests import (
     RecommendRequest,
     WhyRequest,
 )
-from ..schemas.responses import (
-    STREAMED,
-    Answer,
-    AtlasAnswer,
-    BatchAnswer,
-    ComparisonAnswer,
-    EventsAnswer,
-    ForgottenAnswer,
-    HealthAnswer,
-    ItemsAnswer,
-    ProbeAnswer,
-    ProfileAnswer,
-    ReadyAnswer,
-    RecommendAnswer,
-    WhyAnswer,
-)
-from .errors import MEDIA_TYPE, Refused, content, refusal
-from .metrics import MEDIA_TYPE as TEXT
-from .openapi_page import page
-from .worker_pool import tell
+from ..schemas.segment_responses import AtlasResponse, ComparisonResponse, ProbeResponse
+from ..schemas.store_responses import EventsResponse, ForgottenResponse, HealthResponse, ItemsResponse, ProfileResponse, ReadyResponse
+from .errors import MEDIA_TYPE, RequestRejected, problem_details, to_rejection
+from .metrics import MEDIA_TYPE as METRICS_MEDIA_TYPE
+from .openapi_page import render_openapi_page
+from .worker_pool import call_in_loop
 
 if TYPE_CHECKING:
-    from fastapi import APIRouter, FastAPI, Request
-
-    from .application import Service
+    from .state import AppState
 
 T = TypeVar("T")
+CHANGE_TIMEOUT_FACTOR = 4
+"""Changes of items and users may take that many times as long as other requests: they wait for one thread."""
+
+
+def _requires(scope: str) -> dict[str, Any]:
+    """The part of a route's OpenAPI description that names the scope; `AuthorizedRoute` enforces it."""
+    return {"security": [{"key": [scope]}]}
+
+
+def _responses(model: Any) -> dict[int | str, dict[str, Any]]:
+    """The successful response of a route, for the OpenAPI description."""
+    return {200: {"model": model}}
+
+
+def _schema_refs(models: Mapping[str, type[ResponseModel]]) -> dict[str, Any]:
+    """References to the models' schemas in the OpenAPI description, by the same names."""
+    return {name: {"$ref": f"#/components/schemas/{model.__name__}"} for name, model in models.items()}
+
+
 _PROBLEM = {
-    "description": "What was wrong, as problem details (RFC 9457).",
-    "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemAnswer"}}},
+    "description": "The error, as problem details (RFC 9457).",
+    "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemResponse"}}},
 }
 
 
-def router(service: "Service") -> "APIRouter":
-    """The API of one service."""
-    from fastapi import APIRouter, Path, Query, Request
-    from fastapi.responses import JSONResponse, Response, StreamingResponse
-    from fastapi.routing import APIRoute
+class AuthorizedRoute(APIRoute):
+    """A route that checks key, scope, rate, host and origin before it reads the body."""
 
-    shop, options, metrics = service.shop, service.options, service.metrics
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Return the handler of the route, preceded by the authorization."""
+        handler = super().get_route_handler()
+        security = (self.openapi_extra or {}).get("security")
+        scope = security[0]["key"][0] if security else None
 
-    class Guarded(APIRoute):
-        """A route that asks for its scope before it reads the body."""
+        async def authorized(request: Request) -> Response:
+            _state(request).authorizer.authorize(request, scope)
+            return await handler(request)
 
-        def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-            handler = super().get_route_handler()
-            security = (self.openapi_extra or {}).get("security")
-            scope = security[0]["key"][0] if security else None
-
-            async def guarded(request: Request) -> Response:
-                service.guard.admit(request, scope)
-                return await handler(request)
-
-            return guarded
-
-    api = APIRouter(prefix="/v1", route_class=Guarded, responses={"4XX": _PROBLEM, "5XX": _PROBLEM})
-
-    def told(shape: Any) -> dict[int | str, dict[str, Any]]:
-        return {200: {"model": shape}}
-
-    def needs(scope: str) -> dict[str, Any]:
-        return {"security": [{"key": [scope]}]}
-
-    async def answer(request: Request, call: Callable[[], T], seconds: float | None = None) -> T:
-        return await service.answers.run(call, seconds or options.timeout, _gone(request))
-
-    @api.post("/recommend", summary="What a shopper would want next, and why", openapi_extra=needs("read"), responses=told(RecommendAnswer))
-    async def recommend(request: Request, asked: RecommendRequest) -> Response:
-        found = await answer(request, lambda: shop.recommend(asked))
-        metrics.stages(found["timings_ms"])
-        return JSONResponse(found)
-
-    @api.post("/recommend:batch", summary="The same for several shoppers", openapi_extra=needs("read"), responses=told(BatchAnswer))
-    async def batch(request: Request, asked: BatchRequest) -> Response:
-        """`answers` holds, in the order of `requests`, an answer each, or the `problem` that stands in its place."""
-
-        def each() -> list[dict[str, Any]]:
-            return [_or_problem(shop.recommend, one) for one in asked.requests]
-
-        found = await answer(request, each, options.timeout * len(asked.requests))
-        for one in found:
-            metrics.stages(one.get("timings_ms", {}))
-        return JSONResponse({"answers": found})
-
-    @api.post(
-        "/recommend:stream",
-        summary="The ranked list first, the reasons when they are worded",
-        openapi_extra=needs("read"),
-        response_class=StreamingResponse,  # with no type of its own, so that the description names this one only
-        responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}, "x-events": _refs(STREAMED)}}}},
-    )
-    async def stream(request: Request, asked: RecommendRequest) -> Response:
-        """Server-sent events: `ranked` (the answer without reasons), an `explanation` for each rank as it is worded, `done`; or `problem`.
-
-        Explanations come in the order in which they are worded, which need not be that of the list.
-        """
-        loop, parts = asyncio.get_running_loop(), asyncio.Queue[tuple[str, dict[str, Any]] | None]()
-
-        def part(name: str) -> Callable[[dict[str, Any]], None]:
-            return lambda told: tell(loop, parts.put_nowait, (name, told))
-
-        work = asyncio.ensure_future(answer(request, lambda: shop.recommend(asked, part("ranked"), part("explanation"))))
-
-        def ended(_: object) -> None:
-            parts.put_nowait(None)
-            if not work.cancelled():
-                work.exception()  # whoever has gone will not ask for it
-
-        work.add_done_callback(ended)
-        first = await parts.get()
-        if first is None:
-            await work  # what is wrong before anything was said is told as any other problem
-
-        async def events() -> AsyncIterator[str]:
-            one = first
-            try:
-                while one is not None:
-                    yield _event(*one)
-                    one = await parts.get()
-                found = await work
-                metrics.stages(found["timings_ms"])
-                yield _event("done", {name: value for name, value in found.items() if name not in ("query", "recommendations")})
-            except CrossaisleError as error:
-                yield _event("problem", content(refusal(error)))
-            finally:
-                work.cancel()
-
-        return StreamingResponse(events(), media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
-
-    @api.get("/why", summary="Why an item is recommended to a shopper, or why not", openapi_extra=needs("read"), responses=told(WhyAnswer))
-    async def why(request: Request, asked: Annotated[WhyRequest, Query()]) -> Response:
-        return JSONResponse(await answer(request, lambda: shop.why(asked)))
-
-    @api.post(
-        "/probe", summary="What a group of shoppers needs next", openapi_extra=needs("read"), responses=told(ProbeAnswer | ComparisonAnswer)
-    )
-    async def probe(request: Request, asked: ProbeRequest) -> Response:
-        return JSONResponse(await answer(request, lambda: shop.probe(asked)))
-
-    @api.get("/atlas", summary="What every category does for every other", openapi_extra=needs("read"), responses=told(AtlasAnswer))
-    async def atlas(request: Request, asked: Annotated[AtlasRequest, Query()]) -> Response:
-        return JSONResponse(await answer(request, lambda: shop.atlas(asked.level)))
-
-    @api.get("/profile/{user}", summary="What is known of a shopper", openapi_extra=needs("read"), responses=told(ProfileAnswer))
-    async def profile(request: Request, user: Annotated[Id, Path()]) -> Response:
-        return JSONResponse(await answer(request, lambda: shop.profile(user)))
-
-    @api.delete("/users/{user}", summary="Forget a shopper", openapi_extra=needs("admin"), responses=told(ForgottenAnswer))
-    async def forget(user: Annotated[Id, Path()]) -> Response:
-        return JSONResponse(await service.changes.run(lambda: shop.forget(user), options.timeout * 4))
-
-    @api.post("/items", summary="Add or change items", openapi_extra=needs("admin"), responses=told(ItemsAnswer))
-    async def items(asked: ItemsRequest) -> Response:
-        """All of them or none; they can be recommended as soon as the answer is there."""
-        return JSONResponse(await service.changes.run(lambda: shop.put_items(asked.items), options.timeout * 4))
-
-    @api.post("/events", summary="Tell what shoppers did", openapi_extra=needs("events"), responses=told(EventsAnswer))
-    async def events(told: EventRequest | list[EventRequest]) -> Response:
-        """One event or a list of them, all or none; the next recommendation of these shoppers goes by them."""
-        given = told if isinstance(told, list) else [told]
-        if not 1 <= len(given) <= MOST_EVENTS:
-            raise Refused(422, "invalid", f"a list holds 1 to {MOST_EVENTS:,} events, not {len(given):,}")
-        found = await service.events.run(lambda: shop.record(given), options.timeout)
-        metrics.events(found["accepted"], found["repeated"])
-        return JSONResponse(found)
-
-    @api.get("/health", summary="Whether the process is alive", responses=told(HealthAnswer))
-    async def health() -> Response:
-        return JSONResponse({"status": "ok"})
-
-    @api.get("/ready", summary="Whether it can answer now", responses=told(ReadyAnswer))
-    async def ready() -> Response:
-        if not service.ready:
-            raise Refused(503, "not-ready", "the server is starting up or going down", {"Retry-After": "5"})
-        return JSONResponse({**shop.health(), "requests": service.answers.taken})
-
-    return api
+        return authorized
 
 
-def pages(service: "Service", app: "FastAPI") -> "APIRouter":
-    """What is beside the API: the figures for Prometheus, and the page that describes the API."""
-    from fastapi import APIRouter, Request
-    from fastapi.responses import HTMLResponse, Response
-
-    beside = APIRouter(include_in_schema=False)
-
-    @beside.get("/metrics")
-    async def metrics(request: Request) -> Response:
-        service.guard.admit(request, "read")
-        return Response(service.metrics.text(), media_type=TEXT)
-
-    @beside.get("/docs")
-    async def docs(request: Request) -> Response:
-        service.guard.check_host(request)
-        return HTMLResponse(page(app.openapi()))
-
-    return beside
+api = APIRouter(prefix="/v1", route_class=AuthorizedRoute, responses={"4XX": _PROBLEM, "5XX": _PROBLEM})
+pages = APIRouter(include_in_schema=False)
 
 
-def _refs(shapes: Mapping[str, type[Answer]]) -> dict[str, Any]:
-    """Names to where the description has their shapes."""
-    return {name: {"$ref": f"#/components/schemas/{shape.__name__}"} for name, shape in shapes.items()}
+# ---------------------------------------------------------------------- recommendations
 
 
-def _or_problem(call: Callable[[RecommendRequest], dict[str, Any]], asked: RecommendRequest) -> dict[str, Any]:
-    """An answer, or what was wrong with one query of many; that time is over is wrong with all of them."""
-    try:
-        return call(asked)
-    except CrossaisleError as error:
-        told = refusal(error)
-        if told.status == 503:
-            raise
-        return {"problem": content(told)}
+@api.post(
+    "/recommend", summary="Recommend items and explain them", openapi_extra=_requires("read"), responses=_responses(RecommendResponse)
+)
+async def recommend(request: Request, body: RecommendRequest) -> Response:
+    """A ranked list for one shopper, each item with an explanation."""
+    state = _state(request)
+    response = await _compute(request, lambda: state.store.recommend(body))
+    state.metrics.observe_stages(response["timings_ms"])
+    return JSONResponse(response)
 
 
-def _gone(request: "Request") -> Callable[[], Awaitable[None]]:
-    """What returns when the caller has closed the connection."""
+@api.post(
+    "/recommend:batch", summary="Recommend for several shoppers", openapi_extra=_requires("read"), responses=_responses(BatchResponse)
+)
+async def batch(request: Request, body: BatchRequest) -> Response:
+    """`answers` holds, in the order of `requests`, a response each, or a `problem` in its place."""
+    state = _state(request)
 
-    async def gone() -> None:
+    def recommend_each() -> list[dict[str, Any]]:
+        return [_response_or_problem(state.store.recommend, query) for query in body.requests]
+
+    responses = await _compute(request, recommend_each, state.options.timeout * len(body.requests))
+    for response in responses:
+        state.metrics.observe_stages(response.get("timings_ms", {}))
+    return JSONResponse({"answers": responses})
+
+
+@api.post(
+    "/recommend:stream",
+    summary="Recommend, with the ranked list first and each explanation when it is ready",
+    openapi_extra=_requires("read"),
+    response_class=StreamingResponse,  # without a media type of its own, so that the description has only the one below
+    responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}, "x-events": _schema_refs(STREAM_EVENTS)}}}},
+)
+async def stream(request: Request, body: RecommendRequest) -> Response:
+    """Server-sent events: `ranked` (the response without explanations), an `explanation` for each rank, then `done`; or `problem`.
+
+    Explanations are sent in the order in which they are generated, which need not be that of the list.
+    """
+    state = _state(request)
+    loop, parts = asyncio.get_running_loop(), asyncio.Queue[tuple[str, dict[str, Any]] | None]()
+
+    def send(name: str) -> Callable[[dict[str, Any]], None]:
+        return lambda data: call_in_loop(loop, parts.put_nowait, (name, data))
+
+    work = asyncio.ensure_future(_compute(request, lambda: state.store.recommend(body, send("ranked"), send("explanation"))))
+
+    def on_done(_: object) -> None:
+        parts.put_nowait(None)
+        if not work.cancelled():
+            work.exception()  # marks it as retrieved: a client that has disconnected never awaits it
+
+    work.add_done_callback(on_done)
+    first = await parts.get()
+    if first is None:
+        await work  # an error before the first event is an ordinary error response
+
+    async def events() -> AsyncIterator[str]:
+        part = first
+        try:
+            while part is not None:
+                yield _sse_event(*part)
+                part = await parts.get()
+            response = await work
+            state.metrics.observe_stages(response["timings_ms"])
+            yield _sse_event("done", {name: value for name, value in response.items() if name not in ("query", "recommendations")})
+        except CrossaisleError as error:
+            yield _sse_event("problem", problem_details(to_rejection(error)))
+        finally:
+            work.cancel()
+
+    return StreamingResponse(events(), media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
+
+
+@api.get("/why", summary="Explain why an item is recommended or not", openapi_extra=_requires("read"), responses=_responses(WhyResponse))
+async def why(request: Request, query: Annotated[WhyRequest, Query()]) -> Response:
+    """Scores, rank and rules of one item for one shopper, and what would change its rank."""
+    state = _state(request)
+    return JSONResponse(await _compute(request, lambda: state.store.why(query)))
+
+
+# ---------------------------------------------------------------------- segments, categories, profiles
+
+
+@api.post(
+    "/probe",
+    summary="Analyse what a group of shoppers needs next",
+    openapi_extra=_requires("read"),
+    responses=_responses(ProbeResponse | ComparisonResponse),
+)
+async def probe(request: Request, body: ProbeRequest) -> Response:
+    """Categories that a group of shoppers needs next; with `against`, the differences between two groups."""
+    state = _state(request)
+    return JSONResponse(await _compute(request, lambda: state.store.probe(body)))
+
+
+@api.get("/atlas", summary="Lift of every pair of categories", openapi_extra=_requires("read"), responses=_responses(AtlasResponse))
+async def atlas(request: Request, query: Annotated[AtlasRequest, Query()]) -> Response:
+    """Pairs of categories that shoppers buy from one after the other, strongest first."""
+    state = _state(request)
+    return JSONResponse(await _compute(request, lambda: state.store.atlas(query.level)))
+
+
+@api.get("/profile/{user}", summary="Profile of a shopper", openapi_extra=_requires("read"), responses=_responses(ProfileResponse))
+async def profile(request: Request, user: Annotated[Id, Path()]) -> Response:
+    """Categories, brands, price level and recent activity of a shopper."""
+    state = _state(request)
+    return JSONResponse(await _compute(request, lambda: state.store.profile(user)))
+
+
+# ---------------------------------------------------------------------- changes
+
+
+@api.delete("/users/{user}", summary="Forget a shopper", openapi_extra=_requires("admin"), responses=_responses(ForgottenResponse))
+async def forget(request: Request, user: Annotated[Id, Path()]) -> Response:
+    """Remove a shopper's events and served lists."""
+    state = _state(request)
+    timeout = state.options.timeout * CHANGE_TIMEOUT_FACTOR
+    return JSONResponse(await state.change_pool.run(lambda: state.store.forget(user), timeout))
+
+
+@api.post("/items", summary="Add or change items", openapi_extra=_requires("admin"), responses=_responses(ItemsResponse))
+async def items(request: Request, body: ItemsRequest) -> Response:
+    """All items are stored or none; they can be recommended from the response on."""
+    state = _state(request)
+    timeout = state.options.timeout * CHANGE_TIMEOUT_FACTOR
+    return JSONResponse(await state.change_pool.run(lambda: state.store.put_items(body.items), timeout))
+
+
+@api.post("/events", summary="Record events of shoppers", openapi_extra=_requires("events"), responses=_responses(EventsResponse))
+async def events(request: Request, body: EventRequest | list[EventRequest]) -> Response:
+    """One event or a list; all are recorded or none. The next recommendation for these shoppers takes them into account."""
+    state = _state(request)
+    batch = body if isinstance(body, list) else [body]
+    if not 1 <= len(batch) <= MAX_EVENTS:
+        raise RequestRejected(422, "invalid", f"a list must have 1 to {MAX_EVENTS:,} events, not {len(batch):,}")
+    counts = await state.event_pool.run(lambda: state.store.record_events(batch), state.options.timeout)
+    state.metrics.count_events(counts["accepted"], counts["repeated"])
+    return JSONResponse(counts)
+
+
+# ---------------------------------------------------------------------- the server itself
+
+
+@api.get("/health", summary="Liveness of the process", responses=_responses(HealthResponse))
+async def health() -> Response:
+    """Always ok while the process runs."""
+    return JSONResponse({"status": "ok"})
+
+
+@api.get("/ready", summary="Readiness to answer requests", responses=_responses(ReadyResponse))
+async def ready(request: Request) -> Response:
+    """The state of the store; 503 during startup and shutdown."""
+    state = _state(request)
+    if not state.ready:
+        raise RequestRejected(503, "not-ready", "the server is starting up or shutting down", {"Retry-After": "5"})
+    return JSONResponse({**state.store.health(), "requests": state.answer_pool.pending})
+
+
+@pages.get("/metrics")
+async def metrics(request: Request) -> Response:
+    """Prometheus metrics; requires the scope `read`."""
+    state = _state(request)
+    state.authorizer.authorize(request, "read")
+    return Response(state.metrics.text(), media_type=METRICS_MEDIA_TYPE)
+
+
+@pages.get("/docs")
+async def docs(request: Request) -> Response:
+    """The OpenAPI description as a page."""
+    _state(request).authorizer.check_host(request)
+    return HTMLResponse(render_openapi_page(request.app.openapi()))
+
+
+# ---------------------------------------------------------------------- shared by the routes
+
+
+def _state(request: Request) -> AppState:
+    state: AppState = request.app.state.crossaisle
+    return state
+
+
+async def _compute(request: Request, call: Callable[[], T], seconds: float | None = None) -> T:
+    """Run blocking work in the answer pool; the work is cancelled if the client disconnects."""
+    state = _state(request)
+    return await state.answer_pool.run(call, seconds or state.options.timeout, _disconnection(request))
+
+
+def _disconnection(request: Request) -> Callable[[], Awaitable[None]]:
+    """A coroutine function that returns when the client has disconnected."""
+
+    async def disconnected() -> None:
         while (await request.receive())["type"] != "http.disconnect":
             pass
 
-    return gone
+    return disconnected
 
 
-def _event(name: str, data: dict[str, Any]) -> str:
-    """One server-sent event; JSON has no line breaks of its own."""
+def _response_or_problem(call: Callable[[RecommendRequest], dict[str, Any]], query: RecommendRequest) -> dict[str, Any]:
+    """The response to one query of a batch, or its problem. A time-out is raised, because it concerns the whole batch."""
+    try:
+        return call(query)
+    except CrossaisleError as error:
+        rejection = to_rejection(error)
+        if rejection.status == 503:
+            raise
+        return {"problem": problem_details(rejection)}
+
+
+def _sse_event(name: str, data: dict[str, Any]) -> str:
+    """One server-sent event; compact JSON has no line breaks."""
     return f"event: {name}\ndata: {json.dumps(data, ensure_ascii=False)}\n\n"

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...data.atomic_files import write_atomically
-from ...data.errors import storing
-from ..terminal.evaluation_table import figure, interval, ordered
+from ...data.errors import storage_errors
+from ..terminal.evaluation_table import format_number, format_interval, systems_by_kind
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -47,7 +47,7 @@ def page(report: Mapping[str, Any], path: Path) -> None:
         "<h2>Beyond accuracy</h2>",
         _beyond(report),
     ]
-    with storing(f"the report {path}"):
+    with storage_errors(f"the report {path}"):
         write_atomically(path, "\n".join(parts).encode())
 
 
@@ -88,13 +88,13 @@ def _table(report: Mapping[str, Any]) -> str:
     k = report["k"]
     head = ["cases", f"NDCG@{k}", f"recall@{k}", f"hit@{k}", f"MAP@{k}", "MRR", "against the best baseline", "p"]
     rows = []
-    for name, about in ordered(report):
+    for name, about in systems_by_kind(report):
         best, difference = name == report["best_baseline"], about["vs_best_baseline"]
         cells = [
             f"{about['cases']:,}",
-            interval(about[f"ndcg@{k}"]),
-            *(figure(about[metric]["value"]) for metric in (f"recall@{k}", f"hit@{k}", f"map@{k}", "mrr")),
-            "best" if best else interval(difference, sign=True),
+            format_interval(about[f"ndcg@{k}"]),
+            *(format_number(about[metric]["value"]) for metric in (f"recall@{k}", f"hit@{k}", f"map@{k}", "mrr")),
+            "best" if best else format_interval(difference, sign=True),
             "" if best or difference.get("p") is None else f"{difference['p']:.4f}",
         ]
         rows.append((name, about["kind"], cells, best))
@@ -104,7 +104,7 @@ def _table(report: Mapping[str, Any]) -> str:
 def _recall(report: Mapping[str, Any]) -> str:
     held = report["candidate_recall"]
     depths = list(next(iter(held.values())))
-    rows = [([name, *(figure(shares[n]) for n in depths)], False) for name, shares in held.items()]
+    rows = [([name, *(format_number(shares[n]) for n in depths)], False) for name, shares in held.items()]
     return _grid(["channel", *(f"first {n}" for n in depths)], rows)
 
 
@@ -114,9 +114,9 @@ def _novelty(report: Mapping[str, Any]) -> str:
         (
             [
                 f"{level['novelty']:g}",
-                interval(level[metric]),
-                interval(level["minus_none"], sign=True),
-                figure(level["coverage"]),
+                format_interval(level[metric]),
+                format_interval(level["minus_none"], sign=True),
+                format_number(level["coverage"]),
                 f"{level['average_popularity']:,.1f}",
             ],
             False,
@@ -132,7 +132,7 @@ def _new_items(report: Mapping[str, Any]) -> str:
     for way in report["new_items"]:
         cells = [str(way["places"]), str(way["up_to"]) if way["places"] else ""]
         for name in parts:
-            cells += [interval(way[name]["ndcg@10"]), interval(way[name]["minus_none"], sign=True)]
+            cells += [format_interval(way[name]["ndcg@10"]), format_interval(way[name]["minus_none"], sign=True)]
         rows.append((cells, False))
     counts = {name: report["new_items"][0][name]["cases"] for name in parts}
     heads = [head for name in parts for head in (f"NDCG@10, {name} ({counts[name]:,} cases)", "minus none")]
@@ -141,7 +141,7 @@ def _new_items(report: Mapping[str, Any]) -> str:
 
 def _beyond(report: Mapping[str, Any]) -> str:
     names = list(next(iter(report["systems"].values()))["beyond"])
-    rows = [([name, *(figure(about["beyond"][one]) for one in names)], False) for name, about in ordered(report)]
+    rows = [([name, *(format_number(about["beyond"][one]) for one in names)], False) for name, about in systems_by_kind(report)]
     return _grid(["system", *(name.replace("_", " ") for name in names)], rows)
 
 
@@ -162,7 +162,7 @@ def _losing(report: Mapping[str, Any]) -> str:
             for name, titles in case.items()
             if isinstance(titles, list)
         )
-        cards.append(f"<div class=case><p>Case {case['case']}: {figure(case['difference'], sign=True)}</p><dl>{parts}</dl></div>")
+        cards.append(f"<div class=case><p>Case {case['case']}: {format_number(case['difference'], sign=True)}</p><dl>{parts}</dl></div>")
     return f"<div class=cases>{''.join(cards)}</div>"
 
 
@@ -181,7 +181,7 @@ def _svg(draw: Callable[[Axes], None], width: float, height: float) -> str:
 
 
 def _forest(axes: Axes, report: Mapping[str, Any]) -> None:
-    names = [(name, about) for name, about in reversed(ordered(report)) if name != report["best_baseline"]]
+    names = [(name, about) for name, about in reversed(systems_by_kind(report)) if name != report["best_baseline"]]
     for place, (_, about) in enumerate(names):
         told = about["vs_best_baseline"]
         color = COLORS[about["kind"]]
@@ -212,7 +212,7 @@ def _lengths(axes: Axes, report: Mapping[str, Any]) -> None:
 
 def _coverage(axes: Axes, report: Mapping[str, Any]) -> None:
     metric = f"ndcg@{report['k']}"
-    for place, (name, about) in enumerate(ordered(report)):
+    for place, (name, about) in enumerate(systems_by_kind(report)):
         x, y = about["beyond"]["coverage"], about[metric]["value"]
         # Fewer lists cover less, so what the LLM read a part of stands beside nothing else here.
         if about["kind"] == "ablation" or about["cases"] != report["cases"] or x is None or y is None:

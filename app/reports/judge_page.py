@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from ...data.atomic_files import write_atomically
-from ...data.errors import storing
-from ..terminal.evaluation_table import figure, interval
-from ..terminal.judge_tables import share, took
-from ..terminal.render import plain
+from ...data.errors import storage_errors
+from ..terminal.evaluation_table import format_number, format_interval
+from ..terminal.judge_tables import format_share, format_run
+from ..terminal.render import printable
 
 STYLE = """
 body{font:16px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem;color:#1a1a1a;background:#fff}
@@ -52,7 +52,7 @@ def page(report: Mapping[str, Any], path: Path) -> None:
         *_prompts(report),
         "</main>",
     ]
-    with storing(f"the page {path}"):
+    with storage_errors(f"the page {path}"):
         write_atomically(path, "\n".join(parts).encode("utf-8", "replace"))
 
 
@@ -103,12 +103,12 @@ def _scores(report: Mapping[str, Any]) -> list[str]:
         label = escape(name) if about["high_is"] == "good" else f"{escape(name)} <small>(5: {escape(about['high_is'])})</small>"
         for system, told in about["systems"].items():
             rows.append(
-                [label, _text(system), interval(told, places=2), f"{told['scored']:,}", f"{told['unscored']:,}",
+                [label, _text(system), format_interval(told, places=2), f"{told['scored']:,}", f"{told['unscored']:,}",
                  f"{told['by_probabilities']:,}", _spread(told["spread"])]
             )  # fmt: skip
         for one in about["differences"]:
             names = f"{_text(one['system'])} minus {_text(one['against'])}"
-            apart.append([escape(name), names, interval(one, sign=True, places=2), figure(one["p"]), f"{one['users']:,}"])
+            apart.append([escape(name), names, format_interval(one, sign=True, places=2), format_number(one["p"]), f"{one['users']:,}"])
         cuts.append(_slices(name, about))
     head = ["criterion", "system", "mean, 1 to 5 (95 %)", "scored", "unscored", "by probabilities", "1 · 2 · 3 · 4 · 5"]
     return [
@@ -126,7 +126,7 @@ def _scores(report: Mapping[str, Any]) -> list[str]:
 
 def _slices(name: str, about: Mapping[str, Any]) -> str:
     rows = [
-        [_text(cut), _text(part), _text(system), interval(one, places=2), f"{one['scored']:,}"]
+        [_text(cut), _text(part), _text(system), format_interval(one, places=2), f"{one['scored']:,}"]
         for system, told in about["systems"].items()
         for cut, of_cut in told["slices"].items()
         for part, one in sorted(of_cut.items(), key=lambda pair: -pair[1]["scored"])[:SLICES]
@@ -139,8 +139,8 @@ def _pairs(report: Mapping[str, Any]) -> list[str]:
     for name, about in report["pairs"].items():
         rows = [
             [_text(one["system"]), _text(one["against"]), f"{one['pairs']:,}", f"{one['wins']:,}", f"{one['ties']:,}", f"{one['losses']:,}",
-             f"{one['unscored']:,}", f"{one['flips']:,} ({share(one['flip_rate'])})", interval(one["win_rate"], places=2),
-             interval(one["win_rate_at_equal_length"], places=2), figure(one["smallest_detectable_difference"], places=2)]
+             f"{one['unscored']:,}", f"{one['flips']:,} ({format_share(one['flip_rate'])})", format_interval(one["win_rate"], places=2),
+             format_interval(one["win_rate_at_equal_length"], places=2), format_number(one["smallest_detectable_difference"], places=2)]
             for one in about["matrix"]
         ]  # fmt: skip
         head = [
@@ -160,7 +160,7 @@ def _pairs(report: Mapping[str, Any]) -> list[str]:
         found += [f"<h2>Pairs: {escape(name)}</h2>", _table("", head, rows, left=2), f"<ul>{sentences}</ul>"]
         if strengths := about.get("strengths"):
             of = [
-                [_text(one["system"]), interval(one["strength"], sign=True, places=2), f"{one['wins']:g}", f"{one['pairs']:,}"]
+                [_text(one["system"]), format_interval(one["strength"], sign=True, places=2), f"{one['wins']:g}", f"{one['pairs']:,}"]
                 for one in strengths
             ]
             found.append(_table("Strengths (Bradley and Terry)", ["system", "log odds (95 %)", "wins", "pairs"], of))
@@ -179,8 +179,8 @@ def _steadiness(report: Mapping[str, Any]) -> list[str]:
             _text(name),
             f"{one['repeated']:,}",
             f"{one['scored_both_times']:,}",
-            interval(one["same"], places=2),
-            figure(one["apart"], places=2),
+            format_interval(one["same"], places=2),
+            format_number(one["apart"], places=2),
         ]
         for name, one in report["repeats"].items()
     ]
@@ -189,7 +189,7 @@ def _steadiness(report: Mapping[str, Any]) -> list[str]:
         _table("", ["judge", "asked twice", "scored both times", "same answer (95 %)", "mean distance"], rows),
     ]
     of_bias = [
-        [_text(name), escape(one["bias"].replace("_", " ")), escape(one["meaning"]), interval(one, places=2), f"{one['cases']:,}"]
+        [_text(name), escape(one["bias"].replace("_", " ")), escape(one["meaning"]), format_interval(one, places=2), f"{one['cases']:,}"]
         for name, told in report["biases"].items()
         for one in told
     ]
@@ -199,7 +199,7 @@ def _steadiness(report: Mapping[str, Any]) -> list[str]:
         own = "".join(f"<li>{_text(one['sentence'])}</li>" for one in report["own"])
         found.append(f"<h3>Texts of the judge's own base</h3><ul>{own}</ul>")
     if report["panel"]:
-        of = [[escape(name), f"{one['questions']:,}", interval(one["alpha"], places=2)] for name, one in report["panel"].items()]
+        of = [[escape(name), f"{one['questions']:,}", format_interval(one["alpha"], places=2)] for name, one in report["panel"].items()]
         found.append(_table("Agreement of the judges", ["criterion", "questions", "Krippendorff's alpha (95 %)"], of))
     return found
 
@@ -214,7 +214,7 @@ def _reading(report: Mapping[str, Any]) -> list[str]:
             f"<dd>{_text(each['reason'])}</dd>"
             for each in one["said"]
         )
-        shown = escape("\n".join(map(plain, one["shown"].split("\n"))))
+        shown = escape("\n".join(map(printable, one["shown"].split("\n"))))
         found.append(f"<details><summary>{_text(one['why'])}: {_text(one['about'])}</summary><dl>{said}</dl><pre>{shown}</pre></details>")
     return found
 
@@ -225,8 +225,8 @@ def _cost(report: Mapping[str, Any]) -> list[str]:
         told = ", ".join(f"{_text(part)} {_text(str(value))}" for part, value in about["about"].items())
         causes = "".join(f"<li>{_text(cause)}</li>" for cause in about["run"]["causes"])
         long = "".join(f"<li>too long: {_text(case)}</li>" for case in about["run"]["too_long"][:20])
-        audit = f"<br>The audit: {_text(took(report['audit'][name]))}" if name in report["audit"] else ""
-        found.append(f"<p><strong>{_text(name)}</strong>: {_text(took(about['run']))}{audit}<br><small>{told}</small></p>")
+        audit = f"<br>The audit: {_text(format_run(report['audit'][name]))}" if name in report["audit"] else ""
+        found.append(f"<p><strong>{_text(name)}</strong>: {_text(format_run(about['run']))}{audit}<br><small>{told}</small></p>")
         found.append(f"<ul>{causes}{long}</ul>" if causes or long else "")
     return found
 
@@ -268,4 +268,4 @@ def _number(value: Any) -> str:
 
 def _text(text: str) -> str:
     # <bdi>: a name written right to left must not turn the figures beside it around.
-    return f"<bdi>{escape(plain(' '.join(text.split())))}</bdi>"
+    return f"<bdi>{escape(printable(' '.join(text.split())))}</bdi>"

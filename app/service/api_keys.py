@@ -1,7 +1,8 @@
-"""API keys of a workspace: random, known to the server only by their hashes, each with what it may do.
+"""API keys of a workspace, stored as hashes, each with its scopes.
 
-A key is `crossaisle_ID_SECRET`: the id finds it, 256 random bits prove it. They are hashed by plain SHA-256; stretching a hash is for
-secrets that can be guessed. `keys.json` is read by its owner only and re-read when it changes, so that revoking takes effect at once.
+A key is `crossaisle_ID_SECRET`: the id looks it up, and the secret of 256 random bits proves it. Secrets are hashed with plain SHA-256; slow
+hashes are for secrets that can be guessed. `keys.json` is readable by its owner only. It is read again when it changes, so that a revoked
+key is rejected at once.
 """
 
 from __future__ import annotations
@@ -17,19 +18,27 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from ...data.atomic_files import replacing
-from ...data.errors import SettingsError, WorkspaceBusyError, WorkspaceError, storing
+from ...data.errors import SettingsError, WorkspaceBusyError, WorkspaceError, storage_errors
 
 FILE, FORMAT = "keys.json", 1
 SCOPES = ("read", "events", "admin")
-"""read: whatever answers. events: tells what shoppers did. admin: changes items, removes users, and all the others do."""
+"""read: query the store. events: record events. admin: change items, remove users, and everything else."""
 PREFIX = "crossaisle"
-MOST_KEYS = 1000
-_NOTHING = hashlib.sha256(b"").hexdigest()
+MAX_KEYS = 1000
+_HASH_OF_NOTHING = hashlib.sha256(b"").hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
-    """What is known of a key; `hash` is the SHA-256 of its secret, `created` a moment in UTC."""
+class ApiKey:
+    """What is stored of an API key.
+
+    Attributes:
+        key_id: Public part of the key.
+        name: What the key is for.
+        scopes: Scopes of the key, out of `SCOPES`.
+        hash: SHA-256 of the secret.
+        created: Time of creation (ISO 8601, UTC).
+    """
 
     key_id: str
     name: str
@@ -37,85 +46,99 @@ class Key:
     hash: str = field(repr=False)
     created: str
 
-    def may(self, scope: str) -> bool:
-        """Whether it may do what needs a scope."""
+    def allows(self, scope: str) -> bool:
+        """Whether the key may be used where `scope` is required."""
         return scope in self.scopes or "admin" in self.scopes
 
 
-class Keys:
-    """The keys of one workspace."""
+class ApiKeys:
+    """The API keys of one workspace.
+
+    Args:
+        workspace: Folder of the workspace.
+
+    Raises:
+        WorkspaceError: The file cannot be read.
+    """
 
     def __init__(self, workspace: Path) -> None:
-        """Raises: WorkspaceError: the file cannot be read."""
         self.file = workspace / FILE
-        self._seen: tuple[int, int, int] | None = None
-        self._keys: dict[str, Key] = {}
+        self._file_version: tuple[int, int, int] | None = None
+        self._keys: dict[str, ApiKey] = {}
         self._read()
 
     def __len__(self) -> int:
         self._read()
         return len(self._keys)
 
-    def list(self) -> list[Key]:
-        """All keys, the oldest first."""
+    def list(self) -> list[ApiKey]:
+        """All keys, oldest first."""
         self._read()
         return list(self._keys.values())
 
-    def get(self, key_id: str) -> Key | None:
-        """The key of an id, None where it was revoked or never was."""
+    def get(self, key_id: str) -> ApiKey | None:
+        """The key of an id; None if it was revoked or never existed."""
         self._read()
         return self._keys.get(key_id)
 
-    def find(self, told: str) -> Key | None:
-        """The key that somebody shows, None where it is none of ours; takes as long for a wrong id as for a wrong secret."""
+    def verify(self, credentials: str) -> ApiKey | None:
+        """The stored key that `credentials` match, or None. A wrong id takes as long as a wrong secret."""
         self._read()
-        prefix, _, rest = told.partition("_")
+        prefix, _, rest = credentials.partition("_")
         key_id, _, secret = rest.partition("_")
         key = self._keys.get(key_id) if prefix == PREFIX else None
-        same = hmac.compare_digest(_hash(secret), key.hash if key else _NOTHING)
-        return key if same and key is not None and secret else None
+        matches = hmac.compare_digest(_hash(secret), key.hash if key else _HASH_OF_NOTHING)
+        return key if matches and key is not None and secret else None
 
     def create(self, scopes: Sequence[str], name: str = "") -> str:
-        """A new key, to be shown once: only its hash is kept.
+        """Create a key and return it. It can be shown this once: only its hash is stored.
 
-        Raises: SettingsError: a scope is none, or there are too many keys. StorageError: the disk refuses.
+        Args:
+            scopes: Scopes of the key, at least one.
+            name: What the key is for.
+
+        Raises:
+            SettingsError: An unknown scope, no scope, or too many keys.
+            StorageError: The file cannot be written.
         """
-        wanted = tuple(dict.fromkeys(scopes))
-        strange = [scope for scope in wanted if scope not in SCOPES]
-        if strange or not wanted:
-            raise SettingsError(f"a scope is {', '.join(SCOPES)}, not {strange[0]!r}" if strange else f"give a scope: {', '.join(SCOPES)}")
+        distinct = tuple(dict.fromkeys(scopes))
+        unknown = [scope for scope in distinct if scope not in SCOPES]
+        if unknown:
+            raise SettingsError(f"unknown scope {unknown[0]!r}; the scopes are {', '.join(SCOPES)}")
+        if not distinct:
+            raise SettingsError(f"a key needs a scope: {', '.join(SCOPES)}")
         secret, key_id = secrets.token_urlsafe(32), secrets.token_hex(4)
         with self._writing():
-            if len(self._keys) >= MOST_KEYS:
-                raise SettingsError(f"there are {len(self._keys):,} keys already; revoke some")
+            if len(self._keys) >= MAX_KEYS:
+                raise SettingsError(f"the workspace has {len(self._keys):,} API keys, which is the maximum; revoke some")
             now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-            self._write({**self._keys, key_id: Key(key_id, name[:100], wanted, _hash(secret), now)})
+            self._write({**self._keys, key_id: ApiKey(key_id, name[:100], distinct, _hash(secret), now)})
         return f"{PREFIX}_{key_id}_{secret}"
 
-    def revoke(self, key_id: str) -> Key:
-        """Takes a key's rights away; returns what it was. Raises: SettingsError: there is no such key."""
+    def revoke(self, key_id: str) -> ApiKey:
+        """Revoke a key immediately, also in running servers, and return it. Raises: SettingsError: there is no such key."""
         with self._writing():
             if key_id not in self._keys:
-                raise SettingsError(f"there is no key {key_id!r}; `crossaisle keys list` shows those that there are")
+                raise SettingsError(f"there is no key {key_id!r}; `crossaisle keys list` shows the existing keys")
             key = self._keys[key_id]
-            self._write({other: kept for other, kept in self._keys.items() if other != key_id})
+            self._write({other_id: other for other_id, other in self._keys.items() if other_id != key_id})
         return key
 
     # ------------------------------------------------------------------ the file
 
     def _read(self) -> None:
         try:
-            about = self.file.stat()
-            seen = (about.st_mtime_ns, about.st_ino, about.st_size)
-            if seen == self._seen:
+            status = self.file.stat()
+            version = (status.st_mtime_ns, status.st_ino, status.st_size)
+            if version == self._file_version:
                 return
             content = json.loads(self.file.read_text("utf-8"))
             if content["format"] != FORMAT:
-                raise WorkspaceError(f"{self.file} has format {content['format']}, this crossaisle reads {FORMAT}; upgrade crossaisle")
-            found = (Key(**{**one, "scopes": tuple(one["scopes"])}) for one in content["keys"])
-            self._keys, self._seen = {key.key_id: key for key in found}, seen
+                raise WorkspaceError(f"{self.file} has format {content['format']}, but this crossaisle reads format {FORMAT}; upgrade crossaisle")
+            keys = (ApiKey(**{**fields, "scopes": tuple(fields["scopes"])}) for fields in content["keys"])
+            self._keys, self._file_version = {key.key_id: key for key in keys}, version
         except FileNotFoundError:
-            self._keys, self._seen = {}, None
+            self._keys, self._file_version = {}, None
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise WorkspaceError(
                 f"{self.file} cannot be read ({type(error).__name__}); restore it, or delete it and make new keys"
@@ -123,10 +146,10 @@ class Keys:
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        """Alone with the file; not by the workspace's lock, which a training may hold for hours."""
+        """Lock the file and read it. The workspace's own lock is not used, because training can hold it for hours."""
         from filelock import FileLock, Timeout
 
-        with storing(f"the keys {self.file}"):
+        with storage_errors(f"the keys {self.file}"):
             try:
                 with FileLock(str(self.file.with_name(".keys.lock")), timeout=10):
                     self._read()
@@ -134,11 +157,11 @@ class Keys:
             except Timeout:
                 raise WorkspaceBusyError(f"another process is writing {self.file}; try again") from None
 
-    def _write(self, keys: dict[str, Key]) -> None:
+    def _write(self, keys: dict[str, ApiKey]) -> None:
         content = json.dumps({"format": FORMAT, "keys": [asdict(key) for key in keys.values()]}, indent=1)
-        with replacing(self.file) as fresh:
-            fresh.chmod(0o600)
-            fresh.write_text(content, "utf-8")
+        with replacing(self.file) as temporary:
+            temporary.chmod(0o600)
+            temporary.write_text(content, "utf-8")
         self._read()
 
 

@@ -32,8 +32,8 @@ from ...recommend.profiles.live_events import LiveEvents
 from ...recommend.recommender import Recommender
 from ...recommend.segments.example_questions import suggested_questions
 from ...recommend.segments.probe import DEFAULT_BUDGET, Probe
-from ...recommend.serialization import reason, to_dict
-from ...recommend.served_list import shown
+from ...recommend.serialization import explanation_to_dict, to_dict
+from ...recommend.served_list import shown_items
 from ..schemas.requests import EventRequest, ItemRequest, ProbeRequest, RecommendRequest, WhyRequest
 from .build_status import build_steps, latest_reports
 
@@ -123,15 +123,15 @@ class StoreService:
 
         def the_reason(one: Recommendation) -> dict[str, Any]:
             out[one.rank] = one
-            return reason(one)
+            return explanation_to_dict(one)
 
         try:
             found = self._recommend(asked, wanted, _callback(the_list, on_ranked), _callback(the_reason, on_explained))
         except CrossaisleError:
             if out:
-                self.log.append_served_list(asked.user, shown([*out.values()], recommender.catalogue), arm=arm, key=key)
+                self.log.append_served_list(asked.user, shown_items([*out.values()], recommender.catalogue), arm=arm, key=key)
             raise
-        self.log.append_served_list(asked.user, shown(found.items, recommender.catalogue), arm=arm, key=key)
+        self.log.append_served_list(asked.user, shown_items(found.items, recommender.catalogue), arm=arm, key=key)
         return {**to_dict(found), "recommendation_id": key}
 
     def preview(self, asked: RecommendRequest, on_ranked: OnPart | None = None, on_explained: OnPart | None = None) -> dict[str, Any]:
@@ -140,7 +140,7 @@ class StoreService:
         Args: listed, worded, Raises: as `recommend` has them.
         """
         self.live.catch_up()
-        return to_dict(self._recommend(asked, _options(asked), _callback(to_dict, on_ranked), _callback(reason, on_explained)))
+        return to_dict(self._recommend(asked, _options(asked), _callback(to_dict, on_ranked), _callback(explanation_to_dict, on_explained)))
 
     def _recommend(
         self,
@@ -156,8 +156,8 @@ class StoreService:
             rules=asked.rules.rules(),
             k=asked.k,
             without=asked.without,
-            listed=on_ranked,
-            worded=on_explained,
+            on_ranked=on_ranked,
+            on_explained=on_explained,
             **wanted,
         )
 
@@ -197,7 +197,7 @@ class StoreService:
 
         self._refresh_events()
         recommender = self.recommender
-        past = recommender.past(user)
+        past = recommender.history(user)
         return [
             {
                 "item_id": item.item_id,
@@ -332,7 +332,7 @@ class StoreService:
             "users": len(recommender.histories),
             "item_noun": self.workspace.manifest.item_noun,
             "llm": self.settings.llm,
-            "trained": recommender.trained is not None,
+            "trained": recommender.blend_ranker is not None,
             "uptime_seconds": round(time.time() - self._started_at),
         }
 

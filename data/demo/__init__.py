@@ -51,20 +51,20 @@ _FREQUENCY = {
 }
 
 
-def lines(name: str) -> list[dict[str, Any]]:
+def load_records(name: str) -> list[dict[str, Any]]:
     """The records of one of the store's files: `items`, `reviews` (without users) or `needs`."""
     text = files(__package__).joinpath(f"{name}.jsonl").read_text("utf-8")
     return [json.loads(line) for line in text.splitlines()]
 
 
-def write(folder: Path, seed: int = SEED) -> Path:
+def write_store(folder: Path, seed: int = SEED) -> Path:
     """Writes `items.jsonl`, `reviews.jsonl` and `interactions.jsonl` into a folder, as a store would hand them over.
 
     The same seed writes the same bytes. Returns: the folder.
     """
     interactions, reviews = simulate(seed)
     folder.mkdir(parents=True, exist_ok=True)
-    for name, records in (("items", lines("items")), ("reviews", reviews), ("interactions", interactions)):
+    for name, records in (("items", load_records("items")), ("reviews", reviews), ("interactions", interactions)):
         content = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
         (folder / f"{name}.jsonl").write_text(content, "utf-8")
     return folder
@@ -75,10 +75,10 @@ def simulate(seed: int = SEED) -> tuple[list[dict[str, Any]], list[dict[str, Any
     import numpy as np
 
     random = np.random.default_rng(seed)
-    items = [item["item_id"] for item in lines("items")]
+    items = [item["item_id"] for item in load_records("items")]
     appeal: Mapping[str, float] = dict(zip(items, random.lognormal(0.0, 0.6, len(items)), strict=True))
     serves: dict[str, list[tuple[str, int]]] = {}
-    for line in lines("needs"):
+    for line in load_records("needs"):
         serves.setdefault(line["need"], []).append((line["item_id"], line["stage"]))
     names = sorted(serves)
     frequency = np.asarray([_FREQUENCY[name] for name in names])
@@ -100,7 +100,7 @@ def simulate(seed: int = SEED) -> tuple[list[dict[str, Any]], list[dict[str, Any
         for item in random.choice(items, size=extra, replace=False, p=everyday / everyday.sum()):
             bought.setdefault((user, str(item)), float(random.uniform(0, 360)))
     reviews: list[dict[str, Any]] = []
-    for review in lines("reviews"):
+    for review in load_records("reviews"):
         item = review["item_id"]
         taken = {r["user_id"] for r in reviews if r["item_id"] == item}
         buyers = sorted(user for user, owned in bought if owned == item and user not in taken)

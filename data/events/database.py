@@ -1,7 +1,7 @@
-"""Where events are kept: an SQLite file in the workspace, or a PostgreSQL database; connections, tables, errors in our words.
+"""Storage of events in an SQLite file of the workspace or in PostgreSQL: connections, tables, translation of driver errors.
 
-One writer at a time, in either: numbers are then given in the order in which transactions are committed, and who has read up to a number
-never misses a smaller one that became visible later. Knows nothing of what an event means.
+Both allow one writer at a time, so that sequence numbers follow the commit order: a reader that has read up to a number never misses a
+smaller one that becomes visible later. Knows nothing of the meaning of events.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import MissingExtraError, NewerFormatError, SettingsError, WorkspaceBusyError, WorkspaceError, storing
+from ..errors import MissingExtraError, NewerFormatError, SettingsError, WorkspaceBusyError, WorkspaceError, storage_errors
 
 if TYPE_CHECKING:
     from sqlalchemy import URL, Connection, Engine, MetaData, Table
@@ -22,19 +22,22 @@ if TYPE_CHECKING:
 FILE = "events.db"
 FORMAT = 1
 WAIT = 30.0
-"""Seconds to wait for another process's transaction before giving up."""
+"""Seconds to wait for the transaction of another process."""
 POSTGRES = "postgresql+psycopg"
-_LOCK = 0x63726F7373  # of PostgreSQL's advisory locks: "cross"
+_LOCK = 0x63726F7373  # key of the PostgreSQL advisory lock: "cross"
 
 
 @dataclass(frozen=True)
-class Tables:
-    """The tables of format 1.
+class EventTables:
+    """Tables of format 1.
 
     Attributes:
-        about: name, value: format, identity of the log, the workspace that it belongs to.
-        events: one line an event, numbered by `sequence`, never changed. served: one line a served list, and places: one a place of it.
-        forgotten: one line a person who was removed: a keyed hash, and the last number that had been given by then.
+        metadata: SQLAlchemy's collection of the tables.
+        about: Name and value: format, identity of the log, id of its workspace.
+        events: One row per event, numbered by `sequence`, never changed.
+        served: One row per served list.
+        places: One row per item of a served list.
+        forgotten: One row per erased user: a keyed hash, and the last event number at that time.
     """
 
     metadata: MetaData
@@ -46,12 +49,12 @@ class Tables:
 
 
 @cache
-def tables() -> Tables:
-    """The tables, as SQLAlchemy describes them."""
+def event_tables() -> EventTables:
+    """SQLAlchemy definitions of the tables."""
     from sqlalchemy import BigInteger, Column, Float, ForeignKey, Index, Integer, MetaData, String, Table, Text, UniqueConstraint
 
     metadata = MetaData()
-    number = BigInteger().with_variant(Integer, "sqlite")  # only INTEGER numbers itself in SQLite
+    number = BigInteger().with_variant(Integer, "sqlite")  # SQLite autoincrements only INTEGER columns
     about = Table("about", metadata, Column("name", String(32), primary_key=True), Column("value", Text, nullable=False))
     events = Table(
         "events",
@@ -65,7 +68,7 @@ def tables() -> Tables:
         Column("idempotency_key", Text),
         Column("recommendation_id", String(64)),
         UniqueConstraint("user_id", "idempotency_key"),
-        sqlite_autoincrement=True,  # the number of a line that was forgotten is never given again
+        sqlite_autoincrement=True,  # numbers of deleted rows are never reused
     )
     Index("events_by_user", events.c.user_id, events.c.sequence)
     Index("events_by_recommendation", events.c.recommendation_id)
@@ -100,20 +103,26 @@ def tables() -> Tables:
         Column("timestamp", BigInteger, nullable=False),
         sqlite_autoincrement=True,
     )
-    return Tables(metadata, about, events, served, places, forgotten)
+    return EventTables(metadata, about, events, served, places, forgotten)
 
 
 class Database:
-    """A database of events; one object serves all threads of a process, and processes may share the database."""
+    """Connections to a database of events. Thread-safe; several processes may share the database."""
 
     def __init__(self, folder: Path, owner: str, url: str | None = None) -> None:
-        """Opens the database and makes its tables if there are none.
+        """Open the database; create its tables if there are none.
 
-        Args: folder: the workspace's, for `events.db`. owner: id of the workspace. url: a PostgreSQL database instead.
+        Args:
+            folder: Folder of the workspace, for `events.db`.
+            owner: Id of the workspace.
+            url: URL of a PostgreSQL database to use instead.
+
         Raises:
-            SettingsError: the URL is none, or of another kind of database. MissingExtraError: its driver is not installed.
-            WorkspaceError: it cannot be reached, is damaged, or holds the events of another workspace.
-            NewerFormatError: written by a later version. StorageError: it cannot be written.
+            SettingsError: The URL is invalid, or names another kind of database.
+            MissingExtraError: The driver is not installed.
+            WorkspaceError: The database is unreachable, damaged, or belongs to another workspace.
+            NewerFormatError: It was written by a later version.
+            StorageError: It is not writable.
         """
         self.engine, self.name = _engine(folder, url)
         self.sqlite = self.engine.dialect.name == "sqlite"
@@ -126,25 +135,29 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """A connection whose statements all see the same state.
+        """Yield a connection with repeatable reads.
 
-        Raises: WorkspaceError: the database cannot be reached or is damaged.
+        Raises:
+            WorkspaceError: The database is unreachable or damaged.
         """
-        level = {} if self.sqlite else {"isolation_level": "REPEATABLE READ"}  # SQLite's readers have it anyway
-        with in_our_words(self.name), self.engine.connect().execution_options(**level) as connection, connection.begin():
+        level = {} if self.sqlite else {"isolation_level": "REPEATABLE READ"}  # the default of SQLite
+        with driver_errors(self.name), self.engine.connect().execution_options(**level) as connection, connection.begin():
             yield connection
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
-        """A connection that alone may write, also among processes; committed to the disk at the end, rolled back on any error.
+        """Yield a connection with the exclusive write lock; committed to disk at the end, rolled back on error.
 
-        Raises: WorkspaceBusyError: another process kept the lock. StorageError: it cannot be written. WorkspaceError: as `reading`.
+        Raises:
+            WorkspaceBusyError: Another process held the lock for `WAIT` seconds.
+            StorageError: The database is not writable.
+            WorkspaceError: As in `reading`.
         """
         from sqlalchemy import text
 
         with ExitStack() as stack:
-            stack.enter_context(storing(f"the log of events in {self.name}"))
-            stack.enter_context(in_our_words(self.name))
+            stack.enter_context(storage_errors(f"the log of events in {self.name}"))
+            stack.enter_context(driver_errors(self.name))
             connection = stack.enter_context(self.engine.connect().execution_options(crossaisle_writes=True))
             stack.enter_context(connection.begin())
             if not self.sqlite:
@@ -152,10 +165,10 @@ class Database:
                 connection.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
             yield connection
 
-    def tidy(self) -> None:
-        """Leaves nothing of deleted lines in SQLite's write-ahead log; PostgreSQL's vacuum does so in its own time."""
+    def truncate_wal(self) -> None:
+        """Truncate SQLite's write-ahead log, which may contain deleted rows; in PostgreSQL autovacuum removes them."""
         if self.sqlite:
-            with in_our_words(self.name):
+            with driver_errors(self.name):
                 raw = self.engine.raw_connection()
                 try:
                     raw.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -163,34 +176,34 @@ class Database:
                     raw.close()
 
     def close(self) -> None:
-        """Closes all connections."""
+        """Close all connections."""
         self.engine.dispose()
 
 
 def _engine(folder: Path, url: str | None) -> tuple[Engine, str]:
-    """The engine, and what the database is called in messages, without its password."""
+    """The engine, and the name of the database in messages, without the password."""
     from sqlalchemy import URL, create_engine, event
 
     if url is not None:
         address = _address(url)
-        # hide_parameters: an error's text must not carry what a shopper did. pre_ping: a server that was restarted is found again.
+        # hide_parameters keeps user data out of error messages; pre_ping reconnects after a server restart.
         return create_engine(address, hide_parameters=True, pool_pre_ping=True, pool_size=8), address.render_as_string(hide_password=True)
     file = folder / FILE
     engine = create_engine(URL.create("sqlite", database=str(file)), hide_parameters=True, connect_args={"timeout": WAIT}, pool_size=8)
 
     @event.listens_for(engine, "connect")
-    def connected(connection: Any, _record: object) -> None:
-        connection.isolation_level = None  # transactions are begun below and not by the driver
+    def on_connect(connection: Any, _record: object) -> None:
+        connection.isolation_level = None  # transactions are started in on_begin, not by the driver
         cursor = connection.cursor()
-        cursor.execute("PRAGMA journal_mode = WAL")  # who reads does not wait for who writes
-        cursor.execute("PRAGMA synchronous = FULL")  # a commit outlives a power cut
-        cursor.execute("PRAGMA secure_delete = ON")  # what is forgotten is overwritten in the file
+        cursor.execute("PRAGMA journal_mode = WAL")  # readers do not wait for the writer
+        cursor.execute("PRAGMA synchronous = FULL")  # commits survive a power cut
+        cursor.execute("PRAGMA secure_delete = ON")  # deleted rows are overwritten in the file
         cursor.execute("PRAGMA foreign_keys = ON")
         cursor.close()
 
     @event.listens_for(engine, "begin")
-    def begun(connection: Connection) -> None:
-        # A transaction that reads first and writes later cannot wait for another one, so writers say so at once.
+    def on_begin(connection: Connection) -> None:
+        # A transaction that upgrades from read to write fails instead of waiting, so writers take the lock at the start.
         connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.get_execution_options().get("crossaisle_writes") else "BEGIN")
 
     return engine, str(file)
@@ -200,17 +213,15 @@ def _address(url: str) -> URL:
     from sqlalchemy import make_url
     from sqlalchemy.exc import ArgumentError
 
-    wanted = f"{POSTGRES}://user:password@host:5432/database"
+    expected = f"{POSTGRES}://user:password@host:5432/database"
     try:
         address = make_url(url)
     except (ArgumentError, ValueError):
-        raise SettingsError(f"the address of the events' database cannot be read; wanted {wanted}") from None
+        raise SettingsError(f"invalid URL of the event database: use {expected}") from None
     if address.drivername in ("postgresql", "postgres"):
         address = address.set(drivername=POSTGRES)
     if address.drivername != POSTGRES:
-        raise SettingsError(
-            f"events go to SQLite in the workspace or to PostgreSQL, not to {address.drivername!r}; give no address, or {wanted}"
-        )
+        raise SettingsError(f"unsupported event database {address.drivername!r}: use {expected}, or no URL for SQLite in the workspace")
     try:
         import psycopg  # noqa: F401
     except ImportError as error:
@@ -219,40 +230,42 @@ def _address(url: str) -> URL:
 
 
 def _prepare(connection: Connection, name: str, owner: str) -> str:
-    """Makes the tables in a new database; returns the identity of the log."""
+    """Create the tables in a new database; return the identity of the log."""
     from sqlalchemy import inspect, select
 
-    known = tables()
+    tables = event_tables()
     about: dict[str, str] = {}
     if inspect(connection).has_table("about"):
-        about = {row.name: row.value for row in connection.execute(select(known.about))}
+        about = {row.name: row.value for row in connection.execute(select(tables.about))}
     if not about:
-        known.metadata.create_all(connection)
+        tables.metadata.create_all(connection)
         about = {"format": str(FORMAT), "identity": secrets.token_hex(8), "workspace": owner}
-        connection.execute(known.about.insert(), [{"name": name, "value": value} for name, value in about.items()])
+        connection.execute(tables.about.insert(), [{"name": name, "value": value} for name, value in about.items()])
     if int(about["format"]) > FORMAT:
         raise NewerFormatError(f"{name} has format {about['format']}, this crossaisle reads up to {FORMAT}; upgrade crossaisle")
     if about["workspace"] != owner:
-        raise WorkspaceError(f"{name} holds the events of another workspace ({about['workspace']}); name a database of this one's own")
+        raise WorkspaceError(
+            f"{name} contains the events of another workspace ({about['workspace']}); use a separate database for this one"
+        )
     return about["identity"]
 
 
 @contextmanager
-def in_our_words(name: str) -> Iterator[None]:
-    """Turns what a driver raises into our errors; a full or unwritable disk is left to `storing`."""
+def driver_errors(name: str) -> Iterator[None]:
+    """Translate errors of the database driver; `storage_errors` handles full and read-only disks."""
     from sqlalchemy.exc import DBAPIError, TimeoutError
 
     try:
         yield
     except TimeoutError as error:
-        raise WorkspaceBusyError(f"no connection to {name} became free in time; ask again") from error
+        raise WorkspaceBusyError(f"no free connection to {name}; try again") from error
     except DBAPIError as error:
-        said = " ".join(str(error.orig).split())
-        words = said.lower()
-        if "locked" in words or "lock timeout" in words:
-            raise WorkspaceBusyError(f"another process has kept {name} locked for {WAIT:g} seconds; wait for it to end") from error
-        if error.connection_invalidated or "connect" in words:
-            raise WorkspaceError(f"{name} cannot be reached ({said}); check the address and that the server runs") from error
-        if any(sign in words for sign in ("malformed", "not a database", "no such table", "no such column", "does not exist")):
-            raise WorkspaceError(f"{name} is no log of events, or is damaged ({said}); restore it from a backup") from error
+        message = " ".join(str(error.orig).split())
+        lowered = message.lower()
+        if "locked" in lowered or "lock timeout" in lowered:
+            raise WorkspaceBusyError(f"another process has held the lock of {name} for {WAIT:g} seconds; wait for it to end") from error
+        if error.connection_invalidated or "connect" in lowered:
+            raise WorkspaceError(f"{name} cannot be reached ({message}); check the URL and that the server runs") from error
+        if any(sign in lowered for sign in ("malformed", "not a database", "no such table", "no such column", "does not exist")):
+            raise WorkspaceError(f"{name} is not an event database, or is damaged ({message}); restore it from a backup") from error
         raise

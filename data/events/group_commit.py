@@ -1,8 +1,8 @@
-"""Work of many threads done together: whoever comes while another one writes waits, and all who wait are written in one go.
+"""Group commit: threads that arrive during a write wait, and all waiting work is written in one call.
 
-A commit's price is the wait for the disk, not the lines; so the more threads there are, the fewer commits each event costs. One of the
-waiting threads leads: it takes what has queued up, its own work included, and when it is done it names the first of the new ones to lead.
-No thread of its own, no timer: alone, one is written at once.
+The cost of a commit is the wait for the disk, not the number of rows, so that more threads need fewer commits per event. One of the
+waiting threads leads: it writes everything in the queue, its own work included, and then wakes the first of the new arrivals to lead.
+There is no extra thread and no timer: a single writer is served immediately.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ Work = TypeVar("Work")
 
 
 @dataclass(eq=False)
-class _Turn(Generic[Work]):
-    """One thread's work. `called`: it is done, or this thread is to lead."""
+class _PendingWork(Generic[Work]):
+    """One thread's work; `called` is set when it is done or when this thread must lead."""
 
     work: Work
     called: threading.Event = field(default_factory=threading.Event)
@@ -27,22 +27,26 @@ class _Turn(Generic[Work]):
 
 
 class GroupCommit(Generic[Work]):
-    """Hands the work of all waiting threads to one call of `write`."""
+    """Passes the work of all waiting threads to one call of `write`."""
 
     def __init__(self, write: Callable[[Sequence[Work]], Sequence[Any]]) -> None:
-        """Args: write: does all of some work, or none and raises; a result for each, in order. Never called by two threads at once."""
+        """Set the function that writes.
+
+        Args:
+            write: Does all of the given work, or none and raises; returns one result for each, in order. Never called concurrently.
+        """
         self._write = write
         self._mutex = threading.Lock()
-        self._waiting: list[_Turn[Work]] = []
+        self._waiting: list[_PendingWork[Work]] = []
         self._led = False
 
-    def do(self, work: Work) -> Any:
-        """The result of some work, when it is done; whatever `write` raised, where it is not."""
-        mine = _Turn(work)
+    def submit(self, work: Work) -> Any:
+        """Wait until the work is done; return its result or raise the error of `write`."""
+        mine = _PendingWork(work)
         with self._mutex:
             self._waiting.append(mine)
-            waits, self._led = self._led, True
-        if waits:
+            must_wait, self._led = self._led, True
+        if must_wait:
             mine.called.wait()
         if not mine.done:
             self._lead()
@@ -52,25 +56,25 @@ class GroupCommit(Generic[Work]):
 
     @property
     def waiting(self) -> int:
-        """How many wait to be written."""
+        """Number of threads waiting for the next write."""
         return len(self._waiting)
 
     def _lead(self) -> None:
         with self._mutex:
             batch, self._waiting = self._waiting, []
         try:
-            for turn, result in zip(batch, self._write([turn.work for turn in batch]), strict=True):
-                turn.result = result
+            for entry, result in zip(batch, self._write([entry.work for entry in batch]), strict=True):
+                entry.result = result
         except BaseException as error:
-            for turn in batch:
-                turn.error = error if isinstance(error, Exception) else RuntimeError("the thread that wrote for others was stopped")
+            for entry in batch:
+                entry.error = error if isinstance(error, Exception) else RuntimeError("the thread that wrote for the group was stopped")
             if not isinstance(error, Exception):
                 raise
         finally:
-            for turn in batch:
-                turn.done = True
+            for entry in batch:
+                entry.done = True
             with self._mutex:
                 self._led = bool(self._waiting)
                 following = self._waiting[:1]
-            for turn in (*following, *batch):
-                turn.called.set()
+            for entry in (*following, *batch):
+                entry.called.set()

@@ -1,4 +1,4 @@
-"""What is kept of a moment in the shop, and of a list that was served, as plain records; and what of them can be stored at all."""
+"""Records of the event log (events, served items, erasures) and their validation."""
 
 from __future__ import annotations
 
@@ -14,25 +14,29 @@ from ..records import Kind
 EventKind = Literal["impression", "click", "cart", "purchase", "dismiss", "search"]
 KINDS: tuple[EventKind, ...] = get_args(EventKind)
 INTERACTIONS: Mapping[EventKind, Kind] = {"purchase": "purchase", "cart": "cart", "click": "click", "search": "search"}
-"""Kinds of event that are interactions of a history, where they name an item."""
-LONGEST_ID, LONGEST_TEXT, LONGEST_RECOMMENDATION = 256, 2000, 64
-"""Characters of an id or a key; of what was searched; of a recommendation's id."""
-MOST = 10_000
-"""Events of one `append`."""
-EARLIEST = 946_684_800_000
-"""The year 2000 in milliseconds: what is earlier was meant in seconds."""
-AHEAD = 86_400_000
-"""Milliseconds that a shop's clock may be ahead of ours."""
+"""Event kinds that become interactions of a history if they have an item."""
+MAX_ID_LENGTH, MAX_TEXT_LENGTH, MAX_RECOMMENDATION_ID_LENGTH = 256, 2000, 64
+"""Maximum number of characters: ids and keys, search texts, recommendation ids."""
+MAX_BATCH = 10_000
+"""Maximum number of events in one `append`."""
+MIN_TIMESTAMP_MS = 946_684_800_000
+"""2000-01-01 in milliseconds since 1970; smaller values are probably seconds."""
+MAX_CLOCK_SKEW_MS = 86_400_000
+"""Milliseconds that the client's clock may be ahead of ours."""
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One user, one moment, one thing done; only a `search` may be without an item.
+    """One action of one user; only a `search` may have no item.
 
     Attributes:
-        timestamp: milliseconds since 1970, UTC; None is the moment of `append`.
-        text: what was searched. idempotency_key: a user's event with a key that this user has used is the same event, sent again.
-        recommendation_id: of the served list that it came from, as `EventLog.served` gave it.
+        user_id: Who acted.
+        kind: What was done.
+        item_id: Item that it concerns.
+        timestamp: Milliseconds since 1970, UTC; None for the time of `append`.
+        text: Search text.
+        idempotency_key: A second event of the same user with the same key is a repetition and is not stored.
+        recommendation_id: Id of the served list that led to the event, as returned by `EventLog.append_served_list`.
     """
 
     user_id: str
@@ -45,13 +49,16 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
-    """One place of a served list.
+class ServedItem:
+    """One item of a served list.
 
     Attributes:
-        channel: the one that led to the item. source, target: names of the categories of the history item behind it and of the item.
-        explanation: the kind of evidence that its reason rests on, or `none` where it abstained; None where no reason was asked for.
-        propensity: the chance that it was shown, where answers explore.
+        item_id: The item.
+        channel: Channel that contributed most to it.
+        source: Category name of the history item that it is based on.
+        target: Category name of the item.
+        explanation: Kind of evidence of its explanation, `none` if the explainer abstained; None if no explanation was requested.
+        propensity: Probability that it was shown, if the list explores.
     """
 
     item_id: str
@@ -63,20 +70,22 @@ class Shown:
 
 
 @dataclass(frozen=True, slots=True)
-class Appended:
-    """What became of some events: taken, and left out because their key had been used."""
+class AppendResult:
+    """Number of events stored, and of events skipped because their idempotency key was known."""
 
     accepted: int
     repeated: int
 
 
 @dataclass(frozen=True, slots=True)
-class Forgetting:
-    """A user was removed.
+class ErasureRecord:
+    """Erasure of one user.
 
     Attributes:
-        mark: see `Pseudonyms.mark`. sequence: the last number given by then; what is later is of somebody new. timestamp: milliseconds
-            since 1970.
+        number: Running number of the erasure.
+        mark: Keyed hash of the user, see `Pseudonyms.mark`.
+        sequence: Last event number at that time; later events with the same id belong to a new user.
+        timestamp: Milliseconds since 1970.
     """
 
     number: int
@@ -86,58 +95,66 @@ class Forgetting:
 
 
 @dataclass(frozen=True, slots=True)
-class Forgotten:
-    """What a removal took out of the log: lines of events and served lists."""
+class ErasureCounts:
+    """Number of events and served lists of one user, stored or erased."""
 
     events: int
     served: int
 
 
-def checked(event: Event, now: int) -> Event:
-    """The event as it can be stored, with a moment.
+def validated_event(event: Event, now: int) -> Event:
+    """The event with its timestamp filled in, after validation.
 
-    Args: now: milliseconds since 1970.
-    Raises: QueryError: something is missing, too long, or no text; says what.
+    Args:
+        event: Event to check.
+        now: Milliseconds since 1970.
+
+    Raises:
+        QueryError: A field is missing, too long or not valid text.
     """
     if event.kind not in KINDS:
-        raise QueryError(f"an event is one of {', '.join(KINDS)}, not {event.kind!r}")
+        raise QueryError(f"unknown event kind {event.kind!r}: use one of {', '.join(KINDS)}")
     if event.item_id is None and event.kind != "search":
-        raise QueryError(f"a {event.kind} has no item_id; only a search may be without one")
+        raise QueryError(f"a {event.kind} event needs an item_id; only a search may have none")
     if event.kind == "search" and not (event.item_id or (event.text or "").strip()):
-        raise QueryError("a search has neither a text nor an item_id; give what was searched")
-    for name, most in (
-        ("user_id", LONGEST_ID),
-        ("item_id", LONGEST_ID),
-        ("text", LONGEST_TEXT),
-        ("idempotency_key", LONGEST_ID),
-        ("recommendation_id", LONGEST_RECOMMENDATION),
+        raise QueryError("a search has neither a text nor an item_id; send the search text")
+    for name, max_length in (
+        ("user_id", MAX_ID_LENGTH),
+        ("item_id", MAX_ID_LENGTH),
+        ("text", MAX_TEXT_LENGTH),
+        ("idempotency_key", MAX_ID_LENGTH),
+        ("recommendation_id", MAX_RECOMMENDATION_ID_LENGTH),
     ):
-        storable(name, getattr(event, name), most)
-    moment = now if event.timestamp is None else event.timestamp
-    if isinstance(moment, bool) or not isinstance(moment, int) or not EARLIEST <= moment <= now + AHEAD:
+        check_text(name, getattr(event, name), max_length)
+    timestamp = now if event.timestamp is None else event.timestamp
+    if isinstance(timestamp, bool) or not isinstance(timestamp, int) or not MIN_TIMESTAMP_MS <= timestamp <= now + MAX_CLOCK_SKEW_MS:
         raise QueryError(
-            f"the timestamp is {event.timestamp!r}; wanted milliseconds since 1970 (UTC), not before the year 2000 and not after tomorrow"
+            f"invalid timestamp {event.timestamp!r}: use milliseconds since 1970 (UTC), not before the year 2000 and not after tomorrow"
         )
-    return replace(event, timestamp=moment)
+    return replace(event, timestamp=timestamp)
 
 
-def storable(name: str, value: str | None, most: int) -> None:
-    """Raises: QueryError: the value is blank, too long, or holds what no database stores as text."""
+def check_text(name: str, value: str | None, max_length: int) -> None:
+    """Check that an optional text can be stored.
+
+    Raises:
+        QueryError: The value is blank, too long, or contains characters that databases do not store as text.
+    """
     if value is None:
         return
     if not isinstance(value, str) or not value.strip():
-        raise QueryError(f"the {name} is {value!r}; wanted a text that is not blank, or none")
-    if len(value) > most:
-        raise QueryError(f"the {name} has {len(value):,} characters; at most {most:,} are kept")
+        raise QueryError(f"the {name} is {value!r}: send a text that is not blank, or none")
+    if len(value) > max_length:
+        raise QueryError(f"the {name} has {len(value):,} characters: send at most {max_length:,}")
     if "\0" in value or any("\ud800" <= character <= "\udfff" for character in value):
-        raise QueryError(f"the {name} holds a character that is no text (NUL, or half of a surrogate pair)")
+        raise QueryError(f"the {name} contains an invalid character (NUL or an unpaired surrogate)")
 
 
-def milliseconds() -> int:
-    """The present moment, in milliseconds since 1970, UTC."""
+def now_ms() -> int:
+    """Current time in milliseconds since 1970, UTC."""
     return time.time_ns() // 1_000_000
 
 
 def new_id() -> str:
-    """An id for a list that is served, which nobody can guess: 32 hexadecimal digits."""
+    """Random, unguessable id of a served list: 32 hexadecimal digits."""
     return secrets.token_hex(16)

@@ -1,11 +1,11 @@
-"""`privacy.db`: what has been told of the people in a workspace, and what telling more would cost.
+"""The database `privacy.db` and the ledger of the differential-privacy budget.
 
-One SQLite file in the workspace's folder. `Ledger` keeps the noisy answers and the budget they were paid from; `releases` keeps the
-exact ones. Every call is one transaction under SQLite's write lock, on the disk before it returns, so two processes cannot spend the
-same rest twice, and an answer that was seen is an answer that was paid for, whenever the power fails.
+One SQLite file in the workspace's folder. `PrivacyBudget` stores the noisy answers and the budget they were charged to; `query_audit`
+stores the exact ones. Every call is one transaction under SQLite's write lock, on disk before it returns: two processes cannot spend the
+same budget twice, and every published answer has been charged, even after a power failure.
 
-The file is as confidential as the snapshot: it says who was in which group. Deleting it forgets what was told; that is right only
-when nobody kept the answers.
+The file is as confidential as the snapshot, because it records who was in which group. Deleting it discards the record of disclosed
+answers, which is safe only if nobody kept them.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from ..errors import BudgetSpentError, NewerFormatError, NoWorkspaceError, SettingsError, WorkspaceBusyError, WorkspaceError, storing
+from ..errors import BudgetSpentError, NewerFormatError, NoWorkspaceError, SettingsError, WorkspaceBusyError, WorkspaceError, storage_errors
 from .disclosure import check_epsilon
 
 FILE = "privacy.db"
 FORMAT = 1
 WAIT = 60.0
-"""Seconds to wait for another process's answer before giving up."""
+"""Seconds to wait for the transaction of another process."""
 
 _TABLES = """
 CREATE TABLE identity (id TEXT NOT NULL);
@@ -44,42 +44,45 @@ CREATE TABLE answers (id INTEGER PRIMARY KEY, cohort INTEGER NOT NULL REFERENCES
 """
 
 
-class Ledger:
-    """The noisy answers of a workspace, and the budget they are paid from."""
+class PrivacyBudget:
+    """Noisy answers of a workspace, and the privacy budget that they are charged to."""
 
     def __init__(self, folder: Path, snapshot: str, budget: float) -> None:
-        """Opens the ledger; nothing is written before the first answer.
+        """Open the ledger; nothing is written before the first answer.
 
         Args:
-            folder: the workspace's. snapshot: id of the snapshot that answers are counted from.
-            budget: the sum of all epsilons, over the workspace's whole life. A new snapshot does not refill it: it holds the same people,
-                and mostly the same purchases.
+            folder: Folder of the workspace.
+            snapshot: Id of the snapshot that answers are computed from.
+            budget: Maximum sum of all epsilons over the workspace's lifetime. A new snapshot does not reset it, because it contains
+                the same people and mostly the same purchases.
 
-        Raises: SettingsError: a budget that is no number of 0 or more.
+        Raises:
+            SettingsError: The budget is negative or not finite.
         """
         if not math.isfinite(budget) or budget < 0:
             raise SettingsError(f"the privacy budget is {budget}; it must be a number of 0 or more, such as 10")
         self.folder, self.snapshot, self.budget = Path(folder), snapshot, budget
 
     def answer(self, question: str, epsilon: float, release: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
-        """The noisy answer to a question: the stored one when it was asked before with this epsilon, else a new one, paid for.
+        """The noisy answer to a query: the stored one if query and epsilon are known, else a new one, charged to the budget.
 
-        The parts of a budget add up (sequential composition: Dwork & Roth 2014, theorem 3.16), counted in decimals as they were
-        typed, so that ten times 0.1 is 1.
+        Costs add up (sequential composition: Dwork & Roth 2014, theorem 3.16). They are summed as decimals, so that ten times 0.1 is 1.
 
         Args:
-            question: all that decides the true answer, in one text, always spelt alike.
-            epsilon: what the answer costs.
-            release: draws the answer, which must be `epsilon`-private and fit for JSON. Called at most once, under the lock; when it
-                raises, nothing is spent.
+            question: Canonical text of everything that determines the true answer.
+            epsilon: Cost of the answer.
+            release: Samples the answer, which must be `epsilon`-private and JSON-serializable. Called at most once, under the lock; if
+                it raises, nothing is charged.
 
         Raises:
-            BudgetSpentError: the rest of the budget is smaller than `epsilon`. QueryError: see `check_epsilon`.
-            WorkspaceBusyError: another process kept the lock for a minute. WorkspaceError: the file is damaged. StorageError: it cannot be
-                written; the answer was not given and not paid for.
+            BudgetSpentError: The remaining budget is smaller than `epsilon`.
+            QueryError: See `check_epsilon`.
+            WorkspaceBusyError: Another process held the lock for `WAIT` seconds.
+            WorkspaceError: The file is damaged.
+            StorageError: The file is not writable; no answer was given or charged.
         """
         check_epsilon(epsilon)
-        key = (self.snapshot, storable(question), repr(float(epsilon)))
+        key = (self.snapshot, encodable_text(question), repr(float(epsilon)))
         with transaction(self.folder) as database:
             row = database.execute("SELECT answer FROM spending WHERE snapshot = ? AND question = ? AND epsilon = ?", key).fetchone()
             if row is None:
@@ -90,30 +93,30 @@ class Ledger:
                 database.execute("INSERT INTO spending VALUES (?, ?, ?, ?, ?)", (*key, text, now()))
             else:
                 text = row[0]
-        # Read back from the text in both cases: the first answer and its repetitions are the same to the last type.
+        # Parsed from the stored text in both cases, so that the first answer and its repetitions are identical, types included.
         answer: dict[str, Any] = json.loads(text)
         return answer
 
     @property
     def spent(self) -> float:
-        """The sum of the epsilons of all answers, of whichever snapshot."""
+        """Sum of the epsilons of all answers, over all snapshots."""
         if not (self.folder / FILE).exists():
             return 0.0
         with transaction(self.folder) as database:
             return float(_spent(database))
 
     @property
-    def left(self) -> float:
-        """What may still be spent, 0 or more."""
+    def remaining(self) -> float:
+        """Unspent budget, 0 or more."""
         return float(max(Decimal(0), Decimal(repr(float(self.budget))) - Decimal(repr(self.spent))))
 
     def _refusal(self, spent: float, epsilon: float) -> BudgetSpentError:
-        left = max(0.0, self.budget - spent)
-        smaller = "ask with a smaller epsilon, " if left > 0 else ""
+        remaining = max(0.0, self.budget - spent)
+        smaller = "use a smaller epsilon, " if remaining > 0 else ""
         return BudgetSpentError(
-            f"the privacy budget does not cover this question: it costs epsilon {epsilon:.6g}, and {spent:.6g} of {self.budget:.6g} "
-            f"is spent; repeat an earlier question with its epsilon, which costs nothing, {smaller}or have the owner of the data "
-            "raise the budget"
+            f"the privacy budget does not cover this query: it costs epsilon {epsilon:.6g}, and {spent:.6g} of {self.budget:.6g} "
+            f"is spent; repeat an earlier query with the same epsilon, which costs nothing, {smaller}or ask the owner of the data "
+            "to raise the budget"
         )
 
 
@@ -123,16 +126,19 @@ def _spent(database: sqlite3.Connection) -> Decimal:
 
 @contextmanager
 def transaction(folder: Path) -> Iterator[sqlite3.Connection]:
-    """A connection to the workspace's `privacy.db` that holds the write lock; committed at the end, rolled back on any error.
+    """Yield a connection to the workspace's `privacy.db` with the write lock; committed at the end, rolled back on error.
 
     Raises:
-        NoWorkspaceError: no such folder. NewerFormatError: written by a later version. WorkspaceBusyError: locked for `WAIT` seconds.
-        WorkspaceError: the file is damaged. StorageError: it cannot be written.
+        NoWorkspaceError: The folder does not exist.
+        NewerFormatError: The file was written by a later version.
+        WorkspaceBusyError: The lock was held by another process for `WAIT` seconds.
+        WorkspaceError: The file is damaged.
+        StorageError: The file is not writable.
     """
     file = folder / FILE
     if not folder.is_dir():
-        raise NoWorkspaceError(f"{folder} is not there, so nothing can be recorded in it; name the folder of a workspace")
-    with storing(f"the record of answers {file}"), _in_our_words(file), closing(_connect(file)) as database:
+        raise NoWorkspaceError(f"the folder {folder} does not exist; pass the folder of a workspace")
+    with storage_errors(f"the record of answers {file}"), _driver_errors(file), closing(_connect(file)) as database:
         database.execute("BEGIN IMMEDIATE")
         try:
             _prepare(database, file)
@@ -145,17 +151,17 @@ def transaction(folder: Path) -> Iterator[sqlite3.Connection]:
 
 def _connect(file: Path) -> sqlite3.Connection:
     database = sqlite3.connect(file, timeout=WAIT, isolation_level=None)
-    # The rollback journal, not WAL: one file, which also works on network folders; EXTRA: a commit outlives a power cut.
+    # The rollback journal, not WAL: a single file, which also works on network folders; EXTRA: commits survive a power cut.
     database.execute("PRAGMA synchronous = EXTRA")
     return database
 
 
 def _prepare(database: sqlite3.Connection, file: Path) -> None:
-    """Makes the tables in a new file."""
-    found = database.execute("PRAGMA user_version").fetchone()[0]
-    if found > FORMAT:
-        raise NewerFormatError(f"{file} has format {found}, this crossaisle reads up to {FORMAT}; upgrade crossaisle")
-    if found == 0:
+    """Create the tables in a new file."""
+    version = database.execute("PRAGMA user_version").fetchone()[0]
+    if version > FORMAT:
+        raise NewerFormatError(f"{file} has format {version}, this crossaisle reads up to {FORMAT}; upgrade crossaisle")
+    if version == 0:
         for statement in _TABLES.split(";")[:-1]:
             database.execute(statement)
         database.execute(f"PRAGMA user_version = {FORMAT}")
@@ -166,14 +172,14 @@ _BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL)
 
 
 @contextmanager
-def _in_our_words(file: Path) -> Iterator[None]:
+def _driver_errors(file: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.DatabaseError as error:
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the extended codes carry the plain one in their low byte
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the low byte of an extended code is the primary one
         if code in _BUSY:
             raise WorkspaceBusyError(
-                f"another process has kept {file} locked for {WAIT:g} seconds; wait for it to end and ask again"
+                f"another process has held the lock of {file} for {WAIT:g} seconds; wait for it to end and try again"
             ) from error
         if code in _DAMAGE:
             raise damaged(file, error) from error
@@ -181,18 +187,18 @@ def _in_our_words(file: Path) -> Iterator[None]:
 
 
 def damaged(file: Path, cause: object) -> WorkspaceError:
-    """The error for a record that cannot be read, which must never be taken for an empty one."""
+    """The error for an unreadable file, which must not be treated as an empty one."""
     return WorkspaceError(
-        f"{file} is damaged ({cause}), so what was told before is not known and nothing more is told; restore it from a backup, "
+        f"{file} is damaged ({cause}): earlier answers are unknown, so no further ones are given; restore it from a backup, "
         "or delete it if nobody kept the earlier answers"
     )
 
 
-def storable(text: str) -> str:
-    """The text as SQLite can hold it: bytes that a shell passed on undecoded are spelt out."""
+def encodable_text(text: str) -> str:
+    """The text with surrogates (undecodable bytes of a command line) escaped, as SQLite needs it."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 
 def now() -> str:
-    """The present moment, UTC, to the second."""
+    """Current UTC time as ISO 8601, to the second."""
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

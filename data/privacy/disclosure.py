@@ -1,12 +1,12 @@
-"""What may be said of a group of people, and with how much noise: pure functions, no files.
+"""Statistical disclosure control of counts: cell suppression and Laplace noise, as pure functions without files.
 
-Two protections, used apart or together. Without noise, a figure of fewer than `min_users` users is withheld, and so is one from
-which such a figure follows by subtraction (`withheld`; across answers: `releases`). With noise (`noisy`), every answer is
-epsilon-differentially private whatever else the asker knows; `ledger` adds up what was spent.
+Two protections, used separately or together. Without noise, a count of fewer than `min_users` users is suppressed, and so is a count
+from which such a count follows by differencing (`suppressed_cells`; across answers: `query_audit`). With noise (`noisy_counts`), every
+answer is epsilon-differentially private, whatever else the recipient knows; `budget_ledger` adds up the costs.
 
-What the first protection does not promise: it stops the subtraction of two figures, not of three or more ("phones" plus "tents"
-minus "phones or tents"), nor bounds drawn from many. A figure of 0, or one equal to its whole, is a set of nobody and its
-complement: "all 40 of them bought a stove" may be shown, though it says so of each. Who must rule these out asks for noise.
+Limits of suppression: it prevents the differencing of two counts, not of three or more ("phones" plus "tents" minus "phones or
+tents"), nor bounds derived from many. A count of 0, or one equal to its group, is disclosed: "all 40 of them bought a stove" may be
+shown, though it holds for each of them. Use noise to rule these out.
 """
 
 from __future__ import annotations
@@ -20,24 +20,25 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import QueryError, SettingsError
-from ..hashing import mix
+from ..hashing import splitmix64
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MIN_USERS = 20
-"""Figures of fewer users than this are withheld unless a workspace says otherwise."""
-LEAST_EPSILON = 1e-6
-"""Below it the noise is in the millions and an answer says nothing."""
+"""Default threshold below which a count is suppressed (k-anonymity threshold)."""
+MIN_EPSILON = 1e-6
+"""Smallest epsilon; below it the noise exceeds a million and answers are meaningless."""
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
-    """One figure of an answer: so many of the cohort did this.
+class CountCell:
+    """One count of an answer: users of the cohort with some property.
 
     Attributes:
-        users: users of the cohort who did. base: users of the whole snapshot who did, where anybody is told; None where nobody is.
-        parent: name of the cell whose users contain these (an item's category), None at the top.
+        users: Users of the cohort with the property.
+        base: Users of the whole snapshot with the property, if published; None if not.
+        parent: Name of the cell that contains these users (an item's category); None at the top.
     """
 
     users: int
@@ -46,13 +47,16 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
+class CellTable:
     """The cells of an answer as columns.
 
     Attributes:
-        cohort / total: users in the cohort, and in the snapshot.
-        users / base: as in `Cell`, int64, shape (cells,); -1 is a base that nobody is told.
-        parent: row of the parent, -1 at the top.
+        cohort: Number of users in the cohort.
+        total: Number of users in the snapshot.
+        names: Name of each cell.
+        users: As in `CountCell`, int64, shape (cells,).
+        base: As in `CountCell`, int64, shape (cells,); -1 if not published.
+        parent: Row of the parent, int64, shape (cells,); -1 at the top.
     """
 
     cohort: int
@@ -63,23 +67,23 @@ class Figures:
     parent: NDArray[np.int64]
 
     @classmethod
-    def of(cls, cells: Mapping[str, Cell], cohort: int, total: int) -> Figures:
-        """The cells in their order.
+    def of(cls, cells: Mapping[str, CountCell], cohort: int, total: int) -> CellTable:
+        """Convert cells to columns, in the order of the mapping.
 
-        Raises: ValueError: a cell is larger than what contains it, or names a parent that is not among the cells. A child without its
-            parent could not be checked against it.
+        Raises:
+            ValueError: A cell is larger than the group that contains it, or its parent is missing (and cannot be checked against it).
         """
         row = {name: i for i, name in enumerate(cells)}
         absent = {cell.parent for cell in cells.values() if cell.parent is not None} - row.keys()
         if absent:
-            raise ValueError(f"cells name a parent that is not given with them: {sorted(absent)[:3]}")
+            raise ValueError(f"the parents of some cells are missing: {sorted(absent)[:3]}")
         users = np.fromiter((cell.users for cell in cells.values()), np.int64, len(cells))
         base = np.fromiter((-1 if cell.base is None else cell.base for cell in cells.values()), np.int64, len(cells))
         parent = np.fromiter((-1 if cell.parent is None else row[cell.parent] for cell in cells.values()), np.int64, len(cells))
         child = np.flatnonzero(parent >= 0)
         above, based = parent[child], base >= 0
         if (based[child] != based[above]).any():
-            raise ValueError("of a cell and its parent one has a base and the other none, so they cannot be compared")
+            raise ValueError("a cell and its parent must both have a base, or neither")
         if (
             (users < 0).any()
             or (users > cohort).any()
@@ -92,47 +96,55 @@ class Figures:
         return cls(cohort, total, tuple(cells), users, base, parent)
 
 
-def withheld(figures: Figures, min_users: int) -> NDArray[np.bool_]:
-    """Which cells of one answer, seen on its own, must not be shown: True is withheld.
+def suppressed_cells(figures: CellTable, min_users: int) -> NDArray[np.bool_]:
+    """Mask of the cells of one answer to suppress, True for suppressed, shape (cells,).
 
-    A cell is withheld when it has fewer than `min_users` users (0 included, so that never and seldom look alike), or when 1 to
-    `min_users - 1` users follow by subtracting two of: the cell, the cohort, its parents, and the same three of the whole snapshot,
-    which base rates give away. A child of a withheld cell is withheld. `min_users=1` withholds nothing.
+    A cell is suppressed if it has fewer than `min_users` users (0 included, so that 0 and small counts look the same), or if 1 to
+    `min_users - 1` users follow by differencing two of: the cell, the cohort, its parents, and the same three of the whole snapshot,
+    which base rates disclose. Children of a suppressed cell are suppressed. `min_users=1` suppresses nothing.
 
-    Steps are enough: what lies between a cell and its grandparent, or in the snapshot between inside and outside the cohort, is a sum of
-    what lies between neighbours, each nobody or at least `min_users`.
+    Checking neighbours is sufficient: the difference between a cell and its grandparent, or between inside and outside the cohort, is
+    a sum of differences between neighbours, each of which is 0 or at least `min_users`.
     """
     if min_users == 1:
         return np.zeros(len(figures.names), bool)
     small = figures.users < min_users
-    small |= exposed(figures.cohort, figures.users, figures.parent, min_users)
-    outside = exposed(figures.total - figures.cohort, figures.base - figures.users, figures.parent, min_users)
+    small |= reveals_few_users(figures.cohort, figures.users, figures.parent, min_users)
+    outside = reveals_few_users(figures.total - figures.cohort, figures.base - figures.users, figures.parent, min_users)
     small |= outside & (figures.base >= 0)
     return with_children(small, figures.parent)
 
 
-def exposed(size: int, count: NDArray[np.int64], parent: NDArray[np.int64], min_users: int, *, exact: bool = True) -> NDArray[np.bool_]:
-    """Which counts within a group of `size` users give away 1 to `min_users - 1` of them, alone or by subtraction from what contains them.
+def reveals_few_users(
+    size: int, count: NDArray[np.int64], parent: NDArray[np.int64], min_users: int, *, exact: bool = True
+) -> NDArray[np.bool_]:
+    """Mask of the counts that reveal 1 to `min_users - 1` users, alone or as a difference to the group or the parent.
 
     Args:
-        count: users, shape (cells,); parent: as in `Figures`. Size and counts may all be negative (a difference the other way round).
-        exact: False when the group is known but for fewer than `min_users` users, of whom the asker may be one: then a count of 0 may
-            stand for any smaller than `min_users`, and is given away too.
+        size: Number of users in the group.
+        count: Users in each cell, shape (cells,). Size and counts may all be negative (a difference with reversed sign).
+        parent: As in `CellTable`.
+        min_users: The threshold.
+        exact: False if up to `min_users - 1` users of the group are unknown, one of whom may be the recipient: a count of 0 can then
+            mean any number below `min_users`, and is masked too.
+
+    Returns:
+        Boolean array, shape (cells,).
     """
-    least = 1 if exact else 0
+    smallest = 1 if exact else 0
 
     def few(number: NDArray[np.int64]) -> NDArray[np.bool_]:
-        found: NDArray[np.bool_] = (np.abs(number) >= least) & (np.abs(number) < min_users)
-        return found
+        is_few: NDArray[np.bool_] = (np.abs(number) >= smallest) & (np.abs(number) < min_users)
+        return is_few
 
-    found = few(count) | few(size - count)
+    revealing = few(count) | few(size - count)
     child = np.flatnonzero(parent >= 0)
-    found[child] |= few(count[parent[child]] - count[child])
-    return found
+    revealing[child] |= few(count[parent[child]] - count[child])
+    return revealing
 
 
 def with_children(marked: NDArray[np.bool_], parent: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """The marked cells and everything below them."""
+    """The marked cells and all their descendants."""
     marked = marked.copy()
     below = np.flatnonzero(parent >= 0)
     while (new := below[marked[parent[below]] & ~marked[below]]).size:
@@ -143,13 +155,15 @@ def with_children(marked: NDArray[np.bool_], parent: NDArray[np.int64]) -> NDArr
 # ------------------------------------------------------------------ noise
 
 
-def laplace(per_user: int, epsilon: float) -> Any:
-    """OpenDP's measurement that adds noise to a vector of whole numbers; `.map(per_user) <= epsilon` by OpenDP's own proof.
+def laplace_mechanism(per_user: int, epsilon: float) -> Any:
+    """OpenDP measurement that adds discrete Laplace noise to an integer vector; `.map(per_user) <= epsilon` by OpenDP's proof.
 
-    The discrete Laplace mechanism on 64-bit integers: counts are whole numbers, its noise is drawn from exact rational arithmetic,
-    and no digit of a floating-point number can betray the count beneath (Mironov, CCS 2012; Ghosh et al., STOC 2009).
+    The mechanism works on 64-bit integers with noise from exact rational arithmetic, so that no floating-point digit can reveal the
+    true count (Mironov, CCS 2012; Ghosh et al., STOC 2009).
 
-    Args: per_user: how much one user changes the vector at most, in the L1 norm, 1 or more. epsilon: see `check_epsilon`.
+    Args:
+        per_user: L1 sensitivity: largest change of the vector by one user, 1 or more.
+        epsilon: See `check_epsilon`.
     """
     # Not `opendp.prelude`, which takes seconds to import because it imports scikit-learn.
     from opendp.domains import atom_domain, vector_domain
@@ -158,9 +172,9 @@ def laplace(per_user: int, epsilon: float) -> Any:
     from opendp.mod import binary_search_param, enable_features
 
     if per_user < 1 or per_user != int(per_user):
-        raise ValueError(f"per_user is {per_user}; a user changes counts by a whole number, 1 or more")
+        raise ValueError(f"per_user is {per_user}; it must be a whole number of 1 or more")
     check_epsilon(epsilon)
-    enable_features("contrib")  # OpenDP's switch for mechanisms whose proofs it has not had vetted from outside
+    enable_features("contrib")  # OpenDP's flag for mechanisms without an external review
     space = vector_domain(atom_domain(T="i64")), l1_distance(T="i64")
 
     def of_scale(scale: float) -> Any:
@@ -169,35 +183,44 @@ def laplace(per_user: int, epsilon: float) -> Any:
     return of_scale(binary_search_param(of_scale, d_in=int(per_user), d_out=float(epsilon), T=float))
 
 
-def noisy(counts: NDArray[np.int64], *, per_user: int, epsilon: float) -> NDArray[np.int64]:
-    """The counts with discrete Laplace noise; the whole vector costs `epsilon` once. May be negative; drawn anew at every call.
+def noisy_counts(counts: NDArray[np.int64], *, per_user: int, epsilon: float) -> NDArray[np.int64]:
+    """The counts with discrete Laplace noise, newly sampled at every call; the whole vector costs `epsilon` once. May be negative.
 
-    Args: counts: whole numbers, shape (cells,), of any dtype. per_user, epsilon: as in `laplace`.
-    Raises: QueryError: an epsilon that means nothing. ValueError: counts that are not whole numbers.
+    Args:
+        counts: Whole numbers, shape (cells,), of any dtype.
+        per_user: As in `laplace_mechanism`.
+        epsilon: As in `laplace_mechanism`.
+
+    Raises:
+        QueryError: Invalid epsilon.
+        ValueError: The counts are not whole numbers.
     """
     whole = np.asarray(counts).astype(np.int64)
     if whole.ndim != 1 or not np.array_equal(whole, counts):
-        raise ValueError("noisy() takes one vector of whole numbers")
-    return np.array(laplace(per_user, epsilon)(whole.tolist()), np.int64)
+        raise ValueError("noisy_counts() expects a vector of whole numbers")
+    return np.array(laplace_mechanism(per_user, epsilon)(whole.tolist()), np.int64)
 
 
-def bound(user: NDArray[np.int64], cell: NDArray[np.int64], most: int, seed: str) -> NDArray[np.bool_]:
-    """Which (user, cell) pairs to count so that each user is in at most `most` cells, once each.
+def bound_contributions(user: NDArray[np.int64], cell: NDArray[np.int64], max_cells: int, seed: str) -> NDArray[np.bool_]:
+    """Mask of the (user, cell) pairs to count so that each user is in at most `max_cells` cells, once each (contribution bounding).
 
-    A user's cells are taken in the order of a hash of (seed, user, cell), which sees neither the counts nor other users: one user more
-    or less leaves every other user's choice as it was, so counts differ by at most `most` in the L1 norm.
+    A user's cells are selected in the order of a hash of (seed, user, cell), which is independent of the counts and of other users:
+    adding or removing a user leaves the selection of all others unchanged, so counts differ by at most `max_cells` in the L1 norm.
 
     Args:
-        user: numbers that stay a person's own when another comes or goes (a hash of the user id). Row numbers of a snapshot serve when
-            neighbouring data means that one user's history is emptied and nobody is renumbered.
-        cell: cell numbers, fixed by the catalogue. most: 1 or more. seed: any text; the same for all users.
+        user: User numbers that do not depend on other users (a hash of the user id), shape (pairs,). Row numbers of a snapshot are
+            sufficient if neighbouring data sets differ by emptying one user's history, without renumbering.
+        cell: Cell numbers, fixed by the catalogue, shape (pairs,).
+        max_cells: 1 or more.
+        seed: Any text; the same for all users.
 
-    Returns: shape (pairs,); of a pair given twice only the first is True.
+    Returns:
+        Boolean array, shape (pairs,); of repeated pairs only the first is True.
     """
-    if most < 1:
-        raise ValueError(f"most is {most}; a user counts in at least one cell")
+    if max_cells < 1:
+        raise ValueError(f"max_cells is {max_cells}; it must be 1 or more")
     key = np.frombuffer(hashlib.sha256(seed.encode()).digest()[:8], np.uint64)
-    order_key = mix(mix(user.astype(np.uint64) + key) + cell.astype(np.uint64))
+    order_key = splitmix64(splitmix64(user.astype(np.uint64) + key) + cell.astype(np.uint64))
     order = np.lexsort((cell, order_key, user))
     user, cell = user[order], cell[order]
     first_of_user = np.ones(len(user), bool)
@@ -207,26 +230,34 @@ def bound(user: NDArray[np.int64], cell: NDArray[np.int64], most: int, seed: str
     nth = np.cumsum(first_of_pair)
     before = np.maximum.accumulate(np.where(first_of_user, nth - 1, 0)) if len(user) else nth
     kept = np.empty(len(user), bool)
-    kept[order] = first_of_pair & (nth - before <= most)
+    kept[order] = first_of_pair & (nth - before <= max_cells)
     return kept
 
 
-# ------------------------------------------------------------------ what may be asked for
+# ------------------------------------------------------------------ validation
 
 
 def check_epsilon(epsilon: float) -> float:
-    """`epsilon` as it came. Raises: QueryError: not a number, not finite, or below `LEAST_EPSILON`."""
-    if not math.isfinite(epsilon) or epsilon < LEAST_EPSILON:
+    """Return `epsilon` after validation.
+
+    Raises:
+        QueryError: Not a number, not finite, or below `MIN_EPSILON`.
+    """
+    if not math.isfinite(epsilon) or epsilon < MIN_EPSILON:
         raise QueryError(
-            f"epsilon is {epsilon}; it must be a number of at least {LEAST_EPSILON:g}, and smaller is more private: try 1 or 0.1"
+            f"epsilon is {epsilon}; it must be a number of at least {MIN_EPSILON:g}, and smaller is more private: try 1 or 0.1"
         )
     return epsilon
 
 
 def check_min_users(min_users: int) -> int:
-    """`min_users` as it came. Raises: SettingsError: not a whole number of 1 or more."""
+    """Return `min_users` as an integer after validation.
+
+    Raises:
+        SettingsError: Not a whole number of 1 or more.
+    """
     if not math.isfinite(min_users) or min_users != int(min_users) or min_users < 1:
         raise SettingsError(
-            f"min_users is {min_users}; it must be a whole number of 1 or more, where 1 withholds nothing ({MIN_USERS} is usual)"
+            f"min_users is {min_users}; it must be a whole number of 1 or more, where 1 suppresses nothing (default {MIN_USERS})"
         )
     return int(min_users)

@@ -1,11 +1,11 @@
-"""What in a text tells who somebody is or where to reach them, and the text without it.
+"""Masking of personal data (names, contact details, numbers, addresses) in review texts, by patterns.
 
-Reviews are written by real people, of real people. Before one is shown or put into a prompt, what a pattern can find gives way to a
-sign in round brackets that says what stood there, `(name)`: square brackets would not survive the fence.
+Reviews are written by real people about real people. Before a review is shown or used in a prompt, each match is replaced by a
+placeholder such as `(name)`; round brackets, because `prompts.sanitize` removes square ones.
 
-A name is known by what stands around it ("my daughter Anna", "Thanks Maria!", "- Peter K." at the end) and is then masked wherever
-else the text says it. A bare "Anna" that nothing introduces, a name in small letters and one in a script without capitals are not
-recognized: there is no list of names here. Brands, models, sizes and years are not personal.
+A name is recognized by its context ("my daughter Anna", "Thanks Maria!", "- Peter K." at the end) and is then masked everywhere in the
+text. Not recognized are a name without such a context, in lower case, or in a script without capitals: there is no list of names.
+Brands, models, sizes and years are not personal data.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import unicodedata
 from collections.abc import Iterator
 
 NAME, MAIL, PHONE, NUMBER, ADDRESS, LINK = "(name)", "(e-mail)", "(phone)", "(number)", "(address)", "(link)"
-"""What stands for what was masked."""
+"""Placeholders for masked text."""
 
 _UPPER = "A-ZÀ-ÖØ-ÞĄĆČĎĘĚĞİŁŃŇŐŘŚŞŠŤŰŹŻŽ"
 _WORD = rf"(?:[{_UPPER}][^\W\d_{_UPPER}]+(?:['’-][{_UPPER}][^\W\d_{_UPPER}]+)*|O['’][{_UPPER}][^\W\d_{_UPPER}]+)"
@@ -30,8 +30,8 @@ _KIN_ABROAD = (
     "[Mm]eine?[mnr]? (?:Tochter|Sohn|Frau|Mann|Mutter|Vater|Freund|Freundin|Bruder|Schwester)|[Mm](?:a|on) "
     "(?:fille|fils|femme|mari|mère|père|sœur|frère|amie?)|[Mm]i (?:hij[ao]|espos[ao]|mujer|marido|madre|padre|herman[ao]|amig[ao])"
 )
-# Capitalised words that may follow such an introduction without being anybody's name.
-_NO_NAME = frozenset(
+# Capitalized words that may follow such a context without being a name.
+_NOT_NAMES = frozenset(
     """
     a absolutely after all also although always amazon american amazing an and apple are as asian at australian awesome bad bathroom be
     because bed been before best birthday black blue british brown but buy by can canadian catholic chinese christian christmas cheap
@@ -47,7 +47,7 @@ _NO_NAME = frozenset(
     cd dvd usb led day everybody guys folks color colour vitamin again anyway
     """.split()
 )
-# Trademarks that look like somebody's name.
+# Trademarks that look like personal names.
 _BRANDS = (
     r"(?!Mr\.? (?:Coffee|Clean|Bubble|Heater|Beams|Potato|Muscle)|Mrs\.? (?:Meyer|Dash)|"
     r"Dr\.? (?:Bronner|Scholl|Pepper|Martens|Seuss|Who|Hauschka|Brandt|Oetker|Jart|Teal|Dre\b|Brown['’]s))"
@@ -80,10 +80,10 @@ _STREETS = (
     "Street|St|Avenue|Ave|Road|Rd|Boulevard|Blvd|Lane|Ln|(?<!Hard )(?<!Flash )(?<!Disk )(?<!Thumb )(?<!External )Drive|Court|Ct|Place|Pl|"
     "Square|Sq|Terrace|Crescent|Highway|Hwy|Parkway|Pkwy"
 )
-# In this order: what an earlier one takes is no longer there for a later one.
-_REACHED = [
-    (sign, re.compile(pattern))
-    for sign, pattern in (
+# The order matters: text matched by an earlier pattern is not seen by a later one.
+_CONTACT_PATTERNS = [
+    (placeholder, re.compile(pattern))
+    for placeholder, pattern in (
         (MAIL, r"(?<![\w.%+-])[\w.%+-]+@[\w-]+(?:\.[\w-]+)+"),
         (MAIL, r"(?i)(?<![\w.+-])[\w.+-]+\s*[(\[]\s*(?:at|@)\s*[)\]]\s*[\w-]+\s*(?:\.|[(\[]\s*(?:dot|\.)\s*[)\]]|\sdot\s)\s*[a-z]{2,}\b"),
         (MAIL, r"(?i)(?<![\w.+-])[\w.+-]+ at [\w-]+ dot (?:com|net|org|de|fr|uk|co)\b"),
@@ -131,42 +131,42 @@ _REACHED = [
 ]
 
 
-def mask(text: str) -> str:
-    """The text with signs for what is personal in it; the same text where nothing is.
+def mask_personal_data(text: str) -> str:
+    """The text with placeholders for personal data; the unchanged text if it has none.
 
-    Masking twice changes nothing. Invisible characters cannot hide an address: where something is masked they are gone.
+    Idempotent. Invisible characters cannot hide an address: if anything is masked they are removed.
     """
-    seen = "".join(c for c in text if unicodedata.category(c) != "Cf")
-    masked = seen
-    for sign, pattern in _REACHED:
-        masked = pattern.sub(lambda found, sign=sign: _instead(found, sign), masked)  # type: ignore[misc]
+    visible = "".join(c for c in text if unicodedata.category(c) != "Cf")
+    masked = visible
+    for placeholder, pattern in _CONTACT_PATTERNS:
+        masked = pattern.sub(lambda match, placeholder=placeholder: _replacement(match, placeholder), masked)  # type: ignore[misc]
     for name in sorted(set(_names(masked)), key=len, reverse=True):
         masked = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", NAME, masked)
-    return text if masked == seen else masked
+    return text if masked == visible else masked
 
 
-def personal(text: str) -> bool:
-    """Whether a text says who somebody is or where to reach them, as far as a pattern can tell."""
-    return mask(text) != text
+def contains_personal_data(text: str) -> bool:
+    """Whether the patterns find personal data in a text."""
+    return mask_personal_data(text) != text
 
 
-def _instead(found: re.Match[str], sign: str) -> str:
-    """What was found, with the sign in place of its telling part."""
-    whole = found[0]
-    return whole[: -len(part)] + sign if (part := found.groupdict().get("part")) else sign
+def _replacement(match: re.Match[str], placeholder: str) -> str:
+    """The match with its group `part`, if there is one, or else all of it, replaced by the placeholder."""
+    whole = match[0]
+    return whole[: -len(part)] + placeholder if (part := match.groupdict().get("part")) else placeholder
 
 
 def _names(text: str) -> Iterator[str]:
-    """What somebody is called, in whole and word by word, as the text introduces them."""
-    small = set(re.findall(r"[^\W\d_]+", text))
+    """Personal names that the text introduces, complete and by word."""
+    lower_case = set(re.findall(r"[^\W\d_]+", text))
     for pattern in (*_NAMES, _TITLED):
-        for found in pattern.finditer(text):
-            for one in re.split(r", and |, | and | & ", found["name"]):
-                words = one.split()
-                # A word that nobody is called, or that the text also writes in small letters, ends the list. After "Mr." it is a name.
-                if pattern is not _TITLED and (words[0].casefold() in _NO_NAME or words[0].casefold() in small):
+        for match in pattern.finditer(text):
+            for name in re.split(r", and |, | and | & ", match["name"]):
+                words = name.split()
+                # A common word, or one that also occurs in lower case, ends the list. After "Mr." it is a name.
+                if pattern is not _TITLED and (words[0].casefold() in _NOT_NAMES or words[0].casefold() in lower_case):
                     break
-                if len(words) > 1 and words[1].casefold() not in _NO_NAME:
-                    yield one
+                if len(words) > 1 and words[1].casefold() not in _NOT_NAMES:
+                    yield name
                     yield from (word for word in words[1:] if len(word.rstrip(".")) > 1)
                 yield words[0]

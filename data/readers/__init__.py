@@ -1,9 +1,9 @@
-"""Readers: one module per file format, each saying which files there are and what their columns mean; the rest is shared.
+"""Readers of store files: one module per format describes its files and columns; the rest of the pipeline is shared.
 
-    lines   -> csv_rows, jsonl_rows, parquet_rows (batch) -> items, tables (by values) -> parts
-    bytes      batches with line numbers                   validated in our words        on disk, sorted
+    line_reader -> csv_reader, jsonl_reader, parquet_reader -> item_table, interaction_tables -> external_sort
+    bytes          batches with line numbers                   validated tables                   sorted, on disk
 
-To add a format, write a module with a `find` like those below and name it in `FORMATS`.
+To add a format, write a module with a `find` function (see `FormatFinder`) and add it to `FORMATS`.
 """
 
 from __future__ import annotations
@@ -17,14 +17,18 @@ from .formats import amazon, complete_journey, movielens, store_files
 from .formats.base import Source
 
 
-class Find(Protocol):
-    """What a format is: from paths to sources."""
+class FormatFinder(Protocol):
+    """The `find` function of a format."""
 
     def __call__(self, paths: Sequence[Path], rename: Mapping[str, str]) -> list[Source]:
-        """The files to read, Raises: FormatError: what is needed is not there."""
+        """Return the files to read.
+
+        Raises:
+            FormatError: A required file is missing.
+        """
 
 
-FORMATS: Mapping[str, Find] = {
+FORMATS: Mapping[str, FormatFinder] = {
     "files": store_files.find,
     "amazon-reviews-2023": amazon.find,
     "movielens": movielens.find,
@@ -33,20 +37,24 @@ FORMATS: Mapping[str, Find] = {
 
 
 def find_sources(format_name: str, paths: Sequence[Path], rename: Mapping[str, str]) -> list[Source]:
-    """The files of a store, as the format tells them apart.
+    """Return the files of a store with the role of each.
 
-    Args: format_name: one of `FORMATS`. paths: files or folders, at least one. rename: our column name -> theirs.
+    Args:
+        format_name: One of `FORMATS`.
+        paths: Files or folders, at least one.
+        rename: Our column name to the name in the files.
+
     Raises:
-        SettingsError: no such format, no path, or a renaming where names are fixed.
-        FormatError: files are missing or are not of the format.
+        SettingsError: Unknown format, no path, or `rename` for a format with fixed column names.
+        FormatError: Files are missing or do not have the format.
     """
     if format_name not in FORMATS:
-        raise SettingsError(f"there is no format {format_name}; the formats are {', '.join(FORMATS)}")
+        raise SettingsError(f"unknown format {format_name}: use one of {', '.join(FORMATS)}")
     if not paths:
-        raise SettingsError(f"no file or folder was named to read {format_name} from")
+        raise SettingsError(f"no input for the format {format_name}: name a file or folder")
     if rename and format_name != "files":
-        raise SettingsError(f"--map is for --format files; the columns of {format_name} have fixed names")
+        raise SettingsError(f"--map works only with --format files; the columns of {format_name} have fixed names")
     return FORMATS[format_name](paths, rename)
 
 
-__all__ = ["FORMATS", "Find", "Source", "find_sources"]
+__all__ = ["FORMATS", "FormatFinder", "Source", "find_sources"]

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..atomic_files import replacing
-from ..errors import WorkspaceError, storing
+from ..errors import WorkspaceError, storage_errors
 
 if TYPE_CHECKING:
     import polars as pl
@@ -37,7 +37,7 @@ def items(workspace: Workspace) -> pl.DataFrame:
     return _over(workspace.table("items"), _read(workspace))
 
 
-def put(workspace: Workspace, new: Sequence[Item]) -> tuple[int, int]:
+def upsert(workspace: Workspace, new: Sequence[Item]) -> tuple[int, int]:
     """Keeps items, each whole, all or none; returns how many the workspace did not have, and how many it had. Call inside `writing`.
 
     Columns that only the store's own table has stay as they were.
@@ -51,12 +51,12 @@ def put(workspace: Workspace, new: Sequence[Item]) -> tuple[int, int]:
     known = {**_by_id(base, told), **_by_id(before, told)}
     rows = [{**known.get(key, {}), **asdict(item), "category": list(item.category)} for key, item in told.items()]
     fresh = pl.DataFrame(rows, schema=base.schema)
-    with storing(f"the items added to {workspace.path}"), replacing(file(workspace)) as beside:
+    with storage_errors(f"the items added to {workspace.path}"), replacing(file(workspace)) as beside:
         _over(before, fresh).write_parquet(beside)
     return sum(key not in there for key in told), sum(key in there for key in told)
 
 
-def forget_older(workspace: Workspace) -> None:
+def remove_outdated(workspace: Workspace) -> None:
     """Removes the additions to earlier snapshots. Call inside `writing`."""
     for old in (workspace.path / FOLDER).glob("*.parquet"):
         if old != file(workspace):

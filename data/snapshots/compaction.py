@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..errors import storing
+from ..errors import storage_errors
 from ..events.records import INTERACTIONS
 from ..privacy.pseudonyms import is_pseudonym
-from ..readers.external_sort import InteractionParts
+from ..readers.external_sort import InteractionSorter
 from . import added_items
-from .rewrite import copy_tables, drop_derived, renamed, still_held
+from .rewrite import copy_tables, remove_derived_files, renamed, users_to_erase
 
 if TYPE_CHECKING:
     import polars as pl
@@ -65,14 +65,14 @@ def compact(workspace: Workspace, log: EventLog, *, pseudonymise: bool = False, 
     Args: pseudonymise: replace all user ids by pseudonyms; where some are pseudonyms already, all become so, or a person would be two.
     Raises: WorkspaceBusyError, WorkspaceError, StorageError: nothing was changed.
     """
-    with workspace.writing(f"crossaisle events compact -w {workspace.path}"), storing(f"the snapshot in {workspace.path}"):
-        first, last = int(workspace.manifest.folded.get(log.identity, 0)), log.last()
-        gone = still_held(workspace, log)
+    with workspace.writing(f"crossaisle events compact -w {workspace.path}"), storage_errors(f"the snapshot in {workspace.path}"):
+        first, last = int(workspace.manifest.folded.get(log.identity, 0)), log.last_sequence()
+        gone = users_to_erase(workspace, log)
         held = workspace.table("interactions")
         past = held.filter(~held["user_id"].is_in(sorted(gone))) if gone else held
         names = _names(past, pseudonymise, log, first, last)
         with workspace.staging() as staging, workspace.staging() as folder:
-            parts = InteractionParts(folder)
+            parts = InteractionSorter(folder)
             parts.add(renamed(past, names))
             items = added_items.items(workspace)["item_id"]
             seen = unknown = other = 0
@@ -88,7 +88,7 @@ def compact(workspace: Workspace, log: EventLog, *, pseudonymise: bool = False, 
             if added or gone or names is not None or added_items.file(workspace).exists():
                 copy_tables(workspace, staging, names, gone)
                 if gone:
-                    drop_derived(workspace)
+                    remove_derived_files(workspace)
                 source = workspace.manifest.source
                 snapshot = workspace.replace_snapshot(staging, category_level=None, item_noun=None, source=source, folded=folded)
             else:
@@ -112,7 +112,7 @@ def table(events: list[Event]) -> pl.DataFrame:
     """Events as interactions; each must be one."""
     import polars as pl
 
-    from ..readers.interaction_tables import empty
+    from ..readers.interaction_tables import empty_table
 
     columns = {
         "user_id": [event.user_id for event in events],
@@ -122,7 +122,7 @@ def table(events: list[Event]) -> pl.DataFrame:
         "value": [None] * len(events),
         "position": [None] * len(events),
     }
-    return pl.DataFrame(columns, schema=empty("interactions").schema)
+    return pl.DataFrame(columns, schema=empty_table("interactions").schema)
 
 
 def _names(past: pl.DataFrame, wanted: bool, log: EventLog, first: int, last: int) -> Pseudonyms | None:
@@ -137,7 +137,7 @@ def _names(past: pl.DataFrame, wanted: bool, log: EventLog, first: int, last: in
 
 
 def _pages(log: EventLog, first: int, last: int) -> Iterator[list[Event]]:
-    """The events with numbers above `first` and up to `last`."""
-    while found := log.since(first, PAGE, until=last):
+    """The events with numbers above `first` and up to `last_sequence`."""
+    while found := log.events_after(first, PAGE, until=last):
         yield [event for _, event in found]
         first = found[-1][0]

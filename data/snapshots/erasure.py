@@ -17,9 +17,9 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..atomic_files import write_atomically
-from ..errors import UnknownUserError, storing
+from ..errors import UnknownUserError, storage_errors
 from ..privacy.budget_ledger import now
-from .rewrite import copy_tables, drop_derived
+from .rewrite import copy_tables, remove_derived_files
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,7 +33,7 @@ EXPLORED = "explored.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
-class Removal:
+class ErasureReport:
     """What was removed of a person, by place; `mark` is the keyed hash that the record holds.
 
     Attributes: reviews: lost their author's name, or were removed where that was asked for. lines: of `explored.jsonl` and `rejects.jsonl`.
@@ -52,20 +52,20 @@ class Removal:
         return asdict(self)
 
 
-def forget_user(workspace: Workspace, log: EventLog, user_id: str, *, reviews: bool = False) -> Removal:
+def forget_user(workspace: Workspace, log: EventLog, user_id: str, *, reviews: bool = False) -> ErasureReport:
     """Removes a person, under the id and under its pseudonym.
 
     Args: reviews: remove the texts of the person's reviews, too, and not only their author.
     Raises: UnknownUserError: nothing is known of such a user. WorkspaceBusyError, WorkspaceError, StorageError: run it again.
     """
-    names = log.names(user_id)
+    names = log.known_ids(user_id)
     mark = log.mark(user_id)
-    with workspace.writing(f"crossaisle events forget-user -w {workspace.path} ID"), storing(f"the workspace {workspace.path}"):
+    with workspace.writing(f"crossaisle events forget-user -w {workspace.path} ID"), storage_errors(f"the workspace {workspace.path}"):
         files = [workspace.path / EXPLORED, workspace.rejects]
         kept = {file: _kept(file, names) for file in files if file.exists()}
         lines = sum(gone for _, gone in kept.values())
         interactions, written = _of(workspace, "interactions", names), _of(workspace, "reviews", names)
-        held = log.held(user_id)
+        held = log.counts_for(user_id)
         if not (held.events or held.served or interactions or written or lines):
             raise UnknownUserError(f"nothing is known of user {user_id!r} in {workspace.path}, so nothing was removed")
         gone = log.forget(user_id)
@@ -73,10 +73,10 @@ def forget_user(workspace: Workspace, log: EventLog, user_id: str, *, reviews: b
             if some:
                 write_atomically(file, content)
         if interactions or written:
-            drop_derived(workspace)
+            remove_derived_files(workspace)
             # Last: as long as the snapshot holds the person, a run that was killed finds out that there is more to do.
             _replace(workspace, names, reviews=reviews)
-        done = Removal(mark, gone.events, gone.served, interactions, written, lines, str(workspace.manifest.snapshot))
+        done = ErasureReport(mark, gone.events, gone.served, interactions, written, lines, str(workspace.manifest.snapshot))
         with (workspace.path / LOG).open("a", encoding="utf-8") as record:
             record.write(json.dumps({"at": now(), **done.to_dict()}) + "\n")
     return done

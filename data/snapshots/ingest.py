@@ -15,11 +15,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ..errors import FormatError, SettingsError, storing
+from ..errors import FormatError, SettingsError, storage_errors
 from ..readers import Source, find_sources
-from ..readers.external_sort import InteractionParts, ReviewParts
-from ..readers.interaction_tables import empty, tables
-from ..readers.item_table import Items
+from ..readers.external_sort import InteractionSorter, ReviewDeduplicator
+from ..readers.interaction_tables import empty_table, parse_batch
+from ..readers.item_table import ItemTableBuilder
 from ..readers.rejects import Rejects
 from ..readers.rows.batch import Batch
 from ..readers.rows.open_rows import CHUNK_ROWS, read_rows
@@ -103,10 +103,10 @@ def ingest(
     workspace = Workspace.prepare(Path(workspace_path))
     with ExitStack() as stack:
         stack.enter_context(workspace.writing("crossaisle ingest"))
-        stack.enter_context(storing(f"the snapshot in {workspace.path}"))
+        stack.enter_context(storage_errors(f"the snapshot in {workspace.path}"))
         staging, parts = stack.enter_context(workspace.staging()), stack.enter_context(workspace.staging())
         with Rejects(staging / "rejects.jsonl", stop=on_error == "stop") as rejects:
-            reading = _Reading(rejects, parts, min_rating, chunk_rows, progress or _silent)
+            reading = _IngestRun(rejects, parts, min_rating, chunk_rows, progress or _silent)
             reading.read(sources)
             reading.check_renamed(rename, sources)
             counts = reading.write(staging)
@@ -134,13 +134,13 @@ def _check(category_level: int | None, on_error: str, min_rating: float | None, 
         raise SettingsError(f"chunk_rows is {chunk_rows}, wanted 1 or more")
 
 
-class _Reading:
+class _IngestRun:
     """One ingest under way: what has been read so far."""
 
     def __init__(self, rejects: Rejects, parts: Path, min_rating: float | None, chunk_rows: int, progress: Progress) -> None:
         self._rejects, self._min_rating, self._chunk_rows, self._progress = rejects, min_rating, chunk_rows, progress
-        self._items = Items(rejects)
-        self._interactions, self._reviews = InteractionParts(parts), ReviewParts(parts)
+        self._items = ItemTableBuilder(rejects)
+        self._interactions, self._reviews = InteractionSorter(parts), ReviewDeduplicator(parts)
         self._relations: list[pl.DataFrame] = []
         self._seen: set[str] = set()
         self._item_frame: pl.DataFrame | None = None
@@ -174,7 +174,7 @@ class _Reading:
         items = self._item_frame
         assert items is not None, "read() comes first"
         items.write_parquet(staging / "items.parquet")
-        relations = pl.concat([empty("relations"), *self._relations]).unique(maintain_order=True)
+        relations = pl.concat([empty_table("relations"), *self._relations]).unique(maintain_order=True)
         relations.write_parquet(staging / "relations.parquet")
         reviews, repeated = self._reviews.finish(staging / "reviews.parquet")
         self._rejects.note("duplicate reviews", repeated)
@@ -202,9 +202,9 @@ class _Reading:
         used = unknown = 0
         example = ""
         for batch in self._batches(source):
-            found = tables(source, batch, known)
+            found = parse_batch(source, batch, known)
             self._rejects.take(source.path, found.rejected, batch.lines, batch.fields())
-            strangers = [one for one in found.rejected if not one.misfit]
+            strangers = [one for one in found.rejected if not one.wrong_format]
             unknown, example = unknown + len(strangers), example or (strangers[0].cause if strangers else "")
             for role, frame in found.frames.items():
                 used += frame.height

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from ..privacy.pseudonyms import Pseudonyms
     from ..workspace import Workspace
 
-NOBODY = "(forgotten)"
+ERASED_AUTHOR = "(forgotten)"
 """Whose review it is when the author is no longer known."""
-DERIVED = ("counts", "blend/lessons.safetensors")
+DERIVED_FILES = ("counts", "blend/lessons.safetensors")
 """What is made anew from the next snapshot, and until then would hold single histories."""
 
 
@@ -42,7 +42,7 @@ def copy_tables(
     else:
         reviews = workspace.table("reviews")
         theirs = pl.col("user_id").is_in(list(without))
-        kept, left = reviews.filter(~theirs), pl.when(theirs).then(pl.lit(NOBODY)).otherwise("user_id")
+        kept, left = reviews.filter(~theirs), pl.when(theirs).then(pl.lit(ERASED_AUTHOR)).otherwise("user_id")
         renamed(kept if texts else reviews.with_columns(left.alias("user_id")), names).write_parquet(staging / "reviews.parquet")
     if workspace.rejects.exists():
         shutil.copyfile(workspace.rejects, staging / workspace.rejects.name)
@@ -57,22 +57,22 @@ def renamed(frame: pl.DataFrame, names: Pseudonyms | None) -> pl.DataFrame:
     if names is None or not len(frame):
         return frame
     ids = frame["user_id"].unique()
-    told = pl.DataFrame({"user_id": ids, "_name": [user if user == NOBODY else names.of(user) for user in ids.to_list()]})
+    told = pl.DataFrame({"user_id": ids, "_name": [user if user == ERASED_AUTHOR else names.of(user) for user in ids.to_list()]})
     joined = frame.join(told, on="user_id", how="left", maintain_order="left")
     return joined.with_columns(pl.col("_name").alias("user_id")).select(frame.columns)
 
 
-def still_held(workspace: Workspace, log: EventLog) -> set[str]:
+def users_to_erase(workspace: Workspace, log: EventLog) -> set[str]:
     """The users who were forgotten in the log after the snapshot was made, and whom it still holds, by what it calls them."""
-    marks = {one.mark for one in log.forgettings() if one.timestamp >= workspace.manifest.snapshot_ms}
+    marks = {one.mark for one in log.erasures_after() if one.timestamp >= workspace.manifest.snapshot_ms}
     if not marks:
         return set()
     users = {user for name in ("interactions", "reviews") for user in workspace.table(name)["user_id"].unique().to_list()}
     return {user for user in users if log.mark(user) in marks}
 
 
-def drop_derived(workspace: Workspace) -> None:
+def remove_derived_files(workspace: Workspace) -> None:
     """Removes what holds single histories and is made anew from the next snapshot."""
-    for name in DERIVED:
+    for name in DERIVED_FILES:
         path = workspace.path / name
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)

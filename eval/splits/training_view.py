@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...retrieval.associations.rules import Associations, table, tally
-from ...retrieval.associations.user_weights import weights
+from ...retrieval.associations.rules import Associations, count_pairs, association_table
+from ...retrieval.associations.user_weights import user_weights
 from ...retrieval.channels import behavioural
 from ...retrieval.channels.text_similarity import TextNeighbors, TextSimilarity
 from ...retrieval.index.vector_index import REVIEWS, VectorIndex
 from ...retrieval.items.catalogue import Catalogue
 from ...retrieval.items.interactions import NEVER, Events
-from ...retrieval.items.ragged import Runs
+from ...retrieval.items.ragged import RaggedArray
 from ...retrieval.items.texts import review_ids
 from ...retrieval.retriever import Retriever
 from .training_data import TrainingData
@@ -76,9 +76,9 @@ class TrainingView:
             vectors: (items, dimensions) text embeddings of the items.
             text_neighbors: Text neighbors to share with other views; None for new ones.
         """
-        interactions = held_out.known(workspace.table("interactions"))
+        interactions = held_out.training_rows(workspace.table("interactions"))
         reviews = workspace.table("reviews").with_columns(review_ids(workspace.table("reviews")))
-        known_reviews = held_out.known(reviews)
+        known_reviews = held_out.training_rows(reviews)
         indexed = (workspace.manifest.index or {}).get("associations") or {}
         catalogue = Catalogue.build(workspace.table("items"), interactions, workspace.manifest.category_level)
         events = Events.build(interactions, catalogue)
@@ -103,7 +103,7 @@ class TrainingView:
         """Training data of the baselines."""
         events = self.events
         return TrainingData(
-            histories=Runs(events.starts, events.row),
+            histories=RaggedArray(events.starts, events.row),
             timestamps=None if events.order != "time" else np.where(events.time == NEVER, events.time.min(initial=0), events.time),
             item_count=len(self.catalogue),
             category=self.catalogue.category,
@@ -113,8 +113,8 @@ class TrainingView:
     @cached_property
     def associations(self) -> Associations:
         """Association rules counted from the events."""
-        tallies = tally(self.events, self.catalogue, weights(self.events), window=self.window)
-        return Associations.load(table(tallies, self.catalogue.total_users), self.catalogue)
+        tallies = count_pairs(self.events, self.catalogue, user_weights(self.events), window=self.window)
+        return Associations.load(association_table(tallies, self.catalogue.total_users), self.catalogue)
 
     @cached_property
     def full_catalogue_channels(self) -> dict[str, Channel]:

@@ -1,11 +1,11 @@
-"""The counts behind the associations, kept beside them so that the next snapshot need not be counted from the start.
+"""Stored counts behind the associations, for incremental counting of the next snapshot.
 
     counts/<generation>/
-      0.parquet 1.parquet ...        pairs by depth: 0 for items, then the levels of categories
-      0-margins.parquet ...          the margins, one line a thing, by name
-      events.parquet users.parquet   what was counted: user, item, time
+      0.parquet 1.parquet ...        pair counts by depth: 0 for items, then the category levels
+      0-margins.parquet ...          marginal counts, one row per item or category, by name
+      events.parquet users.parquet   the counted events: user, item, time
 
-A folder is written whole before `workspace.json` names it, and is never changed.
+A folder is complete before `workspace.json` references it, and is never changed.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...data.errors import StaleIndexError
-from ...data.hashing import mix
+from ...data.hashing import splitmix64
 from ..items.interactions import Events, distinct
-from .pair_counts import Counting, Margins, Moments, PairCounts, stretches
-from .rules import MIN_SUPPORT, Tally, spaces
-from .user_weights import weights
+from .pair_counts import EventSequence, MarginalCounts, PairCounts, StreamingPairCounter, chunks_by_cost
+from .rules import MIN_SUPPORT, CountTable, spaces
+from .user_weights import user_weights
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,38 +31,45 @@ if TYPE_CHECKING:
     from ..items.catalogue import Catalogue
 
 VERSION = 1
-"""Of how things are counted; counts of another one are counted again."""
+"""Version of the counting rules; counts of another version are recomputed."""
+MARGIN_COLUMNS = {"users": "users", "followers": "went", "ways": "ways"}
+"""Fields of `MarginalCounts` and their column names in the files."""
 
 
 @dataclass(frozen=True)
-class Counted:
-    """Counts and what they were counted from.
+class CountSnapshot:
+    """Counts and the events behind them.
 
     Attributes:
-        tallies: items, then categories by level. events: with rows numbered as `tallies[0].names`.
-        window: as in `Moments`. weight: (users,) see `weights`. since: users counted since all were counted together.
+        tables: counts of items, then of categories by level.
+        events: the counted events, with rows numbered as `tables[0].names`.
+        window: as in `EventSequence`.
+        weight: (users,) see `user_weights`.
+        since: users counted incrementally since the last full count.
     """
 
-    tallies: Sequence[Tally]
+    tables: Sequence[CountTable]
     events: Events
     window: int
     weight: NDArray[np.int64]
     since: int = 0
 
 
-def save(folder: Path, counted: Counted, paths: Sequence[str]) -> None:
-    """Writes counts into an empty folder.
+def save(folder: Path, counted: CountSnapshot, paths: Sequence[str]) -> None:
+    """Write counts into an empty folder.
 
-    Args: paths: (items,) the whole category path of each item, by which a changed one is noticed.
+    Args:
+        counted: the counts.
+        paths: (items,) full category path of each item, to detect changes.
     """
     import polars as pl
 
-    for one in counted.tallies:
+    for one in counted.tables:
         pairs, margins = one.pairs, one.margins
         pl.DataFrame({name: getattr(pairs, name) for name in PairCounts.__dataclass_fields__}).write_parquet(
             folder / f"{one.depth}.parquet"
         )
-        columns = {f"{name}{heads}": getattr(margins, name)[heads] for name in ("users", "went", "ways") for heads in (0, 1)}
+        columns = {f"{column}{kind}": getattr(margins, field)[kind] for field, column in MARGIN_COLUMNS.items() for kind in (0, 1)}
         totals = {"total": margins.total.tolist(), "things": margins.things.tolist()}
         pl.DataFrame({"name": pl.Series(one.names, dtype=pl.String), **columns}).write_parquet(
             folder / f"{one.depth}-margins.parquet", metadata={"totals": json.dumps(totals)}
@@ -77,27 +84,27 @@ def save(folder: Path, counted: Counted, paths: Sequence[str]) -> None:
         "order": events.order,
         "verb": events.verb,
         "window": counted.window,
-        "depths": len(counted.tallies),
+        "depths": len(counted.tables),
     }
     (folder / "about.json").write_text(json.dumps(about))
 
 
 def about(folder: Path) -> dict[str, Any]:
-    """What a folder of counts says of itself: order, window, depths.
+    """Metadata of a folder of counts: order, window, depths.
 
-    Raises: StaleIndexError: it is gone, damaged or of another version.
+    Raises: StaleIndexError: the folder is missing, damaged or of another version.
     """
     try:
-        said = json.loads((folder / "about.json").read_text("utf-8"))
+        metadata = json.loads((folder / "about.json").read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise _stale(folder, type(error).__name__) from error
-    if said.get("version") != VERSION:
-        raise _stale(folder, f"version {said.get('version')}, wanted {VERSION}")
-    return dict(said)
+    if metadata.get("version") != VERSION:
+        raise _stale(folder, f"version {metadata.get('version')}, expected {VERSION}")
+    return dict(metadata)
 
 
-def margins(folder: Path, depth: int) -> Margins:
-    """The margins of one kind of thing. Raises: StaleIndexError, as `about`."""
+def margins(folder: Path, depth: int) -> MarginalCounts:
+    """Marginal counts of items (depth 0) or of a category level. Raises: StaleIndexError, as `about`."""
     import polars as pl
 
     file = folder / f"{depth}-margins.parquet"
@@ -105,12 +112,12 @@ def margins(folder: Path, depth: int) -> Margins:
         table, totals = pl.read_parquet(file), json.loads(pl.read_parquet_metadata(file)["totals"])
     except (OSError, KeyError, ValueError, pl.exceptions.PolarsError) as error:
         raise _stale(folder, type(error).__name__) from error
-    parts = {name: np.stack([table[f"{name}{heads}"].to_numpy() for heads in (0, 1)]) for name in ("users", "went", "ways")}
-    return Margins(**parts, total=np.asarray(totals["total"], np.int64), things=np.asarray(totals["things"], np.int64))
+    parts = {field: np.stack([table[f"{column}{kind}"].to_numpy() for kind in (0, 1)]) for field, column in MARGIN_COLUMNS.items()}
+    return MarginalCounts(**parts, total=np.asarray(totals["total"], np.int64), things=np.asarray(totals["things"], np.int64))
 
 
-def user_weights(folder: Path) -> NDArray[np.int64]:
-    """(users,) what each user counts. Raises: StaleIndexError, as `about`."""
+def load_user_weights(folder: Path) -> NDArray[np.int64]:
+    """(users,) stored user weights. Raises: StaleIndexError, as `about`."""
     import polars as pl
 
     try:
@@ -119,17 +126,20 @@ def user_weights(folder: Path) -> NDArray[np.int64]:
         raise _stale(folder, type(error).__name__) from error
 
 
-def recount(folder: Path, events: Events, catalogue: Catalogue, window: int, paths: Sequence[str]) -> tuple[Counted, int] | None:
-    """The tallies of a new snapshot from kept counts and the users who changed since.
+def recount(folder: Path, events: Events, catalogue: Catalogue, window: int, paths: Sequence[str]) -> tuple[CountSnapshot, int] | None:
+    """Counts of a new snapshot from stored counts and the users that changed since.
 
-    Returns: the counts, and how many users were counted; None where counting from the start is what it would come to: another window
-        or order, a fifth of the users changed since all were counted, or items in other categories than before.
+    Returns:
+        The counts and the number of users counted; None when a full count is needed: another window or order, more than a fifth of the
+        users changed since the last full count, or items with changed categories.
     Raises: StaleIndexError, as `about`.
     """
     import polars as pl
 
-    said = about(folder)
-    if (said["order"], said["verb"], said["window"]) != (events.order, events.verb, window) or said["depths"] != catalogue.tree.levels + 1:
+    stored = about(folder)
+    if (stored["order"], stored["verb"], stored["window"]) != (events.order, events.verb, window):
+        return None
+    if stored["depths"] != catalogue.tree.levels + 1:
         return None
     try:
         old_items = pl.read_parquet(folder / "0-margins.parquet", columns=["name"])["name"]
@@ -145,7 +155,7 @@ def recount(folder: Path, events: Events, catalogue: Catalogue, window: int, pat
     if gone or (then["path"] != then["old_path"]).any():
         return None
     row_of = then["row"].cast(pl.Int32).to_numpy()
-    # One numbering of users and items for both snapshots: today's, and after it the users that are no more.
+    # One numbering of users and items for both snapshots: the new one, followed by users that no longer exist.
     everyone = pl.concat([events.users, old_users]).unique(maintain_order=True)
     number = pl.DataFrame({"user_id": old_users}).join(
         everyone.to_frame("user_id").with_row_index("n"), on="user_id", maintain_order="left"
@@ -155,22 +165,22 @@ def recount(folder: Path, events: Events, catalogue: Catalogue, window: int, pat
     )
     after = (events.user, events.row, events.time)
     changed = _changed(before, after, len(everyone))
-    since = int(said["since"] + changed.sum())
+    since = int(stored["since"] + changed.sum())
     if since * 5 > len(everyone):
         return None
     was = changed[before[0]]
     old = Events(before[0][was], before[1][was], before[2][was], events.order, everyone, events.verb)
     new = Events(*after, events.order, everyone, events.verb)
-    # What a user counts for is fixed until all are counted again, or one would change everybody alike.
-    weight = weights(new)
+    # User weights are fixed until the next full count; otherwise one changed user could change all weights.
+    weight = user_weights(new)
     weight[number["n"].to_numpy()] = known["weight"].to_numpy()
     tallies = []
     for depth, names, code in spaces(catalogue):
         kept = _renumbered(folder, depth, names)
-        yesterday = Moments.of(old, code, len(names), window, weight)
-        today = Moments.of(new, code, len(names), window, weight)
+        yesterday = EventSequence.of(old, code, len(names), window, weight)
+        today = EventSequence.of(new, code, len(names), window, weight)
         tallies.append(_updated(kept, yesterday, today, changed, depth, names))
-    return Counted(tallies, events, window, weight[: len(events.users)], since), int(changed.sum())
+    return CountSnapshot(tallies, events, window, weight[: len(events.users)], since), int(changed.sum())
 
 
 def _sorted(
@@ -181,22 +191,22 @@ def _sorted(
 
 
 def _changed(before: tuple[NDArray[Any], ...], after: tuple[NDArray[Any], ...], users: int) -> NDArray[np.bool_]:
-    """(users,) whose events are not the same in both; compared by count and by sums of hashes, in any order within a user."""
+    """(users,) mask of users with different events, compared by sums of hashes, independent of the order within a user."""
 
-    def marks(events: tuple[NDArray[Any], ...]) -> NDArray[np.uint64]:
+    def hash_sums(events: tuple[NDArray[Any], ...]) -> NDArray[np.uint64]:
         user, row, time = events
-        mixed = mix(time.astype(np.uint64) ^ mix(row.astype(np.uint64)))
+        mixed = splitmix64(time.astype(np.uint64) ^ splitmix64(row.astype(np.uint64)))
         sums = np.zeros(users, dtype=np.uint64)
         if len(user):
             first = np.flatnonzero(np.diff(user, prepend=-1))
             sums[user[first]] = np.add.reduceat(mixed, first)
         return sums
 
-    return np.asarray(marks(before) != marks(after))
+    return np.asarray(hash_sums(before) != hash_sums(after))
 
 
-def _renumbered(folder: Path, depth: int, names: Sequence[str]) -> tuple[Margins, PairCounts]:
-    """Kept counts under the numbers that things have now; things that are new have none."""
+def _renumbered(folder: Path, depth: int, names: Sequence[str]) -> tuple[MarginalCounts, PairCounts]:
+    """Stored counts under the current numbering; new items and categories have zero counts."""
     import polars as pl
 
     kept, old = margins(folder, depth), pl.read_parquet(folder / f"{depth}-margins.parquet", columns=["name"])
@@ -211,58 +221,63 @@ def _renumbered(folder: Path, depth: int, names: Sequence[str]) -> tuple[Margins
     key = place[pairs.key // max(before, 1)] * things + place[pairs.key % max(before, 1)]
     order = np.argsort(key, kind="stable")
     parts = {}
-    for name in ("users", "went", "ways"):
-        parts[name] = np.zeros((2, things), dtype=np.int64)
-        parts[name][:, place] = getattr(kept, name)
+    for field in MARGIN_COLUMNS:
+        parts[field] = np.zeros((2, things), dtype=np.int64)
+        parts[field][:, place] = getattr(kept, field)
     return (
-        Margins(**parts, total=kept.total, things=kept.things),
+        MarginalCounts(**parts, total=kept.total, things=kept.things),
         PairCounts(key[order], pairs.both[order], pairs.support[order], pairs.weight[order]),
     )
 
 
 def _updated(
-    kept: tuple[Margins, PairCounts], old: Moments, new: Moments, changed: NDArray[np.bool_], depth: int, names: Sequence[str]
-) -> Tally:
-    """Kept counts less those of the changed users as they were, plus those as they are.
+    kept: tuple[MarginalCounts, PairCounts],
+    old: EventSequence,
+    new: EventSequence,
+    changed: NDArray[np.bool_],
+    depth: int,
+    names: Sequence[str],
+) -> CountTable:
+    """Stored counts minus the old counts of the changed users plus their new counts.
 
-    Pairs of a single user were not kept. Where the changed users now bring such a pair, the one other user who may have it is looked up.
+    Pairs with a single user are not stored. When a changed user adds such a pair, the one other possible user is looked up.
     """
-    gone, came = Counting(old.only(changed)), Counting(new.only(changed))
+    gone, came = StreamingPairCounter(old.only(changed)), StreamingPairCounter(new.only(changed))
     minus, plus = (PairCounts.chained(list(one.blocks())) for one in (gone, came))
     margins_now, pairs = kept[0] - gone.margins + came.margins, kept[1]
     stored = _among(minus.key, pairs.key)
-    # A pair that was not kept had one user at most: with one of the changed users there, no other.
+    # A pair that is not stored had at most one user: if that was a changed user, there is no other.
     lone = minus.key[~stored]
     fresh = plus.key[~(_among(plus.key, pairs.key) | _among(plus.key, lone))]
     others = _holding(new, ~changed, fresh)
-    found = PairCounts.chained(list(Counting(new.only(others)).blocks())) if others.any() else PairCounts.none()
-    found = found.where(_among(found.key, fresh))
-    pairs = pairs - minus.where(stored) + found + plus
-    return Tally(depth, names, margins_now, pairs.where(pairs.both >= MIN_SUPPORT))
+    extra = PairCounts.chained(list(StreamingPairCounter(new.only(others)).blocks())) if others.any() else PairCounts.none()
+    extra = extra.where(_among(extra.key, fresh))
+    pairs = pairs - minus.where(stored) + extra + plus
+    return CountTable(depth, names, margins_now, pairs.where(pairs.both >= MIN_SUPPORT))
 
 
 def _among(keys: NDArray[np.int64], ascending: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """(keys,) which are in an ascending array."""
+    """(keys,) mask of keys contained in an ascending array."""
     if not len(ascending):
         return np.zeros(len(keys), dtype=bool)
     at = np.minimum(np.searchsorted(ascending, keys), len(ascending) - 1)
     return np.asarray(ascending[at] == keys)
 
 
-def _holding(moments: Moments, among: NDArray[np.bool_], keys: NDArray[np.int64], chunk: int = 4_000_000) -> NDArray[np.bool_]:
-    """(users,) those `among` who have both things of any of the pairs."""
+def _holding(moments: EventSequence, among: NDArray[np.bool_], keys: NDArray[np.int64], chunk: int = 4_000_000) -> NDArray[np.bool_]:
+    """(users,) mask of users in `among` with both members of any of the pairs."""
     some = moments.only(among)
     owner_first = distinct((some.user.astype(np.int64) << 32) | some.thing)
     thing_first = distinct((some.thing.astype(np.int64) << 32) | some.user)
     starts = np.searchsorted(thing_first >> 32, np.arange(moments.things + 1))
     holders = np.diff(starts)
     left, right = keys // max(moments.things, 1), keys % max(moments.things, 1)
-    keep = left < right  # a pair is there in both directions
+    keep = left < right  # each pair occurs in both directions
     left, right = left[keep], right[keep]
     rare = np.where(holders[left] <= holders[right], left, right)
     common = left + right - rare
     found = np.zeros(moments.users, dtype=bool)
-    for part in stretches(holders[rare], chunk):
+    for part in chunks_by_cost(holders[rare], chunk):
         n = holders[rare[part]]
         place = np.repeat(starts[rare[part]] - np.cumsum(n) + n, n) + np.arange(int(n.sum()))
         user = thing_first[place] & 0xFFFFFFFF

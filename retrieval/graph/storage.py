@@ -1,6 +1,6 @@
-"""A trained graph in a folder: `model.safetensors` with its arrays, `card.json` with how it was made and of what.
+"""Storage of a trained graph model: `model.safetensors` with its arrays, `card.json` with its configuration, metrics and data.
 
-Both are written whole or not at all. Nothing is unpickled.
+The folder is replaced as a whole. Nothing is unpickled.
 """
 
 from __future__ import annotations
@@ -17,54 +17,60 @@ from .model import GraphConfig, GraphModel
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-FOLDER, MODEL, CARD = "graph", "model.safetensors", "card.json"
+MODEL, CARD = "model.safetensors", "card.json"
 FORMAT = 1
+"""Version of the card's format."""
 
 
-def save_graph(graph: GraphModel, workspace: Path) -> Path:
-    """The folder `graph/` of the workspace's folder, which now holds this graph and no other.
+def save_graph(model: GraphModel, folder: Path) -> None:
+    """Replace a folder with a graph model and its card.
 
-    Raises: StorageError: the disk is full, or refuses.
+    Raises:
+        StorageError: The folder cannot be written.
     """
     from safetensors.numpy import save_file
 
-    folder = workspace / FOLDER
-    with storage_errors(f"the graph in {folder}"), replacing_folder(folder) as fresh:
-        save_file(dict(graph.arrays), fresh / MODEL)
-        content = {"format": FORMAT, "items": len(graph), "config": asdict(graph.config), **graph.card}
-        (fresh / CARD).write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", "utf-8")
-    return folder
+    with storage_errors(f"the graph in {folder}"), replacing_folder(folder) as staging:
+        save_file(dict(model.arrays), staging / MODEL)
+        card = {"format": FORMAT, "items": len(model), "config": asdict(model.config), **model.card}
+        (staging / CARD).write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n", "utf-8")
 
 
-def load_graph(workspace: Path, *, dimensions: int, items: int, about: Mapping[str, Any] | None = None) -> GraphModel:
-    """The graph of a workspace's folder.
+def load_graph(folder: Path, *, dimensions: int, items: int, about: Mapping[str, Any] | None = None) -> GraphModel:
+    """Return the graph model of a folder.
 
     Args:
-        dimensions: of the embedder in use. items: rows of the snapshot in use.
-        about: what the card must say of the data (snapshot, embedder, ...), as it was given to the training; other entries may differ.
+        folder: Folder `graph` of a workspace.
+        dimensions: Dimensions of the embeddings in use.
+        items: Number of items of the snapshot in use.
+        about: Entries that the card must have about its data, such as the snapshot; it may have others.
+
     Raises:
-        NotTrainedError: there is none, or it cannot be read. StaleTrainingError: it was trained on another snapshot or embedder.
+        NotTrainedError: There is no graph, or it cannot be read.
+        StaleTrainingError: It was trained on another snapshot or with another embedder.
     """
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
-    folder, mend = workspace / FOLDER, f"run `crossaisle train -w {workspace} graph`"
+    workspace = folder.parent
+    remedy = f"run `crossaisle train -w {workspace} graph`"
     if not (folder / CARD).exists():
-        raise NotTrainedError(f"{workspace} has no trained graph; {mend}")
+        raise NotTrainedError(f"{workspace} has no trained graph; {remedy}")
     try:
         card = json.loads((folder / CARD).read_text("utf-8"))
         if card["format"] != FORMAT:
-            raise StaleTrainingError(f"the graph of {workspace} has format {card['format']}, this version reads {FORMAT}; {mend}")
-        known = {field.name for field in fields(GraphConfig)}
-        config = GraphConfig(**{name: value for name, value in card.pop("config").items() if name in known})
-        told = {"dimensions": card["dimensions"], "items": card["items"], **card["about"]}
+            raise StaleTrainingError(f"the graph of {workspace} has format {card['format']}, this version reads {FORMAT}; {remedy}")
+        config_fields = {field.name for field in fields(GraphConfig)}
+        config = GraphConfig(**{name: value for name, value in card.pop("config").items() if name in config_fields})
+        trained_with = {"dimensions": card["dimensions"], "items": card["items"], **card["about"]}
         arrays = load_file(folder / MODEL)
-        graph = GraphModel(arrays, config, {name: value for name, value in card.items() if name not in ("format", "items")})
-        size = len(graph)
+        model = GraphModel(arrays, config, {name: value for name, value in card.items() if name not in ("format", "items")})
+        size = len(model)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
-        raise NotTrainedError(f"the graph of {workspace} cannot be read ({type(error).__name__}); {mend}") from error
-    wanted = {"dimensions": dimensions, "items": items, **(about or {})}
-    for name, value in wanted.items():
-        if told.get(name) != value or (name == "items" and size != value):
-            raise StaleTrainingError(f"the graph of {workspace} was trained with {name} {told.get(name)}, in use is {value}; {mend}")
-    return graph
+        raise NotTrainedError(f"the graph of {workspace} cannot be read ({type(error).__name__}); {remedy}") from error
+    for name, value in {"dimensions": dimensions, "items": items, **(about or {})}.items():
+        if trained_with.get(name) != value or (name == "items" and size != value):
+            raise StaleTrainingError(
+                f"the graph of {workspace} was trained with {name} {trained_with.get(name)}, in use is {value}; {remedy}"
+            )
+    return model

@@ -1,4 +1,4 @@
-"""`index`: from a snapshot to vectors and associations, picking up whatever an earlier run already made."""
+"""`crossaisle index`: embeds a snapshot, builds the vector index and mines associations; resumes and reuses earlier work."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...data.errors import NoIndexError, SettingsError, StaleIndexError, WorkspaceError, storing
+from ...data.errors import NoIndexError, SettingsError, StaleIndexError, WorkspaceError, storage_errors
 from ...data.settings import Settings
 from ...data.snapshots import added_items
 from ...data.snapshots.rewrite import copy_tables
@@ -27,19 +27,23 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 BLOCK = 512
-"""Texts between two saves: what a kill can cost, about two seconds of embedding."""
+"""Texts between two saves: the most that a kill can lose, about two seconds of embedding."""
 
 Progress = Callable[[str, int, int], None]
-"""Told of a stage, what of it is done, and its total."""
+"""Called with the name of a stage, the steps done, and the total."""
 
 
 @dataclass(frozen=True, slots=True)
 class IndexReport:
-    """What `index` did: vectors embedded now, carried over from earlier runs, forgotten; associations found.
+    """Result of `build`: vectors embedded, kept and removed; associations found.
 
     Attributes:
-        users_counted: users whose history was counted now; the others' counts were carried over.
-        order: what tells which came first: time, position or none. window: days (time) or positions that B may be behind A.
+        embedded: vectors computed in this run.
+        kept: vectors reused from earlier runs.
+        removed: vectors deleted.
+        users_counted: users whose history was counted in this run; counts of the others were reused.
+        order: order of interactions: time, position or none.
+        window: maximum distance between A and B, in days (time) or positions.
     """
 
     embedded: int
@@ -54,24 +58,29 @@ class IndexReport:
     seconds: float
 
     def to_dict(self) -> dict[str, Any]:
-        """The report as JSON holds it."""
+        """The report as a JSON-serializable dict."""
         return asdict(self)
 
 
 def build(workspace: Workspace, settings: Settings, progress: Progress = lambda *_: None, *, window: int | None = None) -> IndexReport:
-    """Embeds what is new or changed, indexes it, mines associations, and records the index in `workspace.json`.
+    """Embed new and changed texts, index them, mine associations, and record the index in `workspace.json`.
 
-    A kill at any moment leaves the previous index in use; the next run goes on where this one was.
+    Killing the process leaves the previous index in use; the next run resumes.
 
-    Args: window: days, or positions where there is no clock, within which B follows A; None is as it was, or 90 days, or 10 positions.
-    Raises: SettingsError: a window below 0. WorkspaceBusyError: another process is writing. ModelMissingError: the embedder cannot be had.
+    Args:
+        window: days (positions, where there are no timestamps) within which B follows A. Default: as before, otherwise 90 days or 10
+            positions.
+    Raises:
+        SettingsError: a negative window.
+        WorkspaceBusyError: another process is writing.
+        ModelMissingError: the embedder is not available.
     """
     import time
 
     start = time.perf_counter()
     if window is not None and window < 0:
         raise SettingsError(f"the window must be 0 days (or positions) or more, not {window}")
-    with workspace.writing(f"crossaisle index -w {workspace.path}"), storing(f"the index of {workspace.path}"):
+    with workspace.writing(f"crossaisle index -w {workspace.path}"), storage_errors(f"the index of {workspace.path}"):
         _fold(workspace)
         current = workspace.manifest.index or {}
         name = settings.embedder or str(current.get("embedder", BUNDLED))
@@ -107,7 +116,7 @@ def build(workspace: Workspace, settings: Settings, progress: Progress = lambda 
             }
         )
         index.remove_others()
-        mining.drop_others(workspace, mined.counts)
+        mining.drop_other_counts(workspace, mined.counts)
         index.close()
     return IndexReport(
         embedded=embedded,
@@ -124,14 +133,14 @@ def build(workspace: Workspace, settings: Settings, progress: Progress = lambda 
 
 
 def _fold(workspace: Workspace) -> None:
-    """Makes a snapshot of the present one and the items that were added to it, if there are any; call inside `writing`."""
+    """Merge added items into a new snapshot, if there are any; call inside `writing`."""
     if added_items.file(workspace).exists():
         with workspace.staging() as staging:
             shutil.copyfile(workspace.file("interactions"), staging / "interactions.parquet")
             copy_tables(workspace, staging)
             now = workspace.manifest
             workspace.replace_snapshot(staging, category_level=None, item_noun=None, source=now.source, folded=now.folded)
-    added_items.forget_older(workspace)
+    added_items.remove_outdated(workspace)
 
 
 def _embed(
@@ -142,19 +151,19 @@ def _embed(
     embedder: Callable[[], Embedder],
     progress: Progress,
 ) -> int:
-    """Embeds the texts that the collection does not hold as they are, saving block by block; returns how many."""
+    """Embed texts that are new or changed, saving block by block; returns their number."""
     held = index.hashes(collection)
     new = [key for key in texts if held.get(key) != wanted[key]]
     if not new:
         return 0
     progress("loading the embedder", 0, 1)
-    alike: dict[str, list[str]] = {}  # a grocer's thousands of products share a few texts: each is embedded once
+    ids_by_hash: dict[str, list[str]] = {}  # a grocer's thousands of products share a few texts: each text is embedded once
     for key in new:
-        alike.setdefault(wanted[key], []).append(key)
-    marks = list(alike)
+        ids_by_hash.setdefault(wanted[key], []).append(key)
+    hashes = list(ids_by_hash)
     ready = 0
-    for places, vectors in embedder().stream([texts[alike[mark][0]] for mark in marks], block=BLOCK):
-        block = [(key, vector) for place, vector in zip(places, vectors, strict=True) for key in alike[marks[place]]]
+    for rows, vectors in embedder().stream([texts[ids_by_hash[text_hash][0]] for text_hash in hashes], block=BLOCK):
+        block = [(key, vector) for row, vector in zip(rows, vectors, strict=True) for key in ids_by_hash[hashes[row]]]
         index.put(collection, [key for key, _ in block], np.stack([vector for _, vector in block]), [wanted[key] for key, _ in block])
         ready += len(block)
         progress(f"embedding {collection}", ready, len(new))
@@ -162,7 +171,7 @@ def _embed(
 
 
 def _carry_over(workspace: Workspace, index: VectorIndex, collection: str, wanted: dict[str, str], reuse: Any) -> tuple[int, int]:
-    """Brings what is unchanged into this generation and drops what is no longer wanted: (kept, removed)."""
+    """Copy unchanged vectors into this generation and drop obsolete ones; returns (kept, removed)."""
     held = index.hashes(collection)
     gone = [key for key in held if key not in wanted]
     index.drop(collection, gone)
@@ -173,77 +182,80 @@ def _carry_over(workspace: Workspace, index: VectorIndex, collection: str, wante
             kept += sum(copy_unchanged(donor, index, collection, {k: w for k, w in wanted.items() if held.get(k) != w}))
             donor.close()
         except WorkspaceError:
-            pass  # the earlier vectors are gone, or their server is: they are made again
+            pass  # the earlier vectors or their server are gone: embed again
     return kept, len(gone)
 
 
 def check(workspace: Workspace, settings: Settings) -> dict[str, Any]:
-    """The index that `workspace.json` records, if it fits the snapshot and the settings.
+    """The index record of `workspace.json`, if it matches the snapshot and the settings.
 
     Raises:
         NoIndexError: `index` never completed.
-        StaleIndexError: the snapshot or the embedder is another one since.
+        StaleIndexError: the snapshot or the embedder has changed since.
     """
-    mend = f"run `crossaisle index -w {workspace.path}`"
-    found = workspace.manifest.index
-    if not found:
-        raise NoIndexError(f"{workspace.path} has data but no index yet; {mend}")
-    if found["snapshot"] != workspace.manifest.snapshot:
-        raise StaleIndexError(f"the index of {workspace.path} was made from an earlier snapshot ({found['snapshot']}); {mend}")
-    if found["category_level"] != workspace.manifest.category_level:
+    fix = f"run `crossaisle index -w {workspace.path}`"
+    record = workspace.manifest.index
+    if not record:
+        raise NoIndexError(f"{workspace.path} has data but no index yet; {fix}")
+    if record["snapshot"] != workspace.manifest.snapshot:
+        raise StaleIndexError(f"the index of {workspace.path} was made from an earlier snapshot ({record['snapshot']}); {fix}")
+    if record["category_level"] != workspace.manifest.category_level:
         raise StaleIndexError(
-            f"the index of {workspace.path} was made for category level {found['category_level']}, "
-            f"the workspace now has {workspace.manifest.category_level}; {mend}"
+            f"the index of {workspace.path} was made for category level {record['category_level']}, "
+            f"the workspace now has {workspace.manifest.category_level}; {fix}"
         )
-    if settings.embedder and settings.embedder != found["embedder"]:
+    if settings.embedder and settings.embedder != record["embedder"]:
         raise StaleIndexError(
-            f"the vectors of {workspace.path} were made by {found['embedder']!r}, not by {settings.embedder!r}; "
-            f"{mend} --embedder {settings.embedder}"
+            f"the vectors of {workspace.path} were made by {record['embedder']!r}, not by {settings.embedder!r}; "
+            f"{fix} --embedder {settings.embedder}"
         )
-    if digest(str(found["embedder"])) != found["embedder_digest"]:
-        raise StaleIndexError(f"the embedder {found['embedder']!r} has other weights than when {workspace.path} was indexed; {mend}")
-    return dict(found)
+    if digest(str(record["embedder"])) != record["embedder_digest"]:
+        raise StaleIndexError(f"the weights of the embedder {record['embedder']!r} have changed since {workspace.path} was indexed; {fix}")
+    return dict(record)
 
 
 def load(
     workspace: Workspace, settings: Settings, *, added: bool = False, index: VectorIndex | None = None
 ) -> tuple[Catalogue, VectorIndex, pl.DataFrame]:
-    """The catalogue, the vectors and the table of associations of a workspace.
+    """Catalogue, vector index and association table of a workspace.
 
-    Args: added: with the items that were added or changed since the snapshot; figures of what shoppers did are of the snapshot alone.
-        index: the vectors, where they are open already.
+    Args:
+        added: include items added or changed since the snapshot; counts always come from the snapshot alone.
+        index: the vector index, if it is already open.
     Raises: as `check`.
     """
     import polars as pl
 
-    found = check(workspace, settings)
+    record = check(workspace, settings)
     items = added_items.items(workspace) if added else workspace.table("items")
     catalogue = Catalogue.build(items, workspace.table("interactions"), workspace.manifest.category_level)
     file = workspace.path / "associations.parquet"
     try:
-        marked = pl.read_parquet_metadata(file)
+        metadata = pl.read_parquet_metadata(file)
         table = pl.read_parquet(file)
     except (OSError, pl.exceptions.PolarsError) as error:
         raise NoIndexError(
             f"the associations of {workspace.path} cannot be read ({type(error).__name__}); run `crossaisle index -w {workspace.path}`"
         ) from error
-    if any(marked.get(name) != value for name, value in mining.mark(workspace).items()):
-        raise StaleIndexError(f"the associations of {workspace.path} are of another snapshot; run `crossaisle index -w {workspace.path}`")
+    if any(metadata.get(name) != value for name, value in mining.mark(workspace).items()):
+        raise StaleIndexError(
+            f"the associations of {workspace.path} belong to another snapshot; run `crossaisle index -w {workspace.path}`"
+        )
     return (
         catalogue,
-        index or VectorIndex(workspace.path, str(found["generation"]), _address(settings, found)),
+        index or VectorIndex(workspace.path, str(record["generation"]), _address(settings, record)),
         table,
     )
 
 
 def _address(settings: Settings, recorded: Mapping[str, Any]) -> str | None:
-    """The Chroma server to use: the settings' own, else the one recorded with the index; None for the workspace's folder."""
+    """URL of the Chroma server: from the settings, otherwise recorded with the index; None for the workspace's folder."""
     return None if settings.chroma == FOLDER else settings.chroma or recorded.get("chroma")
 
 
 def item_vectors(index: VectorIndex, catalogue: Catalogue) -> NDArray[np.float32]:
-    """(items, dimensions) the vectors of the items, a zero row where there is none."""
+    """(items, dimensions) vectors of the items, a zero row for items without one."""
     ids = catalogue.items["item_id"].to_list()
-    known = index.vectors(ITEMS, ids)
-    nothing = np.zeros(next((len(vector) for vector in known.values()), 0), dtype=np.float32)
-    return np.stack([known.get(key, nothing) for key in ids]) if ids else np.zeros((0, 0), np.float32)
+    vectors_by_id = index.vectors(ITEMS, ids)
+    nothing = np.zeros(next((len(vector) for vector in vectors_by_id.values()), 0), dtype=np.float32)
+    return np.stack([vectors_by_id.get(key, nothing) for key in ids]) if ids else np.zeros((0, 0), np.float32)

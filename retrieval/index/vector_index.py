@@ -1,11 +1,10 @@
-"""Vectors of items and of reviews in Chroma: a folder of the workspace, or a server.
+"""Vector index of items and reviews in Chroma: a folder of the workspace, or a server.
 
-Every build goes to a generation of its own, a folder (or, on a server, collection names) that `workspace.json` points to only
-once it is complete. Whoever has the previous generation open is told to open again once it is gone, and a killed build is picked up
-where it was.
+Every build writes its own generation, a folder (or, on a server, a set of collection names) that `workspace.json` references only once it is
+complete. Readers of a deleted generation get an error that asks them to reopen the workspace; an interrupted build resumes.
 
-Which items are wanted is never asked of Chroma: a `where` on "not this category" costs 28 to 161 ms at 50,000 vectors, a plain
-query under 1 ms. `nearest` over-fetches ids and filters outside, with more when too few remain.
+Filters are never passed to Chroma: a `where` on "not this category" costs 28 to 161 ms at 50,000 vectors, a plain query under 1 ms.
+`nearest` over-fetches ids, filters outside, and fetches more when too few remain.
 """
 
 from __future__ import annotations
@@ -19,27 +18,27 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from ...data.errors import CrossaisleError, NoIndexError, SettingsError, StaleIndexError, WorkspaceError, storing
+from ...data.errors import CrossaisleError, NoIndexError, SettingsError, StaleIndexError, WorkspaceError, storage_errors
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 ITEMS, REVIEWS = "items", "reviews"
 FOLDER = "folder"
-"""What `--chroma` is given to leave a server for the workspace's own folder again."""
+"""Value of `--chroma` that switches from a server back to the workspace's folder."""
 BATCH = 5000
-"""Chroma takes at most 5,461 records in a call."""
-KEPT = 50_000
-"""Vectors that are kept in memory once they were read, 77 MB of 384 dimensions: asking Chroma for a handful takes two milliseconds, and a
-recommendation asks ten times."""
+"""Records per call; Chroma allows at most 5,461."""
+MAX_CACHED_VECTORS = 50_000
+"""Cached vectors, 77 MB at 384 dimensions: reading a few from Chroma takes two milliseconds, and a recommendation does so ten times."""
 
 
 class VectorIndex:
     """One generation of vectors.
 
     Args:
-        workspace: the workspace's folder. generation: the build's name.
-        url: `http://host:port` of a Chroma server, None for the folder.
+        workspace: folder of the workspace.
+        generation: name of the build.
+        url: `http://host:port` of a Chroma server; None for the workspace's folder.
     """
 
     def __init__(self, workspace: Path, generation: str, url: str | None = None) -> None:
@@ -53,23 +52,23 @@ class VectorIndex:
         if name not in self._collections:
             full = f"crossaisle-{self.generation}-{name}"
             if make:
-                found = self._client.get_or_create_collection(
+                collection = self._client.get_or_create_collection(
                     full, embedding_function=None, configuration={"hnsw": {"space": "cosine", "ef_search": 200}}
                 )
             else:
                 try:
-                    found = self._client.get_collection(full, embedding_function=None)
+                    collection = self._client.get_collection(full, embedding_function=None)
                 except Exception as error:
                     raise NoIndexError(
                         f"the vectors of generation {self.generation} are gone ({type(error).__name__}); run `crossaisle index` again"
                     ) from error
-            self._collections[name] = found
+            self._collections[name] = collection
         return self._collections[name]
 
     # ------------------------------------------------------------------ building
 
     def hashes(self, name: str) -> dict[str, str]:
-        """Which texts a collection already holds: id to the hash of the embedded text. Makes the collection if need be."""
+        """Id to hash of the embedded text for all vectors of a collection, which is created if missing."""
         collection = self._collection(name, make=True)
         held: dict[str, str] = {}
         for start in range(0, collection.count(), BATCH):
@@ -78,22 +77,22 @@ class VectorIndex:
         return held
 
     def put(self, name: str, ids: Sequence[str], vectors: NDArray[np.float32], hashes: Sequence[str]) -> None:
-        """Adds or replaces vectors, shape (ids, dimensions), with the hashes of their texts."""
+        """Add or replace vectors, shape (ids, dimensions), with the hashes of their texts."""
         collection = self._collection(name, make=True)
-        with storing("the vector index"):
+        with storage_errors("the vector index"):
             for start in range(0, len(ids), BATCH):
                 part = slice(start, start + BATCH)
                 self._forget(name, ids[part])
                 collection.upsert(ids=list(ids[part]), embeddings=vectors[part], metadatas=[{"hash": h} for h in hashes[part]])
 
     def drop(self, name: str, ids: Sequence[str]) -> None:
-        """Forgets vectors."""
+        """Delete vectors."""
         self._forget(name, ids)
         for start in range(0, len(ids), BATCH):
             self._collection(name).delete(ids=list(ids[start : start + BATCH]))
 
     def remove_others(self) -> None:
-        """Deletes the other generations of this workspace; call when `workspace.json` points to this one."""
+        """Delete the other generations of this workspace; call when `workspace.json` references this one."""
         if self.url:
             family = f"crossaisle-{self.generation.split('-')[0]}-"
             ours = f"crossaisle-{self.generation}-"
@@ -107,26 +106,26 @@ class VectorIndex:
     # ------------------------------------------------------------------ reading
 
     def count(self, name: str) -> int:
-        """How many vectors a collection holds."""
+        """Number of vectors in a collection."""
         return int(self._collection(name).count())
 
     def vectors(self, name: str, ids: Sequence[str]) -> dict[str, NDArray[np.float32]]:
-        """Vectors by id, not to be written to; ids that are not held are absent."""
-        read = self._read
-        found = {key: vector for key in ids if (vector := read.get((name, key))) is not None}
-        missing = [key for key in ids if key not in found]
+        """Read-only vectors by id; unknown ids are absent."""
+        cache = self._read
+        by_id = {key: vector for key in ids if (vector := cache.get((name, key))) is not None}
+        missing = [key for key in ids if key not in by_id]
         for start in range(0, len(missing), BATCH):
             with _reading():
                 page = self._collection(name).get(ids=missing[start : start + BATCH], include=["embeddings"])
             vectors = np.asarray(page["embeddings"], dtype=np.float32)
             vectors.flags.writeable = False
-            found.update(zip(page["ids"], vectors, strict=True))
-            if len(missing) < KEPT // 10:  # whoever reads a whole collection keeps it, or needs it once
-                if len(read) + len(vectors) > KEPT:
-                    read.clear()
-                # A copy, or one vector would keep its whole page in memory.
-                read.update(((name, key), vector.copy()) for key, vector in zip(page["ids"], vectors, strict=True))
-        return found
+            by_id.update(zip(page["ids"], vectors, strict=True))
+            if len(missing) < MAX_CACHED_VECTORS // 10:  # callers that read a whole collection keep it themselves
+                if len(cache) + len(vectors) > MAX_CACHED_VECTORS:
+                    cache.clear()
+                # Copies, since a view would keep its whole page in memory.
+                cache.update(((name, key), vector.copy()) for key, vector in zip(page["ids"], vectors, strict=True))
+        return by_id
 
     def _forget(self, name: str, ids: Sequence[str]) -> None:
         for key in ids:
@@ -141,13 +140,13 @@ class VectorIndex:
         *,
         rounds: int | None = None,
     ) -> list[list[tuple[str, float]]]:
-        """For each query vector the `n` nearest wanted ids with their cosine, best first.
+        """The `n` nearest accepted ids of each query vector with their cosines, best first.
 
         Args:
             vectors: (queries, dimensions).
-            wanted: given a query's number and ids, says which are wanted; called once per fetched page of ids.
-            rounds: how often to ask at most, with four times as many ids each time; None until there are `n`.
-        Returns: one list per query; without `rounds` shorter than `n` only when the collection holds no more that are wanted.
+            wanted: filter; takes a query number and ids, returns a mask. Called once per fetched page of ids.
+            rounds: maximum number of fetches, each four times as large as the one before; None fetches until there are `n`.
+        Returns: one list per query; without `rounds` shorter than `n` only when the collection has no more accepted ids.
         """
         collection = self._collection(name)
         with _reading():
@@ -168,12 +167,12 @@ class VectorIndex:
         return results
 
     def close(self) -> None:
-        """Frees the store's files and connections."""
+        """Close files and connections."""
         self._collections.clear()
         self._read.clear()
         self._client.close()
         if self.url:
-            # Chroma's own close leaves the connections of its two HTTP clients open.
+            # Chroma's own close keeps the connections of its two HTTP clients open.
             for client in (self._client, getattr(self._client, "_admin_client", None)):
                 session = getattr(getattr(client, "_server", None), "_session", None)
                 if session is not None:
@@ -181,7 +180,7 @@ class VectorIndex:
 
 
 def copy_unchanged(donor: VectorIndex, target: VectorIndex, name: str, wanted: Mapping[str, str]) -> Iterator[int]:
-    """Carries over the vectors whose id and text hash are as `wanted` says; yields how many, page by page."""
+    """Copy the vectors whose id and text hash match `wanted`; yields the number copied per page."""
     same = [key for key, text_hash in donor.hashes(name).items() if wanted.get(key) == text_hash]
     for start in range(0, len(same), BATCH):
         page = donor.vectors(name, same[start : start + BATCH])
@@ -191,14 +190,14 @@ def copy_unchanged(donor: VectorIndex, target: VectorIndex, name: str, wanted: M
 
 @contextmanager
 def _reading() -> Iterator[None]:
-    """Turns the store's complaint about files that a later build removed into one sentence."""
+    """Convert Chroma errors about files removed by a later build into a `StaleIndexError`."""
     try:
         yield
     except CrossaisleError:
         raise
     except Exception as error:
         raise StaleIndexError(
-            f"the vectors cannot be read any more ({type(error).__name__}): the index was made anew meanwhile, or its server is gone; "
+            f"the vectors cannot be read any more ({type(error).__name__}): the index was rebuilt meanwhile, or its server is gone; "
             "open the workspace again"
         ) from error
 
@@ -207,7 +206,7 @@ def _folder(path: Path) -> Any:
     import chromadb
     from chromadb.config import Settings
 
-    with storing(f"the vector index {path}"):
+    with storage_errors(f"the vector index {path}"):
         path.mkdir(parents=True, exist_ok=True)
         try:
             return chromadb.PersistentClient(path=str(path), settings=Settings(anonymized_telemetry=False))
@@ -227,7 +226,7 @@ def _server(url: str) -> Any:
     except ValueError:
         parts, port = urlsplit(""), 0
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise SettingsError(f"--chroma wants http://host:port, not {url!r}")
+        raise SettingsError(f"--chroma takes http://host:port, not {url!r}")
     try:
         return chromadb.HttpClient(
             host=parts.hostname, port=port, ssl=parts.scheme == "https", settings=Settings(anonymized_telemetry=False)

@@ -33,9 +33,9 @@ def build_report(log: EventLog, **options: object) -> dict:
 
 
 def test_events_count_once_per_slot_and_only_for_the_list_they_name(log: EventLog) -> None:
-    first = log.served("ann", [TENT, STOVE], timestamp=NOW)
-    second = log.served("bob", [STOVE, TENT], timestamp=NOW)
-    anonymous = log.served(None, [TENT], timestamp=NOW)
+    first = log.append_served_list("ann", [TENT, STOVE], timestamp=NOW)
+    second = log.append_served_list("bob", [STOVE, TENT], timestamp=NOW)
+    anonymous = log.append_served_list(None, [TENT], timestamp=NOW)
     next_day = NOW + DAY_MS
 
     def event(kind: str, item: str, user: str = "ann", when: int = next_day, key: str | None = first) -> Event:
@@ -87,7 +87,7 @@ def test_report_without_served_lists_is_empty(log: EventLog) -> None:
 
 
 def test_client_clock_skew_is_tolerated(log: EventLog) -> None:
-    key = log.served("ann", [TENT], timestamp=NOW)
+    key = log.append_served_list("ann", [TENT], timestamp=NOW)
     log.append([Event("ann", "click", "tent", NOW - 1000, recommendation_id=key)])
     assert build_report(log)["overall"]["clicks"] == 1
 
@@ -138,9 +138,9 @@ def test_users_are_compared_only_once_their_window_is_over(log: EventLog) -> Non
 
 def test_users_of_both_arms_are_excluded_and_a_sample_ratio_mismatch_is_reported(log: EventLog) -> None:
     for arm in "AB":
-        log.served("ann", [TENT], arm=f"x/{arm}", timestamp=NOW)
+        log.append_served_list("ann", [TENT], arm=f"x/{arm}", timestamp=NOW)
     for n in range(60):
-        log.served(f"u{n}", [TENT], arm="x/A", timestamp=NOW)
+        log.append_served_list(f"u{n}", [TENT], arm="x/A", timestamp=NOW)
     (result,) = build_report(log)["experiments"]
     assert (result["in_both_arms"], result["clicked"]["users"]) == (1, {"A": 60, "B": 0})
     assert result["share_of_b"]["p"] < 0.001

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crossaisle.data import demo
-from crossaisle.data.privacy.pii_masking import mask
-from crossaisle.prompts.injection import first_order, speaks_to_a_model
-from crossaisle.recommend.evidence.review_excerpts import critical, quotable
+from crossaisle.data.privacy.pii_masking import mask_personal_data
+from crossaisle.prompts.injection import injection_start, is_prompt_injection
+from crossaisle.recommend.evidence.review_excerpts import complaint_excerpt, praise_excerpt
 
 HARMLESS = [
     "I would recommend this to everyone, and I always recommend it to friends.",
@@ -30,13 +30,15 @@ HARMLESS = [
 
 @pytest.mark.parametrize("text", HARMLESS)
 def test_harmless(text: str) -> None:
-    assert first_order(text) is None
-    assert not speaks_to_a_model(text)
+    assert injection_start(text) is None
+    assert not is_prompt_injection(text)
 
 
 def test_the_demo_store_speaks_to_nobody() -> None:
-    texts = [r["text"] for r in demo.lines("reviews")] + [i[field] for i in demo.lines("items") for field in ("title", "description")]
-    assert [text for text in texts if speaks_to_a_model(text)] == []
+    texts = [r["text"] for r in demo.load_records("reviews")] + [
+        i[field] for i in demo.load_records("items") for field in ("title", "description")
+    ]
+    assert [text for text in texts if is_prompt_injection(text)] == []
 
 
 @pytest.mark.parametrize(
@@ -50,14 +52,14 @@ def test_the_demo_store_speaks_to_nobody() -> None:
     ],
 )
 def test_where_it_begins(text: str, before: str) -> None:
-    place = first_order(text)
+    place = injection_start(text)
     assert place is not None
     assert text[:place] == before
 
 
 @given(st.text(max_size=300))
 def test_any_text_can_be_asked(text: str) -> None:
-    place = first_order(text)
+    place = injection_start(text)
     assert place is None or 0 <= place <= len(text)
 
 
@@ -67,5 +69,5 @@ def test_any_text_can_be_asked(text: str) -> None:
 def test_a_text_made_to_be_slow_is_not(unit: str) -> None:
     text = (unit * 5000)[:5000]
     start = time.perf_counter()
-    first_order(text), mask(text), quotable(text), critical(text)
+    injection_start(text), mask_personal_data(text), praise_excerpt(text), complaint_excerpt(text)
     assert time.perf_counter() - start < 5

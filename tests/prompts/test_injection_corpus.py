@@ -20,7 +20,7 @@ import pytest
 import crossaisle
 from crossaisle import Recommender, Settings, Workspace
 from crossaisle.data.records import Item, Recommendations
-from crossaisle.llm.explain.reasons import NO_QUOTES, MAX_QUOTE_CHARS
+from crossaisle.llm.explain.reasons import MAX_QUOTE_CHARS, NO_QUOTES
 from crossaisle.llm.models.language_model import LanguageModel
 from crossaisle.llm.ranking.ranker import Ranker
 from crossaisle.prompts import sanitize_for_prompt

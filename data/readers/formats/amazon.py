@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ...errors import FormatError
-from ..rows.batch import LOOKED_AT, named, suffix_of
+from ..rows.batch import SNIFFED_LINES, format_names, suffix_of
 from ..rows.open_rows import read_rows
-from .base import Record, Source, listed
+from .base import Record, Source, list_files
 
 _WANTED = "wanted parent_asin with title (products), or parent_asin with user_id (reviews)"
 _REVIEW = {
@@ -32,7 +32,7 @@ def find(paths: Sequence[Path], rename: Mapping[str, str]) -> list[Source]:  # n
 
     Raises: FormatError: a file is neither products nor reviews, or one of the two is missing.
     """
-    named_files = [path for path in listed(paths) if path in paths or (suffix_of(path) or "").startswith(".jsonl")]
+    named_files = [path for path in list_files(paths) if path in paths or (suffix_of(path) or "").startswith(".jsonl")]
     sources = [_source(path) for path in named_files]
     for role, what in (("items", "products (lines with parent_asin and title)"), ("reviews", "reviews (lines with user_id)")):
         if not any(role in source.holds for source in sources):
@@ -62,7 +62,7 @@ def _source(path: Path) -> Source:
         return Source(path, ("reviews", "interactions"), _REVIEW, ("item_id", "user_id"), kind="purchase", rated=True)
     if {"parent_asin", "title"} <= fields:
         return Source(path, ("items",), {"item_id": ("parent_asin",)}, ("item_id",), item=product, drops_bad_prices=True)
-    seen = f"the first line has the fields {named(sorted(fields))}" if fields else "no line of it is a JSON object"
+    seen = f"the first line has the fields {format_names(sorted(fields))}" if fields else "no line of it is a JSON object"
     raise FormatError(path, None, f"looks like neither products nor reviews of Amazon Reviews 2023: {seen}; {_WANTED}")
 
 
@@ -71,7 +71,7 @@ def _fields(path: Path) -> set[str]:
     for looked, batch in enumerate(read_rows(path, chunk_rows=1)):
         for record in batch.records():
             return set(record)
-        if looked > LOOKED_AT:
+        if looked > SNIFFED_LINES:
             break
     return set()
 

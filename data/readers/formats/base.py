@@ -44,7 +44,7 @@ class Source:
         return [self.columns[name] for name in self.required]
 
 
-def listed(paths: Sequence[Path]) -> list[Path]:
+def list_files(paths: Sequence[Path]) -> list[Path]:
     """The files that the paths name: a folder's own files in order of name, hidden ones left out; no file twice.
 
     Raises: FormatError: there is no such file, or no path was given.
@@ -64,13 +64,13 @@ def listed(paths: Sequence[Path]) -> list[Path]:
     return list(files.values())
 
 
-def pick(paths: Sequence[Path], wanted: Sequence[Sequence[str]], what: str) -> list[Path]:
+def pick_files(paths: Sequence[Path], wanted: Sequence[Sequence[str]], what: str) -> list[Path]:
     """One file for each thing wanted, from files and folders; other files are passed over.
 
     Args: wanted: for each the names that will do, best first; `.gz` may follow. what: the data set, as a message names it.
     Raises: FormatError: one is missing.
     """
-    files = listed(paths)
+    files = list_files(paths)
     found = {file.name.lower().removesuffix(".gz"): file for file in reversed(files)}
     chosen = []
     for names in wanted:

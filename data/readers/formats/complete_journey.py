@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from .base import Record, Source, pick
+from .base import Record, Source, pick_files
 
 _LEVELS = ("department", "product_category", "product_type")
 _PRODUCT = {"item_id": ("product_id",), **{name: (name,) for name in _LEVELS}}
@@ -25,7 +25,7 @@ _WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)?")
 def find(paths: Sequence[Path], rename: Mapping[str, str]) -> list[Source]:  # noqa: ARG001 -- their names are fixed
     """The two files among files and folders. Raises: FormatError: one is missing."""
     wanted = (("products.csv",), ("transactions.csv", "transactions_sample.csv"))
-    products, transactions = pick(paths, wanted, "The Complete Journey")
+    products, transactions = pick_files(paths, wanted, "The Complete Journey")
     return [
         Source(products, ("items",), _PRODUCT, tuple(_PRODUCT), item=product),
         Source(transactions, ("interactions",), _TRANSACTION, ("user_id", "item_id", "timestamp"), kind="purchase"),

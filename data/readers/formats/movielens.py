@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from .base import Record, Source, pick
+from .base import Record, Source, pick_files
 
 _NO_GENRES = "(no genres listed)"
 _RATING = {"user_id": ("userId",), "item_id": ("movieId",), "value": ("rating",), "timestamp": ("timestamp",)}
@@ -14,7 +14,7 @@ _MOVIE = {"item_id": ("movieId",), "title": ("title",), "genres": ("genres",)}
 
 def find(paths: Sequence[Path], rename: Mapping[str, str]) -> list[Source]:  # noqa: ARG001 -- their names are fixed
     """The two files among files and folders. Raises: FormatError: one is missing."""
-    movies, ratings = pick(paths, (("movies.csv",), ("ratings.csv",)), "MovieLens")
+    movies, ratings = pick_files(paths, (("movies.csv",), ("ratings.csv",)), "MovieLens")
     return [
         Source(movies, ("items",), _MOVIE, ("item_id", "title", "genres"), item=movie),
         Source(ratings, ("interactions",), _RATING, ("user_id", "item_id", "value"), kind="rating", rated=True),

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from ...errors import FormatError, SettingsError
 from ...records import INTERACTION_COLUMNS, ITEM_COLUMNS, RELATION_COLUMNS, REVIEW_COLUMNS
-from ..rows.batch import SUFFIXES, named, suffix_of
-from .base import Role, Source, listed
+from ..rows.batch import SUFFIXES, format_names, suffix_of
+from .base import Role, Source, list_files
 
 COLUMNS: Mapping[Role, tuple[str, ...]] = {
     "items": ITEM_COLUMNS,
@@ -37,7 +37,7 @@ def find(paths: Sequence[Path], rename: Mapping[str, str]) -> list[Source]:
             raise SettingsError(f"--map {name}={rename[name]}: {name} is no column of ours; they are {', '.join(sorted(ours))}")
     sources = []
     seen: dict[tuple[Path, Role], Path] = {}
-    files = listed(paths)
+    files = list_files(paths)
     for path in files:
         role = _role(path)
         if role is None or suffix_of(path) is None:
@@ -49,7 +49,7 @@ def find(paths: Sequence[Path], rename: Mapping[str, str]) -> list[Source]:
             raise FormatError(path, None, f"{earlier.name} beside it also holds {role}; keep one, or name the files to read")
         columns = {name: (rename[name], name) if name in rename else (name,) for name in COLUMNS[role]}
         sources.append(Source(path, (role,), columns, _REQUIRED[role], keeps_extras=role == "items"))
-    there = f"; there is {named([path.name for path in files])}"
+    there = f"; there is {format_names([path.name for path in files])}"
     roles = {role for source in sources for role in source.holds}
     if "items" not in roles:
         raise FormatError(paths[0], None, f"no items.* found; {_WANTED}{there}")

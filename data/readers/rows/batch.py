@@ -16,14 +16,14 @@ from ...errors import FormatError
 if TYPE_CHECKING:
     import polars as pl
 
-LOOKED_AT = 1000
+SNIFFED_LINES = 1000
 """How many lines of a file tell whether it is of its format."""
 SUFFIXES = (".csv", ".csv.gz", ".jsonl", ".jsonl.gz", ".parquet")
 _MOST_NAMES = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Rejected:
+class RejectedLine:
     """A line that is not used.
 
     Attributes:
@@ -36,7 +36,7 @@ class Rejected:
     problem: str
     cause: str
     content: str
-    misfit: bool = True
+    wrong_format: bool = True
 
 
 class Batch(Protocol):
@@ -47,7 +47,7 @@ class Batch(Protocol):
         """The line at which each row begins."""
 
     @property
-    def unreadable(self) -> Sequence[Rejected]:
+    def unreadable(self) -> Sequence[RejectedLine]:
         """The lines met on the way that are no rows."""
 
     @property
@@ -87,10 +87,10 @@ def check_header(path: Path, line: int | None, found: Sequence[str], required: S
         marks = {";": "semicolons", "\t": "tabs", "|": "bars"}
         mark = next((mark for mark in marks if len(found) == 1 and mark in found[0]), "")
         hint = f"; the columns seem to be separated by {marks[mark]}, wanted commas" if mark else ""
-        raise FormatError(path, line, f"no column {' and no column '.join(missing)}; found {named(found)}{hint}")
+        raise FormatError(path, line, f"no column {' and no column '.join(missing)}; found {format_names(found)}{hint}")
 
 
-def named(names: Sequence[str]) -> str:
+def format_names(names: Sequence[str]) -> str:
     """The names as a message lists them, cut where there are very many."""
     shown = ", ".join(name[:60] for name in names[:_MOST_NAMES]) or "none"
     return shown + (f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else "")

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...errors import FormatError
-from .batch import Rejected, check_header
-from .line_reader import NOT_UTF8, UNREADABLE, Block, Lines
+from .batch import RejectedLine, check_header
+from .line_reader import NOT_UTF8, UNREADABLE, Block, LineReader
 
 if TYPE_CHECKING:
     import polars as pl
@@ -33,7 +33,7 @@ class CsvBatch:
     header: list[str]
     rows: list[list[str]] = field(default_factory=list)
     lines: list[int] = field(default_factory=list)
-    unreadable: list[Rejected] = field(default_factory=list)
+    unreadable: list[RejectedLine] = field(default_factory=list)
     done: int = 0
 
     def fields(self) -> Sequence[str]:
@@ -80,10 +80,10 @@ def read_csv(path: Path, required: Sequence[Sequence[str]], chunk_rows: int) -> 
             batch.rows.append(row)
             batch.lines.append(line)
         elif fault is not None:
-            batch.unreadable.append(Rejected(line, *fault, content=feed.text(line) if not row else as_csv(row)))
+            batch.unreadable.append(RejectedLine(line, *fault, content=feed.text(line) if not row else as_csv(row)))
         elif any(cell.strip() for cell in row):  # a blank line is no row
             cause = f"{len(row)} fields, wanted {width} as in the header"
-            batch.unreadable.append(Rejected(line, UNREADABLE, cause, as_csv(row)))
+            batch.unreadable.append(RejectedLine(line, UNREADABLE, cause, as_csv(row)))
         if len(batch.rows) + len(batch.unreadable) >= chunk_rows:
             batch.done = feed.lines.done
             yield batch
@@ -111,7 +111,7 @@ class _Feed:
     """The rows of a csv file: (first line, fields, (problem, cause) or None)."""
 
     def __init__(self, path: Path) -> None:
-        self.lines = Lines(path)
+        self.lines = LineReader(path)
         self._blocks: deque[Block] = deque(maxlen=_KEPT_BLOCKS)
         self._bad: dict[int, tuple[str, str]] = {}
         self._again: deque[str] = deque()

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from ...errors import FormatError
-from .batch import Rejected
-from .line_reader import UNREADABLE, Block, Lines
-from .value_parsing import text
+from .batch import RejectedLine
+from .line_reader import UNREADABLE, Block, LineReader
+from .value_parsing import to_text
 
 if TYPE_CHECKING:
     import polars as pl
@@ -29,7 +29,7 @@ class JsonBatch:
     rows: list[dict[str, object]] = field(default_factory=list)
     lines: list[int] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
-    unreadable: list[Rejected] = field(default_factory=list)
+    unreadable: list[RejectedLine] = field(default_factory=list)
     done: int = 0
     names: list[str] | None = None
 
@@ -52,7 +52,7 @@ class JsonBatch:
             return pl.Series(names[0], values, dtype=pl.Int64)
         if types == {float}:
             return pl.Series(names[0], values, dtype=pl.Float64)
-        return pl.Series(names[0], [text(value) for value in values], dtype=pl.String)
+        return pl.Series(names[0], [to_text(value) for value in values], dtype=pl.String)
 
     def records(self) -> Iterator[dict[str, object]]:
         """See `Batch`."""
@@ -68,7 +68,7 @@ def read_jsonl(path: Path, chunk_rows: int) -> Iterator[JsonBatch]:
 
     Raises: FormatError: the file is one JSON list, or not readable text.
     """
-    lines = Lines(path)
+    lines = LineReader(path)
     batch = JsonBatch()
     blank = True
     for block in lines:
@@ -107,7 +107,7 @@ def _take(batch: JsonBatch, block: Block, number: int, line: str) -> None:
                 batch.texts.append(line)
                 return
             fault = (UNREADABLE, f"a JSON {_NAMES.get(type(value), 'value')}, wanted an object")
-    batch.unreadable.append(Rejected(number, *fault, content=line))
+    batch.unreadable.append(RejectedLine(number, *fault, content=line))
 
 
 _NAMES = {list: "list", str: "text", int: "number", float: "number", bool: "truth value"}

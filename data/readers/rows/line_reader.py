@@ -47,7 +47,7 @@ class Block:
     bad: dict[int, tuple[str, str]] = field(default_factory=dict)
 
 
-class Lines:
+class LineReader:
     """The blocks of one file, oldest line first; iterate once.
 
     Attributes:

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...errors import FormatError
-from .batch import Rejected, check_header
+from .batch import RejectedLine, check_header
 from .line_reader import checked_size
-from .value_parsing import text
+from .value_parsing import to_text
 
 if TYPE_CHECKING:
     import polars as pl
@@ -24,7 +24,7 @@ class ParquetBatch:
     frame: pl.DataFrame
     first: int
     done: int
-    unreadable: tuple[Rejected, ...] = ()
+    unreadable: tuple[RejectedLine, ...] = ()
 
     @property
     def lines(self) -> Sequence[int]:
@@ -46,7 +46,7 @@ class ParquetBatch:
         if column.dtype in (pl.Categorical, pl.Enum, pl.Boolean):
             return column.cast(pl.String)
         if column.dtype == pl.Binary:  # how some writers keep text
-            return pl.Series(name, [text(value) for value in column.to_list()], dtype=pl.String)
+            return pl.Series(name, [to_text(value) for value in column.to_list()], dtype=pl.String)
         if column.dtype.is_nested() or column.dtype == pl.Object:
             return pl.Series(name, [None if value is None else json.dumps(value, default=str) for value in column.to_list()])
         return column

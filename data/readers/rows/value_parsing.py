@@ -27,7 +27,7 @@ _YES = frozenset(("true", "yes", "1", "y", "t", "in stock", "instock"))
 _NO = frozenset(("false", "no", "0", "n", "f", "out of stock", "outofstock"))
 
 
-def text(value: object) -> str | None:
+def to_text(value: object) -> str | None:
     """A single value as text: whole numbers without a point, truth as true and false, lists and objects as JSON; null as None."""
     if value is None or isinstance(value, str):
         return value
@@ -42,14 +42,14 @@ def text(value: object) -> str | None:
     return str(value)
 
 
-def identifier(value: object) -> str | None:
+def parse_identifier(value: object) -> str | None:
     """A single id as text without surrounding white space; None where there is none: empty, not finite, a list, a truth value."""
     if isinstance(value, bool | list | dict | tuple) or (isinstance(value, float) and not math.isfinite(value)):
         return None
-    return (text(value) or "").strip() or None
+    return (to_text(value) or "").strip() or None
 
 
-def identifiers(column: pl.Series) -> pl.Series:
+def parse_identifiers(column: pl.Series) -> pl.Series:
     """Ids as text without surrounding white space; null where there is none. Whole floats lose their point, as pandas adds one."""
     import polars as pl
 
@@ -61,7 +61,7 @@ def identifiers(column: pl.Series) -> pl.Series:
     return pl.select(pl.when(stripped != "").then(stripped)).to_series()
 
 
-def numbers(column: pl.Series) -> tuple[pl.Series, pl.Series]:
+def parse_numbers(column: pl.Series) -> tuple[pl.Series, pl.Series]:
     """(Float64, mask of the cells that are no finite number)."""
     import polars as pl
 
@@ -76,17 +76,17 @@ def numbers(column: pl.Series) -> tuple[pl.Series, pl.Series]:
     return pl.select(pl.when(~bad).then(values)).to_series(), bad.fill_null(False)
 
 
-def whole_numbers(column: pl.Series) -> tuple[pl.Series, pl.Series]:
+def parse_integers(column: pl.Series) -> tuple[pl.Series, pl.Series]:
     """(Int64, mask of the cells that are no whole number)."""
     import polars as pl
 
-    values, bad = numbers(column)
+    values, bad = parse_numbers(column)
     whole = values.cast(pl.Int64, strict=False)
     bad = bad | (values.is_not_null() & ~(whole == values).fill_null(False))
     return pl.select(pl.when(~bad).then(whole)).to_series(), bad
 
 
-def milliseconds(column: pl.Series) -> tuple[pl.Series, pl.Series]:
+def parse_timestamps(column: pl.Series) -> tuple[pl.Series, pl.Series]:
     """(Int64 milliseconds since 1970 UTC, mask of the cells that are no time).
 
     A number is seconds below 1e11 (either sign), milliseconds below 1e14, microseconds below 1e17, else nanoseconds; one that reads
@@ -98,7 +98,7 @@ def milliseconds(column: pl.Series) -> tuple[pl.Series, pl.Series]:
         moments = column.cast(pl.Datetime("ms")) if column.dtype == pl.Date else column
         return moments.dt.epoch("ms"), pl.repeat(False, len(column), eager=True)
     if column.dtype != pl.String:
-        values, bad = numbers(column)
+        values, bad = parse_numbers(column)
         return _scaled(values, bad)
     column = column.str.strip_chars()
     given = (column.is_not_null() & (column != "")).fill_null(False)
@@ -140,7 +140,7 @@ def _iso(column: pl.Series) -> pl.Series:
     return parts.select((day + clock + part - offset).alias("ms"))["ms"]
 
 
-def price(value: object) -> float | None:
+def parse_price(value: object) -> float | None:
     """A price, null where it is empty. Reads numbers and text such as `$1,299.00`, `12,99 €`, `from 12.99`, `10 - 20` (the lower).
 
     Raises: ValueError: not a finite number, or negative.
@@ -185,9 +185,9 @@ def _amount(words: str) -> float:
         return math.nan
 
 
-def truth(value: object) -> bool | None:
+def parse_bool(value: object) -> bool | None:
     """True or false, null where it is empty. Raises: ValueError: neither."""
-    words = (text(value) or "").strip().lower()
+    words = (to_text(value) or "").strip().lower()
     if not words:
         return None
     if words in _YES or words in _NO:
@@ -195,7 +195,7 @@ def truth(value: object) -> bool | None:
     raise ValueError("neither true nor false")
 
 
-def category(value: object) -> list[str]:
+def parse_category(value: object) -> list[str]:
     """A category path, broad to narrow, from a list or an `A > B > C` text; empty parts are left out.
 
     Raises: ValueError: neither.
@@ -210,4 +210,4 @@ def category(value: object) -> list[str]:
         raise ValueError("neither a list nor text")
     if any(isinstance(part, list | dict | tuple) for part in parts):
         raise ValueError("a list within a list")
-    return [name for part in parts if (name := (text(part) or "").strip())]
+    return [name for part in parts if (name := (to_text(part) or "").strip())]

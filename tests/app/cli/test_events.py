@@ -11,10 +11,10 @@ import pytest
 
 import crossaisle
 from crossaisle import Workspace
-from crossaisle.data.events import Event, EventLog, Shown
+from crossaisle.data.events import Event, EventLog, ServedItem
 from crossaisle.data.privacy.pseudonyms import FILE
 
-from ...command_line import refused, run
+from ...command_line import assert_rejected, run
 
 Store = Callable[..., Path]
 NOW = 1_710_000_000_000
@@ -29,8 +29,8 @@ def shop(tmp_path: Path, make_store: Store) -> Path:
 
 def happened(shop: Path) -> None:
     log = EventLog.open(Workspace(shop))
-    shown = [Shown("stove", "follows", "Camping", "[bold]Kitchen\x1b[31m", "association"), Shown("tent")]
-    key = log.served("ann", shown, arm="novelty/A", timestamp=NOW)
+    shown = [ServedItem("stove", "follows", "Camping", "[bold]Kitchen\x1b[31m", "association"), ServedItem("tent")]
+    key = log.append_served_list("ann", shown, arm="novelty/A", timestamp=NOW)
     log.append([Event("ann", "purchase", "stove", NOW + 5, recommendation_id=key), Event("zoe", "click", "tent", NOW)])
     log.close()
 
@@ -68,7 +68,7 @@ def test_folded_and_then_forgotten(shop: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert (json.loads(done.stdout)["interactions"], json.loads(done.stdout)["events"]) == (1, 1)
     assert "zoe" not in done.stdout + (shop / "forgotten.jsonl").read_text()
-    refused(run("events", "forget-user", "-w", shop, "zoe"), "nothing is known of user 'zoe'")
+    assert_rejected(run("events", "forget-user", "-w", shop, "zoe"), "nothing is known of user 'zoe'")
 
 
 def test_nothing_happened_yet(shop: Path) -> None:
@@ -84,10 +84,10 @@ def test_pseudonyms_from_the_environment_need_no_file(shop: Path) -> None:
 
 
 def test_bad_input_is_one_sentence(shop: Path, tmp_path: Path) -> None:
-    refused(run("events", "report", "-w", shop, "--window", "0"), "--window must be above 0")
-    refused(run("events", "report", "-w", shop, "--since", "yesterday"), "--since wants a day as 2024-01-31, not 'yesterday'")
-    refused(run("events", "compact", "-w", tmp_path / "nowhere"), "holds no workspace")
-    refused(run("events", "report", "-w", shop, "--events", "mysql://ann:hunter2@host/x"), "PostgreSQL, not to 'mysql'")
+    assert_rejected(run("events", "report", "-w", shop, "--window", "0"), "--window must be above 0")
+    assert_rejected(run("events", "report", "-w", shop, "--since", "yesterday"), "--since wants a day as 2024-01-31, not 'yesterday'")
+    assert_rejected(run("events", "compact", "-w", tmp_path / "nowhere"), "holds no workspace")
+    assert_rejected(run("events", "report", "-w", shop, "--events", "mysql://ann:hunter2@host/x"), "PostgreSQL, not to 'mysql'")
 
 
 def test_a_recommendation_on_the_command_line_reflects_the_events(demo_workspace: Workspace, tmp_path: Path) -> None:

@@ -21,9 +21,9 @@ from crossaisle.data.errors import (
     StorageError,
     WorkspaceError,
 )
-from crossaisle.data.events import Appended, Event, EventLog, Forgotten, Shown
+from crossaisle.data.events import AppendResult, ErasureCounts, Event, EventLog, ServedItem
 from crossaisle.data.events.database import FILE
-from crossaisle.data.events.records import AHEAD, LONGEST_TEXT, checked, milliseconds
+from crossaisle.data.events.records import MAX_CLOCK_SKEW_MS, MAX_TEXT_LENGTH, now_ms, validated_event
 from crossaisle.data.events.served_lists import ServedLists
 from crossaisle.data.privacy.pseudonyms import Pseudonyms, is_pseudonym
 from crossaisle.data.workspace import Workspace
@@ -72,50 +72,50 @@ def test_what_was_appended_is_read_as_it_was(log: EventLog, workspace: Workspace
         Event("bob", "search", text="tent; DROP TABLE events -- 'ünïcode' 🏕", timestamp=NOW),
         Event("ann", "dismiss", "stove", NOW - 5),
     ]
-    assert log.append(events) == Appended(3, 0)
-    assert [event for _, event in log.since(0)] == events
-    assert log.of("ann") == [events[0], events[2]]
-    assert log.of("nobody") == []
-    first = log.since(0, 1)
+    assert log.append(events) == AppendResult(3, 0)
+    assert [event for _, event in log.events_after(0)] == events
+    assert log.events_of("ann") == [events[0], events[2]]
+    assert log.events_of("nobody") == []
+    first = log.events_after(0, 1)
     assert len(first) == 1
-    assert log.since(first[0][0]) == log.since(0)[1:]
-    assert [event.kind for _, event in log.since(0, kinds=("dismiss", "search"))] == ["search", "dismiss"]
+    assert log.events_after(first[0][0]) == log.events_after(0)[1:]
+    assert [event.kind for _, event in log.events_after(0, kinds=("dismiss", "search"))] == ["search", "dismiss"]
     again = EventLog.open(workspace, url)
-    assert again.since(0) == log.since(0)
+    assert again.events_after(0) == log.events_after(0)
     assert again.identity == log.identity
     again.close()
 
 
 def test_an_event_without_a_moment_happened_now(log: EventLog) -> None:
-    before = milliseconds()
+    before = now_ms()
     log.append([Event("ann", "click", "tent")])
-    moment = log.of("ann")[0].timestamp
+    moment = log.events_of("ann")[0].timestamp
     assert moment is not None
-    assert before <= moment <= milliseconds()
+    assert before <= moment <= now_ms()
 
 
 def test_a_key_that_comes_again_is_counted_and_the_first_event_stays(log: EventLog) -> None:
-    assert log.append([click(idempotency_key="k"), click(item="stove", idempotency_key="k")]) == Appended(1, 1)
-    assert log.append([click(item="stove", idempotency_key="k"), click()]) == Appended(1, 1)
-    assert [event.item_id for event in log.of("ann")] == ["tent", "tent"]
-    assert log.append([click("bob", idempotency_key="k")]) == Appended(1, 0), "another user's key is another key"
-    assert log.append([click(), click()]) == Appended(2, 0), "events without a key are all different ones"
+    assert log.append([click(idempotency_key="k"), click(item="stove", idempotency_key="k")]) == AppendResult(1, 1)
+    assert log.append([click(item="stove", idempotency_key="k"), click()]) == AppendResult(1, 1)
+    assert [event.item_id for event in log.events_of("ann")] == ["tent", "tent"]
+    assert log.append([click("bob", idempotency_key="k")]) == AppendResult(1, 0), "another user's key is another key"
+    assert log.append([click(), click()]) == AppendResult(2, 0), "events without a key are all different ones"
 
 
 def test_more_keys_than_one_statement_takes(log: EventLog) -> None:
     events = [click(idempotency_key=f"k{n}") for n in range(1201)]
-    assert log.append(events) == Appended(1201, 0)
-    assert log.append(events) == Appended(0, 1201)
+    assert log.append(events) == AppendResult(1201, 0)
+    assert log.append(events) == AppendResult(0, 1201)
 
 
 def test_served_lists_with_their_places(log: EventLog) -> None:
-    shown = [Shown("tent", "follows", "Kitchen", "Camping", "association", 0.25), Shown("stove")]
-    key = log.served("ann", shown, arm="novelty/B", timestamp=NOW)
-    nobody = log.served(None, [])
+    shown = [ServedItem("tent", "follows", "Kitchen", "Camping", "association", 0.25), ServedItem("stove")]
+    key = log.append_served_list("ann", shown, arm="novelty/B", timestamp=NOW)
+    nobody = log.append_served_list(None, [])
     assert key != nobody
     found = ServedLists.read(log)
     assert found.lists.rows()[0] == (key, "ann", NOW, "novelty/B")
-    assert found.places.rows() == [
+    assert found.slots.rows() == [
         (key, 1, "tent", "follows", "Kitchen", "Camping", "association"),
         (key, 2, "stove", None, None, None, None),
     ]
@@ -128,34 +128,34 @@ def test_served_lists_with_their_places(log: EventLog) -> None:
 @pytest.mark.parametrize(
     ("event", "words"),
     [
-        (Event("ann", "kiss", "tent"), "an event is one of impression, click, .*not 'kiss'"),  # type: ignore[arg-type]
-        (Event("ann", "click"), "a click has no item_id"),
+        (Event("ann", "kiss", "tent"), "unknown event kind 'kiss': use one of impression, click, "),  # type: ignore[arg-type]
+        (Event("ann", "click"), "a click event needs an item_id"),
         (Event("ann", "search"), "neither a text nor an item_id"),
         (Event("ann", "search", text="  "), "neither a text nor an item_id"),
         (Event("", "click", "tent"), "the user_id is ''"),
         (Event(7, "click", "tent"), "the user_id is 7"),  # type: ignore[arg-type]
-        (Event("ann", "click", "t" * 257), "item_id has 257 characters; at most 256"),
-        (Event("ann", "search", text="x" * (LONGEST_TEXT + 1)), "text has 2,001 characters"),
-        (Event("ann", "click", "te\0nt"), "item_id holds a character that is no text"),
-        (Event("a\ud800", "click", "tent"), "user_id holds a character that is no text"),
+        (Event("ann", "click", "t" * 257), "item_id has 257 characters: send at most 256"),
+        (Event("ann", "search", text="x" * (MAX_TEXT_LENGTH + 1)), "text has 2,001 characters"),
+        (Event("ann", "click", "te\0nt"), "item_id contains an invalid character"),
+        (Event("a\ud800", "click", "tent"), "user_id contains an invalid character"),
         (Event("ann", "click", "tent", timestamp=1_700_000_000), "milliseconds since 1970"),
         (Event("ann", "click", "tent", timestamp=2**70), "milliseconds since 1970"),
         (Event("ann", "click", "tent", timestamp=True), "milliseconds since 1970"),
-        (Event("ann", "click", "tent", timestamp=NOW + AHEAD + 1), "not after tomorrow"),
+        (Event("ann", "click", "tent", timestamp=NOW + MAX_CLOCK_SKEW_MS + 1), "not after tomorrow"),
         (Event("ann", "click", "tent", recommendation_id="r" * 65), "recommendation_id has 65"),
     ],
 )  # fmt: skip
 def test_an_event_that_means_nothing(event: Event, words: str) -> None:
     with pytest.raises(QueryError, match=words):
-        checked(event, NOW)
+        validated_event(event, NOW)
 
 
 def test_one_bad_event_and_none_is_taken(log: EventLog) -> None:
-    with pytest.raises(QueryError, match="a click has no item_id"):
+    with pytest.raises(QueryError, match="a click event needs an item_id"):
         log.append([click(), Event("ann", "click")])
-    assert log.since(0) == []
-    assert log.append([]) == Appended(0, 0)
-    with pytest.raises(QueryError, match="10,001 events at once are too many"):
+    assert log.events_after(0) == []
+    assert log.append([]) == AppendResult(0, 0)
+    with pytest.raises(QueryError, match=r"too many events in one call \(10,001\)"):
         log.append([click()] * 10_001)
 
 
@@ -165,7 +165,7 @@ def test_one_bad_event_and_none_is_taken(log: EventLog) -> None:
 def test_threads_lose_nothing_double_nothing_and_see_everything_in_order(log: EventLog) -> None:
     """Eight writers, each key sent twice, while a reader follows: it must never find a number below one that it has read."""
     seen: list[int] = []
-    counts: list[Appended] = []
+    counts: list[AppendResult] = []
     writing = True
 
     def write(who: int) -> None:
@@ -176,7 +176,7 @@ def test_threads_lose_nothing_double_nothing_and_see_everything_in_order(log: Ev
         last = 0
         while True:
             done = not writing
-            for number, _ in log.since(last):
+            for number, _ in log.events_after(last):
                 seen.append(number)
                 last = number
             if done:
@@ -194,7 +194,7 @@ def test_threads_lose_nothing_double_nothing_and_see_everything_in_order(log: Ev
     assert sum(one.repeated for one in counts) == 8 * 12
     assert seen == sorted(set(seen))
     assert len(seen) == 8 * 13
-    assert [number for number, _ in log.since(0)] == seen
+    assert [number for number, _ in log.events_after(0)] == seen
 
 
 def test_those_who_wait_share_a_commit(log: EventLog) -> None:
@@ -225,7 +225,7 @@ def test_those_who_wait_share_a_commit(log: EventLog) -> None:
     for thread in (first, *others):
         thread.join()
     assert len(commits) == 2
-    assert len(log.since(0)) == 9
+    assert len(log.events_after(0)) == 9
 
 
 WRITER = """
@@ -260,30 +260,30 @@ def test_processes_share_a_log_and_a_killed_one_loses_nothing_that_it_was_told_o
         writer.stdout.close()
         writer.wait()
     for n in range(2):
-        kept = [int(event.idempotency_key or -1) for event in log.of(f"p{n}")]
+        kept = [int(event.idempotency_key or -1) for event in log.events_of(f"p{n}")]
         assert kept == list(range(len(kept))), "each once, in order, without a gap"
         assert len(kept) >= max(told[n], default=19) + 1
-    assert log.append([click()]) == Appended(1, 0)
+    assert log.append([click()]) == AppendResult(1, 0)
 
 
 # ------------------------------------------------------------------ forgetting and pseudonyms
 
 
 def test_a_forgotten_user_leaves_a_hash_and_numbers_are_not_given_again(log: EventLog) -> None:
-    key = log.served("bob", [Shown("tent")])
+    key = log.append_served_list("bob", [ServedItem("tent")])
     log.append([click("ann"), click("bob", recommendation_id=key), click("bob")])
-    last = log.last()
-    assert log.held("bob") == Forgotten(2, 1)
-    assert log.forget("bob") == Forgotten(2, 1)
-    assert log.of("bob") == []
-    assert [event.user_id for _, event in log.since(0)] == ["ann"]
-    assert len(ServedLists.read(log).places) == 0
-    (one,) = log.forgettings()
+    last = log.last_sequence()
+    assert log.counts_for("bob") == ErasureCounts(2, 1)
+    assert log.forget("bob") == ErasureCounts(2, 1)
+    assert log.events_of("bob") == []
+    assert [event.user_id for _, event in log.events_after(0)] == ["ann"]
+    assert len(ServedLists.read(log).slots) == 0
+    (one,) = log.erasures_after()
     assert (one.mark, one.sequence) == (log.mark("bob"), last)
     assert "bob" not in one.mark
-    assert log.forgettings(one.number) == []
+    assert log.erasures_after(one.number) == []
     log.append([click("bob")])
-    assert log.last() > last
+    assert log.last_sequence() > last
 
 
 def test_what_is_forgotten_is_not_left_in_the_file(workspace: Workspace) -> None:
@@ -304,13 +304,13 @@ def test_with_pseudonyms_no_id_is_stored_and_the_user_is_still_the_same(workspac
     names = Pseudonyms.open(workspace.path)
     log = EventLog.open(workspace, url, pseudonyms=names)
     log.append([click("ann@example.org"), click("ann@example.org", "stove")])
-    log.served("ann@example.org", [Shown("tent")])
-    stored = {event.user_id for _, event in log.since(0)} | set(ServedLists.read(log).lists["user_id"])
+    log.append_served_list("ann@example.org", [ServedItem("tent")])
+    stored = {event.user_id for _, event in log.events_after(0)} | set(ServedLists.read(log).lists["user_id"])
     assert stored == {names.of("ann@example.org")}
     assert is_pseudonym(stored.pop())
-    assert len(log.of("ann@example.org")) == 2
+    assert len(log.events_of("ann@example.org")) == 2
     plain = EventLog.open(workspace, url)
-    assert plain.forget("ann@example.org") == Forgotten(2, 1), "found under the pseudonym, too"
+    assert plain.forget("ann@example.org") == ErasureCounts(2, 1), "found under the pseudonym, too"
     plain.close()
     log.close()
 
@@ -320,9 +320,9 @@ def test_with_pseudonyms_no_id_is_stored_and_the_user_is_still_the_same(workspac
 
 def test_addresses_that_mean_nothing(workspace: Workspace) -> None:
     for url, words in (
-        ("nonsense", "cannot be read; wanted postgresql"),
-        ("mysql://host/shop", "to PostgreSQL, not to 'mysql'"),
-        ("sqlite:///x", "to PostgreSQL, not to 'sqlite'"),
+        ("nonsense", "invalid URL of the event database: use postgresql"),
+        ("mysql://host/shop", "unsupported event database 'mysql': use postgresql"),
+        ("sqlite:///x", "unsupported event database 'sqlite': use postgresql"),
     ):
         with pytest.raises(SettingsError, match=words):
             EventLog.open(workspace, url)
@@ -353,7 +353,7 @@ def test_a_log_of_another_workspace_or_a_later_version(log: EventLog, workspace:
 
 def test_a_file_that_is_no_log(workspace: Workspace) -> None:
     (workspace.path / FILE).write_bytes(b"no database at all" * 100)
-    with pytest.raises(WorkspaceError, match=r"events.db is no log of events, or is damaged"):
+    with pytest.raises(WorkspaceError, match=r"events.db is not an event database, or is damaged"):
         EventLog.open(workspace)
 
 
@@ -372,7 +372,7 @@ def test_a_full_disk_refuses_the_whole_append_and_says_so(workspace: Workspace) 
 
     with pytest.raises(StorageError, match="the disk is full: the log of events in .*was not written"):
         log.append([Event("ann", "search", text="x" * 2000, timestamp=NOW) for _ in range(500)])
-    assert len(log.since(0)) == 1
+    assert len(log.events_after(0)) == 1
     log.close()
 
 

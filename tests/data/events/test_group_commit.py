@@ -13,7 +13,7 @@ from crossaisle.data.events.group_commit import GroupCommit
 
 def test_alone_it_is_done_at_once() -> None:
     group = GroupCommit[int](lambda works: [work * 2 for work in works])
-    assert [group.do(n) for n in range(5)] == [0, 2, 4, 6, 8]
+    assert [group.submit(n) for n in range(5)] == [0, 2, 4, 6, 8]
 
 
 def test_many_threads_get_their_own_results_from_few_calls() -> None:
@@ -31,7 +31,7 @@ def test_many_threads_get_their_own_results_from_few_calls() -> None:
 
     def work(who: int) -> None:
         for n in range(40):
-            assert group.do(who * 1000 + n) == who * 1000 + n + 1
+            assert group.submit(who * 1000 + n) == who * 1000 + n + 1
             found.append(n)
 
     threads = [threading.Thread(target=work, args=(who,)) for who in range(8)]
@@ -59,7 +59,7 @@ def test_a_failure_is_told_to_all_of_its_batch_and_to_nobody_after() -> None:
 
     def work(name: str) -> None:
         try:
-            said[name] = group.do(name)
+            said[name] = group.submit(name)
         except ValueError as error:
             said[name] = str(error)
 
@@ -75,7 +75,7 @@ def test_a_failure_is_told_to_all_of_its_batch_and_to_nobody_after() -> None:
     for thread in threads:
         thread.join(10)
     assert said == {"first": "first", "bad": "a bad one", "good": "a bad one"}
-    assert group.do("later") == "later"
+    assert group.submit("later") == "later"
 
 
 def test_who_leads_and_is_stopped_leaves_nobody_waiting() -> None:
@@ -86,5 +86,5 @@ def test_who_leads_and_is_stopped_leaves_nobody_waiting() -> None:
 
     group = GroupCommit[str](write)
     with pytest.raises(KeyboardInterrupt):
-        group.do("stop")
-    assert group.do("go") == "go"
+        group.submit("stop")
+    assert group.submit("go") == "go"

@@ -27,12 +27,12 @@ from crossaisle.data.errors import (
     WorkspaceError,
 )
 from crossaisle.data.privacy import budget_ledger as module
-from crossaisle.data.privacy.budget_ledger import Ledger, transaction
-from crossaisle.data.privacy.disclosure import noisy
+from crossaisle.data.privacy.budget_ledger import PrivacyBudget, transaction
+from crossaisle.data.privacy.disclosure import noisy_counts
 
 
 def draw() -> dict[str, object]:
-    return {"users": noisy(np.array([10**6]), per_user=1, epsilon=0.1).tolist(), "note": "é", "share": 0.1}
+    return {"users": noisy_counts(np.array([10**6]), per_user=1, epsilon=0.1).tolist(), "note": "é", "share": 0.1}
 
 
 def never() -> dict[str, object]:
@@ -47,30 +47,30 @@ def child(code: str, *arguments: object) -> subprocess.Popen[str]:
 
 
 def test_the_same_question_gives_the_same_noise_and_costs_once_also_after_a_restart(tmp_path: Path) -> None:
-    ledger = Ledger(tmp_path, "s", 1.0)
-    assert (ledger.spent, ledger.left) == (0.0, 1.0)
+    ledger = PrivacyBudget(tmp_path, "s", 1.0)
+    assert (ledger.spent, ledger.remaining) == (0.0, 1.0)
     assert not (tmp_path / "privacy.db").exists()
     first = ledger.answer("phones", 0.1, draw)
     assert ledger.answer("phones", 0.1, never) == first
-    assert Ledger(tmp_path, "s", 1.0).answer("phones", 0.1, never) == first
-    assert (ledger.spent, ledger.left) == (0.1, 0.9)
+    assert PrivacyBudget(tmp_path, "s", 1.0).answer("phones", 0.1, never) == first
+    assert (ledger.spent, ledger.remaining) == (0.1, 0.9)
 
 
 def test_another_question_epsilon_or_snapshot_is_drawn_and_paid_for_anew(tmp_path: Path) -> None:
     answers = [
-        Ledger(tmp_path, snapshot, 5.0).answer(question, epsilon, draw)["users"][0]
+        PrivacyBudget(tmp_path, snapshot, 5.0).answer(question, epsilon, draw)["users"][0]
         for snapshot, question, epsilon in (("s", "a", 0.1), ("s", "b", 0.1), ("s", "a", 0.25), ("t", "a", 0.1))
     ]
     assert len(set(answers)) > 1
     # A new snapshot holds the same people: nothing is refilled.
-    assert Ledger(tmp_path, "u", 5.0).spent == 0.55
+    assert PrivacyBudget(tmp_path, "u", 5.0).spent == 0.55
 
 
 def test_a_spent_budget_refuses_with_what_is_left_and_what_to_try(tmp_path: Path) -> None:
-    ledger = Ledger(tmp_path, "s", 0.5)
+    ledger = PrivacyBudget(tmp_path, "s", 0.5)
     first = ledger.answer("a", 0.4, draw)
     with pytest.raises(
-        BudgetSpentError, match=r"costs epsilon 0.2, and 0.4 of 0.5 is spent; repeat .* costs nothing, ask with a smaller epsilon, or"
+        BudgetSpentError, match=r"costs epsilon 0.2, and 0.4 of 0.5 is spent; repeat .* costs nothing, use a smaller epsilon, or"
     ):
         ledger.answer("b", 0.2, never)
     assert ledger.spent == 0.4
@@ -81,23 +81,23 @@ def test_a_spent_budget_refuses_with_what_is_left_and_what_to_try(tmp_path: Path
     assert "smaller" not in str(caught.value)
     assert isinstance(caught.value, PrivacyError)
     assert isinstance(caught.value, QueryError)
-    Ledger(tmp_path, "s", 1.0).answer("c", 0.5, draw)
-    assert Ledger(tmp_path, "s", 0.2).left == 0.0
+    PrivacyBudget(tmp_path, "s", 1.0).answer("c", 0.5, draw)
+    assert PrivacyBudget(tmp_path, "s", 0.2).remaining == 0.0
 
 
 def test_ten_times_a_tenth_is_one_and_no_more(tmp_path: Path) -> None:
-    ledger = Ledger(tmp_path, "s", 1.0)
+    ledger = PrivacyBudget(tmp_path, "s", 1.0)
     for i in range(10):
         ledger.answer(f"q{i}", 0.1, draw)
-    assert (ledger.spent, ledger.left) == (1.0, 0.0)
+    assert (ledger.spent, ledger.remaining) == (1.0, 0.0)
     with pytest.raises(BudgetSpentError):
         ledger.answer("one more", 1e-6, never)
     with pytest.raises(BudgetSpentError):
-        Ledger(tmp_path, "s", 0.0).answer("x", 1e-6, never)
+        PrivacyBudget(tmp_path, "s", 0.0).answer("x", 1e-6, never)
 
 
 def test_an_answer_that_cannot_be_drawn_or_stored_costs_nothing(tmp_path: Path) -> None:
-    ledger = Ledger(tmp_path, "s", 1.0)
+    ledger = PrivacyBudget(tmp_path, "s", 1.0)
     for broken in (lambda: 1 / 0, lambda: {"x": math.nan}, lambda: {"x": np.int64(1)}):
         with pytest.raises((ZeroDivisionError, ValueError, TypeError)):
             ledger.answer("q", 0.5, broken)  # type: ignore[arg-type,return-value]
@@ -108,14 +108,14 @@ def test_an_answer_that_cannot_be_drawn_or_stored_costs_nothing(tmp_path: Path) 
 @pytest.mark.parametrize("epsilon", [0.0, -0.1, math.nan, math.inf])
 def test_an_epsilon_that_means_nothing_never_reaches_the_ledger(tmp_path: Path, epsilon: float) -> None:
     with pytest.raises(QueryError, match="epsilon is"):
-        Ledger(tmp_path, "s", 1.0).answer("q", epsilon, never)
+        PrivacyBudget(tmp_path, "s", 1.0).answer("q", epsilon, never)
     assert not (tmp_path / "privacy.db").exists()
 
 
 @pytest.mark.parametrize("budget", [-1.0, math.nan, math.inf])
 def test_a_budget_that_means_nothing_is_refused(tmp_path: Path, budget: float) -> None:
     with pytest.raises(SettingsError, match="the privacy budget is .*; it must be a number of 0 or more"):
-        Ledger(tmp_path, "s", budget)
+        PrivacyBudget(tmp_path, "s", budget)
 
 
 # ------------------------------------------------------------------ two processes, and a kill
@@ -124,8 +124,8 @@ SPEND = """
 import json, sys
 from pathlib import Path
 from crossaisle.data.errors import BudgetSpentError
-from crossaisle.data.ledger import Ledger
-ledger = Ledger(Path(sys.argv[1]), "s", float(sys.argv[3]))
+from crossaisle.data.privacy.budget_ledger import PrivacyBudget
+ledger = PrivacyBudget(Path(sys.argv[1]), "s", float(sys.argv[3]))
 for i in range(40):
     try:
         print(json.dumps([f"{sys.argv[2]}{i}", ledger.answer(f"{sys.argv[2]}{i}", 0.1, lambda: {"drawn": sys.argv[2]})]), flush=True)
@@ -139,7 +139,7 @@ def test_two_processes_together_spend_the_budget_to_the_last_and_never_more(tmp_
     said = [process.communicate(timeout=120)[0].splitlines() for process in both]
     assert [process.returncode for process in both] == [0, 0]
     assert len(said[0]) + len(said[1]) == 30
-    assert Ledger(tmp_path, "s", 3.0).left == 0.0
+    assert PrivacyBudget(tmp_path, "s", 3.0).remaining == 0.0
 
 
 def test_two_processes_with_the_same_question_get_the_same_answer(tmp_path: Path) -> None:
@@ -160,7 +160,7 @@ def test_an_answer_that_was_seen_before_a_kill_was_paid_for(tmp_path: Path) -> N
         time.sleep(random.Random(attempt).random() * 0.2)
         process.send_signal(signal.SIGKILL)
         seen += [line for line in process.communicate()[0].splitlines(keepends=True) if line.endswith("\n")]
-        ledger = Ledger(folder, "s", 4.0)
+        ledger = PrivacyBudget(folder, "s", 4.0)
         for line in seen:
             question, answer = json.loads(line)
             assert ledger.answer(question, 0.1, never) == answer
@@ -174,7 +174,7 @@ def test_a_kill_between_the_noise_and_the_record_costs_nothing_and_tells_nothing
     assert process.stdout.readline() == "drawn\n"
     process.kill()
     assert process.communicate()[0] == ""
-    ledger = Ledger(tmp_path, "s", 4.0)
+    ledger = PrivacyBudget(tmp_path, "s", 4.0)
     assert ledger.spent == 0.0
     ledger.answer("k0", 0.1, draw)
 
@@ -183,53 +183,53 @@ def test_a_kill_between_the_noise_and_the_record_costs_nothing_and_tells_nothing
 
 
 def test_a_damaged_file_is_an_error_and_not_an_empty_ledger(tmp_path: Path) -> None:
-    Ledger(tmp_path, "s", 1.0).answer("q", 1.0, draw)
+    PrivacyBudget(tmp_path, "s", 1.0).answer("q", 1.0, draw)
     file = tmp_path / "privacy.db"
     whole = file.read_bytes()
     for content in (b"this is no database" * 100, whole[:5000], whole[:4096] + b"\xff" * (len(whole) - 4096)):
         file.write_bytes(content)
         with pytest.raises(WorkspaceError, match="privacy.db is damaged .* restore it from a backup"):
-            Ledger(tmp_path, "s", 1.0).answer("r", 0.5, never)
+            PrivacyBudget(tmp_path, "s", 1.0).answer("r", 0.5, never)
         assert file.read_bytes() == content
     file.unlink()
     with sqlite3.connect(file) as database:
         database.execute("PRAGMA user_version = 1")
     database.close()
     with pytest.raises(WorkspaceError, match="is damaged"):
-        assert Ledger(tmp_path, "s", 1.0).spent == 0
+        assert PrivacyBudget(tmp_path, "s", 1.0).spent == 0
 
 
 def test_a_later_format_and_a_missing_folder_are_said(tmp_path: Path) -> None:
     with transaction(tmp_path) as database:
         database.execute(f"PRAGMA user_version = {module.FORMAT + 1}")
     with pytest.raises(NewerFormatError, match="upgrade crossaisle"):
-        Ledger(tmp_path, "s", 1.0).answer("q", 0.5, never)
-    with pytest.raises(NoWorkspaceError, match="is not there"):
-        Ledger(tmp_path / "nowhere", "s", 1.0).answer("q", 0.5, never)
+        PrivacyBudget(tmp_path, "s", 1.0).answer("q", 0.5, never)
+    with pytest.raises(NoWorkspaceError, match="does not exist"):
+        PrivacyBudget(tmp_path / "nowhere", "s", 1.0).answer("q", 0.5, never)
 
 
 def test_a_lock_that_is_kept_is_said_after_a_while(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "WAIT", 0.05)
-    with transaction(tmp_path), pytest.raises(WorkspaceBusyError, match="another process has kept"):
-        Ledger(tmp_path, "s", 1.0).answer("q", 0.5, never)
+    with transaction(tmp_path), pytest.raises(WorkspaceBusyError, match="another process has held the lock of"):
+        PrivacyBudget(tmp_path, "s", 1.0).answer("q", 0.5, never)
 
 
 LIMITED = """
 import resource, signal, sys
 from pathlib import Path
 from crossaisle.data.errors import StorageError
-from crossaisle.data.ledger import Ledger
+from crossaisle.data.privacy.budget_ledger import PrivacyBudget
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
 try:
-    print("told", Ledger(Path(sys.argv[1]), "s", 1.0).answer("big", 0.5, lambda: {"text": "x" * 100_000}))
+    print("told", PrivacyBudget(Path(sys.argv[1]), "s", 1.0).answer("big", 0.5, lambda: {"text": "x" * 100_000}))
 except StorageError as error:
     print("StorageError", error)
 """
 
 
 def test_what_does_not_fit_on_the_disk_is_neither_told_nor_paid(tmp_path: Path) -> None:
-    ledger = Ledger(tmp_path, "s", 1.0)
+    ledger = PrivacyBudget(tmp_path, "s", 1.0)
     first = ledger.answer("small", 0.25, draw)
     said = child(LIMITED, tmp_path).communicate(timeout=60)[0]
     assert said.startswith("StorageError"), said
@@ -241,12 +241,12 @@ READ_ONLY = """
 import os, sys
 from pathlib import Path
 from crossaisle.data.errors import StorageError
-from crossaisle.data.ledger import Ledger
+from crossaisle.data.privacy.budget_ledger import PrivacyBudget
 if os.geteuid() == 0:
     os.setgid(65534)
     os.setuid(65534)
 try:
-    print("told", Ledger(Path(sys.argv[1]), "s", 1.0).answer("q", 0.5, lambda: {}))
+    print("told", PrivacyBudget(Path(sys.argv[1]), "s", 1.0).answer("q", 0.5, lambda: {}))
 except StorageError as error:
     print("StorageError", error)
 """
@@ -257,7 +257,7 @@ def test_a_folder_that_may_not_be_written_is_said(tmp_path: Path, begun: bool) -
     folder = tmp_path / "ws"
     folder.mkdir()
     if begun:
-        Ledger(folder, "s", 1.0).answer("first", 0.25, draw)
+        PrivacyBudget(folder, "s", 1.0).answer("first", 0.25, draw)
         (folder / "privacy.db").chmod(0o444)
     folder.chmod(0o555)
     path = folder

@@ -11,12 +11,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crossaisle.data.errors import CrossaisleError, QueryError, SettingsError
-from crossaisle.data.privacy.disclosure import Cell, Figures, bound, check_epsilon, check_min_users, laplace, noisy, withheld
+from crossaisle.data.privacy.disclosure import (
+    CellTable,
+    CountCell,
+    bound_contributions,
+    check_epsilon,
+    check_min_users,
+    laplace_mechanism,
+    noisy_counts,
+    suppressed_cells,
+)
 
 
-def hidden(cells: dict[str, Cell], cohort: int, total: int, min_users: int = 20) -> set[str]:
-    figures = Figures.of(cells, cohort, total)
-    return {name for name, out in zip(figures.names, withheld(figures, min_users), strict=True) if out}
+def hidden(cells: dict[str, CountCell], cohort: int, total: int, min_users: int = 20) -> set[str]:
+    figures = CellTable.of(cells, cohort, total)
+    return {name for name, out in zip(figures.names, suppressed_cells(figures, min_users), strict=True) if out}
 
 
 # ------------------------------------------------------------------ one answer
@@ -40,45 +49,50 @@ def hidden(cells: dict[str, Cell], cohort: int, total: int, min_users: int = 20)
     ],
 )
 def test_a_cell_is_withheld_when_it_or_a_difference_is_small(users: int, base: int, out: bool) -> None:
-    assert hidden({"stoves": Cell(users, base)}, 100, 1000) == ({"stoves"} if out else set())
+    assert hidden({"stoves": CountCell(users, base)}, 100, 1000) == ({"stoves"} if out else set())
 
 
 def test_an_item_that_is_nearly_its_whole_category_is_withheld_and_the_category_is_not() -> None:
-    cells = {"kitchen": Cell(50, 400), "pan": Cell(45, 300, "kitchen"), "pot": Cell(30, 200, "kitchen"), "only": Cell(50, 400, "kitchen")}
+    cells = {
+        "kitchen": CountCell(50, 400),
+        "pan": CountCell(45, 300, "kitchen"),
+        "pot": CountCell(30, 200, "kitchen"),
+        "only": CountCell(50, 400, "kitchen"),
+    }
     assert hidden(cells, 100, 1000) == {"pan"}
 
 
 def test_an_item_is_compared_with_every_level_above_it() -> None:
-    cells = {"home": Cell(50, 400), "kitchen": Cell(50, 390, "home"), "pan": Cell(30, 385, "kitchen")}
+    cells = {"home": CountCell(50, 400), "kitchen": CountCell(50, 390, "home"), "pan": CountCell(30, 385, "kitchen")}
     assert hidden(cells, 100, 1000) == {"kitchen", "pan"}  # 10 of everyone bought from home and not from kitchen
-    cells = {"home": Cell(50, 430), "kitchen": Cell(50, 430, "home"), "pan": Cell(31, 300, "kitchen")}
+    cells = {"home": CountCell(50, 430), "kitchen": CountCell(50, 430, "home"), "pan": CountCell(31, 300, "kitchen")}
     assert hidden(cells, 100, 1000) == {"pan"}
 
 
 def test_what_lies_under_a_withheld_category_is_withheld() -> None:
-    cells = {"home": Cell(90, 400), "kitchen": Cell(60, 300, "home"), "pan": Cell(30, 200, "kitchen")}
+    cells = {"home": CountCell(90, 400), "kitchen": CountCell(60, 300, "home"), "pan": CountCell(30, 200, "kitchen")}
     assert hidden(cells, 100, 1000) == set(cells)
 
 
 def test_a_threshold_of_one_withholds_nothing() -> None:
-    assert hidden({"a": Cell(0, 1), "b": Cell(1, 1), "c": Cell(99, 999)}, 100, 1000, min_users=1) == set()
+    assert hidden({"a": CountCell(0, 1), "b": CountCell(1, 1), "c": CountCell(99, 999)}, 100, 1000, min_users=1) == set()
 
 
 @pytest.mark.parametrize(
     "cells",
     [
-        {"a": Cell(11, 20)},  # more than the cohort
-        {"a": Cell(5, 4)},  # more than the snapshot's
-        {"a": Cell(-1, 4)},
-        {"a": Cell(1, 92)},  # more outside the cohort than there are people
-        {"a": Cell(3, 20), "b": Cell(4, 20, "a")},
-        {"a": Cell(3, 20), "b": Cell(3, 21, "a")},
-        {"b": Cell(4, 20, "a")},
+        {"a": CountCell(11, 20)},  # more than the cohort
+        {"a": CountCell(5, 4)},  # more than the snapshot's
+        {"a": CountCell(-1, 4)},
+        {"a": CountCell(1, 92)},  # more outside the cohort than there are people
+        {"a": CountCell(3, 20), "b": CountCell(4, 20, "a")},
+        {"a": CountCell(3, 20), "b": CountCell(3, 21, "a")},
+        {"b": CountCell(4, 20, "a")},
     ],
 )
-def test_figures_that_cannot_be_are_a_bug(cells: dict[str, Cell]) -> None:
+def test_figures_that_cannot_be_are_a_bug(cells: dict[str, CountCell]) -> None:
     with pytest.raises(ValueError):
-        Figures.of(cells, 10, 100)
+        CellTable.of(cells, 10, 100)
 
 
 # ------------------------------------------------------------------ noise
@@ -87,7 +101,7 @@ def test_figures_that_cannot_be_are_a_bug(cells: dict[str, Cell]) -> None:
 @given(st.integers(1, 1000), st.floats(1e-6, 1e3))
 @settings(max_examples=60, deadline=None)
 def test_opendp_itself_says_that_the_noise_suffices_and_is_not_wasted(per_user: int, epsilon: float) -> None:
-    spent = laplace(per_user, epsilon).map(per_user)
+    spent = laplace_mechanism(per_user, epsilon).map(per_user)
     assert 0.999 * epsilon < spent <= epsilon
 
 
@@ -104,7 +118,7 @@ def losses(left: np.ndarray, right: np.ndarray) -> list[tuple[float, float]]:
 @pytest.mark.parametrize("epsilon", [0.5, 1.0, 2.0])
 def test_no_output_tells_neighbouring_counts_apart_by_more_than_epsilon(epsilon: float) -> None:
     draws = 20_000
-    here, there = (noisy(np.full(draws, count), per_user=1, epsilon=epsilon)[:, None] for count in (40, 41))
+    here, there = (noisy_counts(np.full(draws, count), per_user=1, epsilon=epsilon)[:, None] for count in (40, 41))
     found = losses(here, there)
     assert len(found) >= 4
     assert all(loss <= epsilon + 6 * error for loss, error in found)
@@ -118,10 +132,10 @@ def test_a_user_in_two_cells_is_covered_for_both_together() -> None:
     user, cell = np.array([1, 1, 1, 2, 2, 3]), np.array([0, 1, 1, 0, 1, 1])
     counts = []
     for chosen in (np.ones(6, bool), user != 1):
-        kept = bound(user[chosen], cell[chosen], 2, "seed")
+        kept = bound_contributions(user[chosen], cell[chosen], 2, "seed")
         counts.append(np.bincount(cell[chosen][kept], minlength=2))
     assert np.abs(counts[0] - counts[1]).sum() == 2
-    here, there = (noisy(np.tile(count, 40_000), per_user=2, epsilon=2.0).reshape(-1, 2) for count in counts)
+    here, there = (noisy_counts(np.tile(count, 40_000), per_user=2, epsilon=2.0).reshape(-1, 2) for count in counts)
     found = losses(here, there)
     assert len(found) >= 10
     assert all(loss <= 2.0 + 6 * error for loss, error in found)
@@ -129,18 +143,18 @@ def test_a_user_in_two_cells_is_covered_for_both_together() -> None:
 
 
 def test_noise_is_centred_whole_and_drawn_anew() -> None:
-    drawn = noisy(np.full(20_000, 7.0), per_user=1, epsilon=1.0)
+    drawn = noisy_counts(np.full(20_000, 7.0), per_user=1, epsilon=1.0)
     assert drawn.dtype == np.int64
     assert abs(drawn.mean() - 7) < 0.08  # the standard error is 0.01
     # The variance of the discrete Laplace distribution with ratio q is 2q / (1 - q)^2.
     assert drawn.var() == pytest.approx(2 * math.exp(-1) / (1 - math.exp(-1)) ** 2, rel=0.15)
-    assert (drawn != noisy(np.full(20_000, 7.0), per_user=1, epsilon=1.0)).any()
-    assert noisy(np.empty(0), per_user=1, epsilon=1.0).shape == (0,)
+    assert (drawn != noisy_counts(np.full(20_000, 7.0), per_user=1, epsilon=1.0)).any()
+    assert noisy_counts(np.empty(0), per_user=1, epsilon=1.0).shape == (0,)
 
 
 @pytest.mark.parametrize("epsilon", [0.0, -1.0, math.nan, math.inf, -math.inf, 1e-9])
 def test_an_epsilon_that_means_nothing_is_refused(epsilon: float) -> None:
-    for ask in (lambda: check_epsilon(epsilon), lambda: noisy(np.zeros(1), per_user=1, epsilon=epsilon)):
+    for ask in (lambda: check_epsilon(epsilon), lambda: noisy_counts(np.zeros(1), per_user=1, epsilon=epsilon)):
         with pytest.raises(QueryError, match="epsilon is .*; it must be a number of at least 1e-06"):
             ask()
 
@@ -154,7 +168,7 @@ def test_a_threshold_that_means_nothing_is_refused(min_users: float) -> None:
 def test_counts_that_are_not_whole_are_a_bug_and_not_an_input_error() -> None:
     for counts, per_user in ((np.array([0.5]), 1), (np.zeros((2, 2)), 1), (np.zeros(1), 0)):
         with pytest.raises(ValueError) as caught:
-            noisy(counts, per_user=per_user, epsilon=1.0)
+            noisy_counts(counts, per_user=per_user, epsilon=1.0)
         assert not isinstance(caught.value, CrossaisleError)
 
 
@@ -165,7 +179,7 @@ PAIRS = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 9)), max_size=60)
 
 def counted(pairs: list[tuple[int, int]], most: int) -> np.ndarray:
     user, cell = (np.array([pair[i] for pair in pairs], np.int64) for i in (0, 1))
-    return np.bincount(cell[bound(user, cell, most, "seed")], minlength=10)
+    return np.bincount(cell[bound_contributions(user, cell, most, "seed")], minlength=10)
 
 
 @given(PAIRS, st.integers(1, 4), st.integers(0, 6))
@@ -186,11 +200,11 @@ def test_the_choice_does_not_hang_on_the_order_of_the_rows(pairs: list[tuple[int
 
 def test_the_choice_spreads_over_cells_and_changes_with_the_seed() -> None:
     user, cell = np.repeat(np.arange(20_000), 5), np.tile(np.arange(5), 20_000)
-    kept = bound(user, cell, 2, "one")
+    kept = bound_contributions(user, cell, 2, "one")
     counts = np.bincount(cell[kept])
     assert counts.sum() == 40_000
     assert np.abs(counts - 8000).max() < 6 * math.sqrt(20_000 * 0.4 * 0.6)
-    assert (kept != bound(user, cell, 2, "two")).any()
-    assert (kept == bound(user, cell, 2, "one")).all()
-    with pytest.raises(ValueError, match="most is 0"):
-        bound(user, cell, 0, "one")
+    assert (kept != bound_contributions(user, cell, 2, "two")).any()
+    assert (kept == bound_contributions(user, cell, 2, "one")).all()
+    with pytest.raises(ValueError, match="max_cells is 0"):
+        bound_contributions(user, cell, 0, "one")

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crossaisle.data.privacy.pii_masking import ADDRESS, LINK, MAIL, NAME, NUMBER, PHONE, mask, personal
-from crossaisle.prompts import sanitize
-from crossaisle.recommend.evidence.review_excerpts import critical, quotable
+from crossaisle.data.privacy.pii_masking import ADDRESS, LINK, MAIL, NAME, NUMBER, PHONE, contains_personal_data, mask_personal_data
+from crossaisle.prompts import sanitize_for_prompt
+from crossaisle.recommend.evidence.review_excerpts import complaint_excerpt, praise_excerpt
 
 # All invented.
 PERSONAL = [
@@ -69,49 +69,49 @@ ORDINARY = [
 
 @pytest.mark.parametrize(("text", "masked"), PERSONAL)
 def test_what_is_personal_gives_way_to_a_sign(text: str, masked: str) -> None:
-    assert mask(text) == masked
-    assert personal(text)
-    assert not personal(masked)
+    assert mask_personal_data(text) == masked
+    assert contains_personal_data(text)
+    assert not contains_personal_data(masked)
 
 
 def test_the_signs_survive_the_fence() -> None:
     signs = {NAME, MAIL, PHONE, NUMBER, ADDRESS, LINK}
-    assert all(sanitize(sign) == sign for sign in signs)
+    assert all(sanitize_for_prompt(sign) == sign for sign in signs)
     assert {sign for _, masked in PERSONAL for sign in signs if sign in masked} == signs
 
 
 @pytest.mark.parametrize("text", ORDINARY)
 def test_what_is_ordinary_stays(text: str) -> None:
-    assert mask(text) == text
-    assert not personal(text)
+    assert mask_personal_data(text) == text
+    assert not contains_personal_data(text)
 
 
 @given(
     st.lists(st.sampled_from([*(text for text, _ in PERSONAL), *ORDINARY, " ", "\n", "a ", "7", "Anna", ". - "]), max_size=5).map(" ".join)
 )
 def test_twice_is_once(text: str) -> None:
-    assert mask(mask(text)) == mask(text)
+    assert mask_personal_data(mask_personal_data(text)) == mask_personal_data(text)
 
 
 @given(st.text(max_size=200))
 def test_any_text_can_be_masked(text: str) -> None:
-    assert personal(text) == (mask(text) != text)
-    assert mask(mask(text)) == mask(text)
+    assert contains_personal_data(text) == (mask_personal_data(text) != text)
+    assert mask_personal_data(mask_personal_data(text)) == mask_personal_data(text)
 
 
 @pytest.mark.parametrize(("text", "masked"), PERSONAL)
 def test_what_is_personal_is_in_no_quotation(text: str, masked: str) -> None:
     gone = set(re.findall(r"\w{2,}", text)) - set(re.findall(r"\w{2,}", masked))
     assert gone
-    praise = quotable(f"It boils a litre in three minutes. So we took the tent along with us, and {text}", "took the tent along")
-    complaint = critical(f"The lid broke in the first week, and {text}")
+    praise = praise_excerpt(f"It boils a litre in three minutes. So we took the tent along with us, and {text}", "took the tent along")
+    complaint = complaint_excerpt(f"The lid broke in the first week, and {text}")
     for quote in (praise, complaint):
         assert quote is None or not gone & set(re.findall(r"\w{2,}", quote))
 
 
 def test_a_name_introduced_in_one_sentence_is_not_quoted_from_the_next() -> None:
-    assert quotable("For my daughter Anna. Anna takes it on every long hike.") is None
-    assert quotable("For my daughter. She takes it on every long hike.") == "She takes it on every long hike."
+    assert praise_excerpt("For my daughter Anna. Anna takes it on every long hike.") is None
+    assert praise_excerpt("For my daughter. She takes it on every long hike.") == "She takes it on every long hike."
 
 
 @pytest.mark.parametrize(
@@ -123,4 +123,4 @@ def test_a_name_introduced_in_one_sentence_is_not_quoted_from_the_next() -> None
     ],
 )
 def test_product_numbers_are_quoted(text: str) -> None:
-    assert quotable(text) == text
+    assert praise_excerpt(text) == text

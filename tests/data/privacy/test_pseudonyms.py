@@ -45,7 +45,7 @@ def test_the_key_file_is_made_once_and_private(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == [FILE]
     assert file.read_text() not in repr(names)
     file.chmod(0o644)
-    with pytest.raises(WorkspaceError, match=r"may be read by other accounts.*chmod 600"):
+    with pytest.raises(WorkspaceError, match=r"other accounts can read .*chmod 600"):
         Pseudonyms.open(tmp_path)
 
 
@@ -60,7 +60,7 @@ def test_processes_that_start_at_once_get_one_key(tmp_path: Path) -> None:
 def test_a_given_key_goes_before_the_file_and_must_be_long_enough(tmp_path: Path) -> None:
     assert Pseudonyms.open(tmp_path, KEY).of("ann") == Pseudonyms(KEY).of("ann")
     assert not (tmp_path / FILE).exists()
-    with pytest.raises(SettingsError, match="has 5 characters; give at least 16"):
+    with pytest.raises(SettingsError, match="has 5 characters; use at least 16"):
         Pseudonyms("short")
 
 

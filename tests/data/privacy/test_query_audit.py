@@ -16,8 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crossaisle.data.errors import QueryError, SettingsError, SuppressedError, WorkspaceError
-from crossaisle.data.privacy.disclosure import Cell
-from crossaisle.data.privacy.query_audit import Releases
+from crossaisle.data.privacy.disclosure import CountCell
+from crossaisle.data.privacy.query_audit import QueryAuditLog
 
 PARENTS = {"a": None, "a1": "a", "a2": "a", "b": None, "b1": "b", "b11": "b1"}
 LEAVES = ("a1", "a2", "b11", "b1", "a")
@@ -35,10 +35,10 @@ def did(bought: list[set[str]]) -> dict[str, frozenset[int]]:
     return {name: frozenset(users) for name, users in found.items()}
 
 
-def ask(releases: Releases, cohort: frozenset[int], cells: dict[str, frozenset[int]], based: bool = True) -> frozenset[str]:
+def ask(releases: QueryAuditLog, cohort: frozenset[int], cells: dict[str, frozenset[int]], based: bool = True) -> frozenset[str]:
     """The names shown, beside base rates or without any."""
-    given = {name: Cell(len(cohort & users), len(users) if based else None, PARENTS.get(name)) for name, users in cells.items()}
-    return frozenset(given) - releases.admit("q", np.array(sorted(cohort), np.int64), given)
+    given = {name: CountCell(len(cohort & users), len(users) if based else None, PARENTS.get(name)) for name, users in cells.items()}
+    return frozenset(given) - releases.admit_query("q", np.array(sorted(cohort), np.int64), given)
 
 
 def below(name: str) -> set[str]:
@@ -122,7 +122,7 @@ def test_whoever_subtracts_any_two_figures_never_learns_of_few(
     cells = did(bought)
     told: list[tuple[frozenset[int], frozenset[str]]] = []
     with tempfile.TemporaryDirectory() as folder:
-        releases = Releases(Path(folder), "s", users, few)
+        releases = QueryAuditLog(Path(folder), "s", users, few)
         for cohort in cohorts:
             try:
                 shown = ask(releases, cohort, cells, based)
@@ -132,7 +132,7 @@ def test_whoever_subtracts_any_two_figures_never_learns_of_few(
             told.append((cohort, shown))
         assert breaches(told, cells, users, few, based) == []
         # Asked again, in a new process' place and without memory for bitmaps: the same answers.
-        again = Releases(Path(folder), "s", users, few, memory=0)
+        again = QueryAuditLog(Path(folder), "s", users, few, cache_bytes=0)
         for cohort, shown in told:
             assert ask(again, cohort, cells, based) == shown
 
@@ -156,39 +156,39 @@ def span(start: int, stop: int) -> frozenset[int]:
 
 
 @pytest.fixture
-def releases(tmp_path: Path) -> Releases:
-    return Releases(tmp_path, "s1", USERS, 20)
+def releases(tmp_path: Path) -> QueryAuditLog:
+    return QueryAuditLog(tmp_path, "s1", USERS, 20)
 
 
-def test_groups_that_overlap_freely_are_both_answered_in_full(releases: Releases) -> None:
+def test_groups_that_overlap_freely_are_both_answered_in_full(releases: QueryAuditLog) -> None:
     assert ask(releases, span(0, 500), CELLS) == {"stoves", "lamps"}
     assert ask(releases, span(300, 800), CELLS) == {"stoves", "lamps"}
     assert ask(releases, span(0, 400), CELLS) == {"stoves", "lamps"}  # 100 fewer than the first, 50 of them with lamps
 
 
 @pytest.mark.parametrize("other", [span(0, 519), span(0, 481), span(10, 509), span(519, 1000), span(481, 1000), span(491, 990)])
-def test_a_group_nearly_the_same_or_nearly_the_opposite_is_refused(releases: Releases, other: frozenset[int]) -> None:
+def test_a_group_nearly_the_same_or_nearly_the_opposite_is_refused(releases: QueryAuditLog, other: frozenset[int]) -> None:
     ask(releases, span(0, 500), CELLS)
-    with pytest.raises(SuppressedError, match=r"told of before \('q'\) differ, or leave out, fewer than 20 users"):
+    with pytest.raises(SuppressedError, match=r"an earlier one \('q'\) differ by, or both leave out, fewer than 20 users"):
         ask(releases, other, CELLS)
     assert isinstance(SuppressedError(""), QueryError)
     # Refused is not told: what is near the refused one alone is answered.
     assert ask(releases, span(0, 540), CELLS)
 
 
-def test_users_whom_the_snapshot_does_not_hold_are_a_bug(releases: Releases) -> None:
+def test_users_whom_the_snapshot_does_not_hold_are_a_bug(releases: QueryAuditLog) -> None:
     for cohort in (np.arange(-1, 100), np.arange(900, USERS + 1)):
-        with pytest.raises(ValueError, match="user numbers of this snapshot are 0 to 999"):
-            releases.admit("q", cohort, {})
+        with pytest.raises(ValueError, match="user numbers of this snapshot must be 0 to 999"):
+            releases.admit_query("q", cohort, {})
 
 
 @pytest.mark.parametrize("other", [span(0, 520), span(0, 480), span(500, 1000), span(520, 1000), span(0, 500)])
-def test_a_group_the_same_the_opposite_or_different_enough_is_answered(releases: Releases, other: frozenset[int]) -> None:
+def test_a_group_the_same_the_opposite_or_different_enough_is_answered(releases: QueryAuditLog, other: frozenset[int]) -> None:
     ask(releases, span(0, 500), CELLS)
     ask(releases, other, CELLS)
 
 
-def test_of_a_larger_group_the_cells_that_grew_by_few_are_withheld(releases: Releases) -> None:
+def test_of_a_larger_group_the_cells_that_grew_by_few_are_withheld(releases: QueryAuditLog) -> None:
     assert ask(releases, span(0, 500), CELLS) == {"stoves", "lamps"}
     assert ask(releases, span(0, 530), CELLS) == set()  # 10 more with stoves, 15 with lamps
     assert ask(releases, span(0, 500), CELLS) == {"stoves", "lamps"}
@@ -212,17 +212,17 @@ def test_a_cell_that_all_but_few_of_the_difference_have_is_withheld(tmp_path: Pa
         "y": span(0, USERS) - frozenset(range(0, 1000, 5)),
     }
     for i, (first, second) in enumerate(((one, two), (two, one))):
-        releases = Releases(tmp_path, str(i), USERS, 20)
+        releases = QueryAuditLog(tmp_path, str(i), USERS, 20)
         assert ask(releases, first, cells) == {"x", "y"}
         assert ask(releases, second, cells) == {"y"}
 
 
-def test_one_decoy_does_not_open_a_way_around(releases: Releases) -> None:
+def test_one_decoy_does_not_open_a_way_around(releases: QueryAuditLog) -> None:
     ask(releases, span(0, 500), CELLS)
     assert ask(releases, span(1, 530), CELLS) == set()  # not within one another by user 0, who would know of himself
 
 
-def test_a_decoy_who_hides_the_one_who_counts_does_not_open_a_way_around(releases: Releases) -> None:
+def test_a_decoy_who_hides_the_one_who_counts_does_not_open_a_way_around(releases: QueryAuditLog) -> None:
     # User 0 bought it, and so did one of the 100 new ones: the counts are equal, and user 0 knows why.
     cells = {"x": {0, 550} | span(100, 300) | span(700, 900), "y": span(0, 1000) - {0, 550} - span(100, 300) - span(700, 900)}
     cells = {name: frozenset(users) for name, users in cells.items()}
@@ -233,19 +233,19 @@ def test_a_decoy_who_hides_the_one_who_counts_does_not_open_a_way_around(release
 def test_what_lies_under_a_cell_withheld_for_an_earlier_answer_is_withheld_with_it(tmp_path: Path) -> None:
     # Of the 200 more, all but 10 bought from b, and 100 of them b1.
     cells = {"b": span(100, 690) | span(800, 900), "b1": span(100, 600) | span(800, 850)}
-    releases = Releases(tmp_path, "s", USERS, 20)
+    releases = QueryAuditLog(tmp_path, "s", USERS, 20)
     assert ask(releases, span(0, 500), cells) == {"b", "b1"}
     assert ask(releases, span(0, 700), cells) == set()
-    assert ask(Releases(tmp_path, "other", USERS, 20), span(0, 700), cells) == {"b", "b1"}
+    assert ask(QueryAuditLog(tmp_path, "other", USERS, 20), span(0, 700), cells) == {"b", "b1"}
 
 
-def test_of_groups_apart_the_rest_of_everyone_is_guarded(releases: Releases) -> None:
+def test_of_groups_apart_the_rest_of_everyone_is_guarded(releases: QueryAuditLog) -> None:
     cells = {"rare": span(80, 120) | span(400, 440) | span(600, 610)}
     assert ask(releases, span(0, 200), cells) == {"rare"}
     assert ask(releases, span(300, 500), cells) == set()  # 40 + 40 of 90: the other 10 are in neither
 
 
-def test_without_base_rates_the_rest_of_everyone_is_not_known_and_not_guarded(releases: Releases) -> None:
+def test_without_base_rates_the_rest_of_everyone_is_not_known_and_not_guarded(releases: QueryAuditLog) -> None:
     cells = {"rare": span(80, 120) | span(400, 440) | span(600, 610)}
     for cohort in (span(0, 200), span(300, 500)):
         assert ask(releases, cohort, cells, based=False) == {"rare"}
@@ -254,21 +254,21 @@ def test_without_base_rates_the_rest_of_everyone_is_not_known_and_not_guarded(re
 
 
 def test_an_item_asked_for_later_is_compared_with_its_category_in_both_answers(tmp_path: Path) -> None:
-    releases = Releases(tmp_path, "s", USERS, 20)
+    releases = QueryAuditLog(tmp_path, "s", USERS, 20)
     # 167 of the first 500 bought from b without b1, 10 more by 750, 30 more after that; 40 of the 250 between did not buy from b at all.
     without = frozenset(range(0, 500, 3)) | span(700, 710) | span(800, 830)
     cells = {"b": span(0, 900) - span(510, 550), "b1": span(0, 900) - span(510, 550) - without}
     assert ask(releases, span(0, 500), cells) == {"b", "b1"}
     assert ask(releases, span(0, 750), cells) == {"b"}
-    other = Releases(tmp_path, "other", USERS, 20)
+    other = QueryAuditLog(tmp_path, "other", USERS, 20)
     assert ask(other, span(0, 750), cells) == {"b", "b1"}
-    third = Releases(tmp_path, "third", USERS, 20)
+    third = QueryAuditLog(tmp_path, "third", USERS, 20)
     assert ask(third, span(0, 500), cells) == ask(third, span(0, 700), cells) == {"b", "b1"}
 
 
-def test_a_group_too_small_or_nearly_everyone_is_refused_in_one_sentence(releases: Releases) -> None:
+def test_a_group_too_small_or_nearly_everyone_is_refused_in_one_sentence(releases: QueryAuditLog) -> None:
     for cohort in (span(0, 19), frozenset()):
-        with pytest.raises(SuppressedError, match="fewer than 20 users are in this group.* ask about a broader one"):
+        with pytest.raises(SuppressedError, match="fewer than 20 users are in this group.* use a broader group"):
             ask(releases, cohort, CELLS)
     with pytest.raises(SuppressedError, match="all but fewer than 20 users are in this group"):
         ask(releases, span(0, 981), CELLS)
@@ -277,11 +277,11 @@ def test_a_group_too_small_or_nearly_everyone_is_refused_in_one_sentence(release
 
 
 def test_a_threshold_of_one_withholds_nothing_and_still_records(tmp_path: Path) -> None:
-    off = Releases(tmp_path, "s", USERS, 1)
+    off = QueryAuditLog(tmp_path, "s", USERS, 1)
     for cohort in (span(0, 500), span(0, 501), span(0, 501), span(0, 1)):
         assert ask(off, cohort, CELLS) == set(CELLS)
-    with pytest.raises(SuppressedError, match="told of before"):
-        ask(Releases(tmp_path, "s", USERS, 20), span(0, 502), CELLS)
+    with pytest.raises(SuppressedError, match="this group and an earlier one"):
+        ask(QueryAuditLog(tmp_path, "s", USERS, 20), span(0, 502), CELLS)
 
 
 def test_bitmaps_beyond_the_first_users_count(tmp_path: Path) -> None:
@@ -292,33 +292,33 @@ def test_bitmaps_beyond_the_first_users_count(tmp_path: Path) -> None:
     for memory in (2**20, 0):
         folder = tmp_path / str(memory)
         folder.mkdir()
-        releases = Releases(folder, "s", users, 20, memory)
+        releases = QueryAuditLog(folder, "s", users, 20, memory)
         for cohort in (half - tail, frozenset(range(200_000, 290_000, 3000)), frozenset(range(0, users, 3))):
             ask(releases, cohort, cells)
         for cohort in (half | tail, frozenset(range(203_000, 290_000, 3000))):
-            with pytest.raises(SuppressedError, match="told of before"):
+            with pytest.raises(SuppressedError, match="this group and an earlier one"):
                 ask(releases, cohort, cells)
         assert ask(releases, frozenset(range(0, users, 5)), cells) == {"x"}
 
 
 def test_another_snapshot_starts_anew_and_the_first_is_remembered(tmp_path: Path) -> None:
-    ask(Releases(tmp_path, "s1", USERS), span(0, 500), CELLS)
-    assert ask(Releases(tmp_path, "s2", USERS), span(0, 501), CELLS)
+    ask(QueryAuditLog(tmp_path, "s1", USERS), span(0, 500), CELLS)
+    assert ask(QueryAuditLog(tmp_path, "s2", USERS), span(0, 501), CELLS)
     with pytest.raises(SuppressedError):
-        ask(Releases(tmp_path, "s1", USERS), span(0, 501), CELLS)
+        ask(QueryAuditLog(tmp_path, "s1", USERS), span(0, 501), CELLS)
 
 
-def test_a_base_that_changes_within_a_snapshot_is_a_bug(releases: Releases) -> None:
+def test_a_base_that_changes_within_a_snapshot_is_a_bug(releases: QueryAuditLog) -> None:
     ask(releases, span(0, 500), CELLS)
     with pytest.raises(ValueError, match="the base of 'stoves' is 333, and was 334"):
         ask(releases, span(200, 700), {"stoves": CELLS["stoves"] - {999}})
 
 
-def test_the_same_event_counted_in_two_ways_is_compared(releases: Releases) -> None:
+def test_the_same_event_counted_in_two_ways_is_compared(releases: QueryAuditLog) -> None:
     cohort = np.arange(500)
-    assert releases.admit("90 days", cohort, {"stoves": Cell(100, 334)}) == frozenset()
-    assert releases.admit("30 days", cohort, {"stoves": Cell(90, 334)}) == {"stoves"}
-    assert releases.admit("10 days", cohort, {"stoves": Cell(80, 334)}) == frozenset()
+    assert releases.admit_query("90 days", cohort, {"stoves": CountCell(100, 334)}) == frozenset()
+    assert releases.admit_query("30 days", cohort, {"stoves": CountCell(90, 334)}) == {"stoves"}
+    assert releases.admit_query("10 days", cohort, {"stoves": CountCell(80, 334)}) == frozenset()
 
 
 # ------------------------------------------------------------------ the record
@@ -328,12 +328,12 @@ import sys
 import numpy as np
 from pathlib import Path
 from crossaisle.data.errors import SuppressedError
-from crossaisle.data.privacy import Cell
-from crossaisle.data.releases import Releases
-releases = Releases(Path(sys.argv[1]), "s1", 1000)
+from crossaisle.data.privacy.disclosure import CountCell
+from crossaisle.data.privacy.query_audit import QueryAuditLog
+releases = QueryAuditLog(Path(sys.argv[1]), "s1", 1000)
 for start in range(0, 400, 40):
     try:
-        releases.admit("q", np.arange(start, start + 300 + int(sys.argv[2])), {"x": Cell(100, 500)})
+        releases.admit_query("q", np.arange(start, start + 300 + int(sys.argv[2])), {"x": CountCell(100, 500)})
         print(start)
     except SuppressedError:
         pass
@@ -351,7 +351,7 @@ def test_of_two_processes_that_ask_nearly_the_same_one_is_answered(tmp_path: Pat
 
 
 def test_what_another_object_recorded_meanwhile_counts(tmp_path: Path) -> None:
-    one, two = Releases(tmp_path, "s1", USERS), Releases(tmp_path, "s1", USERS)
+    one, two = QueryAuditLog(tmp_path, "s1", USERS), QueryAuditLog(tmp_path, "s1", USERS)
     ask(one, span(0, 500), CELLS)
     ask(two, span(100, 700), CELLS)
     for late, cohort in ((one, span(101, 700)), (two, span(0, 505))):
@@ -360,16 +360,16 @@ def test_what_another_object_recorded_meanwhile_counts(tmp_path: Path) -> None:
 
 
 def test_a_record_deleted_while_it_is_open_is_begun_anew(tmp_path: Path) -> None:
-    releases = Releases(tmp_path, "s1", USERS)
+    releases = QueryAuditLog(tmp_path, "s1", USERS)
     for _ in range(2):
         ask(releases, span(0, 500), CELLS)
     (tmp_path / "privacy.db").unlink()
-    ask(Releases(tmp_path, "s1", USERS), span(200, 700), CELLS)
+    ask(QueryAuditLog(tmp_path, "s1", USERS), span(200, 700), CELLS)
     with pytest.raises(SuppressedError):
         ask(releases, span(200, 701), CELLS)
 
 
-def test_asking_the_same_again_adds_nothing_to_the_record(releases: Releases) -> None:
+def test_asking_the_same_again_adds_nothing_to_the_record(releases: QueryAuditLog) -> None:
     ask(releases, span(0, 500), CELLS)
     before = (releases.folder / "privacy.db").read_bytes()
     for _ in range(3):
@@ -378,21 +378,21 @@ def test_asking_the_same_again_adds_nothing_to_the_record(releases: Releases) ->
 
 
 def test_a_damaged_bitmap_is_an_error_and_not_an_empty_one(tmp_path: Path) -> None:
-    ask(Releases(tmp_path, "s1", USERS), span(0, 500), CELLS)
+    ask(QueryAuditLog(tmp_path, "s1", USERS), span(0, 500), CELLS)
     for blob in (b"nonsense", b""):
         with sqlite3.connect(tmp_path / "privacy.db") as database:
             database.execute("UPDATE cohorts SET head = ?", (blob,))
         database.close()
         with pytest.raises(WorkspaceError, match=re.escape("privacy.db is damaged")):
-            ask(Releases(tmp_path, "s1", USERS), span(100, 600), CELLS)
+            ask(QueryAuditLog(tmp_path, "s1", USERS), span(100, 600), CELLS)
     with pytest.raises(SettingsError, match="min_users is 0"):
-        Releases(tmp_path, "s1", USERS, 0)
+        QueryAuditLog(tmp_path, "s1", USERS, 0)
 
 
 def test_a_strangers_question_is_stored_and_quoted_safely(tmp_path: Path) -> None:
-    releases = Releases(tmp_path, "s1", USERS)
-    releases.admit("phones\x1b[31m\n'; DROP TABLE cohorts; \udcff", np.arange(500), {})
+    releases = QueryAuditLog(tmp_path, "s1", USERS)
+    releases.admit_query("phones\x1b[31m\n'; DROP TABLE cohorts; \udcff", np.arange(500), {})
     with pytest.raises(SuppressedError) as caught:
-        releases.admit("q", np.arange(501), {})
+        releases.admit_query("q", np.arange(501), {})
     assert "\x1b" not in str(caught.value)
     assert "\n" not in str(caught.value)

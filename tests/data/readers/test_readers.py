@@ -19,9 +19,18 @@ from crossaisle.data.errors import FormatError, SettingsError
 from crossaisle.data.readers import FORMATS, find_sources
 from crossaisle.data.readers.formats import amazon, complete_journey, movielens
 from crossaisle.data.readers.rows.batch import Batch
-from crossaisle.data.readers.rows.line_reader import Lines
+from crossaisle.data.readers.rows.line_reader import LineReader
 from crossaisle.data.readers.rows.open_rows import read_rows
-from crossaisle.data.readers.rows.value_parsing import category, identifier, identifiers, milliseconds, numbers, price, truth, whole_numbers
+from crossaisle.data.readers.rows.value_parsing import (
+    parse_bool,
+    parse_category,
+    parse_identifier,
+    parse_identifiers,
+    parse_integers,
+    parse_numbers,
+    parse_price,
+    parse_timestamps,
+)
 
 # ------------------------------------------------------------------ rows
 
@@ -136,12 +145,12 @@ def test_text_that_parquet_keeps_as_bytes_is_text(tmp_path: Path) -> None:
     pl.DataFrame({"a": ["é".encode(), b"\xff", None]}).write_parquet(path)
     (batch,) = read_rows(path)
     assert batch.column(["a"]).to_list() == ["é", "�", None]
-    assert [identifier(record["a"]) for record in batch.records()] == ["é", "�", None]
+    assert [parse_identifier(record["a"]) for record in batch.records()] == ["é", "�", None]
 
 
 def test_the_blocks_of_a_file_join_to_the_file(tmp_path: Path) -> None:
     text = "".join(f"line {number} {'é' * (number % 50)}\r\n" for number in range(60_000))
-    lines = Lines(written(tmp_path / "a.txt", text))
+    lines = LineReader(written(tmp_path / "a.txt", text))
     blocks = list(lines)
     assert len(blocks) > 1
     assert "".join(line for block in blocks for line in block.lines) == text
@@ -207,7 +216,7 @@ def test_a_damaged_parquet_file_is_a_format_error(tmp_path: Path) -> None:
 
 
 def stamps(*values: object) -> tuple[list[int | None], list[bool]]:
-    found, bad = milliseconds(pl.Series(values, dtype=pl.String if isinstance(values[0], str) else None))
+    found, bad = parse_timestamps(pl.Series(values, dtype=pl.String if isinstance(values[0], str) else None))
     return found.to_list(), bad.to_list()
 
 
@@ -255,30 +264,30 @@ def test_times_agree_in_every_spelling(moment: int, zone: int) -> None:
     spelled += [exact.isoformat().replace("+00:00", "Z"), exact.replace(tzinfo=None).isoformat(" ")]
     assert stamps(*spelled) == ([moment] * len(spelled), [False] * len(spelled))
     assert stamps(moment, None) == ([moment, None], [False, False])
-    assert milliseconds(pl.Series([exact, exact]))[0].to_list() == [moment] * 2
-    assert milliseconds(pl.Series([exact.replace(tzinfo=None)]))[0].to_list() == [moment]
+    assert parse_timestamps(pl.Series([exact, exact]))[0].to_list() == [moment] * 2
+    assert parse_timestamps(pl.Series([exact.replace(tzinfo=None)]))[0].to_list() == [moment]
 
 
 def test_dates_of_parquet_are_times() -> None:
-    assert milliseconds(pl.Series([datetime.date(2024, 1, 1), None]))[0].to_list() == [1_704_067_200_000, None]
+    assert parse_timestamps(pl.Series([datetime.date(2024, 1, 1), None]))[0].to_list() == [1_704_067_200_000, None]
 
 
 def test_numbers_must_be_finite() -> None:
-    values, bad = numbers(pl.Series(["1.5", " 2 ", "", None, "nan", "inf", "x", "1e400", "-3"]))
+    values, bad = parse_numbers(pl.Series(["1.5", " 2 ", "", None, "nan", "inf", "x", "1e400", "-3"]))
     assert values.to_list() == [1.5, 2.0, None, None, None, None, None, None, -3.0]
     assert bad.to_list() == [False, False, False, False, True, True, True, True, False]
-    values, bad = whole_numbers(pl.Series(["3", "3.0", "3.5", None]))
+    values, bad = parse_integers(pl.Series(["3", "3.0", "3.5", None]))
     assert (values.to_list(), bad.to_list()) == ([3, 3, None, None], [False, False, True, False])
-    values, bad = numbers(pl.Series([1.0, float("nan"), None]))
+    values, bad = parse_numbers(pl.Series([1.0, float("nan"), None]))
     assert (values.to_list(), bad.to_list()) == ([1.0, None, None], [False, True, False])
 
 
 def test_ids_are_stripped_text() -> None:
-    assert identifiers(pl.Series([" a ", "", "  ", None])).to_list() == ["a", None, None, None]
-    assert identifiers(pl.Series([12, None])).to_list() == ["12", None]
-    assert identifiers(pl.Series([12.0, 1.5, float("nan"), None])).to_list() == ["12", "1.5", None, None]
+    assert parse_identifiers(pl.Series([" a ", "", "  ", None])).to_list() == ["a", None, None, None]
+    assert parse_identifiers(pl.Series([12, None])).to_list() == ["12", None]
+    assert parse_identifiers(pl.Series([12.0, 1.5, float("nan"), None])).to_list() == ["12", "1.5", None, None]
     ids = [" a ", 12, 12.0, "", None, True, [1], float("nan")]
-    assert [identifier(one) for one in ids] == ["a", "12", "12", None, None, None, None, None]
+    assert [parse_identifier(one) for one in ids] == ["a", "12", "12", None, None, None, None, None]
 
 
 @pytest.mark.parametrize(
@@ -290,30 +299,30 @@ def test_ids_are_stripped_text() -> None:
     ],
 )  # fmt: skip
 def test_prices(value: object, wanted: float | None) -> None:
-    assert price(value) == wanted
+    assert parse_price(value) == wanted
 
 
 @pytest.mark.parametrize("value", ["nan", "inf", float("nan"), float("inf"), "free", "B00X1", "12abc", -1, "-5", "-$5.00", "—", True, [1]])
 def test_no_prices(value: object) -> None:
     with pytest.raises(ValueError, match=r"negative|finite number"):
-        price(value)
+        parse_price(value)
 
 
 def test_categories_are_paths() -> None:
-    assert category(" A > B>C ") == ["A", "B", "C"]
-    assert category(["A > B", " C ", None, ""]) == ["A > B", "C"]
-    assert (category(None), category(""), category([])) == ([], [], [])
+    assert parse_category(" A > B>C ") == ["A", "B", "C"]
+    assert parse_category(["A > B", " C ", None, ""]) == ["A > B", "C"]
+    assert (parse_category(None), parse_category(""), parse_category([])) == ([], [], [])
     for value in (5, [["A"]], [{"a": 1}]):
         with pytest.raises(ValueError):
-            category(value)
+            parse_category(value)
 
 
 def test_truth_has_many_spellings() -> None:
-    assert [truth(word) for word in ("TRUE", 1, "in stock", True)] == [True] * 4
-    assert [truth(word) for word in ("no", 0, "out of stock", False)] == [False] * 4
-    assert truth("") is None
+    assert [parse_bool(word) for word in ("TRUE", 1, "in stock", True)] == [True] * 4
+    assert [parse_bool(word) for word in ("no", 0, "out of stock", False)] == [False] * 4
+    assert parse_bool("") is None
     with pytest.raises(ValueError):
-        truth("maybe")
+        parse_bool("maybe")
 
 
 # ------------------------------------------------------------------ formats
@@ -391,10 +400,10 @@ def test_amazon_files_are_told_apart_by_fields_not_names(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda path: find_sources("excel", [path], {}), "the formats are files, amazon-reviews-2023, movielens, completejourney"),
-        (lambda _: find_sources("files", [], {}), "no file or folder"),
+        (lambda path: find_sources("excel", [path], {}), "unknown format excel: use one of files, amazon-reviews-2023, movielens, completejourney"),
+        (lambda _: find_sources("files", [], {}), "no input for the format files: name a file or folder"),
         (lambda path: find_sources("files", [path], {"cost": "price"}), "cost is no column of ours"),
-        (lambda path: find_sources("movielens", [path], {"price": "cost"}), "is for --format files"),
+        (lambda path: find_sources("movielens", [path], {"price": "cost"}), "--map works only with --format files"),
     ],
 )
 def test_settings_that_mean_nothing(tmp_path: Path, call: Callable[[Path], object], words: str) -> None:

@@ -17,7 +17,7 @@ from crossaisle.data.privacy.pseudonyms import Pseudonyms, is_pseudonym
 from crossaisle.data.snapshots.compaction import compact
 from crossaisle.data.workspace import Workspace
 
-from ...crash_points import deaths
+from ...crash_points import run_with_crashes
 
 Store = Callable[..., Path]
 NOW = 1_710_000_000_000
@@ -85,7 +85,7 @@ def test_interactions_are_folded_in_their_place_and_everything_else_stays(shop: 
     assert {name: opened.table(name).rows() for name in before} == {name: table.rows() for name, table in before.items()}
     assert (opened.manifest.item_noun, opened.manifest.source["format"]) == ("thing", "files")
     assert opened.manifest.folded == {log.identity: 9}
-    assert len(log.since(0)) == 9, "the log stays whole"
+    assert len(log.events_after(0)) == 9, "the log stays whole"
     again = compact(opened, log)
     assert (again.changed, again.events, again.snapshot) == (False, 0, done.snapshot)
     log.append([Event("ann", "impression", "pan", NOW + 9)])
@@ -180,7 +180,7 @@ def test_a_kill_before_every_single_step_loses_nothing_and_doubles_nothing(shop:
     log.append(EVENTS)
     log.close()
     old, seen = rows(shop), []
-    for path in deaths(shop.path, tmp_path / "copies", SETUP, RUN):
+    for path in run_with_crashes(shop.path, tmp_path / "copies", SETUP, RUN):
         opened = Workspace(path)
         state = rows(opened), sum(opened.manifest.folded.values())
         assert state in ((old, 0), (FOLDED, 9)), path.name
@@ -220,5 +220,5 @@ def test_a_log_in_postgresql_is_folded_alike(shop: Workspace, postgres: Callable
     log.append(EVENTS)
     compact(shop, log)
     assert rows(shop) == FOLDED
-    assert shop.manifest.folded == {log.identity: log.last()}
+    assert shop.manifest.folded == {log.identity: log.last_sequence()}
     log.close()

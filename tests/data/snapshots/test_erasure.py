@@ -10,13 +10,13 @@ import pytest
 
 import crossaisle
 from crossaisle.data.errors import UnknownUserError
-from crossaisle.data.events import Event, EventLog, Shown
+from crossaisle.data.events import Event, EventLog, ServedItem
 from crossaisle.data.snapshots.compaction import compact
 from crossaisle.data.snapshots.erasure import LOG, forget_user
-from crossaisle.data.snapshots.rewrite import NOBODY
+from crossaisle.data.snapshots.rewrite import ERASED_AUTHOR
 from crossaisle.data.workspace import Workspace
 
-from ...crash_points import deaths
+from ...crash_points import run_with_crashes
 
 Store = Callable[..., Path]
 NOW = 1_710_000_000_000
@@ -44,7 +44,7 @@ def shop(tmp_path: Path, files: Path) -> Workspace:
     shop = Workspace(path)
     log = EventLog.open(shop)
     log.append([Event(ID, "click", "stove", NOW), Event("bob", "click", "tent", NOW), Event(ID, "search", None, NOW, "for Ann")])
-    log.served(ID, [Shown("stove")])
+    log.append_served_list(ID, [ServedItem("stove")])
     compact(shop, log)
     log.close()
     explored = [{"at": "2024", "user_id": user, "seed": 1, "shown": []} for user in (ID, "bob", None)]
@@ -78,16 +78,16 @@ def test_nothing_of_the_person_is_left(shop: Workspace) -> None:
     assert holding(shop.path) == []
     opened = Workspace(shop.path)
     assert opened.table("interactions")["user_id"].to_list() == ["bob", "bob"]
-    assert opened.table("reviews").select("user_id", "text").rows() == [(NOBODY, "Dry and light."), ("bob", "Fine.")]
+    assert opened.table("reviews").select("user_id", "text").rows() == [(ERASED_AUTHOR, "Dry and light."), ("bob", "Fine.")]
     assert [json.loads(line)["user_id"] for line in (shop.path / "explored.jsonl").read_text().splitlines()] == ["bob", None]
     assert len(opened.rejects.read_text().splitlines()) == 1
     assert (shop.path / "blend" / "models.json").exists(), "what was learned from many stays until it is trained anew"
     log = EventLog.open(opened)
-    assert [event.user_id for _, event in log.since(0)] == ["bob"]
+    assert [event.user_id for _, event in log.events_after(0)] == ["bob"]
     assert opened.manifest.folded == {log.identity: 3}, "what was folded of others is not folded again"
     assert compact(opened, log).interactions == 0
     record = json.loads((shop.path / LOG).read_text())
-    assert record["mark"] == log.mark(ID) == log.forgettings()[0].mark
+    assert record["mark"] == log.mark(ID) == log.erasures_after()[0].mark
     assert (record["interactions"], record["events"]) == (3, 2)
     log.close()
 
@@ -104,7 +104,7 @@ def test_who_is_not_known_is_not_forgotten(shop: Workspace) -> None:
     before = shop.manifest
     with pytest.raises(UnknownUserError, match="nothing is known of user 'ann'"):
         forget_user(shop, log, "ann")
-    assert (Workspace(shop.path).manifest, log.forgettings()) == (before, [])
+    assert (Workspace(shop.path).manifest, log.erasures_after()) == (before, [])
     log.close()
 
 
@@ -126,7 +126,7 @@ def test_who_was_forgotten_in_the_log_alone_leaves_the_snapshot_at_the_next_fold
     done = compact(shop, log)
     assert (done.forgotten, done.interactions, done.changed) == (1, 1, True)
     assert shop.table("interactions").select("user_id", "item_id").rows() == [(ID, "stove"), ("bob", "stove"), ("bob", "tent")]
-    assert shop.table("reviews")["user_id"].to_list() == [NOBODY, "bob"]
+    assert shop.table("reviews")["user_id"].to_list() == [ERASED_AUTHOR, "bob"]
     assert not (shop.path / "counts").exists()
     log.close()
 
@@ -143,7 +143,7 @@ forgetting.forget_user(opened, EventLog.open(opened), {ID!r})
 
 
 def test_killed_before_any_step_and_run_again_nothing_is_left(shop: Workspace, tmp_path: Path) -> None:
-    copies = deaths(shop.path, tmp_path / "copies", SETUP, RUN)
+    copies = run_with_crashes(shop.path, tmp_path / "copies", SETUP, RUN)
     assert len(copies) > 10
     for path in copies:
         opened = Workspace(path)
@@ -151,7 +151,7 @@ def test_killed_before_any_step_and_run_again_nothing_is_left(shop: Workspace, t
         try:
             forget_user(opened, log, ID)
         except UnknownUserError:
-            assert log.forgettings(), "all was done but for the last line of the record"
+            assert log.erasures_after(), "all was done but for the last line of the record"
         log.close()
         assert holding(path) == [], path.name
         assert opened.table("interactions")["user_id"].to_list() == ["bob", "bob"]

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from crossaisle.data.errors import FormatError, NoWorkspaceError, SettingsError, StorageError, WorkspaceBusyError
-from crossaisle.data.readers.external_sort import InteractionParts
+from crossaisle.data.readers.external_sort import InteractionSorter
 from crossaisle.data.snapshots.ingest import IngestReport, ingest
 from crossaisle.data.workspace import TABLES, Workspace
 
@@ -246,7 +246,7 @@ def test_ranges_of_users_join_to_one_sorted_table(
     tables = []
     for size in (range_rows, 10**6):
         folder = tmp_path_factory.mktemp("parts")
-        parts = InteractionParts(folder, size)
+        parts = InteractionSorter(folder, size)
         for first in range(0, len(full), 7):
             parts.add(pl.DataFrame(full[first : first + 7], schema=kinds, orient="row"))
         done = parts.finish(folder / "out.parquet", lambda *_: None)

@@ -55,18 +55,18 @@ def test_leave_one_out_by_hand() -> None:
     table, catalogue, events = store([("u", "a", 1), ("u", "c", 2), ("u", "a", 3), ("u", "d", 4), ("v", "b", 1)])
     test = protocols.sample_cases(Split("leave-one-out"), events, catalogue, "test", "any")
     assert ids(test.cases, catalogue) == {"u": (["c", "a"], ["d"])}
-    assert test.held_out.known(table).select("user_id", "item_id").rows() == [("u", "a"), ("u", "c"), ("u", "a")]
+    assert test.held_out.training_rows(table).select("user_id", "item_id").rows() == [("u", "a"), ("u", "c"), ("u", "a")]
     validation = protocols.sample_cases(Split("leave-one-out"), events, catalogue, "validation", "any")
     assert ids(validation.cases, catalogue) == {"u": (["a", "c"], ["a"])}
     assert len(validation.cases.with_eligible_targets(EligibleItems(catalogue, "any"))) == 0, "its target is in the history"
-    assert "d" not in validation.held_out.known(table)["item_id"], "the test target is not known in validation"
+    assert "d" not in validation.held_out.training_rows(table)["item_id"], "the test target is not known in validation"
 
 
 def test_temporal_protocol_by_hand() -> None:
     table, catalogue, events = store([("u", "a", 10), ("u", "c", 20), ("u", "e", 30), ("v", "a", 25), ("w", "a", 5)])
     sampled = protocols.sample_cases(Split("temporal", moment=20, validation_moment=10), events, catalogue, "test", "new")
     assert ids(sampled.cases, catalogue) == {"u": (["a"], ["c", "e"])}
-    assert sampled.held_out.known(table)["timestamp"].max() == 10
+    assert sampled.held_out.training_rows(table)["timestamp"].max() == 10
     assert sampled.cases.exclusions == {"users without a history then": 1}
     with pytest.raises(QueryError, match="no interactions after that date; they range from 1970-01-01"):
         protocols.split_moments(events, 10**12)
@@ -114,7 +114,7 @@ def test_no_test_data_is_known(rows, protocol, seed, clock):
     for part in ("test", "validation"):
         sampled = protocols.sample_cases(split, events, catalogue, part, scope)
         cases = sampled.cases.with_eligible_targets(EligibleItems(catalogue, scope))
-        known = set(sampled.held_out.known(table).select("user_id", "item_id").rows())
+        known = set(sampled.held_out.training_rows(table).select("user_id", "item_id").rows())
         owned = set(table.select("user_id", "item_id").rows())
         for user, (history, targets) in ids(cases, catalogue).items():
             assert targets
@@ -128,7 +128,7 @@ def test_no_test_data_is_known(rows, protocol, seed, clock):
                 assert not {category[item] for item in history} & {category[item] for item in targets}
         seen[part] = {(user, item) for user, (_, targets) in ids(cases, catalogue).items() for item in targets}
     validation_known = set(
-        protocols.sample_cases(split, events, catalogue, "validation", scope).held_out.known(table).select("user_id", "item_id").rows()
+        protocols.sample_cases(split, events, catalogue, "validation", scope).held_out.training_rows(table).select("user_id", "item_id").rows()
     )
     assert not seen["test"] & validation_known
 
@@ -146,10 +146,10 @@ def test_eligible_items() -> None:
 
 def test_held_out_pairs_and_users() -> None:
     table = pl.DataFrame({"user_id": ["u", "u", "v", "w"], "item_id": ["a", "b", "a", "c"], "timestamp": [1, 9, 2, None]})
-    assert HeldOut(frozenset({"v"})).known(table)["user_id"].to_list() == ["u", "u", "w"]
+    assert HeldOut(frozenset({"v"})).training_rows(table)["user_id"].to_list() == ["u", "u", "w"]
     pairs = pl.DataFrame({"user_id": ["u"], "item_id": ["a"]})
-    assert HeldOut(pairs=pairs).known(table)["item_id"].to_list() == ["b", "a", "c"]
-    assert HeldOut(moment=5).known(table)["item_id"].to_list() == ["a", "a", "c"]
+    assert HeldOut(pairs=pairs).training_rows(table)["item_id"].to_list() == ["b", "a", "c"]
+    assert HeldOut(moment=5).training_rows(table)["item_id"].to_list() == ["a", "a", "c"]
 
 
 def test_case_file_round_trip(tmp_path) -> None:

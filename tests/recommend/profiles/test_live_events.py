@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 import crossaisle
 from crossaisle.data.errors import UnknownUserError
-from crossaisle.data.events import Event, EventLog, Forgetting
+from crossaisle.data.events import ErasureRecord, Event, EventLog
 from crossaisle.data.privacy.pseudonyms import Pseudonyms
 from crossaisle.data.records import Query, Rules
 from crossaisle.data.settings import Settings
@@ -27,10 +27,10 @@ from crossaisle.data.workspace import Workspace
 from crossaisle.recommend.attribution.why import why
 from crossaisle.recommend.constraints.eligibility import DISMISSED
 from crossaisle.recommend.profiles.histories import Histories, History
-from crossaisle.recommend.profiles.live_events import Live
-from crossaisle.recommend.profiles.profile import VISIT
+from crossaisle.recommend.profiles.live_events import LiveEvents
+from crossaisle.recommend.profiles.profile import SESSION_GAP_MS
 from crossaisle.recommend.recommender import Recommender
-from crossaisle.recommend.served_list import shown
+from crossaisle.recommend.served_list import shown_items
 from crossaisle.retrieval.items.catalogue import Catalogue
 
 Store = Callable[..., Path]
@@ -51,7 +51,7 @@ def log(shop: Recommender) -> Iterator[EventLog]:
     for file in shop.workspace.path.glob("events.db*"):
         file.unlink()
     opened = EventLog.open(shop.workspace)
-    shop.live = Live.open(shop.workspace, opened)
+    shop.live = LiveEvents.open(shop.workspace, opened)
     yield opened
     opened.close()
     shop.live = None
@@ -132,7 +132,7 @@ def test_a_search_is_what_the_user_says_until_the_visit_is_over_or_something_is_
     assert "tent" in answer[0].item.title.lower() or "tent" in answer[1].item.title.lower()
     assert shop.recommend(user_id="zoe", text="a lamp", explain=False).query.text == "a lamp", "what is said now goes before"
     assert shop.live is not None
-    assert shop.live.said("zoe", now + VISIT) is None
+    assert shop.live.recent_search("zoe", now + SESSION_GAP_MS) is None
     happen(shop, log, Event("zoe", "purchase", answer[0].item.item_id))
     assert shop.recommend(user_id="zoe", explain=False).query.text is None
 
@@ -157,7 +157,7 @@ def test_an_event_of_another_process_is_seen_within_a_tenth_of_a_second(shop: Re
 
 def test_served_lists_say_what_led_to_each_item(shop: Recommender, log: EventLog) -> None:
     answer = shop.recommend(user_id="s013")
-    places = shown(answer.items, shop.catalogue)
+    places = shown_items(answer.items, shop.catalogue)
     assert [one.item_id for one in places] == [one.item.item_id for one in answer]
     for place, one in zip(places, answer, strict=True):
         assert place.channel in one.channels
@@ -165,8 +165,8 @@ def test_served_lists_say_what_led_to_each_item(shop: Recommender, log: EventLog
         assert place.source == shop.catalogue.records([shop.catalogue.row(one.anchor or "")])[0].category[0]
         assert one.explanation is not None
         assert place.explanation in {fact.kind for fact in one.explanation.evidence}
-    assert log.served("s013", places)
-    unexplained = shown(shop.recommend(user_id="s013", explain=False).items, shop.catalogue)
+    assert log.append_served_list("s013", places)
+    unexplained = shown_items(shop.recommend(user_id="s013", explain=False).items, shop.catalogue)
     assert {one.explanation for one in unexplained} == {None}
 
 
@@ -186,12 +186,12 @@ def test_who_was_forgotten_is_a_stranger_in_every_process_and_may_come_again(sho
 
 
 def test_what_came_after_a_forgetting_is_kept_even_if_the_forgetting_is_read_late(log: EventLog) -> None:
-    live = Live(log=log)
+    live = LiveEvents(log=log)
     for number, item in enumerate(ITEMS, start=1):
         live.apply(Event("ann", "click", item, NOW), number)
         live.apply(Event("ann", "dismiss", item, NOW), number + 4)
-    live.forget(Forgetting(1, log.mark("ann"), 6, NOW))
-    assert live.state()["ann"].done == []
+    live.forget(ErasureRecord(1, log.mark("ann"), 6, NOW))
+    assert live.state()["ann"].interactions == []
     assert list(live.state()["ann"].dismissed) == ["pan", "lamp"]
 
 
@@ -199,7 +199,7 @@ def test_with_pseudonyms_the_clear_id_finds_both_the_snapshot_and_the_events(sho
     hidden = EventLog.open(shop.workspace, pseudonyms=Pseudonyms.open(shop.workspace.path))
     first = recommended(shop, "s013")[0]
     hidden.append([Event("s013", "purchase", first)])
-    shop.live = Live.open(shop.workspace, hidden)
+    shop.live = LiveEvents.open(shop.workspace, hidden)
     assert list(shop.live.state()) == [hidden.name("s013")]
     assert shop.shopper(Query("s013")).profile.rows[-1] == shop.catalogue.row(first)
     assert len(shop.shopper(Query("s013")).profile.rows) > 1
@@ -256,23 +256,23 @@ def test_replayed_joined_late_or_folded_the_state_is_the_same(
     folder = tmp_path_factory.mktemp("replay")
     workspace = Workspace(shutil.copytree(tables, folder / "shop"))
     log = EventLog.open(workspace)
-    early, half = Live.open(workspace, log), data.draw(st.integers(0, len(events)))
+    early, half = LiveEvents.open(workspace, log), data.draw(st.integers(0, len(events)))
     for event in events[:half]:
         log.append([event])
         early.catch_up()
-    late = Live.open(workspace, log)
+    late = LiveEvents.open(workspace, log)
     folded = Workspace(shutil.copytree(workspace.path, folder / "folded"))
     other = EventLog.open(folded)
     compact(folded, other)
     for one in (log, other):
         one.append(events[half:])
-    by_hand = Live()
-    for number, event in log.since(0):
+    by_hand = LiveEvents()
+    for number, event in log.events_after(0):
         by_hand.apply(event, number)
     early.catch_up()
     late.catch_up()
-    after = Live.open(folded, other)
-    assert early.state() == late.state() == by_hand.state() == Live.open(workspace, log).state()
+    after = LiveEvents.open(folded, other)
+    assert early.state() == late.state() == by_hand.state() == LiveEvents.open(workspace, log).state()
     past, folded_past = known(workspace), known(folded)
     for user in ("ann", "bob", "eve", "zoe"):
         found = early.history(user, past, ROWS)
@@ -281,13 +281,13 @@ def test_replayed_joined_late_or_folded_the_state_is_the_same(
             continue  # known by what a snapshot does not hold: a search, something dismissed
         assert same(found, after.history(user, folded_past, ROWS)), user
         assert after.dismissed(user, ROWS).tolist() == early.dismissed(user, ROWS).tolist()
-        assert after.said(user, NOW) == early.said(user, NOW)
+        assert after.recent_search(user, NOW) == early.recent_search(user, NOW)
     log.close()
     other.close()
 
 
 def test_an_event_is_taken_once_and_in_under_five_milliseconds() -> None:
-    live = Live()
+    live = LiveEvents()
     for number in range(1, 5001):
         live.apply(Event("ann", "click", f"i{number}", NOW + number), number)
     slowest = []
@@ -297,11 +297,11 @@ def test_an_event_is_taken_once_and_in_under_five_milliseconds() -> None:
         slowest.append(time.perf_counter() - begun)
     assert sorted(slowest)[94] < 0.005
     live.apply(Event("ann", "click", "tent", NOW), 3)
-    assert len(live.state()["ann"].done) == 5100
+    assert len(live.state()["ann"].interactions) == 5100
 
 
 def test_alike_in_item_kind_and_moment_is_one_interaction_as_in_a_snapshot(tables: Path) -> None:
-    workspace, live = Workspace(tables), Live()
+    workspace, live = Workspace(tables), LiveEvents()
     bought = workspace.table("interactions").filter(pl.col("user_id") == "ann")["timestamp"][0]
     live.apply(Event("ann", "purchase", "tent", bought))
     live.apply(Event("ann", "purchase", "lamp", bought - 1))
@@ -311,8 +311,8 @@ def test_alike_in_item_kind_and_moment_is_one_interaction_as_in_a_snapshot(table
 
 
 def test_many_threads_that_catch_up_at_once_read_together_and_each_finds_its_own(log: EventLog, monkeypatch: pytest.MonkeyPatch) -> None:
-    live, readings, since = Live(log=log), [], log.since
-    monkeypatch.setattr(log, "since", lambda *a, **k: (readings.append(1), time.sleep(0.002), since(*a, **k))[2])
+    live, readings, since = LiveEvents(log=log), [], log.events_after
+    monkeypatch.setattr(log, "events_after", lambda *a, **k: (readings.append(1), time.sleep(0.002), since(*a, **k))[2])
 
     def one(number: int) -> bool:
         log.append([Event(f"u{number}", "dismiss", "tent")])
@@ -325,7 +325,7 @@ def test_many_threads_that_catch_up_at_once_read_together_and_each_finds_its_own
 
 
 def test_a_reading_that_failed_is_no_reading_for_those_who_waited(log: EventLog, monkeypatch: pytest.MonkeyPatch) -> None:
-    live, since, calls = Live(log=log), log.since, []
+    live, since, calls = LiveEvents(log=log), log.events_after, []
 
     def failing(*arguments: Any, **more: Any) -> Any:
         calls.append(1)
@@ -334,7 +334,7 @@ def test_a_reading_that_failed_is_no_reading_for_those_who_waited(log: EventLog,
             raise OSError("gone")
         return since(*arguments, **more)
 
-    monkeypatch.setattr(log, "since", failing)
+    monkeypatch.setattr(log, "events_after", failing)
     log.append([Event("ann", "dismiss", "tent")])
     with ThreadPoolExecutor(2) as threads:
         first = threads.submit(live.catch_up)

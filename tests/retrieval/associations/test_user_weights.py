@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from crossaisle.retrieval.associations.pair_counts import Moments
-from crossaisle.retrieval.associations.rules import count, table
-from crossaisle.retrieval.associations.user_weights import COMMON, FULL_ITEMS, UNIT, weights
+from crossaisle.retrieval.associations.pair_counts import EventSequence
+from crossaisle.retrieval.associations.rules import association_table, count
+from crossaisle.retrieval.associations.user_weights import COMMON_ITEM_USERS, FULL_ITEMS, UNIT, user_weights
 from crossaisle.retrieval.items.interactions import Events
 
 THINGS, CLIQUE, MANY = 1500, 15, 40
@@ -39,48 +39,48 @@ def store(clique: bool = True) -> Events:
 
 
 def test_those_alike_share_one_weight_and_others_keep_theirs() -> None:
-    weight = weights(store())
+    weight = user_weights(store())
     assert weight[:CLIQUE].tolist() == [UNIT // CLIQUE] * CLIQUE
     assert weight[CLIQUE:].tolist() == [UNIT] * (len(weight) - CLIQUE)
-    assert weights(store(clique=False)).tolist() == [UNIT] * len(weight)
+    assert user_weights(store(clique=False)).tolist() == [UNIT] * len(weight)
 
 
 def test_a_user_with_few_things_counts_in_full_however_alike() -> None:
     same = np.arange(FULL_ITEMS)
-    assert weights(events_of([same] * 15)).tolist() == [UNIT] * 15
+    assert user_weights(events_of([same] * 15)).tolist() == [UNIT] * 15
 
 
 def test_the_same_thing_twice_is_one_thing() -> None:
     light = [np.array([n]) for n in range(40)]
-    assert weights(events_of([np.repeat(np.arange(10), 9), *light]))[0] == UNIT
+    assert user_weights(events_of([np.repeat(np.arange(10), 9), *light]))[0] == UNIT
 
 
 def test_what_everybody_has_makes_nobody_alike() -> None:
     random = np.random.default_rng(4)
     popular = np.arange(2000, 2015)
-    users = [np.concatenate([popular, some(random, 25)]) for _ in range(COMMON + 1)]
-    assert weights(events_of(users)).tolist() == [UNIT] * len(users)
-    few = weights(events_of(users[: COMMON // 2]))
+    users = [np.concatenate([popular, some(random, 25)]) for _ in range(COMMON_ITEM_USERS + 1)]
+    assert user_weights(events_of(users)).tolist() == [UNIT] * len(users)
+    few = user_weights(events_of(users[: COMMON_ITEM_USERS // 2]))
     assert (few < UNIT).all(), "the same things do make half as many alike, or the test says nothing"
 
 
 def test_nobody_at_all() -> None:
     nothing = Events(np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0, np.int64), "none", pl.Series([], dtype=pl.String), "rated")
-    assert weights(nothing).tolist() == []
+    assert user_weights(nothing).tolist() == []
 
 
 def rates(events: Events, weight: np.ndarray) -> dict[tuple[int, int], float]:
     """False-discovery rate by pair."""
     names = [str(n) for n in range(THINGS)]
-    moments = Moments.of(events, np.arange(THINGS, dtype=np.int32), THINGS, 0, weight)
-    found = table([count(moments, 0, names)], len(events.users))
+    moments = EventSequence.of(events, np.arange(THINGS, dtype=np.int32), THINGS, 0, weight)
+    found = association_table([count(moments, 0, names)], len(events.users))
     return {(int(source), int(target)): rate for source, target, rate in found.select("source", "target", "fdr").iter_rows()}
 
 
 def test_a_clique_makes_no_association_and_forty_strangers_do() -> None:
     events = store()
     by_head = rates(events, np.full(len(events.users), UNIT, dtype=np.int64))
-    by_weight = rates(events, weights(events))
+    by_weight = rates(events, user_weights(events))
     clique = [pair for pair in by_head if pair[0] in SHARED and pair[1] in SHARED]
     assert min(by_head[pair] for pair in clique) < 1e-3, "by heads it is the strongest pair there is"
     assert min(by_weight[pair] for pair in clique) > 0.05

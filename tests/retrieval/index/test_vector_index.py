@@ -177,7 +177,7 @@ def part(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The files of 90 items of the demo store with their reviews."""
     folder = tmp_path_factory.mktemp("part")
     interactions, reviews = demo.simulate()
-    items = demo.lines("items")[:90]
+    items = demo.load_records("items")[:90]
     known = {item["item_id"] for item in items}
     for name, records in (("items", items), ("reviews", reviews), ("interactions", interactions)):
         kept = [record for record in records if record["item_id"] in known]
@@ -309,7 +309,7 @@ def test_the_same_embedder_with_other_weights_is_noticed(copied: Path, settings:
     manifest = json.loads((copied / "workspace.json").read_text())
     manifest["index"]["embedder"] = str(other_embedder)
     (copied / "workspace.json").write_text(json.dumps(manifest))
-    with pytest.raises(StaleIndexError, match="has other weights than when .* was indexed"):
+    with pytest.raises(StaleIndexError, match="the weights of the embedder .* have changed since .* was indexed"):
         load(Workspace(copied), settings)
 
 
