@@ -1,8 +1,8 @@
-"""A small OpenAI-compatible server on loopback: real HTTP, a rule instead of a model, faults on order, and a log of what it answered.
+"""OpenAI-compatible test server on loopback: real HTTP, a rule instead of a model, scheduled faults, and a log of requests and replies.
 
-The rule knows nothing of the client: it reads the messages as a model would and writes a reply. `Faults` says what goes wrong with which
-call: `slow` (longer than the client waits), `busy` (429 with Retry-After), `broken` (500), `cut` (a body that ends early), `garbled` (a body
-that is no JSON), `dropped` (the connection closes).
+The rule maps the messages to a reply, as a model does, and does not know the client. Faults, one per call: `slow` (longer than the client's
+timeout), `busy` (429 with Retry-After), `broken` (500), `cut` (the body ends early), `garbled` (the body is not JSON), `dropped` (the
+connection closes).
 """
 
 from __future__ import annotations
@@ -19,15 +19,16 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 Rule = Callable[[str, str], str]
-"""From the system and the user message to the reply's text."""
+"""Maps the system and the user message to the text of the reply."""
 
 
 def scored(score: int | str, reason: str = "It fits.", key: str = "score") -> str:
+    """Return a reply with a reason and a score."""
     return json.dumps({"reason": reason, key: score})
 
 
 def by_hash(system: str, user: str) -> str:
-    """A score, or a side, that hangs on the question alone, so that a second answer to it is the same."""
+    """Return a reply with a score or a side that is a hash of the user message, so that repeated calls agree."""
     number = int(hashlib.sha256(user.encode()).hexdigest(), 16)
     if '"better"' in system:
         return scored(("A", "B", "tie")[number % 3], key="better")
@@ -36,7 +37,28 @@ def by_hash(system: str, user: str) -> str:
 
 @dataclass
 class Server:
-    """What the server does and what it did. `asked` are all user messages that came, `answered` those that had a whole reply."""
+    """Configuration and log of the server.
+
+    Attributes:
+        rule: Writes the replies.
+        model: The only model.
+        key: Required API key, None for no authentication.
+        context: Characters of the longest accepted request, None for no limit.
+        refuses: Names of request parameters that are rejected.
+        filtered: Text that the content filter rejects.
+        probabilities: Probability of each label, returned as logprobs if requested.
+        delay: Seconds before a reply.
+        faults: Fault of each call in order, None for no fault; later calls have none.
+        retry_after: Value of the Retry-After header.
+        received: User messages of all requests.
+        answered: User messages with a complete reply.
+        bodies: Bodies of all requests.
+        times: Arrival time of each request, monotonic seconds.
+        in_flight: Requests being processed.
+        max_in_flight: Largest number of concurrent requests.
+        url: Base URL while running.
+        lock: Guards the log.
+    """
 
     rule: Rule = by_hash
     model: str = "small-judge"
@@ -48,18 +70,18 @@ class Server:
     delay: float = 0.0
     faults: list[str | None] = field(default_factory=list)
     retry_after: str = "0.3"
-    asked: list[str] = field(default_factory=list)
+    received: list[str] = field(default_factory=list)
     answered: list[str] = field(default_factory=list)
     bodies: list[dict[str, Any]] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
-    under_way: int = 0
-    most_at_once: int = 0
+    in_flight: int = 0
+    max_in_flight: int = 0
     url: str = ""
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     @contextmanager
     def running(self) -> Iterator[Server]:
-        """The server, listening on a free port of loopback until the block ends."""
+        """Serve on a free loopback port until the block ends."""
         httpd = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"of": self}))
         httpd.daemon_threads = True
         self.url = f"http://127.0.0.1:{httpd.server_address[1]}/v1"
@@ -88,24 +110,24 @@ class _Handler(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         system, user = (message["content"] for message in body["messages"])
         with of.lock:
-            of.asked.append(user)
+            of.received.append(user)
             of.bodies.append(body)
             of.times.append(time.monotonic())
             fault = of.faults.pop(0) if of.faults else None
-            of.under_way += 1
-            of.most_at_once = max(of.most_at_once, of.under_way)
+            of.in_flight += 1
+            of.max_in_flight = max(of.max_in_flight, of.in_flight)
         try:
             self.reply(body, system, user, fault)
         except (BrokenPipeError, ConnectionResetError):
-            pass  # the client gave up
+            pass  # the client disconnected
         finally:
             with of.lock:
-                of.under_way -= 1
+                of.in_flight -= 1
 
     def reply(self, body: dict[str, Any], system: str, user: str, fault: str | None) -> None:
         of = self.of
         if of.key is not None and self.headers["Authorization"] != f"Bearer {of.key}":
-            # As badly behaved as some are: the key that was sent is told in the error.
+            # Some real endpoints echo the API key in the error message.
             self.send(401, {"error": {"message": f"Incorrect API key: {self.headers['Authorization']}", "code": "invalid_api_key"}})
         elif body["model"] != of.model:
             self.send(404, {"error": {"message": f"The model `{body['model']}` does not exist", "code": "model_not_found"}})
@@ -151,7 +173,7 @@ class _Handler(BaseHTTPRequestHandler):
     def completion(self, text: str, body: dict[str, Any], characters: int) -> dict[str, Any]:
         choice: dict[str, Any] = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
         if self.of.probabilities and body.get("logprobs"):
-            choice["logprobs"] = {"content": [*tokens(text, self.of.probabilities)], "refusal": None}
+            choice["logprobs"] = {"content": [*token_logprobs(text, self.of.probabilities)], "refusal": None}
         usage = {
             "prompt_tokens": characters // 4,
             "completion_tokens": len(text) // 4 + 1,
@@ -159,8 +181,8 @@ class _Handler(BaseHTTPRequestHandler):
         }
         return {"id": "c", "object": "chat.completion", "created": 0, "model": self.of.model, "choices": [choice], "usage": usage}
 
-    def send(self, status: int, told: Any, headers: Mapping[str, str] | None = None) -> None:
-        self.write(status, json.dumps(told).encode(), headers or {})
+    def send(self, status: int, content: Any, headers: Mapping[str, str] | None = None) -> None:
+        self.write(status, json.dumps(content).encode(), headers or {})
 
     def write(self, status: int, content: bytes, headers: Mapping[str, str]) -> None:
         self.send_response(status)
@@ -170,8 +192,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
 
-def tokens(text: str, likely: Mapping[str, float]) -> Iterator[dict[str, Any]]:
-    """Every character as a token; at each digit or side what else might have stood there."""
+def token_logprobs(text: str, probabilities: Mapping[str, float]) -> Iterator[dict[str, Any]]:
+    """Yield each character as a token; digits and sides with the probabilities of all labels."""
+    alternatives = [{"token": label, "logprob": math.log(p), "bytes": None} for label, p in probabilities.items()]
     for character in text:
-        others = [{"token": label, "logprob": math.log(p), "bytes": None} for label, p in likely.items()] if character in "12345AB" else []
+        others = alternatives if character in "12345AB" else []
         yield {"token": character, "logprob": -0.1, "bytes": None, "top_logprobs": others}

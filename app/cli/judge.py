@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ...data.errors import JudgingError, SettingsError
-from .options import AsJson, Chroma, Llm, Quantization, console, print_json, settings_with
+from .options import AsJson, Chroma, Llm, Quantization, console, print_json, settings_from
 
 if TYPE_CHECKING:
     from ...data.settings import Settings
-    from ...eval.judge.panel import Terms
-    from ...eval.judge.question_plan import Plan
-    from ...eval.judge_analysis.bias_probes import Audit
+    from ...eval.judge.panel import JudgeOptions
+    from ...eval.judge.question_plan import QuestionPlan
+    from ...eval.judge_analysis.bias_probes import BiasProbes
 
 app = typer.Typer(
     invoke_without_command=True,
@@ -49,13 +49,13 @@ CacheFile = Annotated[Path | None, typer.Option("--cache", help="File of the rep
 Calibration = Annotated[Path | None, typer.Option(help="calibration.json of `judge calibrate`, for the verdict on the judge.")]
 Seed = Annotated[int, typer.Option(help="Of everything that is drawn.")]
 Out = Annotated[Path | None, typer.Option(help="Folder for judge.json and judge.html; a killed run goes on from what is there.")]
-Workspace_ = Annotated[Path | None, typer.Option("-w", "--workspace", help="Folder of the workspace.")]
+WorkspaceOption = Annotated[Path | None, typer.Option("-w", "--workspace", help="Folder of the workspace.")]
 
 
 @app.callback()
 def judge(
     context: typer.Context,
-    workspace: Workspace_ = None,
+    workspace: WorkspaceOption = None,
     out: Out = None,
     recommendations: Annotated[
         Path | None, typer.Option("--recommendations", help="A file of recommendations: JSON, parquet or csv; else they are made now.")
@@ -92,35 +92,35 @@ def judge(
         return
     from ...eval.judge import question_plan, recommendation_lists, sample_lists
     from ...eval.judge_analysis import bias_probes
-    from ..terminal.progress import bar
+    from ..terminal.progress import progress_bar
 
     if workspace is None and recommendations is None:
         raise SettingsError("name what is to be judged: a workspace (-w shop), or a file of recommendations (--recommendations FILE)")
-    names = question_plan.chosen(criteria)
-    settings = settings_with(llm=llm, quantization=quantization, chroma=chroma)
-    terms = _terms(judges, models, price_in, price_out, spend_limit, concurrency, requests_per_minute, timeout, repeat, seed)
-    _folder(out, dry_run)
-    answers = recommendation_lists.read(recommendations) if recommendations is not None else []
+    names = question_plan.parse_criteria(criteria)
+    settings = settings_from(llm=llm, quantization=quantization, chroma=chroma)
+    terms = _panel_options(judges, models, price_in, price_out, spend_limit, concurrency, requests_per_minute, timeout, repeat, seed)
+    _check_output_folder(out, dry_run)
+    answers = recommendation_lists.read_lists(recommendations) if recommendations is not None else []
     if workspace is not None:
-        with bar() as tell:
+        with progress_bar() as tell:
             if recommendations is None:
-                answers = sample_lists.recommended(workspace, settings, out, users=users, k=k, seed=seed, progress=tell)
+                answers = sample_lists.recommend_for_sample(workspace, settings, out, users=users, k=k, seed=seed, progress=tell)
             else:
-                answers = sample_lists.with_histories(answers, workspace)
-    chosen = sample_lists.sample([answer.user for answer in answers], users, seed)
-    answers = [answer.cut(k) for answer in answers if answer.user in chosen]
+                answers = sample_lists.add_histories(answers, workspace)
+    chosen = sample_lists.sample_users([answer.user for answer in answers], users, seed)
+    answers = [answer.truncated(k) for answer in answers if answer.user in chosen]
     system = str(recommendations or workspace)
-    plan = question_plan.Plan()
-    question_plan.scores(plan, system, answers, names)
-    systems = {system: sample_lists.described(answers, recommendations)}
-    asked = bias_probes.variants(system, answers, audit, seed)
-    _judge(plan, systems, len(answers), settings, terms, out, cache, calibration, dry_run, as_json, asked)
+    plan = question_plan.QuestionPlan()
+    question_plan.add_scoring_questions(plan, system, answers, names)
+    systems = {system: sample_lists.list_statistics(answers, recommendations)}
+    asked = bias_probes.build_probes(system, answers, audit, seed)
+    _run_judging(plan, systems, len(answers), settings, terms, out, cache, calibration, dry_run, as_json, asked)
 
 
 @app.command()
 def compare(
     files: Annotated[list[Path], typer.Argument(help="Files of recommendations for the same users: JSON, parquet or csv; two or more.")],
-    workspace: Workspace_ = None,
+    workspace: WorkspaceOption = None,
     out: Out = None,
     judges: Judges = None,
     models: Models = None,
@@ -163,33 +163,33 @@ def compare(
         raise SettingsError("a file stands among the files twice; it cannot be compared with itself")
     if written_by and len(written_by) != len(files):
         raise SettingsError(f"--written-by {len(written_by)} times for {len(files)} files; name one for each, in their order, - for nobody")
-    names = question_plan.chosen(criteria)
-    settings = settings_with(llm=llm, quantization=quantization)
-    terms = _terms(judges, models, price_in, price_out, spend_limit, concurrency, requests_per_minute, timeout, repeat, seed)
-    _folder(out, dry_run)
-    answers = {str(file): recommendation_lists.read(file) for file in files}
-    both = recommendation_lists.common(answers)
+    names = question_plan.parse_criteria(criteria)
+    settings = settings_from(llm=llm, quantization=quantization)
+    terms = _panel_options(judges, models, price_in, price_out, spend_limit, concurrency, requests_per_minute, timeout, repeat, seed)
+    _check_output_folder(out, dry_run)
+    answers = {str(file): recommendation_lists.read_lists(file) for file in files}
+    both = recommendation_lists.common_users(answers)
     left_out = {name: len(of_one) - len(both) for name, of_one in answers.items()}
-    both = [user for user in both if user in sample_lists.sample(both, users, seed)]
+    both = [user for user in both if user in sample_lists.sample_users(both, users, seed)]
     chosen = set(both)
-    answers = {name: [answer.cut(k) for answer in of_one if answer.user in chosen] for name, of_one in answers.items()}
-    answers = sample_lists.same_histories(answers)
+    answers = {name: [answer.truncated(k) for answer in of_one if answer.user in chosen] for name, of_one in answers.items()}
+    answers = sample_lists.align_histories(answers)
     if workspace is not None:
-        answers = {name: sample_lists.with_histories(of_one, workspace) for name, of_one in answers.items()}
-    plan = question_plan.Plan()
-    question_plan.pairs(plan, answers, both)
+        answers = {name: sample_lists.add_histories(of_one, workspace) for name, of_one in answers.items()}
+    plan = question_plan.QuestionPlan()
+    question_plan.add_pairwise_questions(plan, answers, both)
     for name, of_one in answers.items():
-        question_plan.scores(plan, name, of_one, names)
+        question_plan.add_scoring_questions(plan, name, of_one, names)
     writers = dict(zip(answers, written_by or (), strict=False))
     systems = {
         name: {
-            **sample_lists.described(of_one, Path(name)),
+            **sample_lists.list_statistics(of_one, Path(name)),
             "users_left_out": left_out[name],
-            "written_by": writers.get(name) or self_preference.writer(of_one),
+            "written_by": writers.get(name) or self_preference.common_writer(of_one),
         }
         for name, of_one in answers.items()
     }
-    _judge(plan, systems, len(both), settings, terms, out, cache, calibration, dry_run, as_json)
+    _run_judging(plan, systems, len(both), settings, terms, out, cache, calibration, dry_run, as_json)
 
 
 @app.command()
@@ -220,47 +220,47 @@ def calibrate(
     Example: crossaisle judge calibrate --labels labels --out calibrated --judge openai:http://127.0.0.1:8000/v1
     """
     from ...eval.judge import panel as judging
-    from ...eval.judge.question_plan import Plan
-    from ...eval.judge.reply_cache import Cache
+    from ...eval.judge.question_plan import QuestionPlan
+    from ...eval.judge.reply_cache import ReplyCache
     from ...eval.judge_analysis import calibration as calibrating
     from ...eval.judge_analysis import human_labels
     from ..terminal import judge_tables
-    from ..terminal.progress import bar
+    from ..terminal.progress import progress_bar
 
-    settings = settings_with(llm=llm, quantization=quantization)
-    terms = _terms(judges, models, price_in, price_out, spend_limit, concurrency, requests_per_minute, timeout, repeat, seed)
+    settings = settings_from(llm=llm, quantization=quantization)
+    terms = _panel_options(judges, models, price_in, price_out, spend_limit, concurrency, requests_per_minute, timeout, repeat, seed)
     if len(terms.judges) > 1:
         raise SettingsError("one judge is calibrated at a time; name one --judge")
-    _folder(out, dry_run)
-    found = calibrating.sampled(human_labels.read(labels, seed=seed), questions, seed)
-    asked = {task: [calibrating.question(case) for case in cases] for task, cases in found.items()}
-    plan = Plan([one for of_task in asked.values() for one in of_task])
-    panel = terms.panel(settings)
+    _check_output_folder(out, dry_run)
+    found = calibrating.sample_cases(human_labels.read_labels(labels, seed=seed), questions, seed)
+    asked = {task: [calibrating.build_question(case) for case in cases] for task, cases in found.items()}
+    plan = QuestionPlan([one for of_task in asked.values() for one in of_task])
+    panel = terms.load_judges(settings)
     path = cache or (out / "replies.db" if out else None)
     if dry_run:
-        with Cache(path) if path and path.exists() else nullcontext() as kept:
+        with ReplyCache(path) if path and path.exists() else nullcontext() as kept:
             took = judging.dry_run(plan, panel, terms, kept)
-        print_json(took) if as_json else judge_tables.show_dry_run(console(), took, terms.spend_limit)
+        print_json(took) if as_json else judge_tables.print_dry_run(console(), took, terms.spend_limit)
         return
     assert out is not None
     assert path is not None
-    with Cache(path) as kept, bar() as tell:
-        ((name, about, ran),) = judging.judge_all(plan, panel, terms, kept, tell)
+    with ReplyCache(path) as kept, progress_bar() as tell:
+        ((name, about, ran),) = judging.run_panel(plan, panel, terms, kept, tell)
     if ran.stopped:
         raise JudgingError(
             f"not all was asked, so there is no calibration: {ran.stopped}; what was answered is kept, run it again to go on"
         )
-    told = calibrating.held(name, about, found, ran.judgements, asked, seed)
-    written = calibrating.write(told, out)
+    told = calibrating.build_calibration(name, about, found, ran.judgements, asked, seed)
+    written = calibrating.write_calibration(told, out)
     content = json.loads(written.read_text("utf-8"))
     if as_json:
         print_json(content)
     else:
-        judge_tables.show_calibration(console(), content, ran.to_dict())
+        judge_tables.print_calibration(console(), content, ran.to_dict())
         print(f"written: {written}", file=sys.stderr)
 
 
-def _terms(
+def _panel_options(
     judges: list[str] | None,
     models: list[str] | None,
     price_in: float,
@@ -271,16 +271,18 @@ def _terms(
     timeout: float,
     repeat: float,
     seed: int,
-) -> Terms:
-    from ...eval.judge.cost_budget import Prices, Purse
-    from ...eval.judge.panel import LOCAL, Terms
+) -> JudgeOptions:
+    from ...eval.judge.cost_budget import CostBudget, Prices
+    from ...eval.judge.panel import LOCAL, JudgeOptions
 
     prices = Prices(price_in, price_out)
-    Purse(prices, spend_limit)  # complains of a limit that can mean nothing before anything is made
-    return Terms(tuple(judges or (LOCAL,)), tuple(models or (None,)), prices, spend_limit, concurrency, per_minute, timeout, repeat, seed)
+    CostBudget(prices, spend_limit)  # complains of a limit that can mean nothing before anything is made
+    return JudgeOptions(
+        tuple(judges or (LOCAL,)), tuple(models or (None,)), prices, spend_limit, concurrency, per_minute, timeout, repeat, seed
+    )
 
 
-def _folder(out: Path | None, dry_run: bool) -> None:
+def _check_output_folder(out: Path | None, dry_run: bool) -> None:
     """Raises: SettingsError: no folder to write into, or it is a file."""
     if out is None and not dry_run:
         raise SettingsError("name the folder of the report: --out judged (or ask with --dry-run for what it would take)")
@@ -288,34 +290,34 @@ def _folder(out: Path | None, dry_run: bool) -> None:
         raise SettingsError(f"{out} is a file; --out is a folder")
 
 
-def _judge(
-    plan: Plan,
+def _run_judging(
+    plan: QuestionPlan,
     systems: Mapping[str, Mapping[str, Any]],
     users: int,
     settings: Settings,
-    terms: Terms,
+    terms: JudgeOptions,
     out: Path | None,
     cache: Path | None,
     calibration: Path | None,
     dry_run: bool,
     as_json: bool,
-    audit: Audit | None = None,
+    audit: BiasProbes | None = None,
 ) -> None:
     """Has the panel judge what was planned, and writes and tells what came of it; or only tells what it would take."""
     from ...eval.judge import panel as judging
-    from ...eval.judge.question_plan import Plan
-    from ...eval.judge.reply_cache import Cache
+    from ...eval.judge.question_plan import QuestionPlan
+    from ...eval.judge.reply_cache import ReplyCache
     from ...eval.judge_analysis import calibration as calibrating
     from ...eval.judge_analysis import report as judge_report
-    from ...eval.judge_analysis.bias_probes import Audit
+    from ...eval.judge_analysis.bias_probes import BiasProbes
     from ..reports.judge_page import page
     from ..terminal import judge_tables
-    from ..terminal.progress import bar
+    from ..terminal.progress import progress_bar
 
-    audit = audit or Audit()
-    panel = terms.panel(settings)
-    known = calibrating.read(calibration) if calibration else None
-    calibrations = {name: known for name, judge in panel.items() if known and known.of(judge)}
+    audit = audit or BiasProbes()
+    panel = terms.load_judges(settings)
+    known = calibrating.read_calibration(calibration) if calibration else None
+    calibrations = {name: known for name, judge in panel.items() if known and known.matches(judge)}
     if known and not calibrations:
         raise SettingsError(
             f"{calibration} is of another judge, or of other settings; calibrate this one with `crossaisle judge calibrate`"
@@ -323,23 +325,23 @@ def _judge(
     path = cache or (out / "replies.db" if out else None)
     if dry_run:
         # A dry run writes nothing: a file of replies is read only where there is one.
-        with Cache(path) if path and path.exists() else nullcontext() as kept:
-            found = judging.dry_run(Plan([*plan.questions, *audit.plan.questions], plan.missing), panel, terms, kept)
-        print_json(found) if as_json else judge_tables.show_dry_run(console(), found, terms.spend_limit)
+        with ReplyCache(path) if path and path.exists() else nullcontext() as kept:
+            found = judging.dry_run(QuestionPlan([*plan.questions, *audit.plan.questions], plan.missing), panel, terms, kept)
+        print_json(found) if as_json else judge_tables.print_dry_run(console(), found, terms.spend_limit)
         return
     assert out is not None
     assert path is not None
-    with Cache(path) as kept, bar() as tell:
-        runs = judging.judge_all(plan, panel, terms, kept, tell)
+    with ReplyCache(path) as kept, progress_bar() as tell:
+        runs = judging.run_panel(plan, panel, terms, kept, tell)
         spent = sum(ran.spent for _, _, ran in runs)
-        audited = judging.judge_all(audit.plan, panel, terms, kept, tell, spent=spent) if audit.plan.questions else []
-    options = {"repeated": terms.repeated, "seed": terms.seed, "prices": asdict(terms.prices), "spend_limit": terms.spend_limit}
-    judged = judge_report.Judged(plan, runs, systems, users, calibrations, options, terms.seed, audit, audited)
-    written = judge_report.write(judge_report.build(judged), out)
+        audited = judging.run_panel(audit.plan, panel, terms, kept, tell, spent=spent) if audit.plan.questions else []
+    options = {"repeated": terms.repeat_share, "seed": terms.seed, "prices": asdict(terms.prices), "spend_limit": terms.spend_limit}
+    judged = judge_report.JudgingResult(plan, runs, systems, users, calibrations, options, terms.seed, audit, audited)
+    written = judge_report.write_report(judge_report.build_report(judged), out)
     report = json.loads(written.read_text("utf-8"))
     page(report, out / "judge.html")
     if as_json:
         print_json(report)
     else:
-        judge_tables.show(console(), report)
+        judge_tables.print_judging(console(), report)
         print(f"written: {written} and {out / 'judge.html'}", file=sys.stderr)

@@ -1,8 +1,8 @@
-"""What moves a judge besides quality: each bias as one number with its interval, from verdicts on texts that differ in one thing only.
+"""Judge biases, each as one number with its interval, from verdicts on texts that differ in one property only.
 
-Pure statistics: whoever holds the judge makes the pairs (the same answer first and second, short and padded, with one brand and with
-another, at other places of a list, asked again) and hands over what it said. A bias of 0 is none. Scores may be of any scale; verdicts
-on pairs are as `preferences` has them. All is resampled by cluster, and unscored cases (NaN) are left out.
+Pure statistics: the caller makes the pairs (the same answer first and second, short and padded, with one brand and with another, at other
+positions of a list, repeated) and passes the judge's verdicts. A bias of 0 is none. Scores may have any scale; verdicts on pairs are as in
+`pairwise`. Intervals resample clusters; unscored cases (NaN) are excluded.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-Name = Literal["order", "flips", "length", "brand", "brand_any", "place", "own", "repeat", "repeat_spread"]
-MEANINGS: dict[Name, str] = {
+BiasName = Literal["order", "flips", "length", "brand", "brand_any", "place", "own", "repeat", "repeat_spread"]
+MEANINGS: dict[BiasName, str] = {
     "order": "share of verdicts that the place alone decides, the first shown winning; below 0 the second",
     "flips": "share of pairs whose winner changes with the order",
     "length": "change of the score when a text becomes twice as long and says no more",
@@ -32,31 +32,48 @@ MEANINGS: dict[Name, str] = {
     "repeat": "share of repeated calls with another verdict",
     "repeat_spread": "standard deviation of a score when the same is asked again",
 }
-"""What a value of 1 would mean."""
+"""Meaning of a value of 1; texts of `judge.json`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bias:
-    """One bias. Attributes: cases: that it was measured on."""
+    """Estimate of one bias.
 
-    name: Name
+    Attributes:
+        name: Kind of bias.
+        value: Estimate with its interval.
+        cases: Number of scored cases.
+    """
+
+    name: BiasName
     value: Interval
     cases: int
 
     @property
-    def shown(self) -> bool:
-        """Whether the interval leaves 0 out; for shares and spreads, which cannot be below 0, whether it is above 0 at all."""
+    def significant(self) -> bool:
+        """True if the interval excludes 0. Shares and spreads cannot be below 0: there, True if the interval is above 0."""
         return self.value.low > 0 or self.value.high < 0
 
     def to_dict(self) -> dict[str, object]:
-        """As a report holds it."""
-        return {"bias": self.name, **self.value.to_dict(), "cases": self.cases, "meaning": MEANINGS[self.name], "shown": self.shown}
+        """Return the bias as JSON."""
+        return {
+            "bias": self.name,
+            **self.value.to_dict(),
+            "cases": self.cases,
+            "meaning": MEANINGS[self.name],
+            "shown": self.significant,
+        }
 
 
-def order(left_first: Floats, right_first: Floats, clusters: NDArray[np.int64], *, seed: int = 0) -> tuple[Bias, Bias]:
-    """Whether it matters which of two is shown first: by how much, and in how many pairs the winner changes.
+def order_bias(left_first: Floats, right_first: Floats, clusters: NDArray[np.int64], *, seed: int = 0) -> tuple[Bias, Bias]:
+    """Return the preference for the first text, and the share of pairs whose winner changes with the order.
 
-    Args: left_first, right_first: (pairs,) the verdict on the left one when it was shown first, and second. clusters: (pairs,).
+    Args:
+        left_first: (pairs,) verdict on the left text when it is shown first.
+        right_first: (pairs,) verdict on the left text when it is shown second.
+        clusters: (pairs,) cluster of each pair.
+        seed: Seed of the bootstrap.
+
     Source: Wang et al., Large Language Models are not Fair Evaluators, ACL 2024.
     """
     change = left_first - right_first
@@ -64,80 +81,106 @@ def order(left_first: Floats, right_first: Floats, clusters: NDArray[np.int64], 
     return _mean("order", change, clusters, seed), _mean("flips", flips, clusters, seed)
 
 
-def length(
+def length_bias(
     plain: Floats, padded: Floats, plain_lengths: Floats, padded_lengths: Floats, clusters: NDArray[np.int64], *, seed: int = 0
 ) -> Bias:
-    """How much a score changes for each doubling of a text by words that say nothing new.
+    """Return the change of the score per doubling of a text by words without information.
 
-    Args: (texts,) scores, and lengths above 0 in any one unit, of both versions. clusters: (texts,).
+    Args:
+        plain: (texts,) scores of the plain texts.
+        padded: (texts,) scores of the padded texts.
+        plain_lengths: (texts,) lengths above 0, in any unit.
+        padded_lengths: (texts,) lengths in the same unit.
+        clusters: (texts,) cluster of each text.
+        seed: Seed of the bootstrap.
     """
     return _slope("length", np.log2(padded_lengths / plain_lengths), padded - plain, clusters, seed)
 
 
-def brand(unknown: Floats, known: Floats, clusters: NDArray[np.int64], again: Floats | None = None, *, seed: int = 0) -> tuple[Bias, Bias]:
-    """What a brand's name alone does to a score: toward the known brands, and either way.
+def brand_bias(
+    unknown: Floats, known: Floats, clusters: NDArray[np.int64], repeated: Floats | None = None, *, seed: int = 0
+) -> tuple[Bias, Bias]:
+    """Return the effect of a brand name: towards the known brands, and in either direction.
 
-    Args: unknown, known: (items,) scores of the same text with either. again: (items,) of the text with the unknown brand asked once more:
-        what a swap moves is counted beyond that; without it, noise is counted as an effect.
+    Args:
+        unknown: (items,) scores with an unknown brand.
+        known: (items,) scores of the same items with a known brand.
+        clusters: (items,) cluster of each item.
+        repeated: (items,) scores of a second call with the unknown brand; the difference between the calls is subtracted from the effect in
+            either direction. Without it, noise counts as an effect.
+        seed: Seed of the bootstrap.
     """
-    moved = np.abs(known - unknown)
-    noise = np.zeros_like(moved) if again is None else np.abs(again - unknown)
-    return _mean("brand", known - unknown, clusters, seed), _mean("brand_any", moved - noise, clusters, seed)
+    change = np.abs(known - unknown)
+    noise = np.zeros_like(change) if repeated is None else np.abs(repeated - unknown)
+    return _mean("brand", known - unknown, clusters, seed), _mean("brand_any", change - noise, clusters, seed)
 
 
-def place(scores: Floats, places: Floats, items: NDArray[np.int64], clusters: NDArray[np.int64], *, seed: int = 0) -> Bias:
-    """How much a score changes for each place further down, among scores of the same item in the same list, put at other places.
+def position_bias(scores: Floats, positions: Floats, items: NDArray[np.int64], clusters: NDArray[np.int64], *, seed: int = 0) -> Bias:
+    """Return the change of the score per position further down, for the same item at several positions of the same list.
 
-    Args: scores, places: (showings,). items: (showings,) which list and item it is: only showings of one are compared.
-        clusters: (showings,).
+    Args:
+        scores: (cases,) scores.
+        positions: (cases,) positions from the top.
+        items: (cases,) index of the item and list; only cases with the same index are compared.
+        clusters: (cases,) cluster of each case.
+        seed: Seed of the bootstrap.
     """
-    told = ~np.isnan(scores)
-    scores, places, items, clusters = scores[told], places[told], items[told], clusters[told]
+    scored = ~np.isnan(scores)
+    scores, positions, items, clusters = scores[scored], positions[scored], items[scored], clusters[scored]
     _, item = np.unique(items, return_inverse=True)
-    times = np.maximum(np.bincount(item), 1)
-    about = [values - (np.bincount(item, weights=values) / times)[item] for values in (places, scores)]
-    return _slope("place", about[0], about[1], clusters, seed)
+    counts = np.maximum(np.bincount(item), 1)
+    centered = [values - (np.bincount(item, weights=values) / counts)[item] for values in (positions, scores)]
+    return _slope("place", centered[0], centered[1], clusters, seed)
 
 
-def own_base(judge: Floats, reference: Floats, clusters: NDArray[np.int64], *, seed: int = 0) -> Bias:
-    """How much more a judge favours texts of its own base than a reference does, on the same pairs.
+def self_preference_bias(judge: Floats, reference: Floats, clusters: NDArray[np.int64], *, seed: int = 0) -> Bias:
+    """Return how much more a judge favours texts of its own base model than a reference does, on the same pairs.
 
-    Without a reference (people, or a judge of another base) it cannot be told from the texts being better.
+    Without a reference (people, or a judge with another base model) a preference cannot be distinguished from better texts.
 
-    Args: judge, reference: (pairs,) verdicts on the text of the judge's own base against another, or differences of scores.
+    Args:
+        judge: (pairs,) the judge's verdicts on the text of its own base model, or score differences.
+        reference: (pairs,) the reference's verdicts on the same text.
+        clusters: (pairs,) cluster of each pair.
+        seed: Seed of the bootstrap.
+
     Source: Panickssery et al., LLM Evaluators Recognize and Favor Their Own Generations, NeurIPS 2024.
     """
     return _mean("own", judge - reference, clusters, seed)
 
 
-def repeat(first: Floats, again: Floats, clusters: NDArray[np.int64], *, seed: int = 0) -> tuple[Bias, Bias]:
-    """How far a judge is from saying the same when asked the same again: how often it differs, and the noise of one score.
+def repeat_bias(first: Floats, second: Floats, clusters: NDArray[np.int64], *, seed: int = 0) -> tuple[Bias, Bias]:
+    """Return the inconsistency of repeated calls: the share that differs, and the standard deviation of one score.
 
-    Args: first, again: (calls,) both answers. clusters: (calls,).
+    Args:
+        first: (calls,) verdicts of the first calls.
+        second: (calls,) verdicts of the repetitions.
+        clusters: (calls,) cluster of each call.
+        seed: Seed of the bootstrap.
     """
-    change = again - first
-    told = ~np.isnan(change)
-    differs = np.where(told, change != 0, np.nan)
-    parts = np.stack([np.where(told, change**2, 0), told.astype(float)], axis=1)
+    change = second - first
+    scored = ~np.isnan(change)
+    differs = np.where(scored, change != 0, np.nan)
+    terms = np.stack([np.where(scored, change**2, 0), scored.astype(float)], axis=1)
 
     def spread(sums: Floats) -> Floats:
-        # Two independent answers differ by a variance twice that of one.
+        # The variance of the difference of two independent answers is twice that of one.
         return np.where(sums[:, 1] > 0, np.sqrt(sums[:, 0] / np.maximum(sums[:, 1], 1) / 2), np.nan)
 
-    noise = Bias("repeat_spread", bootstrap_statistic(parts, clusters, spread, seed=seed), int(told.sum()))
+    noise = Bias("repeat_spread", bootstrap_statistic(terms, clusters, spread, seed=seed), int(scored.sum()))
     return _mean("repeat", differs, clusters, seed), noise
 
 
-def _mean(name: Name, values: Floats, clusters: NDArray[np.int64], seed: int) -> Bias:
+def _mean(name: BiasName, values: Floats, clusters: NDArray[np.int64], seed: int) -> Bias:
     return Bias(name, bootstrap_mean(values, clusters, seed=seed), int((~np.isnan(values)).sum()))
 
 
-def _slope(name: Name, feature: Floats, change: Floats, clusters: NDArray[np.int64], seed: int) -> Bias:
-    """The slope through the origin of a change on a feature; NaN where the feature never differs from 0."""
-    told = ~np.isnan(change) & ~np.isnan(feature)
-    parts = np.where(told[:, None], np.stack([feature * change, feature**2], axis=1), 0)
+def _slope(name: BiasName, feature: Floats, change: Floats, clusters: NDArray[np.int64], seed: int) -> Bias:
+    """Return the slope through the origin of a change on a feature; NaN if the feature is always 0."""
+    scored = ~np.isnan(change) & ~np.isnan(feature)
+    terms = np.where(scored[:, None], np.stack([feature * change, feature**2], axis=1), 0)
 
     def slope(sums: Floats) -> Floats:
         return np.where(sums[:, 1] > 0, sums[:, 0] / np.where(sums[:, 1] > 0, sums[:, 1], 1), math.nan)
 
-    return Bias(name, bootstrap_statistic(parts, clusters, slope, seed=seed), int(told.sum()))
+    return Bias(name, bootstrap_statistic(terms, clusters, slope, seed=seed), int(scored.sum()))

@@ -1,8 +1,7 @@
-"""Self-preference: whether a judge prefers texts that a model of its own base wrote, beyond what a judge of another base prefers.
+"""Self-preference: whether a judge prefers texts of its own base model more than a judge with another base model does.
 
-Who wrote a system's texts is told by its file or by the user; that a judge is of the same base is read from the two names, as far as these
-tell it (`base`). By itself a judge that prefers its own may be right: only beside a judge of another base, on the same pairs, is the rest a
-bias.
+The writer of a system's texts is named by its file or by the caller; base models are compared by name (`base_model`). A judge that prefers
+its own texts may be right: only the difference to a judge with another base model, on the same pairs, is a bias.
 """
 
 from __future__ import annotations
@@ -14,27 +13,33 @@ from typing import Any
 
 import numpy as np
 
-from ..judge.recommendation_lists import Answer
+from ..judge.recommendation_lists import RecommendationList
 from ..stats.bootstrap import Interval, bootstrap_mean
-from . import bias as audit
-from .bias import Bias
-from .pairwise import Pair, judge_outcomes, users
+from .bias import Bias, self_preference_bias
+from .pairwise import JudgedPair, judge_outcomes, user_indices
 
-NOBODY = "-"
-"""Written by people, or by nobody knows whom."""
-# What follows the base in a model's name: its size, what it was tuned for, how it is stored, its date.
-_AFTER = re.compile(
+NO_WRITER = "-"
+"""Written by people, or by an unknown writer."""
+# What follows the base in a model name: size, tuning, storage format, date.
+_SUFFIX = re.compile(
     r"[-_:](?:\d+(?:\.\d+)?[bmk]\b|a\d+b\b|instruct|chat|it\b|base\b|gguf|awq|gptq|fp8|fp16|bf16|int[48]|nf4|q\d|\d{4}|latest).*$"
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Own:
-    """A judge beside texts of its own base.
+class SelfPreference:
+    """Preference of a judge for texts of its own base model.
 
     Attributes:
-        judge, base: its name and its base. system, writer: whose texts are of that base. against: the other system.
-        pairs: that were scored. preferred: win rate of its own. references: judges of another base. bias: beyond them; None without any.
+        judge: Name of the judge.
+        base: Base model of the judge and the writer.
+        system: System with texts of that base model.
+        writer: Model that wrote them.
+        against: System that they are compared with.
+        pairs: Number of scored pairs.
+        preferred: Win rate of the judge's own texts.
+        references: Judges with another base model.
+        bias: Difference to the references, None without references.
     """
 
     judge: str
@@ -49,20 +54,21 @@ class Own:
 
     @property
     def sentence(self) -> str:
-        """What can be said, in words."""
-        told = f"{self.judge} judges texts that {self.writer} wrote ({self.system}), a model of its own base by their names ({self.base})"
-        told += f"; its own won {self.preferred.value:.2f} [{self.preferred.low:.2f}, {self.preferred.high:.2f}] of {self.pairs:,} pairs"
+        """Conclusion in words, for the report."""
+        text = f"{self.judge} judges texts that {self.writer} wrote ({self.system}), a model of its own base by their names ({self.base})"
+        text += f"; its own won {self.preferred.value:.2f} [{self.preferred.low:.2f}, {self.preferred.high:.2f}] of {self.pairs:,} pairs"
         if self.bias is None:
-            return f"{told}. Without a judge of another base on the same pairs, a bias cannot be told from better texts: add one (--judge)."
+            return f"{text}. Without a judge of another base on the same pairs, a bias cannot be told from better texts: add one (--judge)."
         value = self.bias.value
-        beside = f"{value.value:+.2f} [{value.low:+.2f}, {value.high:+.2f}] more than for {' and '.join(self.references)}"
-        found = (
-            ("it prefers its own" if value.value > 0 else "it is harder on its own") if self.bias.shown else "no self-preference was found"
-        )
-        return f"{told}, {beside}: {found}."
+        difference = f"{value.value:+.2f} [{value.low:+.2f}, {value.high:+.2f}] more than for {' and '.join(self.references)}"
+        if not self.bias.significant:
+            conclusion = "no self-preference was found"
+        else:
+            conclusion = "it prefers its own" if value.value > 0 else "it is harder on its own"
+        return f"{text}, {difference}: {conclusion}."
 
     def to_dict(self) -> dict[str, Any]:
-        """As a report holds it."""
+        """Return the preference as JSON."""
         return {
             "judge": self.judge,
             "base": self.base,
@@ -77,67 +83,75 @@ class Own:
         }
 
 
-def base(model: str) -> str:
-    """The base that a model's name tells: `HuggingFaceTB/SmolLM2-135M-Instruct` and `smollm2` are both `smollm2`. Empty for nobody.
+def base_model(name: str) -> str:
+    """Return the base of a model name: `HuggingFaceTB/SmolLM2-135M-Instruct` and `smollm2` both give `smollm2`; empty for `NO_WRITER`.
 
-    A name that tells nothing (`judge`, a folder of one's own) is a base of its own.
+    A name without a known suffix (`judge`, a local folder) is its own base.
     """
-    name = model.strip().rstrip("/").rpartition("/")[2].lower()
-    return "" if name in ("", NOBODY) else _AFTER.sub("", name)
+    stem = name.strip().rstrip("/").rpartition("/")[2].lower()
+    return "" if stem in ("", NO_WRITER) else _SUFFIX.sub("", stem)
 
 
-def writer(answers: Sequence[Answer]) -> str:
-    """The model that a file names as the writer of its explanations; empty where it names none, or several."""
-    named = {entry.writer for answer in answers for entry in answer.entries if entry.explanation.strip()}
-    return named.pop() if len(named) == 1 else ""
+def common_writer(answers: Sequence[RecommendationList]) -> str:
+    """Return the model that a file names as the writer of its explanations; empty if it names none or several."""
+    writers = {entry.writer for answer in answers for entry in answer.entries if entry.explanation.strip()}
+    return writers.pop() if len(writers) == 1 else ""
 
 
-def found(pairs: Sequence[Pair], judges: Mapping[str, str], writers: Mapping[str, str], seed: int) -> list[Own]:
-    """Of every judge and every system that share a base: what it makes of its own.
+def self_preferences(pairs: Sequence[JudgedPair], judges: Mapping[str, str], writers: Mapping[str, str], seed: int) -> list[SelfPreference]:
+    """Return the self-preference of each judge for each system that shares its base model.
 
-    The pairs of explanations count where there are any, else those of lists, which hold them.
+    Pairs of explanations are used if there are any, else pairs of lists, which contain the explanations.
 
-    Args: judges: name to model, in the order of the pairs' judgements. writers: system to model; those that are not in it are nobody's.
+    Args:
+        pairs: Judged pairs.
+        judges: Name to model, in the order of the pairs' judgements.
+        writers: System to model; missing systems have no known writer.
+        seed: Seed of the bootstrap.
     """
-    of_writer = {system: base(name) for system, name in writers.items()}
-    of_judge = {name: base(model) for name, model in judges.items()}
-    told = []
-    for place, (judge, mine) in enumerate(of_judge.items()):
-        for system, theirs in of_writer.items():
-            if not mine or mine != theirs:
+    writer_bases = {system: base_model(name) for system, name in writers.items()}
+    judge_bases = {name: base_model(model) for name, model in judges.items()}
+    preferences = []
+    for index, (judge, base) in enumerate(judge_bases.items()):
+        for system, writer_base in writer_bases.items():
+            if not base or base != writer_base:
                 continue
-            for against in _against(pairs, system):
-                # Both of one base say nothing of a preference, and a reference must be partial to neither.
-                if of_writer.get(against) == mine:
+            for against in _opponents(pairs, system):
+                # Two systems of one base show no preference, and a reference must share a base with neither.
+                if writer_bases.get(against) == base:
                     continue
-                partial = {mine, of_writer.get(against, "")}
-                others = [number for number, name in enumerate(of_judge) if of_judge[name] not in partial]
-                told.append(_one(pairs, (judge, place), others, list(of_judge), (mine, system, writers[system], against), seed))
-    return told
+                partial = {base, writer_bases.get(against, "")}
+                references = [number for number, name in enumerate(judge_bases) if judge_bases[name] not in partial]
+                compared = [pair for pair in pairs if {pair.question.system, pair.question.against} == {system, against}]
+                compared = [pair for pair in compared if pair.question.criterion == "explanations"] or compared
+                scored, preferred, bias = _measure(compared, system, index, references, seed)
+                reference_names = tuple(list(judge_bases)[number] for number in references)
+                preferences.append(SelfPreference(judge, base, system, writers[system], against, scored, preferred, reference_names, bias))
+    return preferences
 
 
-def _against(pairs: Sequence[Pair], system: str) -> list[str]:
-    both = [(pair.question.system, pair.question.against) for pair in pairs]
-    return list(dict.fromkeys(names[names[0] == system] for names in both if system in names))
+def _opponents(pairs: Sequence[JudgedPair], system: str) -> list[str]:
+    """Return the systems that a system is compared with."""
+    compared = [(pair.question.system, pair.question.against) for pair in pairs]
+    return list(dict.fromkeys(names[names[0] == system] for names in compared if system in names))
 
 
-def _one(
-    pairs: Sequence[Pair], judge: tuple[str, int], others: Sequence[int], names: Sequence[str], about: tuple[str, str, str, str], seed: int
-) -> Own:
-    mine, system, wrote, against = about
-    these = [pair for pair in pairs if {pair.question.system, pair.question.against} == {system, against}]
-    these = [pair for pair in these if pair.question.criterion == "explanations"] or these
-    numbers = users(these)
-    clusters = np.array([numbers[pair.question.user] for pair in these], np.int64)
-    first = np.array([pair.question.system == system for pair in these])
-    each = [np.where(first, one.values, 1 - one.values) for one in judge_outcomes(these)]  # 1 where the judge's own is better
-    own = each[judge[1]]
+def _measure(
+    pairs: Sequence[JudgedPair], system: str, judge: int, references: Sequence[int], seed: int
+) -> tuple[int, Interval, Bias | None]:
+    """Return the number of scored pairs, the win rate of `system`, and the difference to the references.
+
+    Args: judge, references: indices into the judgements of a pair.
+    """
+    users = user_indices(pairs)
+    clusters = np.array([users[pair.question.user] for pair in pairs], np.int64)
+    is_left = np.array([pair.question.system == system for pair in pairs])
+    wins = [np.where(is_left, outcomes.values, 1 - outcomes.values) for outcomes in judge_outcomes(pairs)]  # 1 if `system` is better
+    own = wins[judge]
     bias = None
-    if others:
-        rest = np.stack([each[number] for number in others])
-        reference = np.where((~np.isnan(rest)).any(axis=0), np.nansum(rest, axis=0) / np.maximum((~np.isnan(rest)).sum(axis=0), 1), np.nan)
-        bias = audit.own_base(own, reference, clusters, seed=seed)
-    return Own(
-        judge[0], mine, system, wrote, against, int((~np.isnan(own)).sum()), bootstrap_mean(own, clusters, seed=seed),
-        tuple(names[number] for number in others), bias,
-    )  # fmt: skip
+    if references:
+        others = np.stack([wins[number] for number in references])  # (references, pairs)
+        scored = (~np.isnan(others)).sum(axis=0)
+        reference = np.where(scored > 0, np.nansum(others, axis=0) / np.maximum(scored, 1), np.nan)
+        bias = self_preference_bias(own, reference, clusters, seed=seed)
+    return int((~np.isnan(own)).sum()), bootstrap_mean(own, clusters, seed=seed), bias

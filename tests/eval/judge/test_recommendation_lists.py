@@ -1,4 +1,4 @@
-"""Files of recommendations, ours and other people's: what is read, and what is refused with its line."""
+"""Files of recommendation lists, from `recommend --json` and from other systems; errors name the line."""
 
 from __future__ import annotations
 
@@ -14,34 +14,35 @@ import pytest
 from crossaisle import Recommender, Settings, Workspace
 from crossaisle.data.errors import FormatError, QueryError
 from crossaisle.eval.judge import question_plan, sample_lists
-from crossaisle.eval.judge.question_plan import Plan
-from crossaisle.eval.judge.recommendation_lists import Answer, Entry, common, read
+from crossaisle.eval.judge.question_plan import QuestionPlan
+from crossaisle.eval.judge.recommendation_lists import ListEntry, RecommendationList, common_users, read_lists
 from crossaisle.recommend.serialization import to_dict
 
 
-def lines(path: Path, *told: Any) -> Path:
-    path.write_text("".join((one if isinstance(one, str) else json.dumps(one)) + "\n" for one in told), "utf-8")
+def write_lines(path: Path, *values: Any) -> Path:
+    path.write_text("".join((value if isinstance(value, str) else json.dumps(value)) + "\n" for value in values), "utf-8")
     return path
 
 
-def test_ours_as_recommend_prints_them(tmp_path: Path, demo_workspace: Workspace, settings: Settings) -> None:
+def test_output_of_recommend_is_read(tmp_path: Path, demo_workspace: Workspace, settings: Settings) -> None:
     shop = Recommender.open(demo_workspace, llm="none", settings=settings)
     answer = shop.recommend(user_id="s013", k=3)
-    (found,) = read(lines(tmp_path / "ours.jsonl", to_dict(answer)))
-    assert found.user == "s013"
-    assert [entry.item_id for entry in found.entries] == [one.item.item_id for one in answer]
-    for entry, one in zip(found.entries, answer, strict=True):
-        assert one.explanation is not None
-        assert (entry.title, entry.category, entry.explanation) == (one.item.title, one.item.category, one.explanation.text)
-        assert entry.evidence == tuple(fact.text for fact in one.explanation.evidence)
-        assert entry.source == one.explanation.source
-    (again,) = read(lines(tmp_path / "again.jsonl", found.to_dict()))
-    assert again == found
+    (parsed,) = read_lists(write_lines(tmp_path / "ours.jsonl", to_dict(answer)))
+    assert parsed.user == "s013"
+    assert [entry.item_id for entry in parsed.entries] == [recommendation.item.item_id for recommendation in answer]
+    for entry, recommendation in zip(parsed.entries, answer, strict=True):
+        item, explanation = recommendation.item, recommendation.explanation
+        assert explanation is not None
+        assert (entry.title, entry.category, entry.explanation) == (item.title, item.category, explanation.text)
+        assert entry.evidence == tuple(fact.text for fact in explanation.evidence)
+        assert entry.source == explanation.source
+    (again,) = read_lists(write_lines(tmp_path / "again.jsonl", parsed.to_dict()))
+    assert again == parsed
 
 
-def test_others_need_no_more_than_a_user_and_titles(tmp_path: Path) -> None:
-    (one, two, three) = read(
-        lines(
+def test_other_files_need_only_a_user_and_titles(tmp_path: Path) -> None:
+    first, second, third = read_lists(
+        write_lines(
             tmp_path / "theirs.jsonl",
             {
                 "user_id": "u1",
@@ -55,14 +56,16 @@ def test_others_need_no_more_than_a_user_and_titles(tmp_path: Path) -> None:
             "",
         )
     )
-    assert one == Answer("u1", (Entry("", "A stove"), Entry("", "A lamp", explanation="Warm.", evidence=("it is warm", "17 had it"))))
-    assert two == Answer("7", (), ("tent", "mat (Camping, Mats)"))
-    assert three.need == "a trip"
-    assert "x1" in three.user
+    assert first == RecommendationList(
+        "u1", (ListEntry("", "A stove"), ListEntry("", "A lamp", explanation="Warm.", evidence=("it is warm", "17 had it")))
+    )
+    assert second == RecommendationList("7", (), ("tent", "mat (Camping, Mats)"))
+    assert third.need == "a trip"
+    assert "x1" in third.user
 
 
 @pytest.mark.parametrize(
-    ("told", "words"),
+    ("value", "words"),
     [
         ("{not json", "no JSON object"),
         ('["a list"]', "no JSON object"),
@@ -72,41 +75,43 @@ def test_others_need_no_more_than_a_user_and_titles(tmp_path: Path) -> None:
         ({"user_id": "u", "recommendations": {"a": 1}}, "no list of recommendations"),
         ({"user_id": "u", "recommendations": [4]}, "neither an object nor a title"),
         ({"user_id": "u", "recommendations": [{"price": 4}]}, "neither a title nor an item_id"),
-        ({"user_id": "u", "recommendations": [{"title": ["x"]}]}, "title that is no text"),
-        ({"user_id": "u", "recommendations": [{"title": "x", "explanation": {"text": {"a": 1}}}]}, "explanation that is no text"),
-        ({"user_id": "u", "recommendations": [{"title": "x", "evidence": "all"}]}, "evidence that is no list"),
-        ({"user_id": "u", "history": "tent", "recommendations": []}, "history that is no list"),
-        ({"user_id": "u1", "recommendations": []}, "twice"),
+        ({"user_id": "u", "recommendations": [{"title": ["x"]}]}, "title is not a string"),
+        ({"user_id": "u", "recommendations": [{"title": "x", "explanation": {"text": {"a": 1}}}]}, "explanation is not a string"),
+        ({"user_id": "u", "recommendations": [{"title": "x", "evidence": "all"}]}, "evidence that is not a list"),
+        ({"user_id": "u", "history": "tent", "recommendations": []}, "history that is not a list"),
+        ({"user_id": "u1", "recommendations": []}, "duplicate user"),
         ("[" * 100_000, "no JSON object"),
     ],
     ids=lambda value: str(value)[:30],
 )
-def test_a_line_that_is_no_answer_is_named(tmp_path: Path, told: Any, words: str) -> None:
-    file = lines(tmp_path / "bad.jsonl", {"user_id": "u1", "recommendations": ["x"]}, told)
+def test_format_error_names_the_line(tmp_path: Path, value: Any, words: str) -> None:
+    file = write_lines(tmp_path / "bad.jsonl", {"user_id": "u1", "recommendations": ["x"]}, value)
     with pytest.raises(FormatError, match=words) as error:
-        read(file)
+        read_lists(file)
     assert error.value.line == 2
     assert len(str(error.value)) < 400
 
 
-def test_as_recommend_prints_them_over_many_lines_one_behind_the_other(tmp_path: Path) -> None:
-    told = [{"query": {"user_id": user}, "recommendations": [{"title": "A stove"}, {"title": "Ein Öfchen"}]} for user in ("u1", "u2")]
-    one, several, listed = (tmp_path / f"{name}.json" for name in ("one", "several", "listed"))
-    one.write_text(json.dumps(told[0], indent=1, ensure_ascii=False), "utf-8")
-    several.write_text("\n".join(json.dumps(each, indent=1) for each in told) + "\n", "utf-8")
-    listed.write_text(json.dumps(told), "utf-8")
-    assert [answer.user for answer in read(one)] == ["u1"]
-    assert read(several) == read(listed) == read(lines(tmp_path / "lines.jsonl", *told))
+def test_multi_line_json_objects_are_read(tmp_path: Path) -> None:
+    values = [{"query": {"user_id": user}, "recommendations": [{"title": "A stove"}, {"title": "Ein Öfchen"}]} for user in ("u1", "u2")]
+    single, several, listed = (tmp_path / f"{name}.json" for name in ("single", "several", "listed"))
+    single.write_text(json.dumps(values[0], indent=1, ensure_ascii=False), "utf-8")
+    several.write_text("\n".join(json.dumps(each, indent=1) for each in values) + "\n", "utf-8")
+    listed.write_text(json.dumps(values), "utf-8")
+    assert [answer.user for answer in read_lists(single)] == ["u1"]
+    assert read_lists(several) == read_lists(listed) == read_lists(write_lines(tmp_path / "lines.jsonl", *values))
     with pytest.raises(FormatError, match="no JSON object") as error:
-        read(lines(tmp_path / "cut.json", json.dumps(told[0], indent=1), '{"query": {"user_id"'))
+        read_lists(write_lines(tmp_path / "cut.json", json.dumps(values[0], indent=1), '{"query": {"user_id"'))
     assert error.value.line
     assert error.value.line > 5
 
 
-def test_tables_of_answers_and_of_recommendations(tmp_path: Path) -> None:
-    wanted = [
-        Answer("007", (Entry("s", "Stove", ("Camping", "Stoves"), 29.5, "It boils.", ("17 had it",)), Entry("l", "Lamp"))),
-        Answer("u2", (Entry("l", "Lamp"),), ("tent", "mat"), "a trip"),
+def test_tables_by_list_and_by_recommendation(tmp_path: Path) -> None:
+    expected = [
+        RecommendationList(
+            "007", (ListEntry("s", "Stove", ("Camping", "Stoves"), 29.5, "It boils.", ("17 had it",)), ListEntry("l", "Lamp"))
+        ),
+        RecommendationList("u2", (ListEntry("l", "Lamp"),), ("tent", "mat"), "a trip"),
     ]
     rows = [
         {"user_id": "007", "rank": 2, "item_id": "l", "title": "Lamp"},
@@ -117,102 +122,102 @@ def test_tables_of_answers_and_of_recommendations(tmp_path: Path) -> None:
     names = ("user_id", "rank", "item_id", "title", "category", "price", "explanation", "evidence", "history", "text")
     table = pl.DataFrame([{name: row.get(name) for name in names} for row in rows], infer_schema_length=None)
     table.write_parquet(tmp_path / "flat.parquet")
-    assert read(tmp_path / "flat.parquet") == wanted
+    assert read_lists(tmp_path / "flat.parquet") == expected
     nested = [
-        {"user_id": a.user, "history": list(a.history), "text": a.need, "recommendations": [asdict(e) for e in a.entries]} for a in wanted
+        {"user_id": a.user, "history": list(a.history), "text": a.need, "recommendations": [asdict(e) for e in a.entries]} for a in expected
     ]
     pl.DataFrame(nested, infer_schema_length=None).write_parquet(tmp_path / "nested.parquet")
-    assert read(tmp_path / "nested.parquet") == wanted
+    assert read_lists(tmp_path / "nested.parquet") == expected
     as_text = [{**row, "category": " > ".join(row.get("category", ())), "history": json.dumps(row.get("history", [])),
                 "evidence": "".join(row.get("evidence", ()))} for row in rows]  # fmt: skip
     pl.DataFrame([{name: row.get(name) for name in names} for row in as_text], infer_schema_length=None).write_csv(tmp_path / "flat.csv")
-    assert read(tmp_path / "flat.csv") == wanted
+    assert read_lists(tmp_path / "flat.csv") == expected
 
 
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("a.csv", b"who,what\nann,stove\n", "columns are who, what; wanted are user_id and title or item_id"),
+        ("a.csv", b"who,what\nann,stove\n", "columns are who, what; expected user_id and title or item_id"),
         ("a.csv", b"", "a.csv"),
-        ("a.csv", b"user_id,title,rank\nu1,Stove,first\n", "line 1: a rank that is no number: 'first'"),
+        ("a.csv", b"user_id,title,rank\nu1,Stove,first\n", "line 1: rank is not a number: 'first'"),
         ("a.csv", b"user_id,title\n,Stove\n", "no user_id"),
-        ("a.parquet", b"user_id,title\nu1,Stove\n", "cannot be read as a table"),
-        ("a.jsonl", b"PAR1\xff\xfe", "a parquet file is named .parquet"),
-        ("a.txt", b"user_id,title\nu1,Stove\n", "wanted is an answer of `crossaisle recommend --json`"),
+        ("a.parquet", b"user_id,title\nu1,Stove\n", "cannot read a table of recommendations"),
+        ("a.jsonl", b"PAR1\xff\xfe", "a parquet file needs the suffix .parquet"),
+        ("a.txt", b"user_id,title\nu1,Stove\n", "expected output of `crossaisle recommend --json`"),
     ],
 )
-def test_another_shape_is_told_in_a_sentence(tmp_path: Path, name: str, content: bytes, words: str) -> None:
+def test_unknown_format_is_a_one_line_error(tmp_path: Path, name: str, content: bytes, words: str) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(FormatError, match=re.escape(words)) as error:
-        read(tmp_path / name)
+        read_lists(tmp_path / name)
     assert "\n" not in str(error.value)
 
 
-def test_files_that_are_none(tmp_path: Path) -> None:
+def test_unreadable_empty_and_missing_files(tmp_path: Path) -> None:
     (tmp_path / "binary.jsonl").write_bytes(b"\xff\xfe\x00")
     (tmp_path / "empty.jsonl").write_text("\n\n")
     for name in ("binary.jsonl", "empty.jsonl", "missing.jsonl"):
         with pytest.raises(FormatError, match=name):
-            read(tmp_path / name)
+            read_lists(tmp_path / name)
 
 
-def test_files_about_different_users() -> None:
+def test_common_users_of_files() -> None:
     files = {
-        "a.jsonl": [Answer("u1", ()), Answer("u2", ())],
-        "b.jsonl": [Answer("u3", ())],
-        "c.jsonl": [Answer("u2", ()), Answer("u1", ())],
+        "a.jsonl": [RecommendationList("u1", ()), RecommendationList("u2", ())],
+        "b.jsonl": [RecommendationList("u3", ())],
+        "c.jsonl": [RecommendationList("u2", ()), RecommendationList("u1", ())],
     }
-    with pytest.raises(QueryError, match=r"a\.jsonl and b\.jsonl are about different users"):
-        common({name: files[name] for name in ("a.jsonl", "b.jsonl")})
-    assert common({name: files[name] for name in ("a.jsonl", "c.jsonl")}) == ["u1", "u2"]
+    with pytest.raises(QueryError, match=r"a\.jsonl and b\.jsonl have no user in common"):
+        common_users({name: files[name] for name in ("a.jsonl", "b.jsonl")})
+    assert common_users({name: files[name] for name in ("a.jsonl", "c.jsonl")}) == ["u1", "u2"]
 
 
-def test_pairs_are_asked_in_both_orders_with_one_history() -> None:
-    tent = Entry("s", "Stove", explanation="For your tent.")
+def test_pairs_in_both_orders_with_one_history() -> None:
+    tent = ListEntry("s", "Stove", explanation="For your tent.")
     files = {
-        "old": [Answer("u1", (tent, Entry("l", "Lamp"))), Answer("u2", (tent,)), Answer("u3", ())],
+        "old": [RecommendationList("u1", (tent, ListEntry("l", "Lamp"))), RecommendationList("u2", (tent,)), RecommendationList("u3", ())],
         "new": [
-            Answer("u1", (Entry("s", "Stove", explanation="It goes with the tent."),), ("tent",)),
-            Answer("u2", (tent,)),
-            Answer("u3", (tent,)),
+            RecommendationList("u1", (ListEntry("s", "Stove", explanation="It goes with the tent."),), ("tent",)),
+            RecommendationList("u2", (tent,)),
+            RecommendationList("u3", (tent,)),
         ],
     }
-    plan = Plan()
-    question_plan.pairs(plan, sample_lists.same_histories(files), ["u1", "u2", "u3"])
-    assert [(one.criterion, one.user, one.item, one.swapped) for one in plan.questions] == [
+    plan = QuestionPlan()
+    question_plan.add_pairwise_questions(plan, sample_lists.align_histories(files), ["u1", "u2", "u3"])
+    assert [(question.criterion, question.user, question.item, question.swapped) for question in plan.questions] == [
         ("lists", "u1", "", False),
         ("lists", "u1", "", True),
         ("explanations", "u1", "s", False),
         ("explanations", "u1", "s", True),
     ]
-    assert all("- tent\n" in one.asked.user for one in plan.questions), "the history of either file is shown in both orders"
-    # Two equal answers need no judge; an empty one has nothing to be compared.
+    assert all("- tent\n" in question.request.user for question in plan.questions), "the history of either file is shown in both orders"
+    # Identical texts need no judge; an empty list cannot be compared.
     assert plan.missing == {("lists", "a difference"): 1, ("explanations", "a difference"): 1, ("lists", "recommendations from both"): 1}
 
 
-def test_a_sample_of_more_users_keeps_those_that_were_drawn() -> None:
+def test_larger_sample_contains_the_smaller_one() -> None:
     users = [f"u{i}" for i in range(200)]
-    small, large = (sample_lists.sample(users, most, 3) for most in (20, 60))
+    small, large = (sample_lists.sample_users(users, size, 3) for size in (20, 60))
     assert len(small) == 20
     assert small < large
-    assert sample_lists.sample(users[::-1], 20, 3) == small
-    assert sample_lists.sample(users, 20, 4) != small
-    assert sample_lists.sample(users, None, 0) == set(users)
+    assert sample_lists.sample_users(users[::-1], 20, 3) == small
+    assert sample_lists.sample_users(users, 20, 4) != small
+    assert sample_lists.sample_users(users, None, 0) == set(users)
 
 
-def test_recommendations_go_on_where_a_kill_cut_them(tmp_path: Path, demo_workspace: Workspace, settings: Settings) -> None:
+def test_interrupted_recommendations_resume(tmp_path: Path, demo_workspace: Workspace, settings: Settings) -> None:
     settings = settings.with_(llm="none")
-    first = sample_lists.recommended(demo_workspace.path, settings, tmp_path, users=4, k=2, seed=0)
+    first = sample_lists.recommend_for_sample(demo_workspace.path, settings, tmp_path, users=4, k=2, seed=0)
     (file,) = tmp_path.glob("recommendations-*.jsonl")
-    whole = file.read_bytes()
-    assert read(file) == first
+    content = file.read_bytes()
+    assert read_lists(file) == first
     assert all(answer.history and len(answer.entries) == 2 for answer in first)
-    kept = whole.splitlines(keepends=True)
-    marked = kept[0].replace(b'"title": "', b'"title": "kept ', 1)
-    file.write_bytes(marked + kept[1][:50])
-    again = sample_lists.recommended(demo_workspace.path, settings, tmp_path, users=4, k=2, seed=0)
+    lines = content.splitlines(keepends=True)
+    marked = lines[0].replace(b'"title": "', b'"title": "stored ', 1)
+    file.write_bytes(marked + lines[1][:50])
+    again = sample_lists.recommend_for_sample(demo_workspace.path, settings, tmp_path, users=4, k=2, seed=0)
     assert again[1:] == first[1:]
-    assert again[0] != first[0], "a whole line is taken as it is"
-    assert {answer.user for answer in read(file)} == {answer.user for answer in first}
-    more = sample_lists.recommended(demo_workspace.path, settings.with_(quantization="fp32"), tmp_path, users=4, k=2, seed=0)
-    assert more == first, "other settings have a file of their own"
+    assert again[0] != first[0], "a complete line is reused"
+    assert {answer.user for answer in read_lists(file)} == {answer.user for answer in first}
+    more = sample_lists.recommend_for_sample(demo_workspace.path, settings.with_(quantization="fp32"), tmp_path, users=4, k=2, seed=0)
+    assert more == first, "other settings have another file"

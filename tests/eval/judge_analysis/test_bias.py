@@ -1,4 +1,4 @@
-"""The audit finds what was planted: a synthetic judge of known bias and noise, over many seeds."""
+"""Bias estimates recover the known biases of a synthetic judge, over many seeds."""
 
 from __future__ import annotations
 
@@ -19,10 +19,16 @@ SIZE = USERS * EACH
 
 @dataclass
 class SyntheticJudge:
-    """Scores a text by its quality, with biases of known size; what a user's texts share is in the noise too.
+    """Judge that scores the quality of a text with noise and biases of known size.
 
-    Attributes: noise: standard deviation of one score. first: share of pairs in which only the place decides. length: points per doubling.
-        brand: points for a known one. place: points for each place further down. own: points for its own base.
+    Attributes:
+        seed: Seed of the noise.
+        noise: Standard deviation of one score.
+        first: Share of pairs in which the first text wins by its position.
+        length: Points per doubling of the length.
+        brand: Points for a known brand.
+        place: Points per position further down.
+        own: Points for a text of the judge's own base model.
     """
 
     seed: int
@@ -39,11 +45,11 @@ class SyntheticJudge:
     def score(
         self, quality: np.ndarray, *, doublings: float = 0, known: float = 0, place: np.ndarray | float = 0, own: float = 0
     ) -> np.ndarray:
-        told = quality + self.length * doublings + self.brand * known + self.place * np.asarray(place) + self.own * own
-        return told + self.random.normal(0, self.noise, len(quality))
+        score = quality + self.length * doublings + self.brand * known + self.place * np.asarray(place) + self.own * own
+        return score + self.random.normal(0, self.noise, len(quality))
 
     def prefer(self, shown_first: np.ndarray, shown_second: np.ndarray) -> np.ndarray:
-        """1 where it holds the first shown better."""
+        """Return (pairs,) 1 where the first text wins, else 0."""
         honest = self.score(shown_first) > self.score(shown_second)
         return np.where(self.random.random(len(honest)) < self.first, 1.0, honest.astype(float))
 
@@ -55,93 +61,102 @@ def qualities(seed: int) -> np.ndarray:
 
 def order(seed: int) -> Bias:
     judge, left, right = SyntheticJudge(seed, first=0.3), qualities(seed), qualities(seed + 10_000)
-    return bias.order(judge.prefer(left, right), 1 - judge.prefer(right, left), CLUSTERS)[0]
+    return bias.order_bias(judge.prefer(left, right), 1 - judge.prefer(right, left), CLUSTERS)[0]
 
 
 def length(seed: int) -> Bias:
     judge, quality = SyntheticJudge(seed, length=0.25), qualities(seed)
     short = np.full(SIZE, 40.0)
-    return bias.length(judge.score(quality), judge.score(quality, doublings=1.5), short, short * 2**1.5, CLUSTERS)
+    return bias.length_bias(judge.score(quality), judge.score(quality, doublings=1.5), short, short * 2**1.5, CLUSTERS)
 
 
 def brand(seed: int) -> Bias:
     judge, quality = SyntheticJudge(seed, brand=0.2), qualities(seed)
-    return bias.brand(judge.score(quality), judge.score(quality, known=1), CLUSTERS)[0]
+    return bias.brand_bias(judge.score(quality), judge.score(quality, known=1), CLUSTERS)[0]
 
 
 def place(seed: int) -> Bias:
     judge, quality = SyntheticJudge(seed, place=-0.1), np.repeat(qualities(seed), 4)
     places = np.concatenate([judge.random.permutation(10)[:4] for _ in range(SIZE)])
-    return bias.place(judge.score(quality, place=places), places, np.repeat(np.arange(SIZE), 4), np.repeat(CLUSTERS, 4))
+    return bias.position_bias(judge.score(quality, place=places), places, np.repeat(np.arange(SIZE), 4), np.repeat(CLUSTERS, 4))
 
 
 def own(seed: int) -> Bias:
     judge, reference = SyntheticJudge(seed, own=0.3), SyntheticJudge(seed + 1)
-    mine, theirs = qualities(seed) + 0.5, qualities(seed + 10_000)  # its own base really writes better, and that is no bias
-    return bias.own_base(judge.score(mine, own=1) - judge.score(theirs), reference.score(mine) - reference.score(theirs), CLUSTERS)
+    mine, theirs = qualities(seed) + 0.5, qualities(seed + 10_000)  # its own base model writes better texts, which is no bias
+    return bias.self_preference_bias(
+        judge.score(mine, own=1) - judge.score(theirs), reference.score(mine) - reference.score(theirs), CLUSTERS
+    )
 
 
 def repeat(seed: int) -> Bias:
     judge, quality = SyntheticJudge(seed, noise=0.35), qualities(seed)
-    return bias.repeat(judge.score(quality), judge.score(quality), CLUSTERS)[1]
+    return bias.repeat_bias(judge.score(quality), judge.score(quality), CLUSTERS)[1]
 
 
-PLANTED: list[tuple[Callable[[int], Bias], float]] = [(order, 0.3), (length, 0.25), (brand, 0.2), (place, -0.1), (own, 0.3), (repeat, 0.35)]
+KNOWN_BIASES: list[tuple[Callable[[int], Bias], float]] = [
+    (order, 0.3),
+    (length, 0.25),
+    (brand, 0.2),
+    (place, -0.1),
+    (own, 0.3),
+    (repeat, 0.35),
+]
 
 
-@pytest.mark.parametrize(("measure", "truth"), PLANTED, ids=lambda value: getattr(value, "__name__", ""))
-def test_the_planted_bias_is_recovered_within_its_interval(measure: Callable[[int], Bias], truth: float) -> None:
-    """Of 95 % intervals about 95 % hold it: over 120 seeds, fewer than 87 % or so would be no chance. And it is told from none."""
-    found = [measure(seed) for seed in range(SEEDS)]
-    inside = np.mean([one.value.low <= truth <= one.value.high for one in found])
-    assert 0.88 <= inside <= 1
-    assert np.mean([one.value.value for one in found]) == pytest.approx(truth, abs=0.1 * abs(truth))
-    assert np.mean([one.shown for one in found]) > 0.7
+@pytest.mark.parametrize(("measure", "truth"), KNOWN_BIASES, ids=lambda value: getattr(value, "__name__", ""))
+def test_known_bias_is_recovered_within_its_interval(measure: Callable[[int], Bias], truth: float) -> None:
+    """About 95 % of the 95 % intervals contain the truth: over 120 seeds less than 88 % is no chance. Most exclude 0."""
+    estimates = [measure(seed) for seed in range(SEEDS)]
+    coverage = np.mean([estimate.value.low <= truth <= estimate.value.high for estimate in estimates])
+    assert 0.88 <= coverage <= 1
+    assert np.mean([estimate.value.value for estimate in estimates]) == pytest.approx(truth, abs=0.1 * abs(truth))
+    assert np.mean([estimate.significant for estimate in estimates]) > 0.7
 
 
-def test_a_judge_without_bias_is_seldom_accused() -> None:
-    accused = dict.fromkeys(("order", "length", "brand", "place", "own"), 0)
+def test_unbiased_judge_is_rarely_significant() -> None:
+    significant = dict.fromkeys(("order", "length", "brand", "place", "own"), 0)
     for seed in range(SEEDS):
         judge, quality, other = SyntheticJudge(seed), qualities(seed), qualities(seed + 10_000)
         forward, backward = judge.prefer(quality, other), 1 - judge.prefer(other, quality)
         places = np.tile(np.arange(4), SIZE)
         ones = np.ones(SIZE)
-        for one in (
-            bias.order(forward, backward, CLUSTERS)[0],
-            bias.length(judge.score(quality), judge.score(quality), ones, 2 * ones, CLUSTERS),
-            bias.brand(judge.score(quality), judge.score(quality), CLUSTERS)[0],
-            bias.place(judge.score(np.repeat(quality, 4)), places, np.repeat(np.arange(SIZE), 4), np.repeat(CLUSTERS, 4)),
-            bias.own_base(judge.score(quality), judge.score(quality), CLUSTERS),
+        for estimate in (
+            bias.order_bias(forward, backward, CLUSTERS)[0],
+            bias.length_bias(judge.score(quality), judge.score(quality), ones, 2 * ones, CLUSTERS),
+            bias.brand_bias(judge.score(quality), judge.score(quality), CLUSTERS)[0],
+            bias.position_bias(judge.score(np.repeat(quality, 4)), places, np.repeat(np.arange(SIZE), 4), np.repeat(CLUSTERS, 4)),
+            bias.self_preference_bias(judge.score(quality), judge.score(quality), CLUSTERS),
         ):
-            accused[one.name] += one.shown
-    assert max(accused.values()) <= 0.12 * SEEDS, accused
+            significant[estimate.name] += estimate.significant
+    assert max(significant.values()) <= 0.12 * SEEDS, significant
 
 
 def test_flips_and_repeats_by_hand() -> None:
     first, second = np.asarray([1.0, 1, 0, 0.5, math.nan]), np.asarray([1.0, 0, 1, 1, 1])
-    shift, flips = bias.order(first, second, np.arange(5))
+    shift, flips = bias.order_bias(first, second, np.arange(5))
     assert (shift.value.value, flips.value.value, flips.cases) == (pytest.approx(-0.5 / 4), 0.5, 4)
-    differs, spread = bias.repeat(np.asarray([3.0, 4, 2]), np.asarray([3.0, 2, math.nan]), np.arange(3))
+    differs, spread = bias.repeat_bias(np.asarray([3.0, 4, 2]), np.asarray([3.0, 2, math.nan]), np.arange(3))
     assert differs.value.value == 0.5
     assert spread.value.value == pytest.approx(1.0)
 
 
-def test_a_brand_swap_moves_nothing_beyond_the_noise_of_asking_again() -> None:
+def test_brand_effect_is_corrected_for_the_noise_of_repeated_calls() -> None:
     judge, quality = SyntheticJudge(5), qualities(5)
     unknown, known, again = (judge.score(quality) for _ in range(3))
-    _, beyond = bias.brand(unknown, known, CLUSTERS, again)
-    _, naive = bias.brand(unknown, known, CLUSTERS)
-    assert beyond.value.low < 0 < beyond.value.high
+    _, corrected = bias.brand_bias(unknown, known, CLUSTERS, again)
+    _, naive = bias.brand_bias(unknown, known, CLUSTERS)
+    assert corrected.value.low < 0 < corrected.value.high
     assert naive.value.low > 0.3
-    either = np.where(np.arange(SIZE) % 2, 0.8, -0.8)  # loves half of the brands and hates the others
-    moved, any_way = bias.brand(unknown, known + either, CLUSTERS, again)
-    assert not moved.shown
-    assert any_way.shown
+    either = np.where(np.arange(SIZE) % 2, 0.8, -0.8)  # favours half of the brands, penalizes the others
+    signed, either_direction = bias.brand_bias(unknown, known + either, CLUSTERS, again)
+    assert not signed.significant
+    assert either_direction.significant
 
 
-def test_what_never_varies_cannot_be_told() -> None:
+def test_bias_without_variation_is_nan() -> None:
     ones = np.ones(SIZE)
-    assert math.isnan(bias.length(ones, ones, ones, ones, CLUSTERS).value.value)
-    assert math.isnan(bias.place(ones, ones, np.arange(SIZE), CLUSTERS).value.value)
-    told = bias.own_base(ones * math.nan, ones, CLUSTERS).to_dict()
-    assert (told["value"], told["cases"], told["shown"]) == (None, 0, False)
+    assert math.isnan(bias.length_bias(ones, ones, ones, ones, CLUSTERS).value.value)
+    assert math.isnan(bias.position_bias(ones, ones, np.arange(SIZE), CLUSTERS).value.value)
+    content = bias.self_preference_bias(ones * math.nan, ones, CLUSTERS).to_dict()
+    assert (content["value"], content["cases"], content["shown"]) == (None, 0, False)

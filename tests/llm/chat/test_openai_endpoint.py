@@ -74,9 +74,9 @@ def test_rejected_parameters_are_omitted_from_then_on(rejected: tuple[str, ...])
     with Server(rule=lambda *_: scored(2), refuses=rejected).running() as server:
         model = endpoint(server)
         assert model.ask(REQUEST).text == scored(2)
-        calls = len(server.asked)
+        calls = len(server.received)
         assert model.ask(REQUEST).text == scored(2)
-    assert len(server.asked) == calls + 1
+    assert len(server.received) == calls + 1
     assert not set(rejected) & set(server.bodies[-1])
     assert {"logprobs", "top_logprobs"} & set(server.bodies[-1]) == (set() if "logprobs" in rejected else {"logprobs", "top_logprobs"})
     assert ("max_completion_tokens" in server.bodies[-1]) == ("max_tokens" in rejected)
@@ -88,7 +88,7 @@ def test_temporary_failures_are_retried(fault: str) -> None:
         response = endpoint(server, timeout=0.6).ask(REQUEST)
     assert response.text == scored(3)
     assert response.calls == 3
-    assert len(server.asked) == 3
+    assert len(server.received) == 3
     if fault == "busy":
         assert min(b - a for a, b in itertools.pairwise(server.times)) >= 0.3, "Retry-After is respected"
 
@@ -107,14 +107,14 @@ def test_permanent_failures_are_reported(fault: str) -> None:
         with pytest.raises(EndpointError, match=rf"did not answer 2 times in a row.*{cause}") as raised:
             endpoint(server, max_attempts=2).ask(REQUEST)
         assert server.url in str(raised.value)
-        assert len(server.asked) == 2
+        assert len(server.received) == 2
 
 
 def test_a_long_requested_pause_is_reported_at_once() -> None:
     with Server(faults=["busy"], retry_after="7200").running() as server:
         with pytest.raises(EndpointError, match=r"requests a pause \(Retry-After: 7200; 429: Too many requests\); run again afterwards"):
             endpoint(server).ask(REQUEST)
-        assert len(server.asked) == 1
+        assert len(server.received) == 1
 
 
 def test_unreachable_endpoint() -> None:
@@ -134,7 +134,7 @@ def test_wrong_and_missing_api_key(environment: dict[str, str], caplog: pytest.L
         with pytest.raises(EndpointError) as raised:
             endpoint(server, model="small-judge", environment=environment).ask(REQUEST)
         assert next(iter(environment), "CROSSAISLE_JUDGE_KEY") in str(raised.value)
-        assert len(server.asked) == 1, "a rejected key is not retried"
+        assert len(server.received) == 1, "a rejected key is not retried"
         authorized = endpoint(server, model="small-judge", environment={"CROSSAISLE_JUDGE_KEY": "sk-right", "OPENAI_API_KEY": "sk-other"})
         assert authorized.ask(REQUEST).text
     assert "sk-" not in str(raised.value) + repr(raised.value) + caplog.text
@@ -156,7 +156,7 @@ def test_request_beyond_the_context() -> None:
     with Server(context=20).running() as server:
         with pytest.raises(TooLongError, match="does not fit"):
             endpoint(server).ask(REQUEST)
-        assert len(server.asked) == 1
+        assert len(server.received) == 1
 
 
 def test_refused_request() -> None:
@@ -228,10 +228,10 @@ def test_no_calls_after_stop(fault: str) -> None:
         with pytest.raises(StoppedError):
             model.ask(REQUEST)
         timer.join()
-        assert len(server.asked) == 1, "the call before stop"
+        assert len(server.received) == 1, "the call before stop"
         with pytest.raises(StoppedError):
             model.ask(REQUEST)
-        assert len(server.asked) == 1
+        assert len(server.received) == 1
 
 
 def test_the_key_comes_from_the_environment_only() -> None:
