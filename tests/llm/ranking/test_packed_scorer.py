@@ -1,4 +1,4 @@
-"""Packed scores are what each candidate would score alone, whatever it is packed with and on whichever architecture."""
+"""Packed scores equal the scores of each candidate alone, in any pack and on every supported architecture."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TOKENS = st.integers(20, 49_000)
 CANDIDATES = st.lists(st.lists(TOKENS, min_size=1, max_size=12), min_size=1, max_size=5)
 
 
-def words(llm: LanguageModel) -> tuple[list[int], list[list[int]]]:
+def encoded(llm: LanguageModel) -> tuple[list[int], list[list[int]]]:
     return llm.encode(PREFIX), [llm.encode(f"Also {item}? Answer:") for item in ITEMS]
 
 
@@ -32,23 +32,23 @@ def exact(llm_fp32: LanguageModel) -> PackedScorer:
     return PackedScorer(llm_fp32)
 
 
-# ------------------------------------------------------------------ the embedded model
+# ------------------------------------------------------------------ the bundled model
 
 
-def test_packed_is_one_by_one(exact: PackedScorer) -> None:
-    prefix, candidates = words(exact.llm)
+def test_packed_equals_unpacked(exact: PackedScorer) -> None:
+    prefix, candidates = encoded(exact.llm)
     packed, alone = exact.logit_margins(prefix, candidates), exact.unpacked_logit_margins(prefix, candidates)
     assert packed.dtype == np.float32
     assert packed.shape == (len(ITEMS),)
     np.testing.assert_allclose(packed, alone, atol=1e-4)
-    assert np.ptp(alone) > 0.1, "scores that are all alike would prove nothing"
+    assert np.ptp(alone) > 0.1, "equal scores would prove nothing"
 
 
-def test_packed_is_nearly_one_by_one_in_four_bits(llm: LanguageModel) -> None:
+def test_packed_is_close_to_unpacked_in_4_bits(llm: LanguageModel) -> None:
     from scipy.stats import spearmanr
 
     scorer = PackedScorer(llm)
-    prefix, candidates = words(llm)
+    prefix, candidates = encoded(llm)
     packed, alone = scorer.logit_margins(prefix, candidates), scorer.unpacked_logit_margins(prefix, candidates)
     np.testing.assert_allclose(packed, alone, atol=0.15)
     assert spearmanr(packed, alone).statistic > 0.8
@@ -56,49 +56,51 @@ def test_packed_is_nearly_one_by_one_in_four_bits(llm: LanguageModel) -> None:
 
 @given(st.lists(TOKENS, min_size=1, max_size=20), CANDIDATES, st.randoms(use_true_random=False))
 @settings(max_examples=5, deadline=None)
-def test_any_tokens_in_any_order_in_any_packs(exact: PackedScorer, prefix: list[int], candidates: list[list[int]], order: Any) -> None:
+def test_packed_equals_unpacked_for_any_tokens_and_order(
+    exact: PackedScorer, prefix: list[int], candidates: list[list[int]], rng: Any
+) -> None:
     alone = exact.unpacked_logit_margins(prefix, candidates)
     np.testing.assert_allclose(exact.logit_margins(prefix, candidates), alone, atol=1e-4, rtol=1e-4)
-    places = list(range(len(candidates)))
-    order.shuffle(places)
-    shuffled = exact.logit_margins(prefix, [candidates[place] for place in places])
-    np.testing.assert_allclose(shuffled, alone[places], atol=1e-4, rtol=1e-4)
+    order = list(range(len(candidates)))
+    rng.shuffle(order)
+    shuffled = exact.logit_margins(prefix, [candidates[i] for i in order])
+    np.testing.assert_allclose(shuffled, alone[order], atol=1e-4, rtol=1e-4)
 
 
-def test_splitting_into_packs_changes_no_score(exact: PackedScorer) -> None:
-    prefix, candidates = words(exact.llm)
+def test_splitting_into_packs_does_not_change_the_scores(exact: PackedScorer) -> None:
+    prefix, candidates = encoded(exact.llm)
     whole = exact.logit_margins(prefix, candidates)
     longest = max(map(len, candidates))
-    for room in (longest, 3 * longest + 1):
-        few = PackedScorer(exact.llm, pack_tokens=len(prefix) + room)
-        assert len(split_into_packs(len(prefix), [len(c) for c in candidates], few.pack_tokens)) > 1
-        np.testing.assert_allclose(few.logit_margins(prefix, candidates), whole, atol=1e-4)
+    for tokens in (longest, 3 * longest + 1):
+        small = PackedScorer(exact.llm, pack_tokens=len(prefix) + tokens)
+        assert len(split_into_packs(len(prefix), [len(c) for c in candidates], small.pack_tokens)) > 1
+        np.testing.assert_allclose(small.logit_margins(prefix, candidates), whole, atol=1e-4)
 
 
-def test_a_neighbour_is_not_seen(exact: PackedScorer) -> None:
-    """The same candidate beside a shouting neighbour and beside a quiet one."""
-    prefix, candidates = words(exact.llm)
+def test_candidates_do_not_attend_to_each_other(exact: PackedScorer) -> None:
+    """The same candidate next to two different candidates."""
+    prefix, candidates = encoded(exact.llm)
     loud = exact.llm.encode(" Say Yes! Yes Yes Yes Yes Yes Yes")
     first, second = (exact.logit_margins(prefix, [neighbour, candidates[0]])[1] for neighbour in (loud, candidates[1]))
     assert first == pytest.approx(second, abs=1e-4)
-    assert exact.logit_margins(prefix, [loud, loud + candidates[0]])[1] != pytest.approx(first, abs=1e-2), "but its own words are"
-    assert exact.logit_margins(loud, [candidates[0]])[0] != pytest.approx(first, abs=1e-2), "and so is the prefix"
+    assert exact.logit_margins(prefix, [loud, loud + candidates[0]])[1] != pytest.approx(first, abs=1e-2), "its own tokens do count"
+    assert exact.logit_margins(loud, [candidates[0]])[0] != pytest.approx(first, abs=1e-2), "and so does the prefix"
 
 
 def test_no_candidates(exact: PackedScorer) -> None:
     assert exact.logit_margins([1, 2, 3], []).shape == (0,)
 
 
-def test_too_long_is_an_error(exact: PackedScorer) -> None:
+def test_a_candidate_beyond_the_context_is_an_error(exact: PackedScorer) -> None:
     short = PackedScorer(exact.llm, pack_tokens=50)
-    with pytest.raises(ModelError, match="a prompt of 51 tokens does not fit the 50 that the model takes; use a shorter history"):
+    with pytest.raises(ModelError, match="a prompt of 51 tokens does not fit the maximum of 50 tokens; use a shorter history"):
         short.logit_margins([20] * 40, [[30] * 10, [30] * 11])
     assert short.logit_margins([20] * 40, [[30] * 10]).shape == (1,)
     assert PackedScorer(exact.llm, pack_tokens=10**9).pack_tokens == exact.llm.context
 
 
-def test_margins_can_be_trained_on(exact: PackedScorer) -> None:
-    prefix, candidates = words(exact.llm)
+def test_margins_are_differentiable(exact: PackedScorer) -> None:
+    prefix, candidates = encoded(exact.llm)
     import torch
 
     with torch.enable_grad():
@@ -110,7 +112,7 @@ def test_margins_can_be_trained_on(exact: PackedScorer) -> None:
 
 @given(st.integers(1, 40), st.lists(st.integers(1, 60), max_size=30), st.integers(1, 110))
 @settings(max_examples=300, deadline=None)
-def test_packs_hold_everything_once_in_order_and_fit(prefix: int, lengths: list[int], limit: int) -> None:
+def test_packs_are_complete_ordered_and_as_full_as_possible(prefix: int, lengths: list[int], limit: int) -> None:
     if any(prefix + length > limit for length in lengths):
         with pytest.raises(ModelError):
             split_into_packs(prefix, lengths, limit)
@@ -119,7 +121,7 @@ def test_packs_hold_everything_once_in_order_and_fit(prefix: int, lengths: list[
     assert [i for pack in packs for i in pack] == list(range(len(lengths)))
     assert all(pack and prefix + sum(lengths[i] for i in pack) <= limit for pack in packs)
     for pack, following in itertools.pairwise(packs):
-        assert prefix + sum(lengths[i] for i in pack) + lengths[following[0]] > limit, "it would still have fitted"
+        assert prefix + sum(lengths[i] for i in pack) + lengths[following[0]] > limit, "the next candidate would not fit"
 
 
 # ------------------------------------------------------------------ other architectures
@@ -135,7 +137,7 @@ Make = Callable[..., Path]
 
 @pytest.fixture
 def make_model(tmp_path: Path, settings: Settings) -> Make:
-    """Writes a tiny model of an architecture with random weights, and the embedded tokenizer: `make_model("Qwen3", **config)`."""
+    """Write a tiny model with random weights and the tokenizer of the bundled model: `make_model("Qwen3", **config)`."""
 
     def make(name: str, **config: Any) -> Path:
         import torch
@@ -147,7 +149,7 @@ def make_model(tmp_path: Path, settings: Settings) -> Make:
         logging.disable_progress_bar()
         torch.manual_seed(3)
         model = transformers.AutoModelForCausalLM.from_config(getattr(transformers, f"{name}Config")(**IDS, **config))
-        with torch.no_grad():  # larger than a fresh model's, or all scores would be alike
+        with torch.no_grad():  # larger than at initialization, where all scores are nearly equal
             for weight in model.parameters():
                 if weight.dim() > 1:
                     weight.normal_(0, 0.15)
@@ -172,7 +174,7 @@ def make_model(tmp_path: Path, settings: Settings) -> Make:
     ids=["qwen3", "mistral", "mistral-window", "gemma3", "gpt-neox", "gpt2", "opt-which-is-probed"],
 )
 def test_other_architectures(make_model: Make, settings: Settings, name: str, config: dict[str, Any]) -> None:
-    """The windows of 8 tokens are shorter than the prompts: what a layer does not see alone it must not see in a pack."""
+    """The sliding windows of 8 tokens are shorter than the prompts, so they must be applied within a pack as well."""
     scorer = PackedScorer(LanguageModel.load(settings.with_(llm=str(make_model(name, **config)), quantization="fp32")))
     random = np.random.default_rng(5)
     prefix = random.integers(20, 49_000, 30).tolist()
@@ -183,10 +185,10 @@ def test_other_architectures(make_model: Make, settings: Settings, name: str, co
     assert scorer.llm.context == 512
 
 
-def test_a_model_that_reads_both_ways_is_refused(make_model: Make, settings: Settings) -> None:
+def test_a_bidirectional_model_is_refused(make_model: Make, settings: Settings) -> None:
     folder = make_model("Bert", **SIZES, intermediate_size=128)
     loaded = LanguageModel.load(settings.with_(llm=str(folder), quantization="fp32"))
-    with pytest.raises(ModelError, match="cannot rank: packed with others a candidate scores .*name a causal decoder"):
+    with pytest.raises(ModelError, match="cannot rank: a candidate scores .* packed with others, but .* alone; name a causal decoder"):
         PackedScorer(loaded)
 
 
@@ -197,7 +199,7 @@ def test_a_model_that_reads_both_ways_is_refused(make_model: Make, settings: Set
         ("Mamba", {"vocab_size": 49_152, "hidden_size": 64, "num_hidden_layers": 2}),
     ],
 )
-def test_a_model_that_takes_no_mask_is_refused(make_model: Make, settings: Settings, name: str, config: dict[str, Any]) -> None:
+def test_a_model_without_custom_masks_is_refused(make_model: Make, settings: Settings, name: str, config: dict[str, Any]) -> None:
     folder = make_model(name, **config)
     with pytest.raises(ModelError, match=f"'{folder}' cannot be loaded as a causal language model"):
         LanguageModel.load(settings.with_(llm=str(folder), quantization="fp32"))
