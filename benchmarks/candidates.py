@@ -24,7 +24,7 @@ from crossaisle.eval.offline.channel_systems import RANKING_DEPTH, purchase_prof
 from crossaisle.eval.offline.options import EvaluationOptions
 from crossaisle.eval.splits.training_view import TrainingView
 from crossaisle.eval.stats.bootstrap import bootstrap_mean, paired_difference
-from crossaisle.recommend.profiles.profile import ItemFacts
+from crossaisle.recommend.profiles.profile import ItemAttributes
 from crossaisle.recommend.ranking import learned_blend
 from crossaisle.recommend.ranking.features import FeatureExtractor
 from crossaisle.recommend.ranking.trained_ranker import CANDIDATES_PER_CHANNEL, trained_channels
@@ -76,7 +76,7 @@ def main() -> None:
 def measured(shop: crossaisle.Workspace, most: int) -> dict[str, Any]:
     """All figures of one store."""
     _, cases, _, eligible, known = tested(shop, EvaluationOptions(max_cases=most))
-    channels = {**known.full_catalogue_channels, **trained_channels(shop, known.catalogue.ids, known.vectors)}
+    channels = {**known.full_catalogue_channels, **trained_channels(shop, known.catalogue.ids, known.vectors).channels}
     further = {name: Once(channel) for name, channel in channels.items()}
     found = _Asked(shop, known, cases, eligible, further)
     clusters = cases.clusters
@@ -115,7 +115,7 @@ class _Asked:
         self, shop: crossaisle.Workspace, known: TrainingView, cases: Cases, eligible: EligibleItems, further: Mapping[str, Channel]
     ) -> None:
         self.cases, self.catalogue = cases, known.catalogue
-        facts, models = ItemFacts.of(known.catalogue), learned_blend.load_models(shop.path)
+        facts, models = ItemAttributes.from_catalogue(known.catalogue), learned_blend.load_models(shop.path)
         sets = {name: {key: further[key] for key in ("semantic", *keys) if key in further} for name, keys in STEPS}
         ways: list[tuple[str, Retriever, float]] = [(name, known.with_channels(channels), 0.0) for name, channels in sets.items()]
         everything = ways[-1][1]

@@ -12,7 +12,7 @@ import time
 import numpy as np
 from record import quantiles, write
 
-from crossaisle.recommend.profiles.profile import KINDS, ItemFacts, Profile
+from crossaisle.recommend.profiles.profile import KINDS, ItemAttributes, Profile
 
 ITEMS, CATEGORIES, BRANDS, EVENTS = 40_000, 200, 2_000, 200
 
@@ -20,7 +20,7 @@ ITEMS, CATEGORIES, BRANDS, EVENTS = 40_000, 200, 2_000, 200
 def main() -> None:
     """Measures and writes."""
     draw = np.random.default_rng(0)
-    facts = ItemFacts(
+    facts = ItemAttributes(
         draw.integers(0, CATEGORIES, ITEMS).astype(np.int32),
         draw.integers(-1, BRANDS, ITEMS).astype(np.int64),
         [f"brand {n}" for n in range(BRANDS)],
@@ -35,8 +35,8 @@ def main() -> None:
         for number in range(EVENTS):
             row = int(draw.integers(0, ITEMS))
             start = time.perf_counter()
-            after = profile.after(row, "view", 10**12 + number)
-            asked = (after.weights, after.categories, after.brands, after.level, after.counts, after.span, after.searches, after.intent)
+            after = profile.with_event(row, "view", 10**12 + number)
+            asked = (after.weights, after.categories, after.brands, after.price_level, after.kind_counts, after.time_span, after.searched_items, after.session_items)
             taste = after.taste(vectors[after.rows])
             taken.append((time.perf_counter() - start) * 1000)
             assert len(asked) == 8

@@ -44,7 +44,7 @@ from crossaisle.recommend.ranking.llm_weight import LLM_RERANK_DEPTH
 from crossaisle.recommend.ranking.trained_ranker import CANDIDATES_PER_CHANNEL, trained_channels
 from crossaisle.retrieval.channels.base import CachedChannel
 from crossaisle.train.lora.config import FinetuneConfig
-from crossaisle.train.pipeline import learn
+from crossaisle.train.pipeline import train_workspace
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -75,9 +75,9 @@ def teach(store: str, home: Path, arguments: argparse.Namespace) -> None:
     path = home / f"{store}-trained"
     if not (path / "blend").exists():
         shop = copied(store, home)
-        learn(shop, settings, part="blend", progress=_tell)
+        train_workspace(shop, settings, part="blend", progress=_tell)
     shop = crossaisle.Workspace(path)
-    trained = learn(shop, settings, part="ranker", ranker=FinetuneConfig(epochs=arguments.epochs), examples=arguments.examples, progress=_tell)
+    trained = train_workspace(shop, settings, part="ranker", ranker=FinetuneConfig(epochs=arguments.epochs), examples=arguments.examples, progress=_tell)
     start = time.perf_counter()
     asked = ask(shop, settings, arguments.read)
     clusters = asked.cases.clusters
@@ -124,8 +124,8 @@ def ask(shop: crossaisle.Workspace, settings: Settings, most: int) -> Asked:
     """Asks held-out shoppers until the LLM has read the candidates of `most` of them."""
     _, cases, _, eligible, known = tested(shop, EvaluationOptions())
     cases = cases.take(np.random.default_rng(0).permutation(len(cases)))
-    catalogue, facts, vote = known.catalogue, ItemAttributes.of(known.catalogue), load_llm_weight(shop.path)
-    channels = {**known.full_catalogue_channels, **trained_channels(shop, catalogue.ids, known.vectors)}
+    catalogue, facts, vote = known.catalogue, ItemAttributes.from_catalogue(known.catalogue), load_llm_weight(shop.path)
+    channels = {**known.full_catalogue_channels, **trained_channels(shop, catalogue.ids, known.vectors).channels}
     retriever = known.with_channels({name: CachedChannel(channel) for name, channel in channels.items()})
     maker, models = FeatureExtractor(catalogue, [*BUILTIN_CHANNELS, *channels]), learned_blend.load_models(shop.path)
     assert models is not None, f"{shop.path} has no blend"

@@ -46,7 +46,8 @@ from .constraints.exploration import ExplorationResult
 from .constraints.list_selection import ListSelection, cap_per_category
 from .constraints.popularity_penalty import popularity_penalized_scores
 from .evidence.declared_relations import DeclaredRelations
-from .evidence.gatherer import EvidenceGatherer, ReviewTable, UserText, count_recent_users
+from .evidence.gatherer import EvidenceGatherer, UserText, count_recent_users
+from .evidence.review_table import ReviewTable
 from .profiles.histories import EMPTY_HISTORY, Histories, History
 from .profiles.live_events import LiveEvents
 from .profiles.profile import ItemAttributes, Profile

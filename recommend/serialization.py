@@ -24,7 +24,7 @@ def to_dict(answer: Recommendations) -> dict[str, Any]:
     }
 
 
-def reason(found: Recommendation) -> dict[str, Any]:
+def explanation_to_dict(found: Recommendation) -> dict[str, Any]:
     """A recommendation's reason alone, as a stream of an answer has it: rank, item_id, explanation."""
     return {
         "rank": found.rank,

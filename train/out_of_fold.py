@@ -19,12 +19,12 @@ from ..eval.splits.cases import Cases, EligibleItems
 from ..eval.splits.leakage import near_duplicates
 from ..eval.splits.protocols import OrderedEvents, first_in_category
 from ..eval.splits.training_view import TrainingView
-from ..recommend.profiles.profile import ItemFacts
+from ..recommend.profiles.profile import ItemAttributes
 from ..recommend.ranking import candidate_facts
 from ..recommend.ranking.features import FeatureExtractor
 from ..recommend.ranking.trained_ranker import CANDIDATES_PER_CHANNEL
 from ..retrieval.items.ragged import RaggedArray
-from .blend import Questions
+from .blend import RankingDataset
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,17 +34,17 @@ if TYPE_CHECKING:
     from ..retrieval.retriever import Retriever
 
 FOLDS = 5
-ENOUGH = 3000
+MAX_QUERIES = 3000
 """Questions after which no further fold is asked."""
-PER_USER = 3
+ENTRIES_PER_USER = 3
 """Categories of a user that are asked for, the ones entered last."""
 Progress = Callable[[str, int, int], None]
-Train = Callable[[TrainingView, Progress], Mapping[str, "Channel"]]
+FitChannels = Callable[[TrainingView, Progress], Mapping[str, "Channel"]]
 """Makes the channels that a blend stands on from what is known."""
 
 
 @dataclass(frozen=True)
-class Asked:
+class OutOfFoldQueries:
     """Questions with what the LLM would be told of them.
 
     Attributes:
@@ -52,20 +52,20 @@ class Asked:
         facts: (candidates, 3) as `recommend.ranking.candidate_facts` has it, counted without the user who is asked.
     """
 
-    questions: Questions
+    dataset: RankingDataset
     users: Sequence[str]
     histories: RaggedArray
     rows: NDArray[np.int32]
-    facts: NDArray[np.int32]
+    pair_counts: NDArray[np.int32]
 
 
-def ask(workspace: Workspace, known: TrainingView, held_out: HeldOut, seed: int, train: Train, progress: Progress) -> Asked:
+def collect_queries(workspace: Workspace, known: TrainingView, held_out: HeldOut, seed: int, train: FitChannels, progress: Progress) -> OutOfFoldQueries:
     """Asks folds of the known users, one fold after another until there are `ENOUGH` questions.
 
     Args: train: called once a fold with what is known without its users.
     Raises: TrainingError: nobody entered a second category.
     """
-    cases = entries(known, seed)
+    cases = category_entries(known, seed)
     fold = (hash_uniforms(cases.users, seed + 1) * FOLDS).astype(int)
     everyone = known.events.users
     of_user = (hash_uniforms(everyone.to_list(), seed + 1) * FOLDS).astype(int)
@@ -74,10 +74,10 @@ def ask(workspace: Workspace, known: TrainingView, held_out: HeldOut, seed: int,
     total = 0
     for number in range(FOLDS):
         mine = np.flatnonzero(fold == number)
-        if total >= ENOUGH or not len(mine):
+        if total >= MAX_QUERIES or not len(mine):
             continue
-        if len(mine) > ENOUGH:
-            mine = np.sort(np.random.default_rng(seed).choice(mine, ENOUGH, replace=False))
+        if len(mine) > MAX_QUERIES:
+            mine = np.sort(np.random.default_rng(seed).choice(mine, MAX_QUERIES, replace=False))
         out = frozenset(everyone.filter(of_user == number).to_list())
         without = HeldOut(held_out.users | out, held_out.pairs, held_out.moment)
         part = TrainingView.from_workspace(workspace, without, known.index, known.vectors, known.text_neighbors)
@@ -94,7 +94,7 @@ def ask(workspace: Workspace, known: TrainingView, held_out: HeldOut, seed: int,
         )
     users = [answer[0] for answer in answers]
     person = {user: i for i, user in enumerate(dict.fromkeys(users))}
-    questions = Questions(
+    questions = RankingDataset(
         FeatureExtractor(known.catalogue, told).names,
         np.concatenate([answer[2] for answer in answers]),
         np.concatenate([answer[3] for answer in answers]),
@@ -102,7 +102,7 @@ def ask(workspace: Workspace, known: TrainingView, held_out: HeldOut, seed: int,
         np.asarray([person[user] for user in users], dtype=np.int64),
     )
     histories = RaggedArray.of([answer[1].tolist() for answer in answers])
-    return Asked(
+    return OutOfFoldQueries(
         questions, users, histories, np.concatenate([answer[4] for answer in answers]), np.concatenate([answer[5] for answer in answers])
     )
 
@@ -111,7 +111,7 @@ def _answers(
     cases: Cases, retriever: Retriever, maker: FeatureExtractor
 ) -> Iterator[tuple[str, NDArray[np.int32], NDArray[np.float32], NDArray[np.bool_], NDArray[np.int32], NDArray[np.int32]]]:
     """For each case: user, history, features, which were bought, rows, facts."""
-    known, eligible = ItemFacts.of(retriever.catalogue), EligibleItems(retriever.catalogue, "new")
+    known, eligible = ItemAttributes.from_catalogue(retriever.catalogue), EligibleItems(retriever.catalogue, "new")
     for number in range(len(cases)):
         profile = purchase_profile(cases.histories[number], known)
         seeds = profile.candidate_query()
@@ -127,8 +127,8 @@ def _answers(
             )
 
 
-def entries(known: TrainingView, seed: int) -> Cases:
-    """What known users had when they entered a category, as history, and what they had of it, as targets; their last `PER_USER` entries.
+def category_entries(known: TrainingView, seed: int) -> Cases:
+    """What known users had when they entered a category, as history, and what they had of it, as targets; their last `ENTRIES_PER_USER` entries.
 
     Without an order everything of other categories is the history.
     """
@@ -140,7 +140,7 @@ def entries(known: TrainingView, seed: int) -> Cases:
     several = place > begin if ordered else np.bincount(events.user[place], minlength=len(events.ids))[events.user[place]] > 1
     place, begin, end = place[several], begin[several], end[several]
     user = events.user[place]
-    kept = np.searchsorted(user, user, side="right") - 1 - np.arange(len(user)) < PER_USER
+    kept = np.searchsorted(user, user, side="right") - 1 - np.arange(len(user)) < ENTRIES_PER_USER
     users, histories, targets = [], [], []
     for at, first, last in zip(place[kept].tolist(), begin[kept].tolist(), end[kept].tolist(), strict=True):
         rows, inside = events.row[first:last], code[first:last] == code[at]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ...data.errors import SettingsError
-from .options import AsJson, Chroma, EmbedderName, Llm, Quantization, Where, console, print_json, rules_with, settings_with
+from .options import AsJson, Chroma, EmbedderName, Llm, Quantization, WorkspacePath, console, print_json, rules_from, settings_from
 
 if TYPE_CHECKING:
     from ...recommend.recommender import Recommender
@@ -26,7 +26,7 @@ Without = Annotated[list[str] | None, typer.Option(help="As if this item were no
 
 
 def recommend(
-    workspace: Where,
+    workspace: WorkspacePath,
     user: Annotated[str | None, typer.Option(help="A user of the workspace.")] = None,
     items: Annotated[str | None, typer.Option(help="Item ids, separated by commas, oldest first: a basket or session.")] = None,
     text: Annotated[str | None, typer.Option(help="What the shopper says.")] = None,
@@ -61,7 +61,7 @@ def recommend(
 
     Example: crossaisle recommend -w shop --user u42 -k 5
     """
-    rules = rules_with(
+    rules = rules_from(
         scope=scope,
         include_categories=include_category,
         exclude_categories=exclude_category,
@@ -78,7 +78,7 @@ def recommend(
     from ...recommend.serialization import to_dict
     from ..terminal import render
 
-    settings = settings_with(llm=llm, quantization=quantization, embedder=embedder, chroma=chroma)
+    settings = settings_from(llm=llm, quantization=quantization, embedder=embedder, chroma=chroma)
     recommender = _with_events(Recommender.open(workspace, settings=settings))
     ids = _ids(items)
     answer = recommender.recommend(
@@ -99,13 +99,13 @@ def recommend(
     if as_json:
         print_json(to_dict(answer))
         return
-    rows = recommender.past(user).rows.tolist() if user is not None else []
+    rows = recommender.history(user).rows.tolist() if user is not None else []
     history = recommender.catalogue.records([*rows, *(recommender.catalogue.row(key) for key in ids)])
-    render.recommendations(console(), answer, [one for one in history if one.item_id not in answer.query.without])
+    render.print_recommendations(console(), answer, [one for one in history if one.item_id not in answer.query.without])
 
 
 def why(
-    workspace: Where,
+    workspace: WorkspacePath,
     item: Annotated[str, typer.Option(help="The item that is asked about.")],
     user: Annotated[str | None, typer.Option(help="A user of the workspace.")] = None,
     items: Annotated[str | None, typer.Option(help="Item ids, separated by commas, oldest first: a basket or session.")] = None,
@@ -135,7 +135,7 @@ def why(
 
     Example: crossaisle why -w shop --user u42 --item B0123
     """
-    rules = rules_with(
+    rules = rules_from(
         scope=scope,
         include_categories=include_category,
         exclude_categories=exclude_category,
@@ -150,7 +150,7 @@ def why(
     from ...recommend.recommender import Recommender
     from ..terminal import render
 
-    recommender = _with_events(Recommender.open(workspace, settings=settings_with(llm=llm, quantization=quantization, chroma=chroma)))
+    recommender = _with_events(Recommender.open(workspace, settings=settings_from(llm=llm, quantization=quantization, chroma=chroma)))
     found = run(
         recommender,
         item,
@@ -164,14 +164,14 @@ def why(
     if as_json:
         print_json(found.to_dict())
     else:
-        render.decision(console(), found)
+        render.print_why(console(), found)
 
 
 def _with_events(recommender: Recommender) -> Recommender:
     """The recommender, looking also at what happened since the snapshot."""
-    from ...recommend.profiles.live_events import Live
+    from ...recommend.profiles.live_events import LiveEvents
 
-    recommender.live = Live.if_any(recommender.workspace, recommender.settings)
+    recommender.live = LiveEvents.open_if_present(recommender.workspace, recommender.settings)
     return recommender
 
 
@@ -180,7 +180,7 @@ def _ids(items: str | None) -> tuple[str, ...]:
 
 
 def profile(
-    workspace: Where,
+    workspace: WorkspacePath,
     user: Annotated[str, typer.Option(help="A user of the workspace.")],
     chroma: Chroma = None,
     as_json: AsJson = False,
@@ -189,12 +189,12 @@ def profile(
 
     Example: crossaisle profile -w shop --user u42
     """
-    from ...recommend.attribution.profile_summary import portrait
+    from ...recommend.attribution.profile_summary import profile_summary
     from ...recommend.recommender import Recommender
     from ..terminal import render
 
-    told = portrait(_with_events(Recommender.open(workspace, settings=settings_with(chroma=chroma))), user)
+    told = profile_summary(_with_events(Recommender.open(workspace, settings=settings_from(chroma=chroma))), user)
     if as_json:
         print_json(told)
     else:
-        render.portrait(console(), told)
+        render.print_profile(console(), told)

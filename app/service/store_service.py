@@ -1,8 +1,8 @@
-"""One open workspace that all doors share: the API and the console ask it, and it is loaded once.
+"""One open workspace, shared by the HTTP API and the console and loaded once.
 
-Every method may be called from any thread and answers plain JSON types, the same that the command line prints. What needs an order
-of its own is kept here: one question to the probe at a time (its privacy ledger is a file), one writer of items. Every list that is
-given out is logged with an id, and what shoppers do is known to the next list. Knows nothing of HTTP.
+Every method may be called from any thread and returns plain JSON types, the same that the command line prints. The service serializes
+what must not run concurrently: questions to the probe (its privacy ledger is a file) and changes of items. It logs every list that it
+serves under an id, and takes new events into account in the next list. Knows nothing of HTTP.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from ... import __version__
 from ...data.ab_tests import Experiment
@@ -36,21 +36,35 @@ from ...recommend.serialization import explanation_to_dict, to_dict
 from ...recommend.served_list import shown_items
 from ..schemas.requests import EventRequest, ItemRequest, ProbeRequest, RecommendRequest, WhyRequest
 from .build_status import build_steps, latest_reports
-
-if TYPE_CHECKING:
-    from ...recommend.category_map.matrix import CategoryMap
+from .category_map_json import category_map_to_dict
 
 T = TypeVar("T")
 OnPart = Callable[[dict[str, Any]], None]
-"""Takes a part of an answer that is there before the rest."""
+"""Callback for a part of a response that is ready before the rest."""
 MAX_MATCHES = 50
-"""Users or items that a search for a beginning lists at most."""
+"""Most users or items that a prefix search returns."""
 EVENT_REFRESH_SECONDS = 0.05
-"""Seconds for which what other processes recorded may be unseen here."""
+"""Longest time for which events of other processes can be missing here."""
 
 
 class StoreService:
-    """What can be asked of one workspace; `StoreService.open(path)` makes one."""
+    """All queries and changes of one workspace.
+
+    Args:
+        workspace: The indexed workspace.
+        settings: Settings of models and storage.
+        min_users: Smallest group whose statistics may be shown (k-anonymity threshold; see `Probe`).
+        budget: Total privacy budget of the workspace, as the sum of all epsilons.
+        report_folders: Output folders of `evaluate` and `judge`, for `quality`.
+        events: URL of the event log (`postgresql+psycopg://...`); None for the one in the settings, or the file in the workspace.
+        pseudonymise: Whether to store user ids in the event log as keyed hashes only.
+        experiment: A/B test whose two configurations known users are split between.
+
+    Raises:
+        NoIndexError, StaleIndexError: The workspace must be indexed first.
+        SettingsError: `min_users`, `budget` or the URL is invalid.
+        MissingExtraError, WorkspaceError, StorageError: The event log cannot be opened.
+    """
 
     def __init__(
         self,
@@ -64,20 +78,10 @@ class StoreService:
         pseudonymise: bool = False,
         experiment: Experiment | None = None,
     ) -> None:
-        """A shop over a workspace.
-
-        Args:
-            min_users, budget: of answers about groups (see `Probe`). evaluations: folders that reports were written to.
-            events: `postgresql+psycopg://...` of the log of events; None is the settings' own, or the file in the workspace.
-            pseudonymise: keeps user ids in the log as keyed hashes only. experiment: two configurations, one of which a known user gets.
-        Raises:
-            NoIndexError, StaleIndexError: the workspace must be indexed first. SettingsError: min_users, budget or the URL mean nothing.
-            MissingExtraError, WorkspaceError, StorageError: the log cannot be opened.
-        """
         self.workspace, self.settings, self.min_users = workspace, settings, min_users
         self.recommender = Recommender(workspace, settings, shared=True)
-        hidden = Pseudonyms.open(workspace.path, settings.pseudonym_key) if pseudonymise else None
-        self.log = EventLog.open(workspace, events or settings.events, pseudonyms=hidden, key=settings.pseudonym_key)
+        pseudonyms = Pseudonyms.open(workspace.path, settings.pseudonym_key) if pseudonymise else None
+        self.log = EventLog.open(workspace, events or settings.events, pseudonyms=pseudonyms, key=settings.pseudonym_key)
         self.live = self.recommender.live = LiveEvents.open(workspace, self.log)
         self.experiment = experiment
         self._refreshed_at = time.monotonic()
@@ -88,145 +92,160 @@ class StoreService:
 
     @classmethod
     def open(cls, workspace: str | Path, *, llm: str | None = None, settings: Settings | None = None, **options: Any) -> StoreService:
-        """The shop of a workspace.
+        """Open the workspace in a folder.
 
-        Args: llm: overrides the settings' model; `none` ranks and explains without one. options: as the constructor has them.
-        Raises: NoWorkspaceError, NoIndexError, StaleIndexError, SettingsError
+        Args:
+            workspace: Folder of the workspace.
+            llm: Language model instead of the one in the settings; `none` ranks and explains without one.
+            settings: Default: the environment.
+            **options: Further arguments of the constructor.
+
+        Raises:
+            NoWorkspaceError, NoIndexError, StaleIndexError, SettingsError
         """
         return cls(Workspace(workspace), (settings or Settings.read()).with_(llm=llm), **options)
 
-    # ------------------------------------------------------------------ one shopper
+    # ------------------------------------------------------------------ recommendations
 
-    def recommend(self, asked: RecommendRequest, on_ranked: OnPart | None = None, on_explained: OnPart | None = None) -> dict[str, Any]:
-        """What a shopper would want next and why, as `recommend --json` has it, with the `recommendation_id` that clicks then name.
+    def recommend(self, request: RecommendRequest, on_ranked: OnPart | None = None, on_explained: OnPart | None = None) -> dict[str, Any]:
+        """Recommend items to a shopper, as `recommend --json` prints them, plus the `recommendation_id` that clicks refer to.
 
-        A list that `listed` was told has been shown, and is logged, also where the rest comes to nothing.
+        The list is logged as served. A list that was passed to `on_ranked` is logged even if an explanation fails.
 
         Args:
-            listed: is told the list as soon as it stands, before there are reasons; it has its `recommendation_id` by then.
-            worded: is told `rank`, `item_id` and `explanation` as soon as one stands; the order need not be the list's.
-        Raises: UnknownUserError, UnknownItemError, EmptyHistoryError, QueryError; ModelMissingError: the LLM was not pulled.
-            TimedOutError: the deadline of the work at hand is over (see `data.deadlines`).
+            request: The query.
+            on_ranked: Callback with the ranked list and its `recommendation_id`, before explanations are generated.
+            on_explained: Callback with `rank`, `item_id` and `explanation` of each item as it is generated, in any order.
+
+        Raises:
+            UnknownUserError, UnknownItemError, EmptyHistoryError, QueryError: The query cannot be answered.
+            ModelMissingError: The language model has not been downloaded.
+            TimedOutError: The deadline has passed (see `data.deadlines`).
         """
         self._refresh_events()
-        recommender = self.recommender
-        wanted = _options(asked)
-        arm = None
-        if self.experiment is not None and asked.user is not None:
-            arm = self.experiment.arm(asked.user)
-            wanted |= self.experiment.options(asked.user)
-        key, out = new_id(), dict[int, Recommendation]()
+        catalogue = self.recommender.catalogue
+        options, arm = _options(request), None
+        if self.experiment is not None and request.user is not None:
+            arm = self.experiment.arm(request.user)
+            options |= self.experiment.options(request.user)
+        recommendation_id, served = new_id(), dict[int, Recommendation]()
 
-        def the_list(answer: Recommendations) -> dict[str, Any]:
-            out.update({one.rank: one for one in answer.items})
-            return {**to_dict(answer), "recommendation_id": key}
+        def ranked_to_dict(result: Recommendations) -> dict[str, Any]:
+            served.update({recommendation.rank: recommendation for recommendation in result.items})
+            return {**to_dict(result), "recommendation_id": recommendation_id}
 
-        def the_reason(one: Recommendation) -> dict[str, Any]:
-            out[one.rank] = one
-            return explanation_to_dict(one)
+        def explained_to_dict(recommendation: Recommendation) -> dict[str, Any]:
+            served[recommendation.rank] = recommendation
+            return explanation_to_dict(recommendation)
+
+        def log_served(items: Sequence[Recommendation]) -> None:
+            self.log.append_served_list(request.user, shown_items(items, catalogue), arm=arm, key=recommendation_id)
 
         try:
-            found = self._recommend(asked, wanted, _callback(the_list, on_ranked), _callback(the_reason, on_explained))
+            result = self._recommend(request, options, _forward(ranked_to_dict, on_ranked), _forward(explained_to_dict, on_explained))
         except CrossaisleError:
-            if out:
-                self.log.append_served_list(asked.user, shown_items([*out.values()], recommender.catalogue), arm=arm, key=key)
+            if served:
+                log_served([*served.values()])
             raise
-        self.log.append_served_list(asked.user, shown_items(found.items, recommender.catalogue), arm=arm, key=key)
-        return {**to_dict(found), "recommendation_id": key}
+        log_served(result.items)
+        return {**to_dict(result), "recommendation_id": recommendation_id}
 
-    def preview(self, asked: RecommendRequest, on_ranked: OnPart | None = None, on_explained: OnPart | None = None) -> dict[str, Any]:
-        """The list for somebody who looks at a shopper, as `recommend` has it, but it is not recorded as served.
-
-        Args: listed, worded, Raises: as `recommend` has them.
-        """
+    def preview(self, request: RecommendRequest, on_ranked: OnPart | None = None, on_explained: OnPart | None = None) -> dict[str, Any]:
+        """Like `recommend`, but the list is not logged as served: for someone who inspects a shopper's recommendations."""
         self.live.catch_up()
-        return to_dict(self._recommend(asked, _options(asked), _callback(to_dict, on_ranked), _callback(explanation_to_dict, on_explained)))
+        callbacks = _forward(to_dict, on_ranked), _forward(explanation_to_dict, on_explained)
+        return to_dict(self._recommend(request, _options(request), *callbacks))
 
     def _recommend(
         self,
-        asked: RecommendRequest,
-        wanted: Mapping[str, Any],
+        request: RecommendRequest,
+        options: Mapping[str, Any],
         on_ranked: Callable[[Recommendations], None] | None,
         on_explained: Callable[[Recommendation], None] | None,
     ) -> Recommendations:
         return self.recommender.recommend(
-            user_id=asked.user,
-            items=asked.items,
-            text=asked.text,
-            rules=asked.rules.rules(),
-            k=asked.k,
-            without=asked.without,
+            user_id=request.user,
+            items=request.items,
+            text=request.text,
+            rules=request.rules.rules(),
+            k=request.k,
+            without=request.without,
             on_ranked=on_ranked,
             on_explained=on_explained,
-            **wanted,
+            **options,
         )
 
-    def why(self, asked: WhyRequest) -> dict[str, Any]:
-        """Why an item is recommended to a shopper, or why not.
+    def why(self, request: WhyRequest) -> dict[str, Any]:
+        """Explain why an item is recommended to a shopper or not.
 
-        Raises: UnknownUserError, UnknownItemError, EmptyHistoryError, QueryError
+        Raises:
+            UnknownUserError, UnknownItemError, EmptyHistoryError, QueryError: The query cannot be answered.
         """
         self._refresh_events()
-        found = why(
+        return why(
             self.recommender,
-            asked.item,
-            user_id=asked.user,
-            items=asked.items,
-            rules=asked.rules(),
-            k=asked.k,
-            without=asked.without,
-            counterfactual=asked.counterfactuals,
-        )
-        return found.to_dict()
+            request.item,
+            user_id=request.user,
+            items=request.items,
+            rules=request.rules(),
+            k=request.k,
+            without=request.without,
+            counterfactual=request.counterfactuals,
+        ).to_dict()
 
     def profile(self, user: str) -> dict[str, Any]:
-        """What is known of a shopper.
+        """The profile of a user.
 
-        Raises: UnknownUserError, EmptyHistoryError
+        Raises:
+            UnknownUserError, EmptyHistoryError: Nothing is known about the user.
         """
         self._refresh_events()
         return profile_summary(self.recommender, user)
 
     def history(self, user: str) -> list[dict[str, Any]]:
-        """A user's interactions, oldest first: item_id, title, category, kind, timestamp (None where there is no clock).
+        """The interactions of a user, oldest first: item_id, title, category, kind, timestamp (None without timestamps in the data).
 
-        Raises: UnknownUserError
+        Raises:
+            UnknownUserError: Nothing is known about the user.
         """
         from ...recommend.profiles.profile import KINDS
         from ...retrieval.items.interactions import NEVER
 
         self._refresh_events()
         recommender = self.recommender
-        past = recommender.history(user)
+        history = recommender.history(user)
+        items = recommender.catalogue.records(history.rows.tolist())
         return [
             {
                 "item_id": item.item_id,
                 "title": item.title,
                 "category": list(item.category),
                 "kind": KINDS[kind],
-                "timestamp": None if moment == NEVER else moment,
+                "timestamp": None if timestamp == NEVER else timestamp,
             }
-            for item, kind, moment in zip(
-                recommender.catalogue.records(past.rows.tolist()), past.kinds.tolist(), past.times.tolist(), strict=True
-            )
+            for item, kind, timestamp in zip(items, history.kinds.tolist(), history.times.tolist(), strict=True)
         ]
 
-    # ------------------------------------------------------------------ many shoppers
+    # ------------------------------------------------------------------ segments and categories
 
-    def probe(self, asked: ProbeRequest) -> dict[str, Any]:
-        """What a group of shoppers needs next; with `against`, where two groups differ.
+    def probe(self, request: ProbeRequest) -> dict[str, Any]:
+        """What a group of shoppers needs next; with `against`, the differences between two groups.
 
-        Raises: QueryError, SuppressedError, BudgetSpentError
+        Raises:
+            QueryError: The question was not understood, or matches no users.
+            SuppressedError: The group is too small.
+            BudgetSpentError: The privacy budget is used up.
         """
+        filters = request.filters()
         with self._probe_lock:
-            if asked.against is not None:
-                return self._probe.compare(asked.question, asked.against, filters=asked.filters(), k=asked.k, level=asked.level).to_dict()
+            if request.against is not None:
+                return self._probe.compare(request.question, request.against, filters=filters, k=request.k, level=request.level).to_dict()
             return self._probe.ask(
-                asked.question, filters=asked.filters(), k=asked.k, level=asked.level, epsilon=asked.epsilon, words=asked.words
+                request.question, filters=filters, k=request.k, level=request.level, epsilon=request.epsilon, words=request.words
             ).to_dict()
 
     def suggested_questions(self) -> list[str]:
-        """Questions about people to begin with, that this store understands and enough shoppers stand behind; may be none."""
+        """Example questions about groups of this store that are large enough to answer; can be empty."""
         with self._probe_lock:
             return self._suggested_questions
 
@@ -235,162 +254,141 @@ class StoreService:
         return suggested_questions(self._probe)
 
     def atlas(self, level: int | None = None) -> dict[str, Any]:
-        """What every category does for every other: `categories` with their users, and `pairs` whose figures may be told.
+        """The category map: `categories` with their users, and `pairs` whose statistics may be disclosed.
 
-        Raises: QueryError: a level below 1.
+        Raises:
+            QueryError: The level is below 1.
         """
         with self._probe_lock:
-            found = self._atlases.get(level)
-            if found is None:
-                found = self._atlases[level] = _category_map(build_category_map(self.workspace, self.settings, level=level, min_users=self.min_users))
-        return found
+            atlas = self._atlases.get(level)
+            if atlas is None:
+                category_map = build_category_map(self.workspace, self.settings, level=level, min_users=self.min_users)
+                atlas = self._atlases[level] = category_map_to_dict(category_map)
+        return atlas
 
     @cached_property
     def _atlases(self) -> dict[int | None, dict[str, Any]]:
         return {}
 
-    # ------------------------------------------------------------------ what shoppers do
+    # ------------------------------------------------------------------ events and users
 
-    def record_events(self, told: Sequence[EventRequest]) -> dict[str, int]:
-        """Keeps events, all or none: how many were `accepted`, and how many were `repeated` ones. The next answers know them.
+    def record_events(self, events: Sequence[EventRequest]) -> dict[str, int]:
+        """Store events, all or none; later recommendations take them into account.
 
-        Raises: QueryError: an event is off. WorkspaceBusyError, WorkspaceError, StorageError: the log cannot be written.
+        Returns: The number of `accepted` events, and of events that were `repeated`.
+
+        Raises:
+            QueryError: An event is invalid.
+            WorkspaceBusyError, WorkspaceError, StorageError: The event log cannot be written.
         """
-        done = self.log.append([Event(**one.model_dump()) for one in told])
+        appended = self.log.append([Event(**event.model_dump()) for event in events])
         self.live.catch_up()
-        return {"accepted": done.accepted, "repeated": done.repeated}
+        return {"accepted": appended.accepted, "repeated": appended.repeated}
 
     def forget(self, user: str) -> dict[str, Any]:
-        """Removes a shopper from the log, and from every answer from now on; one that was never there is no error.
+        """Remove a user from the event log, and from all recommendations from now on. An unknown user is no error.
 
-        Returns: `events` and `served` that were removed; `in_snapshot`: whether the files that the store was read from still hold the
-            person, out of which `crossaisle events forget-user` takes them.
+        Returns: The number of removed `events` and `served` lists; `in_snapshot` is true if the snapshot still contains the user, who is
+            removed from it by `crossaisle events forget-user`.
         """
-        done = self.log.forget(user)
+        removed = self.log.forget(user)
         self.live.catch_up()
-        there = any(name in self.recommender.histories for name in self.log.known_ids(user))
-        return {"events": done.events, "served": done.served, "in_snapshot": there}
+        in_snapshot = any(user_id in self.recommender.histories for user_id in self.log.known_ids(user))
+        return {"events": removed.events, "served": removed.served, "in_snapshot": in_snapshot}
 
     def _refresh_events(self) -> None:
-        """Takes in what other processes recorded meanwhile."""
+        """Read the events that other processes recorded."""
         now = time.monotonic()
         if now - self._refreshed_at > EVENT_REFRESH_SECONDS:
             self._refreshed_at = now
             self.live.catch_up()
 
-    # ------------------------------------------------------------------ what is on offer
+    # ------------------------------------------------------------------ items, and search by prefix
 
     def put_items(self, items: Sequence[ItemRequest]) -> dict[str, int]:
-        """Adds items or changes them, all or none: how many are new (`added`) and how many were there (`changed`).
+        """Add or change items, all or none. They can be recommended when this returns, also after a restart.
 
-        They can be recommended when this returns, also after a restart. Answers about groups of shoppers have them after the next `index`,
-        and so do figures: nobody had them yet. Requests that are under way go by what was there when they began.
-        Raises: WorkspaceBusyError: another process is writing. StaleIndexError: the snapshot was replaced meanwhile. StorageError.
+        Segment results include them after the next `index`. Requests that are already running do not see them.
+
+        Returns: The number of new items (`added`) and of `changed` ones.
+
+        Raises:
+            WorkspaceBusyError: Another process is writing to the workspace.
+            StaleIndexError: The snapshot was replaced.
+            StorageError: The items cannot be written.
         """
         records = [Item(**{**item.model_dump(), "category": tuple(item.category)}) for item in items]
         with self._items_lock:
-            self.recommender, new, changed = self.recommender.with_items(records)
-        return {"added": new, "changed": changed}
-
-    # ------------------------------------------------------------------ looking up
+            self.recommender, added, changed = self.recommender.with_items(records)
+        return {"added": added, "changed": changed}
 
     def find_users(self, prefix: str = "", limit: int = MAX_MATCHES) -> list[str]:
-        """Ids of users that begin so, at most `limit`: in the order of the snapshot, then one that only events know; nobody forgotten."""
+        """Ids of users that start with `prefix`, in the order of the snapshot, and `prefix` itself if only events know it.
+
+        Forgotten users are left out.
+        """
         self._refresh_events()
-        recommender, live = self.recommender, self.live
-        begin = (user for user in (*recommender.histories, prefix) if user and user.startswith(prefix))
-        there = (user for user in dict.fromkeys(begin) if live.history(user, recommender.histories, recommender.catalogue.rows) is not None)
-        return list(islice(there, min(limit, MAX_MATCHES)))
+        histories, rows = self.recommender.histories, self.recommender.catalogue.rows
+        candidates = dict.fromkeys(user for user in (*histories, prefix) if user and user.startswith(prefix))
+        known = (user for user in candidates if self.live.history(user, histories, rows) is not None)
+        return list(islice(known, min(limit, MAX_MATCHES)))
 
     def find_items(self, prefix: str = "", limit: int = MAX_MATCHES) -> list[dict[str, Any]]:
-        """Items whose id, title or a word of the title begins so, without regard to case: item_id, title, category, price, image."""
+        """Items whose id, title or a word of the title starts with `prefix`, ignoring case: item_id, title, category, price, image."""
         import polars as pl
 
-        items, wanted = self.recommender.catalogue.items, prefix.strip().lower()
+        items, start = self.recommender.catalogue.items, prefix.strip().lower()
         title = pl.col("title").str.to_lowercase()
-        begins = title.str.starts_with(wanted)
-        inside = begins | title.str.contains(f" {wanted}", literal=True) | pl.col("item_id").str.to_lowercase().str.starts_with(wanted)
+        title_match = title.str.starts_with(start)
+        any_match = (
+            title_match | title.str.contains(f" {start}", literal=True) | pl.col("item_id").str.to_lowercase().str.starts_with(start)
+        )
         columns = [name for name in ("item_id", "title", "category", "price", "image") if name in items.columns]
-        # What begins so comes before what has it further inside.
-        found = items.filter(inside).sort(begins.filter(inside), descending=True, maintain_order=True) if wanted else items
-        return [{**row, "category": list(row["category"] or ())} for row in found.head(min(limit, MAX_MATCHES)).select(columns).to_dicts()]
+        # Titles that start with the prefix come before other matches.
+        matches = items.filter(any_match).sort(title_match.filter(any_match), descending=True, maintain_order=True) if start else items
+        rows = matches.head(min(limit, MAX_MATCHES)).select(columns).to_dicts()
+        return [{**row, "category": list(row["category"] or ())} for row in rows]
 
-    # ------------------------------------------------------------------ the shop itself
+    # ------------------------------------------------------------------ state of the service
 
     def quality(self) -> dict[str, Any]:
-        """The last evaluation and judge's report, what was built when, and the shop's health."""
+        """The latest evaluation and judge reports, the build steps of the workspace, and the health of the service."""
         return {**latest_reports(self.workspace, self._report_folders), "built": build_steps(self.workspace), "health": self.health()}
 
     def health(self) -> dict[str, Any]:
-        """Whether what answers needs is there, in a few figures."""
-        recommender = self.recommender
+        """Status, version, and what the service answers from."""
+        manifest, recommender = self.workspace.manifest, self.recommender
         return {
             "status": "ok",
             "version": __version__,
-            "snapshot": self.workspace.manifest.snapshot,
+            "snapshot": manifest.snapshot,
             "items": len(recommender.catalogue),
             "users": len(recommender.histories),
-            "item_noun": self.workspace.manifest.item_noun,
+            "item_noun": manifest.item_noun,
             "llm": self.settings.llm,
             "trained": recommender.blend_ranker is not None,
             "uptime_seconds": round(time.time() - self._started_at),
         }
 
     def load_models(self) -> None:
-        """Loads what would otherwise be loaded by the first request; a shop that cannot do that is not opened for customers.
+        """Load the models that the first request would load otherwise.
 
-        Raises: ModelMissingError, ModelError: the embedder or the LLM cannot be had.
+        Raises:
+            ModelMissingError, ModelError: The embedder or the language model cannot be loaded.
         """
         self.recommender.warm()
 
     def close(self) -> None:
-        """Frees files and connections; what was taken has been answered by then."""
+        """Close files and connections. All running requests must have finished."""
         self.recommender.close()
         self.log.close()
 
 
-def _category_map(found: CategoryMap) -> dict[str, Any]:
-    """An atlas as JSON: categories, and the pairs of which figures may be told, strongest first."""
-    import numpy as np
-
-    rows, columns = np.nonzero(np.isfinite(found.lift))
-    order = np.argsort(-found.lift_low[rows, columns], kind="stable")
-    return {
-        "categories": [{"name": list(path), "users": int(users)} for path, users in zip(found.paths, found.users, strict=True)],
-        "pairs": [
-            {
-                "source": int(rows[i]),
-                "target": int(columns[i]),
-                "users": int(found.support[at]),
-                "share": _number(found.share[at]),
-                "base_rate": _number(found.base_rate[at]),
-                "lift": _number(found.lift[at]),
-                "lift_interval": [_number(found.lift_low[at]), _number(found.lift_high[at])],
-                "sure": bool(found.significant[at]),
-            }
-            for i in order.tolist()
-            for at in [(rows[i], columns[i])]
-        ],
-        "order": found.order,
-        "window": found.window,
-        "verb": found.verb,
-        "suppressed": found.suppressed,
-        "privacy": {"min_users": found.min_users},
-    }
+def _forward(convert: Callable[[T], dict[str, Any]], callback: OnPart | None) -> Callable[[T], None] | None:
+    """A callback that converts its argument to JSON for `callback`; None if there is none."""
+    return None if callback is None else lambda part: callback(convert(part))
 
 
-def _number(value: Any) -> float | None:
-    """A figure with four digits behind the point; None where it is not finite, which JSON cannot hold."""
-    import math
-
-    return round(float(value), 4) if math.isfinite(value) else None
-
-
-def _callback(make: Callable[[T], dict[str, Any]], tell: OnPart | None) -> Callable[[T], None] | None:
-    """What makes a part of an answer and tells it; None where nobody wants it."""
-    return None if tell is None else lambda found: tell(make(found))
-
-
-def _options(asked: RecommendRequest) -> dict[str, Any]:
-    """What of a request an experiment may set otherwise."""
-    return {name: getattr(asked, name) for name in ("novelty", "new_items", "new_up_to", "explain", "tone", "length")}
+def _options(request: RecommendRequest) -> dict[str, Any]:
+    """The options of a request that an A/B test may override."""
+    return {name: getattr(request, name) for name in ("novelty", "new_items", "new_up_to", "explain", "tone", "length")}

@@ -70,8 +70,8 @@ def print_why(console: Console, found: Why) -> None:
         )
     else:
         console.print(Text(f"rank {found.rank:,} of {found.of:,} candidates, score {found.score:.2f} ({found.blend})"))
-    if found.behind:
-        console.print(Text(f"behind it stands: {printable(found.behind.title or found.behind.item_id)}"))
+    if found.anchor:
+        console.print(Text(f"behind it stands: {printable(found.anchor.title or found.anchor.item_id)}"))
     if found.attention:
         looked = "; ".join(f"{printable(item.title or item.item_id)[:48]} {share:.0%}" for item, share in found.attention)
         console.print(Text("the graph looks at: ", style="dim") + Text(looked))
@@ -95,7 +95,7 @@ def _channels_table(found: Why) -> RenderableType:
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column(no_wrap=True)
     for name, one in found.channels.items():
-        table.add_row(name, f"{one.score:.3g}" if one.score else "", f"{one.rank:,}" if one.rank else "", *_adds(one.adds))
+        table.add_row(name, f"{one.score:.3g}" if one.score else "", f"{one.rank:,}" if one.rank else "", *_adds(one.contribution))
     return table
 
 

@@ -1,7 +1,7 @@
 """The product's untrained systems: each channel alone, the blend of all channels, and the blend without each channel.
 
 They run the product's own functions, case by case, over a retriever without the held-out data. A channel ranks its own candidates. The
-blend ranks a pool of `POOL` candidates, which the LLM scores, followed by the rest of the fused order.
+blend ranks a pool of `POOL_SIZE` candidates, which the LLM scores, followed by the rest of the fused order.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...data.records import Candidate
-from ...recommend.profiles.profile import ItemFacts, Profile
-from ...recommend.recommender import POOL
+from ...recommend.profiles.profile import ItemAttributes, Profile
+from ...recommend.recommender import POOL_SIZE
 from ...retrieval.channels.base import CandidateQuery
 from ...retrieval.fusion import channel_weights, fuse_candidates, with_channel
 from ...retrieval.items.interactions import NEVER
@@ -79,20 +79,20 @@ def system_kinds(*, llm: bool) -> dict[str, str]:
 
 def find_candidates(cases: Cases, eligible: EligibleItems, retriever: Retriever) -> Iterator[CaseCandidates]:
     """Yield the candidates of each case, in order."""
-    facts, catalogue = ItemFacts.of(retriever.catalogue), retriever.catalogue
+    facts, catalogue = ItemAttributes.from_catalogue(retriever.catalogue), retriever.catalogue
     for case in range(len(cases)):
         mask = eligible.mask(cases, slice(case, case + 1))[0]
         history = cases.histories[case].astype(np.int64)
         query = purchase_profile(history, facts).candidate_query()
         deep = retriever.channels(query, mask, RANKING_DEPTH)
-        served = retriever.channels(query, mask, max(PER_CHANNEL, POOL))
+        served = retriever.channels(query, mask, max(PER_CHANNEL, POOL_SIZE))
         channels = {name: _by_score(scored, catalogue)[:RANKING_DEPTH] for name, scored in deep.items()}
         pools, rest = {}, {}
         for omitted in (None, *BUILTIN_CHANNELS):
             remaining = {name: scored for name, scored in served.items() if name != omitted}
             order = retriever.pool(remaining, query, RANKING_DEPTH)
             system = blend_without(omitted) if omitted else BLEND
-            pools[system], rest[system] = order[:POOL], [catalogue.row(candidate.item_id) for candidate in order[POOL:]]
+            pools[system], rest[system] = order[:POOL_SIZE], [catalogue.row(candidate.item_id) for candidate in order[POOL_SIZE:]]
         yield CaseCandidates(channels, pools, rest, history)
 
 
@@ -125,7 +125,7 @@ def rank_with_llm(candidates: CaseCandidates, margins: Mapping[int, float], retr
     return lists
 
 
-def purchase_profile(history: NDArray[np.integer[Any]], facts: ItemFacts) -> Profile:
+def purchase_profile(history: NDArray[np.integer[Any]], facts: ItemAttributes) -> Profile:
     """Return the profile of a history whose items all count as purchases without a time."""
     size = len(history)
     return Profile(history.astype(np.int64), np.zeros(size, np.int8), np.full(size, NEVER), facts)

@@ -95,10 +95,13 @@ class TrainedSystems:
 
         Raises:
             ModelError: The adapter's card cannot be read.
+            StaleTrainingError: A channel was trained on another snapshot.
         """
         self.workspace, self.settings, self.models, self.cases, self.eligible = workspace, settings, models, cases, eligible
         trained = trained_channels(workspace, training_view.catalogue.ids, training_view.vectors)
-        channels = {name: CachedChannel(channel) for name, channel in {**training_view.full_catalogue_channels, **trained}.items()}
+        for error in trained.stale.values():
+            raise error
+        channels = {name: CachedChannel(channel) for name, channel in {**training_view.full_catalogue_channels, **trained.channels}.items()}
         self.retriever = training_view.with_channels(channels)
         self.features = FeatureExtractor(training_view.catalogue, [*BUILTIN_CHANNELS, *channels])
         self.llm_weight = load_llm_weight(workspace.path)

@@ -143,7 +143,7 @@ def _without(recommender: Recommender, query: Query, rows: Iterable[int]) -> lis
 def _told(recommender: Recommender, query: Query, changes: Sequence[QueryChange], row: int, actual: ItemRank) -> list[Counterfactual]:
     """At most `KEPT` of the changes with what each leads to, what changes the rank most first; none that leaves it as it is."""
     tried = [(change, rank_item(recommender, change.query, row, use_llm=False)) for change in changes]
-    if recommender.votes and tried:
+    if recommender.uses_llm_weight and tried:
         likely = _largest(tried, rank_item(recommender, query, row, use_llm=False))[:MAX_PER_KIND]
         tried = [(change, rank_item(recommender, change.query, row)) for change, _ in likely]
     return [_counterfactual(change, found) for change, found in _largest(tried, actual)[:MAX_PER_KIND]]

@@ -64,7 +64,7 @@ def rank_item(recommender: Recommender, query: Query, row: int, *, use_llm: bool
         asked where no blend was trained.
     Raises: as `Recommender.shopper` does.
     """
-    catalogue, trained, rules = recommender.catalogue, recommender.trained, query.rules
+    catalogue, trained, rules = recommender.catalogue, recommender.blend_ranker, query.rules
     shopper = recommender.shopper(query)
     mask, _ = eligible_items(rules, catalogue, shopper.rows, shopper.owned, shopper.dismissed)
     left_out = violated_rules(rules, catalogue, shopper.rows, shopper.owned, row, shopper.dismissed)
@@ -72,7 +72,7 @@ def rank_item(recommender: Recommender, query: Query, row: int, *, use_llm: bool
     ranked, candidate, score = None, None, None
     if trained:
         ranked = trained.rank(seeds, shopper.profile, mask, other_than_anchor=rules.scope == "other")
-        ranked = recommender.read(ranked, seeds) if use_llm else ranked
+        ranked = recommender.rerank(ranked, seeds) if use_llm else ranked
         found = ranked.proposals.rows
         order = found[np.argsort(-ranked.scores, kind="stable")]
     else:

@@ -117,7 +117,7 @@ def why(
         raise EmptyHistoryError("there is nothing to go by: give a user or items")
     query = Query(user_id, tuple(items), None, rules or Rules(), k, without=tuple(without))
     recommender.accept(query)
-    catalogue, trained = recommender.catalogue, recommender.trained
+    catalogue, trained = recommender.catalogue, recommender.blend_ranker
     row = catalogue.row(item_id)
     item = catalogue.records([row])[0]
     found = rank_item(recommender, query, row)
@@ -159,16 +159,16 @@ def why(
 
 def _blend(recommender: Recommender) -> str:
     """What orders the candidates, in words."""
-    if recommender.trained is None:
+    if recommender.blend_ranker is None:
         return "fused by rank, without the LLM"
-    if recommender.trained.llm_weight.weight > 0:
-        return "learned, with the LLM's vote" if recommender.votes else "learned, without the LLM's vote"
+    if recommender.blend_ranker.llm_weight.weight > 0:
+        return "learned, with the LLM's vote" if recommender.uses_llm_weight else "learned, without the LLM's vote"
     return "learned"
 
 
 def _attention(recommender: Recommender, profile: Profile, row: int) -> list[tuple[int, float]]:
     """The rows of the `LOOKED_AT` history items that the graph looks at most, with their shares."""
-    channel = recommender.trained.retriever.further.get("graph") if recommender.trained else None
+    channel = recommender.blend_ranker.retriever.further.get("graph") if recommender.blend_ranker else None
     if not isinstance(channel, GraphChannel) or not len(profile.rows):
         return []
     shares = channel.model.attention(profile.rows, profile.weights, int(recommender.catalogue.category[row]))

@@ -1,1 +1,1 @@
-"""Evidence for explanations: associations, review excerpts, declared relations, complaints."""
+"""Evidence for explanations: facts from behaviour, reviews, relations and attributes."""

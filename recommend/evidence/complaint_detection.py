@@ -1,14 +1,14 @@
-"""Whether a sentence of a review complains: two readings, each careful in its own direction.
+"""Detects complaints in review sentences with two classifiers: one with high recall, one with high precision.
 
-A sentence shown as praise must not even sound like a complaint; one shown as a complaint must be one. "No more wet socks" is
-neither: it holds a complaint's words and means praise. The rating does not help, because it is of the whole review.
+A sentence shown as praise must not even resemble a complaint; a sentence shown as a complaint must be one. "No more wet socks" is neither:
+it contains words of a complaint and is praise. The rating does not help, because it is for the whole review.
 """
 
 from __future__ import annotations
 
 import re
 
-_MAYBE = re.compile(
+_POSSIBLE_COMPLAINT = re.compile(
     r"\b(?:not|no|never|nothing|hardly|barely|but|however|although|though|unfortunately|only|except|wish|less|worse|worst|poor|bad|cheap|"
     r"broke|breaks?|broken|fades?|faded|leaks?|leaked|returned|refund|disappoint\w*|problems?|issues?|fails?|failed|wrong|missing|"
     r"too \w+|(?:expected|hoped for|wanted) (?:more|longer|better)|(?:could|should|might) (?:be|have)|"
@@ -20,39 +20,39 @@ _MAYBE = re.compile(
 )
 
 
-def _any(words: str) -> str:
-    """Any of some words or phrases, given one after another with bars, over as many lines as it takes."""
+def _alternatives(words: str) -> str:
+    """Return a regex group of alternatives, which may be written over several lines."""
     return "(?:" + re.sub(r"\n *", "", words) + ")"
 
 
-_PART = _any(
+_PART = _alternatives(
     """it|they|this|one|strap|lid|seam|handle|zip|zipper|hinge|hose|battery|screen|wheel|cable|button|motor|pump|hood|loops?|slats?|
     pegs?|rib|
     bell|coating|fabric|plastic|light|lamp|sensor|armrests?|arms?|knob|crank|tray|mount|corners?|edges?|shell|bracket|threads?|stitching"""
 )
-_GIVES = _any(
+_FAILURE = _alternatives(
     r"""snapped|cracked|split|tore|ripped|peeled|leaks|leaked|rattles?|squeaks?|wobbles?|sags?|slips?|slides? (?:off|down|around)|
     scratche[sd]|rusted|rusts|shrank|sheds|falls? (?:off|out|apart)|fell (?:off|out|apart)|(?:came|comes?) (?:loose|apart|off(?! \w))|
     gave (?:way|up)|
     broke|breaks(?! in)|bent|burst|died|failed|fails|overheats|faded|fades|stinks|chipped|pops? out|stopped (?:working|charging)"""
 )
-_STATE = _any(
+_STATE = _alternatives(
     """broken|cracked|damaged|defective|bent|dented|torn|ripped|useless|uncomfortable|flimsy|fiddly|annoying|disappointing|horrible|
     terrible|
     awful|unusable|worthless|unreliable|misleading|blurry|grainy|patchy|wobbly|scratchy"""
 )
-_SIZED = _any(
+_SIZE = _alternatives(
     """it|they|this|these|strap|lid|handle|cord|cable|slot|size|screen|seat|holder|bag|pockets?|buttons?|gloves?|fit|font|volume|material|
     fabric"""
 )
-_MEASURE = _any(
+_MEASURE = _alternatives(
     """small|big|large|short|long|heavy|loud|hard|soft|thin|thick|tight|loose|narrow|wide|weak|stiff|hot|bright|dim|slow|expensive|flimsy|
     quiet|bulky"""
 )
-_BETTER = _any("sturdier|stronger|longer|better|wider|louder|brighter|softer|thicker|lighter|bigger|larger|clearer")
+_BETTER = _alternatives("sturdier|stronger|longer|better|wider|louder|brighter|softer|thicker|lighter|bigger|larger|clearer")
 _BE, _NOT = "(?:is|was|are|were)", "(?: not|n['’]t)"
-_PLAIN = {
-    "a part gives way": rf"{_PART} (?:(?:soon|then|already|also|both|all|just|always|quickly|easily|immediately|constantly) )?{_GIVES}"
+_STATEMENTS = {
+    "a part gives way": rf"{_PART} (?:(?:soon|then|already|also|both|all|just|always|quickly|easily|immediately|constantly) )?{_FAILURE}"
     r"|broke(?: (?:down|off|apart|within|after|in|on the)\b|(?=[.!,;]|$))|fell apart|falling apart|wore (?:thin|out)"
     r"|stopped (?:working|charging|spinning|holding|heating)|(?:lasted|held|worked) only \w+|only (?:lasted|worked|held)"
     r"|(?:one|two|half|some|several|many|three|a dozen|\d+) (?:of (?:the|three|these) ?)?(?:\w+ )?"
@@ -60,7 +60,7 @@ _PLAIN = {
     "a state": rf"(?:{_BE}|got|arrived|came) (?:(?:already|completely|badly) )?{_STATE}"
     r"|(?:wall plugs|screws|instructions|manual|plastic tray|strap)(?: supplied)? (?:are|is|were|was) "
     r"(?:useless|missing|wrong|awful|terrible)",
-    "a measure": rf"{_SIZED} (?:{_BE}|runs?|ran|feels?|felt) (?:(?:much|far|way|just|really|a bit|a little|slightly) )?too {_MEASURE}"
+    "a measure": rf"{_SIZE} (?:{_BE}|runs?|ran|feels?|felt) (?:(?:much|far|way|just|really|a bit|a little|slightly) )?too {_MEASURE}"
     rf"|(?:much|far|way) too {_MEASURE}|too (?:small|short|narrow|wide|thick|tight|weak|loose) (?:for|to)\b",
     "a wish": rf"wish (?:it|they|the \w+) (?:was|were)|could use (?:more|some|a|padding)"
     rf"|(?:could|should) (?:be|have been) (?:a (?:bit|little|touch) )?{_BETTER}",
@@ -75,21 +75,21 @@ _PLAIN = {
     r"|disappointed(?=[.!])|annoyed me|sent (?:it|them|this) back|returned (?:it|them)|wanted (?:a|my) refund"
     r"|(?:had to|have to|will be|am) return(?:ing)?(?: it| them| this)?\b",
 }
-_ABLE = _any(
+_ABILITY = _alternatives(
     r"""fit|work|hold|stay|close|last|charge|turn on|reach|seal|open|connect|pair|start|stand|clean|cut|grip|match|recogni[sz]e|heat|fill|
     inflate|worth (?:it|the)|sturdy|comfortable|durable|waterproof|as (?:described|advertised|pictured|expected)|accurate|good|great|stable|
     sharp|usable|impressed|happy|satisfied|compatible|included|(?:long|big|strong|loud|bright|wide|thick) enough"""
 )
-_DENIED = (
+_NEGATED = (
     rf"(?<!\bI )(?<!\bwe )(?<!\byou )(?:does|do|did|{_BE}|will|would|could|can|has|have){_NOT}"
-    rf"(?: (?:even|really|always|seem to|quite|actually|properly))? {_ABLE}\b"
+    rf"(?: (?:even|really|always|seem to|quite|actually|properly))? {_ABILITY}\b"
     rf"|cannot (?:recommend|feel|fit|open|close|use|connect|charge|read)|would{_NOT} (?:recommend|buy)"
     r"|never (?:worked|fit|fits|stays|stayed|holds|held|blew|closed|arrived)\b"
     r"|(?:barely|hardly) (?:works?|fits?|holds?|lasts?|takes?|cleans?|charges?)"
 )
-_COMPLAINS = re.compile(rf"\b(?:{'|'.join(_PLAIN.values())}|{_DENIED})", re.IGNORECASE)
-# One of these and the sentence proves nothing.
-_TURNS = {
+_COMPLAINT = re.compile(rf"\b(?:{'|'.join(_STATEMENTS.values())}|{_NEGATED})", re.IGNORECASE)
+# With any of these, the sentence is not a clear complaint.
+_EXCLUSIONS = {
     "another thing": r"\b(?:old|older|previous|former|earlier|last|first|others?|another|original|cheaper) (?:ones?|pairs?|brands?|models?|"
     r"versions?|bins?|bags?|mattress|pillow|phone|tent|pump|mat|\w+ (?:broke|died|failed|leaked|tore|wore))\b|\b(?:my|our|the|an?) old\b"
     r"|\b(?:my|our) (?:\w+ )?(?:door|hair|skin|porch|car|house|socket)\b|\b(?:which|that|who|i had an? .{0,40}) broke\b"
@@ -101,24 +101,24 @@ _TURNS = {
     r"|\b(?:ha(?:s|ve)n['’]t|won['’]t be|can['’]t (?:be|go|beat|complain)|could(?:n['’]t| not) be (?:happier|better|more))\b",
     "a worry or advice": r"\b(?:worried|afraid|feared|thought|expected (?:it|them) to|if|unless|until|before|in case|whenever you"
     r"|don['’]t let|make sure|might|may|some (?:people|reviews?|reviewers)|reviews|others say|complain\w*|torn between)\b|\?",
-    "the writer's doing": r"\b(?:accident\w*|my fault|(?:i|we) dropped|dropped it|on purpose)\b"
+    "the reviewer's own fault": r"\b(?:accident\w*|my fault|(?:i|we) dropped|dropped it|on purpose)\b"
     r"|\b(?:i|we|you) (?:(?:also|just|still) )?(?:did|do)(?:n['’]t| not)\b",
     "praise": r"\b(?:easily fixed|worth (?:it|every)|loves?|loved|perfect\w*|so good|amazing|excellent|great|best|happy (?:with|that)|glad"
     r"|thank\w*|luckily|fortunately|(?:but|though|yet|still|however)\b.{0,60}\b(?:fine|good|works|worth|happy|trick|nice|ok|okay))\b",
 }
-_TURNED = re.compile("|".join(_TURNS.values()), re.IGNORECASE)
-_DENIER = re.compile(r"\b(?:no|not|never|nothing|none|without|hardly|barely|n['’]t|cannot)\b|n['’]t\b", re.IGNORECASE)
+_NOT_A_COMPLAINT = re.compile("|".join(_EXCLUSIONS.values()), re.IGNORECASE)
+_NEGATION = re.compile(r"\b(?:no|not|never|nothing|none|without|hardly|barely|n['’]t|cannot)\b|n['’]t\b", re.IGNORECASE)
 
 
-def may_complain(sentence: str) -> bool:
-    """Whether anything in a sentence sounds like a complaint: then it is no praise."""
-    return bool(_MAYBE.search(sentence) or _COMPLAINS.search(sentence))
+def may_be_complaint(sentence: str) -> bool:
+    """Whether a sentence may contain a complaint (high recall); such a sentence is not used as praise."""
+    return bool(_POSSIBLE_COMPLAINT.search(sentence) or _COMPLAINT.search(sentence))
 
 
-def complains(sentence: str) -> bool:
-    """Whether a sentence surely complains about the thing; False where it might mean something else."""
-    if _TURNED.search(sentence):
+def is_complaint(sentence: str) -> bool:
+    """Whether a sentence is a clear complaint about the item (high precision)."""
+    if _NOT_A_COMPLAINT.search(sentence):
         return False
-    # "No strap tore": denied. What the pattern itself denies ("does not fit") begins with the denial, so nothing is before it.
-    before = (sentence[: found.start()] for found in _COMPLAINS.finditer(sentence))
-    return any(not _DENIER.search(re.split(r"[,;:]| and | but ", words)[-1]) for words in before)
+    # "No strap tore" is negated before the match. Negations that belong to a complaint ("does not fit") are part of the match.
+    before = (sentence[: match.start()] for match in _COMPLAINT.finditer(sentence))
+    return any(not _NEGATION.search(re.split(r"[,;:]| and | but ", words)[-1]) for words in before)

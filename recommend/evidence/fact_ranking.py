@@ -1,6 +1,6 @@
-"""The facts about one item, weighed: what persuades most and moved the score most is told first.
+"""Ranks the facts about one item by persuasiveness and by their part in its score.
 
-Knows nothing of where facts come from or how they are worded.
+Does not know where facts come from or how they are worded.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ PERSUASIVENESS: Mapping[str, float] = {
     "category": 1.0,
     "caution": 0.0,
 }
-"""How well a fact persuades, as shoppers rated reasons from 1 to 5: attributes 2.7 to 3.2, within that our own order; a figure of shoppers,
-which they rated above all others, always leads, and a reservation never does."""
+"""Persuasiveness of each kind of fact, as rated by shoppers from 1 to 5: attributes 2.7 to 3.2, ordered within that range by us. A count of
+shoppers, rated above all others, always comes first; a complaint always comes last."""
 SUPPORTING_CHANNELS: Mapping[str, frozenset[str]] = {
     "aisles": frozenset({"associations", "smoothed", "neighbours", "together", "follows", "factors", "graph"}),
     "quote": frozenset({"semantic", "complements"}),
@@ -38,12 +38,12 @@ SUPPORTING_CHANNELS: Mapping[str, frozenset[str]] = {
     "fresh": frozenset({"popularity", "lately"}),
     "popular": frozenset({"popularity", "lately"}),
 }
-"""Fact to the channels that see what it tells: what of the score they made comes on top of its rating, up to one point."""
+"""Kind of fact to the channels that measure it: their share of the score, up to 1, is added to the persuasiveness."""
 
 
 @dataclass(frozen=True, slots=True)
 class _WeightedFact:
-    """A fact with what it weighs, the clause and the plain sentence that it can carry, and what it puts into slots."""
+    """A fact with its weight, the clause and the plain sentence that state it, and its slot values."""
 
     weight: float
     evidence: Evidence
@@ -54,34 +54,56 @@ class _WeightedFact:
 
 @dataclass
 class RankedFacts:
-    """What there is to say of one item. Args: moved: the share of its score that each channel made, empty where that is not known."""
+    """The facts about one item.
+
+    Attributes:
+        channel_shares: share of each channel in the positive contributions to the item's score; empty if unknown.
+        confident: whether a fact supports a sentence without "could" or "may".
+    """
 
     channel_shares: Mapping[str, float] = field(default_factory=dict)
-    firm: bool = False
-    _all: list[_WeightedFact] = field(default_factory=list)
+    confident: bool = False
+    _facts: list[_WeightedFact] = field(default_factory=list)
 
     def add(self, kind: str, fact: Evidence, clause: str | None, sentence: str | None, **slots: str | SupportStatistic | None) -> None:
-        """Adds a fact. Args: kind: one of `PERSUASIVENESS`."""
-        weight = PERSUASIVENESS[kind] + sum(self.channel_shares.get(channel, 0.0) for channel in SUPPORTING_CHANNELS.get(kind, ()))
-        self._all.append(_WeightedFact(weight, fact, clause, sentence, {slot: value for slot, value in slots.items() if value is not None}))
+        """Add a fact.
 
-    def reason(self, item: str, *, owned: str | None = None, has: bool = False, need: str | None = None) -> Reason:
-        """The facts as a reason, the weightiest first, for the item as it is called."""
-        ordered = sorted(self._all, key=lambda fact: -fact.weight)
-        named = [(replace(fact, evidence=replace(fact.evidence, evidence_id=f"e{n}"))) for n, fact in enumerate(ordered, start=1)]
-        clauses = [(fact.clause, fact.evidence) for fact in named if fact.clause]
-        sentences = [(fact.sentence, fact.evidence) for fact in named if fact.sentence]
+        Args:
+            kind: a key of `PERSUASIVENESS`.
+            fact: the evidence.
+            clause: clause that states it, None if it cannot end a sentence.
+            sentence: plain sentence that states it, None if it has none.
+            slots: slot values for generated wordings.
+        """
+        weight = PERSUASIVENESS[kind] + sum(self.channel_shares.get(channel, 0.0) for channel in SUPPORTING_CHANNELS.get(kind, ()))
+        self._facts.append(
+            _WeightedFact(weight, fact, clause, sentence, {slot: value for slot, value in slots.items() if value is not None})
+        )
+
+    def reason(self, item: str, *, anchor: str | None = None, anchor_purchased: bool = False, need: str | None = None) -> Reason:
+        """Return the facts as a reason, largest weight first.
+
+        Args:
+            item: display name of the item.
+            anchor: display name of the history item behind the recommendation.
+            anchor_purchased: whether the shopper bought the anchor.
+            need: the text query.
+        """
+        ordered = sorted(self._facts, key=lambda fact: -fact.weight)
+        numbered = [replace(fact, evidence=replace(fact.evidence, evidence_id=f"e{n}")) for n, fact in enumerate(ordered, start=1)]
+        clauses = [(fact.clause, fact.evidence) for fact in numbered if fact.clause]
+        sentences = [(fact.sentence, fact.evidence) for fact in numbered if fact.sentence]
         return Reason(
             item,
-            owned,
-            has,
+            anchor,
+            anchor_purchased,
             need,
-            tuple(fact.evidence for fact in named),
+            tuple(fact.evidence for fact in numbered),
             tuple(clause for clause, _ in clauses),
             bool(clauses) and clauses[0][1].kind == "association",
             sentences[0][0] if sentences else "",
-            slot_values={slot: value for fact in named for slot, value in fact.slots.items()},
-            slot_evidence={slot: fact.evidence.evidence_id for fact in named for slot in fact.slots},
+            slot_values={slot: value for fact in numbered for slot, value in fact.slots.items()},
+            slot_evidence={slot: fact.evidence.evidence_id for fact in numbered for slot in fact.slots},
             claim_evidence=(clauses[0][1].evidence_id if clauses else "", sentences[0][1].evidence_id if sentences else ""),
-            confident=self.firm,
+            confident=self.confident,
         )

@@ -1,16 +1,15 @@
-"""The facts for a recommendation, gathered before a word is written: who else had both, what a reviewer wrote, what it is.
+"""Evidence for a recommendation: collects the facts that an explanation may state, before any text is written.
 
-Strongest first: a figure of shoppers who had both items; what the store declared of the two; a quotation from a review of the item that
-speaks to the shopper's need; what fits the shopper (brand, price); a figure between the two categories; how close the descriptions are;
-how many had it of late, and at all. Shoppers found a statistic of others' behaviour more persuasive than attributes. A fact is left out
-where it is too weak to be shown: thresholds stand beside each.
+Facts, strongest first: the number of shoppers who bought both items; a relation declared by the store; a review quotation close to the
+shopper's need; a match with the shopper's profile (brand, price); co-purchase of the two categories; similarity of the descriptions;
+recent and overall popularity. In user studies, shoppers rated statistics about other shoppers as more persuasive than attributes. Facts
+below a threshold are left out; the reason for each threshold is stated with it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,31 +28,26 @@ from ..profiles.profile import Profile
 from .declared_relations import DeclaredRelations
 from .fact_ranking import RankedFacts
 from .review_excerpts import complaint_excerpt, display_name, praise_excerpt
+from .review_table import ReviewTable
 
 if TYPE_CHECKING:
     import polars as pl
     from numpy.typing import NDArray
 
 MIN_ITEM_SUPPORT, MIN_CATEGORY_SUPPORT = 3, 5
-"""Shoppers a figure needs before it is said aloud; fewer say more of those shoppers than of the pair."""
+"""Minimum number of shoppers for a statistic to be shown; with fewer, it describes those shoppers rather than the pair."""
 MIN_QUOTE_COSINE = 0.3
-MIN_PRAISE_RATING = 4.0
-"""Of five; a store that rates up to ten quotes more, one that rates up to three nothing."""
+"""Minimum cosine between a review and the text that it should support."""
 MIN_CATEGORY_LIFT = 1.2
-"""A figure between categories that says less than this over the usual share says next to nothing."""
+"""Minimum lift between two categories for the statistic to be informative."""
 MIN_ITEM_COSINE, MIN_TEXT_COSINE = 0.4, 0.3
-"""Cosine from which two descriptions are called close: of two items of different categories drawn at random, about one pair in a
-hundred reaches it with MiniLM (99 % lie below 0.37 in the demo store and below 0.40 in a cut of Amazon's). And the same for what a
-shopper says against an item: 99 % of sixteen sentences with all items lie below 0.29 in both."""
-MAX_REVIEWS_PER_ITEM = 50
-REVIEW_CACHE_ITEMS = 10_000
-"""Items whose reviews are kept in memory once they were looked at."""
-MAX_COMPLAINT_RATING = 3.0
-"""Of five: a reservation is looked for in what is rated at most this."""
+"""Minimum cosine of two descriptions called close, and of a text query and a description. With MiniLM, about 1 % of random item pairs from
+different categories reach the first (99th percentile: 0.37 in the demo store, 0.40 in a sample of Amazon), and 1 % of the pairs of sixteen
+queries with all items reach the second (99th percentile: 0.29 in both)."""
 PRICE_LEVEL_TOLERANCE = 0.15
-"""Log price from which an item lies above or below the level at which a shopper buys."""
+"""Difference in log price level within which an item counts as at the shopper's price level."""
 RECENT_DAYS = 30
-"""Days that count as of late, back from the last event of the store."""
+"""Length of the recent period in days, back from the last event of the store."""
 RELATION_WORDS: Mapping[str, tuple[str, str]] = {
     "accessory_of": ("is an accessory of", "has as an accessory"),
     "part_of": ("is a part of", "has as a part"),
@@ -67,53 +61,28 @@ RELATION_WORDS: Mapping[str, tuple[str, str]] = {
     "needs": ("needs", "is needed by"),
     "requires": ("requires", "is required by"),
 }
-"""Relation to what its head says of its tail, and its tail of its head; one that is not here is not told."""
+"""Relation to its wording from head to tail and from tail to head; other relations are not shown."""
 
 
 @dataclass(frozen=True, slots=True)
 class UserText:
-    """What a shopper said, and its unit vector (dimensions,)."""
+    """A text query, and its unit vector (dimensions,)."""
 
     text: str
     vector: NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class ReviewTable:
-    """The reviews of a snapshot, looked up by item: the table sorted by item, with their ids in the index."""
-
-    table: pl.DataFrame
-
-    def rated_reviews(self, item_id: str, *, negative: bool = False) -> pl.DataFrame:
-        """The item's well-rated reviews, at most `MAX_REVIEWS_PER_ITEM`: columns review_id, text. Args: against: the ill-rated ones."""
-        import polars as pl
-
-        ids = self.table["item_id"]
-        first, last = ids.search_sorted(item_id, "left"), ids.search_sorted(item_id, "right")
-        found = self.table.slice(int(first), int(last) - int(first))
-        rated = pl.col("rating") <= MAX_COMPLAINT_RATING if negative else pl.col("rating") >= MIN_PRAISE_RATING
-        return found.filter(rated & (pl.col("text") != "")).head(MAX_REVIEWS_PER_ITEM)
-
-    def texts(self, item_id: str, negative: bool) -> list[tuple[str, str]]:
-        """The same as pairs of id and text; kept, because popular items are explained again and again."""
-        key = (item_id, negative)
-        found = self._cache.get(key)
-        if found is None:
-            if len(self._cache) >= REVIEW_CACHE_ITEMS:
-                self._cache.clear()
-            found = self._cache[key] = list(self.rated_reviews(item_id, negative=negative).select("review_id", "text").iter_rows())
-        return found
-
-    @cached_property
-    def _cache(self) -> dict[tuple[str, bool], list[tuple[str, str]]]:
-        return {}
-
-
-@dataclass(frozen=True)
 class EvidenceGatherer:
-    """Gathers the reasons for recommendations over one index.
+    """Collects the facts for recommendations from one workspace.
 
-    Attributes: lately: (items,) shoppers who had each item within the last `RECENT_DAYS` days of the store; None without a clock.
+    Attributes:
+        catalogue: the items.
+        index: vectors of items and reviews.
+        item_users: co-purchase counts of items and categories.
+        reviews: the reviews by item.
+        relations: relations that the store declares.
+        recent_user_counts: (items,) users of each item in the last `RECENT_DAYS` days; None where interactions have no timestamps.
     """
 
     catalogue: Catalogue
@@ -132,27 +101,29 @@ class EvidenceGatherer:
         profile: Profile | None = None,
         channel_shares: Mapping[str, Mapping[str, float]] | None = None,
     ) -> list[Reason]:
-        """A reason per candidate, in order.
+        """Return one reason per candidate, in order.
 
         Args:
-            moved: item id to the share of its score, 0 to 1, that each channel made, where that is known (`Ranked.moved`).
-            items: the candidates and the history items behind them, by id.
-            bought: rows that this shopper bought; of another history item nobody says "you have".
-            said: what the shopper said, None where nothing was. profile: of the shopper, for what fits them.
+            candidates: the recommended items.
+            items: the candidates and their anchors, by item id.
+            bought: rows of the items that the shopper bought; sentences say "you have" only of these.
+            user_text: the text query, None without one.
+            profile: of the shopper, for matches of brand and price.
+            channel_shares: item id to channel to its share of the positive score contributions (`ScoredCandidates.positive_contributions`).
         """
         anchors = [candidate.anchor for candidate in candidates if candidate.anchor]
         vectors = self.index.vectors(ITEMS, sorted({*anchors, *(candidate.item_id for candidate in candidates)}))
         reasons = []
         for candidate in candidates:
-            item, own = items[candidate.item_id], vectors.get(candidate.item_id)
-            # What the shopper asks for comes first, where the evidence speaks to it; else what the shopper had.
+            item, item_vector = items[candidate.item_id], vectors.get(candidate.item_id)
+            # The text query takes precedence if there is evidence for it; otherwise the reason refers to the history.
             facts = RankedFacts((channel_shares or {}).get(candidate.item_id, {}))
-            reason = self._from_text(facts, item, own, user_text, profile) if user_text or not candidate.anchor else None
+            reason = self._from_text(facts, item, item_vector, user_text, profile) if user_text or not candidate.anchor else None
             if candidate.anchor and (reason is None or not reason.clauses):
-                behind = items[candidate.anchor]
-                has = self.catalogue.row(behind.item_id) in bought
+                anchor = items[candidate.anchor]
+                is_bought = self.catalogue.row(anchor.item_id) in bought
                 facts = RankedFacts((channel_shares or {}).get(candidate.item_id, {}))
-                reason = self._from_history(facts, item, own, behind, vectors.get(behind.item_id), has, profile)
+                reason = self._from_history(facts, item, item_vector, anchor, vectors.get(anchor.item_id), is_bought, profile)
             assert reason is not None
             reasons.append(reason)
         return reasons
@@ -161,98 +132,112 @@ class EvidenceGatherer:
         self,
         facts: RankedFacts,
         item: Item,
-        own: NDArray[np.float32] | None,
-        behind: Item,
-        look: NDArray[np.float32] | None,
-        has: bool,
+        item_vector: NDArray[np.float32] | None,
+        anchor: Item,
+        anchor_vector: NDArray[np.float32] | None,
+        is_bought: bool,
         profile: Profile | None,
     ) -> Reason:
-        """The reason for an item that a history item led to."""
-        name, other = display_name(item), display_name(behind)
-        self._users_of_both(facts, behind, other, item, name)
-        self._declared(facts, behind, other, item, name)
-        self._review(facts, item, name, behind.title, look)
-        self._fits(facts, item, profile, behind, other if has else None)
-        self._users_of_both_categories(facts, behind, item, name)
-        close = _cosine(look, own)
-        alike = f", close in description to {name}" if close >= MIN_ITEM_COSINE else ""
+        """Return the reason for an item that is recommended because of a history item, the anchor."""
+        name, other = display_name(item), display_name(anchor)
+        self._add_item_co_purchase(facts, anchor, other, item, name)
+        self._add_declared_relation(facts, anchor, other, item, name)
+        self._add_praise(facts, item, name, anchor.title, anchor_vector)
+        self._add_profile_matches(facts, item, profile, anchor, other if is_bought else None)
+        self._add_category_co_purchase(facts, anchor, item, name)
+        cosine = _cosine(anchor_vector, item_vector)
+        occasion = "bought before" if is_bought else "in the history"
+        similar = f", close in description to {name}" if cosine >= MIN_ITEM_COSINE else ""
         facts.add(
             "history",
-            Evidence("history", f"{'bought before' if has else 'in the history'}: {other}{alike}", behind.item_id, round(close, 3)),
-            "the two are close in description." if alike else None,
-            f"{with_article(name, sentence_start=True)} is close in description to {with_article(other)}." if alike else None,
-            close="the two are close in description" if alike else None,
+            Evidence("history", f"{occasion}: {other}{similar}", anchor.item_id, round(cosine, 3)),
+            "the two are close in description." if similar else None,
+            f"{with_article(name, sentence_start=True)} is close in description to {with_article(other)}." if similar else None,
+            close="the two are close in description" if similar else None,
         )
-        self._attributes(facts, item, name)
-        self._reservation(facts, item, behind.title, look)
-        return facts.reason(name, owned=other, has=has)
+        self._add_popularity_and_category(facts, item, name)
+        self._add_complaint(facts, item, anchor.title, anchor_vector)
+        return facts.reason(name, anchor=other, anchor_purchased=is_bought)
 
-    def _from_text(self, facts: RankedFacts, item: Item, own: NDArray[np.float32] | None, said: UserText | None, profile: Profile | None) -> Reason:
-        """The reason for an item that a text, or plain popularity, led to."""
+    def _from_text(
+        self,
+        facts: RankedFacts,
+        item: Item,
+        item_vector: NDArray[np.float32] | None,
+        user_text: UserText | None,
+        profile: Profile | None,
+    ) -> Reason:
+        """Return the reason for an item that is recommended because of the text query, or of its popularity alone."""
         name = display_name(item)
-        words = None
-        if said:
-            self._review(facts, item, name, said.text, said.vector)
-            # An order to a model is searched with, as any words are, but not said back: a text may come from a page and not from a shopper.
-            if not is_prompt_injection(said.text):
-                words = sanitize_for_prompt(said.text, MAX_QUOTE_CHARS).translate(NO_QUOTES)
-                close = _cosine(said.vector, own)
+        need = None
+        if user_text:
+            self._add_praise(facts, item, name, user_text.text, user_text.vector)
+            # A prompt injection is used for retrieval like any text, but never shown: the text may come from a web page, not the shopper.
+            if not is_prompt_injection(user_text.text):
+                need = sanitize_for_prompt(user_text.text, MAX_QUOTE_CHARS).translate(NO_QUOTES)
+                cosine = _cosine(user_text.vector, item_vector)
+                is_close = cosine >= MIN_TEXT_COSINE
                 facts.add(
                     "need",
-                    Evidence("need", words, item.item_id, round(close, 3)),
-                    "its description is close to that." if close >= MIN_TEXT_COSINE else None,
-                    f"You said “{words}”, and {with_article(name)} is close in description." if close >= MIN_TEXT_COSINE else None,
-                    close="its description is close to that" if close >= MIN_TEXT_COSINE else None,
+                    Evidence("need", need, item.item_id, round(cosine, 3)),
+                    "its description is close to that." if is_close else None,
+                    f"You said “{need}”, and {with_article(name)} is close in description." if is_close else None,
+                    close="its description is close to that" if is_close else None,
                 )
-        self._fits(facts, item, profile, None, None)
-        self._attributes(facts, item, name)
-        if said:
-            self._reservation(facts, item, said.text, said.vector)
-        return facts.reason(name, need=words)
+        self._add_profile_matches(facts, item, profile, None, None)
+        self._add_popularity_and_category(facts, item, name)
+        if user_text:
+            self._add_complaint(facts, item, user_text.text, user_text.vector)
+        return facts.reason(name, need=need)
 
-    def _review(self, facts: RankedFacts, item: Item, name: str, about: str, look: NDArray[np.float32] | None) -> None:
-        if quote := self._quote(item, about, look):
+    def _add_praise(self, facts: RankedFacts, item: Item, name: str, about: str, vector: NDArray[np.float32] | None) -> None:
+        """Add a quotation from a positive review. Args: about, vector: text that it should support, and its vector."""
+        if quote := self._quote(item, about, vector):
+            text, cosine = quote
             facts.add(
                 "quote",
-                Evidence("review", quote[0], item.item_id, round(quote[1], 3)),
-                f"a reviewer wrote “{quote[0]}”",
-                f"A reviewer of {with_article(name)} wrote “{quote[0]}”",
-                quote=f"“{quote[0]}”",
+                Evidence("review", text, item.item_id, round(cosine, 3)),
+                f"a reviewer wrote “{text}”",
+                f"A reviewer of {with_article(name)} wrote “{text}”",
+                quote=f"“{text}”",
             )
 
-    def _reservation(self, facts: RankedFacts, item: Item, about: str, look: NDArray[np.float32] | None) -> None:
-        """What a reviewer of the item complains about, where they speak of what it is recommended for."""
-        if quote := self._quote(item, about, look, against=True):
-            facts.add(
-                "caution", Evidence("review", quote[0], item.item_id, round(quote[1], 3), against=True), None, None, caution=f"“{quote[0]}”"
-            )
+    def _add_complaint(self, facts: RankedFacts, item: Item, about: str, vector: NDArray[np.float32] | None) -> None:
+        """Add a quotation from a negative review. Args: as for `_add_praise`."""
+        if quote := self._quote(item, about, vector, negative=True):
+            text, cosine = quote
+            facts.add("caution", Evidence("review", text, item.item_id, round(cosine, 3), against=True), None, None, caution=f"“{text}”")
 
-    def _declared(self, facts: RankedFacts, behind: Item, other: str, item: Item, name: str) -> None:
-        """What the store itself says of the two."""
-        found = self.relations.between(self.catalogue.row(item.item_id), self.catalogue.row(behind.item_id))
-        if found and found[0] in RELATION_WORDS:
-            words = RELATION_WORDS[found[0]][0 if found[1] else 1]
+    def _add_declared_relation(self, facts: RankedFacts, anchor: Item, other: str, item: Item, name: str) -> None:
+        """Add the relation that the store declares between the two items."""
+        declared = self.relations.between(self.catalogue.row(item.item_id), self.catalogue.row(anchor.item_id))
+        if declared is None:
+            return
+        relation, item_is_head = declared
+        if relation in RELATION_WORDS:
+            words = RELATION_WORDS[relation][0 if item_is_head else 1]
             facts.add(
                 "fits",
-                Evidence("attribute", f"the store says of {name}: it {words} {other}", behind.item_id),
+                Evidence("attribute", f"the store says of {name}: it {words} {other}", anchor.item_id),
                 f"it {words} {with_article(other)}.",
                 f"{with_article(name, sentence_start=True)} {words} {with_article(other)}.",
                 fits=f"it {words} {with_article(other)}",
             )
 
-    def _fits(self, facts: RankedFacts, item: Item, profile: Profile | None, behind: Item | None, other: str | None) -> None:
-        """What of the item fits the shopper: a brand that they have, a price at their level, what others buy of late."""
+    def _add_profile_matches(self, facts: RankedFacts, item: Item, profile: Profile | None, anchor: Item | None, other: str | None) -> None:
+        """Add what matches the shopper's profile (a brand of the history, the price level), and recent popularity."""
         row = self.catalogue.row(item.item_id)
         if profile is not None and len(profile.rows):
-            known = profile.facts
-            mine = {code for code in known.brand[profile.rows].tolist() if code >= 0}
-            if (brand := int(known.brand[row])) in mine:
-                called = sanitize_for_prompt(known.brands[brand], 40).translate(NO_QUOTES)
-                same = behind is not None and known.brand[self.catalogue.row(behind.item_id)] == brand
-                words = f"it is by {called}, as is {with_article(other)}" if same and other else f"it is by {called}, a brand in your history"
+            attributes = profile.item_attributes
+            history_brands = {code for code in attributes.brand[profile.rows].tolist() if code >= 0}
+            if (brand := int(attributes.brand[row])) in history_brands:
+                brand_name = sanitize_for_prompt(attributes.brands[brand], 40).translate(NO_QUOTES)
+                same = anchor is not None and attributes.brand[self.catalogue.row(anchor.item_id)] == brand
+                ending = f"as is {with_article(other)}" if same and other else "a brand in your history"
+                words = f"it is by {brand_name}, {ending}"
                 facts.add("brand", Evidence("attribute", words, item.item_id), None, None, brand=words)
-            gap = float(known.level[row]) - (profile.level or 0.0)
-            if item.price is not None and profile.level is not None and np.isfinite(gap) and gap < PRICE_LEVEL_TOLERANCE:
+            gap = float(attributes.price_level[row]) - (profile.price_level or 0.0)
+            if item.price is not None and profile.price_level is not None and np.isfinite(gap) and gap < PRICE_LEVEL_TOLERANCE:
                 level = "at" if gap > -PRICE_LEVEL_TOLERANCE else "below"
                 words = f"it costs {item.price:.2f}, {level} the price level that you usually choose"
                 facts.add("price", Evidence("attribute", words, item.item_id, item.price), None, None, price=words)
@@ -260,7 +245,7 @@ class EvidenceGatherer:
             words = f"it was {self.catalogue.verb} by {users} shoppers in the last {RECENT_DAYS} days of the store"
             facts.add("fresh", Evidence("attribute", words, item.item_id, float(users)), None, None, fresh=words)
 
-    def _attributes(self, facts: RankedFacts, item: Item, name: str) -> None:
+    def _add_popularity_and_category(self, facts: RankedFacts, item: Item, name: str) -> None:
         users = int(self.catalogue.users[self.catalogue.row(item.item_id)])
         if users >= MIN_CATEGORY_SUPPORT:
             share = f"{users} of {self.catalogue.total_users} shoppers {self.catalogue.verb}"
@@ -280,72 +265,80 @@ class EvidenceGatherer:
                 f"{with_article(name, sentence_start=True)} is from {sanitize_for_prompt(item.category[-1])}.",
             )
 
-    def _users_of_both(self, facts: RankedFacts, behind: Item, other: str, item: Item, name: str) -> None:
-        pair = self.item_users.pair(self.catalogue.row(behind.item_id), self.catalogue.row(item.item_id))
+    def _add_item_co_purchase(self, facts: RankedFacts, anchor: Item, other: str, item: Item, name: str) -> None:
+        """Add the number of shoppers who bought both items, if it is significant."""
+        pair = self.item_users.pair(self.catalogue.row(anchor.item_id), self.catalogue.row(item.item_id))
         if pair and pair.support >= MIN_ITEM_SUPPORT and pair.lift > 1 and fisher_p_value(pair) <= SIGNIFICANCE_LEVEL:
-            did = self.catalogue.verb
+            verb = self.catalogue.verb
             usual = f"{pair.lift:.{1 if pair.lift < 10 else 0}f} times the usual share" if pair.lift >= MIN_CATEGORY_LIFT else None
-            facts.firm |= pair.support >= MIN_CONFIDENT_SUPPORT
+            facts.confident |= pair.support >= MIN_CONFIDENT_SUPPORT
             facts.add(
                 "figure",
                 Evidence(
                     "association",
-                    f"{pair.support} of {pair.source_users} shoppers who {did} {other} also {did} {name}{f', {usual}' if usual else ''}",
-                    behind.item_id,
+                    f"{pair.support} of {pair.source_users} shoppers who {verb} {other} also {verb} {name}{f', {usual}' if usual else ''}",
+                    anchor.item_id,
                     round(pair.lift, 2),
                 ),
-                f"of {pair.source_users} shoppers who {did} the first, {pair.support} also {did} the second.",
-                f"{pair.support} of {pair.source_users} shoppers who {did} {with_article(other)} also {did} {with_article(name)}.",
-                figure=SupportStatistic(pair.support, pair.source_users, did, other, name),
+                f"of {pair.source_users} shoppers who {verb} the first, {pair.support} also {verb} the second.",
+                f"{pair.support} of {pair.source_users} shoppers who {verb} {with_article(other)} also {verb} {with_article(name)}.",
+                figure=SupportStatistic(pair.support, pair.source_users, verb, other, name),
                 usual=usual,
             )
 
-    def _users_of_both_categories(self, facts: RankedFacts, behind: Item, item: Item, name: str) -> None:
-        code = self.catalogue.category
-        pair = self.item_users.category_pair(int(code[self.catalogue.row(behind.item_id)]), int(code[self.catalogue.row(item.item_id)]))
+    def _add_category_co_purchase(self, facts: RankedFacts, anchor: Item, item: Item, name: str) -> None:
+        """Add the number of shoppers who bought from both categories, if it is significant."""
+        category = self.catalogue.category
+        pair = self.item_users.category_pair(
+            int(category[self.catalogue.row(anchor.item_id)]), int(category[self.catalogue.row(item.item_id)])
+        )
         if pair and pair.support >= MIN_CATEGORY_SUPPORT and pair.lift >= MIN_CATEGORY_LIFT and fisher_p_value(pair) <= SIGNIFICANCE_LEVEL:
-            did, lift = self.catalogue.verb, round(pair.lift, 1)
+            verb, lift = self.catalogue.verb, round(pair.lift, 1)
+            source, target = sanitize_for_prompt(pair.source), sanitize_for_prompt(pair.target)
             share = (
-                f"{pair.support} of {pair.source_users} shoppers who {did} from {sanitize_for_prompt(pair.source)} also {did} from {sanitize_for_prompt(pair.target)}, "
+                f"{pair.support} of {pair.source_users} shoppers who {verb} from {source} also {verb} from {target}, "
                 f"{lift} times the usual share"
             )
-            facts.add(
-                "aisles", Evidence("association", share, None, lift), f"{share}.", f"{share}, and {with_article(name)} is from there.", aisles=share
-            )
+            sentence = f"{share}, and {with_article(name)} is from there."
+            facts.add("aisles", Evidence("association", share, None, lift), f"{share}.", sentence, aisles=share)
 
-    def _quote(self, item: Item, about: str, look: NDArray[np.float32] | None, *, against: bool = False) -> tuple[str, float] | None:
-        """The sentence of a review of the item that is nearest to what it is recommended for, and the review's cosine.
+    def _quote(self, item: Item, about: str, vector: NDArray[np.float32] | None, *, negative: bool = False) -> tuple[str, float] | None:
+        """Return a sentence from the review of an item that is closest to a text, and the cosine of the review; None without one.
 
-        Args: against: a complaint of an ill-rated review, not praise of a well-rated one.
+        Args:
+            item: the reviewed item.
+            about: text that the quotation should support.
+            vector: (dimensions,) of that text.
+            negative: a complaint from a negative review, instead of praise from a positive one.
         """
-        if look is None:
+        if vector is None:
             return None
-        reviews = self.reviews.texts(item.item_id, against)
-        vectors = self.index.vectors(REVIEWS, [key for key, _ in reviews]) if reviews else {}
-        ranked = sorted(
-            ((float(vectors[key] @ look), text) for key, text in reviews if key in vectors),
-            key=lambda found: (-found[0], found[1]),
+        reviews = self.reviews.texts(item.item_id, negative)
+        vectors = self.index.vectors(REVIEWS, [review_id for review_id, _ in reviews]) if reviews else {}
+        by_cosine = sorted(
+            ((float(vectors[review_id] @ vector), text) for review_id, text in reviews if review_id in vectors),
+            key=lambda pair: (-pair[0], pair[1]),
         )
-        for likeness, text in ranked:
-            if likeness < MIN_QUOTE_COSINE:
+        for cosine, text in by_cosine:
+            if cosine < MIN_QUOTE_COSINE:
                 return None
-            if quote := (complaint_excerpt if against else praise_excerpt)(text, about):
-                return quote, likeness
+            if quote := (complaint_excerpt if negative else praise_excerpt)(text, about):
+                return quote, cosine
         return None
 
 
 def count_recent_users(interactions: pl.DataFrame, catalogue: Catalogue) -> NDArray[np.int64] | None:
-    """(items,) shoppers who had each item within the last `RECENT_DAYS` days of the store; None without a clock."""
+    """Return (items,) users of each item in the last `RECENT_DAYS` days of the store; None without timestamps."""
     import polars as pl
 
-    had = counted_interactions(interactions)[0]
-    last = had["timestamp"].max()
+    counted = counted_interactions(interactions)[0]
+    last = counted["timestamp"].max()
     if not isinstance(last, int):
         return None
-    recent = had.filter(pl.col("timestamp") > last - RECENT_DAYS * DAY).select("user_id", "item_id").unique()
+    recent = counted.filter(pl.col("timestamp") > last - RECENT_DAYS * DAY).select("user_id", "item_id").unique()
     rows = recent.join(catalogue.row_table(), on="item_id")["row"].to_numpy()
     return np.bincount(rows, minlength=len(catalogue)).astype(np.int64)
 
 
-def _cosine(one: NDArray[np.float32] | None, other: NDArray[np.float32] | None) -> float:
-    return float(one @ other) if one is not None and other is not None else 0.0
+def _cosine(left: NDArray[np.float32] | None, right: NDArray[np.float32] | None) -> float:
+    return float(left @ right) if left is not None and right is not None else 0.0

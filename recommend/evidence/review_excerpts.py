@@ -1,6 +1,6 @@
-"""What of a store's own texts may stand in a sentence: a verbatim stretch of a review, in praise or in complaint, a product's name.
+"""Excerpts of untrusted store texts for use in a sentence: verbatim review quotations, positive or negative, and display names.
 
-Both are written by strangers. A quotation is shown as it was written or not at all; a name is cut, never reworded.
+A quotation is shown verbatim or not at all; a title is shortened, never reworded.
 """
 
 from __future__ import annotations
@@ -16,54 +16,54 @@ from ...prompts.sanitize import sanitize_for_prompt, shorten
 from .complaint_detection import is_complaint, may_be_complaint
 
 MAX_REVIEW_CHARS = 5000
-"""Characters of a review that are looked at."""
+"""Characters of a review that are read."""
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n+")
-# A point that ends no sentence, so what stands before it is no whole thought.
+# Abbreviations: their full stop does not end a sentence.
 _ABBREVIATION = re.compile(r"\b(?:mr|mrs|ms|dr|prof|st|no|nr|tel|approx|vs|etc|inc|max|min|e\.g|i\.e)\.$", re.IGNORECASE)
 _QUOTATION = frozenset('"“”„‟«»＂〝〞❝❞')
-# Where a store's title turns into a list of keywords.
+# Separators after which a store's title continues as a list of keywords.
 _KEYWORDS = re.compile(r" [|¦/(\[–—-]|,(?!\d)|: |; | with | for ", re.IGNORECASE)
 
 
 def praise_excerpt(text: str, about: str = "") -> str | None:
-    """A verbatim stretch of a review that may be shown, cut at a word border; None if there is none.
+    """Return a verbatim sentence of a review that may be shown as praise, cut at a word boundary; None if there is none.
 
-    Of the fitting sentences the one that shares most words with `about`, else the first. Left out: what says who somebody is or how
-    to reach them (masking it would no longer be verbatim), what holds a quotation mark, what the fence would have to change, what
-    only repeats itself, and what complains. A review that gives orders to a model is not quoted at all.
+    Among suitable sentences, the one that shares most words with `about`, else the first. Unsuitable are sentences with personal data
+    (masking it would not be verbatim), quotation marks, characters that sanitizing would change, mostly repeated words, or a possible
+    complaint. A review with a prompt injection is not quoted at all.
     """
-    # The rating is of the whole review; a sentence of it may still complain, and a complaint is no reason to buy.
+    # The rating is for the whole review: a positive review may contain a complaint, which is no reason to buy.
     return _best_sentence(text, about, lambda sentence, _: not may_be_complaint(sentence))
 
 
 def complaint_excerpt(text: str, about: str = "") -> str | None:
-    """A verbatim stretch of a review that surely complains about the item; None if there is none. All else is as for `quotable`."""
-    # The whole sentence may turn what its beginning says; and the complaint must not be in the part that is cut off.
+    """Return a verbatim sentence of a review that is a clear complaint; None if there is none. Conditions as for `praise_excerpt`."""
+    # The end of a sentence may reverse its beginning; and the complaint must not be in the part that is cut off.
     return _best_sentence(text, about, lambda sentence, quote: is_complaint(sentence) and is_complaint(quote))
 
 
-def _best_sentence(text: str, about: str, fits: Callable[[str, str], bool]) -> str | None:
-    """The presentable sentence of a review that fits and shares most words with `about`, else the first; None if there is none."""
-    text, wanted = text[:MAX_REVIEW_CHARS], stems(about)
+def _best_sentence(text: str, about: str, is_suitable: Callable[[str, str], bool]) -> str | None:
+    """Return the presentable, suitable sentence that shares most words with `about`, else the first; None if there is none."""
+    text, about_stems = text[:MAX_REVIEW_CHARS], stems(about)
     best: tuple[int, str] | None = None
     masked: str | None = None
     for sentence in _SENTENCE_END.split(text):
         quote = shorten(sentence.strip(), MAX_QUOTE_CHARS)
-        if not _presentable(quote) or not fits(sentence, quote):
+        if not _presentable(quote) or not is_suitable(sentence, quote):
             continue
         if masked is None:
-            # Of the whole review: an order is often given in several sentences, and a name is introduced in one and used in the next.
+            # On the whole review: an injection may span several sentences, and a name is introduced in one sentence and used in the next.
             if is_prompt_injection(text):
                 return None
             masked = mask_personal_data(text)
-        shared = len(wanted & stems(quote))
+        shared = len(about_stems & stems(quote))
         if quote in masked and (best is None or shared > best[0]):
             best = shared, quote
     return best[1] if best else None
 
 
 def _presentable(quote: str) -> bool:
-    """Whether a stretch is a whole thought that can stand between quotation marks as it is."""
+    """Whether a text is a complete sentence that can be put in quotation marks unchanged."""
     words = quote.casefold().split()
     return (
         len(quote) >= 25
@@ -76,19 +76,19 @@ def _presentable(quote: str) -> bool:
 
 
 def stems(text: str) -> set[str]:
-    """The words of a text by which it is told what it is about, without their endings and in small letters."""
-    # Four letters stand in for a stem: "camping" meets "camp", "tents" meets "tent".
+    """Return the content words of a text as lower-case stems."""
+    # The first four letters approximate a stem: "camping" matches "camp", "tents" matches "tent".
     return {word[:4] for word in re.findall(r"[^\W\d_]{4,}", text.casefold())}
 
 
 def display_name(item: Item) -> str:
-    """What an item is called in a sentence: the beginning of its title, up to where the keywords start.
+    """Return the name of an item for use in a sentence: the beginning of its title, without trailing keywords.
 
-    A title that speaks to a model ends where it begins to; one that begins with it is not said at all, but the item's id.
+    A title is cut before a prompt injection; if nothing is left, the item id is used.
     """
     title = sanitize_for_prompt(truncate_at_injection(item.title), 200) or sanitize_for_prompt(item.item_id, MAX_NAME_CHARS)
-    for border in _KEYWORDS.finditer(title):
-        head = title[: border.start()]
+    for separator in _KEYWORDS.finditer(title):
+        head = title[: separator.start()]
         if len(head) >= 12 and len(head.split()) >= 2:
             title = head
             break

@@ -29,7 +29,7 @@ class History:
     times: NDArray[np.int64]
 
 
-NOBODY = History(np.empty(0, np.int64), np.empty(0, np.bool_), np.empty(0, np.bool_), np.empty(0, np.int8), np.empty(0, np.int64))
+EMPTY_HISTORY = History(np.empty(0, np.int64), np.empty(0, np.bool_), np.empty(0, np.bool_), np.empty(0, np.int8), np.empty(0, np.int64))
 """The history of somebody new."""
 
 

@@ -29,15 +29,15 @@ if TYPE_CHECKING:
 
 DECAY = 0.7
 """Weight of a history item relative to the next newer one."""
-LEAST = 0.02
+MIN_DECAY = 0.02
 """What the oldest still counts: a liking of long ago does not fall to nothing."""
 KINDS = tuple(KIND_WEIGHTS)
 """Kinds of interaction by their code."""
-VISIT = DAY // 2
+SESSION_GAP_MS = DAY // 2
 """Milliseconds before the last event that still belong to the same visit; without a clock the last three events do."""
 
 
-def weigh(rows: NDArray[np.int64], weights: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
+def weight_history(rows: NDArray[np.int64], weights: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
     """The items of a history, each at its latest place.
 
     Args: rows: (interactions,) item rows, oldest first. weights: (interactions,) of the kind of each (see `KIND_WEIGHTS`).
@@ -53,11 +53,11 @@ def weigh(rows: NDArray[np.int64], weights: NDArray[np.float64]) -> tuple[NDArra
     np.maximum.at(most, item, weights)
     age = np.arange(len(latest))[::-1]
     liking = most[item[latest]]
-    return rows[latest], liking * np.maximum(DECAY**age, LEAST), liking
+    return rows[latest], liking * np.maximum(DECAY**age, MIN_DECAY), liking
 
 
 @dataclass(frozen=True)
-class ItemFacts:
+class ItemAttributes:
     """What a profile asks of a catalogue's items.
 
     Attributes:
@@ -68,10 +68,10 @@ class ItemFacts:
     category: NDArray[np.int32]
     brand: NDArray[np.int64]
     brands: list[str]
-    level: NDArray[np.float64]
+    price_level: NDArray[np.float64]
 
     @classmethod
-    def of(cls, catalogue: Catalogue) -> ItemFacts:
+    def from_catalogue(cls, catalogue: Catalogue) -> ItemAttributes:
         """The facts of a catalogue."""
         import polars as pl
 
@@ -100,9 +100,9 @@ class Profile:
     events: NDArray[np.int64]
     kinds: NDArray[np.int8]
     times: NDArray[np.int64]
-    facts: ItemFacts
+    item_attributes: ItemAttributes
 
-    def after(self, row: int, kind: str = "purchase", time: int | None = None) -> Profile:
+    def with_event(self, row: int, kind: str = "purchase", time: int | None = None) -> Profile:
         """The profile when one more event has happened; the same as one made anew from all events."""
         return replace(
             self,
@@ -115,7 +115,7 @@ class Profile:
 
     @cached_property
     def _weighed(self) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
-        return weigh(self.events, np.asarray([KIND_WEIGHTS[kind] for kind in KINDS])[self.kinds])
+        return weight_history(self.events, np.asarray([KIND_WEIGHTS[kind] for kind in KINDS])[self.kinds])
 
     @property
     def rows(self) -> NDArray[np.int64]:
@@ -151,12 +151,12 @@ class Profile:
     @cached_property
     def categories(self) -> Mapping[int, float]:
         """Category code to its share of the weights, the largest first."""
-        return self._shares(self.facts.category[self.rows])
+        return self._shares(self.item_attributes.category[self.rows])
 
     @cached_property
     def brands(self) -> Mapping[int, float]:
         """Brand code to its share of the weights, the largest first; items without a brand count among the rest."""
-        return self._shares(self.facts.brand[self.rows])
+        return self._shares(self.item_attributes.brand[self.rows])
 
     def _shares(self, codes: NDArray[np.integer]) -> Mapping[int, float]:
         found, place = np.unique(codes, return_inverse=True)
@@ -165,46 +165,46 @@ class Profile:
         return {int(found[i]): float(share[i]) for i in order if found[i] >= 0}
 
     @cached_property
-    def level(self) -> float | None:
+    def price_level(self) -> float | None:
         """How dear the shopper buys: mean log price against what is usual in each item's category, None where no price is known."""
-        level = self.facts.level[self.rows]
+        level = self.item_attributes.price_level[self.rows]
         known = np.isfinite(level)
         return float(np.average(level[known], weights=self.weights[known])) if known.any() else None
 
     @cached_property
-    def counts(self) -> Mapping[str, int]:
+    def kind_counts(self) -> Mapping[str, int]:
         """Kind to how many events of it, those that there are."""
         number = np.bincount(self.kinds, minlength=len(KINDS))
         return {kind: int(n) for kind, n in zip(KINDS, number, strict=True) if n}
 
     @cached_property
-    def span(self) -> tuple[int, int] | None:
+    def time_span(self) -> tuple[int, int] | None:
         """First and last moment, in milliseconds since 1970; None without a clock."""
         known = self.times[self.times != NEVER]
         return (int(known.min()), int(known.max())) if len(known) else None
 
     @cached_property
-    def searches(self) -> NDArray[np.int64]:
+    def searched_items(self) -> NDArray[np.int64]:
         """(searches,) rows of what was searched, the newest first, each once."""
         return _once(self.events[self.kinds == KINDS.index("search")][::-1])
 
     @cached_property
-    def intent(self) -> NDArray[np.int64]:
+    def session_items(self) -> NDArray[np.int64]:
         """(items,) rows of the last visit, the newest first, each once."""
-        last = self.times >= self.span[1] - VISIT if self.span else np.arange(len(self.events)) >= len(self.events) - 3
+        last = self.times >= self.time_span[1] - SESSION_GAP_MS if self.time_span else np.arange(len(self.events)) >= len(self.events) - 3
         return _once(self.events[last][::-1])
 
     # ------------------------------------------------------------------ where it meets items
 
     def price_gap(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
         """(items,) how far, in log price, each lies from what the shopper pays, 0.5 where it is not known."""
-        return np.nan_to_num(np.abs(self.facts.level[rows] - (self.level or 0.0)), nan=0.5)
+        return np.nan_to_num(np.abs(self.item_attributes.price_level[rows] - (self.price_level or 0.0)), nan=0.5)
 
     def brand_share(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
         """(items,) share of the shopper's weights that is of each item's brand."""
-        share = np.zeros(len(self.facts.brands) + 1)
+        share = np.zeros(len(self.item_attributes.brands) + 1)
         share[list(self.brands)] = list(self.brands.values())
-        return np.asarray(share[self.facts.brand[rows]])
+        return np.asarray(share[self.item_attributes.brand[rows]])
 
 
 def _once(rows: NDArray[np.int64]) -> NDArray[np.int64]:

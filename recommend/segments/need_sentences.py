@@ -14,7 +14,7 @@ from .results import CategoryNeed, SegmentResult
 
 if TYPE_CHECKING:
     from ...llm.models.language_model import LanguageModel
-    from ..evidence.gatherer import ReviewTable
+    from ..evidence.review_table import ReviewTable
 
 MAX_REVIEWED_ITEMS = 5
 """Items of a need whose reviews are searched for a quotation."""

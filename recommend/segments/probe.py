@@ -28,8 +28,8 @@ from ...retrieval.index.vector_index import ITEMS
 from ...retrieval.items.interactions import Events
 from ...retrieval.items.texts import review_ids
 from ..evidence.declared_relations import DeclaredRelations
-from ..evidence.gatherer import ReviewTable
 from ..evidence.review_excerpts import display_name
+from ..evidence.review_table import ReviewTable
 from . import next_purchases
 from .cohorts import Cohort, Population
 from .comparison import cohort_differences
@@ -40,7 +40,8 @@ from .private_counts import private_result
 from .query.entity_linking import EntityLinker
 from .query.filters import NO_FILTERS, Filters
 from .query.grammar import parse
-from .resolved_query import ResolvedQuery, negated_terms
+from .query.query_tree import negated_terms
+from .resolved_query import ResolvedQuery
 from .results import CategoryNeed, CohortComparison, ItemNeed, SegmentResult
 
 if TYPE_CHECKING:

@@ -24,12 +24,12 @@ from crossaisle.data.records import Item, Query, Rules
 from crossaisle.data.settings import Settings
 from crossaisle.data.workspace import Workspace
 from crossaisle.recommend.attribution.counterfactuals import ordinal
-from crossaisle.recommend.attribution.feature_contributions import OF_CHANNEL, OF_FIT, contributions
-from crossaisle.recommend.attribution.item_rank import place
-from crossaisle.recommend.attribution.rule_alternatives import as_options, round_above
+from crossaisle.recommend.attribution.feature_contributions import OF_CHANNEL, OF_FIT, score_breakdown
+from crossaisle.recommend.attribution.item_rank import rank_item
+from crossaisle.recommend.attribution.rule_alternatives import cli_options, round_up
 from crossaisle.recommend.attribution.why import Why, why
-from crossaisle.recommend.ranking.features import OF_CHANNEL as CHANNEL_FEATURES
-from crossaisle.recommend.ranking.features import OF_FIT as FIT_FEATURES
+from crossaisle.recommend.ranking.features import CHANNEL_FEATURES as CHANNEL_FEATURES
+from crossaisle.recommend.ranking.features import PROFILE_FEATURES as FIT_FEATURES
 from crossaisle.recommend.recommender import Recommender
 from crossaisle.train import blend
 
@@ -61,13 +61,13 @@ def bought(shop: Recommender, user: str) -> list[str]:
 
 def rank_of_recommend(shop: Recommender, told: Why, **asked: Any) -> int | None:
     """The place in the longest list whose order `why` claims to know, None beyond it."""
-    answer = shop.recommend(**asked, k=100 if shop.trained else 20, explain=False)
+    answer = shop.recommend(**asked, k=100 if shop.blend_ranker else 20, explain=False)
     return next((found.rank for found in answer if found.item.item_id == told.item.item_id), None)
 
 
 def agrees(shop: Recommender, rank: int | None, told: Why, **asked: Any) -> bool:
     listed = rank_of_recommend(shop, told, **asked)
-    return listed == rank if listed is not None else rank is None or rank > (100 if shop.trained else 20)
+    return listed == rank if listed is not None else rank is None or rank > (100 if shop.blend_ranker else 20)
 
 
 # ---------------------------------------------------------------------- what would be if
@@ -176,7 +176,7 @@ def test_a_limit_per_category(shop: Recommender) -> None:
     )
     capped = Rules(max_per_category=1)
     told = why(shop, second.item.item_id, user_id=user, rules=capped)
-    if shop.trained:  # untrained, the limit also decides which candidates are fused
+    if shop.blend_ranker:  # untrained, the limit also decides which candidates are fused
         assert told.left_out == "beyond the 1 best of its category"
         (one,) = (one for one in told.counterfactuals if one.kind == "rules")
         assert one.rank == second.rank
@@ -210,19 +210,19 @@ def test_the_options_are_what_the_command_line_takes(trained: tuple[Workspace, d
 
 def test_options_say_all_rules() -> None:
     rules = Rules("other", ("Toys & Games",), ("Baby", "-x"), 1.5, 40.0, ("Mr. O'Neil",), True, 2, False)
-    said = shlex.split(as_options(rules, ["a b"]))
+    said = shlex.split(cli_options(rules, ["a b"]))
     assert said == [
         "--without", "a b", "--scope", "other", "--include-category", "Toys & Games", "--exclude-category", "Baby", "--exclude-category", "-x",
         "--brand", "Mr. O'Neil", "--min-price", "1.5", "--max-price", "40", "--max-per-category", "2", "--in-stock", "--include-owned",
     ]  # fmt: skip
-    assert as_options(Rules()) == ""
+    assert cli_options(Rules()) == ""
     # A rule that is added and not said would make every counterfactual under it a lie.
     assert len(dataclasses.fields(Rules)) == 9
 
 
 @given(st.floats(0.01, 1e6))
 def test_a_round_limit_is_near_and_never_below(price: float) -> None:
-    limit = round_above(price)
+    limit = round_up(price)
     assert price <= limit <= 1.51 * price + 1e-9
     digits = limit / 10 ** math.floor(math.log10(limit) + 1e-12)
     assert round(digits, 6) in (1, 1.5, 2, 2.5, 3, 4, 5, 6, 8)
@@ -243,36 +243,36 @@ def test_features_add_up_to_the_score(learned_shop: Recommender) -> None:
         for found in (answer[0], answer[10]):
             told = why(learned_shop, found.item.item_id, user_id=user, counterfactual=False)
             assert told.features is not None
-            total = told.features.base + sum(one.adds for one in told.features.strongest) + told.features.rest
+            total = told.features.base + sum(one.contribution for one in told.features.strongest) + told.features.rest
             assert total == pytest.approx(told.features.total)
             assert 1 / (1 + math.exp(-total)) == pytest.approx(found.score, abs=1e-4)
-            assert sum(one.adds or 0.0 for one in told.channels.values()) == pytest.approx(total - told.features.base)
-            sizes = [abs(one.adds) for one in told.features.strongest]
+            assert sum(one.contribution or 0.0 for one in told.channels.values()) == pytest.approx(total - told.features.base)
+            sizes = [abs(one.contribution) for one in told.features.strongest]
             assert sizes == sorted(sizes, reverse=True)
             as_json = told.to_dict()["features"]
             assert as_json["base"] + sum(one["adds"] for one in as_json["strongest"]) + as_json["rest"] == pytest.approx(total, abs=1e-3)
 
 
 def test_features_of_trees_add_up_too(learned_shop: Recommender, monkeypatch: pytest.MonkeyPatch) -> None:
-    trained = learned_shop.trained
+    trained = learned_shop.blend_ranker
     assert trained is not None
     user = users(learned_shop)[0]
     row = learned_shop.catalogue.row(learned_shop.recommend(user_id=user, k=1, explain=False)[0].item.item_id)
-    found = place(learned_shop, Query(user), row)
-    assert found.ranked is not None
-    assert found.at is not None
-    values = np.tile(found.ranked.values, (8, 1))
+    found = rank_item(learned_shop, Query(user), row)
+    assert found.scored_candidates is not None
+    assert found.candidate_index is not None
+    values = np.tile(found.scored_candidates.features, (8, 1))
     lot = np.random.default_rng(0)
     count = len(values)
-    asked = blend.Questions(trained.model.names, values, lot.random(count) < 0.1, np.arange(0, count + 1, count // 8), np.arange(8))
-    boosters = [blend._boost(asked, trained.model, seed, 10).model_to_string() for seed in range(2)]
+    asked = blend.RankingDataset(trained.model.feature_names, values, lot.random(count) < 0.1, np.arange(0, count + 1, count // 8), np.arange(8))
+    boosters = [blend._fit_trees(asked, trained.model, seed, 10).model_to_string() for seed in range(2)]
     model = replace(trained.model, trees=boosters)
-    scores = model.scores(found.ranked.values)
-    assert not np.allclose(scores, found.ranked.scores)
-    told = contributions(replace(found.ranked, model=model, scores=scores), found.at, strongest=3)
+    scores = model.scores(found.scored_candidates.features)
+    assert not np.allclose(scores, found.scored_candidates.scores)
+    told = score_breakdown(replace(found.scored_candidates, model=model, scores=scores), found.candidate_index, strongest=3)
     assert len(told.strongest) == 3
-    assert told.base + sum(one.adds for one in told.strongest) + told.rest == pytest.approx(told.total)
-    assert told.total == pytest.approx(scores[found.at])
+    assert told.base + sum(one.contribution for one in told.strongest) + told.rest == pytest.approx(told.total)
+    assert told.total == pytest.approx(scores[found.candidate_index])
 
 
 def test_every_feature_has_words_and_reads_as_it_was(learned_shop: Recommender) -> None:
@@ -280,16 +280,16 @@ def test_every_feature_has_words_and_reads_as_it_was(learned_shop: Recommender) 
     assert set(OF_FIT) == set(FIT_FEATURES)
     user = users(learned_shop)[0]
     row = learned_shop.catalogue.row(learned_shop.recommend(user_id=user, k=1, explain=False)[0].item.item_id)
-    found = place(learned_shop, Query(user), row)
-    assert found.ranked is not None
-    assert found.at is not None
-    told = {one.name: one.reads for one in contributions(found.ranked, found.at, strongest=1000).strongest}
+    found = rank_item(learned_shop, Query(user), row)
+    assert found.scored_candidates is not None
+    assert found.candidate_index is not None
+    told = {one.name: one.formatted_value for one in score_breakdown(found.scored_candidates, found.candidate_index, strongest=1000).strongest}
     assert told["profile:log users"] == str(int(learned_shop.catalogue.users[row]))
     assert told["profile:history length"] == str(len(found.shopper.rows))
     category = learned_shop.catalogue.category
-    assert told["profile:crowd"] == str(int((category[found.ranked.found.rows] == category[row]).sum()))
-    scores = found.ranked.found.scores["neighbours"]
-    share = f"{scores[found.at] / scores.max():.0%}"
+    assert told["profile:crowd"] == str(int((category[found.scored_candidates.proposals.rows] == category[row]).sum()))
+    scores = found.scored_candidates.proposals.scores["neighbours"]
+    share = f"{scores[found.candidate_index] / scores.max():.0%}"
     assert (told["neighbours:share"], told["neighbours:log share"]) == (share, share)
 
 
@@ -388,5 +388,5 @@ def test_it_is_printed_for_a_person(trained: tuple[Workspace, dict[str, Any]], l
     for one in told.counterfactuals:
         assert f"• {one.sentence}  {one.options}" in shown.output
     assert told.features is not None
-    assert all(one.words in shown.output for one in told.features.strongest)
+    assert all(one.label in shown.output for one in told.features.strongest)
     assert f"{told.features.others} others together" in shown.output

@@ -1,4 +1,4 @@
-"""Which sentences praise, which complain, and which prove neither."""
+"""Sentences that are praise, sentences that are complaints, and sentences that are neither."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ COMPLAINTS = [
     "Two of three loops ripped in the first season.",
     "I would not recommend it to anybody here.",
 ]
-# Praise, worries, other things, advice: a complaint's words, and no complaint about the item.
-TURNED = [
+# Praise, worries, other items, advice: words of a complaint, but not a complaint about the item.
+NOT_COMPLAINTS = [
     "No more wet socks on the way to work.",
     "It is not heavy and not loud either.",
     "In a whole year it never leaked once.",
@@ -50,7 +50,7 @@ TURNED = [
 
 
 @pytest.mark.parametrize("sentence", COMPLAINTS)
-def test_a_complaint_is_one_and_no_praise(sentence: str) -> None:
+def test_a_complaint_is_not_praise(sentence: str) -> None:
     assert is_complaint(sentence)
     assert may_be_complaint(sentence)
     assert complaint_excerpt(f"We have had it since May. {sentence}") == sentence
@@ -71,17 +71,17 @@ def test_a_complaint_is_one_and_no_praise(sentence: str) -> None:
         "Could be longer.",
     ],
 )
-def test_a_reservation_is_no_praise(sentence: str) -> None:
+def test_a_reservation_is_not_praise(sentence: str) -> None:
     assert praise_excerpt(sentence) is None
 
 
 @pytest.mark.parametrize("sentence", ["Took two minutes to set up.", "Takes a whole laptop and a jacket."])
-def test_not_all_that_takes_something_is_a_reservation(sentence: str) -> None:
+def test_neutral_uses_of_take_are_not_reservations(sentence: str) -> None:
     assert praise_excerpt(sentence) == sentence
 
 
-@pytest.mark.parametrize("sentence", TURNED)
-def test_a_complaint_s_words_are_not_yet_a_complaint(sentence: str) -> None:
+@pytest.mark.parametrize("sentence", NOT_COMPLAINTS)
+def test_words_of_a_complaint_alone_are_not_a_complaint(sentence: str) -> None:
     assert not is_complaint(sentence)
     assert complaint_excerpt(sentence) is None
 
@@ -101,11 +101,11 @@ def test_a_complaint_that_is_cut_off_is_not_quoted() -> None:
         "The strap tore, “they” said in one week.",
     ],
 )
-def test_a_complaint_keeps_the_rules_of_a_quotation(sentence: str) -> None:
+def test_a_complaint_is_quoted_under_the_same_conditions_as_praise(sentence: str) -> None:
     assert complaint_excerpt(sentence) is None
 
 
-def test_the_complaint_that_speaks_of_it_is_quoted() -> None:
+def test_the_complaint_about_the_given_text_is_quoted() -> None:
     review = "The strap tore after two weeks. The lid leaks on the stove beside our kettle."
     assert complaint_excerpt(review) == "The strap tore after two weeks."
     assert complaint_excerpt(review, "steel kettle") == "The lid leaks on the stove beside our kettle."
@@ -117,8 +117,8 @@ def test_a_complaint_is_verbatim(review: str) -> None:
     assert quote is None or (quote in review and len(quote) <= MAX_QUOTE_CHARS)
 
 
-def test_the_demo_store_s_reviews() -> None:
-    """Low ratings complain far more often than high ones, and nothing is both praise and complaint."""
+def test_reviews_of_the_demo_store() -> None:
+    """Reviews with low ratings contain complaints far more often, and no excerpt is both praise and complaint."""
     reviews = demo.load_records("reviews")
     low, high = ([complaint_excerpt(r["text"]) for r in reviews if (r["rating"] <= 3) == is_low] for is_low in (True, False))
     assert sum(quote is not None for quote in low) / len(low) > 0.2

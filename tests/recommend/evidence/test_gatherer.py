@@ -1,4 +1,4 @@
-"""What may be quoted, what an item is called, and which facts are strong enough."""
+"""Quotations, display names, and the thresholds of facts."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_quotations(review: str, quote: str | None) -> None:
     assert praise_excerpt(review) == quote
 
 
-def test_the_sentence_that_speaks_of_the_owned_item_is_quoted() -> None:
+def test_the_sentence_about_the_owned_item_is_quoted() -> None:
     review = "It arrived on time and in one piece. We took it camping in the tent."
     assert praise_excerpt(review, "Norrvik Dome Tent") == "We took it camping in the tent."
 
@@ -77,7 +77,7 @@ def test_a_quotation_is_verbatim(review: str) -> None:
 
 @pytest.fixture(scope="module")
 def camp(make_store, tmp_path_factory: pytest.TempPathFactory, settings) -> crossaisle.Recommender:  # type: ignore[no-untyped-def]
-    """Who buys a tent buys a stove; a lamp is bought with a desk; one shopper bought a kettle after a tent."""
+    """Tent buyers buy a stove; lamps are bought with desks; one shopper bought a kettle after a tent."""
     histories = {f"camper{i}": ["tent", "stove"] for i in range(6)} | {f"clerk{i}": ["desk", "lamp"] for i in range(6)}
     histories |= {"odd": ["tent", "kettle"], "new": ["tent"]}
     items = {
@@ -94,7 +94,7 @@ def camp(make_store, tmp_path_factory: pytest.TempPathFactory, settings) -> cros
     return crossaisle.Recommender.open(path, llm="none", settings=settings)
 
 
-def test_who_buys_a_tent_needs_a_stove(camp: crossaisle.Recommender) -> None:
+def test_a_stove_is_recommended_for_a_tent_with_the_count_of_shoppers(camp: crossaisle.Recommender) -> None:
     answer = camp.recommend(user_id="new", k=4)
     first = answer[0]
     assert first.item.item_id == "stove"
@@ -102,11 +102,11 @@ def test_who_buys_a_tent_needs_a_stove(camp: crossaisle.Recommender) -> None:
     assert first.explanation is not None
     assert first.explanation.text == "6 of 8 shoppers who bought the Fell dome tent also bought the Pyra gas stove."
     kinds = [fact.kind for fact in first.explanation.evidence]
-    assert kinds[:2] == ["association", "review"], "6 of 8 against 6 of 14: one in 28 by chance"
+    assert kinds[:2] == ["association", "review"], "6 of 8 against 6 of 14: p = 1/28"
     assert first.explanation.evidence[1].text == "Cooks our dinner right beside the dome tent."
 
 
-def test_what_was_only_looked_at_is_not_said_to_be_bought(
+def test_viewed_and_rated_items_are_not_called_bought(
     make_store,
     tmp_path_factory: pytest.TempPathFactory,
     settings,  # type: ignore[no-untyped-def]
@@ -129,12 +129,12 @@ def test_what_was_only_looked_at_is_not_said_to_be_bought(
         assert not any("bought" in fact.text for fact in about.evidence)
 
 
-def test_a_figure_within_chance_is_not_spoken_of(
+def test_a_statistic_that_is_not_significant_is_not_shown(
     make_store,
     tmp_path_factory: pytest.TempPathFactory,
     settings,  # type: ignore[no-untyped-def]
 ) -> None:
-    # Of eight shoppers seven have the tent and seven the stove: six have both, which is what chance would give.
+    # Seven of eight shoppers have the tent and seven the stove: six have both, as expected under independence.
     histories = {f"u{i}": ["tent", "stove"] for i in range(6)} | {"only-tent": ["tent"], "only-stove": ["stove"]}
     folder = make_store(items={"tent": "Camping", "stove": "Kitchen"}, histories=histories)
     path = tmp_path_factory.mktemp("chance") / "shop"
@@ -145,20 +145,20 @@ def test_a_figure_within_chance_is_not_spoken_of(
     assert all(fact.kind != "association" for fact in about.evidence)
 
 
-def test_a_pair_of_one_shopper_is_not_spoken_of(camp: crossaisle.Recommender) -> None:
+def test_a_pair_of_one_shopper_is_not_shown(camp: crossaisle.Recommender) -> None:
     answer = camp.recommend(user_id="new", k=4)
-    kettle = next(found for found in answer if found.item.item_id == "kettle")
+    kettle = next(recommendation for recommendation in answer if recommendation.item.item_id == "kettle")
     assert kettle.explanation is not None
     assert "shoppers who bought the Fell dome tent" not in kettle.explanation.text
     assert grounding_faults(kettle.explanation.text, ["Orb steel kettle", "Fell dome tent"], kettle.explanation.evidence) == []
 
 
-# ------------------------------------------------------------------ what else speaks for an item, or against it
+# ------------------------------------------------------------------ other kinds of evidence, for and against an item
 
 
 @pytest.fixture(scope="module")
 def fitting(make_store, tmp_path_factory: pytest.TempPathFactory, settings) -> crossaisle.Recommender:  # type: ignore[no-untyped-def]
-    """Whoever buys the tent buys the stove by the same brand, at the same price level, lately; the store calls it an accessory."""
+    """Tent buyers recently bought a stove of the same brand at a lower price level; the store declares it an accessory."""
     items = {
         "tent": {"title": "Fell dome tent", "category": ["Camping"], "brand": "Fell", "price": 100.0},
         "hut": {"title": "Rain wall hut", "category": ["Camping"], "brand": "Rain", "price": 300.0},
@@ -180,26 +180,26 @@ def fitting(make_store, tmp_path_factory: pytest.TempPathFactory, settings) -> c
     return crossaisle.Recommender.open(path, llm="none", settings=settings)
 
 
-def test_all_that_speaks_for_an_item_is_gathered(fitting: crossaisle.Recommender) -> None:
+def test_all_kinds_of_evidence_are_collected(fitting: crossaisle.Recommender) -> None:
     answer = fitting.recommend(user_id="new", k=3)
-    about = next(found.explanation for found in answer if found.item.item_id == "stove")
+    about = next(recommendation.explanation for recommendation in answer if recommendation.item.item_id == "stove")
     assert about is not None
-    told = {fact.text: fact for fact in about.evidence}
+    facts = {fact.text: fact for fact in about.evidence}
     assert [fact.evidence_id for fact in about.evidence] == [f"e{n}" for n in range(1, len(about.evidence) + 1)]
-    assert "6 of 7 shoppers who bought Fell dome tent also bought Pyra gas stove, 2.1 times the usual share" in told
-    assert "the store says of Pyra gas stove: it is an accessory of Fell dome tent" in told
-    assert "it is by Fell, as is the Fell dome tent" in told
-    # 20 against 42 that kitchens cost is further down than 100 against 173 that the shopper paid for a tent.
-    assert "it costs 20.00, below the price level that you usually choose" in told
-    assert "it was bought by 6 shoppers in the last 30 days of the store" in told
-    reservation = told["The burner broke after one night beside the dome tent."]
-    assert reservation.against
-    assert not told["Cooks our dinner right beside the dome tent."].against
-    assert about.claims[0].evidence_id == "e1", "the figure leads"
+    assert "6 of 7 shoppers who bought Fell dome tent also bought Pyra gas stove, 2.1 times the usual share" in facts
+    assert "the store says of Pyra gas stove: it is an accessory of Fell dome tent" in facts
+    assert "it is by Fell, as is the Fell dome tent" in facts
+    # 20 against a mean of 42 for kitchens is a lower level than 100 against 173, which the shopper paid for a tent.
+    assert "it costs 20.00, below the price level that you usually choose" in facts
+    assert "it was bought by 6 shoppers in the last 30 days of the store" in facts
+    complaint = facts["The burner broke after one night beside the dome tent."]
+    assert complaint.against
+    assert not facts["Cooks our dinner right beside the dome tent."].against
+    assert about.claims[0].evidence_id == "e1", "the count of shoppers comes first"
     assert about.text == about.claims[0].text
 
 
-def test_in_json_a_reservation_is_marked(fitting: crossaisle.Recommender) -> None:
+def test_a_complaint_is_marked_in_json(fitting: crossaisle.Recommender) -> None:
     from crossaisle.recommend.serialization import to_dict
 
     entries = to_dict(fitting.recommend(user_id="new", k=3))["recommendations"]

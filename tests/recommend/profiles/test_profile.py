@@ -12,8 +12,8 @@ from crossaisle.data.errors import UnknownUserError
 from crossaisle.data.records import KIND_WEIGHTS
 from crossaisle.data.settings import Settings
 from crossaisle.data.workspace import Workspace
-from crossaisle.recommend.attribution.profile_summary import portrait
-from crossaisle.recommend.profiles.profile import DECAY, KINDS, LEAST, ItemFacts, Profile, weigh
+from crossaisle.recommend.attribution.profile_summary import profile_summary
+from crossaisle.recommend.profiles.profile import DECAY, KINDS, MIN_DECAY, ItemAttributes, Profile, weight_history
 from crossaisle.recommend.recommender import Recommender
 from crossaisle.retrieval.items.catalogue import Catalogue
 from crossaisle.retrieval.items.interactions import DAY, NEVER
@@ -27,7 +27,7 @@ ITEMS = pl.DataFrame(
         "price": [100.0, 400.0, None, 10.0, 40.0, 0.0],
     }
 )
-FACTS = ItemFacts.of(Catalogue.build(ITEMS, pl.DataFrame({"user_id": ["u"], "item_id": ["a"], "kind": ["purchase"]}), 1))
+FACTS = ItemAttributes.from_catalogue(Catalogue.build(ITEMS, pl.DataFrame({"user_id": ["u"], "item_id": ["a"], "kind": ["purchase"]}), 1))
 
 
 def made(*events: tuple[int, str, int | None]) -> Profile:
@@ -40,8 +40,8 @@ def made(*events: tuple[int, str, int | None]) -> Profile:
 
 def test_the_facts_of_items() -> None:
     # The usual price of a tent is the root of 100 * 400, of a pot the root of 10 * 40; no price, or none above 0, is unknown.
-    assert np.exp(FACTS.level[:2]) == pytest.approx([0.5, 2.0])
-    assert np.isnan(FACTS.level[[2, 5]]).all()
+    assert np.exp(FACTS.price_level[:2]) == pytest.approx([0.5, 2.0])
+    assert np.isnan(FACTS.price_level[[2, 5]]).all()
     assert [FACTS.brands[code] if code >= 0 else None for code in FACTS.brand] == ["Kettlow", "Kettlow", None, "Ostrano", "Kettlow", None]
 
 
@@ -55,11 +55,11 @@ def test_what_a_history_says() -> None:
     assert {FACTS.brands[code]: share for code, share in profile.brands.items()} == pytest.approx(
         {"Kettlow": (weights[0] + weights[2]) / weights.sum(), "Ostrano": weights[1] / weights.sum()}
     )
-    assert profile.level == pytest.approx(np.average(np.log([0.5, 0.5, 2.0]), weights=weights))
-    assert profile.counts == {"purchase": 1, "cart": 1, "search": 1, "view": 1}
-    assert profile.span == (0, 10 * DAY + 6)
-    assert profile.searches.tolist() == [3]
-    assert profile.intent.tolist() == [1, 3]
+    assert profile.price_level == pytest.approx(np.average(np.log([0.5, 0.5, 2.0]), weights=weights))
+    assert profile.kind_counts == {"purchase": 1, "cart": 1, "search": 1, "view": 1}
+    assert profile.time_span == (0, 10 * DAY + 6)
+    assert profile.searched_items.tolist() == [3]
+    assert profile.session_items.tolist() == [1, 3]
 
 
 def test_where_shopper_and_item_meet() -> None:
@@ -71,8 +71,8 @@ def test_where_shopper_and_item_meet() -> None:
 
 def test_nobody_is_known_of_nothing() -> None:
     profile = made()
-    assert profile.level is None
-    assert profile.span is None
+    assert profile.price_level is None
+    assert profile.time_span is None
     assert dict(profile.categories) == {}
     assert profile.taste(np.empty((0, 3), np.float32)).tolist() == [0, 0, 0]
     assert profile.brand_share(np.arange(6)).tolist() == [0] * 6
@@ -88,28 +88,28 @@ EVENT = st.tuples(st.integers(0, 5), st.sampled_from(KINDS), st.one_of(st.none()
 
 @given(st.lists(EVENT, max_size=30), EVENT)
 def test_one_event_more_is_the_same_as_made_anew(events: list[tuple[int, str, int | None]], last: tuple[int, str, int | None]) -> None:
-    carried, anew = made(*events).after(*last), made(*events, last)
+    carried, anew = made(*events).with_event(*last), made(*events, last)
     for name in ("rows", "weights", "undecayed_weights", "searches", "intent"):
         assert np.array_equal(getattr(carried, name), getattr(anew, name)), name
-    assert (carried.categories, carried.brands, carried.level, carried.counts, carried.span) == (
-        anew.categories, anew.brands, anew.level, anew.counts, anew.span,
+    assert (carried.categories, carried.brands, carried.price_level, carried.kind_counts, carried.time_span) == (
+        anew.categories, anew.brands, anew.price_level, anew.kind_counts, anew.time_span,
     )  # fmt: skip
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.sampled_from(KINDS)), min_size=1, max_size=30))
 def test_weights_are_what_was_done_and_how_long_ago(events: list[tuple[int, str]]) -> None:
-    rows, weights, likings = weigh(np.asarray([row for row, _ in events]), np.asarray([KIND_WEIGHTS[kind] for _, kind in events]))
+    rows, weights, likings = weight_history(np.asarray([row for row, _ in events]), np.asarray([KIND_WEIGHTS[kind] for _, kind in events]))
     latest = {row: place for place, (row, _) in enumerate(events)}
     assert rows.tolist() == sorted(latest, key=latest.__getitem__)
     for age, (row, weight, liking) in enumerate(zip(rows[::-1], weights[::-1], likings[::-1], strict=True)):
         assert liking == max(KIND_WEIGHTS[kind] for of, kind in events if of == row)
-        assert weight == pytest.approx(liking * max(DECAY**age, LEAST))
+        assert weight == pytest.approx(liking * max(DECAY**age, MIN_DECAY))
 
 
 def test_the_portrait_of_a_shopper(demo_workspace: Workspace, settings: Settings) -> None:
     recommender = Recommender.open(demo_workspace, settings=settings)
     user = next(iter(recommender.histories))
-    told = portrait(recommender, user)
+    told = profile_summary(recommender, user)
     bought = demo_workspace.table("interactions").filter(pl.col("user_id") == user)
     assert sum(told["counts"].values()) == len(bought)
     assert sum(one["share"] for one in told["categories"]) == pytest.approx(1, abs=0.001)
@@ -118,4 +118,4 @@ def test_the_portrait_of_a_shopper(demo_workspace: Workspace, settings: Settings
     assert set(told["intent"]) | set(told["leans_to"]) <= titles
     assert str(len(bought)) in told["words"]
     with pytest.raises(UnknownUserError, match="nobody"):
-        portrait(recommender, "nobody")
+        profile_summary(recommender, "nobody")

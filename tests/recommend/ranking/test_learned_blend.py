@@ -11,43 +11,43 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crossaisle.data.errors import StaleIndexError
-from crossaisle.recommend.profiles.profile import ItemFacts, Profile
+from crossaisle.recommend.profiles.profile import ItemAttributes, Profile
 from crossaisle.recommend.ranking import learned_blend
 from crossaisle.recommend.ranking.features import CHANNEL_FEATURES, PROFILE_FEATURES, FeatureExtractor, FeatureMatrix
 from crossaisle.recommend.ranking.learned_blend import BlendModel
 from crossaisle.retrieval.items.catalogue import Catalogue
 from crossaisle.retrieval.items.interactions import NEVER
-from crossaisle.retrieval.retriever import Proposals
-from crossaisle.train.blend import fit
+from crossaisle.retrieval.retriever import CandidateScores
+from crossaisle.train.blend import fit_blend
 
 from ...train.test_blend import questions
 
 
 @pytest.mark.parametrize("crossed", [False, True])
 def test_parts_add_up_to_the_score(crossed: bool) -> None:
-    model = fit(questions(500, crossed=crossed))
-    values = questions(5, seed=9, crossed=crossed).values
+    model = fit_blend(questions(500, crossed=crossed))
+    values = questions(5, seed=9, crossed=crossed).features
     total, scores = model.contributions(values).sum(axis=1), model.scores(values)
     assert total - total.mean() == pytest.approx(scores - scores.mean(), abs=1e-5)  # SHAP values leave out what all candidates share
 
 
 def test_a_model_comes_back_as_it_was() -> None:
-    model = fit(questions(500, crossed=True))
-    values = questions(5, seed=9).values
+    model = fit_blend(questions(500, crossed=True))
+    values = questions(5, seed=9).features
     assert BlendModel.from_dict(model.to_dict()).scores(values) == pytest.approx(model.scores(values))
 
 
 @given(st.permutations(range(20)))
 def test_the_order_of_the_candidates_changes_no_score(order: list[int]) -> None:
-    values = questions(1, seed=4).values
+    values = questions(1, seed=4).features
     assert MODEL.scores(values[order]) == pytest.approx(MODEL.scores(values)[order])
 
 
-MODEL = fit(questions(300))
+MODEL = fit_blend(questions(300))
 
 
 def test_features_by_name_survive_a_change_of_channels() -> None:
-    values = questions(1, seed=4).values
+    values = questions(1, seed=4).features
     told = FeatureMatrix(["profile:b", "second:a", "first:a", "new:a"], values[:, [3, 1, 0, 2]])
     picked = MODEL.select_features(told)
     assert np.array_equal(picked[:, [0, 1, 3]], values[:, [0, 1, 3]])
@@ -71,12 +71,12 @@ BOUGHT = pl.DataFrame({"user_id": list("uvw"), "item_id": list("aac"), "kind": [
 def test_features_are_shares_of_one_query() -> None:
     catalogue = Catalogue.build(ITEMS, BOUGHT, 1)
     maker = FeatureExtractor(catalogue, ["semantic", "graph"])
-    found = Proposals(
+    found = CandidateScores(
         np.array([1, 2, 3]),
         {"semantic": np.array([0.2, 0.8, 0.8], np.float32)},
         {"semantic": np.array([0, 0, 0])},
     )
-    profile = Profile(np.array([0]), np.zeros(1, np.int8), np.array([NEVER]), ItemFacts.of(catalogue))
+    profile = Profile(np.array([0]), np.zeros(1, np.int8), np.array([NEVER]), ItemAttributes.from_catalogue(catalogue))
     told = maker.features(found, profile)
     assert list(told.names) == [f"{c}:{what}" for c in ("semantic", "graph") for what in CHANNEL_FEATURES] + [
         f"profile:{what}" for what in PROFILE_FEATURES

@@ -48,7 +48,7 @@ def taught(
     """A trained store with an adapter of a small LLM."""
     path = tmp_path_factory.mktemp("taught") / "shop"
     shutil.copytree(trained[0].path, path)
-    return Workspace(path), pipeline.learn(Workspace(path), small, part="ranker", ranker=QUICK, examples=EXAMPLES)
+    return Workspace(path), pipeline.train_workspace(Workspace(path), small, part="ranker", ranker=QUICK, examples=EXAMPLES)
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +127,7 @@ def test_counterfactuals_are_voted_on_like_recommendations(voting: Workspace, sm
 
 def test_the_order_of_candidates_changes_no_vote(voting: Workspace, small: Settings) -> None:
     recommender = Recommender.open(voting, settings=small)
-    trained = recommender.trained
+    trained = recommender.blend_ranker
     assert isinstance(trained, BlendRanker)
     reader = recommender._reader
     assert reader is not None
@@ -243,11 +243,11 @@ def test_a_ranker_needs_a_blend_of_the_same_data(
     untrained = tmp_path / "untrained"
     shutil.copytree(demo_workspace.path, untrained)
     with pytest.raises(NotTrainedError, match="blend` first"):
-        pipeline.learn(Workspace(untrained), small, part="ranker")
+        pipeline.train_workspace(Workspace(untrained), small, part="ranker")
     with pytest.raises(StaleTrainingError, match="blend` first, with the same --seed"):
-        pipeline.learn(trained[0], small, Split(seed=3), part="ranker")
+        pipeline.train_workspace(trained[0], small, Split(seed=3), part="ranker")
     with pytest.raises(TrainingError, match="no LLM to train"):
-        pipeline.learn(trained[0], small.with_(llm="none"), part="ranker")
+        pipeline.train_workspace(trained[0], small.with_(llm="none"), part="ranker")
     assert not (trained[0].path / "adapter").exists()
 
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crossaisle.data.errors import QueryError
-from crossaisle.recommend.segments.query.grammar import And, Not, Or, QueryNode, Term
+from crossaisle.recommend.segments.query.query_tree import And, Not, Or, QueryNode, Term
 from crossaisle.retrieval.items.interactions import Order
 
 from ...small_world import EVENTS, MEANS, NAMES, ORDERS, ROWS, USERS, WINDOW, Event, around, population

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crossaisle.recommend.segments import next_purchases
-from crossaisle.recommend.segments.query.grammar import Term
+from crossaisle.recommend.segments.query.query_tree import Term
 from crossaisle.retrieval.items.interactions import Order
 
 from ...small_world import EVENTS, ITEMS, MEANS, NAMES, ORDERS, ROWS, USERS, WINDOW, Event, around, population

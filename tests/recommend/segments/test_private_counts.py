@@ -17,7 +17,8 @@ from crossaisle.recommend.segments import private_counts
 from crossaisle.recommend.segments.cohorts import Population
 from crossaisle.recommend.segments.probe import Probe
 from crossaisle.recommend.segments.query.filters import NO_FILTERS
-from crossaisle.recommend.segments.query.grammar import ParsedQuestion, Term
+from crossaisle.recommend.segments.query.grammar import ParsedQuestion
+from crossaisle.recommend.segments.query.query_tree import Term
 from crossaisle.recommend.segments.resolved_query import ResolvedQuery
 from crossaisle.retrieval.items.catalogue import Catalogue
 from crossaisle.retrieval.items.interactions import Events

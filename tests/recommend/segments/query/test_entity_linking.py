@@ -15,15 +15,11 @@ from numpy.typing import NDArray
 import crossaisle
 from crossaisle.data.errors import QueryError
 from crossaisle.data.workspace import Workspace
-from crossaisle.recommend.segments.query.entity_linking import (
-    MAX_CHOICES,
-    MAX_TEXT_ITEMS,
-    EntityLinker,
-    Meaning,
-    NearestItems,
-    normalize_name,
-)
-from crossaisle.recommend.segments.query.grammar import And, Not, Or, Term, parse
+from crossaisle.recommend.segments.query.entity_linking import MAX_CHOICES, MAX_TEXT_ITEMS, EntityLinker, NearestItems
+from crossaisle.recommend.segments.query.grammar import parse
+from crossaisle.recommend.segments.query.meanings import Meaning
+from crossaisle.recommend.segments.query.name_matching import normalize_name
+from crossaisle.recommend.segments.query.query_tree import And, Not, Or, Term
 from crossaisle.retrieval.index.embedder import Embedder
 from crossaisle.retrieval.items.catalogue import Catalogue
 from crossaisle.retrieval.items.texts import item_texts
@@ -361,7 +357,7 @@ def amazon(tmp_path_factory: pytest.TempPathFactory, embedder: Embedder) -> Enti
 
 
 def test_every_category_and_brand_of_the_demo_store_is_found_by_its_name(demo_shop: EntityLinker) -> None:
-    for path in demo_shop.categories.paths:
+    for path in demo_shop.names.categories.paths:
         whole = demo_shop.resolve(Term(" > ".join(path)))
         assert (whole.name, whole.match) == (path, "exact")
         last = parse(f"users who bought {path[-1]} also need", demo_shop.is_name).tree
@@ -397,8 +393,8 @@ def test_nonsense_means_nothing_in_any_store(demo_shop: EntityLinker, amazon: En
 
 
 def test_every_real_category_is_found_with_and_without_its_ampersand(amazon: EntityLinker) -> None:
-    assert len(amazon.categories) > 20
-    for path in amazon.categories.paths:
+    assert len(amazon.names.categories) > 20
+    for path in amazon.names.categories.paths:
         for written in (path[-1], path[-1].replace(" and ", " & "), path[-1].lower()):
             assert (
                 parse(f"{written} or Gift Cards", amazon.is_name).tree != parse("Gift Cards", amazon.is_name).tree

@@ -9,18 +9,16 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from crossaisle.data.errors import QueryError
-from crossaisle.recommend.segments.query.grammar import (
-    MAX_CHARACTERS,
+from crossaisle.recommend.segments.query.grammar import MAX_CHARACTERS, ParsedQuestion, parse
+from crossaisle.recommend.segments.query.query_tree import (
     And,
     Not,
     Or,
-    ParsedQuestion,
     QueryNode,
     Term,
     conjunction,
     disjunction,
     negation,
-    parse,
     satisfiable,
     terms,
     to_text,
