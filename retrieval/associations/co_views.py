@@ -1,7 +1,6 @@
-"""What shoppers look at together, and how much of it they then buy together: counts of users by pair of items.
+"""Co-view and co-purchase counts: users by pair of items viewed together, and bought together.
 
-Only a store that keeps looks (views, clicks) has any. What they say of a pair, whether its items are compared or belong together, is
-for `substitutes` to judge.
+Requires views or clicks in the data. `substitutes` derives from them whether two items are alternatives or complements.
 """
 
 from __future__ import annotations
@@ -18,23 +17,26 @@ if TYPE_CHECKING:
 
     from ..items.catalogue import Catalogue
 
-MOST_ITEMS = 100
-"""Latest distinct items that count per user: a crawler looks at everything with everything."""
-LOOKERS = 5
-"""Users from whom a pair counts as looked at together."""
+MAX_VIEWED_ITEMS = 100
+"""Latest distinct items counted per user, against crawlers."""
+MIN_CO_VIEWERS = 5
+"""Minimum users of a co-viewed pair."""
 
 
-def looked_and_bought(
-    interactions: pl.DataFrame, catalogue: Catalogue, *, most: int = MOST_ITEMS, lookers: int = LOOKERS, block: int = 512
+def co_view_counts(
+    interactions: pl.DataFrame, catalogue: Catalogue, *, most: int = MAX_VIEWED_ITEMS, min_viewers: int = MIN_CO_VIEWERS, block: int = 512
 ) -> tuple[sparse.csr_array, sparse.csr_array] | None:
-    """Users who looked at both items of a pair, and those of them who bought both; None for a store that keeps no looks.
+    """Users who viewed both items of a pair, and those of them who bought both; None for a store without views.
 
-    Whoever put an item into the cart or bought it has looked at it, though the look may not be on record.
+    Items in the cart or bought count as viewed, even without a recorded view.
 
     Args:
-        interactions: sorted by user, oldest first, as the snapshot keeps them.
-        most: latest distinct items that count per user. lookers: users that a pair needs; the others are left out of both.
-    Returns: two symmetric (items, items) matrices of counts, an empty diagonal.
+        interactions: sorted by user, oldest first.
+        catalogue: the items.
+        most: latest distinct items counted per user.
+        min_viewers: minimum viewers of a pair; other pairs are left out of both matrices.
+        block: items per block of the product.
+    Returns: two symmetric (items, items) matrices of counts with an empty diagonal.
     """
     import polars as pl
     from scipy import sparse
@@ -62,7 +64,7 @@ def looked_and_bought(
     for start in range(0, len(catalogue), block):
         together = sparse.coo_array(by_item[start : start + block] @ looks)
         source, target = together.coords
-        keep = (together.data >= lookers) & (source + start != target)
+        keep = (together.data >= min_viewers) & (source + start != target)
         pairs = sparse.csr_array((together.data[keep], (source[keep], target[keep])), shape=together.shape)
         viewed.append(pairs)
         bought.append((by_bought[start : start + block] @ buys).multiply(pairs > 0).tocsr())

@@ -1,7 +1,7 @@
-"""Who had what, in full: the figures that are said aloud.
+"""Users of each item and category, for the exact counts quoted in explanations.
 
-Mining caps what one user counts for, because it looks for patterns. A sentence such as "of 40 shoppers who bought the first, 23 also
-bought the second" is a claim about all of them, so it is counted here, pair by pair, without a cap.
+Mining weights users and limits events. A sentence such as "of 40 shoppers who bought the first, 23 also bought the second" is a claim
+about all of them, so it is counted here per pair, without weights or limits.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from ...data.records import Association
-from ..items.catalogue import Catalogue, telling
+from ..items.catalogue import Catalogue, counted_interactions
 
 if TYPE_CHECKING:
     import polars as pl
@@ -20,12 +20,13 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Holders:
+class ItemUsers:
     """Users by item and by category.
 
     Attributes:
-        of_item / of_category: (users, starts): user numbers grouped by item row or category code, ascending and distinct within a
-            group, and where each group begins.
+        catalogue: the items.
+        of_item: (users, starts): user numbers grouped by item row, ascending and distinct within a group, and the offset of each group.
+        of_category: the same by category code.
     """
 
     catalogue: Catalogue
@@ -33,18 +34,18 @@ class Holders:
     of_category: tuple[NDArray[np.int64], NDArray[np.int64]]
 
     @classmethod
-    def build(cls, interactions: pl.DataFrame, catalogue: Catalogue) -> Holders:
-        """The holders of a snapshot, of the kind of interaction that its figures are counted from."""
+    def build(cls, interactions: pl.DataFrame, catalogue: Catalogue) -> ItemUsers:
+        """Build from a snapshot's counted interactions."""
         import polars as pl
 
-        had = (
-            telling(interactions)[0]
+        pairs = (
+            counted_interactions(interactions)[0]
             .lazy()
             .join(catalogue.row_table().lazy(), on="item_id")
             .select(pl.col("user_id").rank("dense").cast(pl.Int64).alias("user"), "row")
             .collect()
         )
-        user, row = had["user"].to_numpy(), had["row"].to_numpy()
+        user, row = pairs["user"].to_numpy(), pairs["row"].to_numpy()
         return cls(
             catalogue,
             _grouped(row, user, len(catalogue)),
@@ -52,12 +53,12 @@ class Holders:
         )
 
     def pair(self, source: int, target: int) -> Association | None:
-        """The figures of two item rows; None when nobody had both."""
+        """Association of two item rows; None without a common user."""
         ids = self.catalogue.items["item_id"]
         return self._pair("item", self.of_item, source, target, ids[source], ids[target])
 
     def category_pair(self, source: int, target: int) -> Association | None:
-        """The figures of two category codes; None when nobody had both, or for a category and itself."""
+        """Association of two category codes; None without a common user, or for a category with itself."""
         names = self.catalogue.categories
         return self._pair("category", self.of_category, source, target, names[source], names[target]) if source != target else None
 
@@ -79,7 +80,7 @@ class Holders:
 
 
 def _grouped(group: NDArray[np.int64], user: NDArray[np.int64], groups: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """(users by group, distinct and ascending within each; where each group begins, and the end)."""
+    """(users by group, distinct and ascending within each; offset of each group, and the end)."""
     order = np.lexsort((user, group))
     group, user = group[order], user[order]
     first = np.concatenate([[True], (group[1:] != group[:-1]) | (user[1:] != user[:-1])]) if len(group) else np.empty(0, bool)

@@ -17,10 +17,10 @@ from ...data.atomic_files import flush, replacing
 from ...data.errors import StaleIndexError
 from ..items.interactions import Events
 from . import count_store
-from .co_views import looked_and_bought
-from .rules import WINDOWS, table, tally
+from .co_views import co_view_counts
+from .rules import WINDOWS, association_table, count_pairs
 from .substitutes import Substitutes
-from .user_weights import weights
+from .user_weights import user_weights
 
 if TYPE_CHECKING:
     import polars as pl
@@ -69,8 +69,11 @@ def mine(workspace: Workspace, catalogue: Catalogue, vectors: NDArray[np.float32
     if found:
         counted, recounted = found
     else:
-        weight = weights(events)
-        counted, recounted = count_store.Counted(tally(events, catalogue, weight, window=reach), events, reach, weight), len(events.users)
+        weight = user_weights(events)
+        counted, recounted = (
+            count_store.CountSnapshot(count_pairs(events, catalogue, weight, window=reach), events, reach, weight),
+            len(events.users),
+        )
     name = f"{workspace.manifest.snapshot}-{reach}"
     home = workspace.path / FOLDER / name
     if name != last.get("counts") or found is None:
@@ -82,7 +85,7 @@ def mine(workspace: Workspace, catalogue: Catalogue, vectors: NDArray[np.float32
             shutil.rmtree(home, ignore_errors=True)
             fresh.rename(home)
             flush(home.parent)
-    pairs = _told(table(counted.tallies, catalogue.total_users), workspace, catalogue, vectors, interactions)
+    pairs = _told(association_table(counted.tables, catalogue.total_users), workspace, catalogue, vectors, interactions)
     with replacing(workspace.path / "associations.parquet") as fresh:
         pairs.write_parquet(fresh, metadata=mark(workspace))
     return Mined(name, reach // events.unit, events.order, recounted, dict(pairs["level"].value_counts().iter_rows()))
@@ -94,7 +97,7 @@ def _told(
     """The associations with a column `substitute`: whether shoppers choose between the two; never for categories."""
     import polars as pl
 
-    looks = looked_and_bought(interactions, catalogue)
+    looks = co_view_counts(interactions, catalogue)
     viewed, bought = looks or (None, None)
     substitutes = Substitutes.build(
         catalogue.items, catalogue.tree, vectors, viewed=viewed, bought=bought, relations=workspace.table("relations")
@@ -110,7 +113,7 @@ def _told(
     return pairs.with_columns(pl.Series("substitute", label))
 
 
-def drop_others(workspace: Workspace, name: str) -> None:
+def drop_other_counts(workspace: Workspace, name: str) -> None:
     """Removes the counts of other snapshots; only for the holder of the lock."""
     home = workspace.path / FOLDER
     for old in home.iterdir() if home.is_dir() else ():

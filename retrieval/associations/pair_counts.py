@@ -1,15 +1,14 @@
-"""How many users went from one thing to another: directed counts over a whole store, in blocks of bounded memory.
+"""Directed co-occurrence counts of items or categories over a whole store, in blocks of bounded memory.
 
-A *thing* is an item or a category. A user goes from A to B when some event with B comes with or after some event with A, no later
-than a window; one user counts once for a pair, however often. Where there is no order, having both is going either way.
+A *thing* is an item or a category. A user supports the pair A, B when an event with B happens with or after an event with A, within the
+window; a user counts once per pair. Without an order, co-occurrence counts in both directions.
 
-What is usual is counted in the same way, or a window would make everything look rare, and busy shoppers everything common: the base
-rate of B is the share of all (user, thing) pairs, B itself left out, from which the user went to B. It is what the confidence would be
-after any thing at all. Dividing by the share of users who have B, as is common, calls independent things associated wherever some users
-have more than others, because who has A is one of the busier ones.
+The base rate is counted in the same way, since a window lowers and active users raise all shares: the base rate of B is the share of all
+(user, thing) pairs other than B from which the user reached B, that is the confidence after any thing. The usual division by the share of
+users of B makes independent things look associated when users differ in activity, because users of A are more active than average.
 
-Counts add up: those of a snapshot less those of the users who changed, as they were, plus the same users as they are, are the counts of
-the next snapshot, exactly.
+Counts are additive: the counts of a snapshot minus the old counts of the changed users plus their new counts are exactly the counts of the
+next snapshot.
 """
 
 from __future__ import annotations
@@ -28,20 +27,25 @@ if TYPE_CHECKING:
     from ..items.interactions import Events, Order
 
 CHUNK = 4_000_000
-"""Pairs of events looked at at once; about 300 MB."""
-MOST_EVENTS = 500
-"""Latest events of a user that count: a shopper with more is a shop, and would cost as much as ten thousand others."""
+"""Pairs of events processed at once; about 300 MB."""
+MAX_EVENTS_PER_USER = 500
+"""Latest events counted per user: a user with more is a reseller, and would cost as much as ten thousand others."""
 
 
 @dataclass(frozen=True)
-class Moments:
-    """Events of one kind of thing: by user, oldest first, each user with at most `MOST_EVENTS`; without an order, by user and thing,
-    each thing of a user once.
+class EventSequence:
+    """Events with items or with categories: by user, oldest first, at most `MAX_EVENTS_PER_USER` per user; without an order, distinct
+    things by user.
 
     Attributes:
-        user: (moments,) int32. thing: (moments,) int32 code. time: (moments,) int64. things, users: how many codes there are of each.
-        weight: (users,) int64 what a user counts, in `weights.UNIT`.
-        order: what `time` is. window: how far B may be behind A, in the unit of `time`.
+        user: (events,) int32 user numbers.
+        thing: (events,) int32 codes of items or categories.
+        time: (events,) int64.
+        things: number of codes.
+        users: number of users.
+        weight: (users,) int64 user weights, in units of `user_weights.UNIT`.
+        order: meaning of `time`.
+        window: maximum distance from A to B, in the unit of `time`.
     """
 
     user: NDArray[np.int32]
@@ -55,18 +59,29 @@ class Moments:
 
     @classmethod
     def of(
-        cls, events: Events, code: NDArray[np.int32], things: int, window: int, weight: NDArray[np.int64], *, most: int = MOST_EVENTS
-    ) -> Moments:
-        """The moments of events.
+        cls,
+        events: Events,
+        code: NDArray[np.int32],
+        things: int,
+        window: int,
+        weight: NDArray[np.int64],
+        *,
+        most: int = MAX_EVENTS_PER_USER,
+    ) -> EventSequence:
+        """Build a sequence from events.
 
         Args:
-            code: (items,) the thing that each item row is, -1 for none. window: in the unit of the events' time.
-            weight: (users,) see `weights.weights`.
+            events: the counted events.
+            code: (items,) code of each item row, -1 for none.
+            things: number of codes.
+            window: in the unit of the events' time.
+            weight: (users,) see `user_weights`.
+            most: latest events per user.
         """
         thing = code[events.row]
         keep = thing >= 0
         user, thing, time = events.user[keep], thing[keep], events.time[keep]
-        if len(user):  # a basket with three of a category is one moment
+        if len(user):  # three items of a category in one basket are one event
             new = np.concatenate([[True], (user[1:] != user[:-1]) | (time[1:] != time[:-1])])
             basket = np.cumsum(new) - 1
             key = distinct((basket * things + thing).astype(np.int64))
@@ -78,7 +93,7 @@ class Moments:
         return cls(user, thing, time, things, len(events.users), weight, events.order, window)
 
     def reached(self) -> NDArray[np.bool_]:
-        """(moments,) which come with or after something else of the same user, within the window."""
+        """(events,) mask of events with or after another thing of the same user, within the window."""
         m, n = self, len(self.user)
         if not n:
             return np.empty(0, dtype=bool)
@@ -94,57 +109,62 @@ class Moments:
         together = (after < n) & (m.user[beside] == m.user) & (m.time[beside] == m.time)
         return np.asarray((behind | together) & (m.time != NEVER))
 
-    def only(self, chosen: NDArray[np.bool_]) -> Moments:
-        """The moments of some users, (users,) which."""
+    def only(self, chosen: NDArray[np.bool_]) -> EventSequence:
+        """The events of the users in `chosen`, a (users,) mask."""
         keep = chosen[self.user]
-        return Moments(self.user[keep], self.thing[keep], self.time[keep], self.things, self.users, self.weight, self.order, self.window)
+        return EventSequence(
+            self.user[keep], self.thing[keep], self.time[keep], self.things, self.users, self.weight, self.order, self.window
+        )
 
 
 @dataclass(frozen=True)
-class Margins:
-    """What single things come to; each array is (2, ...): heads, and the same by weight in `UNIT`.
+class MarginalCounts:
+    """Marginal counts; each array has a first axis of 2: user counts, and sums of user weights in `UNIT`.
 
     Attributes:
-        users: (2, things) who had each. went: (2, things) who went to each from something else.
-        ways: (2, things) from how many other things they went there, added up over users.
-        total: (2,) users who had anything. things: (2,) how many things they had, added up over users.
+        users: (2, things) users of each thing.
+        followers: (2, things) users who reached the thing from another thing.
+        ways: (2, things) number of other things from which it was reached, summed over users.
+        total: (2,) users of any thing.
+        things: (2,) distinct things, summed over users.
     """
 
     users: NDArray[np.int64]
-    went: NDArray[np.int64]
+    followers: NDArray[np.int64]
     ways: NDArray[np.int64]
     total: NDArray[np.int64]
     things: NDArray[np.int64]
 
     @property
     def base_rate(self) -> NDArray[np.float64]:
-        """(2, things) the share of users who go to each after any other thing, 0 to 1."""
+        """(2, things) base rate: share of users who reach each thing after any other thing, 0 to 1."""
         return np.asarray(self.ways / np.maximum(self.things[:, None] - self.users, 1))
 
     @property
     def usual(self) -> NDArray[np.float64]:
-        """(2, things) of how many users `went` is that base rate: the size of sample that the rate is worth. 0 where nobody went."""
+        """(2, things) effective sample size of the base rate: `followers` divided by the rate; 0 without followers."""
         rate = self.base_rate
-        return np.divide(self.went, rate, out=np.zeros_like(rate), where=rate > 0)
+        return np.divide(self.followers, rate, out=np.zeros_like(rate), where=rate > 0)
 
-    def __add__(self, other: Margins) -> Margins:
+    def __add__(self, other: MarginalCounts) -> MarginalCounts:
         return self._joined(other, 1)
 
-    def __sub__(self, other: Margins) -> Margins:
+    def __sub__(self, other: MarginalCounts) -> MarginalCounts:
         return self._joined(other, -1)
 
-    def _joined(self, other: Margins, sign: int) -> Margins:
-        return Margins(*(getattr(self, name) + sign * getattr(other, name) for name in self.__dataclass_fields__))
+    def _joined(self, other: MarginalCounts, sign: int) -> MarginalCounts:
+        return MarginalCounts(*(getattr(self, name) + sign * getattr(other, name) for name in self.__dataclass_fields__))
 
 
 @dataclass(frozen=True)
 class PairCounts:
-    """Users by pair of things.
+    """User counts by pair of things.
 
     Attributes:
         key: (pairs,) int64 source * things + target, ascending and distinct.
-        both: (pairs,) int32 who had both. support: (pairs,) int32 who went from source to target. weight: (pairs,) int64 the support
-            by weight, in `UNIT`.
+        both: (pairs,) int32 users of both.
+        support: (pairs,) int32 users with target after source.
+        weight: (pairs,) int64 sum of the weights of the supporting users, in `UNIT`.
     """
 
     key: NDArray[np.int64]
@@ -154,18 +174,18 @@ class PairCounts:
 
     @classmethod
     def none(cls) -> PairCounts:
-        """No pair at all."""
+        """Empty counts."""
         return cls(np.empty(0, np.int64), np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0, np.int64))
 
     @classmethod
     def chained(cls, parts: Sequence[PairCounts]) -> PairCounts:
-        """Parts put end to end; their keys ascend from one to the next."""
+        """Concatenation of parts whose keys ascend from one part to the next."""
         if not parts:
             return cls.none()
         return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in ("key", "both", "support", "weight")))
 
     def where(self, keep: NDArray[np.bool_]) -> PairCounts:
-        """Some of the pairs, (pairs,) which."""
+        """The pairs in `keep`, a (pairs,) mask."""
         return PairCounts(self.key[keep], self.both[keep], self.support[keep], self.weight[keep])
 
     def __add__(self, other: PairCounts) -> PairCounts:
@@ -190,11 +210,11 @@ class PairCounts:
         return whole.where(both != 0)
 
 
-class Counting:
-    """One pass over moments: iterate over `blocks()` to the end, then read `margins`."""
+class StreamingPairCounter:
+    """Counts pairs in one pass: iterate over `blocks()` to the end, then read `margins`."""
 
-    def __init__(self, moments: Moments, *, chunk: int = CHUNK) -> None:
-        self.moments, self._chunk = moments, chunk
+    def __init__(self, moments: EventSequence, *, chunk: int = CHUNK) -> None:
+        self.sequence, self._chunk = moments, chunk
         m = moments
         self._starts = np.searchsorted(m.user, np.arange(m.users + 1)).astype(np.int64)
         own = (m.user.astype(np.int64) << 32) | m.thing
@@ -206,22 +226,22 @@ class Counting:
         self._ways = np.zeros((2, m.things), dtype=np.int64)
 
     def _by_thing(self, user: NDArray[np.int64], thing: NDArray[np.int64]) -> NDArray[np.int64]:
-        """(2, things) heads and weight of (user, thing) pairs."""
-        m = self.moments
+        """(2, things) counts and weights of (user, thing) pairs."""
+        m = self.sequence
         weight = np.bincount(thing, weights=m.weight[user], minlength=m.things)  # whole numbers below 2**53: exact
         return np.stack([np.bincount(thing, minlength=m.things), weight.astype(np.int64)])
 
     @property
-    def margins(self) -> Margins:
-        """The margins; complete when `blocks` has ended."""
-        present, weight = self._has > 0, self.moments.weight
+    def margins(self) -> MarginalCounts:
+        """Marginal counts; complete when `blocks` is exhausted."""
+        present, weight = self._has > 0, self.sequence.weight
         total = np.asarray([present.sum(), weight[present].sum()], dtype=np.int64)
         things = np.asarray([self._has.sum(), (self._has * weight).sum()], dtype=np.int64)
-        return Margins(self._users, self._went, self._ways, total, things)
+        return MarginalCounts(self._users, self._went, self._ways, total, things)
 
     def blocks(self, least: int = 1) -> Iterator[PairCounts]:
-        """The counts, by ascending source; no source is in two blocks. Pairs that fewer than `least` users had both of are left out."""
-        m = self.moments
+        """Yield counts by ascending source; no source is in two blocks. Pairs with fewer than `least` users are left out."""
+        m = self.sequence
         if m.order == "none":
             yield from self._together(least)
             return
@@ -229,26 +249,26 @@ class Counting:
         cost = np.diff(self._starts)[m.user[anchors]]
         source = m.thing[anchors]
         ends = np.flatnonzero(np.diff(source, append=-1)) + 1  # after the last anchor of each source
-        for some in stretches(cost, self._chunk, ends):
+        for some in chunks_by_cost(cost, self._chunk, ends):
             counts = self._block(anchors[some], cost[some])
             yield counts.where(counts.both >= least) if least > 1 else counts
 
     def _together(self, least: int) -> Iterator[PairCounts]:
-        """The counts where nothing has an order: having both is all there is to count, and a product of sparse matrices counts it."""
+        """Counts without an order: co-occurrence by a product of sparse matrices."""
         from scipy import sparse
 
-        m = self.moments
+        m = self.sequence
         user, thing = m.user, m.thing
-        # One product adds up both, heads above the bits that all weights together need.
+        # One product sums both: user counts are stored above the bits needed for the weights.
         bits = int(m.weight.sum()).bit_length()
         whole = sparse.csr_array(((1 << bits) | m.weight[user], (user, thing)), shape=(m.users, m.things))
         by_thing = sparse.csr_array((np.ones(len(user), dtype=np.int64), (thing, user)), shape=(m.things, m.users))
-        # From each of the user's other things there is a way to this one.
+        # Each of the user's other things leads to this one.
         for heads, ways in enumerate((self._has - 1, (self._has - 1) * m.weight)):
             self._ways[heads] = np.bincount(thing, weights=ways[user], minlength=m.things).astype(np.int64)
-        for some in stretches(np.bincount(thing, weights=self._has[user], minlength=m.things), self._chunk):
+        for some in chunks_by_cost(np.bincount(thing, weights=self._has[user], minlength=m.things), self._chunk):
             product = sparse.csr_array(by_thing[some] @ whole)
-            enough = np.flatnonzero(product.data >> bits >= least)  # nearly all pairs are of few: they are not worth sorting
+            enough = np.flatnonzero(product.data >> bits >= least)  # most pairs have few users: filter before sorting
             source = some.start + np.searchsorted(product.indptr, enough, side="right") - 1
             target, both = product.indices[enough].astype(np.int64), product.data[enough]
             key = source * m.things + target
@@ -258,23 +278,23 @@ class Counting:
             yield PairCounts(key[order], support, support, both[order] & ((1 << bits) - 1))
 
     def _block(self, anchors: NDArray[np.int64], cost: NDArray[np.int64]) -> PairCounts:
-        """The counts of whole sources; one too popular for a single chunk is counted in several and added up."""
+        """Counts of whole sources; a source too large for one chunk is counted in several chunks."""
         counts = PairCounts.none()
-        # A user's events with one source must stay in one chunk, or the user would count twice.
-        user, thing = self.moments.user[anchors], self.moments.thing[anchors]
+        # A user's events with one source must stay in one chunk; otherwise the user would count twice.
+        user, thing = self.sequence.user[anchors], self.sequence.thing[anchors]
         ends = np.flatnonzero(np.concatenate([(user[1:] != user[:-1]) | (thing[1:] != thing[:-1]), [True]])) + 1
-        for some in stretches(cost, self._chunk, ends):
+        for some in chunks_by_cost(cost, self._chunk, ends):
             counts = counts + self._count(anchors[some])
         return counts
 
     def _count(self, anchors: NDArray[np.int64]) -> PairCounts:
-        m = self.moments
+        m = self.sequence
         user, low = m.user[anchors].astype(np.int64), int(m.thing[anchors].min())
-        # Every anchor against every event of its user: (pairs of events,)
+        # Every source event paired with every event of its user: (pairs of events,)
         n = np.diff(self._starts)[user]
         other = np.repeat(self._starts[user] - np.cumsum(n) + n, n) + np.arange(int(n.sum()))
         target = m.thing[other]
-        window = np.where(m.time[anchors] == NEVER, -1, m.window)  # what has no time leads nowhere
+        window = np.where(m.time[anchors] == NEVER, -1, m.window)  # events without a time support no pair
         gap = m.time[other] - np.repeat(m.time[anchors], n)
         goes = (gap >= 0) & (gap <= np.repeat(window, n))
         pair = np.repeat((m.thing[anchors] - low).astype(np.int64) * m.things, n) + target
@@ -282,7 +302,7 @@ class Counting:
         key = (((pair << bits) | np.repeat(user, n)) << 1) | goes
         key = key[target != np.repeat(m.thing[anchors], n)]
         key.sort()
-        # Of a user's several ways from source to target the last one says whether any is within the window.
+        # After sorting, the last of a user's entries for a pair tells whether any is within the window.
         key = key[np.concatenate([(key[1:] >> 1) != (key[:-1] >> 1), [True]])] if len(key) else key
         went, who, pair = (key & 1).astype(np.int32), (key >> 1) & ((1 << bits) - 1), key >> (bits + 1)
         first = np.flatnonzero(np.diff(pair, prepend=-1))
@@ -295,11 +315,13 @@ class Counting:
         return PairCounts(pair[first] + low * m.things, np.diff(first, append=len(pair)).astype(np.int32), support, weight)
 
 
-def stretches(cost: NDArray[Any], most: float, ends: NDArray[np.int64] | None = None) -> Iterator[slice]:
-    """Neighbours that together cost at most `most`, as many as that allows; what costs more on its own comes alone.
+def chunks_by_cost(cost: NDArray[Any], most: float, ends: NDArray[np.int64] | None = None) -> Iterator[slice]:
+    """Yield slices of consecutive elements with a total cost of at most `most`; an element above the limit forms its own slice.
 
     Args:
-        cost: (n,) 0 or more. ends: ascending places behind which may be cut, n the last of them; None: behind any.
+        cost: (n,) costs, 0 or more.
+        most: maximum cost of a slice.
+        ends: ascending indices at which a slice may end, the last one n; None allows every index.
     """
     ends = np.arange(1, len(cost) + 1) if ends is None else ends
     until = np.cumsum(cost)[ends - 1]

@@ -1,7 +1,8 @@
-"""What goes with what: directed pairs of items, and of categories at every level, with the figures that say how sure it is.
+"""Association rules: directed pairs of items, and of categories at every level, with statistics and significance.
 
-Counting is in `pairs`, figures in `figures`; here is what is counted for a snapshot (`Tally`), the table that is kept of it (`table`), and
-how a recommender looks it up (`Associations`). Knows nothing of cohorts, questions or privacy: the table is for the store's own machines.
+`pair_counts` counts and `statistics` computes the figures; this module defines the counts of a snapshot (`CountTable`), the stored table
+(`association_table`), and its lookup for recommendations (`Associations`). Does not know cohorts, questions or privacy: the table is
+for the store's own machines.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import numpy as np
 
 from ..items.interactions import DAY, Order
 from . import statistics
-from .pair_counts import Counting, Margins, Moments, PairCounts
+from .pair_counts import EventSequence, MarginalCounts, PairCounts, StreamingPairCounter
 from .user_weights import UNIT
 
 if TYPE_CHECKING:
@@ -27,89 +28,102 @@ if TYPE_CHECKING:
     from ..items.interactions import Events
 
 WINDOWS: Mapping[Order, int] = {"time": 90 * DAY, "position": 10, "none": 0}
-"""How far behind A a B still follows it: ninety days; where there are only positions, ten."""
+"""Default window from A to B: ninety days; ten positions where there are no timestamps."""
 MIN_SUPPORT = 2
-"""A pair that a single user made says more of that user than of the items."""
-PER_ITEM = 200
-UNLIKELY = 0.05
-"""Chance under which a figure that is said aloud counts as one, and share of false ones among the pairs called associations."""
+"""Minimum users of a pair: a pair with a single user is no evidence about the items."""
+MAX_PARTNERS = 200
+SIGNIFICANCE_LEVEL = 0.05
+"""p-value below which an association may be quoted, and false-discovery rate of the pairs called associations."""
 
 
 @dataclass(frozen=True)
-class Tally:
-    """All counts of one kind of thing.
+class CountTable:
+    """All counts of items or of one category level.
 
     Attributes:
-        depth: 0 for items, else the level of categories. names: (things) id, or path, of each. margins: of the things.
-        pairs: those that at least `MIN_SUPPORT` users had both of.
+        depth: 0 for items, otherwise the category level.
+        names: (things) item ids or category paths.
+        margins: marginal counts.
+        pairs: pairs with at least `MIN_SUPPORT` users.
     """
 
     depth: int
     names: Sequence[str]
-    margins: Margins
+    margins: MarginalCounts
     pairs: PairCounts
 
 
-def tally(
+def count_pairs(
     events: Events, catalogue: Catalogue, weight: NDArray[np.int64], *, window: int | None = None, min_support: int = MIN_SUPPORT
-) -> list[Tally]:
-    """The counts of a snapshot: items first, then categories from the broadest level down.
+) -> list[CountTable]:
+    """Counts of a snapshot: items first, then categories from the broadest level down.
 
-    Args: window: in milliseconds or positions, see `WINDOWS`. weight: (users,) see `weights`.
+    Args:
+        events: the counted events.
+        catalogue: the items.
+        weight: (users,) see `user_weights`.
+        window: in milliseconds or positions; default `WINDOWS`.
+        min_support: minimum users of a pair.
     """
     window = WINDOWS[events.order] if window is None else window
     return [
-        count(Moments.of(events, code, len(names), window, weight), depth, names, min_support=min_support)
+        count(EventSequence.of(events, code, len(names), window, weight), depth, names, min_support=min_support)
         for depth, names, code in spaces(catalogue)
     ]
 
 
 def spaces(catalogue: Catalogue) -> list[tuple[int, list[str], NDArray[np.int32]]]:
-    """What is counted: (0, ids of the items, their rows), then for every level of categories (level, paths, node of each item)."""
+    """Code spaces to count: (0, item ids, item rows), then for every category level (level, paths, node of each item)."""
     tree = catalogue.tree
     paths = [tree.words(node) for node in range(len(tree))]
     ids = catalogue.items["item_id"].to_list()
     return [(0, ids, np.arange(len(ids), dtype=np.int32)), *((level, paths, tree.at(level)) for level in range(1, tree.levels + 1))]
 
 
-def count(moments: Moments, depth: int, names: Sequence[str], *, min_support: int = MIN_SUPPORT) -> Tally:
-    """The counts of one kind of thing."""
-    counting = Counting(moments)
-    kept = list(counting.blocks(min_support))  # nearly all pairs are of a single user, and would not fit into memory together
-    return Tally(depth, names, counting.margins, PairCounts.chained(kept))
+def count(moments: EventSequence, depth: int, names: Sequence[str], *, min_support: int = MIN_SUPPORT) -> CountTable:
+    """Counts of items or of one category level."""
+    counter = StreamingPairCounter(moments)
+    blocks = list(counter.blocks(min_support))  # most pairs have a single user, and together would not fit into memory
+    return CountTable(depth, names, counter.margins, PairCounts.chained(blocks))
 
 
-def table(tallies: Sequence[Tally], total: int, *, min_support: int = MIN_SUPPORT, per_thing: int = PER_ITEM) -> pl.DataFrame:
-    """The associations as a table, by level, depth and source, the strongest first.
+def association_table(
+    tallies: Sequence[CountTable], total: int, *, min_support: int = MIN_SUPPORT, per_thing: int = MAX_PARTNERS
+) -> pl.DataFrame:
+    """Association table by level, depth and source, strongest first.
 
-    Args: total: users of the snapshot. per_thing: partners kept of each source, by shared users over the root of the partner's users.
+    Args:
+        tallies: counts of items and of category levels.
+        total: users of the snapshot.
+        min_support: minimum users of a pair.
+        per_thing: maximum targets per source, by shared users divided by the root of the target's users.
     Returns:
-        level ("item" | "category"), depth (0 for items), source, target (id or path), both (users who had both), support (who went from
-        source to target), source_users, target_users, users, confidence, low, high (95 %), base_rate (see `pairs`), lift, lift_low,
-        lift_high (95 %), llr (log-likelihood ratio), fdr (false-discovery rate, over all pairs of things that `min_support` users had,
-        whether anybody had both or not). The last two are by weighted users (see `weights`), the others count heads.
+        Columns level ("item" | "category"), depth (0 for items), source, target (id or path), both (users of both), support (users with
+        target after source), source_users, target_users, users, confidence, low, high (95 %), base_rate (see `pair_counts`), lift,
+        lift_low, lift_high (95 %), llr (log-likelihood ratio), fdr (false-discovery rate over all pairs of things with `min_support`
+        users, whether or not anybody has both). llr and fdr use weighted users (see `user_weights`), all others plain counts.
     """
     import polars as pl
 
     return pl.concat([_rows(one, total, min_support, per_thing) for one in tallies])
 
 
-def _rows(one: Tally, total: int, min_support: int, per_thing: int) -> pl.DataFrame:
+def _rows(one: CountTable, total: int, min_support: int, per_thing: int) -> pl.DataFrame:
     import polars as pl
 
     margins, pairs, things = one.margins, one.pairs, len(one.names)
     source, target = pairs.key // max(things, 1), pairs.key % max(things, 1)
     usual, rate_of = margins.usual, margins.base_rate
-    weighted = (pairs.weight / UNIT, margins.users[1, source] / UNIT, margins.went[1, target] / UNIT, usual[1, target] / UNIT)
+    weighted = (pairs.weight / UNIT, margins.users[1, source] / UNIT, margins.followers[1, target] / UNIT, usual[1, target] / UNIT)
     able = int((margins.users[0] >= min_support).sum())
-    rate = statistics.false_discovery_rate(statistics.tail(*weighted), max(able * (able - 1), len(source)))
+    rate = statistics.false_discovery_rate(statistics.poisson_tail(*weighted), max(able * (able - 1), len(source)))
     # The strongest partners of each source, and within a source the strongest first.
     strength = pairs.both / np.sqrt(np.maximum(margins.users[0, target], 1))
     order = np.lexsort((target, -strength, source))
     order = order[np.arange(len(order)) - np.searchsorted(source[order], source[order]) < per_thing]
     source, target, rate = source[order], target[order], rate[order]
     both, support = pairs.both[order].astype(np.int64), pairs.support[order].astype(np.int64)
-    heads = (support, margins.users[0, source], margins.went[0, target], usual[0, target])
+    heads = (support, margins.users[0, source], margins.followers[0, target], usual[0, target])
     low, high = statistics.wilson(*heads[:2])
     lift_low, lift_high = statistics.lift_interval(*heads)
     names = pl.Series(one.names, dtype=pl.String)
@@ -137,8 +151,8 @@ def _rows(one: Tally, total: int, min_support: int, per_thing: int) -> pl.DataFr
     )
 
 
-def chance(pair: Association) -> float:
-    """How likely so many shared users, or more, would be if the two were independent: 0 to 1, one-sided.
+def fisher_p_value(pair: Association) -> float:
+    """One-sided p-value of the number of shared users under independence, 0 to 1.
 
     Source: Fisher's exact test, the upper tail of the hypergeometric distribution.
     """
@@ -160,12 +174,15 @@ def chance(pair: Association) -> float:
 
 @dataclass(frozen=True)
 class Associations:
-    """Who had both, looked up by item row or by category code; in either order, because what is recommended may be had first by others.
+    """Co-occurrence lookup by item row or category code, in both directions: other users may have bought the recommended item first.
 
     Attributes:
-        items: (items, items) sparse, users who had both. source_users: (items,) users of each item.
-        categories: (categories, categories) sparse, users who had both, at the catalogue's level. category_users: (categories,)
-        users: all users counted.
+        catalogue: the items.
+        items: (items, items) sparse matrix of users of both.
+        source_users: (items,) users of each item.
+        categories: (categories, categories) sparse matrix of users of both, at the catalogue's level.
+        category_users: (categories,) users of each category.
+        users: number of counted users.
     """
 
     catalogue: Catalogue
@@ -177,7 +194,7 @@ class Associations:
 
     @classmethod
     def load(cls, pairs: pl.DataFrame, catalogue: Catalogue) -> Associations:
-        """The lookup structure of a table made by `table` for the same snapshot."""
+        """Build the lookup from an `association_table` of the same snapshot."""
         import polars as pl
 
         ids = catalogue.row_table().rename({"item_id": "name", "row": "code"})
@@ -186,7 +203,7 @@ class Associations:
             {"name": [tree.words(node) if node >= 0 else "" for node in catalogue.nodes.tolist()], "code": np.arange(len(catalogue.nodes))},
             schema={"name": pl.String, "code": pl.Int64},
         )
-        # A level deeper than the tree is its leaves.
+        # Levels below the tree mean its leaves.
         level = min(catalogue.level, tree.levels)
         return cls(
             catalogue,
@@ -198,15 +215,18 @@ class Associations:
         )
 
     def scores(self, rows: NDArray[np.int64], weights: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-        """How strongly a weighted history points at every item, and which history item makes the most telling pair with it.
+        """Association scores of all items for a weighted history, and the history item with the strongest association to each.
 
-        Each history item's counts are divided by the root of its users: item-kNN as it ranked best on a two-category
-        set of reviews, ahead of EASE and iALS.
+        Counts of each history item are divided by the root of its users: the item-kNN variant that ranked best on a two-category
+        review data set, ahead of EASE and iALS.
 
-        Which pair is most telling does not depend on the weights: it is the one furthest above chance, by the deviance of its support
-        from the expected one, both taken as Poisson counts; that follows the logarithm of `chance`, in whole arrays.
+        The strongest association does not depend on the weights: it is the pair with the largest signed deviance of its support from
+        the expected value under a Poisson model, which follows the logarithm of `fisher_p_value` and is vectorized.
 
-        Returns: scores (items,), 0 where nothing points; strongest (items,), a place in `rows`, -1 where nothing points.
+        Args:
+            rows: (history,) item rows.
+            weights: (history,) weights.
+        Returns: scores (items,), 0 without an association; strongest (items,), an index into `rows`, -1 without an association.
         """
         scores = np.zeros(len(self.catalogue))
         best, strongest = np.full(len(self.catalogue), -np.inf), np.full(len(self.catalogue), -1, dtype=np.int64)
@@ -223,7 +243,7 @@ class Associations:
 
 
 def _matrix(pairs: pl.DataFrame, codes: pl.DataFrame) -> sparse.csr_array:
-    """(things, things) of `both`, by the codes of the names."""
+    """(things, things) sparse matrix of the column `both`."""
     from scipy import sparse
 
     source, target = (

@@ -87,7 +87,7 @@ def log_likelihood_ratio(support: ArrayLike, source: ArrayLike, base: ArrayLike,
     return np.maximum(2 * cells, 0.0)
 
 
-def tail(support: ArrayLike, source: ArrayLike, base: ArrayLike, users: ArrayLike) -> NDArray[np.float64]:
+def poisson_tail(support: ArrayLike, source: ArrayLike, base: ArrayLike, users: ArrayLike) -> NDArray[np.float64]:
     """How likely so much support, or more, would be if going on to B were as frequent after A as it is at all; 0 to 1.
 
     The upper tail of a Poisson count with the expected support as its mean. It lies above the exact (hypergeometric) tail where that
@@ -100,16 +100,16 @@ def tail(support: ArrayLike, source: ArrayLike, base: ArrayLike, users: ArrayLik
     return np.where(k > 0, gammainc(np.maximum(k, 1e-300), expected), 1.0)
 
 
-def false_discovery_rate(chances: NDArray[np.float64], tests: int) -> NDArray[np.float64]:
+def false_discovery_rate(p_values: NDArray[np.float64], tests: int) -> NDArray[np.float64]:
     """For each chance, the smallest share of false ones among all that are called associations when it is; 0 to 1.
 
     Args: tests: how many pairs could have come out, those without a chance in the list included; at least their number.
     Source: Benjamini and Hochberg, JRSS B 1995.
     """
-    if tests < len(chances):
-        raise ValueError(f"{tests} tests cannot give {len(chances)} chances")
-    order = np.argsort(chances, kind="stable")
-    ranked = chances[order] * tests / np.arange(1, len(chances) + 1)
-    rates = np.empty(len(chances))
+    if tests < len(p_values):
+        raise ValueError(f"{tests} tests cannot give {len(p_values)} chances")
+    order = np.argsort(p_values, kind="stable")
+    ranked = p_values[order] * tests / np.arange(1, len(p_values) + 1)
+    rates = np.empty(len(p_values))
     rates[order] = np.minimum(np.minimum.accumulate(ranked[::-1])[::-1], 1.0)
     return rates

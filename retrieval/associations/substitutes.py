@@ -1,15 +1,15 @@
-"""Which items shoppers choose between: to be left out of what somebody "also needs".
+"""Substitute detection: pairs of items that shoppers choose between, excluded from needs.
 
-Two items are substitutes when somebody declared them so, or when they stand on the same shelf (leaf category) and either read nearly
-alike or are looked at together and then hardly ever bought together. A case for a phone shares nearly every word with the phone, but
-stands on another shelf. Where an item has no category, reading alike has to do.
+Two items are substitutes when a relation declares it, or when they are in the same leaf category and have nearly the same text, or are
+viewed together and rarely bought together. A phone case shares nearly all words with its phone but is in another category. For items
+without a category, text similarity decides alone.
 
-That two were bought together is no evidence against it on its own: every pair that behaviour proposes was bought together, and shoppers
-do replace things and buy several kinds of one. It counts against the number of those who looked at both, so only where a store keeps looks.
+A co-purchase alone is no evidence against substitution: every pair proposed from behaviour was bought together, and shoppers replace
+items and buy several of a kind. It counts relative to the number of co-viewers, so only for stores with views.
 
-Does not know what a thing is for: a battery and its charger with like names on one shelf are substitutes to it unless looks or a declared
-relation say otherwise, and two makes of one thing with unlike names are not. People agree far better with each other than with it, and the
-part that goes by looks was never measured on a real store. `benchmarks/substitutes.py` has the figures.
+Does not know what an item is for: a battery and its charger with similar names in one category are classified as substitutes unless
+views or a declared relation contradict, and two brands of one thing with different names are not. Agreement with human labels is far below
+the agreement between people, and the rule for views was never measured on a real store; see `benchmarks/substitutes.py`.
 """
 
 from __future__ import annotations
@@ -24,32 +24,34 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from scipy import sparse
 
-    from ..items.category_tree import Categories
+    from ..items.category_tree import CategoryTree
 
 ALIKE = 0.69
-"""Mean of name likeness and cosine from which two items read alike: where half of 2,800 pairs labelled by people agrees best (kappa)."""
-ALIKE_BY_NAME = 0.63
-"""The same for the name alone, where a vector is missing."""
+"""Threshold on the mean of name similarity and cosine; best kappa on half of 2,800 human-labelled pairs."""
+MIN_NAME_SIMILARITY = 0.63
+"""Threshold on the name similarity alone, where a vector is missing."""
 FEW, MANY = 0.5, 2.0
-"""Bought together at most half, or at least twice, as often as pairs that as many users looked at: compared, or meant for each other."""
+"""Ratios of observed to expected co-purchases among co-viewers: at most `FEW` means substitutes, at least `MANY` complements."""
 UNLIKELY = 0.01
-"""Chance under which such a rate counts as real."""
+"""p-value below which such a ratio is significant."""
 BLOCK = 16_384
-"""Pairs whose texts are compared at once: two blocks of vectors, about 50 MB."""
+"""Pairs compared at once: two blocks of vectors, about 50 MB."""
 SUBSTITUTE_RELATIONS = ("substitute_of", "alternative_to", "replaces")
-"""Relations that declare a substitute, in either direction. Any other relation says that two things belong together."""
+"""Relations that declare substitutes, in either direction. All other relations declare complements."""
 
 
 @dataclass(frozen=True)
 class Substitutes:
-    """Which pairs of items shoppers choose between.
+    """Classifier of substitute pairs over one catalogue.
 
     Attributes:
-        shelf: (items,) the narrowest category of each, -1 for none.
-        letters: (items, letter pairs) ones where a name has two letters side by side. name_size: (items,) how many it has.
-        vectors: (items, dimensions) unit rows; a zero row where there is none. has_vector: (items,)
-        declared: 1 for pairs that are substitutes by a relation, -1 for those that belong together by one.
-        behaviour: 1 for pairs that shoppers compare, -1 for those that they buy with each other, going by looks and purchases.
+        shelf: (items,) leaf category of each item, -1 for none.
+        letters: (items, bigrams) character bigrams of each name, 0 or 1.
+        name_size: (items,) number of distinct bigrams.
+        vectors: (items, dimensions) unit rows; a zero row where there is none.
+        has_vector: (items,) mask of items with a vector.
+        declared: 1 for declared substitutes, -1 for declared complements.
+        behaviour: 1 for substitutes, -1 for complements according to views and purchases.
     """
 
     shelf: NDArray[np.int32]
@@ -57,35 +59,37 @@ class Substitutes:
     name_size: NDArray[np.int64]
     vectors: NDArray[np.float32]
     has_vector: NDArray[np.bool_]
-    declared: Verdicts
-    behaviour: Verdicts
+    declared: PairLabels
+    behaviour: PairLabels
 
     @classmethod
     def build(
         cls,
         items: pl.DataFrame,
-        categories: Categories,
+        categories: CategoryTree,
         vectors: NDArray[np.float32] | None = None,
         *,
         viewed: sparse.csr_array | None = None,
         bought: sparse.csr_array | None = None,
         relations: pl.DataFrame | None = None,
     ) -> Substitutes:
-        """What is needed to tell the substitutes of a catalogue.
+        """Build the classifier of a catalogue.
 
         Args:
-            items: columns item_id, title; a row per item. categories: of the same rows.
-            vectors: (items, dimensions) unit vectors of the items' texts, a zero row where unknown; None: names alone.
-            viewed / bought: (items, items) users who looked at both, and those of them who bought both (see `looks.looked_and_bought`).
-            relations: columns head, relation, tail of item ids; others are passed over.
-        Raises: ValueError: the shapes do not belong together, or one of `viewed` and `bought` comes without the other.
+            items: columns item_id, title; one row per item.
+            categories: category tree of the same rows.
+            vectors: (items, dimensions) unit text vectors, a zero row where unknown; None uses names alone.
+            viewed: (items, items) users who viewed both, see `co_views.co_view_counts`.
+            bought: (items, items) those of them who bought both.
+            relations: columns head, relation, tail of item ids; unknown ids are skipped.
+        Raises: ValueError: inconsistent shapes, or only one of `viewed` and `bought`.
         """
         n = len(items)
         vectors = np.zeros((n, 0), dtype=np.float32) if vectors is None else vectors
         if len(categories.of_item) != n or len(vectors) != n:
             raise ValueError(f"{n} items, but categories of {len(categories.of_item)} and vectors of {len(vectors)}")
         if (viewed is None) != (bought is None):
-            raise ValueError("looks say nothing without purchases, nor purchases without looks: give both or neither")
+            raise ValueError("`viewed` and `bought` must be given together")
         letters = _letters(items["title"])
         return cls(
             shelf=categories.at(max(categories.levels, 1)),
@@ -94,46 +98,50 @@ class Substitutes:
             vectors=vectors,
             has_vector=np.einsum("id,id->i", vectors, vectors) > 0.5,
             declared=_declared(items, relations),
-            behaviour=_compared(viewed, bought) if viewed is not None and bought is not None else Verdicts.none(n),
+            behaviour=_compared(viewed, bought) if viewed is not None and bought is not None else PairLabels.none(n),
         )
 
     def label(self, left: NDArray[np.int64], right: NDArray[np.int64], *, block: int = BLOCK) -> NDArray[np.bool_]:
-        """(pairs,) whether the items of each pair are substitutes, whichever comes first; an item is none for itself.
+        """(pairs,) mask of substitute pairs; symmetric, and false for an item with itself.
 
-        Args: left, right: (pairs,) item rows. block: pairs whose texts are compared at once; changes nothing but memory.
+        Args:
+            left: (pairs,) item rows.
+            right: (pairs,) item rows.
+            block: pairs compared at once; affects memory only.
         """
         left, right = np.asarray(left, dtype=np.int64), np.asarray(right, dtype=np.int64)
         shelves = self.shelf[left], self.shelf[right]
         unknown = (shelves[0] < 0) | (shelves[1] < 0)
         same = (shelves[0] == shelves[1]) & ~unknown
         behaviour, declared = self.behaviour.of(left, right), self.declared.of(left, right)
-        found: NDArray[np.bool_] = same & (behaviour > 0)
+        substitute: NDArray[np.bool_] = same & (behaviour > 0)
         ask = np.flatnonzero(((same & (behaviour == 0)) | (unknown & (behaviour >= 0))) & (declared == 0))
-        found[ask] = self.alike(left[ask], right[ask], block=block)
-        found[declared != 0] = declared[declared != 0] > 0
-        found[left == right] = False
-        return found
+        substitute[ask] = self.similar_text(left[ask], right[ask], block=block)
+        substitute[declared != 0] = declared[declared != 0] > 0
+        substitute[left == right] = False
+        return substitute
 
-    def alike(self, left: NDArray[np.int64], right: NDArray[np.int64], *, block: int = BLOCK) -> NDArray[np.bool_]:
-        """(pairs,) whether two items read nearly alike, their shelves aside; never where one has no name.
+    def similar_text(self, left: NDArray[np.int64], right: NDArray[np.int64], *, block: int = BLOCK) -> NDArray[np.bool_]:
+        """(pairs,) mask of pairs with nearly the same text, regardless of category; false for items without a name.
 
-        Args: as for `label`."""
+        Args: as for `label`.
+        """
         out = np.empty(len(left), dtype=bool)
         for start in range(0, len(left), block):
             a, b = left[start : start + block], right[start : start + block]
-            likeness = self.name_likeness(a, b)
+            similarity = self.name_similarity(a, b)
             both = self.has_vector[a] & self.has_vector[b]
-            alike = ~both & (likeness >= ALIKE_BY_NAME)
-            both &= likeness >= 2 * ALIKE - 1  # below that no cosine helps
+            alike = ~both & (similarity >= MIN_NAME_SIMILARITY)
+            both &= similarity >= 2 * ALIKE - 1  # below that no cosine helps
             cosine = np.einsum("id,id->i", self.vectors[a[both]], self.vectors[b[both]])
-            alike[both] = (likeness[both] + cosine) / 2 >= ALIKE
+            alike[both] = (similarity[both] + cosine) / 2 >= ALIKE
             out[start : start + block] = alike
         return out
 
-    def name_likeness(self, left: NDArray[np.int64], right: NDArray[np.int64]) -> NDArray[np.float64]:
-        """(pairs,) how much of two names is the same, 0 to 1: letter pairs in both, over the mean of those in each.
+    def name_similarity(self, left: NDArray[np.int64], right: NDArray[np.int64]) -> NDArray[np.float64]:
+        """(pairs,) Dice similarity of the character bigrams of two names, 0 to 1.
 
-        Letters and not words, because not every script sets words apart. Source: Dice, Ecology 1945.
+        Characters rather than words, since not every script separates words. Source: Dice, Ecology 1945.
         """
         shared = np.asarray(self.letters[left].multiply(self.letters[right]).sum(axis=1), dtype=np.float64).ravel()
         sizes = np.maximum(self.name_size[left] + self.name_size[right], 1)
@@ -141,11 +149,13 @@ class Substitutes:
 
 
 @dataclass(frozen=True)
-class Verdicts:
-    """What is known of single pairs, whichever item comes first.
+class PairLabels:
+    """Labels of unordered pairs.
 
     Attributes:
-        key: (pairs,) int64 smaller row * items + larger row, ascending and distinct. verdict: (pairs,) int8 1 or -1. items: how many.
+        key: (pairs,) int64 smaller row * items + larger row, ascending and distinct.
+        verdict: (pairs,) int8, 1 for substitutes, -1 for complements.
+        items: number of items.
     """
 
     key: NDArray[np.int64]
@@ -153,20 +163,20 @@ class Verdicts:
     items: int
 
     @classmethod
-    def none(cls, items: int) -> Verdicts:
-        """Nothing is known."""
+    def none(cls, items: int) -> PairLabels:
+        """Empty labels."""
         return cls(np.empty(0, np.int64), np.empty(0, np.int8), items)
 
     @classmethod
-    def merge(cls, left: NDArray[np.int64], right: NDArray[np.int64], verdict: NDArray[np.int8], items: int) -> Verdicts:
-        """The verdicts on pairs in any order; of several on one pair the highest holds."""
+    def merge(cls, left: NDArray[np.int64], right: NDArray[np.int64], verdict: NDArray[np.int8], items: int) -> PairLabels:
+        """Labels of pairs in any order; the highest of several labels of one pair is used."""
         key, place = np.unique(np.minimum(left, right) * items + np.maximum(left, right), return_inverse=True)
         highest = np.full(len(key), -1, dtype=np.int8)
         np.maximum.at(highest, place, verdict)
         return cls(key, highest, items)
 
     def of(self, left: NDArray[np.int64], right: NDArray[np.int64]) -> NDArray[np.int8]:
-        """(pairs,) the verdict on each, 0 where there is none."""
+        """(pairs,) label of each pair, 0 for none."""
         if not len(self.key):
             return np.zeros(len(left), dtype=np.int8)
         key = np.minimum(left, right) * self.items + np.maximum(left, right)
@@ -175,12 +185,12 @@ class Verdicts:
 
 
 def _letters(titles: pl.Series) -> sparse.csr_array:
-    """(items, letter pairs) ones: which two letters stand side by side in a title, its edges counted as spaces."""
+    """(items, bigrams) 0/1 matrix of the character bigrams of titles, padded with spaces."""
     import polars as pl
     from scipy import sparse
 
     plain = titles.fill_null("").str.normalize("NFKC").str.to_lowercase().str.replace_all(r"\s+", " ").str.strip_chars()
-    # All titles as one run of code points, each between two spaces: an empty one is nothing but a line's end.
+    # All titles as one array of code points, each padded with spaces; an empty title is only a line end.
     run = pl.select(pl.when(plain != "").then(" " + plain + " ").otherwise(pl.lit("")) + "\n").to_series().str.join("").item() or ""
     points = np.frombuffer(run.encode("utf-32-le"), dtype=np.uint32).astype(np.int64)
     row = np.cumsum(points == ord("\n")) - (points == ord("\n"))
@@ -189,48 +199,48 @@ def _letters(titles: pl.Series) -> sparse.csr_array:
     pairs, row = pairs[inside], row[:-1][inside]
     known = pl.Series(pairs).unique().sort().to_numpy()
     shape = (len(titles), max(len(known), 1))
-    found = sparse.csr_array((np.ones(len(pairs), dtype=np.int32), (row, np.searchsorted(known, pairs))), shape=shape)
-    found.sum_duplicates()
-    found.data[:] = 1  # a name has two letters side by side or not, however often
-    return found
+    matrix = sparse.csr_array((np.ones(len(pairs), dtype=np.int32), (row, np.searchsorted(known, pairs))), shape=shape)
+    matrix.sum_duplicates()
+    matrix.data[:] = 1  # presence only
+    return matrix
 
 
-def _declared(items: pl.DataFrame, relations: pl.DataFrame | None) -> Verdicts:
-    """What relations say of pairs of items; who is declared both is a substitute."""
+def _declared(items: pl.DataFrame, relations: pl.DataFrame | None) -> PairLabels:
+    """Labels from declared relations; a pair declared as both is a substitute."""
     import polars as pl
 
     if relations is None or not len(relations):
-        return Verdicts.none(len(items))
+        return PairLabels.none(len(items))
     rows = pl.DataFrame({"item_id": items["item_id"], "row": np.arange(len(items), dtype=np.int64)})
     name = pl.col("relation").str.strip_chars().str.to_lowercase().str.replace_all(r"[\s-]+", "_")
-    told = (
+    declared = (
         relations.select("head", "tail", name.is_in(SUBSTITUTE_RELATIONS).fill_null(False).alias("substitute"))
         .join(rows.rename({"item_id": "head", "row": "left"}), on="head")
         .join(rows.rename({"item_id": "tail", "row": "right"}), on="tail")
     )
-    verdict = np.where(told["substitute"].to_numpy(), 1, -1).astype(np.int8)
-    return Verdicts.merge(told["left"].to_numpy(), told["right"].to_numpy(), verdict, len(items))
+    verdict = np.where(declared["substitute"].to_numpy(), 1, -1).astype(np.int8)
+    return PairLabels.merge(declared["left"].to_numpy(), declared["right"].to_numpy(), verdict, len(items))
 
 
-def _compared(viewed: sparse.csr_array, bought: sparse.csr_array) -> Verdicts:
-    """Which pairs are bought together far less, or far more, than pairs usually are that as many users looked at.
+def _compared(viewed: sparse.csr_array, bought: sparse.csr_array) -> PairLabels:
+    """Labels from co-views and co-purchases.
 
-    Both tails are those of a Poisson count: its mean is the users who looked at both times the store's usual share of them who bought both.
+    Poisson tails of the co-purchases; the mean is the number of co-viewers times the store's overall share of co-viewers who bought both.
     """
     from scipy import sparse
     from scipy.special import gammainc, gammaincc
 
     if viewed.shape != bought.shape:
-        raise ValueError(f"looks of {viewed.shape} items, but purchases of {bought.shape}")
-    looked = sparse.coo_array(sparse.triu(viewed.maximum(viewed.T), k=1))
-    left, right = (np.asarray(part, dtype=np.int64) for part in looked.coords)
+        raise ValueError(f"co-views of shape {viewed.shape}, but co-purchases of shape {bought.shape}")
+    viewed_pairs = sparse.coo_array(sparse.triu(viewed.maximum(viewed.T), k=1))
+    left, right = (np.asarray(part, dtype=np.int64) for part in viewed_pairs.coords)
     if not len(left):
-        return Verdicts.none(int(viewed.shape[0]))
+        return PairLabels.none(int(viewed.shape[0]))
     both = np.asarray(sparse.csr_array(bought.maximum(bought.T))[left, right], dtype=np.float64)
-    users = np.asarray(looked.data, dtype=np.float64)
-    usual = users * (both.sum() / max(users.sum(), 1.0))
-    seldom = (both <= FEW * usual) & (gammaincc(both + 1, usual) <= UNLIKELY)
-    often = (both >= MANY * usual) & (both > 0) & (gammainc(np.maximum(both, 1), usual) <= UNLIKELY)
+    users = np.asarray(viewed_pairs.data, dtype=np.float64)
+    expected = users * (both.sum() / max(users.sum(), 1.0))
+    seldom = (both <= FEW * expected) & (gammaincc(both + 1, expected) <= UNLIKELY)
+    often = (both >= MANY * expected) & (both > 0) & (gammainc(np.maximum(both, 1), expected) <= UNLIKELY)
     verdict = seldom.astype(np.int8) - often.astype(np.int8)
     known = verdict != 0
-    return Verdicts.merge(left[known], right[known], verdict[known], int(viewed.shape[0]))
+    return PairLabels.merge(left[known], right[known], verdict[known], int(viewed.shape[0]))

@@ -20,49 +20,49 @@ UNIT = 1000
 """A user of full weight, in the whole numbers that weights are added up in."""
 FULL_ITEMS, FULL_SHARE = 20, 0.95
 """Distinct items up to which a user counts in full: as many as 95 of 100 users have, 20 at least. n times as many count 1 / n."""
-HEAVY = 20
+MIN_ITEMS_COMPARED = 20
 """Distinct items above which users are compared: a taste shared over fewer is no sign of anything."""
-ALIKE = 0.2
+SIMILAR_USER_COSINE = 0.2
 """Cosine of two users' items from which they are alike. Of the pairs of people with many items that share any, 99 of 100 lie below 0.15 in
 a large set of reviews; those of its free-sample clique are mostly above 0.3."""
-COMMON = 100
+COMMON_ITEM_USERS = 100
 """Heavy users from whom on an item says nothing of who is alike."""
 BLOCK = 1024
 
 
-def weights(events: Events) -> NDArray[np.int64]:
+def user_weights(events: Events) -> NDArray[np.int64]:
     """(users,) what each user counts, in `UNIT`, 1 at least."""
     owned = distinct((events.user.astype(np.int64) << 32) | events.row)
     user, row = owned >> 32, owned & 0xFFFFFFFF
     items = np.bincount(user, minlength=len(events.users))
     full = max(FULL_ITEMS, int(np.quantile(items[items > 0], FULL_SHARE))) if len(owned) else FULL_ITEMS
-    share = np.minimum(1.0, full / np.maximum(items, 1)) / (1 + lookalikes(user, row, items))
+    share = np.minimum(1.0, full / np.maximum(items, 1)) / (1 + similar_user_counts(user, row, items))
     return np.maximum(UNIT * share, 1).astype(np.int64)
 
 
-def lookalikes(user: NDArray[np.int64], row: NDArray[np.int64], items: NDArray[np.int64]) -> NDArray[np.int64]:
+def similar_user_counts(user: NDArray[np.int64], row: NDArray[np.int64], items: NDArray[np.int64]) -> NDArray[np.int64]:
     """(users,) how many others each user is alike to.
 
     Args: user, row: distinct pairs of users and items. items: (users,) items of each user.
     """
     from scipy import sparse
 
-    heavy = np.flatnonzero(items > HEAVY)
-    place = np.full(len(items), -1)
-    place[heavy] = np.arange(len(heavy))
-    keep = place[user] >= 0
-    user, row = place[user[keep]], row[keep]
-    rare = np.bincount(row, minlength=1) <= COMMON
+    heavy = np.flatnonzero(items > MIN_ITEMS_COMPARED)
+    compared_index = np.full(len(items), -1)
+    compared_index[heavy] = np.arange(len(heavy))
+    keep = compared_index[user] >= 0
+    user, row = compared_index[user[keep]], row[keep]
+    rare = np.bincount(row, minlength=1) <= COMMON_ITEM_USERS
     user, row = user[rare[row]], row[rare[row]]
-    found = np.zeros(len(items), dtype=np.int64)
+    counts = np.zeros(len(items), dtype=np.int64)
     if not len(user):
-        return found
+        return counts
     has = sparse.csr_array((np.ones(len(user), dtype=np.int32), (user, row)), shape=(len(heavy), int(row.max()) + 1))
     by_item = has.T.tocsr()
     root = np.sqrt(items[heavy])
     for start in range(0, len(heavy), BLOCK):
         shared = sparse.coo_array(has[start : start + BLOCK] @ by_item)
-        one, other = shared.coords[0] + start, shared.coords[1]
-        alike = (shared.data >= ALIKE * root[one] * root[other]) & (one != other)
-        found[heavy] += np.bincount(one[alike], minlength=len(heavy))
-    return found
+        left, right = shared.coords[0] + start, shared.coords[1]
+        similar = (shared.data >= SIMILAR_USER_COSINE * root[left] * root[right]) & (left != right)
+        counts[heavy] += np.bincount(left[similar], minlength=len(heavy))
+    return counts

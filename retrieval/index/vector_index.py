@@ -1,6 +1,6 @@
 """Vector index of items and reviews in Chroma: a folder of the workspace, or a server.
 
-Every build writes its own generation, a folder (or, on a server, a set of collection names) that `workspace.json` references only once it is
+Every build writes its own generation, a folder (on a server, a set of collection names) that `workspace.json` references only once it is
 complete. Readers of a deleted generation get an error that asks them to reopen the workspace; an interrupted build resumes.
 
 Filters are never passed to Chroma: a `where` on "not this category" costs 28 to 161 ms at 50,000 vectors, a plain query under 1 ms.

@@ -225,7 +225,7 @@ def test_a_quota_lets_a_small_category_into_the_candidates(retriever: Retriever)
     toy = retriever.catalogue.row("cat-toy")
     assert toy not in one.propose(lamp, mask, 2).rows
     assert toy in one.propose(lamp, mask, 2, quota=1.0).rows
-    with pytest.raises(ValueError, match="a quota is 0 to 1"):
+    with pytest.raises(ValueError, match="the quota must be between 0 and 1"):
         one.propose(lamp, mask, 2, quota=1.5)
 
 

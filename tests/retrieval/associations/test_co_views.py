@@ -7,7 +7,7 @@ import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crossaisle.retrieval.associations.co_views import looked_and_bought
+from crossaisle.retrieval.associations.co_views import co_view_counts
 from crossaisle.retrieval.items.catalogue import Catalogue
 
 NAMES = ["phone", "twin", "case", "charger", "lamp", "sofa"]
@@ -32,7 +32,7 @@ def test_looks_and_purchases_count_as_by_hand(rows: list[tuple[str, str, str]], 
     interactions = pl.DataFrame(
         sorted(rows, key=lambda row: row[0]), schema={"user_id": pl.String, "item_id": pl.String, "kind": pl.String}, orient="row"
     )
-    found = looked_and_bought(interactions, Catalogue.build(ITEMS, interactions, 1), lookers=lookers, most=most, block=block)
+    found = co_view_counts(interactions, Catalogue.build(ITEMS, interactions, 1), min_viewers=lookers, most=most, block=block)
     if not any(kind in ("view", "click") for _, _, kind in rows):
         assert found is None
         return

@@ -11,9 +11,9 @@ import pytest
 
 from crossaisle.data.errors import StaleIndexError
 from crossaisle.retrieval.associations import count_store
-from crossaisle.retrieval.associations.pair_counts import Margins
-from crossaisle.retrieval.associations.rules import Tally, tally
-from crossaisle.retrieval.associations.user_weights import weights
+from crossaisle.retrieval.associations.pair_counts import MarginalCounts
+from crossaisle.retrieval.associations.rules import CountTable, count_pairs
+from crossaisle.retrieval.associations.user_weights import user_weights
 from crossaisle.retrieval.items.catalogue import Catalogue
 from crossaisle.retrieval.items.interactions import DAY, Events
 
@@ -41,20 +41,20 @@ def drawn(random: np.random.Generator, users: range, items: list[str], most: int
     ]
 
 
-def counted(items: list[str], interactions: pl.DataFrame) -> tuple[list[Tally], Events, Catalogue, list[str]]:
+def counted(items: list[str], interactions: pl.DataFrame) -> tuple[list[CountTable], Events, Catalogue, list[str]]:
     catalogue = Catalogue.build(store(items), interactions, 1)
     events = Events.build(interactions, catalogue)
     paths = ["\x1f".join(path) for path in catalogue.items["category"].to_list()]
-    return tally(events, catalogue, weights(events), window=WINDOW), events, catalogue, paths
+    return count_pairs(events, catalogue, user_weights(events), window=WINDOW), events, catalogue, paths
 
 
-def same(found: list[Tally], wanted: list[Tally]) -> None:
+def same(found: list[CountTable], wanted: list[CountTable]) -> None:
     assert [one.depth for one in found] == [one.depth for one in wanted]
     for ours, theirs in zip(found, wanted, strict=True):
         assert list(ours.names) == list(theirs.names)
         for name in ("key", "both", "support", "weight"):
             assert getattr(ours.pairs, name).tolist() == getattr(theirs.pairs, name).tolist()
-        for field in dataclasses.fields(Margins):
+        for field in dataclasses.fields(MarginalCounts):
             assert getattr(ours.margins, field.name).tolist() == getattr(theirs.margins, field.name).tolist()
 
 
@@ -65,7 +65,7 @@ def test_counting_on_is_counting_from_the_start(seed: int, tmp_path: Path) -> No
     items = [f"i{n}" for n in range(40)]
     before = drawn(random, range(200), items, 8)
     old, old_events, _, old_paths = counted(items, history(before))
-    count_store.save(tmp_path, count_store.Counted(old, old_events, WINDOW, weights(old_events)), old_paths)
+    count_store.save(tmp_path, count_store.CountSnapshot(old, old_events, WINDOW, user_weights(old_events)), old_paths)
     gone = {f"u{n:04d}" for n in random.choice(200, size=4, replace=False)}
     after = [row for i, row in enumerate(before) if row[0] not in gone and i % 97]
     more = [*items, "i40", "i41"]
@@ -74,7 +74,7 @@ def test_counting_on_is_counting_from_the_start(seed: int, tmp_path: Path) -> No
     new, events, catalogue, paths = counted(reordered, history(after))
     found = count_store.recount(tmp_path, events, catalogue, WINDOW, paths)
     assert found is not None
-    same(found[0].tallies, new)
+    same(found[0].tables, new)
     assert 0 < found[1] < 60
 
 
@@ -82,10 +82,10 @@ def test_nothing_new_changes_nothing(tmp_path: Path) -> None:
     items = [f"i{n}" for n in range(20)]
     interactions = history(drawn(np.random.default_rng(1), range(50), items, 9))
     tallies, events, catalogue, paths = counted(items, interactions)
-    count_store.save(tmp_path, count_store.Counted(tallies, events, WINDOW, weights(events)), paths)
+    count_store.save(tmp_path, count_store.CountSnapshot(tallies, events, WINDOW, user_weights(events)), paths)
     found = count_store.recount(tmp_path, events, catalogue, WINDOW, paths)
     assert found is not None
-    same(found[0].tallies, tallies)
+    same(found[0].tables, tallies)
     assert found[1] == 0
 
 
@@ -93,7 +93,7 @@ def test_other_windows_orders_and_categories_are_counted_from_the_start(tmp_path
     items = [f"i{n}" for n in range(20)]
     interactions = history(drawn(np.random.default_rng(2), range(50), items, 9))
     tallies, events, catalogue, paths = counted(items, interactions)
-    count_store.save(tmp_path, count_store.Counted(tallies, events, WINDOW, weights(events)), paths)
+    count_store.save(tmp_path, count_store.CountSnapshot(tallies, events, WINDOW, user_weights(events)), paths)
     assert count_store.recount(tmp_path, events, catalogue, WINDOW + 1, paths) is None
     assert count_store.recount(tmp_path, dataclasses.replace(events, order="none"), catalogue, WINDOW, paths) is None
     assert count_store.recount(tmp_path, events, catalogue, WINDOW, [*paths[:-1], "elsewhere"]) is None
@@ -107,7 +107,7 @@ def test_damaged_counts_are_said_to_be(tmp_path: Path) -> None:
         count_store.about(tmp_path / "nowhere")
     items = [f"i{n}" for n in range(5)]
     tallies, events, _, paths = counted(items, history(drawn(np.random.default_rng(2), range(9), items, 4)))
-    count_store.save(tmp_path, count_store.Counted(tallies, events, WINDOW, weights(events)), paths)
+    count_store.save(tmp_path, count_store.CountSnapshot(tallies, events, WINDOW, user_weights(events)), paths)
     (tmp_path / "1-margins.parquet").write_bytes(b"nonsense")
     with pytest.raises(StaleIndexError, match="cannot be read"):
         count_store.margins(tmp_path, 1)
@@ -116,8 +116,8 @@ def test_damaged_counts_are_said_to_be(tmp_path: Path) -> None:
 def test_margins_are_read_back_as_they_were(tmp_path: Path) -> None:
     items = [f"i{n}" for n in range(20)]
     tallies, events, _, paths = counted(items, history(drawn(np.random.default_rng(4), range(50), items, 9)))
-    count_store.save(tmp_path, count_store.Counted(tallies, events, WINDOW, weights(events)), paths)
+    count_store.save(tmp_path, count_store.CountSnapshot(tallies, events, WINDOW, user_weights(events)), paths)
     for one in tallies:
         back = count_store.margins(tmp_path, one.depth)
-        for field in dataclasses.fields(Margins):
+        for field in dataclasses.fields(MarginalCounts):
             assert getattr(back, field.name).tolist() == getattr(one.margins, field.name).tolist()

@@ -8,10 +8,10 @@ import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crossaisle.retrieval.associations.item_users import Holders
-from crossaisle.retrieval.associations.pair_counts import MOST_EVENTS
-from crossaisle.retrieval.associations.rules import tally
-from crossaisle.retrieval.associations.user_weights import weights
+from crossaisle.retrieval.associations.item_users import ItemUsers
+from crossaisle.retrieval.associations.pair_counts import MAX_EVENTS_PER_USER
+from crossaisle.retrieval.associations.rules import count_pairs
+from crossaisle.retrieval.associations.user_weights import user_weights
 from crossaisle.retrieval.items.catalogue import Catalogue
 from crossaisle.retrieval.items.interactions import Events
 
@@ -29,7 +29,7 @@ def tables(histories: dict[str, list[str]], categories: dict[str, str]) -> tuple
 @settings(max_examples=100, deadline=None)
 def test_pairs_are_the_sizes_of_sets(histories: dict[str, list[str]]) -> None:
     events, catalogue = tables(histories, CATEGORY)
-    holders = Holders.build(events, catalogue)
+    holders = ItemUsers.build(events, catalogue)
     had: dict[str, set[str]] = defaultdict(set)
     for user, history in histories.items():
         for item in history:
@@ -51,12 +51,12 @@ def test_pairs_are_the_sizes_of_sets(histories: dict[str, list[str]]) -> None:
 
 def test_heavy_buyers_are_counted_in_what_is_said() -> None:
     """Ten had a tent, six of them a stove; most bought hundreds of other things since, for which mining forgets the tent."""
-    other = {f"thing{n}": "Things" for n in range(MOST_EVENTS + 30)}
+    other = {f"thing{n}": "Things" for n in range(MAX_EVENTS_PER_USER + 30)}
     histories = {f"u{n:02d}": ["tent", *(["stove"] if n < 6 else []), *(other if n % 5 else [])] for n in range(10)}
     interactions, catalogue = tables(histories, {**CATEGORY, **other})
-    said = Holders.build(interactions, catalogue).pair(catalogue.row("tent"), catalogue.row("stove"))
+    said = ItemUsers.build(interactions, catalogue).pair(catalogue.row("tent"), catalogue.row("stove"))
     assert said
     assert (said.support, said.source_users) == (6, 10)
     events = Events.build(interactions, catalogue)
-    mined = tally(events, catalogue, weights(events))[0].margins.users[0, catalogue.row("tent")]
+    mined = count_pairs(events, catalogue, user_weights(events))[0].margins.users[0, catalogue.row("tent")]
     assert mined == 2, "the cap should bind here, or the test says nothing"

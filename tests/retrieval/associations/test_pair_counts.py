@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crossaisle.retrieval.associations.pair_counts import Counting, Margins, Moments, PairCounts
-from crossaisle.retrieval.associations.user_weights import FULL_ITEMS, UNIT, weights
+from crossaisle.retrieval.associations.pair_counts import EventSequence, MarginalCounts, PairCounts, StreamingPairCounter
+from crossaisle.retrieval.associations.user_weights import FULL_ITEMS, UNIT, user_weights
 from crossaisle.retrieval.items.interactions import NEVER, Events, Order
 
 THINGS = 6
@@ -29,10 +29,10 @@ def events_of(world: list[list[tuple[int, int]]], order: Order) -> Events:
     return Events(user.astype(np.int32), thing.astype(np.int32), when, order, pl.Series([str(n) for n in range(len(world))]), "bought")
 
 
-def counted(world: list[list[tuple[int, int]]], order: Order, window: int, chunk: int = 10**6) -> tuple[PairCounts, Margins]:
+def counted(world: list[list[tuple[int, int]]], order: Order, window: int, chunk: int = 10**6) -> tuple[PairCounts, MarginalCounts]:
     events = events_of(world, order)
-    moments = Moments.of(events, np.arange(THINGS, dtype=np.int32), THINGS, window, weights(events))
-    counting = Counting(moments, chunk=chunk)
+    moments = EventSequence.of(events, np.arange(THINGS, dtype=np.int32), THINGS, window, user_weights(events))
+    counting = StreamingPairCounter(moments, chunk=chunk)
     return PairCounts.chained(list(counting.blocks())), counting.margins
 
 
@@ -73,7 +73,7 @@ def test_pairs_and_margins_are_those_of_sets_and_loops(world: list[list[tuple[in
     things = sum(len({thing for thing, _ in history}) for history in world)
     for heads, factor in enumerate((1, UNIT)):
         assert margins.users[heads].tolist() == (factor * users).tolist()
-        assert margins.went[heads].tolist() == (factor * went).tolist()
+        assert margins.followers[heads].tolist() == (factor * went).tolist()
         assert margins.ways[heads].tolist() == (factor * ways).tolist()
         assert (margins.total[heads], margins.things[heads]) == (factor * len(world), factor * things)
     for thing in range(THINGS):
@@ -93,7 +93,7 @@ def test_counts_of_users_add_up_and_can_be_taken_away(
         for name in ("key", "both", "support", "weight"):
             assert getattr(found, name).tolist() == getattr(wanted, name).tolist()
     for summed, expected in ((first_margins + second_margins, all_margins), (all_margins - second_margins, first_margins)):
-        for field in dataclasses.fields(Margins):
+        for field in dataclasses.fields(MarginalCounts):
             assert getattr(summed, field.name).tolist() == getattr(expected, field.name).tolist()
 
 
@@ -101,16 +101,16 @@ def test_a_user_with_hundreds_of_items_counts_for_little() -> None:
     many = 4 * FULL_ITEMS
     world = [[(thing, 0) for thing in range(many)], *([[(0, 0), (1, 0)]] * 30)]
     events = events_of(world, "none")
-    moments = Moments.of(events, np.arange(many, dtype=np.int32), many, 0, weights(events))
+    moments = EventSequence.of(events, np.arange(many, dtype=np.int32), many, 0, user_weights(events))
     assert moments.weight.tolist() == [UNIT // 4, *([UNIT] * 30)]
-    pairs = PairCounts.chained(list(Counting(moments).blocks()))
+    pairs = PairCounts.chained(list(StreamingPairCounter(moments).blocks()))
     at = np.searchsorted(pairs.key, 1)  # from thing 0 to thing 1
     assert (pairs.both[at], pairs.support[at], pairs.weight[at]) == (31, 31, 30 * UNIT + UNIT // 4)
 
 
 def test_only_the_latest_moments_of_a_user_count() -> None:
     events = events_of([[(0, 1), (1, 2), (2, 3), (1, 4)]], "time")
-    moments = Moments.of(events, np.arange(3, dtype=np.int32), 3, 10, weights(events), most=3)
+    moments = EventSequence.of(events, np.arange(3, dtype=np.int32), 3, 10, user_weights(events), most=3)
     assert (moments.thing.tolist(), moments.time.tolist()) == ([1, 2, 1], [2, 3, 4])
 
 
@@ -119,7 +119,7 @@ def test_independent_things_are_not_associated_however_unequal_the_users() -> No
     random = np.random.default_rng(5)
     world = [[(int(thing), 0) for thing in random.choice(40, size=size, replace=False)] for size in [2] * 3000 + [16] * 1000]
     events = events_of(world, "none")
-    counting = Counting(Moments.of(events, np.arange(40, dtype=np.int32), 40, 0, weights(events)))
+    counting = StreamingPairCounter(EventSequence.of(events, np.arange(40, dtype=np.int32), 40, 0, user_weights(events)))
     pairs = PairCounts.chained(list(counting.blocks()))
     margins, source, target = counting.margins, pairs.key // 40, pairs.key % 40
     confidence = pairs.support / margins.users[0, source]

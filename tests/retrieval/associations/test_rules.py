@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from crossaisle.data.records import Association
 from crossaisle.retrieval.associations import statistics
-from crossaisle.retrieval.associations.rules import Associations, chance, table, tally
-from crossaisle.retrieval.associations.user_weights import weights
+from crossaisle.retrieval.associations.rules import Associations, association_table, count_pairs, fisher_p_value
+from crossaisle.retrieval.associations.user_weights import user_weights
 from crossaisle.retrieval.items.catalogue import Catalogue
 from crossaisle.retrieval.items.interactions import DAY, Events
 
@@ -61,8 +61,8 @@ def mined(
     interactions = events_table(histories, ordered)
     catalogue = Catalogue.build(items_table(items), interactions, level)
     events = Events.build(interactions, catalogue)
-    tallies = tally(events, catalogue, weights(events), window=window * DAY, min_support=min_support)
-    return table(tallies, catalogue.total_users, min_support=min_support, per_thing=per_thing), catalogue
+    tallies = count_pairs(events, catalogue, user_weights(events), window=window * DAY, min_support=min_support)
+    return association_table(tallies, catalogue.total_users, min_support=min_support, per_thing=per_thing), catalogue
 
 
 def at_once(histories: dict[str, list[str]]) -> dict[str, History]:
@@ -230,7 +230,7 @@ def test_chance_is_fisher_s_exact_test(both: int, left: int, right: int, neither
     if both + left == 0 or both + right == 0:
         return
     pair = Association("item", "a", "b", both, both + left, both + right, both + left + right + neither)
-    assert chance(pair) == pytest.approx(fisher_exact([[both, left], [right, neither]], alternative="greater").pvalue, abs=1e-9)
+    assert fisher_p_value(pair) == pytest.approx(fisher_exact([[both, left], [right, neither]], alternative="greater").pvalue, abs=1e-9)
 
 
 def test_a_world_whose_answers_are_known() -> None:

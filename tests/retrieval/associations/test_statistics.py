@@ -66,9 +66,9 @@ def test_one_of_one_is_no_certainty() -> None:
 def test_the_tail_is_poisson_s(support: int, source: int, base: int, users: int) -> None:
     from scipy.stats import poisson
 
-    found = float(statistics.tail(support, source, base, users))
+    found = float(statistics.poisson_tail(support, source, base, users))
     assert found == pytest.approx(float(poisson.sf(support - 1, source * base / users)), rel=1e-6, abs=1e-200)
-    assert statistics.tail(0, source, base, users) == 1
+    assert statistics.poisson_tail(0, source, base, users) == 1
 
 
 @given(st.integers(1, 60), st.integers(1, 60), st.integers(1, 60), st.integers(1, 600))
@@ -114,5 +114,5 @@ def test_nothing_has_no_figures_and_no_warnings() -> None:
     assert low[nobody].tolist() == [0.0] * int(nobody.sum())
     assert np.isinf(high[nobody]).all()
     assert (statistics.log_likelihood_ratio(support, source, base, users) >= 0).all()
-    chances = statistics.tail(support, source, base, users)
+    chances = statistics.poisson_tail(support, source, base, users)
     assert ((chances >= 0) & (chances <= 1)).all()

@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
-from crossaisle.retrieval.associations.co_views import LOOKERS, looked_and_bought
-from crossaisle.retrieval.associations.substitutes import ALIKE, ALIKE_BY_NAME, Substitutes
+from crossaisle.retrieval.associations.co_views import MIN_CO_VIEWERS, co_view_counts
+from crossaisle.retrieval.associations.substitutes import ALIKE, MIN_NAME_SIMILARITY, Substitutes
 from crossaisle.retrieval.items.catalogue import Catalogue
-from crossaisle.retrieval.items.category_tree import Categories
+from crossaisle.retrieval.items.category_tree import CategoryTree
 from crossaisle.retrieval.items.texts import item_texts
 
 from ...conftest import SHARED
@@ -49,7 +49,7 @@ def table(world: dict[str, tuple[str | None, tuple[str, ...] | None]]) -> pl.Dat
 
 
 def told(items: pl.DataFrame, vectors: np.ndarray | None = None, **known: object) -> Substitutes:
-    return Substitutes.build(items, Categories.build(items), vectors, **known)  # type: ignore[arg-type]
+    return Substitutes.build(items, CategoryTree.build(items), vectors, **known)  # type: ignore[arg-type]
 
 
 def are(rule: Substitutes, left: str, right: str) -> bool:
@@ -92,7 +92,7 @@ def test_near_twins_of_a_shelf_are_substitutes_and_an_accessory_never_is(rule: s
     assert all(are(world, a, b) for a in phones for b in phones if a != b)
     assert are(world, "case", "other case")
     # The case has every word of the phone's name.
-    assert world.alike(np.asarray([ROW["phone"]]), np.asarray([ROW["case"]]))[0]
+    assert world.similar_text(np.asarray([ROW["phone"]]), np.asarray([ROW["case"]]))[0]
     assert not any(are(world, phone, case) for phone in phones for case in ("case", "other case"))
     assert not are(world, "phone", "other phone")
     assert not are(world, "charger", "cells")
@@ -126,7 +126,7 @@ def test_one_letter_scripts_and_widths_do_not_matter() -> None:
         {"a": ("ＡＢＣ　１２３", PHONES), "b": ("abc 123", PHONES), "c": ("本", PHONES), "d": ("本", PHONES), "e": ("a\nb  c", PHONES)}
     )
     rule = told(items)
-    assert rule.name_likeness(np.asarray([0, 2, 0]), np.asarray([1, 3, 2])).tolist() == [1.0, 1.0, 0.0]
+    assert rule.name_similarity(np.asarray([0, 2, 0]), np.asarray([1, 3, 2])).tolist() == [1.0, 1.0, 0.0]
     assert rule.name_size.tolist() == [8, 8, 2, 2, 6]
 
 
@@ -138,15 +138,15 @@ def test_name_likeness_is_the_share_of_letter_pairs_counted_by_hand(by_name: Sub
     names = [letters(title) for title, _ in WORLD.values()]
     left, right = every_pair(len(WORLD))
     by_hand = [2 * len(names[a] & names[b]) / max(len(names[a]) + len(names[b]), 1) for a, b in zip(left, right, strict=True)]
-    np.testing.assert_allclose(by_name.name_likeness(left, right), by_hand)
+    np.testing.assert_allclose(by_name.name_similarity(left, right), by_hand)
 
 
 def test_names_that_are_half_alike_need_a_vector_to_be_so() -> None:
     items = table({"a": ("Orbit X200 black", PHONES), "b": ("Orbit X200 smart grey", PHONES), "c": ("Zenith Mini", PHONES)})
     vectors = np.tile(np.asarray([1, 0], dtype=np.float32), (3, 1))
     first, second = np.asarray([0, 0]), np.asarray([1, 2])
-    likeness = told(items).name_likeness(first, second)
-    assert 2 * ALIKE - 1 < likeness[0] < ALIKE_BY_NAME
+    likeness = told(items).name_similarity(first, second)
+    assert 2 * ALIKE - 1 < likeness[0] < MIN_NAME_SIMILARITY
     assert told(items).label(first, second).tolist() == [False, False]
     assert told(items, vectors).label(first, second).tolist() == [True, False]
 
@@ -154,8 +154,8 @@ def test_names_that_are_half_alike_need_a_vector_to_be_so() -> None:
 def test_a_zero_vector_leaves_it_to_the_names_and_a_vector_counts_by_half() -> None:
     items = table(WORLD)
     pair = np.asarray([ROW["phone"]]), np.asarray([ROW["twin"]])
-    likeness = float(told(items).name_likeness(*pair)[0])
-    assert likeness > ALIKE_BY_NAME
+    likeness = float(told(items).name_similarity(*pair)[0])
+    assert likeness > MIN_NAME_SIMILARITY
     vectors = np.zeros((len(WORLD), 2), dtype=np.float32)
     vectors[ROW["phone"]] = (1, 0)
     assert told(items, vectors).label(*pair)[0]  # the twin's is unknown
@@ -230,7 +230,7 @@ def test_what_does_not_belong_together_is_refused() -> None:
     items = table(WORLD)
     with pytest.raises(ValueError, match="vectors of 3"):
         told(items, np.zeros((3, 2), dtype=np.float32))
-    with pytest.raises(ValueError, match="give both or neither"):
+    with pytest.raises(ValueError, match="must be given together"):
         told(items, viewed=looks(USUAL))
     with pytest.raises(ValueError, match="purchases of"):
         told(items, viewed=looks(USUAL), bought=sparse.csr_array((2, 2), dtype=np.int32))
@@ -293,9 +293,9 @@ def test_shoppers_who_compare_phones_and_buy_one_make_them_substitutes_from_thei
         rows += [(user, item, "view") for item in ("phone", "other phone", "case")]
         rows += [(user, "phone" if n % 2 else "other phone", "purchase"), (user, "case", "purchase"), (user, "case", "view")]
     interactions = pl.DataFrame(rows, schema=["user_id", "item_id", "kind"], orient="row")
-    found = looked_and_bought(interactions, Catalogue.build(table(WORLD), interactions, 1))
+    found = co_view_counts(interactions, Catalogue.build(table(WORLD), interactions, 1))
     assert found is not None
-    assert found[0][ROW["phone"], ROW["other phone"]] == 300 >= LOOKERS
+    assert found[0][ROW["phone"], ROW["other phone"]] == 300 >= MIN_CO_VIEWERS
     assert found[1][ROW["phone"], ROW["other phone"]] == 0
     assert found[1][ROW["phone"], ROW["case"]] == 150
     rule = told(table(WORLD), viewed=found[0], bought=found[1])
@@ -315,7 +315,7 @@ def test_names_tell_substitutes_from_complements_as_people_did_on_pairs_the_thre
     votes = pairs.select(pl.col(f"ANNOTATOR{i}_LABEL").cast(pl.Int64).fill_null(0) for i in (1, 2, 3)).to_numpy()
     substitute, complement = (votes == 1).sum(axis=1) >= 2, ((votes >= 2) & (votes <= 7)).sum(axis=1) >= 2
     rule = told(table({url: (name, None) for url, name in names.items()}))
-    likeness = rule.name_likeness(left, right)
+    likeness = rule.name_similarity(left, right)
     wins = likeness[substitute][:, None] - likeness[complement][None, :]
     assert (np.sign(wins) / 2 + 0.5).mean() >= 0.75
     called = rule.label(left, right)

@@ -11,7 +11,7 @@ import pytest
 
 from crossaisle.data.errors import ModelError
 from crossaisle.retrieval.index.embedder import Embedder, digest
-from crossaisle.retrieval.items.texts import LONGEST, item_texts, review_ids, review_texts
+from crossaisle.retrieval.items.texts import MAX_TEXT_CHARS, item_texts, review_ids, review_texts
 
 TEXTS = [
     "a tent for two",
@@ -77,13 +77,13 @@ def test_the_texts_of_items_and_reviews() -> None:
     items = pl.DataFrame(
         {
             "title": ["Tent", "", "Lamp"], "category": [["Camping", "Tents"], [], ["Home"]], "brand": ["Nordlo", None, " "],
-            "description": ["For two.", "only this", "y" * 2 * LONGEST],
+            "description": ["For two.", "only this", "y" * 2 * MAX_TEXT_CHARS],
         }
     )  # fmt: skip
     texts = item_texts(items).to_list()
     assert texts[:2] == ["Tent. Camping > Tents. Nordlo. For two.", "only this"]
     assert texts[2].startswith("Lamp. Home. yyy")
-    assert len(texts[2]) == LONGEST
+    assert len(texts[2]) == MAX_TEXT_CHARS
     reviews = pl.DataFrame({"item_id": ["a", "b", "a"], "title": ["Good", "", ""], "text": ["Dry.", "Warm.", ""]})
     assert review_texts(reviews).to_list() == ["Good. Dry.", "Warm.", ""]
     assert review_ids(reviews).to_list() == ["a#0", "b#0", "a#1"]

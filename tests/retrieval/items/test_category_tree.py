@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import polars as pl
 
-from crossaisle.retrieval.items.category_tree import Categories
+from crossaisle.retrieval.items.category_tree import CategoryTree
 
 
-def tree(*paths: list[str] | None) -> Categories:
-    return Categories.build(pl.DataFrame({"category": paths}, schema={"category": pl.List(pl.String)}))
+def tree(*paths: list[str] | None) -> CategoryTree:
+    return CategoryTree.build(pl.DataFrame({"category": paths}, schema={"category": pl.List(pl.String)}))
 
 
 def test_every_prefix_is_a_node_and_one_name_under_two_parents_is_two() -> None:

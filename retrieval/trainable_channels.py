@@ -1,0 +1,65 @@
+"""The registry of the channels that learn, and their loading from a workspace in one loop.
+
+An entry makes a channel available to training, storage, the blend and the evaluation; see `TrainableChannel` for its contract.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from ..data.errors import StaleTrainingError
+from .channels.base import PaddedChannel
+from .channels.complement_heads import ComplementHeads
+from .channels.matrix_factorization import MatrixFactorization
+from .graph.channel import GraphChannel
+
+if TYPE_CHECKING:
+    from .channels.base import Channel, ServedItems, TrainableChannel
+
+TRAINABLE_CHANNELS: dict[str, type[TrainableChannel]] = {
+    MatrixFactorization.name: MatrixFactorization,
+    ComplementHeads.name: ComplementHeads,
+    GraphChannel.name: GraphChannel,
+}
+"""Name of a channel, and of its folder in a workspace, to its class."""
+
+
+class LoadedChannels(NamedTuple):
+    """Trained channels of a workspace.
+
+    Attributes:
+        channels: Channel by name, scoring all items.
+        stale: Name of a channel that was trained on another snapshot to the error that says so.
+    """
+
+    channels: dict[str, Channel]
+    stale: dict[str, StaleTrainingError]
+
+
+def load_trained_channels(workspace: Path, items: ServedItems, names: Iterable[str] | None = None) -> LoadedChannels:
+    """Return the trained channels of a workspace; channels without a folder are skipped.
+
+    Args:
+        workspace: Folder of the workspace.
+        items: Items to score.
+        names: Names of the channels to load; None for all.
+
+    Raises:
+        StaleIndexError, NotTrainedError: A channel was trained on another embedder's vectors, or cannot be read.
+    """
+    channels: dict[str, Channel] = {}
+    stale: dict[str, StaleTrainingError] = {}
+    wanted = set(TRAINABLE_CHANNELS if names is None else names)
+    for name, channel_class in TRAINABLE_CHANNELS.items():
+        if name not in wanted or not (workspace / name).exists():
+            continue
+        try:
+            channel = channel_class.load(workspace / name, items)
+        except StaleTrainingError as error:
+            stale[name] = error
+            continue
+        size = len(items.ids)
+        channels[name] = channel if len(channel) == size else PaddedChannel(channel, len(channel), size)
+    return LoadedChannels(channels, stale)
