@@ -74,7 +74,7 @@ class HeldOut:
     pairs: pl.DataFrame | None = field(default=None)
     moment: int | None = None
 
-    def known(self, events: pl.DataFrame) -> pl.DataFrame:
+    def training_rows(self, events: pl.DataFrame) -> pl.DataFrame:
         """The rows of interactions or reviews that may be trained on, in their order.
 
         Args: events: with columns user_id and item_id, and timestamp where there is a moment; a row without a time is older than all.
