@@ -12,7 +12,7 @@ from ...data.errors import MissingExtraError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ...retrieval.items.ragged import Runs
+    from ...retrieval.items.ragged import RaggedArray
     from ..splits.training_data import TrainingData
 
 
@@ -51,7 +51,7 @@ class EASEScorer:
         weights[np.diag_indices_from(weights)] = 0
         self.weights: NDArray[np.float32] = weights.astype(np.float32)
 
-    def scores(self, histories: Runs) -> NDArray[np.float32]:
+    def scores(self, histories: RaggedArray) -> NDArray[np.float32]:
         """Return (cases, items) scores of either sign."""
         scores = np.zeros((len(histories), self.item_count), dtype=np.float32)
         scores[:, self.model_items] = histories.matrix(self.item_count)[:, self.model_items] @ self.weights
@@ -96,7 +96,7 @@ class IALSScorer:
             model.fit(sparse.csr_matrix(training.matrix), show_progress=False)
         self.model, self.vectors = model, np.asarray(model.item_factors, dtype=np.float32)  # (items, factors)
 
-    def scores(self, histories: Runs) -> NDArray[np.float32]:
+    def scores(self, histories: RaggedArray) -> NDArray[np.float32]:
         """Return (cases, items) scores, about 0 to 1."""
         from scipy import sparse
         from threadpoolctl import threadpool_limits

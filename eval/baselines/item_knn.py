@@ -15,7 +15,7 @@ from ...retrieval.channels.co_occurrence import bm25, cosine, sequential
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ...retrieval.items.ragged import Runs
+    from ...retrieval.items.ragged import RaggedArray
     from ..splits.training_data import TrainingData
 
 
@@ -59,7 +59,7 @@ class ItemKNNScorer:
             )
         self.similarities = similarities  # (items, items)
 
-    def scores(self, histories: Runs) -> NDArray[np.float32]:
+    def scores(self, histories: RaggedArray) -> NDArray[np.float32]:
         """Return (cases, items) scores of 0 or more."""
         return np.asarray((histories.matrix(self.similarities.shape[0]) @ self.similarities).toarray())
 
@@ -91,7 +91,7 @@ class CoOccurrenceScorer:
             both_directions=config.order == "either",
         )  # (items, items)
 
-    def scores(self, histories: Runs) -> NDArray[np.float32]:
+    def scores(self, histories: RaggedArray) -> NDArray[np.float32]:
         """Return (cases, items) scores of 0 or more."""
         weights = np.power(self.config.decay, histories.age).astype(np.float32)
         return np.asarray((histories.matrix(self.shares.shape[0], weights) @ self.shares).toarray())

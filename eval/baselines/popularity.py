@@ -12,7 +12,7 @@ from ...retrieval.items.interactions import DAY
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ...retrieval.items.ragged import Runs
+    from ...retrieval.items.ragged import RaggedArray
     from ..splits.training_data import TrainingData
 
 
@@ -22,7 +22,7 @@ class RandomScorer:
     def __init__(self, training: TrainingData, *, seed: int = 0) -> None:
         self.item_count, self._random = training.item_count, np.random.default_rng(seed)
 
-    def scores(self, histories: Runs) -> NDArray[np.float32]:
+    def scores(self, histories: RaggedArray) -> NDArray[np.float32]:
         """Return (cases, items) scores in [0, 1)."""
         return self._random.random((len(histories), self.item_count), dtype=np.float32)
 
@@ -33,7 +33,7 @@ class PopularityScorer:
     def __init__(self, training: TrainingData) -> None:
         self.user_counts = training.user_counts.astype(np.float32)
 
-    def scores(self, histories: Runs) -> NDArray[np.float32]:
+    def scores(self, histories: RaggedArray) -> NDArray[np.float32]:
         """Return (cases, items) user counts."""
         return np.broadcast_to(self.user_counts, (len(histories), len(self.user_counts)))
 
@@ -58,12 +58,12 @@ class RecentPopularityScorer:
             raise ValueError("the training data has no timestamps, so recent popularity is undefined")
         is_recent = training.timestamps >= training.timestamps.max(initial=0) - config.days * DAY
         histories = training.histories.where(is_recent)
-        user_items = np.unique(histories.owner * training.item_count + histories.rows)
+        user_items = np.unique(histories.row_index * training.item_count + histories.rows)
         recent_counts = np.bincount(user_items % training.item_count, minlength=training.item_count)
         tie_break = training.user_counts / (training.user_counts.max(initial=0) + 1)  # below 1
         self.popularity = (recent_counts + tie_break).astype(np.float32)
 
-    def scores(self, histories: Runs) -> NDArray[np.float32]:
+    def scores(self, histories: RaggedArray) -> NDArray[np.float32]:
         """Return (cases, items) recent user counts plus a tie-break below 1."""
         return np.broadcast_to(self.popularity, (len(histories), len(self.popularity)))
 
@@ -100,7 +100,7 @@ class CategoryPopularityScorer:
         self.transition = smoothed.astype(np.float32)  # (categories, categories)
         self.item_share = (training.user_counts / np.maximum(category_users[training.category], 1)).astype(np.float32)  # (items,)
 
-    def scores(self, histories: Runs) -> NDArray[np.float32]:
+    def scores(self, histories: RaggedArray) -> NDArray[np.float32]:
         """Return (cases, items) scores from 0 to 1."""
         from scipy import sparse
 

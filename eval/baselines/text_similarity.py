@@ -12,7 +12,7 @@ from .item_knn import CosineConfig, ItemKNNScorer
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ...retrieval.items.ragged import Runs
+    from ...retrieval.items.ragged import RaggedArray
     from ..splits.training_data import TrainingData
 
 
@@ -32,7 +32,7 @@ class TextSimilarityScorer:
     def __init__(self, training: TrainingData, config: TextSimilarityConfig) -> None:
         self.vectors, self.config = training.vectors, config
 
-    def scores(self, histories: Runs) -> NDArray[np.float32]:
+    def scores(self, histories: RaggedArray) -> NDArray[np.float32]:
         """Return (cases, items) cosines, or sums of them."""
         histories = histories.newest(self.config.last)
         if self.config.how == "mean":
@@ -65,7 +65,7 @@ class TextCoOccurrenceScorer:
         self.vectors, self.config = training.vectors, config
         self.similarities = ItemKNNScorer(training, CosineConfig(neighbours=500)).similarities
 
-    def scores(self, histories: Runs) -> NDArray[np.float32]:
+    def scores(self, histories: RaggedArray) -> NDArray[np.float32]:
         """Return (cases, items) scores of at most 1."""
         histories = histories.newest(self.config.last)
         weighted = histories.matrix(len(self.vectors), np.power(self.config.decay, histories.age).astype(np.float32))

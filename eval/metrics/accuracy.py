@@ -10,17 +10,17 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ...retrieval.items.ragged import Runs
+    from ...retrieval.items.ragged import RaggedArray
 
 
-def hits(top: NDArray[np.int32], targets: Runs) -> NDArray[np.bool_]:
+def hits(top: NDArray[np.int32], targets: RaggedArray) -> NDArray[np.bool_]:
     """(cases, depth) which ranks hold a target.
 
     Args:
         top: (cases, depth) item rows, best first, -1 where nothing is ranked.
         targets: Distinct target rows of each case.
     """
-    target_keys = np.sort(targets.owner << 32 | targets.rows.astype(np.int64))
+    target_keys = np.sort(targets.row_index << 32 | targets.rows.astype(np.int64))
     keys = (np.arange(len(top), dtype=np.int64)[:, None] << 32) | np.maximum(top, 0).astype(np.int64)
     is_hit = np.append(target_keys, -1)[np.searchsorted(target_keys, keys)] == keys
     return np.asarray(is_hit & (top >= 0))
@@ -62,7 +62,7 @@ def average_precision(hit: NDArray[np.bool_], target_count: NDArray[np.int64], k
     return _ratio((precision * hit_at_k).sum(axis=1), np.minimum(target_count, k))
 
 
-def per_case(top: NDArray[np.int32], targets: Runs, k: int) -> Mapping[str, NDArray[np.float64]]:
+def per_case(top: NDArray[np.int32], targets: RaggedArray, k: int) -> Mapping[str, NDArray[np.float64]]:
     """Return all metrics of one system, by their names in a report, each (cases,).
 
     Args:

@@ -16,7 +16,7 @@ from ..stats.bootstrap import Interval, bootstrap_mean
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ...retrieval.items.ragged import Runs
+    from ...retrieval.items.ragged import RaggedArray
     from ..splits.cases import Cases
 
 
@@ -40,14 +40,14 @@ def average_popularity(top: NDArray[np.int32], user_counts: NDArray[np.int64]) -
     return float(user_counts[top[top >= 0]].mean()) if (top >= 0).any() else math.nan
 
 
-def popularity_lift(top: NDArray[np.int32], user_counts: NDArray[np.int64], histories: Runs) -> float:
+def popularity_lift(top: NDArray[np.int32], user_counts: NDArray[np.int64], histories: RaggedArray) -> float:
     """Relative difference between the popularity of the recommended items and of the users' histories; 0 means equal.
 
     The popularity of the histories is the mean over users, so each user counts once.
 
     Source: Abdollahpouri et al., RMSE workshop at RecSys 2019.
     """
-    sums = np.bincount(histories.owner, weights=user_counts[histories.rows], minlength=len(histories))
+    sums = np.bincount(histories.row_index, weights=user_counts[histories.rows], minlength=len(histories))
     nonempty = histories.lengths > 0
     history_popularity = float((sums[nonempty] / histories.lengths[nonempty]).mean()) if len(histories.rows) else 0.0
     return float((average_popularity(top, user_counts) - history_popularity) / history_popularity) if history_popularity else math.nan
@@ -92,12 +92,12 @@ def diversity(top: NDArray[np.int32], vectors: NDArray[np.float32]) -> float:
 def cross_category_rate(top: NDArray[np.int32], cases: Cases, category: NDArray[np.int32]) -> float:
     """Share of the recommended items in a category that the history does not have, 0 to 1."""
     in_history = np.zeros((len(cases), int(category.max(initial=0)) + 1), dtype=bool)
-    in_history[cases.histories.owner, category[cases.histories.rows]] = True
+    in_history[cases.histories.row_index, category[cases.histories.rows]] = True
     case, rank = np.nonzero(top >= 0)
     return float(1 - in_history[case, category[top[case, rank]]].mean()) if len(case) else math.nan
 
 
-def calibration(top: NDArray[np.int32], targets: Runs, category: NDArray[np.int32]) -> float:
+def calibration(top: NDArray[np.int32], targets: RaggedArray, category: NDArray[np.int32]) -> float:
     """Jensen-Shannon divergence between the category shares of the recommended items and of the targets, in bits: 0 (equal) to 1.
 
     Every case has the same weight on both sides, whatever the length of its list and the number of its targets. Adapted from Steck, RecSys
@@ -107,8 +107,8 @@ def calibration(top: NDArray[np.int32], targets: Runs, category: NDArray[np.int3
     case, rank = np.nonzero(counted)
     width = int(category.max(initial=0)) + 1
     recommended = np.bincount(category[top[case, rank]], weights=1 / counted.sum(axis=1)[case], minlength=width)
-    has_list = counted.sum(axis=1)[targets.owner] > 0
-    wanted = np.bincount(category[targets.rows[has_list]], weights=1 / targets.lengths[targets.owner[has_list]], minlength=width)
+    has_list = counted.sum(axis=1)[targets.row_index] > 0
+    wanted = np.bincount(category[targets.rows[has_list]], weights=1 / targets.lengths[targets.row_index[has_list]], minlength=width)
     if not recommended.sum() or not wanted.sum():
         return math.nan
     p, q = recommended / recommended.sum(), wanted / wanted.sum()

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ...retrieval.items.catalogue import Catalogue
-    from ...retrieval.items.ragged import Runs
+    from ...retrieval.items.ragged import RaggedArray
     from ..splits.cases import Cases
 
 HISTORY_LENGTHS = (("1-3", 1), ("4-10", 4), ("11-30", 11), ("31+", 31))
@@ -28,14 +28,14 @@ HEAD_SHARE, MID_SHARE = 0.5, 0.8
 """Cumulative shares of the training interactions: the most popular items up to the first are the head, up to the second the middle."""
 
 
-def by_history_length(histories: Runs) -> Iterator[tuple[str, NDArray[np.bool_]]]:
+def by_history_length(histories: RaggedArray) -> Iterator[tuple[str, NDArray[np.bool_]]]:
     """Yield each slice's name and (cases,) which cases are in it."""
     ends = [start for _, start in HISTORY_LENGTHS[1:]] + [np.iinfo(np.int64).max]
     for (name, start), end in zip(HISTORY_LENGTHS, ends, strict=True):
         yield name, (histories.lengths >= start) & (histories.lengths < end)
 
 
-def by_target_popularity(targets: Runs, user_counts: NDArray[np.int64]) -> Iterator[tuple[str, Runs]]:
+def by_target_popularity(targets: RaggedArray, user_counts: NDArray[np.int64]) -> Iterator[tuple[str, RaggedArray]]:
     """Yield each slice's name and its targets; a case with targets in two slices counts in both, with the targets of each.
 
     Args:

@@ -191,7 +191,7 @@ class Evaluation:
         in_category = self.catalogue.in_categories([name])
         if not in_category.any():
             raise QueryError(f"no item has the category {name!r}; names are compared case-insensitively")
-        is_known = np.bincount(cases.histories.owner, weights=in_category[cases.histories.rows], minlength=len(cases)) > 0
+        is_known = np.bincount(cases.histories.row_index, weights=in_category[cases.histories.rows], minlength=len(cases)) > 0
         targets = cases.targets.where(in_category[cases.targets.rows])
         kept = np.flatnonzero((targets.lengths > 0) & (~is_known | (cases.scope == "any")))
         return replace(cases, targets=targets, target_categories=[name] * len(cases)).take(kept)

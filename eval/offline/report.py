@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ...data.workspace import Workspace
-    from ...retrieval.items.ragged import Runs
+    from ...retrieval.items.ragged import RaggedArray
     from ..splits.cases import Cases
     from .evaluation import Rankings
     from .options import EvaluationOptions
@@ -203,7 +203,7 @@ def new_items_section(rankings: Rankings, seed: int) -> list[dict[str, Any]]:
     target_sets = {"all": cases.targets, **{name: popularity_slices[name] for name in (slices.COLD, slices.RARE)}}
     unreserved = rankings.novelty[0.0]
 
-    def summary(top: NDArray[np.int32], targets: Runs) -> dict[str, Any]:
+    def summary(top: NDArray[np.int32], targets: RaggedArray) -> dict[str, Any]:
         values, reference = (ndcg(hits(rows, targets), targets.lengths, LIST_LENGTH) for rows in (top, unreserved))
         return {
             "cases": int((targets.lengths > 0).sum()),

@@ -21,7 +21,7 @@ import numpy as np
 
 from ...data.atomic_files import write_atomically
 from ...data.errors import FormatError, QueryError, storage_errors
-from ...retrieval.items.ragged import Runs
+from ...retrieval.items.ragged import RaggedArray
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -48,8 +48,8 @@ class Cases:
     """
 
     users: Sequence[str]
-    histories: Runs
-    targets: Runs
+    histories: RaggedArray
+    targets: RaggedArray
     target_categories: Sequence[str | None]
     scope: CandidateScope = "new"
     exclusions: Mapping[str, int] = field(default_factory=dict)
@@ -77,13 +77,13 @@ class Cases:
 
     def with_eligible_targets(self, eligible: EligibleItems) -> Cases:
         """Return the cases that have a history and an eligible target, with eligible targets only; `exclusions` counts the others."""
-        owner, target_rows = self.targets.owner, self.targets.rows.astype(np.int64)
+        owner, target_rows = self.targets.row_index, self.targets.rows.astype(np.int64)
         is_eligible = np.zeros(len(target_rows), dtype=bool)
         for start in range(0, len(self), 512):
             block = slice(start, start + 512)
             in_block = (owner >= start) & (owner < start + 512)
             is_eligible[in_block] = eligible.mask(self, block)[owner[in_block] - start, target_rows[in_block]]
-        history = set(zip(self.histories.owner.tolist(), self.histories.rows.tolist(), strict=True))
+        history = set(zip(self.histories.row_index.tolist(), self.histories.rows.tolist(), strict=True))
         in_history = np.asarray([pair in history for pair in zip(owner.tolist(), target_rows.tolist(), strict=True)], dtype=bool)
         not_rankable = ~eligible.rankable[target_rows]
         exclusions = Counter(
@@ -125,7 +125,7 @@ class EligibleItems:
         """(cases in the block, items) which items each case of a slice ranks; items of its history are never ranked."""
         case_indices = np.arange(len(cases))[block]
         histories = cases.histories.part(case_indices)
-        owner, rows = histories.owner, histories.rows.astype(np.int64)
+        owner, rows = histories.row_index, histories.rows.astype(np.int64)
         category = self.catalogue.category
         history_categories = np.zeros((len(case_indices), len(self.catalogue.nodes)), dtype=bool)
         history_categories[owner, category[rows]] = True
@@ -192,7 +192,7 @@ def load_cases(path: Path, catalogue: Catalogue) -> Cases:
     if len(scopes) > 1:
         raise FormatError(path, None, "cases have both scope new and scope any; evaluate them as two files")
     exclusions = {"items of the file that are unknown": unknown_total} if unknown_total else {}
-    return Cases(users, Runs.of(histories), Runs.of(targets), target_categories, scopes.pop(), exclusions)
+    return Cases(users, RaggedArray.of(histories), RaggedArray.of(targets), target_categories, scopes.pop(), exclusions)
 
 
 def _parse_case(path: Path, number: int, line: str) -> dict[str, Any]:

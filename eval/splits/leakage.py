@@ -85,8 +85,8 @@ def _raise_if_any(leaks: Sequence[Leak]) -> None:
 
 def history_leaks(cases: Cases) -> list[Leak]:
     """Targets that are in the history of their own case."""
-    history = set(zip(cases.histories.owner.tolist(), cases.histories.rows.tolist(), strict=True))
-    count = sum(pair in history for pair in zip(cases.targets.owner.tolist(), cases.targets.rows.tolist(), strict=True))
+    history = set(zip(cases.histories.row_index.tolist(), cases.histories.rows.tolist(), strict=True))
+    count = sum(pair in history for pair in zip(cases.targets.row_index.tolist(), cases.targets.rows.tolist(), strict=True))
     return [Leak("targets are in the history of their case", count, "remove them from the case file")] if count else []
 
 
@@ -104,9 +104,9 @@ def count_leaks(training_view: TrainingView) -> list[Leak]:
     """
     import polars as pl
 
-    from ...retrieval.items.catalogue import telling
+    from ...retrieval.items.catalogue import counted_interactions
 
-    users = telling(training_view.interactions)[0].group_by("item_id").agg(pl.col("user_id").n_unique().alias("users"))
+    users = counted_interactions(training_view.interactions)[0].group_by("item_id").agg(pl.col("user_id").n_unique().alias("users"))
     rows = training_view.catalogue.row_table().join(users, on="item_id", how="left", maintain_order="left")
     training_users = rows["users"].fill_null(0).to_numpy()
     pairs = training_view.associations.items
@@ -182,7 +182,7 @@ def _target_pairs(cases: Cases, catalogue: Catalogue) -> pl.DataFrame:
 
     return pl.DataFrame(
         {
-            "user_id": pl.Series([cases.users[i] for i in cases.targets.owner.tolist()], dtype=pl.String),
+            "user_id": pl.Series([cases.users[i] for i in cases.targets.row_index.tolist()], dtype=pl.String),
             "item_id": catalogue.items["item_id"].gather(cases.targets.rows),
         }
     ).unique()

@@ -18,11 +18,11 @@ import numpy as np
 from ...data.errors import QueryError
 from ...data.splits import HeldOut, Part, Split
 from ...retrieval.items.interactions import NEVER
-from ...retrieval.items.ragged import Runs
+from ...retrieval.items.ordered_events import OrderedEvents
+from ...retrieval.items.ragged import RaggedArray
 from .cases import CandidateScope, Cases
 
 if TYPE_CHECKING:
-    import polars as pl
     from numpy.typing import NDArray
 
     from ...retrieval.items.catalogue import Catalogue
@@ -40,46 +40,6 @@ class SampledCases:
 
     cases: Cases
     held_out: HeldOut
-
-
-@dataclass(frozen=True)
-class OrderedEvents:
-    """Events by user, oldest first, with ties in time in random order.
-
-    Attributes:
-        user: (events,) user numbers, as in `Events`.
-        row: (events,) item rows, repeated items included.
-        time: (events,) times, as in `Events`.
-        starts: (users + 1,) index of each user's first event, and the number of events.
-        ids: User ids by number.
-    """
-
-    user: NDArray[np.int32]
-    row: NDArray[np.int32]
-    time: NDArray[np.int64]
-    starts: NDArray[np.int64]
-    ids: pl.Series
-
-    @classmethod
-    def from_events(cls, events: Events, seed: int) -> OrderedEvents:
-        """Shuffle ties in time with the seed; events without a time come first."""
-        tie_breaks = np.random.default_rng(seed).random(len(events))
-        order = np.lexsort((tie_breaks, events.time, events.user))
-        return cls(events.user[order], events.row[order], events.time[order], events.starts, events.users)
-
-
-def first_in_category(events: OrderedEvents, category: NDArray[np.int32]) -> NDArray[np.bool_]:
-    """(events,) which events are a user's first in their category.
-
-    Args:
-        events: Ordered events.
-        category: (items,) category codes.
-    """
-    key = (events.user.astype(np.int64) << 32) | category[events.row]
-    _, first = np.unique(key, return_index=True)
-    is_first = np.zeros(len(events.row), dtype=bool)
-    is_first[first] = True
-    return is_first
 
 
 def resolve_split(split: Split, events: Events, catalogue: Catalogue) -> Split:
@@ -235,11 +195,11 @@ def _cases(events: OrderedEvents, is_history: NDArray[np.bool_], is_target: NDAr
     )
 
 
-def _distinct_rows(events: OrderedEvents, selected: NDArray[np.bool_], users: NDArray[np.int32]) -> Runs:
+def _distinct_rows(events: OrderedEvents, selected: NDArray[np.bool_], users: NDArray[np.int32]) -> RaggedArray:
     """The distinct item rows of each user's selected events, oldest first."""
     index = np.flatnonzero(selected & np.isin(events.user, users))[::-1]  # newest first, so np.unique finds the latest position of an item
     key = (events.user[index].astype(np.int64) << 32) | events.row[index]
     _, latest = np.unique(key, return_index=True)
     index = np.sort(index[latest])
     starts = np.append(np.searchsorted(events.user[index], users), len(index))
-    return Runs(starts.astype(np.int64), events.row[index])
+    return RaggedArray(starts.astype(np.int64), events.row[index])

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from scipy import sparse
 
-    from ...retrieval.items.ragged import Runs
+    from ...retrieval.items.ragged import RaggedArray
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class TrainingData:
         vectors: (items, dimensions) text embeddings of length 1, or zeros for items without text.
     """
 
-    histories: Runs
+    histories: RaggedArray
     timestamps: NDArray[np.int64] | None
     item_count: int
     category: NDArray[np.int32]
@@ -49,5 +49,5 @@ class TrainingData:
 class Scorer(Protocol):
     """A fitted baseline."""
 
-    def scores(self, histories: Runs) -> NDArray[np.float32]:
+    def scores(self, histories: RaggedArray) -> NDArray[np.float32]:
         """Return (cases, items) scores of all items for each history (oldest item first); any scale, higher is better."""

@@ -7,7 +7,7 @@ workspace, since no interaction went into them. Held-out reviews are excluded fr
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -39,6 +39,8 @@ class TrainingView:
     """A snapshot without its held-out data.
 
     Attributes:
+        workspace: Workspace of the snapshot.
+        held_out: The held-out data.
         interactions: Interactions that are not held out.
         reviews: Reviews that are not held out.
         catalogue: All items, with counts of these interactions alone.
@@ -49,6 +51,8 @@ class TrainingView:
         text_neighbors: Nearest items by text. They do not depend on the held-out data, so all folds of a training share them.
     """
 
+    workspace: Workspace
+    held_out: HeldOut
     interactions: pl.DataFrame
     reviews: pl.DataFrame
     catalogue: Catalogue
@@ -83,6 +87,8 @@ class TrainingView:
         catalogue = Catalogue.build(workspace.table("items"), interactions, workspace.manifest.category_level)
         events = Events.build(interactions, catalogue)
         return cls(
+            workspace=workspace,
+            held_out=held_out,
             interactions=interactions,
             reviews=known_reviews,
             catalogue=catalogue,
@@ -92,6 +98,17 @@ class TrainingView:
             window=indexed["window"] * events.unit if indexed.get("order") == events.order else None,
             text_neighbors=text_neighbors or TextNeighbors(vectors),
         )
+
+    def without_users(self, users: frozenset[str]) -> TrainingView:
+        """Return the view that holds out further users."""
+        held_out = replace(self.held_out, users=self.held_out.users | users)
+        return TrainingView.from_workspace(self.workspace, held_out, self.index, self.vectors, self.text_neighbors)
+
+    @property
+    def relations(self) -> pl.DataFrame | None:
+        """The store's declared relations between items; None without any."""
+        relations = self.workspace.table("relations")
+        return relations if len(relations) else None
 
     @cached_property
     def events(self) -> Events:
