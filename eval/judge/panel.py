@@ -50,9 +50,7 @@ class JudgeOptions:
 
     def __post_init__(self) -> None:
         if len(self.models) not in (1, len(self.judges)):
-            raise SettingsError(
-                f"{len(self.models)} models for {len(self.judges)} judges: repeat --model once per --judge, in that order"
-            )
+            raise SettingsError(f"{len(self.models)} models for {len(self.judges)} judges: repeat --model once per --judge, in that order")
         if self.requests_per_minute is not None and not 0 < self.requests_per_minute < float("inf"):
             raise SettingsError(f"--requests-per-minute must be above 0, not {self.requests_per_minute}")
         if not 0 < self.timeout < float("inf"):

@@ -130,7 +130,5 @@ class ReplyCache:
                     f"{self.path} has been locked by another process for {LOCK_TIMEOUT:g} seconds; run again later"
                 ) from error
             if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_FORMAT):
-                raise SettingsError(
-                    f"{self.path} is no reply cache ({error}); delete it or choose another --cache file"
-                ) from error
+                raise SettingsError(f"{self.path} is no reply cache ({error}); delete it or choose another --cache file") from error
             raise

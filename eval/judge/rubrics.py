@@ -23,7 +23,6 @@ SCORES = ("1", "2", "3", "4", "5")
 SIDES = ("A", "B", "tie")
 POINTWISE = ("relevance", "complementarity", "novelty", "faithfulness", "persuasiveness", "clarity", "harm")
 LISTWISE = ("diversity", "order")
-PAIRWISE = ("lists", "explanations")
 HIGH_IS = {"harm": "safe"}
 """Meaning of a score of 5 where the name of the criterion suggests the opposite."""
 

@@ -175,6 +175,8 @@ class _JudgeRun:
         except BaseException:
             self.judge.stop()
             pool.shutdown(wait=False, cancel_futures=True)
+            if not in_flight:  # calls in flight may still end and be stored
+                self.judge.close()
             raise
         pool.shutdown()
         self.judge.close()

@@ -289,7 +289,7 @@ def test_words_to_the_judge_are_told_to_the_reader_and_not_to_the_judge(ask: Cal
     assert [(one["user"], one["part"], one["words"]) for one in told["cases"]] == [(f"u{i}", "explanation", order) for i in range(3)]
     assert order in (tmp_path / "c" / "judge.html").read_text("utf-8")
     assert "3 of" in done
-    assert "speak to the judge" in " ".join(done.split())
+    assert "address the judge" in " ".join(done.split())
 
 
 # ------------------------------------------------------------------ calibration
@@ -370,7 +370,7 @@ def test_calibration_tells_a_judge_who_knows_from_one_who_guesses(
     other.write_text(json.dumps({**good, "about": {**good["about"], "model": "another"}}))
     refused([*compare[:-1], other, "--out", tmp_path / "c3"], "another judge")
     other.write_text("{}")
-    refused([*compare[:-1], other, "--out", tmp_path / "c3"], "no calibration")
+    refused([*compare[:-1], other, "--out", tmp_path / "c3"], "not a calibration")
 
 
 # ------------------------------------------------------------------ bad input
@@ -391,7 +391,7 @@ def test_bad_requests(refused: Callable[..., None], tmp_path: Path, server: Serv
     refused([*base, "--judge", there, "--criteria", "beauty"], "beauty", "relevance")
     refused([*base, "--judge", there, "--spend-limit", "5"], "--price-in")
     refused([*base, "--judge", there, "--requests-per-minute", "0"], "above 0")
-    refused([*base, "--judge", there, "--judge", there], "twice")
+    refused([*base, "--judge", there, "--judge", there], "duplicate judge")
     refused([*base, "--model", "none"], "--judge")
     refused(["judge", "calibrate", "--labels", tmp_path / "none", "--out", out, "--judge", there], "none")
     assert len(server.received) == asked, "nothing was asked"
@@ -402,7 +402,7 @@ def test_bad_requests(refused: Callable[..., None], tmp_path: Path, server: Serv
     refused([*base, "--judge", there, "--model", "small-judge"], "OPENAI_API_KEY")
     other = tmp_path / "other.jsonl"
     other.write_text(new.read_text("utf-8").replace('"user_id": "u', '"user_id": "v'), "utf-8")
-    refused(["judge", "compare", old, other, "--out", out, "--judge", there], "different users")
+    refused(["judge", "compare", old, other, "--out", out, "--judge", there], "no user in common")
     assert not (out / "judge.json").exists()
 
 
