@@ -1,4 +1,4 @@
-"""What a model may write when it words a reason: whatever it draws, the rules hold."""
+"""Constrained decoding: every sampled wording satisfies its constraints."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from crossaisle.llm.explain.slots import SLOT_LETTERS, slots_to_letters
 from crossaisle.llm.explain.vocabulary import COMMENTING_WORDS, HEDGE_WORDS, JOINING_WORDS, NEGATION_WORDS, OWNERSHIP_WORDS, STORE_WORDS
 from crossaisle.llm.models.language_model import LanguageModel
 
-TASKS = [
+CONSTRAINTS = [
     WordingConstraints(frozenset({"own", "item", "figure"}), True, False, "line"),
     WordingConstraints(frozenset({"own", "item", "close"}), False, True, "line"),
     WordingConstraints(frozenset({"need", "item", "quote"}), False, False, "line"),
@@ -32,133 +32,135 @@ TASKS = [
 
 
 @pytest.fixture(scope="module")
-def letters(llm: LanguageModel) -> TokenVocabulary:
+def vocabulary(llm: LanguageModel) -> TokenVocabulary:
     return token_vocabulary(llm)
 
 
-def _walk(task: WordingConstraints, letters: TokenVocabulary, llm: LanguageModel, draw: random.Random) -> str | None:
-    """A wording at random: slots and ends a little likelier than joining words, or it would hardly ever come to an end."""
-    writing, ids = ConstrainedDecoder(letters, task), []
-    names = {token for texts in letters.slots.values() for token in (texts[0][0], texts[1][0])} | {letters.end}
-    names |= {letters.stops["."][0], letters.stops["\n-"][0]}
-    names |= {llm.encode(text)[0] for text in (" the", " The", "The", " your", " may")}
+def _random_wording(constraints: WordingConstraints, vocabulary: TokenVocabulary, llm: LanguageModel, rng: random.Random) -> str | None:
+    """Return a random wording; slots and ends are more likely than joining words, or few wordings would end."""
+    decoder, ids = ConstrainedDecoder(vocabulary, constraints), []
+    preferred = {token for texts in vocabulary.slots.values() for token in (texts[0][0], texts[1][0])} | {vocabulary.end}
+    preferred |= {vocabulary.stops["."][0], vocabulary.stops["\n-"][0]}
+    preferred |= {llm.encode(text)[0] for text in (" the", " The", "The", " your", " may")}
     while True:
-        tokens = writing.allowed_tokens()
+        tokens = decoder.allowed_tokens()
         if not tokens:
             return None
-        wanted = [token for token in tokens if token in names]
-        token = draw.choice(wanted if wanted and draw.random() < 0.6 else tokens)
-        if token == letters.end:
+        likely = [token for token in tokens if token in preferred]
+        token = rng.choice(likely if likely and rng.random() < 0.6 else tokens)
+        if token == vocabulary.end:
             return llm.tokenizer.decode(ids)
         ids.append(token)
-        writing.append(token)
-        assert len(ids) <= MAX_TOKENS[task.length] + 1
+        decoder.append(token)
+        assert len(ids) <= MAX_TOKENS[constraints.length] + 1
 
 
-@pytest.mark.parametrize("task", TASKS)
-def test_whatever_is_drawn_keeps_the_rules(task: WordingConstraints, letters: TokenVocabulary, llm: LanguageModel) -> None:
-    draw = random.Random(1)
-    whole = [text for _ in range(150) if (text := _walk(task, letters, llm, draw))]
-    assert len(whole) > 10
-    for text in whole:
-        told = restore_slots(text, task.slots)
-        assert sorted(re.findall(r"\{(\w+)\}", told)) == sorted(task.slots), "each slot once"
-        words = {word.casefold() for word in re.findall(r"[a-z'’]{2,}|\ba\b", re.sub(r"\{\w+\}", "", told), re.IGNORECASE)}
+@pytest.mark.parametrize("constraints", CONSTRAINTS)
+def test_random_wordings_satisfy_the_constraints(constraints: WordingConstraints, vocabulary: TokenVocabulary, llm: LanguageModel) -> None:
+    rng = random.Random(1)
+    texts = [text for _ in range(150) if (text := _random_wording(constraints, vocabulary, llm, rng))]
+    assert len(texts) > 10
+    for text in texts:
+        wording = restore_slots(text, constraints.slots)
+        assert sorted(re.findall(r"\{(\w+)\}", wording)) == sorted(constraints.slots), "each slot once"
+        words = {word.casefold() for word in re.findall(r"[a-z'’]{2,}|\ba\b", re.sub(r"\{\w+\}", "", wording), re.IGNORECASE)}
         assert words <= (JOINING_WORDS | STORE_WORDS | COMMENTING_WORDS) - NEGATION_WORDS
-        if not task.confident:
+        if not constraints.confident:
             assert words & HEDGE_WORDS
-        if task.anchor_only_viewed:
+        if constraints.anchor_only_viewed:
             assert not words & OWNERSHIP_WORDS
-        assert re.search(r"\b[Tt]he \{item\}", told) or told.startswith("{item}")
-        assert "{own}" not in told or re.search(r"\b(?:the|your) \{own\}", told, re.IGNORECASE)
-        assert ("\n" in told) <= (task.length == "bullets")
-        for sentence in re.split(r"(?<=\.) ", told.split("\n")[0]):
+        assert re.search(r"\b[Tt]he \{item\}", wording) or wording.startswith("{item}")
+        assert "{own}" not in wording or re.search(r"\b(?:the|your) \{own\}", wording, re.IGNORECASE)
+        assert ("\n" in wording) <= (constraints.length == "bullets")
+        for sentence in re.split(r"(?<=\.) ", wording.split("\n")[0]):
             assert sentence[0].isupper() or sentence[0] == "{"
 
 
-def test_what_was_written_by_hand_could_have_been_written(letters: TokenVocabulary, llm: LanguageModel) -> None:
-    """Most of the examples keep to the words and forms that the model may use; it learns from no other."""
-    fits = [
+def test_most_handwritten_wordings_are_decodable(vocabulary: TokenVocabulary, llm: LanguageModel) -> None:
+    """The model is trained on decodable wordings only."""
+    decodable = [
         is_decodable(
-            letters,
-            WordingConstraints(one.slots, one.confident, one.occasion == "seen", one.length, relaxed=True),
-            llm.encode(slots_to_letters(one.text)),
+            vocabulary,
+            WordingConstraints(wording.slots, wording.confident, wording.occasion == "seen", wording.length, relaxed=True),
+            llm.encode(slots_to_letters(wording.text)),
         )
-        for one in handwritten_wordings()
+        for wording in handwritten_wordings()
     ]
-    assert len(fits) >= 500
-    assert sum(fits) >= 400
+    assert len(decodable) >= 500
+    assert sum(decodable) >= 400
 
 
-def test_examples_vary() -> None:
-    """No six words begin more than a fiftieth of the wordings of one length."""
+def test_handwritten_wordings_vary() -> None:
+    """The same six words begin at most a fiftieth of the wordings of a length."""
     for length in ("line", "paragraph", "bullets"):
-        openings = [" ".join(one.text.split()[:6]) for one in handwritten_wordings() if one.length == length]
+        openings = [" ".join(wording.text.split()[:6]) for wording in handwritten_wordings() if wording.length == length]
         assert max(openings.count(opening) for opening in openings) <= max(1, len(openings) // 50)
 
 
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("With your {own}, the {item} is durable: {figure}.", "a word of its own"),
+        ("With your {own}, the {item} is durable: {figure}.", "a word outside the vocabulary"),
         ("With your {own}, the {item} is not a natural next step: {figure}.", "a negation"),
-        ("With your {own}, the {item} is next.", "a fact left out"),
-        ("With your {own}, the {item} is next: {figure}, {figure}.", "a fact told twice"),
+        ("With your {own}, the {item} is next.", "a missing fact"),
+        ("With your {own}, the {item} is next: {figure}, {figure}.", "a repeated fact"),
         ("With your {own}, {item} is next: {figure}.", "a name without an article"),
         ("with your {own}, the {item} is next: {figure}.", "no capital letter"),
         ("With your {own}, the {item} is next: {figure}", "no full stop"),
-        ("With your {own}, the {item} is next:\n- {figure}", "a list that nobody asked for"),
+        ("With your {own}, the {item} is next:\n- {figure}", "an unrequested list"),
     ],
 )
-def test_what_breaks_a_rule_cannot_be_written(text: str, why: str, letters: TokenVocabulary, llm: LanguageModel) -> None:
-    task = WordingConstraints(frozenset({"own", "item", "figure"}), True, False, "line")
-    assert is_decodable(letters, task, llm.encode(slots_to_letters("With your {own}, the {item} is next: {figure}.")))
-    assert not is_decodable(letters, task, llm.encode(slots_to_letters(text))), why
+def test_wordings_that_violate_a_constraint_are_not_decodable(text: str, why: str, vocabulary: TokenVocabulary, llm: LanguageModel) -> None:
+    constraints = WordingConstraints(frozenset({"own", "item", "figure"}), True, False, "line")
+    assert is_decodable(vocabulary, constraints, llm.encode(slots_to_letters("With your {own}, the {item} is next: {figure}.")))
+    assert not is_decodable(vocabulary, constraints, llm.encode(slots_to_letters(text))), why
 
 
-def test_a_weak_reason_needs_a_hedge_and_what_was_seen_is_not_had(letters: TokenVocabulary, llm: LanguageModel) -> None:
-    def may(text: str, *, firm: bool, seen: bool, length: Length = "line") -> bool:
+def test_weak_facts_need_a_hedge_and_a_viewed_anchor_is_not_owned(vocabulary: TokenVocabulary, llm: LanguageModel) -> None:
+    def decodable(text: str, *, confident: bool, viewed: bool, length: Length = "line") -> bool:
         return is_decodable(
-            letters, WordingConstraints(frozenset({"own", "item", "close"}), firm, seen, length), llm.encode(slots_to_letters(text))
+            vocabulary,
+            WordingConstraints(frozenset({"own", "item", "close"}), confident, viewed, length),
+            llm.encode(slots_to_letters(text)),
         )
 
-    assert not may("The {item} goes with the {own}: {close}.", firm=False, seen=False)
-    assert may("The {item} may go with the {own}: {close}.", firm=False, seen=False)
-    assert may("The {item} may go with your {own}: {close}.", firm=False, seen=False)
-    assert not may("The {item} may go with your {own}: {close}.", firm=False, seen=True)
+    assert not decodable("The {item} goes with the {own}: {close}.", confident=False, viewed=False)
+    assert decodable("The {item} may go with the {own}: {close}.", confident=False, viewed=False)
+    assert decodable("The {item} may go with your {own}: {close}.", confident=False, viewed=False)
+    assert not decodable("The {item} may go with your {own}: {close}.", confident=False, viewed=True)
 
 
-def test_a_voice_is_followed_by_its_words(letters: TokenVocabulary, llm: LanguageModel) -> None:
-    """No figure is put into a reviewer's mouth, no complaint told as praise, no praise as a complaint."""
+def test_an_attribution_is_followed_by_a_quote(vocabulary: TokenVocabulary, llm: LanguageModel) -> None:
+    """No statistic is attributed to a reviewer, no complaint introduced as praise, no praise as a complaint."""
 
-    def may(text: str, *facts: str) -> bool:
-        task = WordingConstraints(frozenset({"own", "item", *facts}), True, False, "paragraph")
-        return is_decodable(letters, task, llm.encode(slots_to_letters(text)))
+    def decodable(text: str, *facts: str) -> bool:
+        constraints = WordingConstraints(frozenset({"own", "item", *facts}), True, False, "paragraph")
+        return is_decodable(vocabulary, constraints, llm.encode(slots_to_letters(text)))
 
-    assert may("With your {own}, the {item} is next: {figure}. One reviewer wrote {quote}", "figure", "quote")
-    assert not may("With your {own}, the {item} is next. One reviewer wrote {figure}, and {quote}", "figure", "quote")
-    assert not may("With your {own}, the {item} is next, says a review: {figure}.", "figure")
-    assert may("With your {own}, the {item} is next: {figure}. One reservation of a reviewer: {caution}", "figure", "caution")
-    assert not may("With your {own}, the {item} is next: {figure}. One reviewer wrote {caution}", "figure", "caution")
-    assert not may("With your {own}, the {item} is next: {figure}. One reservation of a reviewer: {quote}", "figure", "quote")
+    assert decodable("With your {own}, the {item} is next: {figure}. One reviewer wrote {quote}", "figure", "quote")
+    assert not decodable("With your {own}, the {item} is next. One reviewer wrote {figure}, and {quote}", "figure", "quote")
+    assert not decodable("With your {own}, the {item} is next, says a review: {figure}.", "figure")
+    assert decodable("With your {own}, the {item} is next: {figure}. One reservation of a reviewer: {caution}", "figure", "caution")
+    assert not decodable("With your {own}, the {item} is next: {figure}. One reviewer wrote {caution}", "figure", "caution")
+    assert not decodable("With your {own}, the {item} is next: {figure}. One reservation of a reviewer: {quote}", "figure", "quote")
 
 
-def test_letters_are_read_back() -> None:
-    for one in handwritten_wordings():
-        assert restore_slots(slots_to_letters(one.text), one.slots) == one.text
+def test_letters_are_restored_to_slots() -> None:
+    for wording in handwritten_wordings():
+        assert restore_slots(slots_to_letters(wording.text), wording.slots) == wording.text
     assert restore_slots("X is Xylophone, X's own", {"own"}) == "{own} is Xylophone, X's own"
-    assert restore_slots("A Y", {"own"}) == "A Y", "a letter that was not given is left alone"
+    assert restore_slots("A Y", {"own"}) == "A Y", "other letters are kept"
 
 
 @pytest.mark.parametrize(
     ("changed", "why"),
     [
-        ({"slots": ["own", "item"]}, "each slot once"),
-        ({"slots": ["own", "item", "figure", "moon"]}, "no slots: moon"),
-        ({"tone": "loud"}, "'loud' is none of plain, warm, expert"),
+        ({"slots": ["own", "item"]}, "each slot must occur exactly once"),
+        ({"slots": ["own", "item", "figure", "moon"]}, "unknown slots: moon"),
+        ({"tone": "loud"}, "'loud' is not one of plain, warm, expert"),
     ],
 )
-def test_a_line_that_is_no_wording_is_refused(changed: dict[str, object], why: str) -> None:
+def test_invalid_lines_are_refused(changed: dict[str, object], why: str) -> None:
     line = {"tone": "warm", "length": "line", "strength": "firm", "occasion": "owned", "categories": ["A", "B"]}
     line |= {"slots": ["own", "item", "figure"], "text": "With your {own}, the {item} is next: {figure}."}
     assert parse_wording(line).confident
@@ -166,5 +168,5 @@ def test_a_line_that_is_no_wording_is_refused(changed: dict[str, object], why: s
         parse_wording({**line, **changed})
 
 
-def test_no_letter_of_a_slot_is_split_by_the_tokenizer(llm: LanguageModel) -> None:
+def test_every_letter_is_one_token(llm: LanguageModel) -> None:
     assert all(len(llm.encode(f" {letter}")) == 1 for letter in SLOT_LETTERS.values())

@@ -1,4 +1,4 @@
-"""The second reader: which label is which, what contradicts is not shown, and models that are none."""
+"""The entailment check: order of labels, truncation, rejected sentences and unsupported models."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from crossaisle.retrieval.index.embedder import Embedder
 FACTS = (Evidence("association", "14 of 120 shoppers who bought the Tent also bought the Stove", "tent", 3.1, "e1"),)
 
 
-def cross_encoder(folder: Path, embedder: Embedder, likes: str = "", labels: tuple[str, ...] = LABELS) -> Path:
-    """A cross-encoder of two layers with random weights and the bundled tokenizer. Args: likes: the label that it always gives."""
+def cross_encoder(folder: Path, embedder: Embedder, favorite: str = "", labels: tuple[str, ...] = LABELS) -> Path:
+    """Write a cross-encoder with two layers, random weights and the bundled tokenizer. Args: favorite: the label that it always predicts."""
     import torch
     import transformers
 
@@ -31,9 +31,9 @@ def cross_encoder(folder: Path, embedder: Embedder, likes: str = "", labels: tup
     )  # fmt: skip
     torch.manual_seed(1)
     model = transformers.BertForSequenceClassification(config)
-    if likes:
+    if favorite:
         with torch.no_grad():
-            model.classifier.bias[labels.index(likes)] += 100
+            model.classifier.bias[labels.index(favorite)] += 100
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
@@ -45,32 +45,32 @@ def reason() -> Reason:
     )  # fmt: skip
 
 
-def test_chances_follow_the_names_of_the_labels_not_their_order(tmp_path: Path, embedder: Embedder) -> None:
-    there = EntailmentModel.load(str(cross_encoder(tmp_path / "a", embedder)))
-    turned = EntailmentModel.load(str(cross_encoder(tmp_path / "b", embedder, labels=("CONTRADICTION", "Entailment", "neutral"))))
-    first, second = (one.probabilities("The tent is dry.", "The stove is hot.") for one in (there, turned))
+def test_probabilities_follow_the_names_of_the_labels_not_their_order(tmp_path: Path, embedder: Embedder) -> None:
+    model = EntailmentModel.load(str(cross_encoder(tmp_path / "a", embedder)))
+    reordered = EntailmentModel.load(str(cross_encoder(tmp_path / "b", embedder, labels=("CONTRADICTION", "Entailment", "neutral"))))
+    first, second = (each.probabilities("The tent is dry.", "The stove is hot.") for each in (model, reordered))
     assert first.sum() == pytest.approx(1)
-    # The same weights, so the same three scores, under other names.
+    # The same weights, so the same three probabilities, under other names.
     assert np.allclose(second, first[[1, 2, 0]], atol=1e-6)
-    assert not np.allclose(first, there.probabilities("The stove is hot.", "The tent is dry."), atol=1e-6), (
-        "the two texts are not told apart"
+    assert not np.allclose(first, model.probabilities("The stove is hot.", "The tent is dry."), atol=1e-6), (
+        "premise and hypothesis are not interchangeable"
     )
 
 
-def test_a_text_beyond_the_models_length_is_cut_at_the_evidence(tmp_path: Path, embedder: Embedder) -> None:
-    there = EntailmentModel.load(str(cross_encoder(tmp_path / "a", embedder)))
-    assert there.probabilities("dry tent " * 900, "The stove is hot.").sum() == pytest.approx(1)
+def test_long_evidence_is_truncated(tmp_path: Path, embedder: Embedder) -> None:
+    model = EntailmentModel.load(str(cross_encoder(tmp_path / "a", embedder)))
+    assert model.probabilities("dry tent " * 900, "The stove is hot.").sum() == pytest.approx(1)
 
 
-@pytest.mark.parametrize(("likes", "shown"), [("entailment", "llm"), ("neutral", "llm"), ("contradiction", "evidence")])
-def test_what_the_facts_contradict_is_not_shown(tmp_path: Path, embedder: Embedder, llm: LanguageModel, likes: str, shown: str) -> None:
-    strict = Explainer(llm, entailment=EntailmentModel.load(str(cross_encoder(tmp_path / "a", embedder, likes))))
-    (found,) = strict.explain([reason()])
-    assert found.source == shown
-    assert found.verified
+@pytest.mark.parametrize(("label", "source"), [("entailment", "llm"), ("neutral", "llm"), ("contradiction", "evidence")])
+def test_a_contradicted_sentence_is_not_shown(tmp_path: Path, embedder: Embedder, llm: LanguageModel, label: str, source: str) -> None:
+    strict = Explainer(llm, entailment=EntailmentModel.load(str(cross_encoder(tmp_path / "a", embedder, label))))
+    (explanation,) = strict.explain([reason()])
+    assert explanation.source == source
+    assert explanation.verified
 
 
-def test_other_models_are_refused(tmp_path: Path, embedder: Embedder) -> None:
+def test_unsupported_models_are_refused(tmp_path: Path, embedder: Embedder) -> None:
     with pytest.raises(ModelError, match="its labels are bad, good, not entailment, neutral, contradiction"):
         EntailmentModel.load(str(cross_encoder(tmp_path / "a", embedder, labels=("good", "bad"))))
     with pytest.raises(ModelMissingError, match="is neither a folder nor reachable: name another, or unset CROSSAISLE_NLI"):

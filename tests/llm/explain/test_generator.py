@@ -1,4 +1,4 @@
-"""Reasons worded by the model that learned it: true, filled, hedged, written again where a wording does not pass."""
+"""Explanations by a model with an explainer adapter: grounding, caching, hedges, streaming and regeneration."""
 
 from __future__ import annotations
 
@@ -30,137 +30,141 @@ NAMES = ["Pyra Gas Stove", "Lumen Head Torch", "Fell Wool Blanket", "Kettlow Coo
 
 
 @pytest.fixture(scope="module")
-def writing(settings: Settings) -> LanguageModel:
-    """The embedded LLM with the adapter that ships."""
+def tuned(settings: Settings) -> LanguageModel:
+    """The bundled LLM with the shipped adapter."""
     chosen = settings.with_(llm="smollm2", quantization="nf4")
     llm = LanguageModel.load(chosen)
     llm.load_explainer_adapter(bundled.EXPLAINER_ADAPTER, fingerprint("smollm2", chosen.home))
     return llm
 
 
-def reason(item: str = NAMES[0], *, has: bool = True, weak: bool = False, need: str | None = None) -> Reason:
-    own = None if need else "Norrvik Dome Tent"
+def reason(item: str = NAMES[0], *, purchased: bool = True, weak: bool = False, need: str | None = None) -> Reason:
+    anchor = None if need else "Norrvik Dome Tent"
     facts = [
-        Evidence("association", f"14 of 120 shoppers who bought {own} also bought {item}, 3.1 times the usual share", "tent", 3.1, "e1"),
+        Evidence("association", f"14 of 120 shoppers who bought {anchor} also bought {item}, 3.1 times the usual share", "tent", 3.1, "e1"),
         Evidence("review", f"Boils a litre before the {item.split()[-1]} is up.", "stove", 0.5, "e2"),
         Evidence("review", "The knob broke after a week.", "stove", 0.5, "e3", against=True),
         Evidence("attribute", "it costs 36.90, at the price level that you usually choose", "stove", 36.9, "e4"),
-        Evidence("history", f"bought before: {own}, close in description to {item}", "tent", 0.5, "e5"),
+        Evidence("history", f"bought before: {anchor}, close in description to {item}", "tent", 0.5, "e5"),
         Evidence("need", need or "", None, None, "e6"),
     ]
     slots: dict[str, str | SupportStatistic] = (
-        {} if weak or need else {"figure": SupportStatistic(14, 120, "bought", str(own), item), "usual": "3.1 times the usual share"}
+        {} if weak or need else {"figure": SupportStatistic(14, 120, "bought", str(anchor), item), "usual": "3.1 times the usual share"}
     )
     slots |= {"quote": f"“{facts[1].text}”", "close": "its description is close to that" if need else "the two are close in description"}
     slots |= {"price": facts[3].text, "caution": f"“{facts[2].text}”"}
-    backing = {"figure": "e1", "usual": "e1", "quote": "e2", "caution": "e3", "price": "e4", "close": "e5"}
+    slot_evidence = {"figure": "e1", "usual": "e1", "quote": "e2", "caution": "e3", "price": "e4", "close": "e5"}
     return Reason(
-        item, own, has, need, tuple(facts), ("the two are close.",), not weak, f"The {item} is close in description.",
-        slot_values=slots, slot_evidence=backing, confident=not weak and not need,
+        item, anchor, purchased, need, tuple(facts), ("the two are close.",), not weak, f"The {item} is close in description.",
+        slot_values=slots, slot_evidence=slot_evidence, confident=not weak and not need,
     )  # fmt: skip
 
 
 @pytest.fixture
-def undrawn(writing: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> LanguageModel:
-    """The same without the wordings that come with the adapter: all are drawn."""
-    monkeypatch.setattr(writing, "explainer_folder", None)
-    return writing
+def without_shipped(tuned: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> LanguageModel:
+    """The same model without the shipped wordings: all are generated."""
+    monkeypatch.setattr(tuned, "explainer_folder", None)
+    return tuned
 
 
 @pytest.fixture(scope="module")
-def explainer(writing: LanguageModel) -> Explainer:
-    return Explainer(writing)
+def explainer(tuned: LanguageModel) -> Explainer:
+    return Explainer(tuned)
 
 
 @pytest.mark.parametrize(("tone", "length"), [("warm", "line"), ("expert", "line"), ("plain", "paragraph"), ("warm", "bullets")])
-def test_a_list_is_worded_and_every_word_is_borne_out(explainer: Explainer, tone: Tone, length: Length) -> None:
+def test_a_list_is_explained_with_grounded_texts(explainer: Explainer, tone: Tone, length: Length) -> None:
     reasons = [reason(name) for name in NAMES]
-    found = explainer.explain(reasons, tone, length)
-    print(*(one.text for one in found), sep="\n")
-    assert sum(one.source == "llm" for one in found) >= (4 if length == "line" else 3)
-    for about, one in zip(reasons, found, strict=True):
-        assert one.verified
-        assert about.item in one.text
-        assert grounding_faults(one.text, about.product_names, about.evidence, allow_lines=length == "bullets") == []
-        assert one.claims or one.source == "evidence"
-        for claim in one.claims:
-            assert claim.text in one.text
-            assert claim.evidence_id in {fact.evidence_id for fact in about.evidence}
-    worded = [one for one in found if one.source == "llm"]
-    assert all(len(one.claims) >= (1 if length == "line" else 2) for one in worded)
-    assert all("\n- " in one.text for one in worded) == (length == "bullets")
-    assert len({one.text.replace(name, "") for one, name in zip(found, NAMES, strict=True)}) >= 3, "a list that says the same five times"
+    explanations = explainer.explain(reasons, tone, length)
+    print(*(explanation.text for explanation in explanations), sep="\n")
+    assert sum(explanation.source == "llm" for explanation in explanations) >= (4 if length == "line" else 3)
+    for facts, explanation in zip(reasons, explanations, strict=True):
+        assert explanation.verified
+        assert facts.item in explanation.text
+        assert grounding_faults(explanation.text, facts.product_names, facts.evidence, allow_lines=length == "bullets") == []
+        assert explanation.claims or explanation.source == "evidence"
+        for claim in explanation.claims:
+            assert claim.text in explanation.text
+            assert claim.evidence_id in {fact.evidence_id for fact in facts.evidence}
+    generated = [explanation for explanation in explanations if explanation.source == "llm"]
+    assert all(len(explanation.claims) >= (1 if length == "line" else 2) for explanation in generated)
+    assert all("\n- " in explanation.text for explanation in generated) == (length == "bullets")
+    wordings = {explanation.text.replace(name, "") for explanation, name in zip(explanations, NAMES, strict=True)}
+    assert len(wordings) >= 3, "the wordings of a list vary"
 
 
-def test_the_same_is_worded_the_same_and_only_once(undrawn: LanguageModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_explanations_and_wordings_are_cached(without_shipped: LanguageModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     reasons = [reason(name) for name in NAMES[:3]]
-    kept = Explainer(undrawn, cache=tmp_path)
-    first = kept.explain(reasons)
-    assert kept._generator is not None
-    mine = kept._generator.wordings
-    monkeypatch.setattr(undrawn, "generate", lambda *_, **__: pytest.fail("it was written before"))
-    assert kept.explain(reasons) == first
-    # Another process finds the wordings; a file that is cut is as good as none.
+    explainer = Explainer(without_shipped, cache=tmp_path)
+    first = explainer.explain(reasons)
+    assert explainer._generator is not None
+    wordings = explainer._generator.wordings
+    monkeypatch.setattr(without_shipped, "generate", lambda *_, **__: pytest.fail("it is cached"))
+    assert explainer.explain(reasons) == first
+    # Another process reads the cached wordings; a truncated file counts as empty.
     (file,) = tmp_path.iterdir()
-    assert Explainer(undrawn, cache=tmp_path).explain(reasons) == first
-    assert dict(ExplanationGenerator(undrawn, tmp_path).wordings.items()) == dict(mine.items()) != {}
+    assert Explainer(without_shipped, cache=tmp_path).explain(reasons) == first
+    assert dict(ExplanationGenerator(without_shipped, tmp_path).wordings.items()) == dict(wordings.items()) != {}
     file.write_text(file.read_text()[:-30])
-    assert dict(ExplanationGenerator(undrawn, tmp_path).wordings.items()) == {}
+    assert dict(ExplanationGenerator(without_shipped, tmp_path).wordings.items()) == {}
 
 
-def test_what_comes_with_the_adapter_is_told_without_the_model(writing: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert writing.explainer_folder is not None
-    ready = ExplanationGenerator(writing).wordings
-    assert len(dict(ready.items())) > 300
-    for (kind, _), text in ready.items():
-        assert text is None or is_well_formed(text, kind), text
-    monkeypatch.setattr(writing, "generate", lambda *_, **__: pytest.fail("it is there"))
-    found = Explainer(writing).explain([reason(name) for name in NAMES])
-    assert [one.source for one in found] == ["llm"] * len(NAMES)
-    # Of another adapter they would not be: what it writes is its own.
-    monkeypatch.setattr(writing, "explainer_hash", "0" * 64)
-    assert dict(ExplanationGenerator(writing).wordings.items()) == {}
+def test_shipped_wordings_are_used_without_the_model(tuned: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert tuned.explainer_folder is not None
+    shipped = ExplanationGenerator(tuned).wordings
+    assert len(dict(shipped.items())) > 300
+    for (template, _), text in shipped.items():
+        assert text is None or is_well_formed(text, template), text
+    monkeypatch.setattr(tuned, "generate", lambda *_, **__: pytest.fail("it is shipped"))
+    explanations = Explainer(tuned).explain([reason(name) for name in NAMES])
+    assert [explanation.source for explanation in explanations] == ["llm"] * len(NAMES)
+    # The wordings of one adapter are not used for another.
+    monkeypatch.setattr(tuned, "explainer_hash", "0" * 64)
+    assert dict(ExplanationGenerator(tuned).wordings.items()) == {}
 
 
-def test_what_is_weak_is_hedged_and_what_was_seen_is_not_had(explainer: Explainer) -> None:
-    for one in explainer.explain([reason(name, has=False, weak=True) for name in NAMES]):
-        words = {word.strip(".,:;“”").casefold() for word in one.text.split("“")[0].split()}
-        assert one.source == "evidence" or words & HEDGE_WORDS
-        assert one.source == "evidence" or not words & (OWNERSHIP_WORDS - {"already", "had"})
+def test_weak_facts_are_hedged_and_viewed_anchors_are_not_owned(explainer: Explainer) -> None:
+    for explanation in explainer.explain([reason(name, purchased=False, weak=True) for name in NAMES]):
+        words = {word.strip(".,:;“”").casefold() for word in explanation.text.split("“")[0].split()}
+        assert explanation.source == "evidence" or words & HEDGE_WORDS
+        assert explanation.source == "evidence" or not words & (OWNERSHIP_WORDS - {"already", "had"})
 
 
-def test_a_need_is_worded_from_the_shoppers_own_words(explainer: Explainer) -> None:
-    found = explainer.explain([reason(name, need="a weekend in the hills") for name in NAMES])
-    assert sum(one.source == "llm" for one in found) >= 4
-    assert all("“a weekend in the hills”" in one.text for one in found if one.source == "llm")
+def test_a_text_query_is_quoted(explainer: Explainer) -> None:
+    explanations = explainer.explain([reason(name, need="a weekend in the hills") for name in NAMES])
+    generated = [explanation for explanation in explanations if explanation.source == "llm"]
+    assert len(generated) >= 4
+    assert all("“a weekend in the hills”" in explanation.text for explanation in generated)
 
 
-def test_a_wording_that_does_not_pass_is_written_again_with_the_fault_named(
-    undrawn: LanguageModel, monkeypatch: pytest.MonkeyPatch
+def test_a_faulty_wording_is_generated_again_with_the_fault_in_the_prompt(
+    without_shipped: LanguageModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    writer, asked = ExplanationGenerator(undrawn), []
+    generator, rendered = ExplanationGenerator(without_shipped), []
     wordings = iter([["With your {own}, the {item} is waterproof: {figure}."], ["With your {own}, the {item} is next: {figure}."]])
 
-    def write(briefs: Sequence[ExplanationBrief], _: Sequence[str], times: int = 1) -> list[tuple[str, float]]:
-        asked.extend(briefs)
-        return [(text, 0.0) for text in next(wordings) for _ in range(times)] if briefs else []
+    def generate(briefs: Sequence[ExplanationBrief], _: Sequence[str], samples: int = 1) -> list[tuple[str, float]]:
+        rendered.extend(briefs)
+        return [(text, 0.0) for text in next(wordings) for _ in range(samples)] if briefs else []
 
-    monkeypatch.setattr(writer, "generate_wordings", write)
-    monkeypatch.setattr("crossaisle.llm.explain.generator._choose_facts", lambda *_: ["figure"])
-    told: dict[int, Explanation | None] = {}
-    writer.explain([reason()], "warm", "line", told.__setitem__)
-    one = told[0]
-    assert one is not None
+    monkeypatch.setattr(generator, "generate_wordings", generate)
+    monkeypatch.setattr("crossaisle.llm.explain.fact_choice.choose_facts", lambda *_: ["figure"])
+    explanations: dict[int, Explanation | None] = {}
+    generator.explain([reason()], "warm", "line", explanations.__setitem__)
+    explanation = explanations[0]
+    assert explanation is not None
     assert (
-        one.text
+        explanation.text
         == "With your Norrvik Dome Tent, the Pyra Gas Stove is next: 14 of 120 shoppers who bought the first also bought the second."
     )
-    assert [brief.fault for brief in asked] == [None, "“waterproof” is not in the evidence"]
+    assert [brief.previous_fault for brief in rendered] == [None, "“waterproof” is not in the evidence"]
 
 
-def test_what_needs_no_drawing_is_told_first_and_the_rest_as_it_is_drawn(undrawn: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Which facts are told follows from the item here, so that the kinds of the five are known.
-    told_of = dict(zip(NAMES, (["figure"], ["close"], ["price"], ["figure"], ["close"]), strict=True))
+def test_cached_explanations_come_first_and_others_as_they_are_generated(
+    without_shipped: LanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The chosen fact depends on the item only, so the templates of the five reasons are known.
+    fact_of = dict(zip(NAMES, (["figure"], ["close"], ["price"], ["figure"], ["close"]), strict=True))
     texts = {
         "figure": ["With your {own}, the {item} is next: {figure}.", "The {item} is the one for the {own}: {figure}."],
         "close": ["With your {own}, the {item} may be next: {close}.", "The {item} may suit the {own}: {close}."],
@@ -168,94 +172,96 @@ def test_what_needs_no_drawing_is_told_first_and_the_rest_as_it_is_drawn(undrawn
     }
     log: list[str] = []
 
-    def compose(briefs: Sequence[ExplanationBrief], _: Sequence[str], times: int = 1) -> list[tuple[str, float]]:
+    def generate(briefs: Sequence[ExplanationBrief], _: Sequence[str], samples: int = 1) -> list[tuple[str, float]]:
         if not briefs:
             return []
         facts = [next(fact for fact in texts if fact in brief.slots) for brief in briefs]
-        log.append(f"drawn {'+'.join(sorted(set(facts)))}")
-        return [(texts[fact][n % 2], -n / 100) for fact in facts for n in range(times)]
+        log.append(f"generated {'+'.join(sorted(set(facts)))}")
+        return [(texts[fact][n % 2], -n / 100) for fact in facts for n in range(samples)]
 
+    def item_number(key: str) -> int:
+        return NAMES.index(next(name for name in NAMES if name in key)) if "(" in key else 0
+
+    for module in ("generator", "fact_choice"):
+        monkeypatch.setattr(f"crossaisle.llm.explain.{module}.stable_hash", item_number)
+    reasons = [reason(name, purchased=False) for name in NAMES]
     monkeypatch.setattr(
-        "crossaisle.llm.explain.generator.stable_hash",
-        lambda key: NAMES.index(next(name for name in NAMES if name in key)) if "(" in key else 0,
-    )
-    reasons = [reason(name, has=False) for name in NAMES]
-    monkeypatch.setattr(
-        "crossaisle.llm.explain.generator._choose_facts",
-        lambda slots, *_: told_of[next(name for name in NAMES if getattr(slots["figure"], "item", "") == name)],
+        "crossaisle.llm.explain.fact_choice.choose_facts",
+        lambda slots, *_: fact_of[next(name for name in NAMES if getattr(slots["figure"], "item", "") == name)],
     )
 
-    def worded(*, soon: bool, before: Sequence[int] = ()) -> list[Explanation | None]:
-        writer, found = ExplanationGenerator(undrawn), dict[int, Explanation | None]()
-        monkeypatch.setattr(writer, "generate_wordings", compose)
+    def explain(*, streaming: bool, cached: Sequence[int] = ()) -> list[Explanation | None]:
+        generator, explanations = ExplanationGenerator(without_shipped), dict[int, Explanation | None]()
+        monkeypatch.setattr(generator, "generate_wordings", generate)
 
-        def stands(place: int, explanation: Explanation | None) -> None:
-            log.append(str(place))
-            found[place] = explanation
+        def on_ready(index: int, explanation: Explanation | None) -> None:
+            log.append(str(index))
+            explanations[index] = explanation
 
-        for place in before:
-            writer.explain([reasons[place]], "warm", "line", lambda *_: None)
+        for index in cached:
+            generator.explain([reasons[index]], "warm", "line", lambda *_: None)
         log.clear()
-        writer.explain(reasons, "warm", "line", stands, streaming=soon)
-        return [found[place] for place in range(len(reasons))]
+        generator.explain(reasons, "warm", "line", on_ready, streaming=streaming)
+        return [explanations[index] for index in range(len(reasons))]
 
-    together = worded(soon=False)
-    assert log == ["drawn close+figure+price", "0", "1", "2", "3", "4"]
-    assert all(one and one.source == "llm" for one in together)
-    assert worded(soon=True) == together
-    assert log == ["drawn figure", "0", "3", "drawn close+price", "1", "2", "4"]
-    # What was worded before comes first, and whatever has the same wordings to choose from keeps its order.
-    assert worded(soon=True, before=[2])[2] == together[2]
-    assert log == ["2", "drawn figure", "0", "3", "drawn close", "1", "4"]
-
-
-def test_who_has_gone_waits_for_no_wording(undrawn: LanguageModel) -> None:
-    late, begun = deadlines.Deadline(60), threading.Timer(0.3, lambda: setattr(late, "cancelled", True))
-    begun.start()
-    with pytest.raises(TimedOutError), deadlines.within(late):
-        Explainer(undrawn).explain([reason(name) for name in NAMES], "warm", "paragraph")
-    begun.join()
+    together = explain(streaming=False)
+    assert log == ["generated close+figure+price", "0", "1", "2", "3", "4"]
+    assert all(explanation and explanation.source == "llm" for explanation in together)
+    assert explain(streaming=True) == together
+    assert log == ["generated figure", "0", "3", "generated close+price", "1", "2", "4"]
+    # Cached explanations come first; reasons with the same template keep their order.
+    assert explain(streaming=True, cached=[2])[2] == together[2]
+    assert log == ["2", "generated figure", "0", "3", "generated close", "1", "4"]
 
 
-def test_what_never_passes_is_left_to_the_evidence(undrawn: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    explainer = Explainer(undrawn)
+def test_a_cancelled_request_stops_generating(without_shipped: LanguageModel) -> None:
+    deadline = deadlines.Deadline(60)
+    timer = threading.Timer(0.3, lambda: setattr(deadline, "cancelled", True))
+    timer.start()
+    with pytest.raises(TimedOutError), deadlines.within(deadline):
+        Explainer(without_shipped).explain([reason(name) for name in NAMES], "warm", "paragraph")
+    timer.join()
+
+
+def test_plain_sentence_if_no_wording_passes(without_shipped: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    explainer = Explainer(without_shipped)
     assert explainer._generator is not None
     monkeypatch.setattr(
         explainer._generator,
         "generate_wordings",
-        lambda briefs, _, times=1: [("The {item} of the {own} is waterproof.", 0.0)] * (len(briefs) * times),
+        lambda briefs, _, samples=1: [("The {item} of the {own} is waterproof.", 0.0)] * (len(briefs) * samples),
     )
-    (one,) = explainer.explain([reason()])
-    assert (one.source, one.text) == ("evidence", reason().plain_sentence)
+    (explanation,) = explainer.explain([reason()])
+    assert (explanation.source, explanation.text) == ("evidence", reason().plain_sentence)
 
 
-def test_praise_is_not_told_as_a_reservation_nor_a_complaint_as_praise() -> None:
-    about = reason()
-    praise, complaint = about.slot_values["quote"], about.slot_values["caution"]
-    for text, fine in (
+def test_praise_is_not_introduced_as_a_complaint_nor_a_complaint_as_praise() -> None:
+    facts = reason()
+    praise, complaint = facts.slot_values["quote"], facts.slot_values["caution"]
+    for text, grounded in (
         (f"The Pyra Gas Stove may be next, though a reviewer wrote {complaint}", True),
         (f"The Pyra Gas Stove may be next: a reviewer wrote {praise}", True),
         (f"The Pyra Gas Stove may be next: a reviewer wrote {complaint}", False),
         (f"The Pyra Gas Stove may be next, with a reservation: {praise}", False),
     ):
-        assert (grounding_faults(text, about.product_names, about.evidence) == []) == fine, text
+        assert (grounding_faults(text, facts.product_names, facts.evidence) == []) == grounded, text
 
 
-def test_nothing_to_say_is_said(writing: LanguageModel) -> None:
+def test_no_explanation_without_facts(tuned: LanguageModel) -> None:
     nothing = Reason("Pyra Gas Stove", None, False, None, (), (), False, "")
-    (one,) = Explainer(writing).explain([nothing])
-    assert (one.text, one.source, one.claims) == ("", "none", ())
+    (explanation,) = Explainer(tuned).explain([nothing])
+    assert (explanation.text, explanation.source, explanation.claims) == ("", "none", ())
 
 
-def test_the_ranking_is_that_of_the_base(writing: LanguageModel, llm: LanguageModel) -> None:
-    """What was learned of wording is on only while it words."""
+def test_ranking_uses_the_base_weights(tuned: LanguageModel, llm: LanguageModel) -> None:
+    """The explainer adapter is active only during generation."""
     items = [Item(name, name, ("Camping",)) for name in NAMES]
-    before = Ranker(writing).scores([], "a tent", items)
-    Explainer(writing).explain([reason()])
-    assert before.tolist() == Ranker(writing).scores([], "a tent", items).tolist() == Ranker(llm).scores([], "a tent", items).tolist()
+    before = Ranker(tuned).scores([], "a tent", items)
+    Explainer(tuned).explain([reason()])
+    assert before.tolist() == Ranker(tuned).scores([], "a tent", items).tolist() == Ranker(llm).scores([], "a tent", items).tolist()
 
 
-def test_an_adapter_of_another_model_or_task_is_refused(settings: Settings, small: Settings, tmp_path: Path) -> None:
+def test_adapters_of_another_model_or_task_are_refused(settings: Settings, small: Settings, tmp_path: Path) -> None:
     other = LanguageModel.load(small)
     with pytest.raises(StaleAdapterError):
         other.load_explainer_adapter(bundled.EXPLAINER_ADAPTER, fingerprint(small.llm, small.home))
@@ -266,7 +272,7 @@ def test_an_adapter_of_another_model_or_task_is_refused(settings: Settings, smal
 
 
 @pytest.mark.parametrize(
-    ("occasion", "text", "good"),
+    ("occasion", "text", "well_formed"),
     [
         ("owned", "To go with your {own}, the {item} is a logical choice: {figure}.", True),
         ("owned", "If you want to add to your {own}, look at the {item}: {figure}.", True),
@@ -277,5 +283,5 @@ def test_an_adapter_of_another_model_or_task_is_refused(settings: Settings, smal
         ("seen", "The {own} is here, so might look at the {item} too: {figure}.", False),
     ],
 )
-def test_what_the_shopper_has_is_not_still_to_be_chosen(occasion: Occasion, text: str, good: bool) -> None:
-    assert is_well_formed(text, TemplateKey(frozenset({"own", "item", "figure"}), False, occasion, "warm", "line")) == good
+def test_an_owned_anchor_is_not_treated_as_not_owned(occasion: Occasion, text: str, well_formed: bool) -> None:
+    assert is_well_formed(text, TemplateKey(frozenset({"own", "item", "figure"}), False, occasion, "warm", "line")) == well_formed

@@ -1,4 +1,4 @@
-"""What may be shown: sentences that say only what their evidence says."""
+"""Grounding: sentences that contain only what their evidence supports."""
 
 from __future__ import annotations
 
@@ -68,30 +68,29 @@ BAD = [
 
 
 @pytest.mark.parametrize("text", GOOD)
-def test_what_the_evidence_says_may_be_said(text: str) -> None:
+def test_supported_sentences_have_no_faults(text: str) -> None:
     assert grounding_faults(text, NAMES, EVIDENCE) == []
 
 
 @pytest.mark.parametrize(("text", "fault"), BAD)
-def test_what_it_does_not_say_may_not(text: str, fault: str) -> None:
-    found = grounding_faults(text, NAMES, EVIDENCE)
-    assert any(fault in said for said in found), found
+def test_unsupported_sentences_have_faults(text: str, fault: str) -> None:
+    faults = grounding_faults(text, NAMES, EVIDENCE)
+    assert any(fault in message for message in faults), faults
 
 
-def test_all_faults_are_told() -> None:
-    found = grounding_faults("The waterproof stove, 9 of 10: “I love it”", NAMES, EVIDENCE)
-    assert len(found) == 5
+def test_all_faults_are_returned() -> None:
+    assert len(grounding_faults("The waterproof stove, 9 of 10: “I love it”", NAMES, EVIDENCE)) == 5
 
 
-def test_a_word_may_be_said_once_there_is_evidence_for_it() -> None:
-    told = "The waterproof Emberlo Camp Stove."
-    assert grounding_faults(told, NAMES, EVIDENCE)
-    assert grounding_faults(told, NAMES, [*EVIDENCE, Evidence("attribute", "It is waterproof.", "s")]) == []
-    # A reviewer's word is the reviewer's: it stands in a quotation or not at all.
-    assert grounding_faults(told, NAMES, [*EVIDENCE, Evidence("review", "It is waterproof.", "s")])
+def test_a_word_needs_evidence_other_than_a_review() -> None:
+    text = "The waterproof Emberlo Camp Stove."
+    assert grounding_faults(text, NAMES, EVIDENCE)
+    assert grounding_faults(text, NAMES, [*EVIDENCE, Evidence("attribute", "It is waterproof.", "s")]) == []
+    # The words of a reviewer may occur in a quote only.
+    assert grounding_faults(text, NAMES, [*EVIDENCE, Evidence("review", "It is waterproof.", "s")])
 
 
-def test_without_evidence_only_joining_words_and_names() -> None:
+def test_without_evidence_only_joining_words_and_names_pass() -> None:
     assert grounding_faults('With your Nordlo 7" Trail Tent, the Emberlo Camp Stove could be next.', NAMES, []) == []
     assert grounding_faults("14 of 120 shoppers also bought the Emberlo Camp Stove.", NAMES, [])
 
@@ -101,7 +100,7 @@ WORDS = st.sampled_from(["gas", "runs", "steel", "kettle", "l'eau", "weekend-bag
 
 @given(st.lists(WORDS, min_size=1, max_size=12), st.randoms(use_true_random=False))
 @settings(max_examples=200, deadline=None)
-def test_words_of_the_evidence_in_any_order_pass_and_one_more_word_does_not(words: list[str], order: object) -> None:
+def test_words_of_the_evidence_pass_in_any_order_and_others_do_not(words: list[str], order: object) -> None:
     mixed = list(words)
     order.shuffle(mixed)  # type: ignore[attr-defined]
     evidence = [Evidence("attribute", " ".join(words), "s")]
@@ -113,8 +112,8 @@ def test_words_of_the_evidence_in_any_order_pass_and_one_more_word_does_not(word
 
 @given(st.text(max_size=80), st.sampled_from(["review", "need"]))
 @settings(max_examples=200, deadline=None)
-def test_a_quotation_is_verbatim_or_a_fault(said: str, kind: str) -> None:
-    quotable = "".join(c for c in said if c not in '"“”{}[]<>\n')
+def test_a_quote_that_is_not_verbatim_is_a_fault(text: str, kind: str) -> None:
+    quotable = "".join(c for c in text if c not in '"“”{}[]<>\n')
     assume(quotable.strip())
     evidence = [Evidence(kind, f"{quotable} and so on", "s")]  # type: ignore[arg-type]
     assert grounding_faults(f"Emberlo Camp Stove: “{quotable}”", NAMES, evidence) == []

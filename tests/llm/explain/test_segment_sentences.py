@@ -1,4 +1,4 @@
-"""A segment's sentence: made of its figures, worded by the model, and nothing that the figures do not say."""
+"""Sentences about segments: built from statistics, explained by the model, and limited to what the statistics support."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ HOSTILE = [
 
 
 def segments() -> list[SegmentFacts]:
-    """A segment for many pairs of the demo's categories, of every sort; the figures are made up."""
+    """Return segments for pairs of the demo's categories, of every kind; the counts are invented."""
     names = sorted({item["category"][-1] for item in demo.load_records("items")})
-    sorts: list[dict[str, object]] = [
+    kinds: list[dict[str, object]] = [
         {}, {"verb": "rated"}, {"verb": "looked at"}, {"ordered": False}, {"days": None}, {"noisy": True}, {"quote": QUOTE},
         {"cohort": "people who started running", "cohort_kind": "text"}, {"cohort": "Mossbear", "cohort_kind": "brand"},
         {"need": "Pyra Gas Stove", "need_kind": "item"}, {"support": None, "lift": None, "lift_low": None}, {"lift_low": 0.9},
     ]  # fmt: skip
     pairs = list(itertools.pairwise(names))[:24]
     return [
-        dataclasses.replace(PHONES, **{"cohort": one, "need": other, "users": 60 + i, "support": 11 + i, **sort})  # type: ignore[arg-type]
-        for i, ((one, other), sort) in enumerate(zip(pairs, itertools.cycle(sorts), strict=False))
+        dataclasses.replace(PHONES, **{"cohort": cohort, "need": need, "users": 60 + i, "support": 11 + i, **kind})  # type: ignore[arg-type]
+        for i, ((cohort, need), kind) in enumerate(zip(pairs, itertools.cycle(kinds), strict=False))
     ]
 
 
@@ -51,19 +51,19 @@ def explainer(llm: LanguageModel) -> Explainer:
 
 
 @pytest.fixture(scope="module")
-def worded(explainer: Explainer) -> list[tuple[SegmentFacts, Reason, Explanation]]:
-    about = segments()
-    reasons = [segment.to_reason() for segment in about]
-    return list(zip(about, reasons, explainer.explain(reasons), strict=True))
+def explained(explainer: Explainer) -> list[tuple[SegmentFacts, Reason, Explanation]]:
+    facts = segments()
+    reasons = [segment.to_reason() for segment in facts]
+    return list(zip(facts, reasons, explainer.explain(reasons), strict=True))
 
 
 def head(text: str) -> str:
-    """The part of a sentence before its figure."""
+    """Return the part of a sentence before its statistic."""
     return text.split(": ")[0]
 
 
-def test_every_sentence_is_the_models_and_passes_the_check(worded: list[tuple[SegmentFacts, Reason, Explanation]]) -> None:
-    for segment, reason, explanation in worded:
+def test_every_sentence_is_generated_and_grounded(explained: list[tuple[SegmentFacts, Reason, Explanation]]) -> None:
+    for segment, reason, explanation in explained:
         assert (explanation.source, explanation.verified) == ("llm", True), segment
         assert grounding_faults(explanation.text, reason.product_names, reason.evidence) == []
         assert grounding_faults(reason.plain_sentence, reason.product_names, reason.evidence) == []
@@ -71,46 +71,48 @@ def test_every_sentence_is_the_models_and_passes_the_check(worded: list[tuple[Se
         assert segment.cohort in explanation.text
 
 
-def test_no_number_is_from_nowhere(worded: list[tuple[SegmentFacts, Reason, Explanation]]) -> None:
-    for segment, _, explanation in worded:
-        given = {str(segment.users), str(segment.support), str(segment.days), str(segment.lift)}
-        assert set(re.findall(r"\d+(?:\.\d+)?", explanation.text)) <= given
+def test_all_numbers_are_in_the_statistics(explained: list[tuple[SegmentFacts, Reason, Explanation]]) -> None:
+    for segment, _, explanation in explained:
+        numbers = {str(segment.users), str(segment.support), str(segment.days), str(segment.lift)}
+        assert set(re.findall(r"\d+(?:\.\d+)?", explanation.text)) <= numbers
         if segment.support is not None:
             assert f"{segment.support} of {segment.users}" in explanation.text
 
 
-def test_only_a_firm_figure_goes_without_a_hedge_and_nothing_is_a_cause(worded: list[tuple[SegmentFacts, Reason, Explanation]]) -> None:
-    for segment, reason, explanation in worded:
+def test_hedges_are_omitted_only_for_significant_lifts_and_no_causes_are_claimed(
+    explained: list[tuple[SegmentFacts, Reason, Explanation]],
+) -> None:
+    for segment, reason, explanation in explained:
         words = set(head(explanation.text).casefold().split())
         assert not words & CAUSES
         assert words & HEDGES or (reason.has_statistic and "are more likely to" in explanation.text), explanation.text
         assert reason.has_statistic == (segment.support is not None and (segment.lift_low or 0) > 1)
 
 
-def test_next_is_said_only_where_the_order_was_counted(worded: list[tuple[SegmentFacts, Reason, Explanation]]) -> None:
-    for segment, _, explanation in worded:
+def test_next_and_days_require_ordered_counts(explained: list[tuple[SegmentFacts, Reason, Explanation]]) -> None:
+    for segment, _, explanation in explained:
         assert head(explanation.text).endswith(" next") == (segment.ordered and segment.support is not None)
         assert ("within 90 days" in explanation.text) == (segment.ordered and segment.days is not None and segment.support is not None)
 
 
-def test_blurred_counts_and_uncounted_needs_say_what_they_are(worded: list[tuple[SegmentFacts, Reason, Explanation]]) -> None:
-    for segment, _, explanation in worded:
+def test_noisy_counts_and_needs_without_counts_are_labelled(explained: list[tuple[SegmentFacts, Reason, Explanation]]) -> None:
+    for segment, _, explanation in explained:
         assert (f"about {segment.support} of" in explanation.text) == segment.noisy
         assert ("judged by name and description alone" in explanation.text) == (segment.support is None)
 
 
-def test_a_list_is_worded_as_its_entries_alone_and_the_same_again(
-    explainer: Explainer, worded: list[tuple[SegmentFacts, Reason, Explanation]]
+def test_explanations_do_not_depend_on_the_list_and_are_reproducible(
+    explainer: Explainer, explained: list[tuple[SegmentFacts, Reason, Explanation]]
 ) -> None:
-    for _, reason, explanation in worded:
+    for _, reason, explanation in explained:
         assert explainer.explain([reason]) == [explanation]
-    reasons = [reason for _, reason, _ in worded]
-    assert explainer.explain(reasons[::-1]) == [explanation for _, _, explanation in worded][::-1]
+    reasons = [reason for _, reason, _ in explained]
+    assert explainer.explain(reasons[::-1]) == [explanation for _, _, explanation in explained][::-1]
 
 
-def test_sentences_are_not_all_alike(worded: list[tuple[SegmentFacts, Reason, Explanation]]) -> None:
+def test_sentences_vary(explained: list[tuple[SegmentFacts, Reason, Explanation]]) -> None:
     shapes = set()
-    for segment, reason, explanation in worded:
+    for segment, reason, explanation in explained:
         text = head(explanation.text)
         for name in (reason.prompt_values["things"], reason.prompt_values["cohort"], segment.verb):
             text = text.replace(name, "_")
@@ -119,7 +121,7 @@ def test_sentences_are_not_all_alike(worded: list[tuple[SegmentFacts, Reason, Ex
 
 
 @pytest.mark.parametrize("kind", ["owned", "need"])
-def test_every_phrasing_passes_the_check_with_every_opening(kind: str) -> None:
+def test_every_phrase_is_grounded_with_every_opening(kind: str) -> None:
     prompt = prompts.load("segment")
     reason = dataclasses.replace(PHONES, quote=QUOTE, cohort_kind="text" if kind == "need" else "category").to_reason()
     values = {"item": reason.item, "owned": reason.anchor, "need": reason.need, **reason.prompt_values}
@@ -132,7 +134,7 @@ def test_every_phrasing_passes_the_check_with_every_opening(kind: str) -> None:
                 assert grounding_faults(f"{text}: {reason.clauses[0]}", reason.product_names, reason.evidence) == []
 
 
-def test_the_facts_in_words() -> None:
+def test_statistics_in_words() -> None:
     reason = dataclasses.replace(PHONES, quote=QUOTE).to_reason()
     assert reason.plain_sentence == "38 of 123 shoppers who bought Phones bought Phone Cases within 90 days, 2.6 times the usual share."
     assert reason.clauses == (f"38 of 123 bought from there within 90 days, 2.6 times the usual share. A reviewer wrote “{QUOTE}”",)
@@ -146,7 +148,7 @@ def test_the_facts_in_words() -> None:
 
 
 @pytest.mark.parametrize("lift", [None, 0.4, 1.0, 1.1])
-def test_a_share_that_is_hardly_above_the_usual_one_is_shown_and_not_worded(explainer: Explainer, lift: float | None) -> None:
+def test_a_share_near_the_base_rate_gets_the_plain_sentence(explainer: Explainer, lift: float | None) -> None:
     explanation = explainer.explain([dataclasses.replace(PHONES, lift=lift, lift_low=None).to_reason()])[0]
     assert explanation.source == "evidence"
     assert explanation.text.startswith("38 of 123 shoppers who bought Phones bought Phone Cases within 90 days")
@@ -169,18 +171,18 @@ def test_a_share_that_is_hardly_above_the_usual_one_is_shown_and_not_worded(expl
         ("new parents", "text", "new parents"),
     ],
 )
-def test_what_can_be_bought_as_it_is_called(name: str, kind: str, things: str) -> None:
+def test_purchase_phrase(name: str, kind: str, things: str) -> None:
     assert _purchase_phrase(name, kind) == things
 
 
-@pytest.mark.parametrize("place", ["cohort", "need", "text", "quote"])
-def test_hostile_names_never_break_out(explainer: Explainer, place: str) -> None:
-    changes = {"cohort_kind": "text"} if place == "text" else {}
-    abouts = [dataclasses.replace(PHONES, **{"cohort" if place == "text" else place: text, **changes}) for text in HOSTILE]  # type: ignore[arg-type]
-    reasons = [about.to_reason() for about in abouts]
+@pytest.mark.parametrize("field", ["cohort", "need", "text", "quote"])
+def test_hostile_names_are_sanitized(explainer: Explainer, field: str) -> None:
+    changes = {"cohort_kind": "text"} if field == "text" else {}
+    segments = [dataclasses.replace(PHONES, **{"cohort" if field == "text" else field: text, **changes}) for text in HOSTILE]  # type: ignore[arg-type]
+    reasons = [segment.to_reason() for segment in segments]
     for reason, explanation in zip(reasons, explainer.explain(reasons), strict=True):
         text = explanation.text
-        if not text:  # nothing is shown rather than something unchecked
+        if not text:  # an explanation that fails the check is not shown
             assert not explanation.verified
             continue
         assert grounding_faults(text, reason.product_names, reason.evidence) == []
@@ -191,9 +193,9 @@ def test_hostile_names_never_break_out(explainer: Explainer, place: str) -> None
 
 @given(st.text(max_size=80), st.text(max_size=80), st.text(max_size=140), st.integers(0, 500), st.floats(0, 50), st.booleans())
 @settings(max_examples=200, deadline=None)
-def test_whatever_the_names_what_is_shown_was_checked(cohort: str, need: str, quote: str, support: int, lift: float, said: bool) -> None:
-    about = SegmentFacts(cohort, need, 500, support, lift, quote=quote, cohort_kind="text" if said else "category")
-    reason = about.to_reason()
+def test_any_names_give_a_grounded_sentence_or_none(cohort: str, need: str, quote: str, support: int, lift: float, is_text: bool) -> None:
+    segment = SegmentFacts(cohort, need, 500, support, lift, quote=quote, cohort_kind="text" if is_text else "category")
+    reason = segment.to_reason()
     shown = verified_explanation(reason, None)
     assert shown.text in ("", reason.plain_sentence)
     assert not set(shown.text) & set("{}[]<>\n")
@@ -204,24 +206,24 @@ def test_whatever_the_names_what_is_shown_was_checked(cohort: str, need: str, qu
             assert fact.text == quote
 
 
-def test_a_quotation_that_would_have_to_be_changed_is_left_out() -> None:
+def test_a_quote_that_sanitizing_would_change_is_omitted() -> None:
     for quote in ('It is the "best" one', "Line one\nline two", "Use {{ slot }}", "long " * 60):
         reason = dataclasses.replace(PHONES, quote=quote).to_reason()
         assert [fact.kind for fact in reason.evidence] == ["association"]
         assert "reviewer" not in reason.clauses[0]
 
 
-def test_without_a_model_the_figures_speak() -> None:
+def test_plain_sentence_without_a_model() -> None:
     explanation = Explainer(None, prompt="segment").explain([PHONES.to_reason()] * 2)[1]
     assert (explanation.text, explanation.source, explanation.verified) == (PHONES.to_reason().plain_sentence, "evidence", True)
 
 
-def test_both_prompts_share_a_model_and_stay_themselves(llm: LanguageModel, explainer: Explainer) -> None:
-    """The segment's words are no part of a shopper's sentence."""
+def test_both_prompts_share_a_model_without_interference(llm: LanguageModel, explainer: Explainer) -> None:
+    """Phrases for segments do not occur in sentences for shoppers."""
     before = explainer.explain([PHONES.to_reason()])
     shopper = Reason("Stove", "Tent", True, None, PHONES.to_reason().evidence, ("38 of 123 bought from there.",), True, "")
-    told = Explainer(llm).explain([shopper])[0].text
-    assert head(told).endswith(
+    text = Explainer(llm).explain([shopper])[0].text
+    assert head(text).endswith(
         tuple(phrase for line in prompts.load("explain").lines("owned_phrasings") for phrase in expand_alternatives(line))
     )
     assert explainer.explain([PHONES.to_reason()]) == before

@@ -1,4 +1,4 @@
-"""What the store fills into a wording: true whatever was named before, and punctuated as a sentence."""
+"""Filling of slots: statistics that fit the preceding names, articles and punctuation."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import pytest
 from crossaisle.llm.explain.slots import NAME_SLOTS, SLOT_LETTERS, SupportStatistic, fill_slots, slots_to_letters, with_article
 from crossaisle.llm.explain.vocabulary import COMMENTING_WORDS, JOINING_WORDS, STORE_WORDS
 
-FIGURE = SupportStatistic(14, 120, "bought", "Dome Tent", "Gas Stove")
+STATISTIC = SupportStatistic(14, 120, "bought", "Dome Tent", "Gas Stove")
 VALUES: dict[str, str | SupportStatistic] = {
     "own": "Dome Tent",
     "item": "Gas Stove",
-    "figure": FIGURE,
+    "figure": STATISTIC,
     "usual": "4.1 times the usual share",
     "quote": "“Boils fast.”",
     "price": "it costs 9.90",
@@ -39,21 +39,21 @@ VALUES: dict[str, str | SupportStatistic] = {
         ("{item}:\n- {price}\n- {quote}", "Gas Stove:\n- it costs 9.90\n- “Boils fast.”"),
     ],
 )
-def test_filled(wording: str, text: str) -> None:
+def test_fill_slots(wording: str, text: str) -> None:
     filled = fill_slots(wording, VALUES)
     assert filled.text == text
-    assert all(said in text for said in filled.claims.values())
+    assert all(claim in text for claim in filled.claims.values())
 
 
-def test_a_quotation_without_a_full_stop_gets_one() -> None:
+def test_a_quote_without_a_full_stop_gets_one() -> None:
     values = {**VALUES, "quote": "“Boils fast”"}
     assert fill_slots("The {item}: {quote} The {own} stays.", values).text == "The Gas Stove: “Boils fast”. The Dome Tent stays."
     assert fill_slots("The {item}: {quote}", values).text == "The Gas Stove: “Boils fast”."
 
 
-def test_every_clause_of_a_figure_says_the_same() -> None:
-    """Whatever was named before, the direction stays: of those who had the one, so many had the other."""
-    clauses = {tuple(named): FIGURE.clause(named) for named in ([], ["own"], ["item"], ["own", "item"], ["item", "own"])}
+def test_all_clauses_of_a_statistic_are_equivalent() -> None:
+    """The direction does not depend on the preceding names: so many users of the anchor also use the item."""
+    clauses = {tuple(named): STATISTIC.clause(named) for named in ([], ["own"], ["item"], ["own", "item"], ["item", "own"])}
     for clause in clauses.values():
         assert clause.startswith("14 of 120 shoppers who bought ")
         assert clause.index("14") < clause.index("120") < clause.index("also bought")
@@ -66,14 +66,14 @@ def test_a_slot_without_a_value_is_an_error() -> None:
         fill_slots("The {item} and {fits}.", VALUES)
 
 
-def test_no_letter_is_a_word_and_none_stands_for_two() -> None:
+def test_letters_are_unique_and_not_words() -> None:
     assert len(set(SLOT_LETTERS.values())) == len(SLOT_LETTERS)
     assert not {letter.casefold() for letter in SLOT_LETTERS.values()} & (JOINING_WORDS | STORE_WORDS | COMMENTING_WORDS)
     assert set(NAME_SLOTS) < SLOT_LETTERS.keys()
     assert slots_to_letters("With {own}, the {item}.") == "With X, the Y."
 
 
-def test_a_name_that_brings_its_article_gets_no_second() -> None:
+def test_a_name_with_an_article_gets_no_second_one() -> None:
     values = {
         "own": "The Broken One",
         "item": "the Dome Tent",
