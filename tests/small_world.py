@@ -9,7 +9,7 @@ import polars as pl
 from hypothesis import strategies as st
 
 from crossaisle.recommend.segments.cohorts import Population
-from crossaisle.recommend.segments.query.grammar import Term
+from crossaisle.recommend.segments.query.query_tree import Term
 from crossaisle.retrieval.items.catalogue import Catalogue
 from crossaisle.retrieval.items.interactions import Events, Order
 

@@ -16,7 +16,7 @@ import numpy as np
 from ...data.errors import QueryError
 from ...retrieval.associations.pair_counts import EventSequence, MarginalCounts, StreamingPairCounter
 from ...retrieval.items.interactions import NEVER, Events, distinct
-from .query.grammar import Not, Or, QueryNode, Term
+from .query.query_tree import Not, Or, QueryNode, Term
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -13,7 +13,7 @@ from ...retrieval.items.catalogue import Catalogue
 from ..evidence.declared_relations import DeclaredRelations
 from ..evidence.review_excerpts import display_name
 from .next_purchases import TransitionStats
-from .query.grammar import Term
+from .query.query_tree import Term
 from .resolved_query import ResolvedQuery
 from .results import CategoryNeed, ItemNeed
 

@@ -117,8 +117,8 @@ def _forward(
     return _statistics(
         what,
         things,
-        (went.users, n, margins.went[0, things], margins.base_rate[0, things]),
-        (went.weight / UNIT, by_weight, margins.went[1, things] / UNIT, margins.base_rate[1, things]),
+        (went.users, n, margins.followers[0, things], margins.base_rate[0, things]),
+        (went.weight / UNIT, by_weight, margins.followers[1, things] / UNIT, margins.base_rate[1, things]),
         went.users if had is None else had,
         margins.users[0, things],
         went.gap,

@@ -33,7 +33,7 @@ SENSITIVITY = 2 + 2 * MAX_CATEGORIES_PER_USER
 
 
 def true_counts(asked: ResolvedQuery) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The true vector and the nodes of its categories; every user is in `PER_USER` of its numbers at most.
+    """The true vector and the nodes of its categories; every user is in `ENTRIES_PER_USER` of its numbers at most.
 
     Which categories are counted depends on the catalogue and the question alone.
 

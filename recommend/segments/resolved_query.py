@@ -11,9 +11,10 @@ import numpy as np
 from ...prompts.sanitize import sanitize_for_prompt
 from .cohorts import Cohort, Population
 from .need_sentences import CohortKind
-from .query.entity_linking import Meaning
 from .query.filters import Filters
-from .query.grammar import And, Not, Or, ParsedQuestion, QueryNode, Term, to_text
+from .query.grammar import ParsedQuestion
+from .query.meanings import Meaning
+from .query.query_tree import Term, negated_terms, to_text
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -74,13 +75,3 @@ class ResolvedQuery:
         """(items,) which make the cohort."""
         out = negated_terms(self.parsed.tree)
         return np.asarray(np.logical_or.reduce([rows for term, rows in self.item_masks.items() if term not in out]))
-
-
-def negated_terms(node: QueryNode, out: bool = False) -> set[Term]:
-    """The names of a tree that are ruled out and not wanted anywhere."""
-    if isinstance(node, Term):
-        return {node} if out else set()
-    if isinstance(node, Not):
-        return negated_terms(node.operand, not out)
-    assert isinstance(node, And | Or)
-    return set().union(*(negated_terms(part, out) for part in node.operands))

@@ -1,9 +1,9 @@
-"""How people put a question: the words around the names, which way round they ask, and where the names begin.
+"""English phrases around the names of a question: its direction, and the words that introduce a name.
 
-    "users who bought phones also need ..."  ->  next, "users who bought phones"; "users who bought" leads in
-    "who would need a tripod?"               ->  reverse, "a tripod"; "a" leads in
+    "users who bought phones also need ..."  ->  next, "users who bought phones"; lead-in "users who bought"
+    "who would need a tripod?"               ->  reverse, "a tripod"; lead-in "a"
 
-English. Knows nothing of what joins the names.
+Knows neither operators nor brackets (see `grammar`).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _PAST = r"(?:bought|purchased|ordered|owned)"
 _HAVE = (
     rf"(?:{_PAST}|buys?|buying|purchases?|order|owns?|owning|rated?|reviewed|watch(?:ed)?|saw|seen|read|played|visited|booked|viewed"
     r"|looked\s+at|used?|enroll?(?:ed)?\s+(?:in|for|on)|signed\s+up\s+for|(?:have|has|had|having|got|gets?|took|takes?|taken)"
-    # These make the verb say something else: "people who have started running", "who took up knitting".
+    # After these the verb means something else: "people who have started running", "who took up knitting".
     r"(?!\s+(?:up|into|to|out|over|off|part|care|been|just|started|begun|become|moved|gone|married|not|never)\b))"
 )
 _AUX = r"(?:(?:have|has|had|did|do|does|already|also|just|recently|ever|once|previously)\s+)*"
@@ -71,19 +71,19 @@ _TRAILER = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class LeadIn:
-    """Words before a name: where in the text they end, and whether they deny ("who never bought")."""
+    """Words before a name: `end`, their end in the text, and `negative`, whether they negate ("who never bought")."""
 
     end: int
     negative: bool
 
 
 def split_question(text: str) -> tuple[Direction, str]:
-    """Which way round is asked, and the part that names things; lead-ins such as "users who bought" stay in it."""
+    """Return the direction of a question and the part with the names; lead-ins such as "users who bought" stay in that part."""
     stripped = re.sub(r"[\s.?!…]+$", "", text)
-    if whole := _REVERSE.fullmatch(stripped):
-        return "reverse", whole["rest"]
-    if whole := _FORWARD.fullmatch(stripped):
-        return "next", next(part for part in whole.groups() if part)
+    if match := _REVERSE.fullmatch(stripped):
+        return "reverse", match["rest"]
+    if match := _FORWARD.fullmatch(stripped):
+        return "next", next(part for part in match.groups() if part)
     trailer = _TRAILER.search(stripped)
     unfinished = text.rstrip("?! ").endswith(("...", "…"))
     if trailer and (trailer["bare"] is None or unfinished or _LEAD.match(stripped)):
@@ -91,12 +91,12 @@ def split_question(text: str) -> tuple[Direction, str]:
     return "next", stripped
 
 
-def match_lead_in(text: str, at: int) -> LeadIn | None:
-    """The words that lead in to a name from a place of the text on, such as "users who bought" or "the"; None where none do."""
-    lead = _LEAD.match(text, at)
-    return LeadIn(lead.end(), bool(lead["no"] or lead["never"])) if lead else None
+def match_lead_in(text: str, start: int) -> LeadIn | None:
+    """Return the words from `start` on that introduce a name, such as "users who bought" or "the"; None if there are none."""
+    match = _LEAD.match(text, start)
+    return LeadIn(match.end(), bool(match["no"] or match["never"])) if match else None
 
 
 def strip_owner_noun(name: str) -> str:
-    """The name without the people that it is said of: "phone" of "phone buyers"."""
+    """Return the name without a noun for people at its end: "phone" for "phone buyers"."""
     return _OWNERS.sub("", name)
