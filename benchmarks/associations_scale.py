@@ -1,10 +1,10 @@
-"""How long and how much memory the associations of a large store take, what counting on saves, and a well-known library beside it.
+"""Time and memory of association mining for a large store, incremental counting, and other libraries on the same data.
 
     python benchmarks/associations_scale.py [--users 1000000] [--interactions 10000000] [--items 100000]
 
-The store is drawn (seeded): users and items by a power law, over two years, every item independent of every other, so that whatever
-is called an association is a false one. Each part runs in a process of its own, for its own peak memory. The peers, efficient-apriori and
-(where it is installed) mlxtend, get a store without order that they can do.
+The store is simulated with a seed: power-law users and items over two years, all items independent, so every association found is a false
+positive. Each part runs in its own process, to measure its own peak memory. The peers, efficient-apriori and (if installed) mlxtend, get a
+smaller store without order.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ import polars as pl
 import record
 
 from crossaisle.retrieval.associations import count_store, statistics
-from crossaisle.retrieval.associations.pair_counts import Moments
-from crossaisle.retrieval.associations.rules import count, table, tally
-from crossaisle.retrieval.associations.user_weights import weights
+from crossaisle.retrieval.associations.pair_counts import EventSequence
+from crossaisle.retrieval.associations.rules import association_table, count, count_pairs
+from crossaisle.retrieval.associations.user_weights import user_weights
 from crossaisle.retrieval.items.catalogue import Catalogue
 from crossaisle.retrieval.items.interactions import DAY, Events
 
@@ -33,7 +33,7 @@ WINDOW = 90 * DAY
 
 
 def main() -> None:
-    """Runs every part in a child process and writes the figures."""
+    """Run every part in a child process and write the figures."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--users", type=int, default=1_000_000)
     options.add_argument("--interactions", type=int, default=10_000_000)
@@ -54,7 +54,7 @@ def main() -> None:
 
 
 def scale(users: int, interactions: int, items: int) -> dict[str, object]:
-    """Items and both levels of categories, from tables in memory to the table of associations."""
+    """Mine items and both category levels, from tables in memory to the association table."""
     things, events = store(users, interactions, items)
     seconds: dict[str, float] = {}
 
@@ -68,13 +68,13 @@ def scale(users: int, interactions: int, items: int) -> dict[str, object]:
     happened = Events.build(events, catalogue)
     timed("events", start)
     start = time.perf_counter()
-    weight = weights(happened)
+    weight = user_weights(happened)
     timed("weights", start)
     start = time.perf_counter()
-    tallies = tally(happened, catalogue, weight, window=WINDOW)
+    tallies = count_pairs(happened, catalogue, weight, window=WINDOW)
     timed("counting", start)
     start = time.perf_counter()
-    found = table(tallies, catalogue.total_users)
+    found = association_table(tallies, catalogue.total_users)
     timed("figures", start)
     timed("all", whole)
     broad = found.filter(pl.col("depth") == 1)
@@ -96,11 +96,11 @@ def scale(users: int, interactions: int, items: int) -> dict[str, object]:
 
 
 def onwards(users: int, interactions: int, items: int) -> dict[str, object]:
-    """Counting on after one in a hundred users bought something, against counting from the start."""
+    """Incremental counting after one in a hundred users changed, against a full count."""
     things, events = store(users, interactions, items)
     catalogue = Catalogue.build(things, events, 1)
     happened = Events.build(events, catalogue)
-    weight = weights(happened)
+    weight = user_weights(happened)
     paths = ["\x1f".join(path) for path in things["category"].to_list()]
     random = np.random.default_rng(11)
     some = pl.DataFrame({"user_id": happened.users.sample(users // 100, seed=3)})
@@ -111,18 +111,20 @@ def onwards(users: int, interactions: int, items: int) -> dict[str, object]:
     after = Events.build(later, then)
     with tempfile.TemporaryDirectory() as folder:
         count_store.save(
-            Path(folder), count_store.Counted(tally(happened, catalogue, weight, window=WINDOW), happened, WINDOW, weight), paths
+            Path(folder),
+            count_store.CountSnapshot(count_pairs(happened, catalogue, weight, window=WINDOW), happened, WINDOW, weight),
+            paths,
         )
         start = time.perf_counter()
         counted = count_store.recount(Path(folder), after, then, WINDOW, paths)
         seconds = time.perf_counter() - start
     assert counted is not None
     start = time.perf_counter()
-    whole = tally(after, then, counted[0].weight, window=WINDOW)
+    whole = count_pairs(after, then, counted[0].weight, window=WINDOW)
     full = time.perf_counter() - start
     same = all(
         np.array_equal(getattr(one.pairs, name), getattr(other.pairs, name))
-        for one, other in zip(counted[0].tallies, whole, strict=True)
+        for one, other in zip(counted[0].tables, whole, strict=True)
         for name in ("key", "both", "support", "weight")
     )
     return {
@@ -150,8 +152,8 @@ def peer(users: int, interactions: int, items: int) -> dict[str, object]:  # noq
     happened = Events.build(events, catalogue)
     names, code = things["item_id"].to_list(), np.arange(len(things), dtype=np.int32)
     start = time.perf_counter()
-    moments = Moments.of(happened, code, len(names), 0, weights(happened))
-    found = table([count(moments, 0, names, min_support=least)], len(baskets), min_support=least, per_thing=10**6)
+    moments = EventSequence.of(happened, code, len(names), 0, user_weights(happened))
+    found = association_table([count(moments, 0, names, min_support=least)], len(baskets), min_support=least, per_thing=10**6)
     ours = time.perf_counter() - start
     lift = statistics.lift(found["both"], found["source_users"], found["target_users"], found["users"])
     mine = {
@@ -175,7 +177,7 @@ def peer(users: int, interactions: int, items: int) -> dict[str, object]:  # noq
 
 
 def mlxtend(baskets: list[tuple[str, ...]], names: list[str], least: int) -> float | None:
-    """Seconds that mlxtend takes for the same pairs and their rules; None where it is not installed."""
+    """Seconds mlxtend takes for the same pairs and rules; None if it is not installed."""
     try:
         import pandas as pd
         from mlxtend.frequent_patterns import association_rules, fpgrowth
@@ -194,19 +196,19 @@ def mlxtend(baskets: list[tuple[str, ...]], names: list[str], least: int) -> flo
 
 
 def store(users: int, interactions: int, items: int) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """An items table and interactions sorted by user and time; low numbers are drawn far more often."""
+    """An items table, and interactions sorted by user and time, with power-law popularity."""
     random = np.random.default_rng(7)
     numbers = np.arange(items)
     names = pl.Series("item_id", [f"i{n}" for n in numbers])
     things = pl.DataFrame({"item_id": names, "title": names, "category": [[f"Shelf {n % 40}", f"Board {n % 400}"] for n in numbers]})
-    drawn = pl.DataFrame(
+    sampled = pl.DataFrame(
         {
             "user": (users * random.random(interactions) ** 1.5).astype(np.int64),
             "item": (items * random.random(interactions) ** 2.5).astype(np.int64),
             "timestamp": random.integers(0, 730 * DAY, interactions),
         }
     )
-    events = drawn.select(
+    events = sampled.select(
         pl.format("u{}", "user").alias("user_id"), pl.format("i{}", "item").alias("item_id"), "timestamp", pl.lit("purchase").alias("kind")
     )
     return things, events.sort("user_id", "timestamp")

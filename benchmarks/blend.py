@@ -1,10 +1,10 @@
-"""What training gains on real stores: the learned blend, each channel and each ablation, beside the tuned baselines.
+"""Quality after training on real stores: the blend, each channel and each ablation beside the tuned baselines.
 
     python benchmarks/blend.py [NAME ...] [--home FOLDER] [--max-cases 2000] [--convolution normalised|attention]
 
-NAME is amazon14, completejourney, courses or movielens: `crossaisle train blend`, then `crossaisle evaluate` by the users protocol, as
-anyone would run them. Writes `results/blend-NAME.json`, with `-attention` behind the name where it is asked for. Reads ../shared/data; the
-results name no item and no user. With `--home` the trained store stays there, for `ranker.py`, `candidates.py` and `new_items.py`.
+NAME is amazon14, completejourney, courses or movielens. Runs `crossaisle train blend` and `crossaisle evaluate` with the users protocol.
+Writes `results/blend-NAME.json`, with the suffix `-attention` for that convolution. With `--home` the trained store is kept, for
+`ranker.py`, `candidates.py` and `new_items.py`. Reads ../shared/data; the results contain no item and no user.
 """
 
 from __future__ import annotations
@@ -30,14 +30,15 @@ from crossaisle.eval.splits.cases import Cases, EligibleItems
 from crossaisle.eval.splits.training_view import TrainingView
 from crossaisle.retrieval.graph.model import GraphConfig
 from crossaisle.retrieval.index.builder import item_vectors
-from crossaisle.train.pipeline import learn
+from crossaisle.retrieval.trainable_channels import TRAINABLE_CHANNELS
+from crossaisle.train.pipeline import train_workspace
 
 STORES = ("courses", "movielens", "completejourney", "amazon14")
 KEPT = ("ndcg@10", "recall@10", "hit@10", "mrr", "vs_best_baseline")
 
 
 def main() -> None:
-    """Trains and evaluates the stores that are named, or all."""
+    """Train and evaluate the named stores, default all."""
     parser = argparse.ArgumentParser()
     parser.add_argument("names", nargs="*", metavar="NAME")
     parser.add_argument("--home", type=Path)
@@ -49,11 +50,18 @@ def main() -> None:
 
 
 def evaluate(store: str, arguments: argparse.Namespace) -> None:
-    """Trains and evaluates a copy of one store, writes its result."""
+    """Train and evaluate a copy of one store and write its result."""
     settings = Settings.read().with_(llm="none")
     with tempfile.TemporaryDirectory() as temporary:
         shop = copied(store, arguments.home or Path(temporary) / "stores")
-        trained = learn(shop, settings, part="blend", config=GraphConfig(convolution=arguments.convolution), progress=_tell)
+        trained = train_workspace(
+            shop,
+            settings,
+            part="blend",
+            channels=tuple(TRAINABLE_CHANNELS),
+            config=GraphConfig(convolution=arguments.convolution),
+            progress=_tell,
+        )
         options = EvaluationOptions(max_cases=arguments.max_cases, llm_cases=0)
         start = time.perf_counter()
         rankings = Evaluation(shop, settings, Path(temporary) / "out", options, _tell).run()
@@ -74,7 +82,7 @@ def evaluate(store: str, arguments: argparse.Namespace) -> None:
 
 
 def named(measured: Callable[[str, Path, int], None]) -> None:
-    """Reads a command line of stores, `--home` and `--max-cases`, and measures each store, or all four, in that or a temporary folder."""
+    """Parse store names, `--home` and `--max-cases`, and measure each store in that folder or a temporary one."""
     parser = argparse.ArgumentParser()
     parser.add_argument("names", nargs="*", metavar="NAME")
     parser.add_argument("--home", type=Path)
@@ -89,7 +97,9 @@ def trained(store: str, home: Path, part: str) -> crossaisle.Workspace:
     """The trained store of a folder, as it is where it has the part, else trained up to it. Args: part: graph or blend."""
     path = home / f"{store}-trained"
     if not (path / part).exists():
-        learn(copied(store, home), Settings.read().with_(llm="none"), part=part, progress=_tell)
+        train_workspace(
+            copied(store, home), Settings.read().with_(llm="none"), part=part, channels=tuple(TRAINABLE_CHANNELS), progress=_tell
+        )
     return crossaisle.Workspace(path)
 
 

@@ -1,12 +1,12 @@
-"""How many of the things that shoppers went on to are among the candidates: by channels, and with places kept for every category.
+"""Candidate recall: share of the targets among the candidates, by channel, and with a quota per category.
 
     python benchmarks/candidates.py [NAME ...] [--home FOLDER] [--max-cases 2000]
 
-NAME is amazon14, completejourney, courses or movielens; the cases are those of `crossaisle evaluate` by the users protocol. A store that
-was trained in FOLDER (`blend.py --home`) is taken as it is, else graph and heads are trained. Writes `results/candidates-NAME.json`: the
-share of the targets that the channels' first 50, 100 and 200 hold together, from the three channels that every store has to all of them,
-and then with a part of the places shared alike by the categories; by category of the target, and what becomes of the blend. Reads
-../shared/data; the results name no item and no user.
+NAME is amazon14, completejourney, courses or movielens; the cases are those of `crossaisle evaluate` with the users protocol. A store
+trained in FOLDER (`blend.py --home`) is reused, otherwise graph and heads are trained. Writes `results/candidates-NAME.json`: recall of
+the first 50, 100 and 200 items of the channels, from the three built-in channels to all of them, and with part of the proposals
+distributed evenly over categories; by category of the target, and the effect on the blend. Reads ../shared/data; the results contain no
+item and no user.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ if TYPE_CHECKING:
     from crossaisle.retrieval.channels.base import CandidateQuery, Channel, ChannelScores
 
 DEPTHS = (50, 100, 200)
-BEHAVIOUR = ("follows", "neighbours", "together", "lately")
+BEHAVIOUR = ("sequential", "item_knn", "co_occurrence", "lately")
 STEPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("semantic, associations, popularity", ()),
     ("and counts of behaviour", BEHAVIOUR),
-    ("and text-smoothed associations", (*BEHAVIOUR, "smoothed")),
-    ("and complement-tuned text", (*BEHAVIOUR, "smoothed", "complements")),
-    ("and graph", (*BEHAVIOUR, "smoothed", "complements", "graph")),
-    ("and factors", (*BEHAVIOUR, "smoothed", "complements", "graph", "factors")),
+    ("and text-smoothed associations", (*BEHAVIOUR, "text_smoothed")),
+    ("and complement-tuned text", (*BEHAVIOUR, "text_smoothed", "complements")),
+    ("and graph", (*BEHAVIOUR, "text_smoothed", "complements", "graph")),
+    ("and factors", (*BEHAVIOUR, "text_smoothed", "complements", "graph", "factors")),
 )
 QUOTAS = (0.25, 0.5, 1.0)
 
@@ -69,14 +69,14 @@ class Once:
 
 
 def main() -> None:
-    """Measures the stores that are named, or all."""
+    """Measure the named stores, default all."""
     named(lambda name, home, most: write(f"candidates-{name}", measured(trained(name, home, "graph"), most)))
 
 
 def measured(shop: crossaisle.Workspace, most: int) -> dict[str, Any]:
     """All figures of one store."""
     _, cases, _, eligible, known = tested(shop, EvaluationOptions(max_cases=most))
-    channels = {**known.full_catalogue_channels, **trained_channels(shop, known.catalogue.ids, known.vectors).channels}
+    channels = {**known.full_catalogue_channels, **trained_channels(shop, known.catalogue.ids, known.vectors).require_all()}
     further = {name: Once(channel) for name, channel in channels.items()}
     found = _Asked(shop, known, cases, eligible, further)
     clusters = cases.clusters

@@ -1,10 +1,10 @@
-"""What a few dozen users who have the same things do to associations, with every user counting alike and with `weights`.
+"""Effect of a few dozen users with the same items on associations, with equal user weights and with `user_weights`.
 
     python benchmarks/cliques.py
 
-Reads the Amazon reviews of 2014 (../shared/data/amazon14), whose users of free samples hold the same items in unrelated categories. That
-file has no clock, and its positions are dropped, so that pairs have no direction. The strongest pairs are chosen under equal weights;
-the result names no item and no user. It does not show that a pair that sinks is false, only how much of it was people alike.
+Reads the Amazon 2014 reviews (../shared/data/amazon14), whose free-sample reviewers share items of unrelated categories. The file has no
+timestamps, and its positions are dropped, so pairs have no direction. The strongest pairs are selected under equal weights; the result
+contains no item and no user. A lower rank does not prove that a pair is false, only how much of its support came from similar users.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import numpy as np
 import polars as pl
 from record import SHARED, write
 
-from crossaisle.retrieval.associations.rules import UNLIKELY, table, tally
-from crossaisle.retrieval.associations.user_weights import UNIT, lookalikes, weights
+from crossaisle.retrieval.associations.rules import SIGNIFICANCE_LEVEL, association_table, count_pairs
+from crossaisle.retrieval.associations.user_weights import UNIT, similar_user_counts, user_weights
 from crossaisle.retrieval.items.catalogue import Catalogue
 from crossaisle.retrieval.items.interactions import Events, distinct
 
@@ -26,7 +26,7 @@ EVERY = 1_000_000
 
 
 def main() -> None:
-    """Counts twice, compares, writes the result."""
+    """Count twice, compare, and write the result."""
     items = pl.read_ndjson(SHARED / "amazon14" / "items.jsonl.gz")
     interactions = (
         pl.read_csv(SHARED / "amazon14" / "interactions.csv.gz")
@@ -36,12 +36,12 @@ def main() -> None:
     catalogue = Catalogue.build(items, interactions, 1)
     events = Events.build(interactions, catalogue)
     start = time.perf_counter()
-    ours = weights(events)
+    ours = user_weights(events)
     seconds = time.perf_counter() - start
     owned = distinct((events.user.astype(np.int64) << 32) | events.row)
     user, row = owned >> 32, owned & 0xFFFFFFFF
     many = np.bincount(user, minlength=len(events.users))
-    like = lookalikes(user, row, many)
+    like = similar_user_counts(user, row, many)
     alike = pairs_of(events, catalogue, np.full(len(ours), UNIT))
     weighted = pairs_of(events, catalogue, ours)
     strongest = across(alike).head(STRONGEST).select("source", "target", "both")
@@ -59,7 +59,7 @@ def main() -> None:
             "pairs_across_categories": {
                 "both_at_least": SHARED_USERS,
                 "pairs": len(across(alike)),
-                "fdr_below": UNLIKELY,
+                "fdr_below": SIGNIFICANCE_LEVEL,
                 "found_with_equal_weights": found(across(alike)),
                 "found_with_weights": found(across(weighted)),
             },
@@ -81,7 +81,9 @@ def main() -> None:
 def pairs_of(events: Events, catalogue: Catalogue, weight: np.ndarray) -> pl.DataFrame:
     """All item pairs once, the strongest first by llr, with their rank and whether their broad categories differ."""
     category = pl.DataFrame({"item_id": catalogue.items["item_id"], "code": catalogue.category})
-    pairs = table(tally(events, catalogue, weight)[:1], catalogue.total_users, per_thing=EVERY).filter(pl.col("source") < pl.col("target"))
+    pairs = association_table(count_pairs(events, catalogue, weight)[:1], catalogue.total_users, per_thing=EVERY).filter(
+        pl.col("source") < pl.col("target")
+    )
     return (
         pairs.join(category, left_on="source", right_on="item_id")
         .join(category, left_on="target", right_on="item_id", suffix="_target")
@@ -103,7 +105,7 @@ def within(pairs: pl.DataFrame) -> pl.DataFrame:
 
 def found(pairs: pl.DataFrame) -> int:
     """How many are called associations."""
-    return int((pairs["fdr"] < UNLIKELY).sum())
+    return int((pairs["fdr"] < SIGNIFICANCE_LEVEL).sum())
 
 
 def ranks(pairs: pl.DataFrame, some: pl.DataFrame) -> dict[str, float]:

@@ -1,11 +1,11 @@
-"""Events a second into the log, on SQLite and PostgreSQL, beside plain sqlite3 with one commit an event; and how soon they are seen.
+"""Event log throughput on SQLite and PostgreSQL, beside plain sqlite3 with one commit per event, and time until an event takes effect.
 
     python benchmarks/events.py [seconds]
 
-Every append is one event, on the disk when it returns, as a web shop sends them. `plain sqlite3` is the same table in the same mode
-(write-ahead log, synchronous FULL) without this project: what one thread reaches that commits each event by itself, and what eight do that
-take turns. PostgreSQL is Debian's, with its defaults, over a local socket; a machine without it leaves it out. Visible: from the call of
-append in one process's thread to a recommendation that reflects it, in the demo store without an LLM.
+Every append is one event and is on disk when it returns. `plain sqlite3` is the same table in the same mode (write-ahead log, synchronous
+FULL) without this project, with one thread and with eight threads that take turns. PostgreSQL is Debian's package with default settings
+over a local socket; it is skipped where it is not installed. Visible: time from the call of append to a recommendation that reflects the
+event, in the demo store without an LLM.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ RATE = 300
 
 
 def measured(one: Callable[[int, int], object], threads: int, rate: float | None = None) -> dict[str, Any]:
-    """Calls for some seconds from some threads, as fast as they go or at a rate in all; counts and milliseconds of a call."""
+    """Call a function for some seconds from several threads, at full speed or at a fixed rate; counts and milliseconds per call."""
     taken: list[list[float]] = [[] for _ in range(threads)]
     begun = time.perf_counter()
 
@@ -60,7 +60,7 @@ def measured(one: Callable[[int, int], object], threads: int, rate: float | None
 
 
 def plain(folder: Path) -> Callable[[int, int], object]:
-    """One event, one commit, with the standard library alone."""
+    """One event and one commit, with the standard library alone."""
     database = sqlite3.connect(folder / "plain.db", check_same_thread=False, isolation_level=None)
     database.executescript(
         "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; CREATE TABLE events (sequence INTEGER PRIMARY KEY AUTOINCREMENT, "
@@ -82,16 +82,16 @@ def ours(log: EventLog, run: str) -> Callable[[int, int], object]:
 
 
 def appended(log: EventLog) -> dict[str, Any]:
-    """All runs on one log, and whether each event that was acknowledged is there."""
+    """All runs on one log, with a check that every acknowledged event is stored."""
     found = {
         "1 thread": measured(ours(log, "one"), 1),
         "8 threads": measured(ours(log, "eight"), 8),
         f"8 threads, {RATE} a second": measured(ours(log, "rate"), 8, RATE),
     }
-    told = sum(run["ms"]["n"] for run in found.values())
-    held = sum(len(log.events_of(f"u{who}")) for who in range(8))
-    assert held == told, (held, told)
-    return {**found, "lost_or_doubled": held - told}
+    acknowledged = sum(run["ms"]["n"] for run in found.values())
+    stored = sum(len(log.events_of(f"u{who}")) for who in range(8))
+    assert stored == acknowledged, (stored, acknowledged)
+    return {**found, "lost_or_doubled": stored - acknowledged}
 
 
 def applied() -> dict[str, float]:

@@ -1,12 +1,12 @@
-"""Explanations of the demo store and of a real one: true by two checks, worded by the model, varied, and how fast.
+"""Explanations of the demo store and of a real store: support by two checks, share written by the model, diversity, and speed.
 
     python benchmarks/explanations.py [--home FOLDER] [--pairs 500] [--train] [--ship] [--only-speed]
 
-Trains the explainer on the demo store with `--train` (`--ship` makes its adapter the one that the package ships). Then explains user-item
-pairs of the demo store and of amazon23, five to a user, in every tone, and has them checked by `eval.explanations.report` and, as a process of
-its own, by `scripts/check_explanations.py`, which sees the answers and the store's files alone. The answers stay in `--home`, to be read.
-With `--only-speed` it times five explanations instead, and the same model writing one by one without constraints, into a file of its own.
-Reads ../shared/data/amazon23; the results name no item and no user.
+`--train` trains the explainer on the demo store, and `--ship` makes its adapter the bundled one. Explains user-item pairs of the demo store
+and of amazon23, five per user, in every tone, and checks them with `eval.explanations.report` and, in its own process, with
+`scripts/check_explanations.py`, which sees only the answers and the store's files. The answers are kept in `--home`. `--only-speed` times
+five explanations, and the same model generating one by one without constraints, into its own file. Reads ../shared/data/amazon23; the
+results contain no item and no user.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from crossaisle.llm.models.language_model import LanguageModel
 from crossaisle.llm.models.model_source import resolve_quantization
 from crossaisle.recommend.recommender import Recommender
 from crossaisle.recommend.serialization import to_dict
-from crossaisle.train.pipeline import learn
+from crossaisle.train.pipeline import train_workspace
 
 CHECK = Path(__file__).parents[1] / "scripts" / "check_explanations.py"
 LIST = 5
@@ -63,7 +63,7 @@ def main() -> None:
             return
         shops = {name: workspace(name, home) for name in ("demo", "amazon23")}
         if arguments.train:
-            figures["training"] = learn(shops["demo"], settings, part="explainer")
+            figures["training"] = train_workspace(shops["demo"], settings, part="explainer")
         if arguments.ship:
             shutil.rmtree(bundled.EXPLAINER_ADAPTER, ignore_errors=True)
             shutil.copytree(shops["demo"].path / "explainer", bundled.EXPLAINER_ADAPTER)
@@ -75,7 +75,7 @@ def main() -> None:
 
 
 def explained(shop: crossaisle.Workspace, settings: Settings, pairs: int, out: Path) -> dict[str, Any]:
-    """The figures over pairs of users and items, in all tones and lengths by turns."""
+    """Figures over user-item pairs, alternating over all tones and lengths."""
     recommender = Recommender.open(shop, settings=settings)
     users = np.random.default_rng(0).permutation(sorted(recommender.histories)).tolist()
     answers: list[dict[str, Any]] = []
@@ -87,7 +87,7 @@ def explained(shop: crossaisle.Workspace, settings: Settings, pairs: int, out: P
         tone, length = next(kinds)
         answer = to_dict(recommender.recommend(user_id=user, k=LIST, tone=tone, length=length))
         answers.append(answer)
-        entries += [{**entry, "asked": (tone, length)} for entry in answer["recommendations"]]
+        entries += [{**entry, "style": (tone, length)} for entry in answer["recommendations"]]
     out.write_text("".join(json.dumps(answer, ensure_ascii=False) + "\n" for answer in answers), "utf-8")
     files = out.with_suffix("")
     files.mkdir(exist_ok=True)
@@ -100,7 +100,7 @@ def explained(shop: crossaisle.Workspace, settings: Settings, pairs: int, out: P
     by_length = {
         length: {
             name: round(value, 3)
-            for name, value in explanation_report([entry for entry in entries if entry["asked"][1] == length]).to_dict().items()
+            for name, value in explanation_report([entry for entry in entries if entry["style"][1] == length]).to_dict().items()
             if name in ("llm_share", "distinct_2", "commonest_opening", "words", "unique_sentences", "grade")
         }
         for length in LENGTHS
@@ -116,7 +116,7 @@ def explained(shop: crossaisle.Workspace, settings: Settings, pairs: int, out: P
 
 
 def speed(shop: crossaisle.Workspace, settings: Settings) -> dict[str, Any]:
-    """Seconds for five explanations, while wordings are drawn and afterwards, and tokens a second beside plain generation one by one."""
+    """Seconds for five explanations, before and after wordings are cached, and tokens per second beside plain generation."""
     recommender = Recommender.open(shop, settings=settings)
     users = np.random.default_rng(1).permutation(sorted(recommender.histories)).tolist()[:10]
     recommender.recommend(user_id=users[0], k=LIST)  # loads the models
@@ -131,7 +131,7 @@ def speed(shop: crossaisle.Workspace, settings: Settings) -> dict[str, Any]:
     explainer = recommender._explainer
     assert explainer._generator is not None
     others = [user for user in sorted(recommender.histories) if user not in users][:10]
-    drawn = [recommender.recommend(user_id=user, k=LIST).timings_ms["explain"] / 1000 for user in others]
+    uncached = [recommender.recommend(user_id=user, k=LIST).timings_ms["explain"] / 1000 for user in others]
     writer, rates = explainer._generator, {"batched": [], "one_by_one": []}  # type: ignore[var-annotated]
     slots = [frozenset({"own", "item", *facts}) for facts in (("figure",), ("figure", "usual"), ("close",), ("price",), ("popular",))]
     briefs = [ExplanationBrief("Pyra Gas Stove", "Norrvik Dome Tent", None, "owned", one, "figure" in one) for one in slots]
@@ -146,7 +146,7 @@ def speed(shop: crossaisle.Workspace, settings: Settings) -> dict[str, Any]:
     return {
         "five_explanations_seconds_with_those_that_ship": quantiles(shipped),
         "five_explanations_seconds_from_no_wordings": quantiles(drawing),
-        "five_explanations_seconds_of_other_shoppers_afterwards": quantiles(drawn),
+        "five_explanations_seconds_of_other_shoppers_afterwards": quantiles(uncached),
         "tokens_per_second_batched_with_rules": round(float(np.median(rates["batched"])), 1),
         "tokens_per_second_plain_one_by_one": round(float(np.median(rates["one_by_one"])), 1),
         "quantization": llm.quantization,
@@ -167,8 +167,8 @@ def _plain(llm: LanguageModel, facts: str) -> int:
     """Tokens of an unconstrained answer to facts, as most programs would ask for it."""
     import torch
 
-    asked = f"A shopper has the Norrvik Dome Tent. Explain in one sentence why the Pyra Gas Stove is recommended. Facts: {facts}"
-    prompt = llm.chat_prompt("You explain recommendations.", [("user", asked)])
+    request = f"A shopper has the Norrvik Dome Tent. Explain in one sentence why the Pyra Gas Stove is recommended. Facts: {facts}"
+    prompt = llm.chat_prompt("You explain recommendations.", [("user", request)])
     ids, pad = torch.tensor([llm.encode(prompt)]), llm.tokenizer.pad_token_id
     with torch.inference_mode(), llm.use_adapter(adapter=False):
         out = llm.model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=40, do_sample=False, pad_token_id=pad)

@@ -1,9 +1,9 @@
-"""A training step on packed candidates against one forward and backward per candidate, on the same shoppers: seconds a shopper.
+"""Time of a training step: packed candidates against one forward and backward per candidate, on the same users.
 
     python benchmarks/finetune_speed.py [--users 8]
 
-Histories of about 300 tokens and 20 candidates each, made-up titles; LoRA as `crossaisle train` has it by default (`train.lora.config.Config`),
-the embedded model in bf16 (NF4 where there is a GPU). Both ways have the same loss: the softmax over the margins of a shopper's candidates.
+Histories of about 300 tokens with 20 candidates each and invented titles; LoRA with the defaults of `train.lora.config`, the bundled model
+in bf16 (NF4 on a GPU). Both variants have the same loss: the softmax over the logit margins of a user's candidates.
 """
 
 from __future__ import annotations

@@ -1,10 +1,9 @@
-"""What each channel and the untrained LLM rank alone, and what mixes of them do, on shoppers of the demo store with a category held out.
+"""Ranking quality of each channel, the untrained LLM and their fusions on demo users with a held-out category.
 
     python benchmarks/fusion_weights.py [--users 150]
 
-For each shopper one category's purchases are taken out before anything is indexed; they are the targets. The pool is the product's own. The
-shoppers are simulated, so this says which parts carry a signal at all and keeps a mix from doing harm; it does not say how good the
-recommendations would be in a store.
+The purchases of one category per user are removed before indexing and are the targets. The candidates are those of the product. The users
+are simulated: the result shows which parts carry a signal, not how good the recommendations are in a real store.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ MIXES: dict[str, dict[str, float]] = {
 
 
 def hold_out(folder: Path, users: int) -> dict[str, set[str]]:
-    """Rewrites the store's interactions without one category of some shoppers; returns the targets by shopper."""
+    """Rewrite the store's interactions without one category of some users; returns the targets by user."""
     file = folder / "interactions.jsonl"
     category = {item["item_id"]: item["category"][0] for item in demo.load_records("items")}
     histories: dict[str, list[dict[str, Any]]] = defaultdict(list)

@@ -1,10 +1,9 @@
-"""How long and how much memory the graph takes to train on a large store, and to answer from it.
+"""Time and memory of graph training for a large store, and of queries to it.
 
     python benchmarks/graph_scale.py [--users 100000] [--interactions 1000000] [--items 50000] [--convolution normalised]
 
-The store is drawn (seeded): users and items by a power law; every user has tastes, items of a few of 200 themes that run through 40
-categories. The vectors are drawn around the themes, so that there is something to learn. The training runs in a process of its own, for its
-own peak memory.
+The store is simulated with a seed: power-law users and items; every user prefers a few of 200 topics across 40 categories, and the item
+vectors cluster around the topics, so there is something to learn. Training runs in its own process, to measure its peak memory.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ THEMES, SHELVES, DIMENSIONS = 200, 40, 384
 
 
 def main() -> None:
-    """Runs the part in a process of its own, or is that process."""
+    """Run the measurement in its own process, or be that process."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--users", type=int, default=100_000)
     parser.add_argument("--interactions", type=int, default=1_000_000)
@@ -55,12 +54,12 @@ def main() -> None:
 
 
 def scale(users: int, interactions: int, items: int, convolution: str) -> dict[str, object]:
-    """From tables in memory to a trained graph on the disk, and queries to it."""
-    things, told, vectors = store(users, interactions, items)
-    catalogue = Catalogue.build(things, told, 1)
-    events = Events.build(told, catalogue)
+    """From tables in memory to a trained graph on disk, and queries to it."""
+    items_table, interactions_table, vectors = store(users, interactions, items)
+    catalogue = Catalogue.build(items_table, interactions_table, 1)
+    events = Events.build(interactions_table, catalogue)
     start = time.perf_counter()
-    graph = train_graph(told, events, catalogue, vectors, GraphConfig(convolution=convolution))  # type: ignore[arg-type]
+    graph = train_graph(interactions_table, events, catalogue, vectors, GraphConfig(convolution=convolution))  # type: ignore[arg-type]
     seconds = time.perf_counter() - start
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
     with tempfile.TemporaryDirectory() as folder:
@@ -92,21 +91,21 @@ def store(users: int, interactions: int, items: int) -> tuple[pl.DataFrame, pl.D
     random = np.random.default_rng(7)
     theme, shelf = np.arange(items) % THEMES, random.integers(0, SHELVES, items)
     names = pl.Series("item_id", [f"i{n}" for n in range(items)])
-    things = pl.DataFrame({"item_id": names, "title": names, "category": [[f"Shelf {n}"] for n in shelf.tolist()]})
+    items_table = pl.DataFrame({"item_id": names, "title": names, "category": [[f"Shelf {n}"] for n in shelf.tolist()]})
     who = (users * random.random(interactions) ** 1.5).astype(np.int64)
     taste = (who * 2654435761 + random.integers(0, 3, interactions) * 40503) % THEMES  # three themes a user
     popular = (items // THEMES * random.random(interactions) ** 2.5).astype(np.int64) * THEMES
     what = np.where(random.random(interactions) < 0.7, popular + taste, popular + random.integers(0, THEMES, interactions))
-    told = pl.DataFrame(
+    interactions_table = pl.DataFrame(
         {
             "user_id": pl.Series("user_id", who).cast(pl.String),
             "item_id": names.gather(what),
             "timestamp": random.integers(0, 730 * DAY, interactions),
         }
     )
-    told = told.with_columns(pl.lit("purchase").alias("kind")).sort("user_id", "timestamp")
+    interactions_table = interactions_table.with_columns(pl.lit("purchase").alias("kind")).sort("user_id", "timestamp")
     vectors = random.standard_normal((THEMES, DIMENSIONS))[theme] + 2 * random.standard_normal((items, DIMENSIONS))
-    return things, told, (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    return items_table, interactions_table, (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
 
 
 if __name__ == "__main__":

@@ -1,19 +1,15 @@
-"""How long and how much memory `ingest` takes for ten million interactions from one csv file.
+"""Time and memory of `ingest` for ten million interactions in one csv file.
 
     python benchmarks/ingest_scale.py [--rows 10000000] [--users 1000000] [--items 100000]
 
-Writes the files (seeded; users and items by a power law, times over two years, 0.5 % duplicates, 0.1 % unknown items) into a
-temporary folder, ingests them in a child process, and keeps wall seconds and peak resident memory in
-`results/ingest_scale.json`. It does not measure reading from a cold disk: the files were just written.
+Writes the files (seeded; power-law users and items, times over two years, 0.5 % duplicates, 0.1 % unknown items) to a temporary folder and
+ingests them in a child process. Reading from a cold disk is not measured: the files were just written.
 """
 
 from __future__ import annotations
 
 import argparse
-import datetime
 import json
-import os
-import platform
 import resource
 import subprocess
 import sys
@@ -23,40 +19,31 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+import record
 
-RESULTS = Path(__file__).parent / "results" / "ingest_scale.json"
 BLOCK = 1_000_000
 START = 1_700_000_000
 CHILD = """
 import json, sys
-from crossaisle.data.ingest import ingest
+from crossaisle import ingest
 report = ingest(sys.argv[1], "files", [sys.argv[2]])
 print(json.dumps(report.to_dict()))
 """
 
 
 def main() -> None:
-    """Generates, ingests, measures, writes the result."""
+    """Generate, ingest, measure, and write the result."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--rows", type=int, default=10_000_000)
     options.add_argument("--users", type=int, default=1_000_000)
     options.add_argument("--items", type=int, default=100_000)
-    options.add_argument("--out", type=Path, default=RESULTS)
     chosen = options.parse_args()
     with tempfile.TemporaryDirectory(prefix="ingest-scale-") as folder:
         store = Path(folder) / "store"
         store.mkdir()
         generate(store, chosen.rows, chosen.users, chosen.items)
         figures = measure(Path(folder) / "ws", store)
-    result = {
-        "command": f"python benchmarks/ingest_scale.py --rows {chosen.rows} --users {chosen.users} --items {chosen.items}",
-        "machine": machine(),
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "figures": figures,
-    }
-    chosen.out.parent.mkdir(exist_ok=True)
-    chosen.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    sys.stdout.write(json.dumps(result, indent=1) + "\n")
+    record.write("ingest_scale", figures)
 
 
 def generate(store: Path, rows: int, users: int, items: int) -> None:
@@ -78,7 +65,7 @@ def generate(store: Path, rows: int, users: int, items: int) -> None:
 
 
 def block(random: np.random.Generator, rows: int, users: int, items: int) -> pl.DataFrame:
-    """Some interactions: `(rows, 4)`; a few repeat the line before, a few name items that do not exist."""
+    """Interactions, `(rows, 4)`; a few repeat the previous line, a few have unknown items."""
     user, item = skewed(random, rows, users, 1.5), skewed(random, rows, items, 2.5)
     item[random.random(rows) < 0.001] = items + 1
     moment = START + random.integers(0, 63_072_000, rows)
@@ -91,12 +78,12 @@ def block(random: np.random.Generator, rows: int, users: int, items: int) -> pl.
 
 
 def skewed(random: np.random.Generator, rows: int, many: int, power: float) -> np.ndarray:
-    """`(rows,)` numbers below `many`; low ones are drawn far more often, by a power law."""
+    """`(rows,)` numbers below `many` with a power-law distribution."""
     return (many * random.random(rows) ** power).astype(np.int64)
 
 
 def measure(workspace: Path, store: Path) -> dict[str, object]:
-    """Wall seconds and peak memory of an ingest in a process of its own."""
+    """Wall seconds and peak memory of an ingest in its own process."""
     started = time.monotonic()
     child = subprocess.run([sys.executable, "-c", CHILD, workspace, store], check=True, capture_output=True, text=True)
     wall = time.monotonic() - started
@@ -114,17 +101,6 @@ def measure(workspace: Path, store: Path) -> dict[str, object]:
         "rejects": report["rejects"],
         "problems": report["problems"],
     }
-
-
-def machine() -> dict[str, object]:
-    """The processor, its cores and the memory; nothing that names the machine."""
-    model = platform.processor() or platform.machine()
-    about = Path("/proc/cpuinfo")
-    if about.exists():
-        lines = about.read_text(encoding="utf-8").splitlines()
-        model = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), model)
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
-    return {"cpu": model, "cores": os.cpu_count(), "memory_gb": round(memory)}
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""How far words to the judge move its scores: with what guards it and without, beside harmless words of the same length.
+"""Effect of instructions to the judge on its scores, with and without the injection filter, beside harmless text of the same length.
 
-Two files of attacks: `tests/fixtures/judge_attacks.jsonl`, which the guard was made beside, and `tests/fixtures/judge_attacks_unseen.jsonl`, which was
-written before it. Each attack is added to the same explanation. Told is the score with the attack less that of the explanation alone;
-`harmless` is the same for harmless words as long as the attack, in place of it. The embedded judge has no idea of quality; that it is moved
-by anything is its noise. Also counted: honest texts that the guard takes something from. Reviews are read from ../shared/data where it is.
+Two files of attacks: `tests/fixtures/judge_attacks.jsonl`, used to develop the filter, and `tests/fixtures/judge_attacks_unseen.jsonl`,
+written before it. Each attack is added to the same explanation; the effect is the score with the attack minus the score without it.
+`harmless` is the same for neutral text of the same length. The bundled judge does not measure quality, so any effect is its noise. Also
+counted: honest texts from which the filter removes something. Reviews are read from ../shared/data where it exists.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ def main() -> None:
     judge = LocalChatModel(LanguageModel.load(settings), fingerprint(given.llm, settings.home), max_tokens=16)
 
     @cache
-    def ask(asked: ChatRequest) -> float:
-        score = parse_judgement(JudgeQuestion("c", "p", "h", asked, "ours", "ann"), "local", 0, judge.ask(asked)).score
+    def ask(request: ChatRequest) -> float:
+        score = parse_judgement(JudgeQuestion("c", "p", "h", request, "ours", "ann"), "local", 0, judge.ask(request)).score
         return float("nan") if score is None else score
 
     files = {name: moved(name, ask, given.attacks) for name in ("judge_attacks", "judge_attacks_unseen")}
@@ -57,14 +57,14 @@ def main() -> None:
 
 
 def question(name: str, text: str, *, guarded: bool) -> ChatRequest:
-    """A question about an explanation; without the guard the explanation passes the fence alone, as before there was a guard."""
+    """A question about an explanation; without the filter the text is only sanitized."""
     entry = ListEntry("s1", "Gas stove", ("Camping",), 29.5, text if guarded else PLACE, ("it boils a litre in three minutes",))
-    asked = rubrics.pointwise(name, RecommendationList("ann", (entry,), ("Dome tent (Camping)",)), entry)
+    request = rubrics.pointwise(name, RecommendationList("ann", (entry,), ("Dome tent (Camping)",)), entry)
     return (
-        asked
+        request
         if guarded
         else ChatRequest(
-            asked.system, asked.user.replace(PLACE, sanitize_for_prompt(text, rubrics.MAX_TEXT_CHARS)), asked.key, asked.labels
+            request.system, request.user.replace(PLACE, sanitize_for_prompt(text, rubrics.MAX_TEXT_CHARS)), request.key, request.labels
         )
     )
 
@@ -109,12 +109,12 @@ def moved(file: str, ask: Any, most: int) -> dict[str, Any]:
     }
 
 
-def rounded(told: dict[str, Any]) -> dict[str, Any]:
-    return {name: round(value, 3) if isinstance(value, float) else value for name, value in told.items()}
+def rounded(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: round(value, 3) if isinstance(value, float) else value for name, value in values.items()}
 
 
 def honest() -> dict[str, Any]:
-    """How many honest texts lose something."""
+    """Number of honest texts from which the filter removes something."""
     texts = {
         "reviews of the demo store": [one["text"] for one in demo.load_records("reviews")],
         "titles and descriptions of the demo store": [

@@ -1,11 +1,10 @@
-"""What it costs to keep places of ten for new items, and what it gains on targets that few had: the learned blend without and with them.
+"""Cost of slots reserved for new items, and gain on targets with few users: the blend with and without reserved slots.
 
     python benchmarks/new_items.py [NAME ...] [--home FOLDER] [--max-cases 2000]
 
-NAME is amazon14, completejourney, courses or movielens; the cases are those of `crossaisle evaluate` by the users protocol, whose report
-has the same table. A store that was trained in FOLDER (`blend.py --home`) is taken as it is, else it is trained. Writes
-`results/new_items-NAME.json`; the baselines on the same cases and slices are in `results/blend-NAME.json`. Reads ../shared/data; the
-results name no item and no user.
+NAME is amazon14, completejourney, courses or movielens; the cases are those of `crossaisle evaluate` with the users protocol, whose report
+has the same table. A store trained in FOLDER (`blend.py --home`) is reused, otherwise it is trained. Writes `results/new_items-NAME.json`;
+the baselines on the same cases and slices are in `results/blend-NAME.json`. Reads ../shared/data; the results contain no item and no user.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ from crossaisle.recommend.ranking import learned_blend
 
 
 def main() -> None:
-    """Measures the stores that are named, or all."""
+    """Measure the named stores, default all."""
     named(lambda name, home, most: write(f"new_items-{name}", measured(trained(name, home, learned_blend.FOLDER), most)))
 
 

@@ -1,8 +1,8 @@
-"""Packed ranking against one forward per candidate, in the same run: seconds a shopper and how far the scores are apart.
+"""Packed ranking against one forward pass per candidate, in the same run: seconds per user and difference of the scores.
 
     python benchmarks/packed_ranking.py [--rounds 5]
 
-A prefix of 300 tokens and 20 candidates of 30, drawn at random; the embedded model as NF4, bf16 and fp32.
+A prefix of 300 random tokens and 20 candidates of 30; the bundled model in NF4, bf16 and fp32.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""How long a warm question to a large store takes, and how long its workspace takes to make.
+"""Latency of warm probe questions to a large store, and time to build its workspace.
 
     python benchmarks/probe_speed.py [--rows 10000000] [--users 1000000] [--items 100000]
 
-The store is made up (seeded; users and items by a power law, times over two years, independent of each other). Its items have only 400
-different texts, so that the time of `index` is that of counting and writing and says nothing of embedding. Questions are asked without
-a language model and without sentences. What a user waits for before the first answer is `open_seconds` and `first_seconds`.
+The store is simulated with a seed (power-law users and items, times over two years, all independent). Its items have only 400 different
+texts, so the time of `index` is counting and writing without embedding. Questions use neither a language model nor sentences.
+`open_seconds` and `first_seconds` are the waiting time before the first answer.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ EACH = 5
 
 
 def main() -> None:
-    """Makes the store, ingests, indexes, asks, writes the result."""
+    """Generate the store, ingest, index, ask, and write the result."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--rows", type=int, default=10_000_000)
     options.add_argument("--users", type=int, default=1_000_000)
@@ -59,7 +59,7 @@ def main() -> None:
         start = time.perf_counter()
         probe = Probe.open(shop, llm="none")
         seconds["open"] = time.perf_counter() - start
-        asked = answers(probe, seconds)
+        timings = answers(probe, seconds)
     write(
         "probe_speed",
         {
@@ -68,7 +68,7 @@ def main() -> None:
             "items": report.items,
             "workspace_gb": round(disk / 2**30, 2),
             **{f"{name}_seconds": round(value, 2) for name, value in seconds.items()},
-            **asked,
+            **timings,
         },
     )
 
@@ -116,7 +116,7 @@ def questions() -> list[tuple[str, str, Filters]]:
 
 
 def answers(probe: Probe, seconds: dict[str, float]) -> dict[str, Any]:
-    """Seconds of every question but one that is asked first, to warm up; refusals count as answers, and are counted."""
+    """Seconds of every question after one warm-up question; refusals count as answers, and are counted."""
     start = time.perf_counter()
     probe.ask('category:"Shelf 0"', words=False)
     seconds["first"] = time.perf_counter() - start

@@ -1,8 +1,8 @@
-"""How long a profile takes to take in one event, and to be asked for all that it says, for histories of ten to a thousand events.
+"""Time of a profile update by one event, with all derived figures, for histories of ten to a thousand events.
 
     python benchmarks/profile_speed.py
 
-A catalogue of 40,000 items with brands and prices is generated; each measurement is one event more and every figure of the profile anew.
+A catalogue of 40,000 items with brands and prices is generated; each measurement adds one event and recomputes every figure of the profile.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ ITEMS, CATEGORIES, BRANDS, EVENTS = 40_000, 200, 2_000, 200
 
 
 def main() -> None:
-    """Measures and writes."""
+    """Measure and write."""
     draw = np.random.default_rng(0)
     facts = ItemAttributes(
         draw.integers(0, CATEGORIES, ITEMS).astype(np.int32),
@@ -36,10 +36,19 @@ def main() -> None:
             row = int(draw.integers(0, ITEMS))
             start = time.perf_counter()
             after = profile.with_event(row, "view", 10**12 + number)
-            asked = (after.weights, after.categories, after.brands, after.price_level, after.kind_counts, after.time_span, after.searched_items, after.session_items)
+            figures = (
+                after.weights,
+                after.categories,
+                after.brands,
+                after.price_level,
+                after.kind_counts,
+                after.time_span,
+                after.searched_items,
+                after.session_items,
+            )
             taste = after.taste(vectors[after.rows])
             taken.append((time.perf_counter() - start) * 1000)
-            assert len(asked) == 8
+            assert len(figures) == 8
             assert len(taste) == 384
         found[f"{length} events"] = quantiles(taken)
     write("profile_speed", {"items": ITEMS, "milliseconds for one event more and everything asked": found})

@@ -1,10 +1,10 @@
-"""How good the baselines, the channels and the blend are on real stores, as `crossaisle evaluate` has it.
+"""Quality of baselines, channels and blend on real stores without training, as reported by `crossaisle evaluate`.
 
     python benchmarks/quality.py [NAME ...] [--home FOLDER] [--llm-cases 100] [--max-cases 2000]
 
 NAME is amazon14, amazon23, completejourney, courses or movielens (users protocol), or amazon14-beauty, amazon14-sports, amazon14-toys
-(leave-one-out over all users, baselines only, near-duplicates kept as published splits have them, with library implementations of the same
-neighbours beside ours). Writes `results/quality-NAME.json`. Reads ../shared/data; the results name no item and no user.
+(leave-one-out over all users, baselines only, near duplicates kept as in published splits, with library implementations of the same
+neighbour models beside ours). Writes `results/quality-NAME.json`. Reads ../shared/data; the results contain no item and no user.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ PUBLISHED = {
 
 
 def main() -> None:
-    """Evaluates the stores that are named, or all."""
+    """Evaluate the named stores, default all."""
     parser = argparse.ArgumentParser()
     parser.add_argument("names", nargs="*", metavar="NAME")
     parser.add_argument("--home", type=Path)
@@ -55,7 +55,7 @@ def main() -> None:
 
 
 def evaluate(store: str, arguments: argparse.Namespace) -> None:
-    """Evaluates one store, writes its result."""
+    """Evaluate one store and write its result."""
     with tempfile.TemporaryDirectory() as temporary:
         shop = workspace(store, arguments.home or Path(temporary))
         alone = store in PUBLISHED
@@ -102,12 +102,12 @@ def libraries(rankings: Rankings) -> dict[str, Any]:
         ("item-knn bm25", BM25Recommender(K=201, K1=1.2, B=0.75), BM25Config(neighbours=200)),
     ):
         matrix = sparse.csr_matrix(training.matrix)
-        asked = sparse.csr_matrix(cases.histories.matrix(training.item_count))
-        asked.indices, asked.indptr = asked.indices.astype(np.int32), asked.indptr.astype(np.int32)
+        history_matrix = sparse.csr_matrix(cases.histories.matrix(training.item_count))
+        history_matrix.indices, history_matrix.indptr = history_matrix.indices.astype(np.int32), history_matrix.indptr.astype(np.int32)
         with threadpool_limits(1, "blas"), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             theirs.fit(matrix, show_progress=False)
-            rows, scores = theirs.recommend(np.arange(len(cases)), asked, N=10, filter_already_liked_items=True)
+            rows, scores = theirs.recommend(np.arange(len(cases)), history_matrix, N=10, filter_already_liked_items=True)
         top = np.where(scores > 0, rows, -1).astype(np.int32)
         mine = rank(ItemKNNScorer(training, ours), cases, rankings.eligible, 10)
         for whose, ranked in (("implicit", top), ("crossaisle", mine)):

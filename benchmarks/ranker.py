@@ -1,12 +1,12 @@
-"""What teaching the LLM gains: the same model untuned and tuned on the same candidates, and its vote in the blend.
+"""Gain from fine-tuning the LLM ranker: the same model before and after, on the same candidates, and its weight in the blend.
 
     python benchmarks/ranker.py [NAME ...] [--home FOLDER] [--examples 300] [--epochs 1] [--read 120] [--ship]
 
 NAME is demo, amazon14, completejourney, courses or movielens. Trains the blend unless `blend.py` left a trained store in `--home`, then the
-ranker, then asks held-out shoppers (users protocol), in an order by lot, until the LLM has read the candidates of `--read` of them. It
-reads only where something that was bought is among the twenty: no order of the others is better or worse than another, so they count as
-what they are, 0 for every system. Writes `results/ranker-NAME.json`. `--ship` makes the adapter of the demo store the one that the package
-ships. Reads ../shared/data, but for the demo; the results name no item and no user.
+ranker; then evaluates held-out users (users protocol) in random order until the LLM has read the candidates of `--read` of them. It reads
+only when a target is among the top 20: otherwise all orders are equal, and the case counts 0 for every system. Writes
+`results/ranker-NAME.json`. `--ship` makes the demo store's adapter the bundled one. Reads ../shared/data, except for the demo; the results
+contain no item and no user.
 """
 
 from __future__ import annotations
@@ -51,11 +51,11 @@ if TYPE_CHECKING:
 
 LISTS = ("llm", ZERO_SHOT, "blend", "blend without llm")
 LOTS = 20
-"""Orders by lot whose mean is told."""
+"""Random orders averaged for the random baseline."""
 
 
 def main() -> None:
-    """Teaches and measures the stores that are named, or all."""
+    """Train and measure the named stores, default all."""
     parser = argparse.ArgumentParser()
     parser.add_argument("names", nargs="*", metavar="NAME")
     parser.add_argument("--home", type=Path)
@@ -70,37 +70,39 @@ def main() -> None:
 
 
 def teach(store: str, home: Path, arguments: argparse.Namespace) -> None:
-    """Teaches the LLM on one store, measures it, writes its result."""
+    """Fine-tune the LLM on one store, measure it, and write its result."""
     settings = Settings.read().with_(llm="smollm2")
     path = home / f"{store}-trained"
     if not (path / "blend").exists():
         shop = copied(store, home)
-        train_workspace(shop, settings, part="blend", progress=_tell)
+        train_workspace(shop, settings, part="blend", channels=tuple(TRAINABLE_CHANNELS), progress=_tell)
     shop = crossaisle.Workspace(path)
-    trained = train_workspace(shop, settings, part="ranker", ranker=FinetuneConfig(epochs=arguments.epochs), examples=arguments.examples, progress=_tell)
+    trained = train_workspace(
+        shop, settings, part="ranker", ranker=FinetuneConfig(epochs=arguments.epochs), examples=arguments.examples, progress=_tell
+    )
     start = time.perf_counter()
-    asked = ask(shop, settings, arguments.read)
-    clusters = asked.cases.clusters
+    evaluated = ask(shop, settings, arguments.read)
+    clusters = evaluated.cases.clusters
     figures: dict[str, Any] = {
-        "cases": len(asked.cases),
-        "read": asked.read,
+        "cases": len(evaluated.cases),
+        "read": evaluated.read,
         "ranker": trained["ranker"],
         "training_seconds": trained["seconds"],
     }
-    figures["ndcg@10"] = {name: bootstrap_mean(of, clusters).to_dict() for name, of in asked.ndcg.items()}
-    figures["tuned_minus_zero_shot"] = paired_difference(asked.ndcg["llm"], asked.ndcg[ZERO_SHOT], clusters).to_dict()
-    figures["tuned_minus_blend"] = paired_difference(asked.ndcg["llm"], asked.ndcg["blend without llm"], clusters).to_dict()
-    figures["vote_adds"] = paired_difference(asked.ndcg["blend"], asked.ndcg["blend without llm"], clusters).to_dict()
+    figures["ndcg@10"] = {name: bootstrap_mean(of, clusters).to_dict() for name, of in evaluated.ndcg.items()}
+    figures["tuned_minus_zero_shot"] = paired_difference(evaluated.ndcg["llm"], evaluated.ndcg[ZERO_SHOT], clusters).to_dict()
+    figures["tuned_minus_blend"] = paired_difference(evaluated.ndcg["llm"], evaluated.ndcg["blend without llm"], clusters).to_dict()
+    figures["vote_adds"] = paired_difference(evaluated.ndcg["blend"], evaluated.ndcg["blend without llm"], clusters).to_dict()
     figures["by_history_length"] = {
         name: {
             part: {"cases": int(inside.sum()), **bootstrap_mean(of[inside], clusters[inside]).to_dict()}
-            for part, inside in slices.by_history_length(asked.cases.histories)
+            for part, inside in slices.by_history_length(evaluated.cases.histories)
         }
-        for name, of in asked.ndcg.items()
+        for name, of in evaluated.ndcg.items()
     }
     figures["adapter_bytes"] = (path / "adapter" / "adapter_model.safetensors").stat().st_size
     figures["evaluation_seconds"] = round(time.perf_counter() - start, 1)
-    figures["random_order_of_the_same_candidates"] = round(asked.by_lot, 5)
+    figures["random_order_of_the_same_candidates"] = round(evaluated.random_order, 5)
     write(f"ranker-{store}", figures)
     if store == "demo" and arguments.ship:
         shutil.rmtree(demo.ADAPTER, ignore_errors=True)
@@ -108,31 +110,31 @@ def teach(store: str, home: Path, arguments: argparse.Namespace) -> None:
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What the systems came to.
+class EvaluatedCases:
+    """NDCG of the systems.
 
-    Attributes: ndcg: system to (cases,) NDCG@10. read: how many of the cases the LLM read. by_lot: mean NDCG@10 of orders by lot.
+    Attributes: ndcg: system to (cases,) NDCG@10. read: how many of the cases the LLM read. random_order: mean NDCG@10 of random orders.
     """
 
     cases: Cases
     ndcg: Mapping[str, NDArray[np.float64]]
     read: int
-    by_lot: float
+    random_order: float
 
 
-def ask(shop: crossaisle.Workspace, settings: Settings, most: int) -> Asked:
-    """Asks held-out shoppers until the LLM has read the candidates of `most` of them."""
+def ask(shop: crossaisle.Workspace, settings: Settings, most: int) -> EvaluatedCases:
+    """Evaluate held-out users until the LLM has read the candidates of `most` of them."""
     _, cases, _, eligible, known = tested(shop, EvaluationOptions())
     cases = cases.take(np.random.default_rng(0).permutation(len(cases)))
     catalogue, facts, vote = known.catalogue, ItemAttributes.from_catalogue(known.catalogue), load_llm_weight(shop.path)
-    channels = {**known.full_catalogue_channels, **trained_channels(shop, catalogue.ids, known.vectors).channels}
+    channels = {**known.full_catalogue_channels, **trained_channels(shop, catalogue.ids, known.vectors).require_all()}
     retriever = known.with_channels({name: CachedChannel(channel) for name, channel in channels.items()})
     maker, models = FeatureExtractor(catalogue, [*BUILTIN_CHANNELS, *channels]), learned_blend.load_models(shop.path)
     assert models is not None, f"{shop.path} has no blend"
     llm = load_ranking_llm(shop.path, settings)
     readers = {name: LLMReranker(Ranker(llm, use_adapter=name == "llm"), catalogue, retriever.associations) for name in ("llm", ZERO_SHOT)}
     tops: dict[str, list[NDArray[np.int64]]] = {name: [] for name in LISTS}
-    lots: list[list[NDArray[np.int64]]] = [[] for _ in range(LOTS)]
+    random_lists: list[list[NDArray[np.int64]]] = [[] for _ in range(LOTS)]
     draw, read, number = np.random.default_rng(0), 0, 0
     while number < len(cases) and read < most:
         profile = purchase_profile(cases.histories[number], facts)
@@ -148,8 +150,8 @@ def ask(shop: crossaisle.Workspace, settings: Settings, most: int) -> Asked:
             orders["blend"] = scores[places] + vote.contributions(orders["llm"])
         for name, of in tops.items():
             of.append(rows[np.argsort(-orders.get(name, orders["blend without llm"]), kind="stable")])
-        for lot in lots:
-            lot.append(draw.permutation(rows))
+        for random_list in random_lists:
+            random_list.append(draw.permutation(rows))
         number += 1
     cases = cases.take(np.arange(number))
 
@@ -159,7 +161,12 @@ def ask(shop: crossaisle.Workspace, settings: Settings, most: int) -> Asked:
             top[case, : len(rows)] = rows
         return per_case(top, cases.targets, 10)["ndcg@10"]
 
-    return Asked(cases, {name: ndcg(lists) for name, lists in tops.items()}, read, float(np.mean([ndcg(lot).mean() for lot in lots])))
+    return EvaluatedCases(
+        cases,
+        {name: ndcg(lists) for name, lists in tops.items()},
+        read,
+        float(np.mean([ndcg(random_list).mean() for random_list in random_lists])),
+    )
 
 
 if __name__ == "__main__":

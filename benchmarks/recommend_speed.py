@@ -1,4 +1,4 @@
-"""The main job on a real small store: ingest, index, cold and warm `recommend`, with its stages timed apart.
+"""The main job on a small real store: ingest, index, cold and warm `recommend`, with the time of each stage.
 
     python benchmarks/recommend_speed.py [--users 40]
 

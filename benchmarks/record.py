@@ -1,4 +1,7 @@
-"""Where benchmark programs put their figures: `benchmarks/results/NAME.json`, with the command, the machine and the date."""
+"""Result files of benchmarks: `benchmarks/results/NAME.json` with command, machine, date and figures.
+
+A file of one kind of machine is never overwritten by another kind: there the result goes to `NAME-KIND.json`.
+"""
 
 from __future__ import annotations
 
@@ -7,37 +10,64 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 RESULTS = Path(__file__).parent / "results"
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 """Real data beside the checkout; not part of the project."""
+INSTRUCTION_SETS = ("amx_bf16", "avx512_bf16", "avx512f", "avx2")
+"""CPU flags that decide the speed of models, best first."""
 
 
-def write(name: str, figures: dict[str, Any]) -> None:
-    """Writes and prints the figures of one program."""
-    RESULTS.mkdir(exist_ok=True)
+def write(name: str, figures: dict[str, Any], folder: Path = RESULTS) -> Path:
+    """Write and print the figures of one program; returns the file, which is `NAME-KIND.json` if `NAME.json` is of another machine kind."""
+    folder.mkdir(exist_ok=True)
     content = {
         "command": "python benchmarks/" + " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "machine": machine(),
         "figures": figures,
     }
-    (RESULTS / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n")
+    file = result_file(folder, name, content["machine"])
+    file.write_text(json.dumps(content, indent=1) + "\n")
     print(json.dumps(content, indent=1))
+    return file
+
+
+def result_file(folder: Path, name: str, current: Mapping[str, Any]) -> Path:
+    """File for a result measured on the machine `current`."""
+    file = folder / f"{name}.json"
+    if file.exists() and kind(json.loads(file.read_text("utf-8")).get("machine", {})) != kind(current):
+        return folder / f"{name}-{kind(current)}.json"
+    return file
+
+
+def kind(described: Mapping[str, Any]) -> str:
+    """Kind of a described machine, such as `2-cores-amx_bf16`; `unknown` for files from before the instruction set was recorded."""
+    if "instruction_set" not in described:
+        return "unknown"
+    return f"{described.get('cores')}-cores-{described['instruction_set']}"
 
 
 def machine() -> dict[str, Any]:
-    """What the figures were measured on."""
-    cpu = next((line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")), "")
+    """CPU, cores, best instruction set, memory and Python version; nothing that identifies the machine."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    cpu = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "")
+    flags = set(next((line.split(":")[1].split() for line in lines if line.startswith("flags")), []))
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return {"cpu": cpu, "cores": os.cpu_count(), "memory_gb": round(memory), "python": platform.python_version()}
+    return {
+        "cpu": cpu,
+        "cores": os.cpu_count(),
+        "instruction_set": next((name for name in INSTRUCTION_SETS if name in flags), "none"),
+        "memory_gb": round(memory),
+        "python": platform.python_version(),
+    }
 
 
 def quantiles(values: Sequence[float]) -> dict[str, float]:
-    """Median, 95th percentile and number of some measurements."""
+    """Median, 95th percentile and number of measurements."""
     ordered = sorted(values)
     return {
         "p50": round(ordered[len(ordered) // 2], 3),

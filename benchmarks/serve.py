@@ -1,9 +1,9 @@
-"""The service under load on the demo store: events, recommendations without and with the LLM, shared packs, memory.
+"""The service under load on the demo store: events, recommendations without and with the LLM, shared forward passes, memory.
 
     python benchmarks/serve.py [--seconds 60] [--requests 2000] [--quantizations nf4,bf16]
 
-The server is a process of its own (`crossaisle serve`) and the callers are threads of this one, on the same cores; run it alone. Load at a
-rate is open: a request is sent at its time whether or not the ones before were answered, and its latency counts from that time.
+The server is its own process (`crossaisle serve`); the clients are threads of this one on the same cores, so run it alone. Load at a rate
+is open-loop: requests are sent on schedule whether or not earlier ones were answered, and latency is measured from the scheduled time.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def serving(shop: Path, *options: str) -> Iterator[Server]:
 
 
 def at_rate(rate: float, seconds: float, call: Callable[[int], bool]) -> dict[str, Any]:
-    """Open load from `4 * CALLERS` threads. Args: call: sends the n-th request and says whether it went well."""
+    """Open-loop load from `4 * CALLERS` threads. Args: call: sends the n-th request and returns whether it succeeded."""
     total, late, bad = int(rate * seconds), [], []
     start = time.perf_counter() + 0.2
 
@@ -107,7 +107,7 @@ def at_rate(rate: float, seconds: float, call: Callable[[int], bool]) -> dict[st
 
 
 def at_once(callers: int, seconds: float, call: Callable[[int], bool]) -> dict[str, Any]:
-    """Closed load: so many callers, each sends its next request when it has its answer."""
+    """Closed-loop load: each client sends its next request after its previous response."""
     times: list[float] = []
     bad: list[int] = []
     stop = time.perf_counter() + seconds
@@ -135,7 +135,7 @@ def at_once(callers: int, seconds: float, call: Callable[[int], bool]) -> dict[s
 
 
 def events(server: Server, shop: Path, seconds: float) -> dict[str, Any]:
-    """300 events a second, one a request; how many are in the log afterwards."""
+    """300 events a second, one per request; number of events in the log afterwards."""
 
     def call(number: int) -> bool:
         event = {"user_id": f"load{number % 500}", "kind": "click", "item_id": "CA-003", "idempotency_key": f"load-{number}"}
@@ -149,25 +149,25 @@ def events(server: Server, shop: Path, seconds: float) -> dict[str, Any]:
 
 
 def packs(shop: Path, quantization: str, rounds: int) -> dict[str, Any]:
-    """Shoppers a second that 8 threads have ranked, 20 candidates each: read together, and one after another; turn by turn."""
+    """Users ranked per second by 8 threads, 20 candidates each: shared forward passes against one after another, alternating."""
     recommender = crossaisle.Recommender.open(shop, llm="none")
     ranker = Ranker(LanguageModel.load(crossaisle.Settings.read().with_(llm="smollm2", quantization=quantization)))
-    asked = []
+    encoded = []
     for user in list(recommender.histories)[:CALLERS]:
         shopper = recommender.shopper(Query(user))
         mask, _ = eligible_items(Rules(), recommender.catalogue, shopper.rows, shopper.owned)
         pool = recommender.retriever.candidates(shopper.profile.candidate_query(), mask, 20)
         records = recommender.catalogue.records
         rows = [recommender.catalogue.row(candidate.item_id) for candidate in pool]
-        asked.append(ranker.encode(records(shopper.rows.tolist()), None, records(rows)))
+        encoded.append(ranker.encode(records(shopper.rows.tolist()), None, records(rows)))
     shared, turn = PackBatcher(), threading.Lock()
 
     def together(number: int) -> None:
-        shared.logit_margins(ranker.scorer, *asked[number])
+        shared.logit_margins(ranker.scorer, *encoded[number])
 
     def alone(number: int) -> None:
         with turn:
-            ranker.scorer.logit_margins(*asked[number])
+            ranker.scorer.logit_margins(*encoded[number])
 
     took: dict[str, list[float]] = {"together": [], "alone": []}
     with ThreadPoolExecutor(CALLERS) as threads:
@@ -181,7 +181,7 @@ def packs(shop: Path, quantization: str, rounds: int) -> dict[str, Any]:
     recommender.close()
     per_second = {name: round(CALLERS / min(values), 2) for name, values in took.items()}
     return {
-        "tokens_of_a_shopper": round(sum(len(prefix) + sum(map(len, told)) for prefix, told in asked) / CALLERS),
+        "tokens_of_a_shopper": round(sum(len(prefix) + sum(map(len, candidates)) for prefix, candidates in encoded) / CALLERS),
         "shoppers_per_second": per_second,
         "together_over_alone": round(per_second["together"] / per_second["alone"], 3),
         "packs_of_a_forward": round(shared.pack_count / shared.forward_count, 2),
@@ -206,7 +206,7 @@ def main() -> None:
 
         with serving(shop, "--llm", "none") as server:
             at_once(CALLERS, 2, recommend(server))  # what is kept in memory is there
-            told = events(server, shop, options.seconds)
+            event_figures = events(server, shop, options.seconds)
             without = at_rate(50, options.seconds / 2, recommend(server))
             most = at_once(CALLERS, options.seconds / 4, recommend(server))
             memory = [server.memory_mb()]
@@ -222,7 +222,7 @@ def main() -> None:
     write(
         "serve",
         {
-            "events": told,
+            "events": event_figures,
             "recommend_without_llm": without,
             "recommend_without_llm_closed": most,
             "memory_mb": {"requests": options.requests, "before": memory[0], "after_each_quarter": memory[1:]},

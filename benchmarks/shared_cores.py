@@ -1,8 +1,8 @@
-"""A warm `recommend` alone and beside another busy program, with the OpenMP library's default of spinning and with ours, in the same run.
+"""A warm `recommend` alone and beside another busy program, with OpenMP's default spinning and with our setting, in the same run.
 
     python benchmarks/shared_cores.py [--rounds 2]
 
-The other program multiplies matrices with torch, as another model would. `data/threads.py` sets ours unless the environment says otherwise.
+The other program multiplies matrices with torch. `data/threads.py` sets our value unless the environment already does.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ print(json.dumps(seconds))
 
 
 def warm(shop: Path, spins: str) -> list[float]:
-    """Seconds of some answers in a process of its own."""
+    """Seconds of several answers in their own process."""
     done = subprocess.run(
         [sys.executable, "-c", WARM, str(shop)], env={**os.environ, "GOMP_SPINCOUNT": spins}, capture_output=True, text=True, check=True
     )

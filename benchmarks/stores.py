@@ -1,4 +1,4 @@
-"""The real stores that quality is measured on, as workspaces: made once in a folder, found there again."""
+"""Real stores for quality measurements as workspaces, built once in a folder and reused."""
 
 from __future__ import annotations
 
@@ -39,25 +39,25 @@ def workspace(name: str, home: Path) -> crossaisle.Workspace:
 
 
 def _amazon14(files: Path, only: str) -> None:
-    """One category with its order, or all three joined by user without one: their positions count within a category only."""
+    """One category with its order, or all three joined by user without an order: positions are per category."""
     items = pl.read_ndjson(SHARED / "amazon14" / "items.jsonl.gz")
-    told = pl.read_csv(SHARED / "amazon14" / "interactions.csv.gz")
+    table = pl.read_csv(SHARED / "amazon14" / "interactions.csv.gz")
     if only:
-        category = next(name for name in told["category"].unique().to_list() if name.lower().startswith(only))
-        told = told.filter(pl.col("category") == category)
-        items = items.join(told.select("item_id").unique(), on="item_id", how="semi", maintain_order="left")
-    told = told.select("user_id", "item_id", *(["position"] if only else []))
+        category = next(name for name in table["category"].unique().to_list() if name.lower().startswith(only))
+        table = table.filter(pl.col("category") == category)
+        items = items.join(table.select("item_id").unique(), on="item_id", how="semi", maintain_order="left")
+    table = table.select("user_id", "item_id", *(["position"] if only else []))
     items.write_ndjson(files / "items.jsonl")
-    told.write_csv(files / "interactions.csv")
+    table.write_csv(files / "interactions.csv")
 
 
 def _courses(files: Path) -> None:
-    """Courses with their genres as categories; a course of several stands under the rarest of them."""
+    """Courses with their genres as categories; a course with several gets the rarest one."""
     genres = pl.read_csv(SHARED / "courses" / "course_genre.csv")
     names = genres.columns[2:]
     rare = {name: int(genres[name].sum()) for name in names}
-    told = pl.read_csv(SHARED / "courses" / "course_processed.csv")
-    described = dict(zip(told["COURSE_ID"], told["DESCRIPTION"], strict=True))
+    table = pl.read_csv(SHARED / "courses" / "course_processed.csv")
+    described = dict(zip(table["COURSE_ID"], table["DESCRIPTION"], strict=True))
     pl.DataFrame(
         [
             {

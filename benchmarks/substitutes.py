@@ -1,17 +1,17 @@
-"""How well substitutes are told from complements, against people: three annotators' labels, and bundles that people put together.
+"""Classification of substitutes and complements against people: labels of three annotators, and human-made bundles.
 
     python benchmarks/substitutes.py
 
-- `labels`: 2,800 pairs of a Japanese office supplier, each labelled by three people as substitute, complement or neither. No categories,
-  so only likeness can be measured here. Thresholds are fitted on the pairs of one half of the first items and measured on the other half;
-  the kinds of likeness were chosen with both halves in view. The kappa of the annotators with each other is the ceiling.
-- `bundles`: pairs that people put into one bundle, with category paths. A rule that calls such a pair substitutes throws it away. That is
-  no clean error rate, for a bundle may be a collection of one kind of thing (watches of different styles); so it is given again for the
-  bundles whose intent names no variety, and for those that span several shelves. How many substitutes a rule finds cannot be measured on
-  bundles, only how many of the pairs of one shelf it calls so; a cosine that calls as many stands beside it. Pairs of one shelf are drawn
-  evenly, so that large shelves weigh most. No store here keeps looks: that part of the rule is not measured.
+- `labels`: 2,800 item pairs of a Japanese office supplier, each labelled by three people as substitute, complement or neither. Without
+  categories, so only text similarity is measured. Thresholds are fitted on the pairs of one half of the first items and measured on the
+  other half; the similarity measures were chosen with both halves in view. The kappa between annotators is the ceiling.
+- `bundles`: pairs within human-made bundles, with category paths. A rule that calls such a pair substitutes loses it. This is no clean
+  error rate, since a bundle may be a collection of one kind (watches of different styles); figures are given as well for bundles whose
+  intent names no variety, and for those across several leaf categories. Recall of substitutes cannot be measured on bundles, only the
+  share of pairs within a leaf category that is called substitutes, beside a cosine threshold with the same share. Pairs within a leaf
+  category are sampled evenly, so large categories weigh most. No store here has views: that rule is not measured.
 
-Intervals are 95 %, by 2,000 draws of whole items (labels) or whole bundles.
+Intervals are 95 %, from 2,000 bootstrap resamples of items (labels) or bundles.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from record import SHARED, write
 from scipy import sparse
 from scipy.stats import rankdata
 
-from crossaisle.retrieval.associations.substitutes import ALIKE, ALIKE_BY_NAME, Substitutes
+from crossaisle.retrieval.associations.substitutes import ALIKE, MIN_NAME_SIMILARITY, Substitutes
 from crossaisle.retrieval.index.embedder import Embedder
-from crossaisle.retrieval.items.category_tree import Categories
+from crossaisle.retrieval.items.category_tree import CategoryTree
 from crossaisle.retrieval.items.texts import item_texts
 
 DRAWS = 2000
@@ -64,7 +64,7 @@ def auc(score: np.ndarray, yes: np.ndarray) -> float:
 
 
 def interval(figure: Callable[[np.ndarray], float], group: np.ndarray) -> dict[str, float]:
-    """A figure of rows, with the interval from drawing whole groups of rows."""
+    """A figure of rows with a cluster bootstrap interval."""
     draw = np.random.default_rng(0)
     order = np.argsort(group, kind="stable")
     members = np.split(order, np.flatnonzero(np.diff(group[order])) + 1)
@@ -81,18 +81,18 @@ def labels(embedder: Embedder) -> dict[str, Any]:
     place = {key: i for i, key in enumerate(items["item_id"])}
     left, right = (np.asarray([place[url] for url in rows[f"ITEM_URL_{i}"]]) for i in (1, 2))
     vectors = embedder.encode(item_texts(items).to_list())
-    rule = Substitutes.build(items, Categories.build(items), vectors)
+    rule = Substitutes.build(items, CategoryTree.build(items), vectors)
     substitute = (votes == 1).sum(axis=1) >= 2
     complement = ((votes >= 2) & (votes <= 7)).sum(axis=1) >= 2
     held_out = np.asarray([zlib.crc32(url.encode()) % 2 == 1 for url in rows["ITEM_URL_1"]])
 
-    name, cos = rule.name_likeness(left, right), cosine(vectors, left, right)
+    name, cos = rule.name_similarity(left, right), cosine(vectors, left, right)
     scores = {"name and cosine": (name + cos) / 2, "name alone": name, "cosine alone": cos}
     grid = np.linspace(0.2, 0.95, 151)
     fitted = {kind: float(max(grid, key=lambda at: kappa(score[~held_out] >= at, substitute[~held_out]))) for kind, score in scores.items()}
     decided = {
         "shipped": rule.label(left, right),
-        "shipped without vectors": Substitutes.build(items, Categories.build(items)).label(left, right),
+        "shipped without vectors": Substitutes.build(items, CategoryTree.build(items)).label(left, right),
         "cosine alone": cos >= fitted["cosine alone"],
         "never": np.zeros(len(left), dtype=bool),
     }
@@ -121,7 +121,11 @@ def labels(embedder: Embedder) -> dict[str, Any]:
             "substitutes": int(sub.sum()),
             "complements": int(com.sum()),
         },
-        "threshold": {"fitted": {k: round(v, 3) for k, v in fitted.items()}, "shipped": ALIKE, "shipped_without_vectors": ALIKE_BY_NAME},
+        "threshold": {
+            "fitted": {k: round(v, 3) for k, v in fitted.items()},
+            "shipped": ALIKE,
+            "shipped_without_vectors": MIN_NAME_SIMILARITY,
+        },
         "kappa_among_annotators": interval(lambda r: among(r, None), group),
         "auc": {
             kind: {
@@ -154,7 +158,7 @@ def path_of(text: str) -> tuple[str, ...]:
 
 
 def bundles(name: str, embedder: Embedder, cosine_from: float) -> dict[str, Any]:
-    """Against what people put together."""
+    """Against human-made bundles."""
 
     def read(file: str) -> list[tuple[str, ...]]:
         return pl.read_csv(SHARED / "bundles" / name / file, infer_schema_length=0).rows()
@@ -169,14 +173,14 @@ def bundles(name: str, embedder: Embedder, cosine_from: float) -> dict[str, Any]
     bundled = [(int(bundle), a, b) for bundle, rows in content.items() for a, b in combinations(sorted(rows), 2)]
     group, left, right = np.asarray(bundled).T
 
-    categories = Categories.build(items)
+    categories = CategoryTree.build(items)
     by_text, by_title = embedder.encode(item_texts(items).to_list()), embedder.encode(items["title"].to_list())
     rule = Substitutes.build(items, categories, by_text)
     shelf = rule.shelf
     systems: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
         "shipped": rule.label,
         "shipped without vectors": Substitutes.build(items, categories).label,
-        "shipped without shelves": rule.alike,
+        "shipped without shelves": rule.similar_text,
         "same shelf alone": lambda a, b: shelf[a] == shelf[b],
         "cosine alone": lambda a, b: cosine(by_title, a, b) >= cosine_from,
         "never": lambda a, _: np.zeros(len(a), dtype=bool),
@@ -217,7 +221,7 @@ def bundles(name: str, embedder: Embedder, cosine_from: float) -> dict[str, Any]
             system: interval(lambda r, c=called: float(c[r].mean()), by) for system, called in ((s, f(a, b)) for s, f in systems.items())
         }
     # Bundled pairs, by title alone: does likeness see which of them stand on one shelf? The nearest thing to a label in English.
-    liked, cos = rule.name_likeness(left, right), cosine(by_title, left, right)
+    liked, cos = rule.name_similarity(left, right), cosine(by_title, left, right)
     figures["auc_of_likeness_for_same_shelf_among_bundled"] = {
         kind: interval(lambda r, s=score: auc(s[r], same[r]), group)
         for kind, score in {"name and cosine": (liked + cos) / 2, "name alone": liked, "cosine alone": cos}.items()

@@ -1,14 +1,13 @@
-"""What texts alone tell of needs: cosine of the names, the LLM's "would someone who owns A need B?", and their sum.
+"""Needs from texts alone: cosine of the names, the LLM's "would someone who owns A need B?", and their sum.
 
     python benchmarks/text_needs.py [--owners 60]
 
-Three sets, each a list of owners with things to rank: (a) the demo store's designed needs, categories of another department that serve a
-need which the owner's category opens, against categories that share no need with it; (b) leaf categories that at least two human-made
-bundles join, against leaves as popular that none joins; (c) IntentionQA, which of four products is also bought. Figures are the mean
-over owners of the share of right pairs within the owner (AUC; for (c) the share of right first choices), with 95 % intervals from
-resampling owners. The prompt's wording and the weights are chosen on one half of the
-owners, the figures are of the other. Noise would choose a weight too, so one is
-taken only if its gain over the cosine alone has an interval above 0 on the choosing half.
+Three sets, each a list of owners with items to rank: (a) the demo store's designed needs: categories of another department that serve a
+need of the owner's category, against categories that share no need with it; (b) leaf categories joined by at least two human-made
+bundles, against equally popular ones that none joins; (c) IntentionQA: which of four products is also bought. Figures are means over owners
+of the AUC within the owner (for (c) the accuracy of the first choice), with 95 % bootstrap intervals over owners. Prompt wording and
+weights are chosen on one half of the owners and measured on the other. A weight is used only if its gain over the cosine alone has an
+interval above 0 on the first half.
 """
 
 from __future__ import annotations
@@ -144,7 +143,7 @@ def first(scores: NDArray[Any], needed: NDArray[np.bool_]) -> float:
 
 
 def interval(values: list[list[float]]) -> dict[str, float]:
-    """The mean over sets of the mean over owners; owners are resampled within each set."""
+    """Mean over sets of the mean over owners; owners are resampled within each set."""
     random_ = np.random.default_rng(0)
     means = np.mean([random_.choice(column, (DRAWS, len(column))).mean(axis=1) for column in values], axis=0)
     low, high = np.quantile(means, [0.025, 0.975])
@@ -156,7 +155,7 @@ def interval(values: list[list[float]]) -> dict[str, float]:
 
 
 def chooses(owner: Owner) -> bool:
-    """Whether an owner is of the half that weights are chosen on."""
+    """Whether an owner is in the half used to choose weights."""
     return hashlib.sha256(repr(sanitize_for_prompt(owner.owned, MAX_NAME_CHARS)).encode()).digest()[-1] % 2 == 0
 
 
@@ -173,9 +172,9 @@ def main() -> None:
     }
     llm, embedder = LanguageModel.load(Settings.read()), Embedder()
     judge = ComplementScorer(llm)
-    told: dict[str, list[tuple[Owner, dict[str, NDArray[Any]]]]] = {}
+    scored: dict[str, list[tuple[Owner, dict[str, NDArray[Any]]]]] = {}
     for name, owners in sets.items():
-        told[name] = []
+        scored[name] = []
         others = sorted({other for owner in owners for other in owner.others})
         anybody = dict(zip(others, judge.logit_margins("something", others), strict=True))
         for owner in owners:
@@ -183,10 +182,10 @@ def main() -> None:
             own = judge.logit_margins(owner.owned, owner.others)
             usual = np.asarray([anybody[other] for other in owner.others])
             scores = {"cosine": vectors[1:] @ vectors[0], "llm": own, "calibrated": own - usual}
-            told[name].append((owner, scores))
+            scored[name].append((owner, scores))
     # The veto's threshold comes from the choosing half as well.
-    floor = float(np.quantile(np.concatenate([s["calibrated"] for part in told.values() for o, s in part if chooses(o)]), VETOED))
-    for part in told.values():
+    floor = float(np.quantile(np.concatenate([s["calibrated"] for part in scored.values() for o, s in part if chooses(o)]), VETOED))
+    for part in scored.values():
         for owner, scores in part:
             for weight in WEIGHTS:
                 scores[f"cosine + {weight} calibrated"] = scores["cosine"] + weight * scores["calibrated"]
@@ -198,12 +197,12 @@ def main() -> None:
         score = first if name == "intentionqa" else right
         return [
             score(scores[system], owner.needed) - (score(scores[against], owner.needed) if against else 0)
-            for owner, scores in told[name]
+            for owner, scores in scored[name]
             if chooses(owner) == choosing
         ]
 
     mixes = [f"cosine + {weight} calibrated" for weight in WEIGHTS] + ["cosine, llm vetoes"]
-    gains = {mix: interval([values(name, mix, True, "cosine") for name in told]) for mix in mixes}
+    gains = {mix: interval([values(name, mix, True, "cosine") for name in scored]) for mix in mixes}
     best = max(mixes, key=lambda mix: gains[mix]["value"])
     shipped = best if gains[best]["low"] > 0 else "cosine"
     systems = ("cosine", "llm", "calibrated", "cosine, llm vetoes", best)
@@ -223,30 +222,30 @@ def main() -> None:
                     if system in part[0][1]
                 },
             }
-            for name, part in told.items()
+            for name, part in scored.items()
         },
         "other_half_all_sets": {
-            **{system: interval([values(name, system, False) for name in told]) for system in systems},
-            f"{best} minus cosine": interval([values(name, best, False, "cosine") for name in told]),
+            **{system: interval([values(name, system, False) for name in scored]) for system in systems},
+            f"{best} minus cosine": interval([values(name, best, False, "cosine") for name in scored]),
         },
         "cosine_threshold": threshold(
-            [(owner, scores["cosine"]) for name in told if name != "intentionqa" for owner, scores in told[name]],
+            [(owner, scores["cosine"]) for name in scored if name != "intentionqa" for owner, scores in scored[name]],
         ),
     }
     clear = figures["other_half_all_sets"][f"{best} minus cosine"]["low"] > 0
     figures["verdict"] = (
         "the LLM adds to the cosine of the names"
         if shipped != "cosine" and clear
-        else "the LLM adds nothing to the cosine of the names that could be told from chance; the shipped score is the cosine alone"
+        else "the LLM adds nothing significant to the cosine of the names; the shipped score is the cosine alone"
     )
     figures["seconds"] = round(time.perf_counter() - start)
     write("text_needs", figures)
 
 
-def threshold(told: list[tuple[Owner, NDArray[Any]]]) -> dict[str, float]:
+def threshold(scored: list[tuple[Owner, NDArray[Any]]]) -> dict[str, float]:
     """The least cosine above which a share `PRECISE` of category pairs are needs, half of all pairs being needs, and what it does on the
     other half."""
-    cosines, needed = ([np.concatenate([pair[part] for pair in halves]) for halves in _halves(told)] for part in (0, 1))
+    cosines, needed = ([np.concatenate([pair[part] for pair in halves]) for halves in _halves(scored)] for part in (0, 1))
     least = min((c for c in np.sort(cosines[0]) if needed[0][cosines[0] >= c].mean() >= PRECISE), default=1.0)
     above = cosines[1] >= least
     return {
@@ -257,8 +256,8 @@ def threshold(told: list[tuple[Owner, NDArray[Any]]]) -> dict[str, float]:
     }
 
 
-def _halves(told: list[tuple[Owner, NDArray[Any]]]) -> list[list[tuple[NDArray[Any], NDArray[np.bool_]]]]:
-    return [[(cosines, owner.needed) for owner, cosines in told if chooses(owner) == choosing] for choosing in (True, False)]
+def _halves(scored: list[tuple[Owner, NDArray[Any]]]) -> list[list[tuple[NDArray[Any], NDArray[np.bool_]]]]:
+    return [[(cosines, owner.needed) for owner, cosines in scored if chooses(owner) == choosing] for choosing in (True, False)]
 
 
 if __name__ == "__main__":

@@ -1,19 +1,18 @@
 #!/usr/bin/env python3
-"""Checks shown explanations again, from files alone: answers of `crossaisle recommend --json`, and the store's own items and reviews.
+"""Checks explanations independently, from files alone: answers of `crossaisle recommend --json`, and the store's items and reviews.
 
     python scripts/check_explanations.py answers.jsonl --items items.jsonl --reviews reviews.jsonl
 
-Needs Python and nothing else, least of all crossaisle: whoever doubts the checks inside it can read this one. Prints counts and every
-fault; ends with 1 where there is a fault, with 2 where a file cannot be read. Of each text it asks:
+Needs only Python and imports nothing from crossaisle, so it can be reviewed by anyone who doubts the checks inside. Prints counts and every
+fault; exits with 1 after a fault, with 2 when a file cannot be read. Checks of each text:
 
-- Is every name in it the item's or an evidence item's? With --items by their titles, brands and categories, else by the evidence.
-- Does it name the item, and no other item of the catalogue? A title inside a longer one that may stand there is no other item.
-- Does every number outside of names and quotations stand in the evidence, and every "25 of 46" in this order?
-- Is every quotation, from word border to word border, in a review of this very item, or in what the shopper said? Without --reviews: in
-  the evidence.
-- Do the claims that it lists stand in it, each with its fact?
+- Is every name the item's or an evidence item's? With --items by their titles, brands and categories, otherwise by the evidence.
+- Does it name the item, and no other item of the catalogue? A title inside a longer allowed one is no other item.
+- Is every number outside of names and quotations in the evidence, and every "25 of 46" in this order?
+- Is every quotation, at word boundaries, in a review of this item or in the user's text? Without --reviews: in the evidence.
+- Are the listed claims in the text, each with its fact?
 
-It does not know what words mean, does not recount figures, and sees no name that is written in small letters unless it is a title.
+It does not understand words, does not recount figures, and does not detect lower-case names unless they are titles.
 """
 
 from __future__ import annotations

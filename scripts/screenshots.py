@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Takes the pictures of the console that the README shows, of the demo store, into docs/console/.
+"""Takes the pictures of the console for the documentation, of the demo store, into docs/console/.
 
     python scripts/screenshots.py [--llm none] [-w WORKSPACE] [--only probe]
 
-Makes the demo store in a temporary folder where no workspace is given, serves it as a user would, and looks at it with Debian's Chromium.
-A question to the probe leaves its mark in a workspace's ledger of what was told, so a workspace that is given is copied first.
+Builds the demo store in a temporary folder unless a workspace is given, serves it, and opens it with Debian's Chromium. Probe questions are
+recorded in a workspace's query audit log, so a given workspace is copied first.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ def main() -> None:
     from playwright.sync_api import sync_playwright
 
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("-w", "--workspace", type=Path, help="default: the demo store, made anew")
+    parser.add_argument("-w", "--workspace", type=Path, help="default: a new demo store")
     parser.add_argument("--llm", help="as `crossaisle serve` has it")
     parser.add_argument("--only", help="the name of one picture")
     given = parser.parse_args()

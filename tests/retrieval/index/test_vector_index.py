@@ -336,8 +336,8 @@ def test_lost_associations_name_the_command(copied: Path, settings: Settings) ->
 RUN = """
 import sys
 import crossaisle
-from crossaisle.retrieval import build
-build.BLOCK = 30  # the store is small; so are the steps
+from crossaisle.retrieval.index import builder
+builder.BLOCK = 30  # the store is small; so are the steps
 settings = crossaisle.Settings.read().with_(embedder=sys.argv[2])
 report = crossaisle.index(crossaisle.Workspace(sys.argv[1]), settings, lambda *where: print(*where, flush=True))
 print("done", report.embedded, flush=True)

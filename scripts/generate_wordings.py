@@ -1,10 +1,10 @@
-"""Draws wordings of reasons from the explainer's adapter before anybody asks: many of each kind, of which the best stay.
+"""Generates wordings of explanations with the explainer's adapter in advance: many per combination of facts, of which the best are kept.
 
-    python scripts/draw_wordings.py FILE [--length line] [--tone warm] [--tries 6] [--strike FILE]
+    python scripts/generate_wordings.py FILE [--length line] [--tone warm] [--tries 6] [--strike FILE]
 
-Adds to FILE, `llm/models/explainer-adapter/wordings.json`, what is not there yet, kind by kind, so that a run that is stopped goes on. `--strike`
-names a file of wordings, one a line, that a person found badly put: they are taken out, and others drawn. What stays is told from the
-first request on, without waiting for the model; kinds that are not there are drawn when they are first met.
+Adds missing combinations to FILE, `llm/models/explainer-adapter/wordings.json`, one at a time, so an interrupted run resumes. `--strike`
+names a file of rejected wordings, one per line: they are removed and replaced. Wordings in FILE are used from the first request on,
+without waiting for the model; other combinations are generated on first use.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from crossaisle.llm.models.language_model import LanguageModel
 from crossaisle.llm.models.model_source import fingerprint
 
 AT_ONCE = 4
-"""Kinds that are drawn in one batch."""
+"""Combinations generated in one batch."""
 COUNTED = {"figure", "fits"}
 """Facts that can carry a judgement without "may"."""
 OF_HISTORY = {"figure", "usual", "aisles", "fits"}
-"""Facts that somebody's words alone cannot bear out."""
+"""Facts that a text query alone cannot support."""
 
 
 def main() -> None:

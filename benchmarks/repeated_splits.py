@@ -1,11 +1,11 @@
-"""The blend against the baselines over several draws of who is tested: what one draw leaves open, the few that few had above all.
+"""The blend against the baselines over several test splits, for effects that one split cannot show, above all on rare items.
 
-    python benchmarks/draws.py [NAME ...] [--home FOLDER] [--seeds 4] [--max-cases 2000]
+    python benchmarks/repeated_splits.py [NAME ...] [--home FOLDER] [--seeds 4] [--max-cases 2000]
 
-NAME is amazon14, completejourney, courses or movielens. For each seed everything is trained and tuned anew without that seed's test users
-(users protocol), and their cases are ranked; then all cases are taken together, those of one user as one. Writes `results/draws-NAME.json`:
-NDCG@10 of the blend and of each baseline that knows behaviour only, of all targets and of those that at most two users had in training, the
-differences, and how many times the best baseline's the blend's is. Reads ../shared/data; the results name no item and no user.
+NAME is amazon14, completejourney, courses or movielens. For each seed everything is trained and tuned again without that seed's test
+users (users protocol), and their cases are ranked; then all cases are pooled, with the cases of a user as one cluster. Writes
+`results/draws-NAME.json`: NDCG@10 of the blend and of each behavioural baseline, on all targets and on those with at most two training
+users, the differences, and the ratio of the blend to the best baseline. Reads ../shared/data; the results contain no item and no user.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from crossaisle.eval.offline.channel_systems import BLEND
 from crossaisle.eval.offline.evaluation import Evaluation
 from crossaisle.eval.offline.options import EvaluationOptions
 from crossaisle.eval.stats.bootstrap import bootstrap_mean, bootstrap_statistic, paired_difference
-from crossaisle.train.pipeline import learn
+from crossaisle.train.pipeline import train_workspace
 
 ALL = "all"
 WITH_TEXT = ("text mean", "text max", "text + co-occurrence")
@@ -38,7 +38,7 @@ Values = Mapping[str, Mapping[str, "np.ndarray[Any, Any]"]]
 
 
 def main() -> None:
-    """Measures the stores that are named, or all."""
+    """Measure the named stores, default all."""
     parser = argparse.ArgumentParser()
     parser.add_argument("names", nargs="*", metavar="NAME")
     parser.add_argument("--home", type=Path)
@@ -48,15 +48,15 @@ def main() -> None:
     for name in arguments.names or STORES:
         with tempfile.TemporaryDirectory() as temporary:
             home = arguments.home or Path(temporary)
-            drawn = [measured(name, home, seed, arguments.max_cases) for seed in range(arguments.seeds)]
-        write(f"draws-{name}", together([values for values, _ in drawn], [users for _, users in drawn]))
+            splits = [measured(name, home, seed, arguments.max_cases) for seed in range(arguments.seeds)]
+        write(f"draws-{name}", together([values for values, _ in splits], [users for _, users in splits]))
 
 
 def measured(store: str, home: Path, seed: int, most: int) -> tuple[Values, list[str]]:
-    """What the systems come to on the cases of one draw, and the cases' users."""
+    """NDCG of the systems on the cases of one split, and the users of the cases."""
     settings, split = Settings.read().with_(llm="none"), Split(seed=seed)
     shop = copied(store, home)
-    learn(shop, settings, split, part="blend", progress=_tell)
+    train_workspace(shop, settings, split, part="blend", channels=tuple(TRAINABLE_CHANNELS), progress=_tell)
     with tempfile.TemporaryDirectory() as out:
         rankings = Evaluation(shop, settings, Path(out), EvaluationOptions(max_cases=most, llm_cases=0, seed=seed), _tell).run()
     cases = rankings.cases
@@ -69,14 +69,14 @@ def measured(store: str, home: Path, seed: int, most: int) -> tuple[Values, list
     return values, list(cases.users)
 
 
-def together(drawn: list[Values], users: list[list[str]]) -> dict[str, Any]:
-    """The figures of all draws."""
+def together(splits: list[Values], users: list[list[str]]) -> dict[str, Any]:
+    """Pooled figures of all splits."""
     number = {user: i for i, user in enumerate(dict.fromkeys(user for part in users for user in part))}
     clusters = np.asarray([number[user] for part in users for user in part])
-    figures: dict[str, Any] = {"draws": len(drawn), "cases": len(clusters), "users": len(number)}
-    for part in drawn[0]:
-        systems = [name for name in drawn[0][part] if all(name in values[part] for values in drawn)]
-        values = {name: np.concatenate([one[part][name] for one in drawn]) for name in systems}
+    figures: dict[str, Any] = {"draws": len(splits), "cases": len(clusters), "users": len(number)}
+    for part in splits[0]:
+        systems = [name for name in splits[0][part] if all(name in values[part] for values in splits)]
+        values = {name: np.concatenate([one[part][name] for one in splits]) for name in systems}
         there = ~np.isnan(values[BLEND])
         values, whose = {name: of[there] for name, of in values.items()}, clusters[there]
         best = max((name for name in systems if name != BLEND), key=lambda name: float(values[name].mean()))
@@ -84,7 +84,7 @@ def together(drawn: list[Values], users: list[list[str]]) -> dict[str, Any]:
             "cases": int(there.sum()),
             "best_baseline": best,
             "ndcg@10": {name: bootstrap_mean(of, whose).to_dict() for name, of in values.items()},
-            "by_draw": {name: [round(float(np.nanmean(one[part][name])), 5) for one in drawn] for name in (BLEND, best)},
+            "by_draw": {name: [round(float(np.nanmean(one[part][name])), 5) for one in splits] for name in (BLEND, best)},
             "blend_minus_best": paired_difference(values[BLEND], values[best], whose).to_dict(),
             "blend_times_best": bootstrap_statistic(np.stack([values[BLEND], values[best]], axis=1), whose, _times).to_dict(),
         }
