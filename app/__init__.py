@@ -1,1 +1,1 @@
-"""The doors: the command line, and what it prints for a person."""
+"""User interfaces: command line, HTTP API and web console."""

@@ -23,7 +23,7 @@ def run(*arguments: str | Path, env: dict[str, str] | None = None, cwd: Path | N
     )
 
 
-def refused(done: subprocess.CompletedProcess[str], *words: str) -> None:
+def assert_rejected(done: subprocess.CompletedProcess[str], *words: str) -> None:
     """One clear sentence on stderr, exit code 2, no traceback, nothing on stdout."""
     assert done.returncode == 2, done.stderr
     assert done.stdout == "", done.stdout

@@ -13,7 +13,7 @@ from fastapi import FastAPI
 
 
 @contextmanager
-def running(app: FastAPI, **headers: str) -> Iterator[httpx.Client]:
+def running_server(app: FastAPI, **headers: str) -> Iterator[httpx.Client]:
     """A client of the app, which is started before and stopped after the block; what it had taken it has then answered."""
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, access_log=False, server_header=False, ws="websockets-sansio"))
     thread = threading.Thread(target=server.run)
@@ -30,7 +30,7 @@ def running(app: FastAPI, **headers: str) -> Iterator[httpx.Client]:
         thread.join()
 
 
-def once_it_listens(ask: Callable[[], httpx.Response]) -> httpx.Response:
+def retry_until_listening(ask: Callable[[], httpx.Response]) -> httpx.Response:
     """The first answer of a service that is starting as a process of its own."""
     deadline = time.monotonic() + 120
     while True:
@@ -41,7 +41,7 @@ def once_it_listens(ask: Callable[[], httpx.Response]) -> httpx.Response:
             time.sleep(0.05)
 
 
-def problem(answer: httpx.Response, status: int, *words: str) -> dict[str, object]:
+def assert_problem(answer: httpx.Response, status: int, *words: str) -> dict[str, object]:
     """What was wrong, as RFC 9457 has it: one sentence, and nothing of the inside."""
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/problem+json"

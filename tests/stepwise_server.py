@@ -10,15 +10,16 @@ from typing import Any
 
 import uvicorn
 
-from crossaisle.app.api.application import Options, create
+from crossaisle.app.api.application import create
+from crossaisle.app.api.state import ServerOptions
 from crossaisle.app.console import attach
-from crossaisle.app.service.store_service import Shop
+from crossaisle.app.service.store_service import StoreService
 from crossaisle.data import deadlines
 
 
 def main(workspace: str, folder: Path) -> None:
     """Serves on any free port, and prints it."""
-    shop = Shop.open(workspace, llm="none")
+    shop = StoreService.open(workspace, llm="none")
     shop.settings = shop.settings.with_(llm="smollm2")  # by which the console knows that reasons take their time
     explainer: Any = shop.recommender._explainer
     plain = explainer.explain
@@ -33,7 +34,7 @@ def main(workspace: str, folder: Path) -> None:
         return list(plain(reasons, tone, length, stands))
 
     explainer.explain = explain
-    config = uvicorn.Config(create(shop, Options(timeout=300, console=attach)), port=0, log_config=None, access_log=False)
+    config = uvicorn.Config(create(shop, ServerOptions(timeout=300, console=attach)), port=0, log_config=None, access_log=False)
     server = uvicorn.Server(config)
     config.callback_notify, config.timeout_notify = told_when(server), 1
     server.run()

@@ -1,7 +1,7 @@
-"""Whatever goes wrong, told as problem details (RFC 9457): one sentence a caller can act on, and nothing of the inside.
+"""Error responses as problem details (RFC 9457): one sentence that the caller can act on, without internals of the server.
 
-A `CrossaisleError` about the request is shown as it is; one about the server's own state (a disk, a model) names paths, so the caller
-is told only that it is the server's, and the log has the sentence. Anything else is a bug: a 500 with the request's id.
+A `CrossaisleError` about the request is sent as it is. One about the state of the server (a disk, a model) names paths: the caller gets a
+generic sentence, and the log gets the message. Any other exception is a bug, which `request_logging` turns into a 500 with the request id.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...data import errors
 from ...prompts.sanitize import shorten
-from .worker_pool import Gone
+from .worker_pool import ClientDisconnected
 
 if TYPE_CHECKING:
     from fastapi import FastAPI, Request
@@ -22,14 +22,13 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
-LONGEST = 1000
-"""Characters of a sentence; one that quotes what was asked could be as long as the question."""
-MOST_ERRORS = 20
-NOBODY = 499
-"""The code by which a log and figures know an answer that nobody waited for (nginx's); it is sent to nobody."""
+MAX_DETAIL_CHARS = 1000
+"""Longest sentence of a problem; one that quotes the request could be as long as the request."""
+MAX_VALIDATION_ERRORS = 20
+CLIENT_CLOSED_REQUEST = 499
+"""Status in logs and metrics of a request whose client disconnected (as in nginx). It is never sent."""
 
-# The first that fits counts.
-STATUS: tuple[tuple[type[errors.CrossaisleError], int, str], ...] = (
+ERROR_STATUS: tuple[tuple[type[errors.CrossaisleError], int, str], ...] = (
     (errors.UnknownUserError, 404, "unknown-user"),
     (errors.UnknownItemError, 404, "unknown-item"),
     (errors.EmptyHistoryError, 422, "empty-history"),
@@ -43,15 +42,22 @@ STATUS: tuple[tuple[type[errors.CrossaisleError], int, str], ...] = (
     (errors.UnavailableError, 503, "busy"),
     (errors.SettingsError, 422, "settings"),
 )
-_OTHER_SHAPE = ("model_attributes_type", "model_type", "list_type", "dict_type")
-_INSIDE = re.compile(r"(function-|list\[|[A-Z]\w*Request$)")
-PRIVATE = "the store cannot answer this now for a reason of its own, which its log tells"
+"""Status and problem type of each error of the library; the first class that matches counts."""
+SERVER_SIDE_DETAIL = "the store cannot answer because of an error on the server; its log has the details"
+BODY_TOO_LARGE = "the request body is larger than this server accepts; send less at a time"
+_WRONG_JSON_TYPE = ("model_attributes_type", "model_type", "list_type", "dict_type")
+_PYDANTIC_INTERNAL = re.compile(r"(function-|list\[|[A-Z]\w*Request$)")
+"""Parts of a location that name pydantic's validators and union members, not fields of the body."""
 
 
-class Refused(Exception):
-    """A request that the door itself turns away.
+class RequestRejected(Exception):
+    """A request that the API itself rejects.
 
-    Args: status: of HTTP. kind: what the problem's type ends in. detail: one sentence. headers: of the answer.
+    Args:
+        status: HTTP status.
+        kind: Last part of the problem's type; empty for `about:blank`.
+        detail: One sentence.
+        headers: Headers of the response.
     """
 
     def __init__(self, status: int, kind: str, detail: str, headers: Mapping[str, str] | None = None) -> None:
@@ -59,92 +65,102 @@ class Refused(Exception):
         self.status, self.kind, self.detail, self.headers = status, kind, detail, dict(headers or {})
 
 
-def content(refused: Refused) -> dict[str, Any]:
-    """What every problem says."""
+def problem_details(rejection: RequestRejected) -> dict[str, Any]:
+    """The members that every problem has: type, title, status, detail."""
     return {
-        "type": f"urn:crossaisle:problem:{refused.kind}" if refused.kind else "about:blank",
-        "title": HTTPStatus(refused.status).phrase,
-        "status": refused.status,
-        "detail": shorten(refused.detail, LONGEST),
+        "type": f"urn:crossaisle:problem:{rejection.kind}" if rejection.kind else "about:blank",
+        "title": HTTPStatus(rejection.status).phrase,
+        "status": rejection.status,
+        "detail": shorten(rejection.detail, MAX_DETAIL_CHARS),
     }
 
 
-def problem(
-    status: int, kind: str, detail: str, *, request_id: str = "", headers: Mapping[str, str] | None = None, **more: Any
+def problem_response(
+    status: int, kind: str, detail: str, *, request_id: str = "", headers: Mapping[str, str] | None = None, **members: Any
 ) -> JSONResponse:
-    """The answer that tells of a problem."""
+    """The response of a problem.
+
+    Args:
+        status: HTTP status.
+        kind: Last part of the problem's type.
+        detail: One sentence.
+        request_id: Id of the request in the log.
+        headers: Headers of the response.
+        **members: Further members of the problem.
+    """
     from fastapi.responses import JSONResponse
 
-    told = {**content(Refused(status, kind, detail)), **({"request_id": request_id} if request_id else {}), **more}
-    return JSONResponse(told, status_code=status, media_type=MEDIA_TYPE, headers=dict(headers or {}))
+    content = {**problem_details(RequestRejected(status, kind, detail)), **({"request_id": request_id} if request_id else {}), **members}
+    return JSONResponse(content, status_code=status, media_type=MEDIA_TYPE, headers=dict(headers or {}))
 
 
-def refusal(error: errors.CrossaisleError) -> Refused:
-    """How an error of the library is told over HTTP."""
-    for kind, status, name in STATUS:
-        if isinstance(error, kind):
+def to_rejection(error: errors.CrossaisleError) -> RequestRejected:
+    """The rejection that an error of the library is reported as. Errors of the server itself are logged and reported without details."""
+    for error_class, status, kind in ERROR_STATUS:
+        if isinstance(error, error_class):
             headers = {"Retry-After": str(error.retry_after)} if isinstance(error, errors.UnavailableError) else {}
-            return Refused(status, name, str(error), headers)
+            return RequestRejected(status, kind, str(error), headers)
     logger.error("%s: %s", type(error).__name__, error)
-    return Refused(503, "store", PRIVATE, {"Retry-After": "60"})
+    return RequestRejected(503, "store", SERVER_SIDE_DETAIL, {"Retry-After": "60"})
 
 
-def install(app: FastAPI) -> None:
-    """Has the app answer every error with problem details."""
+def add_exception_handlers(app: FastAPI) -> None:
+    """Make an application answer every error with problem details."""
     from fastapi import Response
     from fastapi.exceptions import RequestValidationError
     from starlette.exceptions import HTTPException
 
-    def id_of(request: Request) -> str:
+    def request_id(request: Request) -> str:
         return str(request.scope.get("request_id", ""))
 
-    async def refused(request: Request, error: Exception) -> JSONResponse:
-        assert isinstance(error, Refused)
-        return problem(error.status, error.kind, error.detail, request_id=id_of(request), headers=error.headers)
+    async def on_rejected(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, RequestRejected)
+        return problem_response(error.status, error.kind, error.detail, request_id=request_id(request), headers=error.headers)
 
-    async def ours(request: Request, error: Exception) -> JSONResponse:
+    async def on_library_error(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, errors.CrossaisleError)
-        return await refused(request, refusal(error))
+        return await on_rejected(request, to_rejection(error))
 
-    async def http(request: Request, error: Exception) -> JSONResponse:
+    async def on_http_error(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)
         detail = {
-            404: "there is nothing at this address; /docs lists what there is",
-            405: "this address does not take this method; the Allow header says which it takes",
-            413: "the body is larger than this server takes; send less at a time",
+            404: "no such address; /docs lists the addresses of the API",
+            405: "this address does not support the method; the Allow header lists the methods that it supports",
+            413: BODY_TOO_LARGE,
         }.get(error.status_code, str(error.detail))
-        return problem(error.status_code, "", detail, request_id=id_of(request), headers=error.headers)
+        return problem_response(error.status_code, "", detail, request_id=request_id(request), headers=error.headers)
 
-    async def invalid(request: Request, error: Exception) -> JSONResponse:
+    async def on_invalid(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)
-        found = described(error.errors())
-        return problem(422, "invalid", found[0]["detail"], request_id=id_of(request), errors=found[:MOST_ERRORS])
+        details = validation_errors(error.errors())
+        return problem_response(
+            422, "invalid", details[0]["detail"], request_id=request_id(request), errors=details[:MAX_VALIDATION_ERRORS]
+        )
 
-    async def gone(_: Request, __: Exception) -> Response:
-        return Response(status_code=NOBODY)
+    async def on_disconnected(_: Request, __: Exception) -> Response:
+        return Response(status_code=CLIENT_CLOSED_REQUEST)
 
-    app.add_exception_handler(Gone, gone)
-    app.add_exception_handler(Refused, refused)
-    app.add_exception_handler(errors.CrossaisleError, ours)
-    app.add_exception_handler(HTTPException, http)
-    app.add_exception_handler(RequestValidationError, invalid)
+    app.add_exception_handler(ClientDisconnected, on_disconnected)
+    app.add_exception_handler(RequestRejected, on_rejected)
+    app.add_exception_handler(errors.CrossaisleError, on_library_error)
+    app.add_exception_handler(HTTPException, on_http_error)
+    app.add_exception_handler(RequestValidationError, on_invalid)
 
 
-def described(found: Sequence[Any]) -> list[dict[str, str]]:
-    """Pydantic's findings as `in`, `pointer` (RFC 6901, from there on) and `detail`, never with what was sent."""
-    # Where a body may be one thing or a list, it was taken for each in turn; what says only that it is not the other is no help.
-    findings = [one for one in found if one["type"] not in _OTHER_SHAPE] or found
-    told = []
-    for one in findings:
-        # Pydantic names the alternatives and validators that it went through; a body has no such fields.
-        place = [str(part) for part in one["loc"] if not (isinstance(part, str) and _INSIDE.match(part))]
-        pointer = "".join("/" + part.replace("~", "~0").replace("/", "~1") for part in place[1:])
-        message = one["msg"].removeprefix("Value error, ")
-        if one["type"] == "json_invalid":
-            said = "the body is not JSON"
-        elif len(place) == 1 and place[0] == "body" and one["type"] in ("missing", *_OTHER_SHAPE):
-            said = "the body must be the JSON that /docs describes, sent with the header Content-Type: application/json"
+def validation_errors(pydantic_errors: Sequence[Any]) -> list[dict[str, str]]:
+    """Pydantic's errors as `in` (body, query, path), `pointer` (RFC 6901, within it) and `detail`, never with the values that were sent."""
+    # A body that may be an object or a list is validated as each in turn; "not the other type" helps nobody if there is another error.
+    relevant = [error for error in pydantic_errors if error["type"] not in _WRONG_JSON_TYPE] or pydantic_errors
+    details = []
+    for error in relevant:
+        location = [str(part) for part in error["loc"] if not (isinstance(part, str) and _PYDANTIC_INTERNAL.match(part))]
+        pointer = "".join("/" + part.replace("~", "~0").replace("/", "~1") for part in location[1:])
+        message = error["msg"].removeprefix("Value error, ")
+        if error["type"] == "json_invalid":
+            detail = "the body is not JSON"
+        elif len(location) == 1 and location[0] == "body" and error["type"] in ("missing", *_WRONG_JSON_TYPE):
+            detail = "the body must be the JSON that /docs describes, sent with the header Content-Type: application/json"
         else:
-            said = f"{shorten('.'.join(place[1:]) or place[0], 100)}: {message[0].lower()}{message[1:]}"
-        told.append({"in": place[0], "pointer": shorten(pointer, 200), "detail": said})
-    return told or [{"in": "body", "pointer": "", "detail": "the request is not what the OpenAPI page describes"}]
+            detail = f"{shorten('.'.join(location[1:]) or location[0], 100)}: {message[0].lower()}{message[1:]}"
+        details.append({"in": location[0], "pointer": shorten(pointer, 200), "detail": detail})
+    return details or [{"in": "body", "pointer": "", "detail": "the request does not match the OpenAPI description"}]

@@ -1,7 +1,7 @@
-"""The OpenAPI page: every address with what it takes, as one page without scripts, made from the API's own description.
+"""The `/docs` page: every address of the API with its parameters, as one HTML page without scripts, rendered from the OpenAPI description.
 
-The usual page loads its scripts from a server of others; this one is whole and works in a closed network. `/openapi.json` is the same for
-machines.
+FastAPI's own page needs the Swagger UI scripts, which it loads from a CDN and which no dependency of this package contains. This page has
+no external parts and works in a closed network. `/openapi.json` has the same for machines.
 """
 
 from __future__ import annotations
@@ -23,66 +23,74 @@ th, td { text-align: left; vertical-align: top; padding: .3rem .5rem; border-bot
 _HEAD = '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
 
 
-def page(schema: Mapping[str, Any]) -> str:
-    """The whole page as HTML. Args: schema: the API in OpenAPI 3.1, as FastAPI makes it."""
-    parts = []
-    for path, methods in schema["paths"].items():
-        for method, about in methods.items():
-            parts.append(_operation(schema, path, method, about))
-    title, version = escape(schema["info"]["title"]), escape(schema["info"]["version"])
-    told = f'<p>{escape(schema["info"].get("description", ""))} <a href="/openapi.json">openapi.json</a></p>'
-    head = f"{_HEAD}<title>{title}</title><style>{_STYLE}</style></head>"
-    return f"{head}<body><main><h1>{title} {version}</h1>{told}{''.join(parts)}</main></body></html>"
+def render_openapi_page(description: Mapping[str, Any]) -> str:
+    """Return the page as HTML.
 
-
-def _operation(schema: Mapping[str, Any], path: str, method: str, about: Mapping[str, Any]) -> str:
-    scope = next(iter(about.get("security", [{}])[0].get("key", [])), None)
-    rows = [
-        _row(one["name"], one["schema"], one.get("required", False), one.get("description", "") or one["schema"].get("description", ""))
-        for one in about.get("parameters", [])
+    Args:
+        description: OpenAPI 3.1 description of the API, as FastAPI generates it.
+    """
+    operations = [
+        _operation(description, path, method, operation)
+        for path, methods in description["paths"].items()
+        for method, operation in methods.items()
     ]
-    body = about.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema")
+    info = description["info"]
+    title, version = escape(info["title"]), escape(info["version"])
+    intro = f'<p>{escape(info.get("description", ""))} <a href="/openapi.json">openapi.json</a></p>'
+    head = f"{_HEAD}<title>{title}</title><style>{_STYLE}</style></head>"
+    return f"{head}<body><main><h1>{title} {version}</h1>{intro}{''.join(operations)}</main></body></html>"
+
+
+def _operation(description: Mapping[str, Any], path: str, method: str, operation: Mapping[str, Any]) -> str:
+    """One address and method: its scope, its summary, and a table of its parameters and body fields."""
+    scope = next(iter(operation.get("security", [{}])[0].get("key", [])), None)
+    rows = [
+        _field_row(field["name"], field["schema"], field.get("required", False), field.get("description") or "")
+        for field in operation.get("parameters", [])
+    ]
+    body = operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema")
     if body is not None:
-        for shape in _shapes(schema, body):
-            rows += [
-                _row(name, field, name in shape.get("required", ()), field.get("description", ""))
-                for name, field in shape.get("properties", {}).items()
-            ]
-    head = "<thead><tr><th>field</th><th>is</th><th>means</th></tr></thead>"
+        for schema in _object_schemas(description, body):
+            required = schema.get("required", ())
+            rows += [_field_row(name, field, name in required) for name, field in schema.get("properties", {}).items()]
+    head = "<thead><tr><th>field</th><th>type</th><th>meaning</th></tr></thead>"
     table = f'<div class="wide"><table>{head}<tbody>{"".join(rows)}</tbody></table></div>' if rows else ""
-    needs = f'<span class="scope">scope {escape(scope)}</span>' if scope else ""
-    told = f"<p>{escape(about['description'])}</p>" if about.get("description") else ""
+    badge = f'<span class="scope">scope {escape(scope)}</span>' if scope else ""
+    details = f"<p>{escape(operation['description'])}</p>" if operation.get("description") else ""
     return (
-        f'<h2><span class="method">{method.upper()}</span> <code>{escape(path)}</code> {needs}</h2>'
-        f"<p>{escape(about.get('summary', ''))}</p>{told}{table}"
+        f'<h2><span class="method">{method.upper()}</span> <code>{escape(path)}</code> {badge}</h2>'
+        f"<p>{escape(operation.get('summary', ''))}</p>{details}{table}"
     )
 
 
-def _shapes(schema: Mapping[str, Any], body: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The objects that a body may be, each once; of a list, its elements."""
-    if "$ref" in body:
-        return [schema["components"]["schemas"][body["$ref"].rsplit("/", 1)[-1]]]
-    found: list[Mapping[str, Any]] = []
-    for one in body.get("anyOf", [body["items"]] if "items" in body else []):
-        found += [shape for shape in _shapes(schema, one) if shape not in found]
-    return found
+def _object_schemas(description: Mapping[str, Any], schema: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The object schemas that a body may have, each once; for a list, those of its elements."""
+    if "$ref" in schema:
+        return [description["components"]["schemas"][schema["$ref"].rsplit("/", 1)[-1]]]
+    schemas: list[Mapping[str, Any]] = []
+    for part in schema.get("anyOf", [schema["items"]] if "items" in schema else []):
+        schemas += [found for found in _object_schemas(description, part) if found not in schemas]
+    return schemas
 
 
-def _row(name: str, field: Mapping[str, Any], required: bool, told: str) -> str:
-    return f"<tr><td><code>{escape(name)}</code>{' *' if required else ''}</td><td>{escape(_kind(field))}</td><td>{escape(told)}</td></tr>"
+def _field_row(name: str, field: Mapping[str, Any], required: bool, meaning: str = "") -> str:
+    """A row of the table; required fields are marked with `*`."""
+    marker = " *" if required else ""
+    meaning = meaning or field.get("description", "")
+    return f"<tr><td><code>{escape(name)}</code>{marker}</td><td>{escape(_type_text(field))}</td><td>{escape(meaning)}</td></tr>"
 
 
-def _kind(field: Mapping[str, Any]) -> str:
+def _type_text(field: Mapping[str, Any]) -> str:
     """A field's type and bounds in a few words."""
     if "$ref" in field:
         return str(field["$ref"].rsplit("/", 1)[-1])
     if "anyOf" in field:
-        return " or ".join(_kind(one) for one in field["anyOf"])
+        return " or ".join(_type_text(option) for option in field["anyOf"])
     if "enum" in field:
         return " | ".join(map(str, field["enum"]))
     if field.get("type") == "array":
-        return f"list of {_kind(field.get('items', {}))}"
+        return f"list of {_type_text(field.get('items', {}))}"
     low, high = field.get("minimum"), field.get("maximum")
     bounds = f" {'' if low is None else f'{low:g}'}..{'' if high is None else f'{high:g}'}" if (low, high) != (None, None) else ""
-    longest = f" of at most {field['maxLength']:,}" if "maxLength" in field else ""
-    return f"{field.get('type', 'any')}{bounds}{longest}"
+    max_length = f" of at most {field['maxLength']:,}" if "maxLength" in field else ""
+    return f"{field.get('type', 'any')}{bounds}{max_length}"

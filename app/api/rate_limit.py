@@ -1,4 +1,4 @@
-"""How often a key may ask: a token bucket each."""
+"""Rate limits: one token bucket for each API key or client address."""
 
 from __future__ import annotations
 
@@ -9,15 +9,18 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-KEPT = 10_000
-"""Buckets at most; the one that was used longest ago is forgotten, which can only favour its owner."""
+MAX_BUCKETS = 10_000
+"""Buckets kept at most. The least recently used one is dropped, which can only favour its owner."""
 
 
 @dataclass
-class Rates:
+class RateLimiter:
     """Token buckets by name.
 
-    Attributes: rate: requests a second on average. burst: requests at once at most.
+    Attributes:
+        rate: Average requests per second.
+        burst: Size of a bucket: requests at once.
+        clock: Monotonic clock in seconds.
     """
 
     rate: float
@@ -26,14 +29,17 @@ class Rates:
     _buckets: OrderedDict[str, tuple[float, float]] = field(default_factory=OrderedDict, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
-    def take(self, name: str) -> int:
-        """Takes one token; 0, or where there is none the whole seconds after which there will be."""
+    def acquire(self, name: str) -> int:
+        """Take one token from a bucket.
+
+        Returns: 0, or the whole seconds until the next token if the bucket is empty.
+        """
         with self._lock:
             now = self.clock()
-            tokens, then = self._buckets.pop(name, (self.burst, now))
-            tokens = min(self.burst, tokens + (now - then) * self.rate)
+            tokens, updated_at = self._buckets.pop(name, (self.burst, now))
+            tokens = min(self.burst, tokens + (now - updated_at) * self.rate)
             wait = 0 if tokens >= 1 else math.ceil((1 - tokens) / self.rate)
             self._buckets[name] = (tokens - 1 if tokens >= 1 else tokens, now)
-            while len(self._buckets) > KEPT:
+            while len(self._buckets) > MAX_BUCKETS:
                 self._buckets.popitem(last=False)
             return wait

@@ -1,4 +1,4 @@
-"""`crossaisle demo`: the shipped store from files to explained recommendations, told to a person."""
+"""`crossaisle demo`: the bundled demo store, from files to explained recommendations and a segment analysis."""
 
 from __future__ import annotations
 
@@ -23,14 +23,18 @@ DEMO_QUESTION = "phones"
 
 
 def run(path: Path, settings: Settings, console: Console) -> None:
-    """Builds the demo workspace at `path` unless it is there and indexed, then prints recommendations and one answer about many."""
+    """Build the demo workspace at `path` if necessary, then print recommendations and a segment analysis.
+
+    Raises:
+        WorkspaceError: The folder holds another store.
+    """
     from ...data.errors import NoIndexError, NoWorkspaceError, StaleIndexError, WorkspaceError
     from ...recommend.recommender import Recommender
     from ...recommend.segments.probe import Probe
 
     console.print(render.heading("The demo store: simulated shoppers, invented brands"))
     if not _is_demo(path):
-        raise WorkspaceError(f"{path} holds a store of its own; the demo wants a new folder, as in `crossaisle demo -w demo-shop`")
+        raise WorkspaceError(f"{path} holds another store; choose a new folder for the demo, as in `crossaisle demo -w demo-shop`")
     try:
         recommender = Recommender.open(path, settings=settings)
     except (NoWorkspaceError, NoIndexError, StaleIndexError):
@@ -42,8 +46,8 @@ def run(path: Path, settings: Settings, console: Console) -> None:
     shoppers = sorted(recommender.histories, key=lambda user: (abs(len(recommender.histories.of(user).rows) - 8), user))[:DEMO_SHOPPERS]
     for user in shoppers:
         console.print(render.heading(f"crossaisle recommend -w {path} --user {user} -k 3"))
-        answer = recommender.recommend(user_id=user, k=3)
-        render.print_recommendations(console, answer, catalogue.records(recommender.histories.of(user).rows.tolist()))
+        result = recommender.recommend(user_id=user, k=3)
+        render.print_recommendations(console, result, catalogue.records(recommender.histories.of(user).rows.tolist()))
     console.print(render.heading(f'crossaisle recommend -w {path} --text "{DEMO_TEXT}" -k 3'))
     render.print_recommendations(console, recommender.recommend(text=DEMO_TEXT, k=3))
     console.print(render.heading(f'crossaisle probe -w {path} "{DEMO_QUESTION}"'))
@@ -51,24 +55,24 @@ def run(path: Path, settings: Settings, console: Console) -> None:
 
 
 def build(path: Path, settings: Settings) -> Workspace:
-    """A workspace of the demo store, indexed and trained, with the adapter that ships with it."""
+    """Build a workspace of the demo store: indexed, trained, and with the bundled LoRA adapter."""
     from ...data import demo
     from ...data.snapshots.ingest import ingest
     from ...data.workspace import Workspace
     from ...retrieval.index.builder import build as index
-    from ...train.pipeline import learn
+    from ...train.pipeline import train_workspace
 
-    with tempfile.TemporaryDirectory() as folder, progress_bar() as tell:
-        ingest(path, "files", [demo.write_store(Path(folder))], progress=tell)
+    with tempfile.TemporaryDirectory() as folder, progress_bar() as progress:
+        ingest(path, "files", [demo.write_store(Path(folder))], progress=progress)
         workspace = Workspace(path)
-        index(workspace, settings, tell)
-        learn(workspace, settings, part="blend", progress=tell)
+        index(workspace, settings, progress)
+        train_workspace(workspace, settings, part="blend", progress=progress)
     _install_adapter(workspace, settings)
     return workspace
 
 
 def _install_adapter(workspace: Workspace, settings: Settings) -> None:
-    """Puts the shipped adapter beside the blend, as if it had been trained here; one for another LLM is left out."""
+    """Copy the bundled adapter into the workspace, as if it had been trained there, unless it belongs to another LLM."""
     from ...data import demo
     from ...data.atomic_files import replacing_folder
     from ...data.errors import ModelError, storage_errors
@@ -81,20 +85,24 @@ def _install_adapter(workspace: Workspace, settings: Settings) -> None:
     except ModelError:
         return
     blend = json.loads((workspace.path / learned_blend.FOLDER / "card.json").read_text("utf-8"))
-    card = {**adapters.read_card(demo.ADAPTER), "snapshot": blend["snapshot"], "held_out": blend["held_out"]}  # of the very same shoppers
-    with storage_errors(f"the adapter in {workspace.path}"), replacing_folder(workspace.path / llm_loading.RANKER_FOLDER) as fresh:
-        shutil.copytree(demo.ADAPTER, fresh, dirs_exist_ok=True)
-        (fresh / adapters.CARD).write_text(json.dumps(card, indent=1) + "\n", "utf-8")
+    card = {
+        **adapters.read_card(demo.ADAPTER),
+        "snapshot": blend["snapshot"],
+        "held_out": blend["held_out"],
+    }  # it was trained on the same shoppers
+    with storage_errors(f"the adapter in {workspace.path}"), replacing_folder(workspace.path / llm_loading.RANKER_FOLDER) as folder:
+        shutil.copytree(demo.ADAPTER, folder, dirs_exist_ok=True)
+        (folder / adapters.CARD).write_text(json.dumps(card, indent=1) + "\n", "utf-8")
 
 
 def _is_demo(path: Path) -> bool:
-    """Whether the folder is free, or holds nothing but the demo store: nobody's data is ever replaced by ours."""
+    """Whether the folder is free or holds the demo store, so that no other store is ever replaced."""
     from ...data import demo
     from ...data.errors import NoWorkspaceError
     from ...data.workspace import Workspace
 
     try:
-        held = Workspace(path).table("items")["item_id"]
+        item_ids = Workspace(path).table("items")["item_id"]
     except NoWorkspaceError:
         return True
-    return set(held) == {item["item_id"] for item in demo.load_records("items")}
+    return set(item_ids) == {item["item_id"] for item in demo.load_records("items")}

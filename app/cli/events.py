@@ -1,4 +1,4 @@
-"""The commands of what happens in the shop: events report, events compact, events forget-user."""
+"""The commands for the event log: events report, events compact, events forget-user."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ...data.errors import SettingsError
-from .options import AsJson, EventsUrl, Where, console, print_json, settings_with
+from .options import AsJson, EventsUrl, WorkspacePath, console, print_json, settings_from
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -19,24 +19,29 @@ if TYPE_CHECKING:
     from ...data.events import EventLog
     from ...data.workspace import Workspace
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="What happened in the shop: report on it, fold it in, forget a user.")
-ROWS = 12
-"""Groups that are printed of each kind; --json has all."""
+app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="Events of shoppers: report outcomes, compact into a snapshot, forget a user."
+)
+MAX_ROWS = 12
+"""Groups printed per table; --json has all."""
 
 
 @app.command("report")
 def report_outcomes(
-    workspace: Where,
-    window: Annotated[float, typer.Option(help="Days after a list within which a click or purchase is put down to it.")] = 7.0,
-    since: Annotated[str | None, typer.Option(help="First day of the lists, as 2024-01-31.")] = None,
+    workspace: WorkspacePath,
+    window: Annotated[
+        float, typer.Option(help="Attribution window: days after a list within which a click or purchase counts for it.")
+    ] = 7.0,
+    since: Annotated[str | None, typer.Option(help="First day of the lists, such as 2024-01-31.")] = None,
     basis: Annotated[
-        str, typer.Option(help="served: all places of all lists; impressions: those that an impression says were seen.")
+        str,
+        typer.Option(help="Denominator of the rates. served: all positions of all lists; impressions: positions with an impression event."),
     ] = "served",
-    share: Annotated[float, typer.Option(help="Share of the users who get B, as the experiment was set.")] = 0.5,
+    share: Annotated[float, typer.Option(help="Share of users assigned to B in the A/B test.")] = 0.5,
     events: EventsUrl = None,
     as_json: AsJson = False,
 ) -> None:
-    """Click rate and conversion by channel, category pair, position and kind of reason, and A/B tests, with intervals.
+    """Report click-through and conversion rates by channel, category pair, position and kind of evidence, and A/B tests.
 
     Example: crossaisle events report -w shop
     """
@@ -46,75 +51,73 @@ def report_outcomes(
     if not 0 < window <= 365:
         raise SettingsError(f"--window must be above 0 and at most 365 days, not {window:g}")
     if basis not in ("served", "impressions"):
-        raise SettingsError(f"--basis is served or impressions, not {basis!r}")
+        raise SettingsError(f"--basis must be served or impressions, not {basis!r}")
     if not 0 < share < 1:
         raise SettingsError(f"--share must be above 0 and below 1, not {share:g}")
-    first = _day(since) if since else 0
-    with _opened(workspace, events) as (_, log):
-        found = online_report(ServedLists.read(log, first), window=int(window * DAY_MS), basis=basis, b_share=share)  # type: ignore[arg-type]
+    first = _milliseconds(since) if since else 0
+    with _open_log(workspace, events) as (_, log):
+        report = online_report(ServedLists.read(log, first), window=int(window * DAY_MS), basis=basis, b_share=share)  # type: ignore[arg-type]
     if as_json:
-        print_json(found)
+        print_json(report)
     else:
-        _show(console(), found)
+        _print_outcomes(console(), report)
 
 
 @app.command("compact")
 def compact_events(
-    workspace: Where,
-    pseudonymise: Annotated[bool, typer.Option("--pseudonymise", help="Replace all user ids of the snapshot by a keyed hash.")] = False,
+    workspace: WorkspacePath,
+    pseudonymise: Annotated[bool, typer.Option("--pseudonymise", help="Replace all user ids of the snapshot by keyed hashes.")] = False,
     events: EventsUrl = None,
     as_json: AsJson = False,
 ) -> None:
-    """Folds the events into a new snapshot, which is then indexed and trained on. A kill at any moment loses and doubles nothing.
+    """Merge the events into a new snapshot, to be indexed and trained on. Interrupting it neither loses nor duplicates events.
 
     Example: crossaisle events compact -w shop
     """
     from ...data.snapshots.compaction import compact
     from ..terminal import render
-    from ..terminal.progress import bar
+    from ..terminal.progress import progress_bar
 
-    with _opened(workspace, events) as (opened, log), bar() as tell:
-        done = compact(opened, log, pseudonymise=pseudonymise, progress=tell)
+    with _open_log(workspace, events) as (opened, log), progress_bar() as progress:
+        summary = compact(opened, log, pseudonymise=pseudonymise, progress=progress)
     if as_json:
-        print_json(done.to_dict())
+        print_json(summary.to_dict())
         return
-    render.figures(console(), f"{workspace}: folded", done.to_dict())
-    _next(opened)
+    render.print_summary(console(), f"{workspace}: compacted", summary.to_dict())
+    _print_next_step(opened)
 
 
 @app.command("forget-user")
 def forget(
-    workspace: Where,
-    user: Annotated[str, typer.Argument(help="The user's id.")],
-    reviews: Annotated[
-        bool, typer.Option("--reviews", help="Remove the texts of the user's reviews, too, not only who wrote them.")
-    ] = False,
+    workspace: WorkspacePath,
+    user: Annotated[str, typer.Argument(help="Id of the user.")],
+    reviews: Annotated[bool, typer.Option("--reviews", help="Remove the texts of the user's reviews too, not only their author.")] = False,
     events: EventsUrl = None,
     as_json: AsJson = False,
 ) -> None:
-    """Removes a person from events, served lists, snapshot and all that holds single histories; what was done is recorded without the id.
+    """Remove a user from events, served lists, snapshot and models that contain single histories; logs the removal without the id.
 
     Example: crossaisle events forget-user -w shop u42
     """
     from ...data.snapshots.erasure import forget_user
     from ..terminal import render
 
-    with _opened(workspace, events) as (opened, log):
-        done = forget_user(opened, log, user, reviews=reviews)
+    with _open_log(workspace, events) as (opened, log):
+        summary = forget_user(opened, log, user, reviews=reviews)
     if as_json:
-        print_json(done.to_dict())
+        print_json(summary.to_dict())
         return
-    render.figures(console(), f"{workspace}: forgotten", done.to_dict())
-    _next(opened)
+    render.print_summary(console(), f"{workspace}: forgotten", summary.to_dict())
+    _print_next_step(opened)
 
 
 @contextmanager
-def _opened(workspace: Any, url: str | None) -> Iterator[tuple[Workspace, EventLog]]:
-    """A workspace and its log."""
+def _open_log(workspace: Any, url: str | None) -> Iterator[tuple[Workspace, EventLog]]:
+    """The workspace and its event log, which is closed afterwards."""
     from ...data.events import EventLog
     from ...data.workspace import Workspace
 
-    settings, opened = settings_with(events=url), Workspace(workspace)
+    settings, opened = settings_from(events=url), Workspace(workspace)
     log = EventLog.open(opened, settings.events, key=settings.pseudonym_key)
     try:
         yield opened, log
@@ -122,85 +125,96 @@ def _opened(workspace: Any, url: str | None) -> Iterator[tuple[Workspace, EventL
         log.close()
 
 
-def _next(workspace: Workspace) -> None:
-    """Says what is to be built anew, where the index is of another snapshot."""
+def _print_next_step(workspace: Workspace) -> None:
+    """Print the command that rebuilds the index if it belongs to an earlier snapshot."""
     if (workspace.manifest.index or {}).get("snapshot") != workspace.manifest.snapshot:
-        console().print(f"the associations are of the snapshot before; next: crossaisle index -w {workspace.path}")
+        console().print(f"the index belongs to an earlier snapshot; next: crossaisle index -w {workspace.path}")
 
 
-def _day(text: str) -> int:
+def _milliseconds(text: str) -> int:
     try:
         return int(datetime.datetime.fromisoformat(text).replace(tzinfo=datetime.UTC).timestamp() * 1000)
     except ValueError:
-        raise SettingsError(f"--since wants a day as 2024-01-31, not {text!r}") from None
+        raise SettingsError(f"--since must be a day such as 2024-01-31, not {text!r}") from None
 
 
-# ------------------------------------------------------------------ for a person
+# ------------------------------------------------------------------ terminal output
 
 
-def _show(screen: Console, found: Mapping[str, Any]) -> None:
+def _print_outcomes(screen: Console, report: Mapping[str, Any]) -> None:
+    """Print the report of `online_report` as tables."""
     from rich.text import Text
 
-    from ..terminal.render import heading, plain
+    from ..terminal.render import heading, printable
 
-    if not found["places"]:
-        screen.print("no list was served in this time; `crossaisle serve` records each one that it gives")
+    if not report["places"]:
+        screen.print("no list was served in this period; `crossaisle serve` logs each list that it serves")
         return
     screen.print(
-        f"{found['lists']:,} lists, {found['places']:,} places, {found['users']:,} users; an answer counts within "
-        f"{found['window_days']:g} days, {found['lists_within_window']:,} lists are younger than that"
+        f"{report['lists']:,} lists, {report['places']:,} positions, {report['users']:,} users; attribution window "
+        f"{report['window_days']:g} days, {report['lists_within_window']:,} lists are more recent than that"
     )
-    for reason, count in found["unattributed"].items():
-        screen.print(Text(f"not counted: {count:,} {plain(reason)}", style="dim"))
-    screen.print(_table("", [("all", found["overall"])]))
-    for name, title in (("by_channel", "channel"), ("by_position", "position"), ("by_explanation", "rests on"), ("by_pair", "from › to")):
-        rows = found[name]
+    for reason, count in report["unattributed"].items():
+        screen.print(Text(f"not counted: {count:,} {printable(reason)}", style="dim"))
+    screen.print(_table("", [("all", report["overall"])]))
+    for name, title in (("by_channel", "channel"), ("by_position", "position"), ("by_explanation", "evidence"), ("by_pair", "from › to")):
+        rows = report[name]
         screen.print(heading(title))
-        screen.print(_table(title, [(_name(row), row) for row in rows[:ROWS]]))
-        if len(rows) > ROWS:
-            screen.print(Text(f"{len(rows) - ROWS} more with --json", style="dim"))
-    for one in found["experiments"]:
-        screen.print(heading(f"experiment {plain(one['name'])}"))
-        screen.print(_table("arm", list(one["arms"].items())))
-        for what in ("clicked", "bought"):
-            told = one[what]
-            screen.print(
-                f"{what}: B - A {_interval(told['difference'], sign=True)} of {sum(told['users'].values()):,} users: {told['verdict']}"
-            )
-        split = one["share_of_b"]
-        if split["p"] is not None and split["p"] < 0.001:
-            screen.print(
-                Text(f"B got {split['found']:.1%} of the users, not {split['wanted']:.0%}: arms are not given by lot", style="red")
-            )
-        screen.print(Text(f"rule: {one['rule']}", style="dim"))
+        screen.print(_table(title, [(_row_name(row), row) for row in rows[:MAX_ROWS]]))
+        if len(rows) > MAX_ROWS:
+            screen.print(Text(f"{len(rows) - MAX_ROWS} more with --json", style="dim"))
+    for experiment in report["experiments"]:
+        _print_experiment(screen, experiment)
+
+
+def _print_experiment(screen: Console, experiment: Mapping[str, Any]) -> None:
+    """Print the outcomes of both arms of an A/B test, their differences, and a warning about a wrong split of the users."""
+    from rich.text import Text
+
+    from ..terminal.render import heading, printable
+
+    screen.print(heading(f"experiment {printable(experiment['name'])}"))
+    screen.print(_table("arm", list(experiment["arms"].items())))
+    for outcome in ("clicked", "bought"):
+        comparison = experiment[outcome]
+        difference, users = _percent_interval(comparison["difference"], sign=True), sum(comparison["users"].values())
+        screen.print(f"{outcome}: B - A {difference} of {users:,} users: {comparison['verdict']}")
+    split = experiment["share_of_b"]
+    if split["p"] is not None and split["p"] < 0.001:
+        message = f"B got {split['found']:.1%} of the users, not {split['wanted']:.0%}: the assignment to arms is not random"
+        screen.print(Text(message, style="red"))
+    screen.print(Text(f"rule: {experiment['rule']}", style="dim"))
 
 
 def _table(title: str, rows: list[tuple[str, Mapping[str, Any]]]) -> Table:
+    """A table of groups with their clicks, purchases and rates."""
     from rich.table import Table
     from rich.text import Text
 
-    from ..terminal.render import plain
+    from ..terminal.render import printable
 
     table = Table(box=None, padding=(0, 1, 0, 0))
     table.add_column(title, overflow="fold", min_width=14)
-    for name in ("places", "clicks", "CTR (95 %)", "bought", "bought (95 %)"):
+    for name in ("positions", "clicks", "CTR (95 %)", "bought", "bought (95 %)"):
         table.add_column(name, justify="right", no_wrap=True)
-    for name, one in rows:
-        figures = f"{one['places']:,}", f"{one['clicks']:,}", _interval(one["ctr"]), f"{one['purchases']:,}", _interval(one["conversion"])
-        table.add_row(Text(plain(name)), *figures)
+    for name, group in rows:
+        clicks = f"{group['clicks']:,}", _percent_interval(group["ctr"])
+        purchases = f"{group['purchases']:,}", _percent_interval(group["conversion"])
+        table.add_row(Text(printable(name)), f"{group['places']:,}", *clicks, *purchases)
     return table
 
 
-def _name(row: Mapping[str, Any]) -> str:
+def _row_name(row: Mapping[str, Any]) -> str:
     keys = [name for name in ("channel", "source", "target", "position", "explanation") if name in row]
     return " › ".join("-" if row[name] is None else str(row[name]) for name in keys)
 
 
-def _interval(told: Mapping[str, float | None], *, sign: bool = False) -> str:
-    value, low, high = (told[name] for name in ("value", "low", "high"))
+def _percent_interval(estimate: Mapping[str, float | None], *, sign: bool = False) -> str:
+    """A rate with its interval, in per cent; with two decimals if it is small."""
+    value, low, high = (estimate[name] for name in ("value", "low", "high"))
     if value is None or low is None or high is None:
         return "-"
-    places = 1 if max(abs(low), abs(high)) >= 0.2 else 2
+    decimals = 1 if max(abs(low), abs(high)) >= 0.2 else 2
     mark = "+" if sign else ""
-    bounds = (f"{100 * bound:{mark}.{places}f}" for bound in (low, high))
-    return f"{value:{mark}.{places}%} ({' to '.join(bounds)})"
+    bounds = (f"{100 * bound:{mark}.{decimals}f}" for bound in (low, high))
+    return f"{value:{mark}.{decimals}%} ({' to '.join(bounds)})"

@@ -1,4 +1,4 @@
-"""The commands that make a workspace of a store's files: demo, ingest, index."""
+"""The commands that build a workspace from the files of a store: demo, ingest, index."""
 
 from __future__ import annotations
 
@@ -8,49 +8,53 @@ from typing import Annotated
 import typer
 
 from ...data.errors import SettingsError
-from .options import AsJson, Chroma, EmbedderName, Llm, Quantization, Where, console, print_json, settings_with
+from .options import AsJson, Chroma, EmbedderName, Llm, Quantization, WorkspacePath, console, print_json, settings_from
 
 
-def demo(workspace: Where = Path("demo-shop"), llm: Llm = None, quantization: Quantization = None) -> None:
-    """The shipped demo store, end to end.
+def demo(workspace: WorkspacePath = Path("demo-shop"), llm: Llm = None, quantization: Quantization = None) -> None:
+    """Build the bundled demo store, and print recommendations and a segment analysis.
 
     Example: crossaisle demo
     """
     from .demo import run
 
-    run(workspace, settings_with(llm=llm, quantization=quantization), console())
+    run(workspace, settings_from(llm=llm, quantization=quantization), console())
 
 
 def ingest(
-    paths: Annotated[list[Path], typer.Argument(help="Files, or folders that hold them.")],
-    workspace: Where,
-    format: Annotated[str, typer.Option(help="files, amazon-reviews-2023, movielens or completejourney.")],
+    paths: Annotated[list[Path], typer.Argument(help="Files, or folders of files.")],
+    workspace: WorkspacePath,
+    format: Annotated[str, typer.Option(help="Format of the files: files, amazon-reviews-2023, movielens or completejourney.")],
     category_level: Annotated[
-        int | None, typer.Option(min=1, help="Level of a category that counts as another one; 1 is the broadest.")
+        int | None, typer.Option(min=1, help="Level at which categories are distinguished; 1 is the broadest.")
     ] = None,
-    item_noun: Annotated[str | None, typer.Option(help="What an item is called to a person: item, course, film.")] = None,
-    on_error: Annotated[str, typer.Option(help="skip unusable lines and keep them in rejects.jsonl, or stop at the first.")] = "skip",
-    min_rating: Annotated[float | None, typer.Option(help="Ratings below it are no purchase (amazon-reviews-2023, movielens).")] = None,
-    map: Annotated[list[str] | None, typer.Option(help="OURS=THEIRS: a column of another name, e.g. price=cost. May be repeated.")] = None,
+    item_noun: Annotated[str | None, typer.Option(help="Word for an item in texts for people, such as item, course or film.")] = None,
+    on_error: Annotated[str, typer.Option(help="skip: write invalid lines to rejects.jsonl; stop: stop at the first.")] = "skip",
+    min_rating: Annotated[
+        float | None, typer.Option(help="Lowest rating that counts as a purchase (amazon-reviews-2023, movielens).")
+    ] = None,
+    map: Annotated[
+        list[str] | None, typer.Option(help="OURS=THEIRS: name of a column in the files, such as price=cost. May be repeated.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Reads a store's files into the workspace.
+    """Read the files of a store into a workspace.
 
     Example: crossaisle ingest -w shop --format files items.csv interactions.csv reviews.csv
     """
     from ...data.snapshots.ingest import ingest as run
     from ..terminal import render
-    from ..terminal.progress import bar
+    from ..terminal.progress import progress_bar
 
     if on_error not in ("skip", "stop"):
-        raise SettingsError(f"--on-error is skip or stop, not {on_error!r}")
+        raise SettingsError(f"--on-error must be skip or stop, not {on_error!r}")
     rename = {}
     for pair in map or ():
         ours, equals, theirs = pair.partition("=")
         if not (ours and equals and theirs):
-            raise SettingsError(f"--map wants OURS=THEIRS, as in price=cost, not {pair!r}")
+            raise SettingsError(f"--map must be OURS=THEIRS, such as price=cost, not {pair!r}")
         rename[ours.strip()] = theirs.strip()
-    with bar() as tell:
+    with progress_bar() as progress:
         report = run(
             workspace,
             format,
@@ -60,13 +64,13 @@ def ingest(
             on_error="stop" if on_error == "stop" else "skip",
             min_rating=min_rating,
             rename=rename or None,
-            progress=tell,
+            progress=progress,
         )
     if as_json:
         print_json(report.to_dict())
         return
     screen = console()
-    render.figures(screen, f"{workspace}: ingested", report.to_dict())
+    render.print_summary(screen, f"{workspace}: ingested", report.to_dict())
     if report.rejects:
         from ...data.workspace import Workspace
 
@@ -75,26 +79,27 @@ def ingest(
 
 
 def index(
-    workspace: Where,
+    workspace: WorkspacePath,
     embedder: EmbedderName = None,
     chroma: Chroma = None,
     window: Annotated[
-        int | None, typer.Option(help="Days (positions, where there is no clock) within which one thing follows another.")
+        int | None,
+        typer.Option(help="Longest gap between two purchases that are counted as a pair, in days (in positions without timestamps)."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Embeds what is new or changed, indexes it, and mines associations.
+    """Embed and index new or changed items and reviews, and count associations.
 
     Example: crossaisle index -w shop
     """
     from ...data.workspace import Workspace
     from ...retrieval.index.builder import build
     from ..terminal import render
-    from ..terminal.progress import bar
+    from ..terminal.progress import progress_bar
 
-    with bar() as tell:
-        report = build(Workspace(workspace), settings_with(embedder=embedder, chroma=chroma), tell, window=window)
+    with progress_bar() as progress:
+        report = build(Workspace(workspace), settings_from(embedder=embedder, chroma=chroma), progress, window=window)
     if as_json:
         print_json(report.to_dict())
     else:
-        render.figures(console(), f"{workspace}: indexed", report.to_dict())
+        render.print_summary(console(), f"{workspace}: indexed", report.to_dict())

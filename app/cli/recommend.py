@@ -1,4 +1,4 @@
-"""The commands that ask about one shopper: recommend, why, profile."""
+"""The commands about one shopper: recommend, why, profile."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from .options import AsJson, Chroma, EmbedderName, Llm, Quantization, WorkspaceP
 if TYPE_CHECKING:
     from ...recommend.recommender import Recommender
 
-Scope = Annotated[str, typer.Option(help="new: categories absent from the history; other: another one than the item behind it.")]
-IncludeCategory = Annotated[list[str] | None, typer.Option(help="Only this category, at any level. May be repeated.")]
-ExcludeCategory = Annotated[list[str] | None, typer.Option(help="Not this category. May be repeated.")]
+Scope = Annotated[str, typer.Option(help="new: categories absent from the history; other: any category except that of the anchor item.")]
+IncludeCategory = Annotated[list[str] | None, typer.Option(help="Recommend this category only, at any level. May be repeated.")]
+ExcludeCategory = Annotated[list[str] | None, typer.Option(help="Exclude this category. May be repeated.")]
 MinPrice = Annotated[float | None, typer.Option(help="Lowest price.")]
 MaxPrice = Annotated[float | None, typer.Option(help="Highest price.")]
-Brands = Annotated[list[str] | None, typer.Option("--brand", help="Only this brand. May be repeated.")]
-InStock = Annotated[bool, typer.Option("--in-stock", help="Only what is not known to be out of stock.")]
-MaxPerCategory = Annotated[int | None, typer.Option(help="At most this many of one category.")]
-IncludeOwned = Annotated[bool, typer.Option("--include-owned", help="Also what the shopper has.")]
-Without = Annotated[list[str] | None, typer.Option(help="As if this item were not in the history. May be repeated.")]
+Brands = Annotated[list[str] | None, typer.Option("--brand", help="Recommend this brand only. May be repeated.")]
+InStock = Annotated[bool, typer.Option("--in-stock", help="Exclude items that are known to be out of stock.")]
+MaxPerCategory = Annotated[int | None, typer.Option(help="Maximum number of recommendations per category.")]
+IncludeOwned = Annotated[bool, typer.Option("--include-owned", help="Include items that the shopper has.")]
+Without = Annotated[list[str] | None, typer.Option(help="Ignore this item of the history. May be repeated.")]
 
 
 def recommend(
     workspace: WorkspacePath,
-    user: Annotated[str | None, typer.Option(help="A user of the workspace.")] = None,
-    items: Annotated[str | None, typer.Option(help="Item ids, separated by commas, oldest first: a basket or session.")] = None,
-    text: Annotated[str | None, typer.Option(help="What the shopper says.")] = None,
-    k: Annotated[int, typer.Option("-k", help="How many.")] = 5,
+    user: Annotated[str | None, typer.Option(help="Id of a user of the workspace.")] = None,
+    items: Annotated[str | None, typer.Option(help="Item ids of a basket or session, separated by commas, oldest first.")] = None,
+    text: Annotated[str | None, typer.Option(help="Text query, in the shopper's words.")] = None,
+    k: Annotated[int, typer.Option("-k", help="Number of recommendations.")] = 5,
     scope: Scope = "new",
     include_category: IncludeCategory = None,
     exclude_category: ExcludeCategory = None,
@@ -41,23 +41,23 @@ def recommend(
     max_per_category: MaxPerCategory = None,
     include_owned: IncludeOwned = False,
     without: Without = None,
-    novelty: Annotated[float, typer.Option(help="0 to 1: how strongly it counts against an item that many have it.")] = 0.0,
-    new_items: Annotated[int, typer.Option(help="Places of the list that are kept for new items.")] = 0,
-    new_up_to: Annotated[int, typer.Option(help="Users that an item may have and still be new; 0 is what nobody had yet.")] = 0,
+    novelty: Annotated[float, typer.Option(help="Popularity penalty, from 0 (none) to 1.")] = 0.0,
+    new_items: Annotated[int, typer.Option(help="Positions of the list reserved for new items.")] = 0,
+    new_up_to: Annotated[int, typer.Option(help="Most users that a new item may have; 0 for items without users.")] = 0,
     explore: Annotated[
-        bool, typer.Option("--explore", help="Now and then show what few had, by Thompson sampling; propensities go to explored.jsonl.")
+        bool, typer.Option("--explore", help="Explore rarely bought items by Thompson sampling; logs propensities to explored.jsonl.")
     ] = False,
-    explain: Annotated[bool, typer.Option("--explain/--no-explain", help="Give reasons.")] = True,
-    tone: Annotated[str, typer.Option(help="Of the reasons: plain, warm or expert.")] = "warm",
-    length: Annotated[str, typer.Option(help="Of the reasons: line, paragraph, or bullets for a marketer's copy.")] = "line",
-    language: Annotated[str, typer.Option(help="Of the reasons; English (en) is what can be checked so far.")] = "en",
+    explain: Annotated[bool, typer.Option("--explain/--no-explain", help="Explain the recommendations.")] = True,
+    tone: Annotated[str, typer.Option(help="Tone of the explanations: plain, warm or expert.")] = "warm",
+    length: Annotated[str, typer.Option(help="Length of the explanations: line, paragraph, or bullets (marketing copy).")] = "line",
+    language: Annotated[str, typer.Option(help="Language of the explanations; only English (en) can be checked so far.")] = "en",
     llm: Llm = None,
     quantization: Quantization = None,
     embedder: EmbedderName = None,
     chroma: Chroma = None,
     as_json: AsJson = False,
 ) -> None:
-    """What a shopper would want next from another category, and why.
+    """Recommend items of other categories to a shopper, with explanations.
 
     Example: crossaisle recommend -w shop --user u42 -k 5
     """
@@ -73,17 +73,17 @@ def recommend(
         exclude_owned=not include_owned,
     )
     if language != "en":
-        raise SettingsError(f"reasons can be worded and checked in English (--language en) only so far, not in {language!r}")
+        raise SettingsError(f"explanations can be generated and checked in English only (--language en), not in {language!r}")
     from ...recommend.recommender import Recommender
     from ...recommend.serialization import to_dict
     from ..terminal import render
 
     settings = settings_from(llm=llm, quantization=quantization, embedder=embedder, chroma=chroma)
     recommender = _with_events(Recommender.open(workspace, settings=settings))
-    ids = _ids(items)
-    answer = recommender.recommend(
+    item_ids = _item_ids(items)
+    result = recommender.recommend(
         user_id=user,
-        items=ids,
+        items=item_ids,
         text=text,
         rules=rules,
         k=k,
@@ -97,19 +97,19 @@ def recommend(
         length=length,  # type: ignore[arg-type]  # checked when used
     )
     if as_json:
-        print_json(to_dict(answer))
+        print_json(to_dict(result))
         return
     rows = recommender.history(user).rows.tolist() if user is not None else []
-    history = recommender.catalogue.records([*rows, *(recommender.catalogue.row(key) for key in ids)])
-    render.print_recommendations(console(), answer, [one for one in history if one.item_id not in answer.query.without])
+    history = recommender.catalogue.records([*rows, *(recommender.catalogue.row(item_id) for item_id in item_ids)])
+    render.print_recommendations(console(), result, [item for item in history if item.item_id not in result.query.without])
 
 
 def why(
     workspace: WorkspacePath,
-    item: Annotated[str, typer.Option(help="The item that is asked about.")],
-    user: Annotated[str | None, typer.Option(help="A user of the workspace.")] = None,
-    items: Annotated[str | None, typer.Option(help="Item ids, separated by commas, oldest first: a basket or session.")] = None,
-    k: Annotated[int, typer.Option("-k", help="How long the list is that it might be missing from.")] = 5,
+    item: Annotated[str, typer.Option(help="Id of the item.")],
+    user: Annotated[str | None, typer.Option(help="Id of a user of the workspace.")] = None,
+    items: Annotated[str | None, typer.Option(help="Item ids of a basket or session, separated by commas, oldest first.")] = None,
+    k: Annotated[int, typer.Option("-k", help="Length of the list that the item is in or missing from.")] = 5,
     scope: Scope = "new",
     include_category: IncludeCategory = None,
     exclude_category: ExcludeCategory = None,
@@ -123,7 +123,7 @@ def why(
     counterfactuals: Annotated[
         bool,
         typer.Option(
-            "--counterfactuals/--no-counterfactuals", help="Recompute what would be without a history item, or under other rules."
+            "--counterfactuals/--no-counterfactuals", help="Recompute the rank without single history items and under other rules."
         ),
     ] = True,
     llm: Llm = None,
@@ -131,7 +131,7 @@ def why(
     chroma: Chroma = None,
     as_json: AsJson = False,
 ) -> None:
-    """Why an item is recommended to a shopper, or why not: scores, rank, features, the rule that decided, and what would change it.
+    """Explain why an item is recommended to a shopper or not: scores, rank, features, the deciding rule, and counterfactuals.
 
     Example: crossaisle why -w shop --user u42 --item B0123
     """
@@ -151,41 +151,41 @@ def why(
     from ..terminal import render
 
     recommender = _with_events(Recommender.open(workspace, settings=settings_from(llm=llm, quantization=quantization, chroma=chroma)))
-    found = run(
+    result = run(
         recommender,
         item,
         user_id=user,
-        items=_ids(items),
+        items=_item_ids(items),
         rules=rules,
         k=k,
         without=tuple(without or ()),
         counterfactual=counterfactuals,
     )
     if as_json:
-        print_json(found.to_dict())
+        print_json(result.to_dict())
     else:
-        render.print_why(console(), found)
+        render.print_why(console(), result)
 
 
 def _with_events(recommender: Recommender) -> Recommender:
-    """The recommender, looking also at what happened since the snapshot."""
+    """The recommender, with the events since the snapshot if there are any."""
     from ...recommend.profiles.live_events import LiveEvents
 
     recommender.live = LiveEvents.open_if_present(recommender.workspace, recommender.settings)
     return recommender
 
 
-def _ids(items: str | None) -> tuple[str, ...]:
+def _item_ids(items: str | None) -> tuple[str, ...]:
     return tuple(part.strip() for part in (items or "").split(",") if part.strip())
 
 
 def profile(
     workspace: WorkspacePath,
-    user: Annotated[str, typer.Option(help="A user of the workspace.")],
+    user: Annotated[str, typer.Option(help="Id of a user of the workspace.")],
     chroma: Chroma = None,
     as_json: AsJson = False,
 ) -> None:
-    """What is known of a shopper: categories, brands, price level, how often, what was searched, and what the last visit was about.
+    """Print the profile of a shopper: categories, brands, price level, counts, searches, and the topic of the last visit.
 
     Example: crossaisle profile -w shop --user u42
     """
@@ -193,8 +193,8 @@ def profile(
     from ...recommend.recommender import Recommender
     from ..terminal import render
 
-    told = profile_summary(_with_events(Recommender.open(workspace, settings=settings_from(chroma=chroma))), user)
+    summary = profile_summary(_with_events(Recommender.open(workspace, settings=settings_from(chroma=chroma))), user)
     if as_json:
-        print_json(told)
+        print_json(summary)
     else:
-        render.print_profile(console(), told)
+        render.print_profile(console(), summary)

@@ -1,4 +1,4 @@
-"""The commands of a scientist: train, and evaluate what was trained."""
+"""The commands that train models and evaluate them: train, evaluate."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from ...data.errors import SettingsError
+from ...data.former_names import current_channel
 from .options import AsJson, Chroma, Llm, Quantization, WorkspacePath, console, print_json, settings_from
 
 
@@ -19,56 +20,69 @@ def train(
     part: Annotated[
         str,
         typer.Argument(
-            help="graph (and text heads, factors), blend (and what it stands on), ranker (the LLM, after a blend), explainer, all."
+            help="graph (with text heads and factors), blend (with the channels it needs), ranker (the LLM; needs a blend), explainer, all."
         ),
     ] = "blend",
-    seed: Annotated[int, typer.Option(help="Of everything that is drawn; evaluate with the same one.")] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed; evaluate with the same one.")] = 0,
     everything: Annotated[
-        bool, typer.Option("--everything", help="Hold nobody out: for serving, after an evaluation has said that it is good.")
+        bool, typer.Option("--everything", help="Train on all users, none held out: for serving, after an evaluation.")
     ] = False,
-    convolution: Annotated[str, typer.Option(help="Of the graph: normalised or attention.")] = "normalised",
-    examples: Annotated[
-        int | None, typer.Option(help="Questions that the LLM learns from, at most: 1,000 unless told, about 1 s each on two cores.")
+    convolution: Annotated[str, typer.Option(help="Convolution of the graph model: normalised or attention.")] = "normalised",
+    channels: Annotated[
+        str | None,
+        typer.Option(
+            help="Trainable channels, separated by commas: factors, complements, graph. Default: factors; part graph trains all of them."
+        ),
     ] = None,
-    merge: Annotated[Path | None, typer.Option(help="Afterwards write LLM and adapter as one model into this new folder.")] = None,
+    examples: Annotated[
+        int | None, typer.Option(help="Maximum number of training examples of the LLM (default: 1,000, about 1 s each on two cores).")
+    ] = None,
+    merge: Annotated[Path | None, typer.Option(help="Merge the LLM and the adapter into one model in this new folder.")] = None,
     llm: Llm = None,
     quantization: Quantization = None,
     chroma: Chroma = None,
     as_json: AsJson = False,
 ) -> None:
-    """Learns from the store's own histories what goes with what, and how to weigh the channels; with `ranker` or `all`, to read candidates.
+    """Train models on the store's histories: channels and blend, and with `ranker` or `all` the LLM that re-ranks candidates.
 
-    The shoppers that `evaluate` tests with the same seed are not learned from. A killed training of the ranker goes on with `ranker`.
+    The users that `evaluate` tests with the same seed are held out. An interrupted training of the ranker resumes with `ranker`.
 
     Example: crossaisle train -w shop
     """
     from ...data.splits import Split
     from ...data.workspace import Workspace
+    from ...retrieval.graph.channel import GraphChannel
     from ...retrieval.graph.model import GraphConfig
-    from ...train.pipeline import PART_NAMES, learn
+    from ...retrieval.trainable_channels import TRAINABLE_CHANNELS
+    from ...train.channels import DEFAULT_CHANNELS, validate_names
+    from ...train.pipeline import TRAINING_PARTS, train_workspace
     from ..terminal import render
     from ..terminal.progress import progress_bar
 
-    if part not in PART_NAMES:
-        raise SettingsError(f"what can be trained is {', '.join(PART_NAMES)}, not {part!r}")
+    if part not in TRAINING_PARTS:
+        raise SettingsError(f"unknown part {part!r}; choose {', '.join(TRAINING_PARTS)}")
     if convolution not in ("normalised", "attention"):
-        raise SettingsError(f"--convolution is normalised or attention, not {convolution!r}")
+        raise SettingsError(f"--convolution must be normalised or attention, not {convolution!r}")
     if examples is not None and examples < 1:
         raise SettingsError(f"--examples must be 1 or more, not {examples}")
     opened, settings = Workspace(workspace), settings_from(chroma=chroma, llm=llm, quantization=quantization)
     if merge is not None and merge.exists() and any(merge.iterdir()):
-        raise SettingsError(f"{merge} is not empty; name a new folder for the merged model")
+        raise SettingsError(f"{merge} is not empty; give a new folder for the merged model")
+    names = None if channels is None else validate_names([current_channel(name.strip()) for name in channels.split(",") if name.strip()])
+    if convolution != "normalised" and part != "graph" and GraphChannel.name not in (names or DEFAULT_CHANNELS):
+        raise SettingsError(f"--convolution configures the graph, which is not trained here; add --channels {','.join(TRAINABLE_CHANNELS)}")
     config = GraphConfig(seed=seed, convolution=convolution)  # type: ignore[arg-type]  # checked above
-    with progress_bar() as tell:
-        learned = learn(
+    with progress_bar() as progress:
+        cards = train_workspace(
             opened,
             settings,
             Split(seed=seed),
             part=part,
+            channels=names,
             config=config,
             examples=examples,
             everything=everything,
-            progress=tell,
+            progress=progress,
         )
     if merge is not None:
         from ...recommend.ranking.llm_loading import RANKER_FOLDER
@@ -76,75 +90,77 @@ def train(
 
         merge_into(settings, opened.path / RANKER_FOLDER, merge)
     if as_json:
-        print_json(learned)
+        print_json(cards)
         return
-    render.print_report(console(), f"{workspace}: trained", _summary(learned))
+    render.print_summary(console(), f"{workspace}: trained", _summary(cards))
     if merge is not None:
         console().print(f"merged: {merge} (recommend with --llm {merge})")
     console().print(f"next: crossaisle evaluate -w {workspace} --out report" + (f" --seed {seed}" if seed else ""))
 
 
-def _summary(learned: Mapping[str, Any]) -> dict[str, Any]:
-    """What was learned, in words for a person."""
-    told: dict[str, Any] = {}
-    if blend := learned.get("blend"):
-        told |= {
-            "shoppers asked": blend["questions"],
-            "of them answered by the candidates": blend["answered"],
+def _summary(cards: Mapping[str, Any]) -> dict[str, Any]:
+    """The main figures of the trained models, labelled for people."""
+    summary: dict[str, Any] = {}
+    if blend := cards.get("blend"):
+        summary |= {
+            "training queries": blend["questions"],
+            "with a target among the candidates": blend["answered"],
             "NDCG@10 of the weighted sum (validation)": blend["weighted_sum_ndcg@10"],
             "NDCG@10 with trees (validation)": blend["trees_ndcg@10"],
             "chosen": blend["chosen"],
         }
-    elif graph := learned.get("graph"):
-        told["NDCG@10 of the graph (validation)"] = graph["figures"]["ndcg@10"]
-    if factors := learned.get("factors"):
-        tried = ", ".join(f"{one['penalty']:g}: {one['ndcg@10']}" for one in factors["tried"])
-        told["penalty of the factors, and NDCG@10 with those tried (validation)"] = f"{factors['penalty']:g}; {tried or 'none'}"
-    if ranker := learned.get("ranker"):
-        told |= {
-            "questions that the LLM learned from": ranker["examples"],
+    elif graph := cards.get("graph"):
+        summary["NDCG@10 of the graph (validation)"] = graph["figures"]["ndcg@10"]
+    if factors := cards.get("factors"):
+        tried = ", ".join(f"{trial['penalty']:g}: {trial['ndcg@10']}" for trial in factors["tried"])
+        summary["penalty of the factors, and NDCG@10 by penalty (validation)"] = f"{factors['penalty']:g}; {tried or 'none'}"
+    if ranker := cards.get("ranker"):
+        summary |= {
+            "training examples of the LLM": ranker["examples"],
             "NDCG@10 among eight candidates (validation), before and after": f"{ranker['zero_shot_ndcg@10']} {ranker['ndcg@10']}",
-            "NDCG@10 without its vote, and with it": f"{ranker.get('judged_blend_ndcg@10')} {ranker.get('judged_with_llm_ndcg@10')}",
-            "weight of its vote": ranker["vote"],
+            "NDCG@10 without the LLM, and with it": f"{ranker.get('judged_blend_ndcg@10')} {ranker.get('judged_with_llm_ndcg@10')}",
+            "weight of the LLM": ranker["vote"],
         }
-    if explainer := learned.get("explainer"):
-        told |= {
-            "wordings that the LLM learned from": explainer["examples"],
-            "chance of a token of wordings for items of a category that was kept back, before and after": (
+    if explainer := cards.get("explainer"):
+        summary |= {
+            "training examples of the explainer": explainer["examples"],
+            "token probability of explanations for a held-out category, before and after": (
                 f"{explainer['zero_shot_token_chance']} {explainer['token_chance']}"
             ),
         }
-    return told | {"left out": learned["left_out"], "seconds": learned["seconds"]}
+    return summary | {"left out": cards["left_out"], "seconds": cards["seconds"]}
 
 
 def evaluate(
     workspace: WorkspacePath,
-    out: Annotated[Path, typer.Option(help="Folder for report.json and report.html; a killed run goes on from what is there.")],
+    out: Annotated[Path, typer.Option(help="Output folder for report.json and report.html; an interrupted run resumes from it.")],
     protocol: Annotated[
-        str, typer.Option(help="users: held-out users and a category they never bought from; leave-one-out; or temporal.")
+        str, typer.Option(help="users: held-out users, and a category that is new to them; leave-one-out; or temporal.")
     ] = "users",
-    cases: Annotated[Path | None, typer.Option(help="A file of cases instead, one JSON object a line.")] = None,
-    save_cases: Annotated[Path | None, typer.Option(help="Writes the cases that were used into this file.")] = None,
+    cases: Annotated[Path | None, typer.Option(help="File of test cases to use instead, one JSON object per line.")] = None,
+    save_cases: Annotated[Path | None, typer.Option(help="Write the test cases to this file.")] = None,
     scope: Annotated[
-        str | None, typer.Option(help="new: ranks what is outside the history's categories; any: outside the history.")
+        str | None, typer.Option(help="Items to rank. new: those outside the history's categories; any: those outside the history.")
     ] = None,
-    target_category: Annotated[str | None, typer.Option(help="Only cases with a target in this category, which is then ranked.")] = None,
-    at: Annotated[str | None, typer.Option(help="First day of the test, as 2024-01-31 (temporal).")] = None,
-    k: Annotated[int, typer.Option("-k", help="Length of the lists that are judged.")] = 10,
-    seed: Annotated[int, typer.Option(help="Of everything that is drawn.")] = 0,
-    max_cases: Annotated[int, typer.Option(help="At most so many cases, by lot; 0 for all.")] = 2000,
-    llm_cases: Annotated[int, typer.Option(help="Of those, how many the LLM reads.")] = 500,
-    budget: Annotated[int, typer.Option(help="Configurations that are tried of each baseline.")] = 12,
-    near_duplicates: Annotated[bool, typer.Option("--near-duplicates", help="Keep targets that are nearly a history item's twin.")] = False,
-    baselines_only: Annotated[bool, typer.Option("--baselines-only", help="Leave the product's own systems out.")] = False,
-    groups: Annotated[Path | None, typer.Option(help="A table with user_id and other columns.")] = None,
-    group_by: Annotated[str | None, typer.Option(help="The column of it whose groups are compared.")] = None,
+    target_category: Annotated[str | None, typer.Option(help="Use only cases with a target in this category, and rank its items.")] = None,
+    at: Annotated[str | None, typer.Option(help="First day of the test period, such as 2024-01-31 (temporal).")] = None,
+    k: Annotated[int, typer.Option("-k", help="Length of the evaluated lists.")] = 10,
+    seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
+    max_cases: Annotated[int, typer.Option(help="Maximum number of test cases, sampled at random (0 = all).")] = 2000,
+    llm_cases: Annotated[int, typer.Option(help="Number of these cases that the LLM re-ranks.")] = 500,
+    budget: Annotated[int, typer.Option(help="Configurations to try for each baseline.")] = 12,
+    near_duplicates: Annotated[
+        bool, typer.Option("--near-duplicates", help="Keep targets that near-duplicate an item in the history.")
+    ] = False,
+    baselines_only: Annotated[bool, typer.Option("--baselines-only", help="Evaluate the baselines only.")] = False,
+    groups: Annotated[Path | None, typer.Option(help="Table with a column user_id, for results by group.")] = None,
+    group_by: Annotated[str | None, typer.Option(help="Column of the table that defines the groups.")] = None,
     llm: Llm = None,
     quantization: Quantization = None,
     chroma: Chroma = None,
     as_json: AsJson = False,
 ) -> None:
-    """How good the recommendations are, beside honest baselines, with intervals.
+    """Evaluate the recommendations offline against baselines, with confidence intervals.
 
     Example: crossaisle evaluate -w shop --out report
     """
@@ -174,15 +190,14 @@ def evaluate(
         budget=budget,
         baselines_only=baselines_only,
     )
-    with progress_bar() as tell:
-        rankings = Evaluation(opened, settings, out, options, tell).run()
+    with progress_bar() as progress:
+        rankings = Evaluation(opened, settings, out, options, progress).run()
     if save_cases is not None:
         case_files.save_cases(rankings.cases, rankings.training_view.catalogue, save_cases)
-    found = reports.build(rankings, options, opened, settings.llm)
-    written = reports.write(found, out)
-    page(json.loads(written.read_text("utf-8")), out / "report.html")
+    report = reports.write(reports.build(rankings, options, opened, settings.llm), out)
+    page(json.loads(report.read_text("utf-8")), out / "report.html")
     if as_json:
-        print(written.read_text("utf-8"), end="")
+        print(report.read_text("utf-8"), end="")
     else:
-        evaluation_table.print_evaluation(console(), json.loads(written.read_text("utf-8")))
-        print(f"written: {written} and {out / 'report.html'}", file=sys.stderr)
+        evaluation_table.print_evaluation(console(), json.loads(report.read_text("utf-8")))
+        print(f"written: {report} and {out / 'report.html'}", file=sys.stderr)

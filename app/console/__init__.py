@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
     from nicegui.element import Element
 
-    from ..service.store_service import Shop
+    from ..api.state import AppState
+    from ..service.store_service import StoreService
 
 HOME = "/console/"
 PAGES = (("Probe", "./"), ("Atlas", "./atlas"), ("Shopper", "./shopper"), ("Quality", "./quality"))
@@ -55,7 +56,7 @@ addEventListener("DOMContentLoaded", () => {{  // by then the framework has chos
 </script>"""
 
 
-def attach(app: FastAPI, shop: Shop) -> None:
+def attach(app: FastAPI, shop: StoreService) -> None:
     """Puts the console of a shop on its app, which `service.create` makes. To be called once in a process."""
     from fastapi.responses import RedirectResponse
     from nicegui import ui
@@ -65,8 +66,8 @@ def attach(app: FastAPI, shop: Shop) -> None:
     from .pages.quality import quality_page
     from .pages.shopper import shopper_page
 
-    service = app.state.service
-    counter = Counter(shop, service.answers, service.options.timeout)
+    state: AppState = app.state.crossaisle
+    counter = Counter(shop, state.answer_pool, state.options.timeout)
 
     @app.get("/", include_in_schema=False)
     @app.get(HOME.rstrip("/"), include_in_schema=False)
@@ -76,7 +77,7 @@ def attach(app: FastAPI, shop: Shop) -> None:
     def page(path: str, name: str, draw: Callable[[Counter], None]) -> None:
         @ui.page(path, title=f"{name} · crossaisle")
         def drawn() -> None:
-            with frame(name, out=service.options.keys is not None):
+            with frame(name, out=state.options.api_keys is not None):
                 draw(counter)
 
     # The framework looks at every object of the process once to find its server, and torch warns of an old name of its own when looked at.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...data.atomic_files import write_atomically
 from ...data.errors import storage_errors
-from ..terminal.evaluation_table import format_number, format_interval, systems_by_kind
+from ..terminal.evaluation_table import format_interval, format_number, systems_by_kind
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

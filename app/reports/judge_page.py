@@ -12,8 +12,8 @@ from typing import Any
 
 from ...data.atomic_files import write_atomically
 from ...data.errors import storage_errors
-from ..terminal.evaluation_table import format_number, format_interval
-from ..terminal.judge_tables import format_share, format_run
+from ..terminal.evaluation_table import format_interval, format_number
+from ..terminal.judge_tables import format_run, format_share
 from ..terminal.render import printable
 
 STYLE = """

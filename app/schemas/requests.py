@@ -1,7 +1,7 @@
-"""What may be asked of a shop, as the API, its OpenAPI page and the console have it: checked before anything is computed.
+"""Request models of the API and the console, validated before anything is computed.
 
-Bounds here are on size and form; whether a user or a category exists is the store's business and is said by the errors of
-`data.errors`. A field that is not known is refused, because a misspelt rule that silently does nothing sells the wrong thing.
+The models check size and form only. Whether a user or a category exists is checked by the store, which raises the errors of `data.errors`.
+Unknown fields are rejected, because a misspelt rule that is silently ignored recommends the wrong items.
 """
 
 from __future__ import annotations
@@ -13,150 +13,150 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 from ...data.records import Rules
 from ...recommend.segments.query.filters import Filters
 
-LONGEST_ID, LONGEST_TEXT, LONGEST_DESCRIPTION = 200, 2000, 20_000
-"""Characters of an id or a name, of what a shopper says, and of an item's description."""
-MOST_ITEMS, MOST_REQUESTS, MOST_EVENTS, MOST_ADDED = 1000, 100, 1000, 500
-"""Items of a basket, queries of a batch, events and items of one call."""
+MAX_ID_CHARS, MAX_TEXT_CHARS, MAX_DESCRIPTION_CHARS = 200, 2000, 20_000
+"""Longest id or name, text query, and description of an item."""
+MAX_ITEMS, MAX_BATCH_REQUESTS, MAX_EVENTS, MAX_ADDED_ITEMS = 1000, 100, 1000, 500
+"""Most items in a basket, queries in a batch, events in a request, and items in a request."""
 
-# Control characters in an id are a mistake at best; PostgreSQL refuses NUL outright.
-Id = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_ID, pattern=r"^[^\x00-\x1f\x7f]+$")]
-Name = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_ID)]
-Text = Annotated[str, StringConstraints(max_length=LONGEST_TEXT)]
+# Control characters in an id are most likely a mistake, and PostgreSQL rejects NUL.
+Id = Annotated[str, StringConstraints(min_length=1, max_length=MAX_ID_CHARS, pattern=r"^[^\x00-\x1f\x7f]+$")]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=MAX_ID_CHARS)]
+Text = Annotated[str, StringConstraints(max_length=MAX_TEXT_CHARS)]
 Price = Annotated[float, Field(ge=0, le=1e12)]
 
 
-class Request(BaseModel):
-    """What every request has: no unknown fields, no infinite numbers, no text read as a number."""
+class RequestModel(BaseModel):
+    """Base of all request models: no unknown fields, and no infinite numbers."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False, frozen=True)
 
 
-class RulesRequest(Request):
-    """What a recommendation must satisfy; the defaults exclude nothing but what the user has."""
+class RulesRequest(RequestModel):
+    """Rules that recommendations must satisfy. The defaults exclude only items that the user has."""
 
     scope: Literal["new", "other"] = Field(
-        default="new", description="new: categories absent from the history; other: not that of the item behind"
+        default="new", description="new: categories absent from the history; other: any category except that of the anchor item."
     )
-    include_categories: list[Name] = Field(default=[], max_length=50, description="Only these categories, at any level.")
-    exclude_categories: list[Name] = Field(default=[], max_length=50, description="Not these categories.")
+    include_categories: list[Name] = Field(default=[], max_length=50, description="Recommend these categories only, at any level.")
+    exclude_categories: list[Name] = Field(default=[], max_length=50, description="Exclude these categories.")
     min_price: Price | None = None
     max_price: Price | None = None
-    brands: list[Name] = Field(default=[], max_length=50, description="Only these brands.")
-    in_stock: bool = Field(default=False, description="Only what is not known to be out of stock.")
+    brands: list[Name] = Field(default=[], max_length=50, description="Recommend these brands only.")
+    in_stock: bool = Field(default=False, description="Exclude items that are known to be out of stock.")
     max_per_category: Annotated[int, Field(ge=1, le=100)] | None = None
-    exclude_owned: bool = Field(default=True, description="Leave out what the user has.")
+    exclude_owned: bool = Field(default=True, description="Exclude items that the user has.")
 
     def rules(self) -> Rules:
-        """The rules as the recommender takes them."""
-        given: dict[str, Any] = {name: getattr(self, name) for name in RulesRequest.model_fields}
-        given |= {name: tuple(value) for name, value in given.items() if isinstance(value, list)}
-        return Rules(**given)
+        """The rules as the recommender expects them."""
+        values: dict[str, Any] = {name: getattr(self, name) for name in RulesRequest.model_fields}
+        values |= {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
+        return Rules(**values)
 
 
-class RecommendRequest(Request):
-    """One shopper: a user of the store, items of a basket or session (oldest first), words, or any mix of the three."""
+class RecommendRequest(RequestModel):
+    """A query for one shopper: a user of the store, items of a basket or session (oldest first), a text, or any combination."""
 
     user: Id | None = None
-    items: list[Id] = Field(default=[], max_length=MOST_ITEMS)
+    items: list[Id] = Field(default=[], max_length=MAX_ITEMS)
     text: Text | None = None
     rules: RulesRequest = RulesRequest()
     k: int = Field(default=5, ge=1, le=100)
-    novelty: float = Field(default=0.0, ge=0, le=1, description="How strongly it counts against an item that many have it.")
-    new_items: int = Field(default=0, ge=0, le=100, description="Places of the list kept for new items; at most k.")
-    new_up_to: int = Field(default=0, ge=0, le=1000, description="Users that an item may have and still be new; 0: nobody had it yet.")
-    without: list[Id] = Field(default=[], max_length=50, description="Items of the history that are taken as never had.")
+    novelty: float = Field(default=0.0, ge=0, le=1, description="Popularity penalty, from 0 (none) to 1.")
+    new_items: int = Field(default=0, ge=0, le=100, description="Positions of the list reserved for new items; at most k.")
+    new_up_to: int = Field(default=0, ge=0, le=1000, description="Most users that a new item may have; 0: none yet.")
+    without: list[Id] = Field(default=[], max_length=50, description="Items to ignore in the history.")
     explain: bool = True
     tone: Literal["plain", "warm", "expert"] = "warm"
     length: Literal["line", "paragraph", "bullets"] = "line"
 
 
-class BatchRequest(Request):
-    """Several shoppers in one call."""
+class BatchRequest(RequestModel):
+    """Queries for several shoppers."""
 
-    requests: list[RecommendRequest] = Field(min_length=1, max_length=MOST_REQUESTS)
+    requests: list[RecommendRequest] = Field(min_length=1, max_length=MAX_BATCH_REQUESTS)
 
 
 class WhyRequest(RulesRequest):
-    """Why an item is recommended to a shopper, or why not; the rules stand beside the rest, since this one is a GET."""
+    """A request to explain why an item is recommended to a shopper or not. It is a GET, so the rules are top-level parameters."""
 
     item: Id
     user: Id | None = None
-    items: list[Id] = Field(default=[], max_length=MOST_ITEMS)
+    items: list[Id] = Field(default=[], max_length=MAX_ITEMS)
     k: int = Field(default=5, ge=1, le=100)
     without: list[Id] = Field(default=[], max_length=50)
-    counterfactuals: bool = Field(default=True, description="Recompute what would be without a history item, or under other rules.")
+    counterfactuals: bool = Field(default=True, description="Recompute the rank without single history items and under other rules.")
 
 
-class ProbeRequest(Request):
-    """A question about a group of shoppers: "phones", "phones and not cases", "who would need a tripod?"."""
+class ProbeRequest(RequestModel):
+    """A question about a group of shoppers, such as "phones", "phones and not cases", "who would need a tripod?"."""
 
-    question: Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_TEXT)]
-    against: Text | None = Field(default=None, description="A second group to compare with.")
+    question: Annotated[str, StringConstraints(min_length=1, max_length=MAX_TEXT_CHARS)]
+    against: Text | None = Field(default=None, description="A second group, to compare the first with.")
     since: Annotated[str, StringConstraints(max_length=20)] | None = Field(
-        default=None, description="First day that counts, as 2024-01-31."
+        default=None, description="First day to count, such as 2024-01-31."
     )
-    until: Annotated[str, StringConstraints(max_length=20)] | None = Field(default=None, description="Last day that counts.")
+    until: Annotated[str, StringConstraints(max_length=20)] | None = Field(default=None, description="Last day to count.")
     min_price: Price | None = None
     max_price: Price | None = None
     at_least: int = Field(default=1, ge=1, le=1000)
     first_time: bool = False
-    where: list[Name] = Field(default=[], max_length=20, description="COLUMN=VALUE of the items that make the group.")
+    where: list[Name] = Field(default=[], max_length=20, description="COLUMN=VALUE conditions on the items that define the group.")
     k: int = Field(default=10, ge=1, le=100)
     level: Annotated[int, Field(ge=1, le=20)] | None = None
     epsilon: Annotated[float, Field(gt=0, le=100)] | None = Field(
-        default=None, description="Answer with noise, paid from the privacy budget."
+        default=None, description="Answer with differential privacy, charged to the privacy budget."
     )
-    words: bool = Field(default=True, description="Put each need in a sentence.")
+    words: bool = Field(default=True, description="Describe each need in a sentence.")
 
     @model_validator(mode="after")
-    def _exact(self) -> ProbeRequest:
+    def _check_comparison_is_exact(self) -> ProbeRequest:
         if self.against is not None and self.epsilon is not None:
-            raise ValueError("against compares two exact questions; give no epsilon with it")
+            raise ValueError("`against` compares exact counts; remove epsilon")
         return self
 
     def filters(self) -> Filters:
-        """What narrows the group besides its names."""
+        """The filters that narrow the group."""
         return Filters(self.since, self.until, self.min_price, self.max_price, self.at_least, self.first_time, tuple(self.where))
 
 
-class AtlasRequest(Request):
-    """Which categories' complements."""
+class AtlasRequest(RequestModel):
+    """Level of the categories to compare."""
 
     level: Annotated[int, Field(ge=1, le=20)] | None = None
 
 
-class ItemRequest(Request):
-    """An item that is new or changed, whole: a field that is left out is empty from now on."""
+class ItemRequest(RequestModel):
+    """A new or changed item. It replaces the stored item: omitted fields become empty."""
 
     item_id: Id
     title: Annotated[str, StringConstraints(min_length=1, max_length=1000)]
-    category: list[Name] = Field(default=[], max_length=20, description="Broad to narrow.")
-    description: Annotated[str, StringConstraints(max_length=LONGEST_DESCRIPTION)] = ""
+    category: list[Name] = Field(default=[], max_length=20, description="Path, broad to narrow.")
+    description: Annotated[str, StringConstraints(max_length=MAX_DESCRIPTION_CHARS)] = ""
     brand: Name | None = None
     price: Price | None = None
     image: Text | None = None
     in_stock: bool | None = None
 
 
-class ItemsRequest(Request):
-    """Items to be added or changed, all of them or none."""
+class ItemsRequest(RequestModel):
+    """Items to add or change; all are stored or none."""
 
-    items: list[ItemRequest] = Field(min_length=1, max_length=MOST_ADDED)
+    items: list[ItemRequest] = Field(min_length=1, max_length=MAX_ADDED_ITEMS)
 
 
-class EventRequest(Request):
-    """Something that a shopper did just now, or at `timestamp` (milliseconds since 1970, UTC)."""
+class EventRequest(RequestModel):
+    """An event: something that a shopper did now, or at `timestamp` (milliseconds since 1970, UTC)."""
 
     user_id: Id
     kind: Literal["impression", "click", "cart", "purchase", "dismiss", "search"]
-    item_id: Id | None = Field(default=None, description="Only a search may have none.")
+    item_id: Id | None = Field(default=None, description="Required for every kind except search.")
     timestamp: Annotated[int, Field(ge=0, le=32_503_680_000_000)] | None = None
-    text: Text | None = Field(default=None, description="Of a search.")
-    idempotency_key: Id | None = Field(default=None, description="The same key again is not counted again.")
-    recommendation_id: Id | None = Field(default=None, description="Of the answer that showed the item.")
+    text: Text | None = Field(default=None, description="Text of a search.")
+    idempotency_key: Id | None = Field(default=None, description="Events with a key that was sent before are not counted again.")
+    recommendation_id: Id | None = Field(default=None, description="Id of the response that showed the item.")
 
     @model_validator(mode="after")
-    def _about_something(self) -> EventRequest:
+    def _check_item_id(self) -> EventRequest:
         if self.item_id is None and self.kind != "search":
-            raise ValueError(f"a {self.kind} needs an item_id")
+            raise ValueError(f"events of kind {self.kind} require an item_id")
         return self

@@ -1,8 +1,8 @@
 """API keys of a workspace, stored as hashes, each with its scopes.
 
-A key is `crossaisle_ID_SECRET`: the id looks it up, and the secret of 256 random bits proves it. Secrets are hashed with plain SHA-256; slow
-hashes are for secrets that can be guessed. `keys.json` is readable by its owner only. It is read again when it changes, so that a revoked
-key is rejected at once.
+A key is `crossaisle_ID_SECRET`: the id looks it up, and the secret of 256 random bits proves it. Secrets are hashed with plain SHA-256,
+because slow hashes are for secrets that can be guessed. `keys.json` is readable by its owner only. It is read again when it changes, so
+that a revoked key is rejected at once.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ class ApiKeys:
                 return
             content = json.loads(self.file.read_text("utf-8"))
             if content["format"] != FORMAT:
-                raise WorkspaceError(f"{self.file} has format {content['format']}, but this crossaisle reads format {FORMAT}; upgrade crossaisle")
+                raise WorkspaceError(f"{self.file} has format {content['format']}, but this version reads {FORMAT}; upgrade crossaisle")
             keys = (ApiKey(**{**fields, "scopes": tuple(fields["scopes"])}) for fields in content["keys"])
             self._keys, self._file_version = {key.key_id: key for key in keys}, version
         except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""What was built of a workspace and when, and how good its last evaluation found it: read from the cards and reports beside it."""
+"""Build steps of a workspace and the latest reports on it, read from its cards and report files."""
 
 from __future__ import annotations
 
@@ -9,44 +9,49 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...data.former_names import current_report
+
 if TYPE_CHECKING:
     from ...data.workspace import Workspace
 
 logger = logging.getLogger(__name__)
-PARTS = ("graph", "complements", "factors", "blend", "adapter", "explainer")
-"""Folders of a workspace that training makes, each with its card."""
+CARD_FOLDERS = ("graph", "complements", "factors", "blend", "adapter", "explainer")
+"""Folders of a workspace that training writes, each with a card."""
 
 
-def reports(workspace: Workspace, folders: Sequence[Path] = ()) -> dict[str, Any]:
-    """The latest `report.json` (as `evaluation`) and `judge.json` (as `judge`) with the folder and the time of each, None for none.
+def latest_reports(workspace: Workspace, folders: Sequence[Path] = ()) -> dict[str, Any]:
+    """The latest `report.json` (as `evaluation`) and `judge.json` (as `judge`), each with its folder and time; None if there is none.
 
-    Args: folders: that `evaluate` and `judge` wrote to; those inside the workspace are looked at besides.
+    Args:
+        workspace: The workspace; reports in its folders are found too.
+        folders: Output folders of `evaluate` and `judge`.
     """
     inside = [path for path in sorted(workspace.path.iterdir()) if path.is_dir() and not path.name.startswith(".")]
+    evaluation = _latest(folder / "report.json" for folder in (*folders, *inside))
     return {
-        "evaluation": _latest(folder / "report.json" for folder in (*folders, *inside)),
+        "evaluation": evaluation and {**evaluation, "report": current_report(evaluation["report"])},
         "judge": _latest(folder / "judge.json" for folder in (*folders, *inside)),
     }
 
 
-def built(workspace: Workspace) -> list[dict[str, Any]]:
-    """What was made of the store's data, in the order of making: `what`, `at` (UTC), and a few words `of` it."""
-    now = workspace.manifest
-    index = now.index or {}
-    made: list[dict[str, Any]] = [
-        {"what": "snapshot", "at": now.snapshot_at, "of": f"{now.source.get('format', 'files')}, {now.snapshot}"},
+def build_steps(workspace: Workspace) -> list[dict[str, Any]]:
+    """The build steps in their order, each as `what` was built, `at` which time (UTC), and `of` which source or model."""
+    manifest = workspace.manifest
+    index = manifest.index or {}
+    steps: list[dict[str, Any]] = [
+        {"what": "snapshot", "at": manifest.snapshot_at, "of": f"{manifest.source.get('format', 'files')}, {manifest.snapshot}"},
         {"what": "index", "at": index.get("built_at"), "of": str(index.get("embedder", ""))},
     ]
-    for part in PARTS:
+    for part in CARD_FOLDERS:
         card = workspace.path / part / "card.json"
         if card.exists():
-            made.append({"what": part, "at": _time(card), "of": str((_read(card) or {}).get("base") or "")})
-    return made
+            steps.append({"what": part, "at": _time(card), "of": str((_read(card) or {}).get("base") or "")})
+    return steps
 
 
 def _latest(files: Iterable[Path]) -> dict[str, Any] | None:
-    there = sorted((file for file in files if file.is_file()), key=lambda file: file.stat().st_mtime, reverse=True)
-    for file in there:
+    newest_first = sorted((file for file in files if file.is_file()), key=lambda file: file.stat().st_mtime, reverse=True)
+    for file in newest_first:
         content = _read(file)
         if content is not None:
             return {"folder": file.parent.name, "at": _time(file), "report": content}
@@ -54,7 +59,7 @@ def _latest(files: Iterable[Path]) -> dict[str, Any] | None:
 
 
 def _read(file: Path) -> Any:
-    """A file's JSON; None, and a line in the log, where it cannot be read: a damaged report must not take the console down."""
+    """The JSON of a file. An unreadable file is logged and gives None: a damaged report must not break the console."""
     try:
         return json.loads(file.read_text("utf-8"))
     except (OSError, ValueError) as error:

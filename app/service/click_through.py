@@ -1,4 +1,4 @@
-"""Click-through by day, from the log of what was shown and what came of it (see `eval.online`)."""
+"""Daily click-through rates, from the log of served lists and events (see `eval.online`)."""
 
 from __future__ import annotations
 
@@ -11,13 +11,18 @@ if TYPE_CHECKING:
 DAYS = 60
 
 
-def by_day(log: EventLog, now: int, days: int = DAYS) -> list[dict[str, Any]]:
-    """The days of the last `days` on which something was shown, oldest first: `day` (UTC, as 2026-01-31) and the figures of its places.
+def daily_click_through(log: EventLog, now: int, days: int = DAYS) -> list[dict[str, Any]]:
+    """Days with served lists, oldest first, each as `day` (UTC, such as 2026-01-31) and the outcomes of its positions.
 
-    An answer belongs to the day on which its list was served, so the last days may still rise.
+    A click or purchase counts for the day on which its list was served, so the rates of the last days can still rise.
 
-    Args: now: milliseconds since 1970, UTC.
-    Raises: WorkspaceError: the log cannot be read.
+    Args:
+        log: Log of served lists and events.
+        now: Current time in milliseconds since 1970, UTC.
+        days: Length of the period.
+
+    Raises:
+        WorkspaceError: The log cannot be read.
     """
     import polars as pl
 

@@ -11,7 +11,6 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -37,6 +36,7 @@ from ...recommend.served_list import shown_items
 from ..schemas.requests import EventRequest, ItemRequest, ProbeRequest, RecommendRequest, WhyRequest
 from .build_status import build_steps, latest_reports
 from .category_map_json import category_map_to_dict
+from .lookup import items_by_prefix, user_interactions, users_by_prefix
 
 T = TypeVar("T")
 OnPart = Callable[[dict[str, Any]], None]
@@ -99,9 +99,6 @@ class StoreService:
             llm: Language model instead of the one in the settings; `none` ranks and explains without one.
             settings: Default: the environment.
             **options: Further arguments of the constructor.
-
-        Raises:
-            NoWorkspaceError, NoIndexError, StaleIndexError, SettingsError
         """
         return cls(Workspace(workspace), (settings or Settings.read()).with_(llm=llm), **options)
 
@@ -203,28 +200,9 @@ class StoreService:
         return profile_summary(self.recommender, user)
 
     def history(self, user: str) -> list[dict[str, Any]]:
-        """The interactions of a user, oldest first: item_id, title, category, kind, timestamp (None without timestamps in the data).
-
-        Raises:
-            UnknownUserError: Nothing is known about the user.
-        """
-        from ...recommend.profiles.profile import KINDS
-        from ...retrieval.items.interactions import NEVER
-
+        """The interactions of a user, oldest first (see `lookup.user_interactions`)."""
         self._refresh_events()
-        recommender = self.recommender
-        history = recommender.history(user)
-        items = recommender.catalogue.records(history.rows.tolist())
-        return [
-            {
-                "item_id": item.item_id,
-                "title": item.title,
-                "category": list(item.category),
-                "kind": KINDS[kind],
-                "timestamp": None if timestamp == NEVER else timestamp,
-            }
-            for item, kind, timestamp in zip(items, history.kinds.tolist(), history.times.tolist(), strict=True)
-        ]
+        return user_interactions(self.recommender, user)
 
     # ------------------------------------------------------------------ segments and categories
 
@@ -254,11 +232,7 @@ class StoreService:
         return suggested_questions(self._probe)
 
     def atlas(self, level: int | None = None) -> dict[str, Any]:
-        """The category map: `categories` with their users, and `pairs` whose statistics may be disclosed.
-
-        Raises:
-            QueryError: The level is below 1.
-        """
+        """The category map at a level of the category tree (see `category_map_to_dict`). Raises: QueryError: the level is below 1."""
         with self._probe_lock:
             atlas = self._atlases.get(level)
             if atlas is None:
@@ -323,31 +297,13 @@ class StoreService:
         return {"added": added, "changed": changed}
 
     def find_users(self, prefix: str = "", limit: int = MAX_MATCHES) -> list[str]:
-        """Ids of users that start with `prefix`, in the order of the snapshot, and `prefix` itself if only events know it.
-
-        Forgotten users are left out.
-        """
+        """Ids of users that start with `prefix` (see `lookup.users_by_prefix`)."""
         self._refresh_events()
-        histories, rows = self.recommender.histories, self.recommender.catalogue.rows
-        candidates = dict.fromkeys(user for user in (*histories, prefix) if user and user.startswith(prefix))
-        known = (user for user in candidates if self.live.history(user, histories, rows) is not None)
-        return list(islice(known, min(limit, MAX_MATCHES)))
+        return users_by_prefix(self.recommender, self.live, prefix, min(limit, MAX_MATCHES))
 
     def find_items(self, prefix: str = "", limit: int = MAX_MATCHES) -> list[dict[str, Any]]:
-        """Items whose id, title or a word of the title starts with `prefix`, ignoring case: item_id, title, category, price, image."""
-        import polars as pl
-
-        items, start = self.recommender.catalogue.items, prefix.strip().lower()
-        title = pl.col("title").str.to_lowercase()
-        title_match = title.str.starts_with(start)
-        any_match = (
-            title_match | title.str.contains(f" {start}", literal=True) | pl.col("item_id").str.to_lowercase().str.starts_with(start)
-        )
-        columns = [name for name in ("item_id", "title", "category", "price", "image") if name in items.columns]
-        # Titles that start with the prefix come before other matches.
-        matches = items.filter(any_match).sort(title_match.filter(any_match), descending=True, maintain_order=True) if start else items
-        rows = matches.head(min(limit, MAX_MATCHES)).select(columns).to_dicts()
-        return [{**row, "category": list(row["category"] or ())} for row in rows]
+        """Items whose id, title or a word of the title starts with `prefix` (see `lookup.items_by_prefix`)."""
+        return items_by_prefix(self.recommender.catalogue.items, prefix, min(limit, MAX_MATCHES))
 
     # ------------------------------------------------------------------ state of the service
 

@@ -1,4 +1,4 @@
-"""An evaluation as a table in the terminal."""
+"""Terminal output of an offline evaluation, and the number formats that the HTML reports share."""
 
 from __future__ import annotations
 
@@ -11,12 +11,17 @@ if TYPE_CHECKING:
 KINDS = ("baseline", "channel", "blend", "ablation")
 
 
-def show(console: Console, report: Mapping[str, Any]) -> None:
-    """Prints what was evaluated, and each system with its interval and its difference to the best baseline, by kind and then by NDCG."""
+def print_evaluation(console: Console, report: Mapping[str, Any]) -> None:
+    """Print the evaluated cases, and each system with its intervals and its difference to the best baseline, by kind and then by NDCG.
+
+    Args:
+        console: Where to print.
+        report: Content of `report.json`.
+    """
     from rich.table import Table
     from rich.text import Text
 
-    from .render import plain
+    from .render import printable
 
     k = report["k"]
     split = report["split"]["protocol"]
@@ -24,56 +29,54 @@ def show(console: Console, report: Mapping[str, Any]) -> None:
         f"{report['cases']:,} cases of {report['users']:,} users ({split}, seed {report['split']['seed']}); trained on "
         f"{report['training']['interactions']:,} interactions of {report['training']['users']:,} users"
     )
-    for what, count in report["left_out"].items():
-        console.print(Text(f"left out: {plain(what)}: {count:,}", style="dim"))
-    for name, about in report["baselines"].items():
-        if "left_out" in about:
-            console.print(Text(f"left out: {name}: {about['left_out']}", style="yellow"))
+    for reason, count in report["left_out"].items():
+        console.print(Text(f"left out: {printable(reason)}: {count:,}", style="dim"))
+    for name, baseline in report["baselines"].items():
+        if "left_out" in baseline:
+            console.print(Text(f"left out: {name}: {baseline['left_out']}", style="yellow"))
     table = Table(box=None, padding=(0, 1, 0, 0))
     table.add_column("system", overflow="fold")
     for name in ("cases", f"NDCG@{k} (95 %)", f"recall@{k}", "minus the best baseline"):
         table.add_column(name, justify="right", no_wrap=True)
     kind = ""
-    for name, about in ordered(report):
-        if about["kind"] != kind:
-            kind = about["kind"]
+    for name, system in systems_by_kind(report):
+        if system["kind"] != kind:
+            kind = system["kind"]
             table.add_row(Text(kind, style="dim"))
         best = name == report["best_baseline"]
         table.add_row(
             Text("  " + name, style="bold" if best or kind == "blend" else ""),
-            f"{about['cases']:,}",
-            interval(about[f"ndcg@{k}"], places=3),
-            figure(about[f"recall@{k}"]["value"], places=3),
-            "the best" if best else interval(about["vs_best_baseline"], sign=True, places=3),
+            f"{system['cases']:,}",
+            format_interval(system[f"ndcg@{k}"], places=3),
+            format_number(system[f"recall@{k}"]["value"], places=3),
+            "the best" if best else format_interval(system["vs_best_baseline"], sign=True, places=3),
         )
     console.print(table)
-    if held := report["candidate_recall"]:
-        console.print(
-            "targets among the candidates: "
-            + "; ".join(f"{name} " + ", ".join(f"{share:.0%} of {n}" for n, share in held[name].items()) for name in held)
-        )
+    if recall := report["candidate_recall"]:
+        shares = {name: ", ".join(f"{share:.0%} of {n}" for n, share in by_size.items()) for name, by_size in recall.items()}
+        console.print("targets among the candidates: " + "; ".join(f"{name} {share}" for name, share in shares.items()))
     for level in report.get("novelty", ())[1:]:
-        cost = interval(level["minus_none"], sign=True, places=3)
-        shown, without = (figure(one["coverage"], places=3) for one in (level, report["novelty"][0]))
-        console.print(f"novelty {level['novelty']:g}: NDCG@{k} {cost}, {shown} of the catalogue shown ({without})")
-    for way in report.get("new_items", ())[1:]:
-        cost, rare = (interval(way[name]["minus_none"], sign=True, places=3) for name in ("all", "at most two users"))
-        who = f"at most {way['up_to']} users had" if way["up_to"] else "nobody had"
-        console.print(f"{way['places']} of ten places for what {who}: NDCG@10 {cost}, of targets of at most two users {rare}")
+        cost = format_interval(level["minus_none"], sign=True, places=3)
+        coverage, baseline_coverage = (format_number(row["coverage"], places=3) for row in (level, report["novelty"][0]))
+        console.print(f"novelty {level['novelty']:g}: NDCG@{k} {cost}, {coverage} of the catalogue shown ({baseline_coverage})")
+    for quota in report.get("new_items", ())[1:]:
+        cost, rare = (format_interval(quota[name]["minus_none"], sign=True, places=3) for name in ("all", "at most two users"))
+        items = f"items with at most {quota['up_to']} users" if quota["up_to"] else "items without users"
+        console.print(f"{quota['places']} of 10 positions for {items}: NDCG@10 {cost}, for targets with at most two users {rare}")
 
 
-def ordered(report: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
-    """The systems by kind, the best of each first."""
+def systems_by_kind(report: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    """The systems by kind, and by NDCG within a kind, best first."""
     metric = f"ndcg@{report['k']}"
     return sorted(report["systems"].items(), key=lambda pair: (KINDS.index(pair[1]["kind"]), -(pair[1][metric]["value"] or 0)))
 
 
-def figure(value: float | None, *, sign: bool = False, places: int = 4) -> str:
-    """A share with some places, `-` for what cannot be told."""
+def format_number(value: float | None, *, sign: bool = False, places: int = 4) -> str:
+    """A number with `places` decimals; `-` for None."""
     return "-" if value is None else f"{value:{'+' if sign else ''}.{places}f}"
 
 
-def interval(about: Mapping[str, Any], *, sign: bool = False, places: int = 4) -> str:
-    """A value and its interval."""
-    value, low, high = (figure(about[name], sign=sign, places=places) for name in ("value", "low", "high"))
+def format_interval(estimate: Mapping[str, Any], *, sign: bool = False, places: int = 4) -> str:
+    """An estimate (`value`, `low`, `high`) as `value [low, high]`."""
+    value, low, high = (format_number(estimate[name], sign=sign, places=places) for name in ("value", "low", "high"))
     return f"{value} [{low}, {high}]"

@@ -1,4 +1,4 @@
-"""Progress bars on stderr for long commands, with rate and time left; silent where stderr is no terminal."""
+"""Progress bars on stderr for long commands, with rate and remaining time; silent if stderr is not a terminal."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def bar() -> Iterator[Callable[[str, int, int], None]]:
-    """A function to be told of (stage, done, total); each stage gets a line of its own. What follows a comma in it may change."""
+def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
+    """Yield a progress callback `(stage, done, total)` that shows one bar for each stage.
+
+    The name of a stage ends at its first comma; what follows may change during the stage.
+    """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -25,7 +28,7 @@ def bar() -> Iterator[Callable[[str, int, int], None]]:
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         tasks: dict[str, object] = {}
 
-        def tell(stage: str, done: int, total: int) -> None:
+        def update(stage: str, done: int, total: int) -> None:
             name = stage.partition(", ")[0]
             if name not in tasks:
                 tasks[name] = progress.add_task(stage, total=max(total, 1), rate="")
@@ -33,4 +36,4 @@ def bar() -> Iterator[Callable[[str, int, int], None]]:
             speed = progress.tasks[task].speed  # type: ignore[call-overload]  # a TaskID is an int
             progress.update(task, description=stage, completed=done, total=max(total, 1), rate=f"{speed:,.0f}/s" if speed else "")  # type: ignore[arg-type]
 
-        yield tell
+        yield update

@@ -15,7 +15,7 @@ import httpx
 import polars as pl
 
 from ..command_line import PROGRAM, run
-from ..http_server import once_it_listens
+from ..http_server import retry_until_listening
 
 Store = Callable[..., Path]
 ITEMS = {
@@ -52,7 +52,7 @@ def test_what_shoppers_do_is_served_folded_indexed_learned_and_recommended(make_
         assert process.stderr is not None
         address = next(found[0] for line in process.stderr if (found := re.search(r"http://127\.0\.0\.1:\d+", line)))
         with httpx.Client(base_url=address, timeout=60) as client:
-            once_it_listens(lambda: client.get("/v1/ready")).raise_for_status()
+            retry_until_listening(lambda: client.get("/v1/ready")).raise_for_status()
             assert client.post("/v1/events", json=told).json() == {"accepted": 120, "repeated": 0}
             assert client.post("/v1/events", json=told[:7]).json() == {"accepted": 0, "repeated": 7}
             served = client.post("/v1/recommend", json={"user": "n7", "k": 3}).json()["recommendations"]

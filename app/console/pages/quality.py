@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ...service.click_through import by_day
+from ...service.click_through import daily_click_through
 from ..widgets.click_chart import clicks
 from ..widgets.elements import blank, box, notice, say, table
 from ..widgets.report_summaries import evaluation, judges
@@ -43,7 +43,7 @@ def quality_page(counter: Counter) -> None:
     async def load() -> None:
         await about.fill(counter.shop.quality, _about)
         log = counter.shop.log
-        await shown.fill(lambda: by_day(log, time.time_ns() // 1_000_000), clicks)
+        await shown.fill(lambda: daily_click_through(log, time.time_ns() // 1_000_000), clicks)
 
     ui.timer(0, load, once=True)
 

@@ -92,7 +92,7 @@ class ShopperPage:
                     button(user, partial(self.pick, user), "chip")
 
     async def _users(self, text: str) -> list[Found]:
-        found = await self.counter.ask(lambda: self.counter.shop.users(text, OFFERED))
+        found = await self.counter.ask(lambda: self.counter.shop.find_users(text, OFFERED))
         # Somebody whom only live events know is not in the snapshot, and can be asked for by the whole id.
         return [Found(user, user) for user in found] or [Found(text, text, "not in the snapshot; look among what happened since")]
 
@@ -149,7 +149,7 @@ class ShopperPage:
     async def ask(self) -> None:
         """Asks for the list under the present rules."""
         if not (self.user or self.basket or self.said):
-            await self.list.fill(lambda: self.counter.shop.users("", OFFERED), self._nobody)
+            await self.list.fill(lambda: self.counter.shop.find_users("", OFFERED), self._nobody)
             return
         asked = read(RecommendRequest, {"user": self.user, "items": self.basket, "text": self.said or None, **self.controls.told()})
         if not isinstance(asked, RecommendRequest):
@@ -170,8 +170,8 @@ class ShopperPage:
             return found, self.counter.items([one["item_id"] for one in found["recommendations"]])
 
         if shop.settings.llm == "none":
-            return listed(shop.look(asked))
-        return listed(shop.look(asked, lambda found: tell(listed(found)), worded))
+            return listed(shop.preview(asked))
+        return listed(shop.preview(asked, lambda found: tell(listed(found)), worded))
 
     def _known(self, user: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         return self.counter.shop.profile(user), self.counter.shop.history(user)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ...terminal.evaluation_table import format_number, format_interval, systems_by_kind
+from ...terminal.evaluation_table import format_interval, format_number, systems_by_kind
 from .elements import box, say, table
 
 KINDS = {"baseline": "Baselines", "channel": "Channels", "blend": "The blend", "ablation": "The blend without a part"}

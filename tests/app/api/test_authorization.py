@@ -15,16 +15,17 @@ import pytest
 from fastapi import FastAPI
 from fastapi.responses import HTMLResponse
 
-from crossaisle.app.api.application import Options, create
-from crossaisle.app.api.login import local
-from crossaisle.app.api.rate_limit import Rates
-from crossaisle.app.service.api_keys import Keys
-from crossaisle.app.service.store_service import Shop
+from crossaisle.app.api.application import create
+from crossaisle.app.api.login import local_path
+from crossaisle.app.api.rate_limit import RateLimiter
+from crossaisle.app.api.state import ServerOptions
+from crossaisle.app.service.api_keys import ApiKeys
+from crossaisle.app.service.store_service import StoreService
 from crossaisle.data.errors import SettingsError, WorkspaceError
 from crossaisle.data.settings import Settings
 from crossaisle.data.workspace import Workspace
 
-from ...http_server import problem, running
+from ...http_server import assert_problem, running_server
 
 USER = "s001"
 
@@ -39,24 +40,24 @@ def shop_path(demo_workspace: Workspace, tmp_path_factory: pytest.TempPathFactor
 @pytest.fixture(scope="module")
 def told(shop_path: Path) -> dict[str, str]:
     """A key for each scope."""
-    keys = Keys(shop_path)
+    keys = ApiKeys(shop_path)
     return {scope: keys.create([scope], f"for {scope}") for scope in ("read", "events", "admin")}
 
 
 @pytest.fixture(scope="module")
 def app(shop_path: Path, told: dict[str, str], settings: Settings) -> FastAPI:
-    def console(app: FastAPI, _: Shop) -> None:
+    def console(app: FastAPI, _: StoreService) -> None:
         @app.get("/")
         async def page() -> HTMLResponse:
             return HTMLResponse("<h1>console</h1>")
 
-    options = Options(keys=Keys(shop_path), console=console, origins=("https://shop.example",))
-    return create(Shop.open(shop_path, llm="none", settings=settings), options)
+    options = ServerOptions(api_keys=ApiKeys(shop_path), console=console, allowed_origins=("https://shop.example",))
+    return create(StoreService.open(shop_path, llm="none", settings=settings), options)
 
 
 @pytest.fixture(scope="module")
 def api(app: FastAPI) -> Iterator[httpx.Client]:
-    with running(app) as client:
+    with running_server(app) as client:
         yield client
 
 
@@ -80,26 +81,26 @@ def test_a_key_is_kept_as_a_hash_by_its_owner_alone(shop_path: Path, told: dict[
 
 
 def test_only_the_whole_key_is_found_and_only_until_it_is_revoked(tmp_path: Path) -> None:
-    keys, other = Keys(tmp_path), Keys(tmp_path)
+    keys, other = ApiKeys(tmp_path), ApiKeys(tmp_path)
     key = keys.create(["read", "read"], "site")
-    found = other.find(key)
+    found = other.verify(key)
     assert found is not None
     assert found.scopes == ("read",)
     assert "hash" not in repr(found)
     second = keys.create(["events"])
     swapped = f"crossaisle_{key.split('_')[1]}_{second.split('_', 2)[2]}"
     for wrong in ("", "crossaisle", key[:-1], key + "x", key.replace("crossaisle", "other"), swapped, f"crossaisle_{found.key_id}_"):
-        assert other.find(wrong) is None
+        assert other.verify(wrong) is None
     keys.revoke(found.key_id)
-    assert other.find(key) is None
-    assert other.find(second) is not None
+    assert other.verify(key) is None
+    assert other.verify(second) is not None
     with pytest.raises(SettingsError, match="keys list"):
         keys.revoke(found.key_id)
     with pytest.raises(SettingsError, match="read, events, admin"):
         keys.create(["root"])
     (tmp_path / "keys.json").write_text("{")
     with pytest.raises(WorkspaceError, match="make new keys"):
-        Keys(tmp_path)
+        ApiKeys(tmp_path)
 
 
 def test_each_scope_opens_its_own_doors(api: httpx.Client, told: dict[str, str]) -> None:
@@ -115,22 +116,22 @@ def test_each_scope_opens_its_own_doors(api: httpx.Client, told: dict[str, str])
             if scope in (needed, "admin"):
                 assert answer.status_code == 200, answer.text
             else:
-                problem(answer, 403, needed)
+                assert_problem(answer, 403, needed)
     answer = api.post("/v1/recommend", json={"user": USER})
-    problem(answer, 401, "Authorization")
+    assert_problem(answer, 401, "Authorization")
     assert answer.headers["www-authenticate"].startswith("Bearer")
-    problem(api.post("/v1/recommend", content=b"{", headers=bearer("crossaisle_00000000_x")), 401)  # before the body is read
-    problem(api.get("/metrics"), 401)
+    assert_problem(api.post("/v1/recommend", content=b"{", headers=bearer("crossaisle_00000000_x")), 401)  # before the body is read
+    assert_problem(api.get("/metrics"), 401)
     assert api.get("/metrics", headers=bearer(told["read"])).status_code == 200
     assert api.get("/v1/health").status_code == 200
 
 
 def test_a_revoked_key_is_turned_away_by_a_running_service(api: httpx.Client, shop_path: Path) -> None:
-    keys = Keys(shop_path)
+    keys = ApiKeys(shop_path)
     key = keys.create(["read"])
     assert api.get(f"/v1/profile/{USER}", headers=bearer(key)).status_code == 200
     keys.revoke(key.split("_")[1])
-    problem(api.get(f"/v1/profile/{USER}", headers=bearer(key)), 401)
+    assert_problem(api.get(f"/v1/profile/{USER}", headers=bearer(key)), 401)
 
 
 # ---------------------------------------------------------------------- rates
@@ -138,22 +139,24 @@ def test_a_revoked_key_is_turned_away_by_a_running_service(api: httpx.Client, sh
 
 def test_a_bucket_fills_as_time_goes_by() -> None:
     now = [0.0]
-    rates = Rates(2.0, 3.0, clock=lambda: now[0])
-    assert [rates.take("a") for _ in range(4)] == [0, 0, 0, 1]
-    assert rates.take("b") == 0  # another's is another
+    rates = RateLimiter(2.0, 3.0, clock=lambda: now[0])
+    assert [rates.acquire("a") for _ in range(4)] == [0, 0, 0, 1]
+    assert rates.acquire("b") == 0  # another's is another
     now[0] += 0.5
-    assert [rates.take("a") for _ in range(2)] == [0, 1]
+    assert [rates.acquire("a") for _ in range(2)] == [0, 1]
     now[0] += 100
-    assert [rates.take("a") for _ in range(4)] == [0, 0, 0, 1]  # never more than the burst
+    assert [rates.acquire("a") for _ in range(4)] == [0, 0, 0, 1]  # never more than the burst
 
 
 def test_too_often_is_a_429_that_says_when(shop_path: Path, told: dict[str, str], settings: Settings) -> None:
-    app = create(Shop.open(shop_path, llm="none", settings=settings), Options(keys=Keys(shop_path), rate=0.1))
-    with running(app, **bearer(told["read"])) as api:
+    app = create(
+        StoreService.open(shop_path, llm="none", settings=settings), ServerOptions(api_keys=ApiKeys(shop_path), requests_per_second=0.1)
+    )
+    with running_server(app, **bearer(told["read"])) as api:
         codes = [api.get("/v1/atlas").status_code for _ in range(3)]
         assert codes == [200, 429, 429]
         answer = api.get("/v1/atlas")
-        problem(answer, 429, "too many")
+        assert_problem(answer, 429, "too many")
         assert 1 <= int(answer.headers["retry-after"]) <= 10
         assert api.get("/v1/atlas", headers=bearer(told["admin"])).status_code == 200  # another key has a bucket of its own
         assert api.get("/v1/health").status_code == 200
@@ -163,12 +166,12 @@ def test_too_often_is_a_429_that_says_when(shop_path: Path, told: dict[str, str]
 
 
 def test_without_keys_only_loopback_is_answered_and_no_other_site(shop_path: Path, settings: Settings) -> None:
-    with running(create(Shop.open(shop_path, llm="none", settings=settings))) as api:
-        problem(api.get("/v1/atlas", headers={"Host": "evil.example"}), 421, "localhost")
-        problem(api.get("/docs", headers={"Host": "evil.example"}), 421)
-        problem(api.get("/anything", headers={"Host": "evil.example"}), 421)
+    with running_server(create(StoreService.open(shop_path, llm="none", settings=settings))) as api:
+        assert_problem(api.get("/v1/atlas", headers={"Host": "evil.example"}), 421, "localhost")
+        assert_problem(api.get("/docs", headers={"Host": "evil.example"}), 421)
+        assert_problem(api.get("/anything", headers={"Host": "evil.example"}), 421)
         asked = {"json": {"user": USER, "k": 1, "explain": False}}
-        problem(api.post("/v1/recommend", headers={"Origin": "https://evil.example"}, **asked), 403, "another site")  # type: ignore[arg-type]
+        assert_problem(api.post("/v1/recommend", headers={"Origin": "https://evil.example"}, **asked), 403, "another site")  # type: ignore[arg-type]
         own = str(api.base_url).rstrip("/")
         assert api.post("/v1/recommend", headers={"Origin": own}, **asked).status_code == 200  # type: ignore[arg-type]
 
@@ -200,10 +203,10 @@ def test_the_console_is_behind_the_login(api: httpx.Client, app: FastAPI, shop_p
         turned = browser.get("/?q=1", headers=html)
         assert turned.status_code == 303
         assert turned.headers["location"] == "/login?next=%2F%3Fq%3D1"
-        problem(browser.get("/"), 401)
+        assert_problem(browser.get("/"), 401)
         assert entered(browser, "crossaisle_00000000_nothing").status_code == 403
         assert entered(browser, told["events"]).status_code == 403
-        key = Keys(shop_path).create(["read"])
+        key = ApiKeys(shop_path).create(["read"])
         answer = entered(browser, key, "/?q=1")
         assert (answer.status_code, answer.headers["location"]) == (303, "/?q=1")
         cookie = answer.headers["set-cookie"].lower()
@@ -213,13 +216,13 @@ def test_the_console_is_behind_the_login(api: httpx.Client, app: FastAPI, shop_p
         # the cookie is of this browser, this key and this process
         session = browser.cookies["crossaisle_session"]
         for forged in (session[:-1] + ("0" if session[-1] != "0" else "1"), "x", "", session.replace(".", ".9", 1)):
-            problem(httpx.get(f"{api.base_url}/", cookies={"crossaisle_session": forged}), 401)
+            assert_problem(httpx.get(f"{api.base_url}/", cookies={"crossaisle_session": forged}), 401)
         # another site's form has neither the token nor the form's cookie
-        problem(browser.post("/logout", data={"csrf": "0" * 64}), 403)
-        problem(browser.post("/logout", headers={"Origin": "https://evil.example"}), 403)
+        assert_problem(browser.post("/logout", data={"csrf": "0" * 64}), 403)
+        assert_problem(browser.post("/logout", headers={"Origin": "https://evil.example"}), 403)
         assert browser.post("/login", data={"key": key, "csrf": "0" * 64}).status_code == 403
-        Keys(shop_path).revoke(key.split("_")[1])
-        problem(browser.get("/"), 401)
+        ApiKeys(shop_path).revoke(key.split("_")[1])
+        assert_problem(browser.get("/"), 401)
 
 
 def test_logging_out_ends_it(api: httpx.Client, told: dict[str, str]) -> None:
@@ -229,15 +232,15 @@ def test_logging_out_ends_it(api: httpx.Client, told: dict[str, str]) -> None:
         token = re.search(r'value="([0-9a-f]+)"', browser.get("/logout").text)
         assert token
         assert browser.post("/logout", data={"csrf": token[1]}).status_code == 303
-        problem(browser.get("/"), 401)
+        assert_problem(browser.get("/"), 401)
 
 
 @pytest.mark.parametrize(
     "where", ["https://evil.example", "//evil.example", "/\\evil.example", "javascript:alert(1)", "", "/a\r\nb", "evil"]
 )
 def test_a_login_leads_nowhere_else(where: str) -> None:
-    assert local(where) == "/"
-    assert local("/probe?q=phones") == "/probe?q=phones"
+    assert local_path(where) == "/"
+    assert local_path("/probe?q=phones") == "/probe?q=phones"
 
 
 # ---------------------------------------------------------------------- no secret anywhere
@@ -282,7 +285,7 @@ def test_users_are_pseudonyms_in_the_log_where_that_is_asked_for(shop_path: Path
     (path / "keys.json").unlink()
     for left in path.glob("events.db*"):
         left.unlink()
-    with running(create(Shop.open(path, llm="none", settings=settings, pseudonymise=True))) as api:
+    with running_server(create(StoreService.open(path, llm="none", settings=settings, pseudonymise=True))) as api:
         event = {"user_id": "maria-7", "kind": "purchase", "item_id": "CA-003"}
         assert api.post("/v1/events", json=event).json()["accepted"] == 1
         assert api.post("/v1/recommend", json={"user": "maria-7", "k": 1, "explain": False}).json()["recommendations"]

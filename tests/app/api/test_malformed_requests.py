@@ -15,11 +15,11 @@ from hypothesis import settings as bounds
 from schemathesis.specs.openapi.checks import content_type_conformance, response_schema_conformance, status_code_conformance
 
 from crossaisle.app.api.application import create
-from crossaisle.app.service.store_service import Shop
+from crossaisle.app.service.store_service import StoreService
 from crossaisle.data.settings import Settings
 from crossaisle.data.workspace import Workspace
 
-from ...http_server import running
+from ...http_server import running_server
 
 REQUESTS = 1000
 CHECKS = [response_schema_conformance, status_code_conformance, content_type_conformance]
@@ -48,7 +48,7 @@ BAD = [
 def api(demo_workspace: Workspace, tmp_path_factory: pytest.TempPathFactory, settings: Settings) -> Iterator[httpx.Client]:
     path = tmp_path_factory.mktemp("malformed") / "shop"
     shutil.copytree(demo_workspace.path, path)
-    with running(create(Shop.open(path, llm="none", settings=settings))) as client:
+    with running_server(create(StoreService.open(path, llm="none", settings=settings))) as client:
         yield client
 
 

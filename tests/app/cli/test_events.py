@@ -29,7 +29,7 @@ def shop(tmp_path: Path, make_store: Store) -> Path:
 
 def happened(shop: Path) -> None:
     log = EventLog.open(Workspace(shop))
-    shown = [ServedItem("stove", "follows", "Camping", "[bold]Kitchen\x1b[31m", "association"), ServedItem("tent")]
+    shown = [ServedItem("stove", "sequential", "Camping", "[bold]Kitchen\x1b[31m", "association"), ServedItem("tent")]
     key = log.append_served_list("ann", shown, arm="novelty/A", timestamp=NOW)
     log.append([Event("ann", "purchase", "stove", NOW + 5, recommendation_id=key), Event("zoe", "click", "tent", NOW)])
     log.close()
@@ -40,9 +40,9 @@ def test_the_report_for_a_person_and_as_json(shop: Path) -> None:
     done = run("events", "report", "-w", shop, env={"COLUMNS": "120"})
     assert done.returncode == 0, done.stderr
     for words in (
-        "1 lists, 2 places, 1 users",
+        "1 lists, 2 positions, 1 users",
         "[bold]Kitchen",
-        "follows",
+        "sequential",
         "50.0% (5.5 to 94.5)",
         "experiment novelty",
         "too few",
@@ -68,7 +68,7 @@ def test_folded_and_then_forgotten(shop: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert (json.loads(done.stdout)["interactions"], json.loads(done.stdout)["events"]) == (1, 1)
     assert "zoe" not in done.stdout + (shop / "forgotten.jsonl").read_text()
-    assert_rejected(run("events", "forget-user", "-w", shop, "zoe"), "nothing is known of user 'zoe'")
+    assert_rejected(run("events", "forget-user", "-w", shop, "zoe"), "no data of user 'zoe'")
 
 
 def test_nothing_happened_yet(shop: Path) -> None:
@@ -85,7 +85,7 @@ def test_pseudonyms_from_the_environment_need_no_file(shop: Path) -> None:
 
 def test_bad_input_is_one_sentence(shop: Path, tmp_path: Path) -> None:
     assert_rejected(run("events", "report", "-w", shop, "--window", "0"), "--window must be above 0")
-    assert_rejected(run("events", "report", "-w", shop, "--since", "yesterday"), "--since wants a day as 2024-01-31, not 'yesterday'")
+    assert_rejected(run("events", "report", "-w", shop, "--since", "yesterday"), "--since must be a day such as 2024-01-31, not 'yesterday'")
     assert_rejected(run("events", "compact", "-w", tmp_path / "nowhere"), "holds no workspace")
     assert_rejected(run("events", "report", "-w", shop, "--events", "mysql://ann:hunter2@host/x"), "PostgreSQL, not to 'mysql'")
 

