@@ -127,7 +127,7 @@ def explanation_report(recommendations: Iterable[Mapping[str, Any]], features: S
     shown = [entry for entry in explained if entry["explanation"]["text"]]
     texts: list[str] = [entry["explanation"]["text"] for entry in shown]
     statements = [find_statements(entry) for entry in shown]
-    mentioned = [mentioned_facts(entry, found) for entry, found in zip(shown, statements, strict=True)]
+    mentioned = [mentioned_facts(entry, of_entry) for entry, of_entry in zip(shown, statements, strict=True)]
     sources = [entry["explanation"]["source"] for entry in shown]
     text_features, wanted_features, all_features = _features(shown, mentioned, features)
     return ExplanationReport(

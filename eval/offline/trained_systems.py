@@ -98,10 +98,8 @@ class TrainedSystems:
             StaleTrainingError: A channel was trained on another snapshot.
         """
         self.workspace, self.settings, self.models, self.cases, self.eligible = workspace, settings, models, cases, eligible
-        trained = trained_channels(workspace, training_view.catalogue.ids, training_view.vectors)
-        for error in trained.stale.values():
-            raise error
-        channels = {name: CachedChannel(channel) for name, channel in {**training_view.full_catalogue_channels, **trained.channels}.items()}
+        trained = trained_channels(workspace, training_view.catalogue.ids, training_view.vectors, models[BLEND].channels).require_all()
+        channels = {name: CachedChannel(channel) for name, channel in {**training_view.full_catalogue_channels, **trained}.items()}
         self.retriever = training_view.with_channels(channels)
         self.features = FeatureExtractor(training_view.catalogue, [*BUILTIN_CHANNELS, *channels])
         self.llm_weight = load_llm_weight(workspace.path)

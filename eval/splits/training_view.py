@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...retrieval.associations.rules import Associations, count_pairs, association_table
+from ...retrieval.associations.rules import Associations, association_table, count_pairs
 from ...retrieval.associations.user_weights import user_weights
 from ...retrieval.channels import behavioural
 from ...retrieval.channels.text_similarity import TextNeighbors, TextSimilarity

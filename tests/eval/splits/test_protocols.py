@@ -128,7 +128,10 @@ def test_no_test_data_is_known(rows, protocol, seed, clock):
                 assert not {category[item] for item in history} & {category[item] for item in targets}
         seen[part] = {(user, item) for user, (_, targets) in ids(cases, catalogue).items() for item in targets}
     validation_known = set(
-        protocols.sample_cases(split, events, catalogue, "validation", scope).held_out.training_rows(table).select("user_id", "item_id").rows()
+        protocols.sample_cases(split, events, catalogue, "validation", scope)
+        .held_out.training_rows(table)
+        .select("user_id", "item_id")
+        .rows()
     )
     assert not seen["test"] & validation_known
 
