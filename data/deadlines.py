@@ -1,7 +1,7 @@
-"""How long the work at hand may still take, known to whatever does it without being handed down through every call.
+"""Deadline of the current request in a context variable, so that it need not be passed through every call.
 
-A door sets a deadline around a request; the steps beneath ask `check()` before they begin and `remaining()` where they wait. Work without
-a deadline (the command line, a batch) may take as long as it likes.
+An interface sets a deadline around a request; the steps below call `check()` before they start and `remaining()` where they wait. Work
+without a deadline (the command line, a batch) has no time limit.
 """
 
 from __future__ import annotations
@@ -17,48 +17,59 @@ from .errors import TimedOutError
 
 @dataclass(slots=True)
 class Deadline:
-    """A moment of `time.monotonic` after which the answer is of no use to anybody; `cancelled` when that is known earlier.
+    """Time limit of a request.
 
-    Attributes: seconds: that the whole work was given.
+    Attributes:
+        seconds: Time allowed for the whole request.
+        expires_at: End of the time limit on the clock of `time.monotonic`.
+        cancelled: Set when the result is no longer needed.
     """
 
     seconds: float
-    at: float = 0.0
+    expires_at: float = 0.0
     cancelled: bool = False
 
     def __post_init__(self) -> None:
-        self.at = time.monotonic() + self.seconds
+        self.expires_at = time.monotonic() + self.seconds
 
     def left(self) -> float:
-        """Seconds that are left, 0 when it is over."""
-        return 0.0 if self.cancelled else max(0.0, self.at - time.monotonic())
+        """Remaining seconds; 0 if expired or cancelled."""
+        return 0.0 if self.cancelled else max(0.0, self.expires_at - time.monotonic())
 
     def check(self) -> None:
-        """Raises: TimedOutError: it is over."""
+        """Check that there is time left.
+
+        Raises:
+            TimedOutError: The deadline has expired or was cancelled.
+        """
         if self.remaining() <= 0:
-            raise TimedOutError(f"the answer was not ready within {self.seconds:g} seconds; ask for less, or again when less is going on")
+            raise TimedOutError(f"the answer was not ready within {self.seconds:g} seconds; request less, or try again later")
 
 
-_now: ContextVar[Deadline | None] = ContextVar("deadline", default=None)
+_current: ContextVar[Deadline | None] = ContextVar("deadline", default=None)
 
 
 @contextmanager
 def within(deadline: Deadline) -> Iterator[None]:
-    """The work of the block has this deadline."""
-    token = _now.set(deadline)
+    """Set the deadline of the block."""
+    token = _current.set(deadline)
     try:
         yield
     finally:
-        _now.reset(token)
+        _current.reset(token)
 
 
 def current() -> Deadline | None:
-    """The deadline of the work at hand, None where there is none."""
-    return _now.get()
+    """Deadline of the current request; None if there is none."""
+    return _current.get()
 
 
 def check() -> None:
-    """Raises: TimedOutError: the work at hand is too late."""
-    deadline = _now.get()
+    """Check the deadline of the current request, if there is one.
+
+    Raises:
+        TimedOutError: It has expired.
+    """
+    deadline = _current.get()
     if deadline is not None:
         deadline.check()

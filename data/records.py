@@ -1,7 +1,7 @@
-"""The words of the project as types: items, reviews, interactions, queries, candidates, recommendations.
+"""Core record types: items, reviews, interactions, queries, candidates, evidence, recommendations.
 
-Plain frozen records without behaviour beyond small derived values; tables of them are polars frames whose columns bear the
-same names (`ITEM_COLUMNS` and its siblings). Knows nothing of files, models or indexes.
+Frozen dataclasses without behaviour beyond small derived values; tables of them are polars data frames with the same column names
+(`ITEM_COLUMNS` and its siblings). Knows nothing of files, models or indexes.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Category = tuple[str, ...]
-"""A path, broad to narrow: `("Electronics", "Phones")`."""
+"""Category path, broad to narrow: `("Electronics", "Phones")`."""
 
 Kind = Literal["purchase", "cart", "click", "view", "rating", "search"]
 KIND_WEIGHTS: Mapping[str, float] = {
@@ -22,9 +22,9 @@ KIND_WEIGHTS: Mapping[str, float] = {
     "search": 0.2,
     "view": 0.15,
 }
-"""How much one interaction of a kind says about what a user wants, 0 to 1."""
+"""Weight of an interaction by kind, from 0 to 1."""
 OWNING_KINDS = ("purchase", "rating")
-"""Kinds that mean the user has the item."""
+"""Kinds of interaction that mean that the user owns the item."""
 
 Scope = Literal["new", "other"]
 Channel = Literal["semantic", "associations", "graph", "popularity", "llm"]
@@ -37,7 +37,7 @@ RELATION_COLUMNS = ("head", "relation", "tail")
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One thing on offer. `price` is in the store's currency; an empty title means that the source had none."""
+    """An item of the store. `price` is in the store's currency; an empty title means that the source has none."""
 
     item_id: str
     title: str
@@ -51,7 +51,7 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """What someone wrote of an item. `rating` as the source scales it; `timestamp` in milliseconds since 1970, UTC."""
+    """A user's review of an item. `rating` on the source's scale; `timestamp` in milliseconds since 1970, UTC."""
 
     item_id: str
     user_id: str
@@ -63,7 +63,7 @@ class Review:
 
 @dataclass(frozen=True, slots=True)
 class Interaction:
-    """One user, one item, one moment, one kind. `value` is a rating or a quantity; `timestamp` as in `Review`."""
+    """An interaction of a user with an item. `value` is a rating or a quantity; `timestamp` as in `Review`."""
 
     user_id: str
     item_id: str
@@ -74,17 +74,19 @@ class Interaction:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What a recommendation must satisfy; the defaults exclude nothing but what the user has.
+    """Constraints on recommendations; the defaults exclude only owned items and, by `scope`, known categories.
 
     Attributes:
-        scope: `new`: only categories absent from the whole history, looks included; `other`: only a category other than that of the history
-            item behind the candidate.
-        include_categories / exclude_categories: names matched, without regard to case, at any level of an item's path.
-        min_price / max_price: inclusive; an item without a price fails a rule on price.
-        brands: only these, without regard to case.
-        in_stock: only items not known to be out of stock.
-        max_per_category: at most this many recommendations of one category at the workspace's level.
-        exclude_owned: leave out what the user bought or rated.
+        scope: `new`: only categories without any interaction in the history, views included; `other`: only a category other than that
+            of the candidate's history item.
+        include_categories: Only these category names, matched at any level of an item's path, ignoring case.
+        exclude_categories: None of these category names, matched in the same way.
+        min_price: Lower bound, inclusive; items without a price fail.
+        max_price: Upper bound, inclusive; items without a price fail.
+        brands: Only these brands, ignoring case.
+        in_stock: Exclude items known to be out of stock.
+        max_per_category: Maximum number of recommendations per category at the workspace's level.
+        exclude_owned: Exclude items that the user bought or rated.
     """
 
     scope: Scope = "new"
@@ -100,9 +102,19 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What is known at request time; never the candidates. `novelty`, 0 to 1, asks for less of what everybody has,
-    `new_items` for so many places to go to new items, which at most `new_up_to` users had; `without` are history items that are taken as
-    never had."""
+    """A request for recommendations.
+
+    Attributes:
+        user_id: The user; None for an anonymous one.
+        items: Item ids used as the history.
+        text: The user's need in words.
+        rules: Constraints.
+        k: Number of recommendations.
+        novelty: Popularity penalty, from 0 (none) to 1.
+        new_items: Number of slots reserved for new items.
+        new_up_to: Maximum number of users of an item that counts as new.
+        without: History items to ignore.
+    """
 
     user_id: str | None = None
     items: tuple[str, ...] = ()
@@ -117,11 +129,12 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """An item that retrieval proposes.
+    """An item proposed by retrieval.
 
     Attributes:
-        scores: channel name to that channel's own score; a channel that did not propose the item is absent.
-        anchor: the history item behind it, None when a text or plain popularity brought it.
+        item_id: The item.
+        scores: Channel name to the channel's score; channels that did not propose the item are absent.
+        anchor: History item that led to it; None for text or popularity.
     """
 
     item_id: str
@@ -131,9 +144,16 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Association:
-    """A directed pair by distinct users: of `source_users` who had `source`, `support` also had `target`, among `users`.
+    """Co-occurrence counts of a directed pair, by distinct users.
 
-    `source` and `target` are item ids, or category names at the workspace's level when `level` is `category`.
+    Attributes:
+        level: Whether source and target are item ids or category names at the workspace's level.
+        source: The given item or category.
+        target: The associated item or category.
+        support: Users of both.
+        source_users: Users of the source.
+        target_users: Users of the target.
+        users: All users.
     """
 
     level: Literal["item", "category"]
@@ -146,28 +166,28 @@ class Association:
 
     @property
     def confidence(self) -> float:
-        """The share of the source's users who also had the target, 0 to 1."""
+        """Share of the source's users who also interacted with the target, 0 to 1."""
         return self.support / self.source_users
 
     @property
     def lift(self) -> float:
-        """Confidence over the target's base rate; 1 means independent (Brin et al., SIGMOD 1997)."""
+        """Confidence divided by the target's base rate; 1 means independent (Brin et al., SIGMOD 1997)."""
         return self.support * self.users / (self.source_users * self.target_users)
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """A fact that an explanation may rest on.
+    """A fact that supports or qualifies an explanation.
 
     Attributes:
-        kind: `history` (an item the user had), `association` (a figure), `review` (a verbatim quote), `attribute` (of the
-            item), `need` (the shopper's own words).
-        item_id: the item that the fact is about; the history item's for `history` and for an association between items;
-            None for an association between categories.
-        text: the fact in words, as it may be shown.
-        value: the figure behind it (lift, similarity, rating, price) where there is one.
-        evidence_id: what a claim refers to it by, within one explanation: `e1`, `e2`, ...; empty where nothing does.
-        against: whether it speaks against the item: a reservation, told as one.
+        kind: `history` (an item of the user), `association` (a co-occurrence statistic), `review` (a verbatim quote), `attribute` (of
+            the item), `need` (the shopper's own words).
+        text: The fact as displayable text.
+        item_id: Item that the fact is about; the history item for `history` and for an association between items; None for an
+            association between categories.
+        value: Number behind the fact (lift, similarity, rating, price), if any.
+        evidence_id: Id within one explanation that claims refer to: `e1`, `e2`, ...; empty if none refers to it.
+        against: Whether it is a drawback of the item.
     """
 
     kind: Literal["history", "association", "review", "attribute", "need"]
@@ -180,7 +200,7 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A stretch of an explanation's text, and the evidence that bears it out."""
+    """A span of an explanation's text and the evidence that supports it."""
 
     text: str
     evidence_id: str
@@ -188,12 +208,14 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """Why an item is recommended, and the facts that it rests on.
+    """Explanation of a recommendation, with its evidence.
 
     Attributes:
-        text: what may be shown; empty where it abstains, for there is no reason strong enough to state. source: who worded it: the model,
-            the evidence itself, or nobody. verified: whether the text passed the check; False only when it is empty.
-        claims: what in the text rests on which evidence.
+        text: Displayable text; empty if there is no sufficiently strong reason.
+        source: Origin of the wording: `llm`, `evidence` (templates), or `none` if the text is empty.
+        verified: Whether the text passed verification; False only if it is empty.
+        evidence: Facts behind the text.
+        claims: Mapping of text spans to evidence.
     """
 
     text: str
@@ -205,8 +227,17 @@ class Explanation:
 
 @dataclass(frozen=True, slots=True)
 class Recommendation:
-    """A ranked item. `score` is that of the blend or the fusion, 0 to 1 within the answer; `channels` the raw score of each channel;
-    `propensity` the chance that it was shown, where answers explore."""
+    """A ranked item.
+
+    Attributes:
+        rank: Rank from 1.
+        item: The item.
+        score: Score of the blend or the fusion, scaled to 0..1 within the list.
+        channels: Channel name to raw score.
+        anchor: History item that led to it.
+        explanation: Explanation, if requested.
+        propensity: Probability that the item was shown, if the list explores.
+    """
 
     rank: int
     item: Item
@@ -219,7 +250,14 @@ class Recommendation:
 
 @dataclass(frozen=True, slots=True)
 class Recommendations:
-    """The answer to one query, in rank order; `unsatisfied` says in words what of the query could not be met."""
+    """Recommendations for one query, in rank order.
+
+    Attributes:
+        query: The query.
+        items: Ranked items.
+        unsatisfied: Messages about constraints that could not be met.
+        timings_ms: Step name to milliseconds.
+    """
 
     query: Query
     items: tuple[Recommendation, ...]

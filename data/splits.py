@@ -1,7 +1,7 @@
-"""Who and what is held out of a snapshot, so that what is trained and what is tested on never meet.
+"""Data splits: which users and interactions are held out of training.
 
-A user's part hangs on the user's id and the seed alone: a snapshot that grows moves nobody from the tested to the trained ones, and a
-training and an evaluation that name the same `Split` agree without handing lists around.
+With the `users` protocol a user's part depends only on the user id and the seed: no user moves from test to training when the snapshot
+grows, and training and evaluation with the same `Split` agree without exchanging lists.
 """
 
 from __future__ import annotations
@@ -24,14 +24,16 @@ Part = Literal["validation", "test"]
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """How a snapshot is parted.
+    """Parameters of a split.
 
     Attributes:
-        protocol: `users` (whole users are held out), `leave-one-out` (everybody's last interaction), `temporal` (all after a moment),
-            `cases` (the users whom a file names).
-        seed: of all that is drawn, ties in time included.
-        test, validation: shares of the users, for `users`.
-        moment, validation_moment: milliseconds since 1970, for `temporal`; what happens then or later is held out.
+        protocol: `users` (whole users are held out), `leave-one-out` (the last interaction of each user), `temporal` (all interactions
+            from a time on), `cases` (the users listed in a file).
+        seed: Random seed, also for ties in time.
+        test: Share of test users, for `users`.
+        validation: Share of validation users, for `users`.
+        moment: Start of the test period in milliseconds since 1970, for `temporal`.
+        validation_moment: Start of the validation period in milliseconds since 1970, for `temporal`.
     """
 
     protocol: Protocol = "users"
@@ -41,33 +43,35 @@ class Split:
     moment: int | None = None
     validation_moment: int | None = None
 
-    def with_(self, **given: Any) -> Split:
+    def with_(self, **changes: Any) -> Split:
         """A copy with some values replaced."""
-        return replace(self, **given)
+        return replace(self, **changes)
 
     def to_dict(self) -> dict[str, Any]:
-        """The split as JSON holds it."""
+        """The split as a JSON-serializable dict."""
         return asdict(self)
 
     def users(self, user_ids: Iterable[str], part: Part) -> NDArray[np.bool_]:
-        """(users,) which are in a part, by `hash_uniforms`."""
-        drawn = hash_uniforms(user_ids, self.seed)
-        return drawn < self.test if part == "test" else (drawn >= self.test) & (drawn < self.test + self.validation)
+        """Mask of the users in a part, shape (users,)."""
+        uniform = hash_uniforms(user_ids, self.seed)
+        return uniform < self.test if part == "test" else (uniform >= self.test) & (uniform < self.test + self.validation)
 
 
 def hash_uniforms(keys: Iterable[str], seed: int) -> NDArray[np.float64]:
-    """(keys,) a number in [0, 1) for each key, the same whichever other keys there are, on every machine."""
+    """Uniform number in [0, 1) for each key from a hash of seed and key, shape (keys,); independent of other keys and of the machine."""
     salt = hashlib.blake2b(str(seed).encode(), digest_size=8).digest()
-    found = b"".join(hashlib.blake2b(key.encode(), digest_size=8, key=salt).digest() for key in keys)
-    return (np.frombuffer(found, dtype="<u8") >> np.uint64(11)).astype(np.float64) / 2**53
+    hashes = b"".join(hashlib.blake2b(key.encode(), digest_size=8, key=salt).digest() for key in keys)
+    return (np.frombuffer(hashes, dtype="<u8") >> np.uint64(11)).astype(np.float64) / 2**53
 
 
 @dataclass(frozen=True)
 class HeldOut:
-    """What a training must not see.
+    """Data excluded from training.
 
     Attributes:
-        users: ids of users held out whole. pairs: (user_id, item_id), of any kind and time. moment: from when on nothing is known.
+        users: Ids of users held out completely.
+        pairs: Held-out (user_id, item_id) pairs, of any kind and time.
+        moment: Milliseconds since 1970; all interactions from then on are held out.
     """
 
     users: frozenset[str] = frozenset()
@@ -92,5 +96,5 @@ class HeldOut:
         return kept
 
     def to_dict(self) -> Mapping[str, Any]:
-        """How much is held out, as a card or a report tells it; no ids."""
+        """Amount of held-out data for a card or a report, without ids."""
         return {"users": len(self.users), "pairs": 0 if self.pairs is None else len(self.pairs), "moment": self.moment}

@@ -1,15 +1,15 @@
-"""The folder with everything that was built from one store's data.
+"""The workspace: a folder with everything built from one store's data.
 
     shop/
-      workspace.json           what is here: format, snapshot, settings of the store, what was built when and by which model
+      workspace.json           manifest: format, snapshot, settings of the store, index
       snapshots/<id>/          items.parquet  reviews.parquet  interactions.parquet  relations.parquet
-      rejects.jsonl            the lines that the last ingest turned away
+      rejects.jsonl            lines rejected by the last ingest
       chroma/                  vectors of items and reviews
-      associations.parquet     what goes with what
+      associations.parquet     co-occurrence of items and categories
 
-`workspace.json` is the only file that decides: it names the snapshot and the index, and is replaced in one rename. A snapshot
-folder is written whole before that rename and removed after it, so a kill at any moment leaves the last good state. Knows
-nothing of how the tables come about (`ingest`) or what is built from them (`retrieval`).
+`workspace.json` is the only source of truth: it names the snapshot and the index, and is replaced in one rename. A new snapshot folder
+is complete before that rename and the old one is deleted after it, so that a killed process leaves the last good state. Knows nothing
+of the making of the tables (`ingest`) or of what is built from them (`retrieval`).
 """
 
 from __future__ import annotations
@@ -37,16 +37,18 @@ TABLES = ("items", "reviews", "interactions", "relations")
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What `workspace.json` says.
+    """Content of `workspace.json`.
 
     Attributes:
-        id: drawn when the workspace is made; tells its vectors from another workspace's on a shared server.
-        snapshot: id of the snapshot in use, None before the first `ingest`.
-        category_level: the level that counts as "another category", 1 = broadest.
-        item_noun: what an item is called to a person ("item", "course", "film").
-        source: format and file names that the snapshot was read from.
-        index: what `index` built, None before it ran (see `retrieval.index.builder`).
-        folded: identity of a log of events to the number of its last event that the snapshot holds (see `data.snapshots.compaction`).
+        format: Version of the workspace format.
+        id: Random id of the workspace; separates its vectors from those of other workspaces on a shared server.
+        snapshot: Id of the current snapshot; None before the first `ingest`.
+        snapshot_at: Time of the snapshot, ISO 8601.
+        category_level: Level at which categories are compared, 1 = broadest.
+        item_noun: Word for an item in texts for users ("item", "course", "film").
+        source: Format and file names of the snapshot's input.
+        index: Description of the index; None before the first `index` (see `retrieval.index.builder`).
+        folded: Identity of an event log to the number of its last event in the snapshot (see `data.snapshots.compaction`).
     """
 
     format: int = FORMAT
@@ -61,19 +63,22 @@ class Manifest:
 
     @property
     def snapshot_ms(self) -> int:
-        """When the snapshot was made, to the second, in milliseconds since 1970; 0 before the first."""
+        """Time of the snapshot, to the second, in milliseconds since 1970; 0 if there is none."""
         return int(datetime.datetime.fromisoformat(self.snapshot_at).timestamp()) * 1000 if self.snapshot_at else 0
 
 
 class Workspace:
-    """One store's data on disk; `Workspace(path)` opens it, `Workspace.prepare(path)` makes it if need be."""
+    """One store's data on disk: `Workspace(path)` opens it, `Workspace.prepare(path)` creates it if needed."""
 
     def __init__(self, path: str | Path) -> None:
-        """Opens a workspace that has a snapshot.
+        """Open a workspace that has a snapshot.
+
+        Args:
+            path: Folder of the workspace.
 
         Raises:
-            NoWorkspaceError: no workspace there, or nothing ingested yet.
-            NewerFormatError: written by a later version.
+            NoWorkspaceError: There is no workspace, or no data has been ingested.
+            NewerFormatError: It was written by a later version.
         """
         self.path = Path(path)
         self.manifest = self._read()
@@ -85,17 +90,21 @@ class Workspace:
 
     @classmethod
     def prepare(cls, path: str | Path) -> Workspace:
-        """The workspace at `path`, made if there is none; it may hold no snapshot yet.
+        """Open or create the workspace at `path`; it may have no snapshot yet.
 
-        Raises: WorkspaceError: `path` is a file, or a folder with something else in it.
+        Args:
+            path: Folder of the workspace.
+
+        Raises:
+            WorkspaceError: `path` is a file, or a folder with other content.
         """
         workspace = cls.__new__(cls)
         workspace.path = Path(path)
         if workspace.path.exists() and not workspace.path.is_dir():
             raise WorkspaceError(f"{path} is a file; a workspace is a folder")
-        ours = (workspace.path / "workspace.json").exists() or (workspace.path / ".lock").exists()
-        if workspace.path.is_dir() and not ours and any(workspace.path.iterdir()):
-            raise WorkspaceError(f"{path} holds other files and no workspace; name a new or empty folder")
+        is_workspace = (workspace.path / "workspace.json").exists() or (workspace.path / ".lock").exists()
+        if workspace.path.is_dir() and not is_workspace and any(workspace.path.iterdir()):
+            raise WorkspaceError(f"{path} contains other files and no workspace; choose a new or empty folder")
         with storage_errors(f"the workspace {path}"):
             workspace.path.mkdir(parents=True, exist_ok=True)
         workspace.manifest = workspace._read()
@@ -105,16 +114,16 @@ class Workspace:
         file = self.path / "workspace.json"
         try:
             content = json.loads(file.read_text("utf-8"))
-            found = content["format"]
+            version = content["format"]
         except (FileNotFoundError, NotADirectoryError):
             return Manifest()
         except PermissionError as error:
-            raise WorkspaceError(f"{file} may not be read by this account; ask whoever made the workspace for permission") from error
+            raise WorkspaceError(f"no permission to read {file}; ask the owner of the workspace") from error
         except (ValueError, TypeError, KeyError) as error:
             raise WorkspaceError(f"{file} is not a workspace file ({error}); restore it or ingest into a new folder") from error
-        if not isinstance(found, int) or found > FORMAT:
+        if not isinstance(version, int) or version > FORMAT:
             raise NewerFormatError(
-                f"{self.path} has workspace format {found}, this crossaisle reads up to {FORMAT}; upgrade crossaisle or use another folder"
+                f"{self.path} has workspace format {version}, this crossaisle reads up to {FORMAT}; upgrade or use another folder"
             )
         return Manifest(**{name: value for name, value in content.items() if name in Manifest.__dataclass_fields__})
 
@@ -126,10 +135,14 @@ class Workspace:
     # ------------------------------------------------------------------ writing
 
     @contextmanager
-    def writing(self, what: str) -> Iterator[None]:
-        """Holds the workspace's write lock; the operating system frees it when the process dies.
+    def writing(self, command: str) -> Iterator[None]:
+        """Hold the workspace's write lock; the operating system releases it if the process dies.
 
-        Raises: WorkspaceBusyError: another process holds it.
+        Args:
+            command: Command line to repeat later, for the error message.
+
+        Raises:
+            WorkspaceBusyError: Another process holds the lock.
         """
         from filelock import FileLock, Timeout
 
@@ -139,7 +152,7 @@ class Workspace:
                 lock.acquire()
             except Timeout:
                 raise WorkspaceBusyError(
-                    f"another process is writing to {self.path}; wait for it to end, then run `{what}` again"
+                    f"another process is writing to {self.path}; wait for it to end, then run `{command}` again"
                 ) from None
         try:
             self.manifest = self._read()
@@ -150,7 +163,7 @@ class Workspace:
             lock.release()
 
     def staging(self) -> AbstractContextManager[Path]:
-        """An empty folder inside the workspace, removed at the end whatever happens."""
+        """A temporary empty folder inside the workspace."""
         return staging_folder(self.path)
 
     def replace_snapshot(
@@ -162,34 +175,39 @@ class Workspace:
         source: Mapping[str, Any],
         folded: Mapping[str, int] | None = None,
     ) -> str:
-        """Makes the tables in `staging` the snapshot, in one step; returns its id. Call inside `writing`.
+        """Replace the snapshot by the tables in `staging`, in one step; the caller must hold the lock.
 
         Args:
-            staging: a folder with the tables of `TABLES` as parquet and `rejects.jsonl`.
-            category_level, item_noun: None keeps what the workspace had.
-            folded: which events the new tables hold; None is none of them: a store's files know nothing of the log.
+            staging: Folder with the tables of `TABLES` as parquet and `rejects.jsonl`.
+            category_level: New category level; None keeps the workspace's.
+            item_noun: New word for an item; None keeps the workspace's.
+            source: Format and file names of the input.
+            folded: Last event in the new tables, per event log; None if they contain no logged events, as after an ingest.
+
+        Returns:
+            Id of the new snapshot.
         """
         for file in staging.iterdir():
             flush(file)
-        # Beside the snapshot, not in it: the same tables are the same snapshot, wherever the lines that were turned away stood.
+        # Beside the snapshot, not in it: its id depends on the tables only, not on rejected lines.
         (staging / "rejects.jsonl").replace(self.rejects)
         snapshot = _fingerprint(staging)
         home = self.path / "snapshots" / snapshot
         if home.exists() and _fingerprint(home) != snapshot:
-            shutil.rmtree(home)  # damaged since it was written: the same files, ingested again, must mend it
+            shutil.rmtree(home)  # damaged since it was written; ingesting the same files again must repair it
         if not home.exists():
             home.parent.mkdir(exist_ok=True)
             staging.rename(home)
             flush(home.parent)
-        now = self.manifest
+        manifest = self.manifest
         self._write(
             replace(
-                now,
-                id=now.id or secrets.token_hex(4),
+                manifest,
+                id=manifest.id or secrets.token_hex(4),
                 snapshot=snapshot,
                 snapshot_at=_now(),
-                category_level=category_level if category_level is not None else now.category_level,
-                item_noun=item_noun if item_noun is not None else now.item_noun,
+                category_level=category_level if category_level is not None else manifest.category_level,
+                item_noun=item_noun if item_noun is not None else manifest.item_noun,
                 source=dict(source),
                 folded=dict(folded or {}),
             )
@@ -198,30 +216,34 @@ class Workspace:
         return snapshot
 
     def _drop_other_snapshots(self) -> None:
-        """Removes what a killed run left of a snapshot that is not in use: a person who was forgotten may still be in it."""
+        """Delete snapshots of killed runs, which may contain erased users."""
         home = self.path / "snapshots"
         for old in home.iterdir() if home.is_dir() else ():
             if old.name != self.manifest.snapshot:
                 shutil.rmtree(old, ignore_errors=True)
 
     def record_index(self, index: Mapping[str, Any]) -> None:
-        """Says in `workspace.json` that the index of the present snapshot is complete. Call inside `writing`."""
+        """Record in `workspace.json` that the index of the current snapshot is complete; the caller must hold the lock."""
         self._write(replace(self.manifest, index={**index, "snapshot": self.manifest.snapshot, "built_at": _now()}))
 
     def record_folded(self, folded: Mapping[str, int]) -> None:
-        """Says in `workspace.json` which events the present snapshot holds. Call inside `writing`."""
+        """Record in `workspace.json` which events the current snapshot contains; the caller must hold the lock."""
         self._write(replace(self.manifest, folded=dict(folded)))
 
     # ------------------------------------------------------------------ reading
 
     def file(self, table: str) -> Path:
-        """Where a table of the snapshot lies."""
+        """Path of a table of the snapshot."""
         return self.path / "snapshots" / str(self.manifest.snapshot) / f"{table}.parquet"
 
     def table(self, name: str) -> pl.DataFrame:
-        """One table of the snapshot (`items`, `reviews`, `interactions`, `relations`), columns as in `data.records`.
+        """One table of the snapshot, columns as in `data.records`.
 
-        Raises: WorkspaceError: the snapshot was replaced or damaged meanwhile.
+        Args:
+            name: `items`, `reviews`, `interactions` or `relations`.
+
+        Raises:
+            WorkspaceError: The snapshot was replaced or damaged in the meantime.
         """
         import polars as pl
 
@@ -235,12 +257,12 @@ class Workspace:
 
     @property
     def rejects(self) -> Path:
-        """The lines that the last `ingest` turned away, one JSON object each."""
+        """Path of the lines rejected by the last `ingest`, one JSON object each."""
         return self.path / "rejects.jsonl"
 
 
 def _fingerprint(folder: Path) -> str:
-    """The id of a snapshot: a hash over the names and contents of its files."""
+    """Id of a snapshot: a hash of the names and contents of its files."""
     digest = hashlib.sha256()
     for file in sorted(folder.iterdir()):
         with file.open("rb") as content:

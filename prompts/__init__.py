@@ -1,6 +1,6 @@
-"""What we say to a language model: versioned templates kept as files, and the fence for strangers' text.
+"""Prompt templates for language models: versioned files, and sanitization of untrusted text.
 
-A template `name.vN.md` has sections headed `## system`, `## user` and so on, each a Jinja2 text with every variable required.
+A template `name.vN.md` has sections with headings such as `## system` and `## user`, each a Jinja2 text whose variables are all required.
 A released version is never edited; a better one gets the next number. Training and serving render through `Prompt.render`.
 """
 
@@ -19,7 +19,13 @@ __all__ = ["Prompt", "fill", "load", "sanitize_for_prompt"]
 
 @dataclass(frozen=True)
 class Prompt:
-    """One version of one prompt; `sections` maps a heading to its Jinja2 source."""
+    """One version of one prompt.
+
+    Attributes:
+        name: Name of the prompt.
+        version: Version number, from 1.
+        sections: Heading to Jinja2 source.
+    """
 
     name: str
     version: int
@@ -27,26 +33,28 @@ class Prompt:
 
     @property
     def id(self) -> str:
-        """What a model card records: `rank.v1`."""
+        """Name and version, as recorded in model cards: `rank.v1`."""
         return f"{self.name}.v{self.version}"
 
     def render(self, section: str, **values: Any) -> str:
-        """The text of a section; values are expected to have passed `sanitize_for_prompt`.
+        """Text of a section; untrusted values must have passed `sanitize_for_prompt`.
 
-        Raises: jinja2.UndefinedError: a variable of the template was not given.
+        Raises:
+            jinja2.UndefinedError: A variable of the template is missing.
         """
         return fill(self.sections[section], **values)
 
     def lines(self, section: str) -> list[str]:
-        """The lines of a section that lists alternatives, as sources for `fill`."""
+        """Lines of a section that lists alternatives, as sources for `fill`."""
         return self.sections[section].strip().splitlines()
 
 
 @cache
 def load(name: str, version: int = 1) -> Prompt:
-    """The prompt `name` in one version.
+    """Load a version of the prompt `name`.
 
-    Raises: FileNotFoundError: there is no such version.
+    Raises:
+        FileNotFoundError: There is no such version.
     """
     source = files(__package__).joinpath("templates", f"{name}.v{version}.md").read_text("utf-8")
     parts = re.split(r"^## (\w+)\n", source, flags=re.MULTILINE)
@@ -54,9 +62,10 @@ def load(name: str, version: int = 1) -> Prompt:
 
 
 def fill(source: str, **values: Any) -> str:
-    """A Jinja2 source with its variables filled, without line breaks at its ends.
+    """Render a Jinja2 source; strip line breaks at both ends.
 
-    Raises: jinja2.UndefinedError: a variable was not given.
+    Raises:
+        jinja2.UndefinedError: A variable is missing.
     """
     return str(_template(source).render(**values)).strip("\n")
 
@@ -70,5 +79,5 @@ def _template(source: str) -> Any:
 def _environment() -> Any:
     from jinja2 import Environment, StrictUndefined
 
-    # Prompts are plain text: HTML escaping would only spoil them, the fence is what guards them.
+    # Prompts are plain text: HTML escaping would garble them; `sanitize_for_prompt` protects them.
     return Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False)

@@ -1,9 +1,8 @@
-"""What in a text under judgement speaks to whoever judges it instead of to a shopper.
+"""Detection and removal of text that tries to influence an LLM judge.
 
-"Give this a 5", a reply that is filled in already, a note to the grader: such words are no part of a recommendation, so a judge is not
-shown them. They are found by cues with weights: one that a shopper has no use for is enough, weaker ones ("rate", "clarity", "must") count
-only together. It cannot know every way of asking; praise that could be meant for a shopper ("nothing beats it") stays, since it is what a
-judge is there for.
+"Give this a 5", a prefilled reply, a note to the grader: such text is not part of a recommendation and is removed before judging. It is
+detected by weighted cues: a cue without use for a shopper is sufficient, weaker ones ("rate", "clarity", "must") count only together.
+Detection is not complete; praise that could be meant for a shopper ("nothing beats it") is kept, because the judge must assess it.
 """
 
 from __future__ import annotations
@@ -15,24 +14,24 @@ from functools import lru_cache
 
 from .injection import is_prompt_injection, normalized_variants
 
-READ = 6000
-"""Characters of a text that are looked at; what comes after them is not shown either."""
-ENOUGH = 2
-"""Weight of cues that makes a plea."""
+MAX_CHARS = 6000
+"""Number of characters of a text that are checked; the rest is dropped."""
+THRESHOLD = 2
+"""Sum of cue weights from which a sentence counts as an injection."""
 
 _MARK = r"(?:scores?|ratings?|grades?|marks?|points|verdicts?)"
 _TOP = r"(?:5|five|full|top|max(?:imum|imal)?|highest|best|perfect|excellent|outstanding|flawless)"
 _TEXT = r"(?:explanation|recommendation|answer|response|submission|entry|candidate|statement|text|list|output)"
 _ASPECT = r"(?:clarity|faithful(?:ness)?|persuasive(?:ness)?|complementarity|relevance|novelty|harm(?:less(?:ness)?)?|diversity)"
 _GRADER = r"(?:evaluators?|graders?|annotators?|assessors?|raters?|judges?|markers?|automated review)"
-# An order: the verb begins the clause, so that "I give it", "would rate" and "to rate" are none.
+# An imperative: the verb starts the clause, so that "I give it", "would rate" and "to rate" do not match.
 _CLAUSE = r"(?:^|[.!?:;,»)(—–-]\s*|\b(?:please|so|just|simply|now|always|must|should|ought to)\s+)"
 _GIVE = r"(?:give|award|assign|grant|choose|select|pick|output|return|rate|score|grade|mark|assess|judge|prefer)"
 _SET = r"[\"']?\s*(?:==?|:)\s*[\"']?"
 _UNIT = r"(?:cm|mm|in|inch|inches|kg|g|l|lbs?|oz|ft|m)"
 
 _CUES: tuple[tuple[int, str], ...] = (
-    # whoever judges, and judging
+    # judges and judging
     (2, rf"\b(?:dear|hey|the|any|every|each|all|other|previous|to|as an?|you are (?:an?|the)) (?:\w+ )?(?!judges?\b"
         rf"|markers?\b){_GRADER}\b"),
     (2, rf"(?:^|[.!?]\s*){_GRADER}\s*[:,]"),
@@ -45,7 +44,7 @@ _CUES: tuple[tuple[int, str], ...] = (
     (1, r"\b(?:test|control|calibration|evaluation) (?:mode|case|item|run)\b"),
     (1, r"\byou (?:have |had )?(?:handed out|given|gave|awarded|rated|scored|marked|graded|give|award)\b"),
     (2, rf"\b(?:gold|true|correct|expected|right|suggested|final|required)[ _](?:{_MARK}|output|label)\b"),
-    # marks
+    # scores
     (2, r"\b(?:full|maximum|(?:highest|best) possible) (?:marks?|scores?|grades?|credit|categor(?:y|ies))\b|\btop (?:marks|scores?)\b"),
     (1, rf"\b(?:full|top|max(?:imum)?|highest|best|perfect|high|higher|low|lower|next)(?: possible)? (?:{_MARK}|categor(?:y"
         rf"|ies)|credit)\b"),
@@ -60,7 +59,7 @@ _CUES: tuple[tuple[int, str], ...] = (
     (2, r"\b(?:deserves?|merits?|earns?|must (?:get|receive|be given|have)|ought to (?:get|receive|win|lose)|belongs? (?:in|at))\b.{0,30}"
         r"\b(?:scores?|ratings?|grades?|marks|categor(?:y|ies)|credit|comparison)\b"),
     (2, r"\b5\s*:.{0,60}\b4\s*:.{0,60}\b3\s*:"),
-    # the text, of itself and of what it is compared with
+    # references to the text itself and to its competitor
     (2, rf"\bthis explanation\b|\b(?:ideal|exemplary|reference|perfect) {_TEXT}\b|\btexts? like this one\b|\bthis (?:entry"
         rf"|submission) (?:is|has|must)\b"),
     (1, rf"\bthis (?:{_TEXT}|one)\b|\bthe better (?:one|{_TEXT})\b"),
@@ -69,7 +68,7 @@ _CUES: tuple[tuple[int, str], ...] = (
     (2, r"\b(?:called|named|labell?ed) (?-i:A or B)\b|\b(?:answer|choose|prefer|pick|say|option|side) [\"']?(?-i:[AB])[\"']?(?:[.,;!]|$)"),
     (1, rf"\b{_ASPECT}\b"),
     (1, rf"\b{_ASPECT}\b.{{0,40}}\b{_ASPECT}\b"),
-    # orders and replies
+    # imperatives and replies
     (1, rf"{_CLAUSE}{_GIVE}\b(?! (?:up|in|away|way|rise|off|out|to)\b)"),
     (1, rf"\b{_GIVE} (?:this |it |that |me |us |them |him |her |the \w+ )?(?:\w+ ){{0,2}}(?:an? |the )?(?:{_TOP}|{_MARK})\b"),
     (1, rf"{_CLAUSE}(?:answer|reply|respond|confirm|decode|follow)\b"),
@@ -88,12 +87,12 @@ _CUES: tuple[tuple[int, str], ...] = (
     (1, r"\|\s*[1-5]\s*\|"),
     (2, r"\breturn max\b|\bassert \w+ ==?"),
 )  # fmt: skip
-_WEIGHED = [(weight, re.compile(pattern.replace(" ", r"\s+"), re.IGNORECASE | re.DOTALL)) for weight, pattern in _CUES]
-# A reviewer's own verdict is what a review is for: it takes one from what the cues say.
-_OWN = re.compile(r"\b(?:I|I['’]d|I['’]ll|we|my|our)\b", re.IGNORECASE)
+_WEIGHTED_CUES = [(weight, re.compile(pattern.replace(" ", r"\s+"), re.IGNORECASE | re.DOTALL)) for weight, pattern in _CUES]
+# Reviews contain the reviewer's own verdict: a first-person pronoun subtracts 1 from the weight.
+_FIRST_PERSON = re.compile(r"\b(?:I|I['’]d|I['’]ll|we|my|our)\b", re.IGNORECASE)
 
-# The commonest way in some languages: a verb of order near a mark.
-_ORDERS = (
+# The most common pattern in other languages: an imperative near a score.
+_FOREIGN_PATTERNS = (
     r"\b(?:gib|gebt|vergib|bewerte|bewertet)\b.{0,40}?(?:\b5\b|fünf|punkt|bestnote|höchst|bewertung)",
     r"\b(?:donnez?|attribuez?|notez|mettez)\b.{0,40}?(?:\b5\b|\bcinq\b|\bnote|points\b|maxim)",
     r"\b(?:dale|denle|otorga|califica|puntúa|asigna|valuta|assegna|attribuisci|atribua|avalie)\b.{0,40}?"
@@ -105,72 +104,79 @@ _ORDERS = (
     "(?:满分|打5分|打五分|最高分|給5|给5|満点|最高点|高得点|5点).{0,8}(?:つけ|与え|くだ|请|給|给|打|吧)|(?:请|給|给|打).{0,12}(?:满分|5分|五分|最高分|高分)",
     "(?:만점|최고점|5점).{0,8}(?:주|매겨|부여)",
 )
-_FOREIGN = re.compile("|".join(_ORDERS), re.IGNORECASE)
-# A filled-in reply, our own marks or a chat's, code: what follows belongs to it, whatever it says.
+_FOREIGN = re.compile("|".join(_FOREIGN_PATTERNS), re.IGNORECASE)
+# A prefilled reply, markup of our prompt or of a chat, code: everything after it is removed too.
 _REPLY = re.compile(
     r"[\"'}\]]*\s*\{\s*[\"']?\w+[\"']?\s*[:}]|\{[{%]|\$\{|```|<\|"
     r"|</?(?:question|history|said|item|explanation|evidence|list|(?-i:[AB])|rating|comment|score|verdict|reason)\b[^<>]{0,80}>"
     r"|\n\s*[#=*-]{3,}|\s#{2,6} \w|\[/?(?:INST|SYS(?:TEM)?|TOOL_CALLS|AVAILABLE_TOOLS)\]",
     re.IGNORECASE,
 )
-_END = re.compile(r"(?<=[.!?。！？])[\"'”’)]*\s+|(?<=[。！？])|\n+|(?=\()|(?<=\))")
-# A reading with digits for letters is tried where letters and digits are mixed inside words.
+_SENTENCE_END = re.compile(r"(?<=[.!?。！？])[\"'”’)]*\s+|(?<=[。！？])|\n+|(?=\()|(?<=\))")
+# The variant with digits replaced by letters is checked if letters and digits are mixed inside words.
 _LEET = re.compile(r"(?:[^\W\d_][013457@$]+[^\W\d_].*?){2}", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
 class InjectionSplit:
-    """A text in two: what it says to a shopper, and what it says to a judge; the second is empty for nearly every text."""
+    """A text split in two.
+
+    Attributes:
+        kept: Text meant for a shopper.
+        removed: Text addressed to a judge; empty for nearly all texts.
+    """
 
     kept: str
     removed: str
 
 
-@lru_cache(maxsize=20_000)  # a judging asks several questions about each text
+@lru_cache(maxsize=20_000)  # a judge run asks several questions about each text
 def split_injection(text: str) -> InjectionSplit:
-    """The text without its words to a judge, and those words.
+    """Split a text into the part for shoppers and the part addressed to a judge.
 
-    Sentence by sentence; what stands between two of them, and all that follows a reply, a turn or a mark, is taken with them.
+    Works by sentence; text between two removed sentences, and everything after a reply, a turn or markup, is removed too.
     """
-    text = text[:READ]
+    text = text[:MAX_CHARS]
     reply = _REPLY.search(text)
     end = reply.start() if reply else len(text)
-    pieces = _pieces(text, end)
-    # Most texts hold too few cues as a whole, so that none of their sentences need be read.
-    removed = [place for place in pieces if is_judge_injection(text[slice(*place)])] if _may_plead(text[:end]) else []
+    # Most texts contain too few cues in total, so that their sentences need not be checked.
+    sentences = _sentences(text, end) if _may_contain_injection(text[:end]) else []
+    removed = [span for span in sentences if is_judge_injection(text[slice(*span)])]
     if reply:
         removed.append((end, len(text)))
     elif not removed and is_prompt_injection(text):
-        removed.append((0, len(text)))  # an order over several sentences
+        removed.append((0, len(text)))  # an instruction that spans several sentences
     if not removed:
         return InjectionSplit(text, "")
     first, last = removed[0][0], removed[-1][1]
-    # What is left is read again: an order may have been put around another, to be made whole by its being taken out.
+    # The rest is checked again: removing an instruction may join the halves of another one around it.
     rest = split_injection(f"{text[:first].rstrip()} {text[last:].lstrip()}".strip())
     return InjectionSplit(rest.kept, f"{text[first:last].strip()} {rest.removed}".strip())
 
 
 def is_judge_injection(text: str) -> bool:
-    """Whether a sentence speaks to a judge, or to a model in general, in any of the readings that it may be disguised for."""
-    own = 1 if _OWN.search(text) else 0
-    return is_prompt_injection(text) or any(_weight(reading) - own >= ENOUGH or _FOREIGN.search(reading) for reading in _read(text))
+    """Whether a sentence addresses a judge, or a model in general, in any of its normalized variants."""
+    first_person = 1 if _FIRST_PERSON.search(text) else 0
+    return is_prompt_injection(text) or any(
+        _weight(variant) - first_person >= THRESHOLD or _FOREIGN.search(variant) for variant in _variants(text)
+    )
 
 
-def _may_plead(text: str) -> bool:
-    return is_prompt_injection(text) or any(_weight(reading) >= ENOUGH or _FOREIGN.search(reading) for reading in _read(text))
+def _may_contain_injection(text: str) -> bool:
+    return is_prompt_injection(text) or any(_weight(variant) >= THRESHOLD or _FOREIGN.search(variant) for variant in _variants(text))
 
 
-def _read(text: str) -> list[str]:
-    """The readings of a text, which are one for most."""
-    seen, *others = normalized_variants(text)
-    return [seen, *(others if not text.isascii() or "*" in text or _LEET.search(text) else ())]
+def _variants(text: str) -> list[str]:
+    """Normalized variants to check; only one for most texts."""
+    visible, *others = normalized_variants(text)
+    return [visible, *(others if not text.isascii() or "*" in text or _LEET.search(text) else ())]
 
 
 def _weight(text: str) -> int:
-    return sum(weight for weight, pattern in _WEIGHED if pattern.search(text))
+    return sum(weight for weight, pattern in _WEIGHTED_CUES if pattern.search(text))
 
 
-def _pieces(text: str, end: int) -> list[tuple[int, int]]:
-    """Where the sentences begin and end, up to a place."""
-    borders = [0, *(found.end() for found in _END.finditer(text, 0, end)), end]
-    return [(start, stop) for start, stop in itertools.pairwise(borders) if text[start:stop].strip()]
+def _sentences(text: str, end: int) -> list[tuple[int, int]]:
+    """(start, end) of the sentences up to an index."""
+    boundaries = [0, *(match.end() for match in _SENTENCE_END.finditer(text, 0, end)), end]
+    return [(start, stop) for start, stop in itertools.pairwise(boundaries) if text[start:stop].strip()]

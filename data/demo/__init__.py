@@ -1,18 +1,18 @@
-"""The demo store: written for this project, with simulated shoppers.
+"""The demo store: hand-written items and reviews, and simulated shoppers.
 
-Items, reviews and what each item is needed for are hand-written files beside this module; brands are invented. The shoppers
-are drawn here, and nobody's data is in them:
+Items, reviews and the needs that each item serves are hand-written files in this folder; brands are invented. The shoppers are simulated
+and contain no real person's data:
 
-1. Each of 400 shoppers has one to three *latent needs* (a new baby, a first flat, a first camping trip, ...), drawn with
-   unequal frequencies. A need opens on a day of the year.
-2. For a need, each of its items is bought with a probability that falls with its stage (1 the trigger, 2 soon after, 3 nice to
-   have) and with the item's own appeal, drawn once per item; a shopper's thoroughness scales all three. Purchases of stage
-   1, 2, 3 fall about 0, 10 and 40 days after the need opens.
-3. Everyday purchases from the whole store come on top, about one in five, with the same appeals.
-4. Each written review is given to a shopper who bought the item, days after the purchase.
+1. Each of 400 shoppers has one to three *latent needs* (a new baby, a first flat, a first camping trip, ...), sampled with unequal
+   frequencies. A need starts on a random day of the year.
+2. For a need, each of its items is bought with a probability that depends on its stage (1 the trigger, 2 soon after, 3 nice to have)
+   and on the item's appeal, sampled once per item; a shopper's thoroughness scales all three. Purchases of stage 1, 2, 3 happen about
+   0, 10 and 40 days after the start.
+3. Random purchases from the whole store are added, about one in five, with the same appeals.
+4. Each written review is assigned to a shopper who bought the item, days after the purchase.
 
-`needs.jsonl` is the truth behind the histories and is never given to a workspace: a recommender has to find it out. Knows nothing
-of how the files are read back.
+`needs.jsonl` is the ground truth behind the histories and never part of a workspace: a recommender must infer it. Knows nothing of the
+readers of the files.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 ADAPTER = Path(__file__).parent / "adapter"
-"""What the embedded LLM learned of these shoppers, by `python benchmarks/ranker.py demo --ship`; a folder as `train ranker` makes it."""
+"""LoRA adapter for the embedded LLM, trained on these shoppers by `python benchmarks/ranker.py demo --ship`."""
 SHOPPERS = 400
 SEED = 7
 YEAR = datetime.datetime(2025, 1, 1, tzinfo=datetime.UTC)
@@ -52,15 +52,20 @@ _FREQUENCY = {
 
 
 def load_records(name: str) -> list[dict[str, Any]]:
-    """The records of one of the store's files: `items`, `reviews` (without users) or `needs`."""
+    """Records of a file of the demo store: `items`, `reviews` (without users) or `needs`."""
     text = files(__package__).joinpath(f"{name}.jsonl").read_text("utf-8")
     return [json.loads(line) for line in text.splitlines()]
 
 
 def write_store(folder: Path, seed: int = SEED) -> Path:
-    """Writes `items.jsonl`, `reviews.jsonl` and `interactions.jsonl` into a folder, as a store would hand them over.
+    """Write `items.jsonl`, `reviews.jsonl` and `interactions.jsonl` in the format of a store's files; deterministic for a seed.
 
-    The same seed writes the same bytes. Returns: the folder.
+    Args:
+        folder: Target folder; created if missing.
+        seed: Random seed.
+
+    Returns:
+        The folder.
     """
     interactions, reviews = simulate(seed)
     folder.mkdir(parents=True, exist_ok=True)
@@ -71,51 +76,51 @@ def write_store(folder: Path, seed: int = SEED) -> Path:
 
 
 def simulate(seed: int = SEED) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """The shoppers' purchases and the reviews with their writers: (interactions, reviews), as records of their files."""
+    """Simulate the shoppers: (interactions, reviews with authors), as records of the files."""
     import numpy as np
 
     random = np.random.default_rng(seed)
     items = [item["item_id"] for item in load_records("items")]
     appeal: Mapping[str, float] = dict(zip(items, random.lognormal(0.0, 0.6, len(items)), strict=True))
-    serves: dict[str, list[tuple[str, int]]] = {}
-    for line in load_records("needs"):
-        serves.setdefault(line["need"], []).append((line["item_id"], line["stage"]))
-    names = sorted(serves)
+    items_of_need: dict[str, list[tuple[str, int]]] = {}
+    for record in load_records("needs"):
+        items_of_need.setdefault(record["need"], []).append((record["item_id"], record["stage"]))
+    names = sorted(items_of_need)
     frequency = np.asarray([_FREQUENCY[name] for name in names])
-    everyday = np.asarray([appeal[item] for item in items])
+    appeals = np.asarray([appeal[item] for item in items])
     bought: dict[tuple[str, str], float] = {}  # (user, item) -> day of the first purchase
     needs_of: dict[str, list[str]] = {}
     for number in range(1, SHOPPERS + 1):
         user = f"s{number:03d}"
-        thorough = float(random.beta(3, 4))
-        many = int(random.choice([1, 2, 3], p=[0.45, 0.4, 0.15]))
-        wanted = [str(need) for need in random.choice(names, size=many, replace=False, p=frequency / frequency.sum())]
-        needs_of[user] = wanted
-        for need in wanted:
-            opens = float(random.uniform(0, 300))
-            for item, stage in serves[need]:
-                if random.random() < min(0.95, _STAGE_SHARE[stage] * thorough * appeal[item] ** 0.5):
-                    bought.setdefault((user, item), opens + float(random.exponential(_STAGE_DAYS[stage])) + (stage - 1) * 5)
+        thoroughness = float(random.beta(3, 4))
+        need_count = int(random.choice([1, 2, 3], p=[0.45, 0.4, 0.15]))
+        needs = [str(need) for need in random.choice(names, size=need_count, replace=False, p=frequency / frequency.sum())]
+        needs_of[user] = needs
+        for need in needs:
+            start = float(random.uniform(0, 300))
+            for item, stage in items_of_need[need]:
+                if random.random() < min(0.95, _STAGE_SHARE[stage] * thoroughness * appeal[item] ** 0.5):
+                    bought.setdefault((user, item), start + float(random.exponential(_STAGE_DAYS[stage])) + (stage - 1) * 5)
         extra = 1 + int(random.poisson(0.25 * sum(1 for u, _ in bought if u == user)))
-        for item in random.choice(items, size=extra, replace=False, p=everyday / everyday.sum()):
+        for item in random.choice(items, size=extra, replace=False, p=appeals / appeals.sum()):
             bought.setdefault((user, str(item)), float(random.uniform(0, 360)))
     reviews: list[dict[str, Any]] = []
     for review in load_records("reviews"):
         item = review["item_id"]
-        taken = {r["user_id"] for r in reviews if r["item_id"] == item}
-        buyers = sorted(user for user, owned in bought if owned == item and user not in taken)
-        if not buyers:  # somebody wrote it, so somebody bought it
-            fitting = {need for need, served in serves.items() if item in dict(served)}
-            buyers = [user for user, wanted in needs_of.items() if fitting & set(wanted) and user not in taken] or sorted(needs_of)
+        authors = {r["user_id"] for r in reviews if r["item_id"] == item}
+        buyers = sorted(user for user, owned in bought if owned == item and user not in authors)
+        if not buyers:  # every review needs a buyer
+            matching = {need for need, need_items in items_of_need.items() if item in dict(need_items)}
+            buyers = [user for user, needs in needs_of.items() if matching & set(needs) and user not in authors] or sorted(needs_of)
         user = buyers[int(random.integers(len(buyers)))]
         day = bought.setdefault((user, item), float(random.uniform(0, 330)))
-        reviews.append({**review, "user_id": user, "timestamp": _moment(day + 3 + float(random.exponential(12)))})
+        reviews.append({**review, "user_id": user, "timestamp": _timestamp(day + 3 + float(random.exponential(12)))})
     interactions = [
-        {"user_id": user, "item_id": item, "kind": "purchase", "timestamp": _moment(day)}
+        {"user_id": user, "item_id": item, "kind": "purchase", "timestamp": _timestamp(day)}
         for (user, item), day in sorted(bought.items(), key=lambda entry: (entry[0][0], entry[1], entry[0][1]))
     ]
     return interactions, reviews
 
 
-def _moment(day: float) -> str:
+def _timestamp(day: float) -> str:
     return (YEAR + datetime.timedelta(days=day)).isoformat(timespec="seconds")

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ..former_names import CHANNELS
 from .database import event_tables
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ class ServedLists:
         Raises:
             WorkspaceError: The log cannot be read.
         """
+        import polars as pl
         from sqlalchemy import select
 
         tables = event_tables()
@@ -60,7 +62,7 @@ class ServedLists:
                     .where(served.c.timestamp >= since)
                     .order_by(places.c.recommendation_id, places.c.position),
                     ("position",),
-                ),
+                ).with_columns(pl.col("channel").replace(CHANNELS)),  # lists of version 0.1 have its names
                 _frame(
                     connection,
                     select(*(events.c[name] for name in RESPONSE_COLUMNS))

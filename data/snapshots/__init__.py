@@ -1,1 +1,1 @@
-"""Writing snapshots: ingest, added items, event compaction, rewriting, erasure of users."""
+"""Writing of snapshots: ingest, added items, event compaction, rewriting, erasure of users."""

@@ -1,8 +1,8 @@
-"""Items that were added or changed since the snapshot was made, over the snapshot's own.
+"""Items added or changed since the snapshot was made, stored beside it and merged on read.
 
-They are a small table in `added/<snapshot>.parquet`, replaced whole. Whoever recommends looks at both; whoever counts what shoppers did
-looks at the snapshot alone, where nobody had the new ones yet. `index` and `events compact` fold them into the next snapshot; an
-`ingest` does not: the store's files are then the store's word.
+They are a small table in `added/<snapshot>.parquet`, replaced as a whole. Recommendations use both tables; co-occurrence counts use only
+the snapshot, which has no interactions with new items. `index` and `events compact` merge them into the next snapshot; `ingest` drops
+them, because the store's files are then authoritative.
 """
 
 from __future__ import annotations
@@ -25,46 +25,53 @@ FOLDER = "added"
 
 
 def file(workspace: Workspace) -> Path:
-    """Where the additions to the present snapshot lie, if there are any."""
+    """Path of the additions to the current snapshot; it need not exist."""
     return workspace.path / FOLDER / f"{workspace.manifest.snapshot}.parquet"
 
 
 def items(workspace: Workspace) -> pl.DataFrame:
-    """The items of the snapshot with the additions over them: each at its row, those that are new in the order in which they came.
+    """The items of the snapshot merged with the additions: changed items keep their row, new ones follow in input order.
 
-    Raises: WorkspaceError: a table cannot be read.
+    Raises:
+        WorkspaceError: A table cannot be read.
     """
-    return _over(workspace.table("items"), _read(workspace))
+    return _merged(workspace.table("items"), _read(workspace))
 
 
 def upsert(workspace: Workspace, new: Sequence[Item]) -> tuple[int, int]:
-    """Keeps items, each whole, all or none; returns how many the workspace did not have, and how many it had. Call inside `writing`.
+    """Add or replace items, all or none; the caller must hold the lock (`Workspace.writing`).
 
-    Columns that only the store's own table has stay as they were.
-    Raises: WorkspaceError: a table cannot be read. StorageError: the disk refuses; nothing was kept.
+    Extra columns of the store's table keep their values.
+
+    Returns:
+        Number of items added, number of items replaced.
+
+    Raises:
+        WorkspaceError: A table cannot be read.
+        StorageError: The disk is full or not writable; nothing was stored.
     """
     import polars as pl
 
     base, before = workspace.table("items"), _read(workspace)
-    there = set(_over(base, before)["item_id"].to_list())
-    told = {item.item_id: item for item in new}  # of two with one id the last counts
-    known = {**_by_id(base, told), **_by_id(before, told)}
-    rows = [{**known.get(key, {}), **asdict(item), "category": list(item.category)} for key, item in told.items()]
-    fresh = pl.DataFrame(rows, schema=base.schema)
-    with storage_errors(f"the items added to {workspace.path}"), replacing(file(workspace)) as beside:
-        _over(before, fresh).write_parquet(beside)
-    return sum(key not in there for key in told), sum(key in there for key in told)
+    existing = set(_merged(base, before)["item_id"].to_list())
+    new_by_id = {item.item_id: item for item in new}  # of items with the same id the last counts
+    previous = {**_by_id(base, new_by_id), **_by_id(before, new_by_id)}
+    rows = [{**previous.get(key, {}), **asdict(item), "category": list(item.category)} for key, item in new_by_id.items()]
+    additions = pl.DataFrame(rows, schema=base.schema)
+    with storage_errors(f"the items added to {workspace.path}"), replacing(file(workspace)) as path:
+        _merged(before, additions).write_parquet(path)
+    return sum(key not in existing for key in new_by_id), sum(key in existing for key in new_by_id)
 
 
 def remove_outdated(workspace: Workspace) -> None:
-    """Removes the additions to earlier snapshots. Call inside `writing`."""
+    """Delete the additions to earlier snapshots; the caller must hold the lock."""
     for old in (workspace.path / FOLDER).glob("*.parquet"):
         if old != file(workspace):
             old.unlink(missing_ok=True)
 
 
 def _read(workspace: Workspace) -> pl.DataFrame:
-    """The additions, in the columns of the snapshot's items; an empty table where there are none."""
+    """The additions, with the columns of the snapshot's items; an empty table if there are none."""
     import polars as pl
 
     try:
@@ -77,21 +84,21 @@ def _read(workspace: Workspace) -> pl.DataFrame:
         ) from error
 
 
-def _over(base: pl.DataFrame, more: pl.DataFrame) -> pl.DataFrame:
-    """`base` with the rows of `more` in the places of those that have their id, the others behind."""
+def _merged(base: pl.DataFrame, additions: pl.DataFrame) -> pl.DataFrame:
+    """`base` with rows replaced by the additions with the same id; new ids are appended."""
     import polars as pl
 
-    if not len(more):
+    if not len(additions):
         return base
-    place = pl.DataFrame({"item_id": base["item_id"], "place": range(len(base))}, schema_overrides={"place": pl.Int64})
-    placed = more.join(place, on="item_id", how="left", maintain_order="left").with_columns(
-        pl.col("place").fill_null(pl.int_range(pl.len(), dtype=pl.Int64) + len(base))
+    rows = pl.DataFrame({"item_id": base["item_id"], "_row": range(len(base))}, schema_overrides={"_row": pl.Int64})
+    numbered = additions.join(rows, on="item_id", how="left", maintain_order="left").with_columns(
+        pl.col("_row").fill_null(pl.int_range(pl.len(), dtype=pl.Int64) + len(base))
     )
-    kept = base.with_columns(pl.int_range(pl.len(), dtype=pl.Int64).alias("place")).join(more, on="item_id", how="anti")
-    return pl.concat([kept, placed.select(kept.columns)]).sort("place").drop("place")
+    unchanged = base.with_columns(pl.int_range(pl.len(), dtype=pl.Int64).alias("_row")).join(additions, on="item_id", how="anti")
+    return pl.concat([unchanged, numbered.select(unchanged.columns)]).sort("_row").drop("_row")
 
 
-def _by_id(table: pl.DataFrame, wanted: dict[str, Item]) -> dict[str, dict[str, object]]:
+def _by_id(table: pl.DataFrame, selected: dict[str, Item]) -> dict[str, dict[str, object]]:
     import polars as pl
 
-    return {row["item_id"]: row for row in table.filter(pl.col("item_id").is_in(list(wanted))).iter_rows(named=True)}
+    return {row["item_id"]: row for row in table.filter(pl.col("item_id").is_in(list(selected))).iter_rows(named=True)}

@@ -1,10 +1,9 @@
-"""`events compact`: folds the log into a new snapshot, so that what happened in the shop can be indexed and trained on.
+"""`events compact`: merges logged events into a new snapshot, so that they can be indexed and trained on.
 
-The new tables and the number of the last event that they hold become valid in one rename of `workspace.json`: a kill at any moment
-leaves the old snapshot, onto which all events are still to be folded, or the new one that holds them. The log stays whole.
+The new tables and the number of their last event become valid by one rename of `workspace.json`: a killed process leaves the old
+snapshot, without any of the new events, or the new one with all of them. The log is not changed.
 
-Impressions and dismissals are no interactions, nor are searches in words only: they stay in the log, where the live state and the report
-look for them.
+Impressions, dismissals and searches without an item are not interactions: they stay in the log, for live profiles and the online report.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from ..events.records import INTERACTIONS
 from ..privacy.pseudonyms import is_pseudonym
 from ..readers.external_sort import InteractionSorter
 from . import added_items
-from .rewrite import copy_tables, remove_derived_files, renamed, users_to_erase
+from .rewrite import copy_tables, remove_derived_files, users_to_erase, with_pseudonyms
 
 if TYPE_CHECKING:
     import polars as pl
@@ -33,14 +32,19 @@ PAGE = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Compaction:
-    """What was folded.
+    """Result of a compaction.
 
     Attributes:
-        snapshot: id of the snapshot that holds it. changed: whether that is a new one. last: number of the last event looked at.
-        events: looked at now. interactions: added to the snapshot. repeated: alike in user, item, kind and moment to one that was there.
-        unknown_items: events of items that the snapshot does not hold; they come in when `ingest` has brought the items.
-        other: impressions, dismissals and searches in words. forgotten: users taken out of the snapshot, whom the log had forgotten.
-        pseudonymised: whether user ids are pseudonyms now.
+        snapshot: Id of the resulting snapshot.
+        changed: Whether the snapshot is a new one.
+        last: Number of the last event processed.
+        events: Number of events processed.
+        interactions: Interactions added to the snapshot.
+        repeated: Events with the same user, item, kind and time as an existing interaction.
+        unknown_items: Events about items missing from the snapshot; not merged.
+        other: Impressions, dismissals and searches without an item.
+        forgotten: Users removed from the snapshot because they were erased in the log.
+        pseudonymised: Whether the user ids are pseudonyms now.
     """
 
     snapshot: str
@@ -55,39 +59,46 @@ class Compaction:
     pseudonymised: bool
 
     def to_dict(self) -> dict[str, Any]:
-        """The report as JSON holds it."""
+        """The result as a JSON-serializable dict."""
         return asdict(self)
 
 
 def compact(workspace: Workspace, log: EventLog, *, pseudonymise: bool = False, progress: Progress = lambda *_: None) -> Compaction:
-    """Folds the events that the snapshot does not hold yet into a new one.
+    """Merge the events that the snapshot does not contain into a new snapshot.
 
-    Args: pseudonymise: replace all user ids by pseudonyms; where some are pseudonyms already, all become so, or a person would be two.
-    Raises: WorkspaceBusyError, WorkspaceError, StorageError: nothing was changed.
+    Args:
+        workspace: Workspace to update.
+        log: Its event log.
+        pseudonymise: Replace all user ids by pseudonyms. If some ids are pseudonyms already, all are replaced; otherwise one person
+            would have two ids.
+        progress: Called with a description, the number of finished parts and of all parts.
+
+    Raises:
+        WorkspaceBusyError, WorkspaceError, StorageError: Nothing was changed.
     """
     with workspace.writing(f"crossaisle events compact -w {workspace.path}"), storage_errors(f"the snapshot in {workspace.path}"):
         first, last = int(workspace.manifest.folded.get(log.identity, 0)), log.last_sequence()
-        gone = users_to_erase(workspace, log)
-        held = workspace.table("interactions")
-        past = held.filter(~held["user_id"].is_in(sorted(gone))) if gone else held
-        names = _names(past, pseudonymise, log, first, last)
+        erased = users_to_erase(workspace, log)
+        interactions = workspace.table("interactions")
+        kept = interactions.filter(~interactions["user_id"].is_in(sorted(erased))) if erased else interactions
+        pseudonyms = _pseudonyms(kept, pseudonymise, log, first, last)
         with workspace.staging() as staging, workspace.staging() as folder:
             parts = InteractionSorter(folder)
-            parts.add(renamed(past, names))
+            parts.add(with_pseudonyms(kept, pseudonyms))
             items = added_items.items(workspace)["item_id"]
-            seen = unknown = other = 0
+            processed = unknown = other = 0
             for page in _pages(log, first, last):
-                told = table([event for event in page if event.kind in INTERACTIONS and event.item_id is not None])
-                known = told.filter(told["item_id"].is_in(items.implode()))
-                parts.add(renamed(known, names))
-                seen, other, unknown = seen + len(page), other + len(page) - len(told), unknown + len(told) - len(known)
-                progress("folding events", seen, max(last - first, seen))
-            done = parts.finish(staging / "interactions.parquet", lambda part, of: progress("sorting interactions", part, of))
-            added = done.rows - len(past)
+                new = interactions_of([event for event in page if event.kind in INTERACTIONS and event.item_id is not None])
+                known = new.filter(new["item_id"].is_in(items.implode()))
+                parts.add(with_pseudonyms(known, pseudonyms))
+                processed, other, unknown = processed + len(page), other + len(page) - len(new), unknown + len(new) - len(known)
+                progress("folding events", processed, max(last - first, processed))
+            result = parts.finish(staging / "interactions.parquet", lambda part, of: progress("sorting interactions", part, of))
+            added = result.rows - len(kept)
             before, folded = str(workspace.manifest.snapshot), {**workspace.manifest.folded, log.identity: max(first, last)}
-            if added or gone or names is not None or added_items.file(workspace).exists():
-                copy_tables(workspace, staging, names, gone)
-                if gone:
+            if added or erased or pseudonyms is not None or added_items.file(workspace).exists():
+                copy_tables(workspace, staging, pseudonyms, erased)
+                if erased:
                     remove_derived_files(workspace)
                 source = workspace.manifest.source
                 snapshot = workspace.replace_snapshot(staging, category_level=None, item_noun=None, source=source, folded=folded)
@@ -98,18 +109,18 @@ def compact(workspace: Workspace, log: EventLog, *, pseudonymise: bool = False, 
         snapshot=snapshot,
         changed=snapshot != before,
         last=max(first, last),
-        events=seen,
+        events=processed,
         interactions=added,
-        repeated=seen - other - unknown - added,
+        repeated=processed - other - unknown - added,
         unknown_items=unknown,
         other=other,
-        forgotten=len(gone),
-        pseudonymised=names is not None,
+        forgotten=len(erased),
+        pseudonymised=pseudonyms is not None,
     )
 
 
-def table(events: list[Event]) -> pl.DataFrame:
-    """Events as interactions; each must be one."""
+def interactions_of(events: list[Event]) -> pl.DataFrame:
+    """Interactions table of events; each must have an item and a kind in `INTERACTIONS`."""
     import polars as pl
 
     from ..readers.interaction_tables import empty_table
@@ -125,19 +136,19 @@ def table(events: list[Event]) -> pl.DataFrame:
     return pl.DataFrame(columns, schema=empty_table("interactions").schema)
 
 
-def _names(past: pl.DataFrame, wanted: bool, log: EventLog, first: int, last: int) -> Pseudonyms | None:
-    """What replaces user ids, or None: where anybody goes by a pseudonym, everybody does."""
-    some = (
-        wanted
+def _pseudonyms(kept: pl.DataFrame, requested: bool, log: EventLog, first: int, last: int) -> Pseudonyms | None:
+    """The mapping for user ids, or None; if any user has a pseudonym, all get one."""
+    needed = (
+        requested
         or log.pseudonyms is not None
-        or any(is_pseudonym(user) for user in past["user_id"].unique().to_list())
+        or any(is_pseudonym(user) for user in kept["user_id"].unique().to_list())
         or any(is_pseudonym(event.user_id) for page in _pages(log, first, last) for event in page)
     )
-    return log.hashes if some else None
+    return log.hashes if needed else None
 
 
 def _pages(log: EventLog, first: int, last: int) -> Iterator[list[Event]]:
     """The events with numbers above `first` and up to `last_sequence`."""
-    while found := log.events_after(first, PAGE, until=last):
-        yield [event for _, event in found]
-        first = found[-1][0]
+    while page := log.events_after(first, PAGE, until=last):
+        yield [event for _, event in page]
+        first = page[-1][0]

@@ -1,12 +1,12 @@
-"""`events forget-user`: takes a person out of all that a workspace keeps.
+"""`events forget-user`: erases a user's data from a workspace.
 
-What is removed, in this order, so that a kill in between is mended by running it again: the lines of the log and of served lists; lines
-of `explored.jsonl` and `rejects.jsonl`; the counts behind the associations and the questions that a ranker is taught with, which hold
-single histories; the snapshot's interactions, and the name under the person's reviews (or the reviews). What was done is written to
-`forgotten.jsonl`, with a keyed hash in place of the id.
+Removed in this order, so that a second run completes an interrupted one: events and served lists in the log; lines of `explored.jsonl`
+and `rejects.jsonl`; the co-occurrence counts and the training examples of the ranker, which contain single histories; the snapshot's
+interactions, and the author of the user's reviews (or the reviews). The erasure is recorded in `forgotten.jsonl`, with a keyed hash in
+place of the id.
 
-What stays: the associations until the next `index`, and what models learned from many until the next `train`; neither holds an id. The
-files that a store ingests from are the store's own: whoever is still in them comes back with the next `ingest`.
+Not removed: the associations until the next `index` and trained models until the next `train`; both are aggregates without ids. The
+files that a store ingests from are not changed: a user who is still in them returns with the next `ingest`.
 """
 
 from __future__ import annotations
@@ -28,15 +28,22 @@ if TYPE_CHECKING:
     from ..workspace import Workspace
 
 LOG = "forgotten.jsonl"
-"""File of a workspace: one removal a line, without the id."""
+"""File of a workspace with one erasure per line, without the id."""
 EXPLORED = "explored.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
 class ErasureReport:
-    """What was removed of a person, by place; `mark` is the keyed hash that the record holds.
+    """Number of rows erased for one user.
 
-    Attributes: reviews: lost their author's name, or were removed where that was asked for. lines: of `explored.jsonl` and `rejects.jsonl`.
+    Attributes:
+        mark: Keyed hash of the user in the record.
+        events: Events in the log.
+        served: Served lists in the log.
+        interactions: Interactions in the snapshot.
+        reviews: Reviews that lost their author, or were deleted if requested.
+        lines: Lines of `explored.jsonl` and `rejects.jsonl`.
+        snapshot: Id of the resulting snapshot.
     """
 
     mark: str
@@ -48,82 +55,89 @@ class ErasureReport:
     snapshot: str
 
     def to_dict(self) -> dict[str, Any]:
-        """The removal as JSON holds it."""
+        """The report as a JSON-serializable dict."""
         return asdict(self)
 
 
 def forget_user(workspace: Workspace, log: EventLog, user_id: str, *, reviews: bool = False) -> ErasureReport:
-    """Removes a person, under the id and under its pseudonym.
+    """Erase a user, stored under the id or its pseudonym.
 
-    Args: reviews: remove the texts of the person's reviews, too, and not only their author.
-    Raises: UnknownUserError: nothing is known of such a user. WorkspaceBusyError, WorkspaceError, StorageError: run it again.
+    Args:
+        workspace: Workspace to update.
+        log: Its event log.
+        user_id: The user.
+        reviews: Delete the user's reviews, not only their author.
+
+    Raises:
+        UnknownUserError: There is no data of this user.
+        WorkspaceBusyError, WorkspaceError, StorageError: The erasure may be incomplete; run it again.
     """
-    names = log.known_ids(user_id)
+    user_ids = log.known_ids(user_id)
     mark = log.mark(user_id)
     with workspace.writing(f"crossaisle events forget-user -w {workspace.path} ID"), storage_errors(f"the workspace {workspace.path}"):
         files = [workspace.path / EXPLORED, workspace.rejects]
-        kept = {file: _kept(file, names) for file in files if file.exists()}
-        lines = sum(gone for _, gone in kept.values())
-        interactions, written = _of(workspace, "interactions", names), _of(workspace, "reviews", names)
-        held = log.counts_for(user_id)
-        if not (held.events or held.served or interactions or written or lines):
-            raise UnknownUserError(f"nothing is known of user {user_id!r} in {workspace.path}, so nothing was removed")
-        gone = log.forget(user_id)
-        for file, (content, some) in kept.items():
-            if some:
+        remaining = {file: _without_user(file, user_ids) for file in files if file.exists()}
+        lines = sum(removed for _, removed in remaining.values())
+        interactions, written = _rows_of(workspace, "interactions", user_ids), _rows_of(workspace, "reviews", user_ids)
+        stored = log.counts_for(user_id)
+        if not (stored.events or stored.served or interactions or written or lines):
+            raise UnknownUserError(f"no data of user {user_id!r} in {workspace.path}; nothing was removed")
+        erased = log.forget(user_id)
+        for file, (content, removed) in remaining.items():
+            if removed:
                 write_atomically(file, content)
         if interactions or written:
             remove_derived_files(workspace)
-            # Last: as long as the snapshot holds the person, a run that was killed finds out that there is more to do.
-            _replace(workspace, names, reviews=reviews)
-        done = ErasureReport(mark, gone.events, gone.served, interactions, written, lines, str(workspace.manifest.snapshot))
+            # Last: as long as the snapshot contains the user, a repeated run after a kill finds the remaining work.
+            _rewrite_snapshot(workspace, user_ids, drop_reviews=reviews)
+        report = ErasureReport(mark, erased.events, erased.served, interactions, written, lines, str(workspace.manifest.snapshot))
         with (workspace.path / LOG).open("a", encoding="utf-8") as record:
-            record.write(json.dumps({"at": now(), **done.to_dict()}) + "\n")
-    return done
+            record.write(json.dumps({"at": now(), **report.to_dict()}) + "\n")
+    return report
 
 
-def _of(workspace: Workspace, table: str, names: Sequence[str]) -> int:
+def _rows_of(workspace: Workspace, table: str, user_ids: Sequence[str]) -> int:
     import polars as pl
 
-    return int(workspace.table(table).select(pl.col("user_id").is_in(names).sum()).item())
+    return int(workspace.table(table).select(pl.col("user_id").is_in(user_ids).sum()).item())
 
 
-def _replace(workspace: Workspace, names: Sequence[str], *, reviews: bool) -> None:
-    """Makes a snapshot without the person the one in use; it holds the same events of everybody else."""
+def _rewrite_snapshot(workspace: Workspace, user_ids: Sequence[str], *, drop_reviews: bool) -> None:
+    """Replace the snapshot by one without the user and with the same merged events."""
     import polars as pl
 
     with workspace.staging() as staging:
-        copy_tables(workspace, staging, None, names, texts=reviews)
-        workspace.table("interactions").filter(~pl.col("user_id").is_in(names)).write_parquet(staging / "interactions.parquet")
-        kept = workspace.manifest
-        workspace.replace_snapshot(staging, category_level=None, item_noun=None, source=kept.source, folded=kept.folded)
+        copy_tables(workspace, staging, None, user_ids, drop_reviews=drop_reviews)
+        workspace.table("interactions").filter(~pl.col("user_id").is_in(user_ids)).write_parquet(staging / "interactions.parquet")
+        manifest = workspace.manifest
+        workspace.replace_snapshot(staging, category_level=None, item_noun=None, source=manifest.source, folded=manifest.folded)
 
 
-def _kept(file: Path, names: Sequence[str]) -> tuple[bytes, int]:
-    """The lines of a file of JSON lines that name none of some ids, and how many others there are."""
-    kept, gone = [], 0
-    names_it = _naming(names)
+def _without_user(file: Path, user_ids: Sequence[str]) -> tuple[bytes, int]:
+    """Content of a JSONL file without the lines about a user, and the number of these lines."""
+    kept, removed = [], 0
+    mentions_user = _mention_test(user_ids)
     for line in file.read_bytes().splitlines(keepends=True):
-        if names_it(line.decode("utf-8", "replace")):
-            gone += 1
+        if mentions_user(line.decode("utf-8", "replace")):
+            removed += 1
         else:
             kept.append(line)
-    return b"".join(kept), gone
+    return b"".join(kept), removed
 
 
-def _naming(names: Sequence[str]) -> Callable[[str], bool]:
-    """Whether a line is about one of some ids: in its field `user_id`, or as a whole cell of the rejected line in `content`."""
+def _mention_test(user_ids: Sequence[str]) -> Callable[[str], bool]:
+    """A test for lines with one of the ids: in the field `user_id`, or as a whole cell of the rejected line in `content`."""
     import re
 
-    whole = re.compile("|".join(rf"(?<![^\s,;\"'\t]){re.escape(name)}(?![^\s,;\"'\t])" for name in names))
+    whole_cell = re.compile("|".join(rf"(?<![^\s,;\"'\t]){re.escape(user_id)}(?![^\s,;\"'\t])" for user_id in user_ids))
 
-    def found(line: str) -> bool:
+    def mentions_user(line: str) -> bool:
         try:
-            told = json.loads(line)
+            record = json.loads(line)
         except ValueError:
             return False
-        if not isinstance(told, dict):
+        if not isinstance(record, dict):
             return False
-        return told.get("user_id") in names or whole.search(str(told.get("content", ""))) is not None
+        return record.get("user_id") in user_ids or whole_cell.search(str(record.get("content", ""))) is not None
 
-    return found
+    return mentions_user

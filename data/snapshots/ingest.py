@@ -1,8 +1,7 @@
-"""From a store's files to the snapshot of a workspace.
+"""Ingest: reads a store's files into a snapshot of a workspace.
 
-Items are read first and held in memory; then every line about users is checked against them, in batches, and goes to disk.
-Nothing of the workspace changes until all is read and sorted: an error at any point leaves it as it was. Knows nothing of
-formats (`readers`).
+Items are read first and kept in memory; then lines about users are validated against them in batches and written to disk. The workspace
+does not change until everything is read and sorted: an error leaves it as it was. Knows nothing of formats (`readers`).
 """
 
 from __future__ import annotations
@@ -28,20 +27,24 @@ if TYPE_CHECKING:
     import polars as pl
 
 Progress = Callable[[str, int, int], None]
-"""Called now and then with what is being done, and how many bytes (or parts) of how many are done."""
+"""Progress callback: description of the step, number of bytes (or parts) done, total number."""
 
 
 @dataclass(frozen=True, slots=True)
 class IngestReport:
-    """What an ingest read, and what it left out.
+    """Counts of an ingest.
 
     Attributes:
-        snapshot: id of the new snapshot.
-        items / reviews / interactions / relations: rows stored. users: distinct users of the interactions.
-        categories: distinct names at the broadest level.
-        problems: problem in plain words -> how often, most frequent first; only what occurred.
-        rejects: lines that were not used, each in `rejects.jsonl` with its cause.
-        seconds: how long it took.
+        snapshot: Id of the new snapshot.
+        items: Items stored.
+        reviews: Reviews stored.
+        interactions: Interactions stored.
+        users: Distinct users of the interactions.
+        relations: Relations stored.
+        categories: Distinct names at the broadest level.
+        problems: Description of each problem to its count, most frequent first.
+        rejects: Rejected lines, each in `rejects.jsonl` with its cause.
+        seconds: Duration.
     """
 
     snapshot: str
@@ -56,7 +59,7 @@ class IngestReport:
     seconds: float
 
     def to_dict(self) -> dict[str, Any]:
-        """The report as plain JSON types."""
+        """The report as a JSON-serializable dict."""
         return {**asdict(self), "problems": dict(self.problems)}
 
 
@@ -73,31 +76,36 @@ def ingest(
     progress: Progress | None = None,
     chunk_rows: int = CHUNK_ROWS,
 ) -> IngestReport:
-    """Reads a store's files into a new snapshot of a workspace, which replaces the old one.
+    """Read a store's files into a new snapshot of a workspace, which replaces the old one.
 
     Args:
-        workspace_path: the workspace's folder, made if there is none.
+        workspace_path: Folder of the workspace; created if missing.
         format: `files`, `amazon-reviews-2023`, `movielens` or `completejourney` (see docs/files.md).
-        paths: files, or folders that hold them; one or several.
-        category_level: which level of a category counts as another one, 1 = broadest; None keeps the workspace's.
-        item_noun: what an item is called to a person; None keeps the workspace's.
-        on_error: `skip` writes lines that cannot be used to `rejects.jsonl` and goes on; `stop` raises at the first.
-        min_rating: ratings below it give no interaction (their reviews stay).
-        rename: for `files`, our column name -> the name in the files.
-        progress: see `Progress`. chunk_rows: rows held at once; changes nothing but memory and speed.
-    Returns: what was read and what was left out.
+        paths: One or several files or folders.
+        category_level: Category level at which two items belong to different categories, 1 = broadest; None keeps the workspace's.
+        item_noun: Word for an item in texts for users; None keeps the workspace's.
+        on_error: `skip` records unusable lines in `rejects.jsonl` and continues; `stop` raises at the first.
+        min_rating: Ratings below it create no interaction (their reviews are kept).
+        rename: For `files`: our column name to the name in the files.
+        progress: See `Progress`.
+        chunk_rows: Rows per batch; affects only memory and speed.
+
+    Returns:
+        Counts of stored rows and of problems.
+
     Raises:
-        FormatError: a file is not what `format` says, or (`stop`) a line cannot be used; names path and line.
-        SettingsError: an argument means nothing.
-        WorkspaceError: the workspace is busy or cannot be used. StorageError: the disk is full.
+        FormatError: A file does not have the format, or (`stop`) a line is unusable; contains path and line.
+        SettingsError: Invalid argument.
+        WorkspaceError: The workspace is busy or unusable.
+        StorageError: The disk is full or not writable.
     """
     started = time.monotonic()
     rename = dict(rename or {})
     _check(category_level, on_error, min_rating, chunk_rows)
-    named = [paths] if isinstance(paths, str | Path) else paths
-    sources = find_sources(format, [Path(path) for path in named], rename)
+    path_list = [paths] if isinstance(paths, str | Path) else paths
+    sources = find_sources(format, [Path(path) for path in path_list], rename)
     if min_rating is not None and not any(source.rated or "kind" in source.columns for source in sources):
-        raise SettingsError(f"--min-rating is for ratings, and {format} has none")
+        raise SettingsError(f"--min-rating needs ratings, and {format} has none")
     from ..workspace import Workspace
 
     workspace = Workspace.prepare(Path(workspace_path))
@@ -106,10 +114,10 @@ def ingest(
         stack.enter_context(storage_errors(f"the snapshot in {workspace.path}"))
         staging, parts = stack.enter_context(workspace.staging()), stack.enter_context(workspace.staging())
         with Rejects(staging / "rejects.jsonl", stop=on_error == "stop") as rejects:
-            reading = _IngestRun(rejects, parts, min_rating, chunk_rows, progress or _silent)
-            reading.read(sources)
-            reading.check_renamed(rename, sources)
-            counts = reading.write(staging)
+            run = _IngestRun(rejects, parts, min_rating, chunk_rows, progress or _no_progress)
+            run.read(sources)
+            run.check_renamed_columns(rename, sources)
+            counts = run.write(staging)
         origin: dict[str, object] = {"format": format, "files": [source.path.name for source in sources]}
         origin |= {"rename": rename} if rename else {}
         origin |= {"min_rating": min_rating} if min_rating is not None else {}
@@ -119,74 +127,78 @@ def ingest(
     return IngestReport(snapshot=snapshot, **counts, problems=problems, rejects=rejects.count, seconds=seconds)
 
 
-def _silent(stage: str, done: int, total: int) -> None:
-    """Shows nothing."""
+def _no_progress(stage: str, done: int, total: int) -> None:
+    """Ignore progress."""
 
 
 def _check(category_level: int | None, on_error: str, min_rating: float | None, chunk_rows: int) -> None:
     if category_level is not None and category_level < 1:
-        raise SettingsError(f"the category level is {category_level}, wanted 1 (the broadest) or more")
+        raise SettingsError(f"the category level is {category_level}; it must be 1 (the broadest) or more")
     if on_error not in ("skip", "stop"):
-        raise SettingsError(f"on_error is {on_error}, wanted skip or stop")
+        raise SettingsError(f"on_error is {on_error}; it must be skip or stop")
     if min_rating is not None and not math.isfinite(min_rating):
-        raise SettingsError(f"the minimum rating is {min_rating}, wanted a finite number")
+        raise SettingsError(f"the minimum rating is {min_rating}; it must be a finite number")
     if chunk_rows < 1:
-        raise SettingsError(f"chunk_rows is {chunk_rows}, wanted 1 or more")
+        raise SettingsError(f"chunk_rows is {chunk_rows}; it must be 1 or more")
 
 
 class _IngestRun:
-    """One ingest under way: what has been read so far."""
+    """State of a running ingest."""
 
     def __init__(self, rejects: Rejects, parts: Path, min_rating: float | None, chunk_rows: int, progress: Progress) -> None:
         self._rejects, self._min_rating, self._chunk_rows, self._progress = rejects, min_rating, chunk_rows, progress
         self._items = ItemTableBuilder(rejects)
         self._interactions, self._reviews = InteractionSorter(parts), ReviewDeduplicator(parts)
         self._relations: list[pl.DataFrame] = []
-        self._seen: set[str] = set()
+        self._columns: set[str] = set()
         self._item_frame: pl.DataFrame | None = None
 
     def read(self, sources: Sequence[Source]) -> None:
-        """Reads all sources, items first."""
+        """Read all sources, items first."""
         item_sources = [source for source in sources if "items" in source.holds]
         for source in item_sources:
             for batch in self._batches(source):
                 self._items.add(source, batch)
             self._rejects.close_file(source.path, source.required_names)
         if not len(self._items):
-            raise FormatError(item_sources[0].path, None, "holds no item that can be used")
+            raise FormatError(item_sources[0].path, None, "contains no usable item")
         self._item_frame = self._items.frame()
         known = self._item_frame["item_id"]
         for source in sources:
             if "items" not in source.holds:
                 self._read_events(source, known)
 
-    def check_renamed(self, rename: Mapping[str, str], sources: Sequence[Source]) -> None:
-        """Raises: SettingsError: a renamed column is in no file."""
+    def check_renamed_columns(self, rename: Mapping[str, str], sources: Sequence[Source]) -> None:
+        """Check that every renamed column exists.
+
+        Raises:
+            SettingsError: A column is in no file.
+        """
         for ours, theirs in rename.items():
-            if theirs not in self._seen:
+            if theirs not in self._columns:
                 names = ", ".join(source.path.name for source in sources)
                 raise SettingsError(f"--map {ours}={theirs}: no column {theirs} in {names}")
 
     def write(self, staging: Path) -> dict[str, int]:
-        """Writes the tables; returns the counts of the report."""
+        """Write the tables; return the counts of the report."""
         import polars as pl
 
         items = self._item_frame
-        assert items is not None, "read() comes first"
+        assert items is not None, "call read() first"
         items.write_parquet(staging / "items.parquet")
         relations = pl.concat([empty_table("relations"), *self._relations]).unique(maintain_order=True)
         relations.write_parquet(staging / "relations.parquet")
         reviews, repeated = self._reviews.finish(staging / "reviews.parquet")
         self._rejects.note("duplicate reviews", repeated)
-        done = self._interactions.finish(
-            staging / "interactions.parquet", lambda part, of: self._progress("sorting interactions", part, of)
+        result = self._interactions.finish(
+            staging / "interactions.parquet", lambda part, parts: self._progress("sorting interactions", part, parts)
         )
-        self._rejects.note("duplicate interactions", done.duplicates)
+        self._rejects.note("duplicate interactions", result.duplicates)
         return {
             "items": items.height,
             "reviews": reviews,
-            "interactions": done.rows,
-            "users": done.users,
+            "interactions": result.rows,
+            "users": result.users,
             "relations": relations.height,
             "categories": items["category"].list.first().drop_nulls().n_unique(),
         }
@@ -194,7 +206,7 @@ class _IngestRun:
     def _batches(self, source: Source) -> Iterator[Batch]:
         size = source.path.stat().st_size
         for batch in read_rows(source.path, source.required_names, self._chunk_rows):
-            self._seen.update(batch.fields())
+            self._columns.update(batch.fields())
             yield batch
             self._progress(f"reading {source.path.name}", min(batch.done, size), size)
 
@@ -202,14 +214,14 @@ class _IngestRun:
         used = unknown = 0
         example = ""
         for batch in self._batches(source):
-            found = parse_batch(source, batch, known)
-            self._rejects.take(source.path, found.rejected, batch.lines, batch.fields())
-            strangers = [one for one in found.rejected if not one.wrong_format]
-            unknown, example = unknown + len(strangers), example or (strangers[0].cause if strangers else "")
-            for role, frame in found.frames.items():
+            parsed = parse_batch(source, batch, known)
+            self._rejects.take(source.path, parsed.rejected, batch.lines, batch.fields())
+            unknown_items = [reject for reject in parsed.rejected if not reject.wrong_format]
+            unknown, example = unknown + len(unknown_items), example or (unknown_items[0].cause if unknown_items else "")
+            for role, frame in parsed.frames.items():
                 used += frame.height
                 if role == "interactions":
-                    self._interactions.add(self._rated_enough(source, frame))
+                    self._interactions.add(self._above_min_rating(source, frame))
                 elif role == "reviews":
                     self._reviews.add(frame)
                 else:
@@ -219,7 +231,7 @@ class _IngestRun:
             cause = f"none of its {unknown} lines is about an item of the items file ({example}); do both use the same ids?"
             raise FormatError(source.path, None, cause)
 
-    def _rated_enough(self, source: Source, frame: pl.DataFrame) -> pl.DataFrame:
+    def _above_min_rating(self, source: Source, frame: pl.DataFrame) -> pl.DataFrame:
         import polars as pl
 
         if self._min_rating is None:

@@ -1,4 +1,4 @@
-"""A snapshot written anew from the one in use: under other names, or without some people."""
+"""Rewriting of a snapshot: with pseudonyms for user ids, or without some users."""
 
 from __future__ import annotations
 
@@ -18,53 +18,62 @@ if TYPE_CHECKING:
     from ..workspace import Workspace
 
 ERASED_AUTHOR = "(forgotten)"
-"""Whose review it is when the author is no longer known."""
+"""User id of reviews whose author was erased."""
 DERIVED_FILES = ("counts", "blend/lessons.safetensors")
-"""What is made anew from the next snapshot, and until then would hold single histories."""
+"""Derived files with single histories; they are rebuilt from the next snapshot."""
 
 
 def copy_tables(
-    workspace: Workspace, staging: Path, names: Pseudonyms | None = None, without: Collection[str] = (), *, texts: bool = False
+    workspace: Workspace, staging: Path, pseudonyms: Pseudonyms | None = None, without: Collection[str] = (), *, drop_reviews: bool = False
 ) -> None:
-    """Puts the snapshot's other tables, and the lines that ingest turned away, beside the interactions in `staging`.
+    """Copy all tables except the interactions, and `rejects.jsonl`, to a staging folder.
 
-    Args: names: replaces user ids. without: users whose reviews lose their author; with `texts` they go altogether.
+    Args:
+        workspace: Source.
+        staging: Target folder.
+        pseudonyms: Replaces user ids in the reviews.
+        without: Users whose reviews lose their author.
+        drop_reviews: Delete these reviews instead.
     """
     import polars as pl
 
     shutil.copyfile(workspace.file("relations"), staging / "relations.parquet")
     if added_items.file(workspace).exists():
-        added_items.items(workspace).write_parquet(staging / "items.parquet")  # what was added live is the snapshot's from now on
+        added_items.items(workspace).write_parquet(staging / "items.parquet")  # added items become part of the snapshot
     else:
         shutil.copyfile(workspace.file("items"), staging / "items.parquet")
-    if names is None and not without:
+    if pseudonyms is None and not without:
         shutil.copyfile(workspace.file("reviews"), staging / "reviews.parquet")
     else:
         reviews = workspace.table("reviews")
-        theirs = pl.col("user_id").is_in(list(without))
-        kept, left = reviews.filter(~theirs), pl.when(theirs).then(pl.lit(ERASED_AUTHOR)).otherwise("user_id")
-        renamed(kept if texts else reviews.with_columns(left.alias("user_id")), names).write_parquet(staging / "reviews.parquet")
+        is_erased = pl.col("user_id").is_in(list(without))
+        if drop_reviews:
+            reviews = reviews.filter(~is_erased)
+        else:
+            author = pl.when(is_erased).then(pl.lit(ERASED_AUTHOR)).otherwise("user_id")
+            reviews = reviews.with_columns(author.alias("user_id"))
+        with_pseudonyms(reviews, pseudonyms).write_parquet(staging / "reviews.parquet")
     if workspace.rejects.exists():
         shutil.copyfile(workspace.rejects, staging / workspace.rejects.name)
     else:
         (staging / workspace.rejects.name).touch()
 
 
-def renamed(frame: pl.DataFrame, names: Pseudonyms | None) -> pl.DataFrame:
-    """The table with pseudonyms for user ids; as it was where there are none. Nobody stays nobody."""
+def with_pseudonyms(frame: pl.DataFrame, pseudonyms: Pseudonyms | None) -> pl.DataFrame:
+    """The table with pseudonyms for user ids, unchanged if `pseudonyms` is None; `ERASED_AUTHOR` is kept."""
     import polars as pl
 
-    if names is None or not len(frame):
+    if pseudonyms is None or not len(frame):
         return frame
     ids = frame["user_id"].unique()
-    told = pl.DataFrame({"user_id": ids, "_name": [user if user == ERASED_AUTHOR else names.of(user) for user in ids.to_list()]})
-    joined = frame.join(told, on="user_id", how="left", maintain_order="left")
-    return joined.with_columns(pl.col("_name").alias("user_id")).select(frame.columns)
+    new_ids = [user if user == ERASED_AUTHOR else pseudonyms.of(user) for user in ids.to_list()]
+    joined = frame.join(pl.DataFrame({"user_id": ids, "_new_id": new_ids}), on="user_id", how="left", maintain_order="left")
+    return joined.with_columns(pl.col("_new_id").alias("user_id")).select(frame.columns)
 
 
 def users_to_erase(workspace: Workspace, log: EventLog) -> set[str]:
-    """The users who were forgotten in the log after the snapshot was made, and whom it still holds, by what it calls them."""
-    marks = {one.mark for one in log.erasures_after() if one.timestamp >= workspace.manifest.snapshot_ms}
+    """Ids of users in the snapshot who were erased in the log after it was made."""
+    marks = {erasure.mark for erasure in log.erasures_after() if erasure.timestamp >= workspace.manifest.snapshot_ms}
     if not marks:
         return set()
     users = {user for name in ("interactions", "reviews") for user in workspace.table(name)["user_id"].unique().to_list()}
@@ -72,7 +81,7 @@ def users_to_erase(workspace: Workspace, log: EventLog) -> set[str]:
 
 
 def remove_derived_files(workspace: Workspace) -> None:
-    """Removes what holds single histories and is made anew from the next snapshot."""
+    """Delete the derived files with single histories; they are rebuilt from the next snapshot."""
     for name in DERIVED_FILES:
         path = workspace.path / name
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)

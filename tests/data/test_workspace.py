@@ -71,7 +71,7 @@ def test_an_empty_folder_and_a_file(tmp_path: Path) -> None:
 
 def test_a_folder_with_something_else_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
-    with pytest.raises(WorkspaceError, match="holds other files and no workspace"):
+    with pytest.raises(WorkspaceError, match="contains other files and no workspace"):
         Workspace.prepare(tmp_path)
     assert [file.name for file in tmp_path.iterdir()] == ["thesis.txt"]
 
@@ -245,7 +245,7 @@ def test_a_kill_at_any_moment_leaves_tables_that_belong_together(tmp_path: Path,
 STEPS = """
 import os, signal, sys
 import crossaisle, polars
-from crossaisle.data import files, workspace
+from crossaisle.data import atomic_files, workspace
 # The operating system's own steps are counted; at the n-th the process is gone, as by a power cut.
 left = int(sys.argv[3])
 def dying(real):

@@ -1,1 +1,1 @@
-"""One module per input format: which files there are and what their columns mean."""
+"""One module per input format: its files and the meaning of their columns."""

@@ -1,4 +1,4 @@
-"""The format `amazon-reviews-2023`: products and reviews as jsonl, told apart by their fields and not by their names.
+"""The format `amazon-reviews-2023`: products and reviews as JSONL, distinguished by their fields, not by file names.
 
 Field names as published with Hou et al., "Bridging Language and Items for Retrieval and Recommendation" (2024). Every review is
 also a purchase with the rating as its value.
@@ -14,7 +14,7 @@ from ..rows.batch import SNIFFED_LINES, format_names, suffix_of
 from ..rows.open_rows import read_rows
 from .base import Record, Source, list_files
 
-_WANTED = "wanted parent_asin with title (products), or parent_asin with user_id (reviews)"
+_EXPECTED = "expected parent_asin with title (products), or parent_asin with user_id (reviews)"
 _REVIEW = {
     "item_id": ("parent_asin", "asin"),
     "user_id": ("user_id",),
@@ -27,27 +27,32 @@ _REVIEW = {
 _PICTURES = ("large", "hi_res", "thumb")
 
 
-def find(paths: Sequence[Path], rename: Mapping[str, str]) -> list[Source]:  # noqa: ARG001 -- their names are fixed
-    """The sources among files and folders, products first.
+def find(paths: Sequence[Path], rename: Mapping[str, str]) -> list[Source]:  # noqa: ARG001 -- the column names are fixed
+    """Return the sources among files and folders, products first.
 
-    Raises: FormatError: a file is neither products nor reviews, or one of the two is missing.
+    Args:
+        paths: Files or folders.
+        rename: Ignored.
+
+    Raises:
+        FormatError: A file has neither products nor reviews, or one of the two is missing.
     """
-    named_files = [path for path in list_files(paths) if path in paths or (suffix_of(path) or "").startswith(".jsonl")]
-    sources = [_source(path) for path in named_files]
-    for role, what in (("items", "products (lines with parent_asin and title)"), ("reviews", "reviews (lines with user_id)")):
+    files = [path for path in list_files(paths) if path in paths or (suffix_of(path) or "").startswith(".jsonl")]
+    sources = [_source(path) for path in files]
+    for role, content in (("items", "products (lines with parent_asin and title)"), ("reviews", "reviews (lines with user_id)")):
         if not any(role in source.holds for source in sources):
-            raise FormatError(paths[0], None, f"no file with {what} of Amazon Reviews 2023 found")
+            raise FormatError(paths[0], None, f"no file with {content} of Amazon Reviews 2023 found")
     return sorted(sources, key=lambda source: source.holds != ("items",))
 
 
 def product(record: Record) -> Record:
-    """A product line in our words: features follow the description, the first picture is the image."""
+    """A product record with our field names; features are appended to the description, the first picture is the image."""
     path = record.get("categories") or ([record["main_category"]] if record.get("main_category") else [])
     return {
         "item_id": record.get("parent_asin"),
         "title": record.get("title"),
         "category": path,
-        "description": [*_listed(record.get("description")), *_listed(record.get("features"))],
+        "description": [*_as_list(record.get("description")), *_as_list(record.get("features"))],
         "brand": record.get("store"),
         "price": record.get("price"),
         "image": _picture(record.get("images")),
@@ -62,33 +67,33 @@ def _source(path: Path) -> Source:
         return Source(path, ("reviews", "interactions"), _REVIEW, ("item_id", "user_id"), kind="purchase", rated=True)
     if {"parent_asin", "title"} <= fields:
         return Source(path, ("items",), {"item_id": ("parent_asin",)}, ("item_id",), item=product, drops_bad_prices=True)
-    seen = f"the first line has the fields {format_names(sorted(fields))}" if fields else "no line of it is a JSON object"
-    raise FormatError(path, None, f"looks like neither products nor reviews of Amazon Reviews 2023: {seen}; {_WANTED}")
+    content = f"the first line has the fields {format_names(sorted(fields))}" if fields else "no line of it is a JSON object"
+    raise FormatError(path, None, f"neither products nor reviews of Amazon Reviews 2023: {content}; {_EXPECTED}")
 
 
 def _fields(path: Path) -> set[str]:
-    """The fields of the first readable line."""
-    for looked, batch in enumerate(read_rows(path, chunk_rows=1)):
+    """Field names of the first readable line."""
+    for number, batch in enumerate(read_rows(path, chunk_rows=1)):
         for record in batch.records():
             return set(record)
-        if looked > SNIFFED_LINES:
+        if number > SNIFFED_LINES:
             break
     return set()
 
 
-def _listed(value: object) -> list[object]:
+def _as_list(value: object) -> list[object]:
     return value if isinstance(value, list) else [value]
 
 
 def _picture(value: object) -> object:
-    """One address out of a list of pictures, or of the lists by size that the parquet edition has."""
-    shapes = value if isinstance(value, list) else [value]
-    for shape in shapes:
-        if isinstance(shape, dict):
+    """One URL from a list of pictures, or from the lists by size of the parquet edition."""
+    pictures = value if isinstance(value, list) else [value]
+    for picture in pictures:
+        if isinstance(picture, dict):
             for size in _PICTURES:
-                address = next((one for one in _listed(shape.get(size)) if one), None)
-                if address:
-                    return address
-        elif isinstance(shape, str):
-            return shape
+                url = next((url for url in _as_list(picture.get(size)) if url), None)
+                if url:
+                    return url
+        elif isinstance(picture, str):
+            return picture
     return None

@@ -1,4 +1,4 @@
-"""What a format says of one file: what it holds, and which of its columns are ours."""
+"""Description of an input file: its roles and the mapping of its columns to ours."""
 
 from __future__ import annotations
 
@@ -15,17 +15,18 @@ Record = dict[str, object]
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One file to read.
+    """One input file.
 
     Attributes:
-        path: the file. holds: what each of its lines gives; an Amazon review is also a purchase.
-        columns: our name -> their names; the first that is there counts.
-        required: our names without which a line, or a whole file with a header, is nothing.
-        kind: the kind of every interaction in it, None if a column may say so.
-        rated: whether `value` is a rating whatever the kind.
-        item: their record -> ours, where names alone do not do; replaces `columns` for items.
-        keeps_extras: whether other columns of items are kept under their own names.
-        drops_bad_prices: whether a price that means nothing is left out and counted, rather than costing the line.
+        path: The file.
+        holds: Roles of each line; an Amazon review is also a purchase.
+        columns: Our column name to the possible names in the file; the first existing one is used.
+        required: Our names of the required columns.
+        kind: Kind of all interactions in the file; None if a column contains it.
+        rated: Whether `value` is a rating for every kind.
+        item: Converts an item record to our fields, if renaming is not enough; replaces `columns` for items.
+        keeps_extras: Whether other columns of items are kept under their own names.
+        drops_bad_prices: Whether an invalid price is dropped and counted instead of rejecting the line.
     """
 
     path: Path
@@ -40,43 +41,52 @@ class Source:
 
     @property
     def required_names(self) -> list[tuple[str, ...]]:
-        """Their names for each required column, one of which must be there."""
+        """Possible names of each required column; one of them must exist."""
         return [self.columns[name] for name in self.required]
 
 
 def list_files(paths: Sequence[Path]) -> list[Path]:
-    """The files that the paths name: a folder's own files in order of name, hidden ones left out; no file twice.
+    """Return the files in the given paths without repetition: of a folder its direct files by name, without hidden ones.
 
-    Raises: FormatError: there is no such file, or no path was given.
+    Args:
+        paths: Files or folders.
+
+    Raises:
+        FormatError: A path does not exist or is not readable.
     """
     files: dict[Path, Path] = {}
     for path in paths:
         if not path.exists():
             raise FormatError(path, None, "no such file")
         try:
-            inside = sorted(path.iterdir()) if path.is_dir() else [path]
+            candidates = sorted(path.iterdir()) if path.is_dir() else [path]
         except PermissionError as error:
             raise FormatError(path, None, "no permission to read it") from error
-        for file in inside:
+        for file in candidates:
             if path.is_dir() and (file.is_dir() or file.name.startswith((".", "~"))):
                 continue
             files.setdefault(file.resolve(), file)
     return list(files.values())
 
 
-def pick_files(paths: Sequence[Path], wanted: Sequence[Sequence[str]], what: str) -> list[Path]:
-    """One file for each thing wanted, from files and folders; other files are passed over.
+def pick_files(paths: Sequence[Path], names_of_files: Sequence[Sequence[str]], dataset: str) -> list[Path]:
+    """Return the required files of a dataset from files and folders; other files are ignored.
 
-    Args: wanted: for each the names that will do, best first; `.gz` may follow. what: the data set, as a message names it.
-    Raises: FormatError: one is missing.
+    Args:
+        paths: Files or folders.
+        names_of_files: For each required file its possible names in order of preference; `.gz` may follow.
+        dataset: Name of the dataset for messages.
+
+    Raises:
+        FormatError: A file is missing.
     """
     files = list_files(paths)
-    found = {file.name.lower().removesuffix(".gz"): file for file in reversed(files)}
+    by_name = {file.name.lower().removesuffix(".gz"): file for file in reversed(files)}
     chosen = []
-    for names in wanted:
-        file = next((found[name] for name in names if name in found), None)
+    for names in names_of_files:
+        file = next((by_name[name] for name in names if name in by_name), None)
         if file is None:
-            seen = ", ".join(file.name for file in files[:20]) or "nothing"
-            raise FormatError(paths[0], None, f"no {' or '.join(names)} of {what} found (also as .gz); there is {seen}")
+            present = ", ".join(file.name for file in files[:20]) or "nothing"
+            raise FormatError(paths[0], None, f"no {' or '.join(names)} of {dataset} found (also as .gz); there is {present}")
         chosen.append(file)
     return chosen

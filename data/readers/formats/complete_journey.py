@@ -1,6 +1,6 @@
 """The format `completejourney`: products and transactions of The Complete Journey (84.51°), as csv. Demographics are not read.
 
-The source has no titles, so one is made of what there is: `Potato Chips, 12 OZ (National brand)`.
+The source has no titles; they are composed of other columns: `Potato Chips, 12 OZ (National brand)`.
 """
 
 from __future__ import annotations
@@ -22,10 +22,18 @@ _TRANSACTION = {
 _WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)?")
 
 
-def find(paths: Sequence[Path], rename: Mapping[str, str]) -> list[Source]:  # noqa: ARG001 -- their names are fixed
-    """The two files among files and folders. Raises: FormatError: one is missing."""
-    wanted = (("products.csv",), ("transactions.csv", "transactions_sample.csv"))
-    products, transactions = pick_files(paths, wanted, "The Complete Journey")
+def find(paths: Sequence[Path], rename: Mapping[str, str]) -> list[Source]:  # noqa: ARG001 -- the column names are fixed
+    """Return the two files among files and folders.
+
+    Args:
+        paths: Files or folders.
+        rename: Ignored.
+
+    Raises:
+        FormatError: One is missing.
+    """
+    names_of_files = (("products.csv",), ("transactions.csv", "transactions_sample.csv"))
+    products, transactions = pick_files(paths, names_of_files, "The Complete Journey")
     return [
         Source(products, ("items",), _PRODUCT, tuple(_PRODUCT), item=product),
         Source(transactions, ("interactions",), _TRANSACTION, ("user_id", "item_id", "timestamp"), kind="purchase"),
@@ -33,7 +41,7 @@ def find(paths: Sequence[Path], rename: Mapping[str, str]) -> list[Source]:  # n
 
 
 def product(record: Record) -> Record:
-    """A line of products.csv in our words."""
+    """A record of products.csv with our field names."""
     path = [name for level in _LEVELS if (name := _titled(record.get(level)))]
     brand = _titled(record.get("brand"))
     size = " ".join(str(record.get("package_size") or "").split())
@@ -47,5 +55,5 @@ def product(record: Record) -> Record:
 
 
 def _titled(value: object) -> str:
-    """Capitals turned into a title's case: `KID'S SNACKS` is `Kid's Snacks`."""
+    """Text in title case: `KID'S SNACKS` becomes `Kid's Snacks`."""
     return _WORD.sub(lambda word: word[0].capitalize(), " ".join(str(value or "").split()))

@@ -1,4 +1,4 @@
-"""The format `movielens`: `movies.csv` and `ratings.csv` of GroupLens. The first genre is the category, as films have several."""
+"""The format `movielens`: `movies.csv` and `ratings.csv` of GroupLens. The first of a film's genres is its category."""
 
 from __future__ import annotations
 
@@ -12,8 +12,16 @@ _RATING = {"user_id": ("userId",), "item_id": ("movieId",), "value": ("rating",)
 _MOVIE = {"item_id": ("movieId",), "title": ("title",), "genres": ("genres",)}
 
 
-def find(paths: Sequence[Path], rename: Mapping[str, str]) -> list[Source]:  # noqa: ARG001 -- their names are fixed
-    """The two files among files and folders. Raises: FormatError: one is missing."""
+def find(paths: Sequence[Path], rename: Mapping[str, str]) -> list[Source]:  # noqa: ARG001 -- the column names are fixed
+    """Return the two files among files and folders.
+
+    Args:
+        paths: Files or folders.
+        rename: Ignored.
+
+    Raises:
+        FormatError: One is missing.
+    """
     movies, ratings = pick_files(paths, (("movies.csv",), ("ratings.csv",)), "MovieLens")
     return [
         Source(movies, ("items",), _MOVIE, ("item_id", "title", "genres"), item=movie),
@@ -22,9 +30,9 @@ def find(paths: Sequence[Path], rename: Mapping[str, str]) -> list[Source]:  # n
 
 
 def movie(record: Record) -> Record:
-    """A line of movies.csv in our words."""
-    words = str(record.get("genres") or "")
-    genres = [] if words == _NO_GENRES else [genre for part in words.split("|") if (genre := part.strip())]
+    """A record of movies.csv with our field names."""
+    text = str(record.get("genres") or "")
+    genres = [] if text == _NO_GENRES else [genre for part in text.split("|") if (genre := part.strip())]
     return {
         "item_id": record.get("movieId"),
         "title": record.get("title"),

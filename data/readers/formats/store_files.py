@@ -1,4 +1,4 @@
-"""The format `files`: a store's own `items.*`, `interactions.*`, `reviews.*`, `relations.*` with our words as column names."""
+"""The format `files`: a store's own `items.*`, `interactions.*`, `reviews.*`, `relations.*` with our column names."""
 
 from __future__ import annotations
 
@@ -25,16 +25,20 @@ _REQUIRED: Mapping[Role, tuple[str, ...]] = {
 
 
 def find(paths: Sequence[Path], rename: Mapping[str, str]) -> list[Source]:
-    """The sources among files and folders, told apart by the start of their names.
+    """Return the sources among files and folders, distinguished by the stem of their names.
 
-    Args: rename: our column name -> theirs.
-    Raises: FormatError: no items, or neither interactions nor reviews; a name that says nothing; a folder with two of one kind.
-        SettingsError: `rename` has a name that is none of ours.
+    Args:
+        paths: Files or folders.
+        rename: Our column name to the name in the files.
+
+    Raises:
+        FormatError: No items, neither interactions nor reviews, an unknown file name, or two files of one role in a folder.
+        SettingsError: `rename` contains an unknown column name.
     """
-    ours = {name for columns in COLUMNS.values() for name in columns}
+    known_columns = {name for columns in COLUMNS.values() for name in columns}
     for name in rename:
-        if name not in ours:
-            raise SettingsError(f"--map {name}={rename[name]}: {name} is no column of ours; they are {', '.join(sorted(ours))}")
+        if name not in known_columns:
+            raise SettingsError(f"--map {name}={rename[name]}: unknown column {name}; use one of {', '.join(sorted(known_columns))}")
     sources = []
     seen: dict[tuple[Path, Role], Path] = {}
     files = list_files(paths)
@@ -42,23 +46,23 @@ def find(paths: Sequence[Path], rename: Mapping[str, str]) -> list[Source]:
         role = _role(path)
         if role is None or suffix_of(path) is None:
             if path in paths:
-                raise FormatError(path, None, _WANTED)
+                raise FormatError(path, None, _EXPECTED)
             continue
         earlier = seen.setdefault((path.parent, role), path)
         if earlier != path and path not in paths:
-            raise FormatError(path, None, f"{earlier.name} beside it also holds {role}; keep one, or name the files to read")
+            raise FormatError(path, None, f"{earlier.name} in the same folder also contains {role}; keep one, or name the files to read")
         columns = {name: (rename[name], name) if name in rename else (name,) for name in COLUMNS[role]}
         sources.append(Source(path, (role,), columns, _REQUIRED[role], keeps_extras=role == "items"))
-    there = f"; there is {format_names([path.name for path in files])}"
+    present = f"; there is {format_names([path.name for path in files])}"
     roles = {role for source in sources for role in source.holds}
     if "items" not in roles:
-        raise FormatError(paths[0], None, f"no items.* found; {_WANTED}{there}")
+        raise FormatError(paths[0], None, f"no items.* found; {_EXPECTED}{present}")
     if not roles & {"interactions", "reviews"}:
-        raise FormatError(paths[0], None, f"neither interactions.* nor reviews.* found beside the items; {_WANTED}{there}")
+        raise FormatError(paths[0], None, f"neither interactions.* nor reviews.* found beside the items; {_EXPECTED}{present}")
     return sources
 
 
-_WANTED = f"wanted items.*, interactions.* and, if there are any, reviews.* and relations.*, each one of {', '.join(SUFFIXES)}"
+_EXPECTED = f"expected items.*, interactions.* and, if there are any, reviews.* and relations.*, each one of {', '.join(SUFFIXES)}"
 
 
 def _role(path: Path) -> Role | None:

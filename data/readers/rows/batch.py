@@ -1,7 +1,7 @@
-"""What a file of rows is read as: batches that know their line numbers, and lines that are no rows.
+"""The common interface of row readers: batches of rows with line numbers, and rejected lines.
 
-A batch gives its rows as columns (for the millions of interactions) or as records (for items), and the text of any row for the
-rejects. It knows nothing of file formats (`csv_rows` and its siblings) nor of what the columns mean.
+A batch returns its rows as columns (for millions of interactions) or as records (for items), and the text of any row for
+`rejects.jsonl`. It knows nothing of file formats (`csv_reader` and its siblings) nor of the meaning of columns.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     import polars as pl
 
 SNIFFED_LINES = 1000
-"""How many lines of a file tell whether it is of its format."""
+"""Number of lines used to check the format of a file."""
 SUFFIXES = (".csv", ".csv.gz", ".jsonl", ".jsonl.gz", ".parquet")
-_MOST_NAMES = 20
+_MAX_NAMES = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +27,11 @@ class RejectedLine:
     """A line that is not used.
 
     Attributes:
-        line: 1-based line of the file (row, in parquet). problem: what is wrong, in words that many lines share.
-        cause: what is wrong with this one. content: its text. misfit: it speaks against the file being of its format; a line
-            that is fine in itself but names an unknown item does not.
+        line: Line of the file (row, in parquet), from 1.
+        problem: Kind of problem, the same text for many lines.
+        cause: Error of this line.
+        content: Text of the line.
+        wrong_format: Whether it suggests that the file has another format; False for a valid line about an unknown item.
     """
 
     line: int
@@ -40,57 +42,63 @@ class RejectedLine:
 
 
 class Batch(Protocol):
-    """Some rows of a file, in its order."""
+    """Consecutive rows of a file."""
 
     @property
     def lines(self) -> Sequence[int]:
-        """The line at which each row begins."""
+        """First line of each row."""
 
     @property
     def unreadable(self) -> Sequence[RejectedLine]:
-        """The lines met on the way that are no rows."""
+        """Lines of the batch that could not be parsed."""
 
     @property
     def done(self) -> int:
-        """Bytes of the file read so far."""
+        """Number of bytes of the file read so far."""
 
     def fields(self) -> Sequence[str]:
-        """The names of the columns, in jsonl of any of the rows."""
+        """Column names; in JSONL the union over the rows."""
 
     def column(self, names: Sequence[str]) -> pl.Series:
-        """One value a row, of the first of the names that is there; null where none is. Text or a plain type."""
+        """Values of the first existing column of the names, null if there is none; text or a primitive type."""
 
     def records(self) -> Iterator[dict[str, object]]:
-        """The rows as dicts."""
+        """Rows as dicts."""
 
     def content(self, index: int) -> str:
-        """The text of a row of this batch, for the rejects."""
+        """Text of a row of this batch, for `rejects.jsonl`."""
 
 
 def suffix_of(path: Path) -> str | None:
-    """The ending that says how a file is read (one of `SUFFIXES`), None if it is none of them."""
+    """File name suffix from `SUFFIXES`; None for any other."""
     name = path.name.lower()
     return next((suffix for suffix in sorted(SUFFIXES, key=len, reverse=True) if name.endswith(suffix)), None)
 
 
-def check_header(path: Path, line: int | None, found: Sequence[str], required: Sequence[Sequence[str]]) -> None:
-    """Returns if every required column is among those found.
+def check_header(path: Path, line: int | None, columns: Sequence[str], required: Sequence[Sequence[str]]) -> None:
+    """Check that every required column exists.
 
-    Args: line: where the header stands, None where there is none.
-    Raises: FormatError: one is missing (the message lists the columns that are there) or a name is there twice.
+    Args:
+        path: The file, for messages.
+        line: Line of the header; None if there is none.
+        columns: Column names of the file.
+        required: Possible names of each required column.
+
+    Raises:
+        FormatError: A column is missing (the message lists the existing ones) or a name occurs twice.
     """
-    twice = sorted({name for name in found if name and found.count(name) > 1})
-    if twice:
-        raise FormatError(path, line, f"two columns are named {twice[0]}")
-    missing = [" or ".join(names) for names in required if not set(names) & set(found)]
+    repeated = sorted({name for name in columns if name and columns.count(name) > 1})
+    if repeated:
+        raise FormatError(path, line, f"two columns are named {repeated[0]}")
+    missing = [" or ".join(names) for names in required if not set(names) & set(columns)]
     if missing:
-        marks = {";": "semicolons", "\t": "tabs", "|": "bars"}
-        mark = next((mark for mark in marks if len(found) == 1 and mark in found[0]), "")
-        hint = f"; the columns seem to be separated by {marks[mark]}, wanted commas" if mark else ""
-        raise FormatError(path, line, f"no column {' and no column '.join(missing)}; found {format_names(found)}{hint}")
+        separators = {";": "semicolons", "\t": "tabs", "|": "bars"}
+        separator = next((mark for mark in separators if len(columns) == 1 and mark in columns[0]), "")
+        hint = f"; the columns seem to be separated by {separators[separator]}, expected commas" if separator else ""
+        raise FormatError(path, line, f"no column {' and no column '.join(missing)}; found {format_names(columns)}{hint}")
 
 
 def format_names(names: Sequence[str]) -> str:
-    """The names as a message lists them, cut where there are very many."""
-    shown = ", ".join(name[:60] for name in names[:_MOST_NAMES]) or "none"
-    return shown + (f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else "")
+    """Comma-separated names for a message, truncated if there are many."""
+    shown = ", ".join(name[:60] for name in names[:_MAX_NAMES]) or "none"
+    return shown + (f" and {len(names) - _MAX_NAMES} more" if len(names) > _MAX_NAMES else "")

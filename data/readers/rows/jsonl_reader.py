@@ -1,4 +1,4 @@
-"""jsonl files (one JSON object a line) as batches of rows."""
+"""JSONL files (one JSON object per line) as batches of rows."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from .value_parsing import to_text
 if TYPE_CHECKING:
     import polars as pl
 
-# Half of a two-part escape such as \ud83d: legal JSON, but no character, so that it could not be stored.
-_HALF = re.compile("[\ud800-\udfff]")
+# An unpaired surrogate escape such as \ud83d: valid JSON, but not a character, so that it cannot be stored.
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(slots=True)
 class JsonBatch:
-    """Rows as the JSON objects they are."""
+    """Rows as JSON objects."""
 
     rows: list[dict[str, object]] = field(default_factory=list)
     lines: list[int] = field(default_factory=list)
@@ -40,7 +40,7 @@ class JsonBatch:
         return self.names
 
     def column(self, names: Sequence[str]) -> pl.Series:
-        """See `Batch`; Int64 or Float64 where all values are numbers of one kind, else text."""
+        """See `Batch`; Int64 or Float64 if all values are numbers of one type, else text."""
         import polars as pl
 
         if len(names) == 1:
@@ -59,14 +59,15 @@ class JsonBatch:
         return iter(self.rows)
 
     def content(self, index: int) -> str:
-        """See `Batch`; the line as it stands."""
+        """See `Batch`; the unchanged line."""
         return self.texts[index]
 
 
 def read_jsonl(path: Path, chunk_rows: int) -> Iterator[JsonBatch]:
-    """The batches of a jsonl file; see `read_rows`.
+    """Yield the batches of a JSONL file; see `read_rows`.
 
-    Raises: FormatError: the file is one JSON list, or not readable text.
+    Raises:
+        FormatError: The file is a single JSON list, or is not readable text.
     """
     lines = LineReader(path)
     batch = JsonBatch()
@@ -77,9 +78,9 @@ def read_jsonl(path: Path, chunk_rows: int) -> Iterator[JsonBatch]:
             if not stripped:
                 continue
             if blank and stripped.startswith("["):
-                raise FormatError(path, number, "starts with [ as a JSON list does, wanted one JSON object a line")
+                raise FormatError(path, number, "starts with [ like a JSON list; expected one JSON object per line")
             blank = False
-            _take(batch, block, number, stripped)
+            _add_line(batch, block, number, stripped)
             if len(batch.rows) + len(batch.unreadable) >= chunk_rows:
                 batch.done = lines.done
                 yield batch
@@ -90,34 +91,34 @@ def read_jsonl(path: Path, chunk_rows: int) -> Iterator[JsonBatch]:
     yield batch
 
 
-def _take(batch: JsonBatch, block: Block, number: int, line: str) -> None:
-    fault = block.bad.get(number)
-    if fault is None:
+def _add_line(batch: JsonBatch, block: Block, number: int, line: str) -> None:
+    error = block.bad.get(number)
+    if error is None:
         try:
             value = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            words = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
-            fault = (UNREADABLE, f"not JSON: {words}")
+        except (ValueError, RecursionError) as failure:
+            message = failure.msg if isinstance(failure, json.JSONDecodeError) else str(failure)
+            error = (UNREADABLE, f"not JSON: {message}")
         else:
             if isinstance(value, dict):
                 if "\\ud" in line or "\\uD" in line:
-                    value = _whole(value)
+                    value = _without_surrogates(value)
                 batch.rows.append(value)
                 batch.lines.append(number)
                 batch.texts.append(line)
                 return
-            fault = (UNREADABLE, f"a JSON {_NAMES.get(type(value), 'value')}, wanted an object")
-    batch.unreadable.append(RejectedLine(number, *fault, content=line))
+            error = (UNREADABLE, f"a JSON {_NAMES.get(type(value), 'value')}, expected an object")
+    batch.unreadable.append(RejectedLine(number, *error, content=line))
 
 
-_NAMES = {list: "list", str: "text", int: "number", float: "number", bool: "truth value"}
+_NAMES = {list: "list", str: "text", int: "number", float: "number", bool: "boolean"}
 
 
-def _whole(value: object) -> object:
+def _without_surrogates(value: object) -> object:
     if isinstance(value, str):
-        return _HALF.sub("�", value)
+        return _SURROGATE.sub("�", value)
     if isinstance(value, list):
-        return [_whole(part) for part in value]
+        return [_without_surrogates(part) for part in value]
     if isinstance(value, dict):
-        return {_whole(name): _whole(part) for name, part in value.items()}
+        return {_without_surrogates(name): _without_surrogates(part) for name, part in value.items()}
     return value

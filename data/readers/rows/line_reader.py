@@ -1,7 +1,7 @@
-"""The lines of a text file, plain or gzip, in blocks, each with its exact number.
+"""Lines of a text file, plain or gzip, in blocks with line numbers.
 
-Knows nothing of csv or JSON. What is wrong with the file as a whole (missing, empty, binary, cut off) is a `FormatError`; what is
-wrong with one line (not UTF-8, a null byte) is noted beside the block, for the reader above to reject.
+Knows nothing of CSV or JSON. An error of the whole file (missing, empty, binary, truncated) raises `FormatError`; an error of one line
+(not UTF-8, a null byte) is recorded in the block, for the calling reader to reject.
 """
 
 from __future__ import annotations
@@ -19,27 +19,27 @@ NOT_UTF8 = "lines that are not UTF-8"
 UNREADABLE = "unreadable lines"
 
 _BLOCK_BYTES = 1 << 20
-_LONGEST_LINE = 64 << 20
+_MAX_LINE_BYTES = 64 << 20
 _GZIP = b"\x1f\x8b"
 _KINDS = {
-    _GZIP: "gzip data though its name does not end in .gz; rename it",
-    b"PAR1": "a parquet file by its content, wanted text; name it .parquet",
-    b"PK\x03\x04": "a zip or Excel file by its content, wanted text; export it as csv",
+    _GZIP: "gzip data, but the name does not end in .gz; rename it",
+    b"PAR1": "a parquet file by its content, expected text; name it .parquet",
+    b"PK\x03\x04": "a zip or Excel file by its content, expected text; export it as csv",
 }
-_WIDE = (b"\xff\xfe", b"\xfe\xff")
+_UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 _CONTROL = bytes(set(range(32)) - set(b"\t\n\v\f\r\x1b"))
-_STRAY = 8
+_MAX_STRAY_CONTROLS = 8
 _BOM = b"\xef\xbb\xbf"
 
 
 @dataclass(slots=True)
 class Block:
-    """Some lines in a row.
+    """Consecutive lines.
 
     Attributes:
-        first: the 1-based number of the first line.
-        lines: their text with the line ends as they are; a line in `bad` is there with replacement characters.
-        bad: line number to (problem, cause) of the lines that are no text.
+        first: Number of the first line, from 1.
+        lines: Text of the lines with their line ends; lines in `bad` contain replacement characters.
+        bad: Line number to (problem, cause) of the lines that are not text.
     """
 
     first: int
@@ -48,11 +48,15 @@ class Block:
 
 
 class LineReader:
-    """The blocks of one file, oldest line first; iterate once.
+    """Iterator over the blocks of one file; iterate once.
 
     Attributes:
-        size: bytes of the file on disk. done: bytes of it read so far (compressed bytes where it is gzip).
-    Raises: FormatError: the file is missing, empty, not text, or not the gzip that its name says.
+        path: The file.
+        size: Bytes of the file on disk.
+        done: Bytes read so far (compressed bytes for gzip).
+
+    Raises:
+        FormatError: The file is missing, empty, not text, or not gzip data although its name ends in .gz.
     """
 
     def __init__(self, path: Path) -> None:
@@ -68,7 +72,7 @@ class LineReader:
             yield block
 
     def _whole_lines(self) -> Iterator[bytes]:
-        """Bytes that end where a line ends; the byte order mark is gone."""
+        """Blocks of bytes that end at a line end, without the byte order mark."""
         rest: list[bytes] = []
         waiting = 0
         for number, data in enumerate(self._data()):
@@ -80,8 +84,8 @@ class LineReader:
                 rest, waiting = [], 0
             rest.append(data[cut:])
             waiting += len(data) - cut
-            if waiting > _LONGEST_LINE:
-                raise FormatError(self.path, None, "a line is longer than 64 MB; wanted one record a line")
+            if waiting > _MAX_LINE_BYTES:
+                raise FormatError(self.path, None, "a line is longer than 64 MB; expected one record per line")
         if waiting:
             yield b"".join(rest)
 
@@ -89,21 +93,21 @@ class LineReader:
         with self.path.open("rb") as raw:
             zipped = self.path.name.lower().endswith(".gz")
             stream: BinaryIO = gzip.GzipFile(fileobj=raw) if zipped else raw  # type: ignore[assignment]
-            found = False
+            has_data = False
             while True:
                 try:
                     data = stream.read(_BLOCK_BYTES)
                 except EOFError as error:
                     raise FormatError(self.path, None, "the gzip data ends early (was the download or copy cut off?)") from error
                 except (gzip.BadGzipFile, zlib.error) as error:
-                    cause = f"the gzip data is damaged ({error})" if found else "named .gz but not gzip data; rename it"
+                    cause = f"the gzip data is damaged ({error})" if has_data else "named .gz but not gzip data; rename it"
                     raise FormatError(self.path, None, cause) from error
                 self.done = raw.tell()
                 if not data:
                     break
-                found = True
+                has_data = True
                 yield data
-            if not found:
+            if not has_data:
                 raise FormatError(self.path, None, "the file is empty")
 
     def _checked_start(self, data: bytes) -> bytes:
@@ -111,19 +115,20 @@ class LineReader:
             if data.startswith(mark):
                 raise FormatError(self.path, None, cause)
         head = data[:65536]
-        if data.startswith(_WIDE):
-            raise FormatError(self.path, None, "UTF-16 text, wanted UTF-8; save it as UTF-8")
-        # A stray null byte spoils a line; many control characters mean that this was never text.
+        if data.startswith(_UTF16_MARKS):
+            raise FormatError(self.path, None, "UTF-16 text, expected UTF-8; save it as UTF-8")
+        # A single null byte invalidates its line; many control characters mean that the file is binary.
         controls = len(head) - len(head.translate(None, _CONTROL))
-        if 0 in head and controls > max(_STRAY, len(head) // 100):
-            raise FormatError(self.path, None, "binary data, wanted UTF-8 text")
+        if 0 in head and controls > max(_MAX_STRAY_CONTROLS, len(head) // 100):
+            raise FormatError(self.path, None, "binary data, expected UTF-8 text")
         return data.removeprefix(_BOM)
 
 
 def checked_size(path: Path) -> int:
-    """The bytes of a file that can be read and is not empty.
+    """Size in bytes of a readable, non-empty file.
 
-    Raises: FormatError: there is no such file, it is a folder, it is empty, or reading it is not permitted.
+    Raises:
+        FormatError: The file does not exist, is a folder, is empty or is not readable.
     """
     try:
         with path.open("rb") as file:
@@ -131,7 +136,7 @@ def checked_size(path: Path) -> int:
     except FileNotFoundError as error:
         raise FormatError(path, None, "no such file") from error
     except IsADirectoryError as error:
-        raise FormatError(path, None, "a folder, wanted a file") from error
+        raise FormatError(path, None, "a folder, expected a file") from error
     except PermissionError as error:
         raise FormatError(path, None, "no permission to read it") from error
     if size == 0:
@@ -140,7 +145,7 @@ def checked_size(path: Path) -> int:
 
 
 def _decoded(first: int, data: bytes) -> Block:
-    raw = data.splitlines(keepends=True)  # of bytes: ends only at \n, \r and \r\n, never at the other marks of Unicode
+    raw = data.splitlines(keepends=True)  # on bytes: splits only at \n, \r and \r\n, never at other Unicode line separators
     try:
         block = Block(first, [line.decode() for line in raw])
     except UnicodeDecodeError:
@@ -154,5 +159,5 @@ def _decoded(first: int, data: bytes) -> Block:
     if 0 in data:
         for number, line in enumerate(raw, first):
             if 0 in line:
-                block.bad.setdefault(number, (UNREADABLE, "holds a null byte"))
+                block.bad.setdefault(number, (UNREADABLE, "contains a null byte"))
     return block

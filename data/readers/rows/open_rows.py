@@ -1,4 +1,4 @@
-"""Opens a file of rows as what its name says it is: csv, jsonl or parquet."""
+"""Opens a file of rows by its suffix: CSV, JSONL or parquet."""
 
 from __future__ import annotations
 
@@ -15,13 +15,15 @@ CHUNK_ROWS = 200_000
 
 
 def read_rows(path: Path, required: Sequence[Sequence[str]] = (), chunk_rows: int = CHUNK_ROWS) -> Iterator[Batch]:
-    """The batches of a file, in order.
+    """Iterate over the batches of a file in order.
 
     Args:
-        required: columns that a header must have, each as the names that will do; jsonl has no header, there a line that lacks
-            one is left to the caller.
-        chunk_rows: the most rows of a batch; changes nothing but memory and speed.
-    Raises: FormatError: the file is not readable as what its name says, or lacks a required column.
+        path: File with a suffix of `SUFFIXES`.
+        required: Possible names of each column that a header must have; JSONL has no header, so the caller checks its rows.
+        chunk_rows: Maximum number of rows per batch; affects only memory and speed.
+
+    Raises:
+        FormatError: The file does not have the format of its suffix, or lacks a required column.
     """
     suffix = suffix_of(path)
     if suffix is None:

@@ -1,4 +1,4 @@
-"""parquet files as batches of rows; a line number is the 1-based row."""
+"""Parquet files as batches of rows; line numbers are row numbers, from 1."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class ParquetBatch:
-    """Rows as a frame with the file's own types."""
+    """Rows as a data frame with the column types of the file."""
 
     frame: pl.DataFrame
     first: int
@@ -36,7 +36,7 @@ class ParquetBatch:
         return self.frame.columns
 
     def column(self, names: Sequence[str]) -> pl.Series:
-        """See `Batch`; the type that the file has, nested ones as JSON text."""
+        """See `Batch`; the type of the file, nested values as JSON text."""
         import polars as pl
 
         name = next((name for name in names if name in self.frame.columns), None)
@@ -45,7 +45,7 @@ class ParquetBatch:
         column = self.frame[name]
         if column.dtype in (pl.Categorical, pl.Enum, pl.Boolean):
             return column.cast(pl.String)
-        if column.dtype == pl.Binary:  # how some writers keep text
+        if column.dtype == pl.Binary:  # some writers store text as binary
             return pl.Series(name, [to_text(value) for value in column.to_list()], dtype=pl.String)
         if column.dtype.is_nested() or column.dtype == pl.Object:
             return pl.Series(name, [None if value is None else json.dumps(value, default=str) for value in column.to_list()])
@@ -61,7 +61,7 @@ class ParquetBatch:
 
 
 def read_parquet(path: Path, required: Sequence[Sequence[str]], chunk_rows: int) -> Iterator[ParquetBatch]:
-    """The batches of a parquet file; see `read_rows`."""
+    """Yield the batches of a parquet file; see `read_rows`."""
     import polars as pl
 
     size = checked_size(path)
@@ -70,7 +70,7 @@ def read_parquet(path: Path, required: Sequence[Sequence[str]], chunk_rows: int)
         names = table.collect_schema().names()
         rows = table.select(pl.len()).collect().item()
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise FormatError(path, None, "not a parquet file, though named .parquet") from error
+        raise FormatError(path, None, "named .parquet but not a parquet file") from error
     check_header(path, None, names, required)
     for first in range(0, max(rows, 1), chunk_rows):
         try:

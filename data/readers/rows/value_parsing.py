@@ -1,7 +1,7 @@
-"""What stands in a cell, as the value it means: times, numbers, ids (whole columns); prices, categories, truth (one at a time).
+"""Parsing of cells: times, numbers and ids of whole columns; prices, categories and booleans of single values.
 
-A column function returns the values and a mask of the cells that mean nothing; a single-value function raises `ValueError` with
-the cause. Empty is never an error here, it is null.
+Functions on columns return the values and a mask of the invalid cells; functions on single values raise `ValueError` with the cause.
+Empty cells are null, never an error.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 # A number below 1e11 is seconds (until the year 5138), below 1e14 milliseconds, below 1e17 microseconds, else nanoseconds.
-_SECONDS, _MILLIS, _MICROS, _MOST = 1e11, 1e14, 1e17, 9.2e18
+_SECONDS, _MILLIS, _MICROS, _MAX_NUMBER = 1e11, 1e14, 1e17, 9.2e18
 _ISO = (
     r"^(?<date>\d{4}-\d\d-\d\d)"
     r"(?:[Tt ](?<hour>[01]\d|2[0-3]):(?<minute>[0-5]\d)(?::(?<second>[0-5]\d|60)(?:[.,](?<part>\d{1,9}))?)?"
@@ -23,12 +23,12 @@ _ISO = (
 )
 _AMOUNT = re.compile(r"\d(?:[\d.,'\u00a0\u202f]| (?=\d{3}(?!\d)))*")
 _CURRENCY_CODE = re.compile(r"\b[A-Z]{3}(?=\d)|(?<=\d)[A-Z]{3}\b")
-_YES = frozenset(("true", "yes", "1", "y", "t", "in stock", "instock"))
-_NO = frozenset(("false", "no", "0", "n", "f", "out of stock", "outofstock"))
+_TRUE = frozenset(("true", "yes", "1", "y", "t", "in stock", "instock"))
+_FALSE = frozenset(("false", "no", "0", "n", "f", "out of stock", "outofstock"))
 
 
 def to_text(value: object) -> str | None:
-    """A single value as text: whole numbers without a point, truth as true and false, lists and objects as JSON; null as None."""
+    """A single value as text: whole numbers without a decimal point, booleans as true/false, lists and objects as JSON; null as None."""
     if value is None or isinstance(value, str):
         return value
     if isinstance(value, bool):
@@ -43,14 +43,14 @@ def to_text(value: object) -> str | None:
 
 
 def parse_identifier(value: object) -> str | None:
-    """A single id as text without surrounding white space; None where there is none: empty, not finite, a list, a truth value."""
+    """A single id as stripped text; None if it is empty, not finite, a list or a boolean."""
     if isinstance(value, bool | list | dict | tuple) or (isinstance(value, float) and not math.isfinite(value)):
         return None
     return (to_text(value) or "").strip() or None
 
 
 def parse_identifiers(column: pl.Series) -> pl.Series:
-    """Ids as text without surrounding white space; null where there is none. Whole floats lose their point, as pandas adds one."""
+    """Ids as stripped text, null if empty. Whole floats lose the decimal point that pandas adds."""
     import polars as pl
 
     if column.dtype.is_float():
@@ -62,7 +62,7 @@ def parse_identifiers(column: pl.Series) -> pl.Series:
 
 
 def parse_numbers(column: pl.Series) -> tuple[pl.Series, pl.Series]:
-    """(Float64, mask of the cells that are no finite number)."""
+    """(Float64 values, mask of the cells that are not a finite number)."""
     import polars as pl
 
     if column.dtype == pl.String:
@@ -77,7 +77,7 @@ def parse_numbers(column: pl.Series) -> tuple[pl.Series, pl.Series]:
 
 
 def parse_integers(column: pl.Series) -> tuple[pl.Series, pl.Series]:
-    """(Int64, mask of the cells that are no whole number)."""
+    """(Int64 values, mask of the cells that are not a whole number)."""
     import polars as pl
 
     values, bad = parse_numbers(column)
@@ -87,10 +87,10 @@ def parse_integers(column: pl.Series) -> tuple[pl.Series, pl.Series]:
 
 
 def parse_timestamps(column: pl.Series) -> tuple[pl.Series, pl.Series]:
-    """(Int64 milliseconds since 1970 UTC, mask of the cells that are no time).
+    """(Int64 milliseconds since 1970 UTC, mask of the cells that are not a time).
 
-    A number is seconds below 1e11 (either sign), milliseconds below 1e14, microseconds below 1e17, else nanoseconds; one that reads
-    as a date without dashes (20240131) is refused rather than taken for 1970. Text is a number or ISO 8601; no zone means UTC.
+    Numbers are seconds below 1e11 (either sign), milliseconds below 1e14, microseconds below 1e17, else nanoseconds; a number that looks
+    like a date without dashes (20240131) is invalid, not a time in 1970. Text is a number or ISO 8601; the default time zone is UTC.
     """
     import polars as pl
 
@@ -103,12 +103,12 @@ def parse_timestamps(column: pl.Series) -> tuple[pl.Series, pl.Series]:
     column = column.str.strip_chars()
     given = (column.is_not_null() & (column != "")).fill_null(False)
     values = column.cast(pl.Float64, strict=False)
-    counted, bad = _scaled(values, given & values.is_not_null() & ~values.is_finite().fill_null(True))
-    words = given & values.is_null()
-    if not words.any():
-        return counted, bad
-    dated = _iso(pl.select(pl.when(words).then(column)).to_series())
-    return counted.fill_null(dated), bad | (words & dated.is_null())
+    numeric, bad = _scaled(values, given & values.is_not_null() & ~values.is_finite().fill_null(True))
+    is_text = given & values.is_null()
+    if not is_text.any():
+        return numeric, bad
+    parsed = _iso(pl.select(pl.when(is_text).then(column)).to_series())
+    return numeric.fill_null(parsed), bad | (is_text & parsed.is_null())
 
 
 def _scaled(values: pl.Series, bad: pl.Series) -> tuple[pl.Series, pl.Series]:
@@ -119,13 +119,13 @@ def _scaled(values: pl.Series, bad: pl.Series) -> tuple[pl.Series, pl.Series]:
     day, month = v % 100, (v // 100) % 100
     dashless = v.is_between(19000101, 20991231) & (v == v.floor()) & month.is_between(1, 12) & day.is_between(1, 31)
     factor = pl.when(size < _SECONDS).then(1e3).when(size < _MILLIS).then(1.0).when(size < _MICROS).then(1e-3).otherwise(1e-6)
-    wrong = pl.col("bad") | dashless.fill_null(False) | (size > _MOST).fill_null(False)
-    frame = frame.select(wrong.alias("bad"), pl.when(~wrong).then((v * factor).round(0)).cast(pl.Int64).alias("ms"))
+    invalid = pl.col("bad") | dashless.fill_null(False) | (size > _MAX_NUMBER).fill_null(False)
+    frame = frame.select(invalid.alias("bad"), pl.when(~invalid).then((v * factor).round(0)).cast(pl.Int64).alias("ms"))
     return frame["ms"], frame["bad"]
 
 
 def _iso(column: pl.Series) -> pl.Series:
-    """Int64 milliseconds of ISO 8601 text, null where it is not."""
+    """Int64 milliseconds of ISO 8601 text, null for other text."""
     import polars as pl
 
     parts = pl.DataFrame({"text": column}).select(pl.col("text").str.extract_groups(_ISO).alias("parts")).unnest("parts")
@@ -141,9 +141,10 @@ def _iso(column: pl.Series) -> pl.Series:
 
 
 def parse_price(value: object) -> float | None:
-    """A price, null where it is empty. Reads numbers and text such as `$1,299.00`, `12,99 €`, `from 12.99`, `10 - 20` (the lower).
+    """A price; None if empty. Accepts numbers and text such as `$1,299.00`, `12,99 €`, `from 12.99`, `10 - 20` (the lower).
 
-    Raises: ValueError: not a finite number, or negative.
+    Raises:
+        ValueError: Not a finite number, or negative.
     """
     if value is None or (isinstance(value, str) and not value.strip()):
         return None
@@ -161,24 +162,24 @@ def parse_price(value: object) -> float | None:
     return amount
 
 
-def _amount(words: str) -> float:
+def _amount(text: str) -> float:
     try:
-        return float(words) if "_" not in words else math.nan
+        return float(text) if "_" not in text else math.nan
     except ValueError:
         pass
-    words = _CURRENCY_CODE.sub(" ", words)
-    found = _AMOUNT.search(words)
-    if found is None or re.search(r"[A-Za-z]\d|\d[A-Za-z]", words):
+    text = _CURRENCY_CODE.sub(" ", text)
+    match = _AMOUNT.search(text)
+    if match is None or re.search(r"[A-Za-z]\d|\d[A-Za-z]", text):
         return math.nan
-    digits = re.sub(r"['\u00a0\u202f ]", "", found[0]).rstrip(".,")
-    # The last of two marks is the decimal one; a lone comma marks thousands only before exactly three digits.
+    digits = re.sub(r"['\u00a0\u202f ]", "", match[0]).rstrip(".,")
+    # The last of two separators is the decimal one; a single comma is a thousands separator only before exactly three digits.
     if "," in digits and "." in digits:
         thousands, decimal = (",", ".") if digits.rfind(".") > digits.rfind(",") else (".", ",")
         digits = digits.replace(thousands, "").replace(decimal, ".")
     elif "," in digits:
         whole, _, rest = digits.rpartition(",")
         digits = digits.replace(",", "") if len(rest) == 3 and whole != "0" else f"{whole}.{rest}"
-    sign = -1 if re.match(r"[^\d]*[-−]\s*[^\d]*$", words[: found.start()]) else 1
+    sign = -1 if re.match(r"[^\d]*[-−]\s*[^\d]*$", text[: match.start()]) else 1
     try:
         return sign * float(digits)
     except ValueError:
@@ -186,19 +187,24 @@ def _amount(words: str) -> float:
 
 
 def parse_bool(value: object) -> bool | None:
-    """True or false, null where it is empty. Raises: ValueError: neither."""
-    words = (to_text(value) or "").strip().lower()
-    if not words:
+    """A boolean; None if empty.
+
+    Raises:
+        ValueError: Neither true nor false.
+    """
+    text = (to_text(value) or "").strip().lower()
+    if not text:
         return None
-    if words in _YES or words in _NO:
-        return words in _YES
+    if text in _TRUE or text in _FALSE:
+        return text in _TRUE
     raise ValueError("neither true nor false")
 
 
 def parse_category(value: object) -> list[str]:
-    """A category path, broad to narrow, from a list or an `A > B > C` text; empty parts are left out.
+    """A category path, broad to narrow, from a list or a text `A > B > C`; empty parts are dropped.
 
-    Raises: ValueError: neither.
+    Raises:
+        ValueError: Neither a list nor text.
     """
     if value is None:
         return []

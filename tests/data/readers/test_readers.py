@@ -79,7 +79,7 @@ def test_many_broken_csv_lines_are_each_told(tmp_path: Path) -> None:
 def test_a_csv_line_of_another_width_is_rejected_with_its_text(tmp_path: Path) -> None:
     path = written(tmp_path / "a.csv", 'a,b\n1,2,"3,4"\n5,6\n')
     (batch,) = read_rows(path)
-    assert [(one.line, one.cause, one.content) for one in batch.unreadable] == [(2, "3 fields, wanted 2 as in the header", '1,2,"3,4"')]
+    assert [(one.line, one.cause, one.content) for one in batch.unreadable] == [(2, "3 fields, expected 2 as in the header", '1,2,"3,4"')]
 
 
 @settings(max_examples=60, deadline=None)
@@ -111,9 +111,9 @@ def test_jsonl_lines_that_are_no_objects_are_rejected_by_number(tmp_path: Path, 
     assert records == [{"a": 1}, {"a": 2}]
     causes = dict(bad)
     assert list(causes) == [3, 4, 5, 6, 7]
-    assert causes[4] == "a JSON list, wanted an object"
+    assert causes[4] == "a JSON list, expected an object"
     assert "0xFF" in causes[5]
-    assert causes[6] == "holds a null byte"
+    assert causes[6] == "contains a null byte"
 
 
 def test_half_a_character_in_jsonl_does_not_cost_the_line(tmp_path: Path) -> None:
@@ -174,7 +174,7 @@ def long_line() -> bytes:
         ("a.jsonl", b"\n \n", "the file is empty"),
         ("a.csv", b"\n\n", "the file is empty"),
         ("a.csv.gz", b"item_id,title\n", "named .gz but not gzip"),
-        ("a.csv", gzip.compress(b"item_id,title\n"), "gzip data though"),
+        ("a.csv", gzip.compress(b"item_id,title\n"), "gzip data, but"),
         ("a.csv.gz", gzip.compress(b"item_id,title\n" * 9999)[:-20], "ends early"),
         ("a.csv", b"PK\x03\x04rest", "zip or Excel"),
         ("a.jsonl", b"PAR1rest", "a parquet file by its content"),
@@ -367,12 +367,12 @@ def test_a_grocery_in_our_words() -> None:
     [
         ("files", {"interactions.csv": "a"}, "no items.*"),
         ("files", {"items.csv": "a"}, "neither interactions.* nor reviews.*"),
-        ("files", {"items.csv": "a", "items.jsonl": "{}", "interactions.csv": "a"}, "also holds items"),
+        ("files", {"items.csv": "a", "items.jsonl": "{}", "interactions.csv": "a"}, "also contains items"),
         ("movielens", {"movies.csv": "a"}, "no ratings.csv of MovieLens"),
         ("completejourney", {"products.csv": "a"}, "no transactions.csv or transactions_sample.csv"),
         ("amazon-reviews-2023", {"meta.jsonl": '{"parent_asin": "a", "title": null}'}, "no file with reviews"),
         ("amazon-reviews-2023", {"r.jsonl": '{"user_id": "u", "asin": "a"}'}, "no file with products"),
-        ("amazon-reviews-2023", {"x.jsonl": 'no\n{"c": 1, "b": 2}'}, "has the fields b, c; wanted parent_asin with title"),
+        ("amazon-reviews-2023", {"x.jsonl": 'no\n{"c": 1, "b": 2}'}, "has the fields b, c; expected parent_asin with title"),
         ("amazon-reviews-2023", {"x.jsonl": "no\n"}, "no line of it is a JSON object"),
     ],
 )
@@ -402,7 +402,7 @@ def test_amazon_files_are_told_apart_by_fields_not_names(tmp_path: Path) -> None
     [
         (lambda path: find_sources("excel", [path], {}), "unknown format excel: use one of files, amazon-reviews-2023, movielens, completejourney"),
         (lambda _: find_sources("files", [], {}), "no input for the format files: name a file or folder"),
-        (lambda path: find_sources("files", [path], {"cost": "price"}), "cost is no column of ours"),
+        (lambda path: find_sources("files", [path], {"cost": "price"}), "unknown column cost; use one of"),
         (lambda path: find_sources("movielens", [path], {"price": "cost"}), "--map works only with --format files"),
     ],
 )

@@ -164,13 +164,14 @@ def test_who_else_writes_is_waited_for(shop: Workspace) -> None:
 
 
 SETUP = """
-from crossaisle.data import compact, files
+from crossaisle.data import atomic_files
+from crossaisle.data.snapshots import compaction
 from crossaisle.data.events import EventLog
 from crossaisle.data.workspace import Workspace
 """
 RUN = """
 opened = Workspace(path)
-compact.compact(opened, EventLog.open(opened))
+compaction.compact(opened, EventLog.open(opened))
 """
 
 

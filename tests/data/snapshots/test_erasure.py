@@ -102,7 +102,7 @@ def test_the_texts_of_reviews_go_where_that_is_asked_for(shop: Workspace) -> Non
 def test_who_is_not_known_is_not_forgotten(shop: Workspace) -> None:
     log = EventLog.open(shop)
     before = shop.manifest
-    with pytest.raises(UnknownUserError, match="nothing is known of user 'ann'"):
+    with pytest.raises(UnknownUserError, match="no data of user 'ann'"):
         forget_user(shop, log, "ann")
     assert (Workspace(shop.path).manifest, log.erasures_after()) == (before, [])
     log.close()
@@ -132,13 +132,14 @@ def test_who_was_forgotten_in_the_log_alone_leaves_the_snapshot_at_the_next_fold
 
 
 SETUP = """
-from crossaisle.data import files, forgetting
+from crossaisle.data import atomic_files
+from crossaisle.data.snapshots import erasure
 from crossaisle.data.events import EventLog
 from crossaisle.data.workspace import Workspace
 """
 RUN = f"""
 opened = Workspace(path)
-forgetting.forget_user(opened, EventLog.open(opened), {ID!r})
+erasure.forget_user(opened, EventLog.open(opened), {ID!r})
 """
 
 

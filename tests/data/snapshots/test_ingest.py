@@ -266,14 +266,14 @@ GOOD = [f"u{number},tent,view,{number},," for number in range(9)]
     [
         (",tent,,,,", "lines without a user_id", "no user_id"),
         ("u,  ,,,,", "lines without an item_id", "no item_id"),
-        ("u,tent,steal,,,", "unknown kinds", 'unknown kind "steal", wanted one of purchase'),
-        ("u,tent,,soon,,", "timestamps that are no time", 'timestamp "soon" is no time'),
+        ("u,tent,steal,,,", "unknown kinds", 'unknown kind "steal", expected one of purchase'),
+        ("u,tent,,soon,,", "timestamps that are no time", 'timestamp "soon" is not a time'),
         ("u,tent,,,much,", "values that are no finite number", 'value "much" is not a finite number'),
         ("u,tent,,,inf,", "values that are no finite number", 'value "inf"'),
         ("u,tent,,,,1.5", "positions that are no whole number", 'position "1.5"'),
         ("u,ghost,,,,", "interactions of unknown items", 'item "ghost" is not among the items'),
-        ("u,tent", "unreadable lines", "2 fields, wanted 6"),
-        ("u,te\0nt,,,,", "unreadable lines", "holds a null byte"),
+        ("u,tent", "unreadable lines", "2 fields, expected 6"),
+        ("u,te\0nt,,,,", "unreadable lines", "contains a null byte"),
         ('u,"tent,,,,', "unreadable lines", "a quote is opened and never closed"),
     ],
 )
@@ -336,7 +336,7 @@ def test_a_file_of_something_else_is_refused_with_the_commonest_cause(tmp_path: 
     ("files", "words"),
     [
         ({"items__jsonl": [{"item_id": "a", "name": "x"}]}, "no column title; found item_id, name"),
-        ({"items__csv": "item_id,title\n"}, "holds no item that can be used"),
+        ({"items__csv": "item_id,title\n"}, "contains no usable item"),
         ({"items__csv": ITEMS, "interactions__csv": "user_id,sku\nu,a\n"}, "no column item_id; found user_id, sku"),
         ({"items__csv": ITEMS, "interactions__csv": "user_id,item_id\nu,9\n"}, 'item "9" is not among the items); do both use'),
     ],
@@ -428,8 +428,8 @@ def test_progress_ends_at_the_size_of_each_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"on_error": "weep"}, "wanted skip or stop"),
-        ({"category_level": 0}, "wanted 1"),
+        ({"on_error": "weep"}, "must be skip or stop"),
+        ({"category_level": 0}, "must be 1 "),
         ({"min_rating": float("nan")}, "finite"),
         ({"chunk_rows": 0}, "1 or more"),
         ({"format_name": "completejourney", "min_rating": 3}, "completejourney has none"),
