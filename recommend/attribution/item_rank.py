@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 
     from ...data.records import Candidate, Query
     from ...retrieval.channels.base import CandidateQuery
+    from ..profiles.shopper import Shopper
     from ..ranking.ranked_candidates import ScoredCandidates
-    from ..recommender import Recommender, Shopper
+    from ..recommender import Recommender
 
 
 @dataclass(frozen=True)

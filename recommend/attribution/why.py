@@ -14,8 +14,9 @@ import numpy as np
 
 from ...data.errors import EmptyHistoryError
 from ...data.records import Item, Query, Rules
-from ...retrieval.graph.model import GraphChannel
+from ...retrieval.graph.channel import GraphChannel
 from ..constraints.list_selection import cap_per_category
+from ..query_validation import validate_query
 from .counterfactuals import Counterfactual, counterfactuals
 from .feature_contributions import ScoreBreakdown, score_breakdown
 from .item_rank import ItemRank, rank_item
@@ -116,7 +117,7 @@ def why(
     if user_id is None and not items:
         raise EmptyHistoryError("there is nothing to go by: give a user or items")
     query = Query(user_id, tuple(items), None, rules or Rules(), k, without=tuple(without))
-    recommender.accept(query)
+    validate_query(query)
     catalogue, trained = recommender.catalogue, recommender.blend_ranker
     row = catalogue.row(item_id)
     item = catalogue.records([row])[0]

@@ -29,14 +29,38 @@ class ListSelection:
             return top
         return reserve_new_item_slots(top, order, self.catalogue.users <= self.query.new_up_to, self.query.new_items, self.query.k)
 
-    def unsatisfied(self, top: Sequence[int]) -> tuple[str, ...]:
-        """Return sentences about rules that the list does not satisfy. Args: top: rows of the list."""
+    def unsatisfied(self, top: Sequence[int], eligible: NDArray[np.bool_], removed: Sequence[tuple[str, int]]) -> tuple[str, ...]:
+        """Return sentences about what the query asks for and the list does not have.
+
+        Args:
+            top: rows of the list.
+            eligible: (items,) bool of the items that satisfy the rules.
+            removed: what each rule excludes, and how many items (see `eligible_items`).
+        """
+        sentences = (self._too_few(len(top), int(eligible.sum()), removed), self._too_few_new(top))
+        return tuple(sentence for sentence in sentences if sentence)
+
+    def _too_few(self, length: int, eligible: int, removed: Sequence[tuple[str, int]]) -> str | None:
+        """Return why the list is shorter than `query.k`; None if it is not."""
+        k, cap = self.query.k, self.query.rules.max_per_category
+        if length >= k:
+            return None
+        if eligible > length and cap is not None:
+            return f"{length} of {k}: at most {cap} per category was asked for"
+        if eligible > length:
+            return f"{length} of {k}: the channels proposed no more of the {eligible:,} items that satisfy the rules"
+        strictest = max(removed, key=lambda rule: rule[1], default=None)
+        because = f"; left out most: {strictest[0]} ({strictest[1]:,} items)" if strictest else ""
+        return f"{length} of {k}: {eligible:,} of {len(self.catalogue):,} items satisfy the rules{because}"
+
+    def _too_few_new(self, top: Sequence[int]) -> str | None:
+        """Return why the list has fewer new items than requested; None if it has enough."""
         new = int((self.catalogue.users[list(top)] <= self.query.new_up_to).sum())
         if new >= self.query.new_items:
-            return ()
+            return None
         return (
             f"{new} of {self.query.new_items} new items: no other item that {new_item_phrase(self.query.new_up_to)} satisfies the rules "
-            "and is like the history",
+            "and is like the history"
         )
 
 

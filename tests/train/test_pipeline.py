@@ -32,7 +32,7 @@ from crossaisle.retrieval.index.builder import item_vectors, load
 from crossaisle.retrieval.items.interactions import Events
 from crossaisle.train import channels as parts
 from crossaisle.train import pipeline
-from crossaisle.train.out_of_fold import ask, entries
+from crossaisle.train.out_of_fold import category_entries, collect_queries
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def known(demo_workspace: Workspace, settings: Settings) -> TrainingView:
 
 
 def test_entries_are_what_the_evaluation_would_ask(known: TrainingView) -> None:
-    cases = entries(known, 0)
+    cases = category_entries(known, 0)
     category = known.catalogue.category
     assert len(cases) > 100
     for number in range(len(cases)):
@@ -68,7 +68,7 @@ def test_nobody_is_asked_by_channels_that_counted_them(demo_workspace: Workspace
         seen.append(frozenset(part.interactions["user_id"].unique().to_list()))
         return {}
 
-    asked = ask(demo_workspace, known, HeldOut(), 0, train, lambda *_: None)
+    asked = collect_queries(demo_workspace, known, HeldOut(), 0, train, lambda *_: None)
     everybody = frozenset(known.interactions["user_id"].unique().to_list())
     assert len(seen) == 5
     fold_of = {user: number for number, counted in enumerate(seen) for user in everybody - counted}
@@ -80,8 +80,8 @@ def test_nobody_is_asked_by_channels_that_counted_them(demo_workspace: Workspace
     checked = 0
     for number in range(0, len(asked.users), 40):
         counted = events.filter(pl.col("user_id").is_in(sorted(seen[fold_of[asked.users[number]]])))
-        run = slice(int(asked.questions.starts[number]), int(asked.questions.starts[number + 1]))
-        for row, (anchor, both, had) in zip(asked.rows[run][:40].tolist(), asked.facts[run][:40].tolist(), strict=False):
+        run = slice(int(asked.dataset.starts[number]), int(asked.dataset.starts[number + 1]))
+        for row, (anchor, both, had) in zip(asked.rows[run][:40].tolist(), asked.pair_counts[run][:40].tolist(), strict=False):
             if anchor >= 0:
                 of_anchor = set(counted.filter(pl.col("item_id") == ids[anchor])["user_id"])
                 of_item = set(counted.filter(pl.col("item_id") == ids[row])["user_id"])
@@ -104,7 +104,7 @@ def test_what_was_trained_is_kept_with_its_card(trained: tuple[Workspace, dict[s
         assert card["held_out"]["protocol"] == "users"
     models = json.loads((shop.path / "blend" / "models.json").read_text())
     channels = {
-        "semantic", "associations", "popularity", "follows", "neighbours", "together", "smoothed", "lately", "factors", "complements",
+        "semantic", "associations", "popularity", "sequential", "item_knn", "co_occurrence", "text_smoothed", "lately", "factors", "complements",
         "graph", "profile",
     }  # fmt: skip
     assert set(models) == {"blend"} | {f"blend without {name}" for name in channels}
@@ -119,7 +119,7 @@ def test_the_evaluation_of_a_trained_store(trained: tuple[Workspace, dict[str, A
     kinds = rankings.system_kinds
     assert kinds["blend"] == "blend"
     assert {name for name, kind in kinds.items() if kind == "channel"} == {
-        "semantic", "associations", "popularity", "follows", "neighbours", "together", "smoothed", "lately", "factors", "complements",
+        "semantic", "associations", "popularity", "sequential", "item_knn", "co_occurrence", "text_smoothed", "lately", "factors", "complements",
         "graph",
     }  # fmt: skip
     assert sum(kind == "ablation" for kind in kinds.values()) == 12
@@ -161,7 +161,7 @@ def test_the_blend_orders_the_recommendations(trained: tuple[Workspace, dict[str
     scores = [found.score for found in answer.items]
     assert scores == sorted(scores, reverse=True)
     assert all(0 <= score <= 1 for score in scores)
-    assert {"follows", "graph"} & set(answer.items[0].channels)
+    assert {"sequential", "graph"} & set(answer.items[0].channels)
     had = {recommender.catalogue.category_name(row) for row in recommender.histories.of(user).rows.tolist()}
     assert not had & {found.item.category[0] for found in answer.items}
     # The same again, and by why.
@@ -170,14 +170,14 @@ def test_the_blend_orders_the_recommendations(trained: tuple[Workspace, dict[str
     assert told.rank == 1
     assert told.score == answer.items[0].score
     assert told.left_out is None
-    assert told.behind is None or told.behind.item_id == answer.items[0].anchor
+    assert told.anchor is None or told.anchor.item_id == answer.items[0].anchor
     shares = [share for _, share in told.attention]
     assert shares == sorted(shares, reverse=True)
     assert 0 < sum(shares) <= 1 + 1e-6
     assert {item.item_id for item, _ in told.attention} <= {
         recommender.catalogue.id(int(row)) for row in recommender.histories.of(user).rows
     }
-    adds = sum(one.adds or 0.0 for one in told.channels.values())
+    adds = sum(one.contribution or 0.0 for one in told.channels.values())
     assert adds > 0  # it stands above an average candidate
 
 
@@ -215,7 +215,7 @@ def test_places_are_kept_for_items_that_nobody_had(
     few = recommender.recommend(user_id=user, k=5, new_items=2, new_up_to=5, explain=False)
     assert [found.item for found in few.items[:3]] == [found.item for found in plain.items[:3]]
     assert all(int(users[row(found.item.item_id)]) <= 5 for found in few.items[3:])
-    with pytest.raises(QueryError, match="the users that a new item may have must be 0 or more, not -1"):
+    with pytest.raises(QueryError, match="the maximum number of users of a new item must be 0 or more, not -1"):
         recommender.recommend(user_id=user, k=3, new_items=1, new_up_to=-1)
     with pytest.raises(QueryError, match="new items must be 0 to 3"):
         recommender.recommend(user_id=user, k=3, new_items=4)
@@ -254,7 +254,7 @@ def test_one_category_only_is_one_sentence(make_store: Callable[..., Path], sett
     crossaisle.ingest(tmp_path / "shop", "files", [store])
     crossaisle.index(Workspace(tmp_path / "shop"), settings)
     with pytest.raises(CrossaisleError, match="nobody went from one category to another"):
-        pipeline.learn(Workspace(tmp_path / "shop"), settings)
+        pipeline.train_workspace(Workspace(tmp_path / "shop"), settings)
     result = CliRunner().invoke(app, ["train", "-w", str(tmp_path / "shop")])
     assert isinstance(result.exception, TrainingError)
     assert not (tmp_path / "shop" / "blend").exists()
@@ -265,7 +265,7 @@ def test_too_few_shoppers_leave_nothing_behind(make_store: Callable[..., Path], 
     crossaisle.ingest(tmp_path / "shop", "files", [store])
     crossaisle.index(Workspace(tmp_path / "shop"), settings)
     with pytest.raises(TrainingError, match="at least 100 are wanted to fit a blend"):
-        pipeline.learn(Workspace(tmp_path / "shop"), settings)
+        pipeline.train_workspace(Workspace(tmp_path / "shop"), settings)
     assert not any((tmp_path / "shop" / part).exists() for part in leakage.TRAINED_FOLDERS)
 
 

@@ -1,0 +1,157 @@
+"""Tables, indexes and models of one workspace, each loaded on first use."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Self
+
+from ..data.workspace import Workspace
+from ..llm.explain.entailment import EntailmentModel
+from ..llm.explain.explainer import Explainer
+from ..llm.models.language_model import LanguageModel
+from ..llm.ranking.ranker import Ranker
+from ..llm.ranking.request_batching import PackBatcher
+from ..retrieval.associations.item_users import ItemUsers
+from ..retrieval.associations.rules import Associations
+from ..retrieval.index import new_items
+from ..retrieval.index.builder import load
+from ..retrieval.index.embedder import Embedder
+from ..retrieval.items.texts import review_ids
+from ..retrieval.retriever import Retriever
+from .evidence.declared_relations import DeclaredRelations
+from .evidence.gatherer import EvidenceGatherer, count_recent_users
+from .evidence.review_table import ReviewTable
+from .profiles.histories import Histories
+from .profiles.profile import ItemAttributes
+from .ranking.llm_loading import add_explainer_adapter, load_ranking_llm
+from .ranking.llm_reranker import LLMReranker
+from .ranking.trained_ranker import BlendRanker
+
+if TYPE_CHECKING:
+    from ..data.records import Item
+    from ..data.settings import Settings
+    from ..retrieval.index.vector_index import VectorIndex
+    from .profiles.live_events import LiveEvents
+
+
+class WorkspaceComponents:
+    """What recommendations from one workspace are computed with.
+
+    Attributes:
+        workspace, settings: as given.
+        catalogue: the items.
+        index: vectors of items and reviews.
+        associations: co-purchase counts.
+        retriever: the untrained channels.
+        live: events since the snapshot; None without an event log.
+    """
+
+    def __init__(self, workspace: Workspace, settings: Settings, *, shared: bool = False, index: VectorIndex | None = None) -> None:
+        """Components of an open workspace.
+
+        Args:
+            workspace: the workspace.
+            settings: names the models.
+            shared: batch the LLM requests of several threads (see `llm.ranking.request_batching`).
+            index: the workspace's index, if it is already open.
+        Raises: NoIndexError, StaleIndexError: the workspace must be indexed first.
+        """
+        self.workspace, self.settings = workspace, settings
+        self._pack_batcher = PackBatcher() if shared else None
+        self.catalogue, self.index, table = load(workspace, settings, added=True, index=index)
+        self.associations = Associations.load(table, self.catalogue)
+        self.retriever = Retriever(self.catalogue, self.index, self.associations)
+        self.live: LiveEvents | None = None
+
+    def warm(self) -> None:
+        """Load everything now, so that the first request does not wait for it.
+
+        Raises: ModelMissingError, ModelError: the embedder or the LLM cannot be loaded.
+        """
+        _ = self.histories, self.item_attributes, self.blend_ranker, self._gatherer
+        _ = self._embedder, self._ranker, self._reranker, self._explainer
+
+    def close(self) -> None:
+        """Finish the LLM requests in the queue, and close the index."""
+        if self._pack_batcher is not None:
+            self._pack_batcher.close()
+        self.index.close()
+
+    def with_items(self, items: Sequence[Item]) -> tuple[Self, int, int]:
+        """Add or change items of the workspace; this object is not changed.
+
+        Returns: a warm copy with the items, which shares the models, the index and the live events; the number of new items; of changed
+            items.
+        Raises: see `retrieval.index.new_items.add`.
+        """
+        # A second Workspace: its manifest is read again under the lock, while this object keeps the state that it was opened with.
+        workspace = Workspace(self.workspace.path)
+        added, changed = new_items.add(workspace, self.index, self._embedder, items, self.workspace.manifest.snapshot)
+        copy = type(self)(workspace, self.settings, index=self.index)
+        copy._pack_batcher, copy.live = self._pack_batcher, self.live
+        copy.__dict__.update({name: self.__dict__[name] for name in ("_embedder", "_llm", "_explainer") if name in self.__dict__})
+        copy.warm()
+        return copy, added, changed
+
+    @cached_property
+    def histories(self) -> Histories:
+        """Histories of the snapshot's users; iterating yields user ids."""
+        return Histories.build(self.workspace.table("interactions"), self.catalogue)
+
+    @cached_property
+    def item_attributes(self) -> ItemAttributes:
+        """Attributes of the items that profiles use."""
+        return ItemAttributes.from_catalogue(self.catalogue)
+
+    @cached_property
+    def blend_ranker(self) -> BlendRanker | None:
+        """The learned blend; None if none is trained."""
+        return BlendRanker.load(self.workspace, self.catalogue, self.index, self.associations)
+
+    @cached_property
+    def uses_llm_weight(self) -> bool:
+        """Whether a fine-tuned LLM re-ranks the blend's candidates."""
+        return self.settings.llm != "none" and self.blend_ranker is not None and self.blend_ranker.llm_weight.weight > 0
+
+    @cached_property
+    def _embedder(self) -> Embedder:
+        return Embedder(str((self.workspace.manifest.index or {})["embedder"]), threads=self.settings.threads)
+
+    @cached_property
+    def _llm(self) -> LanguageModel | None:
+        if self.settings.llm == "none":
+            return None
+        llm = load_ranking_llm(self.workspace.path, self.settings) if self.uses_llm_weight else LanguageModel.load(self.settings)
+        add_explainer_adapter(llm, self.workspace.path, self.settings)
+        return llm
+
+    @cached_property
+    def _ranker(self) -> Ranker | None:
+        """The LLM for candidates without blend scores. The ranking adapter is off: it is not trained on text queries."""
+        return Ranker(self._llm, version=1 if self._llm.has_ranking_adapter else None, batcher=self._pack_batcher) if self._llm else None
+
+    @cached_property
+    def _reranker(self) -> LLMReranker | None:
+        """The fine-tuned LLM for candidates of the blend."""
+        if not self.uses_llm_weight or self._llm is None:
+            return None
+        return LLMReranker(Ranker(self._llm, batcher=self._pack_batcher), self.catalogue, self.associations)
+
+    @cached_property
+    def _explainer(self) -> Explainer:
+        entailment = EntailmentModel.load(self.settings.nli) if self.settings.nli and self._llm else None
+        return Explainer(self._llm, cache=self.settings.home / "wordings", entailment=entailment)
+
+    @cached_property
+    def _gatherer(self) -> EvidenceGatherer:
+        reviews = self.workspace.table("reviews")
+        interactions = self.workspace.table("interactions")
+        return EvidenceGatherer(
+            self.catalogue,
+            self.index,
+            ItemUsers.build(interactions, self.catalogue),
+            ReviewTable(reviews.with_columns(review_ids(reviews)).sort("item_id", maintain_order=True)),
+            DeclaredRelations(self.workspace.table("relations"), self.catalogue),
+            count_recent_users(interactions, self.catalogue),
+        )
