@@ -32,7 +32,7 @@ class Deadline:
     def __post_init__(self) -> None:
         self.expires_at = time.monotonic() + self.seconds
 
-    def left(self) -> float:
+    def remaining(self) -> float:
         """Remaining seconds; 0 if expired or cancelled."""
         return 0.0 if self.cancelled else max(0.0, self.expires_at - time.monotonic())
 

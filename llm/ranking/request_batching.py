@@ -75,7 +75,7 @@ class _QueuedPack:
 
     @property
     def expired(self) -> bool:
-        return self.deadline is not None and self.deadline.left() <= 0
+        return self.deadline is not None and self.deadline.remaining() <= 0
 
 
 class PackBatcher:
@@ -120,7 +120,7 @@ class PackBatcher:
         margins = np.empty(len(candidates), dtype=np.float32)
         for pack, entry in zip(packs, queued, strict=True):
             try:
-                margins[pack] = entry.margins.result(deadline.left() if deadline is not None else None)
+                margins[pack] = entry.margins.result(deadline.remaining() if deadline is not None else None)
             except FutureTimeoutError:
                 assert deadline is not None
                 deadline.cancelled = True  # the workers drop the remaining packs

@@ -13,7 +13,7 @@ from crossaisle.data.errors import FormatError, SettingsError
 USERS = [f"u{n}" for n in range(4000)]
 
 
-def test_the_same_user_gets_the_same_arm_and_the_share_is_met() -> None:
+def test_assignment_is_deterministic_with_the_right_share() -> None:
     test = Experiment("novelty", 0.3, {}, {"novelty": 0.5})
     arms = [test.arm(user) for user in USERS]
     assert arms == [Experiment("novelty", 0.3).arm(user) for user in USERS]
@@ -22,12 +22,12 @@ def test_the_same_user_gets_the_same_arm_and_the_share_is_met() -> None:
     assert all(test.options(user) == ({"novelty": 0.5} if arm == "novelty/B" else {}) for user, arm in zip(USERS, arms, strict=True))
 
 
-def test_a_larger_share_moves_nobody_out_of_b() -> None:
+def test_larger_share_moves_nobody_out_of_b() -> None:
     small, large = Experiment("x", 0.2), Experiment("x", 0.6)
     assert all(large.arm(user) == "x/B" for user in USERS if small.arm(user) == "x/B")
 
 
-def test_two_experiments_part_the_users_independently() -> None:
+def test_two_experiments_are_independent() -> None:
     both = sum(Experiment("one").arm(user)[-1] == Experiment("two").arm(user)[-1] for user in USERS)
     assert both / len(USERS) == pytest.approx(0.5, abs=0.04)
 
@@ -55,7 +55,7 @@ def test_read_from_a_file(tmp_path: Path) -> None:
         ('{"name": "x", "A": {"new_items": true}}', SettingsError, "wrong type"),
     ],
 )
-def test_what_means_nothing(tmp_path: Path, content: str, error: type[Exception], words: str) -> None:
+def test_invalid_experiments(tmp_path: Path, content: str, error: type[Exception], words: str) -> None:
     file = tmp_path / "test.json"
     file.write_text(content)
     with pytest.raises(error, match=words):

@@ -23,7 +23,7 @@ def read(path: Path) -> dict[str, str]:
 
 @pytest.mark.parametrize("exchanges", [True, False], ids=["exchanged", "moved-away-first"])
 @pytest.mark.parametrize("before", [None, {}, {"a": "old", "b": "old"}], ids=["nothing", "empty", "full"])
-def test_a_folder_takes_the_place_of_another(
+def test_folder_replaces_another(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exchanges: bool, before: dict[str, str] | None
 ) -> None:
     if not exchanges:
@@ -35,7 +35,7 @@ def test_a_folder_takes_the_place_of_another(
     assert [path.name for path in tmp_path.iterdir()] == ["target"]
 
 
-def test_the_target_is_never_missing(tmp_path: Path) -> None:
+def test_target_is_never_missing(tmp_path: Path) -> None:
     """On Linux two full folders change places in one step."""
     first, second = folder(tmp_path / "first", a="1"), folder(tmp_path / "second", a="2")
     assert atomic_files._exchange(first, second)

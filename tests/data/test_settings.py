@@ -10,7 +10,7 @@ from crossaisle.data.errors import CrossaisleError, SettingsError
 from crossaisle.data.settings import Settings
 
 
-def test_an_empty_environment_gives_the_defaults() -> None:
+def test_empty_environment_gives_the_defaults() -> None:
     read = Settings.read({})
     assert read == Settings(home=Path("~/.cache/crossaisle").expanduser())
     assert (read.llm, read.embedder, read.quantization, read.chroma, read.threads) == ("smollm2", None, "auto", None, None)
@@ -38,34 +38,34 @@ def test_home_is_expanded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("value", ["", "   "])
-def test_an_empty_variable_is_as_good_as_none(value: str) -> None:
+def test_empty_variable_is_ignored(value: str) -> None:
     assert Settings.read({"CROSSAISLE_LLM": value, "CROSSAISLE_THREADS": value}) == Settings.read({})
 
 
-def test_a_misspelt_variable_is_an_error_that_names_the_right_one() -> None:
+def test_misspelled_variable_error_suggests_the_right_one() -> None:
     with pytest.raises(SettingsError, match="CROSSAISLE_QUANTISATION.*did you mean CROSSAISLE_QUANTIZATION"):
         Settings.read({"CROSSAISLE_QUANTISATION": "nf4"})
 
 
-def test_a_name_like_no_other_is_an_error_that_lists_all() -> None:
+def test_unknown_variable_error_lists_all() -> None:
     with pytest.raises(SettingsError, match="known are CROSSAISLE_CHROMA, .*CROSSAISLE_THREADS") as caught:
         Settings.read({"CROSSAISLE_XYZZY": "1"})
     assert isinstance(caught.value, CrossaisleError)
 
 
 @pytest.mark.parametrize("value", ["0", "-2", "two", "1.5"])
-def test_threads_are_a_whole_number_from_one(value: str) -> None:
+def test_threads_must_be_a_positive_integer(value: str) -> None:
     with pytest.raises(SettingsError, match="threads must be a whole number of 1 or more"):
         Settings.read({"CROSSAISLE_THREADS": value})
 
 
 @pytest.mark.parametrize("value", ["int8", "NF4", "4bit"])
-def test_an_unknown_quantization_lists_the_known(value: str) -> None:
+def test_unknown_quantization_error_lists_all(value: str) -> None:
     with pytest.raises(SettingsError, match="auto, nf4, bf16, fp32"):
         Settings.read({"CROSSAISLE_QUANTIZATION": value})
 
 
-def test_with_changes_a_copy_and_ignores_none() -> None:
+def test_with_returns_a_changed_copy_and_ignores_none() -> None:
     first = Settings.read({"CROSSAISLE_LLM": "a"})
     second = first.with_(llm=None, embedder="b", threads=2)
     assert (second.llm, second.embedder, second.threads) == ("a", "b", 2)
@@ -74,7 +74,7 @@ def test_with_changes_a_copy_and_ignores_none() -> None:
         first.llm = "c"  # type: ignore[misc]
 
 
-def test_a_key_is_read_where_it_is_used_and_is_no_setting() -> None:
+def test_secret_variables_are_not_settings() -> None:
     """Settings are printed and written into reports."""
     settings = Settings.read({"CROSSAISLE_JUDGE_KEY": "sk-secret", "CROSSAISLE_LLM": "none"})
     assert settings.llm == "none"

@@ -54,13 +54,13 @@ def leftovers(path: Path) -> list[str]:
 # ------------------------------------------------------------------ opening
 
 
-def test_nothing_there(tmp_path: Path) -> None:
+def test_missing_folder(tmp_path: Path) -> None:
     with pytest.raises(NoWorkspaceError, match=r"holds no workspace; make one with `crossaisle ingest -w .*nowhere"):
         Workspace(tmp_path / "nowhere")
     assert not (tmp_path / "nowhere").exists()
 
 
-def test_an_empty_folder_and_a_file(tmp_path: Path) -> None:
+def test_empty_folder_and_file(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     for path in (tmp_path, tmp_path / "file"):
         with pytest.raises(NoWorkspaceError, match="crossaisle ingest"):
@@ -69,21 +69,21 @@ def test_an_empty_folder_and_a_file(tmp_path: Path) -> None:
         Workspace.prepare(tmp_path / "file")
 
 
-def test_a_folder_with_something_else_is_left_alone(tmp_path: Path) -> None:
+def test_folder_with_other_content_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
     with pytest.raises(WorkspaceError, match="contains other files and no workspace"):
         Workspace.prepare(tmp_path)
     assert [file.name for file in tmp_path.iterdir()] == ["thesis.txt"]
 
 
-def test_prepared_but_never_filled(tmp_path: Path) -> None:
+def test_prepared_workspace_without_a_snapshot(tmp_path: Path) -> None:
     assert Workspace.prepare(tmp_path / "a" / "shop").manifest.snapshot is None
     with pytest.raises(NoWorkspaceError, match="holds no data yet"):
         Workspace(tmp_path / "a" / "shop")
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "null", "7", '"x"', "{}", '{"form": 1}', "\x00\x01"])
-def test_a_broken_workspace_file_is_named(tmp_path: Path, content: str) -> None:
+def test_broken_workspace_file_is_named(tmp_path: Path, content: str) -> None:
     (tmp_path / "workspace.json").write_text(content)
     for opening in (Workspace, Workspace.prepare):
         with pytest.raises(WorkspaceError, match=r"workspace\.json is not a workspace file"):
@@ -91,7 +91,7 @@ def test_a_broken_workspace_file_is_named(tmp_path: Path, content: str) -> None:
 
 
 @pytest.mark.parametrize("found", [FORMAT + 1, "2", None])
-def test_a_later_format_is_refused(tmp_path: Path, found: object) -> None:
+def test_later_format_is_rejected(tmp_path: Path, found: object) -> None:
     (tmp_path / "workspace.json").write_text(json.dumps({"format": found, "snapshot": "x"}))
     with pytest.raises(NewerFormatError, match=f"has workspace format {found}, this crossaisle reads up to {FORMAT}; upgrade"):
         Workspace(tmp_path)
@@ -105,7 +105,7 @@ def test_fields_of_a_later_minor_version_are_ignored(tmp_path: Path, make_store:
     assert sizes(tmp_path / "ws") == of(2)
 
 
-def test_a_lost_or_damaged_table_is_named(tmp_path: Path, make_store: Store) -> None:
+def test_missing_or_damaged_table_is_named(tmp_path: Path, make_store: Store) -> None:
     crossaisle.ingest(tmp_path / "ws", "files", [small(make_store, 2)])
     workspace = Workspace(tmp_path / "ws")
     workspace.file("items").write_bytes(b"PAR1 no more")
@@ -115,7 +115,7 @@ def test_a_lost_or_damaged_table_is_named(tmp_path: Path, make_store: Store) -> 
             workspace.table(name)
 
 
-def test_ingesting_the_same_files_again_mends_a_damaged_table(tmp_path: Path, make_store: Store) -> None:
+def test_repeated_ingest_repairs_a_damaged_table(tmp_path: Path, make_store: Store) -> None:
     folder = small(make_store, 2)
     for damage in (lambda file: file.write_bytes(b"PAR1 no more"), Path.unlink):
         crossaisle.ingest(tmp_path / "ws", "files", [folder])
@@ -127,7 +127,7 @@ def test_ingesting_the_same_files_again_mends_a_damaged_table(tmp_path: Path, ma
 # ------------------------------------------------------------------ replacing
 
 
-def test_a_second_ingest_replaces_the_first_whole(tmp_path: Path, make_store: Store) -> None:
+def test_second_ingest_replaces_the_first_completely(tmp_path: Path, make_store: Store) -> None:
     first = crossaisle.ingest(tmp_path / "ws", "files", [small(make_store, 3)], category_level=2, item_noun="film")
     second = crossaisle.ingest(tmp_path / "ws", "files", [small(make_store, 4)])
     workspace = Workspace(tmp_path / "ws")
@@ -139,7 +139,7 @@ def test_a_second_ingest_replaces_the_first_whole(tmp_path: Path, make_store: St
     assert {file.stem for file in (tmp_path / "ws" / "snapshots" / second.snapshot).iterdir()} == set(TABLES)
 
 
-def test_the_same_files_are_the_same_snapshot(tmp_path: Path, make_store: Store) -> None:
+def test_same_files_are_the_same_snapshot(tmp_path: Path, make_store: Store) -> None:
     folder = small(make_store, 3)
     reports = [crossaisle.ingest(tmp_path / name, "files", [folder]) for name in ("a", "b", "a")]
     assert len({report.snapshot for report in reports}) == 1
@@ -185,7 +185,7 @@ def holder(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     process.stdout.close()
 
 
-def test_a_second_writer_is_told_and_a_killed_one_frees_the_lock(tmp_path: Path, make_store: Store, holder: subprocess.Popen[str]) -> None:
+def test_second_writer_fails_and_a_killed_one_releases_the_lock(tmp_path: Path, make_store: Store, holder: subprocess.Popen[str]) -> None:
     folder = small(make_store, 2)
     with pytest.raises(WorkspaceBusyError, match="another process is writing to .*ws; wait for it to end, then run `crossaisle ingest`"):
         crossaisle.ingest(tmp_path / "ws", "files", [folder])
@@ -214,7 +214,7 @@ while True:
 """
 
 
-def test_a_kill_at_any_moment_leaves_tables_that_belong_together(tmp_path: Path, make_store: Store) -> None:
+def test_kill_at_any_time_leaves_consistent_tables(tmp_path: Path, make_store: Store) -> None:
     path, folders, dice = tmp_path / "ws", [small(make_store, users) for users in (3, 5)], random.Random(7)
     crossaisle.ingest(path, "files", [folders[0]])
     seen, interrupted = set(), 0
@@ -262,7 +262,7 @@ print("done", flush=True)
 """
 
 
-def test_a_kill_before_every_single_step_of_the_replacement(tmp_path: Path, make_store: Store) -> None:
+def test_kill_before_every_step_of_the_replacement(tmp_path: Path, make_store: Store) -> None:
     """Each fsync, rename and removal of a folder in turn is the last thing that does not happen."""
     path, folders = tmp_path / "ws", {users: small(make_store, users) for users in (3, 5)}
     crossaisle.ingest(path, "files", [folders[3]])
@@ -285,7 +285,7 @@ def test_a_kill_before_every_single_step_of_the_replacement(tmp_path: Path, make
     assert of(3) in seen
 
 
-def test_what_a_killed_writer_left_is_swept_by_the_next_one(tmp_path: Path, make_store: Store) -> None:
+def test_leftovers_of_a_killed_writer_are_removed_by_the_next_one(tmp_path: Path, make_store: Store) -> None:
     path = tmp_path / "ws"
     crossaisle.ingest(path, "files", [small(make_store, 2)])
     for name in ("abc", "def"):
@@ -299,7 +299,7 @@ def test_what_a_killed_writer_left_is_swept_by_the_next_one(tmp_path: Path, make
     assert leftovers(path) == []
 
 
-def test_sweep_takes_only_what_is_ours(tmp_path: Path) -> None:
+def test_sweep_removes_only_staging_files(tmp_path: Path) -> None:
     (tmp_path / "staging-of-mine").mkdir()
     (tmp_path / f"{STAGING_PREFIX}x").mkdir()
     sweep(tmp_path)
@@ -320,7 +320,7 @@ def little_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", disk], check=True)
 
 
-def test_a_full_disk_is_one_sentence_and_the_old_state_stays(little_disk: Path, make_store: Store) -> None:
+def test_full_disk_keeps_the_old_state(little_disk: Path, make_store: Store) -> None:
     path = little_disk / "ws"
     crossaisle.ingest(path, "files", [small(make_store, 3)])
     before = (path / "workspace.json").read_bytes()
@@ -339,7 +339,7 @@ def test_a_full_disk_is_one_sentence_and_the_old_state_stays(little_disk: Path, 
 
 
 @pytest.mark.parametrize("room", [0, 4096])
-def test_no_room_left_at_all(little_disk: Path, make_store: Store, room: int) -> None:
+def test_no_disk_space_at_all(little_disk: Path, make_store: Store, room: int) -> None:
     """Filled to the last bytes from outside: even `workspace.json` or a folder may not fit."""
     path = little_disk / "ws"
     crossaisle.ingest(path, "files", [small(make_store, 3)])
@@ -367,7 +367,7 @@ except StorageError as error:
 """
 
 
-def test_a_file_too_large_for_the_disk(tmp_path: Path, make_store: Store) -> None:
+def test_file_size_limit(tmp_path: Path, make_store: Store) -> None:
     assert resource.RLIMIT_FSIZE is not None
     path = tmp_path / "ws"
     crossaisle.ingest(path, "files", [small(make_store, 3)])
@@ -383,7 +383,7 @@ def test_a_file_too_large_for_the_disk(tmp_path: Path, make_store: Store) -> Non
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_a_folder_that_may_not_be_written(tmp_path: Path, make_store: Store) -> None:
+def test_read_only_folder(tmp_path: Path, make_store: Store) -> None:
     path = tmp_path / "ws"
     crossaisle.ingest(path, "files", [small(make_store, 2)])
     path.chmod(0o500)
@@ -395,7 +395,7 @@ def test_a_folder_that_may_not_be_written(tmp_path: Path, make_store: Store) -> 
         path.chmod(0o700)
 
 
-def test_errors_are_of_one_family() -> None:
+def test_errors_have_a_common_base_class() -> None:
     assert issubclass(StorageError, CrossaisleError)
     assert issubclass(WorkspaceBusyError, WorkspaceError)
     assert not issubclass(pl.exceptions.PolarsError, CrossaisleError)

@@ -47,7 +47,7 @@ def shared(shown: str, case: dict[str, str]) -> bool:
     return shown in sanitize_for_prompt(case["without"], 10_000)
 
 
-def test_the_cases_are_many_and_of_every_kind() -> None:
+def test_cases_cover_every_kind() -> None:
     assert len(CASES) >= 60
     assert len({case["id"] for case in CASES}) == len(CASES)
     assert {case["kind"] for case in CASES} == KINDS
@@ -61,7 +61,7 @@ def test_the_cases_are_many_and_of_every_kind() -> None:
 
 
 @pytest.mark.parametrize("case", of("review", "description"))
-def test_a_review_with_an_instruction_is_not_quoted_but_for_what_it_is_without(case: dict[str, str]) -> None:
+def test_review_with_an_instruction_is_quoted_only_without_it(case: dict[str, str]) -> None:
     assert praise_excerpt(case["without"]), "or the test could not fail"
     quote = praise_excerpt(case["text"])
     assert quote is None or shared(quote, case)
@@ -70,7 +70,7 @@ def test_a_review_with_an_instruction_is_not_quoted_but_for_what_it_is_without(c
 
 
 @pytest.mark.parametrize("case", of("review", "description"))
-def test_nor_is_it_when_it_complains(case: dict[str, str]) -> None:
+def test_complaint_with_an_instruction_is_not_quoted(case: dict[str, str]) -> None:
     assert complaint_excerpt(case["without"] + COMPLAINT) == COMPLAINT.strip()
     found = complaint_excerpt(case["text"] + COMPLAINT)
     assert found in (None, COMPLAINT.strip())
@@ -79,7 +79,7 @@ def test_nor_is_it_when_it_complains(case: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize("case", of("title"))
-def test_a_name_is_said_without_its_instruction(case: dict[str, str]) -> None:
+def test_name_is_shown_without_its_instruction(case: dict[str, str]) -> None:
     name = display_name(Item("x1", case["text"]))
     assert name == "x1" or (len(name) >= 12 and shared(name, case))
 
@@ -88,7 +88,7 @@ def test_a_name_is_said_without_its_instruction(case: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize("case", of("review", "title", "description", "query"))
-def test_the_fence_leaves_no_mark_and_nothing_unseen(case: dict[str, str]) -> None:
+def test_sanitized_text_has_no_markup_and_no_invisible_characters(case: dict[str, str]) -> None:
     for limit in (70, 400, 5000):
         fenced = sanitize_for_prompt(case["text"], limit)
         assert not MARKS.search(fenced)
@@ -113,7 +113,7 @@ def structure(ranker: Ranker, text: str, where: str) -> tuple[Counter[int], int]
 
 @pytest.mark.parametrize("case", of("review", "title", "description", "query"))
 @pytest.mark.parametrize("where", ["title", "query"])  # whatever the text, it must do no harm in either place
-def test_a_prompt_has_the_turns_that_it_has_with_harmless_text(ranker: Ranker, case: dict[str, str], where: str) -> None:
+def test_prompt_has_the_same_turns_as_with_harmless_text(ranker: Ranker, case: dict[str, str], where: str) -> None:
     harmless = structure(ranker, "A steel kettle for one litre", where)
     assert sum(harmless[0].values()) >= 5, "the turns of system, user and assistant begin and end with special tokens"
     assert structure(ranker, case["text"], where) == harmless
@@ -205,7 +205,7 @@ def attack(demo_files: Path, demo_workspace: Workspace, settings: Settings, tmp_
 
 
 @pytest.mark.slow
-def test_instructions_in_a_store_order_nothing(attack: Attack, settings: Settings) -> None:
+def test_instructions_in_a_store_do_not_change_rankings(attack: Attack, settings: Settings) -> None:
     shops = attack.open(settings, "none")
     shoppers = sorted(shops[0].histories)[::8]
     with_orders, without, before = (answers(shop, shoppers) for shop in shops)
@@ -217,7 +217,7 @@ def test_instructions_in_a_store_order_nothing(attack: Attack, settings: Setting
 
 
 @pytest.mark.slow
-def test_nobody_is_told_an_instruction(attack: Attack, settings: Settings) -> None:
+def test_explanations_contain_no_instruction(attack: Attack, settings: Settings) -> None:
     """Asked in the very words of the reviews, with the instruction and without, so that those reviews are the nearest and would be quoted."""
     attacked, harmless, _ = attack.open(settings, "none")
     asked = [case["without"] for case in CASES if case["where"] == "review"]
@@ -232,7 +232,7 @@ def test_nobody_is_told_an_instruction(attack: Attack, settings: Settings) -> No
 
 
 @pytest.mark.slow
-def test_an_instruction_in_a_query_is_not_said_back(attack: Attack, settings: Settings) -> None:
+def test_instruction_in_a_query_is_not_repeated(attack: Attack, settings: Settings) -> None:
     shop = Recommender.open(attack.untouched, llm="none", settings=settings)
     for case in (case for case in CASES if case["where"] == "query"):
         harmless, ordered = (shop.recommend(text=case[field], k=3) for field in ("without", "text"))
@@ -242,7 +242,7 @@ def test_an_instruction_in_a_query_is_not_said_back(attack: Attack, settings: Se
 
 
 @pytest.mark.slow
-def test_nor_does_the_language_model_obey(attack: Attack, settings: Settings) -> None:
+def test_language_model_does_not_obey(attack: Attack, settings: Settings) -> None:
     attacked, *others = shops = attack.open(settings)
     for shop in others:
         shop.__dict__["_llm"] = attacked._llm  # one model for all three

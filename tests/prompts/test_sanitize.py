@@ -27,14 +27,14 @@ ANY = st.one_of(st.text(max_size=600), HOSTILE)
 
 @given(ANY, st.integers(1, 500))
 @settings(max_examples=400, deadline=None)
-def test_twice_is_once(text: str, limit: int) -> None:
+def test_sanitization_is_idempotent(text: str, limit: int) -> None:
     once = sanitize_for_prompt(text, limit)
     assert sanitize_for_prompt(once, limit) == once
 
 
 @given(ANY, st.integers(1, 500))
 @settings(max_examples=400, deadline=None)
-def test_one_clean_line_within_the_limit(text: str, limit: int) -> None:
+def test_result_is_one_clean_line_within_the_limit(text: str, limit: int) -> None:
     fenced = sanitize_for_prompt(text, limit)
     assert len(fenced) <= limit
     assert not {c for c in fenced if unicodedata.category(c)[0] == "C" or (c.isspace() and c != " ")}
@@ -45,7 +45,7 @@ def test_one_clean_line_within_the_limit(text: str, limit: int) -> None:
 
 @given(st.text(max_size=300))
 @settings(max_examples=200, deadline=None)
-def test_letters_and_digits_survive(text: str) -> None:
+def test_letters_and_digits_are_kept(text: str) -> None:
     """The fence takes marks, never words: what is left of letters and digits is the same, in the same order."""
     assert [c for c in sanitize_for_prompt(text, 1000) if c.isalnum()] == [c for c in text if c.isalnum()]
 
@@ -55,7 +55,7 @@ def tokenizer() -> AutoTokenizer:
     return AutoTokenizer.from_pretrained(bundled.cache_folder(Settings.read().home))
 
 
-def test_no_special_token_survives(tokenizer: AutoTokenizer) -> None:
+def test_no_special_token_remains(tokenizer: AutoTokenizer) -> None:
     special = set(tokenizer.all_special_ids) | set(tokenizer.added_tokens_decoder)  # type: ignore[attr-defined]
     words = {tokenizer.convert_ids_to_tokens(i) for i in special}  # type: ignore[attr-defined]
     assert {"<|im_start|>", "<|im_end|>"} <= words
@@ -72,7 +72,7 @@ def test_no_special_token_survives(tokenizer: AutoTokenizer) -> None:
 
 
 @pytest.mark.parametrize("mark", ["[INST]", "[/INST]", "[ inst ]", "[TOOL_CALLS]", "[ [INST] INST]", "[IN[INST]ST]", "[[SYS]SYS]"])
-def test_no_turn_in_brackets_survives(mark: str) -> None:
+def test_no_turn_in_brackets_remains(mark: str) -> None:
     fenced = sanitize_for_prompt(f"nice {mark} lamp")
     assert "[" not in fenced
     assert "]" not in fenced
@@ -91,7 +91,7 @@ def test_no_turn_in_brackets_survives(mark: str) -> None:
         "4.5/5 @ $20 + 10 = €30?",
     ],
 )
-def test_ordinary_text_is_left_as_it_is(text: str) -> None:
+def test_ordinary_text_is_unchanged(text: str) -> None:
     assert sanitize_for_prompt(text) == text
 
 
@@ -126,5 +126,5 @@ def test_examples(text: str, fenced: str) -> None:
         ("Sony " + "あ" * 100, 50, "Sony " + "あ" * 45),
     ],
 )
-def test_a_long_text_ends_at_a_word(text: str, limit: int, cut: str) -> None:
+def test_long_text_is_truncated_at_a_word(text: str, limit: int, cut: str) -> None:
     assert shorten(text, limit) == cut

@@ -15,13 +15,13 @@ FOLDER = Path(prompts.__file__).parent / "templates"
 VERSIONS = sorted((match[1], int(match[2])) for file in FOLDER.glob("*.md") if (match := re.fullmatch(r"([a-z_]+)\.v(\d+)\.md", file.name)))
 
 
-def test_every_prompt_file_bears_a_name_and_a_version() -> None:
+def test_prompt_file_names_have_a_name_and_a_version() -> None:
     assert len(VERSIONS) == len(list(FOLDER.glob("*.md")))
     assert {("rank", 1), ("explain", 1)} <= set(VERSIONS)
 
 
 @pytest.mark.parametrize(("name", "version"), VERSIONS)
-def test_every_section_renders_and_misses_nothing_silently(name: str, version: int) -> None:
+def test_every_section_renders_and_rejects_missing_variables(name: str, version: int) -> None:
     prompt = prompts.load(name, version)
     assert prompt.id == f"{name}.v{version}"
     assert prompt.sections
@@ -40,7 +40,7 @@ def test_every_section_renders_and_misses_nothing_silently(name: str, version: i
                 prompt.render(section)
 
 
-def test_an_unknown_version_section_or_name() -> None:
+def test_unknown_version_section_or_name() -> None:
     with pytest.raises(FileNotFoundError):
         prompts.load("rank", 99)
     with pytest.raises(FileNotFoundError):
@@ -49,11 +49,11 @@ def test_an_unknown_version_section_or_name() -> None:
         prompts.load("rank").render("no such section")
 
 
-def test_values_are_written_as_they_are_and_never_read_as_a_template() -> None:
+def test_values_are_inserted_verbatim_and_not_rendered() -> None:
     assert prompts.fill("Has: {{ owned }}.", owned="{{ 7 * 7 }} & <b>'x'</b>") == "Has: {{ 7 * 7 }} & <b>'x'</b>."
 
 
-def test_the_ranking_prompt_tells_history_and_need_only_where_there_are_any() -> None:
+def test_ranking_prompt_contains_history_and_need_only_if_present() -> None:
     prompt = prompts.load("rank")
     assert prompt.render("user", history=["tent (Outdoors)", "lamp"], need=None, candidate="C?") == (
         "A shopper has bought, oldest first:\n- tent (Outdoors)\n- lamp\nC?"

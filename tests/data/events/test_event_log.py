@@ -66,7 +66,7 @@ def click(user: str = "ann", item: str = "tent", **more: object) -> Event:
 # ------------------------------------------------------------------ what is kept
 
 
-def test_what_was_appended_is_read_as_it_was(log: EventLog, workspace: Workspace, url: str | None) -> None:
+def test_appended_events_are_read_back_unchanged(log: EventLog, workspace: Workspace, url: str | None) -> None:
     events = [
         click(idempotency_key="k1", recommendation_id="r1"),
         Event("bob", "search", text="tent; DROP TABLE events -- 'ünïcode' 🏕", timestamp=NOW),
@@ -86,7 +86,7 @@ def test_what_was_appended_is_read_as_it_was(log: EventLog, workspace: Workspace
     again.close()
 
 
-def test_an_event_without_a_moment_happened_now(log: EventLog) -> None:
+def test_missing_timestamp_defaults_to_now(log: EventLog) -> None:
     before = now_ms()
     log.append([Event("ann", "click", "tent")])
     moment = log.events_of("ann")[0].timestamp
@@ -94,7 +94,7 @@ def test_an_event_without_a_moment_happened_now(log: EventLog) -> None:
     assert before <= moment <= now_ms()
 
 
-def test_a_key_that_comes_again_is_counted_and_the_first_event_stays(log: EventLog) -> None:
+def test_repeated_idempotency_key_is_counted_and_not_stored(log: EventLog) -> None:
     assert log.append([click(idempotency_key="k"), click(item="stove", idempotency_key="k")]) == AppendResult(1, 1)
     assert log.append([click(item="stove", idempotency_key="k"), click()]) == AppendResult(1, 1)
     assert [event.item_id for event in log.events_of("ann")] == ["tent", "tent"]
@@ -102,21 +102,21 @@ def test_a_key_that_comes_again_is_counted_and_the_first_event_stays(log: EventL
     assert log.append([click(), click()]) == AppendResult(2, 0), "events without a key are all different ones"
 
 
-def test_more_keys_than_one_statement_takes(log: EventLog) -> None:
+def test_more_keys_than_fit_in_one_statement(log: EventLog) -> None:
     events = [click(idempotency_key=f"k{n}") for n in range(1201)]
     assert log.append(events) == AppendResult(1201, 0)
     assert log.append(events) == AppendResult(0, 1201)
 
 
-def test_served_lists_with_their_places(log: EventLog) -> None:
-    shown = [ServedItem("tent", "follows", "Kitchen", "Camping", "association", 0.25), ServedItem("stove")]
+def test_served_lists_with_their_items(log: EventLog) -> None:
+    shown = [ServedItem("tent", "sequential", "Kitchen", "Camping", "association", 0.25), ServedItem("stove")]
     key = log.append_served_list("ann", shown, arm="novelty/B", timestamp=NOW)
     nobody = log.append_served_list(None, [])
     assert key != nobody
     found = ServedLists.read(log)
     assert found.lists.rows()[0] == (key, "ann", NOW, "novelty/B")
     assert found.slots.rows() == [
-        (key, 1, "tent", "follows", "Kitchen", "Camping", "association"),
+        (key, 1, "tent", "sequential", "Kitchen", "Camping", "association"),
         (key, 2, "stove", None, None, None, None),
     ]
     assert len(ServedLists.read(log, NOW + 1).lists) == 1
@@ -145,12 +145,12 @@ def test_served_lists_with_their_places(log: EventLog) -> None:
         (Event("ann", "click", "tent", recommendation_id="r" * 65), "recommendation_id has 65"),
     ],
 )  # fmt: skip
-def test_an_event_that_means_nothing(event: Event, words: str) -> None:
+def test_invalid_event(event: Event, words: str) -> None:
     with pytest.raises(QueryError, match=words):
         validated_event(event, NOW)
 
 
-def test_one_bad_event_and_none_is_taken(log: EventLog) -> None:
+def test_one_invalid_event_rejects_the_whole_batch(log: EventLog) -> None:
     with pytest.raises(QueryError, match="a click event needs an item_id"):
         log.append([click(), Event("ann", "click")])
     assert log.events_after(0) == []
@@ -162,7 +162,7 @@ def test_one_bad_event_and_none_is_taken(log: EventLog) -> None:
 # ------------------------------------------------------------------ many at once
 
 
-def test_threads_lose_nothing_double_nothing_and_see_everything_in_order(log: EventLog) -> None:
+def test_concurrent_threads_neither_lose_nor_duplicate_events(log: EventLog) -> None:
     """Eight writers, each key sent twice, while a reader follows: it must never find a number below one that it has read."""
     seen: list[int] = []
     counts: list[AppendResult] = []
@@ -197,7 +197,7 @@ def test_threads_lose_nothing_double_nothing_and_see_everything_in_order(log: Ev
     assert [number for number, _ in log.events_after(0)] == seen
 
 
-def test_those_who_wait_share_a_commit(log: EventLog) -> None:
+def test_waiting_writers_share_a_commit(log: EventLog) -> None:
     """While one writer is kept in its transaction, nine queue up; all of them are then written in one more."""
     commits = []
     real = log.database.writing
@@ -241,7 +241,7 @@ while True:
 """
 
 
-def test_processes_share_a_log_and_a_killed_one_loses_nothing_that_it_was_told_of(
+def test_processes_share_a_log_and_confirmed_events_survive_a_kill(
     log: EventLog, workspace: Workspace, url: str | None
 ) -> None:
     writers = [
@@ -269,7 +269,7 @@ def test_processes_share_a_log_and_a_killed_one_loses_nothing_that_it_was_told_o
 # ------------------------------------------------------------------ forgetting and pseudonyms
 
 
-def test_a_forgotten_user_leaves_a_hash_and_numbers_are_not_given_again(log: EventLog) -> None:
+def test_erasure_leaves_a_hash_and_sequence_numbers_are_not_reused(log: EventLog) -> None:
     key = log.append_served_list("bob", [ServedItem("tent")])
     log.append([click("ann"), click("bob", recommendation_id=key), click("bob")])
     last = log.last_sequence()
@@ -286,7 +286,7 @@ def test_a_forgotten_user_leaves_a_hash_and_numbers_are_not_given_again(log: Eve
     assert log.last_sequence() > last
 
 
-def test_what_is_forgotten_is_not_left_in_the_file(workspace: Workspace) -> None:
+def test_erased_text_is_not_left_in_the_file(workspace: Workspace) -> None:
     log = EventLog.open(workspace)
     log.append([Event("bob", "search", text="a most private matter")])
     names = [workspace.path / f"{FILE}{suffix}" for suffix in ("", "-wal")]
@@ -300,7 +300,7 @@ def test_what_is_forgotten_is_not_left_in_the_file(workspace: Workspace) -> None
     log.close()
 
 
-def test_with_pseudonyms_no_id_is_stored_and_the_user_is_still_the_same(workspace: Workspace, url: str | None) -> None:
+def test_pseudonyms_replace_stored_ids_and_keep_histories(workspace: Workspace, url: str | None) -> None:
     names = Pseudonyms.open(workspace.path)
     log = EventLog.open(workspace, url, pseudonyms=names)
     log.append([click("ann@example.org"), click("ann@example.org", "stove")])
@@ -318,7 +318,7 @@ def test_with_pseudonyms_no_id_is_stored_and_the_user_is_still_the_same(workspac
 # ------------------------------------------------------------------ databases that will not do
 
 
-def test_addresses_that_mean_nothing(workspace: Workspace) -> None:
+def test_invalid_database_urls(workspace: Workspace) -> None:
     for url, words in (
         ("nonsense", "invalid URL of the event database: use postgresql"),
         ("mysql://host/shop", "unsupported event database 'mysql': use postgresql"),
@@ -331,13 +331,13 @@ def test_addresses_that_mean_nothing(workspace: Workspace) -> None:
     assert "hunter2" not in str(caught.value)
 
 
-def test_without_the_driver_the_extra_is_named(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_driver_error_names_the_extra(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "psycopg", None)
     with pytest.raises(MissingExtraError, match=r"crossaisle\[postgres\]"):
         EventLog.open(workspace, "postgresql://shop@127.0.0.1/shop")
 
 
-def test_a_log_of_another_workspace_or_a_later_version(log: EventLog, workspace: Workspace, url: str | None) -> None:
+def test_log_of_another_workspace_or_later_version(log: EventLog, workspace: Workspace, url: str | None) -> None:
     from dataclasses import replace
 
     from sqlalchemy import text
@@ -351,13 +351,13 @@ def test_a_log_of_another_workspace_or_a_later_version(log: EventLog, workspace:
         EventLog.open(workspace, url)
 
 
-def test_a_file_that_is_no_log(workspace: Workspace) -> None:
+def test_file_that_is_not_a_database(workspace: Workspace) -> None:
     (workspace.path / FILE).write_bytes(b"no database at all" * 100)
     with pytest.raises(WorkspaceError, match=r"events.db is not an event database, or is damaged"):
         EventLog.open(workspace)
 
 
-def test_a_full_disk_refuses_the_whole_append_and_says_so(workspace: Workspace) -> None:
+def test_full_disk_rejects_the_whole_append(workspace: Workspace) -> None:
     log = EventLog.open(workspace)
     log.append([click()])
     with log.database.reading() as connection:
@@ -376,7 +376,7 @@ def test_a_full_disk_refuses_the_whole_append_and_says_so(workspace: Workspace) 
     log.close()
 
 
-def test_errors_tell_nothing_of_what_a_shopper_did(workspace: Workspace) -> None:
+def test_errors_contain_no_user_data(workspace: Workspace) -> None:
     log = EventLog.open(workspace)
     with log.database.writing() as connection:
         connection.exec_driver_sql("ALTER TABLE events RENAME TO gone")

@@ -11,7 +11,7 @@ import pytest
 from crossaisle.data.events.group_commit import GroupCommit
 
 
-def test_alone_it_is_done_at_once() -> None:
+def test_single_thread_is_served_immediately() -> None:
     group = GroupCommit[int](lambda works: [work * 2 for work in works])
     assert [group.submit(n) for n in range(5)] == [0, 2, 4, 6, 8]
 
@@ -44,7 +44,7 @@ def test_many_threads_get_their_own_results_from_few_calls() -> None:
     assert len(calls) < 200, "shared"
 
 
-def test_a_failure_is_told_to_all_of_its_batch_and_to_nobody_after() -> None:
+def test_failure_is_raised_for_the_whole_batch_and_not_later() -> None:
     inside, leave = threading.Event(), threading.Event()
 
     def write(works: Sequence[str]) -> list[str]:
@@ -78,7 +78,7 @@ def test_a_failure_is_told_to_all_of_its_batch_and_to_nobody_after() -> None:
     assert group.submit("later") == "later"
 
 
-def test_who_leads_and_is_stopped_leaves_nobody_waiting() -> None:
+def test_interrupted_leader_leaves_nobody_waiting() -> None:
     def write(works: Sequence[str]) -> list[str]:
         if "stop" in works:
             raise KeyboardInterrupt

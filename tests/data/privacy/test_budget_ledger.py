@@ -46,7 +46,7 @@ def child(code: str, *arguments: object) -> subprocess.Popen[str]:
 # ------------------------------------------------------------------ spending
 
 
-def test_the_same_question_gives_the_same_noise_and_costs_once_also_after_a_restart(tmp_path: Path) -> None:
+def test_repeated_query_returns_the_same_noise_and_is_charged_once(tmp_path: Path) -> None:
     ledger = PrivacyBudget(tmp_path, "s", 1.0)
     assert (ledger.spent, ledger.remaining) == (0.0, 1.0)
     assert not (tmp_path / "privacy.db").exists()
@@ -56,7 +56,7 @@ def test_the_same_question_gives_the_same_noise_and_costs_once_also_after_a_rest
     assert (ledger.spent, ledger.remaining) == (0.1, 0.9)
 
 
-def test_another_question_epsilon_or_snapshot_is_drawn_and_paid_for_anew(tmp_path: Path) -> None:
+def test_another_query_epsilon_or_snapshot_is_sampled_and_charged_again(tmp_path: Path) -> None:
     answers = [
         PrivacyBudget(tmp_path, snapshot, 5.0).answer(question, epsilon, draw)["users"][0]
         for snapshot, question, epsilon in (("s", "a", 0.1), ("s", "b", 0.1), ("s", "a", 0.25), ("t", "a", 0.1))
@@ -66,7 +66,7 @@ def test_another_question_epsilon_or_snapshot_is_drawn_and_paid_for_anew(tmp_pat
     assert PrivacyBudget(tmp_path, "u", 5.0).spent == 0.55
 
 
-def test_a_spent_budget_refuses_with_what_is_left_and_what_to_try(tmp_path: Path) -> None:
+def test_spent_budget_error_names_the_rest_and_the_remedy(tmp_path: Path) -> None:
     ledger = PrivacyBudget(tmp_path, "s", 0.5)
     first = ledger.answer("a", 0.4, draw)
     with pytest.raises(
@@ -85,7 +85,7 @@ def test_a_spent_budget_refuses_with_what_is_left_and_what_to_try(tmp_path: Path
     assert PrivacyBudget(tmp_path, "s", 0.2).remaining == 0.0
 
 
-def test_ten_times_a_tenth_is_one_and_no_more(tmp_path: Path) -> None:
+def test_ten_times_a_tenth_is_exactly_one(tmp_path: Path) -> None:
     ledger = PrivacyBudget(tmp_path, "s", 1.0)
     for i in range(10):
         ledger.answer(f"q{i}", 0.1, draw)
@@ -96,7 +96,7 @@ def test_ten_times_a_tenth_is_one_and_no_more(tmp_path: Path) -> None:
         PrivacyBudget(tmp_path, "s", 0.0).answer("x", 1e-6, never)
 
 
-def test_an_answer_that_cannot_be_drawn_or_stored_costs_nothing(tmp_path: Path) -> None:
+def test_failed_answer_is_not_charged(tmp_path: Path) -> None:
     ledger = PrivacyBudget(tmp_path, "s", 1.0)
     for broken in (lambda: 1 / 0, lambda: {"x": math.nan}, lambda: {"x": np.int64(1)}):
         with pytest.raises((ZeroDivisionError, ValueError, TypeError)):
@@ -106,14 +106,14 @@ def test_an_answer_that_cannot_be_drawn_or_stored_costs_nothing(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("epsilon", [0.0, -0.1, math.nan, math.inf])
-def test_an_epsilon_that_means_nothing_never_reaches_the_ledger(tmp_path: Path, epsilon: float) -> None:
+def test_invalid_epsilon_is_rejected_before_any_charge(tmp_path: Path, epsilon: float) -> None:
     with pytest.raises(QueryError, match="epsilon is"):
         PrivacyBudget(tmp_path, "s", 1.0).answer("q", epsilon, never)
     assert not (tmp_path / "privacy.db").exists()
 
 
 @pytest.mark.parametrize("budget", [-1.0, math.nan, math.inf])
-def test_a_budget_that_means_nothing_is_refused(tmp_path: Path, budget: float) -> None:
+def test_invalid_budget(tmp_path: Path, budget: float) -> None:
     with pytest.raises(SettingsError, match="the privacy budget is .*; it must be a number of 0 or more"):
         PrivacyBudget(tmp_path, "s", budget)
 
@@ -134,7 +134,7 @@ for i in range(40):
 """
 
 
-def test_two_processes_together_spend_the_budget_to_the_last_and_never_more(tmp_path: Path) -> None:
+def test_two_processes_never_overspend_the_budget(tmp_path: Path) -> None:
     both = [child(SPEND, tmp_path, name, 3.0) for name in "ab"]
     said = [process.communicate(timeout=120)[0].splitlines() for process in both]
     assert [process.returncode for process in both] == [0, 0]
@@ -142,7 +142,7 @@ def test_two_processes_together_spend_the_budget_to_the_last_and_never_more(tmp_
     assert PrivacyBudget(tmp_path, "s", 3.0).remaining == 0.0
 
 
-def test_two_processes_with_the_same_question_get_the_same_answer(tmp_path: Path) -> None:
+def test_two_processes_with_the_same_query_get_the_same_answer(tmp_path: Path) -> None:
     code = SPEND.replace('f"{sys.argv[2]}{i}"', 'f"q{i}"')
     both = [child(code, tmp_path, name, 4.0) for name in "ab"]
     said = [process.communicate(timeout=120)[0] for process in both]
@@ -150,7 +150,7 @@ def test_two_processes_with_the_same_question_get_the_same_answer(tmp_path: Path
     assert len(said[0].splitlines()) == 40
 
 
-def test_an_answer_that_was_seen_before_a_kill_was_paid_for(tmp_path: Path) -> None:
+def test_answer_printed_before_a_kill_was_charged(tmp_path: Path) -> None:
     for attempt in range(4):
         folder = tmp_path / str(attempt)
         folder.mkdir()
@@ -167,7 +167,7 @@ def test_an_answer_that_was_seen_before_a_kill_was_paid_for(tmp_path: Path) -> N
         assert ledger.spent >= len(seen) * 0.1 - 1e-9
 
 
-def test_a_kill_between_the_noise_and_the_record_costs_nothing_and_tells_nothing(tmp_path: Path) -> None:
+def test_kill_before_the_commit_charges_and_discloses_nothing(tmp_path: Path) -> None:
     code = SPEND.replace('lambda: {"drawn": sys.argv[2]}', '(print("drawn", flush=True), __import__("time").sleep(60)) and dict')
     process = child(code.replace("0.1, (", "0.1, lambda: ("), tmp_path, "k", 4.0)
     assert process.stdout is not None
@@ -182,7 +182,7 @@ def test_a_kill_between_the_noise_and_the_record_costs_nothing_and_tells_nothing
 # ------------------------------------------------------------------ the file
 
 
-def test_a_damaged_file_is_an_error_and_not_an_empty_ledger(tmp_path: Path) -> None:
+def test_damaged_file_is_an_error_and_not_an_empty_ledger(tmp_path: Path) -> None:
     PrivacyBudget(tmp_path, "s", 1.0).answer("q", 1.0, draw)
     file = tmp_path / "privacy.db"
     whole = file.read_bytes()
@@ -199,7 +199,7 @@ def test_a_damaged_file_is_an_error_and_not_an_empty_ledger(tmp_path: Path) -> N
         assert PrivacyBudget(tmp_path, "s", 1.0).spent == 0
 
 
-def test_a_later_format_and_a_missing_folder_are_said(tmp_path: Path) -> None:
+def test_later_format_and_missing_folder(tmp_path: Path) -> None:
     with transaction(tmp_path) as database:
         database.execute(f"PRAGMA user_version = {module.FORMAT + 1}")
     with pytest.raises(NewerFormatError, match="upgrade crossaisle"):
@@ -208,7 +208,7 @@ def test_a_later_format_and_a_missing_folder_are_said(tmp_path: Path) -> None:
         PrivacyBudget(tmp_path / "nowhere", "s", 1.0).answer("q", 0.5, never)
 
 
-def test_a_lock_that_is_kept_is_said_after_a_while(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lock_timeout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "WAIT", 0.05)
     with transaction(tmp_path), pytest.raises(WorkspaceBusyError, match="another process has held the lock of"):
         PrivacyBudget(tmp_path, "s", 1.0).answer("q", 0.5, never)
@@ -228,7 +228,7 @@ except StorageError as error:
 """
 
 
-def test_what_does_not_fit_on_the_disk_is_neither_told_nor_paid(tmp_path: Path) -> None:
+def test_full_disk_neither_discloses_nor_charges(tmp_path: Path) -> None:
     ledger = PrivacyBudget(tmp_path, "s", 1.0)
     first = ledger.answer("small", 0.25, draw)
     said = child(LIMITED, tmp_path).communicate(timeout=60)[0]
@@ -253,7 +253,7 @@ except StorageError as error:
 
 
 @pytest.mark.parametrize("begun", [True, False])
-def test_a_folder_that_may_not_be_written_is_said(tmp_path: Path, begun: bool) -> None:
+def test_read_only_folder(tmp_path: Path, begun: bool) -> None:
     folder = tmp_path / "ws"
     folder.mkdir()
     if begun:

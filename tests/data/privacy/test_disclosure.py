@@ -48,11 +48,11 @@ def hidden(cells: dict[str, CountCell], cohort: int, total: int, min_users: int 
         (60, 959, True),  # outside the cohort, all but 1 of 900
     ],
 )
-def test_a_cell_is_withheld_when_it_or_a_difference_is_small(users: int, base: int, out: bool) -> None:
+def test_cell_is_suppressed_if_it_or_a_difference_is_small(users: int, base: int, out: bool) -> None:
     assert hidden({"stoves": CountCell(users, base)}, 100, 1000) == ({"stoves"} if out else set())
 
 
-def test_an_item_that_is_nearly_its_whole_category_is_withheld_and_the_category_is_not() -> None:
+def test_item_close_to_its_whole_category_is_suppressed_but_not_the_category() -> None:
     cells = {
         "kitchen": CountCell(50, 400),
         "pan": CountCell(45, 300, "kitchen"),
@@ -62,19 +62,19 @@ def test_an_item_that_is_nearly_its_whole_category_is_withheld_and_the_category_
     assert hidden(cells, 100, 1000) == {"pan"}
 
 
-def test_an_item_is_compared_with_every_level_above_it() -> None:
+def test_item_is_compared_with_every_ancestor() -> None:
     cells = {"home": CountCell(50, 400), "kitchen": CountCell(50, 390, "home"), "pan": CountCell(30, 385, "kitchen")}
     assert hidden(cells, 100, 1000) == {"kitchen", "pan"}  # 10 of everyone bought from home and not from kitchen
     cells = {"home": CountCell(50, 430), "kitchen": CountCell(50, 430, "home"), "pan": CountCell(31, 300, "kitchen")}
     assert hidden(cells, 100, 1000) == {"pan"}
 
 
-def test_what_lies_under_a_withheld_category_is_withheld() -> None:
+def test_children_of_a_suppressed_category_are_suppressed() -> None:
     cells = {"home": CountCell(90, 400), "kitchen": CountCell(60, 300, "home"), "pan": CountCell(30, 200, "kitchen")}
     assert hidden(cells, 100, 1000) == set(cells)
 
 
-def test_a_threshold_of_one_withholds_nothing() -> None:
+def test_threshold_of_one_suppresses_nothing() -> None:
     assert hidden({"a": CountCell(0, 1), "b": CountCell(1, 1), "c": CountCell(99, 999)}, 100, 1000, min_users=1) == set()
 
 
@@ -90,7 +90,7 @@ def test_a_threshold_of_one_withholds_nothing() -> None:
         {"b": CountCell(4, 20, "a")},
     ],
 )
-def test_figures_that_cannot_be_are_a_bug(cells: dict[str, CountCell]) -> None:
+def test_impossible_counts_raise_value_error(cells: dict[str, CountCell]) -> None:
     with pytest.raises(ValueError):
         CellTable.of(cells, 10, 100)
 
@@ -100,7 +100,7 @@ def test_figures_that_cannot_be_are_a_bug(cells: dict[str, CountCell]) -> None:
 
 @given(st.integers(1, 1000), st.floats(1e-6, 1e3))
 @settings(max_examples=60, deadline=None)
-def test_opendp_itself_says_that_the_noise_suffices_and_is_not_wasted(per_user: int, epsilon: float) -> None:
+def test_opendp_confirms_the_epsilon_of_the_noise(per_user: int, epsilon: float) -> None:
     spent = laplace_mechanism(per_user, epsilon).map(per_user)
     assert 0.999 * epsilon < spent <= epsilon
 
@@ -116,7 +116,7 @@ def losses(left: np.ndarray, right: np.ndarray) -> list[tuple[float, float]]:
 
 
 @pytest.mark.parametrize("epsilon", [0.5, 1.0, 2.0])
-def test_no_output_tells_neighbouring_counts_apart_by_more_than_epsilon(epsilon: float) -> None:
+def test_output_ratio_of_neighbouring_counts_is_within_epsilon(epsilon: float) -> None:
     draws = 20_000
     here, there = (noisy_counts(np.full(draws, count), per_user=1, epsilon=epsilon)[:, None] for count in (40, 41))
     found = losses(here, there)
@@ -127,7 +127,7 @@ def test_no_output_tells_neighbouring_counts_apart_by_more_than_epsilon(epsilon:
     assert sum(loss for loss, _ in found) / len(found) > 0.8 * epsilon
 
 
-def test_a_user_in_two_cells_is_covered_for_both_together() -> None:
+def test_noise_covers_a_user_in_two_cells() -> None:
     """Two neighbouring datasets, end to end: pairs, bounded, counted, noised; the outputs are pairs of counts."""
     user, cell = np.array([1, 1, 1, 2, 2, 3]), np.array([0, 1, 1, 0, 1, 1])
     counts = []
@@ -142,7 +142,7 @@ def test_a_user_in_two_cells_is_covered_for_both_together() -> None:
     assert max(loss for loss, _ in found) > 1.5
 
 
-def test_noise_is_centred_whole_and_drawn_anew() -> None:
+def test_noise_is_centred_integer_and_independent() -> None:
     drawn = noisy_counts(np.full(20_000, 7.0), per_user=1, epsilon=1.0)
     assert drawn.dtype == np.int64
     assert abs(drawn.mean() - 7) < 0.08  # the standard error is 0.01
@@ -153,19 +153,19 @@ def test_noise_is_centred_whole_and_drawn_anew() -> None:
 
 
 @pytest.mark.parametrize("epsilon", [0.0, -1.0, math.nan, math.inf, -math.inf, 1e-9])
-def test_an_epsilon_that_means_nothing_is_refused(epsilon: float) -> None:
+def test_invalid_epsilon(epsilon: float) -> None:
     for ask in (lambda: check_epsilon(epsilon), lambda: noisy_counts(np.zeros(1), per_user=1, epsilon=epsilon)):
         with pytest.raises(QueryError, match="epsilon is .*; it must be a number of at least 1e-06"):
             ask()
 
 
 @pytest.mark.parametrize("min_users", [0, -5, 2.5, math.nan, math.inf])
-def test_a_threshold_that_means_nothing_is_refused(min_users: float) -> None:
+def test_invalid_threshold(min_users: float) -> None:
     with pytest.raises(SettingsError, match="min_users is .*; it must be a whole number of 1 or more"):
         check_min_users(min_users)  # type: ignore[arg-type]
 
 
-def test_counts_that_are_not_whole_are_a_bug_and_not_an_input_error() -> None:
+def test_fractional_counts_raise_value_error() -> None:
     for counts, per_user in ((np.array([0.5]), 1), (np.zeros((2, 2)), 1), (np.zeros(1), 0)):
         with pytest.raises(ValueError) as caught:
             noisy_counts(counts, per_user=per_user, epsilon=1.0)
@@ -184,7 +184,7 @@ def counted(pairs: list[tuple[int, int]], most: int) -> np.ndarray:
 
 @given(PAIRS, st.integers(1, 4), st.integers(0, 6))
 @settings(max_examples=300, deadline=None)
-def test_without_any_one_user_the_counts_differ_by_at_most_the_bound(pairs: list[tuple[int, int]], most: int, gone: int) -> None:
+def test_removing_one_user_changes_counts_by_at_most_the_bound(pairs: list[tuple[int, int]], most: int, gone: int) -> None:
     there = counted(pairs, most) - counted([pair for pair in pairs if pair[0] != gone], most)
     distinct = len({cell for user, cell in pairs if user == gone})
     assert there.min() >= 0
@@ -193,12 +193,12 @@ def test_without_any_one_user_the_counts_differ_by_at_most_the_bound(pairs: list
 
 @given(PAIRS, st.integers(1, 4), st.randoms())
 @settings(max_examples=100, deadline=None)
-def test_the_choice_does_not_hang_on_the_order_of_the_rows(pairs: list[tuple[int, int]], most: int, random: object) -> None:
+def test_selection_is_independent_of_row_order(pairs: list[tuple[int, int]], most: int, random: object) -> None:
     shuffled = sorted(pairs, key=lambda _: random.random())  # type: ignore[attr-defined]
     assert counted(pairs, most).tolist() == counted(shuffled, most).tolist()
 
 
-def test_the_choice_spreads_over_cells_and_changes_with_the_seed() -> None:
+def test_selection_is_uniform_over_cells_and_depends_on_the_seed() -> None:
     user, cell = np.repeat(np.arange(20_000), 5), np.tile(np.arange(5), 20_000)
     kept = bound_contributions(user, cell, 2, "one")
     counts = np.bincount(cell[kept])

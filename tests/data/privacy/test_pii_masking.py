@@ -68,20 +68,20 @@ ORDINARY = [
 
 
 @pytest.mark.parametrize(("text", "masked"), PERSONAL)
-def test_what_is_personal_gives_way_to_a_sign(text: str, masked: str) -> None:
+def test_personal_data_is_replaced_by_placeholders(text: str, masked: str) -> None:
     assert mask_personal_data(text) == masked
     assert contains_personal_data(text)
     assert not contains_personal_data(masked)
 
 
-def test_the_signs_survive_the_fence() -> None:
+def test_placeholders_survive_sanitization() -> None:
     signs = {NAME, MAIL, PHONE, NUMBER, ADDRESS, LINK}
     assert all(sanitize_for_prompt(sign) == sign for sign in signs)
     assert {sign for _, masked in PERSONAL for sign in signs if sign in masked} == signs
 
 
 @pytest.mark.parametrize("text", ORDINARY)
-def test_what_is_ordinary_stays(text: str) -> None:
+def test_ordinary_text_is_unchanged(text: str) -> None:
     assert mask_personal_data(text) == text
     assert not contains_personal_data(text)
 
@@ -89,7 +89,7 @@ def test_what_is_ordinary_stays(text: str) -> None:
 @given(
     st.lists(st.sampled_from([*(text for text, _ in PERSONAL), *ORDINARY, " ", "\n", "a ", "7", "Anna", ". - "]), max_size=5).map(" ".join)
 )
-def test_twice_is_once(text: str) -> None:
+def test_masking_is_idempotent(text: str) -> None:
     assert mask_personal_data(mask_personal_data(text)) == mask_personal_data(text)
 
 
@@ -100,7 +100,7 @@ def test_any_text_can_be_masked(text: str) -> None:
 
 
 @pytest.mark.parametrize(("text", "masked"), PERSONAL)
-def test_what_is_personal_is_in_no_quotation(text: str, masked: str) -> None:
+def test_quotes_contain_no_personal_data(text: str, masked: str) -> None:
     gone = set(re.findall(r"\w{2,}", text)) - set(re.findall(r"\w{2,}", masked))
     assert gone
     praise = praise_excerpt(f"It boils a litre in three minutes. So we took the tent along with us, and {text}", "took the tent along")
@@ -109,7 +109,7 @@ def test_what_is_personal_is_in_no_quotation(text: str, masked: str) -> None:
         assert quote is None or not gone & set(re.findall(r"\w{2,}", quote))
 
 
-def test_a_name_introduced_in_one_sentence_is_not_quoted_from_the_next() -> None:
+def test_name_introduced_in_one_sentence_is_not_quoted_from_the_next() -> None:
     assert praise_excerpt("For my daughter Anna. Anna takes it on every long hike.") is None
     assert praise_excerpt("For my daughter. She takes it on every long hike.") == "She takes it on every long hike."
 

@@ -17,19 +17,19 @@ from crossaisle.data.settings import Settings
 KEY = "a key of some length"
 
 
-def test_it_is_hmac_sha256_and_nothing_else() -> None:
+def test_pseudonym_is_hmac_sha256() -> None:
     wanted = hmac.new(KEY.encode(), b"user\0ann", hashlib.sha256).hexdigest()[:32]
     assert Pseudonyms(KEY).of("ann") == f"p-{wanted}"
     assert Pseudonyms(f" {KEY}\n").of("ann") == f"p-{wanted}", "white space around a key is no part of it"
 
 
-def test_the_key_decides() -> None:
+def test_pseudonym_depends_on_the_key() -> None:
     one, other = Pseudonyms(KEY), Pseudonyms(KEY + "!")
     assert one.of("ann") == Pseudonyms(KEY).of("ann")
     assert len({one.of("ann"), one.of("bob"), other.of("ann"), one.mark("ann"), "p-" + one.mark("ann")}) == 5
 
 
-def test_a_pseudonym_stays_what_it_is() -> None:
+def test_mapping_is_idempotent() -> None:
     names = Pseudonyms(KEY)
     assert is_pseudonym(names.of("ann"))
     assert not is_pseudonym("ann")
@@ -37,7 +37,7 @@ def test_a_pseudonym_stays_what_it_is() -> None:
     assert names.mark(names.of("ann")) == names.mark("ann"), "who is forgotten by either name is the same person"
 
 
-def test_the_key_file_is_made_once_and_private(tmp_path: Path) -> None:
+def test_key_file_is_generated_once_and_private(tmp_path: Path) -> None:
     names = Pseudonyms.open(tmp_path)
     file = tmp_path / FILE
     assert file.stat().st_mode & 0o777 == 0o600
@@ -49,7 +49,7 @@ def test_the_key_file_is_made_once_and_private(tmp_path: Path) -> None:
         Pseudonyms.open(tmp_path)
 
 
-def test_processes_that_start_at_once_get_one_key(tmp_path: Path) -> None:
+def test_concurrent_processes_get_the_same_key(tmp_path: Path) -> None:
     code = "import sys; from pathlib import Path; from crossaisle.data.privacy.pseudonyms import Pseudonyms as P; print(P.open(Path(sys.argv[1])).of('ann'))"
     started = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True) for _ in range(6)]
     said = {process.communicate(timeout=60)[0] for process in started}
@@ -57,14 +57,14 @@ def test_processes_that_start_at_once_get_one_key(tmp_path: Path) -> None:
     assert is_pseudonym(said.pop().strip())
 
 
-def test_a_given_key_goes_before_the_file_and_must_be_long_enough(tmp_path: Path) -> None:
+def test_configured_key_overrides_the_file_and_has_a_minimum_length(tmp_path: Path) -> None:
     assert Pseudonyms.open(tmp_path, KEY).of("ann") == Pseudonyms(KEY).of("ann")
     assert not (tmp_path / FILE).exists()
     with pytest.raises(SettingsError, match="has 5 characters; use at least 16"):
         Pseudonyms("short")
 
 
-def test_the_settings_never_show_it() -> None:
+def test_settings_never_show_the_key() -> None:
     settings = Settings.read({"CROSSAISLE_PSEUDONYM_KEY": KEY, "CROSSAISLE_EVENTS": "postgresql://shop:hunter2@host/shop"})
     assert (settings.pseudonym_key, settings.events) == (KEY, "postgresql://shop:hunter2@host/shop")
     assert KEY not in repr(settings)

@@ -115,7 +115,7 @@ def stories(draw: st.DrawFn) -> tuple[int, list[set[str]], list[frozenset[int]]]
 @pytest.mark.parametrize("based", [True, False])
 @given(stories(), st.integers(2, 4))
 @settings(max_examples=300, deadline=None)
-def test_whoever_subtracts_any_two_figures_never_learns_of_few(
+def test_differencing_any_two_counts_never_reveals_few_users(
     based: bool, story: tuple[int, list[set[str]], list[frozenset[int]]], few: int
 ) -> None:
     users, bought, cohorts = story
@@ -137,7 +137,7 @@ def test_whoever_subtracts_any_two_figures_never_learns_of_few(
             assert ask(again, cohort, cells, based) == shown
 
 
-def test_the_attacker_of_these_tests_does_find_what_is_not_guarded() -> None:
+def test_the_attacker_of_these_tests_finds_unprotected_groups() -> None:
     cells = did([{"a1"} if user < 10 else set() for user in range(30)])
     half, names = frozenset(range(15)), frozenset({"a"})
     assert breaches([(half, names)], cells, 30, 3) == []
@@ -160,14 +160,14 @@ def releases(tmp_path: Path) -> QueryAuditLog:
     return QueryAuditLog(tmp_path, "s1", USERS, 20)
 
 
-def test_groups_that_overlap_freely_are_both_answered_in_full(releases: QueryAuditLog) -> None:
+def test_freely_overlapping_groups_are_answered_in_full(releases: QueryAuditLog) -> None:
     assert ask(releases, span(0, 500), CELLS) == {"stoves", "lamps"}
     assert ask(releases, span(300, 800), CELLS) == {"stoves", "lamps"}
     assert ask(releases, span(0, 400), CELLS) == {"stoves", "lamps"}  # 100 fewer than the first, 50 of them with lamps
 
 
 @pytest.mark.parametrize("other", [span(0, 519), span(0, 481), span(10, 509), span(519, 1000), span(481, 1000), span(491, 990)])
-def test_a_group_nearly_the_same_or_nearly_the_opposite_is_refused(releases: QueryAuditLog, other: frozenset[int]) -> None:
+def test_nearly_identical_or_complementary_group_is_rejected(releases: QueryAuditLog, other: frozenset[int]) -> None:
     ask(releases, span(0, 500), CELLS)
     with pytest.raises(SuppressedError, match=r"an earlier one \('q'\) differ by, or both leave out, fewer than 20 users"):
         ask(releases, other, CELLS)
@@ -176,19 +176,19 @@ def test_a_group_nearly_the_same_or_nearly_the_opposite_is_refused(releases: Que
     assert ask(releases, span(0, 540), CELLS)
 
 
-def test_users_whom_the_snapshot_does_not_hold_are_a_bug(releases: QueryAuditLog) -> None:
+def test_unknown_user_numbers_raise_value_error(releases: QueryAuditLog) -> None:
     for cohort in (np.arange(-1, 100), np.arange(900, USERS + 1)):
         with pytest.raises(ValueError, match="user numbers of this snapshot must be 0 to 999"):
             releases.admit_query("q", cohort, {})
 
 
 @pytest.mark.parametrize("other", [span(0, 520), span(0, 480), span(500, 1000), span(520, 1000), span(0, 500)])
-def test_a_group_the_same_the_opposite_or_different_enough_is_answered(releases: QueryAuditLog, other: frozenset[int]) -> None:
+def test_identical_complementary_or_sufficiently_different_group_is_answered(releases: QueryAuditLog, other: frozenset[int]) -> None:
     ask(releases, span(0, 500), CELLS)
     ask(releases, other, CELLS)
 
 
-def test_of_a_larger_group_the_cells_that_grew_by_few_are_withheld(releases: QueryAuditLog) -> None:
+def test_cells_that_grew_by_few_users_are_suppressed(releases: QueryAuditLog) -> None:
     assert ask(releases, span(0, 500), CELLS) == {"stoves", "lamps"}
     assert ask(releases, span(0, 530), CELLS) == set()  # 10 more with stoves, 15 with lamps
     assert ask(releases, span(0, 500), CELLS) == {"stoves", "lamps"}
@@ -203,7 +203,7 @@ def test_of_a_larger_group_the_cells_that_grew_by_few_are_withheld(releases: Que
         (span(0, 600), span(500, 1000)),  # of the 100 in both
     ],
 )
-def test_a_cell_that_all_but_few_of_the_difference_have_is_withheld(tmp_path: Path, one: frozenset[int], two: frozenset[int]) -> None:
+def test_cell_with_nearly_all_of_the_difference_is_suppressed(tmp_path: Path, one: frozenset[int], two: frozenset[int]) -> None:
     rest = (two - one) if one < two else (one & two) or span(0, USERS) - one - two
     assert len(rest) == 100
     few = frozenset(sorted(rest)[:10])
@@ -217,12 +217,12 @@ def test_a_cell_that_all_but_few_of_the_difference_have_is_withheld(tmp_path: Pa
         assert ask(releases, second, cells) == {"y"}
 
 
-def test_one_decoy_does_not_open_a_way_around(releases: QueryAuditLog) -> None:
+def test_one_decoy_does_not_bypass_the_audit(releases: QueryAuditLog) -> None:
     ask(releases, span(0, 500), CELLS)
     assert ask(releases, span(1, 530), CELLS) == set()  # not within one another by user 0, who would know of himself
 
 
-def test_a_decoy_who_hides_the_one_who_counts_does_not_open_a_way_around(releases: QueryAuditLog) -> None:
+def test_decoy_that_hides_the_target_does_not_bypass_the_audit(releases: QueryAuditLog) -> None:
     # User 0 bought it, and so did one of the 100 new ones: the counts are equal, and user 0 knows why.
     cells = {"x": {0, 550} | span(100, 300) | span(700, 900), "y": span(0, 1000) - {0, 550} - span(100, 300) - span(700, 900)}
     cells = {name: frozenset(users) for name, users in cells.items()}
@@ -230,7 +230,7 @@ def test_a_decoy_who_hides_the_one_who_counts_does_not_open_a_way_around(release
     assert ask(releases, span(1, 600), cells) == set()
 
 
-def test_what_lies_under_a_cell_withheld_for_an_earlier_answer_is_withheld_with_it(tmp_path: Path) -> None:
+def test_children_of_a_cell_suppressed_for_an_earlier_answer_are_suppressed(tmp_path: Path) -> None:
     # Of the 200 more, all but 10 bought from b, and 100 of them b1.
     cells = {"b": span(100, 690) | span(800, 900), "b1": span(100, 600) | span(800, 850)}
     releases = QueryAuditLog(tmp_path, "s", USERS, 20)
@@ -239,13 +239,13 @@ def test_what_lies_under_a_cell_withheld_for_an_earlier_answer_is_withheld_with_
     assert ask(QueryAuditLog(tmp_path, "other", USERS, 20), span(0, 700), cells) == {"b", "b1"}
 
 
-def test_of_groups_apart_the_rest_of_everyone_is_guarded(releases: QueryAuditLog) -> None:
+def test_complement_of_disjoint_groups_is_protected(releases: QueryAuditLog) -> None:
     cells = {"rare": span(80, 120) | span(400, 440) | span(600, 610)}
     assert ask(releases, span(0, 200), cells) == {"rare"}
     assert ask(releases, span(300, 500), cells) == set()  # 40 + 40 of 90: the other 10 are in neither
 
 
-def test_without_base_rates_the_rest_of_everyone_is_not_known_and_not_guarded(releases: QueryAuditLog) -> None:
+def test_complement_is_not_protected_without_base_rates(releases: QueryAuditLog) -> None:
     cells = {"rare": span(80, 120) | span(400, 440) | span(600, 610)}
     for cohort in (span(0, 200), span(300, 500)):
         assert ask(releases, cohort, cells, based=False) == {"rare"}
@@ -253,7 +253,7 @@ def test_without_base_rates_the_rest_of_everyone_is_not_known_and_not_guarded(re
         ask(releases, span(0, 200), cells)  # beside a base rate it would be
 
 
-def test_an_item_asked_for_later_is_compared_with_its_category_in_both_answers(tmp_path: Path) -> None:
+def test_item_of_a_later_query_is_compared_with_its_category_in_both_answers(tmp_path: Path) -> None:
     releases = QueryAuditLog(tmp_path, "s", USERS, 20)
     # 167 of the first 500 bought from b without b1, 10 more by 750, 30 more after that; 40 of the 250 between did not buy from b at all.
     without = frozenset(range(0, 500, 3)) | span(700, 710) | span(800, 830)
@@ -266,7 +266,7 @@ def test_an_item_asked_for_later_is_compared_with_its_category_in_both_answers(t
     assert ask(third, span(0, 500), cells) == ask(third, span(0, 700), cells) == {"b", "b1"}
 
 
-def test_a_group_too_small_or_nearly_everyone_is_refused_in_one_sentence(releases: QueryAuditLog) -> None:
+def test_too_small_or_nearly_complete_group_is_rejected(releases: QueryAuditLog) -> None:
     for cohort in (span(0, 19), frozenset()):
         with pytest.raises(SuppressedError, match="fewer than 20 users are in this group.* use a broader group"):
             ask(releases, cohort, CELLS)
@@ -276,7 +276,7 @@ def test_a_group_too_small_or_nearly_everyone_is_refused_in_one_sentence(release
     assert ask(releases, span(0, 20), CELLS) == set()
 
 
-def test_a_threshold_of_one_withholds_nothing_and_still_records(tmp_path: Path) -> None:
+def test_threshold_of_one_suppresses_nothing_and_still_records(tmp_path: Path) -> None:
     off = QueryAuditLog(tmp_path, "s", USERS, 1)
     for cohort in (span(0, 500), span(0, 501), span(0, 501), span(0, 1)):
         assert ask(off, cohort, CELLS) == set(CELLS)
@@ -284,7 +284,7 @@ def test_a_threshold_of_one_withholds_nothing_and_still_records(tmp_path: Path) 
         ask(QueryAuditLog(tmp_path, "s", USERS, 20), span(0, 502), CELLS)
 
 
-def test_bitmaps_beyond_the_first_users_count(tmp_path: Path) -> None:
+def test_bitmaps_beyond_the_prefix_are_compared(tmp_path: Path) -> None:
     """300,000 users, of whom the first words tell nothing: what differs lies at the very end; small groups are kept sparse."""
     users, cells = 300_000, {"x": frozenset(range(0, 300_000, 2))}
     half = frozenset(np.random.default_rng(1).permutation(users)[:150_000].tolist())
@@ -301,20 +301,20 @@ def test_bitmaps_beyond_the_first_users_count(tmp_path: Path) -> None:
         assert ask(releases, frozenset(range(0, users, 5)), cells) == {"x"}
 
 
-def test_another_snapshot_starts_anew_and_the_first_is_remembered(tmp_path: Path) -> None:
+def test_snapshots_are_audited_separately(tmp_path: Path) -> None:
     ask(QueryAuditLog(tmp_path, "s1", USERS), span(0, 500), CELLS)
     assert ask(QueryAuditLog(tmp_path, "s2", USERS), span(0, 501), CELLS)
     with pytest.raises(SuppressedError):
         ask(QueryAuditLog(tmp_path, "s1", USERS), span(0, 501), CELLS)
 
 
-def test_a_base_that_changes_within_a_snapshot_is_a_bug(releases: QueryAuditLog) -> None:
+def test_changed_base_within_a_snapshot_raises_value_error(releases: QueryAuditLog) -> None:
     ask(releases, span(0, 500), CELLS)
     with pytest.raises(ValueError, match="the base of 'stoves' is 333, and was 334"):
         ask(releases, span(200, 700), {"stoves": CELLS["stoves"] - {999}})
 
 
-def test_the_same_event_counted_in_two_ways_is_compared(releases: QueryAuditLog) -> None:
+def test_variants_of_one_property_are_compared(releases: QueryAuditLog) -> None:
     cohort = np.arange(500)
     assert releases.admit_query("90 days", cohort, {"stoves": CountCell(100, 334)}) == frozenset()
     assert releases.admit_query("30 days", cohort, {"stoves": CountCell(90, 334)}) == {"stoves"}
@@ -340,7 +340,7 @@ for start in range(0, 400, 40):
 """
 
 
-def test_of_two_processes_that_ask_nearly_the_same_one_is_answered(tmp_path: Path) -> None:
+def test_only_one_of_two_processes_with_similar_queries_is_answered(tmp_path: Path) -> None:
     both = [
         subprocess.Popen([sys.executable, "-c", ADMIT, str(tmp_path), str(more)], stdout=subprocess.PIPE, text=True, cwd="/")
         for more in (0, 5)
@@ -350,7 +350,7 @@ def test_of_two_processes_that_ask_nearly_the_same_one_is_answered(tmp_path: Pat
     assert [process.returncode for process in both] == [0, 0]
 
 
-def test_what_another_object_recorded_meanwhile_counts(tmp_path: Path) -> None:
+def test_rows_of_another_object_are_loaded(tmp_path: Path) -> None:
     one, two = QueryAuditLog(tmp_path, "s1", USERS), QueryAuditLog(tmp_path, "s1", USERS)
     ask(one, span(0, 500), CELLS)
     ask(two, span(100, 700), CELLS)
@@ -359,7 +359,7 @@ def test_what_another_object_recorded_meanwhile_counts(tmp_path: Path) -> None:
             ask(late, cohort, CELLS)
 
 
-def test_a_record_deleted_while_it_is_open_is_begun_anew(tmp_path: Path) -> None:
+def test_deleted_file_is_created_again(tmp_path: Path) -> None:
     releases = QueryAuditLog(tmp_path, "s1", USERS)
     for _ in range(2):
         ask(releases, span(0, 500), CELLS)
@@ -369,7 +369,7 @@ def test_a_record_deleted_while_it_is_open_is_begun_anew(tmp_path: Path) -> None
         ask(releases, span(200, 701), CELLS)
 
 
-def test_asking_the_same_again_adds_nothing_to_the_record(releases: QueryAuditLog) -> None:
+def test_repeated_query_adds_no_rows(releases: QueryAuditLog) -> None:
     ask(releases, span(0, 500), CELLS)
     before = (releases.folder / "privacy.db").read_bytes()
     for _ in range(3):
@@ -377,7 +377,7 @@ def test_asking_the_same_again_adds_nothing_to_the_record(releases: QueryAuditLo
     assert (releases.folder / "privacy.db").read_bytes() == before
 
 
-def test_a_damaged_bitmap_is_an_error_and_not_an_empty_one(tmp_path: Path) -> None:
+def test_damaged_bitmap_is_an_error(tmp_path: Path) -> None:
     ask(QueryAuditLog(tmp_path, "s1", USERS), span(0, 500), CELLS)
     for blob in (b"nonsense", b""):
         with sqlite3.connect(tmp_path / "privacy.db") as database:
@@ -389,7 +389,7 @@ def test_a_damaged_bitmap_is_an_error_and_not_an_empty_one(tmp_path: Path) -> No
         QueryAuditLog(tmp_path, "s1", USERS, 0)
 
 
-def test_a_strangers_question_is_stored_and_quoted_safely(tmp_path: Path) -> None:
+def test_untrusted_query_text_is_stored_and_quoted_safely(tmp_path: Path) -> None:
     releases = QueryAuditLog(tmp_path, "s1", USERS)
     releases.admit_query("phones\x1b[31m\n'; DROP TABLE cohorts; \udcff", np.arange(500), {})
     with pytest.raises(SuppressedError) as caught:

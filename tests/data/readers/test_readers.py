@@ -51,7 +51,7 @@ def written(path: Path, content: str | bytes) -> Path:
 
 @pytest.mark.parametrize("name", ["a.csv", "a.csv.gz"])
 @pytest.mark.parametrize("chunk_rows", [1, 2, 1000])
-def test_csv_rows_carry_the_line_they_begin_at(tmp_path: Path, name: str, chunk_rows: int) -> None:
+def test_csv_rows_have_the_number_of_their_first_line(tmp_path: Path, name: str, chunk_rows: int) -> None:
     path = written(tmp_path / name, '\ufeffa,b\r\n1,"two\nlines"\r\n\r\n2,"x ""y"", z"\r\n3,\r\n')
     lines, records, bad = rows_of(path, chunk_rows)
     assert lines == [2, 5, 6]
@@ -60,7 +60,7 @@ def test_csv_rows_carry_the_line_they_begin_at(tmp_path: Path, name: str, chunk_
 
 
 @pytest.mark.parametrize("chunk_rows", [1, 2, 1000])
-def test_an_open_quote_costs_one_line_and_not_the_rest(tmp_path: Path, chunk_rows: int) -> None:
+def test_unclosed_quote_loses_only_one_line(tmp_path: Path, chunk_rows: int) -> None:
     path = written(tmp_path / "a.csv", 'a,b\n1,"open\n2,fine\n3,"good, too"\n4,"open again\n5,last\n')
     lines, records, bad = rows_of(path, chunk_rows)
     assert [record["a"] for record in records] == ["2", "3", "5"]
@@ -69,14 +69,14 @@ def test_an_open_quote_costs_one_line_and_not_the_rest(tmp_path: Path, chunk_row
     assert all("quote" in cause for _, cause in bad)
 
 
-def test_many_broken_csv_lines_are_each_told(tmp_path: Path) -> None:
+def test_every_broken_csv_line_is_reported(tmp_path: Path) -> None:
     path = written(tmp_path / "a.csv", "a,b\n" + '"x"y,1\n2,ok\n' * 5000)
     lines, _, bad = rows_of(path)
     assert len(lines) == 5000
     assert [line for line, _ in bad] == list(range(2, 10002, 2))
 
 
-def test_a_csv_line_of_another_width_is_rejected_with_its_text(tmp_path: Path) -> None:
+def test_csv_line_of_another_width_is_rejected_with_its_text(tmp_path: Path) -> None:
     path = written(tmp_path / "a.csv", 'a,b\n1,2,"3,4"\n5,6\n')
     (batch,) = read_rows(path)
     assert [(one.line, one.cause, one.content) for one in batch.unreadable] == [(2, "3 fields, expected 2 as in the header", '1,2,"3,4"')]
@@ -91,7 +91,7 @@ def test_a_csv_line_of_another_width_is_rejected_with_its_text(tmp_path: Path) -
     ),
     st.sampled_from([1, 2, 7, 1000]),
 )
-def test_csv_with_nasty_text_loses_nothing(tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str]], chunk: int) -> None:
+def test_csv_round_trip_of_arbitrary_text(tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str]], chunk: int) -> None:
     text = io.StringIO()
     csv.writer(text, quoting=csv.QUOTE_ALL).writerows([("a", "b"), *rows])
     path = written(tmp_path_factory.mktemp("csv") / "a.csv", text.getvalue())
@@ -104,7 +104,7 @@ def test_csv_with_nasty_text_loses_nothing(tmp_path_factory: pytest.TempPathFact
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz"])
 @pytest.mark.parametrize("chunk_rows", [1, 3, 1000])
-def test_jsonl_lines_that_are_no_objects_are_rejected_by_number(tmp_path: Path, name: str, chunk_rows: int) -> None:
+def test_jsonl_lines_other_than_objects_are_rejected(tmp_path: Path, name: str, chunk_rows: int) -> None:
     text = b'{"a": 1}\n\n{"a": \n[1]\n{"a": "\xff"}\n{"a": "x\0y"}\n' + b"[" * 100_000 + b'\n{"a": 2}'
     lines, records, bad = rows_of(written(tmp_path / name, text), chunk_rows)
     assert lines == [1, 8]
@@ -116,13 +116,13 @@ def test_jsonl_lines_that_are_no_objects_are_rejected_by_number(tmp_path: Path, 
     assert causes[6] == "contains a null byte"
 
 
-def test_half_a_character_in_jsonl_does_not_cost_the_line(tmp_path: Path) -> None:
+def test_unpaired_surrogate_in_jsonl_is_replaced(tmp_path: Path) -> None:
     path = written(tmp_path / "a.jsonl", '{"a": "tent \\ud83d", "b": ["\\ud83d\\ude00"]}\n')
     _, records, bad = rows_of(path)
     assert (records, bad) == ([{"a": "tent �", "b": ["😀"]}], [])
 
 
-def test_jsonl_columns_keep_numbers_and_mix_as_text(tmp_path: Path) -> None:
+def test_jsonl_column_types(tmp_path: Path) -> None:
     rows = [{"n": 1, "f": 1.5, "m": 1}, {"n": None, "f": 2.0, "m": "x"}, {"f": 3.0, "m": 2.0, "alt": 7}]
     (batch,) = read_rows(written(tmp_path / "a.jsonl", "\n".join(map(json.dumps, rows))))
     assert batch.column(["n"]).to_list() == [1, None, None]
@@ -140,7 +140,7 @@ def test_parquet_rows_are_numbered_and_keep_their_types(tmp_path: Path) -> None:
     assert records[2] == {"a": 3, "c": ["y", "z"]}
 
 
-def test_text_that_parquet_keeps_as_bytes_is_text(tmp_path: Path) -> None:
+def test_binary_parquet_column_becomes_text(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     pl.DataFrame({"a": ["é".encode(), b"\xff", None]}).write_parquet(path)
     (batch,) = read_rows(path)
@@ -148,7 +148,7 @@ def test_text_that_parquet_keeps_as_bytes_is_text(tmp_path: Path) -> None:
     assert [parse_identifier(record["a"]) for record in batch.records()] == ["é", "�", None]
 
 
-def test_the_blocks_of_a_file_join_to_the_file(tmp_path: Path) -> None:
+def test_concatenated_blocks_equal_the_file(tmp_path: Path) -> None:
     text = "".join(f"line {number} {'é' * (number % 50)}\r\n" for number in range(60_000))
     lines = LineReader(written(tmp_path / "a.txt", text))
     blocks = list(lines)
@@ -192,7 +192,7 @@ def long_line() -> bytes:
     ],
     ids=lambda value: value[:25] if isinstance(value, str) else "",
 )
-def test_a_file_that_is_not_what_it_says_is_one_sentence(tmp_path: Path, name: str, content: bytes, words: str) -> None:
+def test_file_with_another_format_than_its_suffix(tmp_path: Path, name: str, content: bytes, words: str) -> None:
     path = tmp_path / name
     path.write_bytes(content)
     with pytest.raises(FormatError) as caught:
@@ -202,7 +202,7 @@ def test_a_file_that_is_not_what_it_says_is_one_sentence(tmp_path: Path, name: s
     assert "\n" not in str(caught.value)
 
 
-def test_a_damaged_parquet_file_is_a_format_error(tmp_path: Path) -> None:
+def test_damaged_parquet_file_is_a_format_error(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     pl.DataFrame({"item_id": ["x" * 50] * 1000, "title": [str(n) * 20 for n in range(1000)]}).write_parquet(path)
     data = bytearray(path.read_bytes())
@@ -250,13 +250,13 @@ def test_times(word: str, wanted: int) -> None:
 @pytest.mark.parametrize(
     "word", ["soon", "2023-02-29", "2023-13-01", "2023-11-14T25:00", "20231114", "nan", "inf", "1e300", "14/11/2023", "2023-11-14x"]
 )
-def test_no_times(word: str) -> None:
+def test_invalid_times(word: str) -> None:
     assert stamps(word, "1700000000") == ([None, 1_700_000_000_000], [True, False])
 
 
 @settings(max_examples=150, deadline=None)
 @given(st.integers(100_000_000_000, 99_999_999_999_999), st.sampled_from([0, 60, -330, 720]))
-def test_times_agree_in_every_spelling(moment: int, zone: int) -> None:
+def test_times_agree_in_every_notation(moment: int, zone: int) -> None:
     # Milliseconds below 1e11 (before March 1973) read as seconds; the upper end is the year 5138.
     exact = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC) + datetime.timedelta(milliseconds=moment)
     local = exact.astimezone(datetime.timezone(datetime.timedelta(minutes=zone)))
@@ -268,7 +268,7 @@ def test_times_agree_in_every_spelling(moment: int, zone: int) -> None:
     assert parse_timestamps(pl.Series([exact.replace(tzinfo=None)]))[0].to_list() == [moment]
 
 
-def test_dates_of_parquet_are_times() -> None:
+def test_parquet_dates_are_times() -> None:
     assert parse_timestamps(pl.Series([datetime.date(2024, 1, 1), None]))[0].to_list() == [1_704_067_200_000, None]
 
 
@@ -303,7 +303,7 @@ def test_prices(value: object, wanted: float | None) -> None:
 
 
 @pytest.mark.parametrize("value", ["nan", "inf", float("nan"), float("inf"), "free", "B00X1", "12abc", -1, "-5", "-$5.00", "—", True, [1]])
-def test_no_prices(value: object) -> None:
+def test_invalid_prices(value: object) -> None:
     with pytest.raises(ValueError, match=r"negative|finite number"):
         parse_price(value)
 
@@ -317,7 +317,7 @@ def test_categories_are_paths() -> None:
             parse_category(value)
 
 
-def test_truth_has_many_spellings() -> None:
+def test_booleans() -> None:
     assert [parse_bool(word) for word in ("TRUE", 1, "in stock", True)] == [True] * 4
     assert [parse_bool(word) for word in ("no", 0, "out of stock", False)] == [False] * 4
     assert parse_bool("") is None
@@ -328,7 +328,7 @@ def test_truth_has_many_spellings() -> None:
 # ------------------------------------------------------------------ formats
 
 
-def test_a_product_of_amazon_in_our_words() -> None:
+def test_amazon_product_fields() -> None:
     line = {
         "parent_asin": "B1", "title": "Tent", "main_category": "Outdoors", "categories": [], "store": "Acme", "price": "from 12.99",
         "description": ["For two."], "features": ["Dry", "Light"], "images": [{"thumb": "t.jpg", "large": "l.jpg"}],
@@ -341,14 +341,14 @@ def test_a_product_of_amazon_in_our_words() -> None:
     assert amazon.product({"parent_asin": "B1"})["category"] == []
 
 
-def test_a_film_in_our_words() -> None:
+def test_movielens_film_fields() -> None:
     film = movielens.movie({"movieId": "1", "title": "Heat (1995)", "genres": "Action|Crime"})
     assert (film["category"], film["description"]) == (["Action"], "Genres: Action, Crime")
     film = movielens.movie({"movieId": "1", "title": "Heat", "genres": "(no genres listed)"})
     assert (film["category"], film["description"]) == ([], "")
 
 
-def test_a_grocery_in_our_words() -> None:
+def test_complete_journey_product_fields() -> None:
     line = {
         "product_id": "7",
         "department": "GROCERY",
@@ -376,7 +376,7 @@ def test_a_grocery_in_our_words() -> None:
         ("amazon-reviews-2023", {"x.jsonl": "no\n"}, "no line of it is a JSON object"),
     ],
 )
-def test_what_is_missing_is_said(tmp_path: Path, format_name: str, files: dict[str, str], words: str) -> None:
+def test_missing_files(tmp_path: Path, format_name: str, files: dict[str, str], words: str) -> None:
     for name, content in files.items():
         written(tmp_path / name, content)
     with pytest.raises(FormatError) as caught:
@@ -385,12 +385,12 @@ def test_what_is_missing_is_said(tmp_path: Path, format_name: str, files: dict[s
 
 
 @pytest.mark.parametrize("format_name", FORMATS)
-def test_no_such_file(tmp_path: Path, format_name: str) -> None:
+def test_nonexistent_file(tmp_path: Path, format_name: str) -> None:
     with pytest.raises(FormatError, match="no such file"):
         find_sources(format_name, [tmp_path / "absent"], {})
 
 
-def test_amazon_files_are_told_apart_by_fields_not_names(tmp_path: Path) -> None:
+def test_amazon_files_are_distinguished_by_fields(tmp_path: Path) -> None:
     reviews = written(tmp_path / "meta.jsonl.gz", '{"user_id": "u", "asin": "a", "title": "t"}\n')
     products = written(tmp_path / "reviews.jsonl", '{"parent_asin": "a", "title": "t"}\n')
     sources = find_sources("amazon-reviews-2023", [reviews, products], {})
@@ -406,6 +406,6 @@ def test_amazon_files_are_told_apart_by_fields_not_names(tmp_path: Path) -> None
         (lambda path: find_sources("movielens", [path], {"price": "cost"}), "--map works only with --format files"),
     ],
 )
-def test_settings_that_mean_nothing(tmp_path: Path, call: Callable[[Path], object], words: str) -> None:
+def test_invalid_arguments(tmp_path: Path, call: Callable[[Path], object], words: str) -> None:
     with pytest.raises(SettingsError, match=words.replace("*", r"\*")):
         call(tmp_path)

@@ -64,7 +64,7 @@ def rows(workspace: Workspace) -> list[tuple[str, str, str, int]]:
     return workspace.table("interactions").select("user_id", "item_id", "kind", "timestamp").rows()  # type: ignore[return-value]
 
 
-def test_interactions_are_folded_in_their_place_and_everything_else_stays(shop: Workspace) -> None:
+def test_interactions_are_merged_in_order_and_other_tables_are_unchanged(shop: Workspace) -> None:
     log = EventLog.open(shop)
     log.append(EVENTS)
     before = {name: shop.table(name) for name in ("items", "reviews", "relations")}
@@ -94,7 +94,7 @@ def test_interactions_are_folded_in_their_place_and_everything_else_stays(shop: 
     log.close()
 
 
-def test_files_ingested_anew_know_nothing_of_the_log_so_all_is_folded_again(shop: Workspace, files: Path) -> None:
+def test_all_events_are_merged_again_after_an_ingest(shop: Workspace, files: Path) -> None:
     log = EventLog.open(shop)
     log.append(EVENTS)
     compact(shop, log)
@@ -106,7 +106,7 @@ def test_files_ingested_anew_know_nothing_of_the_log_so_all_is_folded_again(shop
     log.close()
 
 
-def test_a_log_begun_anew_is_another_log(shop: Workspace) -> None:
+def test_new_log_has_another_identity(shop: Workspace) -> None:
     log = EventLog.open(shop)
     log.append(EVENTS)
     compact(shop, log)
@@ -120,7 +120,7 @@ def test_a_log_begun_anew_is_another_log(shop: Workspace) -> None:
     log.close()
 
 
-def test_where_some_go_by_pseudonyms_everybody_does(shop: Workspace) -> None:
+def test_if_some_users_have_pseudonyms_all_get_one(shop: Workspace) -> None:
     names = Pseudonyms.open(shop.path)
     log = EventLog.open(shop, pseudonyms=names)
     log.append(EVENTS)
@@ -136,7 +136,7 @@ def test_where_some_go_by_pseudonyms_everybody_does(shop: Workspace) -> None:
     plain.close()
 
 
-def test_the_index_is_stale_until_it_is_made_anew_and_then_training_sees_the_events(
+def test_index_is_stale_until_rebuilt_and_then_contains_the_events(
     demo_workspace: Workspace, tmp_path: Path, settings: crossaisle.Settings
 ) -> None:
     shop = Workspace(shutil.copytree(demo_workspace.path, tmp_path / "shop"))
@@ -156,7 +156,7 @@ def test_the_index_is_stale_until_it_is_made_anew_and_then_training_sees_the_eve
     log.close()
 
 
-def test_who_else_writes_is_waited_for(shop: Workspace) -> None:
+def test_busy_workspace(shop: Workspace) -> None:
     log = EventLog.open(shop)
     with Workspace(shop.path).writing("a test"), pytest.raises(WorkspaceBusyError, match="run `crossaisle events compact"):
         compact(shop, log)
@@ -175,7 +175,7 @@ compaction.compact(opened, EventLog.open(opened))
 """
 
 
-def test_a_kill_before_every_single_step_loses_nothing_and_doubles_nothing(shop: Workspace, tmp_path: Path) -> None:
+def test_kill_before_every_step_neither_loses_nor_duplicates_events(shop: Workspace, tmp_path: Path) -> None:
     """Whatever step was the last: what the snapshot holds and what is still to be folded are together all events, each once."""
     log = EventLog.open(shop)
     log.append(EVENTS)
@@ -198,7 +198,7 @@ def test_a_kill_before_every_single_step_loses_nothing_and_doubles_nothing(shop:
     assert len(seen) > 8
 
 
-def test_the_manifest_of_an_older_version_is_read(shop: Workspace) -> None:
+def test_manifest_of_an_older_version_is_read(shop: Workspace) -> None:
     file = shop.path / "workspace.json"
     content = json.loads(file.read_text())
     del content["folded"]
@@ -206,7 +206,7 @@ def test_the_manifest_of_an_older_version_is_read(shop: Workspace) -> None:
     assert Workspace(shop.path).manifest.folded == {}
 
 
-def test_a_log_of_many_pages(shop: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_log_with_many_pages(shop: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("crossaisle.data.snapshots.compaction.PAGE", 7)
     log = EventLog.open(shop)
     log.append([Event(f"u{n % 3}", "click", ["tent", "stove"][n % 2], NOW + n) for n in range(50)])
@@ -216,7 +216,7 @@ def test_a_log_of_many_pages(shop: Workspace, monkeypatch: pytest.MonkeyPatch) -
     log.close()
 
 
-def test_a_log_in_postgresql_is_folded_alike(shop: Workspace, postgres: Callable[[], str]) -> None:
+def test_postgresql_log_is_merged_in_the_same_way(shop: Workspace, postgres: Callable[[], str]) -> None:
     log = EventLog.open(shop, postgres())
     log.append(EVENTS)
     compact(shop, log)

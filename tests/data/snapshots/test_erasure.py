@@ -68,7 +68,7 @@ def holding(path: Path) -> list[str]:
     return found
 
 
-def test_nothing_of_the_person_is_left(shop: Workspace) -> None:
+def test_nothing_of_the_user_is_left(shop: Workspace) -> None:
     assert len(holding(shop.path)) >= 7
     log = EventLog.open(shop)
     done = forget_user(shop, log, ID)
@@ -92,14 +92,14 @@ def test_nothing_of_the_person_is_left(shop: Workspace) -> None:
     log.close()
 
 
-def test_the_texts_of_reviews_go_where_that_is_asked_for(shop: Workspace) -> None:
+def test_reviews_are_deleted_on_request(shop: Workspace) -> None:
     log = EventLog.open(shop)
     forget_user(shop, log, ID, reviews=True)
     assert shop.table("reviews")["user_id"].to_list() == ["bob"]
     log.close()
 
 
-def test_who_is_not_known_is_not_forgotten(shop: Workspace) -> None:
+def test_unknown_user(shop: Workspace) -> None:
     log = EventLog.open(shop)
     before = shop.manifest
     with pytest.raises(UnknownUserError, match="no data of user 'ann'"):
@@ -108,7 +108,7 @@ def test_who_is_not_known_is_not_forgotten(shop: Workspace) -> None:
     log.close()
 
 
-def test_known_by_events_alone(shop: Workspace) -> None:
+def test_user_with_events_only(shop: Workspace) -> None:
     log = EventLog.open(shop)
     log.append([Event("zoe", "click", "pan", NOW)])
     before = shop.manifest.snapshot
@@ -118,7 +118,7 @@ def test_known_by_events_alone(shop: Workspace) -> None:
     log.close()
 
 
-def test_who_was_forgotten_in_the_log_alone_leaves_the_snapshot_at_the_next_folding(shop: Workspace) -> None:
+def test_user_erased_in_the_log_leaves_the_snapshot_at_the_next_compaction(shop: Workspace) -> None:
     """As a server does that must answer at once; who comes again after it is somebody new."""
     log = EventLog.open(shop)
     log.forget(ID)
@@ -143,7 +143,7 @@ erasure.forget_user(opened, EventLog.open(opened), {ID!r})
 """
 
 
-def test_killed_before_any_step_and_run_again_nothing_is_left(shop: Workspace, tmp_path: Path) -> None:
+def test_repeated_run_completes_an_erasure_killed_at_any_step(shop: Workspace, tmp_path: Path) -> None:
     copies = run_with_crashes(shop.path, tmp_path / "copies", SETUP, RUN)
     assert len(copies) > 10
     for path in copies:

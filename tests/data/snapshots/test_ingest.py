@@ -54,7 +54,7 @@ def events(*rows: str, header: str = "user_id,item_id,kind,timestamp,value,posit
 # ------------------------------------------------------------------ what is stored
 
 
-def test_a_small_store_end_to_end(tmp_path: Path) -> None:
+def test_small_store_end_to_end(tmp_path: Path) -> None:
     store(tmp_path / "in", items__csv=ITEMS, interactions__csv=EVENTS)
     report, workspace = run(tmp_path, item_noun="thing", category_level=2)
     counts = (report.items, report.interactions, report.users, report.reviews, report.relations, report.categories)
@@ -95,7 +95,7 @@ def as_csv(rows: list[dict[str, Any]]) -> str:
 
 
 @pytest.mark.parametrize("suffix", ["csv", "csv.gz", "jsonl", "jsonl.gz", "parquet"])
-def test_every_kind_of_file_gives_the_same_tables(tmp_path: Path, suffix: str) -> None:
+def test_every_file_format_gives_the_same_tables(tmp_path: Path, suffix: str) -> None:
     made: dict[str, Any] = {}
     for name, rows in (("items", ROWS_ITEMS), ("interactions", ROWS_EVENTS)):
         content: Any = rows if "jsonl" in suffix else pl.DataFrame(rows) if suffix == "parquet" else as_csv(rows)
@@ -108,7 +108,7 @@ def test_every_kind_of_file_gives_the_same_tables(tmp_path: Path, suffix: str) -
     assert workspace.table("interactions").rows(named=True) == ROWS_EVENTS
 
 
-def test_numbers_as_ids_meet_across_files(tmp_path: Path) -> None:
+def test_numeric_ids_match_across_files(tmp_path: Path) -> None:
     items = [{"item_id": 1, "title": "a"}, {"item_id": 2.0, "title": "b"}]
     store(tmp_path / "in", items__jsonl=items, interactions__csv=events(" u ,1,,,,", "u, 2 ,,,,"))
     report, workspace = run(tmp_path)
@@ -117,7 +117,7 @@ def test_numbers_as_ids_meet_across_files(tmp_path: Path) -> None:
     assert workspace.table("interactions")["user_id"].to_list() == ["u", "u"]
 
 
-def test_extra_columns_of_items_stay_and_never_take_our_names(tmp_path: Path) -> None:
+def test_extra_columns_are_kept_and_never_take_our_names(tmp_path: Path) -> None:
     items = [
         {"sku": "a", "title": "A", "cost": 2, "price": 5, "tags": ["x", ""], "stars": 4, "deep": {"k": 1}, "when": None},
         {"sku": "b", "title": "B", "cost": 3.5, "price": 6, "tags": None, "stars": 4.5, "deep": None, "when": None},
@@ -135,13 +135,13 @@ def test_extra_columns_of_items_stay_and_never_take_our_names(tmp_path: Path) ->
     assert workspace.manifest.source["rename"] == {"item_id": "sku", "price": "cost"}
 
 
-def test_a_renamed_column_that_is_nowhere_is_told(tmp_path: Path) -> None:
+def test_missing_renamed_column_is_reported(tmp_path: Path) -> None:
     store(tmp_path / "in", items__csv=ITEMS, interactions__csv=EVENTS)
     with pytest.raises(SettingsError, match=r"--map price=cost: no column cost in interactions\.csv, items\.csv"):
         run(tmp_path, rename={"price": "cost"})
 
 
-def test_reviews_are_only_reviews_and_relations_are_kept_once(tmp_path: Path) -> None:
+def test_reviews_create_no_interactions_and_relations_are_deduplicated(tmp_path: Path) -> None:
     reviews = [
         {"item_id": "tent", "user_id": "ann", "rating": 5, "text": "good", "timestamp": "2024-01-31T18:00:00Z"},
         {"item_id": "tent", "user_id": "bob", "rating": None, "title": "meh"},
@@ -162,7 +162,7 @@ def test_reviews_are_only_reviews_and_relations_are_kept_once(tmp_path: Path) ->
 # ------------------------------------------------------------------ order and duplicates
 
 
-def test_histories_are_in_order_of_time_then_position_then_input(tmp_path: Path) -> None:
+def test_histories_are_sorted_by_time_position_and_input_order(tmp_path: Path) -> None:
     items = "item_id,title\n" + "".join(f"{name},x\n" for name in "abcdefg")
     rows = ["u,a,,20,,", "u,b,,10,,", "u,c,,10,,", "u,d,,,,2", "u,e,,,,1", "u,f,,10,,0", "t,g,,,,"]
     store(tmp_path / "in", items__csv=items, interactions__csv=events(*rows))
@@ -170,7 +170,7 @@ def test_histories_are_in_order_of_time_then_position_then_input(tmp_path: Path)
     assert workspace.table("interactions")["item_id"].to_list() == ["g", "e", "d", "b", "c", "f", "a"]
 
 
-def test_duplicates_are_alike_in_user_item_kind_and_time(tmp_path: Path) -> None:
+def test_duplicates_have_the_same_user_item_kind_and_time(tmp_path: Path) -> None:
     rows = ["u,tent,,10,1,", "u,tent,,10,2,", "u,tent,view,10,,", "u,tent,,11,,", "u,pan,,,,0", "u,pan,,,,1", "u,pan,,,,1"]
     store(tmp_path / "in", items__csv=ITEMS, interactions__csv=events(*rows))
     report, workspace = run(tmp_path)
@@ -181,7 +181,7 @@ def test_duplicates_are_alike_in_user_item_kind_and_time(tmp_path: Path) -> None
     assert table.filter(item_id="pan")["position"].to_list() == [0, 1]
 
 
-def test_the_first_of_repeated_items_counts_and_untitled_ones_stay(tmp_path: Path) -> None:
+def test_first_of_repeated_items_counts_and_untitled_items_are_kept(tmp_path: Path) -> None:
     items = [
         {"item_id": "a", "title": "First"},
         {"item_id": "a", "title": "Second"},
@@ -207,7 +207,7 @@ ROWS = st.tuples(
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(ROWS, max_size=30), st.integers(1, 12))
-def test_the_size_of_a_chunk_changes_nothing(tmp_path: Path, rows: list[tuple[str, ...]], chunk: int) -> None:
+def test_chunk_size_does_not_change_the_result(tmp_path: Path, rows: list[tuple[str, ...]], chunk: int) -> None:
     good = [f"u{number},tent,,{number},," for number in range(1, 31)]  # so that the file looks like its format
     store(tmp_path / "in", items__csv=ITEMS, interactions__csv=events(*good, *[",".join(row) for row in rows]))
     results = []
@@ -226,7 +226,7 @@ def test_the_size_of_a_chunk_changes_nothing(tmp_path: Path, rows: list[tuple[st
     st.lists(st.tuples(st.sampled_from("abcdefgh"), st.sampled_from("xyz"), st.sampled_from([None, 1, 2])), max_size=60),
     st.integers(1, 20),
 )
-def test_ranges_of_users_join_to_one_sorted_table(
+def test_user_ranges_concatenate_to_a_sorted_table(
     tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str, int | None]], range_rows: int
 ) -> None:
     kinds = {
@@ -277,7 +277,7 @@ GOOD = [f"u{number},tent,view,{number},," for number in range(9)]
         ('u,"tent,,,,', "unreadable lines", "a quote is opened and never closed"),
     ],
 )
-def test_a_bad_line_is_kept_with_its_place_and_cause(tmp_path: Path, line: str, problem: str, cause: str) -> None:
+def test_invalid_line_is_recorded_with_line_number_and_cause(tmp_path: Path, line: str, problem: str, cause: str) -> None:
     folder = store(tmp_path / "in", items__csv=ITEMS, interactions__csv=events(*GOOD, line))
     report, workspace = run(tmp_path)
     assert (report.interactions, report.rejects, report.problems) == (9, 1, {problem: 1})
@@ -303,7 +303,7 @@ def test_a_bad_line_is_kept_with_its_place_and_cause(tmp_path: Path, line: str, 
         ({"in_stock": "perhaps"}, "in_stock that is no truth value"),
     ],
 )
-def test_a_bad_item_is_turned_away(tmp_path: Path, fields: Mapping[str, object], problem: str) -> None:
+def test_invalid_item_is_rejected(tmp_path: Path, fields: Mapping[str, object], problem: str) -> None:
     items = [{"item_id": "tent", "title": "Tent"}, {"item_id": "b", "title": "B"}, {"item_id": "bad", "title": "x", **fields}]
     store(tmp_path / "in", items__jsonl=items, interactions__csv="user_id,item_id\nu,tent\n")
     report, workspace = run(tmp_path)
@@ -313,7 +313,7 @@ def test_a_bad_item_is_turned_away(tmp_path: Path, fields: Mapping[str, object],
         run(tmp_path, on_error="stop")
 
 
-def test_long_lines_are_cut_in_the_rejects(tmp_path: Path) -> None:
+def test_long_lines_are_truncated_in_the_rejects(tmp_path: Path) -> None:
     store(tmp_path / "in", items__csv=ITEMS, interactions__csv=events(*GOOD, "u,ghost" + "x" * 5000 + ",,,,"))
     _, workspace = run(tmp_path)
     (reject,) = rejects(workspace)
@@ -322,7 +322,7 @@ def test_long_lines_are_cut_in_the_rejects(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("chunk_rows", [3, 200_000])
-def test_a_file_of_something_else_is_refused_with_the_commonest_cause(tmp_path: Path, chunk_rows: int) -> None:
+def test_file_of_another_format_is_rejected_with_the_most_common_cause(tmp_path: Path, chunk_rows: int) -> None:
     lines = [{"sku": "a", "name": "x"}] * 600 + [{"item_id": "a", "title": "x"}] * 500
     store(tmp_path / "in", items__jsonl=lines, interactions__csv=EVENTS)
     with pytest.raises(FormatError) as caught:
@@ -341,14 +341,14 @@ def test_a_file_of_something_else_is_refused_with_the_commonest_cause(tmp_path: 
         ({"items__csv": ITEMS, "interactions__csv": "user_id,item_id\nu,9\n"}, 'item "9" is not among the items); do both use'),
     ],
 )
-def test_files_that_cannot_be_meant_are_refused(tmp_path: Path, files: dict[str, Any], words: str) -> None:
+def test_unusable_files_are_rejected(tmp_path: Path, files: dict[str, Any], words: str) -> None:
     store(tmp_path / "in", **{"interactions__csv": EVENTS, **files})
     with pytest.raises(FormatError) as caught:
         run(tmp_path)
     assert words in str(caught.value)
 
 
-def test_text_in_another_encoding_is_refused_but_one_spoilt_line_is_not(tmp_path: Path) -> None:
+def test_another_encoding_is_rejected_but_not_a_single_bad_line(tmp_path: Path) -> None:
     folder = store(tmp_path / "in", interactions__csv=EVENTS)
     (folder / "items.csv").write_bytes("item_id,title\ntent,Café\nstove,Bü\npan,x\n".encode("latin-1"))
     with pytest.raises(FormatError, match=r"byte 0xE9 at character 9\), as are 1 more; save it as UTF-8"):
@@ -366,7 +366,7 @@ def left(folder: Path) -> dict[str, bytes]:
     return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file() and file.name != ".lock"}
 
 
-def test_a_failed_ingest_leaves_the_workspace_as_it_was(tmp_path: Path) -> None:
+def test_failed_ingest_leaves_the_workspace_unchanged(tmp_path: Path) -> None:
     store(tmp_path / "in", items__csv=ITEMS, interactions__csv=EVENTS)
     run(tmp_path)
     before = left(tmp_path / "ws")
@@ -382,7 +382,7 @@ def test_a_failed_ingest_leaves_the_workspace_as_it_was(tmp_path: Path) -> None:
     assert left(tmp_path / "ws") == before
 
 
-def test_a_file_that_is_missing_makes_no_workspace(tmp_path: Path) -> None:
+def test_missing_file_creates_no_workspace(tmp_path: Path) -> None:
     with pytest.raises(FormatError, match="no such file"):
         run(tmp_path)
     assert not (tmp_path / "ws").exists()
@@ -393,7 +393,7 @@ def test_a_file_that_is_missing_makes_no_workspace(tmp_path: Path) -> None:
         Workspace(tmp_path / "ws")
 
 
-def test_a_busy_workspace_and_a_full_disk_are_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_busy_workspace_and_full_disk_errors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store(tmp_path / "in", items__csv=ITEMS, interactions__csv=EVENTS)
     with Workspace.prepare(tmp_path / "ws").writing("x"), pytest.raises(WorkspaceBusyError):
         run(tmp_path)
@@ -408,7 +408,7 @@ def test_a_busy_workspace_and_a_full_disk_are_one_sentence(tmp_path: Path, monke
     assert Workspace(tmp_path / "ws").manifest.snapshot == report.snapshot
 
 
-def test_the_same_files_give_the_same_snapshot(tmp_path: Path) -> None:
+def test_same_files_give_the_same_snapshot(tmp_path: Path) -> None:
     store(tmp_path / "in", items__csv=ITEMS, interactions__csv=EVENTS)
     assert run(tmp_path)[0].snapshot == run(tmp_path)[0].snapshot
 
@@ -435,7 +435,7 @@ def test_progress_ends_at_the_size_of_each_file(tmp_path: Path) -> None:
         ({"format_name": "completejourney", "min_rating": 3}, "completejourney has none"),
     ],
 )
-def test_settings_that_mean_nothing(tmp_path: Path, options: dict[str, Any], words: str) -> None:
+def test_invalid_arguments(tmp_path: Path, options: dict[str, Any], words: str) -> None:
     store(tmp_path / "in", **{"products__csv": "a", "transactions__csv": "a"})
     with pytest.raises(SettingsError, match=words):
         run(tmp_path, **options)
@@ -488,7 +488,7 @@ def test_movielens_ratings_are_ratings(tmp_path: Path) -> None:
     assert workspace.table("interactions")["item_id"].to_list() == ["2"]
 
 
-def test_minimum_rating_of_files_is_for_ratings_alone(tmp_path: Path) -> None:
+def test_minimum_rating_applies_only_to_ratings(tmp_path: Path) -> None:
     store(tmp_path / "in", items__csv=ITEMS, interactions__csv=events("u,tent,rating,1,2,", "u,pan,rating,1,4,", "u,stove,view,1,1,"))
     report, workspace = run(tmp_path, min_rating=3)
     assert report.problems == {"interactions below the minimum rating": 1}
