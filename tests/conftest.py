@@ -1,17 +1,17 @@
-"""What the tests share: the real models, each loaded once, and workspaces made from real files.
+"""Shared fixtures: the real models, each loaded once, and workspaces built from real files.
 
-The embedded LLM has to be in the model cache (`crossaisle models pull`); nothing here asks a network for anything.
+The bundled LLM must be in the model cache (`crossaisle models pull`); no test uses a network.
 """
 
 from __future__ import annotations
 
 import os
 
-# Before any library reads them: a hub must fail at once, and tokenizers must not warn when a test starts a process.
+# Set before any library reads them: hub requests must fail at once, and tokenizers must not warn when a test starts a process.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
-os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # a test that imports torch itself must not spin either
-if "PYTEST_XDIST_WORKER" in os.environ:  # a worker to a core: two with threads for both would wait for each other
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # also for tests that import torch themselves
+if "PYTEST_XDIST_WORKER" in os.environ:  # one worker per core: more threads would wait for each other
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import json
@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import settings as hypothesis_settings
 
 import crossaisle
 from crossaisle.data import demo
@@ -30,19 +31,23 @@ if TYPE_CHECKING:
     from crossaisle.llm.models.language_model import LanguageModel
     from crossaisle.retrieval.index.embedder import Embedder
 
+# No test depends on speed; in CI every run tries the same examples.
+hypothesis_settings.register_profile("crossaisle", deadline=None, derandomize="CI" in os.environ)
+hypothesis_settings.load_profile("crossaisle")
+
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared" / "data"
 
 
 @pytest.fixture(scope="session")
 def settings() -> Settings:
-    """The settings of the surroundings."""
+    """Settings from the environment."""
     return Settings.read()
 
 
 @pytest.fixture(scope="session")
 def llm(settings: Settings) -> LanguageModel:
-    """The embedded LLM in 4 bits, as it is served on a GPU and on a CPU without matrix units."""
+    """The bundled LLM in NF4, as served on a GPU and on a CPU without matrix units."""
     from crossaisle.llm.models.language_model import LanguageModel
 
     return LanguageModel.load(settings.with_(llm="smollm2", quantization="nf4"))
@@ -50,7 +55,7 @@ def llm(settings: Settings) -> LanguageModel:
 
 @pytest.fixture(scope="session")
 def llm_fp32(settings: Settings) -> LanguageModel:
-    """The embedded LLM in 32 bits, for what must hold to the last digits."""
+    """The bundled LLM in fp32, for exact comparisons."""
     from crossaisle.llm.models.language_model import LanguageModel
 
     return LanguageModel.load(settings.with_(llm="smollm2", quantization="fp32"))
@@ -58,7 +63,7 @@ def llm_fp32(settings: Settings) -> LanguageModel:
 
 @pytest.fixture(scope="session")
 def small(tmp_path_factory: pytest.TempPathFactory, settings: Settings) -> Settings:
-    """A Llama of two layers with random weights and the embedded tokenizer: how training behaves, at no cost."""
+    """A two-layer Llama with random weights and the bundled tokenizer, for fast training tests."""
     import torch
     import transformers
     from transformers.utils import logging
@@ -72,7 +77,7 @@ def small(tmp_path_factory: pytest.TempPathFactory, settings: Settings) -> Setti
     )  # fmt: skip
     torch.manual_seed(3)
     model = transformers.LlamaForCausalLM(config)
-    with torch.no_grad():  # larger than a fresh model's, or all scores would be alike
+    with torch.no_grad():  # larger than at initialization; otherwise all scores would be nearly equal
         for weight in model.parameters():
             if weight.dim() > 1:
                 weight.normal_(0, 0.15)
@@ -98,7 +103,7 @@ def demo_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def demo_workspace(tmp_path_factory: pytest.TempPathFactory, demo_files: Path, settings: Settings) -> Workspace:
-    """The demo store, ingested and indexed. For reading only: whoever writes copies the folder."""
+    """The demo store, ingested and indexed. Read-only: tests that write copy the folder."""
     path = tmp_path_factory.mktemp("shop") / "demo"
     crossaisle.ingest(path, "files", [demo_files])
     crossaisle.index(Workspace(path), settings.with_(embedder="minilm"))
@@ -107,7 +112,7 @@ def demo_workspace(tmp_path_factory: pytest.TempPathFactory, demo_files: Path, s
 
 @pytest.fixture(scope="session")
 def amazon_workspace(tmp_path_factory: pytest.TempPathFactory, settings: Settings) -> Workspace:
-    """A store from real review data, ingested and indexed. For reading only."""
+    """A store from real review data, ingested and indexed. Read-only."""
     folder = SHARED / "amazon23"
     if not folder.is_dir():
         pytest.skip(f"{folder} is not here: the real Amazon reviews are not part of the repository")
@@ -119,22 +124,23 @@ def amazon_workspace(tmp_path_factory: pytest.TempPathFactory, settings: Setting
 
 @pytest.fixture(scope="session")
 def trained(demo_workspace: Workspace, settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, dict[str, Any]]:
-    """A copy of the demo store, its graph and blend trained, and what was measured. For reading only: whoever writes copies the folder."""
+    """A trained copy of the demo store and the figures of its training. Read-only: tests that write copy the folder."""
     import shutil
 
+    from crossaisle.retrieval.trainable_channels import TRAINABLE_CHANNELS
     from crossaisle.train import out_of_fold, pipeline
 
     path = tmp_path_factory.mktemp("trained") / "shop"
     shutil.copytree(demo_workspace.path, path)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(out_of_fold, "ENOUGH", 300)  # three folds of five are enough to see that all is there
-        figures = pipeline.learn(Workspace(path), settings, part="blend")
+        patch.setattr(out_of_fold, "MAX_QUERIES", 300)
+        figures = pipeline.train_workspace(Workspace(path), settings, part="blend", channels=tuple(TRAINABLE_CHANNELS))
     return Workspace(path), figures
 
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Callable[[], str]]:
-    """A real PostgreSQL server; calling it makes an empty database and gives its address."""
+    """A real PostgreSQL server; calling it creates an empty database and returns its URL."""
     from .postgres_server import server, unavailable_reason
 
     if reason := unavailable_reason():
@@ -148,9 +154,9 @@ Store = Callable[..., Path]
 
 @pytest.fixture(scope="session")
 def make_store(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    """Writes a store's files: `make_store(items={"tent": "Camping"}, histories={"ann": ["tent"]}, reviews={"tent": ["Dry."]})`.
+    """Write a store's files: `make_store(items={"tent": "Camping"}, histories={"ann": ["tent"]}, reviews={"tent": ["Dry."]})`.
 
-    An item may be a category or a whole record; histories are purchases a day apart. Returns: the folder.
+    An item is a category or a whole record; histories are purchases a day apart. Returns: the folder.
     """
 
     def make(
@@ -168,12 +174,12 @@ def make_store(tmp_path_factory: pytest.TempPathFactory) -> Store:
             for user, history in histories.items()
             for day, item in enumerate(history)
         ]
-        said = [
+        review_records = [
             {"item_id": item, "user_id": f"r{i}", "rating": 5, "title": "", "text": text, "timestamp": 1_700_000_000_000 + i}
             for item, texts in (reviews or {}).items()
             for i, text in enumerate(texts)
         ]
-        for name, lines in (("items", records), ("interactions", events), ("reviews", said)):
+        for name, lines in (("items", records), ("interactions", events), ("reviews", review_records)):
             if lines:
                 (folder / f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), "utf-8")
         return folder

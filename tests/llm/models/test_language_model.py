@@ -37,13 +37,11 @@ def test_folders_without_a_model(tmp_path: Path, settings: Settings) -> None:
             LanguageModel.load(settings.with_(llm=name))
 
 
-def test_hub_id_without_network_fails_fast(settings: Settings) -> None:
-    start = time.perf_counter()
+def test_hub_id_without_network_is_an_error(settings: Settings) -> None:
     with pytest.raises(
         ModelMissingError, match="neither in the local cache nor reachable; .*`crossaisle models pull someone/some-model`.*--llm smollm2"
     ):
         LanguageModel.load(settings.with_(llm="someone/some-model"))
-    assert time.perf_counter() - start < 20
 
 
 def test_an_endpoint_cannot_rank(settings: Settings) -> None:

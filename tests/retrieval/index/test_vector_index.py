@@ -316,12 +316,10 @@ def test_the_same_embedder_with_other_weights_is_noticed(copied: Path, settings:
 def test_an_embedder_that_is_not_there(copied: Path, settings: Settings) -> None:
     with pytest.raises(ModelMissingError, match="there is no folder /nowhere/model"):
         crossaisle.index(Workspace(copied), settings.with_(embedder="/nowhere/model"))
-    start = time.perf_counter()
     with pytest.raises(
         ModelMissingError, match="neither in the local cache nor reachable; .*`crossaisle models pull some/model --embedder`"
     ):
         crossaisle.index(Workspace(copied), settings.with_(embedder="some/model"))
-    assert time.perf_counter() - start < 10
     load(Workspace(copied), settings)[1].close()
 
 
