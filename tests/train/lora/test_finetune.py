@@ -1,4 +1,4 @@
-"""Training an adapter: it learns what is there to learn, survives a kill, and changes nothing but the ranking."""
+"""LoRA fine-tuning: quality, reproducibility, resumption after a kill, errors, merging, and independence of other outputs."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from crossaisle.train.lora.listwise_loss import ListwiseRankingTask, summed_ndcg
 from crossaisle.train.lora.merge import merge
 from crossaisle.train.lora.trainer import LoraTrainer
 
-GOES_WITH = {
+COMPLEMENTS = {
     "tent": "gas stove",
     "phone": "phone case",
     "guitar": "guitar strap",
@@ -48,46 +48,46 @@ GOES_WITH = {
     "violin": "rosin",
     "bicycle": "helmet",
 }
-"""The world: who has the left buys the right, whatever brand either is of."""
+"""The synthetic world: owners of the key buy the value, of any brand."""
 BRANDS = ["Norrvik", "Pyra", "Fell", "Kettlow", "Ardent", "Lumen", "Oakes", "Brisk"]
 FACTS = '3 of 40 shoppers who bought "Norrvik tent" also bought it.'
 
 
-def examples(number: int, seed: int, candidates: int = 4) -> list[ListwiseExample]:
-    draw = random.Random(seed)
-    found = []
+def make_examples(number: int, seed: int, candidates: int = 4) -> list[ListwiseExample]:
+    rng = random.Random(seed)
+    examples = []
     for n in range(number):
-        owned = draw.choice(list(GOES_WITH))
-        right = GOES_WITH[owned]
-        others = draw.sample([thing for thing in GOES_WITH.values() if thing != right], candidates - 1)
+        owned = rng.choice(list(COMPLEMENTS))
+        right = COMPLEMENTS[owned]
+        others = rng.sample([thing for thing in COMPLEMENTS.values() if thing != right], candidates - 1)
         things = [right, *others]
-        draw.shuffle(things)
-        found.append(
+        rng.shuffle(things)
+        examples.append(
             ListwiseExample(
-                history=[Item(f"h{n}", f"{draw.choice(BRANDS)} {owned}", ("Gear",))],
-                candidates=[Item(f"c{n}-{thing}", f"{draw.choice(BRANDS)} {thing}", ("Extras",)) for thing in things],
+                history=[Item(f"h{n}", f"{rng.choice(BRANDS)} {owned}", ("Gear",))],
+                candidates=[Item(f"c{n}-{thing}", f"{rng.choice(BRANDS)} {thing}", ("Extras",)) for thing in things],
                 target=things.index(right),
             )
         )
-    return found
+    return examples
 
 
-FEW, UNSEEN = examples(MIN_EXAMPLES, 1, 3), examples(4, 2, 3)
+FEW, UNSEEN = make_examples(MIN_EXAMPLES, 1, 3), make_examples(4, 2, 3)
 QUICK = FinetuneConfig(rank=4, alpha=8, dropout=0.05, epochs=1, batch=4, lr=1e-3, validate_every=2, checkpoint_every=2, patience=9)
 STEPS = -(-MIN_EXAMPLES // QUICK.batch)
 
 
-def weights(folder: Path) -> bytes:
+def weight_bytes(folder: Path) -> bytes:
     return (folder / adapters.WEIGHTS).read_bytes()
 
 
-def nothing_left(out: Path) -> bool:
+def is_clean(out: Path) -> bool:
     return sorted(file.name for file in out.iterdir()) == sorted([adapters.CARD, adapters.CONFIG, adapters.WEIGHTS]) and not list(
         out.parent.glob(STAGING_PREFIX + "*")
     )
 
 
-# ------------------------------------------------------------------ it learns
+# ------------------------------------------------------------------ quality
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,15 +100,15 @@ class Trained:
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory, settings: Settings) -> Trained:
-    """The embedded model, some tens of steps in the world of `GOES_WITH`."""
-    out, seen = tmp_path_factory.mktemp("shop") / "adapter", []
+    """The bundled model, trained for some tens of steps in the world of `COMPLEMENTS`."""
+    out, progress = tmp_path_factory.mktemp("shop") / "adapter", []
     settings = settings.with_(llm="smollm2", quantization="nf4")
     config = FinetuneConfig(rank=8, alpha=16, epochs=1, batch=2, lr=2e-3, dropout=0.0, validate_every=26)
-    report = train(examples(52, 1), examples(16, 2), settings, out, config, {"snapshot": "s1"}, seen.append)
-    return Trained(report, settings, seen, out)
+    report = train(make_examples(52, 1), make_examples(16, 2), settings, out, config, {"snapshot": "s1"}, progress.append)
+    return Trained(report, settings, progress, out)
 
 
-def test_training_beats_the_base_where_there_is_something_to_learn(trained: Trained) -> None:
+def test_training_improves_on_the_base_model(trained: Trained) -> None:
     assert trained.report.measured > trained.report.zero_shot + 0.1, trained.report
     assert trained.report.measured > 0.85
     assert trained.report.best_step > 0
@@ -118,7 +118,7 @@ def test_training_beats_the_base_where_there_is_something_to_learn(trained: Trai
     assert trained.progress[-1].seconds_left == 0 < trained.progress[0].seconds_left
 
 
-def test_the_card_says_where_it_comes_from(trained: Trained) -> None:
+def test_the_card_records_the_run(trained: Trained) -> None:
     card = json.loads((trained.folder / "card.json").read_text())
     assert card["base"] == "smollm2"
     assert card["base_fingerprint"] == fingerprint("smollm2", trained.settings.home)
@@ -134,13 +134,13 @@ def test_the_card_says_where_it_comes_from(trained: Trained) -> None:
         "seconds",
         "seconds_per_user",
     }
-    assert card["examples_hash"] == examples_digest(examples(52, 1), examples(16, 2))
-    assert nothing_left(trained.folder)
+    assert card["examples_hash"] == examples_digest(make_examples(52, 1), make_examples(16, 2))
+    assert is_clean(trained.folder)
 
 
 @pytest.fixture(scope="module")
 def quantized(trained: Trained) -> LanguageModel:
-    """As it is served: 4 bits and the adapter on top."""
+    """As in serving: a base model in 4 bits with the adapter."""
     return LanguageModel.load(trained.settings, trained.folder)
 
 
@@ -149,17 +149,17 @@ def exact(trained: Trained) -> LanguageModel:
     return LanguageModel.load(trained.settings.with_(quantization="fp32"), trained.folder)
 
 
-def test_it_ranks_in_four_bits_as_well(trained: Trained, quantized: LanguageModel) -> None:
-    unseen = examples(16, 2)
+def test_the_adapter_ranks_on_a_4_bit_base_model(trained: Trained, quantized: LanguageModel) -> None:
+    unseen = make_examples(16, 2)
     ranker = Ranker(quantized)
     assert ranker.prompt.id == "rank.v3"
     assert summed_ndcg(ranker, unseen) / len(unseen) > trained.report.measured - 0.1
-    # The base alone, once asked as it is without an adapter.
+    # The base model alone, with its own prompt version.
     assert summed_ndcg(Ranker(quantized, version=1), unseen) / len(unseen) < trained.report.measured - 0.1
 
 
-def test_the_order_of_the_candidates_changes_nothing_at_all(quantized: LanguageModel) -> None:
-    ranker, example = Ranker(quantized), examples(1, 5, 5)[0]
+def test_scores_do_not_depend_on_the_order_of_the_candidates(quantized: LanguageModel) -> None:
+    ranker, example = Ranker(quantized), make_examples(1, 5, 5)[0]
     facts = [FACTS, None, "", "9 of 10 bought it.", None]
     scores = ranker.scores(example.history, None, example.candidates, facts)
     for order in ([4, 3, 2, 1, 0], [2, 0, 4, 1, 3]):
@@ -167,20 +167,20 @@ def test_the_order_of_the_candidates_changes_nothing_at_all(quantized: LanguageM
         assert again.tolist() == scores[order].tolist()
 
 
-def test_packed_is_one_by_one_with_the_adapter(exact: LanguageModel) -> None:
-    ranker, example = Ranker(exact), examples(1, 6, 5)[0]
+def test_packed_equals_unpacked_with_the_adapter(exact: LanguageModel) -> None:
+    ranker, example = Ranker(exact), make_examples(1, 6, 5)[0]
     prefix, candidates = ranker.encode(example.history, None, example.candidates, [FACTS] * 5)
     packed, alone = ranker.scorer.logit_margins(prefix, candidates), ranker.scorer.unpacked_logit_margins(prefix, candidates)
     np.testing.assert_allclose(packed, alone, atol=1e-3)
     base = PackedScorer(exact).logit_margins(prefix, candidates)
-    assert np.abs(packed - base).max() > 0.1, "an adapter that does nothing would prove nothing"
+    assert np.abs(packed - base).max() > 0.1, "an adapter without effect would prove nothing"
 
 
-def test_what_is_generated_is_the_bases(exact: LanguageModel, llm_fp32: LanguageModel) -> None:
+def test_generation_uses_the_base_weights(exact: LanguageModel, llm_fp32: LanguageModel) -> None:
     prefix, prompts = "<|im_start|>user\nName a fruit.<|im_end|>\n<|im_start|>assistant\n", ["A", "The"]
     before = exact.generate(prefix, prompts, max_new_tokens=8)
     assert before == llm_fp32.generate(prefix, prompts, max_new_tokens=8)
-    Ranker(exact).scores([], "a tent", examples(1, 7)[0].candidates)
+    Ranker(exact).scores([], "a tent", make_examples(1, 7)[0].candidates)
     assert exact.generate(prefix, prompts, max_new_tokens=8) == before
     with exact.use_adapter(adapter=True):
         assert exact.generate(prefix, prompts, max_new_tokens=8) == before
@@ -189,54 +189,54 @@ def test_what_is_generated_is_the_bases(exact: LanguageModel, llm_fp32: Language
     assert with_adapter[0] != pytest.approx(PackedScorer(llm_fp32).logit_margins(ids, [ids])[0], abs=1e-2)
 
 
-def test_without_an_adapter_a_model_ranks_as_it_always_did(quantized: LanguageModel, llm: LanguageModel) -> None:
-    example = examples(1, 8)[0]
+def test_prompt_version_1_ranks_like_the_base_model(quantized: LanguageModel, llm: LanguageModel) -> None:
+    example = make_examples(1, 8)[0]
     np.testing.assert_array_equal(
         Ranker(quantized, version=1).scores(example.history, None, example.candidates),
         Ranker(llm).scores(example.history, None, example.candidates),
     )
 
 
-def test_a_merged_model_ranks_as_base_and_adapter_do(trained: Trained, exact: LanguageModel, tmp_path: Path) -> None:
+def test_a_merged_model_ranks_like_base_and_adapter(trained: Trained, exact: LanguageModel, tmp_path: Path) -> None:
     folder = merge(trained.settings, trained.folder, tmp_path / "merged")
-    whole = LanguageModel.load(trained.settings.with_(llm=str(folder), quantization="fp32"))
-    assert (whole.ranking_prompt_version, whole.has_ranking_adapter) == (3, False)
+    merged = LanguageModel.load(trained.settings.with_(llm=str(folder), quantization="fp32"))
+    assert (merged.ranking_prompt_version, merged.has_ranking_adapter) == (3, False)
     assert not list(folder.glob("adapter*"))
-    for example in examples(3, 9):
-        merged, beside = (Ranker(model).scores(example.history, None, example.candidates, [FACTS] * 4) for model in (whole, exact))
-        np.testing.assert_allclose(merged, beside, atol=0.6)  # of margins of 10 and more: each weight was rounded to 8 bits
-        assert merged.argsort().tolist() == beside.argsort().tolist()
+    for example in make_examples(3, 9):
+        together, separate = (Ranker(model).scores(example.history, None, example.candidates, [FACTS] * 4) for model in (merged, exact))
+        np.testing.assert_allclose(together, separate, atol=0.6)  # of margins of 10 and more: each weight was rounded to 8 bits
+        assert together.argsort().tolist() == separate.argsort().tolist()
     with pytest.raises(SettingsError, match="is not empty; name a new folder"):
         merge(trained.settings, trained.folder, folder)
 
 
-def test_a_card_that_is_not_ours_says_nothing(tmp_path: Path) -> None:
+def test_cards_of_unmerged_models_are_ignored(tmp_path: Path) -> None:
     for text, version in (("{", 1), ("[]", 1), ('{"prompt": "rank.v2"}', 1), ('{"prompt": "rank.v2", "merged": true}', 2)):
         (tmp_path / adapters.CARD).write_text(text)
         assert adapters.merged_prompt_version(tmp_path) == version
     assert adapters.merged_prompt_version(tmp_path / "nowhere") == 1
 
 
-def test_folding_is_exact_before_it_is_rounded(uninterrupted: FinetuneReport, small: Settings) -> None:
-    beside, folded = (LanguageModel.load(small, uninterrupted.adapter) for _ in range(2))
-    adapters.merge_and_unload(folded.model)
-    folded.has_ranking_adapter = False
-    assert not [name for name, _ in folded.model.named_parameters() if "lora" in name]
-    scores = [Ranker(model).scores([], "a tent", FEW[0].candidates) for model in (beside, folded)]
+def test_merging_is_exact_before_rounding(uninterrupted: FinetuneReport, small: Settings) -> None:
+    separate, merged = (LanguageModel.load(small, uninterrupted.adapter) for _ in range(2))
+    adapters.merge_and_unload(merged.model)
+    merged.has_ranking_adapter = False
+    assert not [name for name, _ in merged.model.named_parameters() if "lora" in name]
+    scores = [Ranker(model).scores([], "a tent", FEW[0].candidates) for model in (separate, merged)]
     np.testing.assert_allclose(*scores, atol=1e-4)
     assert not np.allclose(scores[0], Ranker(LanguageModel.load(small), version=3).scores([], "a tent", FEW[0].candidates), atol=1e-3)
 
 
-# ------------------------------------------------------------------ the same again, and after a kill
+# ------------------------------------------------------------------ reproducibility and resumption
 
 
 class Killed(Exception):
     pass
 
 
-def killer(step: int) -> Callable[[TrainingProgress], None]:
-    def progress(now: TrainingProgress) -> None:
-        if now.step == step:
+def kill_at(step: int) -> Callable[[TrainingProgress], None]:
+    def progress(current: TrainingProgress) -> None:
+        if current.step == step:
             raise Killed
 
     return progress
@@ -254,104 +254,104 @@ def test_the_same_seed_gives_the_same_weights(uninterrupted: FinetuneReport, sma
     expected = torch.rand(1)
     torch.manual_seed(99)
     again = train(FEW, UNSEEN, small, tmp_path / "adapter", QUICK)
-    assert torch.rand(1) == expected, "the caller's own random numbers are left alone"
-    assert weights(again.adapter) == weights(uninterrupted.adapter)
+    assert torch.rand(1) == expected, "the random state of the caller is restored"
+    assert weight_bytes(again.adapter) == weight_bytes(uninterrupted.adapter)
     assert (again.measured, again.loss, again.steps) == (uninterrupted.measured, uninterrupted.loss, STEPS)
     other = train(FEW, UNSEEN, small, tmp_path / "other", dataclasses.replace(QUICK, seed=1))
-    assert weights(other.adapter) != weights(uninterrupted.adapter)
+    assert weight_bytes(other.adapter) != weight_bytes(uninterrupted.adapter)
 
 
 @pytest.mark.parametrize(("killed_after", "resumed_from"), [(1, 0), (3, 2), (5, 4)])
-def test_a_killed_run_goes_on(uninterrupted: FinetuneReport, small: Settings, tmp_path: Path, killed_after: int, resumed_from: int) -> None:
+def test_a_killed_run_resumes(uninterrupted: FinetuneReport, small: Settings, tmp_path: Path, killed_after: int, resumed_from: int) -> None:
     out = tmp_path / "adapter"
     with pytest.raises(Killed):
-        train(FEW, UNSEEN, small, out, QUICK, progress=killer(killed_after))
+        train(FEW, UNSEEN, small, out, QUICK, progress=kill_at(killed_after))
     assert not (out / adapters.CARD).exists()
     with pytest.raises(ModelMissingError, match="holds no ranking adapter .*`crossaisle train -w WS ranker`"):
         LanguageModel.load(small, out)
     (out / f"{STAGING_PREFIX}left").mkdir()
-    seen: list[TrainingProgress] = []
-    report = train(FEW, UNSEEN, small, out, QUICK, progress=seen.append)
+    progress: list[TrainingProgress] = []
+    report = train(FEW, UNSEEN, small, out, QUICK, progress=progress.append)
     assert report.resumed_from == resumed_from
-    assert [step.step for step in seen] == list(range(resumed_from + 1, STEPS + 1))
-    assert weights(out) == weights(uninterrupted.adapter)
+    assert [step.step for step in progress] == list(range(resumed_from + 1, STEPS + 1))
+    assert weight_bytes(out) == weight_bytes(uninterrupted.adapter)
     assert (report.measured, report.zero_shot, report.best_step, report.loss) == (
         uninterrupted.measured, uninterrupted.zero_shot, uninterrupted.best_step, uninterrupted.loss
     )  # fmt: skip
-    assert nothing_left(out)
+    assert is_clean(out)
 
 
-@pytest.mark.parametrize("what", ["config", "examples", "validation", "damaged"])
-def test_another_training_starts_anew(small: Settings, tmp_path: Path, what: str) -> None:
+@pytest.mark.parametrize("change", ["config", "examples", "validation", "damaged"])
+def test_a_checkpoint_of_another_run_is_ignored(small: Settings, tmp_path: Path, change: str) -> None:
     out, config, few, unseen = tmp_path / "adapter", QUICK, FEW, UNSEEN
     with pytest.raises(Killed):
-        train(few, unseen, small, out, config, progress=killer(4))
-    if what == "config":
+        train(few, unseen, small, out, config, progress=kill_at(4))
+    if change == "config":
         config = dataclasses.replace(config, lr=2e-3)
-    elif what == "examples":
+    elif change == "examples":
         few = [*few[:-1], dataclasses.replace(few[-1], facts=[FACTS, None, None])]
-    elif what == "validation":
+    elif change == "validation":
         unseen = unseen[:-1]
     else:
         (out / checkpoints.FOLDER / "moments.safetensors").write_bytes(b"\0" * 100)
     assert train(few, unseen, small, out, config).resumed_from == 0
 
 
-def test_the_old_adapter_stays_until_the_new_one_is_whole(small: Settings, tmp_path: Path) -> None:
+def test_the_previous_adapter_stays_until_the_new_one_is_complete(small: Settings, tmp_path: Path) -> None:
     out = tmp_path / "adapter"
     train(FEW, UNSEEN, small, out, QUICK, {"made_at": "before"})
-    before = weights(out)
+    before = weight_bytes(out)
     other = dataclasses.replace(QUICK, seed=7, lr=5e-3)
     with pytest.raises(Killed):
-        train(FEW, UNSEEN, small, out, other, progress=killer(3))
-    assert weights(out) == before
+        train(FEW, UNSEEN, small, out, other, progress=kill_at(3))
+    assert weight_bytes(out) == before
     assert LanguageModel.load(small, out).ranking_prompt_version == 3
     train(FEW, UNSEEN, small, out, other, {"made_at": "after"})
     assert adapters.read_card(out)["made_at"] == "after"
-    assert weights(out) != before
-    assert nothing_left(out)
+    assert weight_bytes(out) != before
+    assert is_clean(out)
 
 
 def test_no_pickle_is_written(small: Settings, tmp_path: Path) -> None:
     with pytest.raises(Killed):
-        train(FEW, UNSEEN, small, tmp_path / "adapter", QUICK, progress=killer(3))
+        train(FEW, UNSEEN, small, tmp_path / "adapter", QUICK, progress=kill_at(3))
     files = [file for file in tmp_path.rglob("*") if file.is_file()]
     assert {file.suffix for file in files} == {".safetensors", ".json"}
     for file in files:
         assert json.loads(file.read_text()) if file.suffix == ".json" else b"\x80\x04" not in file.read_bytes()[:64]
 
 
-# ------------------------------------------------------------------ what goes wrong
+# ------------------------------------------------------------------ errors
 
 
-def test_a_diverging_training_keeps_the_last_good_state(small: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_diverging_training_keeps_the_last_valid_state(small: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = tmp_path / "adapter"
     train(FEW, UNSEEN, small, out, QUICK)
-    before = weights(out)
+    before = weight_bytes(out)
     steep = dataclasses.replace(QUICK, lr=1e30, checkpoint_every=1, warmup=0.0)
     with pytest.raises(TrainingError, match=r"diverged.*lower the learning rate \(lr\)"):
         train(FEW, UNSEEN, small, out, steep)
-    assert weights(out) == before
+    assert weight_bytes(out) == before
 
-    # A loss that breaks later: what was checkpointed before it is there, and finite.
-    real, calls = ListwiseRankingTask.loss, 0
+    # A later loss is NaN: the checkpoint before it exists and is finite.
+    original, calls = ListwiseRankingTask.loss, 0
 
-    def breaking(self: ListwiseRankingTask, example: ListwiseExample) -> Any:
+    def nan_later(self: ListwiseRankingTask, example: ListwiseExample) -> Any:
         nonlocal calls
         calls += 1
-        return real(self, example) * (math.nan if calls > 3 * QUICK.batch else 1.0)
+        return original(self, example) * (math.nan if calls > 3 * QUICK.batch else 1.0)
 
-    monkeypatch.setattr(ListwiseRankingTask, "loss", breaking)
+    monkeypatch.setattr(ListwiseRankingTask, "loss", nan_later)
     with pytest.raises(TrainingError, match="diverged"):
         train(FEW, UNSEEN, small, out, QUICK)
     assert json.loads((out / checkpoints.FOLDER / "state.json").read_text())["state"]["step"] == 2
     monkeypatch.undo()
     assert train(FEW, UNSEEN, small, out, QUICK).resumed_from == 2
-    assert weights(out) == before
+    assert weight_bytes(out) == before
 
 
 def test_too_few_examples(small: Settings, tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match=f"{MIN_EXAMPLES - 1} examples are too few to train on; at least {MIN_EXAMPLES} are wanted"):
+    with pytest.raises(TrainingError, match=f"{MIN_EXAMPLES - 1} examples are too few to train on; at least {MIN_EXAMPLES} are required"):
         train(FEW[1:], UNSEEN, small, tmp_path / "adapter")
     with pytest.raises(TrainingError, match="no validation examples"):
         train(FEW, [], small, tmp_path / "adapter")
@@ -359,7 +359,7 @@ def test_too_few_examples(small: Settings, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["cuda", "cpu"])
-def test_out_of_memory_goes_on_with_smaller_packs(
+def test_out_of_memory_continues_with_smaller_packs(
     small: Settings,
     uninterrupted: FinetuneReport,
     tmp_path: Path,
@@ -367,39 +367,39 @@ def test_out_of_memory_goes_on_with_smaller_packs(
     kind: str,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """A forward that fails above some length, as an allocator would; the same learning, in smaller packs."""
+    """A forward pass that fails above some length, as when memory runs out: the same training, in smaller packs."""
     import torch
 
     ranker = Ranker(LanguageModel.load(small), version=3)
     encoded = [ranker.encode(each.history, None, each.candidates) for each in FEW]
-    most = max(len(prefix) + max(map(len, candidates)) for prefix, candidates in encoded)
-    assert most < min(len(prefix) + sum(map(len, candidates)) for prefix, candidates in encoded)
-    real, longest = PackedScorer.forward, 0
+    limit = max(len(prefix) + max(map(len, candidates)) for prefix, candidates in encoded)
+    assert limit < min(len(prefix) + sum(map(len, candidates)) for prefix, candidates in encoded)
+    original, longest = PackedScorer.forward, 0
 
-    def tight(self: PackedScorer, prefix: list[int], candidates: list[list[int]]) -> Any:
+    def limited(self: PackedScorer, prefix: list[int], candidates: list[list[int]]) -> Any:
         nonlocal longest
         length = len(prefix) + sum(map(len, candidates))
         if torch.is_grad_enabled():
-            if length > most:
+            if length > limit:
                 raise torch.OutOfMemoryError("no") if kind == "cuda" else RuntimeError("DefaultCPUAllocator: can't allocate memory: no")
             longest = max(length, longest)
-        return real(self, prefix, candidates)
+        return original(self, prefix, candidates)
 
-    monkeypatch.setattr(PackedScorer, "forward", tight)
-    still = dataclasses.replace(QUICK, dropout=0.0)
+    monkeypatch.setattr(PackedScorer, "forward", limited)
+    config = dataclasses.replace(QUICK, dropout=0.0)
     with caplog.at_level("WARNING", "crossaisle"):
-        small_packs = train(FEW, UNSEEN, small, tmp_path / "small", still)
-    assert "out of memory: going on with packs of" in caplog.text
-    assert 0 < longest <= most
-    most = 10_000
-    whole = train(FEW, UNSEEN, small, tmp_path / "whole", still)
-    assert small_packs.loss == pytest.approx(whole.loss, abs=1e-4)
-    most = 20
+        small_packs = train(FEW, UNSEEN, small, tmp_path / "small", config)
+    assert "out of memory: continuing with packs of" in caplog.text
+    assert 0 < longest <= limit
+    limit = 10_000
+    full_packs = train(FEW, UNSEEN, small, tmp_path / "whole", config)
+    assert small_packs.loss == pytest.approx(full_packs.loss, abs=1e-4)
+    limit = 20
     with pytest.raises(TrainingError, match="even with one candidate at a time; set gradient_checkpointing, lower rank"):
-        train(FEW, UNSEEN, small, tmp_path / "none", still)
+        train(FEW, UNSEEN, small, tmp_path / "none", config)
 
 
-def test_another_error_is_not_taken_for_a_lack_of_memory(small: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_errors_are_not_treated_as_out_of_memory(small: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: Any) -> Any:
         raise RuntimeError("a bug")
 
@@ -421,7 +421,7 @@ def test_another_error_is_not_taken_for_a_lack_of_memory(small: Settings, tmp_pa
         ({"prompt": "../../x"}, StaleAdapterError, "for the prompt '../../x'"),
     ],
 )
-def test_an_adapter_that_does_not_fit_is_refused(
+def test_incompatible_adapters_are_refused(
     uninterrupted: FinetuneReport, small: Settings, tmp_path: Path, changed: dict[str, str], error: type[Exception], message: str
 ) -> None:
     import shutil
@@ -438,7 +438,7 @@ def test_damaged_adapters(uninterrupted: FinetuneReport, small: Settings, tmp_pa
     import shutil
 
     folder = shutil.copytree(uninterrupted.adapter, tmp_path / "adapter")
-    (folder / adapters.WEIGHTS).write_bytes(weights(folder)[:500])
+    (folder / adapters.WEIGHTS).write_bytes(weight_bytes(folder)[:500])
     with pytest.raises(ModelError, match="the adapter in .* cannot be loaded"):
         LanguageModel.load(small, folder)
     (folder / adapters.CARD).write_text("{")
@@ -447,47 +447,47 @@ def test_damaged_adapters(uninterrupted: FinetuneReport, small: Settings, tmp_pa
 
 
 @pytest.mark.parametrize("wrong", [{"rank": 0}, {"lr": 0.0}, {"dropout": 1.0}, {"batch": -1}, {"warmup": 1.0}, {"prompt": 99}])
-def test_a_configuration_that_cannot_be(wrong: dict[str, Any]) -> None:
+def test_invalid_configuration(wrong: dict[str, Any]) -> None:
     with pytest.raises(SettingsError, match=next(iter(wrong))):
         FinetuneConfig(**wrong)
 
 
-def test_an_example_that_cannot_be() -> None:
+def test_invalid_examples() -> None:
     items = FEW[0].candidates
     for wrong in ({"target": 3}, {"target": -1}, {"candidates": items[:1], "target": 0}, {"facts": [None]}, {"weight": 0.0}):
         with pytest.raises(ValueError):
             ListwiseExample(**{"history": [], "candidates": items, "target": 0, **wrong})
 
 
-# ------------------------------------------------------------------ figures, weights, patience, layers
+# ------------------------------------------------------------------ metric, weights, early stopping, layers
 
 
-class Fixed:
-    """Stands in for a ranker whose scores are known."""
+class FixedRanker:
+    """A ranker with known scores."""
 
     def __init__(self, *scores: float) -> None:
-        self.given = np.array(scores, dtype=np.float32)
+        self.fixed = np.array(scores, dtype=np.float32)
 
     def scores(self, *_: Any) -> Any:
-        return self.given
+        return self.fixed
 
 
 def test_ndcg_by_hand() -> None:
     items = [Item(f"i{n}", "x") for n in range(12)]
 
-    def of(target: int, *scores: float) -> float:
-        return summed_ndcg(Fixed(*scores), [ListwiseExample([], items[: len(scores)], target)])  # type: ignore[arg-type]
+    def ndcg(target: int, *scores: float) -> float:
+        return summed_ndcg(FixedRanker(*scores), [ListwiseExample([], items[: len(scores)], target)])  # type: ignore[arg-type]
 
-    assert of(0, 3.0, 2.0, 1.0) == 1.0
-    assert of(2, 3.0, 2.0, 1.0) == 0.5
-    assert of(0, 1.0, 1.0, 1.0) == 0.5, "a tie is lost"
-    assert of(0, *range(12)) == 0.0
-    assert of(2, *range(12)) == pytest.approx(1 / math.log2(11))
+    assert ndcg(0, 3.0, 2.0, 1.0) == 1.0
+    assert ndcg(2, 3.0, 2.0, 1.0) == 0.5
+    assert ndcg(0, 1.0, 1.0, 1.0) == 0.5, "ties count against the target"
+    assert ndcg(0, *range(12)) == 0.0
+    assert ndcg(2, *range(12)) == pytest.approx(1 / math.log2(11))
     with pytest.raises(TrainingError, match="diverged"):
-        of(0, 1.0, math.nan)
+        ndcg(0, 1.0, math.nan)
 
 
-def test_weights_count(small: Settings) -> None:
+def test_weighted_gradients(small: Settings) -> None:
     """The gradient of a batch is the weighted mean of its examples' gradients."""
     import torch
 
@@ -510,10 +510,10 @@ def test_weights_count(small: Settings) -> None:
         with torch.no_grad():
             margins = torch.tensor(task.ranker.scores(FEW[0].history, None, FEW[0].candidates))
             nats = float(-torch.log_softmax(margins, 0)[FEW[0].target])
-            assert float(task.loss(FEW[0])) == pytest.approx(nats, abs=1e-4), "training reads what serving scores"
+            assert float(task.loss(FEW[0])) == pytest.approx(nats, abs=1e-4), "training and serving compute the same scores"
 
 
-def test_patience_ends_a_training_and_the_best_is_kept(small: Settings, tmp_path: Path) -> None:
+def test_early_stopping_keeps_the_best_weights(small: Settings, tmp_path: Path) -> None:
     config = dataclasses.replace(QUICK, lr=1e-12, validate_every=1, patience=2)
     report = train(FEW, UNSEEN, small, tmp_path / "adapter", config)
     assert (report.steps, report.best_step) == (2, 0)
@@ -525,7 +525,7 @@ def test_patience_ends_a_training_and_the_best_is_kept(small: Settings, tmp_path
     np.testing.assert_array_equal(*scored)
 
 
-@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")  # asked for by peft
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")  # used by peft
 def test_all_linear_layers_are_trained_in_peft_format(uninterrupted: FinetuneReport, small: Settings) -> None:
     from peft import PeftModel
     from safetensors.torch import load_file
@@ -540,7 +540,7 @@ def test_all_linear_layers_are_trained_in_peft_format(uninterrupted: FinetuneRep
     assert not np.allclose(ours, Ranker(LanguageModel.load(small), version=3).scores([], "a tent", FEW[0].candidates), atol=1e-4)
 
 
-def test_gradient_checkpointing_changes_nothing_but_memory(uninterrupted: FinetuneReport, small: Settings, tmp_path: Path) -> None:
+def test_gradient_checkpointing_does_not_change_the_loss(uninterrupted: FinetuneReport, small: Settings, tmp_path: Path) -> None:
     report = train(FEW, UNSEEN, small, tmp_path / "adapter", dataclasses.replace(QUICK, gradient_checkpointing=True))
     assert report.loss == pytest.approx(uninterrupted.loss, abs=1e-5)
 
@@ -550,43 +550,43 @@ import json, os, pathlib, sys
 sys.path.insert(0, sys.argv[3])
 from test_finetune import FEW, UNSEEN, QUICK
 from crossaisle.data.settings import Settings
-from crossaisle.llm.finetune import train
+from crossaisle.train.lora.finetune import train
 import dataclasses
 report = train(FEW, UNSEEN, Settings.read().with_(llm=sys.argv[1], quantization="fp32"), pathlib.Path(sys.argv[2]), dataclasses.replace(QUICK, dropout=0.0))
-pathlib.Path(f"said-{os.environ['RANK']}.json").write_text(json.dumps([report.loss, report.measured, report.steps]))
+pathlib.Path(f"result-{os.environ['RANK']}.json").write_text(json.dumps([report.loss, report.measured, report.steps]))
 """
 
 
-def test_two_processes_learn_what_one_does(small: Settings, tmp_path: Path) -> None:
+def test_two_processes_train_like_one(small: Settings, tmp_path: Path) -> None:
     (tmp_path / "program.py").write_text(PROGRAM)
-    # What `accelerate launch` starts on a machine with several GPUs, here on the CPU.
+    # Like `accelerate launch` on a machine with several GPUs, but on the CPU.
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     command = [*launch, "program.py", small.llm, str(tmp_path / "two"), str(Path(__file__).parent)]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=os.environ, check=False)
     assert done.returncode == 0, done.stderr
-    first, second = (json.loads((tmp_path / f"said-{rank}.json").read_text()) for rank in (0, 1))
+    first, second = (json.loads((tmp_path / f"result-{rank}.json").read_text()) for rank in (0, 1))
     assert first == second
     alone = train(FEW, UNSEEN, small, tmp_path / "one", dataclasses.replace(QUICK, dropout=0.0))
     assert first == [pytest.approx(alone.loss, abs=1e-4), pytest.approx(alone.measured), STEPS]
-    assert nothing_left(tmp_path / "two")
+    assert is_clean(tmp_path / "two")
 
 
-# ------------------------------------------------------------------ it goes on from another adapter
+# ------------------------------------------------------------------ continuing from another adapter
 
 
-def test_a_training_may_go_on_from_an_adapter(small: Settings, tmp_path: Path) -> None:
+def test_training_continues_from_an_adapter(small: Settings, tmp_path: Path) -> None:
     first = train(FEW, UNSEEN, small, tmp_path / "first", QUICK)
-    still = dataclasses.replace(QUICK, lr=1e-12, weight_decay=0.0, dropout=0.0)
-    second = train(FEW, UNSEEN, small, tmp_path / "second", still, start=first.adapter)
-    assert second.zero_shot == first.zero_shot  # the base alone, whatever it began with
-    assert second.measured == pytest.approx(first.measured, abs=0.15)  # what it began with, rounded to bf16
-    assert weights(second.adapter) == weights(first.adapter)
+    config = dataclasses.replace(QUICK, lr=1e-12, weight_decay=0.0, dropout=0.0)
+    second = train(FEW, UNSEEN, small, tmp_path / "second", config, start=first.adapter)
+    assert second.zero_shot == first.zero_shot  # the base model alone
+    assert second.measured == pytest.approx(first.measured, abs=0.15)  # the start adapter, rounded to bf16
+    assert weight_bytes(second.adapter) == weight_bytes(first.adapter)
     card = adapters.read_card(second.adapter)
     assert len(card["start"]) == 64
     assert adapters.read_card(first.adapter)["start"] is None
 
 
-def test_only_an_adapter_of_the_same_kind_is_gone_on_from(small: Settings, settings: Settings, tmp_path: Path) -> None:
+def test_incompatible_start_adapters_are_refused(small: Settings, settings: Settings, tmp_path: Path) -> None:
     first = train(FEW, UNSEEN, small, tmp_path / "first", QUICK).adapter
     with pytest.raises(SettingsError, match="has rank 4 .* a training of rank 8"):
         train(FEW, UNSEEN, small, tmp_path / "second", dataclasses.replace(QUICK, rank=8), start=first)
@@ -600,10 +600,10 @@ def test_only_an_adapter_of_the_same_kind_is_gone_on_from(small: Settings, setti
     assert not (tmp_path / "second" / adapters.CARD).exists()
 
 
-# ------------------------------------------------------------------ which blocks learn, and in what precision
+# ------------------------------------------------------------------ adapted blocks and precision
 
 
-def test_only_the_last_blocks_may_learn(small: Settings, tmp_path: Path) -> None:
+def test_only_the_last_blocks_are_adapted(small: Settings, tmp_path: Path) -> None:
     from safetensors.torch import load_file
 
     report = train(FEW, UNSEEN, small, tmp_path / "adapter", dataclasses.replace(QUICK, blocks=1, lr=1e-2))
@@ -614,8 +614,8 @@ def test_only_the_last_blocks_may_learn(small: Settings, tmp_path: Path) -> None
     assert not np.array_equal(*(Ranker(llm, version=3).scores([], "a tent", FEW[0].candidates) for llm in (tuned, base)))
 
 
-def test_steps_add_up_though_bf16_cannot_tell_them_apart(small: Settings, tmp_path: Path) -> None:
-    """A learning rate far below what bf16 resolves beside a weight still moves the weights in the end, and goes on where it was killed."""
+def test_updates_below_the_resolution_of_bf16_accumulate(small: Settings, tmp_path: Path) -> None:
+    """A learning rate far below the resolution of bf16 weights changes them eventually, also after resuming from a kill."""
     settings = small.with_(quantization="bf16")
     slow = dataclasses.replace(QUICK, lr=2e-5, dropout=0.0, warmup=0.0, epochs=4, checkpoint_every=5)
     one = LoraTrainer(FEW, UNSEEN, settings, tmp_path / "one", slow, DistributedContext(), "x")
