@@ -1,4 +1,4 @@
-"""The program `crossaisle` as a process of its own, as a person starts it."""
+"""The program `crossaisle` in a process of its own."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ PROGRAM = Path(sys.executable).with_name("crossaisle")
 
 
 def run(*arguments: str | Path, env: dict[str, str] | None = None, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """What the program said, and its exit code."""
+    """Run the program and return its output and exit code."""
     return subprocess.run(
         [str(PROGRAM), *map(str, arguments)],
         capture_output=True,
@@ -23,11 +23,11 @@ def run(*arguments: str | Path, env: dict[str, str] | None = None, cwd: Path | N
     )
 
 
-def assert_rejected(done: subprocess.CompletedProcess[str], *words: str) -> None:
-    """One clear sentence on stderr, exit code 2, no traceback, nothing on stdout."""
-    assert done.returncode == 2, done.stderr
-    assert done.stdout == "", done.stdout
-    assert done.stderr.startswith("crossaisle: "), done.stderr
-    assert done.stderr.count("\n") == 1, done.stderr
+def assert_rejected(process: subprocess.CompletedProcess[str], *words: str) -> None:
+    """Check that the program rejected its input: exit code 2, one sentence with these words on stderr, nothing on stdout."""
+    assert process.returncode == 2, process.stderr
+    assert process.stdout == "", process.stdout
+    assert process.stderr.startswith("crossaisle: "), process.stderr
+    assert process.stderr.count("\n") == 1, process.stderr
     for word in words:
-        assert word in done.stderr, done.stderr
+        assert word in process.stderr, process.stderr

@@ -1,4 +1,4 @@
-"""A service on a real socket of loopback, in a thread of the test's process."""
+"""A server on a loopback socket in a thread of the test process, and assertions about its responses."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fastapi import FastAPI
 
 @contextmanager
 def running_server(app: FastAPI, **headers: str) -> Iterator[httpx.Client]:
-    """A client of the app, which is started before and stopped after the block; what it had taken it has then answered."""
+    """A client of the app. The server starts before the block and stops after it, when running requests have finished."""
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, access_log=False, server_header=False, ws="websockets-sansio"))
     thread = threading.Thread(target=server.run)
     thread.start()
@@ -30,27 +30,27 @@ def running_server(app: FastAPI, **headers: str) -> Iterator[httpx.Client]:
         thread.join()
 
 
-def retry_until_listening(ask: Callable[[], httpx.Response]) -> httpx.Response:
-    """The first answer of a service that is starting as a process of its own."""
+def retry_until_listening(send: Callable[[], httpx.Response]) -> httpx.Response:
+    """The first response of a server that is starting in another process."""
     deadline = time.monotonic() + 120
     while True:
         try:
-            return ask()
+            return send()
         except httpx.TransportError:
             assert time.monotonic() < deadline
             time.sleep(0.05)
 
 
-def assert_problem(answer: httpx.Response, status: int, *words: str) -> dict[str, object]:
-    """What was wrong, as RFC 9457 has it: one sentence, and nothing of the inside."""
-    assert answer.status_code == status, answer.text
-    assert answer.headers["content-type"] == "application/problem+json"
-    told = answer.json()
-    assert told["status"] == status
-    assert told["title"]
-    assert told["detail"]
-    assert told["request_id"] == answer.headers["x-request-id"]
-    assert "Traceback" not in answer.text
+def assert_problem(response: httpx.Response, status: int, *words: str) -> dict[str, object]:
+    """Check that a response is a problem (RFC 9457) with these words in its detail and without a traceback, and return its content."""
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/problem+json"
+    content = response.json()
+    assert content["status"] == status
+    assert content["title"]
+    assert content["detail"]
+    assert content["request_id"] == response.headers["x-request-id"]
+    assert "Traceback" not in response.text
     for word in words:
-        assert word in told["detail"], told
-    return dict(told)
+        assert word in content["detail"], content
+    return dict(content)

