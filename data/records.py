@@ -1,4 +1,4 @@
-"""Core record types: items, reviews, interactions, queries, candidates, evidence, recommendations.
+"""Core record types (items, rules, queries, candidates, evidence, recommendations) and the columns of tables.
 
 Frozen dataclasses without behaviour beyond small derived values; tables of them are polars data frames with the same column names
 (`ITEM_COLUMNS` and its siblings). Knows nothing of files, models or indexes.
@@ -31,7 +31,9 @@ Channel = Literal["semantic", "associations", "graph", "popularity", "llm"]
 
 ITEM_COLUMNS = ("item_id", "title", "category", "description", "brand", "price", "image", "in_stock")
 REVIEW_COLUMNS = ("item_id", "user_id", "rating", "title", "text", "timestamp")
+"""`rating` on the source's scale; `timestamp` in milliseconds since 1970, UTC."""
 INTERACTION_COLUMNS = ("user_id", "item_id", "kind", "timestamp", "value", "position")
+"""`value` is a rating or a quantity; `position` orders interactions without a timestamp."""
 RELATION_COLUMNS = ("head", "relation", "tail")
 
 
@@ -47,29 +49,6 @@ class Item:
     price: float | None = None
     image: str | None = None
     in_stock: bool | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Review:
-    """A user's review of an item. `rating` on the source's scale; `timestamp` in milliseconds since 1970, UTC."""
-
-    item_id: str
-    user_id: str
-    rating: float | None
-    title: str
-    text: str
-    timestamp: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Interaction:
-    """An interaction of a user with an item. `value` is a rating or a quantity; `timestamp` as in `Review`."""
-
-    user_id: str
-    item_id: str
-    kind: Kind = "purchase"
-    timestamp: int | None = None
-    value: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

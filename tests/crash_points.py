@@ -1,6 +1,6 @@
-"""Runs a piece of code again and again on copies of a folder, and each time kills the process one step later, as by a power cut.
+"""Crash tests: runs code on copies of a folder and kills the process one system call later in each run, as by a power cut.
 
-The steps are the operating system's own: every fsync, rename, removal. The libraries are imported once; each run is a fork of that process.
+The counted calls are fsync, rename and removal. Libraries are imported once; each run is a fork of that process.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from pathlib import Path
 RUNNER = """
 import json, os, shutil, signal, sys
 import polars, sqlalchemy.dialects.sqlite, filelock
-source, copies, most, setup, code = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4], sys.argv[5]
+source, copies, max_steps, setup, code = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4], sys.argv[5]
 exec(setup)
-for step in range(1, most + 1):
+for step in range(1, max_steps + 1):
     path = os.path.join(copies, f"{step:03}")
     shutil.copytree(source, path)
     child = os.fork()
@@ -44,21 +44,26 @@ for step in range(1, most + 1):
 """
 
 
-def run_with_crashes(source: Path, copies: Path, setup: str, code: str, most: int = 100) -> list[Path]:
-    """The copies as each run left them, in the order of the steps; the last run was not killed.
+def run_with_crashes(source: Path, copies: Path, setup: str, code: str, max_steps: int = 100) -> list[Path]:
+    """Copies of the folder after each run, in the order of the kill step; the last run was not killed.
 
-    Args: source: the folder as it is before; `path` in the code is the copy. setup: imports, run once.
+    Args:
+        source: Initial folder; `path` in the code is the copy.
+        copies: Folder for the copies.
+        setup: Imports, executed once.
+        code: Code to run.
+        max_steps: Maximum number of runs.
     """
     copies.mkdir()
-    done = subprocess.run(
-        [sys.executable, "-c", RUNNER, str(source), str(copies), str(most), setup, code],
+    process = subprocess.run(
+        [sys.executable, "-c", RUNNER, str(source), str(copies), str(max_steps), setup, code],
         capture_output=True,
         text=True,
         timeout=300,
         check=False,
     )
-    runs = [json.loads(line) for line in done.stdout.splitlines()]
-    assert done.returncode == 0, done.stderr
+    runs = [json.loads(line) for line in process.stdout.splitlines()]
+    assert process.returncode == 0, process.stderr
     assert all(run["killed"] for run in runs[:-1])
-    assert runs[-1]["code"] == 0, done.stderr or "it was still being killed at the last step"
+    assert runs[-1]["code"] == 0, process.stderr or "still killed at the last step"
     return [Path(run["path"]) for run in runs]

@@ -1,4 +1,4 @@
-"""A real PostgreSQL server for the tests: Debian's binaries, a cluster in a temporary folder, a socket in that folder, no port."""
+"""A PostgreSQL server for the tests: Debian's binaries, a cluster and a socket in a temporary folder, no port."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from pathlib import Path
 OWNER = "crossaisle"
 BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda folder: float(folder.parent.name))
 Fresh = Callable[[], str]
-"""Makes an empty database and gives its address."""
+"""Creates an empty database and returns its URL."""
 
 
 def unavailable_reason() -> str | None:
-    """Why no server can be started here, or None."""
+    """Reason why no server can be started; None if one can."""
     if not BINARIES:
         return "PostgreSQL is not installed here (Debian: apt-get install postgresql)"
     if os.geteuid() == 0 and (
@@ -32,11 +32,15 @@ def unavailable_reason() -> str | None:
 
 @contextmanager
 def server(*, durable: bool = False) -> Iterator[Fresh]:
-    """A running server, stopped at the end. Args: durable: wait for the disk at each commit; tests kill clients, not the machine."""
+    """Start a server; stop it at the end.
+
+    Args:
+        durable: Flush every commit to disk; not needed by tests, which kill clients and not the machine.
+    """
     import psycopg
 
     binaries = BINARIES[-1]
-    # Not below pytest's own folder, which is private to this account.
+    # Not in pytest's folder, which is private to this account.
     folder = Path(tempfile.mkdtemp(prefix="crossaisle-postgres-"))
     account: list[str] = []
     if os.geteuid() == 0:
@@ -46,8 +50,8 @@ def server(*, durable: bool = False) -> Iterator[Fresh]:
     log = (folder / "log").open("wb")
     running = None
     try:
-        made = [*account, binaries / "initdb", "-D", data, "-U", OWNER, "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"]
-        subprocess.run(made, check=True, capture_output=True, cwd="/")
+        initdb = [*account, binaries / "initdb", "-D", data, "-U", OWNER, "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"]
+        subprocess.run(initdb, check=True, capture_output=True, cwd="/")
         options = [
             "-c",
             "listen_addresses=",
@@ -71,7 +75,7 @@ def server(*, durable: bool = False) -> Iterator[Fresh]:
         yield fresh
     finally:
         if running is not None:
-            running.send_signal(signal.SIGQUIT)  # at once: nothing of it is kept
+            running.send_signal(signal.SIGQUIT)  # immediate shutdown: its data is not needed
             running.wait(30)
         log.close()
         shutil.rmtree(folder, ignore_errors=True)
@@ -81,7 +85,7 @@ def _wait(address: str, running: subprocess.Popen[bytes]) -> None:
     import psycopg
 
     for _ in range(300):
-        assert running.poll() is None, "the server ended at once"
+        assert running.poll() is None, "the server stopped during startup"
         try:
             psycopg.connect(address).close()
             return

@@ -145,11 +145,6 @@ def mask_personal_data(text: str) -> str:
     return text if masked == visible else masked
 
 
-def contains_personal_data(text: str) -> bool:
-    """Whether the patterns find personal data in a text."""
-    return mask_personal_data(text) != text
-
-
 def _replacement(match: re.Match[str], placeholder: str) -> str:
     """The match with its group `part`, if there is one, or else all of it, replaced by the placeholder."""
     whole = match[0]

@@ -1,4 +1,4 @@
-"""Who gets which arm: always the same, by lot, and independently of other experiments."""
+"""Assignment to arms: deterministic, random over users, and independent of other experiments."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Folders that are either the old one or the new one."""
+"""Atomic replacement of folders."""
 
 from __future__ import annotations
 
@@ -23,9 +23,7 @@ def read(path: Path) -> dict[str, str]:
 
 @pytest.mark.parametrize("exchanges", [True, False], ids=["exchanged", "moved-away-first"])
 @pytest.mark.parametrize("before", [None, {}, {"a": "old", "b": "old"}], ids=["nothing", "empty", "full"])
-def test_folder_replaces_another(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exchanges: bool, before: dict[str, str] | None
-) -> None:
+def test_folder_replaces_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exchanges: bool, before: dict[str, str] | None) -> None:
     if not exchanges:
         monkeypatch.setattr(atomic_files, "_exchange", lambda *_: False)
     if before is not None:
@@ -36,7 +34,7 @@ def test_folder_replaces_another(
 
 
 def test_target_is_never_missing(tmp_path: Path) -> None:
-    """On Linux two full folders change places in one step."""
+    """On Linux two non-empty folders are exchanged atomically."""
     first, second = folder(tmp_path / "first", a="1"), folder(tmp_path / "second", a="2")
     assert atomic_files._exchange(first, second)
     assert (read(first), read(second)) == ({"a": "2"}, {"a": "1"})

@@ -1,4 +1,4 @@
-"""What the surroundings say, and what they may not say."""
+"""Settings from environment variables."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_with_returns_a_changed_copy_and_ignores_none() -> None:
 
 
 def test_secret_variables_are_not_settings() -> None:
-    """Settings are printed and written into reports."""
+    """Settings are printed and written to reports."""
     settings = Settings.read({"CROSSAISLE_JUDGE_KEY": "sk-secret", "CROSSAISLE_LLM": "none"})
     assert settings.llm == "none"
     assert "sk-secret" not in repr(settings)

@@ -1,4 +1,4 @@
-"""The folder on disk: what opens, what is refused, and what a kill or a full disk leaves behind."""
+"""Workspace folders: opening, rejection of unusable ones, and the state after a kill or a full disk."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Store = Callable[..., Path]
 
 
 def small(make_store: Store, users: int) -> Path:
-    """A store whose table sizes tell which one it is: n users have n + 1 items each, and each item one review."""
+    """A store that is identified by its table sizes: n users have n + 1 items each, and each item has one review."""
     items = {f"i{n}": "A" for n in range(users + 1)}
     return make_store(items, {f"u{n}": list(items) for n in range(users)}, {item: ["Good."] for item in items})
 
@@ -41,7 +41,7 @@ def of(users: int) -> tuple[int, int, int]:
 
 
 def child(code: str, *arguments: str | Path) -> subprocess.Popen[str]:
-    """A real second process that prints a line when it is where the test wants it."""
+    """A second process that prints a line when it has reached the required state."""
     return subprocess.Popen(
         [sys.executable, "-c", code, *map(str, arguments)], stdout=subprocess.PIPE, text=True, cwd="/", start_new_session=True
     )
@@ -222,8 +222,8 @@ def test_kill_at_any_time_leaves_consistent_tables(tmp_path: Path, make_store: S
         process = child(LOOP, path, *folders)
         assert process.stdout
         assert process.stdout.readline() == "ready\n"
-        # The first ingest of a process takes longer than the others; the draws fall on it and on some after it. Every other kill waits
-        # until something lies about that is not finished, for a busy machine is slower than any draw.
+        # The first ingest of a process takes longer than the others; the random times fall on it and on some later ones. Every second kill waits
+        # until unfinished files exist, because a busy machine may be slower than any random time.
         time.sleep(dice.uniform(0.005, 0.4))
         until = time.monotonic() + 10
         while turn % 2 and not leftovers(path) and time.monotonic() < until:
@@ -246,7 +246,7 @@ STEPS = """
 import os, signal, sys
 import crossaisle, polars
 from crossaisle.data import atomic_files, workspace
-# The operating system's own steps are counted; at the n-th the process is gone, as by a power cut.
+# System calls are counted; at the n-th the process is killed, as by a power cut.
 left = int(sys.argv[3])
 def dying(real):
     def step(*arguments, **named):
@@ -263,7 +263,7 @@ print("done", flush=True)
 
 
 def test_kill_before_every_step_of_the_replacement(tmp_path: Path, make_store: Store) -> None:
-    """Each fsync, rename and removal of a folder in turn is the last thing that does not happen."""
+    """The process is killed before each fsync, rename and removal of a folder in turn."""
     path, folders = tmp_path / "ws", {users: small(make_store, users) for users in (3, 5)}
     crossaisle.ingest(path, "files", [folders[3]])
     seen = []
@@ -271,16 +271,16 @@ def test_kill_before_every_step_of_the_replacement(tmp_path: Path, make_store: S
         shutil.rmtree(tmp_path / "copy", ignore_errors=True)
         shutil.copytree(path, tmp_path / "copy")
         process = child(STEPS, tmp_path / "copy", folders[5], str(step))
-        said = process.communicate(timeout=60)[0]
+        output = process.communicate(timeout=60)[0]
         seen.append(sizes(tmp_path / "copy"))
         assert seen[-1] in (of(3), of(5))
         crossaisle.ingest(tmp_path / "copy", "files", [folders[5]])
-        assert sizes(tmp_path / "copy") == of(5), "half a snapshot was taken for a whole one"
-        if said:
+        assert sizes(tmp_path / "copy") == of(5), "an incomplete snapshot was accepted"
+        if output:
             break
         assert process.returncode == -signal.SIGKILL
     assert seen[-1] == of(5)
-    assert seen == sorted(seen), "the old state until one moment, the new one from then on"
+    assert seen == sorted(seen), "the old state up to some step, the new one afterwards"
     assert len(seen) > 8
     assert of(3) in seen
 
@@ -293,7 +293,7 @@ def test_leftovers_of_a_killed_writer_are_removed_by_the_next_one(tmp_path: Path
         (path / f"{STAGING_PREFIX}{name}" / "items.parquet").write_bytes(b"half")
     (path / f"{STAGING_PREFIX}file.json").write_text("{")
     assert sizes(path) == of(2)
-    assert len(leftovers(path)) == 3, "opening to read removes nothing: a writer may be at work"
+    assert len(leftovers(path)) == 3, "opening for reading removes nothing: a writer may be active"
     with Workspace(path).writing("a test"):
         pass
     assert leftovers(path) == []
@@ -324,7 +324,7 @@ def test_full_disk_keeps_the_old_state(little_disk: Path, make_store: Store) -> 
     path = little_disk / "ws"
     crossaisle.ingest(path, "files", [small(make_store, 3)])
     before = (path / "workspace.json").read_bytes()
-    # Text that does not compress, more of it than the disk holds.
+    # Incompressible text that exceeds the disk.
     noise = random.Random(1)
     big = make_store(
         {f"i{n}": {"title": f"t{n}", "category": ["A"], "description": noise.randbytes(9000).hex()} for n in range(200)}, {"u": ["i1"]}
@@ -340,7 +340,7 @@ def test_full_disk_keeps_the_old_state(little_disk: Path, make_store: Store) -> 
 
 @pytest.mark.parametrize("room", [0, 4096])
 def test_no_disk_space_at_all(little_disk: Path, make_store: Store, room: int) -> None:
-    """Filled to the last bytes from outside: even `workspace.json` or a folder may not fit."""
+    """The disk is filled by other files: even `workspace.json` or a folder may not fit."""
     path = little_disk / "ws"
     crossaisle.ingest(path, "files", [small(make_store, 3)])
     with (little_disk / "filler").open("wb", buffering=0) as filler:
@@ -376,8 +376,8 @@ def test_file_size_limit(tmp_path: Path, make_store: Store) -> None:
         {f"i{n}": {"title": f"t{n}", "category": ["A"], "description": noise.randbytes(900).hex()} for n in range(90)}, {"u": ["i1"]}
     )
     process = child(LIMITED, path, big)
-    said = process.communicate(timeout=60)[0]
-    assert said.startswith("StorageError the disk is full: the snapshot in"), said
+    output = process.communicate(timeout=60)[0]
+    assert output.startswith("StorageError the disk is full: the snapshot in"), output
     assert sizes(path) == of(3)
     assert leftovers(path) == []
 

@@ -1,4 +1,4 @@
-"""Strangers' text: what the fence takes from it, and what it leaves."""
+"""Sanitization of untrusted text for prompts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from crossaisle.llm.models import bundled
 from crossaisle.prompts import sanitize_for_prompt
 from crossaisle.prompts.sanitize import shorten
 
-# What chat templates of common models, and our own, give a meaning to.
+# Markup of common chat templates and of our own.
 MARKS = [
     "<|im_start|>", "<|im_end|>", "<|endoftext|>", "<s>", "</s>", "[INST]", "[/INST]", "<<SYS>>", "<start_of_turn>", "<think>",
     "[SYSTEM]", "[TOOL_CALLS]", "<|eot_id|>", "{{", "}}", "{%", "{#", "##", "```", "|", "<", ">", "[", "]", "[ [INST] INST]", "[IN[INST]ST]",
@@ -35,18 +35,18 @@ def test_sanitization_is_idempotent(text: str, limit: int) -> None:
 @given(ANY, st.integers(1, 500))
 @settings(max_examples=400, deadline=None)
 def test_result_is_one_clean_line_within_the_limit(text: str, limit: int) -> None:
-    fenced = sanitize_for_prompt(text, limit)
-    assert len(fenced) <= limit
-    assert not {c for c in fenced if unicodedata.category(c)[0] == "C" or (c.isspace() and c != " ")}
-    assert fenced == fenced.strip()
-    assert "  " not in fenced
-    assert not set("<>{}[]|`#") & set(fenced)
+    sanitized = sanitize_for_prompt(text, limit)
+    assert len(sanitized) <= limit
+    assert not {c for c in sanitized if unicodedata.category(c)[0] == "C" or (c.isspace() and c != " ")}
+    assert sanitized == sanitized.strip()
+    assert "  " not in sanitized
+    assert not set("<>{}[]|`#") & set(sanitized)
 
 
 @given(st.text(max_size=300))
 @settings(max_examples=200, deadline=None)
 def test_letters_and_digits_are_kept(text: str) -> None:
-    """The fence takes marks, never words: what is left of letters and digits is the same, in the same order."""
+    """Only markup is removed: letters and digits stay the same, in the same order."""
     assert [c for c in sanitize_for_prompt(text, 1000) if c.isalnum()] == [c for c in text if c.isalnum()]
 
 
@@ -59,7 +59,7 @@ def test_no_special_token_remains(tokenizer: AutoTokenizer) -> None:
     special = set(tokenizer.all_special_ids) | set(tokenizer.added_tokens_decoder)  # type: ignore[attr-defined]
     words = {tokenizer.convert_ids_to_tokens(i) for i in special}  # type: ignore[attr-defined]
     assert {"<|im_start|>", "<|im_end|>"} <= words
-    for word in words:  # on both sides: the check itself must be able to fail
+    for word in words:  # the unsanitized word has special tokens, so the check can fail
         assert special & set(tokenizer.encode(word, add_special_tokens=False)), word  # type: ignore[attr-defined]
         assert not special & set(tokenizer.encode(sanitize_for_prompt(word), add_special_tokens=False)), word  # type: ignore[attr-defined]
 
@@ -73,11 +73,11 @@ def test_no_special_token_remains(tokenizer: AutoTokenizer) -> None:
 
 @pytest.mark.parametrize("mark", ["[INST]", "[/INST]", "[ inst ]", "[TOOL_CALLS]", "[ [INST] INST]", "[IN[INST]ST]", "[[SYS]SYS]"])
 def test_no_turn_in_brackets_remains(mark: str) -> None:
-    fenced = sanitize_for_prompt(f"nice {mark} lamp")
-    assert "[" not in fenced
-    assert "]" not in fenced
-    assert fenced.startswith("nice ")
-    assert fenced.endswith(" lamp")
+    sanitized = sanitize_for_prompt(f"nice {mark} lamp")
+    assert "[" not in sanitized
+    assert "]" not in sanitized
+    assert sanitized.startswith("nice ")
+    assert sanitized.endswith(" lamp")
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_ordinary_text_is_unchanged(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "fenced"),
+    ("text", "sanitized"),
     [
         ("", ""),
         (" \n\t ", ""),
@@ -107,8 +107,8 @@ def test_ordinary_text_is_unchanged(text: str) -> None:
         ("x\ud800y", "xy"),
     ],
 )
-def test_examples(text: str, fenced: str) -> None:
-    assert sanitize_for_prompt(text) == fenced
+def test_examples(text: str, sanitized: str) -> None:
+    assert sanitize_for_prompt(text) == sanitized
 
 
 @pytest.mark.parametrize(

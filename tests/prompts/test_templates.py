@@ -1,4 +1,4 @@
-"""Prompts as files: every version loads and renders, and nothing is left to chance."""
+"""Prompt templates: every version loads, renders and rejects missing variables."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ def test_every_section_renders_and_rejects_missing_variables(name: str, version:
     assert prompt.id == f"{name}.v{version}"
     assert prompt.sections
     for section, source in prompt.sections.items():
-        wanted = meta.find_undeclared_variables(Environment().parse(source))
-        values = {variable: ["x-value"] if re.search(rf"\bin {variable}\b", source) else "x-value" for variable in wanted}
+        required = meta.find_undeclared_variables(Environment().parse(source))
+        values = {variable: ["x-value"] if re.search(rf"\bin {variable}\b", source) else "x-value" for variable in required}
         text = prompt.render(section, **values)
         assert text.strip()
         assert "{{" not in text
         assert "{%" not in text
         assert not text.startswith("\n")
         assert not text.endswith("\n")
-        if wanted:
+        if required:
             assert "x-value" in text
             with pytest.raises(jinja2.UndefinedError):
                 prompt.render(section)

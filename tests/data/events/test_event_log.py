@@ -1,4 +1,4 @@
-"""The log of events, on SQLite and on a real PostgreSQL server: nothing lost, nothing doubled, nothing seen out of order."""
+"""Event log on SQLite and on a real PostgreSQL server: no event is lost, duplicated or read out of order."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ NOW = 1_700_000_000_000
 
 @pytest.fixture(scope="module")
 def tables(tmp_path_factory: pytest.TempPathFactory, make_store: Store) -> Path:
-    """A workspace with a snapshot of two items and one user; for copying."""
+    """A workspace with a snapshot of two items and one user, to be copied."""
     path = tmp_path_factory.mktemp("small") / "shop"
     crossaisle.ingest(path, "files", [make_store({"tent": "Camping", "stove": "Kitchen"}, {"ann": ["tent"]})])
     return path
@@ -63,7 +63,7 @@ def click(user: str = "ann", item: str = "tent", **more: object) -> Event:
     return Event(user, "click", item, **{"timestamp": NOW, **more})  # type: ignore[arg-type]
 
 
-# ------------------------------------------------------------------ what is kept
+# ------------------------------------------------------------------ stored events
 
 
 def test_appended_events_are_read_back_unchanged(log: EventLog, workspace: Workspace, url: str | None) -> None:
@@ -98,8 +98,8 @@ def test_repeated_idempotency_key_is_counted_and_not_stored(log: EventLog) -> No
     assert log.append([click(idempotency_key="k"), click(item="stove", idempotency_key="k")]) == AppendResult(1, 1)
     assert log.append([click(item="stove", idempotency_key="k"), click()]) == AppendResult(1, 1)
     assert [event.item_id for event in log.events_of("ann")] == ["tent", "tent"]
-    assert log.append([click("bob", idempotency_key="k")]) == AppendResult(1, 0), "another user's key is another key"
-    assert log.append([click(), click()]) == AppendResult(2, 0), "events without a key are all different ones"
+    assert log.append([click("bob", idempotency_key="k")]) == AppendResult(1, 0), "keys are per user"
+    assert log.append([click(), click()]) == AppendResult(2, 0), "events without a key are all distinct"
 
 
 def test_more_keys_than_fit_in_one_statement(log: EventLog) -> None:
@@ -122,7 +122,7 @@ def test_served_lists_with_their_items(log: EventLog) -> None:
     assert len(ServedLists.read(log, NOW + 1).lists) == 1
 
 
-# ------------------------------------------------------------------ what is refused
+# ------------------------------------------------------------------ validation
 
 
 @pytest.mark.parametrize(
@@ -159,11 +159,11 @@ def test_one_invalid_event_rejects_the_whole_batch(log: EventLog) -> None:
         log.append([click()] * 10_001)
 
 
-# ------------------------------------------------------------------ many at once
+# ------------------------------------------------------------------ concurrency
 
 
 def test_concurrent_threads_neither_lose_nor_duplicate_events(log: EventLog) -> None:
-    """Eight writers, each key sent twice, while a reader follows: it must never find a number below one that it has read."""
+    """Eight writers send each key twice while a reader follows; it must never see a number below one it has read."""
     seen: list[int] = []
     counts: list[AppendResult] = []
     writing = True
@@ -190,15 +190,15 @@ def test_concurrent_threads_neither_lose_nor_duplicate_events(log: EventLog) -> 
         thread.join()
     writing = False
     reader.join()
-    assert sum(one.accepted for one in counts) == 8 * 13
-    assert sum(one.repeated for one in counts) == 8 * 12
+    assert sum(result.accepted for result in counts) == 8 * 13
+    assert sum(result.repeated for result in counts) == 8 * 12
     assert seen == sorted(set(seen))
     assert len(seen) == 8 * 13
     assert [number for number, _ in log.events_after(0)] == seen
 
 
 def test_waiting_writers_share_a_commit(log: EventLog) -> None:
-    """While one writer is kept in its transaction, nine queue up; all of them are then written in one more."""
+    """Nine writers queue up during a transaction; all nine are then written in a single second one."""
     commits = []
     real = log.database.writing
     inside, leave = threading.Event(), threading.Event()
@@ -241,14 +241,12 @@ while True:
 """
 
 
-def test_processes_share_a_log_and_confirmed_events_survive_a_kill(
-    log: EventLog, workspace: Workspace, url: str | None
-) -> None:
+def test_processes_share_a_log_and_confirmed_events_survive_a_kill(log: EventLog, workspace: Workspace, url: str | None) -> None:
     writers = [
         subprocess.Popen([sys.executable, "-c", WRITER, str(workspace.path), url or "", str(n)], stdout=subprocess.PIPE, text=True)
         for n in range(2)
     ]
-    told = []
+    confirmed = []
     for writer in writers:
         assert writer.stdout is not None
         for _ in range(20):
@@ -256,17 +254,17 @@ def test_processes_share_a_log_and_confirmed_events_survive_a_kill(
     for writer in writers:
         writer.kill()
         assert writer.stdout is not None
-        told.append([int(line) for line in writer.stdout.read().split("\n")[:-1]])
+        confirmed.append([int(line) for line in writer.stdout.read().split("\n")[:-1]])
         writer.stdout.close()
         writer.wait()
     for n in range(2):
         kept = [int(event.idempotency_key or -1) for event in log.events_of(f"p{n}")]
-        assert kept == list(range(len(kept))), "each once, in order, without a gap"
-        assert len(kept) >= max(told[n], default=19) + 1
+        assert kept == list(range(len(kept))), "each once, in order, without gaps"
+        assert len(kept) >= max(confirmed[n], default=19) + 1
     assert log.append([click()]) == AppendResult(1, 0)
 
 
-# ------------------------------------------------------------------ forgetting and pseudonyms
+# ------------------------------------------------------------------ erasure and pseudonyms
 
 
 def test_erasure_leaves_a_hash_and_sequence_numbers_are_not_reused(log: EventLog) -> None:
@@ -278,10 +276,10 @@ def test_erasure_leaves_a_hash_and_sequence_numbers_are_not_reused(log: EventLog
     assert log.events_of("bob") == []
     assert [event.user_id for _, event in log.events_after(0)] == ["ann"]
     assert len(ServedLists.read(log).slots) == 0
-    (one,) = log.erasures_after()
-    assert (one.mark, one.sequence) == (log.mark("bob"), last)
-    assert "bob" not in one.mark
-    assert log.erasures_after(one.number) == []
+    (erasure,) = log.erasures_after()
+    assert (erasure.mark, erasure.sequence) == (log.mark("bob"), last)
+    assert "bob" not in erasure.mark
+    assert log.erasures_after(erasure.number) == []
     log.append([click("bob")])
     assert log.last_sequence() > last
 
@@ -310,12 +308,12 @@ def test_pseudonyms_replace_stored_ids_and_keep_histories(workspace: Workspace, 
     assert is_pseudonym(stored.pop())
     assert len(log.events_of("ann@example.org")) == 2
     plain = EventLog.open(workspace, url)
-    assert plain.forget("ann@example.org") == ErasureCounts(2, 1), "found under the pseudonym, too"
+    assert plain.forget("ann@example.org") == ErasureCounts(2, 1), "also found under the pseudonym"
     plain.close()
     log.close()
 
 
-# ------------------------------------------------------------------ databases that will not do
+# ------------------------------------------------------------------ unusable databases
 
 
 def test_invalid_database_urls(workspace: Workspace) -> None:
@@ -362,7 +360,7 @@ def test_full_disk_rejects_the_whole_append(workspace: Workspace) -> None:
     log.append([click()])
     with log.database.reading() as connection:
         pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
-    # SQLite's own limit on the file's size; each connection has its own.
+    # SQLite's limit on the file size is per connection.
     log.close()
     from sqlalchemy import event
 

@@ -1,4 +1,4 @@
-"""Threads that share a commit: each is done once, none waits for ever, and a failure is told to all whom it concerns."""
+"""Threads that share a commit: each work is done once, no thread waits forever, and a failure reaches the whole batch."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ def test_many_threads_get_their_own_results_from_few_calls() -> None:
     def write(works: Sequence[int]) -> list[int]:
         assert busy.acquire(blocking=False), "two calls at once"
         calls.append(len(works))
-        time.sleep(0.002)  # the disk
+        time.sleep(0.002)  # simulated disk write
         busy.release()
         return [work + 1 for work in works]
 
-    group, found = GroupCommit[int](write), []
+    group, finished = GroupCommit[int](write), []
 
     def work(who: int) -> None:
         for n in range(40):
             assert group.submit(who * 1000 + n) == who * 1000 + n + 1
-            found.append(n)
+            finished.append(n)
 
     threads = [threading.Thread(target=work, args=(who,)) for who in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(30)
-        assert not thread.is_alive(), "it waits for ever"
-    assert sum(calls) == len(found) == 320
-    assert len(calls) < 200, "shared"
+        assert not thread.is_alive(), "the thread waits forever"
+    assert sum(calls) == len(finished) == 320
+    assert len(calls) < 200, "commits must be shared"
 
 
 def test_failure_is_raised_for_the_whole_batch_and_not_later() -> None:
@@ -55,13 +55,13 @@ def test_failure_is_raised_for_the_whole_batch_and_not_later() -> None:
             raise ValueError("a bad one")
         return list(works)
 
-    group, said = GroupCommit[str](write), {}
+    group, outcomes = GroupCommit[str](write), {}
 
     def work(name: str) -> None:
         try:
-            said[name] = group.submit(name)
+            outcomes[name] = group.submit(name)
         except ValueError as error:
-            said[name] = str(error)
+            outcomes[name] = str(error)
 
     threads = [threading.Thread(target=work, args=("first",))]
     threads[0].start()
@@ -74,7 +74,7 @@ def test_failure_is_raised_for_the_whole_batch_and_not_later() -> None:
     leave.set()
     for thread in threads:
         thread.join(10)
-    assert said == {"first": "first", "bad": "a bad one", "good": "a bad one"}
+    assert outcomes == {"first": "first", "bad": "a bad one", "good": "a bad one"}
     assert group.submit("later") == "later"
 
 

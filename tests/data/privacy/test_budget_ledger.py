@@ -1,4 +1,4 @@
-"""The privacy budget: the same question costs once, nothing is overspent, and a kill leaves no answer unpaid."""
+"""Privacy budget: a repeated query is charged once, the budget is never overspent, and no answer is uncharged after a kill."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def child(code: str, *arguments: object) -> subprocess.Popen[str]:
     return subprocess.Popen([sys.executable, "-c", code, *map(str, arguments)], stdout=subprocess.PIPE, text=True, cwd="/")
 
 
-# ------------------------------------------------------------------ spending
+# ------------------------------------------------------------------ charging
 
 
 def test_repeated_query_returns_the_same_noise_and_is_charged_once(tmp_path: Path) -> None:
@@ -62,7 +62,7 @@ def test_another_query_epsilon_or_snapshot_is_sampled_and_charged_again(tmp_path
         for snapshot, question, epsilon in (("s", "a", 0.1), ("s", "b", 0.1), ("s", "a", 0.25), ("t", "a", 0.1))
     ]
     assert len(set(answers)) > 1
-    # A new snapshot holds the same people: nothing is refilled.
+    # A new snapshot contains the same people, so the budget is not reset.
     assert PrivacyBudget(tmp_path, "u", 5.0).spent == 0.55
 
 
@@ -118,7 +118,7 @@ def test_invalid_budget(tmp_path: Path, budget: float) -> None:
         PrivacyBudget(tmp_path, "s", budget)
 
 
-# ------------------------------------------------------------------ two processes, and a kill
+# ------------------------------------------------------------------ two processes and kills
 
 SPEND = """
 import json, sys
@@ -136,18 +136,18 @@ for i in range(40):
 
 def test_two_processes_never_overspend_the_budget(tmp_path: Path) -> None:
     both = [child(SPEND, tmp_path, name, 3.0) for name in "ab"]
-    said = [process.communicate(timeout=120)[0].splitlines() for process in both]
+    output = [process.communicate(timeout=120)[0].splitlines() for process in both]
     assert [process.returncode for process in both] == [0, 0]
-    assert len(said[0]) + len(said[1]) == 30
+    assert len(output[0]) + len(output[1]) == 30
     assert PrivacyBudget(tmp_path, "s", 3.0).remaining == 0.0
 
 
 def test_two_processes_with_the_same_query_get_the_same_answer(tmp_path: Path) -> None:
     code = SPEND.replace('f"{sys.argv[2]}{i}"', 'f"q{i}"')
     both = [child(code, tmp_path, name, 4.0) for name in "ab"]
-    said = [process.communicate(timeout=120)[0] for process in both]
-    assert said[0] == said[1]
-    assert len(said[0].splitlines()) == 40
+    output = [process.communicate(timeout=120)[0] for process in both]
+    assert output[0] == output[1]
+    assert len(output[0].splitlines()) == 40
 
 
 def test_answer_printed_before_a_kill_was_charged(tmp_path: Path) -> None:
@@ -222,7 +222,7 @@ from crossaisle.data.privacy.budget_ledger import PrivacyBudget
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
 try:
-    print("told", PrivacyBudget(Path(sys.argv[1]), "s", 1.0).answer("big", 0.5, lambda: {"text": "x" * 100_000}))
+    print("disclosed", PrivacyBudget(Path(sys.argv[1]), "s", 1.0).answer("big", 0.5, lambda: {"text": "x" * 100_000}))
 except StorageError as error:
     print("StorageError", error)
 """
@@ -231,8 +231,8 @@ except StorageError as error:
 def test_full_disk_neither_discloses_nor_charges(tmp_path: Path) -> None:
     ledger = PrivacyBudget(tmp_path, "s", 1.0)
     first = ledger.answer("small", 0.25, draw)
-    said = child(LIMITED, tmp_path).communicate(timeout=60)[0]
-    assert said.startswith("StorageError"), said
+    output = child(LIMITED, tmp_path).communicate(timeout=60)[0]
+    assert output.startswith("StorageError"), output
     assert ledger.spent == 0.25
     assert ledger.answer("small", 0.25, never) == first
 
@@ -246,7 +246,7 @@ if os.geteuid() == 0:
     os.setgid(65534)
     os.setuid(65534)
 try:
-    print("told", PrivacyBudget(Path(sys.argv[1]), "s", 1.0).answer("q", 0.5, lambda: {}))
+    print("disclosed", PrivacyBudget(Path(sys.argv[1]), "s", 1.0).answer("q", 0.5, lambda: {}))
 except StorageError as error:
     print("StorageError", error)
 """
@@ -266,8 +266,8 @@ def test_read_only_folder(tmp_path: Path, begun: bool) -> None:
             path.chmod(path.stat().st_mode | 0o011)
         path = path.parent
     try:
-        said = child(READ_ONLY, folder).communicate(timeout=60)[0]
+        output = child(READ_ONLY, folder).communicate(timeout=60)[0]
     finally:
         folder.chmod(0o755)
-    assert said.startswith("StorageError the record of answers"), said
-    assert "cannot be written" in said
+    assert output.startswith("StorageError the record of answers"), output
+    assert "cannot be written" in output

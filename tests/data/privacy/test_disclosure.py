@@ -1,4 +1,4 @@
-"""What is withheld within one answer, and the noise: against attackers, neighbouring datasets and OpenDP's own map."""
+"""Cell suppression within one answer, and noise: against attackers, neighbouring datasets and OpenDP's privacy map."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ def hidden(cells: dict[str, CountCell], cohort: int, total: int, min_users: int 
     [
         (19, 500, True),  # too few
         (20, 500, False),
-        (0, 500, True),  # never looks like seldom
+        (0, 500, True),  # 0 looks like a small count
         (81, 500, True),  # all but 19 of the cohort
         (80, 500, False),
-        (100, 500, False),  # all of them: the others are nobody
+        (100, 500, False),  # all of them: the rest is empty
         (50, 69, True),  # all buyers but 19 are in the cohort
         (50, 70, False),
         (50, 50, False),
@@ -64,7 +64,7 @@ def test_item_close_to_its_whole_category_is_suppressed_but_not_the_category() -
 
 def test_item_is_compared_with_every_ancestor() -> None:
     cells = {"home": CountCell(50, 400), "kitchen": CountCell(50, 390, "home"), "pan": CountCell(30, 385, "kitchen")}
-    assert hidden(cells, 100, 1000) == {"kitchen", "pan"}  # 10 of everyone bought from home and not from kitchen
+    assert hidden(cells, 100, 1000) == {"kitchen", "pan"}  # 10 of all users bought from home and not from kitchen
     cells = {"home": CountCell(50, 430), "kitchen": CountCell(50, 430, "home"), "pan": CountCell(31, 300, "kitchen")}
     assert hidden(cells, 100, 1000) == {"pan"}
 
@@ -84,7 +84,7 @@ def test_threshold_of_one_suppresses_nothing() -> None:
         {"a": CountCell(11, 20)},  # more than the cohort
         {"a": CountCell(5, 4)},  # more than the snapshot's
         {"a": CountCell(-1, 4)},
-        {"a": CountCell(1, 92)},  # more outside the cohort than there are people
+        {"a": CountCell(1, 92)},  # more outside the cohort than there are users
         {"a": CountCell(3, 20), "b": CountCell(4, 20, "a")},
         {"a": CountCell(3, 20), "b": CountCell(3, 21, "a")},
         {"b": CountCell(4, 20, "a")},
@@ -106,7 +106,7 @@ def test_opendp_confirms_the_epsilon_of_the_noise(per_user: int, epsilon: float)
 
 
 def losses(left: np.ndarray, right: np.ndarray) -> list[tuple[float, float]]:
-    """(privacy loss, its standard error) of every output seen often enough on both sides; rows are outputs."""
+    """(privacy loss, standard error) of every output that is frequent enough on both sides; rows are outputs."""
     ours, theirs = (Counter(map(tuple, side.tolist())) for side in (left, right))
     return [
         (abs(math.log(ours[output] / theirs[output])), math.sqrt(1 / ours[output] + 1 / theirs[output]))
@@ -118,25 +118,25 @@ def losses(left: np.ndarray, right: np.ndarray) -> list[tuple[float, float]]:
 @pytest.mark.parametrize("epsilon", [0.5, 1.0, 2.0])
 def test_output_ratio_of_neighbouring_counts_is_within_epsilon(epsilon: float) -> None:
     draws = 20_000
-    here, there = (noisy_counts(np.full(draws, count), per_user=1, epsilon=epsilon)[:, None] for count in (40, 41))
-    found = losses(here, there)
+    first, second = (noisy_counts(np.full(draws, count), per_user=1, epsilon=epsilon)[:, None] for count in (40, 41))
+    found = losses(first, second)
     assert len(found) >= 4
     assert all(loss <= epsilon + 6 * error for loss, error in found)
-    # And the bound is reached, so the test would see noise that is too small and the noise is no larger than it need be.
+    # The bound is reached: too little noise would fail the test, and there is no more noise than necessary.
     assert max(loss + 6 * error for loss, error in found) > epsilon > 0.8 * max(loss - 6 * error for loss, error in found)
     assert sum(loss for loss, _ in found) / len(found) > 0.8 * epsilon
 
 
 def test_noise_covers_a_user_in_two_cells() -> None:
-    """Two neighbouring datasets, end to end: pairs, bounded, counted, noised; the outputs are pairs of counts."""
+    """Two neighbouring datasets end to end: bounded contributions, counts, noise; the outputs are pairs of counts."""
     user, cell = np.array([1, 1, 1, 2, 2, 3]), np.array([0, 1, 1, 0, 1, 1])
     counts = []
     for chosen in (np.ones(6, bool), user != 1):
         kept = bound_contributions(user[chosen], cell[chosen], 2, "seed")
         counts.append(np.bincount(cell[chosen][kept], minlength=2))
     assert np.abs(counts[0] - counts[1]).sum() == 2
-    here, there = (noisy_counts(np.tile(count, 40_000), per_user=2, epsilon=2.0).reshape(-1, 2) for count in counts)
-    found = losses(here, there)
+    first, second = (noisy_counts(np.tile(count, 40_000), per_user=2, epsilon=2.0).reshape(-1, 2) for count in counts)
+    found = losses(first, second)
     assert len(found) >= 10
     assert all(loss <= 2.0 + 6 * error for loss, error in found)
     assert max(loss for loss, _ in found) > 1.5
@@ -172,7 +172,7 @@ def test_fractional_counts_raise_value_error() -> None:
         assert not isinstance(caught.value, CrossaisleError)
 
 
-# ------------------------------------------------------------------ contribution
+# ------------------------------------------------------------------ contribution bounding
 
 PAIRS = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 9)), max_size=60)
 
@@ -185,10 +185,10 @@ def counted(pairs: list[tuple[int, int]], most: int) -> np.ndarray:
 @given(PAIRS, st.integers(1, 4), st.integers(0, 6))
 @settings(max_examples=300, deadline=None)
 def test_removing_one_user_changes_counts_by_at_most_the_bound(pairs: list[tuple[int, int]], most: int, gone: int) -> None:
-    there = counted(pairs, most) - counted([pair for pair in pairs if pair[0] != gone], most)
+    difference = counted(pairs, most) - counted([pair for pair in pairs if pair[0] != gone], most)
     distinct = len({cell for user, cell in pairs if user == gone})
-    assert there.min() >= 0
-    assert there.sum() == min(most, distinct)
+    assert difference.min() >= 0
+    assert difference.sum() == min(most, distinct)
 
 
 @given(PAIRS, st.integers(1, 4), st.randoms())

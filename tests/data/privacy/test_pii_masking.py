@@ -1,4 +1,4 @@
-"""What is personal in a review gives way to a sign; sizes, models, brands and ordinary words stay."""
+"""Personal data in reviews is replaced by placeholders; sizes, models, brands and ordinary words are kept."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crossaisle.data.privacy.pii_masking import ADDRESS, LINK, MAIL, NAME, NUMBER, PHONE, contains_personal_data, mask_personal_data
+from crossaisle.data.privacy.pii_masking import ADDRESS, LINK, MAIL, NAME, NUMBER, PHONE, mask_personal_data
 from crossaisle.prompts import sanitize_for_prompt
 from crossaisle.recommend.evidence.review_excerpts import complaint_excerpt, praise_excerpt
 
@@ -70,8 +70,7 @@ ORDINARY = [
 @pytest.mark.parametrize(("text", "masked"), PERSONAL)
 def test_personal_data_is_replaced_by_placeholders(text: str, masked: str) -> None:
     assert mask_personal_data(text) == masked
-    assert contains_personal_data(text)
-    assert not contains_personal_data(masked)
+    assert masked != text
 
 
 def test_placeholders_survive_sanitization() -> None:
@@ -83,7 +82,6 @@ def test_placeholders_survive_sanitization() -> None:
 @pytest.mark.parametrize("text", ORDINARY)
 def test_ordinary_text_is_unchanged(text: str) -> None:
     assert mask_personal_data(text) == text
-    assert not contains_personal_data(text)
 
 
 @given(
@@ -95,7 +93,6 @@ def test_masking_is_idempotent(text: str) -> None:
 
 @given(st.text(max_size=200))
 def test_any_text_can_be_masked(text: str) -> None:
-    assert contains_personal_data(text) == (mask_personal_data(text) != text)
     assert mask_personal_data(mask_personal_data(text)) == mask_personal_data(text)
 
 

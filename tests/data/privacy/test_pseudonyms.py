@@ -1,4 +1,4 @@
-"""Keyed hashes of user ids: the same id the same hash, nothing without the key, and a key that only its owner reads."""
+"""Pseudonyms: deterministic keyed hashes of user ids, and a key file that only its owner can read."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ KEY = "a key of some length"
 
 
 def test_pseudonym_is_hmac_sha256() -> None:
-    wanted = hmac.new(KEY.encode(), b"user\0ann", hashlib.sha256).hexdigest()[:32]
-    assert Pseudonyms(KEY).of("ann") == f"p-{wanted}"
-    assert Pseudonyms(f" {KEY}\n").of("ann") == f"p-{wanted}", "white space around a key is no part of it"
+    expected = hmac.new(KEY.encode(), b"user\0ann", hashlib.sha256).hexdigest()[:32]
+    assert Pseudonyms(KEY).of("ann") == f"p-{expected}"
+    assert Pseudonyms(f" {KEY}\n").of("ann") == f"p-{expected}", "white space around a key is ignored"
 
 
 def test_pseudonym_depends_on_the_key() -> None:
@@ -34,7 +34,7 @@ def test_mapping_is_idempotent() -> None:
     assert is_pseudonym(names.of("ann"))
     assert not is_pseudonym("ann")
     assert names.of(names.of("ann")) == names.of("ann")
-    assert names.mark(names.of("ann")) == names.mark("ann"), "who is forgotten by either name is the same person"
+    assert names.mark(names.of("ann")) == names.mark("ann"), "an id and its pseudonym have the same mark"
 
 
 def test_key_file_is_generated_once_and_private(tmp_path: Path) -> None:
@@ -52,9 +52,9 @@ def test_key_file_is_generated_once_and_private(tmp_path: Path) -> None:
 def test_concurrent_processes_get_the_same_key(tmp_path: Path) -> None:
     code = "import sys; from pathlib import Path; from crossaisle.data.privacy.pseudonyms import Pseudonyms as P; print(P.open(Path(sys.argv[1])).of('ann'))"
     started = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True) for _ in range(6)]
-    said = {process.communicate(timeout=60)[0] for process in started}
-    assert len(said) == 1
-    assert is_pseudonym(said.pop().strip())
+    outputs = {process.communicate(timeout=60)[0] for process in started}
+    assert len(outputs) == 1
+    assert is_pseudonym(outputs.pop().strip())
 
 
 def test_configured_key_overrides_the_file_and_has_a_minimum_length(tmp_path: Path) -> None:

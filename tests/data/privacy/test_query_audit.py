@@ -1,4 +1,4 @@
-"""Answers compared with earlier ones: an attacker who subtracts, small worlds in full, and a record that lasts."""
+"""Query auditing: a differencing attacker, exhaustive small cases, and a log that persists."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ LEAVES = ("a1", "a2", "b11", "b1", "a")
 
 
 def did(bought: list[set[str]]) -> dict[str, frozenset[int]]:
-    """Users of every cell, a category's with those of all below it."""
-    found: dict[str, set[int]] = {name: set() for name in PARENTS}
+    """Users of every cell; a category includes the users of its descendants."""
+    users_of: dict[str, set[int]] = {name: set() for name in PARENTS}
     for user, names in enumerate(bought):
         for name in names:
             up: str | None = name
             while up is not None:
-                found[up].add(user)
+                users_of[up].add(user)
                 up = PARENTS[up]
-    return {name: frozenset(users) for name, users in found.items()}
+    return {name: frozenset(users) for name, users in users_of.items()}
 
 
 def ask(releases: QueryAuditLog, cohort: frozenset[int], cells: dict[str, frozenset[int]], based: bool = True) -> frozenset[str]:
-    """The names shown, beside base rates or without any."""
+    """Names of the disclosed cells, with or without base rates."""
     given = {name: CountCell(len(cohort & users), len(users) if based else None, PARENTS.get(name)) for name, users in cells.items()}
     return frozenset(given) - releases.admit_query("q", np.array(sorted(cohort), np.int64), given)
 
@@ -51,21 +51,21 @@ def _descendants(name: str) -> set[str]:
 
 
 def breaches(
-    told: list[tuple[frozenset[int], frozenset[str]]], cells: dict[str, frozenset[int]], users: int, few: int, based: bool = True
+    answers: list[tuple[frozenset[int], frozenset[str]]], cells: dict[str, frozenset[int]], users: int, few: int, based: bool = True
 ) -> list[str]:
-    """What an attacker learns of 1 to few - 1 users by subtracting two figures that are known to contain one another.
+    """Groups of 1 to few - 1 users that an attacker finds by differencing two counts, one of which is known to contain the other.
 
-    `told` are (cohort, names shown). How many there are of everyone is always told, and beside base rates for every name that ever was; so
-    the rest beside any cohort is told of too.
+    `answers` are (cohort, disclosed names). The number of all users is always public, and with base rates also the count of all users
+    for every disclosed name; the complement of each cohort is therefore disclosed too.
     """
-    everyone, names = frozenset(range(users)), frozenset().union(*(shown for _, shown in told)) if told else frozenset()
-    known = [*told, (everyone, names if based else frozenset())]
-    known += [(everyone - cohort, shown if based else frozenset()) for cohort, shown in told]
-    found = []
+    everyone, names = frozenset(range(users)), frozenset().union(*(shown for _, shown in answers)) if answers else frozenset()
+    known = [*answers, (everyone, names if based else frozenset())]
+    known += [(everyone - cohort, shown if based else frozenset()) for cohort, shown in answers]
+    breached = []
 
     def learn(group: frozenset[int], how: str) -> None:
         if 0 < len(group) < few:
-            found.append(f"{how}: {sorted(group)}")
+            breached.append(f"{how}: {sorted(group)}")
 
     for cohort, shown in known:
         learn(cohort, "cohort")
@@ -80,17 +80,17 @@ def breaches(
         for high in more:
             for low in less & below(high):
                 learn((outer & cells[high]) - (inner & cells[low]), f"{high} less {low}")
-        # Both cohorts' own figures first subtracted, then from one another.
+        # Differences within each cohort, then between cohorts.
         for name in more & less:
             learn((outer - inner) - cells[name], f"the rest without {name}")
             for low in (more & less & below(name)) - {name}:
                 learn((outer - inner) & (cells[name] - cells[low]), f"the rest of {name} without {low}")
-    return found
+    return breached
 
 
 @st.composite
 def stories(draw: st.DrawFn) -> tuple[int, list[set[str]], list[frozenset[int]]]:
-    """Users, what each bought, and cohorts that are often an earlier one with a few more or fewer, or its opposite."""
+    """Users, their purchases, and cohorts that often differ from an earlier one by a few users, or are its complement."""
     users = draw(st.integers(12, 40))
     bought = draw(st.lists(st.sets(st.sampled_from(LEAVES), max_size=3), min_size=users, max_size=users))
     cohorts: list[frozenset[int]] = []
@@ -120,7 +120,7 @@ def test_differencing_any_two_counts_never_reveals_few_users(
 ) -> None:
     users, bought, cohorts = story
     cells = did(bought)
-    told: list[tuple[frozenset[int], frozenset[str]]] = []
+    answers: list[tuple[frozenset[int], frozenset[str]]] = []
     with tempfile.TemporaryDirectory() as folder:
         releases = QueryAuditLog(Path(folder), "s", users, few)
         for cohort in cohorts:
@@ -129,11 +129,11 @@ def test_differencing_any_two_counts_never_reveals_few_users(
             except SuppressedError:
                 continue
             assert all(len(cohort & cells[name]) >= few for name in shown)
-            told.append((cohort, shown))
-        assert breaches(told, cells, users, few, based) == []
-        # Asked again, in a new process' place and without memory for bitmaps: the same answers.
+            answers.append((cohort, shown))
+        assert breaches(answers, cells, users, few, based) == []
+        # Repeated with a new object and without a bitmap cache: the same answers.
         again = QueryAuditLog(Path(folder), "s", users, few, cache_bytes=0)
-        for cohort, shown in told:
+        for cohort, shown in answers:
             assert ask(again, cohort, cells, based) == shown
 
 
@@ -141,11 +141,11 @@ def test_the_attacker_of_these_tests_finds_unprotected_groups() -> None:
     cells = did([{"a1"} if user < 10 else set() for user in range(30)])
     half, names = frozenset(range(15)), frozenset({"a"})
     assert breaches([(half, names)], cells, 30, 3) == []
-    assert any("cohort less cohort: [15]" in found for found in breaches([(half, names), (half | {15}, names)], cells, 30, 3))
-    assert any("a: [9]" in found for found in breaches([(frozenset(range(9, 25)), names)], cells, 30, 3))
+    assert any("cohort less cohort: [15]" in users_of for users_of in breaches([(half, names), (half | {15}, names)], cells, 30, 3))
+    assert any("a: [9]" in users_of for users_of in breaches([(frozenset(range(9, 25)), names)], cells, 30, 3))
 
 
-# ------------------------------------------------------------------ known answers
+# ------------------------------------------------------------------ examples
 
 USERS = 1000
 CELLS = {"stoves": frozenset(range(0, 1000, 3)), "lamps": frozenset(range(100, 700, 2))}
@@ -172,7 +172,7 @@ def test_nearly_identical_or_complementary_group_is_rejected(releases: QueryAudi
     with pytest.raises(SuppressedError, match=r"an earlier one \('q'\) differ by, or both leave out, fewer than 20 users"):
         ask(releases, other, CELLS)
     assert isinstance(SuppressedError(""), QueryError)
-    # Refused is not told: what is near the refused one alone is answered.
+    # A rejected query is not recorded: a query similar only to the rejected one is answered.
     assert ask(releases, span(0, 540), CELLS)
 
 
@@ -219,7 +219,7 @@ def test_cell_with_nearly_all_of_the_difference_is_suppressed(tmp_path: Path, on
 
 def test_one_decoy_does_not_bypass_the_audit(releases: QueryAuditLog) -> None:
     ask(releases, span(0, 500), CELLS)
-    assert ask(releases, span(1, 530), CELLS) == set()  # not within one another by user 0, who would know of himself
+    assert ask(releases, span(1, 530), CELLS) == set()  # not nested because of user 0, who knows about himself
 
 
 def test_decoy_that_hides_the_target_does_not_bypass_the_audit(releases: QueryAuditLog) -> None:
@@ -250,7 +250,7 @@ def test_complement_is_not_protected_without_base_rates(releases: QueryAuditLog)
     for cohort in (span(0, 200), span(300, 500)):
         assert ask(releases, cohort, cells, based=False) == {"rare"}
     with pytest.raises(ValueError, match="the base of 'rare'"):
-        ask(releases, span(0, 200), cells)  # beside a base rate it would be
+        ask(releases, span(0, 200), cells)  # with base rates it would be
 
 
 def test_item_of_a_later_query_is_compared_with_its_category_in_both_answers(tmp_path: Path) -> None:
@@ -285,7 +285,7 @@ def test_threshold_of_one_suppresses_nothing_and_still_records(tmp_path: Path) -
 
 
 def test_bitmaps_beyond_the_prefix_are_compared(tmp_path: Path) -> None:
-    """300,000 users, of whom the first words tell nothing: what differs lies at the very end; small groups are kept sparse."""
+    """300,000 users whose cohorts differ only beyond the prefix; small groups are stored sparsely."""
     users, cells = 300_000, {"x": frozenset(range(0, 300_000, 2))}
     half = frozenset(np.random.default_rng(1).permutation(users)[:150_000].tolist())
     tail = frozenset(range(users - 5, users))
@@ -321,7 +321,7 @@ def test_variants_of_one_property_are_compared(releases: QueryAuditLog) -> None:
     assert releases.admit_query("10 days", cohort, {"stoves": CountCell(80, 334)}) == frozenset()
 
 
-# ------------------------------------------------------------------ the record
+# ------------------------------------------------------------------ storage
 
 ADMIT = """
 import sys
@@ -345,8 +345,8 @@ def test_only_one_of_two_processes_with_similar_queries_is_answered(tmp_path: Pa
         subprocess.Popen([sys.executable, "-c", ADMIT, str(tmp_path), str(more)], stdout=subprocess.PIPE, text=True, cwd="/")
         for more in (0, 5)
     ]
-    said = sorted(int(line) for process in both for line in process.communicate(timeout=120)[0].split())
-    assert said == list(range(0, 400, 40))
+    answered = sorted(int(line) for process in both for line in process.communicate(timeout=120)[0].split())
+    assert answered == list(range(0, 400, 40))
     assert [process.returncode for process in both] == [0, 0]
 
 

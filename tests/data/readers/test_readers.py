@@ -1,4 +1,4 @@
-"""Reading files: lines and rows with their numbers, and what stands in a cell."""
+"""Readers: lines and rows with their numbers, parsing of values, and the formats."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ from crossaisle.data.readers.rows.value_parsing import (
 
 
 def rows_of(path: Path, chunk_rows: int = 1000) -> tuple[list[int], list[dict[str, object]], list[tuple[int, str]]]:
-    """Line numbers, records, and (line, cause) of what was unreadable."""
+    """Line numbers, records, and (line, cause) of the unreadable lines."""
     batches: list[Batch] = list(read_rows(path, chunk_rows=chunk_rows))
     lines = [line for batch in batches for line in batch.lines]
     records = [record for batch in batches for record in batch.records()]
-    return lines, records, [(one.line, one.cause) for batch in batches for one in batch.unreadable]
+    return lines, records, [(reject.line, reject.cause) for batch in batches for reject in batch.unreadable]
 
 
 def written(path: Path, content: str | bytes) -> Path:
@@ -79,7 +79,9 @@ def test_every_broken_csv_line_is_reported(tmp_path: Path) -> None:
 def test_csv_line_of_another_width_is_rejected_with_its_text(tmp_path: Path) -> None:
     path = written(tmp_path / "a.csv", 'a,b\n1,2,"3,4"\n5,6\n')
     (batch,) = read_rows(path)
-    assert [(one.line, one.cause, one.content) for one in batch.unreadable] == [(2, "3 fields, expected 2 as in the header", '1,2,"3,4"')]
+    assert [(reject.line, reject.cause, reject.content) for reject in batch.unreadable] == [
+        (2, "3 fields, expected 2 as in the header", '1,2,"3,4"')
+    ]
 
 
 @settings(max_examples=60, deadline=None)
@@ -158,7 +160,7 @@ def test_concatenated_blocks_equal_the_file(tmp_path: Path) -> None:
     assert lines.done == lines.size
 
 
-# ------------------------------------------------------------------ files that are not what they say
+# ------------------------------------------------------------------ files of another format
 
 
 def long_line() -> bytes:
@@ -221,7 +223,7 @@ def stamps(*values: object) -> tuple[list[int | None], list[bool]]:
 
 
 @pytest.mark.parametrize(
-    ("word", "wanted"),
+    ("word", "expected"),
     [
         ("1700000000", 1_700_000_000_000),
         ("1700000000.25", 1_700_000_000_250),
@@ -242,9 +244,9 @@ def stamps(*values: object) -> tuple[list[int | None], list[bool]]:
         ("2024-02-29", 1_709_164_800_000),
     ],
 )
-def test_times(word: str, wanted: int) -> None:
-    assert stamps(word) == ([wanted], [False])
-    assert stamps("", word, "2001-01-01") == ([None, wanted, 978_307_200_000], [False] * 3)
+def test_times(word: str, expected: int) -> None:
+    assert stamps(word) == ([expected], [False])
+    assert stamps("", word, "2001-01-01") == ([None, expected, 978_307_200_000], [False] * 3)
 
 
 @pytest.mark.parametrize(
@@ -287,19 +289,19 @@ def test_ids_are_stripped_text() -> None:
     assert parse_identifiers(pl.Series([12, None])).to_list() == ["12", None]
     assert parse_identifiers(pl.Series([12.0, 1.5, float("nan"), None])).to_list() == ["12", "1.5", None, None]
     ids = [" a ", 12, 12.0, "", None, True, [1], float("nan")]
-    assert [parse_identifier(one) for one in ids] == ["a", "12", "12", None, None, None, None, None]
+    assert [parse_identifier(value) for value in ids] == ["a", "12", "12", None, None, None, None, None]
 
 
 @pytest.mark.parametrize(
-    ("value", "wanted"),
+    ("value", "expected"),
     [
         (None, None), ("", None), (12, 12.0), (12.5, 12.5), ("12.99", 12.99), ("$12.99", 12.99), ("from 12.99", 12.99),
         ("USD 1,299.00", 1299.0), ("USD12", 12.0), ("1,299", 1299.0), ("12,99 €", 12.99), ("1.299,00 €", 1299.0),
         ("1 299,50 kr", 1299.5), ("CHF 1'299.50", 1299.5), ("$10.00 - $20.00", 10.0), ("0,125", 0.125), ("0", 0.0),
     ],
 )  # fmt: skip
-def test_prices(value: object, wanted: float | None) -> None:
-    assert parse_price(value) == wanted
+def test_prices(value: object, expected: float | None) -> None:
+    assert parse_price(value) == expected
 
 
 @pytest.mark.parametrize("value", ["nan", "inf", float("nan"), float("inf"), "free", "B00X1", "12abc", -1, "-5", "-$5.00", "—", True, [1]])
@@ -400,7 +402,10 @@ def test_amazon_files_are_distinguished_by_fields(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda path: find_sources("excel", [path], {}), "unknown format excel: use one of files, amazon-reviews-2023, movielens, completejourney"),
+        (
+            lambda path: find_sources("excel", [path], {}),
+            "unknown format excel: use one of files, amazon-reviews-2023, movielens, completejourney",
+        ),
         (lambda _: find_sources("files", [], {}), "no input for the format files: name a file or folder"),
         (lambda path: find_sources("files", [path], {"cost": "price"}), "unknown column cost; use one of"),
         (lambda path: find_sources("movielens", [path], {"price": "cost"}), "--map works only with --format files"),

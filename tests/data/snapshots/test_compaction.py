@@ -1,4 +1,4 @@
-"""The log folded into a snapshot: each event once, whenever the process dies."""
+"""Compaction of the event log into a snapshot: each event exactly once, even if the process is killed."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ EVENTS = [
     Event("ann", "purchase", "tent", BASE),
     Event("ann", "purchase", "stove", BASE - 7),
 ]
-"""The last but one is in the snapshot already; the last one came late."""
+"""The second to last event is already in the snapshot; the last one is older than its predecessors."""
 FOLDED = [
     ("ann", "stove", "purchase", BASE - 7),
     ("ann", "tent", "purchase", BASE),
@@ -68,9 +68,9 @@ def test_interactions_are_merged_in_order_and_other_tables_are_unchanged(shop: W
     log = EventLog.open(shop)
     log.append(EVENTS)
     before = {name: shop.table(name) for name in ("items", "reviews", "relations")}
-    done = compact(shop, log)
+    result = compact(shop, log)
     assert rows(Workspace(shop.path)) == FOLDED
-    told = {
+    expected = {
         "events": 9,
         "interactions": 4,
         "repeated": 1,
@@ -80,16 +80,16 @@ def test_interactions_are_merged_in_order_and_other_tables_are_unchanged(shop: W
         "changed": True,
         "pseudonymised": False,
     }
-    assert {name: done.to_dict()[name] for name in told} == told
+    assert {name: result.to_dict()[name] for name in expected} == expected
     opened = Workspace(shop.path)
     assert {name: opened.table(name).rows() for name in before} == {name: table.rows() for name, table in before.items()}
     assert (opened.manifest.item_noun, opened.manifest.source["format"]) == ("thing", "files")
     assert opened.manifest.folded == {log.identity: 9}
-    assert len(log.events_after(0)) == 9, "the log stays whole"
+    assert len(log.events_after(0)) == 9, "the log is unchanged"
     again = compact(opened, log)
-    assert (again.changed, again.events, again.snapshot) == (False, 0, done.snapshot)
+    assert (again.changed, again.events, again.snapshot) == (False, 0, result.snapshot)
     log.append([Event("ann", "impression", "pan", NOW + 9)])
-    assert compact(opened, log).changed is False, "nothing to add makes no new snapshot, so no index is stale"
+    assert compact(opened, log).changed is False, "without new events there is no new snapshot, so the index is not stale"
     assert opened.manifest.folded == {log.identity: 10}
     log.close()
 
@@ -127,8 +127,8 @@ def test_if_some_users_have_pseudonyms_all_get_one(shop: Workspace) -> None:
     log.close()
     plain = EventLog.open(shop)
     assert compact(shop, plain).pseudonymised
-    wanted = sorted((names.of(user), *rest) for user, *rest in FOLDED)
-    assert sorted(rows(shop)) == wanted, "what ann did before and what she did since are one history"
+    expected = sorted((names.of(user), *rest) for user, *rest in FOLDED)
+    assert sorted(rows(shop)) == expected, "ann's earlier and later interactions form one history"
     assert all(is_pseudonym(user) for user in shop.table("reviews")["user_id"])
     plain.append([Event("ann", "cart", "pan", NOW + 50)])
     compact(shop, plain)
@@ -148,8 +148,8 @@ def test_index_is_stale_until_rebuilt_and_then_contains_the_events(
     with pytest.raises(StaleIndexError, match="run `crossaisle index"):
         crossaisle.Recommender.open(shop.path, settings=quiet)
     before = crossaisle.Recommender.open(demo_workspace.path, settings=quiet).catalogue.users[0]
-    done = crossaisle.index(Workspace(shop.path), settings)
-    assert (done.embedded, done.users_counted < 400) == (0, True)
+    result = crossaisle.index(Workspace(shop.path), settings)
+    assert (result.embedded, result.users_counted < 400) == (0, True)
     opened = crossaisle.Recommender.open(shop.path, settings=quiet)
     assert opened.catalogue.users[0] == before + 1
     assert "zoe" in opened.histories
@@ -176,7 +176,7 @@ compaction.compact(opened, EventLog.open(opened))
 
 
 def test_kill_before_every_step_neither_loses_nor_duplicates_events(shop: Workspace, tmp_path: Path) -> None:
-    """Whatever step was the last: what the snapshot holds and what is still to be folded are together all events, each once."""
+    """After a kill at any step, the events in the snapshot and those still to be merged are all events, each once."""
     log = EventLog.open(shop)
     log.append(EVENTS)
     log.close()
@@ -193,7 +193,7 @@ def test_kill_before_every_step_neither_loses_nor_duplicates_events(shop: Worksp
         assert not list(path.glob(".staging-*"))
         assert len(list((path / "snapshots").iterdir())) == 1
     assert seen[-1] == 9
-    assert seen == sorted(seen), "the old state until one moment, the new one from then on"
+    assert seen == sorted(seen), "the old state up to some step, the new one afterwards"
     assert 0 in seen
     assert len(seen) > 8
 
@@ -210,8 +210,8 @@ def test_log_with_many_pages(shop: Workspace, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr("crossaisle.data.snapshots.compaction.PAGE", 7)
     log = EventLog.open(shop)
     log.append([Event(f"u{n % 3}", "click", ["tent", "stove"][n % 2], NOW + n) for n in range(50)])
-    done = compact(shop, log)
-    assert (done.events, done.interactions) == (50, 50)
+    result = compact(shop, log)
+    assert (result.events, result.interactions) == (50, 50)
     assert len(shop.table("interactions").filter(pl.col("timestamp") >= NOW)) == 50
     log.close()
 

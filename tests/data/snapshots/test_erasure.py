@@ -1,4 +1,4 @@
-"""A person removed: no file of the workspace holds the id any more, and everybody else is as before."""
+"""Erasure of a user: no file of the workspace contains the id, and all other users are unchanged."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def files(make_store: Store) -> Path:
 
 @pytest.fixture
 def shop(tmp_path: Path, files: Path) -> Workspace:
-    """A workspace that knows the person in every place there is."""
+    """A workspace with data of the user in every place."""
     path = tmp_path / "shop"
     crossaisle.ingest(path, "files", [files])
     shop = Workspace(path)
@@ -56,7 +56,7 @@ def shop(tmp_path: Path, files: Path) -> Workspace:
 
 
 def holding(path: Path) -> list[str]:
-    """The files that hold the id, tables read as such."""
+    """Files that contain the id; tables are read as tables."""
     import polars as pl
 
     found = []
@@ -71,9 +71,9 @@ def holding(path: Path) -> list[str]:
 def test_nothing_of_the_user_is_left(shop: Workspace) -> None:
     assert len(holding(shop.path)) >= 7
     log = EventLog.open(shop)
-    done = forget_user(shop, log, ID)
+    report = forget_user(shop, log, ID)
     counts = {"events": 2, "served": 1, "interactions": 3, "reviews": 1, "lines": 2}
-    assert {name: done.to_dict()[name] for name in counts} == counts
+    assert {name: report.to_dict()[name] for name in counts} == counts
     log.close()
     assert holding(shop.path) == []
     opened = Workspace(shop.path)
@@ -81,10 +81,10 @@ def test_nothing_of_the_user_is_left(shop: Workspace) -> None:
     assert opened.table("reviews").select("user_id", "text").rows() == [(ERASED_AUTHOR, "Dry and light."), ("bob", "Fine.")]
     assert [json.loads(line)["user_id"] for line in (shop.path / "explored.jsonl").read_text().splitlines()] == ["bob", None]
     assert len(opened.rejects.read_text().splitlines()) == 1
-    assert (shop.path / "blend" / "models.json").exists(), "what was learned from many stays until it is trained anew"
+    assert (shop.path / "blend" / "models.json").exists(), "trained models are kept until the next training"
     log = EventLog.open(opened)
     assert [event.user_id for _, event in log.events_after(0)] == ["bob"]
-    assert opened.manifest.folded == {log.identity: 3}, "what was folded of others is not folded again"
+    assert opened.manifest.folded == {log.identity: 3}, "events of other users are not merged again"
     assert compact(opened, log).interactions == 0
     record = json.loads((shop.path / LOG).read_text())
     assert record["mark"] == log.mark(ID) == log.erasures_after()[0].mark
@@ -112,19 +112,19 @@ def test_user_with_events_only(shop: Workspace) -> None:
     log = EventLog.open(shop)
     log.append([Event("zoe", "click", "pan", NOW)])
     before = shop.manifest.snapshot
-    done = forget_user(shop, log, "zoe")
-    assert (done.events, done.interactions, done.snapshot) == (1, 0, before), "no new snapshot, so no index is stale"
+    report = forget_user(shop, log, "zoe")
+    assert (report.events, report.interactions, report.snapshot) == (1, 0, before), "no new snapshot, so the index is not stale"
     assert (shop.path / "counts").exists()
     log.close()
 
 
 def test_user_erased_in_the_log_leaves_the_snapshot_at_the_next_compaction(shop: Workspace) -> None:
-    """As a server does that must answer at once; who comes again after it is somebody new."""
+    """As in a server, which erases only in the log; later events with the same id belong to a new user."""
     log = EventLog.open(shop)
     log.forget(ID)
     log.append([Event(ID, "purchase", "stove", NOW + 9)])
-    done = compact(shop, log)
-    assert (done.forgotten, done.interactions, done.changed) == (1, 1, True)
+    report = compact(shop, log)
+    assert (report.forgotten, report.interactions, report.changed) == (1, 1, True)
     assert shop.table("interactions").select("user_id", "item_id").rows() == [(ID, "stove"), ("bob", "stove"), ("bob", "tent")]
     assert shop.table("reviews")["user_id"].to_list() == [ERASED_AUTHOR, "bob"]
     assert not (shop.path / "counts").exists()
@@ -152,7 +152,7 @@ def test_repeated_run_completes_an_erasure_killed_at_any_step(shop: Workspace, t
         try:
             forget_user(opened, log, ID)
         except UnknownUserError:
-            assert log.erasures_after(), "all was done but for the last line of the record"
+            assert log.erasures_after(), "everything was erased and only the last record line is missing"
         log.close()
         assert holding(path) == [], path.name
         assert opened.table("interactions")["user_id"].to_list() == ["bob", "bob"]

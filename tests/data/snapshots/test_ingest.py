@@ -1,4 +1,4 @@
-"""From files to a snapshot: what is stored, what is counted, what is turned away, and what stays untouched."""
+"""Ingest: stored tables, counts, rejected lines, and the unchanged workspace after a failure."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ EVENTS = "user_id,item_id,timestamp\nann,tent,1700000000\nann,stove,1700000100\n
 
 
 def store(folder: Path, **files: str | list[dict[str, Any]] | pl.DataFrame) -> Path:
-    """A folder of files, named as `items__csv`; a list is written as jsonl."""
+    """A folder of files from arguments such as `items__csv`; a list is written as JSONL."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
         path = folder / name.replace("__", ".")
@@ -51,7 +51,7 @@ def events(*rows: str, header: str = "user_id,item_id,kind,timestamp,value,posit
     return "\n".join([header, *rows]) + "\n"
 
 
-# ------------------------------------------------------------------ what is stored
+# ------------------------------------------------------------------ stored tables
 
 
 def test_small_store_end_to_end(tmp_path: Path) -> None:
@@ -208,7 +208,7 @@ ROWS = st.tuples(
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(ROWS, max_size=30), st.integers(1, 12))
 def test_chunk_size_does_not_change_the_result(tmp_path: Path, rows: list[tuple[str, ...]], chunk: int) -> None:
-    good = [f"u{number},tent,,{number},," for number in range(1, 31)]  # so that the file looks like its format
+    good = [f"u{number},tent,,{number},," for number in range(1, 31)]  # enough valid lines for the format check
     store(tmp_path / "in", items__csv=ITEMS, interactions__csv=events(*good, *[",".join(row) for row in rows]))
     results = []
     for size in (chunk, 200_000):
@@ -238,10 +238,10 @@ def test_user_ranges_concatenate_to_a_sorted_table(
         "position": pl.Int64,
     }
     full = [(user, item, "view", moment, float(number), None) for number, (user, item, moment) in enumerate(rows)]
-    wanted, seen = [], set()
+    expected, seen = [], set()
     for row in sorted(full, key=lambda row: (row[0], row[3] or 0, row[4])):  # an unknown time comes first
         if (key := row[:4]) not in seen:
-            wanted.append(row)
+            expected.append(row)
             seen.add(key)
     tables = []
     for size in (range_rows, 10**6):
@@ -250,13 +250,13 @@ def test_user_ranges_concatenate_to_a_sorted_table(
         for first in range(0, len(full), 7):
             parts.add(pl.DataFrame(full[first : first + 7], schema=kinds, orient="row"))
         done = parts.finish(folder / "out.parquet", lambda *_: None)
-        assert (done.rows, done.duplicates) == (len(wanted), len(full) - len(wanted))
+        assert (done.rows, done.duplicates) == (len(expected), len(full) - len(expected))
         assert done.users == len({row[0] for row in rows})
         tables.append(pl.read_parquet(folder / "out.parquet").rows())
-    assert tables == [wanted, wanted]
+    assert tables == [expected, expected]
 
 
-# ------------------------------------------------------------------ what is turned away
+# ------------------------------------------------------------------ rejected lines
 
 GOOD = [f"u{number},tent,view,{number},," for number in range(9)]
 
@@ -359,7 +359,7 @@ def test_another_encoding_is_rejected_but_not_a_single_bad_line(tmp_path: Path) 
     assert report.problems == {"lines that are not UTF-8": 1}
 
 
-# ------------------------------------------------------------------ what stays untouched
+# ------------------------------------------------------------------ failures leave the workspace unchanged
 
 
 def left(folder: Path) -> dict[str, bytes]:
@@ -402,7 +402,7 @@ def test_busy_workspace_and_full_disk_errors(tmp_path: Path, monkeypatch: pytest
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(pl.DataFrame, "write_parquet", full)  # the one thing a test cannot bring about for real
+    monkeypatch.setattr(pl.DataFrame, "write_parquet", full)  # a full disk cannot be produced for real in a test
     with pytest.raises(StorageError, match="the disk is full"):
         run(tmp_path)
     assert Workspace(tmp_path / "ws").manifest.snapshot == report.snapshot
@@ -474,7 +474,7 @@ def test_amazon_reviews_are_reviews_and_purchases(tmp_path: Path) -> None:
     assert workspace.table("items")["category"].to_list() == [["Outdoors", "Camping"], ["Books"]]
     assert workspace.table("interactions").rows() == [("u", "A", "purchase", 1_700_000_000_000, 5.0, None)]
     assert workspace.table("reviews")["timestamp"].to_list() == [1_700_000_000_000, 1_600_000_000_000]
-    assert [one["line"] for one in rejects(workspace)] == [3]
+    assert [reject["line"] for reject in rejects(workspace)] == [3]
     assert workspace.manifest.source["min_rating"] == 3
 
 
