@@ -63,7 +63,7 @@ def voting(taught: tuple[Workspace, dict[str, Any]], tmp_path_factory: pytest.Te
 def _weigh(path: Path, weight: float) -> None:
     file = path / "adapter" / "card.json"
     card = json.loads(file.read_text())
-    file.write_text(json.dumps({**card, "vote": {"weight": weight}}))
+    file.write_text(json.dumps({**card, "llm_weight": {"weight": weight}}))
 
 
 def test_the_ranker_is_put_beside_the_blend(taught: tuple[Workspace, dict[str, Any]]) -> None:
@@ -186,8 +186,8 @@ def test_an_evaluation_shows_what_tuning_and_the_vote_are_worth(
     again = Evaluation(Workspace(path), small, tmp_path / "out", options).run()
     assert (tmp_path / "out" / ".state" / "tuned.jsonl").read_text() == lines
     for name, top in rankings.ranked_rows.items():
-        np.testing.assert_array_equal(top, again.tops[name])
-    assert not Evaluation(Workspace(path), small.with_(llm="none"), tmp_path / "none", options).run().with_llm
+        np.testing.assert_array_equal(top, again.ranked_rows[name])
+    assert not Evaluation(Workspace(path), small.with_(llm="none"), tmp_path / "none", options).run().llm_systems
 
 
 def test_a_leak_in_the_prompt_stops_the_evaluation(
@@ -212,7 +212,7 @@ def test_a_workspace_with_the_adapter_of_an_earlier_version_opens(voting: Worksp
 
 def test_an_adapter_of_another_base_is_refused(voting: Workspace, settings: Settings) -> None:
     recommender = Recommender.open(voting, settings=settings.with_(llm="smollm2"))
-    with pytest.raises(StaleAdapterError, match=r"trained on .* train again"):
+    with pytest.raises(StaleAdapterError, match=r"trained on .* train a new one"):
         recommender.recommend(user_id=next(iter(recommender.histories)), k=2, explain=False)
     # By name, without the LLM, it is no matter.
     assert Recommender.open(voting, settings=settings.with_(llm="none")).recommend(user_id=next(iter(recommender.histories)), k=2).items
