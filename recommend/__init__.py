@@ -1,1 +1,1 @@
-"""Joining the two: candidates of `retrieval`, the LLM of `llm`, the shopper's rules, into recommendations."""
+"""Recommendations: combines the candidates of `retrieval` and the LLM of `llm` under the rules of a query."""

@@ -1,4 +1,4 @@
-"""Recommendations as the JSON that every door gives: command line, HTTP, files."""
+"""Recommendations as plain JSON types, for the command line, the HTTP API and files."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any
 from ..data.records import Evidence, Explanation, Recommendation, Recommendations
 
 
-def to_dict(answer: Recommendations) -> dict[str, Any]:
-    """The answer as plain JSON types, as `recommend --json` prints them."""
-    query = answer.query
+def to_dict(recommendations: Recommendations) -> dict[str, Any]:
+    """Return recommendations in the format of `recommend --json`."""
+    query = recommendations.query
     return {
         "query": {
             "user_id": query.user_id,
@@ -18,33 +18,33 @@ def to_dict(answer: Recommendations) -> dict[str, Any]:
             "scope": query.rules.scope,
             "k": query.k,
         },
-        "recommendations": [_recommendation(found) for found in answer.items],
-        "unsatisfied": list(answer.unsatisfied),
-        "timings_ms": dict(answer.timings_ms),
+        "recommendations": [_recommendation(recommendation) for recommendation in recommendations.items],
+        "unsatisfied": list(recommendations.unsatisfied),
+        "timings_ms": dict(recommendations.timings_ms),
     }
 
 
-def explanation_to_dict(found: Recommendation) -> dict[str, Any]:
-    """A recommendation's reason alone, as a stream of an answer has it: rank, item_id, explanation."""
+def explanation_to_dict(recommendation: Recommendation) -> dict[str, Any]:
+    """Return the explanation of one recommendation, for streaming: rank, item_id, explanation."""
     return {
-        "rank": found.rank,
-        "item_id": found.item.item_id,
-        "explanation": _explanation(found.explanation) if found.explanation else None,
+        "rank": recommendation.rank,
+        "item_id": recommendation.item.item_id,
+        "explanation": _explanation(recommendation.explanation) if recommendation.explanation else None,
     }
 
 
-def _recommendation(found: Recommendation) -> dict[str, Any]:
+def _recommendation(recommendation: Recommendation) -> dict[str, Any]:
     return {
-        "rank": found.rank,
-        "item_id": found.item.item_id,
-        "title": found.item.title,
-        "category": list(found.item.category),
-        "price": found.item.price,
-        "score": found.score,
-        "channels": dict(found.channels),
-        "anchor": found.anchor,
-        "explanation": _explanation(found.explanation) if found.explanation else None,
-        **({"propensity": round(found.propensity, 4)} if found.propensity is not None else {}),
+        "rank": recommendation.rank,
+        "item_id": recommendation.item.item_id,
+        "title": recommendation.item.title,
+        "category": list(recommendation.item.category),
+        "price": recommendation.item.price,
+        "score": recommendation.score,
+        "channels": dict(recommendation.channels),
+        "anchor": recommendation.anchor,
+        "explanation": _explanation(recommendation.explanation) if recommendation.explanation else None,
+        **({"propensity": round(recommendation.propensity, 4)} if recommendation.propensity is not None else {}),
     }
 
 
@@ -59,5 +59,5 @@ def _explanation(explanation: Explanation) -> dict[str, Any]:
 
 
 def _fact(fact: Evidence) -> dict[str, Any]:
-    told = {"id": fact.evidence_id or None, "kind": fact.kind, "text": fact.text, "item_id": fact.item_id, "value": fact.value}
-    return {name: value for name, value in told.items() if value is not None} | ({"against": True} if fact.against else {})
+    fields = {"id": fact.evidence_id or None, "kind": fact.kind, "text": fact.text, "item_id": fact.item_id, "value": fact.value}
+    return {name: value for name, value in fields.items() if value is not None} | ({"against": True} if fact.against else {})

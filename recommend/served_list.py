@@ -1,4 +1,4 @@
-"""An answer as the log of events keeps it: what stood where, what led to it, and what its reason rested on."""
+"""A recommended list in the format of the event log: items, leading channels, categories, evidence kinds and propensities."""
 
 from __future__ import annotations
 
@@ -14,37 +14,37 @@ if TYPE_CHECKING:
     from ..retrieval.items.catalogue import Catalogue
 
 NO_EVIDENCE = "none"
-"""Of an explanation that abstained."""
+"""Evidence kind of an explanation without text."""
 
 
-def shown_items(places: Sequence[Recommendation], catalogue: Catalogue) -> tuple[ServedItem, ...]:
-    """The places of an answer, first place first, for `EventLog.served`.
+def served_items(recommendations: Sequence[Recommendation], catalogue: Catalogue) -> tuple[ServedItem, ...]:
+    """Return the entries of a list, first position first, for `EventLog.append_served_list`.
 
-    The leading channel is the one whose history item is named as the one behind the item: of the channels that proposed it the first of
-    `BEHIND`. An item that no channel of those proposed has none.
+    The leading channel of an item is the one whose history item is its anchor: of the channels that proposed the item, the first in
+    `ANCHOR_CHANNELS`; None if there is none.
     """
     return tuple(
         ServedItem(
-            one.item.item_id,
-            leading_channel(one),
-            catalogue.category_name(catalogue.row(one.anchor)) or None if one.anchor else None,
-            catalogue.category_name(catalogue.row(one.item.item_id)) or None,
-            leading_evidence_kind(one.explanation),
-            one.propensity,
+            recommendation.item.item_id,
+            leading_channel(recommendation),
+            catalogue.category_name(catalogue.row(recommendation.anchor)) or None if recommendation.anchor else None,
+            catalogue.category_name(catalogue.row(recommendation.item.item_id)) or None,
+            leading_evidence_kind(recommendation.explanation),
+            recommendation.propensity,
         )
-        for one in places
+        for recommendation in recommendations
     )
 
 
-def leading_channel(found: Recommendation) -> str | None:
-    """The channel that led to an item."""
-    return next((name for name in ANCHOR_CHANNELS if name in found.channels), None)
+def leading_channel(recommendation: Recommendation) -> str | None:
+    """Return the channel that led to an item; None if there is none."""
+    return next((name for name in ANCHOR_CHANNELS if name in recommendation.channels), None)
 
 
 def leading_evidence_kind(explanation: Explanation | None) -> str | None:
-    """The kind of evidence that the first claim of a reason rests on, `NOTHING` where it abstains; None without one."""
+    """Return the kind of evidence for the first claim of an explanation, `NO_EVIDENCE` if it has no text; None without an explanation."""
     if explanation is None or not explanation.text:
         return None if explanation is None else NO_EVIDENCE
     kinds = {fact.evidence_id: fact.kind for fact in explanation.evidence}
-    named = [kinds[claim.evidence_id] for claim in explanation.claims if claim.evidence_id in kinds]
-    return next(iter([*named, *(fact.kind for fact in explanation.evidence)]), NO_EVIDENCE)
+    claim_kinds = [kinds[claim.evidence_id] for claim in explanation.claims if claim.evidence_id in kinds]
+    return next(iter([*claim_kinds, *(fact.kind for fact in explanation.evidence)]), NO_EVIDENCE)

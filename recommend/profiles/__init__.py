@@ -1,1 +1,1 @@
-"""User profiles: histories, live events, derived attributes."""
+"""User profiles: histories, live events, and attributes derived from them."""

@@ -1,4 +1,4 @@
-"""The users' histories as runs of rows in one sorted array."""
+"""Histories of all users as ragged arrays: one array per column, sorted by user and time."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """One user's interactions, oldest first, columns as in `Histories`."""
+    """Interactions of one user, oldest first; columns as in `Histories`."""
 
     rows: NDArray[np.int64]
     owned: NDArray[np.bool_]
@@ -30,22 +30,25 @@ class History:
 
 
 EMPTY_HISTORY = History(np.empty(0, np.int64), np.empty(0, np.bool_), np.empty(0, np.bool_), np.empty(0, np.int8), np.empty(0, np.int64))
-"""The history of somebody new."""
+"""History of a new user."""
 
 
 @dataclass(frozen=True)
 class Histories:
-    """Who had what, oldest first.
+    """Interactions of all users, oldest first within each user.
 
     Attributes:
-        runs: user to the number of the user's run. starts: (users + 1,) where each run begins.
-        rows: (interactions,) item rows. kinds: (interactions,) codes into `profile.KINDS`. times: (interactions,) milliseconds since 1970,
-            `NEVER` unknown.
-        owned: (interactions,) whether the user knows the item from use: bought or rated it. bought: (interactions,) bought it.
+        user_index: user id to index.
+        offsets: (users + 1,) first interaction of each user.
+        rows: (interactions,) item rows.
+        owned: (interactions,) bool, whether the user owns the item (a purchase or a rating).
+        bought: (interactions,) bool, whether it is a purchase.
+        kinds: (interactions,) codes into `profile.KINDS`.
+        times: (interactions,) milliseconds since 1970, `NEVER` if unknown.
     """
 
-    runs: dict[str, int]
-    starts: NDArray[np.int64]
+    user_index: dict[str, int]
+    offsets: NDArray[np.int64]
     rows: NDArray[np.int64]
     owned: NDArray[np.bool_]
     bought: NDArray[np.bool_]
@@ -54,7 +57,7 @@ class Histories:
 
     @classmethod
     def build(cls, interactions: pl.DataFrame, catalogue: Catalogue) -> Histories:
-        """The histories of a snapshot's interactions, which are sorted by user and time."""
+        """Build the histories from a snapshot's interactions, which are sorted by user and time."""
         import polars as pl
 
         joined = (
@@ -64,10 +67,10 @@ class Histories:
             .collect()
         )
         users = joined["user_id"]
-        starts = users.ne_missing(users.shift(1)).arg_true().to_numpy().astype(np.int64)
+        offsets = users.ne_missing(users.shift(1)).arg_true().to_numpy().astype(np.int64)
         return cls(
-            runs={user: run for run, user in enumerate(users.gather(starts).to_list())},
-            starts=np.append(starts, len(users)),
+            user_index={user: index for index, user in enumerate(users.gather(offsets).to_list())},
+            offsets=np.append(offsets, len(users)),
             rows=joined["row"].to_numpy(),
             owned=joined["kind"].is_in(list(OWNING_KINDS)).to_numpy(),
             bought=(joined["kind"] == "purchase").to_numpy(),
@@ -76,15 +79,16 @@ class Histories:
         )
 
     def __len__(self) -> int:
-        return len(self.runs)
+        return len(self.user_index)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self.runs)
+        return iter(self.user_index)
 
     def __contains__(self, user_id: str) -> bool:
-        return user_id in self.runs
+        return user_id in self.user_index
 
     def of(self, user_id: str) -> History:
-        """A user's history; KeyError for a stranger."""
-        run = slice(*self.starts[self.runs[user_id] : self.runs[user_id] + 2])
-        return History(self.rows[run], self.owned[run], self.bought[run], self.kinds[run], self.times[run])
+        """Return the history of a user. Raises: KeyError: unknown user."""
+        index = self.user_index[user_id]
+        part = slice(*self.offsets[index : index + 2])
+        return History(self.rows[part], self.owned[part], self.bought[part], self.kinds[part], self.times[part])

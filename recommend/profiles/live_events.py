@@ -1,10 +1,10 @@
-"""What events add to the snapshot: each user's latest interactions, what was dismissed, and what was searched.
+"""Live events on top of the snapshot: each user's new interactions, dismissals and searches.
 
-The state is a function of the log alone: whoever replays it from the start, or joins late, or is another process, has the same. It is
-carried on event by event and looked at when a user is asked about. What `compact` folded into the snapshot is no longer added; dismissals
-and searches, for which a snapshot has no place, are.
+The state is a function of the event log alone: a process that replays the log from the start, or joins late, has the same state. It is
+updated event by event and read per request. Interactions that `compact` folded into the snapshot are not added again; dismissals and
+searches, which a snapshot does not store, are.
 
-Impressions change nothing: that something was shown says nothing about the shopper, and a list that fed on itself would drift.
+Impressions do not change the state: that an item was shown says nothing about the user, and a list that influenced itself would drift.
 """
 
 from __future__ import annotations
@@ -31,13 +31,20 @@ if TYPE_CHECKING:
     from ...data.workspace import Workspace
 
 UNFOLDED_KINDS: tuple[EventKind, ...] = ("dismiss", "search")
-"""Kinds of event that a snapshot does not hold."""
+"""Kinds of event that a snapshot does not store."""
 _PURCHASE, _OWNING = KINDS.index("purchase"), [KINDS.index(kind) for kind in OWNING_KINDS]
 
 
 @dataclass(frozen=True, slots=True)
 class LiveInteraction:
-    """One interaction. `sequence`: number of the event in the log. kind: code into `profile.KINDS`. time: milliseconds since 1970."""
+    """One interaction.
+
+    Attributes:
+        sequence: number of the event in the log.
+        item_id: the item.
+        kind: code into `profile.KINDS`.
+        time: milliseconds since 1970, or `NEVER`.
+    """
 
     sequence: int
     item_id: str
@@ -47,7 +54,13 @@ class LiveInteraction:
 
 @dataclass(slots=True)
 class UserEvents:
-    """One user's part. dismissed: item to the number of the event. searched: number, time and text of the latest search in words."""
+    """State of one user.
+
+    Attributes:
+        interactions: since the snapshot, in the order of the log.
+        dismissed: item id to the number of the event.
+        last_search: number, time and text of the latest text search.
+    """
 
     interactions: list[LiveInteraction] = field(default_factory=list)
     dismissed: dict[str, int] = field(default_factory=dict)
@@ -55,74 +68,77 @@ class UserEvents:
 
 
 class LiveEvents:
-    """The state that a log of events makes on top of a snapshot. One object serves all threads of a process."""
+    """State of an event log on top of a snapshot. Thread-safe; one object per process."""
 
     def __init__(self, folded: int = 0, log: EventLog | None = None, snapshot_at: int = 0) -> None:
-        """An empty state.
+        """Create an empty state.
 
-        Args: folded: number of the last event that the snapshot holds. log: where `catch_up` reads. snapshot_at: when the snapshot was
-            made, in milliseconds since 1970: it holds nobody who was forgotten before.
+        Args:
+            folded: number of the last event in the snapshot.
+            log: read by `catch_up`.
+            snapshot_at: creation time of the snapshot in milliseconds since 1970; users erased before are not in it.
         """
         self.folded, self.log, self.snapshot_at = folded, log, snapshot_at
         self.sequence = 0
-        self._forgetting = 0
+        self._last_erasure = 0
         self._users: dict[str, UserEvents] = {}
         self._forgotten: set[str] = set()
         self._lock = threading.Lock()
-        self._reading = threading.Lock()
-        self._begun = self._ended = 0
-        """The last reading that began, and the last that ended well; many threads that wait for one share the next."""
+        self._read_lock = threading.Lock()
+        self._reads_started = self._reads_finished = 0
+        """Numbers of the last read that started, and of the last that succeeded; threads that wait for a read share the next one."""
 
     @classmethod
     def open(cls, workspace: Workspace, log: EventLog) -> LiveEvents:
-        """The state of a workspace's log as it is now."""
+        """Read the current state of a workspace's log."""
         live = cls(int(workspace.manifest.folded.get(log.identity, 0)), log, workspace.manifest.snapshot_ms)
         live.catch_up()
         return live
 
     @classmethod
     def open_if_present(cls, workspace: Workspace, settings: Settings) -> LiveEvents | None:
-        """The state of a workspace's log where it has one: an address is set, or `events.db` is there; else None, and nothing is made."""
+        """Read the state of a workspace's log, if it has one: a URL in the settings, or the file `events.db`. Creates nothing."""
         if settings.events is None and not (workspace.path / FILE).exists():
             return None
         return cls.open(workspace, EventLog.open(workspace, settings.events, key=settings.pseudonym_key))
 
-    # ------------------------------------------------------------------ carried on
+    # ------------------------------------------------------------------ updates
 
     def catch_up(self) -> int:
-        """Takes in what the log holds beyond the last event, whichever process appended it; returns how many events this call took.
+        """Apply all new events of the log, of any process; return how many this call applied.
 
         Raises: WorkspaceError: the log cannot be read.
         """
         if self.log is None:
             return 0
-        taken, begun = 0, self._begun
-        with self._reading:
-            if self._ended > begun:
-                return 0  # somebody's reading began after this was called, and has ended
-            self._begun = mine = self._begun + 1
+        applied, started = 0, self._reads_started
+        with self._read_lock:
+            if self._reads_finished > started:
+                return 0  # another thread's read started after this call and has finished
+            self._reads_started = current = self._reads_started + 1
             while self.sequence < self.folded:
-                found = self.log.events_after(self.sequence, until=self.folded, kinds=UNFOLDED_KINDS)
-                self._take(found)
-                taken += len(found)
-                if not found:
+                events = self.log.events_after(self.sequence, until=self.folded, kinds=UNFOLDED_KINDS)
+                applied += self._apply_all(events)
+                if not events:
                     self.sequence = self.folded
-            while found := self.log.events_after(self.sequence):
-                self._take(found)
-                taken += len(found)
-            for one in self.log.erasures_after(self._forgetting):
-                self.forget(one)
-            self._ended = mine
-        return taken
+            while events := self.log.events_after(self.sequence):
+                applied += self._apply_all(events)
+            for erasure in self.log.erasures_after(self._last_erasure):
+                self.forget(erasure)
+            self._reads_finished = current
+        return applied
 
-    def _take(self, found: Sequence[tuple[int, Event]]) -> None:
-        for sequence, event in found:
+    def _apply_all(self, events: Sequence[tuple[int, Event]]) -> int:
+        for sequence, event in events:
             self.apply(event, sequence)
+        return len(events)
 
     def apply(self, event: Event, sequence: int | None = None) -> None:
-        """Takes in one event.
+        """Apply one event.
 
-        Args: sequence: its number in the log; one that is not above the last is not taken twice. None is the number that follows.
+        Args:
+            event: the event.
+            sequence: its number in the log; an event that was already applied is ignored. None is the next number.
         """
         with self._lock:
             number = self.sequence + 1 if sequence is None else sequence
@@ -135,85 +151,95 @@ class LiveEvents:
             elif event.kind == "search" and event.item_id is None and event.text:
                 self._user(event.user_id).last_search = (number, time, event.text)
             elif event.kind in INTERACTIONS and event.item_id is not None and number > self.folded:
-                done = LiveInteraction(number, event.item_id, KINDS.index(INTERACTIONS[event.kind]), time)
-                self._user(event.user_id).interactions.append(done)
+                interaction = LiveInteraction(number, event.item_id, KINDS.index(INTERACTIONS[event.kind]), time)
+                self._user(event.user_id).interactions.append(interaction)
 
-    def forget(self, forgetting: ErasureRecord) -> None:
-        """Drops what a user did up to a moment; the user's history in the snapshot is not looked at any more either."""
-        assert self.log is not None, "only a log tells who was forgotten"
+    def forget(self, erasure: ErasureRecord) -> None:
+        """Erase a user's events up to the erasure, and ignore the user's history in the snapshot from now on."""
+        assert self.log is not None, "erasures come from a log"
         with self._lock:
-            self._forgetting = max(self._forgetting, forgetting.number)
-            if forgetting.timestamp >= self.snapshot_at:
-                self._forgotten.add(forgetting.mark)
-            for user in [user for user in self._users if self.log.mark(user) == forgetting.mark]:
-                old = self._users.pop(user)
-                done = [one for one in old.interactions if one.sequence > forgetting.sequence]
-                dismissed = {item: number for item, number in old.dismissed.items() if number > forgetting.sequence}
-                searched = old.last_search if old.last_search and old.last_search[0] > forgetting.sequence else None
-                if done or dismissed or searched:
-                    self._users[user] = UserEvents(done, dismissed, searched)
+            self._last_erasure = max(self._last_erasure, erasure.number)
+            if erasure.timestamp >= self.snapshot_at:
+                self._forgotten.add(erasure.mark)
+            for user in [user for user in self._users if self.log.mark(user) == erasure.mark]:
+                erased = self._users.pop(user)
+                interactions = [interaction for interaction in erased.interactions if interaction.sequence > erasure.sequence]
+                dismissed = {item: number for item, number in erased.dismissed.items() if number > erasure.sequence}
+                last_search = erased.last_search if erased.last_search and erased.last_search[0] > erasure.sequence else None
+                if interactions or dismissed or last_search:
+                    self._users[user] = UserEvents(interactions, dismissed, last_search)
 
     def _user(self, user_id: str) -> UserEvents:
         return self._users.setdefault(user_id, UserEvents())
 
-    # ------------------------------------------------------------------ looked at
+    # ------------------------------------------------------------------ reads
 
     def history(self, user_id: str, histories: Histories, rows: Mapping[str, int]) -> History | None:
-        """A user's interactions in the snapshot and since, oldest first; None for a stranger.
+        """Return the interactions of a user in the snapshot and since, oldest first; None for an unknown user.
 
-        Args: rows: item id to row; an event of an item that is not there is not seen until it is.
+        Args:
+            user_id: the user.
+            histories: of the snapshot.
+            rows: item id to row; events of other items are left out.
         """
-        name = self.stored_user_id(user_id)
+        stored_id = self.stored_user_id(user_id)
         with self._lock:
-            visitor = self._users.get(name)
-            done = list(visitor.interactions) if visitor else []
-        past = None if self._is_forgotten(user_id) else next((histories.of(key) for key in (user_id, name) if key in histories), None)
-        if past is None and visitor is None:
+            user = self._users.get(stored_id)
+            interactions = list(user.interactions) if user else []
+        past = None
+        if not self._is_forgotten(user_id):
+            past = next((histories.of(key) for key in (user_id, stored_id) if key in histories), None)
+        if past is None and user is None:
             return None
-        return merge_history(past or EMPTY_HISTORY, [one for one in done if one.item_id in rows], rows)
+        return merge_history(past or EMPTY_HISTORY, [interaction for interaction in interactions if interaction.item_id in rows], rows)
 
     def dismissed(self, user_id: str, rows: Mapping[str, int]) -> NDArray[np.int64]:
-        """The rows of what a user dismissed, ascending."""
+        """Return the rows of the items that a user dismissed, ascending."""
         with self._lock:
-            visitor = self._users.get(self.stored_user_id(user_id))
-            return np.asarray(sorted(rows[item] for item in (visitor.dismissed if visitor else ()) if item in rows), dtype=np.int64)
+            user = self._users.get(self.stored_user_id(user_id))
+            return np.asarray(sorted(rows[item] for item in (user.dismissed if user else ()) if item in rows), dtype=np.int64)
 
     def recent_search(self, user_id: str, now: int) -> str | None:
-        """What a user searched last in words, if that was in the present visit and nothing was bought since; else None.
+        """Return the user's last text search, if it was in the current session and nothing was bought since; else None.
 
-        Args: now: milliseconds since 1970.
+        Args:
+            user_id: the user.
+            now: milliseconds since 1970.
         """
         with self._lock:
-            visitor = self._users.get(self.stored_user_id(user_id))
-            if visitor is None or visitor.last_search is None:
+            user = self._users.get(self.stored_user_id(user_id))
+            if user is None or user.last_search is None:
                 return None
-            number, time, text = visitor.last_search
-            met = any(one.kind == _PURCHASE and one.sequence > number for one in visitor.interactions)
-        return None if met or time < now - SESSION_GAP_MS else text
+            number, time, text = user.last_search
+            bought_since = any(interaction.kind == _PURCHASE and interaction.sequence > number for interaction in user.interactions)
+        return None if bought_since or time < now - SESSION_GAP_MS else text
 
     def state(self) -> dict[str, UserEvents]:
-        """All users' parts, by user: what a replay must come to."""
+        """Return a copy of the state by user, as a replay of the log must reproduce it."""
         with self._lock:
-            return {user: UserEvents(list(one.interactions), dict(one.dismissed), one.last_search) for user, one in self._users.items()}
+            return {
+                user_id: UserEvents(list(user.interactions), dict(user.dismissed), user.last_search)
+                for user_id, user in self._users.items()
+            }
 
     def stored_user_id(self, user_id: str) -> str:
-        """What the log calls a user, and whatever else is written down must: the id, or its pseudonym."""
+        """Return the id of a user in everything that is stored: the id itself, or its pseudonym."""
         return self.log.stored_id(user_id) if self.log else user_id
 
     def _is_forgotten(self, user_id: str) -> bool:
         return bool(self._forgotten) and self.log is not None and self.log.mark(user_id) in self._forgotten
 
 
-def merge_history(past: History, done: list[LiveInteraction], rows: Mapping[str, int]) -> History:
-    """A history with what was done since, in the order of time; what is alike in item, kind and time is there once.
+def merge_history(past: History, interactions: list[LiveInteraction], rows: Mapping[str, int]) -> History:
+    """Return a history with new interactions, in the order of time, without duplicates in item, kind and time.
 
-    It is the very history that a snapshot gives after the events were folded into it.
+    It equals the history in a snapshot that the events are folded into.
     """
-    if not done:
+    if not interactions:
         return past
-    new = np.asarray([rows[one.item_id] for one in done], dtype=np.int64)
-    kinds = np.asarray([one.kind for one in done], dtype=np.int8)
-    times = np.asarray([one.time for one in done], dtype=np.int64)
+    new = np.asarray([rows[interaction.item_id] for interaction in interactions], dtype=np.int64)
+    kinds = np.asarray([interaction.kind for interaction in interactions], dtype=np.int8)
+    times = np.asarray([interaction.time for interaction in interactions], dtype=np.int64)
     columns = (
         np.concatenate([past.rows, new]),
         np.concatenate([past.owned, np.isin(kinds, _OWNING)]),

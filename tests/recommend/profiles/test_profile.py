@@ -1,4 +1,4 @@
-"""Profiles: what a history says, and that one event more is the same as made anew."""
+"""Profiles: attributes derived from a history; adding one event equals building from all events."""
 
 from __future__ import annotations
 
@@ -27,32 +27,44 @@ ITEMS = pl.DataFrame(
         "price": [100.0, 400.0, None, 10.0, 40.0, 0.0],
     }
 )
-FACTS = ItemAttributes.from_catalogue(Catalogue.build(ITEMS, pl.DataFrame({"user_id": ["u"], "item_id": ["a"], "kind": ["purchase"]}), 1))
+ATTRIBUTES = ItemAttributes.from_catalogue(
+    Catalogue.build(ITEMS, pl.DataFrame({"user_id": ["u"], "item_id": ["a"], "kind": ["purchase"]}), 1)
+)
 
 
-def made(*events: tuple[int, str, int | None]) -> Profile:
+def profile_of(*events: tuple[int, str, int | None]) -> Profile:
     rows, kinds, times = zip(*events, strict=True) if events else ((), (), ())
-    moments = [NEVER if at is None else at for at in times]
+    known_times = [NEVER if time is None else time for time in times]
     return Profile(
-        np.asarray(rows, np.int64), np.asarray([KINDS.index(kind) for kind in kinds], np.int8), np.asarray(moments, np.int64), FACTS
+        np.asarray(rows, np.int64),
+        np.asarray([KINDS.index(kind) for kind in kinds], np.int8),
+        np.asarray(known_times, np.int64),
+        ATTRIBUTES,
     )
 
 
-def test_the_facts_of_items() -> None:
-    # The usual price of a tent is the root of 100 * 400, of a pot the root of 10 * 40; no price, or none above 0, is unknown.
-    assert np.exp(FACTS.price_level[:2]) == pytest.approx([0.5, 2.0])
-    assert np.isnan(FACTS.price_level[[2, 5]]).all()
-    assert [FACTS.brands[code] if code >= 0 else None for code in FACTS.brand] == ["Kettlow", "Kettlow", None, "Ostrano", "Kettlow", None]
+def test_item_attributes() -> None:
+    # The geometric mean price is sqrt(100 * 400) for tents and sqrt(10 * 40) for pots; a missing or zero price is unknown.
+    assert np.exp(ATTRIBUTES.price_level[:2]) == pytest.approx([0.5, 2.0])
+    assert np.isnan(ATTRIBUTES.price_level[[2, 5]]).all()
+    assert [ATTRIBUTES.brands[code] if code >= 0 else None for code in ATTRIBUTES.brand] == [
+        "Kettlow",
+        "Kettlow",
+        None,
+        "Ostrano",
+        "Kettlow",
+        None,
+    ]
 
 
-def test_what_a_history_says() -> None:
-    profile = made((0, "purchase", 0), (3, "view", 10 * DAY), (3, "search", 10 * DAY + 5), (1, "cart", 10 * DAY + 6))
+def test_attributes_derived_from_a_history() -> None:
+    profile = profile_of((0, "purchase", 0), (3, "view", 10 * DAY), (3, "search", 10 * DAY + 5), (1, "cart", 10 * DAY + 6))
     weights = np.array([DECAY**2, 0.2 * DECAY, 0.6])
     assert profile.rows.tolist() == [0, 3, 1]
     assert profile.weights == pytest.approx(weights)
     assert profile.undecayed_weights == pytest.approx([1.0, 0.2, 0.6])
     assert list(profile.categories.values()) == pytest.approx([(weights[0] + weights[2]) / weights.sum(), weights[1] / weights.sum()])
-    assert {FACTS.brands[code]: share for code, share in profile.brands.items()} == pytest.approx(
+    assert {ATTRIBUTES.brands[code]: share for code, share in profile.brands.items()} == pytest.approx(
         {"Kettlow": (weights[0] + weights[2]) / weights.sum(), "Ostrano": weights[1] / weights.sum()}
     )
     assert profile.price_level == pytest.approx(np.average(np.log([0.5, 0.5, 2.0]), weights=weights))
@@ -62,15 +74,15 @@ def test_what_a_history_says() -> None:
     assert profile.session_items.tolist() == [1, 3]
 
 
-def test_where_shopper_and_item_meet() -> None:
-    profile = made((0, "purchase", None))
+def test_features_of_shopper_and_item() -> None:
+    profile = profile_of((0, "purchase", None))
     rows = np.arange(6)
     assert profile.price_gap(rows) == pytest.approx([0, np.log(4), 0.5, 0, np.log(4), 0.5])
     assert profile.brand_share(rows).tolist() == [1, 1, 0, 0, 1, 0]
 
 
-def test_nobody_is_known_of_nothing() -> None:
-    profile = made()
+def test_an_empty_history_has_no_attributes() -> None:
+    profile = profile_of()
     assert profile.price_level is None
     assert profile.time_span is None
     assert dict(profile.categories) == {}
@@ -78,8 +90,8 @@ def test_nobody_is_known_of_nothing() -> None:
     assert profile.brand_share(np.arange(6)).tolist() == [0] * 6
 
 
-def test_the_taste_leans_to_what_is_new() -> None:
-    profile = made((0, "purchase", 1), (1, "purchase", 2))
+def test_the_taste_vector_weights_recent_items_more() -> None:
+    profile = profile_of((0, "purchase", 1), (1, "purchase", 2))
     assert profile.taste(np.eye(2, dtype=np.float32)) == pytest.approx(np.array([DECAY, 1.0]) / np.hypot(DECAY, 1.0))
 
 
@@ -87,35 +99,39 @@ EVENT = st.tuples(st.integers(0, 5), st.sampled_from(KINDS), st.one_of(st.none()
 
 
 @given(st.lists(EVENT, max_size=30), EVENT)
-def test_one_event_more_is_the_same_as_made_anew(events: list[tuple[int, str, int | None]], last: tuple[int, str, int | None]) -> None:
-    carried, anew = made(*events).with_event(*last), made(*events, last)
-    for name in ("rows", "weights", "undecayed_weights", "searches", "intent"):
-        assert np.array_equal(getattr(carried, name), getattr(anew, name)), name
-    assert (carried.categories, carried.brands, carried.price_level, carried.kind_counts, carried.time_span) == (
-        anew.categories, anew.brands, anew.price_level, anew.kind_counts, anew.time_span,
+def test_adding_an_event_equals_building_from_all_events(
+    events: list[tuple[int, str, int | None]], last: tuple[int, str, int | None]
+) -> None:
+    extended, rebuilt = profile_of(*events).with_event(*last), profile_of(*events, last)
+    for name in ("rows", "weights", "undecayed_weights", "searched_items", "session_items"):
+        assert np.array_equal(getattr(extended, name), getattr(rebuilt, name)), name
+    assert (extended.categories, extended.brands, extended.price_level, extended.kind_counts, extended.time_span) == (
+        rebuilt.categories, rebuilt.brands, rebuilt.price_level, rebuilt.kind_counts, rebuilt.time_span,
     )  # fmt: skip
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.sampled_from(KINDS)), min_size=1, max_size=30))
-def test_weights_are_what_was_done_and_how_long_ago(events: list[tuple[int, str]]) -> None:
-    rows, weights, likings = weight_history(np.asarray([row for row, _ in events]), np.asarray([KIND_WEIGHTS[kind] for _, kind in events]))
-    latest = {row: place for place, (row, _) in enumerate(events)}
+def test_weights_depend_on_the_kind_and_the_position(events: list[tuple[int, str]]) -> None:
+    rows, weights, undecayed = weight_history(
+        np.asarray([row for row, _ in events]), np.asarray([KIND_WEIGHTS[kind] for _, kind in events])
+    )
+    latest = {row: position for position, (row, _) in enumerate(events)}
     assert rows.tolist() == sorted(latest, key=latest.__getitem__)
-    for age, (row, weight, liking) in enumerate(zip(rows[::-1], weights[::-1], likings[::-1], strict=True)):
-        assert liking == max(KIND_WEIGHTS[kind] for of, kind in events if of == row)
-        assert weight == pytest.approx(liking * max(DECAY**age, MIN_DECAY))
+    for age, (row, weight, without_decay) in enumerate(zip(rows[::-1], weights[::-1], undecayed[::-1], strict=True)):
+        assert without_decay == max(KIND_WEIGHTS[kind] for event_row, kind in events if event_row == row)
+        assert weight == pytest.approx(without_decay * max(DECAY**age, MIN_DECAY))
 
 
-def test_the_portrait_of_a_shopper(demo_workspace: Workspace, settings: Settings) -> None:
+def test_profile_summary_of_a_user(demo_workspace: Workspace, settings: Settings) -> None:
     recommender = Recommender.open(demo_workspace, settings=settings)
     user = next(iter(recommender.histories))
-    told = profile_summary(recommender, user)
+    summary = profile_summary(recommender, user)
     bought = demo_workspace.table("interactions").filter(pl.col("user_id") == user)
-    assert sum(told["counts"].values()) == len(bought)
-    assert sum(one["share"] for one in told["categories"]) == pytest.approx(1, abs=0.001)
+    assert sum(summary["counts"].values()) == len(bought)
+    assert sum(entry["share"] for entry in summary["categories"]) == pytest.approx(1, abs=0.001)
     titles = set(demo_workspace.table("items")["title"])
-    assert told["intent"]
-    assert set(told["intent"]) | set(told["leans_to"]) <= titles
-    assert str(len(bought)) in told["words"]
+    assert summary["intent"]
+    assert set(summary["intent"]) | set(summary["leans_to"]) <= titles
+    assert str(len(bought)) in summary["words"]
     with pytest.raises(UnknownUserError, match="nobody"):
         profile_summary(recommender, "nobody")
