@@ -1,9 +1,9 @@
-"""The items behind one cell of the atlas: which pairs of items carry it, as far as that may be told, and what the two categories hold."""
+"""Drill-down of one cell of the category map: its strongest item pairs, under disclosure control, and popular items of both categories."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ...data.errors import QueryError, WorkspaceError
 from ...data.privacy.disclosure import MIN_USERS, check_min_users
@@ -18,12 +18,24 @@ if TYPE_CHECKING:
 
     from ...retrieval.items.catalogue import Catalogue
 
-MAX_PAIRS, EXAMPLE_ITEMS = 8, 4
+MAX_PAIRS = 8
+"""Maximum number of item pairs of a cell."""
+EXAMPLE_ITEMS = 4
+"""Number of popular items listed for each category."""
 
 
 @dataclass(frozen=True, slots=True)
 class ItemPair:
-    """Users who had an item of the one category and went on to one of the other. Figures as `Association` and `CategoryMap` have them."""
+    """Transition of users from an item of one category to an item of the other.
+
+    Attributes:
+        source: Item id.
+        target: Item id.
+        users: Users who went from source to target.
+        of: Users of the source.
+        lift: Share of the source's users over the base rate.
+        lift_interval: 95 % interval of the lift.
+    """
 
     source: str
     target: str
@@ -35,11 +47,12 @@ class ItemPair:
 
 @dataclass(frozen=True, slots=True)
 class CellDrilldown:
-    """What stands behind a cell.
+    """Items of a cell.
 
     Attributes:
-        pairs: the strongest pairs of items that may be told of, best first; titles are in the catalogue.
-        sources, targets: the items of either category that most users had, as examples without figures.
+        pairs: Strongest item pairs that may be shown, best first; titles are in the catalogue.
+        sources: Items of the source category with the most users, as examples without figures.
+        targets: The same of the target category.
     """
 
     pairs: tuple[ItemPair, ...]
@@ -50,55 +63,67 @@ class CellDrilldown:
 def cell_drilldown(
     workspace: Workspace, catalogue: Catalogue, source: Category, target: Category, *, users: int = 0, min_users: int = MIN_USERS
 ) -> CellDrilldown:
-    """The items behind source -> target.
+    """Return the items of the cell source -> target.
 
-    A pair is withheld by the atlas's own rule, and also where the rest of the cell's `users` is one to `min_users`: they went from the one
-    category to the other by another pair, and would be had by subtraction.
-    Raises: QueryError: a category is none of the store's. WorkspaceError: the associations were replaced meanwhile.
+    A pair is suppressed under the rule of the category map, and if the rest of the cell's `users` are fewer than `min_users`: they went
+    from one category to the other by another pair, and subtraction would disclose them.
+
+    Args:
+        workspace: The workspace.
+        catalogue: Its items.
+        source: Category path of the row.
+        target: Category path of the column.
+        users: Users of the cell, as the category map shows them; 0 if it shows none.
+        min_users: Smallest group whose statistics may be shown.
+
+    Raises:
+        QueryError: The store has no such category.
+        WorkspaceError: The associations cannot be read, or were replaced since the workspace was opened.
     """
-    least = check_min_users(min_users)
+    check_min_users(min_users)
     tree = catalogue.tree
     unknown = next((path for path in (source, target) if path not in tree.code), None)
     if unknown is not None:
         raise QueryError(f"no category {' > '.join(unknown)!r} in this store")
     nodes = tree.code[source], tree.code[target]
-    inside = [catalogue.items["item_id"].filter(_mask(catalogue, node)).to_list() for node in nodes]
-    found = _told(_between(workspace, *inside), users, least).head(MAX_PAIRS)
+    item_ids = [catalogue.items["item_id"].filter(_item_mask(catalogue, node)).to_list() for node in nodes]
+    rows = _disclosable(_item_associations(workspace, *item_ids), users, min_users).head(MAX_PAIRS)
     pairs = tuple(
         ItemPair(row["source"], row["target"], row["support"], row["source_users"], row["lift"], (row["lift_low"], row["lift_high"]))
-        for row in found.iter_rows(named=True)
+        for row in rows.iter_rows(named=True)
     )
-    shown = [popular_items(catalogue, node, int(tree.depth[node]), set(), EXAMPLE_ITEMS) for node in nodes]
-    return CellDrilldown(pairs, shown[0], shown[1])
+    sources, targets = (popular_items(catalogue, node, int(tree.depth[node]), set(), EXAMPLE_ITEMS) for node in nodes)
+    return CellDrilldown(pairs, sources, targets)
 
 
-def _mask(catalogue: Catalogue, node: int) -> Any:
+def _item_mask(catalogue: Catalogue, node: int) -> pl.Series:
     import polars as pl
 
     return pl.Series(catalogue.tree.under(node))
 
 
-def _between(workspace: Workspace, sources: list[str], targets: list[str]) -> pl.DataFrame:
-    """The associations from some items to some others that shoppers do not choose between."""
+def _item_associations(workspace: Workspace, sources: list[str], targets: list[str]) -> pl.DataFrame:
+    """Return the associations from some items to others, without pairs labelled substitutes."""
     import polars as pl
 
     file = workspace.path / "associations.parquet"
     try:
         if any(pl.read_parquet_metadata(file).get(name) != value for name, value in mining.mark(workspace).items()):
-            raise WorkspaceError(f"the associations of {workspace.path} are of another snapshot than the one that is open; start it again")
-        asked = pl.scan_parquet(file).filter(
-            (pl.col("level") == "item") & pl.col("source").is_in(sources) & pl.col("target").is_in(targets)
-        )
-        return asked.filter(~pl.col("substitute")).collect()
+            raise WorkspaceError(
+                f"the associations of {workspace.path} belong to another snapshot than the one that is open; open it again"
+            )
+        of_cell = (pl.col("level") == "item") & pl.col("source").is_in(sources) & pl.col("target").is_in(targets)
+        return pl.scan_parquet(file).filter(of_cell).filter(~pl.col("substitute")).collect()
     except (OSError, pl.exceptions.PolarsError) as error:
         raise WorkspaceError(f"the associations of {workspace.path} cannot be read ({type(error).__name__}); open it again") from error
 
 
-def _told(pairs: pl.DataFrame, users: int, least: int) -> pl.DataFrame:
-    """The pairs that may be told of and are more frequent than usual, best first."""
+def _disclosable(pairs: pl.DataFrame, users: int, min_users: int) -> pl.DataFrame:
+    """Return the pairs that may be shown and have a lift over 1, best first."""
     import polars as pl
 
     support = pl.col("support")
-    rests = (pl.col("source_users") - support, pl.col("target_users") - support, pl.lit(users) - support)
-    safe = [~((rest > 0) & (rest < least)) for rest in rests]
-    return pairs.filter(support >= least, pl.col("lift") > 1, *safe).sort("lift_low", "source", "target", descending=[True, False, False])
+    others = (pl.col("source_users") - support, pl.col("target_users") - support, pl.lit(users) - support)
+    large_or_empty = [~((number > 0) & (number < min_users)) for number in others]
+    shown = pairs.filter(support >= min_users, pl.col("lift") > 1, *large_or_empty)
+    return shown.sort("lift_low", "source", "target", descending=[True, False, False])

@@ -1,4 +1,4 @@
-"""The complement atlas: what every category does for every other, as arrays that a picture or a table is made from."""
+"""Category map: lift and other statistics of every category pair, as matrices for a picture or a table."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class CategoryMap:
-    """Category-to-category figures, row -> column: users who had the row and went on to the column.
+    """Statistics of category pairs, row -> column: users of the row who went on to the column.
 
-    A cell whose lift is nan is withheld or unknown, and nobody shows any other figure of it.
+    A cell with a lift of nan is suppressed or unknown, and its other statistics must not be shown. Every axis has the order of `paths`.
 
     Attributes:
-        paths: (categories) distinct paths, broad to narrow; every axis of the arrays is in this order, a picture may choose its own.
-        users: (categories,) distinct users of each.
-        lift: (categories, categories) how many times as often as usual, 0 or more; nan where too few users stand behind it or nothing
-            is known, and on the diagonal.
-        low / high: (categories, categories) the 95 % interval of the lift; `high` may be inf.
-        support: (categories, categories) users who went from row to column; 0 where suppressed.
+        paths: Distinct category paths, broad to narrow.
+        users: (categories,) distinct users of each category.
+        lift: (categories, categories) share over base rate, 0 or more; nan if suppressed or unknown, and on the diagonal.
+        lift_low: (categories, categories) lower end of its 95 % interval.
+        lift_high: (categories, categories) upper end of its 95 % interval; may be inf.
+        support: (categories, categories) users who went from row to column; 0 if suppressed.
         share: (categories, categories) support per user of the row, 0 to 1.
-        base_rate: (categories, categories) the share after any other category, 0 to 1 (see `retrieval.associations.pair_counts`).
-        sure: (categories, categories) True where the false-discovery rate is under 5 %.
-        order: what row -> column rests on: a clock, positions in a list, or none (had both, whichever came first).
-        window: how far apart the two may lie, in words: "within 90 days".
-        verb: what the users did, in words: bought, rated or looked at.
-        suppressed: how many ordered pairs were withheld because fewer than `min_users` stand behind them.
-        min_users: the fewest users that a figure is shown of.
+        base_rate: (categories, categories) share after any other category, 0 to 1 (see `retrieval.associations.pair_counts`).
+        significant: (categories, categories) whether the false-discovery rate is at most `rules.SIGNIFICANCE_LEVEL`.
+        order: Order of the events: times, positions in a list, or none (both categories in either order).
+        window: Maximum distance between the two events, in words: "within 90 days".
+        verb: What the users did, in words: bought, rated or looked at.
+        suppressed: Number of ordered pairs suppressed because their counts would disclose fewer than `min_users` users.
+        min_users: Smallest group whose statistics may be shown (k-anonymity threshold).
     """
 
     paths: list[Category]
@@ -60,33 +60,46 @@ class CategoryMap:
 
 
 def build_category_map(workspace: Workspace, settings: Settings, *, level: int | None = None, min_users: int = MIN_USERS) -> CategoryMap:
-    """The atlas of a workspace's categories at a level (default, the workspace's), from its associations.
+    """Build the category map of a workspace from its associations.
 
-    A pair is withheld where fewer than `min_users` users went from row to column, or where the rest of the row's users, or of the
-    column's, are fewer: both could be had by subtraction. A category of fewer users is left out whole.
-    Raises: NoIndexError, StaleIndexError: see `retrieval.index.builder.load`. SettingsError: min_users below 1.
+    A pair is suppressed if fewer than `min_users` users went from row to column, or if the rest of the row's or the column's users are
+    fewer, which subtraction would disclose. A category with fewer users is left out.
+
+    Args:
+        workspace: An indexed workspace.
+        settings: As for opening the index.
+        level: Level of the categories, 1 = broadest; default, the workspace's.
+        min_users: Smallest group whose statistics may be shown.
+
+    Raises:
+        NoIndexError, StaleIndexError: See `retrieval.index.builder.load`.
+        SettingsError: `min_users` is smaller than 1.
     """
     import polars as pl
 
-    least = check_min_users(min_users)
-    catalogue, _, table = load(workspace, settings)
+    check_min_users(min_users)
+    catalogue, _, associations = load(workspace, settings)
     about = count_store.about(mining.folder(workspace))
     depth = min(level or catalogue.level, max(catalogue.tree.levels, 1))
-    pairs = table.filter((pl.col("level") == "category") & (pl.col("depth") == depth))
-    margins = count_store.margins(mining.folder(workspace), depth)
-    users = margins.users[0]
-    at = catalogue.tree.at(depth)
-    nodes = np.asarray([node for node in np.unique(at[at >= 0]).tolist() if users[node] >= least], dtype=np.int64)
-    place = {catalogue.tree.words(int(node)): i for i, node in enumerate(nodes)}
-    known = pairs.filter(pl.col("source").is_in(list(place)) & pl.col("target").is_in(list(place)))
-    row, column = (known[name].replace_strict(place, return_dtype=pl.Int64).to_numpy() for name in ("source", "target"))
-    support, had, wanted = (known[name].to_numpy() for name in ("support", "source_users", "target_users"))
-    open_ = (support >= least) & ~_few(had - support, least) & ~_few(wanted - support, least)
-    shape = (len(nodes), len(nodes))
+    users = count_store.margins(mining.folder(workspace), depth).users[0]
+    node_of_row = catalogue.tree.at(depth)
+    nodes = np.asarray([node for node in np.unique(node_of_row[node_of_row >= 0]).tolist() if users[node] >= min_users], dtype=np.int64)
+    index = {catalogue.tree.words(int(node)): i for i, node in enumerate(nodes)}
+    pairs = associations.filter(
+        (pl.col("level") == "category")
+        & (pl.col("depth") == depth)
+        & pl.col("source").is_in(list(index))
+        & pl.col("target").is_in(list(index))
+    )
+    row, column = (pairs[name].replace_strict(index, return_dtype=pl.Int64).to_numpy() for name in ("source", "target"))
+    support, source_users, target_users = (pairs[name].to_numpy() for name in ("support", "source_users", "target_users"))
+    shown = (
+        (support >= min_users) & ~_is_small_group(source_users - support, min_users) & ~_is_small_group(target_users - support, min_users)
+    )
 
-    def spread(name: str, empty: float) -> NDArray[np.float64]:
-        values = np.full(shape, empty)
-        values[row[open_], column[open_]] = known[name].to_numpy()[open_]
+    def matrix(name: str, missing: float) -> NDArray[np.float64]:
+        values = np.full((len(nodes), len(nodes)), missing)
+        values[row[shown], column[shown]] = pairs[name].to_numpy()[shown]
         return values
 
     order, window = about["order"], int(about["window"])
@@ -94,20 +107,20 @@ def build_category_map(workspace: Workspace, settings: Settings, *, level: int |
     return CategoryMap(
         paths=[catalogue.tree.paths[int(node)] for node in nodes],
         users=users[nodes],
-        lift=spread("lift", np.nan),
-        lift_low=spread("lift_low", np.nan),
-        lift_high=spread("lift_high", np.nan),
-        support=spread("support", 0).astype(np.int64),
-        share=spread("confidence", np.nan),
-        base_rate=spread("base_rate", np.nan),
-        significant=spread("fdr", 1.0) <= SIGNIFICANCE_LEVEL,
+        lift=matrix("lift", np.nan),
+        lift_low=matrix("lift_low", np.nan),
+        lift_high=matrix("lift_high", np.nan),
+        support=matrix("support", 0).astype(np.int64),
+        share=matrix("confidence", np.nan),
+        base_rate=matrix("base_rate", np.nan),
+        significant=matrix("fdr", 1.0) <= SIGNIFICANCE_LEVEL,
         order=order,
         window=within,
         verb=about["verb"],
-        suppressed=int(((support > 0) & ~open_).sum()),
-        min_users=least,
+        suppressed=int(((support > 0) & ~shown).sum()),
+        min_users=min_users,
     )
 
 
-def _few(number: NDArray[np.int64], least: int) -> NDArray[np.bool_]:
-    return np.asarray((number > 0) & (number < least))
+def _is_small_group(users: NDArray[np.int64], min_users: int) -> NDArray[np.bool_]:
+    return np.asarray((users > 0) & (users < min_users))

@@ -1,7 +1,7 @@
-"""Who is meant by a question, from when on, and what they did next: sets of users over the events of a store.
+"""Cohorts: the users that a query tree describes, and what they did around the events that qualify them.
 
-A cohort is users and *anchors*, the events that put them there: buying a phone. Who is in "phones and cases" is anchored from the moment
-both were there; "not" takes users out and anchors nobody. What a user did after any anchor, within the window, is what followed.
+The *anchors* of a cohort are the events that qualify its users, such as buying a phone. Users of "phones and cases" are anchored from the
+moment they have both; "not" removes users and anchors nobody. Events within the window after any anchor follow it.
 """
 
 from __future__ import annotations
@@ -26,11 +26,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Cohort:
-    """Users and what put them there.
+    """Users and the events that qualify them.
 
     Attributes:
-        users: (users,) int64 numbers, ascending. anchors: (anchors,) int32 or int64 places in the population's events, ascending.
-        rows: (items,) bool, the items that the question names; what follows is never one of them.
+        users: (users,) int64 user numbers, ascending.
+        anchors: (anchors,) int32 or int64 positions in the population's events, ascending.
+        item_mask: (items,) bool, the items that the question names; they are never among what follows.
     """
 
     users: NDArray[np.int64]
@@ -41,16 +42,18 @@ class Cohort:
         return len(self.users)
 
     def restricted_to(self, users: NDArray[np.bool_], events: Events) -> Cohort:
-        """The cohort of these users, (users of the store,) which, and of their anchors; who has no anchor is in it all the same."""
+        """Return the cohort of some users, (users of the store,) bool, with or without anchors, and of their anchors."""
         return Cohort(np.flatnonzero(users), self.anchors[users[events.user[self.anchors]]], self.item_mask)
 
 
 @dataclass(frozen=True)
 class NearbyEvents:
-    """What a cohort did after its anchors.
+    """Events of a cohort near its anchors.
 
     Attributes:
-        user: (events,) int32. row: (events,) int32 item rows. gap: (events,) int64 since the last anchor before it, in the events' unit.
+        user: (events,) int32 user numbers.
+        row: (events,) int32 item rows.
+        gap: (events,) int64 time to the nearest anchor on the other side, in the unit of the events' time.
     """
 
     user: NDArray[np.int32]
@@ -59,11 +62,13 @@ class NearbyEvents:
 
 
 class Population:
-    """Events that a question is asked of: all of a store's, or those of a period.
+    """Users and events that a question is about: all of a store's, or those of a period.
 
     Args:
-        events: by user, oldest first. window: how far behind an anchor something still follows it, in the unit of the events' time.
-        weights: (users,) what each user counts, in `weights.UNIT`. stored: the margins of a depth, where they are known already.
+        events: By user, oldest first.
+        window: Maximum time between an anchor and what follows it, in the unit of the events' time.
+        weights: (users,) weight of each user, in `user_weights.UNIT`.
+        stored: Returns stored marginal counts of a depth; they are counted if it is None.
     """
 
     def __init__(
@@ -76,16 +81,16 @@ class Population:
     ) -> None:
         self.events, self.catalogue, self.window, self.weights, self._stored = events, catalogue, window, weights, stored
         self._margins: dict[int, MarginalCounts] = {}
-        self._had: dict[int, tuple[NDArray[np.int32], NDArray[np.int64]]] = {}
+        self._categories_of_users: dict[int, tuple[NDArray[np.int32], NDArray[np.int64]]] = {}
 
     @cached_property
     def starts(self) -> NDArray[np.int64]:
-        """(users + 1,) where each user's events begin, and the end."""
+        """Position of each user's first event, and the end, (users + 1,)."""
         return self.events.starts
 
     @cached_property
     def _by_item(self) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-        """(events,) the places of all events by item row, ascending, and (items + 1,) where each item's begin, and the end."""
+        """Positions of all events ordered by item row, (events,), and where each item's begin, with the end, (items + 1,)."""
         row = self.events.row
         key = np.sort((row.astype(np.int64) << 32) | np.arange(len(row)))  # several times faster than a stable argsort
         count = np.bincount(row, minlength=len(self.catalogue))
@@ -93,32 +98,33 @@ class Population:
 
     @cached_property
     def user_count(self) -> int:
-        """Users with any event."""
+        """Number of users with any event."""
         return int((np.diff(self.starts) > 0).sum())
 
     def marginal_counts(self, depth: int) -> MarginalCounts:
-        """The margins of items (0) or of a level of categories."""
+        """Return the marginal counts of items (depth 0) or of a level of categories."""
         if depth not in self._margins:
-            if self._stored:
-                self._margins[depth] = self._stored(depth)
-            else:
-                catalogue = self.catalogue
-                code = np.arange(len(catalogue), dtype=np.int32) if depth == 0 else catalogue.tree.at(depth)
-                things = len(catalogue) if depth == 0 else len(catalogue.tree)
-                counting = StreamingPairCounter(EventSequence.of(self.events, code, things, self.window, self.weights))
-                for _ in counting.blocks():
-                    pass  # only the margins are wanted
-                self._margins[depth] = counting.margins
+            self._margins[depth] = self._stored(depth) if self._stored else self._count_margins(depth)
         return self._margins[depth]
 
-    def in_period(self, since: int | None, until: int | None) -> Population:
-        """The same store as though only the events from `since` to before `until` had happened (milliseconds).
+    def _count_margins(self, depth: int) -> MarginalCounts:
+        catalogue = self.catalogue
+        code = np.arange(len(catalogue), dtype=np.int32) if depth == 0 else catalogue.tree.at(depth)
+        size = len(catalogue) if depth == 0 else len(catalogue.tree)
+        counter = StreamingPairCounter(EventSequence.of(self.events, code, size, self.window, self.weights))
+        for _ in counter.blocks():
+            pass  # only the margins are needed
+        return counter.margins
 
-        Raises: QueryError: the store has no clock, or nothing happened then; says when something did.
+    def in_period(self, since: int | None, until: int | None) -> Population:
+        """Return the population with only the events from `since` to before `until`, in milliseconds.
+
+        Raises:
+            QueryError: The store has no times, or no event is in the period; the message has the period of the data.
         """
         events = self.events
         if events.order != "time":
-            raise QueryError("a period was asked for, but this store's interactions have no times; leave the period out")
+            raise QueryError("the question has a period, but this store's interactions have no times; leave the period out")
         keep = events.time != NEVER
         if since is not None:
             keep &= events.time >= since
@@ -126,145 +132,148 @@ class Population:
             keep &= events.time < until
         if not keep.any():
             known = events.time[events.time != NEVER]
-            raise QueryError(
-                f"nobody {events.verb} anything in that period; the data goes from {utc_day(int(known.min()))} to {utc_day(int(known.max()))}"
-            )
+            first, last = utc_day(int(known.min())), utc_day(int(known.max()))
+            raise QueryError(f"nobody {events.verb} anything in that period; the data goes from {first} to {last}")
         kept = Events(events.user[keep], events.row[keep], events.time[keep], events.order, events.users, events.verb)
         return Population(kept, self.catalogue, self.window, self.weights)
 
-    # ------------------------------------------------------------------ who
+    # ------------------------------------------------------------------ users and anchors
 
-    def cohort(self, tree: QueryNode, rows: Mapping[Term, NDArray[np.bool_]], *, at_least: int = 1) -> Cohort:
-        """The users that a tree of names means.
+    def cohort(self, tree: QueryNode, item_masks: Mapping[Term, NDArray[np.bool_]], *, at_least: int = 1) -> Cohort:
+        """Return the users that a query tree describes, and their anchors.
 
         Args:
-            rows: (items,) bool, what each name means, filters on items applied.
-            at_least: how often each name that is wanted must have been had.
+            item_masks: (items,) bool for each name, with the filters on items applied.
+            at_least: Minimum number of events with each name that is not negated.
         """
         named = np.zeros(len(self.catalogue), dtype=bool)
-        for mask in rows.values():
+        for mask in item_masks.values():
             named |= mask
-        users, anchors = self._users_and_anchors(tree, rows, at_least)
+        users, anchors = self._users_and_anchors(tree, item_masks, at_least)
         return Cohort(np.empty(0, np.int64), anchors, named).restricted_to(users, self.events)
 
     def _users_and_anchors(
-        self, node: QueryNode, rows: Mapping[Term, NDArray[np.bool_]], at_least: int
+        self, node: QueryNode, item_masks: Mapping[Term, NDArray[np.bool_]], at_least: int
     ) -> tuple[NDArray[np.bool_], NDArray[np.integer[Any]]]:
-        """(users,) who, and the events that put them there."""
+        """Return the users of a node, (users,) bool, and the positions of their anchors."""
         events = self.events
         if isinstance(node, Term):
-            places, starts = self._by_item
-            row = np.flatnonzero(rows[node])
-            mine = np.sort(places[_concatenated_ranges(starts[row], starts[row + 1])])
-            often = np.bincount(events.user[mine], minlength=len(events.users))
-            return often >= at_least, mine
+            positions, starts = self._by_item
+            rows = np.flatnonzero(item_masks[node])
+            anchors = np.sort(positions[_concatenated_ranges(starts[rows], starts[rows + 1])])
+            event_counts = np.bincount(events.user[anchors], minlength=len(events.users))
+            return event_counts >= at_least, anchors
         if isinstance(node, Not):
-            inside, _ = self._users_and_anchors(node.operand, rows, 1)
-            return ~inside & (np.diff(self.starts) > 0), np.empty(0, np.int64)
-        parts = [self._users_and_anchors(part, rows, at_least) for part in node.operands]
-        some = np.zeros(len(events), dtype=bool)
-        for _, part_of_it in parts:
-            some[part_of_it] = True
-        anchors = np.flatnonzero(some)
+            excluded, _ = self._users_and_anchors(node.operand, item_masks, 1)
+            return ~excluded & (np.diff(self.starts) > 0), np.empty(0, np.int64)
+        results = [self._users_and_anchors(operand, item_masks, at_least) for operand in node.operands]
+        is_anchor = np.zeros(len(events), dtype=bool)
+        for _, anchors in results:
+            is_anchor[anchors] = True
+        anchors = np.flatnonzero(is_anchor)
         if isinstance(node, Or):
-            return np.logical_or.reduce([users for users, _ in parts]), anchors
-        users = np.logical_and.reduce([users for users, _ in parts])
+            return np.logical_or.reduce([users for users, _ in results]), anchors
+        users = np.logical_and.reduce([users for users, _ in results])
         if events.order != "none":
-            # From when on all of it was there: the latest of the first times.
+            # Users qualify from the moment they have all operands: the latest of the first times.
             since = np.full(len(events.users), NEVER)
-            for part, (_, found) in zip(node.operands, parts, strict=True):
-                if not isinstance(part, Not):
+            for operand, (_, operand_anchors) in zip(node.operands, results, strict=True):
+                if not isinstance(operand, Not):
                     first = np.full(len(events.users), np.iinfo(np.int64).max)
-                    np.minimum.at(first, events.user[found], events.time[found])
+                    np.minimum.at(first, events.user[operand_anchors], events.time[operand_anchors])
                     since = np.maximum(since, first)
             anchors = anchors[events.time[anchors] >= since[events.user[anchors]]]
         return users, anchors
 
-    # ------------------------------------------------------------------ what next, and what before
+    # ------------------------------------------------------------------ events around the anchors
 
     def category_users(self, cohort: Cohort, depth: int) -> NDArray[np.int64]:
-        """(nodes,) how many users of a cohort had anything of each category of a depth, at any time."""
-        if depth not in self._had:
+        """Return how many users of a cohort have any event in each category of a depth, at any time, (nodes,)."""
+        if depth not in self._categories_of_users:
             node = self.catalogue.tree.at(depth)[self.events.row]
             keep = node >= 0
             key = distinct((self.events.user[keep].astype(np.int64) << 32) | node[keep])
-            self._had[depth] = (key & 0xFFFFFFFF).astype(np.int32), np.searchsorted(key >> 32, np.arange(len(self.events.users) + 1))
-        node, starts = self._had[depth]
+            self._categories_of_users[depth] = (
+                (key & 0xFFFFFFFF).astype(np.int32),
+                np.searchsorted(key >> 32, np.arange(len(self.events.users) + 1)),
+            )
+        node, starts = self._categories_of_users[depth]
         first, end = starts[cohort.users], starts[cohort.users + 1]
         return np.bincount(node[_concatenated_ranges(first, end)], minlength=len(self.catalogue.tree))
 
     def events_after(self, cohort: Cohort) -> NearbyEvents:
-        """What the users of a cohort did with or after an anchor, within the window, the named items left out."""
+        """Return the events of a cohort with or after an anchor, within the window, without the items that the question names."""
         return self._nearby(cohort, forward=True)
 
     def events_before(self, cohort: Cohort) -> NearbyEvents:
-        """What the users of a cohort did with or before an anchor, within the window; `gap` is up to the next anchor."""
+        """Return the events of a cohort with or before an anchor, within the window; `gap` is the time to the next anchor."""
         return self._nearby(cohort, forward=False)
 
     def _nearby(self, cohort: Cohort, *, forward: bool) -> NearbyEvents:
-        """Works outwards from the anchors, which are few, and not through all that the users ever did."""
+        """Collect the events near the anchors; the cost grows with the anchors, not with the users' whole histories."""
         events = self.events
         if events.order == "none":
-            place = _concatenated_ranges(self.starts[cohort.users], self.starts[cohort.users + 1])
-            gap = np.zeros(len(place), dtype=np.int64)
+            positions = _concatenated_ranges(self.starts[cohort.users], self.starts[cohort.users + 1])
+            gap = np.zeros(len(positions), dtype=np.int64)
         else:
-            # Both ends ascend with the anchors, so each event is given to one of them: the last that it follows, the first it precedes.
-            first, end = (ends[cohort.anchors] for ends in (self._ranges_after if forward else self._ranges_before))
+            # Both ends ascend with the anchors, so each event is assigned to one of them: the last before it, or the first after it.
+            first, end = (bounds[cohort.anchors] for bounds in (self._ranges_after if forward else self._ranges_before))
             if forward:
                 end[:-1] = np.minimum(end[:-1], first[1:])
             else:
                 first[1:] = np.maximum(first[1:], end[:-1])
-            place = _concatenated_ranges(first, end)
-            gap = np.abs(events.time[place] - np.repeat(events.time[cohort.anchors], end - first))
-        row = events.row[place]
+            positions = _concatenated_ranges(first, end)
+            gap = np.abs(events.time[positions] - np.repeat(events.time[cohort.anchors], end - first))
+        row = events.row[positions]
         other = ~cohort.item_mask[row]
-        return NearbyEvents(events.user[place[other]], row[other], gap[other])
+        return NearbyEvents(events.user[positions[other]], row[other], gap[other])
 
     @cached_property
     def _ranges_after(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-        """(events,) where the run begins of what comes with or after each event, no later than the window, and where it has ended."""
-        line = self._global_times()
-        return self._first_simultaneous, self._empty_if_untimed(_positions(line, line + self.window, "right"), self._first_simultaneous)
+        """First and end position of the events with or after each event, within the window, (events,) each."""
+        times = self._global_times()
+        end = _positions(times, times + self.window, "right")
+        return self._first_simultaneous, self._empty_if_untimed(end, self._first_simultaneous)
 
     @cached_property
     def _ranges_before(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-        """(events,) where the run begins of what comes with or before each event, no earlier than the window, and where it has ended."""
-        line = self._global_times()
-        end = _positions(line, line, "right")
-        return self._empty_if_untimed(_positions(line, line - self.window, "left"), end), end
+        """First and end position of the events with or before each event, within the window, (events,) each."""
+        times = self._global_times()
+        end = _positions(times, times, "right")
+        return self._empty_if_untimed(_positions(times, times - self.window, "left"), end), end
 
     @cached_property
     def _first_simultaneous(self) -> NDArray[np.int32]:
-        """(events,) the first event of the same user and moment: a basket has no order, and what lies beside something comes with it."""
+        """Position of the first event of the same user and time, (events,): a basket has no order, so its events go with each other."""
         user, time = self.events.user, self.events.time
         new = np.concatenate([[True], (user[1:] != user[:-1]) | (time[1:] != time[:-1])])[: len(user)]
         return np.maximum.accumulate(np.where(new, np.arange(len(user), dtype=np.int32), np.int32(0)))
 
     def _empty_if_untimed(self, end: NDArray[np.int32], other: NDArray[np.int32]) -> NDArray[np.int32]:
-        """What has no time comes with nothing, before or after: its run is empty."""
+        """Return `end` with `other` for events without a time, whose ranges are empty: they are neither before nor after anything."""
         return np.where(self.events.time == NEVER, other, end)
 
     def _global_times(self) -> NDArray[np.int64]:
-        """(events,) all users' times end to end, ascending, further apart than any window, so that what is near is of one user."""
+        """Return times that ascend over all users, (events,): users are further apart than the window, so nearby times are of one user."""
         events = self.events
         known = events.time != NEVER
         time = events.time[known]
         low, high = (int(time.min()), int(time.max())) if len(time) else (0, 0)
-        low -= self.window + 1  # what has no time lies there, out of reach
+        low -= self.window + 1  # events without a time are placed there, outside any window
         return np.where(known, events.time, low) - low + events.user.astype(np.int64) * (high - low + self.window + 1)
 
 
-def _positions(line: NDArray[np.int64], moments: NDArray[np.int64], side: Literal["left", "right"]) -> NDArray[np.int32]:
-    """Where moments belong in a line, in half the memory: a store has fewer than two thousand million events."""
-    return np.searchsorted(line, moments, side=side).astype(np.int32)
+def _positions(times: NDArray[np.int64], values: NDArray[np.int64], side: Literal["left", "right"]) -> NDArray[np.int32]:
+    """Return `np.searchsorted` as int32, half the memory: a store has fewer than 2**31 events."""
+    return np.searchsorted(times, values, side=side).astype(np.int32)
 
 
 def _concatenated_ranges(first: NDArray[np.integer[Any]], end: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
-    """The whole numbers from each `first` to before its `end`, one run after another."""
+    """Return the integers of all ranges from `first` to before `end`, one range after another."""
     n = (end - first).astype(np.int64)
     return np.repeat(first - np.cumsum(n) + n, n) + np.arange(int(n.sum()))
 
 
 def utc_day(time: int) -> str:
-    """A moment in milliseconds as its day, UTC: `2017-03-31`."""
+    """Return the UTC day of a time in milliseconds, as `2017-03-31`."""
     return str(np.datetime64(time, "ms").astype("datetime64[D]"))

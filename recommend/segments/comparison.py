@@ -1,4 +1,4 @@
-"""Where two cohorts differ in what they go on to."""
+"""Comparison of two cohorts: the categories that one goes on to significantly more often than the other."""
 
 from __future__ import annotations
 
@@ -14,38 +14,46 @@ from .results import CohortDifference
 
 
 def cohort_differences(
-    paths: Sequence[Category], one: TransitionStats, other: TransitionStats, min_users: int, k: int
+    paths: Sequence[Category], first: TransitionStats, second: TransitionStats, min_users: int, k: int
 ) -> tuple[CohortDifference, ...]:
-    """The categories, of those that both steps lead to, whose shares differ beyond chance; the surest difference first.
+    """Return the `k` most significant differences between two cohorts in their shares of users, largest ratio first.
 
-    The interval of the ratio is that of two independent samples on the log scale, and the test that of its logarithm against 0; users
-    who are in both cohorts make it too wide. Figures of fewer than `min_users` users, or of all but as few, are left out.
+    Interval and test are those of the log ratio of two independent proportions; users of both cohorts make the interval too wide.
+    Categories are left out if the users, or the rest of a cohort, are fewer than `min_users`.
+
+    Args:
+        paths: Path of every category node.
+        first: Transitions of the first cohort to categories.
+        second: Transitions of the second cohort.
+        min_users: Minimum number of users of a count.
+        k: Maximum number of differences.
+
     Source: Katz et al., Biometrics 1978.
     """
     from scipy.special import ndtr
 
-    _, left, right = np.intersect1d(one.codes, other.codes, return_indices=True)
-    (a, n), (b, m) = ((step.users[at], step.totals[at]) for step, at in ((one, left), (other, right)))
-    fit = (a >= min_users) & (b >= min_users)
-    for users, of in ((a, n), (b, m)):
-        fit &= (users == of) | (of - users >= min_users)
-    left, a, n, b, m = left[fit], a[fit], n[fit], b[fit], m[fit]
+    codes, left, right = np.intersect1d(first.codes, second.codes, return_indices=True)
+    a, n, b, m = first.users[left], first.totals[left], second.users[right], second.totals[right]
+    disclosable = (a >= min_users) & (b >= min_users)
+    for users, total in ((a, n), (b, m)):
+        disclosable &= (users == total) | (total - users >= min_users)
+    codes, a, n, b, m = codes[disclosable], a[disclosable], n[disclosable], b[disclosable], m[disclosable]
     ratio = (a / n) / (b / m)
-    spread = np.sqrt(np.maximum(1 / a - 1 / n + 1 / b - 1 / m, 1e-12))
-    chance = 2 * ndtr(-np.abs(np.log(ratio)) / spread)
-    fdr = statistics.false_discovery_rate(chance, len(chance))
-    factor = np.exp(statistics.Z * spread)
-    sure = np.flatnonzero(fdr <= SIGNIFICANCE_LEVEL)
-    sure = sure[np.argsort(chance[sure], kind="stable")][:k]
-    sure = sure[np.argsort(-ratio[sure], kind="stable")]
+    deviation = np.sqrt(np.maximum(1 / a - 1 / n + 1 / b - 1 / m, 1e-12))
+    p_value = 2 * ndtr(-np.abs(np.log(ratio)) / deviation)
+    fdr = statistics.false_discovery_rate(p_value, len(p_value))
+    factor = np.exp(statistics.Z * deviation)
+    chosen = np.flatnonzero(fdr <= SIGNIFICANCE_LEVEL)
+    chosen = chosen[np.argsort(p_value[chosen], kind="stable")][:k]
+    chosen = chosen[np.argsort(-ratio[chosen], kind="stable")]
     return tuple(
         CohortDifference(
-            paths[int(one.codes[left[i]])],
-            (int(a[i]), int(b[i])),
-            (float(a[i] / n[i]), float(b[i] / m[i])),
-            float(ratio[i]),
-            (float(ratio[i] / factor[i]), float(ratio[i] * factor[i])),
-            float(fdr[i]),
+            category=paths[int(codes[i])],
+            users=(int(a[i]), int(b[i])),
+            share=(float(a[i] / n[i]), float(b[i] / m[i])),
+            ratio=float(ratio[i]),
+            ratio_interval=(float(ratio[i] / factor[i]), float(ratio[i] * factor[i])),
+            fdr=float(fdr[i]),
         )
-        for i in sure
+        for i in chosen
     )

@@ -1,4 +1,4 @@
-"""Which figures of an answer may be told: none that points at few, alone or by subtracting two answers."""
+"""Disclosure control of segment results: suppresses figures of fewer than min_users users, alone or by differencing two answers."""
 
 from __future__ import annotations
 
@@ -22,11 +22,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class DisclosedCells:
-    """What may be shown.
+    """Figures that may be shown.
 
     Attributes:
-        needs: places in the step, best first. reach: of those, the ones whose reach may be shown. items: per need, the places in its items'
-            step whose figures may be shown. suppressed: needs that were left out.
+        needs: Indices into the transition statistics, best first.
+        reach: Those of `needs` with a reach that may be shown.
+        items: For each need, indices into the statistics of items with figures that may be shown.
+        suppressed: Number of needs left out.
     """
 
     needs: tuple[int, ...]
@@ -36,66 +38,79 @@ class DisclosedCells:
 
 
 def disclose(
-    releases: QueryAuditLog,
+    audit_log: QueryAuditLog,
     catalogue: Catalogue,
     question: str,
     users: NDArray[np.int64],
-    step: TransitionStats,
+    stats: TransitionStats,
     best: Sequence[int],
-    items: TransitionStats | None,
-    inside: Mapping[int, Sequence[int]],
+    item_stats: TransitionStats | None,
+    items: Mapping[int, Sequence[int]],
     k: int,
 ) -> DisclosedCells:
-    """Chooses the first `k` needs that may be told, and records them as told.
+    """Choose the first `k` needs that may be shown, and record their counts in the query audit log.
 
     Args:
-        question: as it was asked, for the message to whoever comes too near it later. users: of the cohort.
-        best: places in the step that would be shown, best first.
-        items: the step to items. inside: per place of `best`, the places in `items` that would be shown with it.
-    Raises: SuppressedError: the cohort itself is too small, or too near one that was told of.
+        audit_log: Counts that were disclosed before.
+        catalogue: Items of the store.
+        question: The question as the user wrote it, for the error message of a later question that is too similar.
+        users: User numbers of the cohort.
+        stats: Transitions to, or from, categories.
+        best: Indices into `stats` of the needs to show, best first.
+        item_stats: Transitions to items; None for a reverse question.
+        items: For each of `best`, indices into `item_stats` of the items to show with it.
+        k: Maximum number of needs.
+
+    Raises:
+        SuppressedError: The cohort is too small, or differs by too few users from an earlier one.
     """
-    least = releases.min_users
-    # The base rate is told beside the figure: those outside the cohort who went there must not be few either.
-    apart = step.baseline_users - step.users
-    fit = [
+    min_users = audit_log.min_users
+    # The base rate is shown beside the count, so the users outside the cohort who made the transition must not be few either.
+    others = stats.baseline_users - stats.users
+    disclosable = [
         i
         for i in best
-        if _disclosable(int(step.users[i]), int(step.totals[i]), least) and step.baseline_users[i] >= least and not 0 < apart[i] < least
+        if _disclosable(int(stats.users[i]), int(stats.totals[i]), min_users)
+        and stats.baseline_users[i] >= min_users
+        and not 0 < others[i] < min_users
     ]
-    shown = fit[:k]
-    names = {i: cell_name(step, catalogue.tree.paths[int(step.codes[i])]) for i in shown}
+    chosen = disclosable[:k]
+    names = {i: cell_name(stats, catalogue.tree.paths[int(stats.codes[i])]) for i in chosen}
     cells: dict[str, CountCell] = {}
-    reach: dict[int, str] = {}
-    inner: dict[int, dict[int, str]] = {}
-    for i in shown:
-        name = names[i]
-        cells[name] = CountCell(int(step.users[i]))
-        had, outside = int(step.cohort_users[i]), int(step.store_users[i] - step.cohort_users[i])
-        if _disclosable(had, int(step.totals[i]), least) and not 0 < outside < least and not 0 < had - step.users[i] < least:
-            reach[i] = f"had {catalogue.tree.words(int(step.codes[i]))}"
-            cells[reach[i]] = CountCell(had)
-        if items is not None:
-            inner[i] = {
-                j: f"{name} / {catalogue.id(int(items.codes[j]))}"
-                for j in inside[i]
-                if _disclosable(int(items.users[j]), int(items.baseline_users[j]), least)
+    reach_names: dict[int, str] = {}
+    item_names: dict[int, dict[int, str]] = {}
+    for i in chosen:
+        cells[names[i]] = CountCell(int(stats.users[i]))
+        inside, outside = int(stats.cohort_users[i]), int(stats.store_users[i] - stats.cohort_users[i])
+        if (
+            _disclosable(inside, int(stats.totals[i]), min_users)
+            and not 0 < outside < min_users
+            and not 0 < inside - stats.users[i] < min_users
+        ):
+            reach_names[i] = f"had {catalogue.tree.words(int(stats.codes[i]))}"
+            cells[reach_names[i]] = CountCell(inside)
+        if item_stats is not None:
+            item_names[i] = {
+                j: f"{names[i]} / {catalogue.id(int(item_stats.codes[j]))}"
+                for j in items[i]
+                if _disclosable(int(item_stats.users[j]), int(item_stats.baseline_users[j]), min_users)
             }
-            cells |= {label: CountCell(int(items.users[j]), parent=name) for j, label in inner[i].items()}
-    hidden = releases.admit_query(question, users, cells)
-    open_ = tuple(i for i in shown if names[i] not in hidden)
+            cells |= {name: CountCell(int(item_stats.users[j]), parent=names[i]) for j, name in item_names[i].items()}
+    hidden = audit_log.admit_query(question, users, cells)
+    needs = tuple(i for i in chosen if names[i] not in hidden)
     return DisclosedCells(
-        open_,
-        frozenset(i for i in open_ if i in reach and reach[i] not in hidden),
-        {i: tuple(j for j, label in inner.get(i, {}).items() if label not in hidden) for i in open_},
-        len(best) - len(fit) + len(shown) - len(open_),
+        needs,
+        frozenset(i for i in needs if i in reach_names and reach_names[i] not in hidden),
+        {i: tuple(j for j, name in item_names.get(i, {}).items() if name not in hidden) for i in needs},
+        len(best) - len(disclosable) + len(chosen) - len(needs),
     )
 
 
-def cell_name(step: TransitionStats, category: Category) -> str:
-    """What the figure of a category is called among all that were told, whoever tells it."""
-    return f"{step.kind} {SEPARATOR.join(category)}"
+def cell_name(stats: TransitionStats, category: Category) -> str:
+    """Return the name of a category's count in the query audit log, the same for every kind of answer."""
+    return f"{stats.kind} {SEPARATOR.join(category)}"
 
 
-def _disclosable(users: int, of: int, least: int) -> bool:
-    """Whether so many of so many point at nobody: neither they nor the others are few."""
-    return users >= least and not 0 < of - users < least
+def _disclosable(users: int, total: int, min_users: int) -> bool:
+    """Whether neither `users` nor the rest of `total` is a small group."""
+    return users >= min_users and not 0 < total - users < min_users

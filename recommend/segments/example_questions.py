@@ -1,8 +1,8 @@
-"""Questions to begin with about people rather than goods ("people who started running"), of those that a store understands.
+"""Suggested questions about people rather than goods ("people who started running"), limited to those that fit the store.
 
-A store that sells nothing for runners would take the words for whatever is least unlike them; so each question is put to the store before
-it is offered, and stays only where what it was taken for is of one kind and enough shoppers had it. Nothing is told by that, and nothing
-counts as told.
+A store without anything for runners would resolve the words to its least dissimilar items. So each question is resolved first, and is
+suggested only if most of its items belong to one broad category and its cohort is large enough. No count is disclosed, so nothing is
+recorded in the query audit log.
 """
 
 from __future__ import annotations
@@ -38,33 +38,33 @@ EXAMPLE_QUESTIONS = (
     "people who listen to jazz",
     "people who are planning a city trip",
 )
-"""Turns of a life that goods, courses, films or trips go with."""
+"""Activities and life events that goods, courses, films or trips go with."""
 MIN_ITEMS = 4
-"""Items that a question must be taken for: fewer are like it by accident."""
+"""Minimum number of items that a question means; fewer may be similar by chance."""
 MIN_CATEGORY_SHARE = 0.7
-"""Share of them that must be of one broad category; the words of a question that is understood do not scatter."""
+"""Minimum share of these items in one broad category; the items of a misunderstood question are scattered."""
 
 
 def suggested_questions(probe: Probe, limit: int = 3) -> list[str]:
-    """Questions about people that the store understands, no two about the same broad category; at most `limit`, may be none."""
-    found: dict[int, str] = {}
+    """Return at most `limit` questions about people that fit the store, no two about the same broad category; may be empty."""
+    by_category: dict[int, str] = {}
     for text in EXAMPLE_QUESTIONS:
-        if len(found) == limit:
+        if len(by_category) == limit:
             break
         try:
-            asked = probe.understand(text)
+            query = probe.understand(text)
         except QueryError:
             continue
-        about = _main_category(asked, probe)
-        if about is not None:
-            found.setdefault(about, text)
-    return list(found.values())
+        category = _main_category(query, probe)
+        if category is not None:
+            by_category.setdefault(category, text)
+    return list(by_category.values())
 
 
-def _main_category(asked: ResolvedQuery, probe: Probe) -> int | None:
-    """The broad category that a question is about; None where it was not really understood, or is about too few or about everybody."""
-    if not probe.min_users <= len(asked.cohort) <= asked.population.user_count / 2:
+def _main_category(query: ResolvedQuery, probe: Probe) -> int | None:
+    """Return the broad category of a question's items; None if they are few or scattered, or its cohort is small or most of the store."""
+    if not probe.min_users <= len(query.cohort) <= query.population.user_count / 2:
         return None
-    broad = probe.catalogue.tree.at(1)[asked.cohort_items]
-    ((category, most),) = Counter(broad[broad >= 0].tolist()).most_common(1) or [(-1, 0)]
-    return category if len(broad) >= MIN_ITEMS and most >= MIN_CATEGORY_SHARE * len(broad) else None
+    broad = probe.catalogue.tree.at(1)[query.cohort_items]
+    ((category, count),) = Counter(broad[broad >= 0].tolist()).most_common(1) or [(-1, 0)]
+    return category if len(broad) >= MIN_ITEMS and count >= MIN_CATEGORY_SHARE * len(broad) else None

@@ -1,12 +1,12 @@
-"""What a cohort goes on to, or came from: for every category, and for items, how many did against how many usually do.
+"""Transition statistics of a cohort: for every category, and for items, how many of its users went there, against the base rate.
 
-Figures only. What of them may be shown is decided by whoever shows them.
+Statistics only: which of them may be shown is decided in `disclosure_control`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -19,21 +19,32 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 OWN_CATEGORY_SHARE = 0.1
-"""Share of a cohort's anchors from which a category is the cohort's own, and not another one it could need."""
+"""Minimum share of a cohort's anchors in a category that makes it the cohort's own, which is never a need."""
 _GAP_BITS = 24
 
 
 @dataclass(frozen=True)
 class TransitionStats:
-    """How many users went from one thing to another, with everything that a figure of it needs; all arrays are (things,).
+    """Counts and statistics of the transitions between a cohort and categories or items; all arrays are (codes,).
 
     Attributes:
-        what: in a word, which step: `after`, `before`, or `item`.
-        things: item rows, or nodes of the category tree. users: who went. of: how many could have.
-        had: who of the cohort had the thing at any time. holders: who of the store.
-        went: users of the whole population who took the step from, or to, anything. base_rate: how usual it is, 0 to 1.
-        gap: median over users of the shortest gap, in the events' unit; nan where nobody went.
-        share, low, high: users / of with its interval. lift, lift_low, lift_high. llr, chance: by weighted users.
+        kind: `after` for categories that the cohort goes to, `before` for categories that it comes from, `item` for items it goes to.
+        codes: Item rows, or nodes of the category tree.
+        users: Users who made the transition.
+        totals: Users who could have made it.
+        cohort_users: Users of the cohort with any event in the category or of the item, at any time.
+        store_users: Users of the store with any event there.
+        baseline_users: Users of the whole population who made the transition from, or to, anything.
+        base_rate: Share of users who make it from, or to, anything, 0 to 1.
+        median_gap: Median over users of the shortest time between the two, in the unit of the events' time; nan without users.
+        share: users / totals.
+        share_low: Lower end of its 95 % interval.
+        share_high: Upper end of its 95 % interval.
+        lift: share / base_rate.
+        lift_low: Lower end of its 95 % interval.
+        lift_high: Upper end of its 95 % interval.
+        llr: Log-likelihood ratio, with weighted users.
+        p_value: Probability of so many users by chance, with weighted users.
     """
 
     kind: str
@@ -55,155 +66,174 @@ class TransitionStats:
     p_value: NDArray[np.float64]
 
 
+class _Counts(NamedTuple):
+    """Users of some transitions, weighted or not; arrays are (codes,). See `TransitionStats`."""
+
+    users: NDArray[Any]
+    totals: NDArray[Any]
+    baseline_users: NDArray[Any]
+    base_rate: ArrayLike
+
+
 @dataclass(frozen=True, slots=True)
-class _TransitionCounts:
-    """(things,) distinct users, their weight in `UNIT`, and the median over users of the shortest gap."""
+class _UserCounts:
+    """Distinct users, their weight in `UNIT`, and the median over users of the shortest gap, (codes,) each."""
 
     users: NDArray[np.int64]
     weight: NDArray[np.int64]
-    gap: NDArray[np.float64]
+    median_gap: NDArray[np.float64]
 
 
-def next_categories(population: Population, cohort: Cohort, followed: NearbyEvents, depth: int) -> TransitionStats:
-    """The steps from a cohort to every category of a depth but its own. `followed`: see `Population.followed`."""
-    code, things = population.catalogue.tree.at(depth), _other_categories(population, cohort, depth)
-    return _forward("after", population, cohort, followed, code, things, depth, had=population.category_users(cohort, depth)[things])
+def next_categories(population: Population, cohort: Cohort, following: NearbyEvents, depth: int) -> TransitionStats:
+    """Return the transitions from a cohort to every category of a depth but its own.
+
+    Args:
+        following: Events after the cohort's anchors (see `Population.events_after`).
+    """
+    code_of_row, codes = population.catalogue.tree.at(depth), _other_categories(population, cohort, depth)
+    cohort_users = population.category_users(cohort, depth)[codes]
+    return _forward("after", population, cohort, following, code_of_row, codes, depth, cohort_users)
 
 
 def next_items(
-    population: Population, cohort: Cohort, followed: NearbyEvents, item_mask: NDArray[np.bool_], *, min_users: int = 1
+    population: Population, cohort: Cohort, following: NearbyEvents, item_mask: NDArray[np.bool_], *, min_users: int = 1
 ) -> TransitionStats:
-    """The steps from a cohort to the items of some, (items,) which, that it went to at least so often; `had` is only who went."""
-    often = np.bincount(followed.row, minlength=len(item_mask))
-    things, code = np.flatnonzero((often >= max(min_users, 1)) & item_mask), np.arange(len(item_mask), dtype=np.int32)
-    return _forward("item", population, cohort, followed, code, things, 0)
+    """Return the transitions from a cohort to items with enough events; their `cohort_users` are only those who made the transition.
+
+    Args:
+        following: Events after the cohort's anchors (see `Population.events_after`).
+        item_mask: (items,) bool, items to count.
+        min_users: Minimum number of events of an item.
+    """
+    event_counts = np.bincount(following.row, minlength=len(item_mask))
+    codes = np.flatnonzero((event_counts >= max(min_users, 1)) & item_mask)
+    return _forward("item", population, cohort, following, np.arange(len(item_mask), dtype=np.int32), codes, 0)
 
 
 def source_categories(population: Population, cohort: Cohort, depth: int) -> TransitionStats:
-    """The steps to a cohort from every category of a depth but its own: of its users, how many went on to what makes the cohort."""
-    things, code = _other_categories(population, cohort, depth), population.catalogue.tree.at(depth)
+    """Return the transitions to a cohort from every category of a depth but its own."""
+    codes, code_of_row = _other_categories(population, cohort, depth), population.catalogue.tree.at(depth)
     margins, weight = population.marginal_counts(depth), population.weights
-    preceded = population.events_before(cohort)
-    went = _count_users(code, things, preceded, weight)
-    users, by_weight = margins.users[0, things], margins.users[1, things]
-    # How usual it is to go on to the cohort's thing from any other category; nobody is asked twice whether they did.
-    base, base_weight = went.users.sum() / max(users.sum(), 1), went.weight.sum() / max(by_weight.sum(), 1)
-    reached = distinct(preceded.user)
+    preceding = population.events_before(cohort)
+    counts = _count_users(code_of_row, codes, preceding, weight)
+    users, user_weight = margins.users[0, codes], margins.users[1, codes]
+    # Base rate: transitions to the cohort from any of these categories, per user of any of them.
+    base_rate, weighted_base_rate = counts.users.sum() / max(users.sum(), 1), counts.weight.sum() / max(user_weight.sum(), 1)
+    reached = distinct(preceding.user)
     return _statistics(
         "before",
-        things,
-        (went.users, users, np.full(len(things), len(reached)), base),
-        (went.weight / UNIT, by_weight / UNIT, np.full(len(things), weight[reached].sum() / UNIT), base_weight),
-        population.category_users(cohort, depth)[things],
-        np.full(len(things), len(cohort)),
-        went.gap,
+        codes,
+        _Counts(counts.users, users, np.full(len(codes), len(reached)), base_rate),
+        _Counts(counts.weight / UNIT, user_weight / UNIT, np.full(len(codes), weight[reached].sum() / UNIT), weighted_base_rate),
+        cohort_users=population.category_users(cohort, depth)[codes],
+        store_users=np.full(len(codes), len(cohort)),
+        median_gap=counts.median_gap,
     )
 
 
 def _forward(
-    what: str,
+    kind: str,
     population: Population,
     cohort: Cohort,
-    followed: NearbyEvents,
-    code: NDArray[np.int32],
-    things: NDArray[np.int64],
+    following: NearbyEvents,
+    code_of_row: NDArray[np.int32],
+    codes: NDArray[np.int64],
     depth: int,
-    *,
-    had: NDArray[np.int64] | None = None,
+    cohort_users: NDArray[np.int64] | None = None,
 ) -> TransitionStats:
     margins, weight = population.marginal_counts(depth), population.weights
-    went = _count_users(code, things, followed, weight)
-    n, by_weight = np.full(len(things), len(cohort)), np.full(len(things), weight[cohort.users].sum() / UNIT)
+    counts = _count_users(code_of_row, codes, following, weight)
+    totals, weighted_totals = np.full(len(codes), len(cohort)), np.full(len(codes), weight[cohort.users].sum() / UNIT)
     return _statistics(
-        what,
-        things,
-        (went.users, n, margins.followers[0, things], margins.base_rate[0, things]),
-        (went.weight / UNIT, by_weight, margins.followers[1, things] / UNIT, margins.base_rate[1, things]),
-        went.users if had is None else had,
-        margins.users[0, things],
-        went.gap,
+        kind,
+        codes,
+        _Counts(counts.users, totals, margins.followers[0, codes], margins.base_rate[0, codes]),
+        _Counts(counts.weight / UNIT, weighted_totals, margins.followers[1, codes] / UNIT, margins.base_rate[1, codes]),
+        cohort_users=counts.users if cohort_users is None else cohort_users,
+        store_users=margins.users[0, codes],
+        median_gap=counts.median_gap,
     )
 
 
 def _statistics(
-    what: str,
-    things: NDArray[np.int64],
-    heads: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], ArrayLike],
-    weighted: tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], ArrayLike],
-    had: NDArray[np.int64],
-    holders: NDArray[np.int64],
-    gap: NDArray[np.float64],
+    kind: str,
+    codes: NDArray[np.int64],
+    counts: _Counts,
+    weighted: _Counts,
+    *,
+    cohort_users: NDArray[np.int64],
+    store_users: NDArray[np.int64],
+    median_gap: NDArray[np.float64],
 ) -> TransitionStats:
-    """The step with its figures. `heads`, `weighted`: users who went, users who could, users who went from anything, base rate."""
 
-    def sample(went: NDArray[np.float64], rate: ArrayLike) -> NDArray[np.float64]:
-        """How many users the base rate was taken from."""
-        rates = np.broadcast_to(np.asarray(rate, np.float64), went.shape)
-        return np.divide(went, rates, out=np.zeros(went.shape), where=rates > 0)
+    def sample_size(baseline_users: NDArray[np.float64], base_rate: ArrayLike) -> NDArray[np.float64]:
+        """Return the number of users that a base rate is estimated from."""
+        rates = np.broadcast_to(np.asarray(base_rate, np.float64), baseline_users.shape)
+        return np.divide(baseline_users, rates, out=np.zeros(baseline_users.shape), where=rates > 0)
 
-    users, of, went, base = heads
-    table = (users, of, went, sample(went.astype(np.float64), base))
-    by_weight = (*weighted[:3], sample(weighted[2], weighted[3]))
-    low, high = statistics.wilson(users, of)
+    users, totals, baseline_users, base_rate = counts
+    table = (users, totals, baseline_users, sample_size(baseline_users.astype(np.float64), base_rate))
+    weighted_table = (*weighted[:3], sample_size(weighted.baseline_users, weighted.base_rate))
+    share_low, share_high = statistics.wilson(users, totals)
     lift_low, lift_high = statistics.lift_interval(*table)
     return TransitionStats(
-        kind=what,
-        codes=things,
+        kind=kind,
+        codes=codes,
         users=users,
-        totals=of,
-        cohort_users=had,
-        store_users=holders,
-        baseline_users=went,
-        base_rate=np.broadcast_to(np.asarray(base, np.float64), users.shape),
-        median_gap=gap,
-        share=users / np.maximum(of, 1),
-        share_low=low,
-        share_high=high,
+        totals=totals,
+        cohort_users=cohort_users,
+        store_users=store_users,
+        baseline_users=baseline_users,
+        base_rate=np.broadcast_to(np.asarray(base_rate, np.float64), users.shape),
+        median_gap=median_gap,
+        share=users / np.maximum(totals, 1),
+        share_low=share_low,
+        share_high=share_high,
         lift=statistics.lift(*table),
         lift_low=lift_low,
         lift_high=lift_high,
-        llr=statistics.log_likelihood_ratio(*by_weight),
-        p_value=statistics.poisson_tail(*by_weight),
+        llr=statistics.log_likelihood_ratio(*weighted_table),
+        p_value=statistics.poisson_tail(*weighted_table),
     )
 
 
 def _other_categories(population: Population, cohort: Cohort, depth: int) -> NDArray[np.int64]:
-    """The nodes at a depth that are not what the cohort itself is made of."""
+    """Return the nodes of a depth that are not the cohort's own categories."""
     tree = population.catalogue.tree
-    code = tree.at(depth)
-    wanted = np.zeros(len(tree), dtype=bool)
-    wanted[code[code >= 0]] = True
-    anchored = code[population.events.row[cohort.anchors]]
-    count = np.bincount(anchored[anchored >= 0], minlength=len(tree))
-    wanted[count >= max(1, OWN_CATEGORY_SHARE * len(anchored))] = False
-    return np.flatnonzero(wanted)
+    code_of_row = tree.at(depth)
+    counted = np.zeros(len(tree), dtype=bool)
+    counted[code_of_row[code_of_row >= 0]] = True
+    anchor_codes = code_of_row[population.events.row[cohort.anchors]]
+    anchor_counts = np.bincount(anchor_codes[anchor_codes >= 0], minlength=len(tree))
+    counted[anchor_counts >= max(1, OWN_CATEGORY_SHARE * len(anchor_codes))] = False
+    return np.flatnonzero(counted)
 
 
-def _count_users(code: NDArray[np.int32], things: NDArray[np.int64], done: NearbyEvents, weight: NDArray[np.int64]) -> _TransitionCounts:
-    """Users by thing; `code` says which thing an item row is, and only `things` are counted."""
-    place = np.full(int(max(code.max(initial=-1), things.max(initial=-1))) + 2, -1, dtype=np.int64)  # one more: code -1 reads the last
-    place[things] = np.arange(len(things))
-    thing = place[code[done.row]]
-    keep = thing >= 0
-    thing, user, gap = thing[keep], done.user[keep], done.gap[keep]
+def _count_users(code_of_row: NDArray[np.int32], codes: NDArray[np.int64], events: NearbyEvents, weight: NDArray[np.int64]) -> _UserCounts:
+    """Count the users with an event of each of `codes`; `code_of_row` is the code of every item row, -1 for none."""
+    index = np.full(int(max(code_of_row.max(initial=-1), codes.max(initial=-1))) + 2, -1, dtype=np.int64)  # code -1 reads the last
+    index[codes] = np.arange(len(codes))
+    code = index[code_of_row[events.row]]
+    keep = code >= 0
+    code, user, gap = code[keep], events.user[keep], events.gap[keep]
     bits = int(max(len(weight) - 1, 1)).bit_length()
-    key = (thing << bits) | user  # int64, as `thing` is
+    key = (code << bits) | user  # int64, as `code` is
     longest = int(gap.max(initial=0))
-    middle = np.full(len(things), np.nan)
+    median_gap = np.full(len(codes), np.nan)
     if not longest:
         key = distinct(key)
-        thing, user = key >> bits, key & ((1 << bits) - 1)
-        users = np.bincount(thing, minlength=len(things))
-        middle[users > 0] = 0.0
+        code, user = key >> bits, key & ((1 << bits) - 1)
+        users = np.bincount(code, minlength=len(codes))
+        median_gap[users > 0] = 0.0
     else:
-        # One sort finds the distinct (thing, user) and the shortest gap of each; a gap is kept to a sixteen-millionth of the longest.
+        # One sort finds the distinct (code, user) pairs and the shortest gap of each, in units of the longest gap / 2**24.
         scale = ((1 << _GAP_BITS) - 1) / longest
         full = np.sort((key << _GAP_BITS) | (gap * scale).astype(np.int64))
         first = np.concatenate([[True], full[1:] >> _GAP_BITS != full[:-1] >> _GAP_BITS])
         full = full[first]
-        thing, user, shortest = full >> (_GAP_BITS + bits), (full >> _GAP_BITS) & ((1 << bits) - 1), full & ((1 << _GAP_BITS) - 1)
-        users = np.bincount(thing, minlength=len(things))
-        ranked = np.sort((thing << _GAP_BITS) | shortest) & ((1 << _GAP_BITS) - 1)
+        code, user, shortest = full >> (_GAP_BITS + bits), (full >> _GAP_BITS) & ((1 << bits) - 1), full & ((1 << _GAP_BITS) - 1)
+        users = np.bincount(code, minlength=len(codes))
+        gaps = np.sort((code << _GAP_BITS) | shortest) & ((1 << _GAP_BITS) - 1)  # ascending within each code
         starts, some = np.cumsum(users) - users, users > 0
-        middle[some] = (ranked[starts[some] + (users[some] - 1) // 2] + ranked[starts[some] + users[some] // 2]) / 2 / scale
-    return _TransitionCounts(users, np.bincount(thing, weights=weight[user], minlength=len(things)).astype(np.int64), middle)
+        median_gap[some] = (gaps[starts[some] + (users[some] - 1) // 2] + gaps[starts[some] + users[some] // 2]) / 2 / scale
+    return _UserCounts(users, np.bincount(code, weights=weight[user], minlength=len(codes)).astype(np.int64), median_gap)

@@ -1,4 +1,4 @@
-"""A question as it was understood in one store: what its names mean, and the users that it is about."""
+"""A question resolved in one store: the meaning of its names, its filters and its cohort."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ import numpy as np
 
 from ...prompts.sanitize import sanitize_for_prompt
 from .cohorts import Cohort, Population
-from .need_sentences import CohortKind
 from .query.filters import Filters
 from .query.grammar import ParsedQuestion
 from .query.meanings import Meaning
-from .query.query_tree import Term, negated_terms, to_text
+from .query.query_tree import Term, TermKind, negated_terms, to_text
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,11 +21,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ResolvedQuery:
-    """A question as it was understood.
+    """A question with everything that its answer depends on.
 
     Attributes:
-        text: as it was asked. rows: (items,) bool for each name, filters on items applied to the names that are wanted.
-        depth: level of the categories to answer with.
+        text: The question as the user wrote it.
+        parsed: Its direction and its tree of names.
+        meanings: Meaning of each name.
+        item_masks: (items,) bool for each name; filters on items are applied to the names that are not negated.
+        filters: Filters of the cohort.
+        population: Users and events that the question is about: the store's, or those of the period.
+        cohort: Users that the question describes.
+        depth: Level of the categories in the answer, 1 = broadest.
     """
 
     text: str
@@ -40,38 +45,38 @@ class ResolvedQuery:
 
     @property
     def reverse(self) -> bool:
-        """Whether it is asked who needs what is named."""
+        """Whether the question is who would need what it names."""
         return self.parsed.direction == "reverse"
 
     @property
     def canonical_key(self) -> str:
-        """All that decides the figures, always spelt alike."""
+        """Text that is equal for questions with equal answers; the privacy budget stores noisy answers under it."""
         names = {to_text(term): [meaning.kind, str(meaning.name)] for term, meaning in self.meanings.items()}
         return f"{self.parsed.direction} {to_text(self.parsed.tree)} {names} {self.filters.to_dict()} level {self.depth}"
 
     @property
-    def cohort_label(self) -> tuple[str, CohortKind]:
-        """What makes the cohort, in words, and what that is."""
+    def cohort_label(self) -> tuple[str, TermKind]:
+        """Name of what the cohort has in common, and its kind; `text` for several names."""
         if isinstance(self.parsed.tree, Term):
             meaning = self.meanings[self.parsed.tree]
             return (meaning.name if isinstance(meaning.name, str) else meaning.name[-1]), meaning.kind
         return to_text(self.parsed.tree), "text"
 
-    def interpretation(self) -> tuple[dict[str, Any], ...]:
-        """What each name was taken for, as JSON holds it."""
-        out = negated_terms(self.parsed.tree)
-        return tuple({**meaning.to_dict(), **({"not": True} if term in out else {})} for term, meaning in self.meanings.items())
-
-    def summary(self) -> str:
-        """What was understood, in words."""
-        names = []
-        for one in self.interpretation():
-            name = one["name"] if isinstance(one["name"], str) else " > ".join(one["name"])
-            names.append(f"{'not ' if one.get('not') else ''}{one['kind']} {sanitize_for_prompt(name, 80)}")
-        return ", ".join([*names, *(f"{name} {value}" for name, value in self.filters.to_dict().items())])
-
     @property
     def cohort_items(self) -> NDArray[np.bool_]:
-        """(items,) which make the cohort."""
-        out = negated_terms(self.parsed.tree)
-        return np.asarray(np.logical_or.reduce([rows for term, rows in self.item_masks.items() if term not in out]))
+        """Items that define the cohort, those of all names that are not negated, (items,) bool."""
+        negated = negated_terms(self.parsed.tree)
+        return np.asarray(np.logical_or.reduce([mask for term, mask in self.item_masks.items() if term not in negated]))
+
+    def interpretation(self) -> tuple[dict[str, Any], ...]:
+        """Return the meaning of each name, for JSON; `"not": true` for negated names."""
+        negated = negated_terms(self.parsed.tree)
+        return tuple({**meaning.to_dict(), **({"not": True} if term in negated else {})} for term, meaning in self.meanings.items())
+
+    def summary(self) -> str:
+        """Return the meanings and filters in words, for error messages."""
+        parts = []
+        for meaning in self.interpretation():
+            name = meaning["name"] if isinstance(meaning["name"], str) else " > ".join(meaning["name"])
+            parts.append(f"{'not ' if meaning.get('not') else ''}{meaning['kind']} {sanitize_for_prompt(name, 80)}")
+        return ", ".join([*parts, *(f"{name} {value}" for name, value in self.filters.to_dict().items())])

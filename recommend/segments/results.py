@@ -1,4 +1,4 @@
-"""What a probe answers, as records and as JSON holds them."""
+"""Results of segment queries, as dataclasses and for JSON."""
 
 from __future__ import annotations
 
@@ -14,7 +14,15 @@ NeedSource = Literal["behaviour", "knowledge", "text"]
 
 @dataclass(frozen=True, slots=True)
 class ItemNeed:
-    """An item inside a need. Figures are None where too few users would be told of: it is then only an example from the category."""
+    """An item of a needed category.
+
+    Attributes:
+        item_id: Id of the item.
+        title: Its display name.
+        users: Users of the cohort who went on to it. None, with the lift, for an example whose figures would disclose few users.
+        lift: Share of the cohort who went on to it over its base rate.
+        lift_interval: 95 % interval of the lift.
+    """
 
     item_id: str
     title: str
@@ -23,7 +31,7 @@ class ItemNeed:
     lift_interval: tuple[float, float] | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """The item as JSON holds it."""
+        """Return the item for JSON."""
         return {
             "item_id": self.item_id,
             "title": self.title,
@@ -35,16 +43,25 @@ class ItemNeed:
 
 @dataclass(frozen=True, slots=True)
 class CategoryNeed:
-    """A category that a cohort needs next; asked the other way round, a category whose shoppers need what was named.
+    """A category that a cohort needs next; for a reverse question, a category whose users need what the question names.
 
     Attributes:
-        users: of `of` users, how many went on to it. None, with all other figures, where only text or knowledge speaks for it.
-        share: users / of. base_rate: the share after any other thing (see `retrieval.associations.pair_counts`). lift: share over base rate.
-        fdr: false-discovery rate among all categories that were looked at. llr: log-likelihood ratio.
-        reach: how many of the cohort do not have it at all yet; rounded down to a multiple of min_users where the exact number would, less
-            the others, tell of few.
-        median_days: between having what makes the cohort and this; positions where there is no clock, None without order.
-        sources: what speaks for it, the first named `source` in JSON. sentence: in words, checked against the figures.
+        category: Path, broad to narrow.
+        sources: Evidence: behaviour, knowledge (declared relations) or text (similar names); the first is `source` in JSON.
+        users: Users, of `of`, who went on to it. None, with all other figures, without evidence from behaviour.
+        of: Users who could have gone on to it.
+        share: users / of.
+        share_interval: 95 % interval of the share.
+        base_rate: Share of users who go on to it after anything else (see `retrieval.associations.pair_counts`).
+        lift: share / base_rate.
+        lift_interval: 95 % interval of the lift.
+        llr: Log-likelihood ratio.
+        fdr: False-discovery rate among all tested categories.
+        reach: Users of the cohort without any item of the category; rounded down to a multiple of min_users if the exact number, subtracted
+            from the others, would disclose few users.
+        median_days: Median time from what defines the cohort to this; in list positions without times, None without an order.
+        sentence: The need in words, checked against the figures.
+        items: Items of the category, strongest first.
     """
 
     category: Category
@@ -64,7 +81,7 @@ class CategoryNeed:
     items: tuple[ItemNeed, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """The need as JSON holds it."""
+        """Return the need for JSON."""
         return {
             "category": list(self.category),
             "users": self.users,
@@ -87,16 +104,23 @@ class CategoryNeed:
 
 @dataclass(frozen=True, slots=True)
 class SegmentResult:
-    """The answer to one question.
+    """Result of one question.
 
     Attributes:
-        understood: what each name was taken for (see `terms.Meaning.to_dict`), `"not": true` for what was ruled out.
-        cohort: users that the question means. of: users of the store, or of the period.
-        direction: next: what they need; reverse: whose shoppers need what was named.
-        needs: best first. suppressed: figures left out because they would point at few.
-        privacy: min_users, epsilon, and what is left of the budget.
-        order: what tells which came first: time, position or none. window: days, or positions. level: depth of the categories.
-        notes: what the reader should know besides, in sentences.
+        question: The question as the user wrote it.
+        direction: `next` for what the cohort needs; `reverse` for the categories whose users need what the question names.
+        understood: Meaning of each name (see `meanings.Meaning.to_dict`), `"not": true` for negated names.
+        cohort: Number of users that the question describes.
+        of: Number of users of the store, or of the period.
+        needs: Best first.
+        suppressed: Number of needs left out because their figures would disclose few users.
+        privacy: min_users, epsilon, and what is left of the privacy budget.
+        order: Order of the events: time, position or none.
+        window: Maximum time between the two events, in days, or in positions.
+        level: Level of the categories, 1 = broadest.
+        verb: What the users did: bought, rated or looked at.
+        filters: Filters that differ from the defaults.
+        notes: Sentences that the reader needs besides the figures.
     """
 
     question: str
@@ -115,11 +139,11 @@ class SegmentResult:
     notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """The answer as JSON holds it."""
+        """Return the result for JSON."""
         return {
             "question": self.question,
             "direction": self.direction,
-            "understood": [dict(one) for one in self.understood],
+            "understood": [dict(meaning) for meaning in self.understood],
             "filters": dict(self.filters),
             "cohort": {"users": self.cohort, "of": self.of},
             "needs": [need.to_dict() for need in self.needs],
@@ -132,7 +156,16 @@ class SegmentResult:
 
 @dataclass(frozen=True, slots=True)
 class CohortDifference:
-    """A category that one cohort goes on to more, or less, often than another; ratio of the shares with its 95 % interval."""
+    """A category that one cohort goes on to more, or less, often than another.
+
+    Attributes:
+        category: Path, broad to narrow.
+        users: Users of each cohort who went on to it.
+        share: Their share of each cohort.
+        ratio: First share / second share.
+        ratio_interval: 95 % interval of the ratio.
+        fdr: False-discovery rate among all compared categories.
+    """
 
     category: Category
     users: tuple[int, int]
@@ -142,7 +175,7 @@ class CohortDifference:
     fdr: float
 
     def to_dict(self) -> dict[str, Any]:
-        """The difference as JSON holds it."""
+        """Return the difference for JSON."""
         return {
             "category": list(self.category),
             "users": list(self.users),
@@ -155,15 +188,20 @@ class CohortDifference:
 
 @dataclass(frozen=True, slots=True)
 class CohortComparison:
-    """Two cohorts side by side: where they differ beyond chance, the largest ratio first. Who is in both counts in both."""
+    """Two cohorts and their significant differences, largest ratio first. Users of both cohorts count in both.
+
+    Attributes:
+        cohorts: Result of each question.
+        differences: Categories whose shares differ significantly.
+    """
 
     cohorts: tuple[SegmentResult, SegmentResult]
     differences: tuple[CohortDifference, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """The comparison as JSON holds it."""
+        """Return the comparison for JSON."""
         return {
-            "cohorts": [finding.to_dict() for finding in self.cohorts],
+            "cohorts": [result.to_dict() for result in self.cohorts],
             "differences": [difference.to_dict() for difference in self.differences],
         }
 
