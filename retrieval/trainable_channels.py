@@ -37,6 +37,16 @@ class LoadedChannels(NamedTuple):
     channels: dict[str, Channel]
     stale: dict[str, StaleTrainingError]
 
+    def require_all(self) -> dict[str, Channel]:
+        """Return the channels if none is stale.
+
+        Raises:
+            StaleTrainingError: A channel was trained on another snapshot.
+        """
+        for error in self.stale.values():
+            raise error
+        return self.channels
+
 
 def load_trained_channels(workspace: Path, items: ServedItems, names: Iterable[str] | None = None) -> LoadedChannels:
     """Return the trained channels of a workspace; channels without a folder are skipped.

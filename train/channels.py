@@ -1,4 +1,7 @@
-"""What a blend stands on beside counts: graph, text heads and factors, each learned from what is known, and from nothing else."""
+"""Trains the channels of the registry in one loop, before a blend is fitted on their scores.
+
+Which channels are trained is the caller's choice. A channel with too little data is left out with the reason.
+"""
 
 from __future__ import annotations
 
@@ -8,145 +11,149 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..data.errors import TrainingError
-from ..data.splits import HeldOut
+from ..data.errors import SettingsError, TrainingError
 from ..eval.baselines.registry import Baseline
 from ..eval.baselines.tuning import tune
 from ..eval.splits.cases import EligibleItems
-from ..eval.splits.protocols import OrderedEvents, first_in_category
 from ..eval.splits.training_view import TrainingView
-from ..retrieval.channels import complement_heads, matrix_factorization
-from ..retrieval.channels.complement_heads import ComplementHeads
-from ..retrieval.channels.matrix_factorization import MatrixFactorization
-from ..retrieval.graph.model import GraphChannel, GraphConfig, GraphModel
-from ..retrieval.items.ragged import Runs
-from .out_of_fold import entries
+from ..retrieval.channels.matrix_factorization import FactorizationConfig, MatrixFactorization, fit_factors
+from ..retrieval.trainable_channels import TRAINABLE_CHANNELS
+from .out_of_fold import category_entries
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..data.workspace import Workspace
     from ..eval.splits.training_data import TrainingData
-    from ..retrieval.channels.base import Channel
+    from ..retrieval.channels.base import TrainableChannel, TrainingContext
+    from ..retrieval.items.ragged import RaggedArray
 
-PAIRS = 40_000
-"""Examples for the text heads, at most; those that lead to another category come first."""
+DEFAULT_CHANNELS = (MatrixFactorization.name,)
+"""Channels that `crossaisle train` trains unless others are named: those that raise the blend's NDCG, see `NOT_DEFAULT`."""
+NOT_DEFAULT = (
+    "not trained by default, because blends with it rank no better, new and rarely bought items included "
+    "(benchmarks/results/blend-*.json); include it with --channels {channels}"
+)
+"""Reason in the output of a training for a channel that is left out by default."""
 PENALTIES = (30.0, 10.0, 100.0)
-"""Of the factors, tried on shoppers held back: how much to shrink hangs on how many had an item, more than all else that can be set."""
-TRYING, TRIED = 0.1, 500
-"""Share of the users that are held back for it, and questions that they are asked at most."""
-Progress = Callable[[str, int, int], None]
+"""Penalties of the factors to try; the best one depends on the store, and matters more than any other setting."""
+VALIDATION_SHARE, MAX_VALIDATION_CASES = 0.1, 500
+"""Share of the users for choosing the penalty, and the largest number of their cases."""
 
 
 @dataclass(frozen=True)
-class Parts:
-    """What is trained before the blend, each None where it could not be: heads of the text channel, the graph; and the factors."""
+class TrainedChannels:
+    """Channels fitted to one view.
 
-    heads: Mapping[str, NDArray[np.float32]] | None
-    heads_figures: Mapping[str, Any]
-    graph: GraphModel | None
-    factors: matrix_factorization.ItemFactors
-    left_out: Mapping[str, str]
-
-    def channels(self, known: TrainingView) -> dict[str, Channel]:
-        """All channels beyond the three that every store has, knowing only what is known."""
-        further = dict(known.full_catalogue_channels)
-        further["factors"] = MatrixFactorization(self.factors.items, self.factors.config)
-        if self.heads is not None:
-            further["complements"] = ComplementHeads.from_weights(self.heads, known.vectors)
-        if self.graph is not None:
-            further["graph"] = GraphChannel(self.graph)
-        return further
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How the parts are made.
-
-    Attributes: tried: penalties of the factors with what they came to, see `shrinkage`. about: what the cards say of the data.
+    Attributes:
+        channels: Channel by name.
+        left_out: Name of a channel that could not be trained to the reason.
     """
 
-    seed: int
-    graph: GraphConfig
-    factors: matrix_factorization.FactorizationConfig
-    tried: Sequence[Mapping[str, float]]
-    about: Mapping[str, Any]
+    channels: Mapping[str, TrainableChannel]
+    left_out: Mapping[str, str]
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """Metrics of the training by channel."""
+        return {name: dict(channel.metrics) for name, channel in self.channels.items()}
+
+    def save(self, workspace: Workspace) -> None:
+        """Store each channel in its folder of a workspace.
+
+        Raises:
+            StorageError: A folder cannot be written.
+        """
+        for name, channel in self.channels.items():
+            channel.save(workspace.path / name)
 
 
-def train_parts(workspace: Workspace, known: TrainingView, recipe: Recipe, progress: Progress) -> Parts:
-    """The parts of what is known; what cannot be learned is left out, with the reason."""
-    from ..retrieval.graph.trainer import train_graph
+def validate_names(names: Sequence[str]) -> tuple[str, ...]:
+    """Return the names of channels, each once, in the order of the registry.
 
+    Raises:
+        SettingsError: A name is not in the registry.
+    """
+    unknown = [name for name in names if name not in TRAINABLE_CHANNELS]
+    if unknown:
+        raise SettingsError(f"{unknown[0]!r} is not a trainable channel; use {', '.join(TRAINABLE_CHANNELS)}")
+    return tuple(name for name in TRAINABLE_CHANNELS if name in names)
+
+
+def excluded_by_default() -> dict[str, str]:
+    """Return the channels that are not trained by default, each with the reason and how to include it."""
+    reason = NOT_DEFAULT.format(channels=",".join(TRAINABLE_CHANNELS))
+    return {name: reason for name in TRAINABLE_CHANNELS if name not in DEFAULT_CHANNELS}
+
+
+def train_channels(view: TrainingView, context: TrainingContext, names: Sequence[str]) -> TrainedChannels:
+    """Fit channels to a view.
+
+    Args:
+        view: Data to train on.
+        context: Seed, configurations and progress of the run.
+        names: Names of the channels.
+    """
+    channels: dict[str, TrainableChannel] = {}
     left_out: dict[str, str] = {}
-    heads: Mapping[str, NDArray[np.float32]] | None = None
-    figures: Mapping[str, Any] = {}
-    graph: GraphModel | None = None
-    fitted = matrix_factorization.fit_factors(known.training_data.histories, known.vectors, recipe.factors)
-    try:
-        heads, figures = _heads(known, recipe.seed, progress)
-    except TrainingError as error:
-        left_out["complements"] = str(error)
-    try:
-        relations = workspace.table("relations")
-        graph = train_graph(
-            known.interactions,
-            known.events,
-            known.catalogue,
-            known.vectors,
-            recipe.graph,
-            relations=relations if len(relations) else None,
-            about=recipe.about,
-            progress=progress,
-        )
-    except TrainingError as error:
-        left_out["graph"] = str(error)
-    return Parts(heads, figures, graph, fitted, left_out)
+    for name in names:
+        try:
+            channels[name] = TRAINABLE_CHANNELS[name].fit(view, context)
+        except TrainingError as error:
+            left_out[name] = str(error)
+    return TrainedChannels(channels, left_out)
 
 
-def shrinkage(
-    workspace: Workspace, known: TrainingView, held_out: HeldOut, seed: int
-) -> tuple[matrix_factorization.FactorizationConfig, list[dict[str, float]]]:
-    """How the factors are best shrunk, going by shoppers held back from what is known; with every trial, none where nobody can be asked."""
-    usual = matrix_factorization.FactorizationConfig(seed=seed)
-    cases = entries(known, seed)
-    people = np.unique(np.asarray(cases.users, dtype=object))
-    draw = np.random.default_rng([seed, 4])
-    back = frozenset(draw.permutation(people)[: max(1, round(TRYING * len(people)))].tolist())
-    asked = draw.permutation(np.flatnonzero([user in back for user in cases.users]))[:TRIED]
-    if not len(asked):
-        return usual, []
-    rest = TrainingView.from_workspace(
-        workspace, HeldOut(held_out.users | back, held_out.pairs, held_out.moment), known.index, known.vectors, known.text_neighbors
-    )
-    tried = Baseline(_Scorer, [replace(usual, penalty=penalty) for penalty in PENALTIES])
-    chosen = tune(tried, rest.training_data, cases.take(np.sort(asked)), EligibleItems(rest.catalogue, "new"), seed=seed)
-    return chosen.config, [{"penalty": one["config"]["penalty"], "ndcg@10": one["ndcg@10"]} for one in chosen.trials]
+# ---------------------------------------------------------------------- hyperparameters
 
 
-class _Scorer:
-    """The factors as a baseline is asked."""
+def tune_channels(view: TrainingView, context: TrainingContext, names: Sequence[str]) -> TrainingContext:
+    """Return the context with the configurations of channels chosen on validation users, and the trials of that choice.
 
-    def __init__(self, training: TrainingData, config: matrix_factorization.FactorizationConfig) -> None:
-        self.channel = MatrixFactorization(matrix_factorization.fit_factors(training.histories, training.vectors, config).items, config)
+    Args:
+        view: Data to train on; the validation users are taken from it.
+        context: Context of the run; a configuration that it has is kept.
+        names: Names of the channels.
+    """
+    configs, trials = dict(context.configs), dict(context.trials)
+    for name, choose in TUNERS.items():
+        if name in names and name not in configs:
+            configs[name], trials[name] = choose(view, context)
+    return replace(context, configs=configs, trials=trials)
 
-    def scores(self, histories: Runs) -> NDArray[np.float32]:
+
+def choose_penalty(view: TrainingView, context: TrainingContext) -> tuple[FactorizationConfig, list[dict[str, float]]]:
+    """Return the factors' configuration with the best penalty by NDCG@10 on validation users, and the trials.
+
+    Without validation cases it is the default configuration, and no trials.
+    """
+    stage, default = "choosing the penalty of the factors", FactorizationConfig(seed=context.seed)
+    context.progress(stage, 0, 1)
+    cases = category_entries(view, context)
+    users = np.unique(np.asarray(cases.users, dtype=object))
+    rng = context.rng(4)
+    validation_users = frozenset(rng.permutation(users)[: max(1, round(VALIDATION_SHARE * len(users)))].tolist())
+    validation = rng.permutation(np.flatnonzero([user in validation_users for user in cases.users]))[:MAX_VALIDATION_CASES]
+    if not len(validation):
+        return default, []
+    training_view = view.without_users(validation_users)
+    baseline = Baseline(_FactorScorer, [replace(default, penalty=penalty) for penalty in PENALTIES])
+    eligible = EligibleItems(training_view.catalogue, "new")
+    tuning = tune(baseline, training_view.training_data, cases.take(np.sort(validation)), eligible, seed=context.seed)
+    context.progress(stage, 1, 1)
+    return tuning.config, [{"penalty": trial["config"]["penalty"], "ndcg@10": trial["ndcg@10"]} for trial in tuning.trials]
+
+
+Tuner = Callable[[TrainingView, "TrainingContext"], tuple[Any, Sequence[Mapping[str, float]]]]
+TUNERS: Mapping[str, Tuner] = {MatrixFactorization.name: choose_penalty}
+"""Name of a channel to the choice of its configuration; a channel without an entry is trained with its default one."""
+
+
+class _FactorScorer:
+    """The factors as a baseline for tuning."""
+
+    def __init__(self, training: TrainingData, config: FactorizationConfig) -> None:
+        self.channel = MatrixFactorization(fit_factors(training.histories, training.vectors, config))
+
+    def scores(self, histories: RaggedArray) -> NDArray[np.float32]:
         return self.channel.scores_of(histories)
-
-
-def _heads(known: TrainingView, seed: int, progress: Progress) -> tuple[dict[str, NDArray[np.float32]], dict[str, Any]]:
-    """The heads' weights, learned from what known users went on to, in other categories and in the same."""
-    events = OrderedEvents.from_events(known.events, seed)
-    category = known.catalogue.category
-    begin = events.starts[events.user]
-    after = np.flatnonzero(np.arange(len(events.row)) > begin)
-    enters = first_in_category(events, category)[after]
-    draw = np.random.default_rng(seed)
-    across, within = after[enters], after[~enters]
-    across = across if len(across) <= PAIRS else draw.choice(across, PAIRS, replace=False)
-    within = within if len(within) <= PAIRS - len(across) else draw.choice(within, PAIRS - len(across), replace=False)
-    chosen = np.sort(np.concatenate([across, within]))
-    lengths = np.minimum(chosen - begin[chosen], complement_heads.MAX_HISTORY)
-    starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    rows = events.row[np.arange(starts[-1]) - np.repeat(starts[:-1], lengths) + np.repeat(chosen - lengths, lengths)]
-    config = complement_heads.ComplementConfig(seed=seed)
-    return complement_heads.train_heads(Runs(starts, rows), events.row[chosen], known.vectors, category, config, progress)

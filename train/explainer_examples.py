@@ -1,8 +1,8 @@
-"""What the LLM learns to word reasons from: wordings written by hand, each told of many things that a store sells.
+"""Training examples for the explainer: handwritten wordings, each filled with many of the store's items.
 
-A wording has slots for all that a store fills, so it is true of whatever stands there; told of other items it is another lesson. Some
-items are kept back to validate with: what is wanted is that known words are found for things that were never spoken of. How likely
-wordings are that were never read says nothing of that: it falls once the model has its own, while what it writes still gets better.
+A wording has slots for everything that a store fills in, so it is valid for any items. The items of one category are held out for
+validation, which measures whether the LLM finds known wordings for unseen items. The likelihood of unseen wordings would not: it falls once
+the LLM has learned its own wordings, while its texts still improve.
 """
 
 from __future__ import annotations
@@ -24,77 +24,83 @@ if TYPE_CHECKING:
     from ..llm.models.language_model import LanguageModel
 
 ROUNDS = 4
-"""How often a wording is told, each time of other items."""
-HELD_OUT = "Baby"
-"""The category that is kept back: no lesson has a wording for it, nor, in a store that has others, an item of it."""
-VALIDATION = 60
-"""Wordings that are told of what was kept back."""
-FAULTS = ("it does not say may, could or might", "not each letter once", "it says more than the facts")
-FAULTED = 0.1
-"""Share of the lessons that are told a fault of an earlier try: what is written then is no other."""
+"""Number of examples per wording, each with other items."""
+HELD_OUT_CATEGORY = "Baby"
+"""Category for validation: no training example has a wording for it or, in a store with other categories, an item of it."""
+VALIDATION_EXAMPLES = 60
+"""Number of validation examples."""
+FEEDBACK = ("it does not say may, could or might", "not each letter once", "it says more than the facts")
+"""Faults of an earlier attempt, as the prompt states them."""
+FEEDBACK_SHARE = 0.1
+"""Share of the examples whose prompt states a fault; the expected wording is the same."""
 
 
 @dataclass(frozen=True)
-class WritingLessons:
-    """Lessons, and those of other categories to validate with."""
+class ExplainerExamples:
+    """Training examples, and validation examples with items of the held-out category."""
 
-    learning: Sequence[WordingExample]
+    training: Sequence[WordingExample]
     validation: Sequence[WordingExample]
 
 
-def writing_lessons(briefing: BriefRenderer, items: Sequence[Item], seed: int, rounds: int = ROUNDS) -> WritingLessons:
-    """The lessons over a store's items.
+def explainer_examples(renderer: BriefRenderer, items: Sequence[Item], seed: int, rounds: int = ROUNDS) -> ExplainerExamples:
+    """Return examples with a store's items.
 
-    Args: items: whose names are told, of any categories. seed: of what is drawn.
+    Args:
+        renderer: Renders the prompts.
+        items: Items of any categories, whose names are used.
+        seed: Random seed.
+        rounds: Number of examples per wording.
     """
-    draw = np.random.default_rng([seed, 5])
-    names = _names(items)
-    own = [one for one in _possible(handwritten_wordings(), briefing.llm) if HELD_OUT not in one.categories]
-    learning = [wording_example(briefing, _told(one, names, draw), one.text) for _ in range(rounds) for one in own]
-    some = draw.permutation(len(own))[:VALIDATION].tolist()
-    anew = [replace(own[number], categories=(own[number].categories[0], HELD_OUT)) for number in some]
-    return WritingLessons(learning, [wording_example(briefing, _told(one, names, draw), one.text) for one in anew])
+    rng = np.random.default_rng([seed, 5])
+    names = _names_by_category(items)
+    writable = _writable(handwritten_wordings(), renderer.llm)
+    wordings = [wording for wording in writable if HELD_OUT_CATEGORY not in wording.categories]
+    training = [wording_example(renderer, _brief(wording, names, rng), wording.text) for _ in range(rounds) for wording in wordings]
+    sample = [wordings[index] for index in rng.permutation(len(wordings))[:VALIDATION_EXAMPLES].tolist()]
+    held_out = [replace(wording, categories=(wording.categories[0], HELD_OUT_CATEGORY)) for wording in sample]
+    return ExplainerExamples(training, [wording_example(renderer, _brief(wording, names, rng), wording.text) for wording in held_out])
 
 
-def _possible(wordings: Sequence[HandwrittenWording], llm: LanguageModel) -> list[HandwrittenWording]:
-    """Those that the model may write: without words that are not its own, and of somebody's words alone nothing that only a history item
-    can bear out."""
-    letters = token_vocabulary(llm)
+def _writable(wordings: Sequence[HandwrittenWording], llm: LanguageModel) -> list[HandwrittenWording]:
+    """The wordings that constrained decoding allows: within the vocabulary, and without slots that a text query has no facts for."""
+    vocabulary = token_vocabulary(llm)
     return [
-        one
-        for one in wordings
-        if (one.occasion != "need" or not one.slots & {"figure", "usual", "aisles", "fits"})
+        wording
+        for wording in wordings
+        if (wording.occasion != "need" or not wording.slots & {"figure", "usual", "aisles", "fits"})
         and is_decodable(
-            letters,
-            WordingConstraints(one.slots, one.confident, one.occasion == "seen", one.length, relaxed=True),
-            llm.encode(slots_to_letters(one.text)),
+            vocabulary,
+            WordingConstraints(wording.slots, wording.confident, wording.occasion == "seen", wording.length, relaxed=True),
+            llm.encode(slots_to_letters(wording.text)),
         )
     ]
 
 
-def _names(items: Sequence[Item]) -> Mapping[str, list[str]]:
-    """Names by the category that they are sold in; all under the empty one."""
-    found: dict[str, list[str]] = {"": []}
+def _names_by_category(items: Sequence[Item]) -> Mapping[str, list[str]]:
+    """Item names by top category; all of them under the empty string."""
+    names: dict[str, list[str]] = {"": []}
     for item in items:
         name = display_name(item)
-        found[""].append(name)
+        names[""].append(name)
         if item.category:
-            found.setdefault(item.category[0], []).append(name)
-    return found
+            names.setdefault(item.category[0], []).append(name)
+    return names
 
 
-def _told(wording: HandwrittenWording, names: Mapping[str, list[str]], draw: np.random.Generator) -> ExplanationBrief:
-    had, category = wording.categories
-    item = str(draw.choice(names.get(category) or names[""]))
-    own = str(draw.choice(names.get(had) or names[""])) if wording.occasion != "need" else None
+def _brief(wording: HandwrittenWording, names: Mapping[str, list[str]], rng: np.random.Generator) -> ExplanationBrief:
+    """A brief for a wording, with random items of its categories."""
+    anchor_category, item_category = wording.categories
+    item = str(rng.choice(names.get(item_category) or names[""]))
+    anchor = str(rng.choice(names.get(anchor_category) or names[""])) if wording.occasion != "need" else None
     return ExplanationBrief(
         item,
-        own,
-        f"“{draw.choice(EXAMPLE_NEEDS)}”" if wording.occasion == "need" else None,
+        anchor,
+        f"“{rng.choice(EXAMPLE_NEEDS)}”" if wording.occasion == "need" else None,
         wording.occasion,
         wording.slots,
         wording.confident,
         wording.tone,
         wording.length,
-        str(draw.choice(FAULTS)) if draw.random() < FAULTED else None,
+        str(rng.choice(FEEDBACK)) if rng.random() < FEEDBACK_SHARE else None,
     )

@@ -1,15 +1,15 @@
-"""The LLM ranker taught from a store's own shoppers, and its vote in the blend settled on shoppers that it never saw.
+"""Trains the LLM ranker on a store's own users, and fits its weight in the blend on users that it was not trained on.
 
-    lessons -> users parted -> examples -> LoRA (`train.lora.finetune`) -> margins of the users left over -> the weight of its vote
+    examples -> split by user -> prompts -> LoRA (`train.lora.finetune`) -> logit margins of the calibration users -> weight of the LLM
 
-What is measured goes into the adapter's card; the adapter stands in the workspace only when its vote is settled. A killed run goes on from
-its last checkpoint.
+The metrics are stored in the adapter's card. The adapter is moved into the workspace once its weight is fitted; an interrupted run resumes
+from its last checkpoint.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,219 +26,251 @@ from ..llm.models.model_source import fingerprint
 from ..llm.ranking.ranker import Ranker
 from ..recommend.ranking import llm_weight
 from ..recommend.ranking.candidate_facts import RANK_PROMPT_VERSION, fact_sentences
-from ..recommend.ranking.llm_loading import RANKER_FOLDER
+from ..recommend.ranking.llm_loading import CARD_KEY, RANKER_FOLDER
 from ..recommend.ranking.llm_weight import LLM_RERANK_DEPTH, NO_LLM_WEIGHT, LLMScoredQuery, LLMWeight
 from .lora import finetune
 from .lora.finetune import FinetuneConfig, ListwiseExample
-from .ranker_examples import EXAMPLES, Lessons
+from .ranker_examples import MAX_EXAMPLES, RankerExamples
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..data.settings import Settings
+    from ..retrieval.channels.base import Progress, TrainingContext
     from ..retrieval.items.catalogue import Catalogue
 
-WORKSHOP = "adapter-training"
-"""Where an adapter is made, beside the one in use."""
-CANDIDATES, HARD = 8, 5
-"""Candidates of an example, and how many of them are among the blend's best, if what was bought is; the others are had as much as that.
-What was bought and is not among the best stands only beside things that are had as much: against the best it would teach that what
-speaks for an item speaks against it, and what is learned from both cancels out."""
-ROUNDS = 3
-"""How often a question is asked at most, each time with other candidates, where there are fewer questions than examples are wanted."""
-LEARNING, VALIDATING = 0.7, 0.1
-"""Shares of the users that are learned from, and that say when to stop; the rest settles the vote."""
-VALIDATION, JUDGED = (8, 40), (16, 200)
-"""Questions of the two, at least and at most; between them an eighth and a third of what is learned from. The LLM reads each of them, the
-first again and again, so they must not cost more than the learning."""
-Progress = Callable[[str, int, int], None]
+STAGING_FOLDER = "adapter-training"
+"""Folder where an adapter is trained, beside the one in use."""
+CANDIDATES, HARD_NEGATIVES = 8, 5
+"""Candidates of an example, and how many negatives come from the blend's best if the purchase is among them; the others match its number of
+users. A purchase below the blend's best is only compared with matched negatives: compared with the best ones it would teach the LLM that
+evidence for an item counts against it, and both lessons would cancel out."""
+MAX_REPEATS = 3
+"""Largest number of examples of one query, each with other candidates, if there are fewer queries than requested examples."""
+TRAINING_SHARE, VALIDATION_SHARE = 0.7, 0.1
+"""Shares of the users for training and for early stopping; the others calibrate the weight."""
+VALIDATION_LIMITS, CALIBRATION_LIMITS = (8, 40), (16, 200)
+"""Smallest and largest number of validation and of calibration queries; in between an eighth and a third of the training queries, because
+the LLM scores all of them, the validation queries several times."""
 
 
 @dataclass(frozen=True)
-class Lots:
-    """Numbers of the questions that are learned from, that say when to stop, and that settle the vote; no user in two of them."""
+class ExampleSplit:
+    """Queries for training, early stopping and calibration of the weight, as indices; no user is in two of them."""
 
-    learning: NDArray[np.int64]
-    validating: NDArray[np.int64]
-    judging: NDArray[np.int64]
+    training: NDArray[np.int64]
+    validation: NDArray[np.int64]
+    calibration: NDArray[np.int64]
 
     @classmethod
-    def draw(cls, lessons: Lessons, most: int, seed: int) -> Lots:
-        """The lots of the questions whose answer is among the blend's best, and, to learn from, of others if those are too few.
+    def sample(cls, examples: RankerExamples, max_training: int, seed: int) -> ExampleSplit:
+        """Return a random split by user.
 
-        Args: most: questions that are learned from, at most.
+        Queries with a purchase among the blend's best come first; others are only used for training, if there are too few.
+
+        Args:
+            examples: Queries with their candidates.
+            max_training: Largest number of training queries.
+            seed: Random seed.
         """
-        draw = np.random.default_rng([seed, 2])
-        share = draw.random(int(lessons.user.max(initial=-1)) + 1)[lessons.user]
-        owner = np.repeat(np.arange(len(lessons)), np.diff(lessons.starts))
-        best = lessons.place < LLM_RERANK_DEPTH
-        of_best, beside, matched = (
-            np.bincount(owner, which, minlength=len(lessons)) > 0
-            for which in (lessons.bought & best, lessons.bought & ~best, lessons.matched & ~lessons.bought)
+        rng = np.random.default_rng([seed, 2])
+        uniform = rng.random(int(examples.user.max(initial=-1)) + 1)[examples.user]
+        is_best = examples.rank < LLM_RERANK_DEPTH
+        best_purchase, lower_purchase, has_matched = (
+            np.bincount(examples.query, candidates, minlength=len(examples)) > 0
+            for candidates in (examples.purchased & is_best, examples.purchased & ~is_best, examples.matched & ~examples.purchased)
         )
 
-        def some(inside: NDArray[np.bool_], limit: int) -> NDArray[np.int64]:
-            return draw.permutation(np.flatnonzero(inside))[:limit]
+        def draw(selected: NDArray[np.bool_], limit: int) -> NDArray[np.int64]:
+            return rng.permutation(np.flatnonzero(selected))[:limit]
 
-        inside, rest = share < LEARNING, share >= LEARNING + VALIDATING
-        learning = some(inside & of_best, most)
-        learning = np.sort(np.concatenate([learning, some(inside & ~of_best & beside & matched, most - len(learning))]))
-        limits = [min(largest, max(least, len(learning) // part)) for (least, largest), part in ((VALIDATION, 8), (JUDGED, 3))]
-        validating, judging = some(~inside & ~rest & of_best, limits[0]), some(rest & of_best, limits[1])
-        return cls(learning, np.sort(validating), np.sort(judging))
+        for_training, for_calibration = uniform < TRAINING_SHARE, uniform >= TRAINING_SHARE + VALIDATION_SHARE
+        training = draw(for_training & best_purchase, max_training)
+        lower = draw(for_training & ~best_purchase & lower_purchase & has_matched, max_training - len(training))
+        training = np.sort(np.concatenate([training, lower]))
+        max_validation, max_calibration = (
+            min(largest, max(smallest, len(training) // divisor))
+            for (smallest, largest), divisor in ((VALIDATION_LIMITS, 8), (CALIBRATION_LIMITS, 3))
+        )
+        validation = draw(~for_training & ~for_calibration & best_purchase, max_validation)
+        calibration = draw(for_calibration & best_purchase, max_calibration)
+        return cls(training, np.sort(validation), np.sort(calibration))
 
 
-def teach(
+def train_llm_ranker(
     folder: Path,
     settings: Settings,
-    lessons: Lessons,
+    ranker_examples: RankerExamples,
     catalogue: Catalogue,
-    about: Mapping[str, Any],
+    context: TrainingContext,
     *,
     config: FinetuneConfig,
-    most: int = EXAMPLES,
-    progress: Progress = lambda *_: None,
+    max_examples: int = MAX_EXAMPLES,
 ) -> dict[str, Any]:
-    """Trains the ranking adapter of a workspace, settles its vote, and returns what was measured.
+    """Train the ranking adapter of a workspace, fit its weight, store both, and return the metrics.
 
     Args:
-        folder: the workspace's. about: what the card says of the data. config: of the LoRA training; its seed draws the lots, too.
-        most: examples that are learned from, at most; a question may come again with other candidates.
+        folder: Folder of the workspace.
+        settings: Settings with the LLM.
+        ranker_examples: Queries with their candidates.
+        catalogue: Catalogue of the items.
+        context: Card entries about the data, and progress. The seed is that of `config`.
+        config: LoRA configuration.
+        max_examples: Largest number of training examples; a query may be repeated with other candidates.
+
     Raises:
-        TrainingError: too few shoppers, a loss that is no number, or too little memory.
-        ModelError, ModelMissingError: the base model cannot be had.
+        TrainingError: There are too few users, the loss became NaN, or memory ran out.
+        ModelError, ModelMissingError: The base model cannot be used or is not installed.
     """
-    lots = Lots.draw(lessons, most, config.seed)
-    if len(lots.learning) < finetune.MIN_EXAMPLES or not len(lots.validating) or not len(lots.judging):
+    split = ExampleSplit.sample(ranker_examples, max_examples, config.seed)
+    if len(split.training) < finetune.MIN_EXAMPLES or not len(split.validation) or not len(split.calibration):
         raise TrainingError(
-            f"{len(lots.learning)} shoppers' questions are too few to teach the LLM; at least {finetune.MIN_EXAMPLES} are wanted, "
-            "and some to validate and to judge it: ingest more interactions, or rank without it (--llm none)"
+            f"{len(split.training)} training queries are too few for the LLM ranker, it needs at least {finetune.MIN_EXAMPLES}, "
+            "and some for validation and calibration; ingest more interactions, or rank without it (--llm none)"
         )
-    draw = np.random.default_rng([config.seed, 3])
-    rounds = min(ROUNDS, -(-most // len(lots.learning)))
-    examples = [example(lessons, number, catalogue, draw, version=config.prompt) for number in lots.learning.tolist() * rounds][:most]
+    rng = np.random.default_rng([config.seed, 3])
+    repeats = min(MAX_REPEATS, -(-max_examples // len(split.training)))
+    queries = (split.training.tolist() * repeats)[:max_examples]
+    training = [training_example(ranker_examples, query, catalogue, rng, version=config.prompt) for query in queries]
     validation = [
-        example(lessons, number, catalogue, draw, hard=CANDIDATES - 1, version=config.prompt) for number in lots.validating.tolist()
+        training_example(ranker_examples, query, catalogue, rng, hard=CANDIDATES - 1, version=config.prompt)
+        for query in split.validation.tolist()
     ]
-    workshop = folder / WORKSHOP
-    if _finished(folder / RANKER_FOLDER, settings, config, examples, validation):  # one seed, one result: it would be the same again
-        card = {**adapters.read_card(folder / RANKER_FOLDER), **about}
-        if "vote" in card:
-            _write(folder / RANKER_FOLDER, card)  # the same data may have been read into a new snapshot
-            return {**card["figures"], "vote": card["vote"]["weight"]}
-    if not _finished(workshop, settings, config, examples, validation):
-        finetune.train(examples, validation, settings, workshop, config, about, lambda at: _tell(progress, at))
-    users, read = _read(lessons, lots.judging, catalogue, settings, workshop, progress)
-    chosen, figures = settle(read, users, config.seed)
-    card = adapters.read_card(workshop)
-    card |= {**about, "vote": asdict(chosen), "figures": {**card["figures"], **figures}}
-    _write(workshop, card)
-    with storage_errors(f"the adapter in {folder / RANKER_FOLDER}"):
-        replace_folder(workshop, folder / RANKER_FOLDER)
-    return {**card["figures"], "vote": chosen.weight}
+    staging, final = folder / STAGING_FOLDER, folder / RANKER_FOLDER
+    if _is_trained(final, settings, config, training, validation):  # training is deterministic: the result would be the same
+        card = {**adapters.read_card(final), **context.about}
+        if CARD_KEY in card:
+            _write_card(final, card)  # the snapshot may be a new one with the same data
+            return {**card["figures"], "vote": card[CARD_KEY]["weight"]}
+    if not _is_trained(staging, settings, config, training, validation):
+
+        def report_step(at: finetune.TrainingProgress) -> None:
+            context.progress(f"ranker, loss {at.loss:.3f}", at.step, at.total)
+
+        finetune.train(training, validation, settings, staging, config, context.about, report_step)
+    users, scored = _score_queries(ranker_examples, split.calibration, catalogue, settings, staging, context.progress)
+    weight, metrics = calibrate_llm_weight(scored, users, config.seed)
+    card = adapters.read_card(staging)
+    card |= {**context.about, CARD_KEY: asdict(weight), "figures": {**card["figures"], **metrics}}
+    _write_card(staging, card)
+    with storage_errors(f"the adapter in {final}"):
+        replace_folder(staging, final)
+    return {**card["figures"], "vote": weight.weight}
 
 
-def example(
-    lessons: Lessons, number: int, catalogue: Catalogue, draw: np.random.Generator, *, hard: int = HARD, version: int = RANK_PROMPT_VERSION
+def training_example(
+    examples: RankerExamples,
+    query: int,
+    catalogue: Catalogue,
+    rng: np.random.Generator,
+    *,
+    hard: int = HARD_NEGATIVES,
+    version: int = RANK_PROMPT_VERSION,
 ) -> ListwiseExample:
-    """One question as the LLM learns from it: one thing that was bought, and others that were not.
+    """Return one query as a listwise example: one purchased item, which comes first, and negatives.
 
     Args:
-        hard: how many of the others are among the `READ` that the blend ranks highest, if what was bought is; more where few are had as
-            much as that.
-        version: of the prompt.
+        examples: Queries with their candidates.
+        query: Index of the query.
+        catalogue: Catalogue of the items.
+        rng: Generator that samples the items.
+        hard: Number of negatives from the blend's best, if the purchase is among them; more where few items match its number of users.
+        version: Version of the prompt.
     """
-    run = lessons.run(number)
-    bought = lessons.bought[run]
-    own = np.flatnonzero(bought)
-    among = own[own < LLM_RERANK_DEPTH]
-    target = int(draw.choice(among if len(among) else own))
-    matched = draw.permutation(np.flatnonzero(lessons.matched[run] & ~bought))[: CANDIDATES - 1 - hard if len(among) else CANDIDATES - 1]
-    best = draw.permutation(np.flatnonzero(~bought)[:LLM_RERANK_DEPTH])[: CANDIDATES - 1 - len(matched) if len(among) else 0]
-    places = np.concatenate([[target], best, matched]).astype(np.int64) + run.start
+    candidates = examples.candidates(query)
+    is_purchased = examples.purchased[candidates]
+    purchases = np.flatnonzero(is_purchased)
+    best_purchases = purchases[purchases < LLM_RERANK_DEPTH]
+    has_best = len(best_purchases) > 0
+    target = int(rng.choice(best_purchases if has_best else purchases))
+    matched = np.flatnonzero(examples.matched[candidates] & ~is_purchased)
+    matched = rng.permutation(matched)[: CANDIDATES - 1 - hard if has_best else CANDIDATES - 1]
+    best = rng.permutation(np.flatnonzero(~is_purchased)[:LLM_RERANK_DEPTH])[: CANDIDATES - 1 - len(matched) if has_best else 0]
+    chosen = np.concatenate([[target], best, matched]).astype(np.int64) + candidates.start
     return ListwiseExample(
-        catalogue.records(lessons.histories[number].tolist()),
-        catalogue.records(lessons.rows[places].tolist()),
+        catalogue.records(examples.histories[query].tolist()),
+        catalogue.records(examples.rows[chosen].tolist()),
         0,
-        _told(lessons, places, catalogue, version),
+        _facts(examples, chosen, catalogue, version),
     )
 
 
-def _told(lessons: Lessons, places: NDArray[np.int64] | slice, catalogue: Catalogue, version: int) -> Sequence[str]:
-    """What the LLM is told of some candidates by a version of its prompt. What the shopper bought counts one shopper less, as before."""
-    users = catalogue.users[lessons.rows[places]] - lessons.bought[places]
-    return fact_sentences(lessons.facts[places], users, catalogue, lessons.place[places] + 1 if version >= RANK_PROMPT_VERSION else None)
+def _facts(examples: RankerExamples, candidates: NDArray[np.int64] | slice, catalogue: Catalogue, version: int) -> Sequence[str]:
+    """Sentences about candidates for a version of the prompt; the query's user does not count as a user of a purchased item."""
+    users = catalogue.users[examples.rows[candidates]] - examples.purchased[candidates]
+    ranks = examples.rank[candidates] + 1 if version >= RANK_PROMPT_VERSION else None
+    return fact_sentences(examples.pair_counts[candidates], users, catalogue, ranks)
 
 
-def settle(read: Sequence[LLMScoredQuery], users: NDArray[np.int64], seed: int) -> tuple[LLMWeight, dict[str, Any]]:
-    """The LLM's vote, and what was measured on the shoppers it was settled on: NDCG@10 of the order without, with, and by the LLM alone.
+# ---------------------------------------------------------------------- weight of the LLM
 
-    The vote is 0 unless what it adds has an interval above zero: it costs every answer the model's reading of the candidates.
 
-    Args: users: (questions,) a number per user.
+def calibrate_llm_weight(scored: Sequence[LLMScoredQuery], users: NDArray[np.int64], seed: int) -> tuple[LLMWeight, dict[str, Any]]:
+    """Return the weight of the LLM, and the NDCG@10 of the calibration queries without the LLM, with it, and by the LLM alone.
+
+    The weight is 0 unless the confidence interval of the gain is above zero: every recommendation with the LLM costs its inference time.
+
+    Args:
+        scored: Calibration queries.
+        users: (queries,) user numbers.
+        seed: Random seed of the bootstrap.
     """
-    if not read:
+    if not scored:
         return NO_LLM_WEIGHT, {"judged": 0}
-    chosen = llm_weight.fit_llm_weight(read)
-    without = _ndcg([one.scores for one in read], read)
-    together = _ndcg([one.scores + chosen.contributions(one.logit_margins) for one in read], read)
-    gain = paired_difference(together, without, users, seed=seed)
-    if not gain.low > 0:
-        chosen = NO_LLM_WEIGHT
-    alone = _ndcg([one.logit_margins for one in read], read)
-    return chosen, {
-        "judged": len(read),
-        "judged_blend_ndcg@10": round(float(without.mean()), 4),
-        "judged_with_llm_ndcg@10": round(float(together.mean()), 4),
-        "judged_llm_ndcg@10": round(float(alone.mean()), 4),
+    weight = llm_weight.fit_llm_weight(scored)
+    blend = _ndcg([query.scores for query in scored], scored)
+    combined = _ndcg([query.scores + weight.contributions(query.logit_margins) for query in scored], scored)
+    llm = _ndcg([query.logit_margins for query in scored], scored)
+    gain = paired_difference(combined, blend, users, seed=seed)
+    return weight if gain.low > 0 else NO_LLM_WEIGHT, {
+        "judged": len(scored),
+        "judged_blend_ndcg@10": round(float(blend.mean()), 4),
+        "judged_with_llm_ndcg@10": round(float(combined.mean()), 4),
+        "judged_llm_ndcg@10": round(float(llm.mean()), 4),
         "judged_gain": gain.to_dict(),
     }
 
 
-def _ndcg(scores: Sequence[NDArray[np.floating]], read: Sequence[LLMScoredQuery]) -> NDArray[np.float64]:
-    """(shoppers,) NDCG@10 of each order of the candidates that were read."""
-    hits = np.zeros((len(read), LLM_RERANK_DEPTH), dtype=bool)
-    for number, (order, one) in enumerate(zip(scores, read, strict=True)):
-        hits[number, : len(order)] = one.bought[np.argsort(-order, kind="stable")]
-    return ndcg(hits, np.asarray([max(int(one.bought.sum()), 1) for one in read]), 10)
+def _ndcg(scores: Sequence[NDArray[np.floating]], scored: Sequence[LLMScoredQuery]) -> NDArray[np.float64]:
+    """(queries,) NDCG@10 of rankings of the scored candidates."""
+    hits = np.zeros((len(scored), LLM_RERANK_DEPTH), dtype=bool)
+    for index, (values, query) in enumerate(zip(scores, scored, strict=True)):
+        hits[index, : len(values)] = query.bought[np.argsort(-values, kind="stable")]
+    return ndcg(hits, np.asarray([max(int(query.bought.sum()), 1) for query in scored]), 10)
 
 
-def _read(
-    lessons: Lessons, numbers: NDArray[np.int64], catalogue: Catalogue, settings: Settings, adapter: Path, progress: Progress
+def _score_queries(
+    examples: RankerExamples, queries: NDArray[np.int64], catalogue: Catalogue, settings: Settings, adapter: Path, progress: Progress
 ) -> tuple[NDArray[np.int64], list[LLMScoredQuery]]:
-    """What the tuned LLM, quantized as it will serve, says of the best candidates of some questions, and whose they are.
-
-    Only of those with an answer among them: the others can be ordered neither better nor worse.
-    """
+    """The user numbers and the scores by the tuned LLM, quantized as in serving, of queries with a purchase among the blend's best."""
     ranker = Ranker(LanguageModel.load(settings, adapter))
-    users, found = [], []
-    for done, number in enumerate(numbers.tolist()):
-        progress("judging the ranker", done, len(numbers))
-        run = lessons.run(number)
-        best = slice(run.start, min(run.start + LLM_RERANK_DEPTH, run.stop))
-        if lessons.bought[best].any():
-            rows, told = lessons.rows[best], _told(lessons, best, catalogue, ranker.prompt.version)
-            margins = ranker.scores(catalogue.records(lessons.histories[number].tolist()), None, catalogue.records(rows.tolist()), told)
-            users.append(int(lessons.user[number]))
-            found.append(LLMScoredQuery(lessons.scores[best], margins, lessons.bought[best]))
-    progress("judging the ranker", len(numbers), len(numbers))
-    return np.asarray(users, dtype=np.int64), found
+    stage, users, scored = "calibrating the ranker", [], []
+    for done, query in enumerate(queries.tolist()):
+        progress(stage, done, len(queries))
+        candidates = examples.candidates(query)
+        best = slice(candidates.start, min(candidates.start + LLM_RERANK_DEPTH, candidates.stop))
+        if examples.purchased[best].any():
+            history, items = catalogue.records(examples.histories[query].tolist()), catalogue.records(examples.rows[best].tolist())
+            logit_margins = ranker.scores(history, None, items, _facts(examples, best, catalogue, ranker.prompt.version))
+            users.append(int(examples.user[query]))
+            scored.append(LLMScoredQuery(examples.scores[best], logit_margins, examples.purchased[best]))
+    progress(stage, len(queries), len(queries))
+    return np.asarray(users, dtype=np.int64), scored
 
 
-def _finished(workshop: Path, settings: Settings, config: FinetuneConfig, examples: Sequence[ListwiseExample], validation: Sequence[ListwiseExample]) -> bool:
-    """Whether the very adapter that is wanted was trained already, and only its vote is not settled."""
+def _is_trained(
+    folder: Path, settings: Settings, config: FinetuneConfig, training: Sequence[ListwiseExample], validation: Sequence[ListwiseExample]
+) -> bool:
+    """Whether a folder has the adapter of these examples, configuration and base model; it may lack its weight."""
     try:
-        card = adapters.read_card(workshop)
+        card = adapters.read_card(folder)
     except CrossaisleError:
         return False
-    wanted = (finetune.examples_digest(examples, validation), json.loads(json.dumps(asdict(config))), fingerprint(settings.llm, settings.home))
-    return (card.get("examples_hash"), card.get("settings"), card.get("base_fingerprint")) == wanted
+    settings_of_card = json.loads(json.dumps(asdict(config)))
+    expected = (finetune.examples_digest(training, validation), settings_of_card, fingerprint(settings.llm, settings.home))
+    return (card.get("examples_hash"), card.get("settings"), card.get("base_fingerprint")) == expected
 
 
-def _write(adapter: Path, card: Mapping[str, Any]) -> None:
+def _write_card(adapter: Path, card: Mapping[str, Any]) -> None:
     with storage_errors(f"the adapter in {adapter}"):
         write_atomically(adapter / adapters.CARD, (json.dumps(card, indent=1, ensure_ascii=False) + "\n").encode())
-
-
-def _tell(progress: Progress, at: finetune.TrainingProgress) -> None:
-    progress(f"ranker, loss {at.loss:.3f}", at.step, at.total)

@@ -1,55 +1,57 @@
-"""Questions to known shoppers, answered by channels that were counted and trained without them: what a blend may be fitted to.
+"""Out-of-fold queries: what a blend is fitted to.
 
-Whole users are parted into folds. For each fold everything is made again from the other users' doing alone, and the fold's users are asked
-what they went to when they entered a category. So no score knows the shopper it is given for, as it will not when it is served.
+Users are divided into folds. For each fold, all channels are recomputed from the other users' data alone, and then score queries of the
+fold's users at the moment they entered a category. So no score includes the user it is computed for, as in serving.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from ..data.errors import TrainingError
-from ..data.splits import HeldOut, hash_uniforms
+from ..data.splits import hash_uniforms
 from ..eval.offline.channel_systems import BUILTIN_CHANNELS, purchase_profile
 from ..eval.splits.cases import Cases, EligibleItems
 from ..eval.splits.leakage import near_duplicates
-from ..eval.splits.protocols import OrderedEvents, first_in_category
 from ..eval.splits.training_view import TrainingView
 from ..recommend.profiles.profile import ItemAttributes
 from ..recommend.ranking import candidate_facts
 from ..recommend.ranking.features import FeatureExtractor
 from ..recommend.ranking.trained_ranker import CANDIDATES_PER_CHANNEL
+from ..retrieval.channels.base import TrainingContext
+from ..retrieval.items.ordered_events import OrderedEvents, first_in_category
 from ..retrieval.items.ragged import RaggedArray
 from .blend import RankingDataset
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ..data.workspace import Workspace
     from ..retrieval.channels.base import Channel
     from ..retrieval.retriever import Retriever
 
 FOLDS = 5
 MAX_QUERIES = 3000
-"""Questions after which no further fold is asked."""
+"""Number of queries after which no further fold is processed."""
 ENTRIES_PER_USER = 3
-"""Categories of a user that are asked for, the ones entered last."""
-Progress = Callable[[str, int, int], None]
-FitChannels = Callable[[TrainingView, Progress], Mapping[str, "Channel"]]
-"""Makes the channels that a blend stands on from what is known."""
+"""Largest number of queries of a user, for the categories entered last."""
+FitChannels = Callable[[TrainingView, TrainingContext], Mapping[str, "Channel"]]
+"""Fits the channels to blend to a view."""
 
 
 @dataclass(frozen=True)
 class OutOfFoldQueries:
-    """Questions with what the LLM would be told of them.
+    """Queries with their candidates and features, and what an LLM's prompt says about the candidates.
 
     Attributes:
-        questions: as a blend is fitted to. users: (questions) ids. histories: a run each. rows: (candidates,) item rows.
-        facts: (candidates, 3) as `recommend.ranking.candidate_facts` has it, counted without the user who is asked.
+        dataset: Features and purchases of the candidates.
+        users: (queries,) user ids.
+        histories: (queries,) item rows, oldest first.
+        rows: (candidates,) item rows.
+        pair_counts: (candidates, 3) as in `recommend.ranking.candidate_facts`, counted without the query's user.
     """
 
     dataset: RankingDataset
@@ -59,101 +61,124 @@ class OutOfFoldQueries:
     pair_counts: NDArray[np.int32]
 
 
-def collect_queries(workspace: Workspace, known: TrainingView, held_out: HeldOut, seed: int, train: FitChannels, progress: Progress) -> OutOfFoldQueries:
-    """Asks folds of the known users, one fold after another until there are `ENOUGH` questions.
+class _ScoredQuery(NamedTuple):
+    """One query with its candidates."""
 
-    Args: train: called once a fold with what is known without its users.
-    Raises: TrainingError: nobody entered a second category.
+    user: str
+    history: NDArray[np.int32]
+    features: NDArray[np.float32]
+    purchased: NDArray[np.bool_]
+    rows: NDArray[np.int32]
+    pair_counts: NDArray[np.int32]
+
+
+def collect_queries(view: TrainingView, context: TrainingContext, fit_channels: FitChannels) -> OutOfFoldQueries:
+    """Return the queries of the training users, fold by fold until there are `MAX_QUERIES`.
+
+    Args:
+        view: Data to train on.
+        context: Seed and progress of the run.
+        fit_channels: Called once per fold with the view without its users.
+
+    Raises:
+        TrainingError: No user has entered a second category.
     """
-    cases = category_entries(known, seed)
-    fold = (hash_uniforms(cases.users, seed + 1) * FOLDS).astype(int)
-    everyone = known.events.users
-    of_user = (hash_uniforms(everyone.to_list(), seed + 1) * FOLDS).astype(int)
-    answers: list[tuple[str, NDArray[np.int32], NDArray[np.float32], NDArray[np.bool_], NDArray[np.int32], NDArray[np.int32]]] = []
-    told: list[str] = []
-    total = 0
-    for number in range(FOLDS):
-        mine = np.flatnonzero(fold == number)
-        if total >= MAX_QUERIES or not len(mine):
+    cases = category_entries(view, context)
+    users = view.events.users
+    fold_of_case = (hash_uniforms(cases.users, context.seed + 1) * FOLDS).astype(int)
+    fold_of_user = (hash_uniforms(users.to_list(), context.seed + 1) * FOLDS).astype(int)
+    queries: list[_ScoredQuery] = []
+    channel_names: list[str] = []
+    processed = 0
+    for fold in range(FOLDS):
+        fold_cases = np.flatnonzero(fold_of_case == fold)
+        if processed >= MAX_QUERIES or not len(fold_cases):
             continue
-        if len(mine) > MAX_QUERIES:
-            mine = np.sort(np.random.default_rng(seed).choice(mine, MAX_QUERIES, replace=False))
-        out = frozenset(everyone.filter(of_user == number).to_list())
-        without = HeldOut(held_out.users | out, held_out.pairs, held_out.moment)
-        part = TrainingView.from_workspace(workspace, without, known.index, known.vectors, known.text_neighbors)
-        further = train(part, lambda stage, done, of, n=number: progress(f"fold {n + 1} of {FOLDS}: {stage}", done, of))  # type: ignore[misc]
-        told = told or [*BUILTIN_CHANNELS, *further]  # what a later fold could not train is 0 there
-        maker = FeatureExtractor(part.catalogue, told)
-        for done, answer in enumerate(_answers(cases.take(mine), part.with_channels(further), maker), start=1):
-            answers.append(answer)
-            progress(f"fold {number + 1} of {FOLDS}: asking the channels", done, len(mine))
-        total += len(mine)
-    if not answers:
+        if len(fold_cases) > MAX_QUERIES:
+            fold_cases = np.sort(context.rng().choice(fold_cases, MAX_QUERIES, replace=False))
+        fold_view = view.without_users(frozenset(users.filter(fold_of_user == fold).to_list()))
+        fold_context = _with_stage(context, f"fold {fold + 1} of {FOLDS}: ")
+        channels = fit_channels(fold_view, fold_context)
+        channel_names = channel_names or [*BUILTIN_CHANNELS, *channels]  # features of a channel that a later fold lacks are 0
+        extractor = FeatureExtractor(fold_view.catalogue, channel_names)
+        scored = _scored_queries(cases.take(fold_cases), fold_view.with_channels(channels), extractor)
+        for done, query in enumerate(scored, start=1):
+            queries.append(query)
+            fold_context.progress("scoring queries", done, len(fold_cases))
+        processed += len(fold_cases)
+    if not queries:
         raise TrainingError(
-            "nobody went from one category to another, so there is nothing to learn; two categories with common shoppers are wanted"
+            "no user has purchases in two categories, so there is nothing to train on; ingest data of at least two categories with "
+            "common users"
         )
-    users = [answer[0] for answer in answers]
-    person = {user: i for i, user in enumerate(dict.fromkeys(users))}
-    questions = RankingDataset(
-        FeatureExtractor(known.catalogue, told).names,
-        np.concatenate([answer[2] for answer in answers]),
-        np.concatenate([answer[3] for answer in answers]),
-        np.concatenate([[0], np.cumsum([len(answer[3]) for answer in answers])]).astype(np.int64),
-        np.asarray([person[user] for user in users], dtype=np.int64),
+    user_number = {user: number for number, user in enumerate(dict.fromkeys(query.user for query in queries))}
+    dataset = RankingDataset(
+        FeatureExtractor(view.catalogue, channel_names).names,
+        np.concatenate([query.features for query in queries]),
+        np.concatenate([query.purchased for query in queries]),
+        np.concatenate([[0], np.cumsum([len(query.rows) for query in queries])]).astype(np.int64),
+        np.asarray([user_number[query.user] for query in queries], dtype=np.int64),
     )
-    histories = RaggedArray.of([answer[1].tolist() for answer in answers])
     return OutOfFoldQueries(
-        questions, users, histories, np.concatenate([answer[4] for answer in answers]), np.concatenate([answer[5] for answer in answers])
+        dataset,
+        [query.user for query in queries],
+        RaggedArray.of([query.history.tolist() for query in queries]),
+        np.concatenate([query.rows for query in queries]),
+        np.concatenate([query.pair_counts for query in queries]),
     )
 
 
-def _answers(
-    cases: Cases, retriever: Retriever, maker: FeatureExtractor
-) -> Iterator[tuple[str, NDArray[np.int32], NDArray[np.float32], NDArray[np.bool_], NDArray[np.int32], NDArray[np.int32]]]:
-    """For each case: user, history, features, which were bought, rows, facts."""
-    known, eligible = ItemAttributes.from_catalogue(retriever.catalogue), EligibleItems(retriever.catalogue, "new")
-    for number in range(len(cases)):
-        profile = purchase_profile(cases.histories[number], known)
-        seeds = profile.candidate_query()
-        found = retriever.propose(seeds, eligible.mask(cases, slice(number, number + 1))[0], CANDIDATES_PER_CHANNEL)
-        if len(found):
-            yield (
-                cases.users[number],
-                cases.histories[number],
-                maker.features(found, profile).values,
-                np.isin(found.rows, cases.targets[number]),
-                found.rows.astype(np.int32),
-                candidate_facts.anchor_pair_counts(found, seeds, retriever.associations),
+def category_entries(view: TrainingView, context: TrainingContext) -> Cases:
+    """Return a case for each of the last `ENTRIES_PER_USER` categories that a user entered.
+
+    The history is what the user had before the first item of the category, or, without an order, everything of other categories; the
+    targets are the user's items of the category.
+    """
+    events = OrderedEvents.from_events(view.events, context.seed)
+    ordered = view.events.order != "none"
+    category = view.catalogue.category[events.row]
+    entry = np.flatnonzero(first_in_category(events, view.catalogue.category))  # index of the first event in a category
+    begin, end = events.starts[events.user[entry]], events.starts[events.user[entry] + 1]
+    has_history = entry > begin if ordered else np.bincount(events.user[entry], minlength=len(events.ids))[events.user[entry]] > 1
+    entry, begin, end = entry[has_history], begin[has_history], end[has_history]
+    user = events.user[entry]
+    is_recent = np.searchsorted(user, user, side="right") - 1 - np.arange(len(user)) < ENTRIES_PER_USER
+    users, histories, targets = [], [], []
+    for first, start, stop in zip(entry[is_recent].tolist(), begin[is_recent].tolist(), end[is_recent].tolist(), strict=True):
+        rows, in_category = events.row[start:stop], category[start:stop] == category[first]
+        is_later = np.arange(start, stop) >= first if ordered else in_category
+        users.append(str(events.ids[int(events.user[first])]))
+        histories.append(_distinct(rows[~is_later]))
+        targets.append(_distinct(rows[is_later & in_category]))
+    eligible = EligibleItems(view.catalogue, "new")
+    cases = Cases(users, RaggedArray.of(histories), RaggedArray.of(targets), [None] * len(users)).with_eligible_targets(eligible)
+    is_duplicate = near_duplicates(cases, view.vectors)
+    return replace(cases, targets=cases.targets.where(~is_duplicate)).with_eligible_targets(eligible)
+
+
+def _scored_queries(cases: Cases, retriever: Retriever, extractor: FeatureExtractor) -> Iterator[_ScoredQuery]:
+    """The cases that have candidates, with their features."""
+    attributes, eligible = ItemAttributes.from_catalogue(retriever.catalogue), EligibleItems(retriever.catalogue, "new")
+    for case in range(len(cases)):
+        profile = purchase_profile(cases.histories[case], attributes)
+        query = profile.candidate_query()
+        candidates = retriever.propose(query, eligible.mask(cases, slice(case, case + 1))[0], CANDIDATES_PER_CHANNEL)
+        if len(candidates):
+            yield _ScoredQuery(
+                cases.users[case],
+                cases.histories[case],
+                extractor.features(candidates, profile).values,
+                np.isin(candidates.rows, cases.targets[case]),
+                candidates.rows.astype(np.int32),
+                candidate_facts.anchor_pair_counts(candidates, query, retriever.associations),
             )
 
 
-def category_entries(known: TrainingView, seed: int) -> Cases:
-    """What known users had when they entered a category, as history, and what they had of it, as targets; their last `ENTRIES_PER_USER` entries.
-
-    Without an order everything of other categories is the history.
-    """
-    events = OrderedEvents.from_events(known.events, seed)
-    ordered = known.events.order != "none"
-    code = known.catalogue.category[events.row]
-    place = np.flatnonzero(first_in_category(events, known.catalogue.category))
-    begin, end = events.starts[events.user[place]], events.starts[events.user[place] + 1]
-    several = place > begin if ordered else np.bincount(events.user[place], minlength=len(events.ids))[events.user[place]] > 1
-    place, begin, end = place[several], begin[several], end[several]
-    user = events.user[place]
-    kept = np.searchsorted(user, user, side="right") - 1 - np.arange(len(user)) < ENTRIES_PER_USER
-    users, histories, targets = [], [], []
-    for at, first, last in zip(place[kept].tolist(), begin[kept].tolist(), end[kept].tolist(), strict=True):
-        rows, inside = events.row[first:last], code[first:last] == code[at]
-        since = np.arange(first, last) >= at if ordered else inside
-        users.append(str(events.ids[int(events.user[at])]))
-        histories.append(_distinct(rows[~since]))
-        targets.append(_distinct(rows[since & inside]))
-    eligible = EligibleItems(known.catalogue, "new")
-    cases = Cases(users, RaggedArray.of(histories), RaggedArray.of(targets), [None] * len(users)).with_eligible_targets(eligible)
-    alike = near_duplicates(cases, known.vectors)
-    return Cases(cases.users, cases.histories, cases.targets.where(~alike), cases.target_categories).with_eligible_targets(eligible)
+def _with_stage(context: TrainingContext, prefix: str) -> TrainingContext:
+    """The context with a prefix before each stage of the progress."""
+    return replace(context, progress=lambda stage, done, total: context.progress(prefix + stage, done, total))
 
 
 def _distinct(rows: NDArray[np.int32]) -> Sequence[int]:
-    """Each row once, at its latest place."""
+    """Each row once, at its latest position."""
     return list(dict.fromkeys(rows[::-1].tolist()))[::-1]

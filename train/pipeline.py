@@ -1,17 +1,17 @@
-"""What is learned of a store's own histories, and put into its workspace: graph, text heads, the blend of all channels, LLM ranker.
+"""Trains a workspace's models on its own histories: channels, the blend of all channels, the LLM ranker, the explainer.
 
-    known users -> folds -> (channels without a fold's users -> what they say of the fold's shoppers) -> the blend -> the LLM ranker
-                         -> the graph, the heads and the factors of all known users
+    training users -> folds -> (channels without a fold's users -> scores of the fold's queries) -> blend -> LLM ranker
+                            -> channels of all training users
 
-The test's users stay out of everything here, unless everything is asked for, so that an evaluation afterwards is honest.
+The test users of the split are held out of everything, unless the caller includes them, so an evaluation afterwards is unbiased.
 """
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -24,194 +24,198 @@ from ..data.workspace import Workspace
 from ..eval.splits import protocols
 from ..eval.splits.training_view import TrainingView
 from ..recommend.ranking import learned_blend
-from ..recommend.ranking.learned_blend import BlendModel
-from ..retrieval.channels import complement_heads, matrix_factorization
-from ..retrieval.graph import storage
+from ..retrieval.channels.base import Progress, TrainingContext
+from ..retrieval.graph.channel import GraphChannel
 from ..retrieval.graph.model import GraphConfig
 from ..retrieval.index.builder import item_vectors, load
 from ..retrieval.items.interactions import Events
-from . import blend
-from .blend import Questions
-from .channels import Parts, Recipe, shrinkage, train_parts
+from ..retrieval.trainable_channels import TRAINABLE_CHANNELS
+from .blend import fit_models
+from .channels import DEFAULT_CHANNELS, excluded_by_default, train_channels, tune_channels, validate_names
 from .lora.config import FinetuneConfig
-from .out_of_fold import ask
-from .ranker_examples import EXAMPLES, Lessons
-from .ranker_examples import load as load_lessons
+from .out_of_fold import collect_queries
+from .ranker_examples import MAX_EXAMPLES, RankerExamples, load_examples
 
 if TYPE_CHECKING:
+    from ..recommend.ranking.learned_blend import BlendModel
     from ..retrieval.channels.base import Channel
 
-WRITING = FinetuneConfig(blocks=15, batch=16, lr=2e-3, epochs=3, prompt=1, validate_every=45, checkpoint_every=45)
-"""How the explainer is trained."""
-Progress = Callable[[str, int, int], None]
-Part = Literal["graph", "blend", "ranker", "explainer", "all"]
-PART_NAMES: tuple[Part, ...] = ("graph", "blend", "ranker", "explainer", "all")
+EXPLAINER_CONFIG = FinetuneConfig(blocks=15, batch=16, lr=2e-3, epochs=3, prompt=1, validate_every=45, checkpoint_every=45)
+"""Default LoRA configuration of the explainer."""
+TrainingPart = Literal["graph", "blend", "ranker", "explainer", "all"]
+TRAINING_PARTS: tuple[TrainingPart, ...] = ("graph", "blend", "ranker", "explainer", "all")
 
 
-def learn(
+def train_workspace(
     workspace: Workspace,
     settings: Settings,
     split: Split | None = None,
     *,
-    part: Part = "blend",
+    part: TrainingPart = "blend",
+    channels: Sequence[str] | None = None,
     config: GraphConfig | None = None,
     ranker: FinetuneConfig | None = None,
     examples: int | None = None,
     everything: bool = False,
     progress: Progress = lambda *_: None,
 ) -> dict[str, Any]:
-    """Trains a workspace's parts, puts them there, and returns what was measured.
+    """Train parts of a workspace, store them in it, and return the metrics of the training.
 
-    A kill leaves what was trained before; a ranker goes on from its last checkpoint. Without enough shoppers for the graph, the heads or
-    the ranker the blend does without them, and `left_out` says so.
+    An interrupted training keeps the parts that were finished; a ranker resumes from its last checkpoint. A channel with too little data is
+    left out, and in `all` the ranker; `left_out` in the result has the reasons.
 
     Args:
-        split: what an evaluation will test; None is the users protocol with seed 0.
-        part: `graph` (with text heads and factors), `blend` (with the channels that it stands on), `ranker` (needs a blend), `explainer`
-            (the LLM learns to word reasons), or `all`: all but the explainer, which learns nothing of shoppers, and where the settings name
-            no LLM all but the ranker. A ranker takes longer than all else, so it is made only when asked for.
-        config: of the graph. ranker: of the LoRA training, of the ranker or the explainer.
-        examples: questions that the ranker learns from, at most; None is `lessons.EXAMPLES`.
-        everything: hold nothing out, for serving only.
+        workspace: Indexed workspace.
+        settings: Settings with the LLM.
+        split: Split of the evaluation to come; None for the users protocol with seed 0. Its seed is that of the whole training.
+        part: `graph` (all trainable channels), `blend` (the blend and the channels that it uses), `ranker` (the LLM ranker, which needs a
+            blend), `explainer` (the LLM that words explanations), or `all` (blend and, if the settings name an LLM, ranker).
+        channels: Names of the trainable channels; None for all of them in `graph`, else for `channels.DEFAULT_CHANNELS`.
+        config: Configuration of the graph; None for the default one.
+        ranker: LoRA configuration of the ranker or the explainer; None for the default one.
+        examples: Largest number of training examples of the ranker; None for `ranker_examples.MAX_EXAMPLES`.
+        everything: Whether to hold nothing out, for serving only.
+        progress: Progress callback.
+
     Raises:
-        TrainingError: too few shoppers for the part that is asked for; for a blend, where all are.
-        NoIndexError, StaleIndexError: the workspace must be indexed first.
-        NotTrainedError, StaleTrainingError: a ranker is asked for without a blend of this snapshot and split.
-        ModelError, ModelMissingError: the LLM cannot be had.
+        SettingsError: A channel is unknown.
+        TrainingError: There is too little data for the part.
+        NoIndexError, StaleIndexError: The workspace has no current index.
+        NotTrainedError, StaleTrainingError: A ranker needs a blend of this snapshot and split.
+        ModelError, ModelMissingError: The LLM is not installed or cannot be used.
     """
     start = time.perf_counter()
     if part in ("ranker", "explainer") and settings.llm == "none":
         raise TrainingError("there is no LLM to train (--llm none); name one, or train the blend")
+    default = tuple(TRAINABLE_CHANNELS) if part == "graph" else DEFAULT_CHANNELS
+    names = validate_names(default if channels is None else channels)
+    metrics: dict[str, Any] = {"left_out": {}}
     with workspace.writing(f"crossaisle train -w {workspace.path}"):
         if part == "explainer":
-            wrote = explainer(workspace, settings, ranker, progress)
-            return {"explainer": wrote, "left_out": {}, "seconds": round(time.perf_counter() - start, 1)}
-        training = _Training(workspace, settings, split or Split(), config, everything, progress)
-        figures: dict[str, Any] = {"left_out": {}}
+            metrics["explainer"] = train_explainer(workspace, settings, ranker, progress)
+            return {**metrics, "seconds": round(time.perf_counter() - start, 1)}
+        run = _TrainingRun(workspace, settings, RunOptions(split or Split(), names, config or GraphConfig(), everything), progress)
         if part == "graph":
-            figures |= training.parts()
+            metrics |= run.channels()
         if part in ("blend", "all"):
-            figures |= training.blend()
+            metrics |= run.blend()
+            if channels is None:
+                metrics["left_out"] = {**excluded_by_default(), **metrics["left_out"]}
         if part == "ranker" or (part == "all" and settings.llm != "none"):
-            lora = ranker or FinetuneConfig(seed=training.split.seed)
             try:
-                figures["ranker"] = training.ranker(lora, examples or EXAMPLES)
+                metrics["ranker"] = run.ranker(ranker or FinetuneConfig(seed=run.split.seed), examples or MAX_EXAMPLES)
             except TrainingError as error:
                 if part == "ranker" or "diverged" in str(error):
                     raise
-                figures["left_out"] = {**figures["left_out"], "ranker": str(error)}
-    return {**figures, "seconds": round(time.perf_counter() - start, 1)}
+                metrics["left_out"] = {**metrics["left_out"], "ranker": str(error)}
+    return {**metrics, "seconds": round(time.perf_counter() - start, 1)}
 
 
-class _Training:
-    """One run over one workspace: what may be known, and each part made from it."""
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """What a training run trains, and on what.
 
-    def __init__(
-        self, workspace: Workspace, settings: Settings, split: Split, config: GraphConfig | None, everything: bool, progress: Progress
-    ) -> None:
-        self.workspace, self.settings, self.progress = workspace, settings, progress
+    Attributes:
+        split: Split of the evaluation to come.
+        channels: Names of the trainable channels.
+        graph: Configuration of the graph.
+        everything: Whether to hold nothing out.
+    """
+
+    split: Split
+    channels: Sequence[str]
+    graph: GraphConfig
+    everything: bool
+
+
+class _TrainingRun:
+    """One training run over one workspace: the training view, and each part trained on it."""
+
+    def __init__(self, workspace: Workspace, settings: Settings, options: RunOptions, progress: Progress) -> None:
+        self.workspace, self.settings, self.options = workspace, settings, options
         catalogue, index, _ = load(workspace, settings)
         events = Events.build(workspace.table("interactions"), catalogue)
-        self.split = protocols.resolve_split(split, events, catalogue)
-        self.held_out = HeldOut() if everything else protocols.sample_cases(self.split, events, catalogue, "test", "new").held_out
-        self.known = TrainingView.from_workspace(workspace, self.held_out, index, item_vectors(index, catalogue))
-        self.about = {"snapshot": workspace.manifest.snapshot, "held_out": None if everything else self.split.to_dict()}
-        self.config = config or GraphConfig(seed=self.split.seed)
+        self.split = protocols.resolve_split(options.split, events, catalogue)
+        held_out = HeldOut() if options.everything else protocols.sample_cases(self.split, events, catalogue, "test", "new").held_out
+        self.view = TrainingView.from_workspace(workspace, held_out, index, item_vectors(index, catalogue))
+        about = {"snapshot": workspace.manifest.snapshot, "held_out": None if options.everything else self.split.to_dict()}
+        self.context = TrainingContext(self.split.seed, about, {GraphChannel.name: options.graph}, progress=progress)
 
     @cached_property
-    def _recipe(self) -> Recipe:
-        self.progress("choosing how factors are shrunk", 0, 1)
-        seed = self.split.seed
-        chosen, tried = shrinkage(self.workspace, self.known, self.held_out, seed)
-        self.progress("choosing how factors are shrunk", 1, 1)
-        return Recipe(seed, self.config, chosen, tried, self.about)
+    def tuned_context(self) -> TrainingContext:
+        """The context with configurations chosen on validation users."""
+        return tune_channels(self.view, self.context, self.options.channels)
 
-    def parts(self) -> dict[str, Any]:
-        """The graph, the text heads and the factors of all that may be known, put into the workspace."""
-        parts = self._parts(self.known, self.progress)
-        figures: dict[str, Any] = {"complements": dict(parts.heads_figures), "left_out": dict(parts.left_out)}
-        if parts.graph is not None:
-            storage.save_graph(parts.graph, self.workspace.path)
-            figures["graph"] = {name: value for name, value in parts.graph.card.items() if name != "about"}
-        if parts.heads is not None:
-            complement_heads.save_heads(self.workspace.path, parts.heads, {**self.about, "figures": parts.heads_figures})
-        figures["factors"] = {"tried": list(self._recipe.tried), "penalty": parts.factors.config.penalty}
-        matrix_factorization.save_factors(
-            self.workspace.path, parts.factors, self.known.catalogue.ids, {**self.about, "figures": figures["factors"]}
-        )
-        return figures
+    def channels(self) -> dict[str, Any]:
+        """Train the channels on all training users, store them, and return their metrics."""
+        trained = train_channels(self.view, self.tuned_context, self.options.channels)
+        trained.save(self.workspace)
+        return {**trained.metrics, "left_out": dict(trained.left_out)}
 
     def blend(self) -> dict[str, Any]:
-        """The blend, and the parts that it stands on, put into the workspace."""
+        """Train the blend and the channels that it uses, store them, and return their metrics."""
+        context, names = self.tuned_context, self.options.channels
 
-        def channels(part: TrainingView, tell: Progress) -> Mapping[str, Channel]:
-            return self._parts(part, tell).channels(part)
+        def fit(view: TrainingView, fold_context: TrainingContext) -> Mapping[str, Channel]:
+            return {**view.full_catalogue_channels, **train_channels(view, fold_context, names).channels}
 
-        seed = self.split.seed
-        asked = ask(self.workspace, self.known, self.held_out, seed, channels, self.progress)
-        models = fit(asked.questions, seed, self.progress)
-        lessons = Lessons.of(asked, models["blend"], self.known.catalogue, seed)
-        parts = self.parts()
-        figures = dict(models["blend"].metrics)
-        _save(self.workspace.path, models, lessons, {**self.about, "figures": figures, "graph": asdict(self.config)})
-        return {"blend": figures, **parts}
+        queries = collect_queries(self.view, context, fit)
+        models = fit_models(queries.dataset, context)
+        examples = RankerExamples.from_queries(queries, models["blend"], self.view.catalogue, context)
+        channel_metrics = self.channels()
+        metrics = dict(models["blend"].metrics)
+        _save_blend(
+            self.workspace.path,
+            models,
+            examples,
+            {**context.about, "figures": metrics, "graph": asdict(context.configs[GraphChannel.name])},
+        )
+        return {"blend": metrics, **channel_metrics}
 
     def ranker(self, config: FinetuneConfig, examples: int) -> dict[str, Any]:
-        """The adapter of the LLM and its vote, put into the workspace."""
-        from .llm_ranker import teach
+        """Train the adapter of the LLM ranker and its weight in the blend, store them, and return their metrics."""
+        from .llm_ranker import train_llm_ranker
 
-        lessons = load_lessons(self.workspace.path)
-        card = json.loads((self.workspace.path / learned_blend.FOLDER / "card.json").read_text("utf-8"))
-        if any(card.get(name) != value for name, value in json.loads(json.dumps(self.about)).items()):
+        path, context = self.workspace.path, self.context
+        stored_examples = load_examples(path)
+        card = json.loads((path / learned_blend.FOLDER / "card.json").read_text("utf-8"))
+        if any(card.get(name) != value for name, value in json.loads(json.dumps(context.about)).items()):
             raise StaleTrainingError(
-                f"the blend in {self.workspace.path} was fitted to another snapshot or held out other users; "
-                f"run `crossaisle train -w {self.workspace.path} blend` first, with the same --seed"
+                f"the blend in {path} was fitted to another snapshot or held out other users; "
+                f"run `crossaisle train -w {path} blend` first, with the same --seed"
             )
-        catalogue, path = self.known.catalogue, self.workspace.path
-        return teach(path, self.settings, lessons, catalogue, self.about, config=config, most=examples, progress=self.progress)
-
-    def _parts(self, known: TrainingView, progress: Progress) -> Parts:
-        return train_parts(self.workspace, known, self._recipe, progress)
+        return train_llm_ranker(path, self.settings, stored_examples, self.view.catalogue, context, config=config, max_examples=examples)
 
 
-def explainer(workspace: Workspace, settings: Settings, config: FinetuneConfig | None, progress: Progress) -> dict[str, Any]:
-    """The adapter that words reasons, put into the workspace; it learns from wordings written by hand, told of the store's items."""
+def train_explainer(workspace: Workspace, settings: Settings, config: FinetuneConfig | None, progress: Progress) -> dict[str, Any]:
+    """Train the adapter that words explanations, store it, and return its metrics.
+
+    It is trained on the hand-written wordings that the package ships, filled with the store's items; no interactions go into it.
+    """
     from ..llm.explain.briefs import BriefRenderer
     from ..llm.models.language_model import LanguageModel
     from ..recommend.ranking.llm_loading import EXPLAINER_FOLDER
-    from .explainer_examples import writing_lessons
+    from .explainer_examples import explainer_examples
     from .lora import finetune
     from .lora.wording_loss import WordingTask
 
     catalogue, _, _ = load(workspace, settings)
-    wanted = config or WRITING
-    items = catalogue.records(range(len(catalogue)))
-    lessons = writing_lessons(BriefRenderer(LanguageModel.load(settings), wanted.prompt), items, wanted.seed)
+    lora = config or EXPLAINER_CONFIG
+    renderer = BriefRenderer(LanguageModel.load(settings), lora.prompt)
+    examples = explainer_examples(renderer, catalogue.records(range(len(catalogue))), lora.seed)
 
-    def tell(at: finetune.TrainingProgress) -> None:
+    def report_step(at: finetune.TrainingProgress) -> None:
         progress(f"explainer, loss {at.loss:.3f}", at.step, at.total)
 
     about = {"snapshot": workspace.manifest.snapshot}
-    out = workspace.path / EXPLAINER_FOLDER
-    made = finetune.train(lessons.learning, lessons.validation, settings, out, wanted, about, tell, task=WordingTask)
-    return made.figures()
+    folder = workspace.path / EXPLAINER_FOLDER
+    trained = finetune.train(examples.training, examples.validation, settings, folder, lora, about, report_step, task=WordingTask)
+    return trained.figures()
 
 
-def fit(questions: Questions, seed: int, progress: Progress) -> dict[str, BlendModel]:
-    """The blend of all channels, and of all but each one, by the names of an evaluation."""
-    groups = list(dict.fromkeys(name.split(":")[0] for name in questions.names))
-    models = {"blend": blend.fit(questions, seed=seed)}
-    thin = questions.answered().thinned(seed)  # what a final fit looks at anyway, so that it is drawn once
-    for done, group in enumerate(groups):
-        progress("fitting the blend", done, len(groups))
-        models[f"blend without {group}"] = blend.fit(thin.without(group), seed=seed, chosen=models["blend"])
-    progress("fitting the blend", len(groups), len(groups))
-    return models
-
-
-def _save(parent: Path, models: Mapping[str, BlendModel], lessons: Lessons, card: Mapping[str, Any]) -> None:
-    home = parent / learned_blend.FOLDER
-    with storage_errors(f"the blend in {home}"), replacing_folder(home) as fresh:
-        (fresh / "models.json").write_text(json.dumps({name: model.to_dict() for name, model in models.items()}), "utf-8")
-        lessons.save(fresh)
-        (fresh / "card.json").write_text(json.dumps(card, indent=1), "utf-8")
+def _save_blend(workspace: Path, models: Mapping[str, BlendModel], examples: RankerExamples, card: Mapping[str, Any]) -> None:
+    folder = workspace / learned_blend.FOLDER
+    with storage_errors(f"the blend in {folder}"), replacing_folder(folder) as staging:
+        (staging / "models.json").write_text(json.dumps({name: model.to_dict() for name, model in models.items()}), "utf-8")
+        examples.save(staging)
+        (staging / "card.json").write_text(json.dumps(card, indent=1), "utf-8")

@@ -1,7 +1,7 @@
-"""What the LLM ranker is taught from and judged on: for each question the candidates that matter, in the order of the other channels.
+"""Examples for the LLM ranker: per query, the candidates that matter, ranked by the blend of the other channels.
 
-They come from the questions that the blend was fitted to (`questions`), so no score and no fact among them knows the shopper who is asked.
-They are kept beside the blend: the ranker may be trained, and its training may be killed and go on, without asking all channels anew.
+They are made from the out-of-fold queries that the blend was fitted to, so no score and no fact among them includes the query's user. They
+are stored beside the blend, so the ranker can be trained, and resumed, without scoring all channels again.
 """
 
 from __future__ import annotations
@@ -18,34 +18,39 @@ from ..data.errors import NotTrainedError, StaleTrainingError
 from ..recommend.ranking import learned_blend
 from ..recommend.ranking.learned_blend import BlendModel
 from ..retrieval.items.ragged import RaggedArray
-from . import blend
-from .blend import Questions
-from .out_of_fold import Asked
+from .blend import RankingDataset, fit_blend
+from .out_of_fold import OutOfFoldQueries
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from ..retrieval.channels.base import TrainingContext
     from ..retrieval.items.catalogue import Catalogue
 
 FILE = "lessons.safetensors"
-EXAMPLES = 1000
-"""Questions that the LLM learns from, at most."""
-SHORT, MATCHED = 30, 10
-"""Candidates kept of a question, beside what was bought: those that the blend ranks highest, and those that are had as much as what was
-bought and are of its category."""
-PARTS = 4
-"""Parts of the users that take turns in being scored by a blend that was fitted without them."""
+"""File in the blend's folder. Its name and the names of its arrays are part of the workspace format."""
+MAX_EXAMPLES = 1000
+"""Largest number of training examples of the LLM."""
+TOP_CANDIDATES, MATCHED_CANDIDATES = 30, 10
+"""Candidates kept per query besides the purchases: those that the blend ranks highest, and those of a purchased item's category with about
+as many users as it."""
+CV_FOLDS = 4
+"""Cross-validation folds of the users for the blend's out-of-fold scores."""
 
 
 @dataclass(frozen=True)
-class Lessons:
-    """Questions with the candidates that matter.
+class RankerExamples:
+    """Queries with the candidates that matter.
 
     Attributes:
-        user: (questions,) a number per user. histories: a run of item rows each, oldest first. starts: (questions + 1,) where each begins.
-        rows: (candidates,) item rows, within a question by falling score. scores: (candidates,) of a blend that did not know the user.
-        bought: (candidates,) bool. matched: (candidates,) bool, chosen for being had as much as what was bought.
-        facts: (candidates, 3) as `recommend.ranking.candidate_facts` has it, counted without the user.
+        user: (queries,) user numbers.
+        histories: (queries,) item rows, oldest first.
+        starts: (queries + 1,) index of each query's first candidate, and the number of candidates.
+        rows: (candidates,) item rows, by descending score within a query.
+        scores: (candidates,) scores of a blend fitted without the user.
+        purchased: (candidates,) labels.
+        matched: (candidates,) whether the candidate was chosen for its number of users.
+        pair_counts: (candidates, 3) as in `recommend.ranking.candidate_facts`, counted without the user.
     """
 
     user: NDArray[np.int64]
@@ -53,102 +58,127 @@ class Lessons:
     starts: NDArray[np.int64]
     rows: NDArray[np.int32]
     scores: NDArray[np.float32]
-    bought: NDArray[np.bool_]
+    purchased: NDArray[np.bool_]
     matched: NDArray[np.bool_]
-    facts: NDArray[np.int32]
+    pair_counts: NDArray[np.int32]
 
     def __len__(self) -> int:
         return len(self.starts) - 1
 
     @classmethod
-    def of(cls, asked: Asked, model: BlendModel, catalogue: Catalogue, seed: int) -> Lessons:
-        """The lessons of what was asked.
+    def from_queries(cls, queries: OutOfFoldQueries, model: BlendModel, catalogue: Catalogue, context: TrainingContext) -> RankerExamples:
+        """Return the examples of out-of-fold queries.
 
-        Args: model: the blend of all questions, whose settings are taken; it is fitted anew without each part of the users.
+        Args:
+            queries: Queries with all their candidates.
+            model: Blend fitted to all queries; its settings are used for the blends of the folds.
+            catalogue: Catalogue of the items.
+            context: Seed of the run.
         """
-        questions = asked.questions
-        scores = _unknowing(questions, model, seed)
-        order = np.lexsort((-scores, questions.owner))
-        place = np.empty(len(order), dtype=np.int64)
-        place[order] = np.arange(len(order)) - questions.starts[:-1][questions.owner[order]]
-        matched = _matched(asked, place, catalogue)
-        kept = order[((place < SHORT) | matched | questions.bought)[order]]
-        lengths = np.bincount(questions.owner[kept], minlength=len(questions))
+        dataset = queries.dataset
+        scores = _out_of_fold_scores(dataset, model, context)
+        order = np.lexsort((-scores, dataset.query))
+        rank = np.empty(len(order), dtype=np.int64)
+        rank[order] = np.arange(len(order)) - dataset.starts[:-1][dataset.query[order]]
+        matched = _popularity_matched(queries, rank, catalogue)
+        kept = order[((rank < TOP_CANDIDATES) | matched | dataset.purchased)[order]]
+        lengths = np.bincount(dataset.query[kept], minlength=len(dataset))
         return cls(
-            questions.user,
-            asked.histories,
+            dataset.user,
+            queries.histories,
             np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
-            asked.rows[kept].astype(np.int32),
+            queries.rows[kept].astype(np.int32),
             scores[kept].astype(np.float32),
-            questions.bought[kept],
+            dataset.purchased[kept],
             matched[kept],
-            asked.facts[kept].astype(np.int32),
+            queries.pair_counts[kept].astype(np.int32),
         )
 
     @cached_property
-    def place(self) -> NDArray[np.int64]:
-        """(candidates,) the place of each in its question, 0 the first; beyond `SHORT` at least that."""
-        owner = np.repeat(np.arange(len(self)), np.diff(self.starts))
-        return np.asarray(np.arange(len(owner)) - self.starts[owner], dtype=np.int64)
+    def query(self) -> NDArray[np.int64]:
+        """(candidates,) query of each candidate."""
+        return np.repeat(np.arange(len(self)), np.diff(self.starts))
 
-    def run(self, number: int) -> slice:
-        """Where a question's candidates stand."""
-        return slice(int(self.starts[number]), int(self.starts[number + 1]))
+    @cached_property
+    def rank(self) -> NDArray[np.int64]:
+        """(candidates,) rank within the query, 0 the highest; from `TOP_CANDIDATES` on a lower bound."""
+        return np.asarray(np.arange(len(self.query)) - self.starts[self.query], dtype=np.int64)
+
+    def candidates(self, query: int) -> slice:
+        """Return the slice of a query's candidates."""
+        return slice(int(self.starts[query]), int(self.starts[query + 1]))
 
     def save(self, folder: Path) -> None:
-        """Writes the lessons into a folder."""
+        """Write the examples into a folder."""
         from safetensors.numpy import save_file
 
-        arrays = {name: getattr(self, name) for name in ("user", "starts", "rows", "scores", "facts")}
-        arrays |= {name: getattr(self, name).astype(np.uint8) for name in ("bought", "matched")}
-        arrays |= {"history_starts": self.histories.starts, "history_rows": self.histories.rows}
+        arrays = {
+            "user": self.user,
+            "starts": self.starts,
+            "rows": self.rows,
+            "scores": self.scores,
+            "facts": self.pair_counts,
+            "bought": self.purchased.astype(np.uint8),
+            "matched": self.matched.astype(np.uint8),
+            "history_starts": self.histories.starts,
+            "history_rows": self.histories.rows,
+        }
         save_file({name: np.ascontiguousarray(values) for name, values in arrays.items()}, folder / FILE)
 
 
-def load(workspace: Path) -> Lessons:
-    """The lessons of a workspace.
+def load_examples(workspace: Path) -> RankerExamples:
+    """Return the examples of a workspace.
 
-    Raises: NotTrainedError: no blend was trained. StaleTrainingError: they cannot be read.
+    Raises:
+        NotTrainedError: There is no blend.
+        StaleTrainingError: The examples cannot be read.
     """
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
     file = workspace / learned_blend.FOLDER / FILE
-    mend = f"run `crossaisle train -w {workspace} blend`"
+    remedy = f"run `crossaisle train -w {workspace} blend`"
     if not file.exists():
-        raise NotTrainedError(f"the ranker learns from what the blend was fitted to, and {workspace} has none; {mend} first")
+        raise NotTrainedError(f"the ranker is trained on the queries of the blend, and {workspace} has no blend; {remedy} first")
     try:
-        found: Mapping[str, NDArray[np.generic]] = load_file(file)
-        arrays = {name: found[name] for name in ("user", "starts", "rows", "scores", "facts")}
-        histories = RaggedArray(found["history_starts"], found["history_rows"])  # type: ignore[arg-type]
-        return Lessons(histories=histories, bought=found["bought"] > 0, matched=found["matched"] > 0, **arrays)  # type: ignore[arg-type, operator]
+        arrays: Mapping[str, NDArray[np.generic]] = load_file(file)
+        return RankerExamples(
+            user=arrays["user"],  # type: ignore[arg-type]  # the file's types are those that `save` wrote
+            histories=RaggedArray(arrays["history_starts"], arrays["history_rows"]),  # type: ignore[arg-type]
+            starts=arrays["starts"],  # type: ignore[arg-type]
+            rows=arrays["rows"],  # type: ignore[arg-type]
+            scores=arrays["scores"],  # type: ignore[arg-type]
+            purchased=arrays["bought"] > 0,  # type: ignore[operator]
+            matched=arrays["matched"] > 0,  # type: ignore[operator]
+            pair_counts=arrays["facts"],  # type: ignore[arg-type]
+        )
     except (OSError, KeyError, SafetensorError) as error:
-        raise StaleTrainingError(f"{file} cannot be read ({type(error).__name__}); {mend}") from error
+        raise StaleTrainingError(f"{file} cannot be read ({type(error).__name__}); {remedy}") from error
 
 
-def _unknowing(questions: Questions, model: BlendModel, seed: int) -> NDArray[np.float64]:
-    """(candidates,) scores by a blend that was fitted without the question's user."""
-    people = np.random.default_rng([seed, 1]).permutation(np.unique(questions.user))
-    scores = np.empty(len(questions.bought))
-    for number in range(PARTS):
-        back = np.isin(questions.user, people[number::PARTS])
-        fitted = blend.fit(questions.part(~back), seed=seed, chosen=model)
-        mine = back[questions.owner]
-        scores[mine] = fitted.scores(questions.values[mine])
+def _out_of_fold_scores(dataset: RankingDataset, model: BlendModel, context: TrainingContext) -> NDArray[np.float64]:
+    """(candidates,) scores by a blend fitted without the query's user."""
+    users = context.rng(1).permutation(np.unique(dataset.user))
+    scores = np.empty(len(dataset.purchased))
+    for fold in range(CV_FOLDS):
+        in_fold = np.isin(dataset.user, users[fold::CV_FOLDS])
+        fold_model = fit_blend(dataset.subset(~in_fold), seed=context.seed, template=model)
+        candidates = in_fold[dataset.query]
+        scores[candidates] = fold_model.scores(dataset.features[candidates])
     return scores
 
 
-def _matched(asked: Asked, place: NDArray[np.int64], catalogue: Catalogue) -> NDArray[np.bool_]:
-    """(candidates,) which of the lower ranked are of a bought item's category and among the `MATCHED` nearest to it in users."""
-    questions, users = asked.questions, np.log1p(catalogue.users)
-    found = np.zeros(len(asked.rows), dtype=bool)
-    for number in range(len(questions)):
-        run = slice(int(questions.starts[number]), int(questions.starts[number + 1]))
-        rows, bought = asked.rows[run], questions.bought[run]
-        if not bought.any():
+def _popularity_matched(queries: OutOfFoldQueries, rank: NDArray[np.int64], catalogue: Catalogue) -> NDArray[np.bool_]:
+    """(candidates,) which candidates below `TOP_CANDIDATES` are of a purchased item's category and the nearest to it in number of users."""
+    dataset, log_users = queries.dataset, np.log1p(catalogue.users)
+    matched = np.zeros(len(queries.rows), dtype=bool)
+    for query in range(len(dataset)):
+        candidates = slice(int(dataset.starts[query]), int(dataset.starts[query + 1]))
+        rows, purchased = queries.rows[candidates], dataset.purchased[candidates]
+        if not purchased.any():
             continue
-        inside = np.isin(catalogue.category[rows], catalogue.category[rows[bought]])
-        others = np.flatnonzero(inside & ~bought & (place[run] >= SHORT))
-        gap = np.abs(users[rows[others]][:, None] - users[rows[bought]][None]).min(axis=1, initial=np.inf)
-        found[run.start + others[np.argsort(gap, kind="stable")[:MATCHED]]] = True
-    return found
+        same_category = np.isin(catalogue.category[rows], catalogue.category[rows[purchased]])
+        others = np.flatnonzero(same_category & ~purchased & (rank[candidates] >= TOP_CANDIDATES))
+        distance = np.abs(log_users[rows[others]][:, None] - log_users[rows[purchased]][None]).min(axis=1, initial=np.inf)
+        matched[candidates.start + others[np.argsort(distance, kind="stable")[:MATCHED_CANDIDATES]]] = True
+    return matched

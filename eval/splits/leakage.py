@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...data.errors import LeakError
+from ...recommend.ranking import learned_blend
+from ...retrieval.trainable_channels import TRAINABLE_CHANNELS
 
 if TYPE_CHECKING:
     import polars as pl
@@ -28,8 +30,8 @@ if TYPE_CHECKING:
 
 NEAR_DUPLICATE_COSINE = 0.98
 """Text cosine from which two items are near-duplicates, such as another colour or size of the same product."""
-TRAINED_FOLDERS = ("graph", "complements", "factors", "adapter", "blend")
-"""Workspace folders of trained models, each with a `card.json`."""
+BLEND_FOLDERS = ("adapter", "blend")
+"""Workspace folders of the trained models besides the trainable channels, each with a `card.json`."""
 MIN_TITLE_LENGTH, TITLE_PREFIX = 12, 60
 """Titles shorter than this occur in prompts by chance; longer ones are compared by their first characters, as prompts truncate them."""
 
@@ -127,8 +129,10 @@ def review_leaks(cases: Cases, training_view: TrainingView) -> list[Leak]:
 
 def card_leaks(workspace: Workspace, split: Split) -> list[Leak]:
     """Trained models of the workspace that did not hold the test data out, according to their cards."""
+    models = learned_blend.load_models(workspace.path)
+    used = models["blend"].channels if models else TRAINABLE_CHANNELS  # a channel without a use in the blend is not evaluated
     leaks = []
-    for folder in TRAINED_FOLDERS:
+    for folder in (*(name for name in TRAINABLE_CHANNELS if name in used), *BLEND_FOLDERS):
         card = read_card(workspace.path / folder / "card.json")
         if card is None:
             continue

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ... import prompts
 from ...data.atomic_files import replacing_folder
 from ...data.errors import ModelError, ModelMissingError, StaleAdapterError, storage_errors
+from ...data.former_names import current_card
 from .quantization import import_bitsandbytes
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def read_card(folder: Path) -> dict[str, Any]:
         raise ModelError(f"{folder / CARD} cannot be read ({error}); {RETRAIN_HINT}") from error
     if not isinstance(card, dict):
         raise ModelError(f"{folder / CARD} is not a JSON object; {RETRAIN_HINT}")
-    return card
+    return current_card(card)
 
 
 def read_lora_rank(folder: Path) -> int:

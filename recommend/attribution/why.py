@@ -1,7 +1,7 @@
-"""Why an item is recommended to a shopper, or why not: where it stands in each channel, what each adds, and which rule decided.
+"""Why an item is recommended to a shopper, or why not: channel ranks, score contributions, and the rule that excludes it.
 
-What it rests on is told three ways: the channels' scores and ranks, the features of the learned blend that add up to the score, and what
-would be if a history item or a rule were different (see `counterfactuals`).
+Three views: the scores and ranks in each channel, the feature contributions that add up to the blend score, and counterfactuals (see
+`counterfactuals`).
 """
 
 from __future__ import annotations
@@ -26,14 +26,17 @@ if TYPE_CHECKING:
     from ..recommender import Recommender
 
 MAX_ATTENTION_ITEMS = 3
-"""History items that are named with the graph's attention."""
+"""Number of history items that are listed with the graph model's attention."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChannelRank:
-    """Where an item stands in one channel.
+    """Rank of an item in one channel.
 
-    Attributes: score: the channel's own. rank: among all that the rules allow, 1 the best. adds: to the blend's score; None without one.
+    Attributes:
+        score: of the channel.
+        rank: among the items that satisfy the rules, 1 the best; None without a score.
+        contribution: to the blend score; None without a blend.
     """
 
     score: float
@@ -43,17 +46,23 @@ class ChannelRank:
 
 @dataclass(frozen=True, slots=True)
 class Why:
-    """What decided about an item.
+    """Why an item is recommended or not.
 
     Attributes:
-        rank: among `of` candidates, 1 the best; None if it was none of them. score: as a recommendation has it.
-        channels: channel, or `profile`, to where the item stands in it. behind: the history item that stands behind it.
-        left_out: the first rule that turned it away, in words. removed_by: all of them. blend: what ordered the candidates.
-        attention: the history items that the graph looks at most for a category like this item's, with their shares, of 1 in all; empty
-            without a graph.
-        features: what the blend's features add to the score; None without a blend, or where the item is no candidate.
-        counterfactuals: what would change its rank, recomputed by the same order, an LLM's vote included; empty where not asked for.
-        notes: what is to be said beside, in words.
+        item: the item.
+        rank: among `of` candidates, 1 the best; None if it is not a candidate.
+        of: number of candidates.
+        score: as in a recommendation, from 0 to 1; None if it is not a candidate.
+        channels: channel, or `profile`, to the item's rank in it; largest contribution first.
+        anchor: the history item behind the recommendation.
+        left_out: the first rule that excludes the item, as shown in results.
+        blend: how the candidates are ordered.
+        attention: history items with the largest attention of the graph model for the item's category, with their shares; empty
+            without a graph model.
+        removed_by: all rules that exclude the item.
+        features: contributions of the blend's features to the score; None without a blend, or if it is not a candidate.
+        counterfactuals: changes of the query that change the rank, recomputed with the LLM if it re-ranks; empty if not requested.
+        notes: further sentences for the reader.
     """
 
     item: Item
@@ -71,7 +80,7 @@ class Why:
     notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """The answer as JSON holds it."""
+        """Return the result as plain JSON types."""
         return {
             "item_id": self.item.item_id,
             "title": self.item.title,
@@ -80,8 +89,12 @@ class Why:
             "of": self.of,
             "score": self.score,
             "channels": {
-                name: {"score": round(one.score, 4), "rank": one.rank, "adds": one.contribution if one.contribution is None else round(one.contribution, 4)}
-                for name, one in self.channels.items()
+                name: {
+                    "score": round(channel.score, 4),
+                    "rank": channel.rank,
+                    "adds": None if channel.contribution is None else round(channel.contribution, 4),
+                }
+                for name, channel in self.channels.items()
             },
             "features": self.features.to_dict() if self.features else None,
             "behind": self.anchor.item_id if self.anchor else None,
@@ -89,7 +102,7 @@ class Why:
             "removed_by": list(self.removed_by),
             "blend": self.blend,
             "attention": [{"item_id": item.item_id, "share": round(share, 4)} for item, share in self.attention],
-            "counterfactuals": [one.to_dict() for one in self.counterfactuals],
+            "counterfactuals": [counterfactual.to_dict() for counterfactual in self.counterfactuals],
             "notes": list(self.notes),
         }
 
@@ -105,61 +118,72 @@ def why(
     without: Sequence[str] = (),
     counterfactual: bool = True,
 ) -> Why:
-    """Why an item is recommended, or why not.
+    """Explain the rank of an item for a shopper.
 
-    Only an LLM that has a vote in the learned order is asked, for the rank and for each counterfactual that is told; `--llm none` is
-    without it. Where nothing was trained the order is that of the channels, without the LLM.
+    An LLM is used only if it re-ranks the blend's candidates: for the rank, and for each counterfactual that is reported. Without a blend,
+    the order is that of rank fusion, without the LLM.
 
-    Args: as `Recommender.recommend` has them; k: how long the list is that it might be missing from. counterfactual: whether to recompute
-        what would be if something were different, which takes some ten times as long.
-    Raises: UnknownUserError, UnknownItemError; EmptyHistoryError: neither a user nor items. QueryError: rules, items or k out of bounds.
+    Args:
+        recommender: ranks the candidates.
+        item_id: the item.
+        user_id, items, rules, without: as for `Recommender.recommend`.
+        k: length of the list that the item may be missing from.
+        counterfactual: whether to compute counterfactuals, which takes about ten times as long.
+    Raises:
+        UnknownUserError, UnknownItemError: an id is not in the workspace.
+        EmptyHistoryError: neither a user nor items.
+        QueryError: rules, items or k out of bounds.
     """
     if user_id is None and not items:
         raise EmptyHistoryError("there is nothing to go by: give a user or items")
     query = Query(user_id, tuple(items), None, rules or Rules(), k, without=tuple(without))
     validate_query(query)
-    catalogue, trained = recommender.catalogue, recommender.blend_ranker
+    catalogue, blend_ranker = recommender.catalogue, recommender.blend_ranker
     row = catalogue.row(item_id)
     item = catalogue.records([row])[0]
-    found = rank_item(recommender, query, row)
-    retriever = trained.retriever if trained else recommender.retriever
-    standing = retriever.channel_ranks(found.candidate_query, found.mask, row)
-    adds = found.scored_candidates.contributions_by_channel(found.candidate_index) if found.scored_candidates and found.candidate_index is not None else {}
-    told = dict(found.candidate.scores) if found.candidate else {}
+    item_rank = rank_item(recommender, query, row)
+    retriever = blend_ranker.retriever if blend_ranker else recommender.retriever
+    channel_ranks = retriever.channel_ranks(item_rank.candidate_query, item_rank.mask, row)
+    contributions: Mapping[str, float] = {}
+    breakdown = None
+    if item_rank.scored_candidates is not None and item_rank.candidate_index is not None:
+        contributions = item_rank.scored_candidates.contributions_by_channel(item_rank.candidate_index)
+        breakdown = score_breakdown(item_rank.scored_candidates, item_rank.candidate_index)
+    candidate_scores = dict(item_rank.candidate.scores) if item_rank.candidate else {}
     channels = {}
-    for name in dict.fromkeys([*adds, *told, *standing]):
-        of_channel, rank, _ = standing.get(name, (told.get(name, 0.0), None, -1))
-        channels[name] = ChannelRank(of_channel, rank, adds.get(name))
-    channels = dict(sorted(channels.items(), key=lambda pair: -abs(pair[1].adds or 0.0)))
-    behind = catalogue.row(found.candidate.anchor) if found.candidate and found.candidate.anchor else None
-    attention = _attention(recommender, found.shopper.profile, row)
-    changed: tuple[Counterfactual, ...] = ()
-    notes = _crowded(recommender, query, found, row)
+    for name in dict.fromkeys([*contributions, *candidate_scores, *channel_ranks]):
+        score, rank, _ = channel_ranks.get(name, (candidate_scores.get(name, 0.0), None, -1))
+        channels[name] = ChannelRank(score, rank, contributions.get(name))
+    channels = dict(sorted(channels.items(), key=lambda pair: -abs(pair[1].contribution or 0.0)))
+    anchor = catalogue.row(item_rank.candidate.anchor) if item_rank.candidate and item_rank.candidate.anchor else None
+    attention = _attention(recommender, item_rank.shopper.profile, row)
+    changes: tuple[Counterfactual, ...] = ()
+    notes = _category_cap_note(recommender, query, item_rank, row)
     if counterfactual:
-        places = [standing[name][2] for name in channels if name in standing]
-        of_channels = [int(found.candidate_query.rows[at]) for at in places if at >= 0]
-        matter = [*([] if behind is None else [behind]), *(looked for looked, _ in attention), *of_channels]
-        changed, more = counterfactuals(recommender, query, item, found, matter)
-        notes = (*notes, *more)
+        anchor_indices = [channel_ranks[name][2] for name in channels if name in channel_ranks]
+        channel_anchors = [int(item_rank.candidate_query.rows[index]) for index in anchor_indices if index >= 0]
+        relevant = [*([] if anchor is None else [anchor]), *(attended for attended, _ in attention), *channel_anchors]
+        changes, more_notes = counterfactuals(recommender, query, item, item_rank, relevant)
+        notes = (*notes, *more_notes)
     return Why(
-        item,
-        found.rank,
-        found.of,
-        round(found.score, 4) if found.score is not None and found.rank else None,
-        channels,
-        None if behind is None else catalogue.records([behind])[0],
-        found.left_out[0] if found.left_out else None,
-        _blend(recommender),
-        tuple(zip(catalogue.records([looked for looked, _ in attention]), [share for _, share in attention], strict=True)),
-        found.left_out,
-        score_breakdown(found.scored_candidates, found.candidate_index) if found.scored_candidates and found.candidate_index is not None else None,
-        changed,
-        notes,
+        item=item,
+        rank=item_rank.rank,
+        of=item_rank.of,
+        score=round(item_rank.score, 4) if item_rank.score is not None and item_rank.rank else None,
+        channels=channels,
+        anchor=None if anchor is None else catalogue.records([anchor])[0],
+        left_out=item_rank.left_out[0] if item_rank.left_out else None,
+        blend=_blend(recommender),
+        attention=tuple(zip(catalogue.records([attended for attended, _ in attention]), [share for _, share in attention], strict=True)),
+        removed_by=item_rank.left_out,
+        features=breakdown,
+        counterfactuals=changes,
+        notes=notes,
     )
 
 
 def _blend(recommender: Recommender) -> str:
-    """What orders the candidates, in words."""
+    """Return how the candidates are ordered, as shown in results."""
     if recommender.blend_ranker is None:
         return "fused by rank, without the LLM"
     if recommender.blend_ranker.llm_weight.weight > 0:
@@ -168,20 +192,20 @@ def _blend(recommender: Recommender) -> str:
 
 
 def _attention(recommender: Recommender, profile: Profile, row: int) -> list[tuple[int, float]]:
-    """The rows of the `LOOKED_AT` history items that the graph looks at most, with their shares."""
+    """Return the rows of the `MAX_ATTENTION_ITEMS` history items with the largest attention of the graph model, with their shares."""
     channel = recommender.blend_ranker.retriever.further.get("graph") if recommender.blend_ranker else None
     if not isinstance(channel, GraphChannel) or not len(profile.rows):
         return []
     shares = channel.model.attention(profile.rows, profile.weights, int(recommender.catalogue.category[row]))
-    most = np.argsort(-shares, kind="stable")[:MAX_ATTENTION_ITEMS]
-    return list(zip(profile.rows[most].tolist(), shares[most].tolist(), strict=True))
+    largest = np.argsort(-shares, kind="stable")[:MAX_ATTENTION_ITEMS]
+    return list(zip(profile.rows[largest].tolist(), shares[largest].tolist(), strict=True))
 
 
-def _crowded(recommender: Recommender, query: Query, found: ItemRank, row: int) -> tuple[str, ...]:
-    """Whether a list of `k` has not what ranks among its `k` best, because others of its category stand before it."""
-    if found.rank is None or found.rank > query.k:
+def _category_cap_note(recommender: Recommender, query: Query, item_rank: ItemRank, row: int) -> tuple[str, ...]:
+    """Return a note if the item is among the `k` best but its category is full in a list of `k`."""
+    if item_rank.rank is None or item_rank.rank > query.k:
         return ()
-    if row in cap_per_category(found.order.tolist(), recommender.catalogue, query.rules.max_per_category, query.k):
+    if row in cap_per_category(item_rank.order.tolist(), recommender.catalogue, query.rules.max_per_category, query.k):
         return ()
     name = recommender.catalogue.category_name(row)
     return (f"a list of {query.k} is without it: no category takes more than half as long as others can fill it, and {name} has its share",)

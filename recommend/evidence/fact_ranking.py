@@ -29,7 +29,7 @@ PERSUASIVENESS: Mapping[str, float] = {
 """Persuasiveness of each kind of fact, as rated by shoppers from 1 to 5: attributes 2.7 to 3.2, ordered within that range by us. A count of
 shoppers, rated above all others, always comes first; a complaint always comes last."""
 SUPPORTING_CHANNELS: Mapping[str, frozenset[str]] = {
-    "aisles": frozenset({"associations", "smoothed", "neighbours", "together", "follows", "factors", "graph"}),
+    "aisles": frozenset({"associations", "text_smoothed", "item_knn", "co_occurrence", "sequential", "factors", "graph"}),
     "quote": frozenset({"semantic", "complements"}),
     "history": frozenset({"semantic", "complements"}),
     "need": frozenset({"semantic", "complements"}),

@@ -52,7 +52,7 @@ def anchor_pair_counts(proposals: CandidateScores, query: CandidateQuery, associ
     Returns: (candidates, 3) int32: row of the history item, -1 for none; users of both items; users of the history item.
     """
     counts = np.full((len(proposals), 3), [-1, 0, 0], dtype=np.int32)
-    anchor_indices = proposals.places.get("associations")
+    anchor_indices = proposals.anchors.get("associations")
     if anchor_indices is None:
         return counts
     associated = np.flatnonzero(anchor_indices >= 0)

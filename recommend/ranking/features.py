@@ -24,16 +24,16 @@ CHANNELS = (
     "semantic",
     "associations",
     "popularity",
-    "follows",
-    "neighbours",
-    "together",
-    "smoothed",
+    "sequential",
+    "item_knn",
+    "co_occurrence",
+    "text_smoothed",
     "lately",
     "factors",
     "complements",
     "graph",
 )
-"""All channels, in the order of their features."""
+"""The channels of the package, in the order of their features; other channels follow in alphabetical order."""
 CHANNEL_FEATURES = ("share", "log share", "by length", "category", "in category")
 """Features of each channel.
 
@@ -82,7 +82,7 @@ class FeatureExtractor:
         """Args: channels: names of the retriever's channels."""
         self.catalogue = catalogue
         available = set(channels)
-        self.channels = [name for name in CHANNELS if name in available]
+        self.channels = [name for name in CHANNELS if name in available] + sorted(available.difference(CHANNELS))
         self.names = [f"{channel}:{feature}" for channel in self.channels for feature in CHANNEL_FEATURES]
         self.names += [f"profile:{feature}" for feature in PROFILE_FEATURES]
         self._users = np.log1p(catalogue.users).astype(np.float32)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...data.errors import StaleIndexError
+from ...data.former_names import current_feature, current_system
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -104,9 +105,11 @@ class BlendModel:
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> BlendModel:
-        """Restore a model from the output of `to_dict`."""
+        """Restore a model from the output of `to_dict`, of this or of a former version."""
         mean, scale, weights = (np.asarray(fields[name], dtype=np.float64) for name in ("mean", "scale", "weights"))
-        return cls(list(fields["names"]), mean, scale, weights, list(fields["trees"]), dict(fields["figures"]))
+        return cls(
+            [current_feature(name) for name in fields["names"]], mean, scale, weights, list(fields["trees"]), dict(fields["figures"])
+        )
 
 
 def load_models(workspace: Path) -> dict[str, BlendModel] | None:
@@ -119,6 +122,6 @@ def load_models(workspace: Path) -> dict[str, BlendModel] | None:
         return None
     try:
         models = json.loads(file.read_text("utf-8"))
-        return {name: BlendModel.from_dict(model) for name, model in models.items()}
+        return {current_system(name): BlendModel.from_dict(model) for name, model in models.items()}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise StaleIndexError(f"{file} cannot be read ({type(error).__name__}); run `crossaisle train -w {workspace} blend`") from error

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 RANKER_FOLDER, EXPLAINER_FOLDER = "adapter", "explainer"
 """Folders of a workspace: the adapter that ranks, and the adapter that writes explanations."""
+CARD_KEY = "llm_weight"
+"""Key of the weight in the ranking adapter's card."""
 
 
 def load_llm_weight(workspace: Path) -> LLMWeight:
@@ -27,8 +29,10 @@ def load_llm_weight(workspace: Path) -> LLMWeight:
     folder = workspace / RANKER_FOLDER
     if not folder.exists():
         return NO_LLM_WEIGHT
-    told = adapters.read_card(folder).get("vote")
-    return LLMWeight(float(told["weight"])) if isinstance(told, dict) and isinstance(told.get("weight"), int | float) else NO_LLM_WEIGHT
+    fields = adapters.read_card(folder).get(CARD_KEY)
+    return (
+        LLMWeight(float(fields["weight"])) if isinstance(fields, dict) and isinstance(fields.get("weight"), int | float) else NO_LLM_WEIGHT
+    )
 
 
 def load_ranking_llm(workspace: Path, settings: Settings) -> LanguageModel:

@@ -40,10 +40,10 @@ CANDIDATES_PER_CHANNEL = 100
 """Number of candidates that each channel proposes to the blend."""
 ANCHOR_CHANNELS = (
     "associations",
-    "follows",
-    "together",
-    "smoothed",
-    "neighbours",
+    "sequential",
+    "co_occurrence",
+    "text_smoothed",
+    "item_knn",
     "factors",
     "graph",
     "complements",
@@ -143,6 +143,6 @@ def trained_channels(
 
 def _candidate(proposals: CandidateScores, index: int, query: CandidateQuery, catalogue: Catalogue) -> Candidate:
     scores: Mapping[str, float] = {name: round(float(scores[index]), 4) for name, scores in proposals.scores.items() if scores[index] > 0}
-    anchor_indices = (int(proposals.places[name][index]) for name in ANCHOR_CHANNELS if name in scores)
+    anchor_indices = (int(proposals.anchors[name][index]) for name in (*ANCHOR_CHANNELS, *scores) if name in scores)
     anchor = next((anchor_index for anchor_index in anchor_indices if anchor_index >= 0), -1)
     return Candidate(catalogue.id(int(proposals.rows[index])), scores, catalogue.id(int(query.rows[anchor])) if anchor >= 0 else None)

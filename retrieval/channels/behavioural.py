@@ -1,4 +1,4 @@
-"""Channels that count all that users had, however few had it: `follows`, `neighbours`, `together`, `smoothed` and `lately`.
+"""Channels that count all that users had, however few had it: `sequential`, `item_knn`, `co_occurrence`, `text_smoothed` and `lately`.
 
 Each scores all items for a history and names the history item that says most for each. They order; what may be said aloud of a pair is the
 business of `associations`, which keeps only pairs that can be shown. Knows nothing of rules, users or language models.
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..items.interactions import DAY, NEVER, distinct
-from ..items.ragged import Runs
+from ..items.ragged import RaggedArray
 from . import co_occurrence
 
 if TYPE_CHECKING:
@@ -27,13 +27,13 @@ WINDOW, SHRINKAGE = 10, 20.0
 DECAY = 0.8
 """Weight of a history item relative to the next newer one, where order counts."""
 MAX_NEIGHBORS, K1, B = 1000, 100.0, 0.25
-"""Of `neighbours`: as they were chosen most often on the validation cases of five sets of data."""
+"""Of `item_knn`: as they were chosen most often on the validation cases of five sets of data."""
 PARTNER_EXPONENT = 0.0
-"""Of `together`: exponent of the partner's users in the norm; 0 leaves much-had items ahead."""
+"""Of `co_occurrence`: exponent of the partner's users in the norm; 0 leaves much-had items ahead."""
 RECENT_MS = 180 * DAY
 """Milliseconds: what is older is not of late."""
 MAX_HISTORY, MAX_SMOOTHED_HISTORY = 50, 25
-"""History items that are looked from where weights decay, older ones weigh nothing. `smoothed` looks from fewer: each costs it a look at
+"""History items that are looked from where weights decay, older ones weigh nothing. `text_smoothed` looks from fewer: each costs it a look at
 all texts, and the first that it leaves out would weigh 0.4 % of the newest."""
 
 
@@ -44,7 +44,7 @@ class SequentialCoOccurrence:
         self.matrix = matrix
 
     @classmethod
-    def from_histories(cls, histories: Runs, items: int) -> SequentialCoOccurrence:
+    def from_histories(cls, histories: RaggedArray, items: int) -> SequentialCoOccurrence:
         """The channel of some users' pasts."""
         return cls(co_occurrence.sequential(histories, items, window=WINDOW, shrinkage=SHRINKAGE, both_directions=False))
 
@@ -61,7 +61,7 @@ class BM25Neighbors:
         self.matrix = matrix
 
     @classmethod
-    def from_histories(cls, histories: Runs, items: int) -> BM25Neighbors:
+    def from_histories(cls, histories: RaggedArray, items: int) -> BM25Neighbors:
         """The channel of some users' pasts."""
         return cls(co_occurrence.bm25(histories, items, max_neighbors=MAX_NEIGHBORS, k1=K1, b=B))
 
@@ -77,7 +77,7 @@ class ConditionalCoOccurrence:
         self.matrix = matrix
 
     @classmethod
-    def from_histories(cls, histories: Runs, items: int) -> ConditionalCoOccurrence:
+    def from_histories(cls, histories: RaggedArray, items: int) -> ConditionalCoOccurrence:
         """The channel of some users' pasts."""
         return cls(co_occurrence.cosine(histories, items, max_neighbors=MAX_NEIGHBORS, shrinkage=0.0, partner_exponent=PARTNER_EXPONENT))
 
@@ -96,7 +96,9 @@ class TextSmoothedCoOccurrence:
         self.matrix, self.text_neighbors = matrix, text_neighbors
 
     @classmethod
-    def from_histories(cls, histories: Runs, items: int, text_neighbors: TextNeighbors, *, ordered: bool) -> TextSmoothedCoOccurrence:
+    def from_histories(
+        cls, histories: RaggedArray, items: int, text_neighbors: TextNeighbors, *, ordered: bool
+    ) -> TextSmoothedCoOccurrence:
         """The channel of some users' pasts; without an order all pairs of a user count, not only those near each other."""
         if ordered:
             return cls(co_occurrence.sequential(histories, items, window=WINDOW, shrinkage=SHRINKAGE, both_directions=True), text_neighbors)
@@ -137,12 +139,12 @@ class RecentPopularity:
 
 def behavioural_channels(events: Events, items: int, text_neighbors: TextNeighbors) -> dict[str, Channel]:
     """The channels of a snapshot's events; where nothing tells an order, nothing follows anything."""
-    histories, ordered = Runs(events.starts, events.row), events.order != "none"
-    channels: dict[str, Channel] = {"follows": SequentialCoOccurrence.from_histories(histories, items)} if ordered else {}
+    histories, ordered = RaggedArray(events.starts, events.row), events.order != "none"
+    channels: dict[str, Channel] = {"sequential": SequentialCoOccurrence.from_histories(histories, items)} if ordered else {}
     return channels | {
-        "neighbours": BM25Neighbors.from_histories(histories, items),
-        "together": ConditionalCoOccurrence.from_histories(histories, items),
-        "smoothed": TextSmoothedCoOccurrence.from_histories(histories, items, text_neighbors, ordered=ordered),
+        "item_knn": BM25Neighbors.from_histories(histories, items),
+        "co_occurrence": ConditionalCoOccurrence.from_histories(histories, items),
+        "text_smoothed": TextSmoothedCoOccurrence.from_histories(histories, items, text_neighbors, ordered=ordered),
         "lately": RecentPopularity.from_events(events, items),
     }
 

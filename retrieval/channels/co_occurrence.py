@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from scipy import sparse
 
-    from ..items.ragged import Runs
+    from ..items.ragged import RaggedArray
 
 
-def sequential(histories: Runs, items: int, *, window: int, shrinkage: float, both_directions: bool) -> sparse.csr_array:
+def sequential(histories: RaggedArray, items: int, *, window: int, shrinkage: float, both_directions: bool) -> sparse.csr_array:
     """(items, items) float32: of the users who had an item, the share who had another one soon after it, damped.
 
     Args:
@@ -26,7 +26,7 @@ def sequential(histories: Runs, items: int, *, window: int, shrinkage: float, bo
     """
     from scipy import sparse
 
-    owner, rows = histories.owner, histories.rows.astype(np.int64)
+    owner, rows = histories.row_index, histories.rows.astype(np.int64)
     total = sparse.csr_array((items, items), dtype=np.float32)
     for offset in range(1, min(window, len(rows) - 1) + 1):  # one shift of the whole array for each place
         same = owner[offset:] == owner[:-offset]
@@ -39,7 +39,7 @@ def sequential(histories: Runs, items: int, *, window: int, shrinkage: float, bo
     return sparse.csr_array((share, total.indices, total.indptr), shape=(items, items))
 
 
-def cosine(histories: Runs, items: int, *, max_neighbors: int, shrinkage: float, partner_exponent: float) -> sparse.csr_array:
+def cosine(histories: RaggedArray, items: int, *, max_neighbors: int, shrinkage: float, partner_exponent: float) -> sparse.csr_array:
     """(items, items) float32: users who had both over the roots of the users of each; the nearest are kept.
 
     Args: shrinkage: users that a similarity is damped by: n / (n + shrinkage). partner: exponent of the partner's users in the norm: 0.5
@@ -57,7 +57,7 @@ def cosine(histories: Runs, items: int, *, max_neighbors: int, shrinkage: float,
     return top_per_row(pairs, max_neighbors)
 
 
-def bm25(histories: Runs, items: int, *, max_neighbors: int, k1: float, b: float) -> sparse.csr_array:
+def bm25(histories: RaggedArray, items: int, *, max_neighbors: int, k1: float, b: float) -> sparse.csr_array:
     """(items, items) float32: BM25 of an item as document and its users as terms, against each other item; the nearest are kept.
 
     Source: Robertson and Zaragoza, Foundations and Trends in Information Retrieval 2009.
@@ -75,7 +75,7 @@ def bm25(histories: Runs, items: int, *, max_neighbors: int, k1: float, b: float
     return top_per_row(without_diagonal((terms @ terms.T).tocsr()), max_neighbors)
 
 
-def user_counts(histories: Runs, items: int) -> NDArray[np.int64]:
+def user_counts(histories: RaggedArray, items: int) -> NDArray[np.int64]:
     """(items,) distinct users who had each item."""
     return np.bincount(histories.matrix(items).indices, minlength=items).astype(np.int64)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..items.ragged import Runs
+from ..items.ragged import RaggedArray
 from .edges import ItemLinks, UserItemEdges, entries_at, lookup
 from .neighbor_sampling import AFTER, BEFORE, TOGETHER
 
@@ -32,9 +32,9 @@ class CategoryEntryExamples:
 
     user: NDArray[np.int64]
     category: NDArray[np.int64]
-    histories: Runs
-    targets: Runs
-    items: Runs
+    histories: RaggedArray
+    targets: RaggedArray
+    items: RaggedArray
 
     @classmethod
     def from_events(cls, events: Events, catalogue: Catalogue, max_history: int, rng: np.random.Generator) -> CategoryEntryExamples:
@@ -84,13 +84,13 @@ class EventSpans:
         kept = (category[self.position] == code[self.owner]) != other
         return EventSpans(self.owner[kept], self.position[kept], self.row)
 
-    def distinct_items(self, owners: int) -> Runs:
+    def distinct_items(self, owners: int) -> RaggedArray:
         """Distinct rows by owner, each at its latest place."""
         owner, place = self.owner[::-1], self.position[::-1]  # newest first: np.unique then finds the latest place
         _, latest = np.unique((owner << 32) | self.row[place], return_index=True)
         latest = np.sort(len(owner) - 1 - latest)
         starts = np.searchsorted(self.owner[latest], np.arange(owners + 1))
-        return Runs(starts.astype(np.int64), self.row[self.position[latest]].astype(np.int32))
+        return RaggedArray(starts.astype(np.int64), self.row[self.position[latest]].astype(np.int32))
 
 
 def _spans(start: NDArray[np.int64], end: NDArray[np.int64], row: NDArray[np.int64]) -> EventSpans:

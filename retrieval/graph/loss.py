@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from ..items.catalogue import Catalogue
     from ..items.interactions import Order
-    from ..items.ragged import Runs
+    from ..items.ragged import RaggedArray
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ class GraphLoss:
         target = target[torch.from_numpy(np.searchsorted(nodes, candidates))]
         place = torch.from_numpy(np.searchsorted(nodes, part.histories.rows.astype(np.int64)))
         head = torch.from_numpy(self.head[part.category])
-        vectors, owner = history[place], torch.from_numpy(part.histories.owner)
+        vectors, owner = history[place], torch.from_numpy(part.histories.row_index)
         age = scalars[0] * tensor(np.log(weights))
         user = _attention_pool(age, vectors, self.network.keys[head][owner], owner, len(part))
         user = user + torch.bmm(self.network.turn[head], user[:, :, None])[:, :, 0]
@@ -140,7 +140,7 @@ class GraphLoss:
         others = scores + tensor(self._correction(candidates, drawn, hard))
         inside = torch.from_numpy((category == part.category[:, None]) & ~right_ones)
         known = np.zeros((len(part), len(world.catalogue.nodes)), dtype=bool)
-        known[part.histories.owner, world.catalogue.category[part.histories.rows]] = True
+        known[part.histories.row_index, world.catalogue.category[part.histories.rows]] = True
         outside = torch.from_numpy(~known[:, category] & ~right_ones)
         example = torch.from_numpy(right.example)
         share = tensor(1 / part.targets.lengths[right.example] / len(part))
@@ -154,7 +154,7 @@ class GraphLoss:
     def _later_leaks(self, part: CategoryEntryExamples, weights: NDArray[np.float64], candidates: NDArray[np.int64]) -> NDArray[np.float32]:
         """(examples, candidates) what a user's own pairs put into the votes for what else the user had, or more where pairs were cut."""
         owned, root = self.context.user_items.matrix, np.sqrt(np.maximum(self.context.links.user_weights, 1e-6))
-        rows, owner = part.histories.rows.astype(np.int64), part.histories.owner
+        rows, owner = part.histories.rows.astype(np.int64), part.histories.row_index
         said = link_weights(part.histories, weights, self.sharpness[0]) * entries_at(owned, part.user[owner], rows) / root[rows]
         strength = np.bincount(owner, weights=said, minlength=len(part))
         mine = (owned[part.user][:, candidates]).toarray() / root[candidates]
@@ -190,7 +190,7 @@ class GraphLoss:
         for name, sharpness in zip(LINKS, self.sharpness, strict=True):
             amounts = link_weights(part.histories, weights, sharpness)[entry] * getattr(self.leaks, name)[own]
             found[name] = np.bincount(target, weights=amounts, minlength=len(part.targets.rows)).astype(np.float32)
-        example = part.targets.owner
+        example = part.targets.row_index
         weight = np.asarray(self.context.user_items.matrix[part.user[example], part.targets.rows.astype(np.int64)]).reshape(-1) ** 2
         return _BatchTargets(example, np.searchsorted(candidates, part.targets.rows.astype(np.int64)), found, weight)
 
@@ -216,12 +216,12 @@ def _attention_pool(age: torch.Tensor, vectors: torch.Tensor, keys: torch.Tensor
     return torch.zeros(cases, vectors.shape[1]).index_add(0, owner, share[:, None] * vectors)
 
 
-def membership(runs: Runs, items: NDArray[np.int64]) -> NDArray[np.bool_]:
+def membership(runs: RaggedArray, items: NDArray[np.int64]) -> NDArray[np.bool_]:
     """(runs, items) which of some items, ascending, each run holds."""
     found = np.zeros((len(runs), len(items)), dtype=bool)
     place = np.minimum(np.searchsorted(items, runs.rows), len(items) - 1)
     there = items[place] == runs.rows
-    found[runs.owner[there], place[there]] = True
+    found[runs.row_index[there], place[there]] = True
     return found
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from ..items.ragged import Runs
+from ..items.ragged import RaggedArray
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from scipy import sparse
 
-    from ..channels.base import CandidateQuery
 
 DECAY, MIN_WEIGHT = 0.7, 0.02
 """Weight of a history item relative to the next newer one, and the least that one counts, where no weights are given."""
@@ -119,19 +118,19 @@ class GraphModel:
             (items,) logits: any sign, higher is better, comparable within one history only;
             (items,) int64 places in `rows`, -1 where no history item says anything for the item.
         """
-        history = Runs(np.asarray([0, len(rows)]), np.asarray(rows, dtype=np.int32))
+        history = RaggedArray(np.asarray([0, len(rows)]), np.asarray(rows, dtype=np.int32))
         return self.scores_of(history, weights)[0], self._anchors(history, weights)
 
     def anchors(self, rows: NDArray[np.int64], weights: NDArray[np.float64], items: NDArray[np.int64]) -> NDArray[np.int64]:
         """(items,) the places that `scores` would tell of some items, without looking at all others."""
-        return self._anchors(Runs(np.asarray([0, len(rows)]), np.asarray(rows, dtype=np.int32)), weights, items)
+        return self._anchors(RaggedArray(np.asarray([0, len(rows)]), np.asarray(rows, dtype=np.int32)), weights, items)
 
     def attention(self, rows: NDArray[np.int64], weights: NDArray[np.float64], category: int | None = None) -> NDArray[np.float32]:
         """(history,) what share each history item has in the user's vector; they add up to 1.
 
         Args: category: code of a target category, whose head then looks; None is the look for which categories come next.
         """
-        shares = self._attention(Runs(np.asarray([0, len(rows)]), np.asarray(rows, dtype=np.int32)), weights)
+        shares = self._attention(RaggedArray(np.asarray([0, len(rows)]), np.asarray(rows, dtype=np.int32)), weights)
         return shares[:, -1 if category is None else self.arrays["head"][category]]
 
     def user_vector(self, rows: NDArray[np.int64], weights: NDArray[np.float64], category: int | None = None) -> NDArray[np.float32]:
@@ -157,7 +156,7 @@ class GraphModel:
 
     # ------------------------------------------------------------------ asked of many histories
 
-    def scores_of(self, histories: Runs, weights: NDArray[np.float64] | None = None) -> NDArray[np.float32]:
+    def scores_of(self, histories: RaggedArray, weights: NDArray[np.float64] | None = None) -> NDArray[np.float32]:
         """(cases, items) as `scores` has it.
 
         Args: weights: (entries,) above 0; None weighs by age alone, `DECAY` a place.
@@ -212,7 +211,7 @@ class GraphModel:
         heads = self.arrays["head"][self.arrays["item_category"]]
         return [np.flatnonzero(heads == head) for head in range(len(self.arrays["turn"]))]
 
-    def _attention(self, histories: Runs, weights: NDArray[np.float64]) -> NDArray[np.float32]:
+    def _attention(self, histories: RaggedArray, weights: NDArray[np.float64]) -> NDArray[np.float32]:
         """(entries, heads + 1) attention; the last column looks for categories."""
         logits = self.scalar["gamma"] * np.log(weights)[:, None] + self.history[histories.rows] @ self.arrays["keys"].T
         starts = histories.starts[:-1][histories.lengths > 0]
@@ -222,7 +221,7 @@ class GraphModel:
         raised = np.exp(logits - np.repeat(np.maximum.reduceat(logits, starts), lengths, axis=0))
         return np.asarray(raised / np.repeat(np.add.reduceat(raised, starts), lengths, axis=0), dtype=np.float32)
 
-    def _anchors(self, history: Runs, weights: NDArray[np.float64], asked: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
+    def _anchors(self, history: RaggedArray, weights: NDArray[np.float64], asked: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
         """(items,) or (asked,) the place whose part of the sum is largest, -1 where none is above 0."""
         from scipy import sparse
 
@@ -254,28 +253,6 @@ class GraphModel:
         return found if asked is None else found[asked]
 
 
-class GraphChannel:
-    """A trained graph as a channel of candidates: `propose` asks for scores of which 0 means nothing."""
-
-    def __init__(self, model: GraphModel) -> None:
-        self.model = model
-
-    def scores(self, query: CandidateQuery) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """(items,) logits counted from the lowest one, 0 or more; (items,) the place of the history item that says most, or -1."""
-        everything = np.arange(len(self.model))
-        return self.item_scores(query), self.anchors(query, everything)
-
-    def item_scores(self, query: CandidateQuery) -> NDArray[np.float32]:
-        """(items,) the scores alone."""
-        history = Runs(np.asarray([0, len(query.rows)]), np.asarray(query.rows, dtype=np.int32))
-        logits = self.model.scores_of(history, query.weights)[0]
-        return np.asarray(logits - logits.min(initial=np.inf))
-
-    def anchors(self, query: CandidateQuery, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """(rows,) the places of some items."""
-        return self.model.anchors(query.rows, query.weights, rows)
-
-
 SCALARS = ("gamma", "tau", "alpha_together", "alpha_follows", "epsilon_together", "epsilon_follows", "beta")
 """What is learned besides vectors: exponent of a history item's weight; logarithm of the cosines' factor; what the logarithm of one plus
 direct votes over epsilon (kept as its logarithm) counts, by kind of link; what the logarithm of an item's users counts."""
@@ -286,18 +263,20 @@ SHARPNESS = {"time": (0.25, 0.6), "position": (0.25, 0.6), "none": (0.1, 0.1)}
 mostly of the newest; without an order an age means nothing."""
 
 
-def age_weights(histories: Runs) -> NDArray[np.float64]:
+def age_weights(histories: RaggedArray) -> NDArray[np.float64]:
     """(entries,) the weights of histories of which nothing but the order is known."""
     return np.maximum(DECAY ** histories.age.astype(np.float64), MIN_WEIGHT)
 
 
-def link_weights(histories: Runs, weights: NDArray[np.float64], sharpness: float) -> NDArray[np.float32]:
+def link_weights(histories: RaggedArray, weights: NDArray[np.float64], sharpness: float) -> NDArray[np.float32]:
     """(entries,) what each history item's direct links count: its weight to the power of `sharpness`, of 1 in all of a history."""
     raised = weights**sharpness
-    return np.asarray(raised / np.bincount(histories.owner, weights=raised, minlength=len(histories))[histories.owner], dtype=np.float32)
+    return np.asarray(
+        raised / np.bincount(histories.row_index, weights=raised, minlength=len(histories))[histories.row_index], dtype=np.float32
+    )
 
 
-def _pooled(histories: Runs, shares: NDArray[np.float32], vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+def _pooled(histories: RaggedArray, shares: NDArray[np.float32], vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     """(cases, size) weighted sums of a history's vectors."""
     from scipy import sparse
 

@@ -188,7 +188,7 @@ class _GraphTrainer:
             part = self.validation.subset(np.arange(start, min(start + 256, len(self.validation))))
             scores = graph.scores_of(part.histories)
             known = np.zeros((len(part), len(self.context.catalogue.nodes)), dtype=bool)
-            known[part.histories.owner, category[part.histories.rows]] = True
+            known[part.histories.row_index, category[part.histories.rows]] = True
             scores[known[:, category]] = -np.inf
             k = min(K, scores.shape[1])
             top = np.argpartition(-scores, k - 1, axis=1)[:, :k]

@@ -19,7 +19,7 @@ from crossaisle.llm.explain.slots import slots_to_letters
 from crossaisle.llm.models.language_model import LanguageModel
 from crossaisle.recommend.recommender import Recommender
 from crossaisle.train import pipeline
-from crossaisle.train.explainer_examples import HELD_OUT, VALIDATION, WritingLessons, writing_lessons
+from crossaisle.train.explainer_examples import HELD_OUT_CATEGORY, VALIDATION_EXAMPLES, ExplainerExamples, explainer_examples
 from crossaisle.train.lora.config import FinetuneConfig
 
 from ..command_line import assert_rejected, run
@@ -32,36 +32,36 @@ _CATEGORIES = sorted({category for one in handwritten_wordings() for category in
 
 
 @pytest.fixture(scope="module")
-def lessons(llm: LanguageModel) -> WritingLessons:
-    return writing_lessons(BriefRenderer(llm), ITEMS, 0, rounds=2)
+def lessons(llm: LanguageModel) -> ExplainerExamples:
+    return explainer_examples(BriefRenderer(llm), ITEMS, 0, rounds=2)
 
 
-def test_some_categories_are_kept_back(lessons: WritingLessons, llm: LanguageModel) -> None:
-    kept = {one.text for one in handwritten_wordings() if HELD_OUT in one.categories}
-    assert len(lessons.validation) == VALIDATION
-    assert len(lessons.learning) >= 500
-    answers = {one.answer for one in lessons.learning}
-    assert len(lessons.learning) == 2 * len(answers), "each wording twice, of other items"
-    told = [llm.tokenizer.decode(one.prompt) for one in lessons.learning]
+def test_some_categories_are_kept_back(lessons: ExplainerExamples, llm: LanguageModel) -> None:
+    kept = {one.text for one in handwritten_wordings() if HELD_OUT_CATEGORY in one.categories}
+    assert len(lessons.validation) == VALIDATION_EXAMPLES
+    assert len(lessons.training) >= 500
+    answers = {one.answer for one in lessons.training}
+    assert len(lessons.training) == 2 * len(answers), "each wording twice, of other items"
+    told = [llm.tokenizer.decode(one.prompt) for one in lessons.training]
     assert len(set(told)) > 0.9 * len(told)
     assert all("Thing number" in prompt for prompt in told)
-    assert not {tuple(llm.encode(slots_to_letters(text))) for text in kept} & {one.answer[:-1] for one in lessons.learning}
+    assert not {tuple(llm.encode(slots_to_letters(text))) for text in kept} & {one.answer[:-1] for one in lessons.training}
 
 
 def test_what_validates_was_never_spoken_of(llm: LanguageModel) -> None:
     items = [Item(f"{category}{n}", f"{category} thing {n}", (category,)) for n in range(3) for category in _CATEGORIES]
-    found = writing_lessons(BriefRenderer(llm), items, 0, rounds=1)
-    for parts, kept_back in ((found.learning, False), (found.validation, True)):
+    found = explainer_examples(BriefRenderer(llm), items, 0, rounds=1)
+    for parts, kept_back in ((found.training, False), (found.validation, True)):
         for one in parts:
             told = re.search(r"Y = (\w[\w& ]*) thing \d", llm.tokenizer.decode(one.prompt))
             assert told
-            assert (told[1] == HELD_OUT) == kept_back
+            assert (told[1] == HELD_OUT_CATEGORY) == kept_back
             own = re.search(r"X = (\w[\w& ]*) thing \d", llm.tokenizer.decode(one.prompt))
-            assert own is None or own[1] != HELD_OUT
+            assert own is None or own[1] != HELD_OUT_CATEGORY
 
 
-def test_a_lesson_ends_and_holds_letters_for_slots(lessons: WritingLessons, llm: LanguageModel) -> None:
-    for one in (*lessons.learning[:50], *lessons.validation[:20]):
+def test_a_lesson_ends_and_holds_letters_for_slots(lessons: ExplainerExamples, llm: LanguageModel) -> None:
+    for one in (*lessons.training[:50], *lessons.validation[:20]):
         assert one.answer[-1] == llm.tokenizer.eos_token_id
         answer = llm.tokenizer.decode(one.answer[:-1])
         assert "{" not in answer
@@ -69,9 +69,9 @@ def test_a_lesson_ends_and_holds_letters_for_slots(lessons: WritingLessons, llm:
         assert len(one.prompt) + len(one.answer) < 400
 
 
-def test_the_same_seed_is_the_same(lessons: WritingLessons, llm: LanguageModel) -> None:
-    assert writing_lessons(BriefRenderer(llm), ITEMS, 0, rounds=2) == lessons
-    assert writing_lessons(BriefRenderer(llm), ITEMS, 1, rounds=2) != lessons
+def test_the_same_seed_is_the_same(lessons: ExplainerExamples, llm: LanguageModel) -> None:
+    assert explainer_examples(BriefRenderer(llm), ITEMS, 0, rounds=2) == lessons
+    assert explainer_examples(BriefRenderer(llm), ITEMS, 1, rounds=2) != lessons
 
 
 @pytest.fixture(scope="module")
@@ -79,13 +79,13 @@ def wrote(demo_workspace: Workspace, small: Settings, tmp_path_factory: pytest.T
     """A store whose small LLM learned to word reasons, a little."""
     path = tmp_path_factory.mktemp("wrote") / "shop"
     shutil.copytree(demo_workspace.path, path)
-    return Workspace(path), pipeline.learn(Workspace(path), small, part="explainer", ranker=QUICK)
+    return Workspace(path), pipeline.train_workspace(Workspace(path), small, part="explainer", ranker=QUICK)
 
 
 def test_what_was_learned_is_in_the_workspace_and_in_use(wrote: tuple[Workspace, dict[str, Any]], small: Settings) -> None:
     shop, figures = wrote
     assert figures["explainer"]["best_step"] > 0
-    assert figures["explainer"]["validation_examples"] == VALIDATION
+    assert figures["explainer"]["validation_examples"] == VALIDATION_EXAMPLES
     card = json.loads((shop.path / "explainer" / "card.json").read_text())
     assert (card["prompt"], card["snapshot"]) == ("word.v1", shop.manifest.snapshot)
     recommender = Recommender.open(shop, settings=small)
@@ -113,7 +113,7 @@ def test_without_an_llm_there_is_nothing_to_teach(demo_workspace: Workspace, sma
     shop = tmp_path / "shop"
     shutil.copytree(demo_workspace.path, shop)
     with pytest.raises(TrainingError, match="no LLM to train"):
-        pipeline.learn(Workspace(shop), small.with_(llm="none"), part="explainer")
+        pipeline.train_workspace(Workspace(shop), small.with_(llm="none"), part="explainer")
     assert_rejected(run("train", "-w", shop, "writer"), "explainer", "'writer'")
 
 

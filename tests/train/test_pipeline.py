@@ -1,4 +1,4 @@
-"""Training a store end to end: questions know nothing of who is asked, the parts are kept, and recommendations and evaluations use them."""
+"""Training a store end to end: out-of-fold queries, stored parts, and their use in recommendations and evaluations."""
 
 from __future__ import annotations
 
@@ -28,123 +28,171 @@ from crossaisle.eval.splits import leakage, protocols
 from crossaisle.eval.splits.training_view import TrainingView
 from crossaisle.recommend.attribution.why import why
 from crossaisle.recommend.recommender import Recommender
+from crossaisle.retrieval.channels.base import TrainingContext
 from crossaisle.retrieval.index.builder import item_vectors, load
 from crossaisle.retrieval.items.interactions import Events
-from crossaisle.train import channels as parts
-from crossaisle.train import pipeline
+from crossaisle.retrieval.trainable_channels import TRAINABLE_CHANNELS
+from crossaisle.train import blend, out_of_fold, pipeline
+from crossaisle.train import channels as trained_channels
 from crossaisle.train.out_of_fold import category_entries, collect_queries
+
+BEHAVIOURAL = {"sequential", "item_knn", "co_occurrence", "text_smoothed", "lately"}
+CHANNELS = {"semantic", "associations", "popularity", *BEHAVIOURAL, "factors", "complements", "graph"}
+Trained = tuple[Workspace, dict[str, Any]]
 
 
 @pytest.fixture(scope="module")
-def known(demo_workspace: Workspace, settings: Settings) -> TrainingView:
-    _, index, _ = load(demo_workspace, settings)
-    catalogue, _, _ = load(demo_workspace, settings)
+def view(demo_workspace: Workspace, settings: Settings) -> TrainingView:
+    catalogue, index, _ = load(demo_workspace, settings)
     return TrainingView.from_workspace(demo_workspace, HeldOut(), index, item_vectors(index, catalogue))
 
 
-def test_entries_are_what_the_evaluation_would_ask(known: TrainingView) -> None:
-    cases = category_entries(known, 0)
-    category = known.catalogue.category
+@pytest.fixture(scope="module")
+def recommender(trained: Trained, settings: Settings) -> Recommender:
+    """A recommender with the trained blend of all channels, without an LLM."""
+    return Recommender.open(trained[0], settings=settings.with_(llm="none"))
+
+
+# ---------------------------------------------------------------------- training
+
+
+def test_category_entries_match_the_cases_of_an_evaluation(view: TrainingView) -> None:
+    cases = category_entries(view, TrainingContext())
+    category = view.catalogue.category
     assert len(cases) > 100
-    for number in range(len(cases)):
-        had, wanted = set(category[cases.histories[number]].tolist()), set(category[cases.targets[number]].tolist())
-        assert len(wanted) == 1
-        assert not wanted & had
-    # The last entry of a user is the case that the users protocol makes of that user.
-    drawn = protocols.sample_cases(Split(test=1.0), known.events, known.catalogue, "test", "new").cases
-    last = {user: number for number, user in enumerate(cases.users)}
-    same = [
-        set(cases.targets[last[user]].tolist()) == set(drawn.targets[number].tolist())
-        for number, user in enumerate(drawn.users)
+    for case in range(len(cases)):
+        history_categories = set(category[cases.histories[case]].tolist())
+        target_categories = set(category[cases.targets[case]].tolist())
+        assert len(target_categories) == 1
+        assert not target_categories & history_categories
+    # The last entry of a user is the case of that user in the users protocol.
+    protocol_cases = protocols.sample_cases(Split(test=1.0), view.events, view.catalogue, "test", "new").cases
+    last = {user: case for case, user in enumerate(cases.users)}
+    equal = [
+        set(cases.targets[last[user]].tolist()) == set(protocol_cases.targets[case].tolist())
+        for case, user in enumerate(protocol_cases.users)
         if user in last
     ]
-    assert np.mean(same) > 0.9  # near-duplicates of a history item are left out of one and not yet of the other
+    assert np.mean(equal) > 0.9  # near-duplicates of a history item are removed from the entries only
 
 
-def test_nobody_is_asked_by_channels_that_counted_them(demo_workspace: Workspace, known: TrainingView) -> None:
-    seen: list[frozenset[str]] = []
+def test_queries_are_scored_by_channels_without_their_user(view: TrainingView) -> None:
+    fold_users: list[frozenset[str]] = []
 
-    def train(part: TrainingView, _: Any) -> dict[str, Any]:
-        seen.append(frozenset(part.interactions["user_id"].unique().to_list()))
+    def fit_channels(fold_view: TrainingView, _: TrainingContext) -> dict[str, Any]:
+        fold_users.append(frozenset(fold_view.interactions["user_id"].unique().to_list()))
         return {}
 
-    asked = collect_queries(demo_workspace, known, HeldOut(), 0, train, lambda *_: None)
-    everybody = frozenset(known.interactions["user_id"].unique().to_list())
-    assert len(seen) == 5
-    fold_of = {user: number for number, counted in enumerate(seen) for user in everybody - counted}
-    assert set(fold_of) == everybody  # each is left out of one fold
-    assert sum(len(everybody - counted) for counted in seen) == len(everybody)
-    # Each fact is at most what the fold's known users bear out.
-    events = known.interactions.select("user_id", "item_id").unique()
-    ids = known.catalogue.items["item_id"]
+    queries = collect_queries(view, TrainingContext(), fit_channels)
+    all_users = frozenset(view.interactions["user_id"].unique().to_list())
+    assert len(fold_users) == 5
+    fold_of = {user: fold for fold, training_users in enumerate(fold_users) for user in all_users - training_users}
+    assert set(fold_of) == all_users  # each user is held out of one fold
+    assert sum(len(all_users - training_users) for training_users in fold_users) == len(all_users)
+    # The pair counts are those of the fold's training users.
+    pairs = view.interactions.select("user_id", "item_id").unique()
+    ids = view.catalogue.items["item_id"]
     checked = 0
-    for number in range(0, len(asked.users), 40):
-        counted = events.filter(pl.col("user_id").is_in(sorted(seen[fold_of[asked.users[number]]])))
-        run = slice(int(asked.dataset.starts[number]), int(asked.dataset.starts[number + 1]))
-        for row, (anchor, both, had) in zip(asked.rows[run][:40].tolist(), asked.pair_counts[run][:40].tolist(), strict=False):
+    for query in range(0, len(queries.users), 40):
+        training_pairs = pairs.filter(pl.col("user_id").is_in(sorted(fold_users[fold_of[queries.users[query]]])))
+        candidates = slice(int(queries.dataset.starts[query]), int(queries.dataset.starts[query + 1]))
+        rows, counts = queries.rows[candidates][:40].tolist(), queries.pair_counts[candidates][:40].tolist()
+        for row, (anchor, both, anchor_only) in zip(rows, counts, strict=True):
             if anchor >= 0:
-                of_anchor = set(counted.filter(pl.col("item_id") == ids[anchor])["user_id"])
-                of_item = set(counted.filter(pl.col("item_id") == ids[row])["user_id"])
-                assert (both, had) == (len(of_anchor & of_item), len(of_anchor))
+                anchor_users = set(training_pairs.filter(pl.col("item_id") == ids[anchor])["user_id"])
+                item_users = set(training_pairs.filter(pl.col("item_id") == ids[row])["user_id"])
+                assert (both, anchor_only) == (len(anchor_users & item_users), len(anchor_users))
                 checked += 1
     assert checked > 20
 
 
-def test_what_was_trained_is_kept_with_its_card(trained: tuple[Workspace, dict[str, Any]]) -> None:
-    shop, figures = trained
-    assert figures["left_out"] == {}
-    tried = {trial["penalty"]: trial["ndcg@10"] for trial in figures["factors"]["tried"]}
-    assert set(tried) == set(parts.PENALTIES)
-    assert tried[figures["factors"]["penalty"]] == max(tried.values())
-    assert figures["blend"]["answered"] > 200
+def test_every_trained_part_is_stored_with_its_card(trained: Trained) -> None:
+    shop, metrics = trained
+    assert metrics["left_out"] == {}
+    trials = {trial["penalty"]: trial["ndcg@10"] for trial in metrics["factors"]["tried"]}
+    assert set(trials) == set(trained_channels.PENALTIES)
+    assert trials[metrics["factors"]["penalty"]] == max(trials.values())
+    assert metrics["blend"]["answered"] > 200
     for part in ("graph", "complements", "factors", "blend"):
         card = leakage.read_card(shop.path / part / "card.json")
         assert card is not None
         assert card["snapshot"] == shop.manifest.snapshot
         assert card["held_out"]["protocol"] == "users"
     models = json.loads((shop.path / "blend" / "models.json").read_text())
-    channels = {
-        "semantic", "associations", "popularity", "sequential", "item_knn", "co_occurrence", "text_smoothed", "lately", "factors", "complements",
-        "graph", "profile",
-    }  # fmt: skip
-    assert set(models) == {"blend"} | {f"blend without {name}" for name in channels}
+    assert set(models) == {"blend"} | {f"blend without {name}" for name in CHANNELS | {"profile"}}
     assert not list(shop.path.glob(".staging*"))
 
 
-def test_the_evaluation_of_a_trained_store(trained: tuple[Workspace, dict[str, Any]], settings: Settings, tmp_path: Path) -> None:
+def test_one_category_raises(make_store: Callable[..., Path], settings: Settings, tmp_path: Path) -> None:
+    store = make_store({"a": "One", "b": "One"}, {f"u{n}": ["a", "b"] for n in range(30)})
+    crossaisle.ingest(tmp_path / "shop", "files", [store])
+    crossaisle.index(Workspace(tmp_path / "shop"), settings)
+    with pytest.raises(CrossaisleError, match="no user has purchases in two categories"):
+        pipeline.train_workspace(Workspace(tmp_path / "shop"), settings)
+    result = CliRunner().invoke(app, ["train", "-w", str(tmp_path / "shop")])
+    assert isinstance(result.exception, TrainingError)
+    assert not (tmp_path / "shop" / "blend").exists()
+
+
+def test_too_few_users_raise_and_leave_no_files(make_store: Callable[..., Path], settings: Settings, tmp_path: Path) -> None:
+    store = make_store({"a": "One", "b": "Two"}, {f"u{n}": ["a", "b"] for n in range(30)})
+    crossaisle.ingest(tmp_path / "shop", "files", [store])
+    crossaisle.index(Workspace(tmp_path / "shop"), settings)
+    with pytest.raises(TrainingError, match="a blend needs at least 100"):
+        pipeline.train_workspace(Workspace(tmp_path / "shop"), settings)
+    assert not any((tmp_path / "shop" / part).exists() for part in (*TRAINABLE_CHANNELS, *leakage.BLEND_FOLDERS))
+
+
+def test_by_default_only_channels_that_pay_are_trained(demo_workspace: Workspace, settings: Settings, tmp_path: Path) -> None:
+    shutil.copytree(demo_workspace.path, tmp_path / "shop")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(out_of_fold, "MAX_QUERIES", 150)  # fewer folds and trees, for speed
+        patch.setattr(blend, "TREE_COUNTS", (20,))
+        result = CliRunner().invoke(app, ["train", "-w", str(tmp_path / "shop"), "--llm", "none"])
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "shop" / "factors").is_dir()
+    assert not (tmp_path / "shop" / "graph").exists()
+    assert not (tmp_path / "shop" / "complements").exists()
+    assert "--channels" in result.output
+    recommender = Recommender.open(tmp_path / "shop", settings=settings.with_(llm="none"))
+    assert recommender.trained is not None
+    assert set(recommender.trained.model.channels) == CHANNELS - {"graph", "complements"} | {"profile"}
+
+
+# ---------------------------------------------------------------------- evaluation
+
+
+def test_a_trained_store_is_evaluated(trained: Trained, settings: Settings, tmp_path: Path) -> None:
     shop, _ = trained
     options = EvaluationOptions(max_cases=60, budget=1)
     rankings = Evaluation(shop, settings.with_(llm="none"), tmp_path, options).run()
     report = reports.build(rankings, options, shop, "none")
     kinds = rankings.system_kinds
     assert kinds["blend"] == "blend"
-    assert {name for name, kind in kinds.items() if kind == "channel"} == {
-        "semantic", "associations", "popularity", "sequential", "item_knn", "co_occurrence", "text_smoothed", "lately", "factors", "complements",
-        "graph",
-    }  # fmt: skip
+    assert {name for name, kind in kinds.items() if kind == "channel"} == CHANNELS
     assert sum(kind == "ablation" for kind in kinds.values()) == 12
     recall = report["candidate_recall"]
-    assert recall["union"]["50"] >= max(found["50"] for name, found in recall.items() if name != "union")
+    assert recall["union"]["50"] >= max(values["50"] for name, values in recall.items() if name != "union")
     assert report["systems"]["blend"]["ndcg@10"]["value"] > report["systems"]["random"]["ndcg@10"]["value"]
     levels = report["novelty"]
     assert [level["novelty"] for level in levels] == [0, 0.25, 0.5, 0.75, 1]
     assert levels[0]["ndcg@10"]["value"] == report["systems"]["blend"]["ndcg@10"]["value"]
     assert levels[0]["minus_none"]["value"] == 0
     assert levels[-1]["average_popularity"] < levels[0]["average_popularity"]
-    ways = {(way["places"], way["up_to"]): way for way in report["new_items"]}
-    assert list(ways) == [(0, 0), (1, 0), (2, 0), (1, 2), (2, 2)]
-    assert ways[0, 0]["all"]["ndcg@10"]["value"] == levels[0]["ndcg@10"]["value"]
-    assert ways[0, 0]["at most two users"]["cases"] >= ways[0, 0]["cold"]["cases"]
+    new_items = {(section["places"], section["up_to"]): section for section in report["new_items"]}
+    assert list(new_items) == [(0, 0), (1, 0), (2, 0), (1, 2), (2, 2)]
+    assert new_items[0, 0]["all"]["ndcg@10"]["value"] == levels[0]["ndcg@10"]["value"]
+    assert new_items[0, 0]["at most two users"]["cases"] >= new_items[0, 0]["cold"]["cases"]
     users = rankings.training_view.catalogue.users
-    for (places, up_to), top in rankings.new_items.items():
-        told = ways[places, up_to]
-        assert told["all"]["minus_none"]["value"] == pytest.approx(
-            told["all"]["ndcg@10"]["value"] - levels[0]["ndcg@10"]["value"], abs=2e-5
+    for (slots, max_users), top in rankings.new_items.items():
+        section = new_items[slots, max_users]
+        assert section["all"]["minus_none"]["value"] == pytest.approx(
+            section["all"]["ndcg@10"]["value"] - levels[0]["ndcg@10"]["value"], abs=2e-5
         )
-        for number, kept in enumerate(top[:, :10].tolist()):
-            new = rankings.eligible.mask(rankings.cases, slice(number, number + 1))[0] & (users <= up_to)
-            assert len(set(kept)) == 10
-            assert new[kept].sum() >= min(places, int(new.sum()))
+        for case, rows in enumerate(top[:, :10].tolist()):
+            is_new = rankings.eligible.mask(rankings.cases, slice(case, case + 1))[0] & (users <= max_users)
+            assert len(set(rows)) == 10
+            assert is_new[rows].sum() >= min(slots, int(is_new.sum()))
     page(json.loads(reports.write(report, tmp_path).read_text()), tmp_path / "report.html")
     assert "What novelty costs" in (tmp_path / "report.html").read_text()
     assert "What places for new items cost" in (tmp_path / "report.html").read_text()
@@ -152,42 +200,39 @@ def test_the_evaluation_of_a_trained_store(trained: tuple[Workspace, dict[str, A
         Evaluation(shop, settings.with_(llm="none"), tmp_path / "other", EvaluationOptions(max_cases=60, budget=1, seed=1)).run()
 
 
-def test_the_blend_orders_the_recommendations(trained: tuple[Workspace, dict[str, Any]], settings: Settings) -> None:
-    shop, _ = trained
-    recommender = Recommender.open(shop, settings=settings.with_(llm="none"))
+# ---------------------------------------------------------------------- serving
+
+
+def test_the_blend_orders_the_recommendations(recommender: Recommender) -> None:
     user = next(iter(recommender.histories))
     answer = recommender.recommend(user_id=user, k=5)
     assert len(answer.items) == 5
-    scores = [found.score for found in answer.items]
+    scores = [recommendation.score for recommendation in answer.items]
     assert scores == sorted(scores, reverse=True)
     assert all(0 <= score <= 1 for score in scores)
     assert {"sequential", "graph"} & set(answer.items[0].channels)
-    had = {recommender.catalogue.category_name(row) for row in recommender.histories.of(user).rows.tolist()}
-    assert not had & {found.item.category[0] for found in answer.items}
-    # The same again, and by why.
+    history = recommender.histories.of(user).rows.tolist()
+    history_categories = {recommender.catalogue.category_name(row) for row in history}
+    assert not history_categories & {recommendation.item.category[0] for recommendation in answer.items}
     assert recommender.recommend(user_id=user, k=5).items == answer.items
-    told = why(recommender, answer.items[0].item.item_id, user_id=user)
-    assert told.rank == 1
-    assert told.score == answer.items[0].score
-    assert told.left_out is None
-    assert told.anchor is None or told.anchor.item_id == answer.items[0].anchor
-    shares = [share for _, share in told.attention]
+    explanation = why(recommender, answer.items[0].item.item_id, user_id=user)
+    assert explanation.rank == 1
+    assert explanation.score == answer.items[0].score
+    assert explanation.left_out is None
+    assert explanation.anchor is None or explanation.anchor.item_id == answer.items[0].anchor
+    shares = [share for _, share in explanation.attention]
     assert shares == sorted(shares, reverse=True)
     assert 0 < sum(shares) <= 1 + 1e-6
-    assert {item.item_id for item, _ in told.attention} <= {
-        recommender.catalogue.id(int(row)) for row in recommender.histories.of(user).rows
-    }
-    adds = sum(one.contribution or 0.0 for one in told.channels.values())
-    assert adds > 0  # it stands above an average candidate
+    assert {item.item_id for item, _ in explanation.attention} <= {recommender.catalogue.id(row) for row in history}
+    assert sum(channel.contribution or 0.0 for channel in explanation.channels.values()) > 0  # above an average candidate
 
 
-def test_why_not(trained: tuple[Workspace, dict[str, Any]], settings: Settings) -> None:
-    recommender = Recommender.open(trained[0], settings=settings.with_(llm="none"))
+def test_why_names_the_rules_that_exclude_an_item(recommender: Recommender) -> None:
     user = next(iter(recommender.histories))
     owned = recommender.catalogue.id(int(recommender.histories.of(user).rows[0]))
-    told = why(recommender, owned, user_id=user)
-    assert (told.rank, told.left_out) == (None, "owned already")
-    assert told.removed_by == ("owned already", "of a category that the shopper knows")
+    explanation = why(recommender, owned, user_id=user)
+    assert (explanation.rank, explanation.left_out) == (None, "owned already")
+    assert explanation.removed_by == ("owned already", "of a category that the shopper knows")
     allowed = why(recommender, owned, user_id=user, rules=Rules(exclude_owned=False))
     assert allowed.left_out == "of a category that the shopper knows"
     with pytest.raises(QueryError, match="nothing to go by"):
@@ -196,40 +241,37 @@ def test_why_not(trained: tuple[Workspace, dict[str, Any]], settings: Settings) 
         why(recommender, "nope", user_id=user)
 
 
-@pytest.mark.parametrize("tuned", [True, False])
-def test_places_are_kept_for_items_that_nobody_had(
-    trained: tuple[Workspace, dict[str, Any]], demo_workspace: Workspace, settings: Settings, tuned: bool
-) -> None:
-    recommender = Recommender.open(trained[0] if tuned else demo_workspace, settings=settings.with_(llm="none"))
+@pytest.mark.parametrize("with_blend", [True, False])
+def test_slots_are_reserved_for_new_items(trained: Trained, demo_workspace: Workspace, settings: Settings, with_blend: bool) -> None:
+    recommender = Recommender.open(trained[0] if with_blend else demo_workspace, settings=settings.with_(llm="none"))
     users, row = recommender.catalogue.users, recommender.catalogue.row
     user = next(iter(recommender.histories))
     plain = recommender.recommend(user_id=user, k=5, explain=False)
-    kept = recommender.recommend(user_id=user, k=5, new_items=2, explain=False)
-    assert [found.item for found in kept.items[:3]] == [found.item for found in plain.items[:3]]
-    assert [int(users[row(found.item.item_id)]) for found in kept.items[3:]] == [0, 0]
-    assert all(0 < found.score < kept.items[0].score for found in kept.items[3:])
+    reserved = recommender.recommend(user_id=user, k=5, new_items=2, explain=False)
+    assert [recommendation.item for recommendation in reserved.items[:3]] == [recommendation.item for recommendation in plain.items[:3]]
+    assert [int(users[row(recommendation.item.item_id)]) for recommendation in reserved.items[3:]] == [0, 0]
+    assert all(0 < recommendation.score < reserved.items[0].score for recommendation in reserved.items[3:])
     many = recommender.recommend(user_id=user, k=10, new_items=10, explain=False)
-    new = [found for found in many.items if users[row(found.item.item_id)] == 0]
+    new = [recommendation for recommendation in many.items if users[row(recommendation.item.item_id)] == 0]
     assert len(new) <= int((users == 0).sum())
     assert any("of 10 new items" in line for line in many.unsatisfied)
-    few = recommender.recommend(user_id=user, k=5, new_items=2, new_up_to=5, explain=False)
-    assert [found.item for found in few.items[:3]] == [found.item for found in plain.items[:3]]
-    assert all(int(users[row(found.item.item_id)]) <= 5 for found in few.items[3:])
+    rare = recommender.recommend(user_id=user, k=5, new_items=2, new_up_to=5, explain=False)
+    assert [recommendation.item for recommendation in rare.items[:3]] == [recommendation.item for recommendation in plain.items[:3]]
+    assert all(int(users[row(recommendation.item.item_id)]) <= 5 for recommendation in rare.items[3:])
     with pytest.raises(QueryError, match="the maximum number of users of a new item must be 0 or more, not -1"):
         recommender.recommend(user_id=user, k=3, new_items=1, new_up_to=-1)
     with pytest.raises(QueryError, match="new items must be 0 to 3"):
         recommender.recommend(user_id=user, k=3, new_items=4)
 
 
-def test_a_text_still_goes_the_way_that_was_not_learned(trained: tuple[Workspace, dict[str, Any]], settings: Settings) -> None:
-    recommender = Recommender.open(trained[0], settings=settings.with_(llm="none"))
+def test_a_text_query_does_not_use_the_blend(recommender: Recommender) -> None:
     answer = recommender.recommend(text="something for a rainy camping trip", k=3)
     assert answer.items
     assert set(answer.items[0].channels) <= {"semantic", "associations", "popularity"}
 
 
-def test_new_data_leaves_the_graph_out_and_keeps_the_rest(
-    trained: tuple[Workspace, dict[str, Any]], settings: Settings, demo_files: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+def test_after_new_data_the_graph_is_not_used(
+    trained: Trained, settings: Settings, demo_files: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path, files = tmp_path / "shop", tmp_path / "files"
     shutil.copytree(trained[0].path, path)
@@ -239,47 +281,25 @@ def test_new_data_leaves_the_graph_out_and_keeps_the_rest(
     crossaisle.ingest(path, "files", [files])
     crossaisle.index(Workspace(path), settings)
     recommender = Recommender.open(path, settings=settings.with_(llm="none"))
-    user = next(iter(recommender.histories))
-    answer = recommender.recommend(user_id=user, k=3)
+    answer = recommender.recommend(user_id=next(iter(recommender.histories)), k=3)
     assert answer.items
     assert "graph" not in answer.items[0].channels
-    assert "the graph is left out" in caplog.text
-    assert "factors" in {channel for found in answer.items for channel in found.channels}
-    with pytest.raises(LeakError, match=r"graph.*complements.*blend"):
+    assert "the graph channel is not used" in caplog.text
+    assert "factors" in {channel for recommendation in answer.items for channel in recommendation.channels}
+    with pytest.raises(LeakError, match=r"factors.*complements.*graph.*blend"):
         Evaluation(Workspace(path), settings.with_(llm="none"), tmp_path / "out", EvaluationOptions(max_cases=20, budget=1)).run()
 
 
-def test_one_category_only_is_one_sentence(make_store: Callable[..., Path], settings: Settings, tmp_path: Path) -> None:
-    store = make_store({"a": "One", "b": "One"}, {f"u{n}": ["a", "b"] for n in range(30)})
-    crossaisle.ingest(tmp_path / "shop", "files", [store])
-    crossaisle.index(Workspace(tmp_path / "shop"), settings)
-    with pytest.raises(CrossaisleError, match="nobody went from one category to another"):
-        pipeline.train_workspace(Workspace(tmp_path / "shop"), settings)
-    result = CliRunner().invoke(app, ["train", "-w", str(tmp_path / "shop")])
-    assert isinstance(result.exception, TrainingError)
-    assert not (tmp_path / "shop" / "blend").exists()
-
-
-def test_too_few_shoppers_leave_nothing_behind(make_store: Callable[..., Path], settings: Settings, tmp_path: Path) -> None:
-    store = make_store({"a": "One", "b": "Two"}, {f"u{n}": ["a", "b"] for n in range(30)})
-    crossaisle.ingest(tmp_path / "shop", "files", [store])
-    crossaisle.index(Workspace(tmp_path / "shop"), settings)
-    with pytest.raises(TrainingError, match="at least 100 are wanted to fit a blend"):
-        pipeline.train_workspace(Workspace(tmp_path / "shop"), settings)
-    assert not any((tmp_path / "shop" / part).exists() for part in leakage.TRAINED_FOLDERS)
-
-
-def test_the_commands_say_why_and_who(trained: tuple[Workspace, dict[str, Any]], settings: Settings) -> None:
-    recommender = Recommender.open(trained[0], settings=settings.with_(llm="none"))
-    user = next(iter(recommender.histories))
+def test_the_commands_why_and_profile(trained: Trained, recommender: Recommender) -> None:
+    user, shop = next(iter(recommender.histories)), str(trained[0].path)
     item = recommender.recommend(user_id=user, k=1).items[0].item.item_id
-    told = CliRunner().invoke(app, ["why", "-w", str(trained[0].path), "--user", user, "--item", item])
-    assert told.exit_code == 0
-    assert "rank 1 of" in told.output
-    as_json = json.loads(CliRunner().invoke(app, ["why", "-w", str(trained[0].path), "--user", user, "--item", item, "--json"]).output)
+    printed = CliRunner().invoke(app, ["why", "-w", shop, "--user", user, "--item", item])
+    assert printed.exit_code == 0
+    assert "rank 1 of" in printed.output
+    as_json = json.loads(CliRunner().invoke(app, ["why", "-w", shop, "--user", user, "--item", item, "--json"]).output)
     assert as_json["rank"] == 1
     assert as_json["channels"]
-    profile = CliRunner().invoke(app, ["profile", "-w", str(trained[0].path), "--user", user])
+    profile = CliRunner().invoke(app, ["profile", "-w", shop, "--user", user])
     assert profile.exit_code == 0
     assert "█" in profile.output
     events = Events.build(trained[0].table("interactions"), recommender.catalogue)

@@ -1,4 +1,4 @@
-"""Why an item is recommended to a shopper, or why not, over the page."""
+"""Dialog that explains why an item is or is not recommended to a shopper."""
 
 from __future__ import annotations
 
@@ -7,92 +7,102 @@ from typing import TYPE_CHECKING, Any
 
 from ....recommend.attribution.counterfactuals import ordinal
 from ...schemas.requests import WhyRequest
-from ..widgets.elements import box, button, notice, say, table
+from ..widgets.elements import button, container, data_table, notice, text_element
 
 if TYPE_CHECKING:
-    from ..widgets.async_panel import Counter
+    from ..widgets.async_panel import ConsoleBackend
 
-CHANNELS = {
-    "semantic": "alike in meaning",
-    "associations": "had together",
-    "sequential": "had soon after",
-    "item_knn": "near the whole history",
-    "co_occurrence": "had by the same shoppers",
-    "text_smoothed": "goes with what reads alike",
-    "lately": "had of late",
-    "factors": "shoppers of this taste",
+CHANNEL_LABELS = {
+    "semantic": "similar in meaning",
+    "associations": "bought together",
+    "sequential": "bought soon after",
+    "item_knn": "close to the whole history",
+    "co_occurrence": "bought by the same shoppers",
+    "text_smoothed": "goes with similar items",
+    "lately": "popular lately",
+    "factors": "shoppers with similar taste",
     "graph": "network of shoppers",
     "complements": "learned complements",
-    "popularity": "had by many",
+    "popularity": "popular",
     "llm": "language model",
     "profile": "profile",
 }
 
 
-class Sheet:
-    """The sheet of one page; it answers one question at a time."""
+class WhyDialog:
+    """The dialog of one page; it shows one item at a time."""
 
-    def __init__(self, counter: Counter) -> None:
+    def __init__(self, backend: ConsoleBackend) -> None:
+        """Create the closed dialog."""
         from nicegui import ui
 
-        from ..widgets.async_panel import Place
+        from ..widgets.async_panel import AsyncPanel
 
-        self.counter = counter
-        with ui.dialog() as self.dialog, box("div", "sheet"):
+        self.backend = backend
+        with ui.dialog() as self.dialog, container("div", "why-dialog"):
             self.dialog.props["aria-label"] = "Why, or why not"
-            with box("div", "row-apart").style("margin-bottom: 10px"):
-                say("p", "Why, or why not", "soft small")
+            with container("div", "row-spread").style("margin-bottom: 10px"):
+                text_element("p", "Why, or why not", "soft small")
                 button("Close", self.dialog.close, "button slight")
-            self.place = Place(counter, 60, 120, 160)
+            self.panel = AsyncPanel(backend, 60, 120, 160)
 
-    async def ask(self, asked: WhyRequest) -> None:
-        """Opens the sheet and fills it."""
+    async def open(self, request: WhyRequest) -> None:
+        """Open the dialog and explain an item."""
         self.dialog.open()
-        await self.place.fill(lambda: self._found(asked), lambda found: self._draw(*found))
+        await self.panel.fill(lambda: self._load(request), lambda result: self._draw(*result))
 
-    def _found(self, asked: WhyRequest) -> tuple[dict[str, Any], str | None]:
-        found = self.counter.shop.why(asked)
-        behind = self.counter.items([found["behind"]]).get(found["behind"]) if found["behind"] else None
-        return found, (behind.title or behind.item_id) if behind else None
+    def _load(self, request: WhyRequest) -> tuple[dict[str, Any], str | None]:
+        """The explanation, and the title of the history item that the recommendation is based on."""
+        why = self.backend.store.why(request)
+        anchor = self.backend.items([why["behind"]]).get(why["behind"]) if why["behind"] else None
+        return why, (anchor.title or anchor.item_id) if anchor else None
 
-    def _draw(self, found: Mapping[str, Any], behind: str | None) -> None:
-        with box("div", "stack"):
-            with box("div"):
-                say("h2", found["title"] or found["item_id"], dir="auto")
-                say("p", " › ".join(found["category"]), "soft small", dir="auto")
-            notice(verdict(found), "note" if found["rank"] else "bad")
-            if behind:
-                say("p", f"Behind it stands: {behind}.")
-            changes = [one["sentence"] for one in found["counterfactuals"]]
-            if changes or found["notes"]:
-                with box("div"):
-                    say("h3", "What would change it")
-                    with box("ul").style("margin-top: 4px"):
-                        for sentence in (*changes, *found["notes"]):
-                            say("li", f"{sentence[:1].upper()}{sentence[1:]}.").style("padding: 3px 0")
-            rows = [
-                [CHANNELS.get(name, name), f"{one['score']:.3g}" if one["score"] else "–", ordinal(one["rank"]) if one["rank"] else "–"]
-                + ([f"{one['adds']:+.2f}" if one["adds"] is not None else "–"] if found["features"] else [])
-                for name, one in found["channels"].items()
-            ]
-            if rows:
-                with box("div"):
-                    say("h3", "Where it stands")
-                    heads = ["by", "score", "place", *(["adds"] if found["features"] else [])]
-                    table("Where the item stands in each channel", heads, rows, numbers=(1, 2, 3))
-            if found["features"]:
-                with box("div"):
-                    say("h3", "What its score is made of")
-                    told = [[one["words"], one["reads"], f"{one['adds']:+.2f}"] for one in found["features"]["strongest"]]
-                    told.append([f"{found['features']['others']} others together", "", f"{found['features']['rest']:+.2f}"])
-                    table("What the score is made of", ["feature", "value", "adds"], told, numbers=(1, 2))
-            say("p", f"Ordered: {found['blend']}.", "soft small")
+    def _draw(self, why: Mapping[str, Any], anchor: str | None) -> None:
+        with container("div", "stack"):
+            with container("div"):
+                text_element("h2", why["title"] or why["item_id"], dir="auto")
+                text_element("p", " › ".join(why["category"]), "soft small", dir="auto")
+            notice(verdict_sentence(why), "note" if why["rank"] else "bad")
+            if anchor:
+                text_element("p", f"Based on: {anchor}.")
+            sentences = [*(change["sentence"] for change in why["counterfactuals"]), *why["notes"]]
+            if sentences:
+                with container("div"):
+                    text_element("h3", "What would change it")
+                    with container("ul").style("margin-top: 4px"):
+                        for sentence in sentences:
+                            text_element("li", f"{sentence[:1].upper()}{sentence[1:]}.").style("padding: 3px 0")
+            if why["channels"]:
+                _draw_channels(why["channels"], has_contributions=bool(why["features"]))
+            if why["features"]:
+                _draw_features(why["features"])
+            text_element("p", f"Ranked by: {why['blend']}.", "soft small")
 
 
-def verdict(found: Mapping[str, Any]) -> str:
-    """What was decided, in a sentence."""
-    if found["left_out"]:
-        return f"Not recommended: {' and '.join(found['removed_by'])}."
-    if found["rank"] is None:
-        return f"Not recommended: no channel has it among its best; {found['of']:,} other candidates were ordered."
-    return f"It is the {ordinal(found['rank'])} of {found['of']:,} candidates."
+def _draw_channels(channels: Mapping[str, Mapping[str, Any]], *, has_contributions: bool) -> None:
+    rows = []
+    for name, channel in channels.items():
+        score, rank = f"{channel['score']:.3g}" if channel["score"] else "–", ordinal(channel["rank"]) if channel["rank"] else "–"
+        contribution = f"{channel['adds']:+.2f}" if channel["adds"] is not None else "–"
+        rows.append([CHANNEL_LABELS.get(name, name), score, rank, *([contribution] if has_contributions else [])])
+    with container("div"):
+        text_element("h3", "Its rank by each source")
+        headings = ["source", "score", "rank", *(["adds"] if has_contributions else [])]
+        data_table("Rank of the item by each source", headings, rows, (1, 2, 3))
+
+
+def _draw_features(features: Mapping[str, Any]) -> None:
+    rows = [[feature["words"], feature["reads"], f"{feature['adds']:+.2f}"] for feature in features["strongest"]]
+    rows.append([f"{features['others']} others together", "", f"{features['rest']:+.2f}"])
+    with container("div"):
+        text_element("h3", "What its score is made of")
+        data_table("What the score is made of", ["feature", "value", "adds"], rows, (1, 2))
+
+
+def verdict_sentence(why: Mapping[str, Any]) -> str:
+    """The rank of the item, or why it is not recommended."""
+    if why["left_out"]:
+        return f"Not recommended: {' and '.join(why['removed_by'])}."
+    if why["rank"] is None:
+        return f"Not recommended: no source has it among its best; {why['of']:,} other candidates were ranked."
+    return f"It is the {ordinal(why['rank'])} of {why['of']:,} candidates."

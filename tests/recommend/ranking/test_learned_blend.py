@@ -20,34 +20,34 @@ from crossaisle.retrieval.items.interactions import NEVER
 from crossaisle.retrieval.retriever import CandidateScores
 from crossaisle.train.blend import fit_blend
 
-from ...train.test_blend import questions
+from ...train.test_blend import ranking_queries
 
 
 @pytest.mark.parametrize("crossed", [False, True])
 def test_parts_add_up_to_the_score(crossed: bool) -> None:
-    model = fit_blend(questions(500, crossed=crossed))
-    values = questions(5, seed=9, crossed=crossed).features
+    model = fit_blend(ranking_queries(500, crossed=crossed))
+    values = ranking_queries(5, seed=9, crossed=crossed).features
     total, scores = model.contributions(values).sum(axis=1), model.scores(values)
     assert total - total.mean() == pytest.approx(scores - scores.mean(), abs=1e-5)  # SHAP values leave out what all candidates share
 
 
 def test_a_model_comes_back_as_it_was() -> None:
-    model = fit_blend(questions(500, crossed=True))
-    values = questions(5, seed=9).features
+    model = fit_blend(ranking_queries(500, crossed=True))
+    values = ranking_queries(5, seed=9).features
     assert BlendModel.from_dict(model.to_dict()).scores(values) == pytest.approx(model.scores(values))
 
 
 @given(st.permutations(range(20)))
 def test_the_order_of_the_candidates_changes_no_score(order: list[int]) -> None:
-    values = questions(1, seed=4).features
+    values = ranking_queries(1, seed=4).features
     assert MODEL.scores(values[order]) == pytest.approx(MODEL.scores(values)[order])
 
 
-MODEL = fit_blend(questions(300))
+MODEL = fit_blend(ranking_queries(300))
 
 
 def test_features_by_name_survive_a_change_of_channels() -> None:
-    values = questions(1, seed=4).features
+    values = ranking_queries(1, seed=4).features
     told = FeatureMatrix(["profile:b", "second:a", "first:a", "new:a"], values[:, [3, 1, 0, 2]])
     picked = MODEL.select_features(told)
     assert np.array_equal(picked[:, [0, 1, 3]], values[:, [0, 1, 3]])

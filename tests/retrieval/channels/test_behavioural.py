@@ -23,7 +23,7 @@ from crossaisle.retrieval.channels.behavioural import (
 )
 from crossaisle.retrieval.channels.text_similarity import TextNeighbors, TextSimilarity
 from crossaisle.retrieval.items.interactions import Events
-from crossaisle.retrieval.items.ragged import Runs
+from crossaisle.retrieval.items.ragged import RaggedArray
 
 PASTS = [[0, 1, 2], [0, 1], [1, 0], [3, 2]]
 """Three had 0 and 1, two of them in that order; 2 came after 0 and 1 once, and after 3 once; 4 was never had."""
@@ -42,7 +42,7 @@ def texts() -> NDArray[np.float32]:
 
 
 def test_what_follows_is_counted_by_hand() -> None:
-    channel = SequentialCoOccurrence.from_histories(Runs.of(PASTS), 5)
+    channel = SequentialCoOccurrence.from_histories(RaggedArray.of(PASTS), 5)
     scores, places = channel.scores(seeds(0))
     # Of the 3 users of item 0, two had 1 after it and one had 2, damped by 20 users.
     assert scores == pytest.approx([0, 2 / 23, 1 / 23, 0, 0])
@@ -50,7 +50,7 @@ def test_what_follows_is_counted_by_hand() -> None:
 
 
 def test_newer_history_items_count_for_more_and_liking_scales() -> None:
-    channel = SequentialCoOccurrence.from_histories(Runs.of(PASTS), 5)
+    channel = SequentialCoOccurrence.from_histories(RaggedArray.of(PASTS), 5)
     older, _ = channel.scores(seeds(0, 4))
     newer, _ = channel.scores(seeds(4, 0))
     assert older == pytest.approx(newer * 0.8)
@@ -59,7 +59,7 @@ def test_newer_history_items_count_for_more_and_liking_scales() -> None:
 
 
 def test_the_place_is_that_of_the_largest_share() -> None:
-    channel = SequentialCoOccurrence.from_histories(Runs.of(PASTS), 5)
+    channel = SequentialCoOccurrence.from_histories(RaggedArray.of(PASTS), 5)
     scores, places = channel.scores(seeds(0, 3))
     # 2 follows 3 for the one user of 3 (1/21, newest), and 0 for one of three (1/23, a place older).
     assert scores[2] == pytest.approx(1 / 21 + 0.8 / 23)
@@ -68,7 +68,7 @@ def test_the_place_is_that_of_the_largest_share() -> None:
 
 
 def test_neighbours_do_not_care_for_order_or_age() -> None:
-    channel = BM25Neighbors.from_histories(Runs.of(PASTS), 5)
+    channel = BM25Neighbors.from_histories(RaggedArray.of(PASTS), 5)
     assert channel.scores(seeds(0, 3))[0] == pytest.approx(channel.scores(seeds(3, 0))[0])
 
 
@@ -76,16 +76,16 @@ def test_bm25_equals_a_second_implementation() -> None:
     from implicit.nearest_neighbours import bm25_weight
     from scipy import sparse
 
-    had = sparse.csr_matrix(Runs.of(PASTS).matrix(5))
+    had = sparse.csr_matrix(RaggedArray.of(PASTS).matrix(5))
     weighted = bm25_weight(had.T.tocsr(), K1=100.0, B=0.25).tocsr()
     theirs = (weighted @ weighted.T).toarray()
     np.fill_diagonal(theirs, 0)
-    ours = co_occurrence.bm25(Runs.of(PASTS), 5, max_neighbors=5, k1=100.0, b=0.25).toarray()
+    ours = co_occurrence.bm25(RaggedArray.of(PASTS), 5, max_neighbors=5, k1=100.0, b=0.25).toarray()
     assert ours == pytest.approx(theirs, rel=1e-5)
 
 
 def test_what_was_had_together_is_counted_by_hand() -> None:
-    scores, places = ConditionalCoOccurrence.from_histories(Runs.of(PASTS), 5).scores(seeds(0, 3))
+    scores, places = ConditionalCoOccurrence.from_histories(RaggedArray.of(PASTS), 5).scores(seeds(0, 3))
     # Item 0 had three users, all of whom had 1 and one of whom had 2; item 3 had one, who had 2. Old and new count alike.
     assert scores == pytest.approx([0, 3 / np.sqrt(3), 1 / np.sqrt(3) + 1, 0, 0])
     assert places.tolist() == [-1, 0, 1, -1, -1]
@@ -93,18 +93,18 @@ def test_what_was_had_together_is_counted_by_hand() -> None:
 
 def test_what_nobody_had_borrows_the_company_of_what_it_reads_like() -> None:
     alike = TextNeighbors(texts())
-    channel = TextSmoothedCoOccurrence.from_histories(Runs.of(PASTS), 5, alike, ordered=True)
+    channel = TextSmoothedCoOccurrence.from_histories(RaggedArray.of(PASTS), 5, alike, ordered=True)
     scores, places = channel.scores(seeds(4))
     vote = np.exp((0.9 - 1) / 0.1)  # others are at right angles: exp(-10) is next to nothing
     # Item 0, which 4 reads like, stands beside 1 for three users and beside 2 for one, of its 3 users damped by 20.
     assert scores == pytest.approx([0, 3 * vote / 23, vote / 23, 0, 0], abs=1e-4)
     assert places[[1, 2]].tolist() == [0, 0]
-    assert SequentialCoOccurrence.from_histories(Runs.of(PASTS), 5).scores(seeds(4))[0].sum() == 0
+    assert SequentialCoOccurrence.from_histories(RaggedArray.of(PASTS), 5).scores(seeds(4))[0].sum() == 0
 
 
 def test_without_an_order_all_pairs_of_a_user_count() -> None:
     far = [[0, *range(1, 5), 0, 1, 2, 3, 1, 2, 3, 4]]
-    unordered = TextSmoothedCoOccurrence.from_histories(Runs.of(far), 5, TextNeighbors(texts()), ordered=False)
+    unordered = TextSmoothedCoOccurrence.from_histories(RaggedArray.of(far), 5, TextNeighbors(texts()), ordered=False)
     assert (unordered.scores(seeds(0))[0][1:] > 0).all()
 
 
@@ -132,7 +132,12 @@ def test_one_wrong_clock_does_not_make_everything_old() -> None:
 
 def test_a_store_without_an_order_has_no_channel_of_what_follows() -> None:
     events = Events(np.zeros(2, np.int32), np.array([0, 1], np.int32), np.zeros(2, np.int64), "none", pl.Series(["a"]), "bought")
-    assert set(behavioural.behavioural_channels(events, 5, TextNeighbors(texts()))) == {"neighbours", "together", "smoothed", "lately"}
+    assert set(behavioural.behavioural_channels(events, 5, TextNeighbors(texts()))) == {
+        "item_knn",
+        "co_occurrence",
+        "text_smoothed",
+        "lately",
+    }
 
 
 @given(
@@ -141,7 +146,7 @@ def test_a_store_without_an_order_has_no_channel_of_what_follows() -> None:
 )
 def test_follows_equals_counting_pair_by_pair(pasts: list[list[int]], history: list[int]) -> None:
     items, window, shrinkage = 7, 3, 5.0
-    matrix = co_occurrence.sequential(Runs.of(pasts), items, window=window, shrinkage=shrinkage, both_directions=False).toarray()
+    matrix = co_occurrence.sequential(RaggedArray.of(pasts), items, window=window, shrinkage=shrinkage, both_directions=False).toarray()
     for source in range(items):
         had = sum(source in past for past in pasts)
         for target in range(items):
@@ -162,8 +167,8 @@ def test_follows_equals_counting_pair_by_pair(pasts: list[list[int]], history: l
 def test_a_history_permuted_in_time_moves_only_what_is_said_to_depend_on_it(
     pasts: list[list[int]], history: list[int], random: random.Random
 ) -> None:
-    """docs/training.md: `neighbours`, `together` and `lately` know no order; `follows` weighs by it, and counts the same items."""
-    runs, mixed = Runs.of(pasts), history.copy()
+    """docs/training.md: `item_knn`, `co_occurrence` and `lately` know no order; `sequential` weighs by it, and counts the same items."""
+    runs, mixed = RaggedArray.of(pasts), history.copy()
     random.shuffle(mixed)
     likings = dict(zip(history, np.linspace(0.5, 1.0, len(history)).tolist(), strict=True))
     first = seeds(*history, likings=[likings[row] for row in history])

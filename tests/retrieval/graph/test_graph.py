@@ -26,7 +26,7 @@ from crossaisle.retrieval.graph.trainer import MIN_USERS, train_graph
 from crossaisle.retrieval.index.embedder import Embedder
 from crossaisle.retrieval.items.catalogue import Catalogue
 from crossaisle.retrieval.items.interactions import Events
-from crossaisle.retrieval.items.ragged import Runs
+from crossaisle.retrieval.items.ragged import RaggedArray
 
 # Of each theme one thing of each category; what comes first leads to the other two.
 THEMES = {
@@ -137,7 +137,7 @@ def test_places_that_are_asked_for_later_are_the_same(graph: GraphModel) -> None
 def test_attention_adds_up_to_one_whoever_looks(graph: GraphModel) -> None:
     rows = np.arange(0, 12)
     for category in (None, *range(len(graph.arrays["head"]))):
-        shares = graph.attention(rows, age_weights(Runs(np.asarray([0, 12]), rows.astype(np.int32))), category)
+        shares = graph.attention(rows, age_weights(RaggedArray(np.asarray([0, 12]), rows.astype(np.int32))), category)
         assert shares.sum() == pytest.approx(1, abs=1e-5)
         assert (shares > 0).all()
 
@@ -168,15 +168,15 @@ def test_a_history_in_another_order_scores_alike_where_the_weights_go_along(grap
         np.testing.assert_allclose(found, usual, atol=1e-4)
         np.testing.assert_array_equal(rows[order][moved[moved >= 0]], rows[place[place >= 0]])
     # By age alone the newest counts most.
-    late = graph.scores_of(Runs.of([[row("dog kennel"), row("trail tent")], [row("trail tent"), row("dog kennel")]]))
+    late = graph.scores_of(RaggedArray.of([[row("dog kennel"), row("trail tent")], [row("trail tent"), row("dog kennel")]]))
     assert late[0, row("camping stove")] > late[1, row("camping stove")]
 
 
 def test_one_case_scores_as_in_a_batch_and_an_empty_history_by_what_is_usual(graph: GraphModel) -> None:
     cases = [[row("trail tent"), row("gift card")], [], [row("dog kennel")]]
-    together = graph.scores_of(Runs.of(cases))
+    together = graph.scores_of(RaggedArray.of(cases))
     for case, found in zip(cases, together, strict=True):
-        alone = Runs.of([case])
+        alone = RaggedArray.of([case])
         one, place = graph.scores(np.asarray(case, dtype=np.int64), age_weights(alone))
         np.testing.assert_allclose(one, found, atol=1e-4)
         assert (place < len(case)).all()
