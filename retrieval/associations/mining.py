@@ -1,6 +1,6 @@
-"""From a snapshot to its associations on disk: count, or count on from the last snapshot; tell substitutes; write.
+"""Association mining of a snapshot: full or incremental counting, substitute labels, and writing to disk.
 
-Nothing here decides what is in use: `build` says so in `workspace.json` when all is written.
+The result is in use only when `index.builder.build` records it in `workspace.json`.
 """
 
 from __future__ import annotations
@@ -34,11 +34,14 @@ FOLDER = "counts"
 
 @dataclass(frozen=True, slots=True)
 class Mined:
-    """What was mined.
+    """Result of mining.
 
     Attributes:
-        counts: name of the folder of counts. window: days, or positions, that B may be behind A. order: time, position or none.
-        recounted: users counted now; fewer than all where the last snapshot's counts could be used. levels: associations by level.
+        counts: name of the folder of counts.
+        window: maximum distance from A to B, in days or positions.
+        order: time, position or none.
+        recounted: users counted in this run; fewer than all after incremental counting.
+        levels: number of associations by level.
     """
 
     counts: str
@@ -49,11 +52,13 @@ class Mined:
 
 
 def mine(workspace: Workspace, catalogue: Catalogue, vectors: NDArray[np.float32], *, window: int | None = None) -> Mined:
-    """Counts the associations of the present snapshot and writes them. Call inside `writing`.
+    """Count the associations of the current snapshot and write them. Call inside `writing`.
 
     Args:
-        vectors: (items, dimensions) of the items' texts, by which substitutes are told.
-        window: days, or positions where there is no clock; None is what the last index had, or 90 days, or 10 positions.
+        workspace: the workspace.
+        catalogue: its items.
+        vectors: (items, dimensions) text vectors, used to detect substitutes.
+        window: days, or positions where there are no timestamps. Default: that of the last index, otherwise 90 days or 10 positions.
     """
     interactions = workspace.table("interactions")
     events = Events.build(interactions, catalogue)
@@ -62,12 +67,12 @@ def mine(workspace: Workspace, catalogue: Catalogue, vectors: NDArray[np.float32
         window = last["window"]
     reach = WINDOWS[events.order] if window is None else window * events.unit
     paths = ["\x1f".join(path or ()) for path in catalogue.items["category"].to_list()]
-    found = None
+    updated = None
     if last.get("counts"):
-        with suppress(StaleIndexError):  # of an earlier version, or damaged: counted from the start
-            found = count_store.recount(workspace.path / FOLDER / last["counts"], events, catalogue, reach, paths)
-    if found:
-        counted, recounted = found
+        with suppress(StaleIndexError):  # of an earlier version, or damaged: full count
+            updated = count_store.recount(workspace.path / FOLDER / last["counts"], events, catalogue, reach, paths)
+    if updated:
+        counted, recounted = updated
     else:
         weight = user_weights(events)
         counted, recounted = (
@@ -76,7 +81,7 @@ def mine(workspace: Workspace, catalogue: Catalogue, vectors: NDArray[np.float32
         )
     name = f"{workspace.manifest.snapshot}-{reach}"
     home = workspace.path / FOLDER / name
-    if name != last.get("counts") or found is None:
+    if name != last.get("counts") or updated is None:
         with workspace.staging() as fresh:
             count_store.save(fresh, counted, paths)
             for file in fresh.iterdir():
@@ -85,20 +90,19 @@ def mine(workspace: Workspace, catalogue: Catalogue, vectors: NDArray[np.float32
             shutil.rmtree(home, ignore_errors=True)
             fresh.rename(home)
             flush(home.parent)
-    pairs = _told(association_table(counted.tables, catalogue.total_users), workspace, catalogue, vectors, interactions)
+    pairs = _with_substitutes(association_table(counted.tables, catalogue.total_users), workspace, catalogue, vectors, interactions)
     with replacing(workspace.path / "associations.parquet") as fresh:
         pairs.write_parquet(fresh, metadata=mark(workspace))
     return Mined(name, reach // events.unit, events.order, recounted, dict(pairs["level"].value_counts().iter_rows()))
 
 
-def _told(
+def _with_substitutes(
     pairs: pl.DataFrame, workspace: Workspace, catalogue: Catalogue, vectors: NDArray[np.float32], interactions: pl.DataFrame
 ) -> pl.DataFrame:
-    """The associations with a column `substitute`: whether shoppers choose between the two; never for categories."""
+    """The associations with a column `substitute`: whether the two items are substitutes; always false for categories."""
     import polars as pl
 
-    looks = co_view_counts(interactions, catalogue)
-    viewed, bought = looks or (None, None)
+    viewed, bought = co_view_counts(interactions, catalogue) or (None, None)
     substitutes = Substitutes.build(
         catalogue.items, catalogue.tree, vectors, viewed=viewed, bought=bought, relations=workspace.table("relations")
     )
@@ -114,7 +118,7 @@ def _told(
 
 
 def drop_other_counts(workspace: Workspace, name: str) -> None:
-    """Removes the counts of other snapshots; only for the holder of the lock."""
+    """Remove the counts of other snapshots; requires the write lock."""
     home = workspace.path / FOLDER
     for old in home.iterdir() if home.is_dir() else ():
         if old.name != name:
@@ -122,12 +126,12 @@ def drop_other_counts(workspace: Workspace, name: str) -> None:
 
 
 def mark(workspace: Workspace) -> dict[str, str]:
-    """What `associations.parquet` says it was mined from: a run that was killed may have left the file of another snapshot."""
+    """Metadata of `associations.parquet` that identifies its snapshot: a killed run may have left the file of another one."""
     return {"snapshot": str(workspace.manifest.snapshot), "category_level": str(workspace.manifest.category_level)}
 
 
 def folder(workspace: Workspace) -> Path:
-    """Where the counts in use lie. Raises: StaleIndexError: the index was made before there were any."""
+    """Folder of the counts in use. Raises: StaleIndexError: the index is of a version without counts."""
     about: Any = (workspace.manifest.index or {}).get("associations") or {}
     if "counts" not in about:
         raise StaleIndexError(f"the index of {workspace.path} is of an earlier version; run `crossaisle index -w {workspace.path}`")

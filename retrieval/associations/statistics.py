@@ -1,7 +1,7 @@
-"""The figures of an association, as functions of counts: whole arrays in, whole arrays out.
+"""Association statistics as vectorized functions of user counts: lift, intervals, log-likelihood ratio, p-values, false-discovery rate.
 
-Counts are users. Of `source` users who had A, `support` went on to B; of all `users`, `base` would have by chance. They may be real
-numbers: `base` is one where order counts (see `pairs`), and all four are where a user counts for less than one.
+Of `source` users of A, `support` have B next; of all `users`, `base` would have it by chance. Counts may be real numbers: `base` is one
+with directed counts (see `pair_counts`), and all four are with user weights.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Z = 1.959963984540054
 
 
 def wilson(support: ArrayLike, source: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The 95 % interval of support / source; (0, 1) where source is 0.
+    """95 % Wilson interval of support / source; (0, 1) where source is 0.
 
     Source: Wilson, JASA 1927.
     """
@@ -27,14 +27,14 @@ def wilson(support: ArrayLike, source: ArrayLike) -> tuple[NDArray[np.float64], 
     share = k / safe
     middle = (share + Z**2 / (2 * safe)) / (1 + Z**2 / safe)
     spread = Z / (1 + Z**2 / safe) * np.sqrt(np.maximum(share * (1 - share), 0) / safe + Z**2 / (4 * safe**2))
-    # At the ends rounding would leave 1e-17 where the interval touches 0 or 1 exactly.
+    # Rounding would leave 1e-17 where the interval touches 0 or 1 exactly.
     low = np.where(k <= 0, 0.0, np.clip(middle - spread, 0, 1))
     high = np.where(k >= n, 1.0, np.clip(middle + spread, 0, 1))
     return np.where(n > 0, low, 0.0), np.where(n > 0, high, 1.0)
 
 
 def lift(support: ArrayLike, source: ArrayLike, base: ArrayLike, users: ArrayLike) -> NDArray[np.float64]:
-    """(support / source) / (base / users): how many times as often as usual; nan where a denominator is 0.
+    """Lift, (support / source) / (base / users); nan where a denominator is 0.
 
     Source: Brin et al., SIGMOD 1997.
     """
@@ -46,12 +46,11 @@ def lift(support: ArrayLike, source: ArrayLike, base: ArrayLike, users: ArrayLik
 def lift_interval(
     support: ArrayLike, source: ArrayLike, base: ArrayLike, users: ArrayLike
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The 95 % interval of the lift; (0, inf) where support is 0, nan where there is no lift.
+    """95 % interval of the lift; (0, inf) where support is 0, nan where the lift is undefined.
 
-    On the log scale by the delta method for the four cells of the table, of which A and B share one: the variance is
-    1/k - 1/n - 1/m + (2 lift - 1)/N. Taking the two shares for independent samples would be too wide. Where a cell has fewer than five
-    users the method fails (one of one is no certainty): there the interval is as wide as the exact one of a Poisson count k, and Wilson's
-    for k of n and for k of m, make it.
+    Delta method on the log scale for the 2x2 table: the variance is 1/k - 1/n - 1/m + (2 lift - 1)/N. Treating the two shares as
+    independent samples would be too wide. The approximation fails for cells with fewer than five users; there the interval is the union with the exact
+    interval of a Poisson count k and the Wilson intervals of k of n and k of m.
     Source: Agresti, Categorical Data Analysis, section 14.1 (delta method); Garwood, Biometrika 1936.
     """
     from scipy.special import gammaincinv
@@ -71,7 +70,7 @@ def lift_interval(
 
 
 def log_likelihood_ratio(support: ArrayLike, source: ArrayLike, base: ArrayLike, users: ArrayLike) -> NDArray[np.float64]:
-    """Dunning's ratio (G squared, 0 or more) of the table of having A and going on to B; large when they are not independent.
+    """Dunning's log-likelihood ratio (G squared, 0 or more) of the 2x2 table of A and B; large when they are not independent.
 
     Source: Dunning, Computational Linguistics 1993.
     """
@@ -80,7 +79,7 @@ def log_likelihood_ratio(support: ArrayLike, source: ArrayLike, base: ArrayLike,
     def part(observed: NDArray[np.float64], row: NDArray[np.float64], column: NDArray[np.float64]) -> NDArray[np.float64]:
         with np.errstate(divide="ignore", invalid="ignore"):
             expected = row * column / total
-            # A real-valued base may lie a hair below the support: such a cell is empty.
+            # A real-valued base may be slightly below the support: such a cell is empty.
             return np.where((observed > 0) & (expected > 0), observed * np.log(observed / expected), 0.0)
 
     cells = part(k, n, m) + part(n - k, n, total - m) + part(m - k, total - n, m) + part(total - n - m + k, total - n, total - m)
@@ -88,10 +87,10 @@ def log_likelihood_ratio(support: ArrayLike, source: ArrayLike, base: ArrayLike,
 
 
 def poisson_tail(support: ArrayLike, source: ArrayLike, base: ArrayLike, users: ArrayLike) -> NDArray[np.float64]:
-    """How likely so much support, or more, would be if going on to B were as frequent after A as it is at all; 0 to 1.
+    """p-value of the support, or more, if B were as frequent after A as at the base rate; 0 to 1.
 
-    The upper tail of a Poisson count with the expected support as its mean. It lies above the exact (hypergeometric) tail where that
-    one is small, so it errs towards "could be chance"; unlike that one it takes counts of users who weigh less than one.
+    Upper tail of a Poisson distribution with the expected support as its mean. It is above the exact (hypergeometric) tail where that is
+    small, so it is conservative; unlike the exact tail it accepts weighted counts.
     """
     from scipy.special import gammainc
 
@@ -101,13 +100,16 @@ def poisson_tail(support: ArrayLike, source: ArrayLike, base: ArrayLike, users: 
 
 
 def false_discovery_rate(p_values: NDArray[np.float64], tests: int) -> NDArray[np.float64]:
-    """For each chance, the smallest share of false ones among all that are called associations when it is; 0 to 1.
+    """Benjamini-Hochberg adjusted p-values, 0 to 1.
 
-    Args: tests: how many pairs could have come out, those without a chance in the list included; at least their number.
+    Args:
+        p_values: p-values of the tested pairs.
+        tests: number of tests, including pairs without an entry in `p_values`; at least their number.
+    Raises: ValueError: fewer tests than p-values.
     Source: Benjamini and Hochberg, JRSS B 1995.
     """
     if tests < len(p_values):
-        raise ValueError(f"{tests} tests cannot give {len(p_values)} chances")
+        raise ValueError(f"{tests} tests cannot have {len(p_values)} p-values")
     order = np.argsort(p_values, kind="stable")
     ranked = p_values[order] * tests / np.arange(1, len(p_values) + 1)
     rates = np.empty(len(p_values))

@@ -1,8 +1,8 @@
-"""What a user counts for when it is asked whether a pair is real: one, unless the user has far more than others, or is one of many alike.
+"""User weights for significance tests: 1, less for users with very many items and for groups of users with nearly the same items.
 
-Counts take users for independent of each other. Who reviews free samples is not: in one set of reviews a few dozen people hold the same
-oils, gloves and cords, and make every two of them the strongest pair there is. Their weight is shared among those alike, as sequences of
-one family share theirs where mutations are counted (Morcos et al., PNAS 2011). Figures that are said of people count heads all the same.
+Tests assume independent users. Reviewers of free samples are not: in one review data set a few dozen people reviewed the same oils,
+gloves and cords, and made every pair of them the strongest association. Similar users share one weight, like sequences of one family in
+direct-coupling analysis (Morcos et al., PNAS 2011). Reported user counts are unweighted.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ SIMILAR_USER_COSINE = 0.2
 """Cosine of two users' items from which they are alike. Of the pairs of people with many items that share any, 99 of 100 lie below 0.15 in
 a large set of reviews; those of its free-sample clique are mostly above 0.3."""
 COMMON_ITEM_USERS = 100
-"""Heavy users from whom on an item says nothing of who is alike."""
+"""Items with more compared users than this are ignored in the comparison."""
 BLOCK = 1024
 
 
 def user_weights(events: Events) -> NDArray[np.int64]:
-    """(users,) what each user counts, in `UNIT`, 1 at least."""
+    """(users,) weight of each user, in `UNIT`, at least 1."""
     owned = distinct((events.user.astype(np.int64) << 32) | events.row)
     user, row = owned >> 32, owned & 0xFFFFFFFF
     items = np.bincount(user, minlength=len(events.users))
@@ -41,9 +41,12 @@ def user_weights(events: Events) -> NDArray[np.int64]:
 
 
 def similar_user_counts(user: NDArray[np.int64], row: NDArray[np.int64], items: NDArray[np.int64]) -> NDArray[np.int64]:
-    """(users,) how many others each user is alike to.
+    """(users,) number of similar users of each user.
 
-    Args: user, row: distinct pairs of users and items. items: (users,) items of each user.
+    Args:
+        user: (pairs,) user numbers of distinct user-item pairs.
+        row: (pairs,) item rows of the same pairs.
+        items: (users,) number of items of each user.
     """
     from scipy import sparse
 

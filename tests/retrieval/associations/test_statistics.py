@@ -95,7 +95,7 @@ def test_false_discovery_rates_are_scipy_s(chances: list[float], unseen: int) ->
 
 
 def test_fewer_tests_than_chances_are_refused() -> None:
-    with pytest.raises(ValueError, match="2 tests cannot give 3 chances"):
+    with pytest.raises(ValueError, match="2 tests cannot have 3 p-values"):
         statistics.false_discovery_rate(np.array([0.1, 0.2, 0.3]), 2)
 
 
