@@ -1,8 +1,8 @@
-"""crossaisle: what a shopper needs next from another category, and why.
+"""crossaisle: cross-category recommendations with explanations.
 
     from crossaisle import Recommender, Workspace
 
-Names are imported from their folders when first used, so `import crossaisle` loads nothing.
+Names are imported from their modules on first use, so that `import crossaisle` stays fast.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_HOME = {
+_MODULES = {
     "CrossaisleError": "data.errors",
     "Filters": "recommend.segments.query.filters",
     "Probe": "recommend.segments.probe",
@@ -36,14 +36,16 @@ _HOME = {
     "index": "retrieval.index.builder",
     "ingest": "data.snapshots.ingest",
 }
-_NAME = {"index": "build"}
-__all__ = [*sorted(_HOME), "__version__"]
+"""Public name to the module that defines it."""
+_RENAMED = {"index": "build"}
+"""Public name to its name in that module, where the two differ."""
+__all__ = [*sorted(_MODULES), "__version__"]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"crossaisle has no {name!r}; it has {', '.join(sorted(_HOME))}")
-    return getattr(import_module("." + _HOME[name], __name__), _NAME.get(name, name))
+    if name not in _MODULES:
+        raise AttributeError(f"crossaisle has no {name!r}; it has {', '.join(sorted(_MODULES))}")
+    return getattr(import_module("." + _MODULES[name], __name__), _RENAMED.get(name, name))
 
 
 def __dir__() -> list[str]:

@@ -1,4 +1,4 @@
-"""Recommendations end to end: the real demo store, real vectors, the real LLM in NF4."""
+"""Recommendations end to end: the demo store, real vectors, the LLM in NF4."""
 
 from __future__ import annotations
 
@@ -36,53 +36,53 @@ def bought(shop: Recommender, user: str) -> pl.DataFrame:
     return table.filter(pl.col("user_id") == user)
 
 
-def test_an_answer_is_complete(shop: Recommender) -> None:
+def test_recommendations_are_complete(shop: Recommender) -> None:
     answer = shop.recommend(user_id="s013", k=5)
-    assert [found.rank for found in answer] == [1, 2, 3, 4, 5]
-    assert len({found.item.item_id for found in answer}) == 5
-    scores = [found.score for found in answer]
+    assert [entry.rank for entry in answer] == [1, 2, 3, 4, 5]
+    assert len({entry.item.item_id for entry in answer}) == 5
+    scores = [entry.score for entry in answer]
     assert scores == sorted(scores, reverse=True)
     assert all(0 < score <= 1 for score in scores)
     assert set(answer.timings_ms) == {"retrieve", "rank", "explain"}
     owned = set(bought(shop, "s013")["item_id"])
-    for found in answer:
-        assert "llm" in found.channels
-        assert len(found.channels) >= 2
-        assert found.item.item_id not in owned
-        assert found.anchor in owned
-        assert found.explanation is not None
-        assert found.explanation.verified
-        assert found.explanation.text
+    for entry in answer:
+        assert "llm" in entry.channels
+        assert len(entry.channels) >= 2
+        assert entry.item.item_id not in owned
+        assert entry.anchor in owned
+        assert entry.explanation is not None
+        assert entry.explanation.verified
+        assert entry.explanation.text
 
 
-def test_the_same_request_gets_the_same_answer(shop: Recommender) -> None:
+def test_the_same_query_gives_the_same_result(shop: Recommender) -> None:
     first, second = (to_dict(shop.recommend(user_id="s021", k=4)) for _ in range(2))
     first.pop("timings_ms"), second.pop("timings_ms")
     assert first == second
 
 
-def test_new_scope_leaves_the_history_s_categories_for_every_user(plain: Recommender) -> None:
+def test_scope_new_excludes_the_history_s_categories_for_every_user(plain: Recommender) -> None:
     for user in plain.histories:
-        had = {plain.catalogue.category_name(row) for row in plain.histories.of(user).rows}
+        history_categories = {plain.catalogue.category_name(row) for row in plain.histories.of(user).rows}
         answer = plain.recommend(user_id=user, k=5, explain=False)
-        assert not had & {found.item.category[0] for found in answer}
+        assert not history_categories & {entry.item.category[0] for entry in answer}
         assert answer.items or answer.unsatisfied
 
 
-def test_other_scope_leaves_the_anchor_s_category(plain: Recommender) -> None:
-    seen = 0
+def test_scope_other_excludes_the_anchor_s_category(plain: Recommender) -> None:
+    known = 0
     for user in list(plain.histories)[:60]:
         answer = plain.recommend(user_id=user, k=5, rules=Rules(scope="other"), explain=False)
-        had = {plain.catalogue.category_name(row) for row in plain.histories.of(user).rows}
-        for found in answer:
-            assert found.anchor is not None
-            assert found.item.category[0] != plain.catalogue.category_name(plain.catalogue.row(found.anchor))
-            seen += found.item.category[0] in had
-    assert seen, "scope other should reach categories that the shopper knows"
+        history_categories = {plain.catalogue.category_name(row) for row in plain.histories.of(user).rows}
+        for entry in answer:
+            assert entry.anchor is not None
+            assert entry.item.category[0] != plain.catalogue.category_name(plain.catalogue.row(entry.anchor))
+            known += entry.item.category[0] in history_categories
+    assert known, "scope other includes categories that the shopper knows"
 
 
 @pytest.mark.parametrize(
-    ("rules", "holds"),
+    ("rules", "is_satisfied"),
     [
         (Rules(max_price=20), lambda item: item.price <= 20),
         (Rules(min_price=50, max_price=90), lambda item: 50 <= item.price <= 90),
@@ -93,14 +93,14 @@ def test_other_scope_leaves_the_anchor_s_category(plain: Recommender) -> None:
         (Rules(in_stock=True), lambda item: item.in_stock is not False),
     ],
 )
-def test_rules_hold(plain: Recommender, rules: Rules, holds) -> None:  # type: ignore[no-untyped-def]
+def test_rules_are_satisfied(plain: Recommender, rules: Rules, is_satisfied) -> None:  # type: ignore[no-untyped-def]
     answers = [plain.recommend(items=[item], k=8, rules=rules, explain=False) for item in ("PH-001", "BB-003", "GD-016")]
-    found = [entry.item for answer in answers for entry in answer]
-    assert found
-    assert all(holds(item) for item in found)
+    items = [entry.item for answer in answers for entry in answer]
+    assert items
+    assert all(is_satisfied(item) for item in items)
 
 
-def test_at_most_n_per_category_is_kept_even_if_the_list_stays_short(plain: Recommender) -> None:
+def test_the_cap_per_category_holds_even_if_the_list_is_short(plain: Recommender) -> None:
     answer = plain.recommend(
         user_id="s013", k=10, rules=Rules(max_per_category=1, include_categories=("Kitchen", "Bed & Bath")), explain=False
     )
@@ -108,67 +108,69 @@ def test_at_most_n_per_category_is_kept_even_if_the_list_stays_short(plain: Reco
     assert answer.unsatisfied
 
 
-def test_without_a_rule_no_category_fills_the_list(plain: Recommender) -> None:
+def test_without_a_cap_no_category_fills_the_list(plain: Recommender) -> None:
     for user in ("s007", "s013", "s040", "s100"):
         answer = plain.recommend(user_id=user, k=5, explain=False)
-        assert max(pl.Series([found.item.category[0] for found in answer]).value_counts()["count"]) <= 2
+        assert max(pl.Series([entry.item.category[0] for entry in answer]).value_counts()["count"]) <= 2
 
 
-def test_a_short_list_says_why(plain: Recommender) -> None:
+def test_a_short_list_names_the_reason(plain: Recommender) -> None:
     answer = plain.recommend(user_id="s013", k=5, rules=Rules(max_price=0.01), explain=False)
     assert len(answer) == 0
     assert "price" in answer.unsatisfied[0]
 
 
-def test_owned_items_come_back_only_when_asked_for(plain: Recommender) -> None:
+def test_owned_items_are_recommended_only_on_request(plain: Recommender) -> None:
     rules = Rules(scope="other", exclude_owned=False)
     returned = 0
     for user in list(plain.histories)[:40]:
         owned = set(bought(plain, user)["item_id"])
-        assert not owned & {found.item.item_id for found in plain.recommend(user_id=user, rules=Rules(scope="other"), explain=False)}
-        returned += len(owned & {found.item.item_id for found in plain.recommend(user_id=user, rules=rules, explain=False)})
+        assert not owned & {entry.item.item_id for entry in plain.recommend(user_id=user, rules=Rules(scope="other"), explain=False)}
+        returned += len(owned & {entry.item.item_id for entry in plain.recommend(user_id=user, rules=rules, explain=False)})
     assert returned
 
 
-def test_a_long_list_is_filled_and_a_cap_is_met(plain: Recommender) -> None:
+def test_a_long_list_is_filled_and_satisfies_the_cap(plain: Recommender) -> None:
     assert len(plain.recommend(text="camping", k=100, explain=False)) == 100
     answer = plain.recommend(items=["CA-001"], k=10, rules=Rules(max_per_category=1), explain=False)
-    assert len({found.item.category[0] for found in answer}) == 10
+    assert len({entry.item.category[0] for entry in answer}) == 10
 
 
-def test_looking_again_takes_nothing_from_a_purchase(plain: Recommender) -> None:
+def test_a_later_view_does_not_lower_the_weight_of_a_purchase(plain: Recommender) -> None:
     shopper = plain.shopper(Query(user_id="s013"))
     assert shopper.profile.weights.argmax() == len(shopper.rows) - 1
     assert len(set(shopper.rows.tolist())) == len(shopper.rows)
 
 
-def test_a_text_finds_what_it_speaks_of(shop: Recommender) -> None:
+def test_a_text_query_finds_matching_items(shop: Recommender) -> None:
     answer = shop.recommend(text="I am going winter camping", k=5)
-    assert "Camping & Outdoors" in {found.item.category[0] for found in answer}
-    assert all(found.anchor is None for found in answer)
+    assert "Camping & Outdoors" in {entry.item.category[0] for entry in answer}
+    assert all(entry.anchor is None for entry in answer)
 
 
-def test_a_mix_uses_all_that_is_known(plain: Recommender) -> None:
+def test_user_items_and_text_are_combined(plain: Recommender) -> None:
     answer = plain.recommend(user_id="s013", items=["CA-001"], text="for the dog", k=5, explain=False)
-    had = {plain.catalogue.category_name(row) for row in plain.histories.of("s013").rows} | {"Camping & Outdoors"}
-    assert not had & {found.item.category[0] for found in answer}
+    history_categories = {plain.catalogue.category_name(row) for row in plain.histories.of("s013").rows} | {"Camping & Outdoors"}
+    assert not history_categories & {entry.item.category[0] for entry in answer}
 
 
-def test_a_text_moves_a_history_s_answer_and_is_spoken_of(shop: Recommender) -> None:
-    without = {found.item.item_id for found in shop.recommend(user_id="s213", k=5, explain=False)}
+def test_a_text_changes_the_list_of_a_user_and_is_mentioned(shop: Recommender) -> None:
+    without = {entry.item.item_id for entry in shop.recommend(user_id="s213", k=5, explain=False)}
     answer = shop.recommend(user_id="s213", text="I am going winter camping", k=5)
-    assert len(without & {found.item.item_id for found in answer}) <= 3
-    assert any("winter camping" in found.explanation.text for found in answer)
+    assert len(without & {entry.item.item_id for entry in answer}) <= 3
+    assert any("winter camping" in entry.explanation.text for entry in answer)
 
 
-def test_a_basket_is_a_history(plain: Recommender) -> None:
+def test_a_basket_is_used_as_a_history(plain: Recommender) -> None:
     once = plain.recommend(items=["CA-001", "CA-009"], k=5, explain=False)
-    assert {found.anchor for found in once} <= {"CA-001", "CA-009"}
-    assert [f.item.item_id for f in once] == [f.item.item_id for f in plain.recommend(items=["CA-001", "CA-009"], k=5, explain=False)]
+    assert {entry.anchor for entry in once} <= {"CA-001", "CA-009"}
+    assert [entry.item.item_id for entry in once] == [
+        entry.item.item_id for entry in plain.recommend(items=["CA-001", "CA-009"], k=5, explain=False)
+    ]
 
 
 @pytest.mark.parametrize(
-    ("query", "error", "says"),
+    ("query", "error", "message"),
     [
         ({"user_id": "nobody"}, UnknownUserError, r"400 .*--items.*--text"),
         ({"items": ["XX-1"]}, UnknownItemError, r"XX-1.*382"),
@@ -183,16 +185,16 @@ def test_a_basket_is_a_history(plain: Recommender) -> None:
         ({"user_id": "s013", "rules": Rules(include_categories=("Phonez",))}, QueryError, "Phones"),
     ],
 )
-def test_bad_requests_are_refused_in_one_sentence(plain: Recommender, query, error, says: str) -> None:  # type: ignore[no-untyped-def]
-    with pytest.raises(error, match=says):
+def test_invalid_queries_raise_with_a_message(plain: Recommender, query, error, message: str) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(error, match=message):
         plain.recommend(**query)
 
 
-# ---------------------------------------------------------------------- explanations are true
+# ---------------------------------------------------------------------- explanations match the data
 
 
 def recount(shop: Recommender, explanation, title: str) -> int:  # type: ignore[no-untyped-def]
-    """Checks each fact of an explanation against the tables, by other means than it was made; returns how many it checked."""
+    """Check the facts of an explanation against the tables, independently of the implementation; return how many were checked."""
     table = shop.workspace.table("interactions")
     items = shop.workspace.table("items")
     checked = 0
@@ -217,12 +219,12 @@ def explained(shop: Recommender) -> list:  # type: ignore[type-arg]
     return [shop.recommend(user_id=user, k=5) for user in users]
 
 
-def test_every_fact_can_be_recounted(shop: Recommender, explained) -> None:  # type: ignore[no-untyped-def]
-    checked = sum(recount(shop, found.explanation, found.item.title) for answer in explained for found in answer)
+def test_every_fact_matches_the_tables(shop: Recommender, explained) -> None:  # type: ignore[no-untyped-def]
+    checked = sum(recount(shop, entry.explanation, entry.item.title) for answer in explained for entry in answer)
     assert checked > 35
 
 
-def test_every_shown_explanation_passes_the_independent_check(explained) -> None:  # type: ignore[no-untyped-def]
+def test_every_explanation_passes_the_independent_check(explained) -> None:  # type: ignore[no-untyped-def]
     shown = [entry for answer in explained for entry in to_dict(answer)["recommendations"]]
     assert [error for entry in shown for error in explanation_errors(entry)] == []
     figures = explanation_report(shown)
@@ -233,7 +235,7 @@ def test_every_shown_explanation_passes_the_independent_check(explained) -> None
     assert figures.recall > 0.2
 
 
-def test_every_shown_explanation_passes_the_check_from_files(explained, demo_files: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_every_explanation_passes_the_check_from_files(explained, demo_files: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     path = tmp_path / "answers.jsonl"
     path.write_text("".join(json.dumps(to_dict(answer), ensure_ascii=False) + "\n" for answer in explained), "utf-8")
     script = Path(__file__).parents[2] / "scripts" / "check_explanations.py"
@@ -244,20 +246,20 @@ def test_every_shown_explanation_passes_the_check_from_files(explained, demo_fil
 
 def test_the_independent_check_can_fail(explained) -> None:  # type: ignore[no-untyped-def]
     entry = json.loads(json.dumps(to_dict(explained[0])["recommendations"][0]))
-    for bad in (
+    for wrong in (
         entry["explanation"]["text"] + " 97 people agree.",
         entry["explanation"]["text"] + " It beats the Acmetron.",
         entry["explanation"]["text"] + " “Best thing ever made”",
         "It is just what you need.",
     ):
-        entry["explanation"]["text"] = bad
-        assert explanation_errors(entry), bad
+        entry["explanation"]["text"] = wrong
+        assert explanation_errors(entry), wrong
 
 
-# ---------------------------------------------------------------------- pieces
+# ---------------------------------------------------------------------- parts
 
 
-def test_eligible_says_what_each_rule_removed(plain: Recommender) -> None:
+def test_eligible_items_counts_what_each_rule_excludes(plain: Recommender) -> None:
     shopper = plain.shopper(Query(user_id="s013"))
     mask, removed = eligible_items(Rules(max_price=30), plain.catalogue, shopper.rows, shopper.owned)
     assert mask.sum() + sum(count for _, count in removed) == len(plain.catalogue)
@@ -269,10 +271,10 @@ def test_records_are_frozen(shop: Recommender) -> None:
         answer[0].rank = 2  # type: ignore[misc]
 
 
-def test_no_llm_at_all(plain: Recommender) -> None:
+def test_recommendations_without_an_llm(plain: Recommender) -> None:
     answer = plain.recommend(user_id="s013", k=3)
-    assert all("llm" not in found.channels for found in answer)
-    assert all(found.explanation is not None and found.explanation.source == "evidence" for found in answer)
+    assert all("llm" not in entry.channels for entry in answer)
+    assert all(entry.explanation is not None and entry.explanation.source == "evidence" for entry in answer)
 
 
 # ---------------------------------------------------------------------- a real store
@@ -282,10 +284,10 @@ def test_every_user_of_a_real_store_gets_only_new_categories(amazon_workspace: W
     shop = Recommender.open(amazon_workspace, llm="none", settings=settings)
     listed = 0
     for user in shop.histories:
-        had = {shop.catalogue.category_name(row) for row in shop.histories.of(user).rows}
+        history_categories = {shop.catalogue.category_name(row) for row in shop.histories.of(user).rows}
         answer = shop.recommend(user_id=user, k=5, explain=False)
-        assert not had & {found.item.category[0] for found in answer}
-        assert all(found.item.title for found in answer)
+        assert not history_categories & {entry.item.category[0] for entry in answer}
+        assert all(entry.item.title for entry in answer)
         listed += len(answer)
     assert listed > 4.5 * len(shop.histories)
 
@@ -297,5 +299,5 @@ def test_explanations_hold_on_a_real_store(amazon_workspace: Workspace, settings
     entries = [entry for answer in answers for entry in to_dict(answer)["recommendations"]]
     assert [error for entry in entries for error in explanation_errors(entry)] == []
     for answer in answers:
-        for found in answer:
-            recount(shop, found.explanation, found.item.title)
+        for entry in answer:
+            recount(shop, entry.explanation, entry.item.title)

@@ -1,4 +1,4 @@
-"""The learned blend on questions whose right answer is known, and its parts."""
+"""The learned blend: contributions, serialization and features, on queries with a known answer."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from ...train.test_blend import ranking_queries
 
 
 @pytest.mark.parametrize("crossed", [False, True])
-def test_parts_add_up_to_the_score(crossed: bool) -> None:
+def test_contributions_add_up_to_the_score(crossed: bool) -> None:
     model = fit_blend(ranking_queries(500, crossed=crossed))
     values = ranking_queries(5, seed=9, crossed=crossed).features
     total, scores = model.contributions(values).sum(axis=1), model.scores(values)
-    assert total - total.mean() == pytest.approx(scores - scores.mean(), abs=1e-5)  # SHAP values leave out what all candidates share
+    assert total - total.mean() == pytest.approx(scores - scores.mean(), abs=1e-5)  # SHAP values exclude the expected value
 
 
-def test_a_model_comes_back_as_it_was() -> None:
+def test_a_model_survives_serialization() -> None:
     model = fit_blend(ranking_queries(500, crossed=True))
     values = ranking_queries(5, seed=9).features
     assert BlendModel.from_dict(model.to_dict()).scores(values) == pytest.approx(model.scores(values))
@@ -46,12 +46,12 @@ def test_the_order_of_the_candidates_changes_no_score(order: list[int]) -> None:
 MODEL = fit_blend(ranking_queries(300))
 
 
-def test_features_by_name_survive_a_change_of_channels() -> None:
+def test_features_are_selected_by_name_when_channels_change() -> None:
     values = ranking_queries(1, seed=4).features
-    told = FeatureMatrix(["profile:b", "second:a", "first:a", "new:a"], values[:, [3, 1, 0, 2]])
-    picked = MODEL.select_features(told)
-    assert np.array_equal(picked[:, [0, 1, 3]], values[:, [0, 1, 3]])
-    assert not picked[:, 2].any()  # the third channel is not there any more
+    changed = FeatureMatrix(["profile:b", "second:a", "first:a", "new:a"], values[:, [3, 1, 0, 2]])
+    selected = MODEL.select_features(changed)
+    assert np.array_equal(selected[:, [0, 1, 3]], values[:, [0, 1, 3]])
+    assert not selected[:, 2].any()  # the third channel is absent
 
 
 # ---------------------------------------------------------------------- features
@@ -68,31 +68,32 @@ ITEMS = pl.DataFrame(
 BOUGHT = pl.DataFrame({"user_id": list("uvw"), "item_id": list("aac"), "kind": ["purchase"] * 3})
 
 
-def test_features_are_shares_of_one_query() -> None:
+def test_features_are_relative_to_the_query() -> None:
     catalogue = Catalogue.build(ITEMS, BOUGHT, 1)
-    maker = FeatureExtractor(catalogue, ["semantic", "graph"])
-    found = CandidateScores(
+    extractor = FeatureExtractor(catalogue, ["semantic", "graph"])
+    candidates = CandidateScores(
         np.array([1, 2, 3]),
         {"semantic": np.array([0.2, 0.8, 0.8], np.float32)},
         {"semantic": np.array([0, 0, 0])},
     )
     profile = Profile(np.array([0]), np.zeros(1, np.int8), np.array([NEVER]), ItemAttributes.from_catalogue(catalogue))
-    told = maker.features(found, profile)
-    assert list(told.names) == [f"{c}:{what}" for c in ("semantic", "graph") for what in CHANNEL_FEATURES] + [
-        f"profile:{what}" for what in PROFILE_FEATURES
-    ]
-    by_name = dict(zip(told.names, told.values.T, strict=True))
+    features = extractor.features(candidates, profile)
+    channel_names = [f"{channel}:{feature}" for channel in ("semantic", "graph") for feature in CHANNEL_FEATURES]
+    assert list(features.names) == channel_names + [f"profile:{feature}" for feature in PROFILE_FEATURES]
+    by_name = dict(zip(features.names, features.values.T, strict=True))
     assert by_name["semantic:share"] == pytest.approx([0.25, 1, 1])
-    assert not by_name["graph:share"].any()  # a channel that says nothing
-    assert by_name["semantic:by length"] == pytest.approx(np.log([0.251, 1.001, 1.001]) * np.log(2 / 10), abs=1e-5)  # one item, usual: nine
-    assert by_name["semantic:category"] == pytest.approx(np.log([0.26, 2.01, 2.01]), rel=1e-5)  # item b is alone in its category
-    assert by_name["semantic:in category"] == pytest.approx(np.log([1.01] * 3), rel=1e-5)  # each as good as any other of its own
+    assert not by_name["graph:share"].any()  # a channel without scores
+    assert by_name["semantic:by length"] == pytest.approx(
+        np.log([0.251, 1.001, 1.001]) * np.log(2 / 10), abs=1e-5
+    )  # one item; typical: nine
+    assert by_name["semantic:category"] == pytest.approx(np.log([0.26, 2.01, 2.01]), rel=1e-5)  # item b is the only one of its category
+    assert by_name["semantic:in category"] == pytest.approx(np.log([1.01] * 3), rel=1e-5)  # each has the best score of its category
     assert by_name["profile:log users"] == pytest.approx(np.log1p([0, 1, 0]))
     assert by_name["profile:brand"].tolist() == [0, 1, 0]
     assert by_name["profile:crowd"] == pytest.approx(np.log1p([1, 2, 2]))
 
 
-def test_a_damaged_blend_is_one_sentence(tmp_path: Path) -> None:
+def test_a_damaged_file_raises_with_the_remedy(tmp_path: Path) -> None:
     assert learned_blend.load_models(tmp_path) is None
     (tmp_path / "blend").mkdir()
     (tmp_path / "blend" / "models.json").write_text('{"blend": {"names": 3}}')

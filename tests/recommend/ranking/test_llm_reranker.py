@@ -1,4 +1,4 @@
-"""A tuned LLM over a learned order: its vote in recommendations, in why, and in the evaluation; and what stops it."""
+"""The fine-tuned LLM re-ranks the blend's candidates: in recommendations, in `why` and in the evaluation; and its error cases."""
 
 from __future__ import annotations
 
@@ -42,32 +42,32 @@ EXAMPLES = 24
 
 
 @pytest.fixture(scope="module")
-def taught(
+def tuned(
     trained: tuple[Workspace, dict[str, Any]], small: Settings, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Workspace, dict[str, Any]]:
-    """A trained store with an adapter of a small LLM."""
-    path = tmp_path_factory.mktemp("taught") / "shop"
+    """A trained store with a ranking adapter of a small LLM."""
+    path = tmp_path_factory.mktemp("tuned") / "shop"
     shutil.copytree(trained[0].path, path)
     return Workspace(path), pipeline.train_workspace(Workspace(path), small, part="ranker", ranker=QUICK, examples=EXAMPLES)
 
 
 @pytest.fixture(scope="module")
-def voting(taught: tuple[Workspace, dict[str, Any]], tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    """The same, with a say for the LLM, whatever it measured."""
-    path = tmp_path_factory.mktemp("voting") / "shop"
-    shutil.copytree(taught[0].path, path)
-    _weigh(path, 1.5)
+def weighted(tuned: tuple[Workspace, dict[str, Any]], tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """The same with a fixed LLM weight, whatever was measured."""
+    path = tmp_path_factory.mktemp("weighted") / "shop"
+    shutil.copytree(tuned[0].path, path)
+    _set_llm_weight(path, 1.5)
     return Workspace(path)
 
 
-def _weigh(path: Path, weight: float) -> None:
+def _set_llm_weight(path: Path, weight: float) -> None:
     file = path / "adapter" / "card.json"
     card = json.loads(file.read_text())
     file.write_text(json.dumps({**card, "llm_weight": {"weight": weight}}))
 
 
-def test_the_ranker_is_put_beside_the_blend(taught: tuple[Workspace, dict[str, Any]]) -> None:
-    shop, figures = taught
+def test_the_adapter_is_stored_with_the_blend_s_snapshot_and_split(tuned: tuple[Workspace, dict[str, Any]]) -> None:
+    shop, figures = tuned
     assert set(figures) == {"ranker", "left_out", "seconds"}
     assert figures["ranker"]["examples"] == EXAMPLES
     card = leakage.read_card(shop.path / "adapter" / "card.json")
@@ -78,75 +78,76 @@ def test_the_ranker_is_put_beside_the_blend(taught: tuple[Workspace, dict[str, A
     assert load_llm_weight(shop.path).weight == figures["ranker"]["vote"]
 
 
-def test_the_vote_moves_the_best_and_nothing_else(voting: Workspace, small: Settings) -> None:
-    with_llm = Recommender.open(voting, settings=small)
-    without = Recommender.open(voting, settings=small.with_(llm="none"))
+def test_only_the_top_candidates_are_reranked(weighted: Workspace, small: Settings) -> None:
+    with_llm = Recommender.open(weighted, settings=small)
+    without = Recommender.open(weighted, settings=small.with_(llm="none"))
     user = next(iter(with_llm.histories))
     answer, plain = with_llm.recommend(user_id=user, k=30, explain=False), without.recommend(user_id=user, k=30, explain=False)
     assert "llm" in answer.items[0].channels
-    read = {found.item.item_id for found in answer.items if "llm" in found.channels}
-    assert len(read) <= LLM_RERANK_DEPTH
-    assert read <= {found.item.item_id for found in plain.items}
-    assert [found.item for found in answer.items] != [found.item for found in plain.items]
-    assert all("llm" not in found.channels for found in plain.items)
+    scored = {entry.item.item_id for entry in answer.items if "llm" in entry.channels}
+    assert len(scored) <= LLM_RERANK_DEPTH
+    assert scored <= {entry.item.item_id for entry in plain.items}
+    assert [entry.item for entry in answer.items] != [entry.item for entry in plain.items]
+    assert all("llm" not in entry.channels for entry in plain.items)
     assert with_llm.recommend(user_id=user, k=30, explain=False).items == answer.items
-    # What is not read stands in the order that it had.
-    order = [found.item.item_id for found in plain.items]
-    left = [found.item.item_id for found in answer.items if found.item.item_id not in read and found.item.item_id in order]
-    assert len(left) > 3
-    assert left == [item for item in order if item in left]
-    # Why tells the same.
-    told = why(with_llm, answer.items[0].item.item_id, user_id=user)
-    assert (told.rank, told.score) == (1, answer.items[0].score)
-    assert told.channels["llm"].contribution is not None
+    # Candidates that the LLM does not score keep their order.
+    order = [entry.item.item_id for entry in plain.items]
+    others = [entry.item.item_id for entry in answer.items if entry.item.item_id not in scored and entry.item.item_id in order]
+    assert len(others) > 3
+    assert others == [item for item in order if item in others]
+    # `why` gives the same rank and score.
+    explanation = why(with_llm, answer.items[0].item.item_id, user_id=user)
+    assert (explanation.rank, explanation.score) == (1, answer.items[0].score)
+    assert explanation.channels["llm"].contribution is not None
     assert why(without, answer.items[0].item.item_id, user_id=user).channels.get("llm") is None
 
 
-def test_counterfactuals_are_voted_on_like_recommendations(voting: Workspace, small: Settings) -> None:
-    recommender = Recommender.open(voting, settings=small)
-    without = Recommender.open(voting, settings=small.with_(llm="none"))
+def test_counterfactuals_are_reranked_like_recommendations(weighted: Workspace, small: Settings) -> None:
+    recommender = Recommender.open(weighted, settings=small)
+    without = Recommender.open(weighted, settings=small.with_(llm="none"))
     user = list(recommender.histories)[7]
     item = recommender.recommend(user_id=user, k=20, explain=False).items[4].item.item_id
-    told = why(recommender, item, user_id=user)
-    assert told.blend == "learned, with the LLM's vote"
-    assert told.features is not None
-    parts = [one.contribution for one in told.features.strongest]
-    assert told.features.base + sum(parts) + told.features.rest == pytest.approx(told.features.total)
-    assert told.counterfactuals
+    explanation = why(recommender, item, user_id=user)
+    assert explanation.blend == "learned, with the LLM's vote"
+    assert explanation.features is not None
+    contributions = [feature.contribution for feature in explanation.features.strongest]
+    assert explanation.features.base + sum(contributions) + explanation.features.rest == pytest.approx(explanation.features.total)
+    assert explanation.counterfactuals
     differs = 0
-    for one in told.counterfactuals:
-        answer = recommender.recommend(user_id=user, rules=one.rules, without=one.without, k=100, explain=False)
-        listed = next((found.rank for found in answer if found.item.item_id == item), None)
-        assert one.rank == listed or (listed is None and (one.rank is None or one.rank > 100))
-        again = why(recommender, item, user_id=user, rules=one.rules, without=one.without, counterfactual=False)
-        assert (again.rank, again.of) == (one.rank, one.of)
-        differs += why(without, item, user_id=user, rules=one.rules, without=one.without, counterfactual=False).rank != one.rank
+    for counterfactual in explanation.counterfactuals:
+        answer = recommender.recommend(user_id=user, rules=counterfactual.rules, without=counterfactual.without, k=100, explain=False)
+        list_rank = next((entry.rank for entry in answer if entry.item.item_id == item), None)
+        assert counterfactual.rank == list_rank or (list_rank is None and (counterfactual.rank is None or counterfactual.rank > 100))
+        again = why(recommender, item, user_id=user, rules=counterfactual.rules, without=counterfactual.without, counterfactual=False)
+        assert (again.rank, again.of) == (counterfactual.rank, counterfactual.of)
+        unranked = why(without, item, user_id=user, rules=counterfactual.rules, without=counterfactual.without, counterfactual=False)
+        differs += unranked.rank != counterfactual.rank
     assert differs
     assert why(without, item, user_id=user, counterfactual=False).blend == "learned, without the LLM's vote"
 
 
-def test_the_order_of_candidates_changes_no_vote(voting: Workspace, small: Settings) -> None:
-    recommender = Recommender.open(voting, settings=small)
-    trained = recommender.blend_ranker
-    assert isinstance(trained, BlendRanker)
-    reader = recommender._reader
-    assert reader is not None
+def test_the_order_of_candidates_does_not_change_the_margins(weighted: Workspace, small: Settings) -> None:
+    recommender = Recommender.open(weighted, settings=small)
+    blend_ranker = recommender.blend_ranker
+    assert isinstance(blend_ranker, BlendRanker)
+    reranker = recommender._reranker
+    assert reranker is not None
     user = next(iter(recommender.histories))
     from crossaisle.data.records import Query, Rules
     from crossaisle.recommend.constraints.eligibility import eligible_items
 
     shopper = recommender.shopper(Query(user, (), None, Rules(), 5))
     mask, _ = eligible_items(Rules(), recommender.catalogue, shopper.rows, shopper.owned)
-    seeds = shopper.profile.candidate_query()
-    ranked = trained.rank(seeds, shopper.profile, mask)
-    places = np.argsort(-ranked.scores, kind="stable")[:LLM_RERANK_DEPTH]
-    margins = reader.logit_margins(ranked.proposals, places, seeds, ranked.scores)
-    again = reader.logit_margins(ranked.proposals, places[::-1], seeds, ranked.scores)
-    np.testing.assert_allclose(margins, again[::-1], atol=1e-4)
+    query = shopper.profile.candidate_query()
+    scored = blend_ranker.rank(query, shopper.profile, mask)
+    indices = np.argsort(-scored.scores, kind="stable")[:LLM_RERANK_DEPTH]
+    margins = reranker.logit_margins(scored.proposals, indices, query, scored.scores)
+    reversed_margins = reranker.logit_margins(scored.proposals, indices[::-1], query, scored.scores)
+    np.testing.assert_allclose(margins, reversed_margins[::-1], atol=1e-4)
 
 
-def test_a_text_is_not_read_by_an_adapter_that_never_saw_one(voting: Workspace, small: Settings) -> None:
-    recommender = Recommender.open(voting, settings=small)
+def test_a_text_query_is_ranked_without_the_adapter(weighted: Workspace, small: Settings) -> None:
+    recommender = Recommender.open(weighted, settings=small)
     answer = recommender.recommend(text="something for a rainy camping trip", k=3, explain=False)
     assert recommender._ranker is not None
     assert recommender._ranker.prompt.version == 1
@@ -155,12 +156,12 @@ def test_a_text_is_not_read_by_an_adapter_that_never_saw_one(voting: Workspace, 
 
 
 @pytest.mark.parametrize("weight", [0.0, 1.5])
-def test_an_evaluation_shows_what_tuning_and_the_vote_are_worth(
-    taught: tuple[Workspace, dict[str, Any]], small: Settings, tmp_path: Path, weight: float
+def test_an_evaluation_compares_tuned_and_zero_shot_llm(
+    tuned: tuple[Workspace, dict[str, Any]], small: Settings, tmp_path: Path, weight: float
 ) -> None:
     path = tmp_path / "shop"
-    shutil.copytree(taught[0].path, path)
-    _weigh(path, weight)
+    shutil.copytree(tuned[0].path, path)
+    _set_llm_weight(path, weight)
     options = EvaluationOptions(max_cases=40, llm_cases=12, budget=1)
     rankings = Evaluation(Workspace(path), small, tmp_path / "out", options).run()
     report = reports.build(rankings, options, Workspace(path), small.llm)
@@ -173,15 +174,15 @@ def test_an_evaluation_shows_what_tuning_and_the_vote_are_worth(
     assert systems["blend"]["cases"] == systems["blend without graph"]["cases"] == (12 if weight else 40)
     if not weight:
         np.testing.assert_array_equal(rankings.ranked_rows["blend"], rankings.ranked_rows["blend without llm"])
-    # Both read the same candidates: those that the blend ranks highest without them.
+    # Both score the same candidates: those that the blend alone ranks highest.
     for name in ("llm", "llm zero-shot"):
-        for of_llm, of_blend in zip(
+        for llm_rows, blend_rows in zip(
             rankings.ranked_rows[name], rankings.ranked_rows["blend without llm"][rankings.llm_case_indices], strict=True
         ):
-            assert set(of_llm[of_llm >= 0].tolist()) == set(of_blend[:LLM_RERANK_DEPTH].tolist())
+            assert set(llm_rows[llm_rows >= 0].tolist()) == set(blend_rows[:LLM_RERANK_DEPTH].tolist())
     assert "on_llm_part" in systems["blend without llm"]
     assert "llm" not in report["candidate_recall"]
-    # What was read is read once.
+    # Stored margins are not computed again.
     lines = (tmp_path / "out" / ".state" / "tuned.jsonl").read_text()
     again = Evaluation(Workspace(path), small, tmp_path / "out", options).run()
     assert (tmp_path / "out" / ".state" / "tuned.jsonl").read_text() == lines
@@ -191,50 +192,50 @@ def test_an_evaluation_shows_what_tuning_and_the_vote_are_worth(
 
 
 def test_a_leak_in_the_prompt_stops_the_evaluation(
-    voting: Workspace, small: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    weighted: Workspace, small: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(leakage, "prompt_leaks", lambda *_: [leakage.Leak("targets stand in the prompt", 1, "mend the prompt")])
     with pytest.raises(LeakError, match="targets stand in the prompt"):
-        Evaluation(voting, small, tmp_path / "out", EvaluationOptions(max_cases=20, llm_cases=3, budget=1)).run()
+        Evaluation(weighted, small, tmp_path / "out", EvaluationOptions(max_cases=20, llm_cases=3, budget=1)).run()
 
 
-def test_a_workspace_with_the_adapter_of_an_earlier_version_opens(voting: Workspace, small: Settings, tmp_path: Path) -> None:
+def test_a_workspace_with_the_adapter_of_an_earlier_version_opens(weighted: Workspace, small: Settings, tmp_path: Path) -> None:
     """`train judge` once left a folder `judge`, an adapter for a prompt that is no longer there."""
     path = tmp_path / "shop"
-    shutil.copytree(voting.path, path)
+    shutil.copytree(weighted.path, path)
     shutil.copytree(path / "adapter", path / "judge")
     card = json.loads((path / "judge" / "card.json").read_text("utf-8"))
     (path / "judge" / "card.json").write_text(json.dumps({**card, "prompt": "judge.v1"}), "utf-8")
-    old, new = Recommender.open(Workspace(path), settings=small), Recommender.open(voting, settings=small)
+    old, new = Recommender.open(Workspace(path), settings=small), Recommender.open(weighted, settings=small)
     user = next(iter(new.histories))
     assert old.recommend(user_id=user, k=5, explain=False).items == new.recommend(user_id=user, k=5, explain=False).items
 
 
-def test_an_adapter_of_another_base_is_refused(voting: Workspace, settings: Settings) -> None:
-    recommender = Recommender.open(voting, settings=settings.with_(llm="smollm2"))
+def test_an_adapter_of_another_base_model_is_rejected(weighted: Workspace, settings: Settings) -> None:
+    recommender = Recommender.open(weighted, settings=settings.with_(llm="smollm2"))
     with pytest.raises(StaleAdapterError, match=r"trained on .* train a new one"):
         recommender.recommend(user_id=next(iter(recommender.histories)), k=2, explain=False)
-    # By name, without the LLM, it is no matter.
-    assert Recommender.open(voting, settings=settings.with_(llm="none")).recommend(user_id=next(iter(recommender.histories)), k=2).items
+    # Without an LLM, the adapter is not used.
+    assert Recommender.open(weighted, settings=settings.with_(llm="none")).recommend(user_id=next(iter(recommender.histories)), k=2).items
 
 
-def test_a_damaged_card_is_one_sentence(voting: Workspace, small: Settings, tmp_path: Path) -> None:
+def test_a_damaged_card_raises_with_the_remedy(weighted: Workspace, small: Settings, tmp_path: Path) -> None:
     path = tmp_path / "shop"
-    shutil.copytree(voting.path, path)
+    shutil.copytree(weighted.path, path)
     (path / "adapter" / "card.json").write_text("{")
     with pytest.raises(ModelError, match=r"card.json cannot be read .* train"):
         Recommender.open(path, settings=small).recommend(items=["AV-020"], k=1)
 
 
-def test_a_merged_model_votes_as_base_and_adapter_do(voting: Workspace, small: Settings, tmp_path: Path) -> None:
-    merged = merge(small, voting.path / "adapter", tmp_path / "merged")
-    beside = Recommender.open(voting, settings=small)
-    inside = Recommender.open(voting, settings=small.with_(llm=str(merged)))
-    user = next(iter(beside.histories))
-    told = [recommender.recommend(user_id=user, k=20, explain=False) for recommender in (beside, inside)]
-    margins = [{found.item.item_id: found.channels["llm"] for found in answer.items if "llm" in found.channels} for answer in told]
+def test_a_merged_model_gives_the_margins_of_base_and_adapter(weighted: Workspace, small: Settings, tmp_path: Path) -> None:
+    merged = merge(small, weighted.path / "adapter", tmp_path / "merged")
+    with_adapter = Recommender.open(weighted, settings=small)
+    with_merged = Recommender.open(weighted, settings=small.with_(llm=str(merged)))
+    user = next(iter(with_adapter.histories))
+    answers = [recommender.recommend(user_id=user, k=20, explain=False) for recommender in (with_adapter, with_merged)]
+    margins = [{entry.item.item_id: entry.channels["llm"] for entry in answer.items if "llm" in entry.channels} for answer in answers]
     assert margins[0].keys() == margins[1].keys()
-    assert max(abs(margins[0][item] - margins[1][item]) for item in margins[0]) < 0.2  # the merged one is rounded to bf16
+    assert max(abs(margins[0][item] - margins[1][item]) for item in margins[0]) < 0.2  # the merged weights are rounded to bf16
 
 
 def test_a_ranker_needs_a_blend_of_the_same_data(
@@ -256,21 +257,21 @@ def test_the_command_takes_parts(trained: tuple[Workspace, dict[str, Any]], smal
     shutil.copytree(trained[0].path, path)
     run = CliRunner()
     base = ["train", "-w", str(path), "--llm", small.llm, "--quantization", "fp32"]
-    told = run.invoke(app, [*base, "ranker", "--examples", "24", "--merge", str(tmp_path / "merged"), "--json"])
-    assert told.exit_code == 0, told.output
-    assert json.loads(told.output)["ranker"]["examples"] == 24
+    trained_ranker = run.invoke(app, [*base, "ranker", "--examples", "24", "--merge", str(tmp_path / "merged"), "--json"])
+    assert trained_ranker.exit_code == 0, trained_ranker.output
+    assert json.loads(trained_ranker.output)["ranker"]["examples"] == 24
     assert (tmp_path / "merged" / "model.safetensors").exists()
     again = run.invoke(app, [*base, "ranker", "--examples", "24"])
     assert "weight of its vote" in again.output
     graph = run.invoke(app, ["train", "-w", str(path), "graph", "--convolution", "attention"])
     assert graph.exit_code == 0, graph.output
     assert "NDCG@10 of the graph" in graph.output
-    for wrong, says in (
+    for arguments, message in (
         (["everything"], "what can be trained is graph, blend, ranker, explainer, all"),
         (["ranker", "--examples", "0"], "--examples must be 1 or more"),
         (["graph", "--convolution", "odd"], "--convolution is normalised or attention"),
         (["ranker", "--merge", str(tmp_path / "merged")], "is not empty"),
     ):
-        refused = run.invoke(app, [*base, *wrong])
-        assert isinstance(refused.exception, SettingsError)
-        assert says in str(refused.exception)
+        rejected = run.invoke(app, [*base, *arguments])
+        assert isinstance(rejected.exception, SettingsError)
+        assert message in str(rejected.exception)
