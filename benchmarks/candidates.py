@@ -28,14 +28,14 @@ from crossaisle.recommend.profiles.profile import ItemAttributes
 from crossaisle.recommend.ranking import learned_blend
 from crossaisle.recommend.ranking.features import FeatureExtractor
 from crossaisle.recommend.ranking.trained_ranker import CANDIDATES_PER_CHANNEL, trained_channels
-from crossaisle.retrieval.channels.base import LazyAnchorChannel
+from crossaisle.retrieval.channels.base import CachedChannel
 from crossaisle.retrieval.retriever import Retriever
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from crossaisle.eval.splits.cases import Cases, EligibleItems
-    from crossaisle.retrieval.channels.base import CandidateQuery, Channel, ChannelScores
+    from crossaisle.retrieval.channels.base import Channel
 
 DEPTHS = (50, 100, 200)
 BEHAVIOUR = ("sequential", "item_knn", "co_occurrence", "lately")
@@ -50,24 +50,6 @@ STEPS: tuple[tuple[str, tuple[str, ...]], ...] = (
 QUOTAS = (0.25, 0.5, 1.0)
 
 
-class Once:
-    """A channel that keeps its last answer, so that many ways of taking from it ask it once."""
-
-    def __init__(self, channel: Channel) -> None:
-        self.channel = channel
-        self._of: CandidateQuery | None = None
-        self._told: tuple[NDArray[np.float32], NDArray[np.int64] | None]
-
-    def scores(self, seeds: CandidateQuery) -> ChannelScores:
-        """As the channel has it; places are -1 where telling them costs extra, for nothing here needs them."""
-        if self._of is not seeds:
-            told = self.channel.item_scores(seeds) if isinstance(self.channel, LazyAnchorChannel) else self.channel.scores(seeds)[0]
-            self._of, self._told = seeds, (told, np.full(len(told), -1, np.int64))
-        scores, places = self._told
-        assert places is not None
-        return scores, places
-
-
 def main() -> None:
     """Measure the named stores, default all."""
     named(lambda name, home, most: write(f"candidates-{name}", measured(trained(name, home, "graph"), most)))
@@ -77,7 +59,7 @@ def measured(shop: crossaisle.Workspace, most: int) -> dict[str, Any]:
     """All figures of one store."""
     _, cases, _, eligible, known = tested(shop, EvaluationOptions(max_cases=most))
     channels = {**known.full_catalogue_channels, **trained_channels(shop, known.catalogue.ids, known.vectors).require_all()}
-    further = {name: Once(channel) for name, channel in channels.items()}
+    further = {name: CachedChannel(channel) for name, channel in channels.items()}
     found = _Asked(shop, known, cases, eligible, further)
     clusters = cases.clusters
     rows = {}

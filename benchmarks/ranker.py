@@ -43,6 +43,7 @@ from crossaisle.recommend.ranking.llm_reranker import LLMReranker, rerank_indice
 from crossaisle.recommend.ranking.llm_weight import LLM_RERANK_DEPTH
 from crossaisle.recommend.ranking.trained_ranker import CANDIDATES_PER_CHANNEL, trained_channels
 from crossaisle.retrieval.channels.base import CachedChannel
+from crossaisle.retrieval.trainable_channels import TRAINABLE_CHANNELS
 from crossaisle.train.lora.config import FinetuneConfig
 from crossaisle.train.pipeline import train_workspace
 

@@ -28,6 +28,7 @@ from crossaisle.eval.offline.channel_systems import BLEND
 from crossaisle.eval.offline.evaluation import Evaluation
 from crossaisle.eval.offline.options import EvaluationOptions
 from crossaisle.eval.stats.bootstrap import bootstrap_mean, bootstrap_statistic, paired_difference
+from crossaisle.retrieval.trainable_channels import TRAINABLE_CHANNELS
 from crossaisle.train.pipeline import train_workspace
 
 ALL = "all"

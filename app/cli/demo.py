@@ -66,7 +66,7 @@ def build(path: Path, settings: Settings) -> Workspace:
         ingest(path, "files", [demo.write_store(Path(folder))], progress=progress)
         workspace = Workspace(path)
         index(workspace, settings, progress)
-        train_workspace(workspace, settings, part="blend", progress=progress)
+        train_workspace(workspace, settings, part="blend", channels=tuple(TRAINABLE_CHANNELS), progress=progress)
     _install_adapter(workspace, settings)
     return workspace
 
