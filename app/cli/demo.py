@@ -60,6 +60,7 @@ def build(path: Path, settings: Settings) -> Workspace:
     from ...data.snapshots.ingest import ingest
     from ...data.workspace import Workspace
     from ...retrieval.index.builder import build as index
+    from ...retrieval.trainable_channels import TRAINABLE_CHANNELS
     from ...train.pipeline import train_workspace
 
     with tempfile.TemporaryDirectory() as folder, progress_bar() as progress:
