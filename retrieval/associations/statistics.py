@@ -49,8 +49,8 @@ def lift_interval(
     """95 % interval of the lift; (0, inf) where support is 0, nan where the lift is undefined.
 
     Delta method on the log scale for the 2x2 table: the variance is 1/k - 1/n - 1/m + (2 lift - 1)/N. Treating the two shares as
-    independent samples would be too wide. The approximation fails for cells with fewer than five users; there the interval is the union with the exact
-    interval of a Poisson count k and the Wilson intervals of k of n and k of m.
+    independent samples would be too wide. The approximation fails for cells with fewer than five users; there the interval is the union
+    with the exact interval of a Poisson count k and the Wilson intervals of k of n and k of m.
     Source: Agresti, Categorical Data Analysis, section 14.1 (delta method); Garwood, Biometrika 1936.
     """
     from scipy.special import gammaincinv
