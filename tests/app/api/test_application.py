@@ -474,10 +474,10 @@ def test_concurrent_requests_share_a_batch_of_the_llm_and_get_the_scores_of_sing
             return {item["item_id"]: item["channels"]["llm"] for item in response.json()["recommendations"]}
 
         together = list(callers.map(ask, users))
-        packs = store.recommender._packs
-        assert packs is not None
-        assert packs.pack_count == 3
-        assert packs.forward_count < 3
+        batcher = store.recommender._pack_batcher
+        assert batcher is not None
+        assert batcher.pack_count == 3
+        assert batcher.forward_count < 3
         alone = ask(users[0])
     # The model computes in bf16, whose rounding depends on the shape of the matrices.
     assert together[0].keys() == alone.keys()
