@@ -1,1 +1,1 @@
-"""Why an item is recommended or not: contributions, counterfactuals, ranks, profile summary."""
+"""Attribution: why an item is recommended or not, by contributions, ranks and counterfactuals; profile summaries."""

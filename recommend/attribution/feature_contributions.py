@@ -1,6 +1,7 @@
-"""What each feature adds to a candidate's score in the learned blend, in words: parts that add up to the score.
+"""Additive decomposition of a candidate's blend score into labelled feature contributions.
 
-A weighted sum is its parts; of trees they are SHAP values (Lundberg et al., NeurIPS 2017). Knows nothing of shoppers and rules.
+The contribution in the weighted sum is weight times value; in the trees it is the SHAP value (Lundberg et al., NeurIPS 2017). Does not know
+shoppers or rules.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
     from ..ranking.ranked_candidates import ScoredCandidates
 
 MAX_FEATURES = 6
-"""Features that are told one by one."""
-Reads = Callable[[float], str]
+"""Number of features that are listed individually."""
+ValueFormat = Callable[[float], str]
 
 
 def _share(value: float) -> str:
@@ -26,34 +27,37 @@ def _share(value: float) -> str:
 
 
 def _number(value: float) -> str:
-    return f"{round(float(np.expm1(value))):,}"  # features tell counts as log(1 + count)
+    return f"{round(float(np.expm1(value))):,}"  # counts are features as log(1 + count)
 
 
-OF_CHANNEL: Mapping[str, tuple[str, Reads]] = {
+CHANNEL_FEATURE_LABELS: Mapping[str, tuple[str, ValueFormat]] = {
     "share": ("{}: its score, of the best one's", _share),
     "log share": ("{}: its score, of the best one's, by the log", lambda value: _share(float(np.exp(value)) - EPSILON)),
     "by length": ("{}: the log of its score, the more the longer the history", lambda value: f"{value:+.2f}"),
     "category": ("{}: what it says for the category, in best scores", lambda value: f"{max(0.0, np.exp(value) - CATEGORY_EPSILON):.2g}"),
     "in category": ("{}: its score, of its category's best", lambda value: _share(float(np.exp(value)) - CATEGORY_EPSILON)),
 }
-"""Feature of a channel to what it is, with a place for the channel's name, and how its value reads: as what it was before its logarithm."""
-OF_FIT: Mapping[str, tuple[str, Reads]] = {
+"""Feature of a channel to its label, with a placeholder for the channel's name, and to the format of its value; logarithms are reversed."""
+PROFILE_FEATURE_LABELS: Mapping[str, tuple[str, ValueFormat]] = {
     "log users": ("shoppers who have it", _number),
     "price gap": ("its price level against the shopper's", lambda value: f"{np.exp(value):.1f} times"),
     "brand": ("its brand's share of the history", _share),
     "crowd": ("candidates of its category", _number),
     "history length": ("items in the history", _number),
 }
-"""The same of what fits the shopper."""
+"""Feature of the item and the profile to its label, and to the format of its value."""
 
 
 @dataclass(frozen=True, slots=True)
 class FeatureContribution:
-    """One feature of one candidate.
+    """Contribution of one feature to the score of one candidate.
 
     Attributes:
-        name: as the blend knows it, `channel:what`. words: what it is. value: as the blend was given it. reads: the value, for a person.
-        adds: to the score, against an average candidate.
+        name: `channel:feature` or `profile:feature`.
+        label: description of the feature.
+        value: input of the blend.
+        formatted_value: the value as text.
+        contribution: to the score, relative to an average candidate.
     """
 
     name: str
@@ -65,10 +69,14 @@ class FeatureContribution:
 
 @dataclass(frozen=True, slots=True)
 class ScoreBreakdown:
-    """A candidate's score as a sum: `base`, what each of `strongest` adds, and what the `others` left add together.
+    """Score of a candidate as a sum: `base`, the contributions of `strongest`, and `rest`.
 
-    Attributes: base: what an average candidate scores. strongest: the largest part first. others: how many more there are, and `rest`, what
-        they add. total: the score before it is brought between 0 and 1 by 1 / (1 + exp(-total)).
+    Attributes:
+        base: score of an average candidate.
+        strongest: features with the largest contributions, largest magnitude first.
+        others: number of the other features with a contribution.
+        rest: sum of their contributions.
+        total: the score, before it is mapped to 0 to 1 by 1 / (1 + exp(-total)).
     """
 
     base: float
@@ -78,12 +86,18 @@ class ScoreBreakdown:
     total: float
 
     def to_dict(self) -> dict[str, Any]:
-        """The sum as JSON holds it."""
+        """Return the breakdown as plain JSON types."""
         return {
             "base": round(self.base, 4),
             "strongest": [
-                {"feature": one.name, "words": one.label, "value": round(one.value, 4), "reads": one.formatted_value, "adds": round(one.contribution, 4)}
-                for one in self.strongest
+                {
+                    "feature": feature.name,
+                    "words": feature.label,
+                    "value": round(feature.value, 4),
+                    "reads": feature.formatted_value,
+                    "adds": round(feature.contribution, 4),
+                }
+                for feature in self.strongest
             ],
             "others": self.others,
             "rest": round(self.rest, 4),
@@ -91,22 +105,37 @@ class ScoreBreakdown:
         }
 
 
-def score_breakdown(ranked: ScoredCandidates, place: int, strongest: int = MAX_FEATURES) -> ScoreBreakdown:
-    """What the features add to the score of the candidate at a place; the LLM's vote is one of them where it has one."""
-    values = ranked.features[place : place + 1]
-    parts = ranked.model.contributions(values)[0].tolist()
-    told = [_told(name, value, adds) for name, value, adds in zip(ranked.model.feature_names, values[0].tolist(), parts, strict=True)]
-    if ranked.llm_contributions is not None and ranked.logit_margins is not None and np.isfinite(ranked.logit_margins[place]):
-        margin = float(ranked.logit_margins[place])
-        vote = float(ranked.llm_contributions[place])
-        told.append(FeatureContribution(f"{LLM_CHANNEL}:margin", "the language model's leaning to yes, in nats", margin, f"{margin:+.2f}", vote))
-    told = [one for one in told if one.contribution]
-    told.sort(key=lambda one: -abs(one.adds))
-    rest = told[strongest:]
-    return ScoreBreakdown(ranked.model.base, tuple(told[:strongest]), len(rest), sum(one.contribution for one in rest), float(ranked.scores[place]))
+def score_breakdown(scored: ScoredCandidates, index: int, max_features: int = MAX_FEATURES) -> ScoreBreakdown:
+    """Return the contributions to the score of one candidate; the LLM's contribution is one of them, if it re-ranked.
+
+    Args:
+        scored: the candidates.
+        index: of the candidate.
+        max_features: number of features to list individually.
+    """
+    values = scored.features[index : index + 1]
+    contributions = scored.model.contributions(values)[0].tolist()
+    features = [
+        _feature_contribution(name, value, contribution)
+        for name, value, contribution in zip(scored.model.feature_names, values[0].tolist(), contributions, strict=True)
+    ]
+    if scored.llm_contributions is not None and scored.logit_margins is not None and np.isfinite(scored.logit_margins[index]):
+        margin, contribution = float(scored.logit_margins[index]), float(scored.llm_contributions[index])
+        label = "the language model's leaning to yes, in nats"
+        features.append(FeatureContribution(f"{LLM_CHANNEL}:margin", label, margin, f"{margin:+.2f}", contribution))
+    features = [feature for feature in features if feature.contribution]
+    features.sort(key=lambda feature: -abs(feature.contribution))
+    rest = features[max_features:]
+    return ScoreBreakdown(
+        base=scored.model.base,
+        strongest=tuple(features[:max_features]),
+        others=len(rest),
+        rest=sum(feature.contribution for feature in rest),
+        total=float(scored.scores[index]),
+    )
 
 
-def _told(name: str, value: float, adds: float) -> FeatureContribution:
-    group, what = name.split(":")
-    words, reads = (OF_FIT if group == "profile" else OF_CHANNEL)[what]
-    return FeatureContribution(name, words.format(group), value, reads(value), adds)
+def _feature_contribution(name: str, value: float, contribution: float) -> FeatureContribution:
+    channel, feature = name.split(":")
+    label, value_format = (PROFILE_FEATURE_LABELS if channel == "profile" else CHANNEL_FEATURE_LABELS)[feature]
+    return FeatureContribution(name, label.format(channel), value, value_format(value), contribution)

@@ -1,7 +1,7 @@
-"""Where an item stands for a shopper under some rules: the order that recommendations are cut from, looked at for one item.
+"""Rank of a single item in a shopper's full ranking under given rules.
 
-It is the very path of `Recommender.recommend` up to the list, so that what was changed in the query (a history item left out, another
-rule) is recomputed and never estimated. Knows nothing of why.
+Uses the same steps as `Recommender.recommend` up to the list, so that the effect of a change to the query (a history item left out, another
+rule) is recomputed, not estimated. Does not explain the rank.
 """
 
 from __future__ import annotations
@@ -26,14 +26,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ItemRank:
-    """Where an item stands.
+    """Rank of an item for a query.
 
     Attributes:
-        rank: among `of` candidates, 1 the best; None if it is none of them. order: (of,) the candidates' rows, best first.
-        left_out: the rules that turn it away, in words.
-        shopper, seeds, mask: what the candidates were looked for from, and (items,) what the rules allow.
-        candidate, score: the item as it was proposed, with its score from 0 to 1; None where it is no candidate.
-        ranked: the candidates of a learned blend, and at: the item's place among them; None without a blend, or where it is none of them.
+        rank: among `of` candidates, 1 the best; None if the item is not a candidate.
+        order: (of,) rows of the candidates, best first.
+        left_out: rules that the item violates, as shown in results.
+        shopper: of the query.
+        candidate_query: the input of retrieval.
+        mask: (items,) bool of the items that satisfy the rules.
+        candidate: the item with its channel scores; None if it is not a candidate.
+        score: from 0 to 1; None if it is not a candidate.
+        scored_candidates: of the blend; None without a blend.
+        candidate_index: of the item in `scored_candidates`; None without a blend, or if it is not a candidate.
     """
 
     rank: int | None
@@ -49,48 +54,51 @@ class ItemRank:
 
     @property
     def of(self) -> int:
-        """How many candidates were ordered."""
+        """Number of candidates."""
         return len(self.order)
 
     @property
     def outcome(self) -> tuple[int | None, tuple[str, ...]]:
-        """What is told of the item: two that are alike make no difference."""
+        """What a counterfactual compares: the rank and the violated rules."""
         return self.rank, self.left_out
 
 
 def rank_item(recommender: Recommender, query: Query, row: int, *, use_llm: bool = True) -> ItemRank:
-    """Where the item in a row stands for a query.
+    """Return the rank of an item for a query.
 
-    Args: query: a history, no text. vote: whether a tuned LLM has the say in the learned order that it has in recommendations; it is not
-        asked where no blend was trained.
-    Raises: as `Recommender.shopper` does.
+    Args:
+        recommender: ranks the candidates.
+        query: without a text.
+        row: of the item.
+        use_llm: whether a fine-tuned LLM re-ranks, as in recommendations; without a blend, no LLM is used.
+    Raises: see `Recommender.shopper`.
     """
-    catalogue, trained, rules = recommender.catalogue, recommender.blend_ranker, query.rules
+    catalogue, blend_ranker, rules = recommender.catalogue, recommender.blend_ranker, query.rules
     shopper = recommender.shopper(query)
     mask, _ = eligible_items(rules, catalogue, shopper.rows, shopper.owned, shopper.dismissed)
     left_out = violated_rules(rules, catalogue, shopper.rows, shopper.owned, row, shopper.dismissed)
-    seeds = shopper.profile.candidate_query()
-    ranked, candidate, score = None, None, None
-    if trained:
-        ranked = trained.rank(seeds, shopper.profile, mask, other_than_anchor=rules.scope == "other")
-        ranked = recommender.rerank(ranked, seeds) if use_llm else ranked
-        found = ranked.proposals.rows
-        order = found[np.argsort(-ranked.scores, kind="stable")]
+    candidate_query = shopper.profile.candidate_query()
+    scored, candidate, score = None, None, None
+    if blend_ranker:
+        scored = blend_ranker.rank(candidate_query, shopper.profile, mask, other_than_anchor=rules.scope == "other")
+        scored = recommender.rerank(scored, candidate_query) if use_llm else scored
+        rows = scored.proposals.rows
+        order = rows[np.argsort(-scored.scores, kind="stable")]
     else:
-        fused = recommender.fuse_channels(query, seeds, mask)
-        order = found = np.asarray([catalogue.row(one.item_id) for one, _ in fused], dtype=np.int64)
-    where = np.flatnonzero(found == row)
-    at = int(where[0]) if len(where) else None
-    if at is not None:
-        candidate, score = trained.candidate(ranked, at, seeds) if trained and ranked else fused[at]
-    if rules.max_per_category is not None:  # what stands behind so many of its category is never shown
+        fused = recommender.fuse_channels(query, candidate_query, mask)
+        order = rows = np.asarray([catalogue.row(fused_candidate.item_id) for fused_candidate, _ in fused], dtype=np.int64)
+    matches = np.flatnonzero(rows == row)
+    index = int(matches[0]) if len(matches) else None
+    if index is not None:
+        candidate, score = blend_ranker.candidate(scored, index, candidate_query) if blend_ranker and scored else fused[index]
+    if rules.max_per_category is not None:  # candidates beyond the cap are never shown
         order = np.asarray(cap_per_category(order.tolist(), catalogue, rules.max_per_category, len(order)), dtype=np.int64)
-        if at is not None and row not in order:
+        if index is not None and row not in order:
             left_out = (*left_out, category_cap_reason(rules.max_per_category))
     rank = int(np.flatnonzero(order == row)[0]) + 1 if row in order else None
-    return ItemRank(rank, order, left_out, shopper, seeds, mask, candidate, score, ranked, at if ranked else None)
+    return ItemRank(rank, order, left_out, shopper, candidate_query, mask, candidate, score, scored, index if scored is not None else None)
 
 
-def category_cap_reason(most: int) -> str:
-    """What a rule on the list as a whole leaves out, in words."""
-    return f"beyond the {most} best of its category"
+def category_cap_reason(max_per_category: int) -> str:
+    """What a cap per category excludes, as shown in results."""
+    return f"beyond the {max_per_category} best of its category"
