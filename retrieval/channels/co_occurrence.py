@@ -1,7 +1,7 @@
-"""Item-by-item weights counted from what users had: who had both, and who went on from one to the other. Sparse; nothing is left out.
+"""Sparse item-item matrices counted from histories: sequential co-occurrence, cosine and BM25.
 
-Unlike the table of associations these keep every pair, also one that a single user made: such a pair proves nothing that could be said
-aloud, and still orders items better than no pair. Knows nothing of queries, categories or cases.
+Every pair counts, also that of a single user: such a pair is no evidence to show, but ranks better than no pair. No queries, categories or
+cases are known here.
 """
 
 from __future__ import annotations
@@ -18,32 +18,46 @@ if TYPE_CHECKING:
 
 
 def sequential(histories: RaggedArray, items: int, *, window: int, shrinkage: float, both_directions: bool) -> sparse.csr_array:
-    """(items, items) float32: of the users who had an item, the share who had another one soon after it, damped.
+    """Return the damped share of an item's users who had another item soon afterwards.
 
     Args:
-        pasts: one run a user, oldest first, repeats as they happened. window: how many places behind an item another one still follows it.
-        shrinkage: users that a share is damped by. either: whether what came before counts too.
+        histories: (users,) item rows, oldest first, repeated items included.
+        items: Number of items.
+        window: Number of later events that count as following an item.
+        shrinkage: Users that the share is damped by.
+        both_directions: Whether earlier events count as well.
+
+    Returns:
+        (items, items) float32.
     """
     from scipy import sparse
 
     owner, rows = histories.row_index, histories.rows.astype(np.int64)
     total = sparse.csr_array((items, items), dtype=np.float32)
-    for offset in range(1, min(window, len(rows) - 1) + 1):  # one shift of the whole array for each place
-        same = owner[offset:] == owner[:-offset]
-        source, target = rows[:-offset][same], rows[offset:][same]
+    for offset in range(1, min(window, len(rows) - 1) + 1):
+        same_user = owner[offset:] == owner[:-offset]
+        source, target = rows[:-offset][same_user], rows[offset:][same_user]
         differ = source != target
         total = total + sparse.csr_array((np.ones(int(differ.sum()), np.float32), (source[differ], target[differ])), shape=(items, items))
     total = (total + total.T).tocsr() if both_directions else total.tocsr()
-    counts = user_counts(histories, items)[np.repeat(np.arange(items), np.diff(total.indptr))]
-    share = (total.data / (counts + shrinkage)).astype(np.float32)
+    source_users = user_counts(histories, items)[np.repeat(np.arange(items), np.diff(total.indptr))]
+    share = (total.data / (source_users + shrinkage)).astype(np.float32)
     return sparse.csr_array((share, total.indices, total.indptr), shape=(items, items))
 
 
 def cosine(histories: RaggedArray, items: int, *, max_neighbors: int, shrinkage: float, partner_exponent: float) -> sparse.csr_array:
-    """(items, items) float32: users who had both over the roots of the users of each; the nearest are kept.
+    """Return users of both items, divided by the norm of the user counts; the largest entries of each row are kept.
 
-    Args: shrinkage: users that a similarity is damped by: n / (n + shrinkage). partner: exponent of the partner's users in the norm: 0.5
-        is the cosine, 0 divides by the history item's root only.
+    Args:
+        histories: (users,) item rows.
+        items: Number of items.
+        max_neighbors: Entries kept per row.
+        shrinkage: Users that a similarity is damped by: n / (n + shrinkage).
+        partner_exponent: Exponent of the partner's users in the norm: 0.5 is the cosine, 0 divides by the root of the source's users only.
+
+    Returns:
+        (items, items) float32.
+
     Source: Deshpande and Karypis, TOIS 2004.
     """
     user_items = histories.matrix(items)
@@ -58,7 +72,17 @@ def cosine(histories: RaggedArray, items: int, *, max_neighbors: int, shrinkage:
 
 
 def bm25(histories: RaggedArray, items: int, *, max_neighbors: int, k1: float, b: float) -> sparse.csr_array:
-    """(items, items) float32: BM25 of an item as document and its users as terms, against each other item; the nearest are kept.
+    """Return BM25 similarities with items as documents and their users as terms; the largest entries of each row are kept.
+
+    Args:
+        histories: (users,) item rows.
+        items: Number of items.
+        max_neighbors: Entries kept per row.
+        k1: Saturation of the term frequency.
+        b: Normalization of the document length, from 0 to 1.
+
+    Returns:
+        (items, items) float32.
 
     Source: Robertson and Zaragoza, Foundations and Trends in Information Retrieval 2009.
     """
@@ -76,23 +100,23 @@ def bm25(histories: RaggedArray, items: int, *, max_neighbors: int, k1: float, b
 
 
 def user_counts(histories: RaggedArray, items: int) -> NDArray[np.int64]:
-    """(items,) distinct users who had each item."""
+    """Return (items,) number of distinct users of each item."""
     return np.bincount(histories.matrix(items).indices, minlength=items).astype(np.int64)
 
 
-def top_per_row(pairs: sparse.csr_array, n: int) -> sparse.csr_array:
-    """The `n` largest entries of each row; of equal ones the first columns."""
+def top_per_row(pairs: sparse.csr_array, count: int) -> sparse.csr_array:
+    """Return the `count` largest entries of each row; among equal ones the first columns."""
     from scipy import sparse
 
     owner = np.repeat(np.arange(pairs.shape[0]), np.diff(pairs.indptr))
     order = np.lexsort((pairs.indices, -pairs.data, owner))
     rank = np.arange(len(order)) - np.repeat(pairs.indptr[:-1], np.diff(pairs.indptr))
-    kept = order[rank < n]
+    kept = order[rank < count]
     return sparse.csr_array((pairs.data[kept], (owner[kept], pairs.indices[kept])), shape=pairs.shape)
 
 
 def without_diagonal(pairs: sparse.csr_array) -> sparse.csr_array:
-    """The pairs of different items."""
+    """Remove the pairs of an item with itself, in place."""
     pairs.setdiag(0)
     pairs.eliminate_zeros()
     return pairs

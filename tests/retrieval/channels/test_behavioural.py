@@ -1,4 +1,4 @@
-"""The channels that count every pair, against sums done by hand."""
+"""Co-occurrence channels, against sums computed by hand."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from crossaisle.retrieval.channels import behavioural, co_occurrence
 from crossaisle.retrieval.channels.base import CandidateQuery
 from crossaisle.retrieval.channels.behavioural import (
-    BM25Neighbors,
     ConditionalCoOccurrence,
+    ItemKNN,
     RecentPopularity,
     SequentialCoOccurrence,
     TextSmoothedCoOccurrence,
@@ -25,90 +25,90 @@ from crossaisle.retrieval.channels.text_similarity import TextNeighbors, TextSim
 from crossaisle.retrieval.items.interactions import Events
 from crossaisle.retrieval.items.ragged import RaggedArray
 
-PASTS = [[0, 1, 2], [0, 1], [1, 0], [3, 2]]
-"""Three had 0 and 1, two of them in that order; 2 came after 0 and 1 once, and after 3 once; 4 was never had."""
+HISTORIES = [[0, 1, 2], [0, 1], [1, 0], [3, 2]]
+"""Three users have 0 and 1, two of them in that order; 2 follows 0 and 1 once, and 3 once; 4 has no user."""
 
 
-def seeds(*rows: int, likings: Sequence[float] | None = None) -> CandidateQuery:
-    rows_, ones = np.asarray(rows, dtype=np.int64), np.ones(len(rows))
-    return CandidateQuery(rows_, ones, np.empty((0, 0), np.float32), None if likings is None else np.asarray(likings))
+def query(*rows: int, weights: Sequence[float] | None = None) -> CandidateQuery:
+    undecayed = None if weights is None else np.asarray(weights)
+    return CandidateQuery(np.asarray(rows, dtype=np.int64), np.ones(len(rows)), np.empty((0, 0), np.float32), undecayed)
 
 
 def texts() -> NDArray[np.float32]:
-    """Item 4 reads like item 0 at a cosine of 0.9, nothing else is alike."""
+    """Item 4 has a cosine of 0.9 with item 0; all other texts are orthogonal."""
     vectors = np.eye(5, dtype=np.float32)
     vectors[4] = 0.9 * vectors[0] + np.sqrt(1 - 0.81) * vectors[4]
     return vectors
 
 
-def test_what_follows_is_counted_by_hand() -> None:
-    channel = SequentialCoOccurrence.from_histories(RaggedArray.of(PASTS), 5)
-    scores, places = channel.scores(seeds(0))
-    # Of the 3 users of item 0, two had 1 after it and one had 2, damped by 20 users.
+def test_sequential_co_occurrence_equals_hand_computed_shares() -> None:
+    channel = SequentialCoOccurrence.from_histories(RaggedArray.of(HISTORIES), 5)
+    scores, anchors = channel.scores(query(0))
+    # Of the 3 users of item 0, two have 1 after it and one has 2, damped by 20 users.
     assert scores == pytest.approx([0, 2 / 23, 1 / 23, 0, 0])
-    assert places.tolist() == [-1, 0, 0, -1, -1]
+    assert anchors.tolist() == [-1, 0, 0, -1, -1]
 
 
-def test_newer_history_items_count_for_more_and_liking_scales() -> None:
-    channel = SequentialCoOccurrence.from_histories(RaggedArray.of(PASTS), 5)
-    older, _ = channel.scores(seeds(0, 4))
-    newer, _ = channel.scores(seeds(4, 0))
+def test_scores_decay_with_age_and_scale_with_weight() -> None:
+    channel = SequentialCoOccurrence.from_histories(RaggedArray.of(HISTORIES), 5)
+    older, _ = channel.scores(query(0, 4))
+    newer, _ = channel.scores(query(4, 0))
     assert older == pytest.approx(newer * 0.8)
-    half, _ = channel.scores(seeds(4, 0, likings=[1.0, 0.5]))
+    half, _ = channel.scores(query(4, 0, weights=[1.0, 0.5]))
     assert half == pytest.approx(newer * 0.5)
 
 
-def test_the_place_is_that_of_the_largest_share() -> None:
-    channel = SequentialCoOccurrence.from_histories(RaggedArray.of(PASTS), 5)
-    scores, places = channel.scores(seeds(0, 3))
-    # 2 follows 3 for the one user of 3 (1/21, newest), and 0 for one of three (1/23, a place older).
+def test_the_anchor_has_the_largest_contribution() -> None:
+    channel = SequentialCoOccurrence.from_histories(RaggedArray.of(HISTORIES), 5)
+    scores, anchors = channel.scores(query(0, 3))
+    # 2 follows 3 for its only user (1/21, newest), and 0 for one of three (1/23, one item older).
     assert scores[2] == pytest.approx(1 / 21 + 0.8 / 23)
-    assert places[2] == 1
-    assert places[1] == 0
+    assert anchors[2] == 1
+    assert anchors[1] == 0
 
 
-def test_neighbours_do_not_care_for_order_or_age() -> None:
-    channel = BM25Neighbors.from_histories(RaggedArray.of(PASTS), 5)
-    assert channel.scores(seeds(0, 3))[0] == pytest.approx(channel.scores(seeds(3, 0))[0])
+def test_item_knn_ignores_the_order_of_the_history() -> None:
+    channel = ItemKNN.from_histories(RaggedArray.of(HISTORIES), 5)
+    assert channel.scores(query(0, 3))[0] == pytest.approx(channel.scores(query(3, 0))[0])
 
 
-def test_bm25_equals_a_second_implementation() -> None:
+def test_bm25_agrees_with_implicit() -> None:
     from implicit.nearest_neighbours import bm25_weight
     from scipy import sparse
 
-    had = sparse.csr_matrix(RaggedArray.of(PASTS).matrix(5))
-    weighted = bm25_weight(had.T.tocsr(), K1=100.0, B=0.25).tocsr()
+    user_items = sparse.csr_matrix(RaggedArray.of(HISTORIES).matrix(5))
+    weighted = bm25_weight(user_items.T.tocsr(), K1=100.0, B=0.25).tocsr()
     theirs = (weighted @ weighted.T).toarray()
     np.fill_diagonal(theirs, 0)
-    ours = co_occurrence.bm25(RaggedArray.of(PASTS), 5, max_neighbors=5, k1=100.0, b=0.25).toarray()
+    ours = co_occurrence.bm25(RaggedArray.of(HISTORIES), 5, max_neighbors=5, k1=100.0, b=0.25).toarray()
     assert ours == pytest.approx(theirs, rel=1e-5)
 
 
-def test_what_was_had_together_is_counted_by_hand() -> None:
-    scores, places = ConditionalCoOccurrence.from_histories(RaggedArray.of(PASTS), 5).scores(seeds(0, 3))
-    # Item 0 had three users, all of whom had 1 and one of whom had 2; item 3 had one, who had 2. Old and new count alike.
+def test_conditional_co_occurrence_equals_hand_computed_sums() -> None:
+    scores, anchors = ConditionalCoOccurrence.from_histories(RaggedArray.of(HISTORIES), 5).scores(query(0, 3))
+    # Item 0 has three users, all of whom have 1 and one of whom has 2; item 3 has one, who has 2. Age does not matter.
     assert scores == pytest.approx([0, 3 / np.sqrt(3), 1 / np.sqrt(3) + 1, 0, 0])
-    assert places.tolist() == [-1, 0, 1, -1, -1]
+    assert anchors.tolist() == [-1, 0, 1, -1, -1]
 
 
-def test_what_nobody_had_borrows_the_company_of_what_it_reads_like() -> None:
-    alike = TextNeighbors(texts())
-    channel = TextSmoothedCoOccurrence.from_histories(RaggedArray.of(PASTS), 5, alike, ordered=True)
-    scores, places = channel.scores(seeds(4))
-    vote = np.exp((0.9 - 1) / 0.1)  # others are at right angles: exp(-10) is next to nothing
-    # Item 0, which 4 reads like, stands beside 1 for three users and beside 2 for one, of its 3 users damped by 20.
-    assert scores == pytest.approx([0, 3 * vote / 23, vote / 23, 0, 0], abs=1e-4)
-    assert places[[1, 2]].tolist() == [0, 0]
-    assert SequentialCoOccurrence.from_histories(RaggedArray.of(PASTS), 5).scores(seeds(4))[0].sum() == 0
+def test_an_item_without_users_uses_the_co_occurrence_of_its_text_neighbors() -> None:
+    neighbors = TextNeighbors(texts())
+    channel = TextSmoothedCoOccurrence.from_histories(RaggedArray.of(HISTORIES), 5, neighbors, ordered=True)
+    scores, anchors = channel.scores(query(4))
+    weight = np.exp((0.9 - 1) / 0.1)  # the others are orthogonal: exp(-10) is negligible
+    # Item 0, the neighbor of 4, occurs with 1 for three users and with 2 for one; its 3 users are damped by 20.
+    assert scores == pytest.approx([0, 3 * weight / 23, weight / 23, 0, 0], abs=1e-4)
+    assert anchors[[1, 2]].tolist() == [0, 0]
+    assert SequentialCoOccurrence.from_histories(RaggedArray.of(HISTORIES), 5).scores(query(4))[0].sum() == 0
 
 
 def test_without_an_order_all_pairs_of_a_user_count() -> None:
-    far = [[0, *range(1, 5), 0, 1, 2, 3, 1, 2, 3, 4]]
-    unordered = TextSmoothedCoOccurrence.from_histories(RaggedArray.of(far), 5, TextNeighbors(texts()), ordered=False)
-    assert (unordered.scores(seeds(0))[0][1:] > 0).all()
+    distant = [[0, *range(1, 5), 0, 1, 2, 3, 1, 2, 3, 4]]
+    unordered = TextSmoothedCoOccurrence.from_histories(RaggedArray.of(distant), 5, TextNeighbors(texts()), ordered=False)
+    assert (unordered.scores(query(0))[0][1:] > 0).all()
 
 
-def test_lately_forgets_what_is_old() -> None:
+def test_recent_popularity_ignores_old_events() -> None:
     day = 86_400_000
     events = Events(
         np.array([0, 0, 1, 2], np.int32),
@@ -118,19 +118,18 @@ def test_lately_forgets_what_is_old() -> None:
         pl.Series(["a"]),
         "bought",
     )
-    assert RecentPopularity.from_events(events, 3).scores(seeds(0))[0].tolist() == [0, 3, 0]
+    assert RecentPopularity.from_events(events, 3).scores(query(0))[0].tolist() == [0, 3, 0]
 
 
-def test_one_wrong_clock_does_not_make_everything_old() -> None:
+def test_a_wrong_time_in_the_future_does_not_make_all_events_old() -> None:
     day = 86_400_000
     time = np.append(np.arange(400), 9999) * day
     events = Events(np.arange(401, dtype=np.int32), np.zeros(401, np.int32), time, "time", pl.Series(["a"]), "bought")
-    assert RecentPopularity.from_events(events, 1).scores(seeds(0))[0].tolist() == [
-        184
-    ]  # the last 180 days before day 396, and what came after
+    scores, _ = RecentPopularity.from_events(events, 1).scores(query(0))
+    assert scores.tolist() == [184]  # the 180 days before day 396, and the days after it
 
 
-def test_a_store_without_an_order_has_no_channel_of_what_follows() -> None:
+def test_events_without_an_order_have_no_sequential_channel() -> None:
     events = Events(np.zeros(2, np.int32), np.array([0, 1], np.int32), np.zeros(2, np.int64), "none", pl.Series(["a"]), "bought")
     assert set(behavioural.behavioural_channels(events, 5, TextNeighbors(texts()))) == {
         "item_knn",
@@ -142,21 +141,21 @@ def test_a_store_without_an_order_has_no_channel_of_what_follows() -> None:
 
 @given(
     st.lists(st.lists(st.integers(0, 6), min_size=1, max_size=8), min_size=1, max_size=12),
-    st.lists(st.integers(0, 6), min_size=1, max_size=5, unique=True),
 )
-def test_follows_equals_counting_pair_by_pair(pasts: list[list[int]], history: list[int]) -> None:
+def test_sequential_co_occurrence_equals_counting_pair_by_pair(histories: list[list[int]]) -> None:
     items, window, shrinkage = 7, 3, 5.0
-    matrix = co_occurrence.sequential(RaggedArray.of(pasts), items, window=window, shrinkage=shrinkage, both_directions=False).toarray()
+    counted = co_occurrence.sequential(RaggedArray.of(histories), items, window=window, shrinkage=shrinkage, both_directions=False)
+    matrix = counted.toarray()
     for source in range(items):
-        had = sum(source in past for past in pasts)
+        users = sum(source in history for history in histories)
         for target in range(items):
-            went = sum(
-                past[i] == source and past[j] == target and source != target
-                for past in pasts
-                for i in range(len(past))
-                for j in range(i + 1, min(i + window, len(past) - 1) + 1)
+            pairs = sum(
+                history[i] == source and history[j] == target and source != target
+                for history in histories
+                for i in range(len(history))
+                for j in range(i + 1, min(i + window, len(history) - 1) + 1)
             )
-            assert matrix[source, target] == pytest.approx(went / (had + shrinkage))
+            assert matrix[source, target] == pytest.approx(pairs / (users + shrinkage))
 
 
 @given(
@@ -164,26 +163,26 @@ def test_follows_equals_counting_pair_by_pair(pasts: list[list[int]], history: l
     st.lists(st.integers(0, 7), min_size=1, max_size=6, unique=True),
     st.randoms(use_true_random=False),
 )
-def test_a_history_permuted_in_time_moves_only_what_is_said_to_depend_on_it(
+def test_only_the_sequential_channel_depends_on_the_order_of_a_history(
     pasts: list[list[int]], history: list[int], random: random.Random
 ) -> None:
-    """docs/training.md: `item_knn`, `co_occurrence` and `lately` know no order; `sequential` weighs by it, and counts the same items."""
-    runs, mixed = RaggedArray.of(pasts), history.copy()
-    random.shuffle(mixed)
-    likings = dict(zip(history, np.linspace(0.5, 1.0, len(history)).tolist(), strict=True))
-    first = seeds(*history, likings=[likings[row] for row in history])
-    second = seeds(*mixed, likings=[likings[row] for row in mixed])
+    """docs/training.md: `item_knn`, `co_occurrence` and `lately` ignore the order; `sequential` weights by it, and scores the same items."""
+    histories, shuffled = RaggedArray.of(pasts), history.copy()
+    random.shuffle(shuffled)
+    weights = dict(zip(history, np.linspace(0.5, 1.0, len(history)).tolist(), strict=True))
+    original = query(*history, weights=[weights[row] for row in history])
+    permuted = query(*shuffled, weights=[weights[row] for row in shuffled])
     for channel in (
-        BM25Neighbors.from_histories(runs, 8),
-        ConditionalCoOccurrence.from_histories(runs, 8),
+        ItemKNN.from_histories(histories, 8),
+        ConditionalCoOccurrence.from_histories(histories, 8),
         RecentPopularity(np.arange(8, dtype=np.float32)),
     ):
-        np.testing.assert_allclose(channel.scores(first)[0], channel.scores(second)[0], rtol=1e-5, atol=1e-6)
-    follows = SequentialCoOccurrence.from_histories(runs, 8)
-    assert ((follows.scores(first)[0] > 0) == (follows.scores(second)[0] > 0)).all()
+        np.testing.assert_allclose(channel.scores(original)[0], channel.scores(permuted)[0], rtol=1e-5, atol=1e-6)
+    sequential = SequentialCoOccurrence.from_histories(histories, 8)
+    assert ((sequential.scores(original)[0] > 0) == (sequential.scores(permuted)[0] > 0)).all()
 
 
-def test_likeness_is_the_weighted_mean_of_cosines() -> None:
-    scores, places = TextSimilarity(texts()).scores(CandidateQuery(np.array([0, 1]), np.array([1.0, 3.0]), np.empty((0, 0), np.float32)))
+def test_text_similarity_is_the_weighted_mean_of_cosines() -> None:
+    scores, anchors = TextSimilarity(texts()).scores(CandidateQuery(np.array([0, 1]), np.array([1.0, 3.0]), np.empty((0, 0), np.float32)))
     assert scores == pytest.approx([0.25, 0.75, 0, 0, 0.225])
-    assert places.tolist() == [0, 1, -1, -1, 0]
+    assert anchors.tolist() == [0, 1, -1, -1, 0]
