@@ -90,7 +90,7 @@ def test_invalid_input_is_rejected_in_one_sentence(shop: Path, tmp_path: Path) -
         run("events", "report", "-w", shop, "--since", "yesterday"), "--since must be a day such as 2024-01-31, not 'yesterday'"
     )
     assert_rejected(run("events", "compact", "-w", tmp_path / "nowhere"), "holds no workspace")
-    assert_rejected(run("events", "report", "-w", shop, "--events", "mysql://ann:hunter2@host/x"), "PostgreSQL, not to 'mysql'")
+    assert_rejected(run("events", "report", "-w", shop, "--events", "mysql://ann:hunter2@host/x"), "unsupported event database 'mysql'")
 
 
 def test_recommend_takes_the_event_log_into_account(demo_workspace: Workspace, tmp_path: Path) -> None:

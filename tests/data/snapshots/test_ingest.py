@@ -329,7 +329,7 @@ def test_file_of_another_format_is_rejected_with_the_most_common_cause(tmp_path:
         run(tmp_path, chunk_rows=chunk_rows)
     message = str(caught.value)
     assert "600 of the first 1000 lines cannot be used, mostly lines without an item_id (line 1: no item_id)" in message
-    assert "found are sku, name" in message
+    assert "the fields are sku, name" in message
 
 
 @pytest.mark.parametrize(
