@@ -1,4 +1,4 @@
-"""Six items, five shoppers and whatever happens between them: small enough that sets and loops say what is right."""
+"""A store of six items and five users: small enough that sets and loops compute the expected values."""
 
 from __future__ import annotations
 
@@ -16,37 +16,37 @@ from crossaisle.retrieval.items.interactions import Events, Order
 ITEMS = {"tent": "Camping", "rope": "Camping", "stove": "Kitchen", "pan": "Kitchen", "lamp": "Home", "odd": ""}
 NAMES = list(ITEMS)
 USERS, WINDOW = 5, 3
-MEANS = {Term("camping"): {"tent", "rope"}, Term("kitchen"): {"stove", "pan"}, Term("lamp"): {"lamp"}, Term("odd"): {"odd"}}
-ROWS = {term: np.asarray([name in items for name in NAMES]) for term, items in MEANS.items()}
+MEANINGS = {Term("camping"): {"tent", "rope"}, Term("kitchen"): {"stove", "pan"}, Term("lamp"): {"lamp"}, Term("odd"): {"odd"}}
+MASKS = {term: np.asarray([name in items for name in NAMES]) for term, items in MEANINGS.items()}
 Event = tuple[int, str, int]
 
 EVENTS = st.lists(st.tuples(st.integers(0, USERS - 1), st.sampled_from(NAMES), st.integers(0, 9)), min_size=1, max_size=25).map(
-    lambda drawn: sorted(drawn, key=lambda event: (event[0], event[2]))
+    lambda events: sorted(events, key=lambda event: (event[0], event[2]))
 )
 ORDERS = st.sampled_from(["time", "position", "none"])
 
 
 def population(events: Sequence[Event], order: Order = "time") -> Population:
-    """The shoppers with what they bought: (user, item, time), by user, oldest first."""
+    """The population with some (user, item, time) purchases, by user, oldest first."""
     table = pl.DataFrame({"item_id": NAMES, "title": NAMES, "category": [[name] if name else [] for name in ITEMS.values()]})
     user, row = ([event[0] for event in events], [NAMES.index(event[1]) for event in events])
     bought = pl.DataFrame({"user_id": [f"u{n}" for n in user], "item_id": [NAMES[n] for n in row], "kind": ["purchase"] * len(row)})
     time = [event[2] if order != "none" else 0 for event in events]
     ids = pl.Series([f"u{n}" for n in range(USERS)])
-    made = Events(np.asarray(user, np.int32), np.asarray(row, np.int32), np.asarray(time, np.int64), order, ids, "bought")
-    return Population(made, Catalogue.build(table, bought, 1), WINDOW, np.full(USERS, 1000))
+    sorted_events = Events(np.asarray(user, np.int32), np.asarray(row, np.int32), np.asarray(time, np.int64), order, ids, "bought")
+    return Population(sorted_events, Catalogue.build(table, bought, 1), WINDOW, np.full(USERS, 1000))
 
 
-def around(
-    events: Sequence[Event], users: set[int], anchors: set[int], named: set[str], order: str, way: int
+def nearby_events(
+    events: Sequence[Event], users: set[int], anchors: set[int], excluded: set[str], order: str, direction: int
 ) -> list[tuple[int, str, int]]:
-    """(user, item, shortest gap) of everything within the window of an anchor, sorted."""
-    found = []
+    """(user, item, shortest gap) of all events within the window after (1) or before (-1) an anchor, sorted."""
+    nearby = []
     for user, item, time in events:
-        if user not in users or item in named:
+        if user not in users or item in excluded:
             continue
-        gaps = [way * (time - events[a][2]) for a in anchors if events[a][0] == user] if order != "none" else [0]
-        near = [gap for gap in gaps if 0 <= gap <= WINDOW]
-        if near:
-            found.append((user, item, min(near)))
-    return sorted(found)
+        gaps = [direction * (time - events[a][2]) for a in anchors if events[a][0] == user] if order != "none" else [0]
+        in_window = [gap for gap in gaps if 0 <= gap <= WINDOW]
+        if in_window:
+            nearby.append((user, item, min(in_window)))
+    return sorted(nearby)

@@ -31,7 +31,7 @@ class ItemPair:
     Attributes:
         source: Item id.
         target: Item id.
-        users: Users who went from source to target.
+        users: Users with the transition from source to target.
         of: Users of the source.
         lift: Share of the source's users over the base rate.
         lift_interval: 95 % interval of the lift.
@@ -65,8 +65,8 @@ def cell_drilldown(
 ) -> CellDrilldown:
     """Return the items of the cell source -> target.
 
-    A pair is suppressed under the rule of the category map, and if the rest of the cell's `users` are fewer than `min_users`: they went
-    from one category to the other by another pair, and subtraction would disclose them.
+    A pair is suppressed under the rule of the category map, and if the rest of the cell's `users` are fewer than `min_users`: they make the
+    transition between the categories by another pair, and subtraction would disclose them.
 
     Args:
         workspace: The workspace.

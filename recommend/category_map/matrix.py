@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class CategoryMap:
-    """Statistics of category pairs, row -> column: users of the row who went on to the column.
+    """Statistics of category pairs, row -> column: users of the row category who buy from the column category next.
 
     A cell with a lift of nan is suppressed or unknown, and its other statistics must not be shown. Every axis has the order of `paths`.
 
@@ -32,7 +32,7 @@ class CategoryMap:
         lift: (categories, categories) share over base rate, 0 or more; nan if suppressed or unknown, and on the diagonal.
         lift_low: (categories, categories) lower end of its 95 % interval.
         lift_high: (categories, categories) upper end of its 95 % interval; may be inf.
-        support: (categories, categories) users who went from row to column; 0 if suppressed.
+        support: (categories, categories) users with the transition from row to column; 0 if suppressed.
         share: (categories, categories) support per user of the row, 0 to 1.
         base_rate: (categories, categories) share after any other category, 0 to 1 (see `retrieval.associations.pair_counts`).
         significant: (categories, categories) whether the false-discovery rate is at most `rules.SIGNIFICANCE_LEVEL`.
@@ -62,7 +62,7 @@ class CategoryMap:
 def build_category_map(workspace: Workspace, settings: Settings, *, level: int | None = None, min_users: int = MIN_USERS) -> CategoryMap:
     """Build the category map of a workspace from its associations.
 
-    A pair is suppressed if fewer than `min_users` users went from row to column, or if the rest of the row's or the column's users are
+    A pair is suppressed if fewer than `min_users` users make the transition, or if the rest of the row's or the column's users are
     fewer, which subtraction would disclose. A category with fewer users is left out.
 
     Args:

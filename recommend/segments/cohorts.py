@@ -160,16 +160,16 @@ class Population:
         if isinstance(node, Term):
             positions, starts = self._by_item
             rows = np.flatnonzero(item_masks[node])
-            anchors = np.sort(positions[_concatenated_ranges(starts[rows], starts[rows + 1])])
-            event_counts = np.bincount(events.user[anchors], minlength=len(events.users))
-            return event_counts >= at_least, anchors
+            of_term = np.sort(positions[_concatenated_ranges(starts[rows], starts[rows + 1])])
+            event_counts = np.bincount(events.user[of_term], minlength=len(events.users))
+            return event_counts >= at_least, of_term
         if isinstance(node, Not):
             excluded, _ = self._users_and_anchors(node.operand, item_masks, 1)
             return ~excluded & (np.diff(self.starts) > 0), np.empty(0, np.int64)
         results = [self._users_and_anchors(operand, item_masks, at_least) for operand in node.operands]
         is_anchor = np.zeros(len(events), dtype=bool)
-        for _, anchors in results:
-            is_anchor[anchors] = True
+        for _, operand_anchors in results:
+            is_anchor[operand_anchors] = True
         anchors = np.flatnonzero(is_anchor)
         if isinstance(node, Or):
             return np.logical_or.reduce([users for users, _ in results]), anchors

@@ -1,4 +1,4 @@
-"""Comparison of two cohorts: the categories that one goes on to significantly more often than the other."""
+"""Comparison of two cohorts: categories from which the users of one buy next significantly more often than those of the other."""
 
 from __future__ import annotations
 

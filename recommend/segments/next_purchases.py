@@ -1,4 +1,4 @@
-"""Transition statistics of a cohort: for every category, and for items, how many of its users went there, against the base rate.
+"""Transition statistics of a cohort: how many of its users buy from each category, or each item, next, compared with the base rate.
 
 Statistics only: which of them may be shown is decided in `disclosure_control`.
 """
@@ -28,7 +28,7 @@ class TransitionStats:
     """Counts and statistics of the transitions between a cohort and categories or items; all arrays are (codes,).
 
     Attributes:
-        kind: `after` for categories that the cohort goes to, `before` for categories that it comes from, `item` for items it goes to.
+        kind: `after` for the cohort's next categories, `before` for its earlier ones, `item` for its next items.
         codes: Item rows, or nodes of the category tree.
         users: Users who made the transition.
         totals: Users who could have made it.

@@ -1,8 +1,9 @@
 """Differentially private results: segment results from noisy counts, epsilon-private whatever else the recipient knows.
 
 Per question, the noise covers one vector: the size of the cohort, the users of the store, and for every category the users of the cohort
-and of the store who went on to it. A user is in at most `MAX_CATEGORIES_PER_USER` of each. The result is computed from these numbers alone;
-medians, items and quotes would disclose more and are left out. Neighbouring data sets differ in one user's history, empty in one of them.
+and of the store with a transition to it. A user is in at most `MAX_CATEGORIES_PER_USER` of each. The result is computed from these numbers
+alone; medians, items and quotes would disclose more and are left out. Neighbouring data sets differ in one user's history, which is empty
+in one of them.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ def true_counts(query: ResolvedQuery) -> tuple[NDArray[np.int64], NDArray[np.int
     Which categories are counted depends on the catalogue and the question alone.
 
     Returns:
-        (2 + 2 * categories,) cohort, total, then users of the cohort and users of the store who went on to each; (categories,) nodes.
+        (2 + 2 * categories,) cohort, total, then users of the cohort and of the store with a transition to each; (categories,) nodes.
     """
     population = query.population
     catalogue, events = population.catalogue, population.events

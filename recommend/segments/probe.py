@@ -152,7 +152,7 @@ class Probe:
     def compare(
         self, question: str, against: str, *, filters: Filters = NO_FILTERS, k: int = 10, level: int | None = None
     ) -> CohortComparison:
-        """Return the significant differences between what two groups go on to, largest ratio of their shares first.
+        """Return the significant differences between the needs of two groups, largest ratio of their shares first.
 
         Args:
             question: The first group (see `ask`).

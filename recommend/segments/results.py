@@ -19,8 +19,8 @@ class ItemNeed:
     Attributes:
         item_id: Id of the item.
         title: Its display name.
-        users: Users of the cohort who went on to it. None, with the lift, for an example whose figures would disclose few users.
-        lift: Share of the cohort who went on to it over its base rate.
+        users: Users of the cohort who buy it next. None, with the lift, for an example whose figures would disclose few users.
+        lift: Share of the cohort who buy it next over the base rate.
         lift_interval: 95 % interval of the lift.
     """
 
@@ -48,11 +48,11 @@ class CategoryNeed:
     Attributes:
         category: Path, broad to narrow.
         sources: Evidence: behaviour, knowledge (declared relations) or text (similar names); the first is `source` in JSON.
-        users: Users, of `of`, who went on to it. None, with all other figures, without evidence from behaviour.
-        of: Users who could have gone on to it.
+        users: Users, of `of`, who buy from it next. None, with all other figures, without evidence from behaviour.
+        of: Users who could: the cohort, or the category's users for a reverse question.
         share: users / of.
         share_interval: 95 % interval of the share.
-        base_rate: Share of users who go on to it after anything else (see `retrieval.associations.pair_counts`).
+        base_rate: Share of users who buy from it after anything else (see `retrieval.associations.pair_counts`).
         lift: share / base_rate.
         lift_interval: 95 % interval of the lift.
         llr: Log-likelihood ratio.
@@ -156,11 +156,11 @@ class SegmentResult:
 
 @dataclass(frozen=True, slots=True)
 class CohortDifference:
-    """A category that one cohort goes on to more, or less, often than another.
+    """A category from which one cohort buys next more, or less, often than another.
 
     Attributes:
         category: Path, broad to narrow.
-        users: Users of each cohort who went on to it.
+        users: Users of each cohort who buy from it next.
         share: Their share of each cohort.
         ratio: First share / second share.
         ratio_interval: 95 % interval of the ratio.

@@ -1,4 +1,4 @@
-"""The atlas shows the associations as they were mined, and nothing of what is withheld."""
+"""The category map: cells equal the mined associations, except those that are suppressed."""
 
 from __future__ import annotations
 
@@ -23,43 +23,44 @@ COLUMNS = {
 }
 
 
-@pytest.mark.parametrize(("level", "least"), [(1, 20), (2, 20), (1, 1)])
-def test_cells_are_the_associations_or_nothing(demo_workspace: Workspace, settings: Settings, level: int, least: int) -> None:
-    found = matrix.build_category_map(demo_workspace, settings, level=level, min_users=least)
-    names = [SEPARATOR.join(path) for path in found.paths]
+@pytest.mark.parametrize(("level", "min_users"), [(1, 20), (2, 20), (1, 1)])
+def test_cells_are_the_associations_or_suppressed(demo_workspace: Workspace, settings: Settings, level: int, min_users: int) -> None:
+    category_map = matrix.build_category_map(demo_workspace, settings, level=level, min_users=min_users)
+    names = [SEPARATOR.join(path) for path in category_map.paths]
     assert len(set(names)) == len(names)
-    _, _, table = load(demo_workspace, settings)
-    rows = table.filter((pl.col("level") == "category") & (pl.col("depth") == level))
-    known = {(row["source"], row["target"]): row for row in rows.iter_rows(named=True)}
-    shown = withheld = 0
+    _, _, associations = load(demo_workspace, settings)
+    rows = associations.filter((pl.col("level") == "category") & (pl.col("depth") == level))
+    row_of = {(row["source"], row["target"]): row for row in rows.iter_rows(named=True)}
+    shown = suppressed = 0
     for i, source in enumerate(names):
         for j, target in enumerate(names):
-            row = known.get((source, target))
-            rest = [row[name] - row["support"] for name in ("source_users", "target_users")] if row else []
-            if row and row["support"] >= least and not any(0 < number < least for number in rest):
+            row = row_of.get((source, target))
+            others = [row[name] - row["support"] for name in ("source_users", "target_users")] if row else []
+            if row and row["support"] >= min_users and not any(0 < number < min_users for number in others):
                 shown += 1
-                for ours, theirs in COLUMNS.items():
-                    assert getattr(found, ours)[i, j] == pytest.approx(row[theirs], nan_ok=True)
-                assert found.significant[i, j] == (row["fdr"] <= 0.05)
+                for attribute, column in COLUMNS.items():
+                    assert getattr(category_map, attribute)[i, j] == pytest.approx(row[column], nan_ok=True)
+                assert category_map.significant[i, j] == (row["fdr"] <= 0.05)
             else:
-                withheld += bool(row and row["support"])
-                assert found.support[i, j] == 0
-                assert not found.significant[i, j]
-                assert all(np.isnan(getattr(found, name)[i, j]) for name in ("lift", "lift_low", "lift_high", "share", "base_rate"))
+                suppressed += bool(row and row["support"])
+                assert category_map.support[i, j] == 0
+                assert not category_map.significant[i, j]
+                assert all(np.isnan(getattr(category_map, name)[i, j]) for name in ("lift", "lift_low", "lift_high", "share", "base_rate"))
     assert shown
-    assert found.suppressed == withheld
-    assert (found.users >= least).all()
+    assert category_map.suppressed == suppressed
+    assert (category_map.users >= min_users).all()
 
 
-def test_a_category_s_users_are_counted(demo_workspace: Workspace, settings: Settings) -> None:
-    found = matrix.build_category_map(demo_workspace, settings, level=1)
+def test_users_of_a_category_are_distinct_buyers(demo_workspace: Workspace, settings: Settings) -> None:
+    category_map = matrix.build_category_map(demo_workspace, settings, level=1)
     items = demo_workspace.table("items").with_columns(pl.col("category").list.first().alias("top")).select("item_id", "top")
     bought = demo_workspace.table("interactions").filter(pl.col("kind") == "purchase").join(items, on="item_id")
     users = dict(bought.group_by("top").agg(pl.col("user_id").n_unique()).iter_rows())
-    assert {path[0]: n for path, n in zip(found.paths, found.users.tolist(), strict=True)} == {k: v for k, v in users.items() if v >= 20}
-    assert (found.order, found.window, found.verb) == ("time", "within 90 days", "bought")
+    shown = {path[0]: n for path, n in zip(category_map.paths, category_map.users.tolist(), strict=True)}
+    assert shown == {category: n for category, n in users.items() if n >= 20}
+    assert (category_map.order, category_map.window, category_map.verb) == ("time", "within 90 days", "bought")
 
 
-def test_a_threshold_below_one_is_refused(demo_workspace: Workspace, settings: Settings) -> None:
+def test_min_users_below_one_is_refused(demo_workspace: Workspace, settings: Settings) -> None:
     with pytest.raises(SettingsError, match="min_users"):
         matrix.build_category_map(demo_workspace, settings, min_users=0)

@@ -1,4 +1,4 @@
-"""Questions about people that a store is offered only if it understands them."""
+"""Suggested questions: only those that fit the store."""
 
 from __future__ import annotations
 
@@ -14,41 +14,42 @@ from crossaisle.recommend.segments.probe import Probe
 
 @pytest.fixture(scope="module")
 def probe(demo_workspace: Workspace, settings: Settings) -> Iterator[Probe]:
-    found = Probe(demo_workspace, settings.with_(llm="none"))
-    yield found
-    found.index.close()
+    opened = Probe(demo_workspace, settings.with_(llm="none"))
+    yield opened
+    opened.index.close()
 
 
-def test_what_is_offered_is_understood_and_enough_shoppers_stand_behind_it(probe: Probe) -> None:
-    found = suggested_questions(probe, 5)
-    assert found[0] == "people who started running"
-    assert len(found) == 5
+def test_suggestions_mean_items_of_one_category_and_enough_users(probe: Probe) -> None:
+    questions = suggested_questions(probe, 5)
+    assert questions[0] == "people who started running"
+    assert len(questions) == 5
     categories = set()
-    for text in found:
-        asked = probe.understand(text)
-        assert len(asked.cohort) >= probe.min_users
-        ((kind, _),) = {(one["kind"], one["how"]) for one in asked.interpretation()}
+    for text in questions:
+        query = probe.understand(text)
+        assert len(query.cohort) >= probe.min_users
+        ((kind, _),) = {(meaning["kind"], meaning["how"]) for meaning in query.interpretation()}
         assert kind == "text"
-        broad = [path[0] for path in probe.catalogue.items["category"].filter(asked.cohort_items).to_list()]
-        categories.add(max(set(broad), key=broad.count))
-        assert broad.count(max(set(broad), key=broad.count)) >= 0.7 * len(broad)
+        broad = [path[0] for path in probe.catalogue.items["category"].filter(query.cohort_items).to_list()]
+        main = max(set(broad), key=broad.count)
+        categories.add(main)
+        assert broad.count(main) >= 0.7 * len(broad)
     assert len(categories) == 5
 
 
-def test_what_the_store_has_nothing_for_is_not_offered(probe: Probe) -> None:
-    found = suggested_questions(probe, len(EXAMPLE_QUESTIONS))
-    assert not {"people who started programming", "people who like detective stories", "people who play the guitar"} & set(found)
-    # The words are near something, but too few things or too scattered to be what was meant.
-    assert not {"people who are planning a city trip", "people who work from home"} & set(found)
+def test_questions_that_do_not_fit_the_store_are_not_suggested(probe: Probe) -> None:
+    questions = suggested_questions(probe, len(EXAMPLE_QUESTIONS))
+    assert not {"people who started programming", "people who like detective stories", "people who play the guitar"} & set(questions)
+    # Some items are similar, but they are too few or of too many categories.
+    assert not {"people who are planning a city trip", "people who work from home"} & set(questions)
 
 
-def test_where_few_may_be_told_of_nothing_is_offered(probe: Probe, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_suggested_if_all_cohorts_are_below_min_users(probe: Probe, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(probe, "min_users", 300)
     assert suggested_questions(probe) == []
 
 
-def test_offering_tells_nothing(probe: Probe) -> None:
-    ledger = probe.workspace.path / "privacy.db"
-    before = ledger.stat().st_mtime_ns if ledger.exists() else None
+def test_suggesting_records_nothing_in_the_audit_log(probe: Probe) -> None:
+    database = probe.workspace.path / "privacy.db"
+    before = database.stat().st_mtime_ns if database.exists() else None
     suggested_questions(probe)
-    assert (ledger.stat().st_mtime_ns if ledger.exists() else None) == before
+    assert (database.stat().st_mtime_ns if database.exists() else None) == before

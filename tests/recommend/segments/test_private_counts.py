@@ -1,4 +1,4 @@
-"""What one user can change in the numbers that noise is added to: never more than is paid for."""
+"""Sensitivity of the counts of a private result: the change by one user is at most `SENSITIVITY`."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ Event = tuple[int, int, int]
 EVENTS = st.lists(st.tuples(st.integers(0, USERS - 1), st.integers(0, CATEGORIES - 1), st.integers(0, 6)), max_size=60)
 
 
-def vector(drawn: list[Event]) -> np.ndarray:
-    """The true numbers of a store with these events; nobody is renumbered when somebody's are gone."""
-    drawn = sorted(drawn, key=lambda event: (event[0], event[2]))
-    user, row, time = (np.asarray([event[i] for event in drawn]) for i in range(3))
+def exact_counts(rows: list[Event]) -> np.ndarray:
+    """The exact counts of a store with these (user, item, time) events; user numbers do not change when a history is emptied."""
+    rows = sorted(rows, key=lambda event: (event[0], event[2]))
+    user, row, time = (np.asarray([event[i] for event in rows]) for i in range(3))
     ids = pl.Series([f"u{n}" for n in range(USERS)])
     events = Events(user.astype(np.int32), row.astype(np.int32), time.astype(np.int64), "time", ids, "bought")
     population = Population(events, CATALOGUE, 5, np.full(USERS, 1000))
-    rows = {TERM: MASK}
-    asked = ResolvedQuery("c0", ParsedQuestion("next", TERM), {}, rows, NO_FILTERS, population, population.cohort(TERM, rows), 1)
-    counts, nodes = private_counts.true_counts(asked)
+    masks = {TERM: MASK}
+    query = ResolvedQuery("c0", ParsedQuestion("next", TERM), {}, masks, NO_FILTERS, population, population.cohort(TERM, masks), 1)
+    counts, nodes = private_counts.true_counts(query)
     assert len(counts) == 2 + 2 * len(nodes)
     assert len(nodes) == CATEGORIES - 1
     return counts
@@ -51,25 +51,24 @@ def vector(drawn: list[Event]) -> np.ndarray:
 
 @given(EVENTS)
 @settings(max_examples=150, deadline=None)
-def test_emptying_one_history_changes_no_more_than_is_paid_for(drawn: list[Event]) -> None:
-    whole = vector(drawn)
+def test_emptying_one_history_changes_the_counts_by_at_most_the_sensitivity(events: list[Event]) -> None:
+    counts = exact_counts(events)
     for user in range(USERS):
-        assert np.abs(whole - vector([event for event in drawn if event[0] != user])).sum() <= private_counts.SENSITIVITY
+        assert np.abs(counts - exact_counts([event for event in events if event[0] != user])).sum() <= private_counts.SENSITIVITY
 
 
-def test_a_busy_user_changes_all_that_is_paid_for_and_a_light_one_what_they_did() -> None:
+def test_a_user_with_many_categories_reaches_the_sensitivity_and_one_with_few_does_not() -> None:
     busy = [(0, row, row % 3) for row in range(CATEGORIES)]
     light = [(1, 0, 0), (1, 3, 1)]
-    nobody = vector([])
-    assert nobody.sum() == 0
-    assert np.abs(vector(busy)).sum() == private_counts.SENSITIVITY
-    # In the cohort, in the total, followed by c3, and c3 reached from something.
-    assert (vector(busy + light) - vector(busy)).sum() == 4
-    assert vector(light)[:2].tolist() == [1, 1]
+    assert exact_counts([]).sum() == 0
+    assert np.abs(exact_counts(busy)).sum() == private_counts.SENSITIVITY
+    # The cohort, the total, c3 among the cohort's categories, and c3 among the store's.
+    assert (exact_counts(busy + light) - exact_counts(busy)).sum() == 4
+    assert exact_counts(light)[:2].tolist() == [1, 1]
 
 
-def test_who_would_need_it_is_not_answered_with_noise(demo_workspace: Workspace, tmp_path: Path) -> None:
-    copied = tmp_path / "shop"
-    shutil.copytree(demo_workspace.path, copied)
+def test_a_reverse_question_is_refused_with_an_epsilon(demo_workspace: Workspace, tmp_path: Path) -> None:
+    shop = tmp_path / "shop"
+    shutil.copytree(demo_workspace.path, shop)
     with pytest.raises(QueryError, match="without an epsilon"):
-        Probe.open(copied, llm="none").ask("who would need stoves?", epsilon=1.0)
+        Probe.open(shop, llm="none").ask("who would need stoves?", epsilon=1.0)

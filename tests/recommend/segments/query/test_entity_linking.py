@@ -1,4 +1,4 @@
-"""What a name means: a small store whose right answers are known, the demo store, and real categories."""
+"""Entity linking in a small store with known answers, in the demo store, and in real categories."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def nothing_near(_: str) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
 
 
 def at_cosines(cosines: dict[str, float]) -> NearestItems:
-    """Items at given cosines from whatever is asked, best first."""
+    """Nearest items with given cosines, the same for every text, best first."""
     rows = [[key for key, *_ in STORE].index(key) for key in cosines]
     order = np.argsort([-cosine for cosine in cosines.values()], kind="stable")
     return lambda _: (np.asarray(rows)[order], np.asarray(list(cosines.values()), dtype=np.float32)[order])
@@ -113,24 +113,24 @@ def asks(meaning: Meaning) -> list[str]:
         ("Carbn Tripod", "item", "Carbon Tripod", "spelling"),
     ],
 )
-def test_a_name_is_found_however_it_is_written(text: str, kind: str, name: object, how: str) -> None:
+def test_names_in_various_spellings(text: str, kind: str, name: object, how: str) -> None:
     meaning = SHOP.resolve(Term(text))
     assert (meaning.kind, meaning.name, meaning.match) == (kind, name, how)
 
 
-def test_a_category_means_everything_below_it() -> None:
+def test_a_category_includes_everything_below_it() -> None:
     assert ids(SHOP.resolve(Term("electronics"))) == {"P1", "P2", "P3", "P4"}
     assert ids(SHOP.resolve(Term("phones"))) == {"P1", "P2", "P3"}
     assert ids(SHOP.resolve(Term("Phone Cases"))) == {"P3"}
 
 
-def test_a_brand_means_its_items_and_a_title_all_that_bear_it() -> None:
+def test_a_brand_means_its_items_and_a_title_all_items_with_it() -> None:
     assert ids(SHOP.resolve(Term("pelloway"))) == {"P3", "P4", "C1"}
     assert ids(SHOP.resolve(Term("twin"))) == {"phones-x", "T2"}
     assert ids(SHOP.resolve(Term("T2"))) == {"T2"}
 
 
-def test_a_category_in_two_places_is_the_one_with_more_users_and_the_other_is_a_choice() -> None:
+def test_of_two_categories_with_one_name_the_one_with_more_users_is_meant_and_the_other_is_a_choice() -> None:
     meaning = SHOP.resolve(Term("accessories"))
     assert meaning.name == ("Cameras", "Accessories")
     assert asks(meaning) == ['category:"Electronics > Accessories"']
@@ -138,30 +138,30 @@ def test_a_category_in_two_places_is_the_one_with_more_users_and_the_other_is_a_
     assert SHOP.resolve(Term("phones")).choices == ()
 
 
-def test_a_name_below_itself_is_the_broader_and_not_ambiguous() -> None:
+def test_a_category_below_one_of_the_same_name_is_no_choice() -> None:
     meaning = SHOP.resolve(Term("shoes"))
     assert meaning.name == ("Shoes",)
     assert meaning.choices == ()
     assert ids(meaning) == {"W1", "W2"}
 
 
-def test_an_exact_brand_comes_before_a_category_in_the_plural_which_is_a_choice() -> None:
+def test_an_exact_brand_precedes_a_category_in_the_plural_which_is_a_choice() -> None:
     meaning = SHOP.resolve(Term("Orange"))
     assert (meaning.kind, meaning.name) == ("brand", "Orange")
     assert asks(meaning) == ['category:"Food > Oranges"']
     assert SHOP.resolve(Term("oranges")).name == ("Food", "Oranges")
 
 
-def test_what_a_choice_says_to_type_gets_that_choice() -> None:
+def test_the_text_of_a_choice_selects_it() -> None:
     for text in ("accessories", "orange", "oranges"):
         meaning = SHOP.resolve(Term(text))
         assert meaning.choices
         for choice in meaning.choices:
-            (asked,) = SHOP.resolve_all(parse(choice.ask, SHOP.is_name).tree).values()
-            assert (asked.kind, asked.name, asked.choices) == (choice.kind, choice.name, ())
+            (selected,) = SHOP.resolve_all(parse(choice.ask, SHOP.is_name).tree).values()
+            assert (selected.kind, selected.name, selected.choices) == (choice.kind, choice.name, ())
 
 
-def test_a_forced_kind_is_kept_to() -> None:
+def test_the_kind_of_a_term_restricts_its_meaning() -> None:
     assert SHOP.resolve(Term("orange", "category")).name == ("Food", "Oranges")
     assert SHOP.resolve(Term("orange", "brand")).name == "Orange"
     assert SHOP.resolve(Term("trail runner", "item")).name == "Trail Runner Red"
@@ -173,47 +173,47 @@ def test_a_forced_kind_is_kept_to() -> None:
         SHOP.resolve(Term("electronics", "brand"))
 
 
-def test_one_word_that_only_one_title_has_is_not_taken_for_that_item() -> None:
+def test_a_single_word_of_one_title_does_not_mean_that_item() -> None:
     with pytest.raises(QueryError):
         SHOP.resolve(Term("needle"))
     assert SHOP.resolve(Term("needle", "item")).name == "Needle Set"
 
 
-def test_a_free_text_means_what_is_near_and_nearer_the_less_they_share() -> None:
+def test_a_free_text_means_near_items_with_a_lower_threshold_the_more_words_they_share() -> None:
     # "rope" is in the title of D1 only, "puppy" in none; C1 shares no word with the text.
-    def meant(text: str, cosines: dict[str, float]) -> set[str]:
+    def resolved(text: str, cosines: dict[str, float]) -> set[str]:
         names = EntityLinker(catalogue(STORE), at_cosines(cosines))
         return ids(names.resolve(Term(text)), names)
 
-    assert meant("a rope for my puppy", {"D1": 0.21, "C1": 0.39}) == {"D1"}
-    assert meant("a rope for my puppy", {"D1": 0.19, "C1": 0.41}) == {"C1"}
-    assert meant("flurbnax", {"D1": 0.49, "C1": 0.51}) == {"C1"}
-    # "trail" is in two titles, "felt" in one: holding the rarer word counts for more.
-    assert meant("felt on the trail", {"P3": 0.3, "W1": 0.3}) == {"P3"}
+    assert resolved("a rope for my puppy", {"D1": 0.21, "C1": 0.39}) == {"D1"}
+    assert resolved("a rope for my puppy", {"D1": 0.19, "C1": 0.41}) == {"C1"}
+    assert resolved("flurbnax", {"D1": 0.49, "C1": 0.51}) == {"C1"}
+    # "trail" is in two titles, "felt" in one: the rarer word weighs more.
+    assert resolved("felt on the trail", {"P3": 0.3, "W1": 0.3}) == {"P3"}
     with pytest.raises(QueryError):
-        meant("a rope for my puppy", {"D1": 0.19, "C1": 0.39})
+        resolved("a rope for my puppy", {"D1": 0.19, "C1": 0.39})
 
 
-def test_a_free_text_means_at_most_so_many_items() -> None:
+def test_a_free_text_means_at_most_max_text_items() -> None:
     many = [(f"I{n}", f"thing {n}", ("Things of all sorts",), None, 1) for n in range(200)]
     names = EntityLinker(catalogue(many), lambda _: (np.arange(200)[::-1].copy(), np.linspace(0.9, 0.7, 200, dtype=np.float32)))
     assert ids(names.resolve(Term("whatever comes")), names) == {f"I{n}" for n in range(200 - MAX_TEXT_ITEMS, 200)}
 
 
-def test_a_free_text_offers_the_categories_that_its_words_name() -> None:
+def test_a_free_text_has_the_categories_named_by_its_words_as_choices() -> None:
     names = EntityLinker(catalogue(STORE), at_cosines({"P1": 0.6}))
     meaning = names.resolve(Term("people who like their phones loud"))
     assert meaning.kind == "text"
     assert asks(meaning) == ['category:"Electronics > Phones"']
 
 
-def test_text_is_never_taken_for_a_name_where_it_is_forced() -> None:
+def test_a_term_of_kind_text_never_means_a_name() -> None:
     names = EntityLinker(catalogue(STORE), at_cosines({"P1": 0.6}))
     meaning = names.resolve(Term("phones", "text"))
     assert (meaning.kind, meaning.name, meaning.choices, ids(meaning, names)) == ("text", "phones", (), {"P1"})
 
 
-def test_what_means_nothing_is_refused_with_the_nearest_names() -> None:
+def test_an_unknown_name_is_refused_with_the_nearest_names() -> None:
     with pytest.raises(QueryError, match='"Velmora"'):
         SHOP.resolve(Term("Vermona"))
     with pytest.raises(QueryError, match='for instance "Electronics"'):
@@ -225,23 +225,23 @@ def test_what_means_nothing_is_refused_with_the_nearest_names() -> None:
     assert not set("<>|{}\u202e") & set(str(refused.value))
 
 
-def test_a_refusal_says_what_was_understood() -> None:
+def test_a_refusal_has_what_was_understood() -> None:
     with pytest.raises(QueryError, match=r'"xqzt"; .*\(understood: "phones" as category "Electronics › Phones"\)'):
         SHOP.resolve_all(parse("phones and xqzt", SHOP.is_name).tree)
 
 
-def test_ruling_out_all_that_is_wanted_is_a_contradiction() -> None:
+def test_excluding_all_that_is_included_is_a_contradiction() -> None:
     with pytest.raises(QueryError, match="contradicts itself"):
         SHOP.resolve_all(parse("phones and not electronics", SHOP.is_name).tree)
     with pytest.raises(QueryError, match="contradicts itself"):
         SHOP.resolve_all(parse("phone and not phones", SHOP.is_name).tree)
     tree = parse("electronics and not phones", SHOP.is_name).tree
-    meant = SHOP.resolve_all(tree)
+    meanings = SHOP.resolve_all(tree)
     assert tree == And((Term("electronics"), Not(Term("phones"))))
-    assert [meaning.name for meaning in meant.values()] == [("Electronics",), ("Electronics", "Phones")]
+    assert [meaning.name for meaning in meanings.values()] == [("Electronics",), ("Electronics", "Phones")]
 
 
-def test_names_that_hold_joining_words_are_not_split() -> None:
+def test_names_with_operators_or_commas_are_not_split() -> None:
     for text, names in {
         "Arts, Crafts & Sewing and phones": ["Arts, Crafts & Sewing", "phones"],
         "arts crafts and sewing or best buy": ["arts crafts and sewing", "best buy"],
@@ -254,14 +254,14 @@ def test_names_that_hold_joining_words_are_not_split() -> None:
         assert [term.text for term in SHOP.resolve_all(parse(text, SHOP.is_name).tree)] == names
 
 
-def test_known_is_what_stands_in_the_store() -> None:
+def test_is_name_accepts_names_of_the_store_only() -> None:
     for text in ("phones", "phone", "Velmora", "P1", "p1", "Felt Case", "cameras > accessories", "Arts, crafts & sewing"):
         assert SHOP.is_name(text), text
     for text in ("", "!", "tripod", "Velmoora", "phones and cameras", "and phones", "people who run"):
         assert not SHOP.is_name(text), text
 
 
-def test_the_meaning_as_json() -> None:
+def test_to_dict_of_a_meaning() -> None:
     assert SHOP.resolve(Term("phones")).to_dict() == {"kind": "category", "name": ["Electronics", "Phones"], "how": "exact", "items": 3}
     assert SHOP.resolve(Term("orange")).to_dict() == {
         "kind": "brand",
@@ -273,7 +273,7 @@ def test_the_meaning_as_json() -> None:
 
 
 @pytest.mark.parametrize(
-    ("one", "many"),
+    ("singular", "plural"),
     [
         pair.split("/")
         for pair in (
@@ -282,8 +282,8 @@ def test_the_meaning_as_json() -> None:
         ).split()
     ],
 )
-def test_singular_and_plural_are_one_name(one: str, many: str) -> None:
-    for called, written in ((one, many), (many, one)):
+def test_singular_and_plural_are_one_name(singular: str, plural: str) -> None:
+    for called, written in ((singular, plural), (plural, singular)):
         names = EntityLinker(catalogue([("x", "thing", (f"Red {called}",), None, 1)]), nothing_near)
         assert names.resolve(Term(f"red {written}")).name == (f"Red {called}",)
 
@@ -296,14 +296,14 @@ def test_different_words_stay_different_names() -> None:
 
 @given(st.text(max_size=30))
 @settings(max_examples=300, deadline=None)
-def test_folding_twice_changes_nothing_and_case_makes_no_difference(text: str) -> None:
+def test_normalization_is_idempotent_and_ignores_case(text: str) -> None:
     assert normalize_name(normalize_name(text)) == normalize_name(text) or normalize_name(text).startswith("the ")
     assert normalize_name(text.upper()) == normalize_name(text.upper().lower().upper())
 
 
 @given(st.text(max_size=40), st.sampled_from([None, "category", "brand", "item", "text"]))
 @settings(max_examples=300, deadline=None)
-def test_any_name_means_something_or_is_refused(text: str, kind: object) -> None:
+def test_any_name_has_a_meaning_or_is_refused(text: str, kind: object) -> None:
     try:
         meaning = SHOP.resolve(Term(text, kind))  # type: ignore[arg-type]
     except QueryError as refused:
@@ -316,7 +316,7 @@ def test_any_name_means_something_or_is_refused(text: str, kind: object) -> None
     assert message.isprintable()
 
 
-def test_a_store_without_names_still_refuses_in_a_sentence() -> None:
+def test_a_store_without_names_refuses_with_a_sentence() -> None:
     names = EntityLinker(catalogue([("x1", "", (), None, 1)]), nothing_near)
     assert not names.is_name("phones")
     assert ids(names.resolve(Term("X1")), names) == {"x1"}
@@ -324,10 +324,10 @@ def test_a_store_without_names_still_refuses_in_a_sentence() -> None:
         names.resolve(Term("phones"))
 
 
-# ------------------------------------------------------------------ real stores, the real embedder
+# ------------------------------------------------------------------ real stores and the real embedder
 
 
-def opened(workspace: Workspace, embedder: Embedder) -> EntityLinker:
+def linker_of(workspace: Workspace, embedder: Embedder) -> EntityLinker:
     items = workspace.table("items")
     vectors = embedder.encode(item_texts(items).to_list())
 
@@ -343,20 +343,20 @@ def opened(workspace: Workspace, embedder: Embedder) -> EntityLinker:
 def demo_shop(tmp_path_factory: pytest.TempPathFactory, demo_files: Path, embedder: Embedder) -> EntityLinker:
     path = tmp_path_factory.mktemp("names") / "demo"
     crossaisle.ingest(path, "files", [demo_files])
-    return opened(Workspace(path), embedder)
+    return linker_of(Workspace(path), embedder)
 
 
 @pytest.fixture(scope="module")
 def amazon(tmp_path_factory: pytest.TempPathFactory, embedder: Embedder) -> EntityLinker:
     folder = Path(__file__).parents[5] / "shared" / "data" / "amazon23"
     if not folder.is_dir():
-        pytest.skip(f"{folder} is not here: the real Amazon reviews are not part of the repository")
+        pytest.skip(f"{folder} is missing: the real Amazon reviews are not part of the repository")
     path = tmp_path_factory.mktemp("names") / "amazon"
     crossaisle.ingest(path, "amazon-reviews-2023", [folder])
-    return opened(Workspace(path), embedder)
+    return linker_of(Workspace(path), embedder)
 
 
-def test_every_category_and_brand_of_the_demo_store_is_found_by_its_name(demo_shop: EntityLinker) -> None:
+def test_every_category_and_brand_of_the_demo_store_resolves_by_its_name(demo_shop: EntityLinker) -> None:
     for path in demo_shop.names.categories.paths:
         whole = demo_shop.resolve(Term(" > ".join(path)))
         assert (whole.name, whole.match) == (path, "exact")
@@ -370,7 +370,7 @@ def test_every_category_and_brand_of_the_demo_store_is_found_by_its_name(demo_sh
         assert ids(demo_shop.resolve(Term(title, "item")), demo_shop) == {item}
 
 
-def test_people_who_started_running_are_found_by_running_items(demo_shop: EntityLinker) -> None:
+def test_people_who_started_running_resolves_to_running_items(demo_shop: EntityLinker) -> None:
     meaning = demo_shop.resolve(Term("people who started running"))
     assert (meaning.kind, meaning.match) == ("text", "meaning")
     titles = demo_shop.catalogue.items.filter(meaning.item_mask)["title"].to_list()
@@ -379,20 +379,20 @@ def test_people_who_started_running_are_found_by_running_items(demo_shop: Entity
     assert asks(meaning) == ['category:"Sports & Fitness > Running"']
 
 
-def test_a_tripod_is_found_in_the_demo_store_by_meaning(demo_shop: EntityLinker) -> None:
+def test_a_tripod_of_the_demo_store_resolves_by_meaning(demo_shop: EntityLinker) -> None:
     meaning = demo_shop.resolve(Term("tripod"))
     assert "Pelloway Flexible Tripod for Phones" in demo_shop.catalogue.items.filter(meaning.item_mask)["title"].to_list()
     assert meaning.item_mask.sum() <= 5
 
 
 @pytest.mark.parametrize("text", ["xqzt blorp", "flurbnax", "qwertyuiop", "asdf qwer", "mxyzptlk grommish", "lorem ipsum dolor"])
-def test_nonsense_means_nothing_in_any_store(demo_shop: EntityLinker, amazon: EntityLinker, text: str) -> None:
+def test_nonsense_is_refused_in_every_store(demo_shop: EntityLinker, amazon: EntityLinker, text: str) -> None:
     for names in (demo_shop, amazon):
         with pytest.raises(QueryError, match="nothing in this store is called"):
             names.resolve(Term(text))
 
 
-def test_every_real_category_is_found_with_and_without_its_ampersand(amazon: EntityLinker) -> None:
+def test_every_real_category_resolves_with_and_without_its_ampersand(amazon: EntityLinker) -> None:
     assert len(amazon.names.categories) > 20
     for path in amazon.names.categories.paths:
         for written in (path[-1], path[-1].replace(" and ", " & "), path[-1].lower()):

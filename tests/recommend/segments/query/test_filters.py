@@ -1,4 +1,4 @@
-"""What narrows a cohort: which items pass, and one sentence for what means nothing."""
+"""Filters: the items that pass, and the errors for invalid values."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def passing(**given: object) -> str:
 
 
 @pytest.mark.parametrize(
-    ("given", "wanted"),
+    ("given", "expected"),
     [
         ({}, "abcd"),
         ({"min_price": 10}, "bc"),
@@ -50,11 +50,11 @@ def passing(**given: object) -> str:
         ({"where": ("colour=red",), "min_price": 6}, ""),
     ],
 )
-def test_items_that_pass(given: dict[str, object], wanted: str) -> None:
-    assert passing(**given) == wanted
+def test_items_that_pass(given: dict[str, object], expected: str) -> None:
+    assert passing(**given) == expected
 
 
-def test_a_period_holds_both_its_days() -> None:
+def test_a_period_includes_its_first_and_last_day() -> None:
     assert Filters(since="1970-01-02", until="1970-01-03").period == (DAY, 3 * DAY)
     assert Filters(until="1970-01-01").period == (None, DAY)
     Filters(since="1970-01-02", until="1970-01-02").check()
@@ -74,7 +74,7 @@ def test_a_period_holds_both_its_days() -> None:
         ({"at_least": 2, "first_time": True}, "first time and at least 2"),
     ],
 )
-def test_filters_that_mean_nothing(given: dict[str, object], words: str) -> None:
+def test_invalid_filters_are_refused(given: dict[str, object], words: str) -> None:
     with pytest.raises(QueryError, match=words):
         Filters(**given).check()  # type: ignore[arg-type]
 
@@ -91,11 +91,11 @@ def test_filters_that_mean_nothing(given: dict[str, object], words: str) -> None
         ("tags>1", "tags is text"),
     ],
 )
-def test_conditions_that_mean_nothing(condition: str, words: str) -> None:
+def test_invalid_conditions_are_refused(condition: str, words: str) -> None:
     with pytest.raises(QueryError, match=words):
         passing(where=(condition,))
 
 
-def test_only_what_narrows_is_said() -> None:
+def test_to_dict_has_only_values_that_differ_from_the_defaults() -> None:
     assert NO_FILTERS.to_dict() == {}
     assert Filters(min_price=3, where=("colour=red",), at_least=2).to_dict() == {"min_price": 3, "at_least": 2, "where": ["colour=red"]}

@@ -1,4 +1,4 @@
-"""The grammar of questions: a table of what people write, and what must hold of any text at all."""
+"""The grammar of segment questions: tables of questions with their trees, and properties of any text."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ NAMES = {
 }
 
 
-def known(text: str) -> bool:
+def is_name(text: str) -> bool:
     return text.lower() in NAMES
 
 
@@ -186,29 +186,29 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("text", "tree"), NEXT, ids=[text for text, _ in NEXT])
-def test_what_users_need_next_is_understood(text: str, tree: QueryNode) -> None:
-    assert parse(text, known) == ParsedQuestion("next", tree)
+def test_questions_about_what_users_need_next(text: str, tree: QueryNode) -> None:
+    assert parse(text, is_name) == ParsedQuestion("next", tree)
 
 
 @pytest.mark.parametrize(("text", "tree"), REVERSE, ids=[text for text, _ in REVERSE])
-def test_who_would_need_something_is_understood(text: str, tree: QueryNode) -> None:
-    assert parse(text, known) == ParsedQuestion("reverse", tree)
+def test_questions_about_who_would_need_something(text: str, tree: QueryNode) -> None:
+    assert parse(text, is_name) == ParsedQuestion("reverse", tree)
 
 
 @pytest.mark.parametrize(("text", "why"), REFUSED, ids=[repr(text)[:40] for text, _ in REFUSED])
-def test_what_cannot_be_answered_is_refused_in_one_sentence(text: str, why: str) -> None:
+def test_refused_questions_have_one_sentence_with_the_reason_and_a_remedy(text: str, why: str) -> None:
     with pytest.raises(QueryError) as refused:
-        parse(text, known)
+        parse(text, is_name)
     message = str(refused.value)
     assert why in message
     assert message.isprintable()
     assert len(message) < 300
-    assert "; " in message  # what to do
+    assert "; " in message  # the remedy
 
 
-def test_a_name_with_and_or_or_in_it_is_split_where_the_store_has_no_such_name() -> None:
+def test_a_name_with_and_is_split_unless_it_is_a_name_of_the_store() -> None:
     assert parse("pots and pans").tree == And((t("pots"), t("pans")))
-    assert parse("pots and pans", known).tree == t("pots and pans")
+    assert parse("pots and pans", is_name).tree == t("pots and pans")
 
 
 def test_the_longest_name_wins() -> None:
@@ -216,15 +216,15 @@ def test_the_longest_name_wins() -> None:
     assert parse("pots and pans and lids or tents", names.__contains__).tree == Or((t("pots and pans and lids"), TENTS))
 
 
-def test_who_has_the_narrow_name_has_the_broad_one() -> None:
+def test_implications_from_a_narrow_to_a_broad_name() -> None:
     tree = parse("iphones and not phones").tree
     assert satisfiable(tree)
     assert not satisfiable(tree, [(t("iphones"), PHONES)])
     assert satisfiable(parse("phones and not iphones").tree, [(t("iphones"), PHONES)])
 
 
-def attempt(text: str, names: Callable[[str], bool] = known) -> tuple[ParsedQuestion | None, str]:
-    """The question, or None and why it was refused; any other error escapes."""
+def parse_or_refuse(text: str, names: Callable[[str], bool] = is_name) -> tuple[ParsedQuestion | None, str]:
+    """The question, or None and the reason of the refusal; any other error is raised."""
     try:
         return parse(text, names), ""
     except QueryError as refused:
@@ -255,11 +255,11 @@ PIECES = st.sampled_from(
 
 @given(st.one_of(st.text(), st.lists(PIECES, max_size=40).map("".join), st.lists(PIECES, max_size=40).map(" ".join)))
 @settings(max_examples=600, deadline=None)
-def test_any_text_is_understood_or_refused_with_a_sentence(text: str) -> None:
-    question, refused = attempt(text)
+def test_any_text_is_parsed_or_refused_with_a_sentence(text: str) -> None:
+    question, refusal = parse_or_refuse(text)
     if question is None:
-        assert refused
-        assert refused.isprintable()
+        assert refusal
+        assert refusal.isprintable()
         return
     assert any(character.isalnum() for term in terms(question.tree) for character in term.text)
     assert satisfiable(question.tree)
@@ -267,16 +267,16 @@ def test_any_text_is_understood_or_refused_with_a_sentence(text: str) -> None:
 
 @given(st.lists(PIECES, max_size=400).map(" ".join).map(lambda text: text[:MAX_CHARACTERS]))
 @settings(max_examples=100, deadline=None)
-def test_the_store_is_asked_for_names_in_proportion_to_the_length(text: str) -> None:
-    asked = 0
+def test_calls_of_is_name_are_linear_in_the_length(text: str) -> None:
+    calls = 0
 
     def counting(_: str) -> bool:
-        nonlocal asked
-        asked += 1
+        nonlocal calls
+        calls += 1
         return False
 
-    attempt(text, counting)
-    assert asked <= 1 + 16 * (len(text.split()) + 1)
+    parse_or_refuse(text, counting)
+    assert calls <= 1 + 16 * (len(text.split()) + 1)
 
 
 TEXTS = st.text(st.characters(exclude_categories=["C", "Z"]) | st.just(" "), min_size=1, max_size=12).map(lambda s: " ".join(s.split()))
@@ -294,27 +294,27 @@ TREES = st.recursive(
 
 @given(TREES)
 @settings(max_examples=300, deadline=None)
-def test_a_printed_tree_is_read_back_as_itself(tree: QueryNode) -> None:
+def test_to_text_and_parse_are_inverse(tree: QueryNode) -> None:
     text = to_text(tree)
     assume(len(text) <= MAX_CHARACTERS)
-    read, refused = attempt(text)
-    if read is None:
-        assert "only says what users do not have" in refused or "contradicts itself" in refused
+    question, refusal = parse_or_refuse(text)
+    if question is None:
+        assert "only says what users do not have" in refusal or "contradicts itself" in refusal
         return
-    assert read == ParsedQuestion("next", tree)
+    assert question == ParsedQuestion("next", tree)
 
 
-def holds(node: QueryNode, had: frozenset[tuple[str, str | None]]) -> bool:
-    """Whether somebody with some names is in a tree, one person at a time."""
+def matches(node: QueryNode, names: frozenset[tuple[str, str | None]]) -> bool:
+    """Whether a user with some names matches a tree."""
     match node:
         case Term(text, kind):
-            return (text.casefold(), kind) in had
-        case Not(part):
-            return not holds(part, had)
-        case And(parts):
-            return all(holds(part, had) for part in parts)
-        case Or(parts):
-            return any(holds(part, had) for part in parts)
+            return (text.casefold(), kind) in names
+        case Not(operand):
+            return not matches(operand, names)
+        case And(operands):
+            return all(matches(operand, names) for operand in operands)
+        case Or(operands):
+            return any(matches(operand, names) for operand in operands)
 
 
 @given(
@@ -329,11 +329,11 @@ def holds(node: QueryNode, had: frozenset[tuple[str, str | None]]) -> bool:
     )
 )
 @settings(max_examples=300, deadline=None)
-def test_a_question_is_refused_exactly_when_nobody_matches_or_somebody_with_nothing_does(tree: QueryNode) -> None:
-    worlds = [frozenset((name, None) for i, name in enumerate("abcd") if number >> i & 1) for number in range(16)]
-    matched = [holds(tree, world) for world in worlds]
+def test_a_question_is_refused_exactly_if_no_user_matches_or_a_user_without_names_does(tree: QueryNode) -> None:
+    users = [frozenset((name, None) for i, name in enumerate("abcd") if number >> i & 1) for number in range(16)]
+    matched = [matches(tree, user) for user in users]
     assert satisfiable(tree) == any(matched)
-    if holds(tree, frozenset()) or not any(matched):
+    if matches(tree, frozenset()) or not any(matched):
         with pytest.raises(QueryError):
             parse(to_text(tree))
     else:
