@@ -269,7 +269,7 @@ class OpenAIEndpoint:
 
     def _only_model(self) -> str:
         models = self._models()
-        self.close()  # an endpoint that is never asked keeps no connection open
+        self.close()  # an endpoint without requests holds no connection
         if len(models) != 1:
             reason = f"it serves {', '.join(models[:10])}" if models else "it lists no models"
             raise EndpointError(f"no model was named for {self.url}, and {reason}; name one with --model")

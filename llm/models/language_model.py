@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import torch
 
 _PLACEHOLDER = "\N{SYMBOL FOR UNIT SEPARATOR}"
-"""Stands for the last message of a chat while the prompt around it is rendered."""
+"""Placeholder for the last message of a chat while the prompt around it is rendered."""
 
 
 @dataclass

@@ -262,14 +262,14 @@ def test_the_command_takes_parts(trained: tuple[Workspace, dict[str, Any]], smal
     assert json.loads(trained_ranker.output)["ranker"]["examples"] == 24
     assert (tmp_path / "merged" / "model.safetensors").exists()
     again = run.invoke(app, [*base, "ranker", "--examples", "24"])
-    assert "weight of its vote" in again.output
+    assert "weight of the LLM" in again.output
     graph = run.invoke(app, ["train", "-w", str(path), "graph", "--convolution", "attention"])
     assert graph.exit_code == 0, graph.output
     assert "NDCG@10 of the graph" in graph.output
     for arguments, message in (
-        (["everything"], "what can be trained is graph, blend, ranker, explainer, all"),
+        (["everything"], "unknown part 'everything'; choose graph, blend, ranker, explainer, all"),
         (["ranker", "--examples", "0"], "--examples must be 1 or more"),
-        (["graph", "--convolution", "odd"], "--convolution is normalised or attention"),
+        (["graph", "--convolution", "odd"], "--convolution must be normalised or attention, not 'odd'"),
         (["ranker", "--merge", str(tmp_path / "merged")], "is not empty"),
     ):
         rejected = run.invoke(app, [*base, *arguments])
