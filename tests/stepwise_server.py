@@ -1,4 +1,4 @@
-"""A service whose reasons stand one by one, each when a file `go-N` lies in a folder: `python stepwise_server.py WORKSPACE FOLDER`."""
+"""Server that generates one explanation at a time, explanation N when the file `go-N` exists: `stepwise_server.py WORKSPACE FOLDER`."""
 
 from __future__ import annotations
 
@@ -18,40 +18,39 @@ from crossaisle.data import deadlines
 
 
 def main(workspace: str, folder: Path) -> None:
-    """Serves on any free port, and prints it."""
-    shop = StoreService.open(workspace, llm="none")
-    shop.settings = shop.settings.with_(llm="smollm2")  # by which the console knows that reasons take their time
-    explainer: Any = shop.recommender._explainer
-    plain = explainer.explain
+    """Serve on a free port, and print it."""
+    store = StoreService.open(workspace, llm="none")
+    store.settings = store.settings.with_(llm="smollm2")  # makes the console expect explanations in parts
+    explainer: Any = store.recommender._explainer
+    explain_at_once = explainer.explain
 
-    def explain(reasons: Sequence[Any], tone: str, length: str, told: Callable[[int, Any], None]) -> list[Any]:
-        def stands(place: int, text: Any) -> None:
-            while not (folder / f"go-{place}").exists():
+    def explain(reasons: Sequence[Any], tone: str, length: str, on_ready: Callable[[int, Any], None]) -> list[Any]:
+        def wait_for_file(index: int, explanation: Any) -> None:
+            while not (folder / f"go-{index}").exists():
                 deadlines.check()
                 time.sleep(0.02)
-            told(place, text)
+            on_ready(index, explanation)
 
-        return list(plain(reasons, tone, length, stands))
+        return list(explain_at_once(reasons, tone, length, wait_for_file))
 
     explainer.explain = explain
-    config = uvicorn.Config(create(shop, ServerOptions(timeout=300, console=attach)), port=0, log_config=None, access_log=False)
+    config = uvicorn.Config(create(store, ServerOptions(timeout=300, console=attach)), port=0, log_config=None, access_log=False)
     server = uvicorn.Server(config)
-    config.callback_notify, config.timeout_notify = told_when(server), 1
+    config.callback_notify, config.timeout_notify = port_printer(server), 1
     server.run()
 
 
-def told_when(server: uvicorn.Server) -> Any:
-    """What prints the port as soon as there is one."""
+def port_printer(server: uvicorn.Server) -> Any:
+    """A callback that prints the port once, when it is known."""
+    printed = False
 
-    told = False
-
-    async def tell() -> None:
-        nonlocal told
-        if not told:
-            told = True
+    async def print_port() -> None:
+        nonlocal printed
+        if not printed:
+            printed = True
             print(server.servers[0].sockets[0].getsockname()[1], flush=True)
 
-    return tell
+    return print_port
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""The console: four pages for a marketer, on the same app and the same shop as the API.
+"""Web console for marketers: four pages in the same ASGI app, and on the same store service, as the HTTP API.
 
-    create(shop, Options(console=attach))        # see `service`
+    create(store, ServerOptions(console=attach))        # see `app.api.application`
 
-The pages stand under `/console/`, so that whatever is not there stays the API's to answer. All that a page loads comes from this process.
-A process has one console: the framework behind it keeps its pages for the whole process.
+All pages are below `/console/`; the API answers every other path. Everything that a page loads comes from this process. Attach one console
+per process: NiceGUI keeps its pages for the lifetime of the process.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from .widgets.async_panel import Counter
-from .widgets.elements import box, say
+from .widgets.async_panel import ConsoleBackend
+from .widgets.elements import container, text_element
 from .widgets.styles import ACCENT, ICON, STYLE
 
 if TYPE_CHECKING:
@@ -23,72 +23,73 @@ if TYPE_CHECKING:
     from ..api.state import AppState
     from ..service.store_service import StoreService
 
-HOME = "/console/"
+CONSOLE_PATH = "/console/"
 PAGES = (("Probe", "./"), ("Atlas", "./atlas"), ("Shopper", "./shopper"), ("Quality", "./quality"))
-THEME = "crossaisle_theme"
-"""The cookie that remembers light or dark, where somebody chose it."""
+"""Name and relative address of each page."""
+THEME_COOKIE = "crossaisle_theme"
+"""Cookie with the theme that the user chose, light or dark."""
 _SCRIPT = f"""<script>
 window.crossaisle = {{
-  turn() {{
+  toggleTheme() {{
     const dark = !document.body.classList.contains("body--dark");
     setDark(dark);
-    document.cookie = "{THEME}=" + (dark ? "dark" : "light") + "; path={HOME}; max-age=31536000; samesite=strict";
+    document.cookie = "{THEME_COOKIE}=" + (dark ? "dark" : "light") + "; path={CONSOLE_PATH}; max-age=31536000; samesite=strict";
     emitEvent("crossaisle_theme", dark);
   }},
   async copy(button, text) {{
     if (navigator.clipboard) await navigator.clipboard.writeText(text);
-    else {{  // without HTTPS a browser has no clipboard to write to, but a selection can be copied
+    else {{  // without HTTPS there is no clipboard API, but a selection can be copied
       const field = Object.assign(document.createElement("textarea"), {{ value: text }});
       document.body.append(field);
       field.select();
       document.execCommand("copy");
       field.remove();
     }}
-    const words = button.textContent;
+    const label = button.textContent;
     button.textContent = "Copied";
-    setTimeout(() => button.textContent = words, 1500);
+    setTimeout(() => button.textContent = label, 1500);
   }},
 }};
-addEventListener("DOMContentLoaded", () => {{  // by then the framework has chosen by the system
-  const kept = document.cookie.match(/{THEME}=(dark|light)/);
-  if (kept) setDark(kept[1] === "dark");
+addEventListener("DOMContentLoaded", () => {{  // after NiceGUI has applied the theme of the system
+  const chosen = document.cookie.match(/{THEME_COOKIE}=(dark|light)/);
+  if (chosen) setDark(chosen[1] === "dark");
 }});
 </script>"""
 
 
-def attach(app: FastAPI, shop: StoreService) -> None:
-    """Puts the console of a shop on its app, which `service.create` makes. To be called once in a process."""
+def attach(app: FastAPI, store: StoreService) -> None:
+    """Add the console of a store to the app that `create` returns. Call it once per process."""
     from fastapi.responses import RedirectResponse
     from nicegui import ui
 
-    from .pages.category_map import atlas_page
+    from .pages.category_map import category_map_page
     from .pages.probe import probe_page
     from .pages.quality import quality_page
     from .pages.shopper import shopper_page
 
     state: AppState = app.state.crossaisle
-    counter = Counter(shop, state.answer_pool, state.options.timeout)
+    backend = ConsoleBackend(store, state.answer_pool, state.options.timeout)
 
     @app.get("/", include_in_schema=False)
-    @app.get(HOME.rstrip("/"), include_in_schema=False)
-    def home() -> RedirectResponse:
-        return RedirectResponse(HOME, status_code=307)
+    @app.get(CONSOLE_PATH.rstrip("/"), include_in_schema=False)
+    def redirect_to_console() -> RedirectResponse:
+        return RedirectResponse(CONSOLE_PATH, status_code=307)
 
-    def page(path: str, name: str, draw: Callable[[Counter], None]) -> None:
+    def add_page(path: str, name: str, draw: Callable[[ConsoleBackend], None]) -> None:
         @ui.page(path, title=f"{name} · crossaisle")
-        def drawn() -> None:
-            with frame(name, out=state.options.api_keys is not None):
-                draw(counter)
+        def page() -> None:
+            with page_frame(name, has_login=state.options.api_keys is not None):
+                draw(backend)
 
-    # The framework looks at every object of the process once to find its server, and torch warns of an old name of its own when looked at.
+    # NiceGUI inspects every object of the process once to find its server, and torch warns about a deprecated name when it is inspected.
     warnings.filterwarnings("ignore", "`torch.distributed.reduce_op` is deprecated", FutureWarning)
-    page("/", "Probe", probe_page)
-    page("/atlas", "Atlas", atlas_page)
-    page("/shopper", "Shopper", shopper_page)
-    page("/quality", "Quality", quality_page)
+    add_page("/", "Probe", probe_page)
+    add_page("/atlas", "Atlas", category_map_page)
+    add_page("/shopper", "Shopper", shopper_page)
+    add_page("/quality", "Quality", quality_page)
     ui.run_with(
         app,
-        mount_path=HOME.rstrip("/"),
+        mount_path=CONSOLE_PATH.rstrip("/"),
         title="crossaisle",
         favicon=ICON,
         dark=None,
@@ -99,28 +100,30 @@ def attach(app: FastAPI, shop: StoreService) -> None:
     )
 
 
-def frame(here: str, *, out: bool) -> Element:
-    """What stands around every page; the element for what stands in it.
+def page_frame(current: str, *, has_login: bool) -> Element:
+    """Create the header of a page, and return the element for its content.
 
-    Args: here: its name. out: whether there is something to log out from.
+    Args:
+        current: Name of the page.
+        has_login: Whether there is a login, and so a link to log out.
     """
     from nicegui import ui
 
     ui.colors(primary=ACCENT)
     ui.add_css(STYLE)
     ui.add_head_html(_SCRIPT)
-    with ui.header(fixed=False).classes("top"), box("div", "inner"):
-        with box("a", "brand", href="./", aria_label="crossaisle, to the first page"):
-            ui.html(ICON, sanitize=False)  # ours, and constant
-            say("span", "crossaisle")
-        with box("nav", "pages", aria_label="Pages"):
+    with ui.header(fixed=False).classes("top"), container("div", "inner"):
+        with container("a", "brand", href="./", aria_label="crossaisle, to the first page"):
+            ui.html(ICON, sanitize=False)  # a constant of this package
+            text_element("span", "crossaisle")
+        with container("nav", "pages", aria_label="Pages"):
             for name, address in PAGES:
-                say("a", name, href=address, aria_current="page" if name == here else None)
-        with box("div", "end"):
-            turn = say("button", "Light or dark", "button slight", type="button")
-            turn.on("click", js_handler="() => window.crossaisle.turn()")
-            if out:
-                say("a", "Log out", "button slight", href="/logout")
-    inside = box("div")
-    ui.skip_link("Skip to the content", target=inside)
-    return inside
+                text_element("a", name, href=address, aria_current="page" if name == current else None)
+        with container("div", "end"):
+            theme = text_element("button", "Light or dark", "button slight", type="button")
+            theme.on("click", js_handler="() => window.crossaisle.toggleTheme()")
+            if has_login:
+                text_element("a", "Log out", "button slight", href="/logout")
+    content = container("div")
+    ui.skip_link("Skip to the content", target=content)
+    return content

@@ -1,4 +1,4 @@
-"""A page that pictures are drawn on, in inches from its upper left corner; it keeps what was written on it, for tests to read."""
+"""A drawing surface in inches from its upper left corner, on top of matplotlib, that collects the labels of its elements."""
 
 from __future__ import annotations
 
@@ -7,23 +7,22 @@ from dataclasses import dataclass, field
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
-from .annotated_svg import Said
+from .annotated_svg import ElementLabel
+from .lift_scale import DARK_TEXT
 
 if TYPE_CHECKING:
     from matplotlib.text import Text
 
-NUMBERED = 20
-"""Up to so many categories every known cell shows its figure; beyond, only a sure one."""
-INK, FAINT = "#1a1a1a", "#595959"
-MARGIN, LINE, LEGEND = 0.35, 0.21, 7.3
-"""Around the page, between lines of text, and as wide as the heat map's legend; all in inches."""
+SECONDARY_TEXT = "#595959"
+MARGIN, LINE_HEIGHT, LEGEND_WIDTH = 0.35, 0.21, 7.3
+"""Page margin, distance between lines of text, and minimum width of the legend of the heat map; all in inches."""
 DOTS_PER_INCH = 144
 
 
-def drawable(text: str) -> str:
-    """The text with a box for every character that matplotlib's own font cannot draw."""
+def with_placeholders(text: str) -> str:
+    """The text with `□` for every character that matplotlib's default font cannot draw."""
     glyphs = _glyphs()
-    return "".join(c if ord(c) in glyphs else "□" for c in text)
+    return "".join(character if ord(character) in glyphs else "□" for character in text)
 
 
 @cache
@@ -34,33 +33,35 @@ def _glyphs() -> frozenset[int]:
 
 
 def text_width(text: str, size: float, *, bold: bool = False) -> float:
-    """How wide a text of `size` points is, in inches."""
+    """Width of a text of `size` points, in inches."""
     from matplotlib.font_manager import FontProperties
     from matplotlib.textpath import text_to_path
 
     font = FontProperties(size=size, weight="bold" if bold else "normal")
-    return float(text_to_path.get_text_width_height_descent(drawable(text), font, ismath=False)[0]) / 72
+    return float(text_to_path.get_text_width_height_descent(with_placeholders(text), font, ismath=False)[0]) / 72
 
 
 @dataclass
-class Sheet:
-    """A page being drawn: everything goes onto one pair of axes in inches, y downwards.
+class Canvas:
+    """A page with one pair of axes in inches, y downwards.
 
     Attributes:
-        said: by id, what the svg says of an element beyond its shape.
-        boxes: whether a character was replaced because the font lacks it.
+        width: Width of the page, in inches.
+        height: Height of the page, in inches.
+        title: Title of the picture.
+        notes: Notes of the picture, one paragraph each.
+        labels: Labels of the SVG by element id.
     """
 
     width: float
     height: float
     title: str
     notes: list[str]
-    vector: bool
-    said: dict[str, Said] = field(default_factory=dict)
+    labels: dict[str, ElementLabel] = field(default_factory=dict)
 
     @cached_property
     def axes(self) -> Any:
-        """The axes of a figure without a window behind it (matplotlib's own types for them are partial)."""
+        """Axes of a figure without a window (the types of matplotlib for them are partial)."""
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 
@@ -70,33 +71,30 @@ class Sheet:
         axes.set_axis_off()
         return axes
 
-    def write(
-        self, x: float, y: float, text: str, size: float = 9, *, hover: str | None = None, through: bool = False, **style: Any
+    def text(
+        self, x: float, y: float, text: str, size: float = 9, *, tooltip: str | None = None, ignores_pointer: bool = False, **style: Any
     ) -> Text:
-        """A text, never read as mathematics; left of `x` unless `ha` says otherwise, `y` its middle."""
-        shown = drawable(text)
-        gid = f"text-{len(self.axes.texts)}"
-        style = {"color": INK, "va": "center", **style}
-        if shown != text or hover or through:
-            self.said[gid] = Said(text if shown != text else None, hover, through)
-        drawn: Text = self.axes.text(x, y, shown, fontsize=size, parse_math=False, gid=gid, **style)
-        return drawn
+        """Draw a text, never parsed as mathematics. It starts at `x` unless `ha` is given; `y` is its middle."""
+        drawn_text = with_placeholders(text)
+        element_id = f"text-{len(self.axes.texts)}"
+        style = {"color": DARK_TEXT, "va": "center", **style}
+        if drawn_text != text or tooltip or ignores_pointer:
+            self.labels[element_id] = ElementLabel(text if drawn_text != text else None, tooltip, ignores_pointer)
+        element: Text = self.axes.text(x, y, drawn_text, fontsize=size, parse_math=False, gid=element_id, **style)
+        return element
 
-    def box(self, x: float, y: float, width: float, height: float, *, hover: str | None = None, **style: Any) -> None:
-        """A rectangle with its upper left corner at x, y."""
+    def rectangle(self, x: float, y: float, width: float, height: float, *, tooltip: str | None = None, **style: Any) -> None:
+        """Draw a rectangle with its upper left corner at x, y."""
         from matplotlib.patches import Rectangle
 
-        gid = f"box-{len(self.axes.patches)}"
-        if hover:
-            self.said[gid] = Said(hover=hover)
-        self.axes.add_patch(Rectangle((x, y), width, height, gid=gid, **{"linewidth": 0, **style}))
+        element_id = f"box-{len(self.axes.patches)}"
+        if tooltip:
+            self.labels[element_id] = ElementLabel(tooltip=tooltip)
+        self.axes.add_patch(Rectangle((x, y), width, height, gid=element_id, **{"linewidth": 0, **style}))
 
-    def saved(self, format: str) -> bytes:
-        """The page as png or svg, without a date or the name of a program in it."""
+    def save(self, format: str) -> bytes:
+        """The page as PNG or SVG, without a date or the name of a program in its metadata."""
         buffer = io.BytesIO()
-        nothing = {"png": ["Software"], "svg": ["Date", "Creator", "Format", "Type"]}[format]
-        self.axes.figure.savefig(buffer, format=format, dpi=DOTS_PER_INCH, metadata=dict.fromkeys(nothing))
+        removed_metadata = {"png": ["Software"], "svg": ["Date", "Creator", "Format", "Type"]}[format]
+        self.axes.figure.savefig(buffer, format=format, dpi=DOTS_PER_INCH, metadata=dict.fromkeys(removed_metadata))
         return buffer.getvalue()
-
-
-# The two panels

@@ -1,7 +1,7 @@
-"""The complement atlas as a picture: a heat map of category-to-category lift above a network of the strongest complements.
+"""The category map as a picture: a heat map of the lift between categories above a network of the strongest complements.
 
-One page, measured in inches from its upper left corner, as svg, png or html. The same atlas gives the same bytes. A png can only show
-characters that its font has; an svg and an html page keep every name as it is.
+One page as SVG, PNG or HTML. The same category map gives the same bytes. A PNG can only show characters that its font has; SVG and HTML
+keep every name unchanged.
 """
 
 from __future__ import annotations
@@ -17,140 +17,152 @@ from ...data.atomic_files import write_atomically
 from ...data.errors import QueryError, SettingsError, StorageError, storage_errors
 from ...data.records import Category
 from ...recommend.category_map.matrix import CategoryMap
-from .annotated_svg import annotated, doing, known, page, table, whole_name
-from .canvas import LINE, MARGIN, Sheet, drawable, text_width
+from .annotated_svg import annotate_svg, html_page, pair_table
+from .canvas import LINE_HEIGHT, MARGIN, Canvas, text_width, with_placeholders
+from .category_pairs import MAX_CATEGORIES, axis_phrases, disclosed_mask, full_name
 from .heat_map import HeatMap
+from .lift_scale import MAX_LIMIT
 from .network import Network, complements
 
 FORMATS = (".svg", ".png", ".html")
-MOST_CATEGORIES = 40
-"""What a person can still read on an axis."""
-NAME_LENGTH = 36
+MAX_NAME_LENGTH = 36
 _STYLE = {"svg.hashsalt": "crossaisle", "svg.fonttype": "none", "font.family": "DejaVu Sans", "hatch.linewidth": 0.6}
 
 
-def draw(atlas: CategoryMap, path: Path) -> None:
-    """Draws the atlas into the file `path`, replaced whole; its suffix (.svg, .png, .html) says which format.
+def draw(category_map: CategoryMap, path: Path) -> None:
+    """Draw the category map into a file, which is replaced atomically; its suffix (.svg, .png, .html) is the format.
 
     Raises:
-        SettingsError: another suffix, a folder at `path`, or no folder to put it in.
-        QueryError: no pair of the atlas is known.
-        StorageError: the disk refuses.
+        SettingsError: Another suffix, a folder at `path`, or a missing parent folder.
+        QueryError: No pair of the category map may be disclosed.
+        StorageError: The file cannot be written.
     """
-    kind = path.suffix.lower()
-    if kind not in FORMATS:
-        raise SettingsError(f"a picture is an .svg, .png or .html file, and {path.name!r} is none of them; give it one of these endings")
+    suffix = path.suffix.lower()
+    if suffix not in FORMATS:
+        raise SettingsError(f"unknown picture format of {path.name!r}; name an .svg, .png or .html file")
     try:
         if path.is_dir():
             raise SettingsError(f"{path} is a folder; name a file for the picture, such as {path / 'atlas.svg'}")
         if not path.parent.is_dir():
-            raise SettingsError(f"there is no folder {path.parent} to put the picture {path.name} in; make it first")
-        content = render(atlas, kind)
+            raise SettingsError(f"the folder {path.parent} of the picture {path.name} does not exist; create it first")
+        content = render(category_map, suffix)
         with storage_errors(f"the picture {path}"):
             write_atomically(path, content)
     except OSError as error:
-        # A read-only disk, a name that is too long: the system's own words say it best.
-        raise StorageError(f"the picture {path} could not be written ({error.strerror or error}); choose another place") from error
+        # A read-only disk, or a name that is too long: the message of the system is the clearest.
+        raise StorageError(f"the picture {path} could not be written ({error.strerror or error}); choose another path") from error
 
 
-def render(atlas: CategoryMap, kind: str) -> bytes:
-    """The picture as the bytes of a file; `kind` is one of `FORMATS`.
+def render(category_map: CategoryMap, suffix: str) -> bytes:
+    """Return the picture as the bytes of a file; `suffix` is one of `FORMATS`.
 
-    Raises: QueryError: no pair of the atlas is known.
+    Raises:
+        QueryError: No pair of the category map may be disclosed.
     """
     import matplotlib.style
 
-    if not known(atlas).any():
+    if not disclosed_mask(category_map).any():
         raise QueryError(
-            f"nothing to draw: no two of the {len(atlas.paths)} categories are shared by {atlas.min_users} users or more; "
-            "ask over a longer period or a broader category level"
+            f"nothing to draw: no two of the {len(category_map.paths)} categories share {category_map.min_users} users or more; "
+            "use a longer period or a broader category level"
         )
     # The user's own matplotlib settings must neither change the bytes nor break the layout.
     with matplotlib.style.context(["default", _STYLE]):
-        sheet = compose(atlas, vector=kind != ".png")
-        if kind == ".png":
-            return sheet.saved("png")
-        svg = annotated(sheet.saved("svg").decode(), sheet.title, sheet.said)
-    if kind == ".svg":
+        canvas = compose(category_map, vector=suffix != ".png")
+        if suffix == ".png":
+            return canvas.save("png")
+        svg = annotate_svg(canvas.save("svg").decode(), canvas.title, canvas.labels)
+    if suffix == ".svg":
         return f'<?xml version="1.0" encoding="utf-8"?>\n{svg}\n'.encode()
-    return page(sheet.title, sheet.notes, svg, table(atlas)).encode()
+    return html_page(canvas.title, canvas.notes, svg, pair_table(category_map)).encode()
 
 
-def chosen(atlas: CategoryMap) -> list[int]:
-    """At most `MOST_CATEGORIES` categories: of the strongest complements, then of the most users; in the arrays' order."""
-    ends = [end for pair in complements(atlas) for end in pair]
-    return sorted(list(dict.fromkeys([*ends, *np.argsort(-atlas.users, kind="stable").tolist()]))[:MOST_CATEGORIES])
+def select_categories(category_map: CategoryMap) -> list[int]:
+    """At most `MAX_CATEGORIES` categories in the order of the map: those of the strongest complements, then those with the most users."""
+    endpoints = [endpoint for pair in complements(category_map) for endpoint in pair]
+    by_users = np.argsort(-category_map.users, kind="stable").tolist()
+    return sorted(list(dict.fromkeys([*endpoints, *by_users]))[:MAX_CATEGORIES])
 
 
-def side_by_side(atlas: CategoryMap, chosen: Sequence[int]) -> list[int]:
-    """The chosen categories in an order that puts those together which go together (clusters by lift, either way)."""
-    if len(chosen) < 3:
-        return list(chosen)
+def cluster_order(category_map: CategoryMap, categories: Sequence[int]) -> list[int]:
+    """The categories in an order that puts complements next to each other (hierarchical clustering by lift in either direction)."""
+    if len(categories) < 3:
+        return list(categories)
     from scipy.cluster.hierarchy import leaves_list, linkage, optimal_leaf_ordering
     from scipy.spatial.distance import squareform
 
-    cut = np.ix_(chosen, chosen)
-    strength = np.where(known(atlas)[cut], np.clip(np.log2(np.maximum(atlas.lift[cut], 1 / 16)), -4, 4), 0.0)
+    block = np.ix_(categories, categories)
+    log_lift = np.clip(np.log2(np.maximum(category_map.lift[block], 2.0**-MAX_LIMIT)), -MAX_LIMIT, MAX_LIMIT)
+    strength = np.where(disclosed_mask(category_map)[block], log_lift, 0.0)
     strength = strength + strength.T
     distance = squareform(strength.max() - strength, checks=False)
-    return [chosen[i] for i in leaves_list(optimal_leaf_ordering(linkage(distance, "average"), distance)).tolist()]
+    return [categories[i] for i in leaves_list(optimal_leaf_ordering(linkage(distance, "average"), distance)).tolist()]
 
 
-def short_names(paths: Sequence[Category], *, vector: bool, limit: int = NAME_LENGTH) -> list[str]:
-    """A name per path of about `limit` characters, no two alike: the last of the path, with its parents in brackets where that tells apart.
+def short_names(paths: Sequence[Category], *, vector: bool, max_length: int = MAX_NAME_LENGTH) -> list[str]:
+    """Distinct names of about `max_length` characters: the last part of each path, with its parents in brackets where needed.
 
-    Args: vector: False replaces what the font lacks by boxes before the names are compared.
+    Args:
+        paths: Paths of the categories.
+        vector: False replaces characters that the font lacks by placeholders before names are compared.
+        max_length: Length at which names are shortened.
     """
-    tails = [next((d for d in range(1, len(p)) if Counter(q[-d:] for q in paths)[p[-d:]] == 1), len(p)) for p in paths]
+    depths = [next((d for d in range(1, len(p)) if Counter(q[-d:] for q in paths)[p[-d:]] == 1), len(p)) for p in paths]
     names = []
-    for path, depth in zip(paths, tails, strict=True):
-        parents = f" ({whole_name(path[-depth:-1])})" if depth > 1 else ""
-        names.append(whole_name(path[-1:]) + parents)
-    names = names if vector else [drawable(name) for name in names]
-    short = [name if len(name) <= limit else name[: limit - 1].rstrip() + "…" for name in names]
-    twins, half = Counter(short), (limit - 1) // 2
-    taken: set[str] = set()
+    for path, depth in zip(paths, depths, strict=True):
+        parents = f" ({full_name(path[-depth:-1])})" if depth > 1 else ""
+        names.append(full_name(path[-1:]) + parents)
+    names = names if vector else [with_placeholders(name) for name in names]
+    short = [name if len(name) <= max_length else name[: max_length - 1].rstrip() + "…" for name in names]
+    counts, half = Counter(short), (max_length - 1) // 2
+    used: set[str] = set()
     for i, name in enumerate(names):
-        if twins[short[i]] > 1 and len(name) > limit:
+        if counts[short[i]] > 1 and len(name) > max_length:
             short[i] = f"{name[:half].rstrip()}…{name[-half:].lstrip()}"
-        stem, count = short[i], 2
-        while short[i] in taken:
-            short[i], count = f"{stem} ({count})", count + 1
-        taken.add(short[i])
+        stem, number = short[i], 2
+        while short[i] in used:
+            short[i], number = f"{stem} ({number})", number + 1
+        used.add(short[i])
     return short
 
 
-def compose(atlas: CategoryMap, *, vector: bool) -> Sheet:
-    """The page: what it is, the heat map, the network, and notes at the foot. `vector` as in `short_names`."""
-    shown = side_by_side(atlas, chosen(atlas))
-    names = short_names([atlas.paths[code] for code in shown], vector=vector)
-    heat, network = HeatMap(atlas, shown, names), Network(atlas, shown, names)
-    had, then = doing(atlas)
-    title = f"What goes with what: {len(shown)} categories"
-    lead = f"How many times as often as usual somebody who {had} one category {then} another, {atlas.window}."
-    if atlas.order == "position":
-        lead += " There is no clock in the data: what counts as later is its place in the list."
-    if atlas.order == "none":
-        lead += " Nothing in the data says which came first."
-    notes = [lead]
-    if len(shown) < len(atlas.paths):
-        notes.append(f"Of {len(atlas.paths)} categories, the {len(shown)} with the strongest sure associations are shown.")
-    withheld = f"{atlas.suppressed:,}" if atlas.suppressed else "none"
-    notes.append(f"Pairs whose figures would tell of fewer than {atlas.min_users} users are withheld: {withheld} here.")
+def compose(category_map: CategoryMap, *, vector: bool) -> Canvas:
+    """Return the drawn page: title, notes, heat map and network. `vector` as in `short_names`."""
+    categories = cluster_order(category_map, select_categories(category_map))
+    names = short_names([category_map.paths[category] for category in categories], vector=vector)
+    heat_map, network = HeatMap(category_map, categories, names), Network(category_map, categories, names)
+    title = f"What goes with what: {len(categories)} categories"
+    notes = _notes(category_map, len(categories))
     if any("□" in name for name in names) and not vector:
-        notes.append("□ stands for a character that this picture's font lacks; the svg and the html page have it.")
-    width = max(8.5, heat.width + 2 * MARGIN, network.width + 2 * MARGIN)
-    letters = int((width - 2 * MARGIN) / text_width("n" * 100, 9.5) * 100 * 1.08)
-    lines = [line for note in notes for line in textwrap.wrap(note, letters)]
-    head = 0.45 + 0.3 + LINE * len(lines) + 0.35
-    height = head + 0.25 + heat.height + 0.75 + network.height + MARGIN
-    sheet = Sheet(width, height, title, notes, vector)
-    sheet.write(MARGIN, 0.45, title, 16, weight="bold")
+        notes.append("□ replaces characters that the font of this picture lacks; the SVG and the HTML page have them.")
+    width = max(8.5, heat_map.width + 2 * MARGIN, network.width + 2 * MARGIN)
+    characters = int((width - 2 * MARGIN) / text_width("n" * 100, 9.5) * 100 * 1.08)
+    lines = [line for note in notes for line in textwrap.wrap(note, characters)]
+    head = 0.45 + 0.3 + LINE_HEIGHT * len(lines) + 0.35
+    height = head + 0.25 + heat_map.height + 0.75 + network.height + MARGIN
+    canvas = Canvas(width, height, title, notes)
+    canvas.text(MARGIN, 0.45, title, 16, weight="bold")
     for i, line in enumerate(lines):
-        sheet.write(MARGIN, 0.8 + i * LINE, line, 9.5)
-    heat.draw(sheet, (width - heat.width) / 2, head + 0.1)
-    top = head + 0.1 + heat.height + 0.35
-    sheet.box(MARGIN, top - 0.25, width - 2 * MARGIN, 0.01, facecolor="#c4c4c4")
-    sheet.write(MARGIN, top, network.heading, 12, weight="bold")
-    network.draw(sheet, (width - network.width) / 2 if network.arrows else MARGIN, top + 0.3)
-    return sheet
+        canvas.text(MARGIN, 0.8 + i * LINE_HEIGHT, line, 9.5)
+    heat_map.draw(canvas, (width - heat_map.width) / 2, head + 0.1)
+    top = head + 0.1 + heat_map.height + 0.35
+    canvas.rectangle(MARGIN, top - 0.25, width - 2 * MARGIN, 0.01, facecolor="#c4c4c4")
+    canvas.text(MARGIN, top, network.heading, 12, weight="bold")
+    network.draw(canvas, (width - network.width) / 2 if network.arrows else MARGIN, top + 0.3)
+    return canvas
+
+
+def _notes(category_map: CategoryMap, shown: int) -> list[str]:
+    """What the numbers mean, which categories are left out, and how many pairs are withheld."""
+    row_phrase, column_phrase = axis_phrases(category_map)
+    lead = f"How many times as often as usual somebody who {row_phrase} one category {column_phrase} another, {category_map.window}."
+    if category_map.order == "position":
+        lead += " The data has no timestamps: later means further down the list."
+    if category_map.order == "none":
+        lead += " The data does not say which came first."
+    notes = [lead]
+    if shown < len(category_map.paths):
+        notes.append(f"Of {len(category_map.paths)} categories, the {shown} with the strongest sure associations are shown.")
+    withheld = f"{category_map.suppressed:,}" if category_map.suppressed else "none"
+    notes.append(f"Pairs with fewer than {category_map.min_users} users are withheld: {withheld} here.")
+    return notes

@@ -1,9 +1,8 @@
-"""`report.html`: an evaluation as one page that is read without a network: the table, pictures, and the cases lost worst."""
+"""`report.html`: an evaluation as one page that needs no network: tables, figures, and the cases with the largest losses."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from html import escape
+from collections.abc import Callable, Mapping
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,218 +10,154 @@ from typing import TYPE_CHECKING, Any
 from ...data.atomic_files import write_atomically
 from ...data.errors import storage_errors
 from ..terminal.evaluation_table import format_interval, format_number, systems_by_kind
+from .rendering import ReportTable, render_template, trusted_markup
 
 if TYPE_CHECKING:
+    from markupsafe import Markup
     from matplotlib.axes import Axes
 
-COLORS = {"baseline": "#0072B2", "channel": "#E69F00", "blend": "#D55E00", "ablation": "#999999"}
-"""Of Okabe and Ito's palette, which colour-blind readers tell apart."""
-STYLE = """
-body{font:16px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem;color:#1a1a1a;background:#fff}
-table{border-collapse:collapse;width:100%;font-size:.875rem}th,td{padding:.25rem .5rem;text-align:right;border-bottom:1px solid #ddd}
-th:first-child,td:first-child,td.l,th.l{text-align:left}tr.best td{font-weight:600}svg{max-width:100%;height:auto}
-.cases{display:grid;gap:1rem}.case{border:1px solid #ddd;padding:.5rem 1rem}dt{font-weight:600}dd{margin:0 0 .5rem 1rem}
-.scroll{overflow-x:auto}small{color:#555}
-"""
+KIND_COLORS = {"baseline": "#0072B2", "channel": "#E69F00", "blend": "#D55E00", "ablation": "#999999"}
+"""Colours of the palette of Okabe and Ito, which are distinguishable with colour vision deficiencies."""
 
 
 def page(report: Mapping[str, Any], path: Path) -> None:
-    """Writes the page of a report as `report.json` holds it.
+    """Write the page of a report.
 
-    Raises: StorageError: it cannot be written.
+    Args:
+        report: Content of `report.json`.
+        path: File to write.
+
+    Raises:
+        StorageError: The file cannot be written.
     """
-    parts = [
-        "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>",
-        f"<title>Evaluation: {report['cases']:,} cases</title><style>{STYLE}</style><body>",
-        _head(report),
-        "<h2>All systems</h2>",
-        _table(report),
-        "<h2>Difference to the best baseline, case by case</h2>",
-        _svg(lambda axes: _forest(axes, report), 8.5, 0.32 * len(report["systems"]) + 1),
-        "<h2>By length of the history</h2>",
-        _svg(lambda axes: _lengths(axes, report), 8.5, 4),
-        "<h2>Coverage against accuracy</h2>",
-        _svg(lambda axes: _coverage(axes, report), 8.5, 5),
-        *(_own(report) if report["candidate_recall"] else ()),
-        "<h2>Beyond accuracy</h2>",
-        _beyond(report),
-    ]
+    html = render_template(
+        "evaluation.html.j2",
+        report=report,
+        systems=systems_by_kind(report),
+        missing_baselines=[(name, baseline["left_out"]) for name, baseline in report["baselines"].items() if "left_out" in baseline],
+        tables=_tables(report),
+        figures={
+            "differences": _svg(lambda axes: _plot_differences(axes, report), 8.5, 0.32 * len(report["systems"]) + 1),
+            "history_lengths": _svg(lambda axes: _plot_history_lengths(axes, report), 8.5, 4),
+            "coverage": _svg(lambda axes: _plot_coverage(axes, report), 8.5, 5),
+        },
+    )
     with storage_errors(f"the report {path}"):
-        write_atomically(path, "\n".join(parts).encode())
+        write_atomically(path, html.encode())
 
 
-def _own(report: Mapping[str, Any]) -> list[str]:
-    """What there is to say of the product's own systems only."""
-    novelty = ["<h2>What novelty costs</h2>", _novelty(report)] if report.get("novelty") else []
-    new = ["<h2>What places for new items cost</h2>", _new_items(report)] if report.get("new_items") else []
-    return [
-        "<h2>Targets among the candidates</h2>",
-        _recall(report),
-        *novelty,
-        *new,
-        "<h2>Where the blend loses worst</h2>",
-        _losing(report),
-    ]
+def _tables(report: Mapping[str, Any]) -> dict[str, ReportTable]:
+    """The tables of the page by name; those of the product's own systems only if the report has them."""
+    tables = {"beyond_accuracy": _beyond_accuracy(report)}
+    if report["candidate_recall"]:
+        tables["candidate_recall"] = _candidate_recall(report)
+    if report.get("novelty"):
+        tables["novelty"] = _novelty(report)
+    if report.get("new_items"):
+        tables["new_items"] = _new_items(report)
+    return tables
 
 
-def _head(report: Mapping[str, Any]) -> str:
-    split, training = report["split"], report["training"]
-    told = [
-        f"<h1>Evaluation: {escape(split['protocol'])}</h1>",
-        f"<p>{report['cases']:,} cases of {report['users']:,} users, seed {split['seed']}. Every eligible item is ranked; "
-        f"{'items outside the categories of the history' if report['scope'] == 'new' else 'items outside the history'} are. "
-        f"Trained on {training['interactions']:,} interactions of {training['users']:,} users and {training['items']:,} items. "
-        f"The LLM ({escape(str(report['llm']))}) read {report['llm_cases']:,} cases; its systems, and what they are compared with, are of "
-        "those. "
-        "Intervals are of 95 %, by resampling users.</p>",
-    ]
-    if report["left_out"]:
-        told.append(f"<p><small>Left out: {'; '.join(f'{escape(what)}: {n:,}' for what, n in report['left_out'].items())}.</small></p>")
-    missing = [f"{escape(name)}: {escape(about['left_out'])}" for name, about in report["baselines"].items() if "left_out" in about]
-    if missing:
-        told.append(f"<p><small>Baselines left out: {'; '.join(missing)}.</small></p>")
-    return "\n".join(told)
+def _candidate_recall(report: Mapping[str, Any]) -> ReportTable:
+    recall = report["candidate_recall"]
+    depths = list(next(iter(recall.values())))
+    rows = [[name, *(format_number(shares[depth]) for depth in depths)] for name, shares in recall.items()]
+    return ReportTable(["channel", *(f"first {depth}" for depth in depths)], rows)
 
 
-def _table(report: Mapping[str, Any]) -> str:
-    k = report["k"]
-    head = ["cases", f"NDCG@{k}", f"recall@{k}", f"hit@{k}", f"MAP@{k}", "MRR", "against the best baseline", "p"]
-    rows = []
-    for name, about in systems_by_kind(report):
-        best, difference = name == report["best_baseline"], about["vs_best_baseline"]
-        cells = [
-            f"{about['cases']:,}",
-            format_interval(about[f"ndcg@{k}"]),
-            *(format_number(about[metric]["value"]) for metric in (f"recall@{k}", f"hit@{k}", f"map@{k}", "mrr")),
-            "best" if best else format_interval(difference, sign=True),
-            "" if best or difference.get("p") is None else f"{difference['p']:.4f}",
-        ]
-        rows.append((name, about["kind"], cells, best))
-    return _grid(["system", "kind", *head], [([name, kind, *cells], best) for name, kind, cells, best in rows])
-
-
-def _recall(report: Mapping[str, Any]) -> str:
-    held = report["candidate_recall"]
-    depths = list(next(iter(held.values())))
-    rows = [([name, *(format_number(shares[n]) for n in depths)], False) for name, shares in held.items()]
-    return _grid(["channel", *(f"first {n}" for n in depths)], rows)
-
-
-def _novelty(report: Mapping[str, Any]) -> str:
+def _novelty(report: Mapping[str, Any]) -> ReportTable:
     metric = f"ndcg@{report['k']}"
     rows = [
-        (
-            [
-                f"{level['novelty']:g}",
-                format_interval(level[metric]),
-                format_interval(level["minus_none"], sign=True),
-                format_number(level["coverage"]),
-                f"{level['average_popularity']:,.1f}",
-            ],
-            False,
-        )
+        [
+            f"{level['novelty']:g}",
+            format_interval(level[metric]),
+            format_interval(level["minus_none"], sign=True),
+            format_number(level["coverage"]),
+            f"{level['average_popularity']:,.1f}",
+        ]
         for level in report["novelty"]
     ]
-    return _grid(["novelty", metric.upper(), "minus none", "coverage", "users of an item shown"], rows)
+    return ReportTable(["novelty", metric.upper(), "minus novelty 0", "coverage", "average users per shown item"], rows)
 
 
-def _new_items(report: Mapping[str, Any]) -> str:
-    parts = [name for name in report["new_items"][0] if name not in ("places", "up_to")]
+def _new_items(report: Mapping[str, Any]) -> ReportTable:
+    """NDCG by number of slots reserved for new items, for all targets and for rare targets."""
+    quotas = report["new_items"]
+    groups = [name for name in quotas[0] if name not in ("places", "up_to")]
     rows = []
-    for way in report["new_items"]:
-        cells = [str(way["places"]), str(way["up_to"]) if way["places"] else ""]
-        for name in parts:
-            cells += [format_interval(way[name]["ndcg@10"]), format_interval(way[name]["minus_none"], sign=True)]
-        rows.append((cells, False))
-    counts = {name: report["new_items"][0][name]["cases"] for name in parts}
-    heads = [head for name in parts for head in (f"NDCG@10, {name} ({counts[name]:,} cases)", "minus none")]
-    return _grid(["places", "users of a new item, at most", *heads], rows)
+    for quota in quotas:
+        cells = [str(quota["places"]), str(quota["up_to"]) if quota["places"] else ""]
+        for name in groups:
+            cells += [format_interval(quota[name]["ndcg@10"]), format_interval(quota[name]["minus_none"], sign=True)]
+        rows.append(cells)
+    headings = [text for name in groups for text in (f"NDCG@10, {name} ({quotas[0][name]['cases']:,} cases)", "minus no slots")]
+    return ReportTable(["reserved slots", "maximum users of a new item", *headings], rows)
 
 
-def _beyond(report: Mapping[str, Any]) -> str:
-    names = list(next(iter(report["systems"].values()))["beyond"])
-    rows = [([name, *(format_number(about["beyond"][one]) for one in names)], False) for name, about in systems_by_kind(report)]
-    return _grid(["system", *(name.replace("_", " ") for name in names)], rows)
+def _beyond_accuracy(report: Mapping[str, Any]) -> ReportTable:
+    metrics = list(next(iter(report["systems"].values()))["beyond"])
+    rows = [[name, *(format_number(system["beyond"][metric]) for metric in metrics)] for name, system in systems_by_kind(report)]
+    return ReportTable(["system", *(metric.replace("_", " ") for metric in metrics)], rows)
 
 
-def _grid(head: Sequence[str], rows: Sequence[tuple[Sequence[str], bool]]) -> str:
-    body = "".join(
-        f"<tr{' class=best' if best else ''}>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>" for cells, best in rows
-    )
-    return f"<div class=scroll><table><tr>{''.join(f'<th>{escape(name)}</th>' for name in head)}</tr>{body}</table></div>"
-
-
-def _losing(report: Mapping[str, Any]) -> str:
-    if not report["losing"]:
-        return "<p>In no case does the blend fall behind the best baseline.</p>"
-    cards = []
-    for case in report["losing"]:
-        parts = "".join(
-            f"<dt>{escape(name)}</dt><dd>{' · '.join(escape(str(title)) for title in titles) or '–'}</dd>"
-            for name, titles in case.items()
-            if isinstance(titles, list)
-        )
-        cards.append(f"<div class=case><p>Case {case['case']}: {format_number(case['difference'], sign=True)}</p><dl>{parts}</dl></div>")
-    return f"<div class=cases>{''.join(cards)}</div>"
-
-
-def _svg(draw: Callable[[Axes], None], width: float, height: float) -> str:
-    """A picture as SVG inside the page, its text as text; without pyplot, whose state all threads share."""
+def _svg(draw: Callable[[Axes], None], width: float, height: float) -> Markup:
+    """A figure as inline SVG, without pyplot, whose state all threads share."""
     from matplotlib.figure import Figure
 
-    picture = Figure(figsize=(width, height), layout="constrained")
-    axes = picture.add_subplot()
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = figure.add_subplot()
     axes.spines[["top", "right"]].set_visible(False)
     draw(axes)
-    out = StringIO()
-    picture.savefig(out, format="svg", metadata={"Date": None})
-    text = out.getvalue()
-    return text[text.index("<svg") :]
+    buffer = StringIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None})
+    svg = buffer.getvalue()
+    return trusted_markup(svg[svg.index("<svg") :])
 
 
-def _forest(axes: Axes, report: Mapping[str, Any]) -> None:
-    names = [(name, about) for name, about in reversed(systems_by_kind(report)) if name != report["best_baseline"]]
-    for place, (_, about) in enumerate(names):
-        told = about["vs_best_baseline"]
-        color = COLORS[about["kind"]]
-        if told["low"] is not None:
-            axes.plot([told["low"], told["high"]], [place, place], color=color, linewidth=2)
-        axes.plot(told["value"], place, "o", color=color)
+def _plot_differences(axes: Axes, report: Mapping[str, Any]) -> None:
+    """Forest plot of the differences to the best baseline."""
+    systems = [(name, system) for name, system in reversed(systems_by_kind(report)) if name != report["best_baseline"]]
+    for y, (_, system) in enumerate(systems):
+        difference, color = system["vs_best_baseline"], KIND_COLORS[system["kind"]]
+        if difference["low"] is not None:
+            axes.plot([difference["low"], difference["high"]], [y, y], color=color, linewidth=2)
+        axes.plot(difference["value"], y, "o", color=color)
     axes.axvline(0, color="#1a1a1a", linewidth=1)
-    axes.set_yticks(range(len(names)), [_safe(name) for name, _ in names])
-    axes.set_xlabel(f"NDCG@{report['k']} minus that of {_safe(report['best_baseline'])}")
+    axes.set_yticks(range(len(systems)), [_escape_math(name) for name, _ in systems])
+    axes.set_xlabel(f"NDCG@{report['k']} minus that of {_escape_math(report['best_baseline'])}")
 
 
-def _lengths(axes: Axes, report: Mapping[str, Any]) -> None:
-    shown = [report["best_baseline"], *(name for name, about in report["systems"].items() if about["kind"] in ("channel", "blend"))]
-    for shift, name in enumerate(shown):
-        about = report["systems"][name]
-        told = about["slices"]["history_length"]
-        x = [place + 0.08 * (shift - len(shown) / 2) for place in range(len(told))]
-        y = [part["value"] if part["value"] is not None else float("nan") for part in told.values()]
-        low = [part["low"] if part["low"] is not None else value for part, value in zip(told.values(), y, strict=True)]
-        high = [part["high"] if part["high"] is not None else value for part, value in zip(told.values(), y, strict=True)]
+def _plot_history_lengths(axes: Axes, report: Mapping[str, Any]) -> None:
+    """NDCG with confidence intervals by length of the history."""
+    names = [report["best_baseline"], *(name for name, system in report["systems"].items() if system["kind"] in ("channel", "blend"))]
+    for index, name in enumerate(names):
+        estimates = report["systems"][name]["slices"]["history_length"].values()
+        x = [position + 0.08 * (index - len(names) / 2) for position in range(len(estimates))]
+        y = [estimate["value"] if estimate["value"] is not None else float("nan") for estimate in estimates]
+        low = [estimate["low"] if estimate["low"] is not None else value for estimate, value in zip(estimates, y, strict=True)]
+        high = [estimate["high"] if estimate["high"] is not None else value for estimate, value in zip(estimates, y, strict=True)]
         errors = [[max(v - a, 0) for v, a in zip(y, low, strict=True)], [max(b - v, 0) for v, b in zip(y, high, strict=True)]]
-        axes.errorbar(x, y, yerr=errors, marker="os^Dvp*"[shift % 7], linestyle="none", label=_safe(name), capsize=2)
-    counts = report["systems"][report["best_baseline"]]["slices"]["history_length"]
-    axes.set_xticks(range(len(counts)), [f"{name} items\n{part['cases']:,} cases" for name, part in counts.items()])
+        axes.errorbar(x, y, yerr=errors, marker="os^Dvp*"[index % 7], linestyle="none", label=_escape_math(name), capsize=2)
+    slices = report["systems"][report["best_baseline"]]["slices"]["history_length"]
+    axes.set_xticks(range(len(slices)), [f"{length} items\n{estimate['cases']:,} cases" for length, estimate in slices.items()])
     axes.set_ylabel(f"NDCG@{report['k']}")
     axes.legend(frameon=False, fontsize="small")
 
 
-def _coverage(axes: Axes, report: Mapping[str, Any]) -> None:
+def _plot_coverage(axes: Axes, report: Mapping[str, Any]) -> None:
+    """NDCG against catalogue coverage."""
     metric = f"ndcg@{report['k']}"
-    for place, (name, about) in enumerate(systems_by_kind(report)):
-        x, y = about["beyond"]["coverage"], about[metric]["value"]
-        # Fewer lists cover less, so what the LLM read a part of stands beside nothing else here.
-        if about["kind"] == "ablation" or about["cases"] != report["cases"] or x is None or y is None:
+    for index, (name, system) in enumerate(systems_by_kind(report)):
+        x, y = system["beyond"]["coverage"], system[metric]["value"]
+        # Coverage grows with the number of lists, so systems that were evaluated on a part of the cases are not comparable.
+        if system["kind"] == "ablation" or system["cases"] != report["cases"] or x is None or y is None:
             continue
-        axes.plot(x, y, "o", color=COLORS[about["kind"]])
-        axes.annotate(_safe(name), (x, y), xytext=(4, 4 if place % 2 else -10), textcoords="offset points", fontsize="small")
-    axes.set_xlabel(f"share of the catalogue that somebody is shown among the first {report['k']}")
+        axes.plot(x, y, "o", color=KIND_COLORS[system["kind"]])
+        axes.annotate(_escape_math(name), (x, y), xytext=(4, 4 if index % 2 else -10), textcoords="offset points", fontsize="small")
+    axes.set_xlabel(f"catalogue coverage: share of items in somebody's top {report['k']}")
     axes.set_ylabel(f"NDCG@{report['k']}")
 
 
-def _safe(text: str) -> str:
-    """A name as a label: matplotlib reads dollar signs as mathematics."""
+def _escape_math(text: str) -> str:
+    r"""Escape dollar signs in a label, which matplotlib parses as mathematics."""
     return text.replace("$", r"\$")

@@ -1,6 +1,6 @@
-"""The page with the map of all categories: what those who had the one go on to, and by clicking a cell the items and figures behind it.
+"""The atlas page: the category map as a heat map, and the items and statistics of a chosen cell.
 
-The map is a picture that takes a pointer; the list of its strongest cells beside it says the same, and takes a keyboard.
+The heat map needs a pointer; the list of the strongest pairs has the same content for the keyboard.
 """
 
 from __future__ import annotations
@@ -10,239 +10,256 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ..widgets.elements import bar, blank, box, button, item, notice, say
-from ..widgets.heat_map_chart import WITHHELD, Cell, chart_options, legend, whole
+from ...plots.category_pairs import MAX_CATEGORIES, CategoryPair, full_name, withheld_text
+from ..widgets.elements import bar, button, container, empty_state, item_row, notice, text_element
+from ..widgets.heat_map_chart import heat_map_legend, heat_map_options
 
 if TYPE_CHECKING:
     from ....data.records import Item
     from ....recommend.category_map.cell_items import CellDrilldown
-    from ..widgets.async_panel import Counter
+    from ..widgets.async_panel import ConsoleBackend
 
-SHOWN = 40
-"""Categories of one map; of more, those with most users, until a search narrows them."""
-LISTED = 12
+LIST_LENGTH = 12
+"""Pairs in the list at first."""
 
 
-def atlas_page(counter: Counter) -> None:
-    """Draws the page and fetches the atlas of the store's own level."""
+def category_map_page(backend: ConsoleBackend) -> None:
+    """Draw the page and load the category map at the store's default level."""
     from nicegui import ui
 
-    page = AtlasPage(counter)
+    page = CategoryMapPage(backend)
     page.draw()
     ui.timer(0, page.load, once=True)
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
-    """What the filters leave: categories by their place in the atlas, and cells, the strongest first."""
+class FilteredMap:
+    """The part of the category map that passes the filters.
+
+    Attributes:
+        categories: Indices of the categories, ordered by name.
+        pairs: Pairs of these categories, strongest first.
+        hidden: Number of matching categories that are left out because there are too many.
+    """
 
     categories: Sequence[int]
-    cells: Sequence[Cell]
-    more: int
+    pairs: Sequence[CategoryPair]
+    hidden: int
 
 
-class AtlasPage:
+class CategoryMapPage:
     """One open page."""
 
-    def __init__(self, counter: Counter) -> None:
-        self.counter = counter
-        self.atlas: dict[str, Any] = {}
-        self.known: frozenset[tuple[int, int]] = frozenset()
-        """The pairs, by place, whose figures may be told."""
-        self.shown = Shown((), (), 0)
-        self.chosen: tuple[int, int] | None = None
+    def __init__(self, backend: ConsoleBackend) -> None:
+        """Start with an empty map."""
+        self.backend = backend
+        self.category_map: dict[str, Any] = {}
+        """The category map as JSON (see `category_map_to_dict`)."""
+        self.all_pairs: list[CategoryPair] = []
+        """All pairs that may be disclosed."""
+        self.filtered = FilteredMap((), (), 0)
+        self.selected: tuple[int, int] | None = None
         self.dark = False
-        self.listed = LISTED
+        self.list_length = LIST_LENGTH
 
     def draw(self) -> None:
-        """Draws what is there before there are figures."""
+        """Draw the page without data."""
         from nicegui import ui
 
-        from ..widgets.async_panel import Place
+        from ..widgets.async_panel import AsyncPanel
 
-        say("h1", "What goes with what")
-        say("p", "Every row: who had it. Every column: what they went on to. Click a cell for the items behind it.", "lead")
-        levels = max(1, self.counter.shop.recommender.catalogue.tree.levels)
-        own = min(self.counter.shop.recommender.catalogue.level, levels)
-        with box("div", "fields").style("margin-top: 18px"):
+        tree = self.backend.store.recommender.catalogue.tree
+        text_element("h1", "What goes with what")
+        text_element("p", "Rows: what shoppers chose first. Columns: what they went on to. Click a cell for the items behind it.", "lead")
+        levels = max(1, tree.levels)
+        default_level = min(self.backend.store.recommender.catalogue.level, levels)
+        with container("div", "fields").style("margin-top: 18px"):
             self.search = ui.input("Search a category").props("outlined dense clearable debounce=200 autocomplete=off")
             names = {
                 level: "1, broadest" if level == 1 else f"{level}, narrowest" if level == levels else str(level)
                 for level in range(1, levels + 1)
             }
-            self.level = ui.select(names, value=own, label="Depth of categories").props("outlined dense options-dense")
-            least = self.counter.shop.min_users
-            self.support = ui.input("At least, shoppers", value=str(least)).props(
+            self.level = ui.select(names, value=default_level, label="Depth of categories").props("outlined dense options-dense")
+            self.min_users = ui.input("At least, shoppers", value=str(self.backend.store.min_users)).props(
                 "outlined dense debounce=300 inputmode=numeric autocomplete=off"
             )
-            self.sure = ui.checkbox("Only what is sure")
-        for field in (self.search, self.support, self.sure):
-            field.on_value_change(self.redraw)
+            self.only_significant = ui.checkbox("Only what is sure")
+        for field in (self.search, self.min_users, self.only_significant):
+            field.on_value_change(self.update)
         self.level.on_value_change(self.load)
-        ui.on("crossaisle_theme", self.turned)
-        with box("div", "beside section"):
-            self.map = Place(self.counter, 560, classes="card", waiting=True)
-            self.detail = Place(self.counter, 160, 240, waiting=True)
-        self.pairs = box("section", "card section")
+        ui.on("crossaisle_theme", self.change_theme)
+        with container("div", "columns section"):
+            self.map_panel = AsyncPanel(self.backend, 560, classes="card", loading=True)
+            self.detail_panel = AsyncPanel(self.backend, 160, 240, loading=True)
+        self.pair_list = container("section", "card section")
 
     async def load(self) -> None:
-        """Fetches the atlas of the chosen level."""
+        """Load the category map at the chosen level."""
         from nicegui import ui
 
-        self.chosen, level = None, int(self.level.value)
+        self.selected, level = None, int(self.level.value)
         self.dark = bool(await ui.run_javascript("document.body.classList.contains('body--dark')", timeout=5))
-        self.detail.show(lambda: blank("No cell chosen", "Click a cell of the map, or a line of the list below."))
-        await self.map.fill(lambda: self._left_of(level), self._draw)
+        self.detail_panel.show(lambda: empty_state("No cell chosen", "Click a cell of the map, or a line of the list below."))
+        await self.map_panel.fill(lambda: self._load_level(level), self._draw_filtered)
 
-    async def turned(self, event: Any) -> None:
-        """Draws the map in the other mode's colours."""
+    async def change_theme(self, event: Any) -> None:
+        """Draw the map in the colours of the new theme."""
         self.dark = bool(event.args)
-        await self.redraw()
+        await self.update()
 
-    async def redraw(self) -> None:
-        """Draws again what the filters leave."""
-        if self.atlas:
-            self.listed = LISTED
-            await self.map.fill(self.left, self._draw)
+    async def update(self) -> None:
+        """Apply the filters and draw the map again."""
+        if self.category_map:
+            self.list_length = LIST_LENGTH
+            await self.map_panel.fill(self.apply_filters, self._draw_filtered)
 
-    def _left_of(self, level: int) -> Shown:
-        self.atlas = self.counter.shop.atlas(level)
-        self.known = frozenset((one["source"], one["target"]) for one in self.atlas["pairs"])
-        return self.left()
+    def _load_level(self, level: int) -> FilteredMap:
+        self.category_map = self.backend.store.atlas(level)
+        self.all_pairs = [CategoryPair.from_json(self.category_map, pair) for pair in self.category_map["pairs"]]
+        return self.apply_filters()
 
-    def _draw(self, left: Shown) -> None:
-        self.shown = left
-        self._map(left)
-        self._list()
+    def _draw_filtered(self, filtered: FilteredMap) -> None:
+        self.filtered = filtered
+        self._draw_map()
+        self._draw_list()
 
-    def left(self) -> Shown:
-        """What the filters leave of the atlas; to be called in a thread, for an atlas may hold a hundred thousand pairs."""
-        paths = [one["name"] or ["(no category)"] for one in self.atlas["categories"]]
-        names = [whole(path) for path in paths]
-        wanted = (self.search.value or "").strip().lower()
-        least = int(self.support.value) if str(self.support.value).strip().isdigit() else 0
-        hit = [wanted in name.lower() for name in names]
-        cells = [
-            Cell(
-                one["source"],
-                one["target"],
-                paths[one["source"]],
-                paths[one["target"]],
-                one,
-                self.atlas["categories"][one["source"]]["users"],
-            )
-            for one in self.atlas["pairs"]
-            if one["users"] >= least and (one["sure"] or not self.sure.value) and (hit[one["source"]] or hit[one["target"]])
+    def apply_filters(self) -> FilteredMap:
+        """The part of the map that passes the filters. Call it in a worker thread: a map may have 100,000 pairs."""
+        categories = self.category_map["categories"]
+        names = [full_name(self._path(category)) for category in range(len(categories))]
+        query = (self.search.value or "").strip().lower()
+        min_users = int(self.min_users.value) if str(self.min_users.value).strip().isdigit() else 0
+        matches = [query in name.lower() for name in names]
+        pairs = [
+            pair
+            for pair in self.all_pairs
+            if pair.users >= min_users
+            and (pair.significant or not self.only_significant.value)
+            and (matches[pair.source] or matches[pair.target])
         ]
-        users = [one["users"] for one in self.atlas["categories"]]
-        there = {place for cell in cells for place in (cell.source, cell.target)} if wanted else set(range(len(names)))
-        most = set(sorted(there, key=lambda place: (not hit[place], -users[place]))[:SHOWN])
-        cells = [cell for cell in cells if cell.source in most and cell.target in most]
-        return Shown(sorted(most, key=lambda place: names[place]), cells, len(there) - len(most))
+        candidates = {category for pair in pairs for category in (pair.source, pair.target)} if query else set(range(len(names)))
+        ranked = sorted(candidates, key=lambda category: (not matches[category], -categories[category]["users"]))
+        shown = set(ranked[:MAX_CATEGORIES])
+        pairs = [pair for pair in pairs if pair.source in shown and pair.target in shown]
+        return FilteredMap(sorted(shown, key=lambda category: names[category]), pairs, len(candidates) - len(shown))
+
+    def _path(self, category: int) -> list[str]:
+        return self.category_map["categories"][category]["name"] or ["(no category)"]
 
     # ------------------------------------------------------------------ drawing
 
-    def _map(self, left: Shown) -> None:
+    def _draw_map(self) -> None:
         from nicegui import ui
 
-        if not left.cells:
-            blank("Nothing is left", "No pair of categories passes these filters. Ask for fewer shoppers, or another name.")
+        filtered = self.filtered
+        if not filtered.pairs:
+            empty_state("Nothing is left", "No pair of categories passes these filters. Ask for fewer shoppers, or another name.")
             return
-        names = [self.atlas["categories"][place]["name"] for place in left.categories]
-        least = self.atlas["privacy"]["min_users"]
-        options, size = chart_options(left.categories, names, left.cells, self.dark, known=self.known, least=least)
-        with box("div", "map", tabindex="0", role="region", aria_label="Map of categories; the list beside it says the same"):
-            chart = ui.echart(
-                options, renderer="svg", on_point_click=lambda event: self.choose(int(event.data["at"][0]), int(event.data["at"][1]))
-            )
+        min_users = self.category_map["privacy"]["min_users"]
+        options, size = heat_map_options(
+            filtered.categories,
+            [self._path(category) for category in filtered.categories],
+            filtered.pairs,
+            self.dark,
+            disclosed={(pair.source, pair.target) for pair in self.all_pairs},
+            min_users=min_users,
+        )
+        with container("div", "map", tabindex="0", role="region", aria_label="Map of categories; the list of pairs has the same numbers"):
+            chart = ui.echart(options, renderer="svg", on_point_click=lambda event: self.select(*map(int, event.data["categories"])))
             chart.style(f"width: 100%; min-width: {size[0]}px; height: {size[1]}px").classes("heat")
-        legend(left.cells, self.atlas, self.dark)
-        if left.more:
-            say("p", f"{left.more:,} more categories have fewer shoppers; search to see them.", "soft small").style("margin-top: 8px")
+        heat_map_legend(filtered.pairs, min_users, self.dark)
+        if filtered.hidden:
+            message = f"{filtered.hidden:,} more categories have fewer shoppers; search to see them."
+            text_element("p", message, "soft small").style("margin-top: 8px")
 
-    def _list(self) -> None:
-        left = self.shown
-        self.pairs.clear()
-        with self.pairs:
-            say("h2", "Strongest pairs")
-            order = sorted(left.cells, key=lambda cell: (not cell.sure, -cell.low))
-            if not order:
-                say("p", "none", "soft small")
-            with box("ul", "pairs"):
-                for cell in order[: self.listed]:
-                    with box("li"):
-                        self._line(cell)
-            if len(order) > self.listed:
-                button(f"Show more of {len(order):,}", self._more, "button slight")
+    def _draw_list(self) -> None:
+        self.pair_list.clear()
+        with self.pair_list:
+            text_element("h2", "Strongest pairs")
+            pairs = sorted(self.filtered.pairs, key=lambda pair: (not pair.significant, -pair.lift_low))
+            if not pairs:
+                text_element("p", "none", "soft small")
+            with container("ul", "pairs"):
+                for pair in pairs[: self.list_length]:
+                    with container("li"):
+                        self._draw_list_entry(pair)
+            if len(pairs) > self.list_length:
+                button(f"Show more of {len(pairs):,}", self._extend_list, "button slight")
 
-    def _line(self, cell: Cell) -> None:
-        pressed = "true" if self.chosen == (cell.source, cell.target) else "false"
-        with box("button", "pair", type="button", aria_pressed=pressed).on("click", partial(self.choose, cell.source, cell.target), []):
-            say("span", f"{cell.left[-1]} → {cell.right[-1]}", dir="auto")
-            say("span", f"{cell.lift:.1f}×", "number").style("font-weight: 620")
-            say("span", f"{cell.users:,} shoppers", "soft small")
-            say("span", "sure" if cell.sure else "could be chance", "soft small number")
+    def _draw_list_entry(self, pair: CategoryPair) -> None:
+        pressed = "true" if self.selected == (pair.source, pair.target) else "false"
+        entry = container("button", "pair", type="button", aria_pressed=pressed)
+        with entry.on("click", partial(self.select, pair.source, pair.target), []):
+            text_element("span", f"{self._path(pair.source)[-1]} → {self._path(pair.target)[-1]}", dir="auto")
+            text_element("span", f"{pair.lift:.1f}×", "number").style("font-weight: 620")
+            text_element("span", f"{pair.users:,} shoppers", "soft small")
+            text_element("span", pair.certainty, "soft small number")
 
-    def _more(self) -> None:
-        self.listed += 4 * LISTED
-        self._list()
+    def _extend_list(self) -> None:
+        self.list_length += 4 * LIST_LENGTH
+        self._draw_list()
 
-    async def choose(self, source: int, target: int) -> None:
-        """Shows what is behind a cell."""
-        cell = next((one for one in self.shown.cells if (one.source, one.target) == (source, target)), None)
-        if cell is None:
+    async def select(self, source: int, target: int) -> None:
+        """Show the items behind a cell."""
+        pair = next((pair for pair in self.filtered.pairs if (pair.source, pair.target) == (source, target)), None)
+        if pair is None:
             if source != target:
-                self.chosen = None
-                self.detail.show(lambda: blank("No figures", f"{WITHHELD.format(self.atlas['privacy']['min_users'])}."))
-                self._list()
+                self.selected = None
+                reason = withheld_text(self.category_map["privacy"]["min_users"], "shoppers")
+                self.detail_panel.show(lambda: empty_state("No numbers", f"{reason[:1].upper()}{reason[1:]}."))
+                self._draw_list()
             return
-        self.chosen = (source, target)
-        self._list()
-        paths = tuple(tuple(self.atlas["categories"][place]["name"]) for place in (source, target))
-        await self.detail.fill(lambda: self._behind(cell, paths[0], paths[1]), lambda found: self._detail(cell, *found))
+        self.selected = (source, target)
+        self._draw_list()
+        await self.detail_panel.fill(lambda: self._load_items(pair), lambda result: self._draw_detail(pair, *result))
 
-    def _behind(self, cell: Cell, source: tuple[str, ...], target: tuple[str, ...]) -> tuple[CellDrilldown, dict[str, Item]]:
+    def _load_items(self, pair: CategoryPair) -> tuple[CellDrilldown, dict[str, Item]]:
         from ....recommend.category_map.cell_items import cell_drilldown
 
-        shop = self.counter.shop
-        found = cell_drilldown(shop.workspace, shop.recommender.catalogue, source, target, users=cell.users, min_users=shop.min_users)
-        keys = [key for pair in found.pairs for key in (pair.source, pair.target)]
-        return found, self.counter.items([*keys, *(one.item_id for one in (*found.sources, *found.targets))])
+        store = self.backend.store
+        source, target = (tuple(self.category_map["categories"][category]["name"]) for category in (pair.source, pair.target))
+        cell = cell_drilldown(store.workspace, store.recommender.catalogue, source, target, users=pair.users, min_users=store.min_users)
+        keys = [key for item_pair in cell.pairs for key in (item_pair.source, item_pair.target)]
+        return cell, self.backend.items([*keys, *(item.item_id for item in (*cell.sources, *cell.targets))])
 
-    def _detail(self, cell: Cell, found: CellDrilldown, items: Mapping[str, Item]) -> None:
-        with box("section", "card stack"):
-            with box("div"):
-                say("h2", f"{cell.left[-1]} → {cell.right[-1]}", dir="auto")
-                went = f"{cell.users:,} of {cell.of:,} shoppers who {self.atlas['verb']} the first went on to the second"
-                say("p", f"{went}, {self.atlas['window']}", "soft small")
-            with box("div", "figure-bar"):
-                say("p", f"{cell.lift:.1f}× as often as usual", "cohort")
-                low, high = cell.low, cell.high
-                say("p", f"95% interval {low:.1f} to {high:.1f}" if high is not None else f"95% interval {low:.1f} and up", "soft small")
-                bar(cell.lift, max(high or cell.lift, 1.2), between=(low, high or cell.lift), usual=1.0)
-                say(
-                    "p",
-                    f"{cell.share:.0%} of them, usually {cell.base_rate:.0%}; {'sure' if cell.sure else 'this could be chance'}",
-                    "soft small",
-                )
-            if found.pairs:
-                with box("div"):
-                    say("h3", "Items that go together")
-                    with box("ul", "stack").style("margin-top: 8px"):
-                        for pair in found.pairs:
-                            with box("li"):
-                                titles = [items[key].title or key if key in items else key for key in (pair.source, pair.target)]
-                                item(
-                                    f"{titles[0]} → {titles[1]}",
-                                    items[pair.target].image if pair.target in items else None,
-                                    f"{pair.users:,} of {pair.of:,} shoppers, {pair.lift:.1f}×",
-                                )
+    def _draw_detail(self, pair: CategoryPair, cell: CellDrilldown, items: Mapping[str, Item]) -> None:
+        source_name, target_name = (self._path(category)[-1] for category in (pair.source, pair.target))
+        with container("section", "card stack"):
+            with container("div"):
+                text_element("h2", f"{source_name} → {target_name}", dir="auto")
+                verb = self.category_map["verb"]
+                counts = f"{pair.users:,} of {pair.source_users} shoppers who {verb} the first went on to the second"
+                text_element("p", f"{counts}, {self.category_map['window']}", "soft small")
+            _draw_lift(pair)
+            if cell.pairs:
+                with container("div"):
+                    text_element("h3", "Items that go together")
+                    with container("ul", "stack").style("margin-top: 8px"):
+                        for item_pair in cell.pairs:
+                            titles = [items[key].title or key if key in items else key for key in (item_pair.source, item_pair.target)]
+                            image = items[item_pair.target].image if item_pair.target in items else None
+                            counts = f"{item_pair.users:,} of {item_pair.of:,} shoppers, {item_pair.lift:.1f}×"
+                            with container("li"):
+                                item_row(" → ".join(titles), image, counts)
             else:
-                notice(f"No single pair of items has {self.counter.shop.min_users} shoppers, so none is told of. What most have of each:")
-            for name, shown in ((cell.left[-1], found.sources), (cell.right[-1], found.targets)):
-                with box("div"):
-                    say("h3", name, dir="auto")
-                    with box("ul", "stack").style("margin-top: 8px"):
-                        for one in shown:
-                            with box("li"):
-                                item(one.title, items[one.item_id].image if one.item_id in items else None)
+                min_users = self.backend.store.min_users
+                notice(f"No single pair of items has {min_users} shoppers, so none is shown. The most popular of each category:")
+            for name, examples in ((source_name, cell.sources), (target_name, cell.targets)):
+                with container("div"):
+                    text_element("h3", name, dir="auto")
+                    with container("ul", "stack").style("margin-top: 8px"):
+                        for item in examples:
+                            with container("li"):
+                                item_row(item.title, items[item.item_id].image if item.item_id in items else None)
+
+
+def _draw_lift(pair: CategoryPair) -> None:
+    """The lift as text and as a bar with its interval."""
+    high = pair.lift_high or pair.lift
+    interval = f"{pair.lift_low:.1f} to {pair.lift_high:.1f}" if pair.lift_high is not None else f"{pair.lift_low:.1f} and up"
+    certainty = "sure" if pair.significant else "this could be chance"
+    with container("div", "lift-summary"):
+        text_element("p", f"{pair.lift:.1f}× as often as usual", "cohort")
+        text_element("p", f"95% interval {interval}", "soft small")
+        bar(pair.lift, max(high, 1.2), interval=(pair.lift_low, high), reference=1.0)
+        text_element("p", f"{pair.share:.0%} of them, usually {pair.base_rate:.0%}; {certainty}", "soft small")

@@ -1,6 +1,6 @@
-"""The page that says how good it is and what it is made of: health, what was built when, evaluation, judges, and clicks by day.
+"""The quality page: health, build times, the latest evaluation and judgement, and click-through by day.
 
-A report is a file that another version may have written: one that cannot be read in full says so in its own part of the page.
+A report file may come from another version; one that cannot be read is reported in its own part of the page.
 """
 
 from __future__ import annotations
@@ -10,96 +10,94 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ...service.click_through import daily_click_through
-from ..widgets.click_chart import clicks
-from ..widgets.elements import blank, box, notice, say, table
-from ..widgets.report_summaries import evaluation, judges
+from ..widgets.click_chart import click_chart
+from ..widgets.elements import container, data_table, empty_state, notice, text_element
+from ..widgets.report_summaries import evaluation_summary, judgement_summary
 
 if TYPE_CHECKING:
-    from ..widgets.async_panel import Counter
+    from ..widgets.async_panel import ConsoleBackend
 
-MADE = {
+BUILD_NAMES = {
     "snapshot": "The store's data",
     "index": "Vectors and associations",
     "graph": "Graph model",
     "complements": "Complement model",
-    "factors": "Factors of who had what",
-    "blend": "Learned order",
+    "factors": "Shopper and item factors",
+    "blend": "Learned ranking",
     "adapter": "Language model's ranking",
     "explainer": "Language model's wording",
 }
 
 
-def quality_page(counter: Counter) -> None:
-    """Draws the page; reports and clicks come when they are read."""
+def quality_page(backend: ConsoleBackend) -> None:
+    """Draw the page; reports and clicks are loaded afterwards."""
     from nicegui import ui
 
-    from ..widgets.async_panel import Place
+    from ..widgets.async_panel import AsyncPanel
 
-    say("h1", "How good is it?")
-    say("p", "What was measured, what shoppers clicked, and what was built when.", "lead")
-    about = Place(counter, 84, 200, 300, classes="section", waiting=True)
-    shown = Place(counter, 300, classes="section", waiting=True)
+    text_element("h1", "How good is it?")
+    text_element("p", "What was measured, what shoppers clicked, and what was built when.", "lead")
+    status_panel = AsyncPanel(backend, 84, 200, 300, classes="section", loading=True)
+    click_panel = AsyncPanel(backend, 300, classes="section", loading=True)
 
     async def load() -> None:
-        await about.fill(counter.shop.quality, _about)
-        log = counter.shop.log
-        await shown.fill(lambda: daily_click_through(log, time.time_ns() // 1_000_000), clicks)
+        await status_panel.fill(backend.store.quality, _draw_status)
+        log = backend.store.log
+        await click_panel.fill(lambda: daily_click_through(log, time.time_ns() // 1_000_000), click_chart)
 
     ui.timer(0, load, once=True)
 
 
-def _about(found: Mapping[str, Any]) -> None:
-    health = found["health"]
+def _draw_status(quality: Mapping[str, Any]) -> None:
+    health = quality["health"]
     tiles = (
         ("OK" if health["status"] == "ok" else health["status"], "health"),
         (f"{health['items']:,}", f"{health['item_noun']}s"),
         (f"{health['users']:,}", "shoppers"),
         ("trained" if health["trained"] else "not trained", "on this store's shoppers"),
         (health["llm"], "language model"),
-        (_duration(health["uptime_seconds"]), f"running, version {health['version']}"),
+        (_format_duration(health["uptime_seconds"]), f"running, version {health['version']}"),
     )
-    with box("div", "tiles"):
-        for value, name in tiles:
-            with box("div", "tile"):
-                say("strong", value)
-                say("span", name)
-    with box("section", "card section"):
-        say("h2", "Built")
-        rows = [[MADE.get(one["what"], one["what"]), _moment(one["at"]), one["of"] or "–"] for one in found["built"]]
-        table("What was built, and when", ["part", "when (UTC)", "from"], rows)
-    with box("section", "card section"):
-        _report(
-            "Evaluation",
-            found["evaluation"],
-            evaluation,
-            "crossaisle evaluate writes a report; one in a folder of the workspace is shown here.",
-        )
-    with box("section", "card section"):
-        _report("Judges", found["judge"], judges, "crossaisle judge writes a report; one in a folder of the workspace is shown here.")
+    with container("div", "tiles"):
+        for value, label in tiles:
+            with container("div", "tile"):
+                text_element("strong", value)
+                text_element("span", label)
+    with container("section", "card section"):
+        text_element("h2", "Built")
+        rows = [[BUILD_NAMES.get(part["what"], part["what"]), _format_time(part["at"]), part["of"] or "–"] for part in quality["built"]]
+        data_table("What was built, and when", ["part", "when (UTC)", "from"], rows)
+    for title, key, command, draw in (
+        ("Evaluation", "evaluation", "evaluate", evaluation_summary),
+        ("Judges", "judge", "judge", judgement_summary),
+    ):
+        with container("section", "card section"):
+            hint = f"crossaisle {command} writes a report; one in a folder of the workspace is shown here."
+            _draw_report(title, quality[key], draw, hint)
 
 
-def _report(title: str, told: Mapping[str, Any] | None, draw: Callable[[Mapping[str, Any]], None], how: str) -> None:
-    with box("div", "row-apart"):
-        say("h2", title)
-        if told:
-            say("p", f"{told['folder']}, {_moment(told['at'])} UTC", "soft small")
-    if told is None:
-        with box("div").style("margin-top: 12px"):
-            blank("Not measured yet", how)
+def _draw_report(title: str, report_file: Mapping[str, Any] | None, draw: Callable[[Mapping[str, Any]], None], hint: str) -> None:
+    with container("div", "row-spread"):
+        text_element("h2", title)
+        if report_file:
+            text_element("p", f"{report_file['folder']}, {_format_time(report_file['at'])} UTC", "soft small")
+    if report_file is None:
+        with container("div").style("margin-top: 12px"):
+            empty_state("Not measured yet", hint)
         return
-    with box("div") as place:
+    with container("div") as content:
         try:
-            draw(told["report"])
+            draw(report_file["report"])
         except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-            place.clear()
-            notice(f"This report is of another version ({type(error).__name__}); make it again to see it here.", "bad")
+            content.clear()
+            notice(f"This report is of another version ({type(error).__name__}); create it again to see it here.", "bad")
 
 
-def _moment(at: str | None) -> str:
-    """A moment in ISO 8601, as people read one."""
-    return "–" if not at else at[:16].replace("T", " ")
+def _format_time(timestamp: str | None) -> str:
+    """An ISO 8601 timestamp to the minute, with a space for its "T"."""
+    return "–" if not timestamp else timestamp[:16].replace("T", " ")
 
 
-def _duration(seconds: float) -> str:
+def _format_duration(seconds: float) -> str:
     minutes = int(seconds // 60)
     return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h" if minutes < 2880 else f"{minutes // 1440} days"

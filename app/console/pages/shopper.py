@@ -1,7 +1,6 @@
-"""The page about one shopper: who it is, what they had, what to recommend under which rules, and why.
+"""The shopper page: recommendations under adjustable rules for a shopper, a basket, a text query or any mix, with explanations.
 
-A shopper is a user of the store, a basket, a need in words, or any mix. What is looked at here is no list that was shown to a shopper, so
-nothing of it goes into the log from which click-through is counted.
+Lists shown here are not shown to a shopper, so they are not logged and do not count in the click-through rate.
 """
 
 from __future__ import annotations
@@ -12,275 +11,295 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ...schemas.requests import RecommendRequest, WhyRequest
-from ..widgets.elements import Found, at_address, bar, box, button, finder, notice, picture, say
-from ..widgets.explanation import evidence, reason
-from ..widgets.form_validation import problem, read
-from ..widgets.rule_controls import Controls
-from .why_dialog import Sheet
+from ..widgets.elements import SearchOption, bar, button, container, item_picture, notice, search_field, set_query, text_element
+from ..widgets.explanation import evidence_list, explanation_text
+from ..widgets.form_validation import parse_request, validation_sentence
+from ..widgets.rule_controls import RuleControls
+from .why_dialog import WhyDialog
 
 if TYPE_CHECKING:
     from nicegui.element import Element
 
     from ....data.records import Item
-    from ..widgets.async_panel import Counter
+    from ..widgets.async_panel import ConsoleBackend
 
-Listed: TypeAlias = "tuple[dict[str, Any], dict[str, Item]]"
-"""An answer, and its items by id."""
+ListWithItems: TypeAlias = "tuple[dict[str, Any], dict[str, Item]]"
+"""A response of `POST /v1/recommend`, and its items by id."""
 Reason: TypeAlias = "dict[str, Any]"
-"""`rank`, `item_id` and `explanation`."""
-OFFERED, LATEST = 8, 12
-DONE = {"purchase": "bought", "rating": "rated", "cart": "in the cart", "click": "clicked", "search": "searched", "view": "viewed"}
+"""`rank`, `item_id` and `explanation` of one recommendation."""
+ReasonSlots: TypeAlias = "dict[int, tuple[Element, Element]]"
+"""The elements for the text and for the evidence of each explanation, by rank."""
+MAX_OPTIONS, RECENT_EVENTS, MAX_EARLIER_EVENTS = 8, 12, 200
+EVENT_LABELS = {
+    "purchase": "bought",
+    "rating": "rated",
+    "cart": "in the cart",
+    "click": "clicked",
+    "search": "searched",
+    "view": "viewed",
+}
 
 
-def shopper_page(counter: Counter) -> None:
-    """Draws the page, and asks at once where its address names a shopper."""
+def shopper_page(backend: ConsoleBackend) -> None:
+    """Draw the page, and recommend at once if the query string names a shopper, items or a text."""
     from nicegui import ui
 
-    ShopperPage(counter, dict(ui.context.client.request.query_params)).draw()
+    ShopperPage(backend, dict(ui.context.client.request.query_params)).draw()
 
 
 class ShopperPage:
-    """One open page. Args: address: what stands in its address behind the question mark."""
+    """One open page."""
 
-    def __init__(self, counter: Counter, address: Mapping[str, str]) -> None:
-        self.counter = counter
-        self.user: str | None = address.get("user") or None
-        self.basket: list[str] = [key for key in address.get("items", "").split(",") if key]
-        self.said = address.get("text", "")
-        self.controls = Controls(counter, self.ask)
+    def __init__(self, backend: ConsoleBackend, query: Mapping[str, str]) -> None:
+        """Args: `query` is the query string of the address."""
+        self.backend = backend
+        self.user: str | None = query.get("user") or None
+        self.basket: list[str] = [key for key in query.get("items", "").split(",") if key]
+        self.text = query.get("text", "")
+        self.controls = RuleControls(backend, self.recommend)
 
     def draw(self) -> None:
-        """Draws all of it."""
+        """Draw the page."""
         from nicegui import ui
 
-        from ..widgets.async_panel import Place
+        from ..widgets.async_panel import AsyncPanel
 
-        say("h1", "What would this shopper want next?")
-        say("p", "Pick a shopper, put a basket together, or say what is needed; any mix of the three will do.", "lead")
-        with box("div", "desk"):
-            with box("div", "stack"):
-                with box("section", "card stack", aria_label="Who"):
-                    finder("Shopper, by id", self._users, self.pick)
-                    self.who = box("div", "chips")
-                    finder("Add an item to the basket", self._items, self.put)
-                    self.what = box("div", "chips")
-                    with box("form", "stack").on("submit.prevent", self.say, []):
-                        self.words = ui.input("In words", value=self.said).props("outlined dense autocomplete=off maxlength=2000")
-                        say("button", "Recommend", "button main", type="submit").style("width: 100%")
-                with box("details", "card more rules"):
-                    say("summary", "Rules")
-                    with box("div").style("margin-top: 12px"):
+        text_element("h1", "What would this shopper want next?")
+        text_element("p", "Pick a shopper, put a basket together, or describe what is needed; any mix of the three will do.", "lead")
+        with container("div", "shopper-layout"):
+            with container("div", "stack"):
+                with container("section", "card stack", aria_label="Who"):
+                    search_field("Shopper, by id", self._search_users, self.select_user)
+                    self.user_chip = container("div", "chips")
+                    search_field("Add an item to the basket", self._search_items, self.add_to_basket)
+                    self.basket_chips = container("div", "chips")
+                    with container("form", "stack").on("submit.prevent", self.submit_text, []):
+                        self.text_input = ui.input("In words", value=self.text).props("outlined dense autocomplete=off maxlength=2000")
+                        text_element("button", "Recommend", "button main", type="submit").style("width: 100%")
+                with container("details", "card more rules"):
+                    text_element("summary", "Rules")
+                    with container("div").style("margin-top: 12px"):
                         self.controls.draw()
-            with box("div", "stack"):
-                self.list = Place(
-                    self.counter, *((56, 130, 130, 130, 130, 130) if self.user or self.basket or self.said else (180,)), waiting=True
-                )
-                self.about = Place(self.counter, 420, waiting=bool(self.user))
-        self.sheet = Sheet(self.counter)
-        # Where there is room the rules are open; on a phone they would push the answer off the page.
-        ui.run_javascript("if (innerWidth > 900) document.querySelectorAll('details.rules').forEach(one => one.open = true)")
-        ui.timer(0, self.everything, once=True)
+            with container("div", "stack"):
+                heights = (56, 130, 130, 130, 130, 130) if self.user or self.basket or self.text else (180,)
+                self.list_panel = AsyncPanel(self.backend, *heights, loading=True)
+                self.profile_panel = AsyncPanel(self.backend, 420, loading=bool(self.user))
+        self.why_dialog = WhyDialog(self.backend)
+        # The rules are open on wide screens; on a phone they would push the recommendations off the screen.
+        ui.run_javascript("if (innerWidth > 900) document.querySelectorAll('details.rules').forEach(details => details.open = true)")
+        ui.timer(0, self.update, once=True)
 
-    # ------------------------------------------------------------------ who
+    # ------------------------------------------------------------------ query
 
-    def _nobody(self, some: Sequence[str]) -> None:
-        with box("div", "blank"):
-            say("strong", "Nobody chosen yet")
-            say("p", "Type the beginning of a shopper's id, or begin with one of these.")
-            with box("div", "chips").style("justify-content: center; margin-top: 14px"):
-                for user in some:
-                    button(user, partial(self.pick, user), "chip")
+    def _draw_no_query(self, example_users: Sequence[str]) -> None:
+        with container("div", "empty"):
+            text_element("strong", "Nobody chosen yet")
+            text_element("p", "Type the beginning of a shopper's id, or begin with one of these.")
+            with container("div", "chips").style("justify-content: center; margin-top: 14px"):
+                for user in example_users:
+                    button(user, partial(self.select_user, user), "chip")
 
-    async def _users(self, text: str) -> list[Found]:
-        found = await self.counter.ask(lambda: self.counter.shop.find_users(text, OFFERED))
-        # Somebody whom only live events know is not in the snapshot, and can be asked for by the whole id.
-        return [Found(user, user) for user in found] or [Found(text, text, "not in the snapshot; look among what happened since")]
+    async def _search_users(self, text: str) -> list[SearchOption]:
+        users = await self.backend.run(lambda: self.backend.store.find_users(text, MAX_OPTIONS))
+        # A user with live events only is not in the snapshot, and can be found by the whole id.
+        return [SearchOption(user, user) for user in users] or [
+            SearchOption(text, text, "not in the snapshot; look among the latest events")
+        ]
 
-    async def _items(self, text: str) -> list[Found]:
-        found = await self.counter.ask(lambda: self.counter.shop.find_items(text, OFFERED))
-        return [Found(one["item_id"], one["title"] or one["item_id"], " › ".join(one["category"])) for one in found]
+    async def _search_items(self, text: str) -> list[SearchOption]:
+        items = await self.backend.run(lambda: self.backend.store.find_items(text, MAX_OPTIONS))
+        return [SearchOption(item["item_id"], item["title"] or item["item_id"], " › ".join(item["category"])) for item in items]
 
-    async def pick(self, user: str | None) -> None:
-        """Makes a user the shopper; None takes the user away."""
+    async def select_user(self, user: str | None) -> None:
+        """Choose a shopper; None removes the shopper from the query."""
         self.user = user
-        await self.everything()
+        await self.update()
 
-    async def put(self, item: str) -> None:
-        """Puts an item into the basket."""
-        if item not in self.basket:
-            self.basket.append(item)
-        await self.everything()
+    async def add_to_basket(self, item_id: str) -> None:
+        """Add an item to the basket."""
+        if item_id not in self.basket:
+            self.basket.append(item_id)
+        await self.update()
 
-    async def take(self, item: str) -> None:
-        """Takes an item out of the basket."""
-        self.basket.remove(item)
-        await self.everything()
+    async def remove_from_basket(self, item_id: str) -> None:
+        """Remove an item from the basket."""
+        self.basket.remove(item_id)
+        await self.update()
 
-    async def say(self) -> None:
-        """Goes by what the field for words holds."""
-        self.said = (self.words.value or "").strip()
-        await self.everything()
+    async def submit_text(self) -> None:
+        """Use the text in its field as the text query."""
+        self.text = (self.text_input.value or "").strip()
+        await self.update()
 
-    def _chosen(self) -> None:
-        self.who.clear()
-        with self.who:
+    def _draw_query(self) -> None:
+        self.user_chip.clear()
+        with self.user_chip:
             if self.user:
-                button(f"{self.user} ✕", partial(self.pick, None), "chip told", aria_label=f"Take away {self.user}")
-        self.what.clear()
-        items = self.counter.items(self.basket)
-        with self.what:
-            for key in self.basket:
-                title = items[key].title or key if key in items else key
-                button(f"{title} ✕", partial(self.take, key), "chip told", aria_label=f"Take out {title}")
+                button(f"{self.user} ✕", partial(self.select_user, None), "chip selected", aria_label=f"Remove {self.user}")
+        self.basket_chips.clear()
+        items = self.backend.items(self.basket)
+        with self.basket_chips:
+            for item_id in self.basket:
+                title = items[item_id].title or item_id if item_id in items else item_id
+                button(f"{title} ✕", partial(self.remove_from_basket, item_id), "chip selected", aria_label=f"Remove {title}")
 
-    # ------------------------------------------------------------------ asking
+    # ------------------------------------------------------------------ requests
 
-    async def everything(self) -> None:
-        """Asks for the list and for what is known of the user."""
-        self._chosen()
-        told = {"user": self.user, "items": ",".join(self.basket), "text": self.said}
-        at_address(self.list.element, {name: value for name, value in told.items() if value})
-        await self.ask()
+    async def update(self) -> None:
+        """Show the query, and load the recommendations and the shopper's profile."""
+        self._draw_query()
+        parameters = {"user": self.user, "items": ",".join(self.basket), "text": self.text}
+        set_query(self.list_panel.element, {name: value for name, value in parameters.items() if value})
+        await self.recommend()
         if self.user:
-            await self.about.fill(partial(self._known, self.user), lambda found: self._about(*found))
+            await self.profile_panel.fill(partial(self._load_profile, self.user), lambda loaded: self._draw_profile(*loaded))
         else:
-            self.about.show(lambda: None)
+            self.profile_panel.show(lambda: None)
 
-    async def ask(self) -> None:
-        """Asks for the list under the present rules."""
-        if not (self.user or self.basket or self.said):
-            await self.list.fill(lambda: self.counter.shop.find_users("", OFFERED), self._nobody)
+    async def recommend(self) -> None:
+        """Load the recommendations under the current rules."""
+        if not (self.user or self.basket or self.text):
+            await self.list_panel.fill(lambda: self.backend.store.find_users("", MAX_OPTIONS), self._draw_no_query)
             return
-        asked = read(RecommendRequest, {"user": self.user, "items": self.basket, "text": self.said or None, **self.controls.told()})
-        if not isinstance(asked, RecommendRequest):
-            wrong = problem(asked)
-            self.list.show(lambda: notice(wrong, "bad", alert=True))
+        query = {"user": self.user, "items": self.basket, "text": self.text or None}
+        request = parse_request(RecommendRequest, {**query, **self.controls.values()})
+        if not isinstance(request, RecommendRequest):
+            message = validation_sentence(request)
+            self.list_panel.show(lambda: notice(message, "bad", alert=True))
             return
 
-        def unworded(found: Listed) -> Callable[[Reason], None]:
-            return partial(_filled, self._list(asked, *found, worded=False))
+        def draw_without_reasons(loaded: ListWithItems) -> Callable[[Reason], None]:
+            return partial(_fill_reason, self._draw_list(request, *loaded, has_reasons=False))
 
-        await self.list.fill_in_parts(partial(self._found, asked), unworded, lambda found: self._list(asked, *found))
+        await self.list_panel.fill_in_parts(
+            partial(self._load_list, request), draw_without_reasons, lambda loaded: self._draw_list(request, *loaded)
+        )
 
-    def _found(self, asked: RecommendRequest, tell: Callable[[Listed], None], worded: Callable[[Reason], None]) -> Listed:
-        """The list with its items; told in parts, the list before its reasons, where a language model takes its time to word them."""
-        shop = self.counter.shop
+    def _load_list(
+        self, request: RecommendRequest, on_ranked: Callable[[ListWithItems], None], on_reason: Callable[[Reason], None]
+    ) -> ListWithItems:
+        """The recommendations with their items; with an LLM in parts, because the list is ready long before its explanations."""
+        store = self.backend.store
 
-        def listed(found: dict[str, Any]) -> Listed:
-            return found, self.counter.items([one["item_id"] for one in found["recommendations"]])
+        def with_items(response: dict[str, Any]) -> ListWithItems:
+            return response, self.backend.items([recommendation["item_id"] for recommendation in response["recommendations"]])
 
-        if shop.settings.llm == "none":
-            return listed(shop.preview(asked))
-        return listed(shop.preview(asked, lambda found: tell(listed(found)), worded))
+        if store.settings.llm == "none":
+            return with_items(store.preview(request))
+        return with_items(store.preview(request, lambda response: on_ranked(with_items(response)), on_reason))
 
-    def _known(self, user: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-        return self.counter.shop.profile(user), self.counter.shop.history(user)
+    def _load_profile(self, user: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+        return self.backend.store.profile(user), self.backend.store.history(user)
 
-    async def why(self, item: str, asked: RecommendRequest | None = None) -> None:
-        """Asks why an item is in the list, or why it is not."""
-        told = self.controls.told()
-        rules = asked.rules.model_dump() if asked else told["rules"]
-        k = asked.k if asked else told.get("k", 5)
-        request = read(WhyRequest, {"item": item, "user": self.user, "items": self.basket, "k": k, **rules})
+    async def explain(self, item_id: str, shown: RecommendRequest) -> None:
+        """Open the dialog that explains why an item is or is not in the list that `shown` requested."""
+        query = {"user": self.user, "items": self.basket, "k": shown.k}
+        request = parse_request(WhyRequest, {"item": item_id, **query, **shown.rules.model_dump()})
         if isinstance(request, WhyRequest):
-            await self.sheet.ask(request)
+            await self.why_dialog.open(request)
 
-    # ------------------------------------------------------------------ showing
+    # ------------------------------------------------------------------ results
 
-    def _list(
-        self, asked: RecommendRequest, found: Mapping[str, Any], items: Mapping[str, Item], *, worded: bool = True
-    ) -> dict[int, tuple[Element, Element]]:
-        """Draws a list; by rank the two places for its reasons, which are empty where they are yet to be worded."""
-        places = {}
-        with box("section", "card"):
-            with box("div", "row-apart"):
-                say("h2", "Recommended")
-                with box("div").style("width: min(300px, 100%)"):
-                    finder("Why not this item?", self._items, lambda key: self.why(key, asked))
-            if not found["recommendations"]:
-                with box("div", "blank").style("margin-top: 16px"):
-                    say("strong", "Nothing passes these rules")
-                    say("p", "Loosen a rule; a price or a brand is often the narrowest.")
-            with box("ol", "recs").style("margin-top: 14px"):
-                for one in found["recommendations"]:
-                    with box("li"):
-                        places[one["rank"]] = self._one(asked, one, items.get(one["item_id"]), worded)
-            for line in found["unsatisfied"]:
-                notice(f"{line[:1].upper()}{line[1:]}.", "note").style("margin-top: 12px")
-        return places
+    def _draw_list(
+        self, request: RecommendRequest, response: Mapping[str, Any], items: Mapping[str, Item], *, has_reasons: bool = True
+    ) -> ReasonSlots:
+        """Draw the recommendations, and return the elements for their explanations, which are empty without `has_reasons`."""
+        slots = {}
+        with container("section", "card"):
+            with container("div", "row-spread"):
+                text_element("h2", "Recommended")
+                with container("div").style("width: min(300px, 100%)"):
+                    search_field("Why not this item?", self._search_items, lambda item_id: self.explain(item_id, request))
+            if not response["recommendations"]:
+                with container("div", "empty").style("margin-top: 16px"):
+                    text_element("strong", "Nothing passes these rules")
+                    text_element("p", "Loosen a rule; a price or a brand is often the narrowest.")
+            with container("ol", "recommendations").style("margin-top: 14px"):
+                for recommendation in response["recommendations"]:
+                    item = items.get(recommendation["item_id"])
+                    with container("li"):
+                        slots[recommendation["rank"]] = self._draw_recommendation(request, recommendation, item, has_reasons)
+            for sentence in response["unsatisfied"]:
+                notice(f"{sentence[:1].upper()}{sentence[1:]}.", "note").style("margin-top: 12px")
+        return slots
 
-    def _one(self, asked: RecommendRequest, one: Mapping[str, Any], item: Item | None, worded: bool) -> tuple[Element, Element]:
-        say("div", str(one["rank"]), "place-number")
-        picture(one["title"], item.image if item else None, "picture large")
-        with box("div"):
-            say("h3", one["title"] or one["item_id"], dir="auto")
-            price = [f"{one['price']:,.2f}"] if one["price"] is not None else []
-            say("p", " · ".join([" › ".join(one["category"]), *price]), "soft small", dir="auto")
-            with box("div", "reasoned") as words:
-                if worded:
-                    reason(one["explanation"])
+    def _draw_recommendation(
+        self, request: RecommendRequest, recommendation: Mapping[str, Any], item: Item | None, has_reason: bool
+    ) -> tuple[Element, Element]:
+        title = recommendation["title"] or recommendation["item_id"]
+        price = [f"{recommendation['price']:,.2f}"] if recommendation["price"] is not None else []
+        text_element("div", str(recommendation["rank"]), "rank")
+        item_picture(recommendation["title"], item.image if item else None, "picture large")
+        with container("div"):
+            text_element("h3", title, dir="auto")
+            text_element("p", " · ".join([" › ".join(recommendation["category"]), *price]), "soft small", dir="auto")
+            with container("div", "reason-slot") as text_slot:
+                if has_reason:
+                    explanation_text(recommendation["explanation"])
                 else:
-                    say("p", "The reason is being worded …", "reason soft")
-            with box("div", "row-more"):
-                title = one["title"] or one["item_id"]
-                button("Why this?", partial(self.why, one["item_id"], asked), "button slight", aria_label=f"Why this? {title}")
-                with box("div", "facts") as facts:
-                    evidence(one["explanation"])
-        return words, facts
+                    text_element("p", "The reason is being worded …", "reason soft")
+            with container("div", "row-more"):
+                on_click = partial(self.explain, recommendation["item_id"], request)
+                button("Why this?", on_click, "button slight", aria_label=f"Why this? {title}")
+                with container("div", "facts") as evidence_slot:
+                    evidence_list(recommendation["explanation"])
+        return text_slot, evidence_slot
 
-    def _about(self, profile: Mapping[str, Any], history: Sequence[Mapping[str, Any]]) -> None:
-        with box("div", "beside even"):
-            with box("section", "card"):
-                say("h2", "History")
-                say("p", f"{profile['words'][:1].upper()}{profile['words'][1:]}.", "soft small").style("margin: 2px 0 10px")
-                latest = history[::-1]
-                _lines(latest[:LATEST])
-                if len(latest) > LATEST:
-                    with box("details", "more"):
-                        say("summary", f"{len(latest) - LATEST:,} earlier")
-                        _lines(latest[LATEST : LATEST + 200])
-            with box("section", "card stack"):
-                say("h2", "Profile")
+    def _draw_profile(self, profile: Mapping[str, Any], history: Sequence[Mapping[str, Any]]) -> None:
+        with container("div", "columns even"):
+            with container("section", "card"):
+                text_element("h2", "History")
+                summary = f"{profile['words'][:1].upper()}{profile['words'][1:]}."
+                text_element("p", summary, "soft small").style("margin: 2px 0 10px")
+                latest_first = history[::-1]
+                _draw_events(latest_first[:RECENT_EVENTS])
+                if len(history) > RECENT_EVENTS:
+                    with container("details", "more"):
+                        text_element("summary", f"{len(history) - RECENT_EVENTS:,} earlier")
+                        _draw_events(latest_first[RECENT_EVENTS : RECENT_EVENTS + MAX_EARLIER_EVENTS])
+            with container("section", "card stack"):
+                text_element("h2", "Profile")
                 for name, label in (("categories", "Categories"), ("brands", "Brands")):
                     if profile[name]:
-                        with box("div"):
-                            say("h3", label)
-                            _shares(profile[name])
+                        with container("div"):
+                            text_element("h3", label)
+                            _draw_shares(profile[name])
                 for name, label in (("leans_to", "Leans to"), ("intent", "Last visit"), ("searched", "Searched")):
                     if profile[name]:
-                        with box("div"):
-                            say("h3", label)
-                            say("p", "; ".join(profile[name]), "small", dir="auto")
+                        with container("div"):
+                            text_element("h3", label)
+                            text_element("p", "; ".join(profile[name]), "small", dir="auto")
 
 
-def _filled(places: Mapping[int, tuple[Element, Element]], one: Reason) -> None:
-    """Puts a reason that has been worded where it belongs in the list."""
-    words, facts = places[one["rank"]]
-    words.clear()
-    with words:
-        reason(one["explanation"])
-    with facts:
-        evidence(one["explanation"])
+def _fill_reason(slots: ReasonSlots, reason: Reason) -> None:
+    """Draw an explanation that has been generated into its elements in the list."""
+    text_slot, evidence_slot = slots[reason["rank"]]
+    text_slot.clear()
+    with text_slot:
+        explanation_text(reason["explanation"])
+    with evidence_slot:
+        evidence_list(reason["explanation"])
 
 
-def _lines(history: Sequence[Mapping[str, Any]]) -> None:
-    with box("ul", "history"):
-        for one in history:
-            with box("li"):
-                say("span", _day(one["timestamp"]), "soft")
-                say("span", one["title"] or one["item_id"], dir="auto")
-                say("span", DONE.get(one["kind"], one["kind"]), "tag")
+def _draw_events(events: Sequence[Mapping[str, Any]]) -> None:
+    with container("ul", "history"):
+        for event in events:
+            with container("li"):
+                text_element("span", _format_day(event["timestamp"]), "soft")
+                text_element("span", event["title"] or event["item_id"], dir="auto")
+                text_element("span", EVENT_LABELS.get(event["kind"], event["kind"]), "tag")
 
 
-def _shares(shares: Sequence[Mapping[str, Any]]) -> None:
-    most = max(one["share"] for one in shares)
-    with box("ul", "shares"):
-        for one in shares:
-            with box("li"):
-                say("span", one["name"], dir="auto")
-                say("span", f"{one['share']:.0%}", "number soft")
-                bar(one["share"], most, classes="bar share")
+def _draw_shares(shares: Sequence[Mapping[str, Any]]) -> None:
+    largest = max(entry["share"] for entry in shares)
+    with container("ul", "shares"):
+        for entry in shares:
+            with container("li"):
+                text_element("span", entry["name"], dir="auto")
+                text_element("span", f"{entry['share']:.0%}", "number soft")
+                bar(entry["share"], largest, classes="bar share")
 
 
-def _day(moment: int | None) -> str:
-    return "–" if moment is None else datetime.datetime.fromtimestamp(moment / 1000, datetime.UTC).date().isoformat()
+def _format_day(timestamp: int | None) -> str:
+    """The day of a timestamp in milliseconds; a dash for None."""
+    return "–" if timestamp is None else datetime.datetime.fromtimestamp(timestamp / 1000, datetime.UTC).date().isoformat()

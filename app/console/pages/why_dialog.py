@@ -76,7 +76,7 @@ class WhyDialog:
                 _draw_channels(why["channels"], has_contributions=bool(why["features"]))
             if why["features"]:
                 _draw_features(why["features"])
-            text_element("p", f"Ranked by: {why['blend']}.", "soft small")
+            text_element("p", f"Ranking: {why['blend']}.", "soft small")
 
 
 def _draw_channels(channels: Mapping[str, Mapping[str, Any]], *, has_contributions: bool) -> None:

@@ -1,4 +1,4 @@
-"""Click-through by day as a chart, and as the table that says the same."""
+"""Click-through by day as a chart, and as a table with the same numbers."""
 
 from __future__ import annotations
 
@@ -6,59 +6,56 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...service.click_through import DAYS
-from .elements import blank, box, say, table
+from .elements import container, data_table, empty_state, text_element
 from .styles import ACCENT
 
-INK = {False: ("#59616a", "#e6e8e5", ACCENT), True: ("#a4acb4", "#333a41", "#67cdbf")}
-"""Letters, grid and line on a light and on a dark page."""
+_CHART_COLORS = {False: ("#59616a", "#e6e8e5", ACCENT), True: ("#a4acb4", "#333a41", "#67cdbf")}
+"""Colours of text, grid and line by whether the page is dark."""
 
 
-def clicks(days: Sequence[Mapping[str, Any]]) -> None:
-    """Draws the days that `daily_click_through` gives."""
+def click_chart(days: Sequence[Mapping[str, Any]]) -> None:
+    """Draw the result of `daily_click_through`."""
     from nicegui import ui
 
-    with box("section", "card"):
-        with box("div", "row-apart"):
-            say("h2", "Click-through by day")
-            say("p", f"clicked, of the places that were served; last {DAYS} days", "soft small")
+    with container("section", "card"):
+        with container("div", "row-spread"):
+            text_element("h2", "Click-through by day")
+            text_element("p", f"clicks per recommended item, last {DAYS} days", "soft small")
         if not days:
-            with box("div").style("margin-top: 12px"):
-                words = (
-                    "Lists that the API serves are counted here, with the clicks that name them. What you look at in this console is not."
-                )
-                blank("Nothing was served yet", words)
+            with container("div").style("margin-top: 12px"):
+                text = "Recommendations that the API serves are counted here, with their clicks. What you open in this console is not."
+                empty_state("Nothing was served yet", text)
             return
-        chart = ui.echart(options(days, dark=False), renderer="svg").style("width: 100%; height: 260px; margin-top: 8px")
-        chart.props.update({"role": "img", "aria-label": "Click-through by day; the table below says the same"})
+        chart = ui.echart(click_chart_options(days, dark=False), renderer="svg").style("width: 100%; height: 260px; margin-top: 8px")
+        chart.props.update({"role": "img", "aria-label": "Click-through by day; the table below has the same numbers"})
 
-        def turned(event: Any) -> None:
-            chart.options.update(options(days, dark=bool(event.args)))
+        def change_theme(event: Any) -> None:
+            chart.options.update(click_chart_options(days, dark=bool(event.args)))
             chart.update()
 
-        ui.on("crossaisle_theme", turned)
+        ui.on("crossaisle_theme", change_theme)
         ui.run_javascript("emitEvent('crossaisle_theme', document.body.classList.contains('body--dark'))")
-        with box("details", "more"):
-            say("summary", "As a table")
+        with container("details", "more"):
+            text_element("summary", "As a table")
             rows = [
-                [one["day"], f"{one['places']:,}", f"{one['clicks']:,}", _share(one["ctr"]), f"{one['purchases']:,}"]
-                for one in reversed(days)
+                [day["day"], f"{day['places']:,}", f"{day['clicks']:,}", _format_rate(day["ctr"]), f"{day['purchases']:,}"]
+                for day in reversed(days)
             ]
-            heads = ["day (UTC)", "places served", "clicked", "rate (95%)", "bought"]
-            table("Click-through by day", heads, rows, numbers=(1, 2, 3, 4))
+            data_table("Click-through by day", ["day (UTC)", "items shown", "clicked", "rate (95%)", "bought"], rows, (1, 2, 3, 4))
 
 
-def options(days: Sequence[Mapping[str, Any]], *, dark: bool) -> dict[str, Any]:
-    """Options of ECharts: the rate as a line, its interval as a band."""
-    ink, grid, color = INK[dark]
-    rates = [(one["ctr"]["value"] or 0, one["ctr"]["low"] or 0, one["ctr"]["high"] or 0) for one in days]
-    letters = {"color": ink, "fontSize": 12, "fontFamily": "system-ui, sans-serif"}
+def click_chart_options(days: Sequence[Mapping[str, Any]], *, dark: bool) -> dict[str, Any]:
+    """ECharts options: the click-through rate as a line, its confidence interval as a band."""
+    text_color, grid_color, line_color = _CHART_COLORS[dark]
+    rates = [(day["ctr"]["value"] or 0, day["ctr"]["low"] or 0, day["ctr"]["high"] or 0) for day in days]
+    font = {"color": text_color, "fontSize": 12, "fontFamily": "system-ui, sans-serif"}
     band = {
         "type": "line",
-        "stack": "between",
+        "stack": "interval",
         "symbol": "none",
         "lineStyle": {"opacity": 0},
         "silent": True,
-        "color": color,
+        "color": line_color,
         "tooltip": {"show": False},
     }
     percent = "value => (value * 100).toFixed(1) + '%'"
@@ -66,8 +63,8 @@ def options(days: Sequence[Mapping[str, Any]], *, dark: bool) -> dict[str, Any]:
         "animation": False,
         "grid": {"left": 56, "right": 16, "top": 16, "bottom": 28},
         "tooltip": {"trigger": "axis", "confine": True, ":valueFormatter": percent},
-        "xAxis": {"type": "category", "data": [one["day"] for one in days], "axisLabel": letters, "axisTick": {"show": False}},
-        "yAxis": {"type": "value", "axisLabel": {**letters, ":formatter": percent}, "splitLine": {"lineStyle": {"color": grid}}},
+        "xAxis": {"type": "category", "data": [day["day"] for day in days], "axisLabel": font, "axisTick": {"show": False}},
+        "yAxis": {"type": "value", "axisLabel": {**font, ":formatter": percent}, "splitLine": {"lineStyle": {"color": grid_color}}},
         "series": [
             {**band, "data": [low for _, low, _ in rates]},
             {**band, "data": [high - low for _, low, high in rates], "areaStyle": {"opacity": 0.18}},
@@ -76,15 +73,15 @@ def options(days: Sequence[Mapping[str, Any]], *, dark: bool) -> dict[str, Any]:
                 "name": "click-through",
                 "data": [value for value, _, _ in rates],
                 "symbolSize": 7,
-                "color": color,
+                "color": line_color,
                 "lineStyle": {"width": 2.5},
             },
         ],
     }
 
 
-def _share(told: Mapping[str, Any]) -> str:
-    if told["value"] is None:
+def _format_rate(estimate: Mapping[str, Any]) -> str:
+    if estimate["value"] is None:
         return "–"
-    between = f" ({told['low']:.1%} to {told['high']:.1%})" if told["low"] is not None else ""
-    return f"{told['value']:.1%}{between}"
+    interval = f" ({estimate['low']:.1%} to {estimate['high']:.1%})" if estimate["low"] is not None else ""
+    return f"{estimate['value']:.1%}{interval}"

@@ -1,60 +1,67 @@
-"""Two groups side by side on the page for questions: where they differ in what they go on to."""
+"""Comparison of two groups on the probe page: the categories in which they differ."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from .elements import box, button, notice, say, table
+from .elements import button, container, copy_link_button, data_table, notice, text_element
 
 
-def comparison(found: Mapping[str, Any], meaning: Callable[[Mapping[str, Any]], str], download: Callable[[], object]) -> None:
-    """Draws an answer with `against`.
+def comparison_table(
+    comparison: Mapping[str, Any], describe_meaning: Callable[[Mapping[str, Any]], str], download: Callable[[], object]
+) -> None:
+    """Draw the result of a question with `against`.
 
-    Args: found: as `POST /v1/probe` gives it. meaning: what a name was taken for, in words. download: what the button for the table does.
+    Args:
+        comparison: Response of `POST /v1/probe`.
+        describe_meaning: Returns the text for one interpretation in `understood`.
+        download: Called by the button for the CSV file.
     """
-    one, other = found["cohorts"]
-    with box("section", "row-apart"):
-        with box("div"):
-            say("h2", "The two groups", "hidden")
-            for group in (one, other):
-                users, of = group["cohort"]["users"], group["cohort"]["of"]
-                share = f" ({users / of:.0%})" if of else ""
-                say("p", f"{group['question']}: {users:,} of {of:,} shoppers{share}", "cohort", dir="auto")
-                with box("div", "chips").style("margin: 4px 0 10px"):
-                    for name in group["understood"]:
-                        say("span", meaning(name), "chip not" if name.get("not") else "chip told", dir="auto")
-        if found["differences"]:
-            with box("div", "chips"):
+    first, second = comparison["cohorts"]
+    with container("section", "row-spread"):
+        with container("div"):
+            text_element("h2", "The two groups", "hidden")
+            for group in (first, second):
+                users, total = group["cohort"]["users"], group["cohort"]["of"]
+                share = f" ({users / total:.0%})" if total else ""
+                text_element("p", f"{group['question']}: {users:,} of {total:,} shoppers{share}", "cohort", dir="auto")
+                with container("div", "chips").style("margin: 4px 0 10px"):
+                    for meaning in group["understood"]:
+                        text_element(
+                            "span", describe_meaning(meaning), "chip negated" if meaning.get("not") else "chip selected", dir="auto"
+                        )
+        if comparison["differences"]:
+            with container("div", "chips"):
                 button("Download CSV", download)
-                link = say("button", "Copy link", "button", type="button")
-                link.on("click", js_handler="(e) => window.crossaisle.copy(e.currentTarget, location.href)")
-    if not found["differences"]:
-        with box("div", "blank section"):
-            say("strong", "No difference stands out")
-            say("p", "Neither group goes on to any category more often than the other, beyond chance.")
+                copy_link_button()
+    if not comparison["differences"]:
+        with container("div", "empty section"):
+            text_element("strong", "No difference stands out")
+            text_element("p", "Neither group goes on to any category more often than the other, beyond chance.")
         return
-    with box("section", "card section"):
-        say("h2", "Where they differ")
-        say("p", "share of each group that went on to it; times: the first share over the second, with its 95% interval", "soft small")
+    with container("section", "card section"):
+        text_element("h2", "Where they differ")
+        text_element(
+            "p", "share of each group that went on to it; times: the first share over the second, with its 95% interval", "soft small"
+        )
         rows = [
             [
-                " › ".join(each["category"]) or "(no category)",
-                f"{each['share'][0]:.0%}",
-                f"{each['share'][1]:.0%}",
-                f"{times(each['ratio'])} ({times(each['ratio_interval'][0])} to {times(each['ratio_interval'][1])})",
+                " › ".join(difference["category"]) or "(no category)",
+                f"{difference['share'][0]:.0%}",
+                f"{difference['share'][1]:.0%}",
+                f"{_format_ratio(difference['ratio'])} "
+                f"({_format_ratio(difference['ratio_interval'][0])} to {_format_ratio(difference['ratio_interval'][1])})",
             ]
-            for each in found["differences"]
+            for difference in comparison["differences"]
         ]
-        heads = ["Category", one["question"], other["question"], "Times (95%)"]
-        table("Where the two groups differ", heads, rows, (1, 2, 3))
-    for told in [f"{asked['question']}: {note}" for asked in (one, other) for note in asked["notes"]]:
-        notice(told, "note").style("margin-top: 14px")
-    least = one["privacy"]["min_users"]
-    words = f"No figure tells of fewer than {least} shoppers. Who is in both groups counts in both."
-    say("p", f"{words} What goes together is not always cause and effect.", "soft small").style("margin-top: 14px")
+        data_table("Where the two groups differ", ["Category", first["question"], second["question"], "Times (95%)"], rows, (1, 2, 3))
+    for note in [f"{group['question']}: {note}" for group in (first, second) for note in group["notes"]]:
+        notice(note, "note").style("margin-top: 14px")
+    coverage = f"Every number covers at least {first['privacy']['min_users']} shoppers. Shoppers in both groups count in both."
+    text_element("p", f"{coverage} What goes together is not always cause and effect.", "soft small").style("margin-top: 14px")
 
 
-def times(value: float | None) -> str:
-    """A ratio in words; a dash where there is no end to it."""
+def _format_ratio(value: float | None) -> str:
+    """A ratio with one decimal; a dash for an infinite ratio, which JSON has as null."""
     return "–" if value is None else f"{value:.1f}"

@@ -1,7 +1,7 @@
-"""The pieces that the console's pages are made of: words, notices, pictures, bars, and the finder.
+"""Building blocks of the console's pages: text, notices, pictures, bars, tables and the search field.
 
-Every text goes to the browser as text, never as markup, and without the characters that hide or turn what stands beside them; titles,
-queries and reviews are strangers' words. Numbers that are put into a style are numbers. Knows of no page and of no shop.
+Titles, queries and reviews are untrusted: every text is sent as text, never as markup, and without characters that hide or reverse text.
+Only numbers are put into styles. Knows nothing of pages or of the store.
 """
 
 from __future__ import annotations
@@ -18,161 +18,210 @@ if TYPE_CHECKING:
     from nicegui.element import Element
     from nicegui.elements.mixins.text_element import TextElement
 
-_WORD = re.compile(r"\w")
+_WORD_CHARACTER = re.compile(r"\w")
 
 
-def say(tag: str, words: str, classes: str = "", **props: Any) -> TextElement:
-    """An element with a text in it. Args: props: attributes; an underscore in a name stands for a dash."""
+def text_element(tag: str, text: str, classes: str = "", **props: Any) -> TextElement:
+    """Create an element with a text.
+
+    Args:
+        tag: HTML tag.
+        text: Text, which may be untrusted.
+        classes: CSS classes.
+        props: HTML attributes; an underscore in a name stands for a dash, None leaves the attribute out.
+    """
     from nicegui.elements.mixins.text_element import TextElement
 
-    element = TextElement(tag=tag, text=printable(words))
-    _dressed(element, classes, props)
+    element = TextElement(tag=tag, text=printable(text))
+    _set_attributes(element, classes, props)
     return element
 
 
-def box(tag: str, classes: str = "", **props: Any) -> Element:
-    """An element to put others into. Args: as `say` has them."""
+def container(tag: str, classes: str = "", **props: Any) -> Element:
+    """Create an element for other elements. Arguments as in `text_element`."""
     from nicegui import ui
 
-    return _dressed(ui.element(tag), classes, props)
+    return _set_attributes(ui.element(tag), classes, props)
 
 
-def _dressed(element: Element, classes: str, props: dict[str, Any]) -> Element:
-    # Never by the text form of props: a stranger's quotation mark would end the value there.
+def _set_attributes(element: Element, classes: str, props: dict[str, Any]) -> Element:
+    # The string form of props is not safe: a quotation mark in an untrusted value would end the value.
     element.props.update({name.rstrip("_").replace("_", "-"): value for name, value in props.items() if value is not None})
     return element.classes(classes)
 
 
-def button(words: str, press: Callable[[], Any], classes: str = "button", **props: Any) -> Element:
-    """A button of HTML's own. Args: press: called without arguments, may be a coroutine."""
-    return say("button", words, classes, type="button", **props).on("click", press, [])
+def button(label: str, on_click: Callable[[], Any], classes: str = "button", **props: Any) -> Element:
+    """Create an HTML button; `on_click` takes no arguments and may be a coroutine function."""
+    return text_element("button", label, classes, type="button", **props).on("click", on_click, [])
 
 
-def notice(words: str, kind: str = "", *, alert: bool = False) -> Element:
-    """A sentence that stands out. Args: kind: bad, note, or nothing. alert: a screen reader says it at once."""
-    return say("p", words, f"notice {kind}", role="alert" if alert else None)
+def notice(text: str, kind: str = "", *, alert: bool = False) -> Element:
+    """Create a highlighted sentence.
+
+    Args:
+        text: The sentence.
+        kind: "bad", "note" or empty.
+        alert: Whether screen readers announce it at once.
+    """
+    return text_element("p", text, f"notice {kind}", role="alert" if alert else None)
 
 
-def blank(title: str, words: str) -> None:
-    """What stands where there is nothing yet: what it will be, and what to do."""
-    with box("div", "blank"):
-        say("strong", title)
-        say("p", words)
+def empty_state(title: str, text: str) -> None:
+    """Create the placeholder of a part without content: what it will show, and what to do."""
+    with container("div", "empty"):
+        text_element("strong", title)
+        text_element("p", text)
 
 
-def bones(*heights: int) -> None:
-    """Grey shapes as high (in pixels) as what will stand there, so that nothing moves when it comes."""
-    with box("div", "bones", aria_hidden="true"):
+def skeleton_loader(*heights: int) -> None:
+    """Create grey shapes with the heights (in pixels) of the expected content, so that nothing moves when it arrives."""
+    with container("div", "skeleton", aria_hidden="true"):
         for height in heights:
-            box("span").style(f"height: {height:d}px")
+            container("span").style(f"height: {height:d}px")
 
 
-def picture(title: str, image: str | None, classes: str = "picture") -> None:
-    """An item's picture where it has one that is fetched safely, over its initials, which stay where it does not come."""
-    with box("span", classes, aria_hidden="true"):
-        say("span", initials(title))
+def item_picture(title: str, image: str | None, classes: str = "picture") -> None:
+    """Create the picture of an item on top of its initials, which remain visible if the image is missing, not HTTPS, or fails to load."""
+    with container("span", classes, aria_hidden="true"):
+        text_element("span", initials(title))
         if image and image.startswith("https://"):
-            box("img", src=image, alt="", loading="lazy", referrerpolicy="no-referrer")
+            container("img", src=image, alt="", loading="lazy", referrerpolicy="no-referrer")
 
 
 def initials(title: str) -> str:
-    """The first letters of the first two words of a title."""
-    letters = [found.group() for word in printable(title).split() if (found := _WORD.search(word))]
+    """The first letters of the first two words of a title; "?" if it has no words."""
+    letters = [match.group() for word in printable(title).split() if (match := _WORD_CHARACTER.search(word))]
     return "".join(letters[:2]).upper() or "?"
 
 
-def item(title: str, image: str | None, *lines: str) -> None:
-    """An item in a line: picture, name, and what is to be said under it."""
-    with box("div", "item"):
-        picture(title, image)
-        with box("div"):
-            say("div", title, "name", dir="auto")
-            for line in lines:
-                say("div", line, "soft")
+def item_row(title: str, image: str | None, *details: str) -> None:
+    """Create an item in a row: picture, title, and details below the title."""
+    with container("div", "item"):
+        item_picture(title, image)
+        with container("div"):
+            text_element("div", title, "name", dir="auto")
+            for detail in details:
+                text_element("div", detail, "soft")
 
 
-def bar(value: float, most: float, *, between: tuple[float, float] | None = None, usual: float | None = None, classes: str = "bar") -> None:
-    """A bar from 0 to a value, on a scale that ends at `most`; for the eye only, the figures stand beside it.
+def bar(
+    value: float, maximum: float, *, interval: tuple[float, float] | None = None, reference: float | None = None, classes: str = "bar"
+) -> None:
+    """Create a horizontal bar from 0 to a value. Hidden from screen readers: the numbers must be next to it as text.
 
-    Args: between: its interval, drawn as a line. usual: where a dotted line stands.
+    Args:
+        value: Length of the bar.
+        maximum: End of the scale.
+        interval: Confidence interval, drawn as a line.
+        reference: Position of a dotted line.
+        classes: CSS classes.
     """
 
-    def at(number: float) -> float:
-        return 100 * min(max(number, 0.0), most) / most if most > 0 else 0.0
+    def percent(number: float) -> float:
+        return 100 * min(max(number, 0.0), maximum) / maximum if maximum > 0 else 0.0
 
-    with box("div", classes, aria_hidden="true"):
-        box("span", "value").style(f"width: {at(value):.2f}%")
-        if between is not None:
-            low, high = at(between[0]), at(between[1])
-            box("span", "between").style(f"left: {low:.2f}%; width: {max(high - low, 0.3):.2f}%")
-        if usual is not None:
-            box("span", "usual").style(f"left: {at(usual):.2f}%")
+    with container("div", classes, aria_hidden="true"):
+        container("span", "value").style(f"width: {percent(value):.2f}%")
+        if interval is not None:
+            low, high = percent(interval[0]), percent(interval[1])
+            container("span", "interval").style(f"left: {low:.2f}%; width: {max(high - low, 0.3):.2f}%")
+        if reference is not None:
+            container("span", "reference").style(f"left: {percent(reference):.2f}%")
 
 
-def table(caption: str, heads: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequence[int] = ()) -> None:
-    """A table; the first cell of a row names it. Args: numbers: columns that are set to the right."""
-    with box("div", "scroll", tabindex="0", role="region", aria_label=printable(caption)), box("table", "figures"):
-        say("caption", caption, "hidden")
-        with box("thead"), box("tr"):
-            for column, head in enumerate(heads):
-                say("th", head, "number" if column in numbers else "", scope="col")
-        with box("tbody"):
+def data_table(caption: str, headings: Sequence[str], rows: Sequence[Sequence[str]], number_columns: Sequence[int] = ()) -> None:
+    """Create a scrollable table; the first cell of a row is its heading, and `number_columns` are aligned to the right."""
+    with (
+        container("div", "scroll", tabindex="0", role="region", aria_label=printable(caption)),
+        container("table", "data"),
+    ):
+        text_element("caption", caption, "hidden")
+        with container("thead"), container("tr"):
+            for column, heading in enumerate(headings):
+                text_element("th", heading, "number" if column in number_columns else "", scope="col")
+        with container("tbody"):
             for row in rows:
-                with box("tr"):
+                with container("tr"):
                     for column, cell in enumerate(row):
-                        kind = "number" if column in numbers else ""
-                        say("td", cell, kind) if column else say("th", cell, kind, scope="row", dir="auto")
+                        classes = "number" if column in number_columns else ""
+                        if column:
+                            text_element("td", cell, classes)
+                        else:
+                            text_element("th", cell, classes, scope="row", dir="auto")
 
 
-def at_address(page: Element, told: Mapping[str, str]) -> None:
-    """Makes a page's address say what is asked on it, so that the address can be handed on; nothing is loaded.
+def copy_link_button() -> None:
+    """Create a button that copies the address of the page."""
+    element = text_element("button", "Copy link", "button", type="button")
+    element.on("click", js_handler="(e) => window.crossaisle.copy(e.currentTarget, location.href)")
 
-    Args: page: an element of it that stays; what was pressed may be gone by now.
+
+def set_query(element: Element, parameters: Mapping[str, str]) -> None:
+    """Set the query string of the page's address without loading anything, so that the address links to what is shown.
+
+    Args:
+        element: An element of the page that still exists; a button that was pressed may be gone.
+        parameters: Query parameters.
     """
-    query = f"?{urlencode(told)}" if told else ""  # what it escapes cannot end a text of JavaScript either
-    page.client.run_javascript(f"history.replaceState(null, '', location.pathname + '{query}')")
+    query = f"?{urlencode(parameters)}" if parameters else ""  # URL-encoded text cannot end a JavaScript string
+    element.client.run_javascript(f"history.replaceState(null, '', location.pathname + '{query}')")
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """Something that a finder offers: what it is called here, to a person, and what is said under it."""
+class SearchOption:
+    """An option of a search field.
+
+    Attributes:
+        key: Value that is passed on when the option is chosen.
+        label: Text of the option.
+        detail: Second line, may be empty.
+    """
 
     key: str
-    words: str
-    under: str = ""
+    label: str
+    detail: str = ""
 
 
-def finder(label: str, search: Callable[[str], Awaitable[Sequence[Found]]], chosen: Callable[[str], Any], **props: Any) -> Element:
-    """A field that offers what begins with what is typed. Args: chosen: is called with the key; may be a coroutine."""
+def search_field(
+    label: str, search: Callable[[str], Awaitable[Sequence[SearchOption]]], on_choose: Callable[[str], Any], **props: Any
+) -> Element:
+    """Create a text field that suggests options while the user types.
+
+    Args:
+        label: Label of the field.
+        search: Returns the options for a text.
+        on_choose: Called with the key of the chosen option; may be a coroutine function.
+        props: HTML attributes of the field.
+    """
     from nicegui import ui
 
-    with box("div", "finder") as place:
+    with container("div", "finder") as element:
         field = ui.input(label).props("outlined dense debounce=200 autocomplete=off")
         field.props.update({name.replace("_", "-"): value for name, value in props.items()})
-        offers = box("ul", "found", aria_label="Offers")
+        option_list = container("ul", "options", aria_label="Suggestions")
 
-    async def typed(text: str) -> None:
-        found = await search(text.strip()) if text.strip() else []
-        if place.is_deleted or (field.value or "").strip() != text.strip():
-            return  # more was typed meanwhile
-        offers.clear()
-        offers.classes(add="some" if found or text.strip() else "", remove="" if found or text.strip() else "some")
-        with offers:
-            for one in found:
-                with box("li"), box("button", type="button").on("click", lambda _, one=one: take(one.key), []):
-                    say("span", one.words, dir="auto")
-                    say("span", one.under, "soft")
-            if not found and text.strip():
-                say("li", "nothing begins like that", "soft small").style("padding: 8px 10px")
+    async def update(text: str) -> None:
+        options = await search(text) if text else []
+        if element.is_deleted or (field.value or "").strip() != text:
+            return  # the text has changed in the meantime
+        option_list.clear()
+        option_list.classes(add="open" if text else "", remove="" if text else "open")
+        with option_list:
+            for option in options:
+                with container("li"), container("button", type="button").on("click", lambda _, key=option.key: choose(key), []):
+                    text_element("span", option.label, dir="auto")
+                    text_element("span", option.detail, "soft")
+            if not options and text:
+                text_element("li", "nothing starts with this", "soft small").style("padding: 8px 10px")
 
-    async def take(key: str) -> None:
-        offers.clear()
-        offers.classes(remove="some")
+    async def choose(key: str) -> None:
+        option_list.clear()
+        option_list.classes(remove="open")
         field.set_value("")
-        with place:  # what was pressed is gone
-            answer = chosen(key)
-            if isinstance(answer, Awaitable):
-                await answer
+        with element:  # the pressed button no longer exists
+            result = on_choose(key)
+            if isinstance(result, Awaitable):
+                await result
 
-    field.on_value_change(lambda event: typed(event.value or ""))
-    return place
+    field.on_value_change(lambda event: update((event.value or "").strip()))
+    return element

@@ -1,70 +1,84 @@
-"""A reason as the console shows it: every stretch of it that rests on something says on what, to a pointer, a keyboard and a finger."""
+"""Explanations in the console: every claim shows its evidence to pointers, keyboards and screen readers."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .elements import box, say
+from .elements import container, text_element
 
-KINDS = {"history": "had before", "association": "counted", "review": "a review", "attribute": "of the item", "need": "said"}
+EVIDENCE_KINDS = {
+    "history": "in the history",
+    "association": "bought together",
+    "review": "a review",
+    "attribute": "about the item",
+    "need": "the request",
+}
 
 
-def stretches(text: str, claims: Sequence[Mapping[str, str]]) -> list[tuple[str, str | None]]:
-    """A text in pieces: each with the id of the evidence that it rests on, None where it claims nothing.
+def claim_spans(text: str, claims: Sequence[Mapping[str, str]]) -> list[tuple[str, str | None]]:
+    """Split a text into spans, each with the id of the evidence that supports it, or None.
 
-    The pieces, put together, are the text. A claim that is not found, or lies inside an earlier one, stays a part of its surroundings.
+    The concatenated spans are the text. Claims that do not occur in the text, or that overlap an earlier claim, are ignored.
 
-    >>> stretches("Dry. Light.", [{"text": "Light.", "evidence": "e2"}])
+    >>> claim_spans("Dry. Light.", [{"text": "Light.", "evidence": "e2"}])
     [('Dry. ', None), ('Light.', 'e2')]
     """
-    found = sorted((text.find(claim["text"]), claim["text"], claim["evidence"]) for claim in claims if claim["text"])
-    pieces: list[tuple[str, str | None]] = []
+    positions = sorted((text.find(claim["text"]), claim["text"], claim["evidence"]) for claim in claims if claim["text"])
+    spans: list[tuple[str, str | None]] = []
     end = 0
-    for start, words, evidence in found:
-        if start < end:  # not found is -1
+    for start, claim_text, evidence_id in positions:
+        if start < end:  # -1 if the claim does not occur
             continue
         if start > end:
-            pieces.append((text[end:start], None))
-        pieces.append((words, evidence))
-        end = start + len(words)
+            spans.append((text[end:start], None))
+        spans.append((claim_text, evidence_id))
+        end = start + len(claim_text)
     if end < len(text):
-        pieces.append((text[end:], None))
-    return pieces
+        spans.append((text[end:], None))
+    return spans
 
 
-def reason(explanation: Mapping[str, Any] | None) -> None:
-    """Draws why an item is recommended; also where there is no reason strong enough to state."""
+def explanation_text(explanation: Mapping[str, Any] | None) -> None:
+    """Draw the explanation of a recommendation, or a sentence if there is none."""
     if explanation is None or not explanation["text"]:
-        say("p", "No reason strong enough to state.", "reason soft")
+        text_element("p", "No reason strong enough to state.", "reason soft")
         return
     facts = {fact["id"]: fact for fact in explanation["evidence"] if "id" in fact}
     for line in explanation["text"].split("\n"):
-        with box("p", "reason", dir="auto"):
-            for words, evidence in stretches(line, explanation["claims"]):
-                fact = facts.get(evidence) if evidence else None
+        with container("p", "reason", dir="auto"):
+            for span, evidence_id in claim_spans(line, explanation["claims"]):
+                fact = facts.get(evidence_id) if evidence_id else None
                 if fact is None:
-                    say("span", words)
+                    text_element("span", span)
                     continue
-                with box("span", "claim", tabindex="0", role="note", aria_label=f"{words} {rests(fact)}"):
-                    say("span", words, aria_hidden="true")
-                    say("span", rests(fact), "tip", aria_hidden="true")
+                evidence_text = _describe_evidence(fact)
+                with container("span", "claim", tabindex="0", role="note", aria_label=f"{span} {evidence_text}"):
+                    text_element("span", span, aria_hidden="true")
+                    text_element("span", evidence_text, "tip", aria_hidden="true")
 
 
-def rests(fact: Mapping[str, Any]) -> str:
-    """What a fact is, and in words."""
-    words = f"“{fact['text']}”" if fact["kind"] == "review" else fact["text"]
-    return f"{KINDS.get(fact['kind'], fact['kind']).capitalize()}{', against it' if fact.get('against') else ''}: {words}"
-
-
-def evidence(explanation: Mapping[str, Any] | None) -> None:
-    """Draws all that was found for an item, told in the reason or not."""
+def evidence_list(explanation: Mapping[str, Any] | None) -> None:
+    """Draw all evidence of an explanation, whether its text uses it or not."""
     if explanation is None or not explanation["evidence"]:
         return
-    with box("details", "more").style("margin-top: 4px"):
-        say("summary", f"All evidence ({len(explanation['evidence'])})", "small")
-        with box("ul", "evidence"):
+    with container("details", "more").style("margin-top: 4px"):
+        text_element("summary", f"All evidence ({len(explanation['evidence'])})", "small")
+        with container("ul", "evidence"):
             for fact in explanation["evidence"]:
-                with box("li"):
-                    say("span", KINDS.get(fact["kind"], fact["kind"]) + (", against" if fact.get("against") else ""), "soft")
-                    say("span", f"“{fact['text']}”" if fact["kind"] == "review" else fact["text"], dir="auto")
+                with container("li"):
+                    text_element("span", _evidence_kind(fact) + (", against" if fact.get("against") else ""), "soft")
+                    text_element("span", _evidence_text(fact), dir="auto")
+
+
+def _describe_evidence(fact: Mapping[str, Any]) -> str:
+    """The kind of a piece of evidence, and its text."""
+    return f"{_evidence_kind(fact).capitalize()}{', against it' if fact.get('against') else ''}: {_evidence_text(fact)}"
+
+
+def _evidence_kind(fact: Mapping[str, Any]) -> str:
+    return EVIDENCE_KINDS.get(fact["kind"], str(fact["kind"]))
+
+
+def _evidence_text(fact: Mapping[str, Any]) -> str:
+    return f"“{fact['text']}”" if fact["kind"] == "review" else str(fact["text"])

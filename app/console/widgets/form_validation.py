@@ -1,4 +1,4 @@
-"""What is typed into the console's fields, as the requests that the API takes: one set of bounds, one set of sentences."""
+"""Validation of the console's form fields with the request models of the API, so that limits and messages are the same."""
 
 from __future__ import annotations
 
@@ -10,27 +10,29 @@ from pydantic import ValidationError
 from ...api.errors import validation_errors
 from ...schemas.requests import RequestModel
 
-R = TypeVar("R", bound=RequestModel)
+RequestT = TypeVar("RequestT", bound=RequestModel)
 
 
-def read(kind: type[R], told: Mapping[str, Any]) -> R | ValidationError:
-    """The request that some fields make, or what is wrong with them. A number may be typed as people do, with spaces or a decimal comma."""
+def parse_request(model: type[RequestT], fields: Mapping[str, Any]) -> RequestT | ValidationError:
+    """The request that some field values make, or the validation error. Numbers may have spaces or a decimal comma."""
     try:
-        return kind.model_validate({name: _number(value) for name, value in told.items()})
+        return model.model_validate({name: _normalize_number(value) for name, value in fields.items()})
     except ValidationError as error:
         return error
 
 
-def problem(error: ValidationError) -> str:
-    """What is wrong with the fields, in one sentence."""
-    found = validation_errors([{**one, "loc": ("body", *one["loc"])} for one in error.errors()])[0]["detail"]
-    field, _, wrong = found.partition(": ")
-    return f"{field.replace('_', ' ').capitalize()}: {wrong}." if wrong else f"{found}."
+def validation_sentence(error: ValidationError) -> str:
+    """The first problem of some fields as a sentence."""
+    errors = validation_errors([{**problem, "loc": ("body", *problem["loc"])} for problem in error.errors()])
+    detail = errors[0]["detail"]
+    field, _, message = detail.partition(": ")
+    return f"{field.replace('_', ' ').capitalize()}: {message}." if message else f"{detail}."
 
 
-def _number(value: Any) -> Any:
-    return value.replace(",", ".").replace("\u00a0", "") if isinstance(value, str) and _looks_like_one(value) else value
+def _normalize_number(value: Any) -> Any:
+    is_decimal_comma = isinstance(value, str) and _has_decimal_comma(value)
+    return value.replace(",", ".").replace("\u00a0", "") if is_decimal_comma else value
 
 
-def _looks_like_one(value: str) -> bool:
-    return bool(value) and value.count(",") == 1 and value.replace(",", "").replace("\u00a0", "").isdigit()
+def _has_decimal_comma(value: str) -> bool:
+    return value.count(",") == 1 and value.replace(",", "").replace("\u00a0", "").isdigit()

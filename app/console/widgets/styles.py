@@ -1,25 +1,21 @@
-"""How the console looks: one sheet of styles, in light and in dark, from a phone's 390 pixels to a wide screen.
+"""Style sheet and icon of the console, for light and dark pages from 390 pixels wide.
 
-One accent colour; everything else is ink on paper. Colours of text keep a contrast of 4.5 to 1 in both modes (WCAG 2.1, AA), which the
-tests measure. Classes are named by what they hold. Fonts are the reader's own, figures are of one width.
+One accent colour; everything else is text on a background. Text has a contrast of at least 4.5 to 1 in both modes (WCAG 2.1 AA), which
+tests measure. Classes are named after what they contain. System fonts, with digits of equal width.
 """
 
 from __future__ import annotations
 
 ACCENT = "#0f6e66"
 """Deep teal."""
-HEAT = ("#b35806", "#e08214", "#fdb863", "#fee0b6", "#f7f7f7", "#d8daeb", "#b2abd2", "#8073ac", "#542788")
-"""ColorBrewer's orange to purple, which the colour-blind can tell apart: less often than usual, as usual, more often."""
-HEAT_DARK = ("#f5a742", "#c87a1c", "#8a561b", "#553a1c", "#2b3036", "#3f3a63", "#62569b", "#8f82c8", "#c5baf2")
-"""The same on a dark page: what is as usual fades into the page, whose colour it nearly has."""
-BLANK, BLANK_DARK = ("#c9ccc8", "#eceeea"), ("#4a525a", "#23292e")
-"""Of cells that have no figure: the category itself, and what is withheld."""
+NO_DATA_COLORS_LIGHT, NO_DATA_COLORS_DARK = ("#c9ccc8", "#eceeea"), ("#4a525a", "#23292e")
+"""Colours of heat map cells without statistics: the category itself, and withheld pairs."""
 ICON = (
     '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><rect width="32" height="32" rx="8" fill="#0f6e66"/>'
     '<path d="M8 11h10l-3-3m3 3-3 3M24 21H14l3-3m-3 3 3 3" fill="none" stroke="#fff" stroke-width="2.6" stroke-linecap="round" '
     'stroke-linejoin="round"/></svg>'
 )
-"""Two aisles, crossed."""
+"""Two crossing aisles as SVG."""
 
 STYLE = """
 :root {
@@ -48,7 +44,7 @@ a { color: var(--accent); }
 :focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; border-radius: 4px; }
 .hidden { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
 
-/* the frame */
+/* page frame */
 .top { background: var(--card); color: var(--ink); border-bottom: 1px solid var(--line); box-shadow: none; padding: 0; }
 .top .inner { display: flex; flex-wrap: wrap; align-items: center; gap: 0 28px; max-width: 1120px; margin: 0 auto; padding: 0 20px;
   width: 100%; }
@@ -61,7 +57,7 @@ a { color: var(--accent); }
 .pages a[aria-current] { color: var(--ink); border-color: var(--accent); }
 .top .end { margin-left: auto; display: flex; align-items: center; gap: 8px; }
 
-/* what is pressed */
+/* buttons and chips */
 .button { font: inherit; font-size: 15px; font-weight: 560; display: inline-flex; align-items: center; justify-content: center; gap: 7px;
   min-height: 40px; padding: 7px 16px; border: 1px solid var(--line); border-radius: 8px; background: var(--card); color: var(--ink);
   cursor: pointer; text-decoration: none; }
@@ -82,10 +78,10 @@ a { color: var(--accent); }
   background: var(--card); display: inline-flex; align-items: center; gap: 6px; max-width: 100%; overflow-wrap: anywhere; }
 button.chip { cursor: pointer; }
 button.chip:hover { border-color: var(--accent); color: var(--accent); }
-.chip.told { background: var(--tint); border-color: transparent; }
-.chip.not { background: var(--bad-tint); border-color: transparent; }
+.chip.selected { background: var(--tint); border-color: transparent; }
+.chip.negated { background: var(--bad-tint); border-color: transparent; }
 
-/* what is filled in */
+/* form fields */
 .q-field--outlined .q-field__control { border-radius: 8px; background: var(--card); }
 .q-field--outlined .q-field__control:before { border-color: var(--line); }
 .q-field__label, .q-field__native, .q-field__input, .q-field__marginal { color: var(--ink); }
@@ -95,61 +91,60 @@ button.chip:hover { border-color: var(--accent); color: var(--accent); }
 .q-field__messages { color: var(--soft); }
 .q-checkbox__label, .q-radio__label, .q-toggle__label { font-size: 15px; }
 .q-menu { background: var(--card); color: var(--ink); border: 1px solid var(--line); }
-.ask { display: flex; gap: 10px; align-items: stretch; margin-top: 18px; }
-.ask > .q-field { flex: 1 1 auto; max-width: 620px; }
-.ask .button { min-width: 92px; }
+.question-form { display: flex; gap: 10px; align-items: stretch; margin-top: 18px; }
+.question-form > .q-field { flex: 1 1 auto; max-width: 620px; }
+.question-form .button { min-width: 92px; }
 details.more { margin-top: 12px; }
 details.more > summary { cursor: pointer; color: var(--accent); font-weight: 540; font-size: 15px; width: fit-content; padding: 4px 0; }
 .fields { display: grid; grid-template-columns: repeat(auto-fill, minmax(170px, 1fr)); gap: 12px; margin-top: 10px; align-items: center; }
 .finder { position: relative; }
-.finder .found { display: none; position: absolute; z-index: 50; left: 0; right: 0; top: calc(100% + 4px); background: var(--card);
+.finder .options { display: none; position: absolute; z-index: 50; left: 0; right: 0; top: calc(100% + 4px); background: var(--card);
   border: 1px solid var(--line); border-radius: 8px; box-shadow: 0 8px 24px rgb(0 0 0 / .16); max-height: 320px; overflow-y: auto;
   padding: 4px; }
-.finder:focus-within .found.some { display: block; }
-.finder .found button { font: inherit; font-size: 15px; text-align: left; width: 100%; border: 0; background: none; color: var(--ink);
+.finder:focus-within .options.open { display: block; }
+.finder .options button { font: inherit; font-size: 15px; text-align: left; width: 100%; border: 0; background: none; color: var(--ink);
   padding: 8px 10px; border-radius: 6px; cursor: pointer; display: block; overflow-wrap: anywhere; }
-.finder .found button:hover, .finder .found button:focus-visible { background: var(--tint); }
-.finder .found .soft { display: block; font-size: 13px; }
+.finder .options button:hover, .finder .options button:focus-visible { background: var(--tint); }
+.finder .options .soft { display: block; font-size: 13px; }
 
-/* what is shown */
+/* content */
 .card { background: var(--card); border: 1px solid var(--line); border-radius: 12px; box-shadow: var(--shade); padding: 20px; }
 .stack > * + * { margin-top: 16px; }
 .section { margin-top: 32px; }
-.row-apart { display: flex; flex-wrap: wrap; gap: 8px 16px; align-items: center; justify-content: space-between; }
-.place { position: relative; }
-.place.busy > .content { opacity: .45; transition: opacity .15s .15s; }
-.place.busy.early > .content { opacity: 1; }
-.place > .under-way { position: absolute; left: 0; right: 0; top: 0; height: 3px; overflow: hidden; border-radius: 2px;
+.row-spread { display: flex; flex-wrap: wrap; gap: 8px 16px; align-items: center; justify-content: space-between; }
+.panel { position: relative; }
+.panel.busy > .content { opacity: .45; transition: opacity .15s .15s; }
+.panel.busy.partial > .content { opacity: 1; }
+.panel > .progress { position: absolute; left: 0; right: 0; top: 0; height: 3px; overflow: hidden; border-radius: 2px;
   visibility: hidden; z-index: 5; }
-.place.busy > .under-way { visibility: visible; background: var(--tint); }
-.place.busy > .under-way::after { content: ""; position: absolute; inset: 0 70% 0 0; background: var(--accent);
-  animation: along 1.1s infinite ease-in-out; }
-@keyframes along { from { transform: translateX(-100%); } to { transform: translateX(340%); } }
-.bones { display: grid; gap: 14px; }
-.bones span { display: block; background: var(--fill); border-radius: 10px; animation: breathe 1.6s infinite ease-in-out; }
-@keyframes breathe { 50% { opacity: .5; } }
-@media (prefers-reduced-motion: reduce) { .bones span, .place.busy > .under-way::after { animation: none; } }
+.panel.busy > .progress { visibility: visible; background: var(--tint); }
+.panel.busy > .progress::after { content: ""; position: absolute; inset: 0 70% 0 0; background: var(--accent);
+  animation: slide 1.1s infinite ease-in-out; }
+@keyframes slide { from { transform: translateX(-100%); } to { transform: translateX(340%); } }
+.skeleton { display: grid; gap: 14px; }
+.skeleton span { display: block; background: var(--fill); border-radius: 10px; animation: pulse 1.6s infinite ease-in-out; }
+@keyframes pulse { 50% { opacity: .5; } }
+@media (prefers-reduced-motion: reduce) { .skeleton span, .panel.busy > .progress::after { animation: none; } }
 .notice { border-radius: 10px; padding: 14px 18px; background: var(--fill); max-width: 78ch; }
 .notice.bad { background: var(--bad-tint); color: var(--bad); }
 .notice.note { background: var(--tint); color: var(--ink); }
-.blank { text-align: center; padding: 44px 20px; color: var(--soft); border: 1px dashed var(--line); border-radius: 12px; }
-.blank strong { display: block; color: var(--ink); font-size: 17px; font-weight: 620; margin-bottom: 4px; }
-.blank p { max-width: 56ch; margin: 0 auto; }
+.empty { text-align: center; padding: 44px 20px; color: var(--soft); border: 1px dashed var(--line); border-radius: 12px; }
+.empty strong { display: block; color: var(--ink); font-size: 17px; font-weight: 620; margin-bottom: 4px; }
+.empty p { max-width: 56ch; margin: 0 auto; }
 .scroll { overflow-x: auto; }
-table.figures { border-collapse: collapse; width: 100%; font-size: 15px; }
-table.figures th, table.figures td { padding: 9px 12px 9px 0; border-bottom: 1px solid var(--line); text-align: left;
+table.data { border-collapse: collapse; width: 100%; font-size: 15px; }
+table.data th, table.data td { padding: 9px 12px 9px 0; border-bottom: 1px solid var(--line); text-align: left;
   vertical-align: top; }
-table.figures th { color: var(--soft); font-weight: 540; font-size: 13.5px; }
-table.figures tbody th { color: var(--ink); font-weight: 500; font-size: 15px; }
-table.figures tbody th.kind { color: var(--soft); font-size: 13.5px; font-weight: 620; padding-top: 18px; }
-table.figures .number { text-align: right; }
-table.figures tr:last-child > * { border-bottom: 0; }
+table.data th { color: var(--soft); font-weight: 540; font-size: 13.5px; }
+table.data tbody th { color: var(--ink); font-weight: 500; font-size: 15px; }
+table.data tbody th.kind { color: var(--soft); font-size: 13.5px; font-weight: 620; padding-top: 18px; }
+table.data .number { text-align: right; }
+table.data tr:last-child > * { border-bottom: 0; }
 dl.facts { display: grid; grid-template-columns: max-content 1fr; gap: 4px 18px; font-size: 15px; }
 dl.facts dt { color: var(--soft); }
 dl.facts dd { overflow-wrap: anywhere; }
 .tag { font-size: 12.5px; font-weight: 600; padding: 2px 8px; border-radius: 5px; background: var(--fill); color: var(--soft);
   white-space: nowrap; align-self: start; }
-.tag.accent { background: var(--tint); color: var(--accent); }
 
 .picture { position: relative; flex: none; display: grid; place-items: center; width: 44px; height: 44px; border-radius: 8px;
   overflow: hidden;
@@ -162,16 +157,16 @@ dl.facts dd { overflow-wrap: anywhere; }
 .item .soft { font-size: 13px; }
 .items { display: grid; grid-template-columns: repeat(auto-fill, minmax(230px, 1fr)); gap: 12px 20px; }
 
-/* a bar from nothing, its interval, and where the usual is */
+/* bar from zero, its interval, and a reference line */
 .bar { position: relative; height: 12px; border-radius: 3px; background: var(--fill); }
 .bar .value { position: absolute; inset: 0 auto 0 0; border-radius: 3px; background: var(--accent); opacity: .85; }
-.bar .between { position: absolute; top: 5px; height: 2px; background: var(--ink); }
-.bar .between::before, .bar .between::after { content: ""; position: absolute; top: -3px; height: 8px; width: 2px;
+.bar .interval { position: absolute; top: 5px; height: 2px; background: var(--ink); }
+.bar .interval::before, .bar .interval::after { content: ""; position: absolute; top: -3px; height: 8px; width: 2px;
   background: var(--ink); }
-.bar .between::after { right: 0; }
-.bar .usual { position: absolute; top: -3px; bottom: -3px; width: 0; border-left: 2px dotted var(--soft); }
+.bar .interval::after { right: 0; }
+.bar .reference { position: absolute; top: -3px; bottom: -3px; width: 0; border-left: 2px dotted var(--soft); }
 .bar.share { height: 8px; }
-.figure-bar .bar { margin: 10px 0 8px; }
+.lift-summary .bar { margin: 10px 0 8px; }
 
 /* probe */
 .cohort { font-size: 21px; line-height: 1.35; letter-spacing: -.01em; font-weight: 560; }
@@ -179,14 +174,14 @@ dl.facts dd { overflow-wrap: anywhere; }
 .needs { margin-top: 14px; }
 .needs > li:first-child { border-top: 0; padding-top: 6px; }
 .needs > li:last-child { padding-bottom: 4px; }
-.place-number { color: var(--soft); font-size: 15px; font-weight: 600; padding-top: 2px; }
+.rank { color: var(--soft); font-size: 15px; font-weight: 600; padding-top: 2px; }
 .needs .lift { text-align: right; }
 .needs .lift strong { font-size: 23px; line-height: 1.1; font-weight: 660; letter-spacing: -.02em; display: block; }
 .needs .bar { margin: 8px 0 8px; }
-.needs .under { grid-column: 2 / -1; min-width: 0; }
-.saying { display: flex; gap: 10px; align-items: flex-start; justify-content: space-between; background: var(--tint); border-radius: 8px;
-  padding: 9px 8px 9px 14px; margin: 12px 0 14px; }
-.saying p { overflow-wrap: anywhere; padding-top: 3px; }
+.needs .need-details { grid-column: 2 / -1; min-width: 0; }
+.need-sentence { display: flex; gap: 10px; align-items: flex-start; justify-content: space-between; background: var(--tint);
+  border-radius: 8px; padding: 9px 8px 9px 14px; margin: 12px 0 14px; }
+.need-sentence p { overflow-wrap: anywhere; padding-top: 3px; }
 
 /* atlas */
 .map { overflow-x: auto; }
@@ -201,18 +196,18 @@ dl.facts dd { overflow-wrap: anywhere; }
   color: var(--ink); padding: 9px 6px; border-top: 1px solid var(--line); cursor: pointer; border-radius: 0; }
 .pair:hover { background: var(--fill); }
 .pair[aria-pressed=true] { background: var(--tint); }
-.beside { display: grid; grid-template-columns: minmax(0, 1fr) 320px; gap: 20px; align-items: start; }
-.beside.even { grid-template-columns: repeat(2, minmax(0, 1fr)); }
+.columns { display: grid; grid-template-columns: minmax(0, 1fr) 320px; gap: 20px; align-items: start; }
+.columns.even { grid-template-columns: repeat(2, minmax(0, 1fr)); }
 
 /* shopper */
-/* What a stretch of a reason rests on stands under the whole reason: beside its own line it could leave the page. */
-.desk { display: grid; grid-template-columns: 300px minmax(0, 1fr); gap: 24px; align-items: start; margin-top: 20px; }
-.recs > li { display: grid; grid-template-columns: 34px 64px minmax(0, 1fr); gap: 2px 14px; padding: 18px 0;
+/* The tip of a claim is below the whole reason: next to its own line it could leave the page. */
+.shopper-layout { display: grid; grid-template-columns: 300px minmax(0, 1fr); gap: 24px; align-items: start; margin-top: 20px; }
+.recommendations > li { display: grid; grid-template-columns: 34px 64px minmax(0, 1fr); gap: 2px 14px; padding: 18px 0;
   border-top: 1px solid var(--line); }
-.recs > li:first-child { border-top: 0; padding-top: 4px; }
-.recs .reason { position: relative; margin-top: 6px; font-size: 16px; overflow-wrap: anywhere; }
-/* Room for a reason of two lines and for its evidence, so that nothing moves when they come. */
-.reasoned { min-height: 54px; }
+.recommendations > li:first-child { border-top: 0; padding-top: 4px; }
+.recommendations .reason { position: relative; margin-top: 6px; font-size: 16px; overflow-wrap: anywhere; }
+/* Room for two lines and the evidence, so that nothing moves when they arrive. */
+.reason-slot { min-height: 54px; }
 .row-more { display: flex; flex-wrap: wrap; gap: 0 14px; align-items: baseline; min-height: 38px; }
 .row-more .facts:has(details[open]) { flex-basis: 100%; }
 .claim { cursor: help; border-radius: 3px; text-decoration: underline dotted var(--soft) 1px;
@@ -230,7 +225,7 @@ dl.facts dd { overflow-wrap: anywhere; }
 .history li:first-child { border-top: 0; }
 .shares li { display: grid; grid-template-columns: minmax(0, 1fr) 46px; gap: 2px 10px; font-size: 14.5px; padding: 4px 0; }
 .shares .bar { grid-column: 1 / -1; }
-.sheet.q-card, .sheet { background: var(--card); color: var(--ink); width: min(720px, 94vw); max-width: none; max-height: 88vh;
+.why-dialog.q-card, .why-dialog { background: var(--card); color: var(--ink); width: min(720px, 94vw); max-width: none; max-height: 88vh;
   overflow-y: auto;
   padding: 24px; border-radius: 14px; display: block; }
 
@@ -242,12 +237,12 @@ dl.facts dd { overflow-wrap: anywhere; }
 .tile strong { display: block; font-size: 21px; font-weight: 640; letter-spacing: -.015em; overflow-wrap: anywhere; line-height: 1.3; }
 .tile span { color: var(--soft); font-size: 13.5px; }
 .forest { position: relative; height: 18px; min-width: 130px; }
-.forest .between { position: absolute; top: 8px; height: 2px; background: var(--soft); }
+.forest .interval { position: absolute; top: 8px; height: 2px; background: var(--soft); }
 .forest .value { position: absolute; top: 4px; width: 10px; height: 10px; margin-left: -5px; border-radius: 50%;
   background: var(--accent); }
 
 @media (max-width: 900px) {
-  .beside, .beside.even, .desk { grid-template-columns: minmax(0, 1fr); }
+  .columns, .columns.even, .shopper-layout { grid-template-columns: minmax(0, 1fr); }
 }
 @media (max-width: 600px) {
   .nicegui-content { padding: 20px 14px 56px; }
@@ -258,17 +253,16 @@ dl.facts dd { overflow-wrap: anywhere; }
   h1 { font-size: 24px; }
   .card { padding: 16px 14px; }
   .needs > li { grid-template-columns: 24px minmax(0, 1fr) auto; gap: 4px 8px; }
-  .needs .under { grid-column: 1 / -1; }
+  .needs .need-details { grid-column: 1 / -1; }
   .needs .lift .soft { font-size: 12.5px; }
-  .recs > li { grid-template-columns: 22px 48px minmax(0, 1fr); gap: 2px 10px; }
-  .reasoned { min-height: 126px; }
+  .recommendations > li { grid-template-columns: 22px 48px minmax(0, 1fr); gap: 2px 10px; }
+  .reason-slot { min-height: 126px; }
   .suggestions { min-height: 202px; }
   .picture.large { width: 48px; height: 48px; font-size: 14px; }
-  .recs .wide { grid-column: 1 / -1; }
   .evidence li { grid-template-columns: 1fr; gap: 0; }
   .history li { grid-template-columns: 92px minmax(0, 1fr); }
   .history li .tag { display: none; }
-  .ask { flex-direction: column; }
+  .question-form { flex-direction: column; }
   .cohort { font-size: 19px; }
 }
 """
