@@ -81,12 +81,20 @@ def test_the_wheel_carries_every_file_and_nothing_else(wheel: Path) -> None:
         names, size = archive.namelist(), sum(part.compress_size for part in archive.infolist())
         meta = HeaderParser().parsestr(archive.read(f"crossaisle-{crossaisle.__version__}.dist-info/METADATA").decode())
     assert {name.split("/")[0] for name in names} == {"crossaisle", f"crossaisle-{crossaisle.__version__}.dist-info"}
-    kept = [file for folder in shipped_folders() for file in folder.glob("*") if file.suffix in (".py", ".md", ".jsonl", ".typed")]
+    patterns, suffixes = ("*", "templates/*", "data/*.jsonl"), (".py", ".md", ".j2", ".jsonl", ".typed")
+    files = {file for folder in shipped_folders() for pattern in patterns for file in folder.glob(pattern)}
+    kept = [file for file in files if file.suffix in suffixes]
     expected = {file.relative_to(ROOT).as_posix() for file in kept if file.parent != ROOT or file.suffix in (".py", ".typed")}
     adapters = [file for file in (*bundled.EXPLAINER_ADAPTER.glob("*"), *demo.ADAPTER.glob("*")) if file.is_file()]
     expected |= {file.relative_to(ROOT).as_posix() for file in adapters}
     assert {name.removeprefix("crossaisle/") for name in names if name.startswith("crossaisle/")} == expected
-    assert {"prompts/templates/rank.v1.md", "data/demo/items.jsonl", "py.typed", "app/cli/main.py"} <= expected
+    assert {
+        "prompts/templates/rank.v1.md",
+        "data/demo/items.jsonl",
+        "py.typed",
+        "app/cli/main.py",
+        "app/reports/templates/judge.html.j2",
+    } <= expected
     weights = sum(file.stat().st_size for file in adapters if file.suffix == ".safetensors")
     assert {file.suffix for file in adapters} <= {".json", ".safetensors"}
     assert weights <= 5_000_000

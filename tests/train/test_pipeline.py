@@ -155,8 +155,8 @@ def test_by_default_only_channels_that_pay_are_trained(demo_workspace: Workspace
     assert not (tmp_path / "shop" / "complements").exists()
     assert "--channels" in result.output
     recommender = Recommender.open(tmp_path / "shop", settings=settings.with_(llm="none"))
-    assert recommender.trained is not None
-    assert set(recommender.trained.model.channels) == CHANNELS - {"graph", "complements"} | {"profile"}
+    assert recommender.blend_ranker is not None
+    assert set(recommender.blend_ranker.model.channels) == CHANNELS - {"graph", "complements"} | {"profile"}
 
 
 # ---------------------------------------------------------------------- evaluation
@@ -194,8 +194,8 @@ def test_a_trained_store_is_evaluated(trained: Trained, settings: Settings, tmp_
             assert len(set(rows)) == 10
             assert is_new[rows].sum() >= min(slots, int(is_new.sum()))
     page(json.loads(reports.write(report, tmp_path).read_text()), tmp_path / "report.html")
-    assert "What novelty costs" in (tmp_path / "report.html").read_text()
-    assert "What places for new items cost" in (tmp_path / "report.html").read_text()
+    assert "Cost of the popularity penalty" in (tmp_path / "report.html").read_text()
+    assert "Cost of slots reserved for new items" in (tmp_path / "report.html").read_text()
     with pytest.raises(LeakError, match=r"trained part .* did not hold out .* train it again"):
         Evaluation(shop, settings.with_(llm="none"), tmp_path / "other", EvaluationOptions(max_cases=60, budget=1, seed=1)).run()
 

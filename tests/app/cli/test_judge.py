@@ -170,7 +170,7 @@ def test_compare_finds_the_better_version(command: Callable[..., str], tmp_path:
         html.index("not calibrated")
         < html.index("Scores")
         < html.index("Pairs: lists")
-        < html.index("What it took")
+        < html.index("Calls and costs")
         < html.index("Prompts")
     )
 
