@@ -1,7 +1,7 @@
-"""What the graph's edges are counted from: who had what, what was had together, what came after what.
+"""Edges of the graph, counted from interactions: user-item edges, and links between items by common users and by succession.
 
-Users and items are the nodes. An edge between a user and an item weighs what the weightiest interaction of the two does (`KIND_WEIGHTS`).
-Knows nothing of models, vectors or scores.
+Nodes are users and items. A user-item edge has the weight of the most important interaction between the two (`KIND_WEIGHTS`). No models,
+vectors or scores are known here.
 """
 
 from __future__ import annotations
@@ -23,17 +23,18 @@ if TYPE_CHECKING:
     from ..items.interactions import Events
 
 MAX_USER_ITEMS = 500
-"""Latest interactions of a user that make edges: a shopper with more is a shop."""
+"""Newest interactions of a user that become edges; a user with more is probably a reseller."""
 BLOCK = 2048
+"""Items whose co-occurrence is counted at once."""
 
 
 @dataclass(frozen=True)
 class UserItemEdges:
-    """Who had what.
+    """Edges between users and items.
 
     Attributes:
-        matrix: (users, items) float32 csr, weight of the edge between a user and an item. The first users are those of the events.
-        followed: distinct (user, item, later item) triples as ascending int64 keys, see `succession_keys`; empty without an order.
+        matrix: (users, items) float32 csr, edge weights. The first users are those of the events.
+        successions: Distinct triples (user, item, later item) as ascending int64 keys, see `succession_keys`; empty without an order.
     """
 
     matrix: sparse.csr_array
@@ -41,15 +42,21 @@ class UserItemEdges:
 
     @classmethod
     def from_interactions(cls, interactions: pl.DataFrame, events: Events, catalogue: Catalogue, window: int) -> UserItemEdges:
-        """The edges between users and items, from all interactions; what followed what, from the events, `window` places ahead at most."""
+        """Return the edges of all interactions, and the successions among the events.
+
+        Args:
+            interactions: Interactions of all kinds.
+            events: Events that counts are made from.
+            catalogue: Catalogue of the items.
+            window: Number of later events that succeed an event.
+        """
         import polars as pl
         from scipy import sparse
 
         event_users = events.users.rename("user_id")
-        others = (
-            interactions.select("user_id").unique(maintain_order=True).filter(~pl.col("user_id").is_in(event_users.implode()))["user_id"]
-        )
-        users = pl.concat([event_users, others]).to_frame().with_row_index("user")
+        all_users = interactions.select("user_id").unique(maintain_order=True)
+        other_users = all_users.filter(~pl.col("user_id").is_in(event_users.implode()))["user_id"]
+        users = pl.concat([event_users, other_users]).to_frame().with_row_index("user")
         weight = pl.col("kind").replace_strict(dict(KIND_WEIGHTS), default=min(KIND_WEIGHTS.values()), return_dtype=pl.Float32)
         edges = (
             interactions.lazy()
@@ -65,49 +72,50 @@ class UserItemEdges:
         )
         coordinates = (edges["user"].to_numpy().astype(np.int64), edges["row"].to_numpy())
         matrix = sparse.csr_array((edges["weight"].to_numpy(), coordinates), shape=(len(users), len(catalogue)))
-        return cls(matrix, _succession_keys(events, len(catalogue), window))
+        return cls(matrix, _successions(events, len(catalogue), window))
 
     @property
     def items(self) -> int:
-        """How many items there are."""
+        """Number of items."""
         return int(self.matrix.shape[1])
 
     def succession_keys(self, user: NDArray[np.int64], first: NDArray[np.int64], later: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The keys that `followed` holds."""
+        """Return the keys of triples in `successions`."""
         return (user * self.items + first) * self.items + later
 
     def without_users(self, users: NDArray[np.int64]) -> UserItemEdges:
-        """The same without some users, who keep their numbers."""
+        """Return the edges without those of some users, who keep their numbers."""
         from scipy import sparse
 
-        keep = np.ones(self.matrix.shape[0], dtype=np.float32)
-        keep[users] = 0
-        matrix = (sparse.diags_array(keep) @ self.matrix).tocsr()
+        kept = np.ones(self.matrix.shape[0], dtype=np.float32)
+        kept[users] = 0
+        matrix = (sparse.diags_array(kept) @ self.matrix).tocsr()
         matrix.eliminate_zeros()
         matrix.sort_indices()
         return UserItemEdges(matrix, self.successions[~np.isin(self.successions // self.items**2, users)])
 
 
-def _succession_keys(events: Events, items: int, window: int) -> NDArray[np.int64]:
+def _successions(events: Events, items: int, window: int) -> NDArray[np.int64]:
+    """Ascending keys of the distinct triples (user, item, later item)."""
     if events.order == "none":
         return np.empty(0, np.int64)
     user, row = events.user.astype(np.int64), events.row.astype(np.int64)
-    parts = []
+    keys = []
     for offset in range(1, min(window, len(row) - 1) + 1):
-        same = (user[offset:] == user[:-offset]) & (row[offset:] != row[:-offset])
-        parts.append((user[offset:][same] * items + row[:-offset][same]) * items + row[offset:][same])
-    return distinct(np.concatenate(parts)) if parts else np.empty(0, np.int64)
+        is_pair = (user[offset:] == user[:-offset]) & (row[offset:] != row[:-offset])
+        keys.append((user[offset:][is_pair] * items + row[:-offset][is_pair]) * items + row[offset:][is_pair])
+    return distinct(np.concatenate(keys)) if keys else np.empty(0, np.int64)
 
 
 @dataclass(frozen=True)
 class ItemLinks:
-    """What goes with what.
+    """Links between items, at most a fixed number of the largest per item.
 
     Attributes:
-        users: (items,) float32 squared weights of an item's users, added up: their number where all are purchases.
-        together: (items, items) csr, the cosine of two items by their users, the strongest of each row.
-        follows: (items, items) csr, the damped share of an item's users that had the other one shortly after it, the strongest of each row.
-        shrinkage: users that `follows` is damped by.
+        user_weights: (items,) float32 sum of the squared edge weights of an item's users: their number if all are purchases.
+        together: (items, items) csr, cosine of two items by their users.
+        follows: (items, items) csr, damped share of an item's users who had the other item soon afterwards.
+        shrinkage: Users that `follows` is damped by.
     """
 
     user_weights: NDArray[np.float32]
@@ -117,49 +125,67 @@ class ItemLinks:
 
     @classmethod
     def from_edges(cls, edges: UserItemEdges, max_partners: int, shrinkage: float) -> ItemLinks:
-        """The links that users make, at most `partners` of each item."""
+        """Return the links of user-item edges.
+
+        Args:
+            edges: User-item edges and successions.
+            max_partners: Links kept per item and kind.
+            shrinkage: Users that `follows` is damped by.
+        """
         from scipy import sparse
 
         squared = edges.matrix.copy()
         squared.data = squared.data**2
         user_weights = np.asarray(squared.sum(axis=0), dtype=np.float32).reshape(-1)
         root = np.sqrt(np.maximum(user_weights, 1e-6))
-        by_item, parts = edges.matrix.T.tocsr(), []
-        for start in range(0, edges.items, BLOCK):  # most pairs are of a single user, and would not fit into memory together
-            shared = (by_item[start : start + BLOCK] @ edges.matrix).tocsr()
+        item_users, blocks = edges.matrix.T.tocsr(), []
+        for start in range(0, edges.items, BLOCK):  # in blocks, because all pairs together do not fit into memory
+            shared = (item_users[start : start + BLOCK] @ edges.matrix).tocsr()
             row = np.repeat(np.arange(shared.shape[0]), np.diff(shared.indptr))
             shared.data = np.where(shared.indices == row + start, 0, shared.data / (root[row + start] * root[shared.indices]))
-            parts.append(top_per_row(shared, max_partners))
-        shared_parts = sparse.vstack(parts, format="csr") if parts else np.zeros((0, 0), np.float32)
-        together: sparse.csr_array = sparse.csr_array(shared_parts)
-        pairs, times = np.unique(edges.successions % edges.items**2 if edges.items else edges.successions, return_counts=True)
+            blocks.append(top_per_row(shared, max_partners))
+        stacked = sparse.vstack(blocks, format="csr") if blocks else np.zeros((0, 0), np.float32)
+        together: sparse.csr_array = sparse.csr_array(stacked)
+        pairs, counts = np.unique(edges.successions % edges.items**2 if edges.items else edges.successions, return_counts=True)
         first, later = pairs // max(edges.items, 1), pairs % max(edges.items, 1)
-        follows = sparse.csr_array((times / (user_weights[first] + shrinkage), (first, later)), shape=(edges.items, edges.items))
+        follows = sparse.csr_array((counts / (user_weights[first] + shrinkage), (first, later)), shape=(edges.items, edges.items))
         return cls(user_weights, together, top_per_row(follows, max_partners), shrinkage)
 
 
-def top_per_row(pairs: sparse.csr_array, n: int) -> sparse.csr_array:
-    """The `n` largest entries above 0 of each row, float32, columns ascending; of equal ones the first columns."""
+def top_per_row(pairs: sparse.csr_array, count: int) -> sparse.csr_array:
+    """Return the `count` largest positive entries of each row as float32, columns ascending; among equal ones the first columns."""
     from scipy import sparse
 
     owner = np.repeat(np.arange(pairs.shape[0]), np.diff(pairs.indptr))
     order = np.lexsort((pairs.indices, -pairs.data, owner))
     rank = np.arange(len(order)) - np.repeat(pairs.indptr[:-1], np.diff(pairs.indptr))
-    kept = np.sort(order[(rank < n) & (pairs.data[order] > 0)])
+    kept = np.sort(order[(rank < count) & (pairs.data[order] > 0)])
     top = sparse.csr_array((pairs.data[kept].astype(np.float32), (owner[kept], pairs.indices[kept])), shape=pairs.shape)
     top.sort_indices()
     return top
 
 
 def entries_at(pairs: sparse.csr_array, row: NDArray[np.int64], column: NDArray[np.int64]) -> NDArray[np.float32]:
-    """The entry at each (row, column), 0 where there is none. Args: pairs: columns ascending in each row."""
+    """Return the entries at some coordinates, 0 where there is none.
+
+    Args:
+        pairs: Matrix with ascending columns in each row.
+        row: (coordinates,) rows.
+        column: (coordinates,) columns.
+    """
     width = pairs.shape[1]
     keys = np.repeat(np.arange(pairs.shape[0], dtype=np.int64), np.diff(pairs.indptr)) * width + pairs.indices
     return lookup(keys, pairs.data, row * width + column)
 
 
 def lookup(keys: NDArray[np.int64], values: NDArray[np.float32], queries: NDArray[np.int64]) -> NDArray[np.float32]:
-    """What stands beside each wanted key, 0 where it is not there. Args: keys: ascending."""
+    """Return the value of each query key, 0 where it is absent.
+
+    Args:
+        keys: Ascending keys.
+        values: (keys,) their values.
+        queries: Keys to look up.
+    """
     if not len(keys):
         return np.zeros(len(queries), dtype=np.float32)
     position = np.minimum(np.searchsorted(keys, queries), len(keys) - 1)

@@ -1,6 +1,6 @@
-"""What the graph is trained on: from what a user had before entering a category to what the user then had of it.
+"""Training examples of the graph: the history before a user entered a category, and the user's items of that category as targets.
 
-As the evaluation by users asks it. Knows nothing of models.
+They correspond to the cases of the users protocol. No models are known here.
 """
 
 from __future__ import annotations
@@ -23,11 +23,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class CategoryEntryExamples:
-    """Examples by number.
+    """Examples of category entries.
 
     Attributes:
-        user: (examples,) numbers. category: (examples,) code of the category that is entered.
-        histories: distinct rows, oldest first, none of that category. targets: distinct rows of it. had: everything that the user had.
+        user: (examples,) user numbers.
+        category: (examples,) code of the entered category.
+        histories: (examples,) distinct item rows of other categories, oldest first.
+        targets: (examples,) distinct item rows of the category.
+        items: (examples,) all distinct item rows of the user.
     """
 
     user: NDArray[np.int64]
@@ -38,76 +41,104 @@ class CategoryEntryExamples:
 
     @classmethod
     def from_events(cls, events: Events, catalogue: Catalogue, max_history: int, rng: np.random.Generator) -> CategoryEntryExamples:
-        """An example for each category that a user entered after another one; without an order, for each category of a user of several.
+        """Return an example for each category that a user entered after another one.
 
-        Ties in time are in the order of the random numbers. Args: newest: distinct items of a history, at most.
+        Without an order, there is one for each category of a user who has several.
+
+        Args:
+            events: Events of the users.
+            catalogue: Catalogue of the items.
+            max_history: Largest number of distinct items of a history, the newest.
+            rng: Generator that orders ties in time.
         """
         ordered = events.order != "none"
         by_time = np.lexsort((rng.random(len(events)), events.time, events.user))
         user, row = events.user.astype(np.int64), events.row[by_time].astype(np.int64)
-        category, categories = catalogue.category[row].astype(np.int64), len(catalogue.nodes)
-        placed = np.flatnonzero(catalogue.nodes[category] >= 0)
-        entered, first = np.unique(user[placed] * categories + category[placed], return_index=True)
-        owner, position = entered // categories, placed[first]
+        category, category_count = catalogue.category[row].astype(np.int64), len(catalogue.nodes)
+        has_category = np.flatnonzero(catalogue.nodes[category] >= 0)
+        entries, first = np.unique(user[has_category] * category_count + category[has_category], return_index=True)
+        owner, entry_index = entries // category_count, has_category[first]
         start = events.starts[owner]
-        # In an order, something of another category came before; without one, there is another category.
-        several = category[start] != entered % categories if ordered else np.bincount(owner, minlength=len(events.users))[owner] > 1
-        owner, entered, position, start = owner[several], entered[several], position[several], start[several]
-        code = entered % categories
-        whole = (start, events.starts[owner + 1])
-        histories = _spans(start, position if ordered else whole[1], row).of_category(code, category, other=True)
-        targets = _spans(*whole, row).of_category(code, category)
-        n = len(owner)
+        # With an order, the user's first event must be of another category; without one, the user must have another category.
+        has_history = category[start] != entries % category_count if ordered else np.bincount(owner, minlength=len(events.users))[owner] > 1
+        owner, entries, entry_index, start = owner[has_history], entries[has_history], entry_index[has_history], start[has_history]
+        code = entries % category_count
+        end = events.starts[owner + 1]
+        histories = _spans(start, entry_index if ordered else end, row).of_category(code, category, other=True)
+        targets = _spans(start, end, row).of_category(code, category)
+        count = len(owner)
         return cls(
-            owner, code, histories.distinct_items(n).newest(max_history), targets.distinct_items(n), _spans(*whole, row).distinct_items(n)
+            owner,
+            code,
+            histories.distinct_items(count).newest(max_history),
+            targets.distinct_items(count),
+            _spans(start, end, row).distinct_items(count),
         )
 
     def __len__(self) -> int:
         return len(self.user)
 
-    def subset(self, numbers: NDArray[np.int64]) -> CategoryEntryExamples:
-        """Some of the examples."""
-        runs = (one.part(numbers) for one in (self.histories, self.targets, self.items))
-        return CategoryEntryExamples(self.user[numbers], self.category[numbers], *runs)
+    def subset(self, indices: NDArray[np.int64]) -> CategoryEntryExamples:
+        """Return the examples with these indices."""
+        arrays = (array.part(indices) for array in (self.histories, self.targets, self.items))
+        return CategoryEntryExamples(self.user[indices], self.category[indices], *arrays)
 
 
 @dataclass(frozen=True)
 class EventSpans:
-    """Places in a list of events, by owner."""
+    """Events selected for each of several owners.
+
+    Attributes:
+        owner: (selected,) owner of each selected event, ascending.
+        position: (selected,) index of the event.
+        row: (events,) item row of every event.
+    """
 
     owner: NDArray[np.int64]
     position: NDArray[np.int64]
     row: NDArray[np.int64]
 
     def of_category(self, code: NDArray[np.int64], category: NDArray[np.int64], *, other: bool = False) -> EventSpans:
-        """Those that are of their owner's category, or those that are not."""
+        """Return the events of their owner's category, or those of other categories.
+
+        Args:
+            code: (owners,) category codes.
+            category: (events,) category codes.
+            other: Whether to return those of other categories.
+        """
         kept = (category[self.position] == code[self.owner]) != other
         return EventSpans(self.owner[kept], self.position[kept], self.row)
 
     def distinct_items(self, owners: int) -> RaggedArray:
-        """Distinct rows by owner, each at its latest place."""
-        owner, place = self.owner[::-1], self.position[::-1]  # newest first: np.unique then finds the latest place
-        _, latest = np.unique((owner << 32) | self.row[place], return_index=True)
+        """Return the distinct item rows of each owner, each at its latest position."""
+        owner, position = self.owner[::-1], self.position[::-1]  # newest first, so np.unique finds the latest position
+        _, latest = np.unique((owner << 32) | self.row[position], return_index=True)
         latest = np.sort(len(owner) - 1 - latest)
         starts = np.searchsorted(self.owner[latest], np.arange(owners + 1))
         return RaggedArray(starts.astype(np.int64), self.row[self.position[latest]].astype(np.int32))
 
 
 def _spans(start: NDArray[np.int64], end: NDArray[np.int64], row: NDArray[np.int64]) -> EventSpans:
+    """The events from `start` to `end` of each owner."""
     lengths = end - start
     owner = np.repeat(np.arange(len(start)), lengths)
-    first = np.cumsum(lengths) - lengths
-    return EventSpans(owner, np.arange(int(lengths.sum())) - np.repeat(first, lengths) + np.repeat(start, lengths), row)
+    offset = np.cumsum(lengths) - lengths
+    return EventSpans(owner, np.arange(int(lengths.sum())) - np.repeat(offset, lengths) + np.repeat(start, lengths), row)
 
 
 @dataclass(frozen=True)
 class TargetLeakEdges:
-    """What the examples themselves put into the links: each (history item, target) of each example.
+    """What an example's own user contributes to the links between its history and its targets; training subtracts it.
 
     Attributes:
-        example, entry, target: (pairs,) number of the example, of the entry of all histories, of the entry of all targets.
-        first, later: (pairs,) rows. shared, followed: (pairs,) what the user counts in the pair's shared users, and in those who had
-            `later` shortly after `first`. together, follows: (pairs,) the same as parts of the entries of `ItemLinks`, 0 where it has none.
+        example: (pairs,) example of each pair of a history item and a target.
+        entry: (pairs,) index of the history item among the entries of all histories.
+        target: (pairs,) index of the target among the entries of all targets.
+        first: (pairs,) row of the history item.
+        later: (pairs,) row of the target.
+        shared: (pairs,) contribution of the user to the common users of the pair.
+        succeeded: (pairs,) contribution of the user to those who had `later` soon after `first`.
+        together, follows: (pairs,) the same as parts of the entries of `ItemLinks`, 0 where there is no link.
     """
 
     example: NDArray[np.int64]
@@ -122,35 +153,43 @@ class TargetLeakEdges:
 
     @classmethod
     def from_examples(cls, examples: CategoryEntryExamples, edges: UserItemEdges, links: ItemLinks) -> TargetLeakEdges:
-        """The pairs of some examples."""
+        """Return the contributions of the examples' users to the links."""
         histories, targets = examples.histories, examples.targets
-        many = histories.lengths * targets.lengths
-        example = np.repeat(np.arange(len(examples)), many)
-        within = np.arange(int(many.sum())) - np.repeat(np.cumsum(many) - many, many)
+        pair_counts = histories.lengths * targets.lengths
+        example = np.repeat(np.arange(len(examples)), pair_counts)
+        within = np.arange(int(pair_counts.sum())) - np.repeat(np.cumsum(pair_counts) - pair_counts, pair_counts)
         entry = histories.starts[example] + within // targets.lengths[example]
         target = targets.starts[example] + within % targets.lengths[example]
         first, later = histories.rows[entry].astype(np.int64), targets.rows[target].astype(np.int64)
         user = examples.user[example]
         shared = entries_at(edges.matrix, user, first) * entries_at(edges.matrix, user, later)
         ones = np.ones(len(edges.successions), dtype=np.float32)
-        followed = lookup(edges.successions, ones, edges.succession_keys(user, first, later))
+        succeeded = lookup(edges.successions, ones, edges.succession_keys(user, first, later))
         together = shared / np.sqrt(np.maximum(links.user_weights[first] * links.user_weights[later], 1e-9))
         together = np.minimum(together, entries_at(links.together, first, later))
-        follows = np.minimum(followed / (links.user_weights[first] + links.shrinkage), entries_at(links.follows, first, later))
-        return cls(example, entry, target, first, later, shared, followed, together, follows)
+        follows = np.minimum(succeeded / (links.user_weights[first] + links.shrinkage), entries_at(links.follows, first, later))
+        return cls(example, entry, target, first, later, shared, succeeded, together, follows)
 
     def edge_weights(self, pairs: NDArray[np.int64], items: int) -> dict[int, tuple[NDArray[np.int64], NDArray[np.float32]]]:
-        """What some of the pairs put into the edges, as `hops` takes it off."""
+        """Return what some of the pairs contribute to the typed edges, as `sample_layers` subtracts it.
+
+        Args:
+            pairs: Indices of pairs.
+            items: Number of items.
+
+        Returns:
+            Type of edge to ascending keys (reached item * items + source item) and the weights to subtract.
+        """
         first, later = self.first[pairs], self.later[pairs]
-        there, back = first * items + later, later * items + first  # reached * items + source
-        both = np.concatenate([there, back])
+        forward, backward = first * items + later, later * items + first
         return {
-            TOGETHER: _sum_by_key(both, np.tile(self.shared[pairs], 2)),
-            BEFORE: _sum_by_key(back, self.succeeded[pairs]),
-            AFTER: _sum_by_key(there, self.succeeded[pairs]),
+            TOGETHER: _sum_by_key(np.concatenate([forward, backward]), np.tile(self.shared[pairs], 2)),
+            BEFORE: _sum_by_key(backward, self.succeeded[pairs]),
+            AFTER: _sum_by_key(forward, self.succeeded[pairs]),
         }
 
 
 def _sum_by_key(keys: NDArray[np.int64], amounts: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    distinct, place = np.unique(keys, return_inverse=True)
-    return distinct, np.bincount(place, weights=amounts, minlength=len(distinct)).astype(np.float32)
+    """Distinct keys, ascending, and the sum of the amounts of each."""
+    distinct, index = np.unique(keys, return_inverse=True)
+    return distinct, np.bincount(index, weights=amounts, minlength=len(distinct)).astype(np.float32)

@@ -1,6 +1,6 @@
-"""The trained part of the graph as torch modules: text to vectors, convolutions over typed edges, attention over a history, heads.
+"""Torch modules of the graph: projection of item features, convolutions over typed edges, attention over a history, category heads.
 
-Torch is needed when a module's class is defined, so the classes are made by a function, once. Knows nothing of users, stores or losses.
+Torch is imported when the classes are first needed, so a function defines them. No users, stores or losses are known here.
 """
 
 from __future__ import annotations
@@ -24,14 +24,21 @@ if TYPE_CHECKING:
 
 ATTENTION_HEADS = 4
 """Heads of the attention between items."""
+MIN_EDGE_WEIGHT = 1e-4
+"""Weight at or below which an edge is dropped once the examples' own contributions are subtracted."""
 
 
 @dataclass(frozen=True)
 class LayerEdges:
-    """One layer's edges among a few nodes, those that are reached first.
+    """Sampled edges of one layer among a few nodes; the reached nodes come first.
 
     Attributes:
-        reached: how many nodes are reached. edges: (2, edges) places of source and of what is reached. kind, weight, norm, scale: (edges,)
+        reached: Number of nodes that the layer computes.
+        edges: (2, edges) indices of the source and the reached node.
+        kind: (edges,) type.
+        weight: (edges,) weight.
+        norm: (edges,) symmetric normalization.
+        scale: (edges,) factor that makes sums over the sample unbiased.
     """
 
     reached: int
@@ -43,57 +50,63 @@ class LayerEdges:
 
 
 def sample_layers(
-    edges_of: TypedEdges,
+    typed_edges: TypedEdges,
     items: NDArray[np.int64],
     layers: int,
     max_edges: int | None,
     rng: np.random.Generator,
     leaks: Mapping[int, tuple[NDArray[np.int64], NDArray[np.float32]]] | None = None,
 ) -> tuple[NDArray[np.int64], list[LayerEdges]]:
-    """The nodes and edges that some items' vectors depend on.
+    """Return the nodes and edges that the vectors of some items depend on.
 
     Args:
-        items: distinct. most: edges drawn into each node in a layer; None is all.
-        made: type of edge to (keys, reached * items + source, ascending; weight), which is taken off: what the examples of a batch made.
-    Returns: item rows of the nodes, `items` first; the layers' edges, the first layer's first.
+        typed_edges: All edges.
+        items: Distinct item rows.
+        layers: Number of convolutions.
+        max_edges: Edges sampled into each node per layer; None for all.
+        rng: Generator that samples the edges.
+        leaks: Weights to subtract, as returned by `TargetLeakEdges.edge_weights`.
+
+    Returns:
+        Item rows of the nodes, `items` first; the edges of the layers, those of the first layer first.
     """
     import torch
 
-    hop_edges, nodes = [], items
+    sampled, nodes = [], items
     for _ in range(layers):
-        edges, reached, scale = edges_of.incoming(nodes, max_edges, rng)
-        source, kind, weight = edges_of.source[edges], edges_of.kind[edges], edges_of.weight[edges].copy()
-        for number, (keys, amounts) in (leaks or {}).items():
-            mine = kind == number
-            weight[mine] -= lookup(keys, amounts, nodes[reached[mine]] * edges_of.items + source[mine])
-        kept = weight > 1e-4
+        edges, reached, scale = typed_edges.incoming(nodes, max_edges, rng)
+        source, kind, weight = typed_edges.source[edges], typed_edges.kind[edges], typed_edges.weight[edges].copy()
+        for leak_kind, (keys, amounts) in (leaks or {}).items():
+            of_kind = kind == leak_kind
+            weight[of_kind] -= lookup(keys, amounts, nodes[reached[of_kind]] * typed_edges.items + source[of_kind])
+        kept = weight > MIN_EDGE_WEIGHT
         edges, reached, scale, source, kind, weight = edges[kept], reached[kept], scale[kept], source[kept], kind[kept], weight[kept]
-        place = np.full(edges_of.items, -1, dtype=np.int64)
-        place[nodes] = np.arange(len(nodes))
-        fresh = np.unique(source[place[source] < 0])
-        place[fresh] = len(nodes) + np.arange(len(fresh))
-        pairs = torch.from_numpy(np.stack([place[source], reached]))
-        parts = (torch.from_numpy(part) for part in (kind, weight, edges_of.norm[edges], scale))
-        hop_edges.append(LayerEdges(len(nodes), pairs, *parts))
-        nodes = np.concatenate([nodes, fresh])
-    return nodes, hop_edges[::-1]
+        node_index = np.full(typed_edges.items, -1, dtype=np.int64)
+        node_index[nodes] = np.arange(len(nodes))
+        added = np.unique(source[node_index[source] < 0])
+        node_index[added] = len(nodes) + np.arange(len(added))
+        pairs = torch.from_numpy(np.stack([node_index[source], reached]))
+        attributes = (torch.from_numpy(values) for values in (kind, weight, typed_edges.norm[edges], scale))
+        sampled.append(LayerEdges(len(nodes), pairs, *attributes))
+        nodes = np.concatenate([nodes, added])
+    return nodes, sampled[::-1]
 
 
 @cache
 def modules() -> Any:
-    """The classes, as attributes: `Normalised`, `Attending`, `Body`."""
+    """Return the module classes as attributes: `NormalizedConvolution`, `AttentionConvolution`, `GraphNetwork`."""
     import torch
     from torch import nn
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it uses torch.jit.script, which torch calls deprecated
+        warnings.simplefilter("ignore")  # the library uses torch.jit.script, which torch has deprecated
         from torch_geometric.nn import GATv2Conv, MessagePassing
 
-    class Normalised(MessagePassing):  # type: ignore[misc]  # untyped library
-        """sigma(sum over j of e_ij / sqrt(d_i d_j) W h_j), with e_ij the edge's weight times what its type counts, which is learned.
+    class NormalizedConvolution(MessagePassing):  # type: ignore[misc]  # untyped library
+        """sigma(sum over j of e_ij / sqrt(d_i d_j) W h_j), where e_ij is the edge weight times a learned factor of its type.
 
-        Source: Kipf and Welling, ICLR 2017, without self-loops: a node's own vector is added outside. d is of all
-            edges, not of those drawn.
+        Source: Kipf and Welling, ICLR 2017, without self-loops, because a node's own vector is added outside. Degrees are those of all
+            edges, not of the sample.
         """
 
         def __init__(self, size: int, kinds: int) -> None:
@@ -101,18 +114,18 @@ def modules() -> Any:
             self.weight = nn.Linear(size, size, bias=False)
             self.kind = nn.Parameter(torch.zeros(kinds))
 
-        def forward(self, nodes: torch.Tensor, hop: LayerEdges) -> torch.Tensor:
+        def forward(self, nodes: torch.Tensor, layer: LayerEdges) -> torch.Tensor:
             """(reached, size)"""
-            counts = hop.weight * hop.norm * hop.scale * self.kind.exp()[hop.kind]
-            turned = self.weight(nodes)
-            return torch.relu(self.propagate(hop.edges, x=(turned, turned[: hop.reached]), counts=counts))
+            factors = layer.weight * layer.norm * layer.scale * self.kind.exp()[layer.kind]
+            projected = self.weight(nodes)
+            return torch.relu(self.propagate(layer.edges, x=(projected, projected[: layer.reached]), factors=factors))
 
-        def message(self, x_j: Any, counts: Any) -> Any:  # the library reads these types, when torch is not in this module
+        def message(self, x_j: Any, factors: Any) -> Any:  # the library evaluates annotations, and torch is not in this module's namespace
             """(edges, size)"""
-            return counts[:, None] * x_j
+            return factors[:, None] * x_j
 
-    class Attending(nn.Module):
-        """The same with weights that depend on both nodes, and on the edge's type and weight. Source: Brody et al., ICLR 2022 (GATv2)."""
+    class AttentionConvolution(nn.Module):
+        """GATv2: weights depend on both nodes, and on the edge's type and weight. Source: Brody et al., ICLR 2022."""
 
         def __init__(self, size: int, kinds: int) -> None:
             super().__init__()
@@ -121,42 +134,44 @@ def modules() -> Any:
             )
             self.kinds = kinds
 
-        def forward(self, nodes: torch.Tensor, hop: LayerEdges) -> torch.Tensor:
+        def forward(self, nodes: torch.Tensor, layer: LayerEdges) -> torch.Tensor:
             """(reached, size)"""
-            typed = nn.functional.one_hot(hop.kind, self.kinds).float()
-            about = torch.cat([typed, torch.log1p(hop.weight)[:, None], (hop.weight * hop.norm)[:, None]], dim=1)
-            return torch.relu(self.inner((nodes, nodes[: hop.reached]), hop.edges, about))
+            one_hot = nn.functional.one_hot(layer.kind, self.kinds).float()
+            attributes = torch.cat([one_hot, torch.log1p(layer.weight)[:, None], (layer.weight * layer.norm)[:, None]], dim=1)
+            return torch.relu(self.inner((nodes, nodes[: layer.reached]), layer.edges, attributes))
 
-    class Body(nn.Module):
-        """Everything that is trained; see `GraphModel` for what each parameter does to a score."""
+    class GraphNetwork(nn.Module):
+        """All trained parameters; see `GraphModel` for their part in a score."""
 
         def __init__(self, features: int, config: GraphConfig, kinds: int, heads: int, categories: int) -> None:
             super().__init__()
-            size, kind = config.size, Normalised if config.convolution == "normalised" else Attending
+            size = config.size
+            convolution = NormalizedConvolution if config.convolution == "normalised" else AttentionConvolution
             self.enter = nn.Linear(features, size, bias=False)
-            self.layers = nn.ModuleList([kind(size, kinds) for _ in range(config.layers)])
+            self.layers = nn.ModuleList([convolution(size, kinds) for _ in range(config.layers)])
             self.target, self.history = nn.Linear(size, size, bias=False), nn.Linear(size, size, bias=False)
             self.drop, self.bare = nn.Dropout(config.dropout), config.bare
             self.turn = nn.Parameter(torch.zeros(heads, size, size))
             self.keys = nn.Parameter(torch.zeros(heads + 1, size))
             self.category = nn.Parameter(torch.zeros(categories, size))
             self.category_bias = nn.Parameter(torch.zeros(categories))
-            # gamma, log tau, alpha together, alpha follows, log epsilon together, log epsilon follows, beta
+            # in the order of `SCALARS`
             self.scalars = nn.Parameter(torch.tensor([1.0, 1.5, 0.5, 0.5, -6.0, -5.0, 0.3]))
 
-        def forward(self, features: torch.Tensor, hops: list[LayerEdges]) -> tuple[torch.Tensor, torch.Tensor]:
-            """Unit vectors (items, size) of the first layer's reached items: as targets, and as parts of a history."""
+        def forward(self, features: torch.Tensor, layers: list[LayerEdges]) -> tuple[torch.Tensor, torch.Tensor]:
+            """Unit vectors (items, size) of the nodes that the last layer reaches: as targets, and as parts of a history."""
             nodes = self.enter(features)
-            for layer, hop in zip(self.layers, hops, strict=True):
-                said = self.drop(layer(nodes, hop))
-                if self.training and self.bare:  # as new items are, so that a text alone places an item as well
-                    said = said * (torch.rand(hop.reached, 1) >= self.bare)
-                nodes = nodes[: hop.reached] + said
+            for convolution, layer in zip(self.layers, layers, strict=True):
+                update = self.drop(convolution(nodes, layer))
+                if self.training and self.bare:  # without neighbors, as new items are, so that a text alone places an item as well
+                    update = update * (torch.rand(layer.reached, 1) >= self.bare)
+                nodes = nodes[: layer.reached] + update
             return nn.functional.normalize(self.target(nodes), dim=1), nn.functional.normalize(self.history(nodes), dim=1)
 
     class Modules:
         pass
 
-    found: Any = Modules()
-    found.Normalised, found.Attending, found.Body = Normalised, Attending, Body
-    return found
+    classes: Any = Modules()
+    classes.NormalizedConvolution, classes.AttentionConvolution = NormalizedConvolution, AttentionConvolution
+    classes.GraphNetwork = GraphNetwork
+    return classes

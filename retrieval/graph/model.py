@@ -1,9 +1,9 @@
-"""The graph channel: what a history points at, by a model trained on who had what and on what items say of themselves.
+"""The trained graph model: scores items for histories from item vectors, category heads and direct links, with numpy and scipy only.
 
-Users and items are nodes (see `graph_edges` and `graph_neighbours`). A user has no vector of its own: it is made of the history when asked,
-by weights of age and learned attention, for each target category (head) anew. An item's vectors come from its text and its neighbours, so a
-new item has one too. A score adds up what each history item says; which says most is kept as evidence. Here is what answers, with numpy and
-scipy alone; `graph_training` makes it, `graph_files` keeps it. Knows nothing of rules, channels or language models.
+Users and items are the nodes of the graph. A user has no vector of its own: it is pooled from the history at query time, with weights by
+age and learned attention, separately for each target category (head). An item's vectors come from its text and its neighbors, so a new item
+has them, too. A score is a sum of contributions of the history items; the largest one is the anchor. `trainer` trains the model, `storage`
+stores it. No rules, channels or language models are known here.
 """
 
 from __future__ import annotations
@@ -22,80 +22,97 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from scipy import sparse
 
-
 DECAY, MIN_WEIGHT = 0.7, 0.02
-"""Weight of a history item relative to the next newer one, and the least that one counts, where no weights are given."""
+"""Weight of a history item relative to the next newer one, and the smallest weight, if only the order of a history is known."""
 MAX_CELLS = 8_000_000
-"""Contributions looked at at once."""
+"""Contributions computed at once."""
+SCALARS = ("gamma", "tau", "alpha_together", "alpha_follows", "epsilon_together", "epsilon_follows", "beta")
+"""Learned scalars:
+
+- `gamma`: exponent of a history item's weight in the attention.
+- `tau`: log of the factor of the cosines.
+- `alpha_*`, `epsilon_*`: a kind of link adds alpha * log(1 + votes / exp(epsilon)).
+- `beta`: factor of the log of the item's users.
+"""
+LINKS = ("together", "follows")
+"""Kinds of direct links, as in `ItemLinks`."""
+SHARPNESS = {"time": (0.25, 0.6), "position": (0.25, 0.6), "none": (0.1, 0.1)}
+"""Exponents of a history item's weight in its votes by kind of link, for each order of the events: common users are evidence for old
+history items, too, successions mostly for the newest, and without an order age has no meaning."""
 
 
 @dataclass(frozen=True, slots=True)
 class GraphConfig:
-    """How the graph is made and trained."""
+    """Configuration of the graph and its training."""
 
     convolution: Literal["normalised", "attention"] = "normalised"
-    """Symmetrically normalised weighted sums over neighbours, or GATv2."""
+    """Convolution: symmetrically normalized weighted sums over neighbors, or GATv2."""
     size: int = 64
-    """Dimensions of the vectors; a multiple of 4."""
+    """Dimensions of the vectors, a multiple of 4."""
     layers: int = 1
-    """Convolutions one after the other; 0 leaves texts alone."""
+    """Number of convolutions; 0 uses texts alone."""
     neighbours: int = 10
-    """Edges of each type into an item, the weightiest."""
+    """Edges of each type into an item, those with the largest normalized weight."""
     drawn: int = 20
-    """Edges drawn into a node in a training step."""
+    """Edges sampled into a node in a training step."""
     partners: int = 200
-    """Items that an item has direct links to, of each of the two kinds."""
+    """Direct links of an item, of each kind."""
     window: int = 3
-    """Places behind an item within which another one follows it."""
+    """Number of later events that succeed an event."""
     shrinkage: float = 20.0
-    """Users that the share of those who had the other item next is damped by."""
+    """Users that the share of successions is damped by."""
     direct: bool = True
-    """Whether direct links count beside the vectors."""
+    """Whether direct links add to the scores."""
     few: int = 50
-    """Training examples below which a target category shares its head with the others of so few."""
+    """Training examples below which a target category uses the shared head."""
     history: int = 50
-    """Newest items of a history that are trained on."""
+    """Largest number of history items of an example, the newest."""
     batch: int = 128
     """Examples of a training step."""
     negatives: int = 2048
-    """Items drawn against the right ones in a step, about; a smaller catalogue takes part whole."""
+    """Expected number of sampled negatives of a step; a smaller catalogue is used as a whole."""
     hard: int = 30
-    """Items that direct links point at most strongly, which each example is always told from."""
+    """Items with the largest votes of direct links, which are always negatives of an example."""
     examples: int = 10_000
-    """Examples of a round, at most, drawn anew for each."""
+    """Largest number of examples of an epoch, sampled for each."""
     epochs: int = 12
-    """Rounds through the examples, at most."""
+    """Largest number of epochs."""
     patience: int = 3
-    """Rounds without a better NDCG@10 of the held-out users after which training ends."""
+    """Epochs without a better validation NDCG@10 after which training ends."""
     rate: float = 1e-3
     """Learning rate."""
     decay: float = 0.01
     """Weight decay."""
     dropout: float = 0.2
-    """Share of what neighbours say that is left out in a training step."""
+    """Dropout of the convolutions' output."""
     bare: float = 0.2
-    """Share of the items that are without neighbours in a training step, as new items are."""
+    """Share of the items without neighbors in a training step, as new items are."""
     alone: float = 0.2
-    """Share of a step's examples that do without direct links, so that vectors learn to rank by themselves."""
+    """Share of a step's examples without direct links, so that the vectors alone learn to rank."""
     across: float = 0.5
-    """Share of the loss that ranks over all new categories, beside the target's own."""
+    """Share of the loss that ranks over all new categories; the rest ranks within the target's category."""
     seed: int = 0
-    """Of everything that is drawn."""
+    """Random seed."""
 
 
 @dataclass(frozen=True)
 class GraphModel:
-    """A trained graph, ready to answer.
+    """A trained graph.
 
     Attributes:
-        arrays: by name
-            target, history: (items, size) unit vectors of items as targets and as parts of a history;
-            turn: (heads, size, size) what a head adds to a user's vector; keys: (heads + 1, size) what attention looks for, the last for
-            which category comes next; category, category_bias: (categories, size), (categories,) for the same;
-            head: (categories,) each category's; item_category, users: (items,); scalars: see `SCALARS`; sharpness: see `SHARPNESS`;
-            text_target, further_target, further: what makes a new item's vector;
-            together_values, _partners, _starts and follows_...: direct links in csr.
-        config: how it was made. card: figures of the training, and what the caller said of its data.
+        arrays: Parameters by name.
+            target, history: (items, size) unit vectors of items as targets and as parts of a history.
+            turn: (heads, size, size) linear map that a head adds to a user's vector.
+            keys: (heads + 1, size) attention keys; the last one is for predicting categories.
+            category, category_bias: (categories, size) and (categories,) parameters of the category prediction.
+            head: (categories,) head of each category.
+            item_category, users: (items,) category code and number of users.
+            scalars: See `SCALARS`.
+            sharpness: See `SHARPNESS`.
+            text_target, further_target, further: Projection of the features of new items.
+            together_values, together_partners, together_starts, and the same for follows: Direct links in csr format.
+        config: Configuration.
+        card: Dimensions of the embeddings, metrics of the training, and entries about the data.
     """
 
     arrays: Mapping[str, NDArray[Any]]
@@ -103,80 +120,98 @@ class GraphModel:
     card: Mapping[str, Any]
 
     def __len__(self) -> int:
-        """How many items it knows."""
+        """Return the number of items."""
         return len(self.arrays["target"])
 
-    # ------------------------------------------------------------------ asked of one history
+    # ------------------------------------------------------------------ one history
 
     def scores(self, rows: NDArray[np.int64], weights: NDArray[np.float64]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """How strongly a weighted history points at every item, and the history item that says most for each.
+        """Return the scores of all items for a weighted history, and their anchors.
 
-        Only which weight an item has matters, not where it stands: a history in another order, each item keeping its weight, scores alike.
+        The order of the history has no effect if the weights are permuted with it.
 
-        Args: rows: (history,) distinct item rows. weights: (history,) above 0.
+        Args:
+            rows: (history,) distinct item rows.
+            weights: (history,) weights above 0.
+
         Returns:
-            (items,) logits: any sign, higher is better, comparable within one history only;
-            (items,) int64 places in `rows`, -1 where no history item says anything for the item.
+            (items,) logits of any sign, comparable within one history only; (items,) int64 indices into `rows`, -1 where no history item
+            contributes.
         """
-        history = RaggedArray(np.asarray([0, len(rows)]), np.asarray(rows, dtype=np.int32))
+        history = _single(rows)
         return self.scores_of(history, weights)[0], self._anchors(history, weights)
 
     def anchors(self, rows: NDArray[np.int64], weights: NDArray[np.float64], items: NDArray[np.int64]) -> NDArray[np.int64]:
-        """(items,) the places that `scores` would tell of some items, without looking at all others."""
-        return self._anchors(RaggedArray(np.asarray([0, len(rows)]), np.asarray(rows, dtype=np.int32)), weights, items)
+        """Return (items,) the anchors of some items, as `scores` does for all.
+
+        Args:
+            rows: (history,) distinct item rows.
+            weights: (history,) weights above 0.
+            items: Rows of the items.
+        """
+        return self._anchors(_single(rows), weights, items)
 
     def attention(self, rows: NDArray[np.int64], weights: NDArray[np.float64], category: int | None = None) -> NDArray[np.float32]:
-        """(history,) what share each history item has in the user's vector; they add up to 1.
+        """Return (history,) the attention of each history item, which sums to 1.
 
-        Args: category: code of a target category, whose head then looks; None is the look for which categories come next.
+        Args:
+            rows: (history,) distinct item rows.
+            weights: (history,) weights above 0.
+            category: Code of the target category; None for the prediction of categories.
         """
-        shares = self._attention(RaggedArray(np.asarray([0, len(rows)]), np.asarray(rows, dtype=np.int32)), weights)
+        shares = self._attention(_single(rows), weights)
         return shares[:, -1 if category is None else self.arrays["head"][category]]
 
     def user_vector(self, rows: NDArray[np.int64], weights: NDArray[np.float64], category: int | None = None) -> NDArray[np.float32]:
-        """(size,) a user from a history alone: nothing is looked up by who it is, nothing is trained.
+        """Return (size,) the vector of a user, computed from the history alone.
 
-        Args: category: code of the target category; its product with `item_vector` is then a cosine's multiple. None as in `attention`.
+        Args:
+            rows: (history,) distinct item rows.
+            weights: (history,) weights above 0.
+            category: Code of the target category, for a vector to multiply with `item_vector`; None as in `attention`.
         """
         shares = self.attention(rows, weights, category)
         vector = shares @ self.history[rows] if len(rows) else np.zeros(self.config.size, np.float32)
         return vector if category is None else vector + self.arrays["turn"][self.arrays["head"][category]] @ vector
 
     def item_vector(self, text_vector: NDArray[np.float32], further: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
-        """(size,) or (texts, size) unit vectors as targets of items that nobody had yet, from their features alone.
+        """Return (size,) or (texts, size) unit vectors, as targets, of items without users.
 
-        Args: text_vector: (dimensions,) or (texts, dimensions). further: likewise, the further features that the graph was trained with, as
-            they were given then; None takes all for usual.
+        Args:
+            text_vector: (dimensions,) or (texts, dimensions) text embeddings.
+            further: Additional features as in the training, (columns,) or (texts, columns); None for their means.
         """
-        found = text_vector @ self.arrays["text_target"]
+        vector = text_vector @ self.arrays["text_target"]
         if further is not None:
-            mean, spread = self.arrays["further"]
-            found = found + ((further - mean) / spread) @ self.arrays["further_target"]
-        return np.asarray(found / np.maximum(np.linalg.norm(found, axis=-1, keepdims=True), 1e-9), dtype=np.float32)
+            mean, scale = self.arrays["further"]
+            vector = vector + ((further - mean) / scale) @ self.arrays["further_target"]
+        return np.asarray(vector / np.maximum(np.linalg.norm(vector, axis=-1, keepdims=True), 1e-9), dtype=np.float32)
 
-    # ------------------------------------------------------------------ asked of many histories
+    # ------------------------------------------------------------------ many histories
 
     def scores_of(self, histories: RaggedArray, weights: NDArray[np.float64] | None = None) -> NDArray[np.float32]:
-        """(cases, items) as `scores` has it.
+        """Return (cases, items) scores as in `scores`.
 
-        Args: weights: (entries,) above 0; None weighs by age alone, `DECAY` a place.
+        Args:
+            histories: (cases,) item rows, oldest first.
+            weights: (entries,) weights above 0; None for weights by age.
         """
         arrays, weights = self.arrays, age_weights(histories) if weights is None else weights
         shares, vectors = self._attention(histories, weights), self.history[histories.rows]
-        popular = np.log1p(arrays["users"])
-        found = np.empty((len(histories), len(self)), dtype=np.float32)
+        log_users = np.log1p(arrays["users"])
+        scores = np.empty((len(histories), len(self)), dtype=np.float32)
         for head, items in enumerate(self._items_by_head):
             user = _pooled(histories, shares[:, head], vectors)  # (cases, size)
-            found[:, items] = np.exp(self.scalar["tau"]) * (user + user @ arrays["turn"][head].T) @ self.target[items].T
-        category = _pooled(histories, shares[:, -1], vectors) @ arrays["category"].T + arrays["category_bias"]  # (cases, categories)
-        found += category[:, arrays["item_category"]] + self.scalar["beta"] * popular
+            scores[:, items] = np.exp(self.scalar["tau"]) * (user + user @ arrays["turn"][head].T) @ self.target[items].T
+        category_scores = _pooled(histories, shares[:, -1], vectors) @ arrays["category"].T + arrays["category_bias"]  # (cases, categories)
+        scores += category_scores[:, arrays["item_category"]] + self.scalar["beta"] * log_users
         for name, sharpness, pairs in self.links:
-            voted = histories.matrix(len(self), link_weights(histories, weights, sharpness)) @ pairs
-            found += self.scalar[f"alpha_{name}"] * np.log1p(voted.toarray() / np.exp(self.scalar[f"epsilon_{name}"]))
-        found[histories.lengths == 0] = popular  # nothing is known of the shopper
-        return found
+            votes = histories.matrix(len(self), link_weights(histories, weights, sharpness)) @ pairs
+            scores += self.scalar[f"alpha_{name}"] * np.log1p(votes.toarray() / np.exp(self.scalar[f"epsilon_{name}"]))
+        scores[histories.lengths == 0] = log_users  # popularity for an empty history
+        return scores
 
-    # ------------------------------------------------------------------ parts
+    # ------------------------------------------------------------------ parameters
 
     @cached_property
     def target(self) -> NDArray[np.float32]:
@@ -190,21 +225,21 @@ class GraphModel:
 
     @cached_property
     def scalar(self) -> dict[str, float]:
-        """The single numbers that are learned, by name."""
+        """The learned scalars by name."""
         return dict(zip(SCALARS, self.arrays["scalars"].tolist(), strict=True))
 
     @cached_property
     def links(self) -> list[tuple[str, float, sparse.csr_array]]:
-        """The direct links: name, exponent of a history item's weight, (items, items); none where the config has none."""
+        """Direct links: kind, exponent of a history item's weight, and (items, items) matrix; empty without direct links."""
         from scipy import sparse
 
-        found = []
+        links = []
         for name, sharpness in zip(LINKS, self.arrays["sharpness"].tolist(), strict=True):
             if self.config.direct:
                 values, partners, starts = (np.asarray(self.arrays[f"{name}_{part}"]) for part in ("values", "partners", "starts"))
                 pairs = sparse.csr_array((values.astype(np.float32), partners, starts), shape=(len(self), len(self)))
-                found.append((name, float(sharpness), pairs))
-        return found
+                links.append((name, float(sharpness), pairs))
+        return links
 
     @cached_property
     def _items_by_head(self) -> list[NDArray[np.int64]]:
@@ -212,73 +247,69 @@ class GraphModel:
         return [np.flatnonzero(heads == head) for head in range(len(self.arrays["turn"]))]
 
     def _attention(self, histories: RaggedArray, weights: NDArray[np.float64]) -> NDArray[np.float32]:
-        """(entries, heads + 1) attention; the last column looks for categories."""
+        """(entries, heads + 1) attention; the last column is for the prediction of categories."""
         logits = self.scalar["gamma"] * np.log(weights)[:, None] + self.history[histories.rows] @ self.arrays["keys"].T
         starts = histories.starts[:-1][histories.lengths > 0]
         if not len(starts):
             return np.empty((0, logits.shape[1]), np.float32)
         lengths = histories.lengths[histories.lengths > 0]
-        raised = np.exp(logits - np.repeat(np.maximum.reduceat(logits, starts), lengths, axis=0))
-        return np.asarray(raised / np.repeat(np.add.reduceat(raised, starts), lengths, axis=0), dtype=np.float32)
+        exponentials = np.exp(logits - np.repeat(np.maximum.reduceat(logits, starts), lengths, axis=0))
+        return np.asarray(exponentials / np.repeat(np.add.reduceat(exponentials, starts), lengths, axis=0), dtype=np.float32)
 
-    def _anchors(self, history: RaggedArray, weights: NDArray[np.float64], asked: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
-        """(items,) or (asked,) the place whose part of the sum is largest, -1 where none is above 0."""
+    def _anchors(self, history: RaggedArray, weights: NDArray[np.float64], items: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
+        """Index of the history item with the largest contribution to each item, -1 if none is positive. Args: items: None for all."""
         from scipy import sparse
 
         arrays, rows = self.arrays, history.rows.astype(np.int64)
-        found = np.full(len(self), -1, dtype=np.int64)
-        wanted = np.ones(len(self), dtype=bool) if asked is None else np.zeros(len(self), dtype=bool)
-        wanted[asked] = True
+        anchors = np.full(len(self), -1, dtype=np.int64)
+        is_requested = np.ones(len(self), dtype=bool) if items is None else np.zeros(len(self), dtype=bool)
+        is_requested[items] = True
         if not len(rows):
-            return found if asked is None else found[asked]
+            return anchors if items is None else anchors[items]
         shares, vectors = self._attention(history, weights), self.history[rows]
-        offset = (shares[:, -1:] * vectors) @ arrays["category"].T  # (history, categories)
-        links = []
+        category_parts = (shares[:, -1:] * vectors) @ arrays["category"].T  # (history, categories)
+        link_parts = []
         for name, sharpness, pairs in self.links:
-            voted = sparse.csc_array(pairs[rows] * link_weights(history, weights, sharpness)[:, None])
-            total = np.asarray(voted.sum(axis=0)).reshape(-1)
-            # The logarithm of a sum is shared out in the proportions of the sum.
-            per = self.scalar[f"alpha_{name}"] * np.log1p(total / np.exp(self.scalar[f"epsilon_{name}"])) / np.maximum(total, 1e-12)
-            links.append((voted, per))
-        for head, members in enumerate(self._items_by_head):
-            mine = shares[:, head, None] * vectors
-            turned = np.exp(self.scalar["tau"]) * (mine + mine @ arrays["turn"][head].T)
-            members = members[wanted[members]]
-            for items in np.array_split(members, max(1, len(members) * len(rows) // MAX_CELLS)):
-                parts = turned @ self.target[items].T + offset[:, arrays["item_category"][items]]
-                for voted, per in links:
-                    parts += voted[:, items].toarray() * per[items]
-                best = parts.argmax(axis=0)
-                found[items] = np.where(np.take_along_axis(parts, best[None], axis=0)[0] > 0, best, -1)
-        return found if asked is None else found[asked]
-
-
-SCALARS = ("gamma", "tau", "alpha_together", "alpha_follows", "epsilon_together", "epsilon_follows", "beta")
-"""What is learned besides vectors: exponent of a history item's weight; logarithm of the cosines' factor; what the logarithm of one plus
-direct votes over epsilon (kept as its logarithm) counts, by kind of link; what the logarithm of an item's users counts."""
-LINKS = ("together", "follows")
-"""The direct links."""
-SHARPNESS = {"time": (0.25, 0.6), "position": (0.25, 0.6), "none": (0.1, 0.1)}
-"""Exponents of a history item's weight in its direct votes, by what orders the events: who had both tells of old items too, what came next
-mostly of the newest; without an order an age means nothing."""
+            votes = sparse.csc_array(pairs[rows] * link_weights(history, weights, sharpness)[:, None])
+            total = np.asarray(votes.sum(axis=0)).reshape(-1)
+            # The log of the sum is divided in the proportions of the votes.
+            per_vote = self.scalar[f"alpha_{name}"] * np.log1p(total / np.exp(self.scalar[f"epsilon_{name}"])) / np.maximum(total, 1e-12)
+            link_parts.append((votes, per_vote))
+        for head, head_items in enumerate(self._items_by_head):
+            pooled = shares[:, head, None] * vectors
+            user_parts = np.exp(self.scalar["tau"]) * (pooled + pooled @ arrays["turn"][head].T)
+            head_items = head_items[is_requested[head_items]]
+            for block in np.array_split(head_items, max(1, len(head_items) * len(rows) // MAX_CELLS)):
+                contributions = user_parts @ self.target[block].T + category_parts[:, arrays["item_category"][block]]
+                for votes, per_vote in link_parts:
+                    contributions += votes[:, block].toarray() * per_vote[block]
+                best = contributions.argmax(axis=0)
+                anchors[block] = np.where(np.take_along_axis(contributions, best[None], axis=0)[0] > 0, best, -1)
+        return anchors if items is None else anchors[items]
 
 
 def age_weights(histories: RaggedArray) -> NDArray[np.float64]:
-    """(entries,) the weights of histories of which nothing but the order is known."""
+    """Return (entries,) weights of history items by age, for histories without other weights."""
     return np.maximum(DECAY ** histories.age.astype(np.float64), MIN_WEIGHT)
 
 
 def link_weights(histories: RaggedArray, weights: NDArray[np.float64], sharpness: float) -> NDArray[np.float32]:
-    """(entries,) what each history item's direct links count: its weight to the power of `sharpness`, of 1 in all of a history."""
-    raised = weights**sharpness
-    return np.asarray(
-        raised / np.bincount(histories.row_index, weights=raised, minlength=len(histories))[histories.row_index], dtype=np.float32
-    )
+    """Return (entries,) the weights to the power of `sharpness`, normalized to sum to 1 in each history."""
+    powers = weights**sharpness
+    totals = np.bincount(histories.row_index, weights=powers, minlength=len(histories))
+    return np.asarray(powers / totals[histories.row_index], dtype=np.float32)
+
+
+def _single(rows: NDArray[np.int64]) -> RaggedArray:
+    """A ragged array of one history."""
+    return RaggedArray(np.asarray([0, len(rows)]), np.asarray(rows, dtype=np.int32))
 
 
 def _pooled(histories: RaggedArray, shares: NDArray[np.float32], vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(cases, size) weighted sums of a history's vectors."""
+    """(cases, size) weighted sums of each history's vectors."""
     from scipy import sparse
 
-    places = np.arange(len(shares))
-    return np.asarray(sparse.csr_array((shares, places, histories.starts), shape=(len(histories), len(shares))) @ vectors, dtype=np.float32)
+    columns = np.arange(len(shares))
+    return np.asarray(
+        sparse.csr_array((shares, columns, histories.starts), shape=(len(histories), len(shares))) @ vectors, dtype=np.float32
+    )

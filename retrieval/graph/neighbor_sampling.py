@@ -1,7 +1,7 @@
-"""The typed edges between items that convolutions run over, and draws of a few of them.
+"""Typed edges between items for the graph convolutions, and sampling of the edges into some items.
 
-The two steps item - user - item are counted together into one weighted edge, `together`; `before` and `after` are the directed edges of
-what users had shortly one after the other; each relation of the store has a type of its own. Knows nothing of models, vectors or scores.
+The path item - user - item is one weighted edge of type `together`; `before` and `after` are the directed edges between items that users
+had soon after each other; each relation declared by the store has its own type. No models, vectors or scores are known here.
 """
 
 from __future__ import annotations
@@ -21,20 +21,24 @@ if TYPE_CHECKING:
     from ..items.catalogue import Catalogue
 
 TOGETHER, BEFORE, AFTER = 0, 1, 2
-"""Types of edges into an item: from what was had together with it, from what came before it, from what came after it."""
+"""Types of edges into an item: from items of the same users, from earlier items and from later items."""
 MAX_RELATIONS = 8
-"""Relations that get a type of edge, the most frequent."""
+"""Largest number of relations with a type of their own, the most frequent."""
 MAX_ITEMS_PER_TAIL = 200
-"""Items from which on something that a relation names (a brand, a material) no longer makes its items neighbours."""
+"""Items above which a common brand or material does not link its items."""
 
 
 @dataclass(frozen=True)
 class TypedEdges:
-    """Typed, weighted edges into every item, in the order of the items they reach.
+    """Typed, weighted edges, sorted by the item that they reach.
 
     Attributes:
-        starts: (items + 1,) where each item's edges begin. source: (edges,) int64 the item an edge comes from. kind: (edges,) its type.
-        weight: (edges,) e_ij. norm: (edges,) 1 / sqrt(d_i d_j), d over the edges of the type that `ItemLinks` has. kinds: names of the types.
+        starts: (items + 1,) index of each item's first incoming edge, and the number of edges.
+        source: (edges,) int64 item that the edge comes from.
+        kind: (edges,) type of the edge, an index into `kinds`.
+        weight: (edges,) weight e_ij.
+        norm: (edges,) 1 / sqrt(d_i d_j), with degrees d over all edges of the type in `ItemLinks`.
+        kinds: Names of the types.
     """
 
     starts: NDArray[np.int64]
@@ -46,26 +50,32 @@ class TypedEdges:
 
     @classmethod
     def from_links(cls, links: ItemLinks, relations: pl.DataFrame | None, catalogue: Catalogue, max_per_kind: int) -> TypedEdges:
-        """At most `most` edges of each type into each item, the weightiest after normalising."""
+        """Return the edges of links and relations.
+
+        Args:
+            links: Links between items.
+            relations: The store's declared relations; None without any.
+            catalogue: Catalogue of the items.
+            max_per_kind: Edges of each type into an item, those with the largest normalized weight.
+        """
         root = np.sqrt(np.maximum(links.user_weights, 1e-6))
-        counted = _scale_entries(links.together, root, root)  # shared users
-        followed = _scale_entries(
-            links.follows, links.user_weights + links.shrinkage, np.ones_like(root)
-        )  # users who had one after the other
-        typed = [("together", counted), ("before", followed.T.tocsr()), ("after", followed), *_relation_edges(relations, catalogue)]
-        row, source, kind, weight, norm = [], [], [], [], []
-        for number, (_, pairs) in enumerate(typed):
-            into, out = (np.maximum(np.asarray(pairs.sum(axis=axis)).reshape(-1), 1e-9) for axis in (1, 0))
-            normed = top_per_row(_scale_entries(pairs, into**-0.5, out**-0.5), max_per_kind)
-            owner = np.repeat(np.arange(normed.shape[0]), np.diff(normed.indptr))
-            columns = normed.indices.astype(np.int64)
-            row.append(owner)
+        shared_users = _scale_entries(links.together, root, root)
+        successions = _scale_entries(links.follows, links.user_weights + links.shrinkage, np.ones_like(root))
+        typed = [("together", shared_users), ("before", successions.T.tocsr()), ("after", successions)]
+        typed += _relation_edges(relations, catalogue)
+        reached, source, kind, weight, norm = [], [], [], [], []
+        for index, (_, pairs) in enumerate(typed):
+            in_degree, out_degree = (np.maximum(np.asarray(pairs.sum(axis=axis)).reshape(-1), 1e-9) for axis in (1, 0))
+            normalized = top_per_row(_scale_entries(pairs, in_degree**-0.5, out_degree**-0.5), max_per_kind)
+            rows = np.repeat(np.arange(normalized.shape[0]), np.diff(normalized.indptr))
+            columns = normalized.indices.astype(np.int64)
+            reached.append(rows)
             source.append(columns)
-            kind.append(np.full(len(owner), number))
-            norm.append((into[owner] * out[columns]) ** -0.5)
-            weight.append(normed.data / norm[-1])
-        order = np.argsort(np.concatenate(row), kind="stable")
-        starts = np.concatenate([[0], np.cumsum(np.bincount(np.concatenate(row), minlength=len(catalogue)))])
+            kind.append(np.full(len(rows), index))
+            norm.append((in_degree[rows] * out_degree[columns]) ** -0.5)
+            weight.append(normalized.data / norm[-1])
+        order = np.argsort(np.concatenate(reached), kind="stable")
+        starts = np.concatenate([[0], np.cumsum(np.bincount(np.concatenate(reached), minlength=len(catalogue)))])
         return cls(
             starts.astype(np.int64),
             np.concatenate(source)[order],
@@ -77,15 +87,22 @@ class TypedEdges:
 
     @property
     def items(self) -> int:
-        """How many items there are."""
+        """Number of items."""
         return len(self.starts) - 1
 
     def incoming(
         self, items: NDArray[np.int64], max_per_item: int | None, rng: np.random.Generator
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
-        """The edges into some items, at most `most` of each, drawn without replacement; None is all.
+        """Return the edges into some items, or a sample of them without replacement.
 
-        Returns: numbers of the edges; place in `items` that each reaches; by what each counts so that sums stay right on average.
+        Args:
+            items: Item rows.
+            max_per_item: Largest number of edges into each item; None for all.
+            rng: Generator that samples the edges.
+
+        Returns:
+            (sampled,) indices of the edges; (sampled,) index in `items` of the item that each reaches; (sampled,) factor by which to scale
+            each edge so that sums are unbiased.
         """
         lengths = self.starts[items + 1] - self.starts[items]
         owner = np.repeat(np.arange(len(items)), lengths)
@@ -98,37 +115,39 @@ class TypedEdges:
         return edges[kept], owner[kept], np.maximum(1, lengths / max_per_item)[owner[kept]].astype(np.float32)
 
 
-def _scale_entries(pairs: sparse.csr_array, rows: NDArray[Any], columns: NDArray[Any]) -> sparse.csr_array:
-    """Each entry times what its row and its column count."""
-    found = pairs.copy()
-    owner = np.repeat(np.arange(pairs.shape[0]), np.diff(pairs.indptr))
-    found.data = found.data * rows[owner] * columns[pairs.indices]
-    return found
+def _scale_entries(pairs: sparse.csr_array, row_factors: NDArray[Any], column_factors: NDArray[Any]) -> sparse.csr_array:
+    """The matrix with each entry multiplied by the factors of its row and its column."""
+    scaled = pairs.copy()
+    row = np.repeat(np.arange(pairs.shape[0]), np.diff(pairs.indptr))
+    scaled.data = scaled.data * row_factors[row] * column_factors[pairs.indices]
+    return scaled
 
 
 def _relation_edges(relations: pl.DataFrame | None, catalogue: Catalogue) -> list[tuple[str, sparse.csr_array]]:
-    """Edges by relation: from tail to head and back where both are items; between items that name the same thing otherwise."""
+    """Edges by relation: in both directions if head and tail are items, else between items with the same tail."""
     import polars as pl
     from scipy import sparse
 
     if relations is None or not len(relations):
         return []
-    found, size = [], len(catalogue)
+    edges, size = [], len(catalogue)
     heads = relations.join(catalogue.row_table().rename({"item_id": "head", "row": "from"}), on="head").unique(maintain_order=True)
     heads = heads.join(catalogue.row_table().rename({"item_id": "tail", "row": "to"}), on="tail", how="left", maintain_order="left")
-    often = heads["relation"].value_counts().sort(["count", "relation"], descending=[True, False])["relation"].head(MAX_RELATIONS).to_list()
-    for name in often:
-        told = heads.filter(pl.col("relation") == name)
-        between = told.filter(pl.col("to").is_not_null() & (pl.col("from") != pl.col("to")))
-        if len(between):
-            pairs = sparse.csr_array((np.ones(len(between)), (between["from"].to_numpy(), between["to"].to_numpy())), shape=(size, size))
-            found += [(name, pairs), (f"{name}, reversed", pairs.T.tocsr())]
-        named = told.filter(pl.col("to").is_null()).filter(pl.len().over("tail").is_between(2, MAX_ITEMS_PER_TAIL))
-        if len(named):
-            things = named["tail"].rank("dense").to_numpy().astype(np.int64) - 1
-            has = sparse.csr_array((np.ones(len(named)), (named["from"].to_numpy(), things)), shape=(size, int(things.max()) + 1))
-            alike = (has @ has.T).tocsr()
-            alike.setdiag(0)
-            alike.eliminate_zeros()
-            found.append((f"same {name}", alike))
-    return found
+    by_frequency = heads["relation"].value_counts().sort(["count", "relation"], descending=[True, False])["relation"]
+    for name in by_frequency.head(MAX_RELATIONS).to_list():
+        rows = heads.filter(pl.col("relation") == name)
+        item_pairs = rows.filter(pl.col("to").is_not_null() & (pl.col("from") != pl.col("to")))
+        if len(item_pairs):
+            coordinates = (item_pairs["from"].to_numpy(), item_pairs["to"].to_numpy())
+            pairs = sparse.csr_array((np.ones(len(item_pairs)), coordinates), shape=(size, size))
+            edges += [(name, pairs), (f"{name}, reversed", pairs.T.tocsr())]
+        attributes = rows.filter(pl.col("to").is_null()).filter(pl.len().over("tail").is_between(2, MAX_ITEMS_PER_TAIL))
+        if len(attributes):
+            tails = attributes["tail"].rank("dense").to_numpy().astype(np.int64) - 1
+            coordinates = (attributes["from"].to_numpy(), tails)
+            has_tail = sparse.csr_array((np.ones(len(attributes)), coordinates), shape=(size, int(tails.max()) + 1))
+            same_tail = (has_tail @ has_tail.T).tocsr()
+            same_tail.setdiag(0)
+            same_tail.eliminate_zeros()
+            edges.append((f"same {name}", same_tail))
+    return edges

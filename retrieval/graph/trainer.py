@@ -1,7 +1,7 @@
-"""Training of the graph, from a snapshot's tables in memory to a `GraphModel`. Knows nothing of workspaces or files.
+"""Training of the graph, from tables in memory to a `GraphModel`. No workspaces or files are known here.
 
-Users who are held out for early stopping are in no edge until training has ended; then the parameters stay and the edges are counted again,
-of everybody. How an example's own answer is kept out of its question is told in `graph_steps`.
+The users held out for early stopping have no edges until training has ended; then the parameters are kept and the edges of all users are
+counted. `loss` describes how an example's own answer is kept out of its input.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -27,22 +27,25 @@ if TYPE_CHECKING:
     import polars as pl
     from numpy.typing import NDArray
 
+    from ..channels.base import Progress
     from ..items.catalogue import Catalogue
     from ..items.interactions import Events, Order
 
-Progress = Callable[[str, int, int], None]
+logger = logging.getLogger(__name__)
 MIN_USERS = 30
-"""Users with more than one category below which there is nothing to learn from."""
-VALIDATION_SHARE = 0.1
-"""Share of those users that early stopping looks at."""
-MAX_VALIDATION_EXAMPLES = 1000
-"""Examples of theirs, at most."""
+"""Users with several categories below which nothing is trained."""
+VALIDATION_SHARE, MAX_VALIDATION_EXAMPLES = 0.1, 1000
+"""Share of those users for early stopping, and the largest number of their examples."""
 MAX_EXAMPLES = 200_000
+"""Largest number of training examples."""
 K = 10
+"""Cutoff of the NDCG for early stopping."""
 BLOCK = 4096
+"""Items whose vectors are computed at once."""
 FEATURE_SCALE = 20.0
-"""Spreads of a further feature that weigh as much as a text's whole vector."""
-log = logging.getLogger(__name__)
+"""Standard deviations of an additional feature that weigh as much as a whole text embedding."""
+SCALAR_RATE = 0.03
+"""Learning rate of the scalars."""
 
 
 def train_graph(
@@ -57,79 +60,91 @@ def train_graph(
     about: Mapping[str, Any] | None = None,
     progress: Progress = lambda *_: None,
 ) -> GraphModel:
-    """A graph trained on a snapshot, or on the part of it that may be known.
+    """Return a graph model trained on a snapshot, or on a part of it.
 
     Args:
-        interactions: of all kinds; they make the edges. events: those that figures are counted from; they make the examples.
-        vectors: (items, dimensions) of the items' texts, zero rows where there is none. further: (items, columns) further features, finite.
-        relations: the store's own table (see `RELATION_COLUMNS`), if it has one. about: what the card is to say of the data.
-    Raises: TrainingError: too few users with several categories, or a loss that is no number before the first round ended.
+        interactions: Interactions of all kinds, which become the edges.
+        events: Events that counts are made from, which become the examples.
+        catalogue: Catalogue of the items.
+        vectors: (items, dimensions) text embeddings, zero rows for items without a text.
+        config: Training configuration.
+        relations: The store's declared relations (see `RELATION_COLUMNS`); None without any.
+        further: (items, columns) additional finite features of the items; None without any.
+        about: Entries of the card about the data.
+        progress: Progress callback.
+
+    Raises:
+        TrainingError: Too few users have several categories, or the loss became NaN in the first epoch.
     """
     share_cores()
     start = time.perf_counter()
-    random = np.random.default_rng(config.seed)
+    rng = np.random.default_rng(config.seed)
     progress("examples", 0, 1)
-    examples = CategoryEntryExamples.from_events(events, catalogue, config.history, random)
+    examples = CategoryEntryExamples.from_events(events, catalogue, config.history, rng)
     users = np.unique(examples.user)
     if len(users) < MIN_USERS:
         raise TrainingError(
-            f"{len(users):,} users have items of more than one category, the graph needs {MIN_USERS} to learn what leads to what; "
+            f"{len(users):,} users have items of more than one category, the graph needs {MIN_USERS}; "
             "ingest more interactions, or, if the categories are too broad, index at a deeper category level"
         )
     further = np.zeros((len(vectors), 0), np.float32) if further is None else further
     scale = _feature_scale(further)
     features = np.concatenate([vectors, (further - scale[0]) / scale[1]], axis=1).astype(np.float32)
-    held = random.permutation(users)[: min(MAX_VALIDATION_EXAMPLES, max(5, int(VALIDATION_SHARE * len(users))))]
+    validation_users = rng.permutation(users)[: min(MAX_VALIDATION_EXAMPLES, max(5, int(VALIDATION_SHARE * len(users))))]
     progress("edges", 0, 2)
-    owned = UserItemEdges.from_interactions(interactions, events, catalogue, config.window)
-    world = GraphTrainingContext.from_edges(features, catalogue, owned.without_users(held), relations, config)
-    aside = np.isin(examples.user, held)
-    learned = examples.subset(_sample(np.flatnonzero(~aside), MAX_EXAMPLES, random))
-    watched = examples.subset(_sample(np.flatnonzero(aside), MAX_VALIDATION_EXAMPLES, random))
-    with _seeded(config.seed):
-        run = _GraphTrainer(world, learned, watched, events.order, config, random)
-        figures = run.fit(progress)
+    user_items = UserItemEdges.from_interactions(interactions, events, catalogue, config.window)
+    context = GraphTrainingContext.from_edges(features, catalogue, user_items.without_users(validation_users), relations, config)
+    in_validation = np.isin(examples.user, validation_users)
+    training = examples.subset(_sample(np.flatnonzero(~in_validation), MAX_EXAMPLES, rng))
+    validation = examples.subset(_sample(np.flatnonzero(in_validation), MAX_VALIDATION_EXAMPLES, rng))
+    with _deterministic(config.seed):
+        trainer = _GraphTrainer(context, training, validation, events.order, config, rng)
+        metrics = trainer.fit(progress)
         progress("edges", 1, 2)
-        whole = GraphTrainingContext.from_edges(features, catalogue, owned, relations, config)
-        arrays = run.arrays(whole)
-    both = arrays.pop("text_target")  # what is linear in all features is so in each kind of them
-    arrays |= {"text_target": both[: vectors.shape[1]].copy(), "further_target": both[vectors.shape[1] :].copy(), "further": scale}
-    figures |= {
+        full_context = GraphTrainingContext.from_edges(features, catalogue, user_items, relations, config)
+        arrays = trainer.arrays(full_context)
+    projection = arrays.pop("text_target")  # linear in all features, so it splits into texts and additional features
+    arrays |= {
+        "text_target": projection[: vectors.shape[1]].copy(),
+        "further_target": projection[vectors.shape[1] :].copy(),
+        "further": scale,
+    }
+    metrics |= {
         "users": len(users),
-        "examples": len(learned),
-        "edges": {name: int((whole.edges.kind == kind).sum()) for kind, name in enumerate(whole.edges.kinds)},
+        "examples": len(training),
+        "edges": {name: int((full_context.edges.kind == kind).sum()) for kind, name in enumerate(full_context.edges.kinds)},
         "seconds": round(time.perf_counter() - start, 1),
     }
     progress("edges", 2, 2)
-    return GraphModel(arrays, config, {"dimensions": int(vectors.shape[1]), "about": dict(about or {}), "figures": figures})
+    return GraphModel(arrays, config, {"dimensions": int(vectors.shape[1]), "about": dict(about or {}), "figures": metrics})
 
 
 class _GraphTrainer:
-    """One training."""
+    """One training run."""
 
     def __init__(
         self,
-        world: GraphTrainingContext,
-        learned: CategoryEntryExamples,
-        held: CategoryEntryExamples,
+        context: GraphTrainingContext,
+        training: CategoryEntryExamples,
+        validation: CategoryEntryExamples,
         order: Order,
         config: GraphConfig,
-        random: np.random.Generator,
+        rng: np.random.Generator,
     ) -> None:
-        self.context, self.validation, self.config, self.rng = world, held, config, random
-        self.loss = GraphLoss(world, learned, order, config, random)
-        kinds, categories = len(world.edges.kinds), len(world.catalogue.nodes)
-        self.network: Any = modules().Body(world.features.shape[1], config, kinds, self.loss.heads, categories)
+        self.context, self.validation, self.config, self.rng = context, validation, config, rng
+        self.loss = GraphLoss(context, training, order, config, rng)
+        kinds, categories = len(context.edges.kinds), len(context.catalogue.nodes)
+        self.network: Any = modules().GraphNetwork(context.features.shape[1], config, kinds, self.loss.heads, categories)
         self.loss.network = self.network
 
     def fit(self, progress: Progress) -> dict[str, Any]:
-        """Trains until the held-out users are ranked no better, and leaves the best state in `body`; figures of the training."""
+        """Train until the validation NDCG stops rising, restore the best state, and return the metrics."""
         import torch
 
         self._initialise()
         optimizer = torch.optim.AdamW(self._parameter_groups(), lr=self.config.rate)
         steps = math.ceil(min(len(self.loss.examples), self.config.examples) / self.config.batch)
-        best, best_state, since, rounds, stopped = -1.0, None, 0, [], "rounds"
+        best_ndcg, best_state, epochs_since_best, epochs, stopped = -1.0, None, 0, [], "rounds"
         for epoch in range(self.config.epochs):
             order = self.rng.permutation(len(self.loss.examples))[: self.config.examples]
             losses = []
@@ -147,104 +162,105 @@ class _GraphTrainer:
             if not math.isfinite(losses[-1]):
                 stopped = "a loss that is no number"
                 break
-            reached = self.validation_ndcg()
-            rounds.append({"loss": round(float(np.mean(losses)), 4), "ndcg@10": round(reached, 5)})
-            log.info("round %d: %s", epoch + 1, rounds[-1])
-            if reached > best:
-                best, since = reached, 0
+            ndcg = self.validation_ndcg()
+            epochs.append({"loss": round(float(np.mean(losses)), 4), "ndcg@10": round(ndcg, 5)})
+            logger.info("epoch %d: %s", epoch + 1, epochs[-1])
+            if ndcg > best_ndcg:
+                best_ndcg, epochs_since_best = ndcg, 0
                 best_state = {name: value.detach().clone() for name, value in self.network.state_dict().items()}
             else:
-                since += 1
-            if since >= self.config.patience:
+                epochs_since_best += 1
+            if epochs_since_best >= self.config.patience:
                 stopped = "no better"
                 break
         if best_state is None:
             raise TrainingError(
-                f"the loss was no number before the first round ended, at a learning rate of {self.config.rate:g}; "
-                "lower the rate, and see that the further features of items, if there are any, are finite and not huge"
+                f"the loss became NaN in the first epoch, at a learning rate of {self.config.rate:g}; "
+                "lower the rate, and check that the additional features of items, if there are any, are finite and not huge"
             )
         self.network.load_state_dict(best_state)
-        return {"ndcg@10": round(best, 5), "held_out_examples": len(self.validation), "rounds": rounds, "stopped": stopped}
+        return {"ndcg@10": round(best_ndcg, 5), "held_out_examples": len(self.validation), "rounds": epochs, "stopped": stopped}
 
     def _initialise(self) -> None:
-        """Targets and histories start from the same view of the texts, so that what reads alike starts alike."""
+        """Give targets and histories the same initial projection, so that similar texts have similar vectors at first."""
         import torch
 
         with torch.no_grad():
             self.network.history.weight.copy_(self.network.target.weight)
 
     def _parameter_groups(self) -> list[dict[str, Any]]:
-        slow = [self.network.scalars]
-        rest = [value for value in self.network.parameters() if value is not self.network.scalars]
-        return [{"params": rest, "weight_decay": self.config.decay}, {"params": slow, "weight_decay": 0.0, "lr": 0.03}]
+        scalars = [self.network.scalars]
+        others = [parameter for parameter in self.network.parameters() if parameter is not self.network.scalars]
+        return [{"params": others, "weight_decay": self.config.decay}, {"params": scalars, "weight_decay": 0.0, "lr": SCALAR_RATE}]
 
-    # ------------------------------------------------------------------ what comes of it
+    # ------------------------------------------------------------------ results
 
     def validation_ndcg(self) -> float:
-        """NDCG@10 of the held-out users' examples, among all items outside the history's categories."""
-        graph = GraphModel(self.arrays(self.context), self.config, {})
-        category, found = self.context.catalogue.category, []
+        """Return the NDCG@10 of the validation examples among all items outside the history's categories."""
+        model = GraphModel(self.arrays(self.context), self.config, {})
+        category, values = self.context.catalogue.category, []
         for start in range(0, len(self.validation), 256):
-            part = self.validation.subset(np.arange(start, min(start + 256, len(self.validation))))
-            scores = graph.scores_of(part.histories)
-            known = np.zeros((len(part), len(self.context.catalogue.nodes)), dtype=bool)
-            known[part.histories.row_index, category[part.histories.rows]] = True
-            scores[known[:, category]] = -np.inf
+            examples = self.validation.subset(np.arange(start, min(start + 256, len(self.validation))))
+            scores = model.scores_of(examples.histories)
+            known_categories = np.zeros((len(examples), len(self.context.catalogue.nodes)), dtype=bool)
+            known_categories[examples.histories.row_index, category[examples.histories.rows]] = True
+            scores[known_categories[:, category]] = -np.inf
             k = min(K, scores.shape[1])
             top = np.argpartition(-scores, k - 1, axis=1)[:, :k]
             top = np.take_along_axis(top, np.argsort(-np.take_along_axis(scores, top, axis=1), axis=1, kind="stable"), axis=1)
-            hit = membership(part.targets, np.arange(scores.shape[1]))[np.arange(len(part))[:, None], top]
+            is_hit = membership(examples.targets, np.arange(scores.shape[1]))[np.arange(len(examples))[:, None], top]
             gain = 1 / np.log2(np.arange(k) + 2)
-            ideal = np.cumsum(gain)[np.minimum(part.targets.lengths, k) - 1]
-            found.append((hit * gain).sum(axis=1) / ideal)
-        return float(np.concatenate(found).mean()) if found else 0.0
+            ideal = np.cumsum(gain)[np.minimum(examples.targets.lengths, k) - 1]
+            values.append((is_hit * gain).sum(axis=1) / ideal)
+        return float(np.concatenate(values).mean()) if values else 0.0
 
-    def arrays(self, world: GraphTrainingContext) -> dict[str, NDArray[Any]]:
-        """What a `GraphModel` answers from."""
+    def arrays(self, context: GraphTrainingContext) -> dict[str, NDArray[Any]]:
+        """Return the arrays of a `GraphModel` over the edges of a context."""
         import torch
 
-        body, size, items = self.network.eval(), self.config.size, len(world.catalogue)
-        found: dict[str, NDArray[Any]] = {name: np.empty((items, size), np.float16) for name in ("target", "history")}
+        network, size, items = self.network.eval(), self.config.size, len(context.catalogue)
+        arrays: dict[str, NDArray[Any]] = {name: np.empty((items, size), np.float16) for name in ("target", "history")}
         with torch.no_grad():
             for start in range(0, items, BLOCK):
                 block = np.arange(start, min(start + BLOCK, items))
-                rows, layers = sample_layers(world.edges, block, self.config.layers, None, self.rng)
-                vectors = body(self.loss.features[torch.from_numpy(rows)], layers)
-                for name, part in zip(("target", "history"), vectors, strict=True):
-                    found[name][block] = part.numpy().astype(np.float16)
+                rows, layers = sample_layers(context.edges, block, self.config.layers, None, self.rng)
+                vectors = network(self.loss.features[torch.from_numpy(rows)], layers)
+                for name, values in zip(("target", "history"), vectors, strict=True):
+                    arrays[name][block] = values.numpy().astype(np.float16)
             for name in ("turn", "keys", "category", "category_bias", "scalars"):
-                found[name] = getattr(body, name).detach().numpy().copy()
-            found["text_target"] = (body.target.weight @ body.enter.weight).T.contiguous().numpy()
-        assert found["scalars"].shape == (len(SCALARS),)
-        found |= {"head": self.loss.head, "item_category": world.catalogue.category.astype(np.int64), "users": world.links.user_weights}
-        found["sharpness"] = np.asarray(self.loss.sharpness)
+                arrays[name] = getattr(network, name).detach().numpy().copy()
+            arrays["text_target"] = (network.target.weight @ network.enter.weight).T.contiguous().numpy()
+        assert arrays["scalars"].shape == (len(SCALARS),)
+        arrays |= {"head": self.loss.head, "sharpness": np.asarray(self.loss.sharpness), "users": context.links.user_weights}
+        arrays["item_category"] = context.catalogue.category.astype(np.int64)
         for name in LINKS if self.config.direct else ():
-            pairs = getattr(world.links, name)
-            found[f"{name}_values"] = pairs.data.astype(np.float16)
-            found[f"{name}_partners"], found[f"{name}_starts"] = pairs.indices.astype(np.int32), pairs.indptr.astype(np.int64)
-        return found
+            pairs = getattr(context.links, name)
+            arrays[f"{name}_values"] = pairs.data.astype(np.float16)
+            arrays[f"{name}_partners"], arrays[f"{name}_starts"] = pairs.indices.astype(np.int32), pairs.indptr.astype(np.int64)
+        return arrays
 
 
 @contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    """Draws by the seed and sums in one order, whatever the number of threads; afterwards torch is as it was."""
+def _deterministic(seed: int) -> Iterator[None]:
+    """Seed torch and make it deterministic, whatever the number of threads; its state is restored afterwards."""
     import torch
 
-    before, warned = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    enabled, warn_only = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         torch.use_deterministic_algorithms(True)
         try:
             yield
         finally:
-            torch.use_deterministic_algorithms(before, warn_only=warned)
+            torch.use_deterministic_algorithms(enabled, warn_only=warn_only)
 
 
-def _sample(numbers: NDArray[np.int64], most: int, random: np.random.Generator) -> NDArray[np.int64]:
-    return numbers if len(numbers) <= most else np.sort(random.choice(numbers, most, replace=False))
+def _sample(indices: NDArray[np.int64], limit: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """At most `limit` of the indices, ascending."""
+    return indices if len(indices) <= limit else np.sort(rng.choice(indices, limit, replace=False))
 
 
 def _feature_scale(columns: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(2, columns) what is taken off, and what is divided by: beside a unit vector a column must not shout."""
-    spread = columns.std(axis=0)
-    return np.asarray(np.stack([columns.mean(axis=0), np.where(spread > 0, spread, 1) * FEATURE_SCALE]), dtype=np.float32)
+    """(2, columns) mean and scale of additional features; the scale keeps them small beside the unit vector of a text."""
+    deviation = columns.std(axis=0)
+    return np.asarray(np.stack([columns.mean(axis=0), np.where(deviation > 0, deviation, 1) * FEATURE_SCALE]), dtype=np.float32)

@@ -135,10 +135,10 @@ def test_a_channel_of_another_snapshot_is_left_out_with_its_ablation(
     card = tmp_path / "shop" / "user_counts" / "card.json"
     card.write_text(json.dumps({**json.loads(card.read_text()), "snapshot": "another"}))
     recommender = Recommender.open(tmp_path / "shop", settings=settings.with_(llm="none"))
-    assert recommender.trained is not None
+    assert recommender.blend_ranker is not None
     assert "the user_counts channel is not used: counted on another snapshot" in caplog.text
-    assert "user_counts" not in recommender.trained.model.channels
-    assert "user_counts" not in recommender.trained.retriever.further
+    assert "user_counts" not in recommender.blend_ranker.model.channels
+    assert "user_counts" not in recommender.blend_ranker.retriever.further
 
 
 def test_only_the_channels_of_the_blend_are_loaded(
@@ -151,8 +151,8 @@ def test_only_the_channels_of_the_blend_are_loaded(
     shutil.copytree(toy_shop[0].path, tmp_path / "shop")
     shutil.copytree(trained[0].path / "graph", tmp_path / "shop" / "graph")
     recommender = Recommender.open(tmp_path / "shop", settings=settings.with_(llm="none"))
-    assert recommender.trained is not None
-    assert "graph" not in recommender.trained.retriever.further
+    assert recommender.blend_ranker is not None
+    assert "graph" not in recommender.blend_ranker.retriever.further
     catalogue, _, _ = load(Workspace(tmp_path / "shop"), settings)
     split = protocols.resolve_split(Split(seed=1), Events.build(toy_shop[0].table("interactions"), catalogue), catalogue)
     assert [leak.kind for leak in leakage.card_leaks(Workspace(tmp_path / "shop"), split)] == [

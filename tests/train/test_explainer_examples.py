@@ -42,9 +42,9 @@ def test_some_categories_are_kept_back(lessons: ExplainerExamples, llm: Language
     assert len(lessons.training) >= 500
     answers = {one.answer for one in lessons.training}
     assert len(lessons.training) == 2 * len(answers), "each wording twice, of other items"
-    told = [llm.tokenizer.decode(one.prompt) for one in lessons.training]
-    assert len(set(told)) > 0.9 * len(told)
-    assert all("Thing number" in prompt for prompt in told)
+    prompts = [llm.tokenizer.decode(one.prompt) for one in lessons.training]
+    assert len(set(prompts)) > 0.9 * len(prompts)
+    assert all("Thing number" in prompt for prompt in prompts)
     assert not {tuple(llm.encode(slots_to_letters(text))) for text in kept} & {one.answer[:-1] for one in lessons.training}
 
 
@@ -53,9 +53,9 @@ def test_what_validates_was_never_spoken_of(llm: LanguageModel) -> None:
     found = explainer_examples(BriefRenderer(llm), items, 0, rounds=1)
     for parts, kept_back in ((found.training, False), (found.validation, True)):
         for one in parts:
-            told = re.search(r"Y = (\w[\w& ]*) thing \d", llm.tokenizer.decode(one.prompt))
-            assert told
-            assert (told[1] == HELD_OUT_CATEGORY) == kept_back
+            prompts = re.search(r"Y = (\w[\w& ]*) thing \d", llm.tokenizer.decode(one.prompt))
+            assert prompts
+            assert (prompts[1] == HELD_OUT_CATEGORY) == kept_back
             own = re.search(r"X = (\w[\w& ]*) thing \d", llm.tokenizer.decode(one.prompt))
             assert own is None or own[1] != HELD_OUT_CATEGORY
 
