@@ -1,6 +1,6 @@
 """A workspace that version 0.1.0 made, opened by this version: every file in it is read, and every answer is the one of then.
 
-`tests/fixtures/README.md` describes the two files. Everything is asked through the command line, whose names and JSON do not change.
+`tests/fixtures/README.md` describes the two files. Everything is output through the command line, whose names and JSON do not change.
 """
 
 from __future__ import annotations
@@ -62,11 +62,11 @@ def small_llama(folder: Path) -> None:
             if weight.dim() > 1:
                 weight.copy_(torch.from_numpy(random.integers(-256, 257, tuple(weight.shape)).astype(np.float32) / 1024))
     model.save_pretrained(folder)
-    embedded = json.loads(asked("models", "list", "--json"))["smollm2"]["where"]
+    embedded = json.loads(output("models", "list", "--json"))["smollm2"]["where"]
     transformers.AutoTokenizer.from_pretrained(embedded).save_pretrained(folder)
 
 
-def asked(*arguments: str) -> str:
+def output(*arguments: str) -> str:
     """What the command line prints, in this process; a refusal is the exit code and the sentence."""
     out, err = io.StringIO(), io.StringIO()
     before, sys.argv = sys.argv, ["crossaisle", *arguments]
@@ -91,9 +91,9 @@ def _main() -> Callable[[], None]:
     return main
 
 
-def told(*arguments: str) -> Any:
+def json_output(*arguments: str) -> Any:
     """What a command answers as JSON, without what varies."""
-    return steady(json.loads(asked(*arguments, "--json")))
+    return steady(json.loads(output(*arguments, "--json")))
 
 
 def steady(value: Any) -> Any:
@@ -109,77 +109,79 @@ def recommended() -> Any:
     """The trained blend without an LLM: users of the snapshot, of the log, of both, baskets, rules."""
     ask = ("recommend", "-w", "shop", *PLAIN)
     return {
-        "users": {user: told(*ask, "--user", user) for user in ("u000", "u001", "u002", "u007", "u010")},
-        "a user of the log alone": told(*ask, "--user", "n1"),
-        "a user with a dismissed item": told(*ask, "--user", "u020", "-k", "10"),
-        "a forgotten user": told(*ask, "--user", "u399"),
-        "a user forgotten before the snapshot": told(*ask, "--user", "u398"),
-        "a basket": told(*ask, "--items", "ca00,ca05"),
-        "rules": told(
+        "users": {user: json_output(*ask, "--user", user) for user in ("u000", "u001", "u002", "u007", "u010")},
+        "a user of the log alone": json_output(*ask, "--user", "n1"),
+        "a user with a dismissed item": json_output(*ask, "--user", "u020", "-k", "10"),
+        "a forgotten user": json_output(*ask, "--user", "u399"),
+        "a user forgotten before the snapshot": json_output(*ask, "--user", "u398"),
+        "a basket": json_output(*ask, "--items", "ca00,ca05"),
+        "rules": json_output(
             *ask, "--user", "u003", "--scope", "other", "--max-price", "70", "--exclude-category", "Audio", "--max-per-category", "2"
         ),
-        "new items": told(*ask, "--user", "u004", "--new-items", "1", "--new-up-to", "0", "--no-explain"),
-        "novelty": told(*ask, "--user", "u004", "--novelty", "0.5", "--without", "au07", "--no-explain"),
-        "text": told(*ask, "--text", "music for the kitchen", "-k", "3"),
+        "new items": json_output(*ask, "--user", "u004", "--new-items", "1", "--new-up-to", "0", "--no-explain"),
+        "novelty": json_output(*ask, "--user", "u004", "--novelty", "0.5", "--without", "au07", "--no-explain"),
+        "text": json_output(*ask, "--text", "music for the kitchen", "-k", "3"),
     }
 
 
 def tuned() -> Any:
     """The adapter over the blend: margins of the LLM among the channels, and scores that its weight moved."""
-    return {user: told("recommend", "-w", "shop", *TUNED, "--user", user, "--no-explain") for user in ("u000", "u001", "u010")}
+    return {user: json_output("recommend", "-w", "shop", *TUNED, "--user", user, "--no-explain") for user in ("u000", "u001", "u010")}
 
 
 def reasons() -> Any:
     ask = ("why", "-w", "shop", "--user", "u000")
     return {
-        "plain": told(*ask, *PLAIN, "--item", told("recommend", "-w", "shop", *PLAIN, "--user", "u000")["recommendations"][0]["item_id"]),
-        "another": told(*ask, *PLAIN, "--item", "au03"),
-        "added": told(*ask, *PLAIN, "--item", "new1", "--no-counterfactuals"),
-        "tuned": told(*ask, *TUNED, "--item", "ph01", "--no-counterfactuals"),
+        "plain": json_output(
+            *ask, *PLAIN, "--item", json_output("recommend", "-w", "shop", *PLAIN, "--user", "u000")["recommendations"][0]["item_id"]
+        ),
+        "another": json_output(*ask, *PLAIN, "--item", "au03"),
+        "added": json_output(*ask, *PLAIN, "--item", "new1", "--no-counterfactuals"),
+        "tuned": json_output(*ask, *TUNED, "--item", "ph01", "--no-counterfactuals"),
     }
 
 
 def profiles() -> Any:
-    return {user: told("profile", "-w", "shop", "--user", user) for user in ("u000", "u010", "n1")}
+    return {user: json_output("profile", "-w", "shop", "--user", user) for user in ("u000", "u010", "n1")}
 
 
 def probed() -> Any:
     """Groups: exact, compared, a noisy answer that was paid for, and what the record of earlier answers forbids."""
     ask = ("probe", "-w", "shop", *PLAIN)
     return {
-        "camping": told(*ask, "camping"),
-        "camping and not kitchen": told(*ask, "camping and not kitchen"),
-        "who would need audio?": told(*ask, "who would need audio?"),
-        "against": told(*ask, "camping", "--against", "bicycles"),
-        "paid for": told(*ask, "kitchen", "--epsilon", "1", "--no-words"),
-        "beyond the budget": told(*ask, "photo", "--epsilon", "1", "--budget", "1.5"),
-        "too near an earlier group": told(*ask, "baby", "--until", "2024-06-05"),
+        "camping": json_output(*ask, "camping"),
+        "camping and not kitchen": json_output(*ask, "camping and not kitchen"),
+        "who would need audio?": json_output(*ask, "who would need audio?"),
+        "against": json_output(*ask, "camping", "--against", "bicycles"),
+        "paid for": json_output(*ask, "kitchen", "--epsilon", "1", "--no-words"),
+        "beyond the budget": json_output(*ask, "photo", "--epsilon", "1", "--budget", "1.5"),
+        "too near an earlier group": json_output(*ask, "baby", "--until", "2024-06-05"),
     }
 
 
 def shop_log() -> Any:
     return {
-        "report": told("events", "report", "-w", "shop"),
-        "seen": told("events", "report", "-w", "shop", "--basis", "impressions", "--window", "3"),
-        "keys": told("keys", "list", "-w", "shop"),
-        "folded": {**told("events", "compact", "-w", "shop"), "snapshot": None},
-        "indexed": told("index", "-w", "shop"),
-        "forgotten": {**told("events", "forget-user", "-w", "shop", "u050"), "snapshot": None},
+        "report": json_output("events", "report", "-w", "shop"),
+        "seen": json_output("events", "report", "-w", "shop", "--basis", "impressions", "--window", "3"),
+        "keys": json_output("keys", "list", "-w", "shop"),
+        "folded": {**json_output("events", "compact", "-w", "shop"), "snapshot": None},
+        "indexed": json_output("index", "-w", "shop"),
+        "forgotten": {**json_output("events", "forget-user", "-w", "shop", "u050"), "snapshot": None},
     }
 
 
 def evaluated() -> Any:
-    """A finished evaluation that is asked for again, and one that was killed and goes on: the same report."""
+    """A finished evaluation that is repeated, and an interrupted one that resumes: the same report."""
     finished = json.loads(Path("evaluated/report.json").read_text("utf-8"))
-    again = told("evaluate", "-w", "shop", "--out", "evaluated", *TUNED, *QUICK)
-    gone_on = told("evaluate", "-w", "shop", "--out", "interrupted", *TUNED, *QUICK)
+    again = json_output("evaluate", "-w", "shop", "--out", "evaluated", *TUNED, *QUICK)
+    gone_on = json_output("evaluate", "-w", "shop", "--out", "interrupted", *TUNED, *QUICK)
     same(again, renamed(steady(finished)), "evaluated")
     return {"report": again, "same": gone_on == again, "page": "<html" in Path("evaluated/report.html").read_text("utf-8")}
 
 
 def judged() -> Any:
-    """A comparison whose replies are all in the file that the judge's first run left, so that nobody is asked."""
-    return told("judge", "compare", "old.jsonl", "new.jsonl", "--out", "judged", *JUDGE, "--repeat", "0.1")
+    """A comparison whose replies are all cached from the first run, so the judge is not called."""
+    return json_output("judge", "compare", "old.jsonl", "new.jsonl", "--out", "judged", *JUDGE, "--repeat", "0.1")
 
 
 LOOKS: Mapping[str, Callable[[], Any]] = {
@@ -311,7 +313,7 @@ def test_the_objects_of_python_read_it(unpacked: Path, expected: dict[str, Any],
 def test_the_ranker_goes_on_from_what_the_former_blend_left(unpacked: Path) -> None:
     """The questions that the former `train blend` kept teach the LLM of today."""
     shutil.rmtree("shop/adapter")
-    figures = told("train", "-w", "shop", "ranker", "--examples", "30", *TUNED)
+    figures = json_output("train", "-w", "shop", "ranker", "--examples", "30", *TUNED)
     assert figures["ranker"]["examples"] == 30
     assert figures["ranker"]["judged"] > 0
     assert Path("shop/adapter/card.json").is_file()

@@ -59,7 +59,7 @@ def outside(retriever: Retriever, *items: str) -> NDArray[np.bool_]:
     return ~np.isin(catalogue.category, [catalogue.category[catalogue.row(item)] for item in items])
 
 
-def test_who_buys_a_tent_then_buys_a_stove(retriever: Retriever) -> None:
+def test_tent_buyers_get_a_stove(retriever: Retriever) -> None:
     found = retriever.candidates(seeds(retriever, "trail-tent"), outside(retriever, "trail-tent"), 10)
     first = found[0]
     assert (first.item_id, first.anchor) == ("gas-stove", "trail-tent")
@@ -68,7 +68,7 @@ def test_who_buys_a_tent_then_buys_a_stove(retriever: Retriever) -> None:
     assert {"trail-tent", "family-tent"}.isdisjoint(c.item_id for c in found)
 
 
-def test_the_anchor_is_the_history_item_that_did_it(retriever: Retriever) -> None:
+def test_the_anchor_is_the_history_item_behind_a_candidate(retriever: Retriever) -> None:
     for history in itertools.permutations(["trail-tent", "desk-lamp"]):
         found = {c.item_id: c for c in retriever.candidates(seeds(retriever, *history), outside(retriever, *history), 10)}
         assert found["gas-stove"].anchor == "trail-tent"
@@ -76,23 +76,23 @@ def test_the_anchor_is_the_history_item_that_did_it(retriever: Retriever) -> Non
         assert {c.anchor for c in found.values()} <= {*history, None}
 
 
-def test_reviews_say_what_an_item_is_used_with(retriever: Retriever) -> None:
+def test_reviews_contribute_to_text_similarity(retriever: Retriever) -> None:
     found = {c.item_id: c for c in retriever.candidates(seeds(retriever, "family-tent"), outside(retriever, "family-tent"), 10)}
     semantic = {key: c.scores.get("semantic", 0.0) for key, c in found.items()}
     assert semantic["soup-pot"] > semantic["desk-lamp"]
     assert semantic["soup-pot"] == max(semantic.values())
 
 
-def test_a_text_alone(retriever: Retriever, embedder: Embedder) -> None:
-    asked = seeds(retriever, texts=embedder.encode(["something for my puppy to sleep on"]))
-    found = retriever.candidates(asked, np.ones(len(ITEMS), bool), 10)
+def test_text_query_alone(retriever: Retriever, embedder: Embedder) -> None:
+    calls = seeds(retriever, texts=embedder.encode(["something for my puppy to sleep on"]))
+    found = retriever.candidates(calls, np.ones(len(ITEMS), bool), 10)
     semantic = {c.item_id: c.scores.get("semantic", 0.0) for c in found}
     assert max(semantic, key=lambda key: semantic[key]) == "dog-bed"
     assert all(c.anchor is None for c in found)
     assert all("associations" not in c.scores for c in found)
 
 
-def test_what_hardly_anybody_has_is_not_popular(retriever: Retriever) -> None:
+def test_items_with_few_users_are_not_popular(retriever: Retriever) -> None:
     found = {c.item_id: c for c in retriever.candidates(seeds(retriever), np.ones(len(ITEMS), bool), 20)}
     assert "dog-bed" in found
     assert not {"rare-stamp", "pool-float", "cat-toy"} & found.keys()
@@ -104,7 +104,7 @@ def test_a_pair_of_one_user_is_no_association(retriever: Retriever) -> None:
     assert all("associations" not in c.scores for c in found)
 
 
-def test_an_item_nobody_had_is_found_by_its_text(retriever: Retriever) -> None:
+def test_an_item_without_users_is_found_by_its_text(retriever: Retriever) -> None:
     found = {c.item_id: c for c in retriever.candidates(seeds(retriever, "dog-bed"), outside(retriever, "dog-bed"), 20)}
     assert "family-tent" in found
     assert set(found["family-tent"].scores) == {"semantic"}
@@ -133,9 +133,7 @@ def test_other_than_anchor(retriever: Retriever) -> None:
     st.booleans(),
 )
 @options(max_examples=60, deadline=None)
-def test_only_what_is_eligible_and_only_item_ids(
-    retriever: Retriever, history: list[str], allowed: list[bool], n: int, other: bool
-) -> None:
+def test_only_eligible_items_and_only_item_ids(retriever: Retriever, history: list[str], allowed: list[bool], n: int, other: bool) -> None:
     eligible = np.array(allowed)
     found = retriever.candidates(seeds(retriever, *history), eligible, n, other_than_anchor=other)
     ids = [candidate.item_id for candidate in found]
@@ -149,7 +147,7 @@ def test_only_what_is_eligible_and_only_item_ids(
         assert all(score > 0 for score in candidate.scores.values())
 
 
-def test_the_same_question_has_the_same_answer_whoever_asked_before(retriever: Retriever) -> None:
+def test_answers_do_not_depend_on_earlier_queries(retriever: Retriever) -> None:
     """Nothing of one shopper's question is left over for the next one's."""
     ask = lambda *items: retriever.candidates(seeds(retriever, *items), outside(retriever, *items), 10)  # noqa: E731
     alone = ask("desk-lamp")
@@ -230,19 +228,19 @@ def test_a_quota_lets_a_small_category_into_the_candidates(retriever: Retriever)
 
 
 class _Counted:
-    """How often it was asked."""
+    """Number of calls."""
 
     def __init__(self) -> None:
-        self.asked = 0
+        self.calls = 0
 
     def scores(self, seeds: CandidateQuery) -> ChannelScores:
-        self.asked += 1
+        self.calls += 1
         return np.asarray([len(seeds.rows)], np.float32), np.zeros(1, np.int64)
 
 
 class _CountedSparing(_Counted):
     def item_scores(self, seeds: CandidateQuery) -> NDArray[np.float32]:
-        self.asked += 1
+        self.calls += 1
         return np.asarray([len(seeds.rows)], np.float32)
 
     def anchors(self, seeds: CandidateQuery, rows: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -250,11 +248,11 @@ class _CountedSparing(_Counted):
 
 
 @pytest.mark.parametrize("kind", [_Counted, _CountedSparing])
-def test_a_remembered_channel_is_asked_once_a_history_and_never_answers_for_another(kind: type[_Counted]) -> None:
+def test_a_cached_channel_scores_each_history_once(kind: type[_Counted]) -> None:
     inner = kind()
     channel = CachedChannel(inner)
     histories = [CandidateQuery(np.arange(n), np.ones(n), np.empty((0, 0), np.float32)) for n in (1, 2)]
     assert [float(channel.item_scores(histories[at])[0]) for at in (0, 0, 1, 1, 0)] == [1, 1, 2, 2, 1]
     assert channel.anchors(histories[0], np.asarray([0])).tolist() == [0]
-    assert inner.asked == 3
-    assert [told.tolist() for told in channel.scores(histories[0])] == [[1.0], [0]]
+    assert inner.calls == 3
+    assert [values.tolist() for values in channel.scores(histories[0])] == [[1.0], [0]]

@@ -68,14 +68,14 @@ GOOD = [
 
 
 @pytest.mark.parametrize("store", [True, False])
-def test_what_is_true_passes(tmp_path: Path, store: bool) -> None:
+def test_true_explanations_pass(tmp_path: Path, store: bool) -> None:
     good = GOOD if store else [entry for entry in GOOD if "enamel" not in json.dumps(entry) and "Voltano." not in json.dumps(entry)]
     if not store:  # without the store's files only the evidence is believed
         good = [e for e in good if not e["explanation"] or "from Kitchen" not in e["explanation"]["text"]]
-    code, said = check(tmp_path, good, store=store, query={"text": "tea [black]  please"})
-    assert (code, said.splitlines()[-1]) == (0, "0 faults"), said
-    assert said.startswith(f"1 answers, {len(good)} recommendations, {len(good) - 2} texts, ")
-    assert "1 claims" in said
+    code, output = check(tmp_path, good, store=store, query={"text": "tea [black]  please"})
+    assert (code, output.splitlines()[-1]) == (0, "0 faults"), output
+    assert output.startswith(f"1 answers, {len(good)} recommendations, {len(good) - 2} texts, ")
+    assert "1 claims" in output
 
 
 NEITHER = "a name that is neither the item's nor an evidence item's"
@@ -106,35 +106,35 @@ SPOILT = [
 
 
 def test_every_planted_fault_is_found(tmp_path: Path) -> None:
-    """One process for all: the fault of each text must be told."""
-    code, said = check(tmp_path, [kettle(text) for text, _ in SPOILT])
-    told = said.splitlines()
+    """One process for all: every fault must be reported."""
+    code, output = check(tmp_path, [kettle(text) for text, _ in SPOILT])
+    lines = output.splitlines()
     assert code == 1
     for _, fault in SPOILT:
-        assert f"answer 1, K: {fault}" in told, said
-    assert told[-1] == f"{len(told) - 2} faults"
+        assert f"answer 1, K: {fault}" in lines, output
+    assert lines[-1] == f"{len(lines) - 2} faults"
 
 
 @pytest.mark.parametrize(("text", "fault"), [SPOILT[0], SPOILT[6], SPOILT[15], SPOILT[16]])
-def test_each_gives_itself_away_alone(tmp_path: Path, text: str, fault: str) -> None:
-    code, said = check(tmp_path, [kettle(), kettle(text)])
+def test_each_fault_is_found_alone(tmp_path: Path, text: str, fault: str) -> None:
+    code, output = check(tmp_path, [kettle(), kettle(text)])
     assert code == 1
-    assert fault in said
+    assert fault in output
 
 
-def test_without_the_stores_files_the_evidence_is_believed_and_no_more(tmp_path: Path) -> None:
+def test_without_store_files_only_the_evidence_counts(tmp_path: Path) -> None:
     texts = [
         TEXT.replace("25", "35"),
         TEXT.replace("Nordlo", "Nardlo"),
         ALSO.replace("two", "ten"),
         f"The {KETTLE} beats the Steelwick Pan.",
     ]
-    code, said = check(tmp_path, [kettle(text) for text in texts], store=False)
+    code, output = check(tmp_path, [kettle(text) for text in texts], store=False)
     assert code == 1
-    assert said.count("answer 1, K: ") == 5  # with "Nardlo" the name has lost its beginning and goes on alone
+    assert output.count("answer 1, K: ") == 5  # with "Nardlo" the name has lost its beginning and goes on alone
 
 
-def test_evidence_and_claims_are_read_too(tmp_path: Path) -> None:
+def test_evidence_and_claims_are_checked(tmp_path: Path) -> None:
     unknown, renamed, unread, unsaid, claims = (copy.deepcopy(kettle()) for _ in range(5))
     unknown["explanation"]["evidence"][0]["item_id"] = "Z"
     renamed["title"] = "Voltano Glass Kettle"
@@ -142,7 +142,7 @@ def test_evidence_and_claims_are_read_too(tmp_path: Path) -> None:
     unsaid["explanation"] |= {"text": f"You said “coffee”: the {KETTLE}.", "evidence": spoken("coffee")}
     with_ids(claims)["explanation"]["claims"] = [{"text": "25 of 46", "evidence": "e1"}, {"text": "could be next", "evidence": "e9"}]
     unverified = kettle(verified=False)
-    code, said = check(tmp_path, [unknown, renamed, unread, unsaid, claims, unverified], query={"text": "tea"})
+    code, output = check(tmp_path, [unknown, renamed, unread, unsaid, claims, unverified], query={"text": "tea"})
     assert code == 1
     for fault in (
         "the catalogue has no item Z",
@@ -153,12 +153,12 @@ def test_evidence_and_claims_are_read_too(tmp_path: Path) -> None:
         "a claim without its fact e9: could be next",
         "it is shown though not verified",
     ):
-        assert fault in said, said
-    assert said.splitlines()[-1] == "7 faults"
+        assert fault in output, output
+    assert output.splitlines()[-1] == "7 faults"
 
 
 @pytest.mark.parametrize("content", ["", "{", "[1]", '{"recommendations": 3}', '{"recommendations": [{"explanation": {"text": "a"}}]}'])
-def test_a_file_of_something_else_is_refused(tmp_path: Path, content: str) -> None:
+def test_an_unrelated_file_is_refused(tmp_path: Path, content: str) -> None:
     (tmp_path / "answers.jsonl").write_text(content)
     done = subprocess.run(
         [sys.executable, "-I", "-S", str(SCRIPT), "answers.jsonl"], cwd=tmp_path, capture_output=True, text=True, check=False

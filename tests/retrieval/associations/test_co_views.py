@@ -28,7 +28,7 @@ ITEMS = pl.DataFrame({"item_id": NAMES, "title": NAMES, "category": [["Things"]]
     st.integers(1, 12),
 )
 @settings(max_examples=100, deadline=None)
-def test_looks_and_purchases_count_as_by_hand(rows: list[tuple[str, str, str]], lookers: int, most: int, block: int) -> None:
+def test_co_view_and_co_purchase_counts_equal_hand_counts(rows: list[tuple[str, str, str]], lookers: int, most: int, block: int) -> None:
     interactions = pl.DataFrame(
         sorted(rows, key=lambda row: row[0]), schema={"user_id": pl.String, "item_id": pl.String, "kind": pl.String}, orient="row"
     )

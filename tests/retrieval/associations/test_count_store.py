@@ -59,7 +59,7 @@ def same(found: list[CountTable], wanted: list[CountTable]) -> None:
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_counting_on_is_counting_from_the_start(seed: int, tmp_path: Path) -> None:
+def test_incremental_counts_equal_full_counts(seed: int, tmp_path: Path) -> None:
     """Users come, go, buy more, return something; items come; the order of the files changes."""
     random = np.random.default_rng(seed)
     items = [f"i{n}" for n in range(40)]
@@ -78,7 +78,7 @@ def test_counting_on_is_counting_from_the_start(seed: int, tmp_path: Path) -> No
     assert 0 < found[1] < 60
 
 
-def test_nothing_new_changes_nothing(tmp_path: Path) -> None:
+def test_no_changes_recount_nobody(tmp_path: Path) -> None:
     items = [f"i{n}" for n in range(20)]
     interactions = history(drawn(np.random.default_rng(1), range(50), items, 9))
     tallies, events, catalogue, paths = counted(items, interactions)
@@ -89,7 +89,7 @@ def test_nothing_new_changes_nothing(tmp_path: Path) -> None:
     assert found[1] == 0
 
 
-def test_other_windows_orders_and_categories_are_counted_from_the_start(tmp_path: Path) -> None:
+def test_another_window_order_or_category_needs_a_full_count(tmp_path: Path) -> None:
     items = [f"i{n}" for n in range(20)]
     interactions = history(drawn(np.random.default_rng(2), range(50), items, 9))
     tallies, events, catalogue, paths = counted(items, interactions)
@@ -102,7 +102,7 @@ def test_other_windows_orders_and_categories_are_counted_from_the_start(tmp_path
     assert count_store.recount(tmp_path, others, catalogue, WINDOW, paths) is None
 
 
-def test_damaged_counts_are_said_to_be(tmp_path: Path) -> None:
+def test_damaged_counts_are_an_error(tmp_path: Path) -> None:
     with pytest.raises(StaleIndexError, match="crossaisle index"):
         count_store.about(tmp_path / "nowhere")
     items = [f"i{n}" for n in range(5)]
@@ -113,7 +113,7 @@ def test_damaged_counts_are_said_to_be(tmp_path: Path) -> None:
         count_store.margins(tmp_path, 1)
 
 
-def test_margins_are_read_back_as_they_were(tmp_path: Path) -> None:
+def test_marginal_counts_round_trip(tmp_path: Path) -> None:
     items = [f"i{n}" for n in range(20)]
     tallies, events, _, paths = counted(items, history(drawn(np.random.default_rng(4), range(50), items, 9)))
     count_store.save(tmp_path, count_store.CountSnapshot(tallies, events, WINDOW, user_weights(events)), paths)

@@ -1,4 +1,4 @@
-"""Figures that are said aloud, against sets."""
+"""Counts quoted in explanations, against set operations."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def tables(histories: dict[str, list[str]], categories: dict[str, str]) -> tuple
 
 @given(st.dictionaries(st.sampled_from("abcdefg"), st.lists(st.sampled_from(list(CATEGORY)), min_size=1, max_size=9), max_size=7))
 @settings(max_examples=100, deadline=None)
-def test_pairs_are_the_sizes_of_sets(histories: dict[str, list[str]]) -> None:
+def test_pair_counts_equal_set_sizes(histories: dict[str, list[str]]) -> None:
     events, catalogue = tables(histories, CATEGORY)
     holders = ItemUsers.build(events, catalogue)
     had: dict[str, set[str]] = defaultdict(set)
@@ -49,14 +49,14 @@ def test_pairs_are_the_sizes_of_sets(histories: dict[str, list[str]]) -> None:
                 assert (pair.source_users, pair.target_users, pair.users) == (len(had[source]), len(had[target]), len(histories))
 
 
-def test_heavy_buyers_are_counted_in_what_is_said() -> None:
+def test_quoted_counts_include_heavy_buyers() -> None:
     """Ten had a tent, six of them a stove; most bought hundreds of other things since, for which mining forgets the tent."""
     other = {f"thing{n}": "Things" for n in range(MAX_EVENTS_PER_USER + 30)}
     histories = {f"u{n:02d}": ["tent", *(["stove"] if n < 6 else []), *(other if n % 5 else [])] for n in range(10)}
     interactions, catalogue = tables(histories, {**CATEGORY, **other})
-    said = ItemUsers.build(interactions, catalogue).pair(catalogue.row("tent"), catalogue.row("stove"))
-    assert said
-    assert (said.support, said.source_users) == (6, 10)
+    association = ItemUsers.build(interactions, catalogue).pair(catalogue.row("tent"), catalogue.row("stove"))
+    assert association
+    assert (association.support, association.source_users) == (6, 10)
     events = Events.build(interactions, catalogue)
     mined = count_pairs(events, catalogue, user_weights(events))[0].margins.users[0, catalogue.row("tent")]
     assert mined == 2, "the cap should bind here, or the test says nothing"

@@ -51,7 +51,7 @@ ORDERS = st.sampled_from(["time", "position", "none"])
 
 @given(WORLDS, ORDERS, st.integers(0, 14), st.sampled_from([1, 3, 7, 10**6]))
 @settings(max_examples=300, deadline=None)
-def test_pairs_and_margins_are_those_of_sets_and_loops(world: list[list[tuple[int, int]]], order: Order, window: int, chunk: int) -> None:
+def test_pairs_and_margins_equal_a_loop_implementation(world: list[list[tuple[int, int]]], order: Order, window: int, chunk: int) -> None:
     pairs, margins = counted(world, order, window, chunk)
     both: dict[int, int] = defaultdict(int)
     support: dict[int, int] = defaultdict(int)
@@ -83,7 +83,7 @@ def test_pairs_and_margins_are_those_of_sets_and_loops(world: list[list[tuple[in
 
 @given(WORLDS, WORLDS, ORDERS, st.integers(0, 14))
 @settings(max_examples=100, deadline=None)
-def test_counts_of_users_add_up_and_can_be_taken_away(
+def test_counts_are_additive_over_users(
     some: list[list[tuple[int, int]]], others: list[list[tuple[int, int]]], order: Order, window: int
 ) -> None:
     whole, all_margins = counted(some + others, order, window)
@@ -97,7 +97,7 @@ def test_counts_of_users_add_up_and_can_be_taken_away(
             assert getattr(summed, field.name).tolist() == getattr(expected, field.name).tolist()
 
 
-def test_a_user_with_hundreds_of_items_counts_for_little() -> None:
+def test_a_user_with_hundreds_of_items_has_a_small_weight() -> None:
     many = 4 * FULL_ITEMS
     world = [[(thing, 0) for thing in range(many)], *([[(0, 0), (1, 0)]] * 30)]
     events = events_of(world, "none")
@@ -108,13 +108,13 @@ def test_a_user_with_hundreds_of_items_counts_for_little() -> None:
     assert (pairs.both[at], pairs.support[at], pairs.weight[at]) == (31, 31, 30 * UNIT + UNIT // 4)
 
 
-def test_only_the_latest_moments_of_a_user_count() -> None:
+def test_only_the_latest_events_of_a_user_are_counted() -> None:
     events = events_of([[(0, 1), (1, 2), (2, 3), (1, 4)]], "time")
     moments = EventSequence.of(events, np.arange(3, dtype=np.int32), 3, 10, user_weights(events), most=3)
     assert (moments.thing.tolist(), moments.time.tolist()) == ([1, 2, 1], [2, 3, 4])
 
 
-def test_independent_things_are_not_associated_however_unequal_the_users() -> None:
+def test_independent_items_have_lift_1_with_unequal_users() -> None:
     """Users with few and with many things, all drawn without regard to each other: the usual lift says 1.3, this one 1."""
     random = np.random.default_rng(5)
     world = [[(int(thing), 0) for thing in random.choice(40, size=size, replace=False)] for size in [2] * 3000 + [16] * 1000]

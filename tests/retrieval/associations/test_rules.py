@@ -129,7 +129,7 @@ HISTORIES = st.dictionaries(
 
 @given(HISTORIES, st.booleans(), st.integers(0, 14), st.integers(1, 3))
 @settings(max_examples=150, deadline=None)
-def test_the_table_is_what_sets_and_loops_say(histories: dict[str, History], ordered: bool, window: int, min_support: int) -> None:
+def test_the_table_equals_a_loop_implementation(histories: dict[str, History], ordered: bool, window: int, min_support: int) -> None:
     found, catalogue = mined(histories, ordered=ordered, window=window, min_support=min_support)
     assert set(found["depth"]) <= set(range(catalogue.tree.levels + 1))
     for depth in range(4):
@@ -161,7 +161,7 @@ def test_intervals_are_the_roots_of_the_score_test(histories: dict[str, History]
 
 @given(HISTORIES, st.booleans(), st.integers(0, 14))
 @settings(max_examples=100, deadline=None)
-def test_the_ratio_is_that_of_a_contingency_table(histories: dict[str, History], ordered: bool, window: int) -> None:
+def test_log_likelihood_ratio_equals_the_contingency_table(histories: dict[str, History], ordered: bool, window: int) -> None:
     from scipy.stats import chi2_contingency
 
     found, _ = mined(histories, ordered=ordered, window=window, min_support=1)
@@ -176,7 +176,7 @@ def test_the_ratio_is_that_of_a_contingency_table(histories: dict[str, History],
             assert row["llr"] == pytest.approx(wanted, abs=1e-6)
 
 
-def test_baskets_give_what_efficient_apriori_gives() -> None:
+def test_baskets_equal_efficient_apriori() -> None:
     from efficient_apriori import apriori
 
     random = np.random.default_rng(11)
@@ -200,7 +200,7 @@ def test_baskets_give_what_efficient_apriori_gives() -> None:
 
 @given(HISTORIES, st.lists(st.tuples(st.integers(0, len(ITEMS) - 1), st.floats(0.01, 2)), max_size=5, unique_by=lambda pair: pair[0]))
 @settings(max_examples=150, deadline=None)
-def test_scores_are_the_sum_of_the_votes(histories: dict[str, History], seeds: list[tuple[int, float]]) -> None:
+def test_scores_are_sums_over_the_history(histories: dict[str, History], seeds: list[tuple[int, float]]) -> None:
     found, catalogue = mined(histories, min_support=1)
     truth = by_hand(histories, ITEMS, 0, True, 90, 1)
     scores, strongest = Associations.load(found, catalogue).scores(
@@ -224,7 +224,7 @@ def test_scores_are_the_sum_of_the_votes(histories: dict[str, History], seeds: l
 
 @given(st.integers(0, 30), st.integers(0, 30), st.integers(0, 30), st.integers(0, 30))
 @settings(deadline=None)  # the first example imports scipy
-def test_chance_is_fisher_s_exact_test(both: int, left: int, right: int, neither: int) -> None:
+def test_p_value_equals_fishers_exact_test(both: int, left: int, right: int, neither: int) -> None:
     from scipy.stats import fisher_exact
 
     if both + left == 0 or both + right == 0:
@@ -233,7 +233,7 @@ def test_chance_is_fisher_s_exact_test(both: int, left: int, right: int, neither
     assert fisher_p_value(pair) == pytest.approx(fisher_exact([[both, left], [right, neither]], alternative="greater").pvalue, abs=1e-9)
 
 
-def test_a_world_whose_answers_are_known() -> None:
+def test_known_answer_world() -> None:
     """Ten shoppers: four of the five with a tent buy a stove days later; one buys the stove first, one a lamp half a year later."""
     histories = (
         {f"c{n}": [("tent", 0), ("stove", 5)] for n in range(4)}
@@ -256,7 +256,7 @@ def test_a_world_whose_answers_are_known() -> None:
     assert (loaded.users, loaded.source_users[tent], loaded.source_users[stove]) == (10, 5, 6)
 
 
-def test_categories_are_told_by_their_paths_at_every_level() -> None:
+def test_categories_are_identified_by_path_at_every_level() -> None:
     """A path that ends early stays where it ends; "Kitchen" outdoors and at home are two."""
     histories = at_once({"a": ["stove", "wok", "lamp"], "b": ["stove", "wok", "lamp"], "c": ["pan", "wok"]})
     found, catalogue = mined(histories, ordered=False, level=2)
@@ -281,7 +281,7 @@ def test_categories_are_told_by_their_paths_at_every_level() -> None:
     assert (loaded.category_users[at_home], loaded.category_users[outdoors]) == (3, 2)
 
 
-def test_a_level_below_the_tree_is_its_leaves() -> None:
+def test_levels_below_the_tree_are_its_leaves() -> None:
     histories = at_once({"a": ["stove", "wok"], "b": ["stove", "wok"]})
     found, catalogue = mined(histories, ordered=False, level=7)
     matrix = Associations.load(found, catalogue).categories.toarray()
@@ -299,7 +299,7 @@ def test_items_without_a_category_make_no_category() -> None:
     assert found["level"].to_list() == ["item", "item"]
 
 
-def test_a_thing_keeps_its_strongest_partners_and_their_figures() -> None:
+def test_only_the_strongest_targets_of_a_source_are_kept() -> None:
     random = np.random.default_rng(3)
     items: dict[str, Path] = {f"i{n:02d}": (f"c{n % 4}",) for n in range(30)}
     histories = at_once({f"u{n}": [f"i{k:02d}" for k in random.choice(30, size=8, replace=False)] for n in range(60)})
@@ -315,7 +315,7 @@ def test_a_thing_keeps_its_strongest_partners_and_their_figures() -> None:
     assert few.join(whole, on=few.columns, nulls_equal=True).height == len(few)
 
 
-def test_nobody_bought_anything() -> None:
+def test_no_interactions() -> None:
     found, catalogue = mined({})
     assert found.height == 0
     loaded = Associations.load(found, catalogue)

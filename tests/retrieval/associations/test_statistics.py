@@ -12,7 +12,7 @@ from crossaisle.retrieval.associations import statistics
 
 @given(st.integers(1, 5000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
 @settings(deadline=None)  # the first example imports scipy
-def test_wilson_is_scipy_s(counts: tuple[int, int]) -> None:
+def test_wilson_equals_scipy(counts: tuple[int, int]) -> None:
     from scipy.stats import binomtest
 
     low, high = statistics.wilson(*counts)
@@ -36,7 +36,7 @@ def test_wilson_is_scipy_s(counts: tuple[int, int]) -> None:
         (2000, 0.1, 0.09, 9.5),
     ],
 )
-def test_the_interval_of_a_lift_holds_the_true_lift(total: int, source: float, target: float, lift: float) -> None:
+def test_lift_interval_coverage(total: int, source: float, target: float, lift: float) -> None:
     random = np.random.default_rng(7)
     both = lift * source * target
     cells = random.multinomial(total, [both, source - both, target - both, 1 - source - target + both], size=20_000)
@@ -46,7 +46,7 @@ def test_the_interval_of_a_lift_holds_the_true_lift(total: int, source: float, t
     assert ((low <= lift) & (lift <= high)).mean() >= 0.94
 
 
-def test_the_interval_of_a_lift_is_no_wider_than_it_must_be() -> None:
+def test_lift_interval_is_not_too_wide() -> None:
     """With many users it misses about one time in twenty."""
     random = np.random.default_rng(8)
     cells = random.multinomial(50_000, [0.02, 0.08, 0.08, 0.82], size=20_000)
@@ -54,7 +54,7 @@ def test_the_interval_of_a_lift_is_no_wider_than_it_must_be() -> None:
     assert ((low <= 2) & (high >= 2)).mean() == pytest.approx(0.95, abs=0.01)
 
 
-def test_one_of_one_is_no_certainty() -> None:
+def test_one_of_one_has_a_wide_interval() -> None:
     low, high = statistics.lift_interval(1, 1, 10, 1000)
     assert low < 25
     assert statistics.lift(1, 1, 10, 1000) == 100
@@ -63,7 +63,7 @@ def test_one_of_one_is_no_certainty() -> None:
 
 @given(st.integers(1, 60), st.integers(1, 500), st.integers(1, 500), st.integers(500, 5000))
 @settings(deadline=None)
-def test_the_tail_is_poisson_s(support: int, source: int, base: int, users: int) -> None:
+def test_poisson_tail_equals_scipy(support: int, source: int, base: int, users: int) -> None:
     from scipy.stats import poisson
 
     found = float(statistics.poisson_tail(support, source, base, users))
@@ -73,7 +73,7 @@ def test_the_tail_is_poisson_s(support: int, source: int, base: int, users: int)
 
 @given(st.integers(1, 60), st.integers(1, 60), st.integers(1, 60), st.integers(1, 600))
 @settings(deadline=None)
-def test_the_ratio_is_scipy_s(both: int, left: int, right: int, neither: int) -> None:
+def test_log_likelihood_ratio_equals_scipy(both: int, left: int, right: int, neither: int) -> None:
     from scipy.stats import chi2_contingency
 
     wanted = chi2_contingency([[both, left], [right, neither]], lambda_="log-likelihood", correction=False).statistic
@@ -83,7 +83,7 @@ def test_the_ratio_is_scipy_s(both: int, left: int, right: int, neither: int) ->
 
 @given(st.lists(st.floats(0, 1), max_size=40), st.integers(0, 30))
 @settings(deadline=None)
-def test_false_discovery_rates_are_scipy_s(chances: list[float], unseen: int) -> None:
+def test_false_discovery_rate_equals_scipy(chances: list[float], unseen: int) -> None:
     from scipy.stats import false_discovery_control
 
     found = statistics.false_discovery_rate(np.array(chances), len(chances) + unseen)
@@ -94,13 +94,13 @@ def test_false_discovery_rates_are_scipy_s(chances: list[float], unseen: int) ->
         assert found.tolist() == []
 
 
-def test_fewer_tests_than_chances_are_refused() -> None:
+def test_fewer_tests_than_p_values_are_an_error() -> None:
     with pytest.raises(ValueError, match="2 tests cannot have 3 p-values"):
         statistics.false_discovery_rate(np.array([0.1, 0.2, 0.3]), 2)
 
 
 @pytest.mark.filterwarnings("error")
-def test_nothing_has_no_figures_and_no_warnings() -> None:
+def test_zero_counts_give_no_warnings() -> None:
     """All 16 ways of being zero or one, a base below the support among them."""
     support, source, base, users = (part.ravel().astype(float) for part in np.meshgrid(*[[0, 1]] * 4, indexing="ij"))
     low, high = statistics.wilson(support, source)

@@ -1,4 +1,4 @@
-"""Substitutes in a world where the right answers are known, and against what people said of real pairs."""
+"""Substitutes in a known-answer world, and against human labels of real pairs."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def table(world: dict[str, tuple[str | None, tuple[str, ...] | None]]) -> pl.Dat
     )
 
 
-def told(items: pl.DataFrame, vectors: np.ndarray | None = None, **known: object) -> Substitutes:
+def classifier(items: pl.DataFrame, vectors: np.ndarray | None = None, **known: object) -> Substitutes:
     return Substitutes.build(items, CategoryTree.build(items), vectors, **known)  # type: ignore[arg-type]
 
 
@@ -74,7 +74,7 @@ def looks(pairs: dict[tuple[str, str], int]) -> sparse.csr_array:
 
 @pytest.fixture(scope="module")
 def by_name() -> Substitutes:
-    return told(table(WORLD))
+    return classifier(table(WORLD))
 
 
 @pytest.fixture(scope="module")
@@ -82,11 +82,11 @@ def by_both(embedder: Embedder) -> Substitutes:
     items = table(WORLD).with_columns(pl.lit(None, pl.String).alias("description"), pl.lit(None, pl.String).alias("brand"))
     vectors = embedder.encode(item_texts(items).to_list())
     vectors[[ROW["nameless"], ROW["nameless too"]]] = 0
-    return told(items, vectors)
+    return classifier(items, vectors)
 
 
 @pytest.mark.parametrize("rule", ["by_name", "by_both"])
-def test_near_twins_of_a_shelf_are_substitutes_and_an_accessory_never_is(rule: str, request: pytest.FixtureRequest) -> None:
+def test_near_duplicates_of_a_category_are_substitutes_and_accessories_are_not(rule: str, request: pytest.FixtureRequest) -> None:
     world: Substitutes = request.getfixturevalue(rule)
     phones = ["phone", "twin", "blue twin"]
     assert all(are(world, a, b) for a in phones for b in phones if a != b)
@@ -98,26 +98,26 @@ def test_near_twins_of_a_shelf_are_substitutes_and_an_accessory_never_is(rule: s
     assert not are(world, "charger", "cells")
 
 
-def test_without_a_category_reading_alike_decides(by_name: Substitutes) -> None:
+def test_without_a_category_text_similarity_decides(by_name: Substitutes) -> None:
     assert are(by_name, "unfiled", "phone")
     assert not are(by_name, "unfiled", "other phone")
     nowhere = table({name: (title, None) for name, (title, _) in WORLD.items()})
-    assert are(told(nowhere), "phone", "twin")
-    assert are(told(nowhere), "phone", "case")  # nothing is left to tell them apart by
-    assert not are(told(nowhere), "phone", "charger")
+    assert are(classifier(nowhere), "phone", "twin")
+    assert are(classifier(nowhere), "phone", "case")  # nothing is left to tell them apart by
+    assert not are(classifier(nowhere), "phone", "charger")
 
 
 def test_an_item_without_a_name_is_no_substitute_whatever_its_vector(by_name: Substitutes) -> None:
     same = np.zeros((len(WORLD), 4), dtype=np.float32)
     same[:, 0] = 1
-    for rule in (by_name, told(table(WORLD), same)):
+    for rule in (by_name, classifier(table(WORLD), same)):
         assert not any(are(rule, "nameless", other) or are(rule, other, "nameless too") for other in WORLD)
 
 
 def test_an_item_is_no_substitute_for_itself(by_name: Substitutes) -> None:
     rows = np.arange(len(WORLD))
     assert not by_name.label(rows, rows).any()
-    twice = told(table(WORLD), relations=relation("phone", "substitute_of", "phone"))
+    twice = classifier(table(WORLD), relations=relation("phone", "substitute_of", "phone"))
     assert not twice.label(rows, rows).any()
 
 
@@ -125,12 +125,12 @@ def test_one_letter_scripts_and_widths_do_not_matter() -> None:
     items = table(
         {"a": ("ＡＢＣ　１２３", PHONES), "b": ("abc 123", PHONES), "c": ("本", PHONES), "d": ("本", PHONES), "e": ("a\nb  c", PHONES)}
     )
-    rule = told(items)
+    rule = classifier(items)
     assert rule.name_similarity(np.asarray([0, 2, 0]), np.asarray([1, 3, 2])).tolist() == [1.0, 1.0, 0.0]
     assert rule.name_size.tolist() == [8, 8, 2, 2, 6]
 
 
-def test_name_likeness_is_the_share_of_letter_pairs_counted_by_hand(by_name: Substitutes) -> None:
+def test_name_similarity_equals_hand_computed_bigram_overlap(by_name: Substitutes) -> None:
     def letters(title: str | None) -> set[str]:
         text = " ".join((title or "").lower().split())
         return {f" {text} "[i : i + 2] for i in range(len(text) + 1)} if text else set()
@@ -141,70 +141,70 @@ def test_name_likeness_is_the_share_of_letter_pairs_counted_by_hand(by_name: Sub
     np.testing.assert_allclose(by_name.name_similarity(left, right), by_hand)
 
 
-def test_names_that_are_half_alike_need_a_vector_to_be_so() -> None:
+def test_half_similar_names_need_a_similar_vector() -> None:
     items = table({"a": ("Orbit X200 black", PHONES), "b": ("Orbit X200 smart grey", PHONES), "c": ("Zenith Mini", PHONES)})
     vectors = np.tile(np.asarray([1, 0], dtype=np.float32), (3, 1))
     first, second = np.asarray([0, 0]), np.asarray([1, 2])
-    likeness = told(items).name_similarity(first, second)
+    likeness = classifier(items).name_similarity(first, second)
     assert 2 * ALIKE - 1 < likeness[0] < MIN_NAME_SIMILARITY
-    assert told(items).label(first, second).tolist() == [False, False]
-    assert told(items, vectors).label(first, second).tolist() == [True, False]
+    assert classifier(items).label(first, second).tolist() == [False, False]
+    assert classifier(items, vectors).label(first, second).tolist() == [True, False]
 
 
-def test_a_zero_vector_leaves_it_to_the_names_and_a_vector_counts_by_half() -> None:
+def test_a_zero_vector_is_ignored_and_a_vector_counts_half() -> None:
     items = table(WORLD)
     pair = np.asarray([ROW["phone"]]), np.asarray([ROW["twin"]])
-    likeness = float(told(items).name_similarity(*pair)[0])
+    likeness = float(classifier(items).name_similarity(*pair)[0])
     assert likeness > MIN_NAME_SIMILARITY
     vectors = np.zeros((len(WORLD), 2), dtype=np.float32)
     vectors[ROW["phone"]] = (1, 0)
-    assert told(items, vectors).label(*pair)[0]  # the twin's is unknown
+    assert classifier(items, vectors).label(*pair)[0]  # the twin's is unknown
     for cosine, alike in ((2 * ALIKE - likeness + 0.01, True), (2 * ALIKE - likeness - 0.01, False)):
         vectors[ROW["twin"]] = (cosine, np.sqrt(1 - cosine**2))
-        assert told(items, vectors).label(*pair)[0] == alike
+        assert classifier(items, vectors).label(*pair)[0] == alike
 
 
 @pytest.mark.parametrize("name", ["substitute_of", "alternative_to", "replaces", " Alternative To ", "substitute-of"])
-def test_a_declared_substitute_is_one_on_any_shelf_and_in_either_direction(name: str) -> None:
-    rule = told(table(WORLD), relations=relation("case", name, "charger"))
+def test_declared_substitutes_hold_across_categories_and_directions(name: str) -> None:
+    rule = classifier(table(WORLD), relations=relation("case", name, "charger"))
     assert are(rule, "case", "charger")
     assert are(rule, "charger", "case")
     assert not are(rule, "case", "cells")
 
 
-def test_any_other_declared_relation_says_that_two_belong_together() -> None:
+def test_other_declared_relations_mean_complements() -> None:
     both = pl.concat([relation("phone", "compatible_with", "twin"), relation("phone", "needs", "no such item")])
-    rule = told(table(WORLD), relations=both)
+    rule = classifier(table(WORLD), relations=both)
     assert not are(rule, "twin", "phone")
     assert are(rule, "phone", "blue twin")
     contrary = pl.concat([both, relation("twin", "replaces", "phone")])
-    assert are(told(table(WORLD), relations=contrary), "phone", "twin")
+    assert are(classifier(table(WORLD), relations=contrary), "phone", "twin")
 
 
 USUAL = {("phone", "case"): 400, ("twin", "other case"): 400}
 USUAL_BOUGHT = {("phone", "case"): 100, ("twin", "other case"): 100}
 
 
-def test_unlike_names_of_one_shelf_are_substitutes_when_looked_at_together_and_not_bought_together() -> None:
+def test_co_viewed_items_without_co_purchases_are_substitutes() -> None:
     viewed = looks(USUAL | {("phone", "other phone"): 200, ("charger", "cells"): 200, ("other phone", "case"): 200})
     bought = looks(USUAL_BOUGHT | {("phone", "other phone"): 2, ("charger", "cells"): 45})
-    rule = told(table(WORLD), viewed=viewed, bought=bought)
+    rule = classifier(table(WORLD), viewed=viewed, bought=bought)
     assert are(rule, "phone", "other phone")
     assert are(rule, "other phone", "phone")
     assert not are(rule, "charger", "cells")  # bought together as often as is usual
     assert not are(rule, "other phone", "case")  # never bought together, but on two shelves
 
 
-def test_a_few_looks_say_nothing_yet() -> None:
+def test_few_views_decide_nothing() -> None:
     viewed, bought = looks(USUAL | {("phone", "other phone"): 8}), looks(USUAL_BOUGHT)
-    assert not are(told(table(WORLD), viewed=viewed, bought=bought), "phone", "other phone")
+    assert not are(classifier(table(WORLD), viewed=viewed, bought=bought), "phone", "other phone")
 
 
-def test_a_rate_that_is_surely_but_hardly_off_the_usual_says_nothing() -> None:
+def test_a_significant_but_small_deviation_decides_nothing() -> None:
     viewed = looks({pair: users * 1000 for pair, users in USUAL.items()} | {("phone", "other phone"): 100_000, ("phone", "twin"): 100_000})
     plenty = {pair: users * 1000 for pair, users in USUAL_BOUGHT.items()}
     for seldom, often in ((20_000, 30_000), (2_000, 95_000)):
-        rule = told(table(WORLD), viewed=viewed, bought=looks(plenty | {("phone", "other phone"): seldom, ("phone", "twin"): often}))
+        rule = classifier(table(WORLD), viewed=viewed, bought=looks(plenty | {("phone", "other phone"): seldom, ("phone", "twin"): often}))
         assert are(rule, "phone", "other phone") == (seldom == 2_000)
         assert are(rule, "phone", "twin") == (often == 30_000)
 
@@ -213,34 +213,34 @@ def test_one_half_of_a_matrix_of_counts_is_enough() -> None:
     viewed = looks(USUAL | {("phone", "other phone"): 200, ("phone", "twin"): 100})
     bought = looks(USUAL_BOUGHT | {("phone", "other phone"): 2, ("phone", "twin"): 95})
     left, right = every_pair(len(WORLD))
-    expected = told(table(WORLD), viewed=viewed, bought=bought).label(left, right)
+    expected = classifier(table(WORLD), viewed=viewed, bought=bought).label(left, right)
     for half in (lambda m: sparse.csr_array(sparse.triu(m)), lambda m: sparse.csr_array(sparse.tril(m))):
-        np.testing.assert_array_equal(told(table(WORLD), viewed=half(viewed), bought=half(bought)).label(left, right), expected)
+        np.testing.assert_array_equal(classifier(table(WORLD), viewed=half(viewed), bought=half(bought)).label(left, right), expected)
 
 
-def test_like_names_that_are_bought_with_each_other_are_complements_and_a_declaration_outweighs_it() -> None:
+def test_similar_names_with_co_purchases_are_complements_unless_declared() -> None:
     viewed, bought = looks(USUAL | {("phone", "twin"): 100}), looks(USUAL_BOUGHT | {("phone", "twin"): 95})
     known = {"viewed": viewed, "bought": bought}
-    assert not are(told(table(WORLD), **known), "phone", "twin")
-    assert are(told(table(WORLD), **known), "phone", "blue twin")
-    assert are(told(table(WORLD), **known, relations=relation("phone", "replaces", "twin")), "phone", "twin")
+    assert not are(classifier(table(WORLD), **known), "phone", "twin")
+    assert are(classifier(table(WORLD), **known), "phone", "blue twin")
+    assert are(classifier(table(WORLD), **known, relations=relation("phone", "replaces", "twin")), "phone", "twin")
 
 
-def test_what_does_not_belong_together_is_refused() -> None:
+def test_inconsistent_shapes_are_an_error() -> None:
     items = table(WORLD)
     with pytest.raises(ValueError, match="vectors of 3"):
-        told(items, np.zeros((3, 2), dtype=np.float32))
+        classifier(items, np.zeros((3, 2), dtype=np.float32))
     with pytest.raises(ValueError, match="must be given together"):
-        told(items, viewed=looks(USUAL))
+        classifier(items, viewed=looks(USUAL))
     with pytest.raises(ValueError, match="purchases of"):
-        told(items, viewed=looks(USUAL), bought=sparse.csr_array((2, 2), dtype=np.int32))
+        classifier(items, viewed=looks(USUAL), bought=sparse.csr_array((2, 2), dtype=np.int32))
 
 
-def test_an_empty_catalogue_and_no_pairs_are_answered() -> None:
-    empty = told(table({}))
+def test_an_empty_catalogue_and_no_pairs() -> None:
+    empty = classifier(table({}))
     none = np.empty(0, dtype=np.int64)
     assert empty.label(none, none).tolist() == []
-    assert told(table(WORLD)).label(none, none).tolist() == []
+    assert classifier(table(WORLD)).label(none, none).tolist() == []
 
 
 NAMES = st.one_of(st.none(), st.text(alphabet="abAé本 \n", max_size=6))
@@ -265,12 +265,12 @@ def drawn_world(
     viewed = viewed + viewed.T
     bought = viewed * (np.add.outer(np.arange(len(drawn)), np.arange(len(drawn))) % 3) // 3
     place = np.ix_(order, order)
-    return told(items, vectors, relations=relations, viewed=sparse.csr_array(viewed[place]), bought=sparse.csr_array(bought[place]))
+    return classifier(items, vectors, relations=relations, viewed=sparse.csr_array(viewed[place]), bought=sparse.csr_array(bought[place]))
 
 
 @given(DRAWN, TIES, st.integers(1, 7), st.randoms(use_true_random=False))
 @settings(max_examples=120, deadline=None)
-def test_neither_the_order_of_a_pair_nor_of_the_items_nor_the_blocks_change_a_label(
+def test_labels_do_not_depend_on_order_or_blocks(
     drawn: list[tuple[str | None, tuple[str, ...] | None, int]], ties: list[tuple[int, str, int]], block: int, random: object
 ) -> None:
     n = len(drawn)
@@ -286,7 +286,7 @@ def test_neither_the_order_of_a_pair_nor_of_the_items_nor_the_blocks_change_a_la
     np.testing.assert_array_equal(labels, other.label(where[left], where[right]))
 
 
-def test_shoppers_who_compare_phones_and_buy_one_make_them_substitutes_from_their_events_alone() -> None:
+def test_views_and_purchases_alone_identify_substitutes() -> None:
     rows = []
     for n in range(300):
         user = f"u{n:03d}"
@@ -298,12 +298,12 @@ def test_shoppers_who_compare_phones_and_buy_one_make_them_substitutes_from_thei
     assert found[0][ROW["phone"], ROW["other phone"]] == 300 >= MIN_CO_VIEWERS
     assert found[1][ROW["phone"], ROW["other phone"]] == 0
     assert found[1][ROW["phone"], ROW["case"]] == 150
-    rule = told(table(WORLD), viewed=found[0], bought=found[1])
+    rule = classifier(table(WORLD), viewed=found[0], bought=found[1])
     assert are(rule, "phone", "other phone")
     assert not are(rule, "phone", "case")
 
 
-def test_names_tell_substitutes_from_complements_as_people_did_on_pairs_the_threshold_never_saw() -> None:
+def test_agreement_with_human_labels_on_held_out_pairs() -> None:
     file = SHARED / "fbl" / "FBL2023.tsv"
     if not file.is_file():
         pytest.skip(f"{file} is not here: the labelled pairs are not part of the repository")
@@ -314,7 +314,7 @@ def test_names_tell_substitutes_from_complements_as_people_did_on_pairs_the_thre
     left, right = (np.asarray([row[url] for url in pairs[f"ITEM_URL_{i}"]]) for i in (1, 2))
     votes = pairs.select(pl.col(f"ANNOTATOR{i}_LABEL").cast(pl.Int64).fill_null(0) for i in (1, 2, 3)).to_numpy()
     substitute, complement = (votes == 1).sum(axis=1) >= 2, ((votes >= 2) & (votes <= 7)).sum(axis=1) >= 2
-    rule = told(table({url: (name, None) for url, name in names.items()}))
+    rule = classifier(table({url: (name, None) for url, name in names.items()}))
     likeness = rule.name_similarity(left, right)
     wins = likeness[substitute][:, None] - likeness[complement][None, :]
     assert (np.sign(wins) / 2 + 0.5).mean() >= 0.75

@@ -38,24 +38,24 @@ def store(clique: bool = True) -> Events:
     return events_of(alike + heavy + light + planted)
 
 
-def test_those_alike_share_one_weight_and_others_keep_theirs() -> None:
+def test_similar_users_share_one_weight() -> None:
     weight = user_weights(store())
     assert weight[:CLIQUE].tolist() == [UNIT // CLIQUE] * CLIQUE
     assert weight[CLIQUE:].tolist() == [UNIT] * (len(weight) - CLIQUE)
     assert user_weights(store(clique=False)).tolist() == [UNIT] * len(weight)
 
 
-def test_a_user_with_few_things_counts_in_full_however_alike() -> None:
+def test_users_with_few_items_have_full_weight() -> None:
     same = np.arange(FULL_ITEMS)
     assert user_weights(events_of([same] * 15)).tolist() == [UNIT] * 15
 
 
-def test_the_same_thing_twice_is_one_thing() -> None:
+def test_repeated_items_count_once() -> None:
     light = [np.array([n]) for n in range(40)]
     assert user_weights(events_of([np.repeat(np.arange(10), 9), *light]))[0] == UNIT
 
 
-def test_what_everybody_has_makes_nobody_alike() -> None:
+def test_common_items_make_nobody_similar() -> None:
     random = np.random.default_rng(4)
     popular = np.arange(2000, 2015)
     users = [np.concatenate([popular, some(random, 25)]) for _ in range(COMMON_ITEM_USERS + 1)]
@@ -64,7 +64,7 @@ def test_what_everybody_has_makes_nobody_alike() -> None:
     assert (few < UNIT).all(), "the same things do make half as many alike, or the test says nothing"
 
 
-def test_nobody_at_all() -> None:
+def test_no_users() -> None:
     nothing = Events(np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0, np.int64), "none", pl.Series([], dtype=pl.String), "rated")
     assert user_weights(nothing).tolist() == []
 
@@ -77,7 +77,7 @@ def rates(events: Events, weight: np.ndarray) -> dict[tuple[int, int], float]:
     return {(int(source), int(target)): rate for source, target, rate in found.select("source", "target", "fdr").iter_rows()}
 
 
-def test_a_clique_makes_no_association_and_forty_strangers_do() -> None:
+def test_a_clique_makes_no_association_and_independent_users_do() -> None:
     events = store()
     by_head = rates(events, np.full(len(events.users), UNIT, dtype=np.int64))
     by_weight = rates(events, user_weights(events))

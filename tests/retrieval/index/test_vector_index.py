@@ -55,7 +55,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[VectorInd
 # ------------------------------------------------------------------ the store
 
 
-def test_what_was_put_is_there(filled: tuple[VectorIndex, Vectors]) -> None:
+def test_put_vectors_are_stored(filled: tuple[VectorIndex, Vectors]) -> None:
     index, vectors = filled
     assert index.count(ITEMS) == 500
     assert index.hashes(ITEMS) == {f"i{n}": f"h{n}" for n in range(500)}
@@ -68,15 +68,15 @@ def test_what_was_put_is_there(filled: tuple[VectorIndex, Vectors]) -> None:
 
 @pytest.mark.parametrize("share", [1.0, 0.5, 0.1, 0.02, 0.004, 0.0])
 @pytest.mark.parametrize("n", [1, 10, 50])
-def test_nearest_is_the_exact_search(filled: tuple[VectorIndex, Vectors], share: float, n: int) -> None:
+def test_nearest_equals_exact_search(filled: tuple[VectorIndex, Vectors], share: float, n: int) -> None:
     """Whatever share of the items is wanted, for each query another one."""
     index, vectors = filled
     random = np.random.default_rng(round(1000 * share) + n)
     queries, mask = unit(random, 6), random.random((6, 500)) < share
-    asked: list[int] = []
+    fetched: list[int] = []
 
     def wanted(query: int, ids: list[str]) -> list[bool]:
-        asked.append(len(ids))
+        fetched.append(len(ids))
         return [bool(mask[query, int(key[1:])]) for key in ids]
 
     results = index.nearest(ITEMS, queries, wanted, n)
@@ -86,7 +86,7 @@ def test_nearest_is_the_exact_search(filled: tuple[VectorIndex, Vectors], share:
         best = [row for row in np.argsort(-cosines) if mask[query, row]][:n]
         assert [key for key, _ in found] == [f"i{row}" for row in best]
         np.testing.assert_allclose([cosine for _, cosine in found], cosines[best], atol=1e-5)
-    assert max(asked) <= 500
+    assert max(fetched) <= 500
 
 
 def test_nearest_without_queries_or_vectors(filled: tuple[VectorIndex, Vectors], tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def test_nearest_without_queries_or_vectors(filled: tuple[VectorIndex, Vectors],
     empty.close()
 
 
-def test_putting_again_replaces_and_dropping_forgets(tmp_path: Path) -> None:
+def test_put_replaces_and_drop_deletes(tmp_path: Path) -> None:
     index, (old, new) = VectorIndex(tmp_path, "g"), unit(np.random.default_rng(2), 2)
     index.put(ITEMS, ["a", "b"], np.stack([old, old]), ["1", "1"])
     index.put(ITEMS, ["a"], new[None], ["2"])
@@ -110,7 +110,7 @@ def test_putting_again_replaces_and_dropping_forgets(tmp_path: Path) -> None:
     index.close()
 
 
-def test_more_than_one_call_of_chroma_takes(tmp_path: Path) -> None:
+def test_more_records_than_one_chroma_call_takes(tmp_path: Path) -> None:
     index, count = VectorIndex(tmp_path, "g"), 5600
     vectors = unit(np.random.default_rng(3), count, 4)
     index.put(ITEMS, [f"i{n}" for n in range(count)], vectors, ["h"] * count)
@@ -120,7 +120,7 @@ def test_more_than_one_call_of_chroma_takes(tmp_path: Path) -> None:
     index.close()
 
 
-def test_it_is_there_after_closing(tmp_path: Path) -> None:
+def test_vectors_persist_after_closing(tmp_path: Path) -> None:
     vectors = unit(np.random.default_rng(4), 3)
     first = VectorIndex(tmp_path, "g")
     first.put(REVIEWS, ["a#0", "a#1", "b#0"], vectors, ["x", "y", "z"])
@@ -131,7 +131,7 @@ def test_it_is_there_after_closing(tmp_path: Path) -> None:
     second.close()
 
 
-def test_generations_know_nothing_of_each_other(tmp_path: Path) -> None:
+def test_generations_are_independent(tmp_path: Path) -> None:
     vectors = unit(np.random.default_rng(5), 4)
     old, new = VectorIndex(tmp_path, "old"), VectorIndex(tmp_path, "new")
     old.put(ITEMS, ["a", "b", "c"], vectors[:3], ["1", "2", "3"])
@@ -148,7 +148,7 @@ def test_generations_know_nothing_of_each_other(tmp_path: Path) -> None:
     new.close()
 
 
-def test_vectors_that_are_gone_name_the_command(tmp_path: Path) -> None:
+def test_missing_vectors_name_the_command(tmp_path: Path) -> None:
     index = VectorIndex(tmp_path, "g")
     for asking in (index.count, lambda name: index.vectors(name, ["a"])):
         with pytest.raises(NoIndexError, match="run `crossaisle index` again"):
@@ -156,7 +156,7 @@ def test_vectors_that_are_gone_name_the_command(tmp_path: Path) -> None:
     index.close()
 
 
-def test_a_damaged_folder_is_named(tmp_path: Path) -> None:
+def test_a_damaged_folder_is_reported(tmp_path: Path) -> None:
     (tmp_path / "chroma" / "g").mkdir(parents=True)
     (tmp_path / "chroma" / "g" / "chroma.sqlite3").write_bytes(b"this is no database" * 100)
     with pytest.raises(WorkspaceError, match="cannot be opened .*; delete that folder and run `crossaisle index`"):
@@ -164,7 +164,7 @@ def test_a_damaged_folder_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("url", ["localhost:8000", "ftp://x", "http://", "nonsense", "http://localhost:99999"])
-def test_an_address_that_is_none(tmp_path: Path, url: str) -> None:
+def test_invalid_server_address(tmp_path: Path, url: str) -> None:
     with pytest.raises(SettingsError, match="http://host:port"):
         VectorIndex(tmp_path, "g", url)
 
@@ -231,7 +231,7 @@ def edit(folder: Path, target: Path, change: Callable[[list[dict[str, object]]],
     return target
 
 
-def test_vectors_are_those_of_the_texts(shop: Path, settings: Settings, embedder: Embedder) -> None:
+def test_vectors_equal_embedded_texts(shop: Path, settings: Settings, embedder: Embedder) -> None:
     from crossaisle.retrieval.items.texts import item_texts, review_ids, review_texts
 
     workspace = Workspace(shop)
@@ -259,7 +259,7 @@ def test_a_second_run_embeds_nothing(copied: Path, settings: Settings) -> None:
     assert check(Workspace(copied), settings)["snapshot"] == before.manifest.snapshot
 
 
-def test_a_changed_item_embeds_one_and_a_vanished_one_none(copied: Path, part: Path, tmp_path: Path, settings: Settings) -> None:
+def test_only_changed_items_are_embedded(copied: Path, part: Path, tmp_path: Path, settings: Settings) -> None:
     def change(records: list[dict[str, object]]) -> None:
         records[3]["title"] = "Something else entirely"
         records[5]["price"] = 1.0  # no part of the text
@@ -283,7 +283,7 @@ def test_a_changed_item_embeds_one_and_a_vanished_one_none(copied: Path, part: P
     index.close()
 
 
-def test_never_indexed(tmp_path: Path, part: Path, settings: Settings) -> None:
+def test_no_index_yet(tmp_path: Path, part: Path, settings: Settings) -> None:
     crossaisle.ingest(tmp_path / "ws", "files", [part])
     with pytest.raises(NoIndexError, match="has data but no index yet; run `crossaisle index -w .*ws`"):
         load(Workspace(tmp_path / "ws"), settings)
@@ -305,7 +305,7 @@ def test_another_embedder_makes_the_index_stale(copied: Path, settings: Settings
         load(Workspace(copied), settings.with_(embedder=str(other_embedder)))
 
 
-def test_the_same_embedder_with_other_weights_is_noticed(copied: Path, settings: Settings, other_embedder: Path) -> None:
+def test_changed_embedder_weights_make_the_index_stale(copied: Path, settings: Settings, other_embedder: Path) -> None:
     manifest = json.loads((copied / "workspace.json").read_text())
     manifest["index"]["embedder"] = str(other_embedder)
     (copied / "workspace.json").write_text(json.dumps(manifest))
@@ -313,7 +313,7 @@ def test_the_same_embedder_with_other_weights_is_noticed(copied: Path, settings:
         load(Workspace(copied), settings)
 
 
-def test_an_embedder_that_is_not_there(copied: Path, settings: Settings) -> None:
+def test_missing_embedder(copied: Path, settings: Settings) -> None:
     with pytest.raises(ModelMissingError, match="there is no folder /nowhere/model"):
         crossaisle.index(Workspace(copied), settings.with_(embedder="/nowhere/model"))
     with pytest.raises(
@@ -323,7 +323,7 @@ def test_an_embedder_that_is_not_there(copied: Path, settings: Settings) -> None
     load(Workspace(copied), settings)[1].close()
 
 
-def test_lost_associations_name_the_command(copied: Path, settings: Settings) -> None:
+def test_missing_associations_name_the_command(copied: Path, settings: Settings) -> None:
     (copied / "associations.parquet").unlink()
     with pytest.raises(NoIndexError, match="associations of .* cannot be read .*; run `crossaisle index -w"):
         load(Workspace(copied), settings)
@@ -343,7 +343,7 @@ print("done", report.embedded, flush=True)
 
 
 @pytest.mark.parametrize(("stage", "saved"), [("embedding items 30", 30), ("embedding reviews 30", 120), ("mining associations", None)])
-def test_a_killed_run_leaves_the_previous_index_and_the_next_goes_on(
+def test_a_killed_run_leaves_the_previous_index_and_the_next_resumes(
     copied: Path, settings: Settings, embedder: Embedder, other_embedder: Path, stage: str, saved: int | None
 ) -> None:
     near = ids_near(Workspace(copied), settings, embedder, "a walk with the baby")
@@ -366,7 +366,7 @@ def test_a_killed_run_leaves_the_previous_index_and_the_next_goes_on(
     total = workspace.table("items").height + workspace.table("reviews").height
     report = crossaisle.index(workspace, settings.with_(embedder=str(other_embedder)))
     assert report.embedded + report.kept == total
-    # What was told before the kill is on the disk; the block under way may be too.
+    # Progress reported before the kill is on disk; the current block may be as well.
     assert (total if saved is None else saved) <= report.kept <= (total if saved is None else saved + 30)
     other = Embedder(str(other_embedder))
     _, index, _ = load(Workspace(copied), settings)
@@ -428,7 +428,7 @@ def collections(url: str) -> set[str]:
         return {collection["name"] for collection in json.load(answer)}
 
 
-def test_a_server_answers_as_the_folder_does(
+def test_server_and_folder_give_equal_results(
     shop: Path, tmp_path: Path, part: Path, settings: Settings, embedder: Embedder, server: str
 ) -> None:
     path = tmp_path / "ws"
@@ -438,8 +438,8 @@ def test_a_server_answers_as_the_folder_does(
     assert not (path / "chroma").exists()
     queries = embedder.encode(["a walk with the baby", "something for the kitchen", "sleep well"])
     answers = []
-    for where, said in ((shop, settings), (path, settings.with_(chroma=server)), (path, settings)):
-        catalogue, index, _ = load(Workspace(where), said)
+    for where, chosen in ((shop, settings), (path, settings.with_(chroma=server)), (path, settings)):
+        catalogue, index, _ = load(Workspace(where), chosen)
         wanted = np.arange(len(catalogue)) % 3 > 0
 
         def allow(_: int, ids: list[str], rows: dict[str, int] = catalogue.rows, wanted: NDArray[np.bool_] = wanted) -> list[bool]:
@@ -460,7 +460,7 @@ def test_a_server_answers_as_the_folder_does(
     assert not collections(server) & before, "the earlier generation is gone from the server"
 
 
-def test_vectors_move_to_a_server_and_back_without_being_made_again(copied: Path, settings: Settings, server: str) -> None:
+def test_vectors_move_to_a_server_and_back_without_embedding(copied: Path, settings: Settings, server: str) -> None:
     there = crossaisle.index(Workspace(copied), settings.with_(chroma=server))
     assert there.embedded == 0
     assert not any((copied / "chroma").iterdir())
@@ -470,7 +470,7 @@ def test_vectors_move_to_a_server_and_back_without_being_made_again(copied: Path
     assert Workspace(copied).manifest.index["chroma"] is None  # type: ignore[index]
 
 
-def test_a_reader_of_a_replaced_index_is_told_to_open_again(copied: Path, settings: Settings, tmp_path: Path, part: Path) -> None:
+def test_a_reader_of_a_replaced_index_is_asked_to_reopen(copied: Path, settings: Settings, tmp_path: Path, part: Path) -> None:
     _, index, _ = load(Workspace(copied), settings)
     crossaisle.ingest(copied, "files", [edit(part, tmp_path / "other", lambda records: records.pop())])
     crossaisle.index(Workspace(copied), settings)
@@ -491,7 +491,7 @@ def test_associations_of_another_snapshot_are_not_used(copied: Path, settings: S
         load(Workspace(copied), settings)
 
 
-def test_workspaces_on_one_server_are_apart(tmp_path: Path, part: Path, settings: Settings, server: str) -> None:
+def test_workspaces_on_one_server_are_separate(tmp_path: Path, part: Path, settings: Settings, server: str) -> None:
     few = edit(part, tmp_path / "few", lambda records: records.__delitem__(slice(5, None)))
     for name in ("one", "two"):
         crossaisle.ingest(tmp_path / name, "files", [few])
@@ -502,7 +502,7 @@ def test_workspaces_on_one_server_are_apart(tmp_path: Path, part: Path, settings
         index.close()
 
 
-def test_a_server_that_does_not_answer(copied: Path, settings: Settings) -> None:
+def test_unreachable_server(copied: Path, settings: Settings) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

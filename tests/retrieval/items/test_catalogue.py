@@ -37,7 +37,7 @@ def test_rows_follow_the_table(catalogue: Catalogue) -> None:
     assert [catalogue.id(row) for row in range(5)] == list("bacde")
 
 
-def test_an_unknown_item_is_named(catalogue: Catalogue) -> None:
+def test_unknown_item(catalogue: Catalogue) -> None:
     with pytest.raises(UnknownItemError, match="no item 'B' among the 5 of this workspace"):
         catalogue.row("B")
 
@@ -52,7 +52,7 @@ def test_users_are_distinct(catalogue: Catalogue) -> None:
 
 
 @pytest.mark.parametrize("level", [2, 5])
-def test_a_path_shorter_than_the_level_counts_at_its_last_name(level: int) -> None:
+def test_short_paths_end_at_their_last_name(level: int) -> None:
     deep = Catalogue.build(ITEMS, EVENTS, level)
     assert [deep.category_name(row) for row in range(5)] == ["Bowls", "Garden", "Cups", "Bowls", ""]
     assert dict(zip(deep.categories, deep.category_users.tolist(), strict=True)) == {"": 1, "Bowls": 2, "Cups": 1, "Garden": 1}
@@ -66,7 +66,7 @@ def test_names_match_at_any_level_and_in_any_case(catalogue: Catalogue) -> None:
     assert catalogue.in_categories(["kitchen"]).dtype == np.bool_
 
 
-def test_records_come_in_the_order_asked_for(catalogue: Catalogue) -> None:
+def test_records_keep_the_order_of_rows(catalogue: Catalogue) -> None:
     dish, bowl = catalogue.records([3, 0])
     assert dish == Item("d", "Dish", ("KITCHEN", "Bowls"))
     assert bowl == Item("b", "Bowl", ("Kitchen", "Bowls"), "", "X", 1.5, None, True)
@@ -74,7 +74,7 @@ def test_records_come_in_the_order_asked_for(catalogue: Catalogue) -> None:
     assert catalogue.records([4])[0].category == ()
 
 
-def test_interactions_with_strangers_count_for_no_item() -> None:
+def test_interactions_with_unknown_items_are_ignored() -> None:
     strange = Catalogue.build(ITEMS, pl.DataFrame({"user_id": ["z"], "item_id": ["gone"], "kind": ["purchase"]}), 1)
     assert strange.users.tolist() == [0] * 5
     assert strange.category_users.tolist() == [0] * 4
@@ -88,6 +88,6 @@ def test_interactions_with_strangers_count_for_no_item() -> None:
         (["view", "click", "cart", "search", "view", "view"], "looked at", 3),
     ],
 )
-def test_figures_are_counted_from_one_kind_and_say_which(kinds: list[str], verb: str, users: int) -> None:
+def test_counts_use_one_kind_of_interaction(kinds: list[str], verb: str, users: int) -> None:
     catalogue = Catalogue.build(ITEMS, EVENTS.with_columns(pl.Series("kind", kinds)), 1)
     assert (catalogue.verb, catalogue.total_users) == (verb, users)

@@ -11,7 +11,7 @@ def tree(*paths: list[str] | None) -> CategoryTree:
     return CategoryTree.build(pl.DataFrame({"category": paths}, schema={"category": pl.List(pl.String)}))
 
 
-def test_every_prefix_is_a_node_and_one_name_under_two_parents_is_two() -> None:
+def test_every_prefix_is_a_node_and_names_repeat_under_parents() -> None:
     found = tree(["Phones", "Accessories"], ["Cameras", "Accessories"], ["Phones"], [], None)
     assert found.paths == [("Cameras",), ("Cameras", "Accessories"), ("Phones",), ("Phones", "Accessories")]
     assert found.depth.tolist() == [1, 2, 1, 2]
@@ -20,13 +20,13 @@ def test_every_prefix_is_a_node_and_one_name_under_two_parents_is_two() -> None:
     assert found.code["Phones", "Accessories"] == 3
 
 
-def test_a_path_that_ends_early_stays_where_it_ends() -> None:
+def test_short_paths_repeat_their_last_node() -> None:
     found = tree(["Home", "Kitchen", "Pans"], ["Home"], [])
     assert found.levels == 3
     assert [found.at(level).tolist() for level in (1, 2, 3, 9)] == [[0, 0, -1], [1, 0, -1], [2, 0, -1], [2, 0, -1]]
 
 
-def test_what_lies_under_a_node() -> None:
+def test_items_under_a_node() -> None:
     found = tree(["Home", "Kitchen", "Pans"], ["Home", "Kitchen"], ["Home"], ["Garden"], [])
     under = {found.words(node): found.under(node).tolist() for node in range(len(found))}
     assert under == {

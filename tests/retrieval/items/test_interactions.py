@@ -30,7 +30,7 @@ def built(*rows: Row) -> Events:
         ([None, None, 7], [None, None, 3], "none", [0, 0, 0]),
     ],
 )
-def test_most_must_have_a_time_or_else_a_position(
+def test_order_needs_times_or_positions_for_most_interactions(
     times: list[int | None], positions: list[int | None], order: str, time: list[int]
 ) -> None:
     events = built(*(("u", item, "purchase", *when) for item, *when in zip("abc", times, positions, strict=True)))  # type: ignore[arg-type]
@@ -43,7 +43,7 @@ def test_half_is_not_most() -> None:
     assert events.order == "none"
 
 
-def test_positions_count_and_not_the_order_of_the_file() -> None:
+def test_positions_define_the_order() -> None:
     events = built(
         ("u", "a", "purchase", None, 3),
         ("u", "b", "purchase", None, 1),
@@ -56,7 +56,7 @@ def test_positions_count_and_not_the_order_of_the_file() -> None:
     assert events.time.tolist() == [1, 3, NEVER, 0, 2]
 
 
-def test_only_what_tells_most_of_a_user_counts() -> None:
+def test_only_the_counted_kind_is_used() -> None:
     bought: Row = ("v", "b", "purchase", 2, None)
     rated: Row = ("u", "a", "rating", 1, None)
     seen: Row = ("u", "c", "view", 1, None)
@@ -65,7 +65,7 @@ def test_only_what_tells_most_of_a_user_counts() -> None:
         assert (events.verb, events.users.to_list(), len(events)) == (verb, users, 1)
 
 
-def test_items_unknown_to_the_catalogue_leave_no_event_and_no_user() -> None:
+def test_unknown_items_leave_no_event_and_no_user() -> None:
     events = built(
         ("u", "gone", "purchase", 1, None),
         ("v", "a", "purchase", 1, None),

@@ -12,7 +12,7 @@ LISTS = st.lists(st.lists(st.integers(0, 9), max_size=6), max_size=8)
 
 
 @given(LISTS, st.data())
-def test_what_is_done_to_runs_is_done_to_lists(lists, data):
+def test_operations_equal_those_on_lists(lists, data):
     runs = RaggedArray.of(lists)
     assert [runs[i].tolist() for i in range(len(runs))] == lists
     n = data.draw(st.integers(0, 4))
