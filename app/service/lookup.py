@@ -5,12 +5,12 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-import polars as pl
-
 from ...recommend.profiles.profile import KINDS
 from ...retrieval.items.interactions import NEVER
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from ...recommend.profiles.live_events import LiveEvents
     from ...recommend.recommender import Recommender
 
@@ -32,6 +32,8 @@ def items_by_prefix(items: pl.DataFrame, prefix: str, limit: int) -> list[dict[s
 
     Items whose title starts with it come first.
     """
+    import polars as pl
+
     prefix = prefix.strip().lower()
     if prefix:
         title, item_id = pl.col("title").str.to_lowercase(), pl.col("item_id").str.to_lowercase()

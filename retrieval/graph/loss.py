@@ -174,8 +174,8 @@ class GraphLoss:
         """(examples, candidates) upper bound of what a user contributes to the votes for the user's items that are no targets."""
         user_items, root = self.context.user_items.matrix, np.sqrt(np.maximum(self.context.links.user_weights, 1e-6))
         rows, owner = examples.histories.rows.astype(np.int64), examples.histories.row_index
-        votes = link_weights(examples.histories, weights, self.sharpness[0])
-        votes = votes * entries_at(user_items, examples.user[owner], rows) / root[rows]
+        weighted = link_weights(examples.histories, weights, self.sharpness[0])
+        votes = weighted * entries_at(user_items, examples.user[owner], rows) / root[rows]
         total = np.bincount(owner, weights=votes, minlength=len(examples))
         own_items = (user_items[examples.user][:, candidates]).toarray() / root[candidates]
         return np.asarray(total[:, None] * own_items, dtype=np.float32)

@@ -17,7 +17,10 @@ from crossaisle.eval.online import DAY_MS, SlotOutcomes, online_report
 
 Store = Callable[..., Path]
 NOW = 1_700_000_000_000
-TENT, STOVE = ServedItem("tent", "sequential", "Kitchen", "Camping", "association"), ServedItem("stove", "semantic", None, "Kitchen", "none")
+TENT, STOVE = (
+    ServedItem("tent", "sequential", "Kitchen", "Camping", "association"),
+    ServedItem("stove", "semantic", None, "Kitchen", "none"),
+)
 
 
 @pytest.fixture
