@@ -18,7 +18,7 @@ def run(*arguments: str | Path, env: dict[str, str] | None = None, cwd: Path | N
         text=True,
         cwd=cwd,
         env={**os.environ, **(env or {})},
-        timeout=300,
+        timeout=1800,  # ends a process that hangs; no test depends on it
         check=False,
     )
 

@@ -67,7 +67,8 @@ def serve(
         logging.getLogger(name).setLevel(logging.WARNING)
     import uvicorn
 
-    from ..api.application import ServerOptions, create
+    from ..api.application import create
+    from ..api.state import ServerOptions
     from ..console import attach
     from ..service.store_service import StoreService
 

@@ -20,7 +20,7 @@ def train(
     part: Annotated[
         str,
         typer.Argument(
-            help="graph (with text heads and factors), blend (with the channels it needs), ranker (the LLM; needs a blend), explainer, all."
+            help="graph (all trainable channels), blend (with the channels it uses), ranker (the LLM; needs a blend), explainer, all."
         ),
     ] = "blend",
     seed: Annotated[int, typer.Option(help="Random seed; evaluate with the same one.")] = 0,

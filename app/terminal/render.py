@@ -221,9 +221,9 @@ def print_comparison(console: Console, comparison: CohortComparison) -> None:
         table.add_column(name, justify="left" if name == "category" else "right", overflow="fold")
     for difference in comparison.differences:
         low, high = difference.ratio_interval
-        name = Text(printable(" › ".join(difference.category)), style="bold")
+        category = Text(printable(" › ".join(difference.category)), style="bold")
         ratio = f"{difference.ratio:.1f} ({low:.1f} to {high:.1f})"
-        table.add_row(name, f"{difference.share[0]:.0%}", f"{difference.share[1]:.0%}", ratio)
+        table.add_row(category, f"{difference.share[0]:.0%}", f"{difference.share[1]:.0%}", ratio)
     console.print(table)
 
 

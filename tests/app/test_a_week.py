@@ -72,7 +72,7 @@ def test_events_are_served_compacted_indexed_trained_on_and_recommended(make_sto
     first = after["recommendations"][0]
     assert first["item_id"] == "puzzle"
     assert before[0]["item_id"] != "puzzle"
-    assert "graph" in first["channels"], "the trained graph model must contribute"
+    assert "factors" in first["channels"], "a trained channel must contribute"
     explained = command(*(word for word in query if word != "--no-explain"))["recommendations"][0]["explanation"]
     assert "60" in json.dumps(explained["evidence"]), "the evidence must count the new users"
 
