@@ -546,7 +546,7 @@ def logged_lists(server: RunningServer) -> dict[str, int]:
     from crossaisle.data.events.served_lists import ServedLists
 
     log = EventLog.open(server.workspace)
-    lengths = ServedLists.read(log).places.group_by("recommendation_id").agg(pl.len())
+    lengths = ServedLists.read(log).slots.group_by("recommendation_id").agg(pl.len())
     log.close()
     return dict(lengths.iter_rows())
 
