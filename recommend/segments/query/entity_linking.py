@@ -29,6 +29,8 @@ NearestItems = Callable[[str], "tuple[NDArray[np.int64], NDArray[np.float32]]"]
 
 SPELLING_CUTOFF = 0.85
 """Minimum similarity of a name to count as misspelled, from 0 to 1 (see `NameIndex.similar`)."""
+HINT_CUTOFF = 0.6
+"""Minimum similarity of a name that an error message suggests; below it, unrelated words such as "unicorn" and "running" are similar."""
 COSINE_ALL_WORDS, COSINE_NO_WORDS, COSINE_UNKNOWN_WORDS = 0.2, 0.4, 0.5
 """Minimum cosine of an item that a free text means: if its title and category path have all words of the text that the store knows; if they
 have none of them; if the store knows no word of the text. Between the first two by the rarity of the words. Cosines alone do not separate
@@ -191,7 +193,7 @@ class EntityLinker:
         sources = self.names.sources(None if term.kind == "text" else term.kind)
         indexes = self.names.indexes
         similar = sorted(
-            ((*match, source) for source in sources for match in indexes[source].similar(normalized, 0.5, 3)),
+            ((*match, source) for source in sources for match in indexes[source].similar(normalized, HINT_CUTOFF, 3)),
             reverse=True,
         )
         senses = [self.names.sense(source, indexes[source].numbers[name][0], "spelling") for _, name, source in similar]
