@@ -69,7 +69,7 @@ def _object_schemas(description: Mapping[str, Any], schema: Mapping[str, Any]) -
         return [description["components"]["schemas"][schema["$ref"].rsplit("/", 1)[-1]]]
     schemas: list[Mapping[str, Any]] = []
     for part in schema.get("anyOf", [schema["items"]] if "items" in schema else []):
-        schemas += [found for found in _object_schemas(description, part) if found not in schemas]
+        schemas += [object_schema for object_schema in _object_schemas(description, part) if object_schema not in schemas]
     return schemas
 
 

@@ -1,1 +1,1 @@
-"""What the HTTP API and the console share: one open store, build status, API keys, CSV export."""
+"""Services that the HTTP API and the console share: the open store, lookups, build steps, API keys, CSV export."""

@@ -30,9 +30,9 @@ def daily_click_through(log: EventLog, now: int, days: int = DAYS) -> list[dict[
     from ...eval.online import DAY_MS, SlotOutcomes, slot_metrics
 
     served = ServedLists.read(log, since=(now // DAY_MS - days + 1) * DAY_MS)
-    places = SlotOutcomes.from_served(served).slots.with_columns((pl.col("served_at") // DAY_MS).alias("day"))
-    parts = places.partition_by("day", as_dict=True)
-    return [{"day": _day(day), **slot_metrics(parts[(day,)])} for (day,) in sorted(parts)]
+    slots = SlotOutcomes.from_served(served).slots.with_columns((pl.col("served_at") // DAY_MS).alias("day"))
+    by_day = slots.partition_by("day", as_dict=True)
+    return [{"day": _day(day), **slot_metrics(by_day[(day,)])} for (day,) in sorted(by_day)]
 
 
 def _day(number: int) -> str:

@@ -1,1 +1,1 @@
-"""What the command line prints for a person: tables, progress bars, rendered recommendations."""
+"""Terminal output for people: recommendations, result tables, progress bars."""
