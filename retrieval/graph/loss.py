@@ -40,7 +40,7 @@ class GraphTrainingContext:
     """Features and edges of a training.
 
     Attributes:
-        features: (items, features) text embeddings and additional features.
+        features: (items, dimensions) text embeddings.
         catalogue: Catalogue of the items.
         user_items: Edges of the users that are counted.
         links: Links of these users.

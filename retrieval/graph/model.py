@@ -1,9 +1,9 @@
 """The trained graph model: scores items for histories from item vectors, category heads and direct links, with numpy and scipy only.
 
 Users and items are the nodes of the graph. A user has no vector of its own: it is pooled from the history at query time, with weights by
-age and learned attention, separately for each target category (head). An item's vectors come from its text and its neighbors, so a new item
-has them, too. A score is a sum of contributions of the history items; the largest one is the anchor. `trainer` trains the model, `storage`
-stores it. No rules, channels or language models are known here.
+age and learned attention, separately for each target category (head). An item's vectors come from its text and its neighbors. A score is
+a sum of contributions of the history items; the largest one is the anchor. `trainer` trains the model, `storage` stores it. No rules,
+channels or language models are known here.
 """
 
 from __future__ import annotations
@@ -109,7 +109,6 @@ class GraphModel:
             item_category, users: (items,) category code and number of users.
             scalars: See `SCALARS`.
             sharpness: See `SHARPNESS`.
-            text_target, further_target, further: Projection of the features of new items.
             together_values, together_partners, together_starts, and the same for follows: Direct links in csr format.
         config: Configuration.
         card: Dimensions of the embeddings, metrics of the training, and entries about the data.
@@ -161,31 +160,6 @@ class GraphModel:
         """
         shares = self._attention(_single(rows), weights)
         return shares[:, -1 if category is None else self.arrays["head"][category]]
-
-    def user_vector(self, rows: NDArray[np.int64], weights: NDArray[np.float64], category: int | None = None) -> NDArray[np.float32]:
-        """Return (size,) the vector of a user, computed from the history alone.
-
-        Args:
-            rows: (history,) distinct item rows.
-            weights: (history,) weights above 0.
-            category: Code of the target category, for a vector to multiply with `item_vector`; None as in `attention`.
-        """
-        shares = self.attention(rows, weights, category)
-        vector = shares @ self.history[rows] if len(rows) else np.zeros(self.config.size, np.float32)
-        return vector if category is None else vector + self.arrays["turn"][self.arrays["head"][category]] @ vector
-
-    def item_vector(self, text_vector: NDArray[np.float32], further: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
-        """Return (size,) or (texts, size) unit vectors, as targets, of items without users.
-
-        Args:
-            text_vector: (dimensions,) or (texts, dimensions) text embeddings.
-            further: Additional features as in the training, (columns,) or (texts, columns); None for their means.
-        """
-        vector = text_vector @ self.arrays["text_target"]
-        if further is not None:
-            mean, scale = self.arrays["further"]
-            vector = vector + ((further - mean) / scale) @ self.arrays["further_target"]
-        return np.asarray(vector / np.maximum(np.linalg.norm(vector, axis=-1, keepdims=True), 1e-9), dtype=np.float32)
 
     # ------------------------------------------------------------------ many histories
 

@@ -42,8 +42,6 @@ K = 10
 """Cutoff of the NDCG for early stopping."""
 BLOCK = 4096
 """Items whose vectors are computed at once."""
-FEATURE_SCALE = 20.0
-"""Standard deviations of an additional feature that weigh as much as a whole text embedding."""
 SCALAR_RATE = 0.03
 """Learning rate of the scalars."""
 
@@ -56,7 +54,6 @@ def train_graph(
     config: GraphConfig = GraphConfig(),
     *,
     relations: pl.DataFrame | None = None,
-    further: NDArray[np.float32] | None = None,
     about: Mapping[str, Any] | None = None,
     progress: Progress = lambda *_: None,
 ) -> GraphModel:
@@ -69,7 +66,6 @@ def train_graph(
         vectors: (items, dimensions) text embeddings, zero rows for items without a text.
         config: Training configuration.
         relations: The store's declared relations (see `RELATION_COLUMNS`); None without any.
-        further: (items, columns) additional finite features of the items; None without any.
         about: Entries of the card about the data.
         progress: Progress callback.
 
@@ -87,13 +83,10 @@ def train_graph(
             f"{len(users):,} users have items of more than one category, the graph needs {MIN_USERS}; "
             "ingest more interactions, or, if the categories are too broad, index at a deeper category level"
         )
-    further = np.zeros((len(vectors), 0), np.float32) if further is None else further
-    scale = _feature_scale(further)
-    features = np.concatenate([vectors, (further - scale[0]) / scale[1]], axis=1).astype(np.float32)
     validation_users = rng.permutation(users)[: min(MAX_VALIDATION_EXAMPLES, max(5, int(VALIDATION_SHARE * len(users))))]
     progress("edges", 0, 2)
     user_items = UserItemEdges.from_interactions(interactions, events, catalogue, config.window)
-    context = GraphTrainingContext.from_edges(features, catalogue, user_items.without_users(validation_users), relations, config)
+    context = GraphTrainingContext.from_edges(vectors, catalogue, user_items.without_users(validation_users), relations, config)
     in_validation = np.isin(examples.user, validation_users)
     training = examples.subset(_sample(np.flatnonzero(~in_validation), MAX_EXAMPLES, rng))
     validation = examples.subset(_sample(np.flatnonzero(in_validation), MAX_VALIDATION_EXAMPLES, rng))
@@ -101,14 +94,8 @@ def train_graph(
         trainer = _GraphTrainer(context, training, validation, events.order, config, rng)
         metrics = trainer.fit(progress)
         progress("edges", 1, 2)
-        full_context = GraphTrainingContext.from_edges(features, catalogue, user_items, relations, config)
+        full_context = GraphTrainingContext.from_edges(vectors, catalogue, user_items, relations, config)
         arrays = trainer.arrays(full_context)
-    projection = arrays.pop("text_target")  # linear in all features, so it splits into texts and additional features
-    arrays |= {
-        "text_target": projection[: vectors.shape[1]].copy(),
-        "further_target": projection[vectors.shape[1] :].copy(),
-        "further": scale,
-    }
     metrics |= {
         "users": len(users),
         "examples": len(training),
@@ -175,8 +162,7 @@ class _GraphTrainer:
                 break
         if best_state is None:
             raise TrainingError(
-                f"the loss became NaN in the first epoch, at a learning rate of {self.config.rate:g}; "
-                "lower the rate, and check that the additional features of items, if there are any, are finite and not huge"
+                f"the loss became NaN in the first epoch, at a learning rate of {self.config.rate:g}; lower the rate (`GraphConfig.rate`)"
             )
         self.network.load_state_dict(best_state)
         return {"ndcg@10": round(best_ndcg, 5), "held_out_examples": len(self.validation), "rounds": epochs, "stopped": stopped}
@@ -229,7 +215,6 @@ class _GraphTrainer:
                     arrays[name][block] = values.numpy().astype(np.float16)
             for name in ("turn", "keys", "category", "category_bias", "scalars"):
                 arrays[name] = getattr(network, name).detach().numpy().copy()
-            arrays["text_target"] = (network.target.weight @ network.enter.weight).T.contiguous().numpy()
         assert arrays["scalars"].shape == (len(SCALARS),)
         arrays |= {"head": self.loss.head, "sharpness": np.asarray(self.loss.sharpness), "users": context.links.user_weights}
         arrays["item_category"] = context.catalogue.category.astype(np.int64)
@@ -258,9 +243,3 @@ def _deterministic(seed: int) -> Iterator[None]:
 def _sample(indices: NDArray[np.int64], limit: int, rng: np.random.Generator) -> NDArray[np.int64]:
     """At most `limit` of the indices, ascending."""
     return indices if len(indices) <= limit else np.sort(rng.choice(indices, limit, replace=False))
-
-
-def _feature_scale(columns: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(2, columns) mean and scale of additional features; the scale keeps them small beside the unit vector of a text."""
-    deviation = columns.std(axis=0)
-    return np.asarray(np.stack([columns.mean(axis=0), np.where(deviation > 0, deviation, 1) * FEATURE_SCALE]), dtype=np.float32)

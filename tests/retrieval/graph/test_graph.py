@@ -143,23 +143,6 @@ def test_attention_sums_to_one_for_every_head(graph: GraphModel) -> None:
         assert (shares > 0).all()
 
 
-def test_a_new_item_is_placed_beside_items_with_similar_text(graph: GraphModel, embedder: Embedder) -> None:
-    tools = in_category("Tools")
-    for new, similar, first in (
-        ("camping cooker", "camping stove", "trail tent"),
-        ("adjustable chair for the office", "ergonomic office chair", "standing desk"),
-        ("soft bed for dogs", "dog bed", "dog kennel"),
-    ):
-        vector = graph.item_vector(embedder.encode([new])[0])
-        assert vector.shape == (graph.config.size,)
-        assert np.linalg.norm(vector) == pytest.approx(1, abs=1e-4)
-        texts = graph.item_vector(embedder.encode([ITEMS[i] for i in tools]))
-        assert ITEMS[tools[(texts @ vector).argmax()]] == similar
-        code = int(graph.arrays["item_category"][row(similar)])
-        user = graph.user_vector(np.asarray([row(first)]), np.ones(1), code)
-        assert (graph.target[tools] @ user > vector @ user).sum() <= 2, "at most two known tools are nearer to the user"
-
-
 def test_a_history_permuted_with_its_weights_has_the_same_scores(graph: GraphModel) -> None:
     rows = np.asarray([row(title) for title in ("trail tent", "gift card", "dog kennel", "paper bag")])
     weights = np.asarray([0.3, 0.5, 0.7, 1.0])
@@ -472,14 +455,9 @@ def test_without_an_order_and_without_direct_links_or_convolutions(vectors: NDAr
     assert all(0 <= done <= total for _, done, total in steps)
 
 
-def test_additional_features_and_relations(vectors: NDArray[np.float32]) -> None:
-    further = np.arange(len(ITEMS) * 2, dtype=np.float32).reshape(-1, 2)
+def test_the_card_describes_the_data_and_the_edges(vectors: NDArray[np.float32]) -> None:
     table = pl.DataFrame({"head": ["trail tent"], "relation": ["used with"], "tail": ["camping stove"]})
-    model = trained(vectors, replace(SMALL, epochs=2), further=further, relations=table, about={"snapshot": "s"})
+    model = trained(vectors, replace(SMALL, epochs=2), relations=table, about={"snapshot": "s"})
     assert model.card["dimensions"] == 384
     assert model.card["about"] == {"snapshot": "s"}
     assert model.card["figures"]["edges"]["used with"] == 1
-    vector = model.item_vector(vectors[0])
-    assert vector.shape == (32,)
-    np.testing.assert_allclose(model.item_vector(vectors[0], further.mean(axis=0)), vector, atol=1e-5)
-    assert not np.allclose(model.item_vector(vectors[0], further[-1]), vector, atol=1e-3)
