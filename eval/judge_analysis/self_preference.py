@@ -58,7 +58,10 @@ class SelfPreference:
         text = f"{self.judge} judges texts that {self.writer} wrote ({self.system}), a model of its own base by their names ({self.base})"
         text += f"; its own won {self.preferred.value:.2f} [{self.preferred.low:.2f}, {self.preferred.high:.2f}] of {self.pairs:,} pairs"
         if self.bias is None:
-            return f"{text}. Without a judge of another base on the same pairs, a bias cannot be told from better texts: add one (--judge)."
+            conclusion = (
+                "Without a judge of another base on the same pairs, a bias cannot be distinguished from better texts: add one (--judge)."
+            )
+            return f"{text}. {conclusion}"
         value = self.bias.value
         difference = f"{value.value:+.2f} [{value.low:+.2f}, {value.high:+.2f}] more than for {' and '.join(self.references)}"
         if not self.bias.significant:

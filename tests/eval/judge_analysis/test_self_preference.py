@@ -107,7 +107,7 @@ def test_no_bias_without_a_reference_judge(tmp_path: Path, monkeypatch: pytest.M
     (own,) = report["own"]
     assert own["beyond_the_references"] is None
     assert own["own_preferred"]["value"] > 0.6
-    assert "cannot be told from better texts" in own["sentence"]
+    assert "cannot be distinguished from better texts" in own["sentence"]
     assert all(bias["bias"] != "own" for biases in report["biases"].values() for bias in biases)
 
 
