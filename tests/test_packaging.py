@@ -116,7 +116,7 @@ def test_the_installed_command_answers_outside_the_checkout(wheel: Path, tmp_pat
     assert list(libraries.glob("__editable__*crossaisle*")) or (libraries / "crossaisle").is_dir()
     (packages / "libraries.pth").write_text(f"{libraries}\n")
 
-    code = "import sys, crossaisle, crossaisle.data.demo as d; print([crossaisle.__file__, len(d.lines('items')), sys.path, sys.meta_path])"
+    code = "import sys, crossaisle, crossaisle.data.demo as d; print([crossaisle.__file__, len(d.load_records('items')), sys.path, sys.meta_path])"
     said = run(python, "-c", code.replace("sys.meta_path", "[str(f) for f in sys.meta_path]"), cwd=elsewhere)
     file, items, path, finders = ast.literal_eval(said)
     assert Path(file).is_relative_to(packages)
