@@ -18,10 +18,10 @@ demo: install
 
 # Two workers, each with whole files, so that what a file shares is made once.
 test: install lint types
-	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest --nbmake --nbmake-timeout=1800 -n 2 --dist loadfile tests notebooks
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest --nbmake --nbmake-timeout=1800 --durations=10 -n 2 --dist loadfile tests notebooks
 
 test-all: install lint types
-	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest --nbmake --nbmake-timeout=1800 -n 2 --dist loadfile tests notebooks -m ""
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest --nbmake --nbmake-timeout=1800 --durations=10 -n 2 --dist loadfile tests notebooks -m ""
 
 lint: $(READY)
 	@$(BIN)/ruff check .

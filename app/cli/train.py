@@ -173,6 +173,8 @@ def evaluate(
     from ..terminal import evaluation_table
     from ..terminal.progress import progress_bar
 
+    if out.exists() and not out.is_dir():
+        raise SettingsError(f"{out} is a file; --out must be a folder")
     settings, opened = settings_from(llm=llm, quantization=quantization, chroma=chroma), Workspace(workspace)
     options = EvaluationOptions(
         protocol=protocol,  # type: ignore[arg-type]  # checked when used

@@ -197,3 +197,10 @@ def test_demo_prints_recommendations_and_a_segment_analysis(tmp_path: Path) -> N
 def test_models_list() -> None:
     process = run("models", "list", "--json")
     assert json.loads(process.stdout)["smollm2"]["present"] is True
+
+
+def test_an_output_folder_that_is_a_file_is_rejected(shop: Path, tmp_path: Path) -> None:
+    file = tmp_path / "report"
+    file.write_text("mine")
+    assert_rejected(run("evaluate", "-w", shop, "--out", file, "--llm", "none"), "is a file; --out must be a folder")
+    assert file.read_text() == "mine"
