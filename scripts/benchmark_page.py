@@ -105,7 +105,7 @@ SERVICE = (
     Row("Recommendations a second with the LLM in bf16 ranking 20 candidates, [[recommend_with_llm/bf16/callers; d]] callers",
         "[[recommend_with_llm/bf16/per_second; .1f]]", "", "1.5"),
     Row("Several shoppers in one forward: throughput against one after another", "[[shared_packs/bf16/together_over_alone; .2f]] times", "", "1"),
-    Row("Memory of the server before and after [[memory_mb/requests; ,d]] requests",
+    Row("Memory of the server before and after all requests",
         "[[memory_mb/before; .0f]] MB; [[memory_mb/after_each_quarter/3; .0f]] MB", "", "constant"),
 )  # fmt: skip
 
