@@ -167,7 +167,10 @@ def test_ctrl_c_prints_no_traceback(tmp_path: Path, demo_files: Path) -> None:
     shop = tmp_path / "shop"
     assert run("ingest", "-w", shop, "--format", "files", demo_files).returncode == 0
     process = subprocess.Popen([str(PROGRAM), "index", "-w", str(shop)], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    time.sleep(4)
+    deadline = time.monotonic() + 120
+    while not (shop / "chroma").exists() and process.poll() is None:  # the command is at work once its index exists
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
     process.send_signal(2)
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130, stderr
