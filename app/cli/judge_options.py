@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ...data.errors import SettingsError
+from .options import check_is_folder
 
 if TYPE_CHECKING:
     from ...eval.judge.panel import JudgeOptions
@@ -70,5 +71,5 @@ def check_output_folder(out: Path | None, dry_run: bool) -> None:
     """Check that there is an output folder, unless it is a dry run. Raises: SettingsError: no folder is given, or it is a file."""
     if out is None and not dry_run:
         raise SettingsError("missing output folder: add --out judged (or --dry-run for the number of calls and the cost only)")
-    if out is not None and out.exists() and not out.is_dir():
-        raise SettingsError(f"{out} is a file; --out must be a folder")
+    if out is not None:
+        check_is_folder(out)

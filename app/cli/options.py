@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ...data.errors import QueryError
+from ...data.errors import QueryError, SettingsError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -77,3 +77,9 @@ def one_line(text: str) -> str:
     from ..terminal.render import printable
 
     return printable(" ".join(text.split()))
+
+
+def check_is_folder(out: Path) -> None:
+    """Check that an output folder is not a file. Raises: SettingsError: it is one."""
+    if out.exists() and not out.is_dir():
+        raise SettingsError(f"{out} is a file; --out must be a folder")

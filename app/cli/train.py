@@ -12,7 +12,7 @@ import typer
 
 from ...data.errors import SettingsError
 from ...data.former_names import current_channel
-from .options import AsJson, Chroma, Llm, Quantization, WorkspacePath, console, print_json, settings_from
+from .options import AsJson, Chroma, Llm, Quantization, WorkspacePath, check_is_folder, console, print_json, settings_from
 
 
 def train(
@@ -173,8 +173,7 @@ def evaluate(
     from ..terminal import evaluation_table
     from ..terminal.progress import progress_bar
 
-    if out.exists() and not out.is_dir():
-        raise SettingsError(f"{out} is a file; --out must be a folder")
+    check_is_folder(out)
     settings, opened = settings_from(llm=llm, quantization=quantization, chroma=chroma), Workspace(workspace)
     options = EvaluationOptions(
         protocol=protocol,  # type: ignore[arg-type]  # checked when used
