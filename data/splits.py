@@ -1,7 +1,7 @@
 """Data splits: which users and interactions are held out of training.
 
-With the `users` protocol a user's part depends only on the user id and the seed: no user moves from test to training when the snapshot
-grows, and training and evaluation with the same `Split` agree without exchanging lists.
+With the protocols of whole users (`users`, `whole-category`) a user's part depends only on the user id and the seed: no user moves from
+test to training when the snapshot grows, and training and evaluation with the same `Split` agree without exchanging lists.
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     import polars as pl
     from numpy.typing import NDArray
 
-Protocol = Literal["users", "leave-one-out", "temporal", "cases"]
-PROTOCOLS: tuple[Protocol, ...] = ("users", "leave-one-out", "temporal")
+Protocol = Literal["users", "whole-category", "leave-one-out", "temporal", "cases"]
+PROTOCOLS: tuple[Protocol, ...] = ("users", "whole-category", "leave-one-out", "temporal")
+WHOLE_USER_PROTOCOLS: frozenset[Protocol] = frozenset({"users", "whole-category"})
+"""Protocols that hold out whole users: the same ones for the same seed and shares."""
 Part = Literal["validation", "test"]
 
 
@@ -27,11 +29,11 @@ class Split:
     """Parameters of a split.
 
     Attributes:
-        protocol: `users` (whole users are held out), `leave-one-out` (the last interaction of each user), `temporal` (all interactions
-            from a time on), `cases` (the users listed in a file).
+        protocol: `users` and `whole-category` (whole users are held out), `leave-one-out` (the last interaction of each user), `temporal`
+            (all interactions from a time on), `cases` (the users listed in a file).
         seed: Random seed, also for ties in time.
-        test: Share of test users, for `users`.
-        validation: Share of validation users, for `users`.
+        test: Share of test users, for `users` and `whole-category`.
+        validation: Share of validation users, for `users` and `whole-category`.
         moment: Start of the test period in milliseconds since 1970, for `temporal`.
         validation_moment: Start of the validation period in milliseconds since 1970, for `temporal`.
     """
@@ -50,6 +52,11 @@ class Split:
     def to_dict(self) -> dict[str, Any]:
         """The split as a JSON-serializable dict."""
         return asdict(self)
+
+    @property
+    def holds_out_users(self) -> bool:
+        """Whether whole users are held out, those of `users`."""
+        return self.protocol in WHOLE_USER_PROTOCOLS
 
     def users(self, user_ids: Iterable[str], part: Part) -> NDArray[np.bool_]:
         """Mask of the users in a part, shape (users,)."""

@@ -3,7 +3,8 @@
     training users -> folds -> (channels without a fold's users -> scores of the fold's queries) -> blend -> LLM ranker
                             -> channels of all training users
 
-The test users of the split are held out of everything, unless the caller includes them, so an evaluation afterwards is unbiased.
+The test users of the split are held out of everything, unless the caller includes them, so an evaluation afterwards is unbiased. So are
+the users whom a file names, such as the cases of a later evaluation.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -21,6 +22,7 @@ from ..data.errors import StaleTrainingError, TrainingError, storage_errors
 from ..data.settings import Settings
 from ..data.splits import HeldOut, Split
 from ..data.workspace import Workspace
+from ..eval.splits import hold_out as hold_out_files
 from ..eval.splits import protocols
 from ..eval.splits.training_view import TrainingView
 from ..recommend.ranking import learned_blend
@@ -57,6 +59,7 @@ def train_workspace(
     ranker: FinetuneConfig | None = None,
     examples: int | None = None,
     everything: bool = False,
+    hold_out: Path | None = None,
     progress: Progress = lambda *_: None,
 ) -> dict[str, Any]:
     """Train parts of a workspace, store them in it, and return the metrics of the training.
@@ -74,11 +77,14 @@ def train_workspace(
         config: Configuration of the graph; None for the default one.
         ranker: LoRA configuration of the ranker or the explainer; None for the default one.
         examples: Largest number of training examples of the ranker; None for `ranker_examples.MAX_EXAMPLES`.
-        everything: Whether to hold nothing out, for serving only.
+        everything: Whether to hold nothing of the split out, for serving only.
+        hold_out: File of users to hold out in addition, such as a case file: JSON lines with a `user_id`. `hold_out` in the result says how
+            many of them the workspace has. The explainer learns from no user.
         progress: Progress callback.
 
     Raises:
         SettingsError: A channel is unknown.
+        FormatError, QueryError: The file of users is invalid, or names none.
         TrainingError: There is too little data for the part.
         NoIndexError, StaleIndexError: The workspace has no current index.
         NotTrainedError, StaleTrainingError: A ranker needs a blend of this snapshot and split.
@@ -90,11 +96,15 @@ def train_workspace(
     default = tuple(TRAINABLE_CHANNELS) if part == "graph" else DEFAULT_CHANNELS
     names = validate_names(default if channels is None else channels)
     metrics: dict[str, Any] = {"left_out": {}}
+    file = None if hold_out is None else hold_out_files.UserFile.load(hold_out, workspace)
+    if file is not None:
+        metrics["hold_out"] = file.to_dict()
+    users = file.known if file else frozenset[str]()
     with workspace.writing(f"crossaisle train -w {workspace.path}"):
         if part == "explainer":
             metrics["explainer"] = train_explainer(workspace, settings, ranker, progress)
             return {**metrics, "seconds": round(time.perf_counter() - start, 1)}
-        run = _TrainingRun(workspace, settings, RunOptions(split or Split(), names, config or GraphConfig(), everything), progress)
+        run = _TrainingRun(workspace, settings, RunOptions(split or Split(), names, config or GraphConfig(), everything, users), progress)
         if part == "graph":
             metrics |= run.channels()
         if part in ("blend", "all"):
@@ -119,13 +129,15 @@ class RunOptions:
         split: Split of the evaluation to come.
         channels: Names of the trainable channels.
         graph: Configuration of the graph.
-        everything: Whether to hold nothing out.
+        everything: Whether to hold nothing of the split out.
+        hold_out: Users to hold out in addition.
     """
 
     split: Split
     channels: Sequence[str]
     graph: GraphConfig
     everything: bool
+    hold_out: frozenset[str] = frozenset()
 
 
 class _TrainingRun:
@@ -137,8 +149,14 @@ class _TrainingRun:
         events = Events.build(workspace.table("interactions"), catalogue)
         self.split = protocols.resolve_split(options.split, events, catalogue)
         held_out = HeldOut() if options.everything else protocols.sample_cases(self.split, events, catalogue, "test", "new").held_out
+        held_out = replace(held_out, users=held_out.users | options.hold_out)
         self.view = TrainingView.from_workspace(workspace, held_out, index, item_vectors(index, catalogue))
-        about = {"snapshot": workspace.manifest.snapshot, "held_out": None if options.everything else self.split.to_dict()}
+        snapshot = workspace.manifest.snapshot
+        about = {
+            "snapshot": snapshot,
+            "held_out": None if options.everything else self.split.to_dict(),
+            hold_out_files.CARD_KEY: hold_out_files.card_entry(options.hold_out, snapshot or ""),
+        }
         self.context = TrainingContext(self.split.seed, about, {GraphChannel.name: options.graph}, progress=progress)
 
     @cached_property
@@ -182,7 +200,7 @@ class _TrainingRun:
         if any(card.get(name) != value for name, value in json.loads(json.dumps(context.about)).items()):
             raise StaleTrainingError(
                 f"the blend in {path} was fitted to another snapshot or held out other users; "
-                f"run `crossaisle train -w {path} blend` first, with the same --seed"
+                f"run `crossaisle train -w {path} blend` first, with the same --seed and --hold-out"
             )
         return train_llm_ranker(path, self.settings, stored_examples, self.view.catalogue, context, config=config, max_examples=examples)
 

@@ -24,9 +24,17 @@ def train(
         ),
     ] = "blend",
     seed: Annotated[int, typer.Option(help="Random seed; evaluate with the same one.")] = 0,
+    protocol: Annotated[
+        str, typer.Option(help="Protocol of the evaluation to come: users and whole-category (the same users), leave-one-out or temporal.")
+    ] = "users",
+    at: Annotated[str | None, typer.Option(help="First day of the test period of that evaluation (temporal).")] = None,
     everything: Annotated[
         bool, typer.Option("--everything", help="Train on all users, none held out: for serving, after an evaluation.")
     ] = False,
+    hold_out: Annotated[
+        Path | None,
+        typer.Option(help='Hold out the users of this file as well: JSON lines with a "user_id", such as a case file of evaluate.'),
+    ] = None,
     convolution: Annotated[str, typer.Option(help="Convolution of the graph model: normalised or attention.")] = "normalised",
     channels: Annotated[
         str | None,
@@ -45,12 +53,13 @@ def train(
 ) -> None:
     """Train models on the store's histories: channels and blend, and with `ranker` or `all` the LLM that re-ranks candidates.
 
-    The users that `evaluate` tests with the same seed are held out. An interrupted training of the ranker resumes with `ranker`.
+    The users that `evaluate` tests with the same seed are held out, and those of the file of --hold-out. An interrupted training of the
+    ranker resumes with `ranker`.
 
     Example: crossaisle train -w shop
     """
-    from ...data.splits import Split
     from ...data.workspace import Workspace
+    from ...eval.offline.options import EvaluationOptions
     from ...retrieval.graph.channel import GraphChannel
     from ...retrieval.graph.model import GraphConfig
     from ...retrieval.trainable_channels import TRAINABLE_CHANNELS
@@ -65,6 +74,7 @@ def train(
         raise SettingsError(f"--convolution must be normalised or attention, not {convolution!r}")
     if examples is not None and examples < 1:
         raise SettingsError(f"--examples must be 1 or more, not {examples}")
+    split = EvaluationOptions(protocol, seed=seed, at=at).split()  # type: ignore[arg-type]  # checked there
     opened, settings = Workspace(workspace), settings_from(chroma=chroma, llm=llm, quantization=quantization)
     if merge is not None and merge.exists() and any(merge.iterdir()):
         raise SettingsError(f"{merge} is not empty; give a new folder for the merged model")
@@ -76,12 +86,13 @@ def train(
         cards = train_workspace(
             opened,
             settings,
-            Split(seed=seed),
+            split,
             part=part,
             channels=names,
             config=config,
             examples=examples,
             everything=everything,
+            hold_out=hold_out,
             progress=progress,
         )
     if merge is not None:
@@ -93,9 +104,13 @@ def train(
         print_json(cards)
         return
     render.print_summary(console(), f"{workspace}: trained", _summary(cards))
+    if hold_out is not None:
+        console().print(cards["hold_out"]["summary"])
     if merge is not None:
         console().print(f"merged: {merge} (recommend with --llm {merge})")
-    console().print(f"next: crossaisle evaluate -w {workspace} --out report" + (f" --seed {seed}" if seed else ""))
+    options = (("--protocol", protocol if protocol != "users" else ""), ("--at", at), ("--seed", seed))
+    chosen = "".join(f" {name} {value}" for name, value in options if value)
+    console().print(f"next: crossaisle evaluate -w {workspace} --out report{chosen}")
 
 
 def _summary(cards: Mapping[str, Any]) -> dict[str, Any]:
@@ -135,7 +150,11 @@ def evaluate(
     workspace: WorkspacePath,
     out: Annotated[Path, typer.Option(help="Output folder for report.json and report.html; an interrupted run resumes from it.")],
     protocol: Annotated[
-        str, typer.Option(help="users: held-out users, and a category that is new to them; leave-one-out; or temporal.")
+        str,
+        typer.Option(
+            help="users: held-out users, and the category they entered last; whole-category: the same users, and all of one of their "
+            "categories; leave-one-out; or temporal."
+        ),
     ] = "users",
     cases: Annotated[Path | None, typer.Option(help="File of test cases to use instead, one JSON object per line.")] = None,
     save_cases: Annotated[Path | None, typer.Option(help="Write the test cases to this file.")] = None,

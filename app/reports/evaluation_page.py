@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...data.atomic_files import write_atomically
 from ...data.errors import storage_errors
-from ..terminal.evaluation_table import format_interval, format_number, systems_by_kind
+from ..terminal.evaluation_table import PROTOCOL_DESCRIPTIONS, format_interval, format_number, systems_by_kind
 from .rendering import ReportTable, render_template, trusted_markup
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ def page(report: Mapping[str, Any], path: Path) -> None:
     html = render_template(
         "evaluation.html.j2",
         report=report,
+        protocol=PROTOCOL_DESCRIPTIONS.get(report["split"]["protocol"], ""),
         systems=systems_by_kind(report),
         missing_baselines=[(name, baseline["left_out"]) for name, baseline in report["baselines"].items() if "left_out" in baseline],
         tables=_tables(report),

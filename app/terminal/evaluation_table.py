@@ -9,6 +9,16 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 KINDS = ("baseline", "channel", "blend", "ablation")
+PROTOCOL_DESCRIPTIONS = {
+    "users": "Held-out users. Targets: their items of the category that they entered last (in data without an order: of one sampled "
+    "category). History: everything before (in data without an order: their other categories).",
+    "whole-category": "Held-out users with two or more categories. Targets: all their items of one sampled category. History: everything "
+    "in their other categories.",
+    "leave-one-out": "Targets: each user's last item. History: everything before.",
+    "temporal": "Targets: items of the test period. History: everything before it.",
+    "cases": "Cases of a file; its users are held out.",
+}
+"""What the cases of each protocol are, in a sentence or two for the reports."""
 
 
 def print_evaluation(console: Console, report: Mapping[str, Any]) -> None:
@@ -24,11 +34,13 @@ def print_evaluation(console: Console, report: Mapping[str, Any]) -> None:
     from .render import printable
 
     k = report["k"]
-    split = report["split"]["protocol"]
+    protocol, seed = report["split"]["protocol"], report["split"]["seed"]
     console.print(
-        f"{report['cases']:,} cases of {report['users']:,} users ({split}, seed {report['split']['seed']}); trained on "
+        f"{report['cases']:,} cases of {report['users']:,} users ({protocol}, seed {seed}); trained on "
         f"{report['training']['interactions']:,} interactions of {report['training']['users']:,} users"
     )
+    if description := PROTOCOL_DESCRIPTIONS.get(protocol):
+        console.print(Text(description, style="dim"))
     for reason, count in report["left_out"].items():
         console.print(Text(f"left out: {printable(reason)}: {count:,}", style="dim"))
     for name, baseline in report["baselines"].items():
@@ -55,6 +67,11 @@ def print_evaluation(console: Console, report: Mapping[str, Any]) -> None:
     if recall := report["candidate_recall"]:
         shares = {name: ", ".join(f"{share:.0%} of {n}" for n, share in by_size.items()) for name, by_size in recall.items()}
         console.print("targets among the candidates: " + "; ".join(f"{name} {share}" for name, share in shares.items()))
+    if oracle := report.get("oracle"):
+        reached, share = format_interval(oracle[f"ndcg@{k}"], places=3), format_interval(oracle["recall"], places=3)
+        console.print(
+            f"oracle over the blend's candidates ({oracle['candidates']:,.0f} a case, with {share} of the targets): NDCG@{k} {reached}"
+        )
     for level in report.get("novelty", ())[1:]:
         cost = format_interval(level["minus_none"], sign=True, places=3)
         coverage, baseline_coverage = (format_number(row["coverage"], places=3) for row in (level, report["novelty"][0]))

@@ -61,6 +61,8 @@ class Rankings:
         novelty: Popularity penalty to (cases, depth) item rows of the learned blend with it.
         new_items: (reserved slots, largest number of users) to the blend's item rows with that many slots reserved for items with at most
             that many users.
+        channel_rows: Channel to (cases, `CANDIDATE_DEPTH`) item rows of its candidates, best first, for the channels of all cases.
+        blend_candidates: Item rows of each case that the trained blend ranks; none without a trained blend.
     """
 
     cases: Cases
@@ -75,6 +77,8 @@ class Rankings:
     tuning: Mapping[str, Any]
     novelty: Mapping[float, NDArray[np.int32]] = field(default_factory=dict)
     new_items: Mapping[tuple[int, int], NDArray[np.int32]] = field(default_factory=dict)
+    channel_rows: Mapping[str, NDArray[np.int32]] = field(default_factory=dict)
+    blend_candidates: Sequence[Sequence[int]] = ()
 
 
 class Evaluation:
@@ -117,7 +121,7 @@ class Evaluation:
         training_view = TrainingView.from_workspace(self.workspace, held_out, self.index, vectors)
         checkpoint = EvaluationCheckpoint.open(self.out, self.workspace, self.settings, asdict(self.options), cases)
         self.progress("leak check", 0, 1)
-        leakage.check_leaks(cases, training_view, self.workspace, split)
+        leakage.check_leaks(cases, training_view, self.workspace, split, self.options.cases or "FILE")
         self.progress("leak check", 1, 1)
         tuning, ranked_rows = self._baselines(split, cases, training_view, eligible, vectors, checkpoint)
         no_cases = np.empty(0, np.int64)
@@ -147,14 +151,18 @@ class Evaluation:
                 llm_systems=ranked.llm_systems,
                 novelty={level: padded_rows(lists) for level, lists in ranked.novelty.items()},
                 new_items={setting: padded_rows(lists) for setting, lists in ranked.new_items.items()},
+                channel_rows=_channel_rows(ranked.lists, ranked.system_kinds, ranked.llm_systems),
+                blend_candidates=ranked.candidates,
             )
-        channel_rows, llm_systems = self._untrained_systems(cases, training_view, eligible, llm_case_indices, checkpoint)
+        system_kinds = channel_systems.system_kinds(llm=bool(len(llm_case_indices)))
+        lists, llm_systems = self._untrained_systems(cases, training_view, eligible, llm_case_indices, checkpoint)
         return replace(
             baselines,
-            system_kinds={**baselines.system_kinds, **channel_systems.system_kinds(llm=bool(len(llm_case_indices)))},
-            ranked_rows={**ranked_rows, **channel_rows},
+            system_kinds={**baselines.system_kinds, **system_kinds},
+            ranked_rows={**ranked_rows, **{name: padded_rows(rows) for name, rows in lists.items()}},
             llm_case_indices=llm_case_indices,
             llm_systems=llm_systems,
+            channel_rows=_channel_rows(lists, system_kinds, llm_systems),
         )
 
     # ------------------------------------------------------------------ cases
@@ -165,9 +173,9 @@ class Evaluation:
         if options.cases is not None:
             split = Split("cases", options.seed, 0.0, 0.1)
             cases = case_files.load_cases(Path(options.cases), self.catalogue)
-            held_out, keep_near_duplicates = protocols.held_out_for_file(cases, self.events), True
+            held_out, keep_near_duplicates = protocols.held_out_for_file(cases.users, self.workspace), True
         else:
-            split = protocols.resolve_split(Split(options.protocol, options.seed, moment=options.test_start), self.events, self.catalogue)
+            split = protocols.resolve_split(options.split(), self.events, self.catalogue)
             scope: CandidateScope = options.scope or ("any" if options.protocol == "leave-one-out" else "new")
             sampled = protocols.sample_cases(split, self.events, self.catalogue, "test", scope)
             cases, held_out, keep_near_duplicates = sampled.cases, sampled.held_out, options.near_duplicates
@@ -203,7 +211,7 @@ class Evaluation:
         test_users: frozenset[str] = frozenset()
         if self.options.cases:
             test_cases = case_files.load_cases(Path(self.options.cases), self.catalogue)
-            test_users = protocols.held_out_for_file(test_cases, self.events).users
+            test_users = protocols.held_out_for_file(test_cases.users, self.workspace).users
         usable = np.asarray([i for i, user in enumerate(sampled.cases.users) if user not in test_users], dtype=np.int64)
         cases = sampled.cases.take(usable).with_eligible_targets(eligible)
         if self.options.target_category is not None:
@@ -269,7 +277,7 @@ class Evaluation:
         eligible: EligibleItems,
         llm_case_indices: NDArray[np.int64],
         checkpoint: EvaluationCheckpoint,
-    ) -> tuple[dict[str, NDArray[np.int32]], frozenset[str]]:
+    ) -> tuple[dict[str, list[Sequence[int]]], frozenset[str]]:
         """The item rows of the product's untrained systems, and the systems that need the LLM, which cover only its cases."""
         llm_cases = set(llm_case_indices.tolist())
         blend_without_llm = channel_systems.blend_without(channel_systems.LLM)
@@ -289,7 +297,7 @@ class Evaluation:
                     for name, rows in channel_systems.rank_with_llm(candidates, margins, training_view.retriever).items():
                         llm_lists.setdefault(name, []).append(rows)
         self.progress(stage, len(cases), len(cases))
-        return {name: padded_rows(rows) for name, rows in {**lists, **llm_lists}.items()}, frozenset(llm_lists)
+        return {**lists, **llm_lists}, frozenset(llm_lists)
 
     def _logit_margins(
         self, case: int, candidates: channel_systems.CaseCandidates, cases: Cases, training_view: TrainingView
@@ -307,12 +315,20 @@ class Evaluation:
         return Ranker(LanguageModel.load(self.settings))
 
 
-def padded_rows(lists: Sequence[Sequence[int]]) -> NDArray[np.int32]:
-    """Return (lists, depth) item rows, truncated to the ranking depth or padded with -1."""
-    rows = np.full((len(lists), channel_systems.RANKING_DEPTH), -1, dtype=np.int32)
+def padded_rows(lists: Sequence[Sequence[int]], depth: int = channel_systems.RANKING_DEPTH) -> NDArray[np.int32]:
+    """Return (lists, depth) item rows, truncated to the depth or padded with -1."""
+    rows = np.full((len(lists), depth), -1, dtype=np.int32)
     for i, ranking in enumerate(lists):
-        rows[i, : len(ranking)] = list(ranking)[: channel_systems.RANKING_DEPTH]
+        rows[i, : len(ranking)] = list(ranking)[:depth]
     return rows
+
+
+def _channel_rows(
+    lists: Mapping[str, Sequence[Sequence[int]]], system_kinds: Mapping[str, str], llm_systems: frozenset[str]
+) -> dict[str, NDArray[np.int32]]:
+    """The candidates of the channels that cover all cases."""
+    channels = [name for name, kind in system_kinds.items() if kind == "channel" and name not in llm_systems]
+    return {name: padded_rows(lists[name], channel_systems.CANDIDATE_DEPTH) for name in channels}
 
 
 def _sample(count: int, size: int | None, seed: int) -> NDArray[np.int64]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...data.errors import QueryError
-from ...data.splits import PROTOCOLS, Protocol
+from ...data.splits import PROTOCOLS, WHOLE_USER_PROTOCOLS, Protocol, Split
 from ..baselines.tuning import DEFAULT_BUDGET
 from ..splits.cases import CandidateScope
 from .channel_systems import RANKING_DEPTH
@@ -59,8 +59,9 @@ class EvaluationOptions:
             raise QueryError(f"--protocol must be one of {', '.join(PROTOCOLS)}, not {self.protocol!r}")
         if self.scope not in (None, "new", "any"):
             raise QueryError(f"--scope must be new or any, not {self.scope!r}")
-        if self.protocol == "users" and self.scope == "any" and self.cases is None:
-            raise QueryError("--protocol users ranks categories that are new to the shopper; use --scope any with another protocol")
+        if self.protocol in WHOLE_USER_PROTOCOLS and self.scope == "any" and self.cases is None:
+            problem = f"--protocol {self.protocol} ranks categories that are new to the shopper"
+            raise QueryError(f"{problem}; use --scope any with another protocol")
         if not 1 <= self.k <= RANKING_DEPTH:
             raise QueryError(f"k must be 1 to {RANKING_DEPTH}, not {self.k}")
         for name, value in (("--max-cases", self.max_cases), ("--budget", self.budget)):
@@ -72,6 +73,15 @@ class EvaluationOptions:
             raise QueryError("--at requires --protocol temporal")
         if (self.groups is None) != (self.group_by is None):
             raise QueryError("--groups FILE and --group-by COLUMN must be given together")
+
+    def split(self) -> Split:
+        """Return the unresolved split of the protocol, after a check of the options.
+
+        Raises:
+            QueryError: An option is out of range.
+        """
+        self.validate()
+        return Split(self.protocol, self.seed, moment=self.test_start)
 
     @property
     def test_start(self) -> int | None:

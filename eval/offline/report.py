@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from .evaluation import Rankings
     from .options import EvaluationOptions
 
-RECALL_DEPTHS = (50, 100, 200)
+RECALL_DEPTHS = (50, 100, 200, 500)
 """Cutoffs of candidate recall."""
 WORST_CASE_COUNT = 5
 """Number of cases shown in which the blend loses most against the best baseline."""
@@ -106,6 +106,7 @@ def build(rankings: Rankings, options: EvaluationOptions, workspace: Workspace, 
             "interactions": len(training.histories.rows),
         },
         "candidate_recall": {} if options.baselines_only else _candidate_recall(rankings),
+        "oracle": oracle_section(rankings.blend_candidates, cases, k, seed) if rankings.blend_candidates else {},
         "baselines": dict(rankings.tuning),
         "systems": systems,
         "novelty": _novelty(rankings, k, seed),
@@ -166,16 +167,39 @@ def _slices(
 
 def _candidate_recall(rankings: Rankings) -> dict[str, dict[str, float]]:
     """Recall at each cutoff of each channel, and of the union of all channels."""
-    cases = rankings.cases
-    channels = [name for name, kind in rankings.system_kinds.items() if kind == "channel" and name not in rankings.llm_systems]
-    recalls: dict[str, dict[str, float]] = {name: {} for name in (*channels, "union")}
+    targets, channels = rankings.cases.targets, rankings.channel_rows
+    recalls: dict[str, dict[str, float]] = {}
+    for name, top in channels.items():
+        hit = hits(top, targets)
+        recalls[name] = {str(n): float(np.nanmean(recall(hit, targets.lengths, n))) for n in RECALL_DEPTHS}
+    recalls["union"] = {}
     for n in RECALL_DEPTHS:
-        for name in channels:
-            hit = hits(rankings.ranked_rows[name], cases.targets)[:, :n]
-            recalls[name][str(n)] = float(np.nanmean(recall(hit, cases.targets.lengths, n)))
-        union = [np.unique(np.concatenate([rankings.ranked_rows[name][i, :n] for name in channels])) for i in range(len(cases))]
-        recalls["union"][str(n)] = float(np.mean([np.isin(cases.targets[i], rows).mean() for i, rows in enumerate(union)]))
+        union = [np.concatenate([top[case, :n] for top in channels.values()]) for case in range(len(rankings.cases))]
+        recalls["union"][str(n)] = float(np.mean([np.isin(targets[case], rows).mean() for case, rows in enumerate(union)]))
     return recalls
+
+
+def oracle_section(candidates: Sequence[Sequence[int]], cases: Cases, k: int, seed: int) -> dict[str, Any]:
+    """Return what the best order of the blend's candidates would reach: all targets among them first.
+
+    Args:
+        candidates: Item rows of each case that the blend ranks.
+        cases: Test cases.
+        k: Length of the evaluated lists.
+        seed: Random seed of the intervals.
+
+    Returns:
+        The mean number of candidates, the share of the targets among them (`recall`) and the NDCG of that order, with intervals.
+    """
+    targets = cases.targets
+    found = np.asarray([int(np.isin(targets[case], rows).sum()) for case, rows in enumerate(candidates)], dtype=np.int64)
+    hit = np.arange(k)[None] < found[:, None]
+    return {
+        "cases": len(cases),
+        "candidates": float(np.mean([len(rows) for rows in candidates])),
+        "recall": bootstrap_mean(found / targets.lengths, cases.clusters, seed=seed).to_dict(),
+        f"ndcg@{k}": bootstrap_mean(ndcg(hit, targets.lengths, k), cases.clusters, seed=seed).to_dict(),
+    }
 
 
 def _novelty(rankings: Rankings, k: int, seed: int) -> list[dict[str, Any]]:

@@ -25,7 +25,7 @@ from ...recommend.ranking.llm_reranker import LLMReranker, rerank_indices
 from ...recommend.ranking.trained_ranker import CANDIDATES_PER_CHANNEL, trained_channels
 from ...retrieval.channels.base import CachedChannel
 from ..splits import leakage
-from .channel_systems import BLEND, BUILTIN_CHANNELS, LLM, RANKING_DEPTH, blend_without, purchase_profile
+from .channel_systems import BLEND, BUILTIN_CHANNELS, CANDIDATE_DEPTH, LLM, RANKING_DEPTH, blend_without, purchase_profile
 from .checkpoints import EvaluationCheckpoint, LogitMarginLog
 
 if TYPE_CHECKING:
@@ -52,12 +52,14 @@ class RankedLists:
     """Rankings of the trained systems.
 
     Attributes:
-        lists: System to the item rows of each case, best first; of the LLM's cases only for systems in `llm_systems`.
+        lists: System to the item rows of each case, best first; of the LLM's cases only for systems in `llm_systems`. Those of a channel
+            have up to `CANDIDATE_DEPTH` items, others up to `RANKING_DEPTH`.
         system_kinds: System to its kind (channel, blend or ablation), as in a report.
         llm_systems: Systems that need the LLM.
         novelty: Popularity penalty to the blend's rankings with it, without the LLM.
         new_items: (reserved slots, largest number of users) to the blend's top 10 with that many slots reserved for items with at most that
             many users, without the LLM.
+        candidates: Item rows of each case that the blend ranks, in no particular order.
     """
 
     lists: Mapping[str, Sequence[Sequence[int]]]
@@ -65,6 +67,7 @@ class RankedLists:
     llm_systems: frozenset[str]
     novelty: Mapping[float, Sequence[Sequence[int]]]
     new_items: Mapping[tuple[int, int], Sequence[Sequence[int]]]
+    candidates: Sequence[Sequence[int]] = ()
 
 
 class TrainedSystems:
@@ -121,6 +124,7 @@ class TrainedSystems:
             (slots, max_users): [] for max_users in NEW_ITEM_MAX_USERS for slots in RESERVED_SLOTS
         }
         llm_systems: set[str] = set()
+        blend_candidates: list[Sequence[int]] = []
         stage = "channels, blends and LLM" if self.llm_cases else "channels and blends"
         with LogitMarginLog(self.checkpoint, "tuned") as tuned_log, LogitMarginLog(self.checkpoint, "zero-shot") as zero_shot_log:
             for case in range(len(self.cases)):
@@ -128,11 +132,12 @@ class TrainedSystems:
                 mask = self.eligible.mask(self.cases, slice(case, case + 1))[0]
                 profile = purchase_profile(self.cases.histories[case], facts)
                 query = profile.candidate_query()
-                deep = self.retriever.propose(query, mask, RANKING_DEPTH)
+                deep = self.retriever.propose(query, mask, CANDIDATE_DEPTH)
                 candidates = self.retriever.propose(query, mask, CANDIDATES_PER_CHANNEL)
+                blend_candidates.append(candidates.rows.tolist())
                 features = self.features.features(candidates, profile)
                 scores = {name: model.scores(model.select_features(features)) for name, model in self.models.items()}
-                rankings = {name: _by_score(deep.rows, values, values > 0) for name, values in deep.scores.items()}
+                rankings = {name: _by_score(deep.rows, values, values > 0, CANDIDATE_DEPTH) for name, values in deep.scores.items()}
                 rankings |= self._rank_without_llm(candidates, scores)
                 for level in PENALTY_LEVELS:
                     penalized = penalized_order(scores[BLEND], user_counts[candidates.rows], level)
@@ -152,7 +157,7 @@ class TrainedSystems:
         progress(stage, len(self.cases), len(self.cases))
         channels = dict.fromkeys([*deep.scores, *(name for name in (LLM, ZERO_SHOT) if name in lists)], "channel")
         kinds = channels | {name: "blend" if name == BLEND else "ablation" for name in lists if name.startswith(BLEND)}
-        return RankedLists(lists, kinds, frozenset(llm_systems), novelty, new_items)
+        return RankedLists(lists, kinds, frozenset(llm_systems), novelty, new_items, blend_candidates)
 
     def _rank_with_new_items(self, query: CandidateQuery, profile: Profile, mask: NDArray[np.bool_], max_users: int) -> list[int]:
         """The blend's ranking of candidates that include all eligible items with at most `max_users` users, as in serving."""
@@ -243,8 +248,10 @@ class TrainedSystems:
         return LLMReranker(Ranker(self._llm, use_adapter=False), self.retriever.catalogue, self.retriever.associations)
 
 
-def _by_score(rows: NDArray[np.int64], scores: NDArray[np.floating], selected: NDArray[np.bool_] | None = None) -> list[int]:
-    """At most `RANKING_DEPTH` of the selected item rows by descending score; ties keep their order."""
+def _by_score(
+    rows: NDArray[np.int64], scores: NDArray[np.floating], selected: NDArray[np.bool_] | None = None, depth: int = RANKING_DEPTH
+) -> list[int]:
+    """At most `depth` of the selected item rows by descending score; ties keep their order."""
     if selected is not None:
         rows, scores = rows[selected], scores[selected]
-    return [int(row) for row in rows[np.argsort(-scores, kind="stable")][:RANKING_DEPTH]]
+    return [int(row) for row in rows[np.argsort(-scores, kind="stable")][:depth]]

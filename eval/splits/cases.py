@@ -155,13 +155,7 @@ def load_cases(path: Path, catalogue: Catalogue) -> Cases:
     item_total, unknown_total = 0, 0
     known_categories: set[str] = set()
     scopes: set[CandidateScope] = set()
-    try:
-        text = path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise FormatError(path, None, f"cannot be read ({type(error).__name__}); a case file is JSON lines in UTF-8") from error
-    for number, line in enumerate(text.splitlines(), start=1):
-        if not line.strip():
-            continue
+    for number, line in _lines(path):
         case = _parse_case(path, number, line)
         rows = {
             key: [row for item in dict.fromkeys(case[key]) if (row := catalogue.rows.get(item)) is not None]
@@ -195,13 +189,41 @@ def load_cases(path: Path, catalogue: Catalogue) -> Cases:
     return Cases(users, RaggedArray.of(histories), RaggedArray.of(targets), target_categories, scopes.pop(), exclusions)
 
 
-def _parse_case(path: Path, number: int, line: str) -> dict[str, Any]:
+def load_users(path: Path) -> frozenset[str]:
+    """Return the user ids of a JSON lines file, such as a case file; only `user_id` is read.
+
+    Raises:
+        FormatError: The file cannot be read, or a line is not an object with a `user_id`.
+        QueryError: The file names no users.
+    """
+    users = frozenset(str(_parse_object(path, number, line, '"user_id" (text)')["user_id"]) for number, line in _lines(path))
+    if not users:
+        raise QueryError(f"{path} names no users; write one JSON object per line, with user_id, as in a case file")
+    return users
+
+
+def _lines(path: Path) -> list[tuple[int, str]]:
+    """The lines of a file that are not blank, with their numbers."""
     try:
-        case = json.loads(line)
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise FormatError(path, None, f"cannot be read ({type(error).__name__}); a case file is JSON lines in UTF-8") from error
+    return [(number, line) for number, line in enumerate(text.splitlines(), start=1) if line.strip()]
+
+
+def _parse_object(path: Path, number: int, line: str, expected: str) -> dict[str, Any]:
+    """The object of a line; it has a `user_id`."""
+    try:
+        value = json.loads(line)
     except ValueError as error:
         raise FormatError(path, number, f"invalid JSON ({error})") from error
-    if not isinstance(case, dict) or not isinstance(case.get("user_id"), str):
-        raise FormatError(path, number, 'expected an object with "user_id" (text), "history" and "targets" (lists of item ids)')
+    if not isinstance(value, dict) or not isinstance(value.get("user_id"), str):
+        raise FormatError(path, number, f"expected an object with {expected}")
+    return value
+
+
+def _parse_case(path: Path, number: int, line: str) -> dict[str, Any]:
+    case = _parse_object(path, number, line, '"user_id" (text), "history" and "targets" (lists of item ids)')
     for key in ("history", "targets"):
         if not isinstance(case.get(key), list) or not all(isinstance(item, str) for item in case[key]):
             raise FormatError(path, number, f'"{key}" is not a list of item ids')

@@ -15,14 +15,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...data.errors import LeakError
+from ...data.splits import WHOLE_USER_PROTOCOLS, Split
 from ...recommend.ranking import learned_blend
 from ...retrieval.trainable_channels import TRAINABLE_CHANNELS
+from .hold_out import hashes_of_card, user_hash
 
 if TYPE_CHECKING:
     import polars as pl
     from numpy.typing import NDArray
 
-    from ...data.splits import Split
     from ...data.workspace import Workspace
     from ...retrieval.items.catalogue import Catalogue
     from .cases import Cases
@@ -54,8 +55,15 @@ class Leak:
         return f"{self.count:,} {self.kind}; {self.remedy}"
 
 
-def check_leaks(cases: Cases, training_view: TrainingView, workspace: Workspace, split: Split) -> None:
+def check_leaks(cases: Cases, training_view: TrainingView, workspace: Workspace, split: Split, case_file: str = "FILE") -> None:
     """Run all checks that need no prompt.
+
+    Args:
+        cases: Test cases.
+        training_view: Data without what is held out for the test.
+        workspace: Evaluated workspace.
+        split: Resolved split of the cases.
+        case_file: File of the cases, for the message, if they are from a file.
 
     Raises:
         LeakError: At least one leak was found; the message lists all of them.
@@ -66,7 +74,7 @@ def check_leaks(cases: Cases, training_view: TrainingView, workspace: Workspace,
             *training_leaks(cases, training_view.interactions, training_view.catalogue),
             *count_leaks(training_view),
             *review_leaks(cases, training_view),
-            *card_leaks(workspace, split),
+            *(case_file_leaks(workspace, cases, case_file) if split.protocol == "cases" else card_leaks(workspace, split)),
         ]
     )
 
@@ -128,22 +136,72 @@ def review_leaks(cases: Cases, training_view: TrainingView) -> list[Leak]:
 
 
 def card_leaks(workspace: Workspace, split: Split) -> list[Leak]:
-    """Trained models of the workspace that did not hold the test data out, according to their cards."""
-    models = learned_blend.load_models(workspace.path)
-    used = models["blend"].channels if models else TRAINABLE_CHANNELS  # a channel without a use in the blend is not evaluated
+    """Trained models of the workspace that did not hold the test data out, according to their cards.
+
+    The protocols of whole users hold out the same users for the same seed and shares, so a training for one of them serves the other.
+    """
     leaks = []
-    for folder in (*(name for name in TRAINABLE_CHANNELS if name in used), *BLEND_FOLDERS):
-        card = read_card(workspace.path / folder / "card.json")
-        if card is None:
-            continue
-        held_out = card.get("held_out") or {}
-        same_split = card.get("snapshot") == workspace.manifest.snapshot and all(
-            held_out.get(name) == value for name, value in split.to_dict().items()
-        )
-        if not same_split:
-            remedy = f"train it again with --protocol {split.protocol} --seed {split.seed}, or evaluate as it was trained"
+    for folder, card in _used_cards(workspace):
+        same_data = card.get("snapshot") == workspace.manifest.snapshot
+        if not same_data or _held_out_data(card.get("held_out") or {}) != _held_out_data(split.to_dict()):
+            options = f"--seed {split.seed}" if split.holds_out_users else f"--protocol {split.protocol} --seed {split.seed}"
+            command = f"`crossaisle train -w {workspace.path} {options}`" + (" and the same --at" if split.protocol == "temporal" else "")
+            remedy = f"train it again with {command}, or evaluate as it was trained"
             leaks.append(Leak(f"trained part ({folder}) did not hold out what is tested here", 1, remedy))
     return leaks
+
+
+def case_file_leaks(workspace: Workspace, cases: Cases, case_file: str) -> list[Leak]:
+    """Users of a case file that a trained model of the workspace has learned from, according to its card.
+
+    A user without interactions in the workspace is unknown to every model that was trained on this snapshot.
+
+    Args:
+        workspace: Evaluated workspace.
+        cases: Cases of the file.
+        case_file: The file, for the message.
+    """
+    snapshot = workspace.manifest.snapshot or ""
+    users = sorted(set(cases.users) & set(workspace.table("interactions")["user_id"].to_list()))
+    folders, learned, stale = [], set[str](), False
+    for folder, card in _used_cards(workspace):
+        hashes, is_test = hashes_of_card(card), _test_users(card.get("held_out"), users)
+        in_training = {user for user, held in zip(users, is_test, strict=True) if not held and user_hash(user, snapshot) not in hashes}
+        if card.get("snapshot") != snapshot:  # whose data went into it is unknown
+            in_training, stale = set(cases.users), True
+        if in_training:
+            folders.append(folder)
+            learned |= in_training
+    if not learned:
+        return []
+    part = " all" if "adapter" in folders else ""
+    names = f"users of {case_file} " + ("may be" if stale else "are") + f" in the training data of trained parts ({', '.join(folders)})"
+    return [Leak(names, len(learned), f"run `crossaisle train -w {workspace.path}{part} --hold-out {case_file}`")]
+
+
+def _used_cards(workspace: Workspace) -> list[tuple[str, Mapping[str, Any]]]:
+    """Folder and card of each trained model that an evaluation uses."""
+    models = learned_blend.load_models(workspace.path)
+    used = models["blend"].channels if models else TRAINABLE_CHANNELS  # a channel without a use in the blend is not evaluated
+    folders = [*(name for name in TRAINABLE_CHANNELS if name in used), *BLEND_FOLDERS]
+    cards = {folder: read_card(workspace.path / folder / "card.json") for folder in folders}
+    return [(folder, card) for folder, card in cards.items() if card is not None]
+
+
+def _held_out_data(split: Mapping[str, Any]) -> dict[str, Any]:
+    """What a split holds out, comparable between protocols."""
+    data = {name: split.get(name) for name in Split().to_dict()}
+    return {**data, "protocol": "whole users" if data["protocol"] in WHOLE_USER_PROTOCOLS else data["protocol"]}
+
+
+def _test_users(split: Any, users: Sequence[str]) -> Sequence[bool]:
+    """Which users the split of a card held out whole; none for a split by time or by interaction, or an unreadable one."""
+    if not isinstance(split, Mapping) or split.get("protocol") not in WHOLE_USER_PROTOCOLS:
+        return [False] * len(users)
+    test, seed = split.get("test"), split.get("seed")
+    if not isinstance(test, int | float) or not isinstance(seed, int):
+        return [False] * len(users)
+    return [bool(held) for held in Split(seed=seed, test=test).users(users, "test")]
 
 
 def prompt_leaks(cases: Cases, prompts: Mapping[int, str], catalogue: Catalogue) -> list[Leak]:

@@ -1,11 +1,13 @@
 """Split protocols: evaluation cases sampled from a snapshot, and the data to hold out for them.
 
     users           whole users are held out; the targets are in the category that the user entered last, the history is all before
+    whole-category  the same users are held out; the targets are all items of one sampled category, the history is all other categories
     leave-one-out   the target is each user's last interaction, the history is all before
     temporal        the targets are interactions from a given time on, the history is all before
 
 Only the interactions that association counts are made from are used (purchases, else ratings, else everything; see `Events`), so a view of
-the target is never in the history. In data without an order, the target category or the last item is sampled with the seed.
+the target is never in the history. In data without an order, the target category or the last item is sampled with the seed, so `users`
+and `whole-category` are of one kind there.
 """
 
 from __future__ import annotations
@@ -20,11 +22,14 @@ from ...data.splits import HeldOut, Part, Split
 from ...retrieval.items.interactions import NEVER
 from ...retrieval.items.ordered_events import OrderedEvents
 from ...retrieval.items.ragged import RaggedArray
-from .cases import CandidateScope, Cases
+from .cases import CandidateScope, Cases, EligibleItems
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from numpy.typing import NDArray
 
+    from ...data.workspace import Workspace
     from ...retrieval.items.catalogue import Catalogue
     from ...retrieval.items.interactions import Events
 
@@ -43,7 +48,7 @@ class SampledCases:
 
 
 def resolve_split(split: Split, events: Events, catalogue: Catalogue) -> Split:
-    """Return the split with its data-dependent values: the shares of `users`, the times of `temporal`.
+    """Return the split with its data-dependent values: the shares of the protocols of whole users, the times of `temporal`.
 
     Args:
         split: For `temporal`, its `moment` is the start of the test period if given.
@@ -53,7 +58,7 @@ def resolve_split(split: Split, events: Events, catalogue: Catalogue) -> Split:
     Raises:
         QueryError: A temporal split of data without times, or without interactions before or after its start.
     """
-    if split.protocol == "users":
+    if split.holds_out_users:
         return with_test_share(split, events, catalogue)
     if split.protocol == "temporal":
         test_start, validation_start = split_moments(events, split.moment)
@@ -76,8 +81,9 @@ def sample_cases(split: Split, events: Events, catalogue: Catalogue, part: Part,
     For `validation`, the test data is held out as well, so nothing is tuned on it.
     """
     ordered_events = OrderedEvents.from_events(events, split.seed)
-    if split.protocol == "users":
-        sampled = _held_out_user_cases(split, ordered_events, catalogue, part, ordered=events.order != "none")
+    if split.holds_out_users:
+        by_order = split.protocol == "users" and events.order != "none"
+        sampled = _held_out_user_cases(split, ordered_events, catalogue, part, by_order=by_order)
     elif split.protocol == "leave-one-out":
         sampled = _leave_one_out_cases(ordered_events, catalogue, part)
     else:
@@ -85,10 +91,10 @@ def sample_cases(split: Split, events: Events, catalogue: Catalogue, part: Part,
     return SampledCases(replace(sampled.cases, scope=scope), sampled.held_out)
 
 
-def held_out_for_file(cases: Cases, events: Events) -> HeldOut:
-    """Return the data to hold out for the cases of a file: everything of the users it names."""
-    known_users = set(events.users.to_list())
-    return HeldOut(users=frozenset(user for user in cases.users if user in known_users))
+def held_out_for_file(users: Iterable[str], workspace: Workspace) -> HeldOut:
+    """Return the data to hold out for a file that names users: everything of those who have interactions or reviews in the workspace."""
+    known_users = {*workspace.table("interactions")["user_id"], *workspace.table("reviews")["user_id"]}
+    return HeldOut(users=frozenset(users) & known_users)
 
 
 def split_moments(events: Events, test_start: int | None = None) -> tuple[int, int]:
@@ -117,20 +123,36 @@ def split_moments(events: Events, test_start: int | None = None) -> tuple[int, i
 # ---------------------------------------------------------------------- protocols
 
 
-def _held_out_user_cases(split: Split, events: OrderedEvents, catalogue: Catalogue, part: Part, *, ordered: bool) -> SampledCases:
+def _held_out_user_cases(split: Split, events: OrderedEvents, catalogue: Catalogue, part: Part, *, by_order: bool) -> SampledCases:
+    """Cases of held-out users, by user.
+
+    Args:
+        split: Split with its shares.
+        events: Ordered events.
+        catalogue: Catalogue of the items.
+        part: Users to take.
+        by_order: Whether the targets are in the category entered last, and the history is all before. Otherwise the target category is
+            sampled from those of the user, and the history is all of the other categories.
+    """
     ids = events.ids.to_list()
     is_test, is_chosen = split.users(ids, "test"), split.users(ids, part)
     is_held_out = is_test | is_chosen
     category, category_count = catalogue.category[events.row], len(catalogue.nodes)
     has_category = catalogue.nodes[category] >= 0
     candidates = is_chosen[events.user] & has_category
+
+    def key_of(selected: NDArray[np.bool_]) -> NDArray[np.int64]:
+        return events.user[selected].astype(np.int64) * category_count + category[selected]
+
     # The first event of every (user, category), in the order of events.
-    key = events.user[candidates].astype(np.int64) * category_count + category[candidates]
-    entries, first = np.unique(key, return_index=True)
+    entries, first = np.unique(key_of(candidates), return_index=True)
     entry_index = np.flatnonzero(candidates)[first]
     owner = entries // category_count
-    # Without an order, the target category is sampled from the user's categories.
-    rank = entry_index.astype(np.float64) if ordered else np.random.default_rng(split.seed + 1).random(len(entries))
+    rank = entry_index.astype(np.float64) if by_order else np.random.default_rng(split.seed + 1).random(len(entries))
+    if split.protocol == "whole-category":
+        # A category in which the user has nothing that can be ranked is sampled only if there is no other; the user is then left out.
+        can_be_target = EligibleItems(catalogue, "new").rankable[events.row] & candidates
+        rank[~np.isin(entries, key_of(can_be_target))] -= 1
     order = np.lexsort((rank, owner))
     last = np.flatnonzero(np.append(np.diff(owner[order]) != 0, True)) if len(order) else np.empty(0, np.int64)
     has_several = np.bincount(owner, minlength=len(ids)) > 1
@@ -140,7 +162,7 @@ def _held_out_user_cases(split: Split, events: OrderedEvents, catalogue: Catalog
     target_start[owner[order[last]]] = entry_index[order[last]]
     in_case = has_several[events.user]
     is_target = in_case & (category == target_category[events.user])
-    is_before = (np.arange(len(events.user)) < target_start[events.user]) | (not ordered)
+    is_before = (np.arange(len(events.user)) < target_start[events.user]) | (not by_order)
     exclusions = {"users of one category only": int((is_chosen & ~has_several).sum())}
     cases = _cases(events, in_case & ~is_target & is_before, is_target, exclusions)
     return SampledCases(cases, HeldOut(users=frozenset(user for user, held in zip(ids, is_held_out, strict=True) if held)))
