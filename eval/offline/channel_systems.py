@@ -29,9 +29,7 @@ if TYPE_CHECKING:
     from ..splits.cases import Cases, EligibleItems
 
 RANKING_DEPTH = 200
-"""Length of a ranking."""
-CANDIDATE_DEPTH = 500
-"""Number of candidates of each channel, of which candidate recall is reported; the first `RANKING_DEPTH` are its ranking."""
+"""Length of a ranking; candidate recall of an untrained workspace is reported at 50, 100 and 200."""
 BUILTIN_CHANNELS = ("semantic", "associations", "popularity")
 """Channels of every workspace, trained or not."""
 BLEND, LLM = "blend", "llm"
@@ -45,7 +43,7 @@ class CaseCandidates:
     """Candidates of one case.
 
     Attributes:
-        channels: Candidates of each channel, best first.
+        channels: Ranking of each channel.
         pools: System to the candidates that the LLM scores.
         rest: System to the item rows ranked after its pool.
         history: Item rows of the history, for the prompt.
@@ -86,9 +84,9 @@ def find_candidates(cases: Cases, eligible: EligibleItems, retriever: Retriever)
         mask = eligible.mask(cases, slice(case, case + 1))[0]
         history = cases.histories[case].astype(np.int64)
         query = purchase_profile(history, facts).candidate_query()
-        deep = retriever.channels(query, mask, CANDIDATE_DEPTH)
+        deep = retriever.channels(query, mask, RANKING_DEPTH)
         served = retriever.channels(query, mask, max(PER_CHANNEL, POOL_SIZE))
-        channels = {name: _by_score(scored, catalogue)[:CANDIDATE_DEPTH] for name, scored in deep.items()}
+        channels = {name: _by_score(scored, catalogue)[:RANKING_DEPTH] for name, scored in deep.items()}
         pools, rest = {}, {}
         for omitted in (None, *BUILTIN_CHANNELS):
             remaining = {name: scored for name, scored in served.items() if name != omitted}

@@ -30,7 +30,7 @@ from ..splits.training_view import TrainingView
 from . import channel_systems
 from .checkpoints import EvaluationCheckpoint, LogitMarginLog
 from .options import EvaluationOptions
-from .trained_systems import TrainedSystems
+from .trained_systems import CANDIDATE_DEPTH, TrainedSystems
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -61,7 +61,7 @@ class Rankings:
         novelty: Popularity penalty to (cases, depth) item rows of the learned blend with it.
         new_items: (reserved slots, largest number of users) to the blend's item rows with that many slots reserved for items with at most
             that many users.
-        channel_rows: Channel to (cases, `CANDIDATE_DEPTH`) item rows of its candidates, best first, for the channels of all cases.
+        channel_rows: Channel to (cases, candidates) item rows of its candidates, best first, for the channels that cover all cases.
         blend_candidates: Item rows of each case that the trained blend ranks; none without a trained blend.
     """
 
@@ -151,7 +151,7 @@ class Evaluation:
                 llm_systems=ranked.llm_systems,
                 novelty={level: padded_rows(lists) for level, lists in ranked.novelty.items()},
                 new_items={setting: padded_rows(lists) for setting, lists in ranked.new_items.items()},
-                channel_rows=_channel_rows(ranked.lists, ranked.system_kinds, ranked.llm_systems),
+                channel_rows=_channel_rows(ranked.lists, ranked.system_kinds, ranked.llm_systems, CANDIDATE_DEPTH),
                 blend_candidates=ranked.candidates,
             )
         system_kinds = channel_systems.system_kinds(llm=bool(len(llm_case_indices)))
@@ -162,7 +162,7 @@ class Evaluation:
             ranked_rows={**ranked_rows, **{name: padded_rows(rows) for name, rows in lists.items()}},
             llm_case_indices=llm_case_indices,
             llm_systems=llm_systems,
-            channel_rows=_channel_rows(lists, system_kinds, llm_systems),
+            channel_rows=_channel_rows(lists, system_kinds, llm_systems, channel_systems.RANKING_DEPTH),
         )
 
     # ------------------------------------------------------------------ cases
@@ -324,11 +324,11 @@ def padded_rows(lists: Sequence[Sequence[int]], depth: int = channel_systems.RAN
 
 
 def _channel_rows(
-    lists: Mapping[str, Sequence[Sequence[int]]], system_kinds: Mapping[str, str], llm_systems: frozenset[str]
+    lists: Mapping[str, Sequence[Sequence[int]]], system_kinds: Mapping[str, str], llm_systems: frozenset[str], depth: int
 ) -> dict[str, NDArray[np.int32]]:
     """The candidates of the channels that cover all cases."""
     channels = [name for name, kind in system_kinds.items() if kind == "channel" and name not in llm_systems]
-    return {name: padded_rows(lists[name], channel_systems.CANDIDATE_DEPTH) for name in channels}
+    return {name: padded_rows(lists[name], depth) for name in channels}
 
 
 def _sample(count: int, size: int | None, seed: int) -> NDArray[np.int64]:

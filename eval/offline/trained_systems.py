@@ -25,7 +25,7 @@ from ...recommend.ranking.llm_reranker import LLMReranker, rerank_indices
 from ...recommend.ranking.trained_ranker import CANDIDATES_PER_CHANNEL, trained_channels
 from ...retrieval.channels.base import CachedChannel
 from ..splits import leakage
-from .channel_systems import BLEND, BUILTIN_CHANNELS, CANDIDATE_DEPTH, LLM, RANKING_DEPTH, blend_without, purchase_profile
+from .channel_systems import BLEND, BUILTIN_CHANNELS, LLM, RANKING_DEPTH, blend_without, purchase_profile
 from .checkpoints import EvaluationCheckpoint, LogitMarginLog
 
 if TYPE_CHECKING:
@@ -44,6 +44,8 @@ ZERO_SHOT = "llm zero-shot"
 """Name of the LLM without its adapter in a report."""
 RESERVED_SLOTS, NEW_ITEM_MAX_USERS, LIST_LENGTH = (1, 2), (0, 2), 10
 """Numbers of slots reserved for new items, largest numbers of users of a new item, and the list length they are evaluated at."""
+CANDIDATE_DEPTH = 500
+"""Number of candidates of each channel for candidate recall; the first `RANKING_DEPTH` are its ranking."""
 Progress = Callable[[str, int, int], None]
 
 

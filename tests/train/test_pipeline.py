@@ -172,6 +172,17 @@ def test_a_trained_store_is_evaluated(trained: Trained, settings: Settings, tmp_
     assert {name for name, kind in kinds.items() if kind == "channel"} == CHANNELS
     assert sum(kind == "ablation" for kind in kinds.values()) == 12
     recall = report["candidate_recall"]
+    assert list(recall["union"]) == ["50", "100", "200", "500"]
+    for name, values in recall.items():
+        shares = list(values.values())
+        assert shares == sorted(shares), name
+    for name, rows in rankings.channel_rows.items():
+        assert (rows[:, :200] == rankings.ranked_rows[name]).all()
+    oracle = report["oracle"]
+    assert recall["union"]["50"] <= oracle["recall"]["value"] <= 1
+    for name, system in report["systems"].items():
+        if name.startswith("blend"):
+            assert system["ndcg@10"]["value"] <= oracle["ndcg@10"]["value"] + 1e-9, "no order of these candidates is better"
     assert recall["union"]["50"] >= max(values["50"] for name, values in recall.items() if name != "union")
     assert report["systems"]["blend"]["ndcg@10"]["value"] > report["systems"]["random"]["ndcg@10"]["value"]
     levels = report["novelty"]

@@ -22,6 +22,8 @@ from crossaisle.eval.metrics.accuracy import hits, ndcg
 from crossaisle.eval.offline import report as reports
 from crossaisle.eval.offline.evaluation import Evaluation, Rankings
 from crossaisle.eval.offline.options import EvaluationOptions
+from crossaisle.eval.splits.cases import Cases
+from crossaisle.retrieval.items.ragged import RaggedArray
 
 QUICK = EvaluationOptions(max_cases=30, llm_cases=3, budget=2)
 
@@ -112,13 +114,22 @@ def test_saved_cases_can_be_evaluated_again(
     assert report["systems"]["most popular"]["ndcg@10"]["value"] > 0
 
 
-@pytest.mark.parametrize("protocol", ["leave-one-out", "temporal"])
+@pytest.mark.parametrize("protocol", ["whole-category", "leave-one-out", "temporal"])
 def test_other_protocols(demo_workspace: Workspace, settings: Settings, tmp_path: Path, protocol: str) -> None:
     options = EvaluationOptions(protocol=protocol, max_cases=25, budget=1)  # type: ignore[arg-type]
     rankings, report = run(demo_workspace, settings.with_(llm="none"), tmp_path, options)
     assert report["scope"] == ("any" if protocol == "leave-one-out" else "new")
     assert report["systems"]["blend without llm"]["kind"] == "blend"
     assert report["llm_cases"] == 0
+    page(report, tmp_path / "report.html")
+    description = "Targets: all their items of one sampled category" if protocol == "whole-category" else "History: everything before"
+    assert description in (tmp_path / "report.html").read_text()
+    if protocol == "whole-category":
+        category = rankings.training_view.catalogue.category
+        assert all(
+            len(set(category[targets].tolist())) == 1 for targets in map(rankings.cases.targets.__getitem__, range(len(rankings.cases)))
+        )
+        assert not rankings.held_out.users & set(rankings.training_view.interactions["user_id"])
     if protocol == "temporal":
         assert rankings.training_view.interactions["timestamp"].max() < rankings.split.moment
 
@@ -128,6 +139,16 @@ def test_baselines_only(demo_workspace: Workspace, settings: Settings, tmp_path:
     assert {about["kind"] for about in report["systems"].values()} == {"baseline"}
     page(report, tmp_path / "report.html")
     assert "Targets among the candidates" not in (tmp_path / "report.html").read_text()
+
+
+def test_oracle_by_hand() -> None:
+    cases = Cases(["u", "v", "w"], RaggedArray.of([[0], [0], [0]]), RaggedArray.of([[1, 2], [3], [1, 4, 5]]), [None] * 3)
+    oracle = reports.oracle_section([[9, 2, 1], [1, 2], [5, 7, 8, 9]], cases, 2, 0)
+    assert oracle["candidates"] == pytest.approx(3)
+    assert oracle["recall"]["value"] == pytest.approx((1 + 0 + 1 / 3) / 3)
+    one_of_two = 1 / (1 + 1 / np.log2(3))  # a hit at rank 1, of an ideal list of two
+    assert oracle["ndcg@2"]["value"] == pytest.approx((1 + 0 + one_of_two) / 3)
+    assert oracle["ndcg@2"]["low"] <= oracle["ndcg@2"]["value"] <= oracle["ndcg@2"]["high"]
 
 
 def test_one_category_and_groups(demo_workspace: Workspace, settings: Settings, tmp_path: Path) -> None:
@@ -193,8 +214,9 @@ def test_killed_run_resumes(evaluated: tuple[Rankings, dict, Path], demo_workspa
     [
         ({"k": 0}, "k must be 1 to 200"),
         ({"k": 5000}, "k must be 1 to 200"),
-        ({"protocol": "random"}, "--protocol must be one of users, leave-one-out, temporal"),
+        ({"protocol": "random"}, "--protocol must be one of users, whole-category, leave-one-out, temporal"),
         ({"scope": "any"}, "--protocol users ranks categories that are new to the shopper"),
+        ({"scope": "any", "protocol": "whole-category"}, "--protocol whole-category ranks categories that are new to the shopper"),
         ({"scope": "some", "protocol": "temporal"}, "--scope must be new or any"),
         ({"at": "2025-01-01"}, "--at requires --protocol temporal"),
         ({"at": "soon", "protocol": "temporal"}, "--at must be a date such as 2024-01-31"),

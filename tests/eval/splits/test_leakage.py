@@ -11,7 +11,7 @@ import pytest
 
 from crossaisle.data.errors import LeakError
 from crossaisle.data.settings import Settings
-from crossaisle.data.splits import HeldOut, Split
+from crossaisle.data.splits import WHOLE_USER_PROTOCOLS, HeldOut, Protocol, Split
 from crossaisle.data.workspace import Workspace
 from crossaisle.eval.splits import leakage, protocols
 from crossaisle.eval.splits.cases import Cases, EligibleItems
@@ -102,6 +102,24 @@ def test_card_with_another_split(
         (tmp_path / "graph" / "card.json").write_text(json.dumps({"snapshot": snapshot, "held_out": {**held, **changed}}))
     with pytest.raises(LeakError, match=r"trained part \(graph\) did not hold out"):
         leakage.check_leaks(cases, view, shop, SPLIT)
+
+
+@pytest.mark.parametrize("trained_for", ["users", "whole-category"])
+def test_a_training_serves_both_protocols_of_whole_users(
+    case_views: tuple[Cases, TrainingView, TrainingView], demo_workspace: Workspace, tmp_path: Path, trained_for: Protocol
+) -> None:
+    cases, view, _ = case_views
+    shop = Workspace(demo_workspace.path)
+    shop.path = tmp_path
+    (tmp_path / "graph").mkdir()
+    card = {"snapshot": shop.manifest.snapshot, "held_out": SPLIT.with_(protocol=trained_for).to_dict()}
+    (tmp_path / "graph" / "card.json").write_text(json.dumps(card))
+    for protocol in WHOLE_USER_PROTOCOLS:
+        leakage.check_leaks(cases, view, shop, SPLIT.with_(protocol=protocol))
+    for changes in ({"seed": 1}, {"test": 0.2}, {"protocol": "leave-one-out"}):
+        remedy = f"crossaisle train -w {tmp_path} " + ("--protocol leave-one-out " if "protocol" in changes else "--seed ")
+        with pytest.raises(LeakError, match=remedy):
+            leakage.check_leaks(cases, view, shop, SPLIT.with_(**changes))
 
 
 def test_target_in_prompt(case_views: tuple[Cases, TrainingView, TrainingView]) -> None:

@@ -51,6 +51,63 @@ def test_users_protocol_by_hand() -> None:
     assert sampled.held_out.users == {"u", "v"}
 
 
+WHOLE = Split("whole-category", 0, test=1.0, validation=0.0)
+
+
+def test_whole_category_by_hand() -> None:
+    history = [("u", "a", 1), ("u", "c", 2), ("u", "b", 3), ("u", "e", 4), ("u", "a", 5), ("u", "f", 6)]
+    _, catalogue, events = store([*history, ("v", "a", 1), ("v", "b", 2)])
+    answers = {
+        "One": (["c", "e", "f"], ["b", "a"]),  # a is bought twice and keeps its latest position
+        "Two": (["b", "e", "a", "f"], ["c"]),
+        "Three": (["c", "b", "a"], ["e", "f"]),
+    }
+    sampled_answers = []
+    for seed in range(12):
+        sampled = protocols.sample_cases(WHOLE.with_(seed=seed), events, catalogue, "test", "new")
+        assert sampled.cases.exclusions == {"users of one category only": 1}
+        assert sampled.held_out.users == {"u", "v"}
+        sampled_answers.append(ids(sampled.cases, catalogue)["u"])
+    assert all(answer in answers.values() for answer in sampled_answers)
+    assert all(answer in sampled_answers for answer in answers.values()), "every category is sampled by some seed"
+    again = protocols.sample_cases(WHOLE, events, catalogue, "test", "new")
+    assert ids(again.cases, catalogue)["u"] == sampled_answers[0]
+
+
+def test_whole_category_samples_only_categories_that_can_be_targets() -> None:
+    # g has no title and h no category, so One is the only category of u that can be ranked; v has nothing in a second category.
+    _, catalogue, events = store([("u", "g", 1), ("u", "a", 2), ("u", "h", 3), ("v", "h", 1), ("v", "a", 2)])
+    for seed in range(12):
+        cases = protocols.sample_cases(WHOLE.with_(seed=seed), events, catalogue, "test", "new").cases
+        cases = cases.with_eligible_targets(EligibleItems(catalogue, "new"))
+        assert ids(cases, catalogue) == {"u": (["g", "h"], ["a"])}
+
+
+def test_whole_category_holds_out_the_users_of_the_users_protocol() -> None:
+    rows = [(f"u{i}", item, day) for i in range(300) for day, item in enumerate("ace")]
+    table, catalogue, events = store(rows)
+    resolved = {name: protocols.resolve_split(Split(name, 5), events, catalogue) for name in ("users", "whole-category")}
+    assert resolved["users"].with_(protocol="whole-category") == resolved["whole-category"]
+    for part in ("test", "validation"):
+        by_protocol = {name: protocols.sample_cases(split, events, catalogue, part, "new") for name, split in resolved.items()}
+        users, whole = by_protocol["users"], by_protocol["whole-category"]
+        assert users.held_out.users == whole.held_out.users
+        assert list(users.cases.users) == list(whole.cases.users)
+        assert not whole.held_out.users & set(whole.held_out.training_rows(table)["user_id"])
+        assert {len(history) for history, _ in ids(users.cases, catalogue).values()} == {2}
+        assert {targets[0] for _, targets in ids(users.cases, catalogue).values()} == {"e"}, "the category entered last"
+        assert {targets[0] for _, targets in ids(whole.cases, catalogue).values()} == set("ace")
+
+
+def test_without_an_order_users_and_whole_category_are_the_same() -> None:
+    _, catalogue, events = store([(f"u{i}", item, None) for i in range(40) for item in "ace"])
+    assert events.order == "none"
+    users, whole = (
+        protocols.sample_cases(WHOLE.with_(protocol=name), events, catalogue, "test", "new") for name in ("users", WHOLE.protocol)
+    )
+    assert ids(users.cases, catalogue) == ids(whole.cases, catalogue)
+
+
 def test_leave_one_out_by_hand() -> None:
     table, catalogue, events = store([("u", "a", 1), ("u", "c", 2), ("u", "a", 3), ("u", "d", 4), ("v", "b", 1)])
     test = protocols.sample_cases(Split("leave-one-out"), events, catalogue, "test", "any")
@@ -103,7 +160,7 @@ WORLD = st.lists(
 
 
 @settings(max_examples=60, deadline=None)
-@given(WORLD, st.sampled_from(["users", "leave-one-out", "temporal"]), st.integers(0, 3), st.booleans())
+@given(WORLD, st.sampled_from(["users", "whole-category", "leave-one-out", "temporal"]), st.integers(0, 3), st.booleans())
 def test_no_test_data_is_known(rows, protocol, seed, clock):
     table, catalogue, events = store(rows if clock else [(user, item, None) for user, item, _ in rows])
     if protocol == "temporal" and not clock:
@@ -187,6 +244,27 @@ def test_invalid_case_file(tmp_path, text, message) -> None:
     (tmp_path / "cases.jsonl").write_text(text)
     with pytest.raises((FormatError, QueryError), match=message):
         case_files.load_cases(tmp_path / "cases.jsonl", catalogue)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "names no users; write one JSON object per line"),
+        ("u1\n", "line 1: invalid JSON"),
+        (GOOD + '{"history": []}\n', 'line 2: expected an object with "user_id"'),
+        (None, "cannot be read"),
+    ],
+)
+def test_invalid_user_file(tmp_path, text, message) -> None:
+    if text is not None:
+        (tmp_path / "users.jsonl").write_text(text)
+    with pytest.raises((FormatError, QueryError), match=message):
+        case_files.load_users(tmp_path / "users.jsonl")
+
+
+def test_users_of_a_file(tmp_path) -> None:
+    (tmp_path / "users.jsonl").write_text(GOOD * 2 + '\n{"user_id": "v"}\n')
+    assert case_files.load_users(tmp_path / "users.jsonl") == {"u", "v"}
 
 
 def test_few_unknown_items_are_counted(tmp_path) -> None:
