@@ -205,6 +205,7 @@ def test_a_trained_store_is_evaluated(trained: Trained, settings: Settings, tmp_
             assert len(set(rows)) == 10
             assert is_new[rows].sum() >= min(slots, int(is_new.sum()))
     page(json.loads(reports.write(report, tmp_path).read_text()), tmp_path / "report.html")
+    assert "An oracle, which ranks all targets among these candidates first" in (tmp_path / "report.html").read_text()
     assert "Cost of the popularity penalty" in (tmp_path / "report.html").read_text()
     assert "Cost of slots reserved for new items" in (tmp_path / "report.html").read_text()
     with pytest.raises(LeakError, match=r"trained part .* did not hold out .* train it again"):
