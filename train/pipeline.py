@@ -26,6 +26,7 @@ from ..eval.splits import hold_out as hold_out_files
 from ..eval.splits import protocols
 from ..eval.splits.training_view import TrainingView
 from ..recommend.ranking import learned_blend
+from ..retrieval.channels import channel_configs
 from ..retrieval.channels.base import Progress, TrainingContext
 from ..retrieval.graph.channel import GraphChannel
 from ..retrieval.graph.model import GraphConfig
@@ -33,7 +34,8 @@ from ..retrieval.index.builder import item_vectors, load
 from ..retrieval.items.interactions import Events
 from ..retrieval.trainable_channels import TRAINABLE_CHANNELS
 from .blend import fit_models
-from .channels import DEFAULT_CHANNELS, excluded_by_default, train_channels, tune_channels, validate_names
+from .channel_tuning import counted_configs, tune_channels
+from .channels import DEFAULT_CHANNELS, excluded_by_default, train_channels, validate_names
 from .lora.config import FinetuneConfig
 from .out_of_fold import collect_queries
 from .ranker_examples import MAX_EXAMPLES, RankerExamples, load_examples
@@ -41,6 +43,7 @@ from .ranker_examples import MAX_EXAMPLES, RankerExamples, load_examples
 if TYPE_CHECKING:
     from ..recommend.ranking.learned_blend import BlendModel
     from ..retrieval.channels.base import Channel
+    from ..retrieval.channels.channel_configs import CountedConfig
 
 EXPLAINER_CONFIG = FinetuneConfig(blocks=15, batch=16, lr=2e-3, epochs=3, prompt=1, validate_every=45, checkpoint_every=45)
 """Default LoRA configuration of the explainer."""
@@ -173,9 +176,10 @@ class _TrainingRun:
     def blend(self) -> dict[str, Any]:
         """Train the blend and the channels that it uses, store them, and return their metrics."""
         context, names = self.tuned_context, self.options.channels
+        configs = counted_configs(context)
 
         def fit(view: TrainingView, fold_context: TrainingContext) -> Mapping[str, Channel]:
-            return {**view.full_catalogue_channels, **train_channels(view, fold_context, names).channels}
+            return {**view.full_catalogue_channels(configs), **train_channels(view, fold_context, names).channels}
 
         queries = collect_queries(self.view, context, fit)
         models = fit_models(queries.dataset, context)
@@ -186,7 +190,8 @@ class _TrainingRun:
             self.workspace.path,
             models,
             examples,
-            {**context.about, "figures": metrics, "graph": asdict(context.configs[GraphChannel.name])},
+            configs,
+            {**context.about, "figures": metrics, "graph": asdict(context.configs[GraphChannel.name]), "tried": dict(context.trials)},
         )
         return {"blend": metrics, **channel_metrics}
 
@@ -231,9 +236,16 @@ def train_explainer(workspace: Workspace, settings: Settings, config: FinetuneCo
     return trained.figures()
 
 
-def _save_blend(workspace: Path, models: Mapping[str, BlendModel], examples: RankerExamples, card: Mapping[str, Any]) -> None:
+def _save_blend(
+    workspace: Path,
+    models: Mapping[str, BlendModel],
+    examples: RankerExamples,
+    configs: Mapping[str, CountedConfig],
+    card: Mapping[str, Any],
+) -> None:
     folder = workspace / learned_blend.FOLDER
     with storage_errors(f"the blend in {folder}"), replacing_folder(folder) as staging:
         (staging / "models.json").write_text(json.dumps({name: model.to_dict() for name, model in models.items()}), "utf-8")
+        (staging / learned_blend.CHANNELS_FILE).write_text(json.dumps(channel_configs.to_jsonable(configs), indent=1), "utf-8")
         examples.save(staging)
         (staging / "card.json").write_text(json.dumps(card, indent=1), "utf-8")

@@ -18,8 +18,9 @@ from ..data.errors import NotTrainedError, StaleTrainingError
 from ..recommend.ranking import learned_blend
 from ..recommend.ranking.learned_blend import BlendModel
 from ..retrieval.items.ragged import RaggedArray
-from .blend import RankingDataset, fit_blend
+from .blend import fit_blend
 from .out_of_fold import OutOfFoldQueries
+from .ranking_dataset import RankingDataset
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

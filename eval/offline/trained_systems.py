@@ -20,6 +20,7 @@ from ...recommend.constraints.list_selection import reserve_new_item_slots
 from ...recommend.constraints.popularity_penalty import PENALTY_LEVELS, penalized_order
 from ...recommend.profiles.profile import ItemAttributes
 from ...recommend.ranking.features import FeatureExtractor
+from ...recommend.ranking.learned_blend import load_channel_configs
 from ...recommend.ranking.llm_loading import RANKER_FOLDER, load_llm_weight, load_ranking_llm
 from ...recommend.ranking.llm_reranker import LLMReranker, rerank_indices
 from ...recommend.ranking.trained_ranker import CANDIDATES_PER_CHANNEL, trained_channels
@@ -104,7 +105,10 @@ class TrainedSystems:
         """
         self.workspace, self.settings, self.models, self.cases, self.eligible = workspace, settings, models, cases, eligible
         trained = trained_channels(workspace, training_view.catalogue.ids, training_view.vectors, models[BLEND].channels).require_all()
-        channels = {name: CachedChannel(channel) for name, channel in {**training_view.full_catalogue_channels, **trained}.items()}
+        channels = {
+            name: CachedChannel(channel)
+            for name, channel in {**training_view.full_catalogue_channels(load_channel_configs(workspace.path)), **trained}.items()
+        }
         self.retriever = training_view.with_channels(channels)
         self.features = FeatureExtractor(training_view.catalogue, [*BUILTIN_CHANNELS, *channels])
         self.llm_weight = load_llm_weight(workspace.path)

@@ -16,6 +16,7 @@ import numpy as np
 from ...retrieval.associations.rules import Associations, association_table, count_pairs
 from ...retrieval.associations.user_weights import user_weights
 from ...retrieval.channels import behavioural
+from ...retrieval.channels.channel_configs import DEFAULT_CONFIGS, CountedConfig
 from ...retrieval.channels.text_similarity import TextNeighbors, TextSimilarity
 from ...retrieval.index.vector_index import REVIEWS, VectorIndex
 from ...retrieval.items.catalogue import Catalogue
@@ -133,10 +134,13 @@ class TrainingView:
         tallies = count_pairs(self.events, self.catalogue, user_weights(self.events), window=self.window)
         return Associations.load(association_table(tallies, self.catalogue.total_users), self.catalogue)
 
-    @cached_property
-    def full_catalogue_channels(self) -> dict[str, Channel]:
-        """Channels that score every item: behavioural ones counted from the events, and text similarity."""
-        counted = behavioural.behavioural_channels(self.events, len(self.catalogue), self.text_neighbors)
+    def full_catalogue_channels(self, configs: Mapping[str, CountedConfig] = DEFAULT_CONFIGS) -> dict[str, Channel]:
+        """Return the channels that score every item: behavioural ones counted from the events, and text similarity.
+
+        Args:
+            configs: Configurations of the counted channels.
+        """
+        counted = behavioural.behavioural_channels(self.events, self.catalogue, self.text_neighbors, configs)
         return {**counted, "semantic": TextSimilarity(self.vectors)}
 
     @cached_property

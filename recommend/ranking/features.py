@@ -30,21 +30,32 @@ CHANNELS = (
     "text_smoothed",
     "lately",
     "factors",
+    "ease",
+    "user_knn",
+    "random_walk",
+    "category_popularity",
     "complements",
     "graph",
 )
 """The channels of the package, in the order of their features; other channels follow in alphabetical order."""
-CHANNEL_FEATURES = ("share", "log share", "by length", "category", "in category")
-"""Features of each channel.
+CHANNEL_FEATURES = ("share", "log share", "by length", "category", "in category", "level in long histories", "level in short histories")
+"""Features of each channel; `FITTED_FEATURES` are those of present blends, the others those of blends of former versions.
 
 - `share`: score divided by the best score of the query; `log share`: its log.
 - `by length`: `log share` times the log of the history length over `TYPICAL_HISTORY_LENGTH`; with it a weighted sum can weight a channel by
   history length.
 - `category`: log of the sum of the shares in the candidate's category.
 - `in category`: log of the score divided by the best score of the candidate's category.
+- `level in long histories`, `level in short histories`: the level is the log of the share over a floor of `LEVEL_FLOOR`, from 0 (no
+  evidence) to 1 (the best score), whatever the store or the channel. The part s = 2 / (items in the history + 1) of it counts as short, the
+  rest as long, so that a weighted sum weights a channel by history length.
 
 Adding ranks made no difference on three stores.
 """
+FITTED_FEATURES = ("level in long histories", "level in short histories")
+"""Channel features that a blend is fitted to. They mean the same in every store, so weights can be compared and carried over."""
+LEVEL_FLOOR = 0.1
+"""Share added before the logarithm of a level; smaller floors spread the candidates that no channel ranks high."""
 PROFILE_FEATURES = ("log users", "price gap", "brand", "crowd", "history length")
 """Features of the item and the profile.
 
@@ -96,24 +107,41 @@ class FeatureExtractor:
         columns: list[NDArray[Any]] = []
         for name in self.channels:
             scores = proposals.scores.get(name, np.zeros(len(proposals), np.float32))
-            columns += _channel_features(scores, category, length - np.log1p(TYPICAL_HISTORY_LENGTH))
+            columns += _channel_features(scores, category, len(profile.rows))
         columns += [self._users[rows], profile.price_gap(rows), profile.brand_share(rows), crowd, np.full(len(rows), length)]
         return FeatureMatrix(self.names, np.stack(columns, axis=1).astype(np.float32))
 
 
-def _channel_features(scores: NDArray[np.float32], category: NDArray[np.int64], relative_length: float) -> list[NDArray[Any]]:
+def _channel_features(scores: NDArray[np.float32], category: NDArray[np.int64], history_length: int) -> list[NDArray[Any]]:
     """`CHANNEL_FEATURES` of one channel, each (candidates,).
 
     Args:
         scores: (candidates,) of the channel, 0 for items that it does not score.
         category: (candidates,) codes from 0.
-        relative_length: log of the history length over the typical length.
+        history_length: number of items in the history.
     """
     best = float(scores.max(initial=0.0))
     share = np.maximum(scores, 0) / best if best > 0 else np.zeros(len(scores), np.float32)
     log_share = np.log(share + EPSILON)
+    relative_length = np.log1p(history_length) - np.log1p(TYPICAL_HISTORY_LENGTH)
     best_in_category = np.zeros(int(category.max(initial=0)) + 1)
     np.maximum.at(best_in_category, category, share)
     category_share = np.log(np.bincount(category, share, minlength=1)[category] + CATEGORY_EPSILON)
     share_in_category = np.log(share / np.maximum(best_in_category[category], 1e-6) + CATEGORY_EPSILON)
-    return [share, log_share, relative_length * log_share, category_share, share_in_category]
+    level = np.log1p(share / LEVEL_FLOOR) / np.log1p(1 / LEVEL_FLOOR)
+    short = 2 / (history_length + 1)
+    return [
+        share,
+        log_share,
+        relative_length * log_share,
+        category_share,
+        share_in_category,
+        level * (1 - short),
+        level * short,
+    ]
+
+
+def is_fitted(name: str) -> bool:
+    """Return whether a feature is one that blends are fitted to: `FITTED_FEATURES` of the channels, and all of the profile."""
+    group, _, feature = name.partition(":")
+    return group == "profile" or feature in FITTED_FEATURES

@@ -17,14 +17,18 @@ import numpy as np
 
 from ...data.errors import StaleIndexError
 from ...data.former_names import current_feature, current_system
+from ...retrieval.channels import channel_configs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from ...retrieval.channels.channel_configs import CountedConfig
     from .features import FeatureMatrix
 
 FOLDER = "blend"
 """Folder of a workspace with the fitted models."""
+CHANNELS_FILE = "channels.json"
+"""File in that folder with the configurations of the counted channels that the models were fitted with."""
 
 
 @dataclass(frozen=True)
@@ -124,4 +128,18 @@ def load_models(workspace: Path) -> dict[str, BlendModel] | None:
         models = json.loads(file.read_text("utf-8"))
         return {current_system(name): BlendModel.from_dict(model) for name, model in models.items()}
     except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StaleIndexError(f"{file} cannot be read ({type(error).__name__}); run `crossaisle train -w {workspace} blend`") from error
+
+
+def load_channel_configs(workspace: Path) -> Mapping[str, CountedConfig]:
+    """Load the configurations of the counted channels of a workspace's blend; those of former versions if none are stored.
+
+    Raises: StaleIndexError: the file cannot be read.
+    """
+    file = workspace / FOLDER / CHANNELS_FILE
+    if not file.exists():
+        return channel_configs.FORMER_CONFIGS
+    try:
+        return channel_configs.from_jsonable(json.loads(file.read_text("utf-8")))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise StaleIndexError(f"{file} cannot be read ({type(error).__name__}); run `crossaisle train -w {workspace} blend`") from error

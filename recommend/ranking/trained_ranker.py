@@ -44,11 +44,15 @@ ANCHOR_CHANNELS = (
     "co_occurrence",
     "text_smoothed",
     "item_knn",
+    "user_knn",
+    "random_walk",
+    "ease",
     "factors",
     "graph",
     "complements",
     "semantic",
     "popularity",
+    "category_popularity",
 )
 """Channels in the order in which they determine the anchor (the history item behind a candidate): the first with an anchor is used.
 Channels with counts that an explanation can show come first."""
@@ -82,7 +86,9 @@ class BlendRanker:
             return None
         vectors = item_vectors(index, catalogue)
         events = Events.build(workspace.table("interactions"), catalogue)
-        further = {**behavioural.behavioural_channels(events, len(catalogue), TextNeighbors(vectors)), "semantic": TextSimilarity(vectors)}
+        configs = learned_blend.load_channel_configs(workspace.path)
+        counted = behavioural.behavioural_channels(events, catalogue, TextNeighbors(vectors), configs)
+        further = {**counted, "semantic": TextSimilarity(vectors)}
         model = models["blend"]
         trained = trained_channels(workspace, catalogue.ids, vectors, model.channels)
         for name, error in trained.stale.items():

@@ -1,4 +1,4 @@
-"""Sparse item-item matrices counted from histories: sequential co-occurrence, cosine and BM25.
+"""Sparse item-item matrices counted from histories: sequential co-occurrence, cosine, BM25 and random walks.
 
 Every pair counts, also that of a single user: such a pair is no evidence to show, but ranks better than no pair. No queries, categories or
 cases are known here.
@@ -97,6 +97,32 @@ def bm25(histories: RaggedArray, items: int, *, max_neighbors: int, k1: float, b
     weighted = item_users.data * (k1 + 1.0) / (k1 * norm[owner] + item_users.data) * idf[item_users.indices]
     terms = sparse.csr_array((weighted.astype(np.float32), item_users.indices, item_users.indptr), shape=item_users.shape)
     return top_per_row(without_diagonal((terms @ terms.T).tocsr()), max_neighbors)
+
+
+def random_walk(histories: RaggedArray, items: int, *, max_neighbors: int, popularity_exponent: float) -> sparse.csr_array:
+    """Return the probability to reach an item from another over a random common user, divided by a power of the target's users.
+
+    Args:
+        histories: (users,) item rows.
+        items: Number of items.
+        max_neighbors: Entries kept per row.
+        popularity_exponent: Exponent of the target's users; 0 does not penalize popular items.
+
+    Returns:
+        (items, items) float32.
+
+    Source: RP3beta of Paudel et al., ACM TiiS 2016, with unmodified transition probabilities.
+    """
+    user_items = histories.matrix(items)
+    user_items.data[:] = 1
+    item_users = user_items.T.tocsr()
+    counts = np.maximum(np.diff(item_users.indptr), 1).astype(np.float64)
+    lengths = np.maximum(np.diff(user_items.indptr), 1)
+    user_items.data /= np.repeat(lengths, np.diff(user_items.indptr)).astype(np.float32)
+    pairs = without_diagonal((item_users @ user_items).tocsr())
+    source = np.repeat(np.arange(items), np.diff(pairs.indptr))
+    pairs.data = (pairs.data / (counts[source] * counts[pairs.indices] ** popularity_exponent)).astype(np.float32)
+    return top_per_row(pairs, max_neighbors)
 
 
 def user_counts(histories: RaggedArray, items: int) -> NDArray[np.int64]:

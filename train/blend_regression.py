@@ -1,0 +1,125 @@
+"""Fits the parts of a blend: a listwise softmax regression with non-negative channel weights, and boosted trees on top of it.
+
+The regression is convex, so its solution is unique. Boosted trees (LambdaMART) start from its scores. Reads features by name only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..recommend.ranking.features import FITTED_FEATURES
+from ..recommend.ranking.learned_blend import BlendModel
+from .ranking_dataset import RARE_ITEM_LABEL_WEIGHT, RankingDataset
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+MAX_STEPS, TOLERANCE = 200, 1e-6
+"""L-BFGS: largest number of steps, and relative decrease of the loss at which it stops."""
+TREE_PARAMETERS: Mapping[str, Any] = {
+    "objective": "lambdarank",
+    "metric": "ndcg",
+    "eval_at": [10],
+    "label_gain": list(range(int(RARE_ITEM_LABEL_WEIGHT) + 1)),  # a label is a label weight
+    "learning_rate": 0.05,
+    "num_leaves": 15,
+    "min_data_in_leaf": 50,
+    "feature_fraction": 0.7,
+    "bagging_fraction": 0.8,
+    "bagging_freq": 1,
+    "lambdarank_truncation_level": 20,
+    "verbosity": -1,
+    "deterministic": True,
+    "force_row_wise": True,
+    "num_threads": 2,
+}
+"""LightGBM parameters."""
+
+
+def fit_regression(dataset: RankingDataset, penalty: float, start: BlendModel | None = None) -> BlendModel:
+    """Return the weighted sum of features that predicts the purchases best, with no negative weight of a channel.
+
+    Args:
+        dataset: Queries with candidates and purchases.
+        penalty: L2 penalty on the standardized weights.
+        start: Model of the same features to start from.
+    """
+    mean, scale = _standardization(dataset.features)
+    not_negative = np.asarray([name.partition(":")[2] in FITTED_FEATURES for name in dataset.feature_names], dtype=bool)
+    initial = None if start is None else start.weights * scale / start.scale
+    return BlendModel(dataset.feature_names, mean, scale, fit_weights(dataset, mean, scale, penalty, not_negative, initial))
+
+
+def _standardization(features: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(features,) mean and scale; scale 1 for a constant feature."""
+    mean, scale = features.mean(axis=0, dtype=np.float64), features.std(axis=0, dtype=np.float64)
+    return mean, np.where(scale > 1e-9, scale, 1.0)
+
+
+def fit_weights(
+    dataset: RankingDataset,
+    mean: NDArray[np.float64],
+    scale: NDArray[np.float64],
+    penalty: float,
+    not_negative: NDArray[np.bool_],
+    start: NDArray[np.float64] | None = None,
+) -> NDArray[np.float64]:
+    """Return the maximum-likelihood weights of a softmax over each query's candidates, by L-BFGS with bounds.
+
+    Args:
+        dataset: Queries with candidates and purchases.
+        mean, scale: (features,) standardization of the features.
+        penalty: L2 penalty.
+        not_negative: (features,) which weights must not be negative.
+        start: (features,) initial weights; None for zeros.
+
+    Returns:
+        (features,) weights of the standardized features.
+    """
+    from scipy.optimize import minimize
+
+    features = ((dataset.features - mean) / scale).astype(np.float32)
+    query, starts, count = dataset.query, dataset.starts[:-1], len(dataset)
+    target = dataset.label_weights / np.bincount(query, dataset.purchased, minlength=count)[query] * dataset.query_weights[query]
+    mass = np.bincount(query, target, minlength=count)  # (queries,) sum of the targets: 1 if all weights are 1
+
+    def loss(weights: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        """The penalized negative log-likelihood per query, and its gradient."""
+        scores = (features @ weights.astype(np.float32)).astype(np.float64)
+        scores -= np.maximum.reduceat(scores, starts)[query]
+        exponentials = np.exp(scores)
+        total = np.add.reduceat(exponentials, starts)
+        value = -(target * (scores - np.log(total)[query])).sum() / count + penalty * (weights**2).sum()
+        predicted = exponentials * (mass / total)[query]
+        gradient = np.asarray((predicted - target).astype(np.float32) @ features, dtype=np.float64) / count + 2 * penalty * weights
+        return float(value), gradient
+
+    initial = np.zeros(features.shape[1]) if start is None else np.where(not_negative, np.maximum(start, 0), start)
+    bounds = [(0.0, None) if bounded else (None, None) for bounded in not_negative.tolist()]
+    fitted = minimize(loss, initial, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": MAX_STEPS, "ftol": TOLERANCE})
+    return np.asarray(fitted.x)
+
+
+def fit_trees(dataset: RankingDataset, regression: BlendModel, seed: int, tree_count: int) -> Any:
+    """Return LambdaMART trees (LightGBM) that start from the scores of a regression.
+
+    Args:
+        dataset: Queries with candidates and purchases.
+        regression: Model whose scores the trees correct.
+        seed: Random seed.
+        tree_count: Number of trees.
+    """
+    import lightgbm
+
+    data = lightgbm.Dataset(
+        dataset.features,
+        np.rint(dataset.label_weights).astype(np.int32),
+        group=np.diff(dataset.starts),
+        weight=dataset.query_weights[dataset.query],
+        init_score=regression.scores(dataset.features),
+        params={"verbosity": -1},
+    )
+    return lightgbm.train({**TREE_PARAMETERS, "seed": seed}, data, tree_count)

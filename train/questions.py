@@ -1,0 +1,173 @@
+"""Questions of several kinds that a blend is fitted to, sampled from the histories of training users.
+
+    entry   history before a category was entered; targets: the category's items
+    whole   history in all other categories, however old; targets: everything of the category
+    cut     history before a random moment; targets: later items of categories that are new then
+    short   one to three items in other categories; targets: everything of the category
+    cold    as `whole`; targets: items with at most two users
+
+A blend answers best what it was taught, so it is taught all of them. In data without an order, the entered category and the moment are
+sampled, and `entry` and `whole` ask the same. This module does not know channels or scores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..eval.splits.cases import Cases, EligibleItems
+from ..eval.splits.leakage import near_duplicates
+from ..retrieval.items.ordered_events import OrderedEvents
+from ..retrieval.items.ragged import RaggedArray
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ..eval.splits.training_view import TrainingView
+
+KINDS = ("entry", "whole", "cut", "short", "cold")
+"""Kinds of questions; their codes are the positions here."""
+CATEGORIES_PER_USER = 3
+"""Largest number of a user's categories asked about, for each kind."""
+COLD_MAX_USERS = 2
+"""Number of users up to which a target is cold."""
+MAX_SHORT_HISTORY = 3
+"""Largest number of items in a short history."""
+
+
+@dataclass(frozen=True)
+class Questions:
+    """Cases with their kinds.
+
+    Attributes:
+        cases: The cases; each ranks the items outside the categories of its history.
+        kind: (cases,) codes into `KINDS`.
+    """
+
+    cases: Cases
+    kind: NDArray[np.int8]
+
+    def __len__(self) -> int:
+        return len(self.cases)
+
+    def take(self, indices: NDArray[np.int64]) -> Questions:
+        """Return the questions with these indices, in this order."""
+        return Questions(self.cases.take(indices), self.kind[indices])
+
+    def sampled(self, per_kind: int, rng: np.random.Generator) -> Questions:
+        """Return at most `per_kind` questions of each kind, at random."""
+        chosen = [rng.permutation(np.flatnonzero(self.kind == code))[:per_kind] for code in range(len(KINDS))]
+        return self.take(np.sort(np.concatenate(chosen)).astype(np.int64))
+
+
+def sample_questions(
+    view: TrainingView, users: NDArray[np.bool_], user_counts: NDArray[np.integer[Any]], rng: np.random.Generator, max_users: int
+) -> Questions:
+    """Return questions of every kind about some of the users of a view.
+
+    Args:
+        view: Data that the users are in.
+        users: (users,) which of the view's users to ask about.
+        user_counts: (items,) number of users of each item without those users, which decides what is cold.
+        rng: Random numbers.
+        max_users: Largest number of users, sampled at random.
+    """
+    events = OrderedEvents.from_events(view.events, int(rng.integers(2**31)))
+    ordered, category = view.events.order != "none", view.catalogue.category
+    eligible = EligibleItems(view.catalogue, "new")
+    chosen = np.flatnonzero(users)
+    if len(chosen) > 4 * max_users:  # many users have a single category
+        chosen = rng.permutation(chosen)[: 4 * max_users]
+    drafts: list[_Draft] = []
+    asked = 0
+    for user in rng.permutation(chosen).tolist():
+        rows = _distinct(events.row[events.starts[user] : events.starts[user + 1]])
+        own = _User(str(events.ids[user]), rows, category[rows], eligible.rankable[rows], user_counts[rows] <= COLD_MAX_USERS)
+        found = _user_drafts(own, rng, ordered=ordered)
+        drafts += found
+        asked += bool(found)
+        if asked == max_users:
+            break
+    cases = Cases(
+        [draft.user for draft in drafts],
+        RaggedArray.of([draft.history for draft in drafts]),
+        RaggedArray.of([draft.targets for draft in drafts]),
+        [None] * len(drafts),
+    )
+    return _usable(Questions(cases, np.asarray([draft.kind for draft in drafts], dtype=np.int8)), view, eligible)
+
+
+@dataclass(frozen=True, slots=True)
+class _User:
+    """A user's distinct items, oldest first, with their category codes, whether they can be ranked, and whether few others have them."""
+
+    name: str
+    rows: NDArray[np.int32]
+    category: NDArray[np.int32]
+    rankable: NDArray[np.bool_]
+    cold: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """A question before targets that cannot be ranked are removed."""
+
+    user: str
+    kind: int
+    history: Sequence[int]
+    targets: Sequence[int]
+
+
+def _user_drafts(user: _User, rng: np.random.Generator, *, ordered: bool) -> list[_Draft]:
+    """Draft questions of every kind about one user; none for a user with a single category."""
+    categories = list(dict.fromkeys(user.category[user.rankable].tolist()))
+    if len(set(user.category.tolist())) < 2:
+        return []
+    entered = categories[-CATEGORIES_PER_USER:] if ordered else rng.permutation(categories)[:CATEGORIES_PER_USER].tolist()
+    drafts = []
+
+    def add(kind: str, history: NDArray[np.int32], targets: NDArray[np.int32]) -> None:
+        if len(history) and len(targets):
+            drafts.append(_Draft(user.name, KINDS.index(kind), history.tolist(), targets.tolist()))
+
+    for code in entered:
+        inside = user.category == code
+        before = np.arange(len(inside)) < np.flatnonzero(inside)[0] if ordered else ~inside
+        add("entry", user.rows[before], user.rows[inside])
+    for code in rng.permutation(categories)[:CATEGORIES_PER_USER].tolist():
+        inside = user.category == code
+        others = user.rows[~inside]
+        add("whole", others, user.rows[inside])
+        count = int(rng.integers(1, MAX_SHORT_HISTORY + 1))
+        add("short", others[-count:] if ordered else rng.permutation(others)[:count], user.rows[inside])
+        add("cold", others, user.rows[inside & user.cold])
+    order = np.arange(len(user.rows)) if ordered else rng.permutation(len(user.rows))
+    moment = int(rng.integers(1, len(order)))
+    earlier, later = order[:moment], order[moment:]
+    add("cut", user.rows[earlier], user.rows[later][~np.isin(user.category[later], user.category[earlier])])
+    return drafts
+
+
+def _usable(questions: Questions, view: TrainingView, eligible: EligibleItems) -> Questions:
+    """The questions with the targets that are ranked and are no near-duplicates of a history item."""
+    cases = questions.cases
+    is_ranked = eligible.rankable[cases.targets.rows] & ~_targets_in_history_categories(cases, view.catalogue.category)
+    targets = cases.targets.where(is_ranked & ~near_duplicates(cases, view.vectors))
+    kept = np.flatnonzero((targets.lengths > 0) & (cases.histories.lengths > 0)).astype(np.int64)
+    return Questions(replace(cases, targets=targets), questions.kind).take(kept)
+
+
+def _targets_in_history_categories(cases: Cases, category: NDArray[np.int32]) -> NDArray[np.bool_]:
+    """(targets,) which targets are in a category of their case's history."""
+    size = int(category.max(initial=0)) + 1
+    known = np.unique(cases.histories.row_index * size + category[cases.histories.rows])
+    return np.isin(cases.targets.row_index * size + category[cases.targets.rows], known)
+
+
+def _distinct(rows: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Each row once, at its latest position."""
+    _, reversed_position = np.unique(rows[::-1], return_index=True)
+    return rows[np.sort(len(rows) - 1 - reversed_position)]
