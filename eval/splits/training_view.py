@@ -16,11 +16,13 @@ import numpy as np
 from ...retrieval.associations.rules import Associations, association_table, count_pairs
 from ...retrieval.associations.user_weights import user_weights
 from ...retrieval.channels import behavioural
+from ...retrieval.channels.declared_relations import relation_channels
 from ...retrieval.channels.text_similarity import TextNeighbors, TextSimilarity
 from ...retrieval.index.vector_index import REVIEWS, VectorIndex
 from ...retrieval.items.catalogue import Catalogue
 from ...retrieval.items.interactions import NEVER, Events
 from ...retrieval.items.ragged import RaggedArray
+from ...retrieval.items.relations import DeclaredRelations
 from ...retrieval.items.texts import review_ids
 from ...retrieval.retriever import Retriever
 from .training_data import TrainingData
@@ -135,14 +137,19 @@ class TrainingView:
 
     @cached_property
     def full_catalogue_channels(self) -> dict[str, Channel]:
-        """Channels that score every item: behavioural ones counted from the events, and text similarity."""
+        """Channels that score every item: behavioural ones counted from the events, text similarity, and declared relations if any."""
         counted = behavioural.behavioural_channels(self.events, len(self.catalogue), self.text_neighbors)
-        return {**counted, "semantic": TextSimilarity(self.vectors)}
+        return {**counted, "semantic": TextSimilarity(self.vectors), **self.relation_channels}
+
+    @cached_property
+    def relation_channels(self) -> dict[str, Channel]:
+        """The channel of the declared relations by name; empty without any. It depends on no interactions."""
+        return relation_channels(DeclaredRelations(self.workspace.table("relations"), self.catalogue))
 
     @cached_property
     def retriever(self) -> Retriever:
-        """The product's retriever over this view."""
-        return self.with_channels({})
+        """The product's untrained retriever over this view."""
+        return self.with_channels(self.relation_channels)
 
     def with_channels(self, channels: Mapping[str, Channel]) -> Retriever:
         """Return the product's retriever with additional channels, which must be trained on this view only."""

@@ -24,8 +24,8 @@ from ...retrieval.associations.rules import SIGNIFICANCE_LEVEL, fisher_p_value
 from ...retrieval.index.vector_index import ITEMS, REVIEWS, VectorIndex
 from ...retrieval.items.catalogue import Catalogue, counted_interactions
 from ...retrieval.items.interactions import DAY
+from ...retrieval.items.relations import DeclaredRelations
 from ..profiles.profile import Profile
-from .declared_relations import DeclaredRelations
 from .fact_ranking import RankedFacts
 from .review_excerpts import complaint_excerpt, display_name, praise_excerpt
 from .review_table import ReviewTable
@@ -61,7 +61,9 @@ RELATION_WORDS: Mapping[str, tuple[str, str]] = {
     "needs": ("needs", "is needed by"),
     "requires": ("requires", "is required by"),
 }
-"""Relation to its wording from head to tail and from tail to head; other relations are not shown."""
+"""Relation to its wording from head to tail and from tail to head."""
+OTHER_RELATION_WORDS = "is listed by the store with"
+"""Wording of all other relations, in both directions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,15 +216,15 @@ class EvidenceGatherer:
         if declared is None:
             return
         relation, item_is_head = declared
-        if relation in RELATION_WORDS:
-            words = RELATION_WORDS[relation][0 if item_is_head else 1]
-            facts.add(
-                "fits",
-                Evidence("attribute", f"the store says of {name}: it {words} {other}", anchor.item_id),
-                f"it {words} {with_article(other)}.",
-                f"{with_article(name, sentence_start=True)} {words} {with_article(other)}.",
-                fits=f"it {words} {with_article(other)}",
-            )
+        forward, backward = RELATION_WORDS.get(relation, (OTHER_RELATION_WORDS, OTHER_RELATION_WORDS))
+        words = forward if item_is_head else backward
+        facts.add(
+            "fits",
+            Evidence("attribute", f"the store says of {name}: it {words} {other}", anchor.item_id),
+            f"it {words} {with_article(other)}.",
+            f"{with_article(name, sentence_start=True)} {words} {with_article(other)}.",
+            fits=f"it {words} {with_article(other)}",
+        )
 
     def _add_profile_matches(self, facts: RankedFacts, item: Item, profile: Profile | None, anchor: Item | None, other: str | None) -> None:
         """Add what matches the shopper's profile (a brand of the history, the price level), and recent popularity."""
