@@ -14,12 +14,13 @@ from ..llm.ranking.ranker import Ranker
 from ..llm.ranking.request_batching import PackBatcher
 from ..retrieval.associations.item_users import ItemUsers
 from ..retrieval.associations.rules import Associations
+from ..retrieval.channels.declared_relations import relation_channels
 from ..retrieval.index import new_items
 from ..retrieval.index.builder import load
 from ..retrieval.index.embedder import Embedder
+from ..retrieval.items.relations import DeclaredRelations
 from ..retrieval.items.texts import review_ids
 from ..retrieval.retriever import Retriever
-from .evidence.declared_relations import DeclaredRelations
 from .evidence.gatherer import EvidenceGatherer, count_recent_users
 from .evidence.review_table import ReviewTable
 from .profiles.histories import Histories
@@ -43,6 +44,7 @@ class WorkspaceComponents:
         catalogue: the items.
         index: vectors of items and reviews.
         associations: co-purchase counts.
+        relations: relations that the store declares.
         retriever: the untrained channels.
         live: events since the snapshot; None without an event log.
     """
@@ -61,7 +63,8 @@ class WorkspaceComponents:
         self._pack_batcher = PackBatcher() if shared else None
         self.catalogue, self.index, table = load(workspace, settings, added=True, index=index)
         self.associations = Associations.load(table, self.catalogue)
-        self.retriever = Retriever(self.catalogue, self.index, self.associations)
+        self.relations = DeclaredRelations(workspace.table("relations"), self.catalogue)
+        self.retriever = Retriever(self.catalogue, self.index, self.associations, relation_channels(self.relations))
         self.live: LiveEvents | None = None
 
     def warm(self) -> None:
@@ -152,6 +155,6 @@ class WorkspaceComponents:
             self.index,
             ItemUsers.build(interactions, self.catalogue),
             ReviewTable(reviews.with_columns(review_ids(reviews)).sort("item_id", maintain_order=True)),
-            DeclaredRelations(self.workspace.table("relations"), self.catalogue),
+            self.relations,
             count_recent_users(interactions, self.catalogue),
         )

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 RRF_K = 20
 """Constant of reciprocal-rank fusion. The source uses 60 for lists of a thousand documents; these lists have 20 to 50 items."""
-CHANNEL_WEIGHTS = {"associations": 2.0, "semantic": 1.0, "popularity": 0.5, "llm": 0.5}
+CHANNEL_WEIGHTS = {"associations": 2.0, "relations": 2.0, "semantic": 1.0, "popularity": 0.5, "llm": 0.5}
 """Weight of each channel. Measured (`benchmarks/fusion_weights.py`) on shoppers of the demo store with a category held out, where
 associations alone rank best and an untrained LLM adds nothing. The intervals of the mixes overlap, so these are a prior until a blend is
-trained."""
+trained. The weight of declared relations is not measured: the store's own word counts as much as its associations."""
 
 
 def channel_weights(query: CandidateQuery) -> Mapping[str, float]:

@@ -1,8 +1,8 @@
 """Candidate retrieval: each channel proposes items with its score and the history item behind them.
 
 Built-in channels: `semantic` (text similarity to the last history items or the query text, through item texts and reviews), `associations`
-(co-occurrence), `popularity` (popularity in the categories that users of the history's categories buy from). The caller's mask decides
-which items are eligible; this module does not know rules, users or language models.
+(co-occurrence), `popularity` (popularity in the categories that users of the history's categories buy from), and `relations` where the
+store declares any. The caller's mask decides which items are eligible; this module does not know rules, users or language models.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ RESERVED_PER_CHANNEL = 20
 """Additional candidates of each channel from the reserved subset `also`."""
 MIN_POPULAR_USERS = 2
 """Minimum users of a candidate of the popularity channel."""
+Scorer = Callable[[CandidateQuery], tuple["NDArray[np.floating[Any]]", "NDArray[np.int64]"]]
 
 
 class VectorSearch(Protocol):
@@ -78,14 +79,19 @@ class Retriever:
         catalogue: the items.
         index: vectors of items and reviews.
         associations: co-occurrence lookup.
-        further: channels beyond `semantic`, `associations` and `popularity`, for a trained blend; one named `semantic` replaces the
-            built-in channel.
+        further: channels beyond `semantic`, `associations` and `popularity`: `relations` where the store declares any, and those of a
+            trained blend; one named `semantic` replaces the built-in channel.
     """
 
     def __init__(
         self, catalogue: Catalogue, index: VectorSearch, associations: Associations, further: Mapping[str, Channel] | None = None
     ) -> None:
         self.catalogue, self.index, self.associations, self.further = catalogue, index, associations, dict(further or {})
+
+    @property
+    def channel_names(self) -> tuple[str, ...]:
+        """Names of all channels."""
+        return tuple(dict.fromkeys(("semantic", "associations", "popularity", *self.further)))
 
     def propose(
         self,
@@ -185,8 +191,9 @@ class Retriever:
         """
         return {
             "semantic": self._semantic(seeds, eligible, other_than_anchor, most),
-            "associations": self._associations(seeds, eligible, other_than_anchor, most),
+            "associations": self._anchored(self._associated, seeds, eligible, other_than_anchor, most),
             "popularity": self._popularity(seeds, eligible, other_than_anchor, most),
+            **{name: self._anchored(of.scores, seeds, eligible, other_than_anchor, most) for name, of in self.further.items()},
         }
 
     def pool(self, channels: Mapping[str, Mapping[int, tuple[float, int]]], seeds: CandidateQuery, n: int) -> list[Candidate]:
@@ -199,8 +206,9 @@ class Retriever:
 
     def _candidate(self, row: int, channels: Mapping[str, Mapping[int, tuple[float, int]]], seeds: CandidateQuery) -> Candidate:
         scores = {name: found[row][0] for name, found in channels.items() if row in found}
-        # Behaviour identifies the history item behind a candidate more reliably than text similarity.
-        behind = (found[row][1] for name in ("associations", "semantic", "popularity") if row in (found := channels.get(name, {})))
+        # The store's declaration and behaviour identify the history item behind a candidate more reliably than text similarity.
+        order = ("relations", "associations", "semantic", "popularity")
+        behind = (found[row][1] for name in order if row in (found := channels.get(name, {})))
         place = next((place for place in behind if place >= 0), -1)
         return Candidate(self.catalogue.id(row), scores, self.catalogue.id(int(seeds.rows[place])) if place >= 0 else None)
 
@@ -258,10 +266,13 @@ class Retriever:
             row: (float(score), query_vectors[query][0]) for row, score, query in zip(rows, scores, strongest, strict=True) if score > 0
         }
 
-    def _associations(self, seeds: CandidateQuery, eligible: NDArray[np.bool_], other: bool, most: int) -> dict[int, tuple[float, int]]:
+    def _anchored(
+        self, scorer: Scorer, seeds: CandidateQuery, eligible: NDArray[np.bool_], other: bool, most: int
+    ) -> dict[int, tuple[float, int]]:
+        """Proposals of a channel that scores all items, among those with a history item behind them."""
         if not len(seeds.rows):
             return {}
-        scores, strongest = self._associated(seeds)
+        scores, strongest = scorer(seeds)
         allowed = eligible & (strongest >= 0)
         if other:
             category = self.catalogue.category

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 RANKING_DEPTH = 200
 """Length of a ranking; candidate recall of an untrained workspace is reported at 50, 100 and 200."""
 BUILTIN_CHANNELS = ("semantic", "associations", "popularity")
-"""Channels of every workspace, trained or not."""
+"""Channels of every workspace, trained or not; stores with declared relations also have `relations`."""
 BLEND, LLM = "blend", "llm"
 """Names of the blend and of the LLM in a report."""
 ItemRowLists = Mapping[str, Sequence[int]]
@@ -60,20 +60,24 @@ def blend_without(channel: str) -> str:
     return f"{BLEND} without {channel}"
 
 
-def system_kinds(*, llm: bool) -> dict[str, str]:
+def system_kinds(channels: Sequence[str], *, llm: bool) -> dict[str, str]:
     """Return the name and kind (channel, blend or ablation) of every system.
 
     Without an LLM, the blend of the channels is named `blend without llm`.
+
+    Args:
+        channels: Names of the retriever's channels.
+        llm: Whether the LLM scores cases.
     """
-    kinds = dict.fromkeys(BUILTIN_CHANNELS, "channel")
+    kinds = dict.fromkeys(channels, "channel")
     if not llm:
-        return {**kinds, blend_without(LLM): BLEND, **{f"{blend_without(LLM)} or {name}": "ablation" for name in BUILTIN_CHANNELS}}
+        return {**kinds, blend_without(LLM): BLEND, **{f"{blend_without(LLM)} or {name}": "ablation" for name in channels}}
     return {
         **kinds,
         LLM: "channel",
         BLEND: BLEND,
         blend_without(LLM): "ablation",
-        **{blend_without(name): "ablation" for name in BUILTIN_CHANNELS},
+        **{blend_without(name): "ablation" for name in channels},
     }
 
 
@@ -88,7 +92,7 @@ def find_candidates(cases: Cases, eligible: EligibleItems, retriever: Retriever)
         served = retriever.channels(query, mask, max(PER_CHANNEL, POOL_SIZE))
         channels = {name: _by_score(scored, catalogue)[:RANKING_DEPTH] for name, scored in deep.items()}
         pools, rest = {}, {}
-        for omitted in (None, *BUILTIN_CHANNELS):
+        for omitted in (None, *retriever.channel_names):
             remaining = {name: scored for name, scored in served.items() if name != omitted}
             order = retriever.pool(remaining, query, RANKING_DEPTH)
             system = blend_without(omitted) if omitted else BLEND

@@ -154,7 +154,7 @@ class Evaluation:
                 channel_rows=_channel_rows(ranked.lists, ranked.system_kinds, ranked.llm_systems, CANDIDATE_DEPTH),
                 blend_candidates=ranked.candidates,
             )
-        system_kinds = channel_systems.system_kinds(llm=bool(len(llm_case_indices)))
+        system_kinds = channel_systems.system_kinds(training_view.retriever.channel_names, llm=bool(len(llm_case_indices)))
         lists, llm_systems = self._untrained_systems(cases, training_view, eligible, llm_case_indices, checkpoint)
         return replace(
             baselines,

@@ -24,6 +24,7 @@ from ...recommend.ranking.learned_blend import load_channel_configs
 from ...recommend.ranking.llm_loading import RANKER_FOLDER, load_llm_weight, load_ranking_llm
 from ...recommend.ranking.llm_reranker import LLMReranker, rerank_indices
 from ...recommend.ranking.trained_ranker import CANDIDATES_PER_CHANNEL, trained_channels
+from ...retrieval.channels import declared_relations
 from ...retrieval.channels.base import CachedChannel
 from ..splits import leakage
 from .channel_systems import BLEND, BUILTIN_CHANNELS, LLM, RANKING_DEPTH, blend_without, purchase_profile
@@ -105,10 +106,10 @@ class TrainedSystems:
         """
         self.workspace, self.settings, self.models, self.cases, self.eligible = workspace, settings, models, cases, eligible
         trained = trained_channels(workspace, training_view.catalogue.ids, training_view.vectors, models[BLEND].channels).require_all()
-        channels = {
-            name: CachedChannel(channel)
-            for name, channel in {**training_view.full_catalogue_channels(load_channel_configs(workspace.path)), **trained}.items()
-        }
+        full_catalogue = training_view.full_catalogue_channels(load_channel_configs(workspace.path))
+        channels = {name: CachedChannel(channel) for name, channel in {**full_catalogue, **trained}.items()}
+        if declared_relations.NAME not in models[BLEND].channels:  # trained without: it proposes nothing in serving either
+            channels.pop(declared_relations.NAME, None)
         self.retriever = training_view.with_channels(channels)
         self.features = FeatureExtractor(training_view.catalogue, [*BUILTIN_CHANNELS, *channels])
         self.llm_weight = load_llm_weight(workspace.path)

@@ -17,11 +17,13 @@ from ...retrieval.associations.rules import Associations, association_table, cou
 from ...retrieval.associations.user_weights import user_weights
 from ...retrieval.channels import behavioural
 from ...retrieval.channels.channel_configs import DEFAULT_CONFIGS, CountedConfig
+from ...retrieval.channels.declared_relations import relation_channels
 from ...retrieval.channels.text_similarity import TextNeighbors, TextSimilarity
 from ...retrieval.index.vector_index import REVIEWS, VectorIndex
 from ...retrieval.items.catalogue import Catalogue
 from ...retrieval.items.interactions import NEVER, Events
 from ...retrieval.items.ragged import RaggedArray
+from ...retrieval.items.relations import DeclaredRelations
 from ...retrieval.items.texts import review_ids
 from ...retrieval.retriever import Retriever
 from .training_data import TrainingData
@@ -135,18 +137,23 @@ class TrainingView:
         return Associations.load(association_table(tallies, self.catalogue.total_users), self.catalogue)
 
     def full_catalogue_channels(self, configs: Mapping[str, CountedConfig] = DEFAULT_CONFIGS) -> dict[str, Channel]:
-        """Return the channels that score every item: behavioural ones counted from the events, and text similarity.
+        """Return the channels that score every item: behavioural ones counted from the events, text similarity, and relations if any.
 
         Args:
             configs: Configurations of the counted channels.
         """
         counted = behavioural.behavioural_channels(self.events, self.catalogue, self.text_neighbors, configs)
-        return {**counted, "semantic": TextSimilarity(self.vectors)}
+        return {**counted, "semantic": TextSimilarity(self.vectors), **self.relation_channels}
+
+    @cached_property
+    def relation_channels(self) -> dict[str, Channel]:
+        """The channel of the declared relations by name; empty without any. It depends on no interactions."""
+        return relation_channels(DeclaredRelations(self.workspace.table("relations"), self.catalogue))
 
     @cached_property
     def retriever(self) -> Retriever:
-        """The product's retriever over this view."""
-        return self.with_channels({})
+        """The product's untrained retriever over this view."""
+        return self.with_channels(self.relation_channels)
 
     def with_channels(self, channels: Mapping[str, Channel]) -> Retriever:
         """Return the product's retriever with additional channels, which must be trained on this view only."""

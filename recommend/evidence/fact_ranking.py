@@ -30,6 +30,7 @@ PERSUASIVENESS: Mapping[str, float] = {
 shoppers, rated above all others, always comes first; a complaint always comes last."""
 SUPPORTING_CHANNELS: Mapping[str, frozenset[str]] = {
     "aisles": frozenset({"associations", "text_smoothed", "item_knn", "co_occurrence", "sequential", "factors", "graph"}),
+    "fits": frozenset({"relations"}),
     "quote": frozenset({"semantic", "complements"}),
     "history": frozenset({"semantic", "complements"}),
     "need": frozenset({"semantic", "complements"}),

@@ -21,11 +21,12 @@ from ...prompts.injection import is_prompt_injection
 from ...prompts.sanitize import sanitize_for_prompt
 from ...retrieval.associations.item_users import ItemUsers
 from ...retrieval.associations.rules import SIGNIFICANCE_LEVEL, fisher_p_value
+from ...retrieval.channels import declared_relations
 from ...retrieval.index.vector_index import ITEMS, REVIEWS, VectorIndex
 from ...retrieval.items.catalogue import Catalogue, counted_interactions
 from ...retrieval.items.interactions import DAY
+from ...retrieval.items.relations import DeclaredRelations
 from ..profiles.profile import Profile
-from .declared_relations import DeclaredRelations
 from .fact_ranking import RankedFacts
 from .review_excerpts import complaint_excerpt, display_name, praise_excerpt
 from .review_table import ReviewTable
@@ -61,7 +62,9 @@ RELATION_WORDS: Mapping[str, tuple[str, str]] = {
     "needs": ("needs", "is needed by"),
     "requires": ("requires", "is required by"),
 }
-"""Relation to its wording from head to tail and from tail to head; other relations are not shown."""
+"""Relation to its wording from head to tail and from tail to head."""
+OTHER_RELATION_WORDS = "is listed by the store with"
+"""Wording of all other relations, in both directions; stated only of items that the channel of the declared relations scores."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +126,7 @@ class EvidenceGatherer:
                 anchor = items[candidate.anchor]
                 is_bought = self.catalogue.row(anchor.item_id) in bought
                 facts = RankedFacts((channel_shares or {}).get(candidate.item_id, {}))
+                self._add_declared_relation(facts, anchor, item, proposes=declared_relations.NAME in candidate.scores)
                 reason = self._from_history(facts, item, item_vector, anchor, vectors.get(anchor.item_id), is_bought, profile)
             assert reason is not None
             reasons.append(reason)
@@ -141,7 +145,6 @@ class EvidenceGatherer:
         """Return the reason for an item that is recommended because of a history item, the anchor."""
         name, other = display_name(item), display_name(anchor)
         self._add_item_co_purchase(facts, anchor, other, item, name)
-        self._add_declared_relation(facts, anchor, other, item, name)
         self._add_praise(facts, item, name, anchor.title, anchor_vector)
         self._add_profile_matches(facts, item, profile, anchor, other if is_bought else None)
         self._add_category_co_purchase(facts, anchor, item, name)
@@ -208,21 +211,21 @@ class EvidenceGatherer:
             text, cosine = quote
             facts.add("caution", Evidence("review", text, item.item_id, round(cosine, 3), against=True), None, None, caution=f"“{text}”")
 
-    def _add_declared_relation(self, facts: RankedFacts, anchor: Item, other: str, item: Item, name: str) -> None:
-        """Add the relation that the store declares between the two items."""
+    def _add_declared_relation(self, facts: RankedFacts, anchor: Item, item: Item, *, proposes: bool) -> None:
+        """Add the relation that the store declares between the two items. Args: proposes: whether its channel scores the item."""
         declared = self.relations.between(self.catalogue.row(item.item_id), self.catalogue.row(anchor.item_id))
-        if declared is None:
+        if declared is None or (declared[0] not in RELATION_WORDS and not proposes):
             return
-        relation, item_is_head = declared
-        if relation in RELATION_WORDS:
-            words = RELATION_WORDS[relation][0 if item_is_head else 1]
-            facts.add(
-                "fits",
-                Evidence("attribute", f"the store says of {name}: it {words} {other}", anchor.item_id),
-                f"it {words} {with_article(other)}.",
-                f"{with_article(name, sentence_start=True)} {words} {with_article(other)}.",
-                fits=f"it {words} {with_article(other)}",
-            )
+        (relation, item_is_head), name, other = declared, display_name(item), display_name(anchor)
+        forward, backward = RELATION_WORDS.get(relation, (OTHER_RELATION_WORDS, OTHER_RELATION_WORDS))
+        words = forward if item_is_head else backward
+        facts.add(
+            "fits",
+            Evidence("attribute", f"the store says of {name}: it {words} {other}", anchor.item_id),
+            f"it {words} {with_article(other)}.",
+            f"{with_article(name, sentence_start=True)} {words} {with_article(other)}.",
+            fits=f"it {words} {with_article(other)}",
+        )
 
     def _add_profile_matches(self, facts: RankedFacts, item: Item, profile: Profile | None, anchor: Item | None, other: str | None) -> None:
         """Add what matches the shopper's profile (a brand of the history, the price level), and recent popularity."""

@@ -24,6 +24,7 @@ CHANNELS = (
     "semantic",
     "associations",
     "popularity",
+    "relations",
     "sequential",
     "item_knn",
     "co_occurrence",

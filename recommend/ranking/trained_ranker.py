@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...data.records import Candidate
-from ...retrieval.channels import behavioural
+from ...retrieval.channels import behavioural, declared_relations
 from ...retrieval.channels.base import ServedItems
 from ...retrieval.channels.text_similarity import TextNeighbors, TextSimilarity
 from ...retrieval.index.builder import item_vectors
 from ...retrieval.items.interactions import Events
+from ...retrieval.items.relations import DeclaredRelations
 from ...retrieval.retriever import Retriever
 from ...retrieval.trainable_channels import LoadedChannels, load_trained_channels
 from . import learned_blend
@@ -39,6 +40,7 @@ logger = logging.getLogger(__name__)
 CANDIDATES_PER_CHANNEL = 100
 """Number of candidates that each channel proposes to the blend."""
 ANCHOR_CHANNELS = (
+    "relations",
     "associations",
     "sequential",
     "co_occurrence",
@@ -55,7 +57,7 @@ ANCHOR_CHANNELS = (
     "category_popularity",
 )
 """Channels in the order in which they determine the anchor (the history item behind a candidate): the first with an anchor is used.
-Channels with counts that an explanation can show come first."""
+Channels with a fact that an explanation can show, a declared relation or counts, come first."""
 
 
 class BlendRanker:
@@ -98,6 +100,9 @@ class BlendRanker:
         if len(trained.stale) > 1:  # no fitted model leaves out several channels
             logger.warning("the blend is not used without %s: run `crossaisle train -w %s`", " and ".join(trained.stale), workspace.path)
             return None
+        if declared_relations.NAME in model.channels:
+            relations = DeclaredRelations(workspace.table("relations"), catalogue)
+            further[declared_relations.NAME] = declared_relations.DeclaredRelationsChannel.from_relations(relations)
         further |= trained.channels
         return cls(Retriever(catalogue, index, associations, further), model, load_llm_weight(workspace.path))
 

@@ -10,7 +10,7 @@ import numpy as np
 from ...llm.ranking.complement_scorer import MIN_COMPLEMENT_SCORE, category_name, complement_scores
 from ...prompts.sanitize import sanitize_for_prompt
 from ...retrieval.items.catalogue import Catalogue
-from ..evidence.declared_relations import DeclaredRelations
+from ...retrieval.items.relations import DeclaredRelations
 from ..evidence.review_excerpts import display_name
 from .next_purchases import TransitionStats
 from .query.query_tree import Term

@@ -24,8 +24,8 @@ from ...retrieval.index.builder import load
 from ...retrieval.index.embedder import Embedder
 from ...retrieval.index.vector_index import ITEMS
 from ...retrieval.items.interactions import Events
+from ...retrieval.items.relations import DeclaredRelations
 from ...retrieval.items.texts import review_ids
-from ..evidence.declared_relations import DeclaredRelations
 from ..evidence.review_table import ReviewTable
 from .cohorts import Cohort, Population
 from .comparison import cohort_differences

@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..items.relations import SUBSTITUTE_RELATIONS, relation_name
+
 if TYPE_CHECKING:
     import polars as pl
     from numpy.typing import NDArray
@@ -36,8 +38,6 @@ UNLIKELY = 0.01
 """p-value below which such a ratio is significant."""
 BLOCK = 16_384
 """Pairs compared at once: two blocks of vectors, about 50 MB."""
-SUBSTITUTE_RELATIONS = ("substitute_of", "alternative_to", "replaces")
-"""Relations that declare substitutes, in either direction. All other relations declare complements."""
 
 
 @dataclass(frozen=True)
@@ -212,9 +212,8 @@ def _declared(items: pl.DataFrame, relations: pl.DataFrame | None) -> PairLabels
     if relations is None or not len(relations):
         return PairLabels.none(len(items))
     rows = pl.DataFrame({"item_id": items["item_id"], "row": np.arange(len(items), dtype=np.int64)})
-    name = pl.col("relation").str.strip_chars().str.to_lowercase().str.replace_all(r"[\s-]+", "_")
     declared = (
-        relations.select("head", "tail", name.is_in(SUBSTITUTE_RELATIONS).fill_null(False).alias("substitute"))
+        relations.select("head", "tail", relation_name().is_in(SUBSTITUTE_RELATIONS).fill_null(False).alias("substitute"))
         .join(rows.rename({"item_id": "head", "row": "left"}), on="head")
         .join(rows.rename({"item_id": "tail", "row": "right"}), on="tail")
     )

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 CHANNEL_LABELS = {
     "semantic": "similar in meaning",
     "associations": "bought together",
+    "relations": "declared by the store",
     "sequential": "bought soon after",
     "item_knn": "close to the whole history",
     "co_occurrence": "bought by the same shoppers",
