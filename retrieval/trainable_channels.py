@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from ..data.errors import StaleTrainingError
 from .channels.base import PaddedChannel
 from .channels.complement_heads import ComplementHeads
-from .channels.ease import EASE
+from .channels.item_regression import ItemRegression
 from .channels.matrix_factorization import MatrixFactorization
 from .graph.channel import GraphChannel
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 TRAINABLE_CHANNELS: dict[str, type[TrainableChannel]] = {
     MatrixFactorization.name: MatrixFactorization,
-    EASE.name: EASE,
+    ItemRegression.name: ItemRegression,
     ComplementHeads.name: ComplementHeads,
     GraphChannel.name: GraphChannel,
 }

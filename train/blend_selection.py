@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 CV_FOLDS = 4
 """Cross-validation folds of the users."""
-PENALTIES = (3e-2, 1e-2, 3e-3, 1e-3)
+PENALTIES = (1e-1, 3e-2, 1e-2, 3e-3)
 """L2 penalties tried for the regression."""
 WEIGHT_ROUNDS, WEIGHT_RATE = 4, 4.0
 """Rounds of weighting the kinds, and the rate: a kind that is 10 % further behind than another gets exp(0.4) times its weight."""

@@ -31,7 +31,7 @@ from ..retrieval.channels.channel_configs import (
     TextSmoothedConfig,
     UserKNNConfig,
 )
-from ..retrieval.channels.ease import EASE, EASEConfig
+from ..retrieval.channels.item_regression import ItemRegression, ItemRegressionConfig
 from ..retrieval.channels.matrix_factorization import FactorizationConfig, MatrixFactorization
 from ..retrieval.trainable_channels import TRAINABLE_CHANNELS
 from .questions import KINDS, Questions, sample_questions
@@ -79,7 +79,7 @@ def grid(name: str, *, order: str) -> list[Any]:
         "category_popularity": _grid(CategoryPopularityConfig, prior=[10.0, 100.0]),
         "lately": _grid(RecentPopularityConfig, days=[180, 30, 90, 3650] if order == "time" else [180]),
         MatrixFactorization.name: _grid(FactorizationConfig, penalty=[30.0, 10.0, 100.0]),
-        EASE.name: _grid(EASEConfig, penalty=[500.0, 100.0, 2000.0]),
+        ItemRegression.name: _grid(ItemRegressionConfig, penalty=[500.0, 100.0, 2000.0]),
     }
     return grids.get(name, [])
 

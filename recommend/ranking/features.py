@@ -31,7 +31,7 @@ CHANNELS = (
     "text_smoothed",
     "lately",
     "factors",
-    "ease",
+    "item_regression",
     "user_knn",
     "random_walk",
     "category_popularity",

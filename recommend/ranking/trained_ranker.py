@@ -48,7 +48,7 @@ ANCHOR_CHANNELS = (
     "item_knn",
     "user_knn",
     "random_walk",
-    "ease",
+    "item_regression",
     "factors",
     "graph",
     "complements",

@@ -1,4 +1,4 @@
-"""The channel `ease`: every item as a linear combination of the other items of a history, in closed form.
+"""The channel `item_regression`: every item as a linear combination of the other items of a history, in closed form (EASE).
 
 Unlike item-kNN it discounts what several history items say in common. It covers the items with the most users; the rest is left to the
 other channels. It knows no order, no text and no categories.
@@ -30,8 +30,8 @@ MODEL, ITEM_IDS, CARD = "model.safetensors", "items.parquet", "card.json"
 
 
 @dataclass(frozen=True, slots=True)
-class EASEConfig:
-    """Training configuration of EASE."""
+class ItemRegressionConfig:
+    """Training configuration of the regression."""
 
     penalty: float = 500.0
     """Ridge penalty, lambda in the source."""
@@ -42,13 +42,13 @@ class EASEConfig:
     """Weights kept per item, those of largest magnitude; with 300 the NDCG on films fell by 2 to 5 %."""
 
 
-class EASE:
-    """EASE as a channel over one catalogue: a `TrainableChannel`."""
+class ItemRegression:
+    """The regression weights as a channel over one catalogue: a `TrainableChannel`."""
 
-    name: ClassVar[str] = "ease"
+    name: ClassVar[str] = "item_regression"
 
     def __init__(
-        self, weights: sparse.csr_array, config: EASEConfig, ids: Sequence[str] = (), card: Mapping[str, Any] | None = None
+        self, weights: sparse.csr_array, config: ItemRegressionConfig, ids: Sequence[str] = (), card: Mapping[str, Any] | None = None
     ) -> None:
         """Wrap item weights.
 
@@ -71,14 +71,14 @@ class EASE:
         return metrics
 
     @classmethod
-    def fit(cls, view: ChannelTrainingView, context: TrainingContext) -> EASE:
+    def fit(cls, view: ChannelTrainingView, context: TrainingContext) -> ItemRegression:
         """Return the channel fitted to the histories of a view.
 
         Raises:
             TrainingError: No item has users.
         """
-        config = context.configs.get(cls.name, EASEConfig())
-        weights = ease_weights(RaggedArray(view.events.starts, view.events.row), len(view.catalogue), config)
+        config = context.configs.get(cls.name, ItemRegressionConfig())
+        weights = regression_weights(RaggedArray(view.events.starts, view.events.row), len(view.catalogue), config)
         metrics = {"tried": list(context.trials.get(cls.name, ())), "penalty": config.penalty}
         return cls(weights, config, view.catalogue.ids, {**context.about, "figures": metrics})
 
@@ -98,7 +98,7 @@ class EASE:
             (staging / CARD).write_text(json.dumps({**self.card, "config": asdict(self.config)}, indent=1), "utf-8")
 
     @classmethod
-    def load(cls, folder: Path, items: ServedItems) -> EASE:
+    def load(cls, folder: Path, items: ServedItems) -> ItemRegression:
         """Return the channel of a folder over a catalogue; items unknown to the training have no weights.
 
         Raises:
@@ -110,7 +110,7 @@ class EASE:
         from scipy import sparse
 
         try:
-            config = EASEConfig(**json.loads((folder / CARD).read_text("utf-8"))["config"])
+            config = ItemRegressionConfig(**json.loads((folder / CARD).read_text("utf-8"))["config"])
             arrays = load_file(folder / MODEL)
             trained_ids = pl.read_parquet(folder / ITEM_IDS)["item_id"].to_list()
             count = len(trained_ids)
@@ -131,7 +131,7 @@ class EASE:
         return self._similarity.scores(query)
 
 
-def ease_weights(histories: RaggedArray, items: int, config: EASEConfig) -> sparse.csr_array:
+def regression_weights(histories: RaggedArray, items: int, config: ItemRegressionConfig) -> sparse.csr_array:
     """Return (items, items) float32 weights.
 
     Args:
@@ -149,7 +149,7 @@ def ease_weights(histories: RaggedArray, items: int, config: EASEConfig) -> spar
     user_counts = np.bincount(user_items.indices, minlength=items)
     rows = np.sort(np.argsort(-user_counts, kind="stable")[: min(config.items, int((user_counts > 0).sum()))])
     if not len(rows):
-        raise TrainingError("there are no interactions to train EASE on")
+        raise TrainingError("there are no interactions to fit the regression to")
     part = user_items[:, rows]
     gram = (part.T @ part).toarray().astype(np.float32)
     gram[np.diag_indices_from(gram)] += config.penalty
