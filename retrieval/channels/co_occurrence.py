@@ -105,14 +105,48 @@ def user_counts(histories: RaggedArray, items: int) -> NDArray[np.int64]:
 
 
 def top_per_row(pairs: sparse.csr_array, count: int) -> sparse.csr_array:
-    """Return the `count` largest entries of each row; among equal ones the first columns."""
+    """Return the `count` largest entries of each row; among equal ones the first columns.
+
+    Args:
+        pairs: (rows, columns) float32 without NaN or duplicate entries; its indices are sorted in place.
+        count: Entries kept per row, 1 or more.
+    """
     from scipy import sparse
 
-    owner = np.repeat(np.arange(pairs.shape[0]), np.diff(pairs.indptr))
-    order = np.lexsort((pairs.indices, -pairs.data, owner))
-    rank = np.arange(len(order)) - np.repeat(pairs.indptr[:-1], np.diff(pairs.indptr))
-    kept = order[rank < count]
-    return sparse.csr_array((pairs.data[kept], (owner[kept], pairs.indices[kept])), shape=pairs.shape)
+    pairs.sort_indices()
+    lengths = np.diff(pairs.indptr)
+    owner = np.repeat(np.arange(pairs.shape[0]), lengths)
+    long_rows = np.flatnonzero(lengths > count)
+    if not len(long_rows):
+        return sparse.csr_array((pairs.data, pairs.indices, pairs.indptr), shape=pairs.shape)
+    in_long_row = (lengths > count)[owner]
+    values, long_lengths = pairs.data[in_long_row] + np.float32(0), lengths[long_rows]  # + 0 turns -0 into 0
+    threshold = np.repeat(_kth_largest(values, long_lengths, count), long_lengths)
+    is_equal, is_above = values == threshold, values > threshold
+    starts = np.cumsum(long_lengths) - long_lengths
+    room = count - np.add.reduceat(is_above.astype(np.int64), starts)  # entries equal to the threshold that are kept, by row
+    equal_before = np.cumsum(is_equal) - is_equal
+    equal_position = equal_before - np.repeat(equal_before[starts], long_lengths)
+    kept = np.ones(len(pairs.data), dtype=bool)
+    kept[in_long_row] = is_above | (is_equal & (equal_position < np.repeat(room, long_lengths)))
+    indptr = np.concatenate([[0], np.cumsum(np.minimum(lengths, count))])
+    return sparse.csr_array((pairs.data[kept], pairs.indices[kept], indptr), shape=pairs.shape)
+
+
+def _kth_largest(values: NDArray[np.float32], lengths: NDArray[np.int64], k: int) -> NDArray[np.float32]:
+    """The k-th largest value of each of consecutive segments with at least k values."""
+    starts = np.cumsum(lengths) - lengths
+    kth = np.empty(len(lengths), dtype=np.float32)
+    by_length = np.argsort(lengths, kind="stable")
+    for first in range(0, len(by_length), 64):  # segments of similar length are sorted as the rows of one padded array
+        segments = by_length[first : first + 64]
+        width = int(lengths[segments[-1]])
+        columns = np.arange(width)
+        is_filled = columns < lengths[segments, None]
+        padded = np.full((len(segments), width), -np.inf, dtype=np.float32)
+        padded[is_filled] = values[(starts[segments, None] + columns)[is_filled]]
+        kth[segments] = np.sort(padded, axis=1)[:, width - k]
+    return kth
 
 
 def without_diagonal(pairs: sparse.csr_array) -> sparse.csr_array:
