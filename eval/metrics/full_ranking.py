@@ -30,19 +30,19 @@ def rank(scorer: Scorer, cases: Cases, eligible: EligibleItems, depth: int, *, s
     for start in range(0, len(cases), block_size):
         block = slice(start, start + block_size)
         scores = scorer.scores(cases.histories.part(np.arange(len(cases))[block]))
-        scores = np.where(eligible.mask(cases, block) & ~np.isnan(scores), scores, -np.inf)
+        scores = np.where(eligible.mask(cases, block), scores, -np.inf)
         blocks.append(top_k(scores, depth, tie_order))
     return np.concatenate(blocks) if blocks else np.empty((0, depth), np.int32)
 
 
 def top_k(scores: NDArray[np.float32], k: int, tie_order: NDArray[np.int64]) -> NDArray[np.int32]:
-    """Return (cases, k) columns of the highest scores, highest first, padded with -1; columns with score -inf are omitted.
+    """Return (cases, k) columns of the highest scores, highest first, padded with -1; columns with score -inf or NaN are omitted.
 
     A lower bound of each case's k-th highest score leaves few columns to sort: columns are divided into groups, and the k-th highest of the
     groups' maxima is the bound.
 
     Args:
-        scores: (cases, items) scores without NaN.
+        scores: (cases, items) scores.
         k: Number of columns per case.
         tie_order: (items,) permutation of the columns; among equal scores, the column that is earlier in it comes first.
     """
@@ -50,7 +50,8 @@ def top_k(scores: NDArray[np.float32], k: int, tie_order: NDArray[np.int64]) -> 
     width = min(k, items)
     group_size = max(1, items // (GROUPS_PER_RANK * width))
     groups = items // group_size
-    maxima = scores[:, : group_size * groups].reshape(cases, group_size, groups).max(axis=1)
+    maxima = np.fmax.reduce(scores[:, : group_size * groups].reshape(cases, group_size, groups), axis=1)
+    maxima[np.isnan(maxima)] = -np.inf  # a group without any other value
     bound = np.sort(maxima, axis=1)[:, groups - width]  # (cases,)
     case, column = np.nonzero(scores > bound[:, None])
     tie_rank = np.empty(items, dtype=np.int64)

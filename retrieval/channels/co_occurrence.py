@@ -60,15 +60,41 @@ def cosine(histories: RaggedArray, items: int, *, max_neighbors: int, shrinkage:
 
     Source: Deshpande and Karypis, TOIS 2004.
     """
+    return cosine_from_counts(
+        pair_counts(histories, items),
+        user_counts(histories, items),
+        max_neighbors=max_neighbors,
+        shrinkage=shrinkage,
+        partner_exponent=partner_exponent,
+    )
+
+
+def pair_counts(histories: RaggedArray, items: int) -> sparse.csr_array:
+    """Return (items, items) float32 number of distinct users of each pair of items, without the diagonal."""
     user_items = histories.matrix(items)
     user_items.data[:] = 1
-    pairs = without_diagonal((user_items.T @ user_items).tocsr())
-    counts = np.maximum(np.bincount(user_items.indices, minlength=items), 1).astype(np.float64)
-    source = np.repeat(np.arange(items), np.diff(pairs.indptr))
-    norm = np.sqrt(counts[source]) * counts[pairs.indices] ** partner_exponent
+    return without_diagonal((user_items.T @ user_items).tocsr())
+
+
+def cosine_from_counts(
+    pairs: sparse.csr_array, item_users: NDArray[np.int64], *, max_neighbors: int, shrinkage: float, partner_exponent: float
+) -> sparse.csr_array:
+    """Return `cosine` of counted pairs, so that several configurations share the counts.
+
+    Args:
+        pairs: (items, items) `pair_counts`; not changed.
+        item_users: (items,) number of distinct users of each item.
+        max_neighbors: Entries kept per row.
+        shrinkage: See `cosine`.
+        partner_exponent: See `cosine`.
+    """
+    from scipy import sparse
+
+    counts = np.maximum(item_users, 1).astype(np.float64)
+    norm = np.repeat(np.sqrt(counts), np.diff(pairs.indptr)) * (counts**partner_exponent)[pairs.indices]
     damping = pairs.data / (pairs.data + shrinkage) if shrinkage else 1.0
-    pairs.data = (pairs.data / norm * damping).astype(np.float32)
-    return top_per_row(pairs, max_neighbors)
+    similarities = (pairs.data / norm * damping).astype(np.float32)
+    return top_per_row(sparse.csr_array((similarities, pairs.indices, pairs.indptr), shape=pairs.shape), max_neighbors)
 
 
 def bm25(histories: RaggedArray, items: int, *, max_neighbors: int, k1: float, b: float) -> sparse.csr_array:
@@ -150,7 +176,12 @@ def _kth_largest(values: NDArray[np.float32], lengths: NDArray[np.int64], k: int
 
 
 def without_diagonal(pairs: sparse.csr_array) -> sparse.csr_array:
-    """Remove the pairs of an item with itself, in place."""
-    pairs.setdiag(0)
-    pairs.eliminate_zeros()
-    return pairs
+    """Return the pairs without those of an item with itself and without zeros, columns ascending."""
+    from scipy import sparse
+
+    owner = np.repeat(np.arange(pairs.shape[0]), np.diff(pairs.indptr))
+    kept = (pairs.indices != owner) & (pairs.data != 0)
+    indptr = np.concatenate([[0], np.cumsum(np.bincount(owner[kept], minlength=pairs.shape[0]))])
+    others = sparse.csr_array((pairs.data[kept], pairs.indices[kept], indptr), shape=pairs.shape)
+    others.sort_indices()
+    return others
