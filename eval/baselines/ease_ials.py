@@ -16,9 +16,6 @@ if TYPE_CHECKING:
     from ...retrieval.items.ragged import RaggedArray
     from ..splits.training_data import TrainingData
 
-ITEMS_AT_ONCE = 1000
-"""Items whose (users, items) products EASE holds in memory at once."""
-
 
 @dataclass(frozen=True, slots=True)
 class EASEConfig:
@@ -72,19 +69,14 @@ class _UserInverse:
     """EASE from Q = inverse(XX' + penalty I), (users, users): by the Woodbury identity, P = (I - X'QX) / penalty."""
 
     def __init__(self, interactions: sparse.csr_array, penalty: float) -> None:
-        self.interactions = interactions
-        self.inverse = _regularized_inverse(interactions @ interactions.T, penalty)
-        by_item = interactions.tocsc()
-        self.diagonal = np.empty(interactions.shape[1], dtype=np.float32)  # (items,) penalty times the diagonal of P
-        for start in range(0, len(self.diagonal), ITEMS_AT_ONCE):
-            items = by_item[:, start : start + ITEMS_AT_ONCE]
-            self.diagonal[start : start + ITEMS_AT_ONCE] = 1 - items.multiply(self.inverse @ items).sum(axis=0)
+        self.interactions, item_users = interactions, interactions.T.tocsr()
+        self.item_users = item_users @ _regularized_inverse(interactions @ interactions.T, penalty)  # (items, users) X'Q
+        self.diagonal = 1 - np.asarray(item_users.multiply(self.item_users).sum(axis=1))  # (items,) penalty times the diagonal of P
 
     def scores(self, histories: sparse.csr_array) -> NDArray[np.float32]:
         """(cases, items) h B = h - h P / diag(P) of each history h."""
-        smoothed = ((histories @ self.interactions.T).toarray() @ self.inverse) @ self.interactions  # h X'QX
         items = histories.toarray()
-        return np.asarray(items - (items - smoothed) / self.diagonal, dtype=np.float32)
+        return np.asarray(items - (items - (histories @ self.item_users) @ self.interactions) / self.diagonal, dtype=np.float32)
 
 
 def _regularized_inverse(gram: sparse.csr_array, penalty: float) -> NDArray[np.float32]:
