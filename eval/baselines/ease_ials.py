@@ -11,6 +11,7 @@ from ...data.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from scipy import sparse
 
     from ...retrieval.items.ragged import RaggedArray
     from ..splits.training_data import TrainingData
@@ -29,33 +30,66 @@ class EASEConfig:
 class EASEScorer:
     """EASE: each item as a linear combination of all others, in closed form.
 
-    Items outside the `items` most popular ones score 0 and contribute nothing.
+    Items outside the `items` most popular ones score 0 and contribute nothing. With fewer users than items in the model, the inverse of the
+    source is computed from a (users, users) matrix, which is smaller; the scores are equal up to rounding.
 
     Source: Steck, WWW 2019.
     """
 
     def __init__(self, training: TrainingData, config: EASEConfig) -> None:
-        from scipy import linalg
-
         self.item_count = training.item_count
         model_size = min(config.items, int((training.user_counts > 0).sum()))
         self.model_items = np.sort(np.argsort(-training.user_counts, kind="stable")[:model_size])
-        interactions = training.matrix[:, self.model_items]
-        gram = (interactions.T @ interactions).toarray().astype(np.float32)
-        gram[np.diag_indices_from(gram)] += config.penalty
-        factor, _ = linalg.lapack.spotrf(gram, lower=1, overwrite_a=1)
-        inverse, _ = linalg.lapack.spotri(factor, lower=1, overwrite_c=1)
-        inverse = np.tril(inverse)
-        inverse += np.tril(inverse, -1).T
-        weights = inverse / -np.diag(inverse)
-        weights[np.diag_indices_from(weights)] = 0
-        self.weights: NDArray[np.float32] = weights.astype(np.float32)
+        interactions = training.matrix[:, self.model_items].tocsr()
+        solve = _UserInverse if interactions.shape[0] < model_size else _ItemWeights
+        self.solution: _UserInverse | _ItemWeights = solve(interactions, config.penalty)
 
     def scores(self, histories: RaggedArray) -> NDArray[np.float32]:
         """Return (cases, items) scores of either sign."""
         scores = np.zeros((len(histories), self.item_count), dtype=np.float32)
-        scores[:, self.model_items] = histories.matrix(self.item_count)[:, self.model_items] @ self.weights
+        scores[:, self.model_items] = self.solution.scores(histories.matrix(self.item_count)[:, self.model_items].tocsr())
         return scores
+
+
+class _ItemWeights:
+    """EASE as (items, items) weights: B = I - P / diag(P), with P = inverse(X'X + penalty I)."""
+
+    def __init__(self, interactions: sparse.csr_array, penalty: float) -> None:
+        inverse = _regularized_inverse(interactions.T @ interactions, penalty)
+        weights = inverse / -np.diag(inverse)
+        weights[np.diag_indices_from(weights)] = 0
+        self.weights: NDArray[np.float32] = weights.astype(np.float32, copy=False)
+
+    def scores(self, histories: sparse.csr_array) -> NDArray[np.float32]:
+        """(cases, items) h B of each history h."""
+        return np.asarray(histories @ self.weights)
+
+
+class _UserInverse:
+    """EASE from Q = inverse(XX' + penalty I), (users, users): by the Woodbury identity, P = (I - X'QX) / penalty."""
+
+    def __init__(self, interactions: sparse.csr_array, penalty: float) -> None:
+        self.interactions, item_users = interactions, interactions.T.tocsr()
+        self.item_users = item_users @ _regularized_inverse(interactions @ interactions.T, penalty)  # (items, users) X'Q
+        self.diagonal = 1 - np.asarray(item_users.multiply(self.item_users).sum(axis=1))  # (items,) penalty times the diagonal of P
+
+    def scores(self, histories: sparse.csr_array) -> NDArray[np.float32]:
+        """(cases, items) h B = h - h P / diag(P) of each history h."""
+        items = histories.toarray()
+        return np.asarray(items - (items - (histories @ self.item_users) @ self.interactions) / self.diagonal, dtype=np.float32)
+
+
+def _regularized_inverse(gram: sparse.csr_array, penalty: float) -> NDArray[np.float32]:
+    """The inverse of a Gram matrix plus `penalty` times the identity, by Cholesky decomposition."""
+    from scipy import linalg
+
+    matrix = gram.toarray().astype(np.float32)
+    matrix[np.diag_indices_from(matrix)] += penalty
+    factor, _ = linalg.lapack.spotrf(matrix, lower=1, overwrite_a=1)
+    inverse, _ = linalg.lapack.spotri(factor, lower=1, overwrite_c=1)
+    inverse = np.tril(inverse)
+    inverse += np.tril(inverse, -1).T
+    return np.asarray(inverse, dtype=np.float32)
 
 
 @dataclass(frozen=True, slots=True)

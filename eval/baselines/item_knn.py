@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from ...retrieval.channels.co_occurrence import bm25, cosine, sequential
+from ...retrieval.channels.co_occurrence import bm25, cosine_from_counts, sequential
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -50,12 +50,15 @@ class ItemKNNScorer:
     """
 
     def __init__(self, training: TrainingData, config: CosineConfig | BM25Config) -> None:
-        histories, item_count = training.histories, training.item_count
         if isinstance(config, BM25Config):
-            similarities = bm25(histories, item_count, max_neighbors=config.neighbours, k1=config.k1, b=config.b)
+            similarities = bm25(training.histories, training.item_count, max_neighbors=config.neighbours, k1=config.k1, b=config.b)
         else:
-            similarities = cosine(
-                histories, item_count, max_neighbors=config.neighbours, shrinkage=config.shrinkage, partner_exponent=config.partner
+            similarities = cosine_from_counts(
+                training.pair_counts,
+                training.user_counts,
+                max_neighbors=config.neighbours,
+                shrinkage=config.shrinkage,
+                partner_exponent=config.partner,
             )
         self.similarities = similarities  # (items, items)
 

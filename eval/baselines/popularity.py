@@ -109,4 +109,4 @@ class CategoryPopularityScorer:
             shape=(len(histories), len(self.transition)),
         )
         category_scores = (history_categories @ self.transition) / np.maximum(histories.lengths, 1)[:, None]
-        return np.asarray(category_scores[:, self.category] * self.item_share, dtype=np.float32)
+        return np.asarray(np.take(category_scores, self.category, axis=1) * self.item_share, dtype=np.float32)

@@ -71,9 +71,8 @@ class TextCoOccurrenceScorer:
         weighted = histories.matrix(len(self.vectors), np.power(self.config.decay, histories.age).astype(np.float32))
         co_occurrence = (weighted @ self.similarities).toarray()
         text = (weighted @ self.vectors) @ self.vectors.T
-        return self.config.text * _max_scaled(text) + (1 - self.config.text) * _max_scaled(co_occurrence)
-
-
-def _max_scaled(scores: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The scores divided by the maximum of each case."""
-    return np.asarray(scores / np.maximum(scores.max(axis=1, keepdims=True, initial=0), 1e-9), dtype=np.float32)
+        for scores, weight in ((text, self.config.text), (co_occurrence, 1 - self.config.text)):
+            scores /= np.maximum(scores.max(axis=1, keepdims=True, initial=0), 1e-9)
+            scores *= weight
+        text += co_occurrence
+        return np.asarray(text)

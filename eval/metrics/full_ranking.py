@@ -12,8 +12,10 @@ if TYPE_CHECKING:
     from ..splits.cases import Cases, EligibleItems
     from ..splits.training_data import Scorer
 
-MAX_SCORES = 24_000_000
-"""Scores held in memory at once (96 MB)."""
+MAX_SCORES = 4_000_000
+"""Scores held in memory at once (16 MB): small enough for the allocator to reuse, which avoids page faults."""
+GROUPS_PER_RANK = 4
+"""Groups of columns, for each rank wanted, whose maxima bound the score of the last rank."""
 
 
 def rank(scorer: Scorer, cases: Cases, eligible: EligibleItems, depth: int, *, seed: int = 0) -> NDArray[np.int32]:
@@ -28,13 +30,16 @@ def rank(scorer: Scorer, cases: Cases, eligible: EligibleItems, depth: int, *, s
     for start in range(0, len(cases), block_size):
         block = slice(start, start + block_size)
         scores = scorer.scores(cases.histories.part(np.arange(len(cases))[block]))
-        scores = np.where(eligible.mask(cases, block) & ~np.isnan(scores), scores, -np.inf)
+        scores = np.where(eligible.mask(cases, block), scores, -np.inf)
         blocks.append(top_k(scores, depth, tie_order))
     return np.concatenate(blocks) if blocks else np.empty((0, depth), np.int32)
 
 
 def top_k(scores: NDArray[np.float32], k: int, tie_order: NDArray[np.int64]) -> NDArray[np.int32]:
-    """Return (cases, k) columns of the highest scores, highest first, padded with -1; columns with score -inf are omitted.
+    """Return (cases, k) columns of the highest scores, highest first, padded with -1; columns with score -inf or NaN are omitted.
+
+    A lower bound of each case's k-th highest score leaves few columns to sort: columns are divided into groups, and the k-th highest of the
+    groups' maxima is the bound.
 
     Args:
         scores: (cases, items) scores.
@@ -43,15 +48,22 @@ def top_k(scores: NDArray[np.float32], k: int, tie_order: NDArray[np.int64]) -> 
     """
     cases, items = scores.shape
     width = min(k, items)
-    permuted = scores[:, tie_order]  # (cases, items)
-    threshold = np.partition(permuted, items - width, axis=1)[:, items - width, None]
-    above, equal = permuted > threshold, permuted == threshold
-    # Of the scores equal to the threshold, take as many as there is room for, in tie order.
-    room = width - above.sum(axis=1, keepdims=True)
-    selected = above | (equal & (np.cumsum(equal, axis=1, dtype=np.int32) <= room))
-    columns = np.nonzero(selected)[1].reshape(cases, width)
-    top_scores = np.take_along_axis(permuted, columns, axis=1)
-    order = np.argsort(-top_scores, axis=1, kind="stable")
-    rows = tie_order[np.take_along_axis(columns, order, axis=1)]
-    rows[np.take_along_axis(top_scores, order, axis=1) == -np.inf] = -1
-    return np.pad(rows, ((0, 0), (0, k - width)), constant_values=-1).astype(np.int32)
+    group_size = max(1, items // (GROUPS_PER_RANK * width))
+    groups = items // group_size
+    maxima = np.fmax.reduce(scores[:, : group_size * groups].reshape(cases, group_size, groups), axis=1)
+    maxima[np.isnan(maxima)] = -np.inf  # a group without any other value
+    bound = np.sort(maxima, axis=1)[:, groups - width]  # (cases,)
+    case, column = np.nonzero(scores > bound[:, None])
+    tie_rank = np.empty(items, dtype=np.int64)
+    tie_rank[tie_order] = np.arange(items)
+    order = np.lexsort((tie_rank[column], -scores[case, column], case))
+    above = np.bincount(case, minlength=cases)  # (cases,) number of columns above the bound
+    position = np.arange(len(order)) - np.repeat(np.cumsum(above) - above, above)
+    is_top = position < width
+    top = np.full((cases, k), -1, dtype=np.int32)
+    top[case[is_top], position[is_top]] = column[order[is_top]]
+    # With too few columns above it, the bound is the k-th highest score: the ranks left go to columns equal to it, in tie order.
+    for i in np.flatnonzero((above < width) & (bound > -np.inf)).tolist():
+        equal = tie_order[np.flatnonzero(scores[i, tie_order] == bound[i])[: width - above[i]]]
+        top[i, above[i] : width] = equal
+    return top

@@ -129,13 +129,13 @@ class EligibleItems:
         category = self.catalogue.category
         history_categories = np.zeros((len(case_indices), len(self.catalogue.nodes)), dtype=bool)
         history_categories[owner, category[rows]] = True
-        mask = np.repeat(self.rankable[None], len(case_indices), axis=0)
-        for i, case in enumerate(case_indices.tolist()):
-            name = cases.target_categories[case]
-            if name is not None:
-                mask[i] &= self.in_category(name)
-            elif self.scope == "new":
-                mask[i] &= ~history_categories[i][category]
+        names = [cases.target_categories[case] for case in case_indices.tolist()]
+        if self.scope == "new" and None in names:
+            mask = np.take(~history_categories, category, axis=1) & self.rankable
+        else:
+            mask = np.repeat(self.rankable[None], len(case_indices), axis=0)
+        for name in {name for name in names if name is not None}:
+            mask[[i for i, other in enumerate(names) if other == name]] = self.rankable & self.in_category(name)
         mask[owner, rows] = False
         return mask
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from ...retrieval.channels.co_occurrence import pair_counts
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from scipy import sparse
@@ -44,6 +46,11 @@ class TrainingData:
     def user_counts(self) -> NDArray[np.int64]:
         """(items,) number of distinct users of each item."""
         return np.bincount(self.matrix.indices, minlength=self.item_count).astype(np.int64)
+
+    @cached_property
+    def pair_counts(self) -> sparse.csr_array:
+        """(items, items) float32 number of distinct users of each pair of items, without the diagonal; not to be changed."""
+        return pair_counts(self.histories, self.item_count)
 
 
 class Scorer(Protocol):

@@ -60,15 +60,41 @@ def cosine(histories: RaggedArray, items: int, *, max_neighbors: int, shrinkage:
 
     Source: Deshpande and Karypis, TOIS 2004.
     """
+    return cosine_from_counts(
+        pair_counts(histories, items),
+        user_counts(histories, items),
+        max_neighbors=max_neighbors,
+        shrinkage=shrinkage,
+        partner_exponent=partner_exponent,
+    )
+
+
+def pair_counts(histories: RaggedArray, items: int) -> sparse.csr_array:
+    """Return (items, items) float32 number of distinct users of each pair of items, without the diagonal."""
     user_items = histories.matrix(items)
     user_items.data[:] = 1
-    pairs = without_diagonal((user_items.T @ user_items).tocsr())
-    counts = np.maximum(np.bincount(user_items.indices, minlength=items), 1).astype(np.float64)
-    source = np.repeat(np.arange(items), np.diff(pairs.indptr))
-    norm = np.sqrt(counts[source]) * counts[pairs.indices] ** partner_exponent
+    return without_diagonal((user_items.T @ user_items).tocsr())
+
+
+def cosine_from_counts(
+    pairs: sparse.csr_array, item_users: NDArray[np.int64], *, max_neighbors: int, shrinkage: float, partner_exponent: float
+) -> sparse.csr_array:
+    """Return `cosine` of counted pairs, so that several configurations share the counts.
+
+    Args:
+        pairs: (items, items) `pair_counts`; not changed.
+        item_users: (items,) number of distinct users of each item.
+        max_neighbors: Entries kept per row.
+        shrinkage: See `cosine`.
+        partner_exponent: See `cosine`.
+    """
+    from scipy import sparse
+
+    counts = np.maximum(item_users, 1).astype(np.float64)
+    norm = np.repeat(np.sqrt(counts), np.diff(pairs.indptr)) * (counts**partner_exponent)[pairs.indices]
     damping = pairs.data / (pairs.data + shrinkage) if shrinkage else 1.0
-    pairs.data = (pairs.data / norm * damping).astype(np.float32)
-    return top_per_row(pairs, max_neighbors)
+    similarities = (pairs.data / norm * damping).astype(np.float32)
+    return top_per_row(sparse.csr_array((similarities, pairs.indices, pairs.indptr), shape=pairs.shape), max_neighbors)
 
 
 def bm25(histories: RaggedArray, items: int, *, max_neighbors: int, k1: float, b: float) -> sparse.csr_array:
@@ -131,18 +157,57 @@ def user_counts(histories: RaggedArray, items: int) -> NDArray[np.int64]:
 
 
 def top_per_row(pairs: sparse.csr_array, count: int) -> sparse.csr_array:
-    """Return the `count` largest entries of each row; among equal ones the first columns."""
+    """Return the `count` largest entries of each row; among equal ones the first columns.
+
+    Args:
+        pairs: (rows, columns) float32 without NaN or duplicate entries; its indices are sorted in place.
+        count: Entries kept per row, 1 or more.
+    """
     from scipy import sparse
 
-    owner = np.repeat(np.arange(pairs.shape[0]), np.diff(pairs.indptr))
-    order = np.lexsort((pairs.indices, -pairs.data, owner))
-    rank = np.arange(len(order)) - np.repeat(pairs.indptr[:-1], np.diff(pairs.indptr))
-    kept = order[rank < count]
-    return sparse.csr_array((pairs.data[kept], (owner[kept], pairs.indices[kept])), shape=pairs.shape)
+    pairs.sort_indices()
+    lengths = np.diff(pairs.indptr)
+    owner = np.repeat(np.arange(pairs.shape[0]), lengths)
+    long_rows = np.flatnonzero(lengths > count)
+    if not len(long_rows):
+        return sparse.csr_array((pairs.data, pairs.indices, pairs.indptr), shape=pairs.shape)
+    in_long_row = (lengths > count)[owner]
+    values, long_lengths = pairs.data[in_long_row] + np.float32(0), lengths[long_rows]  # + 0 turns -0 into 0
+    threshold = np.repeat(_kth_largest(values, long_lengths, count), long_lengths)
+    is_equal, is_above = values == threshold, values > threshold
+    starts = np.cumsum(long_lengths) - long_lengths
+    room = count - np.add.reduceat(is_above.astype(np.int64), starts)  # entries equal to the threshold that are kept, by row
+    equal_before = np.cumsum(is_equal) - is_equal
+    equal_position = equal_before - np.repeat(equal_before[starts], long_lengths)
+    kept = np.ones(len(pairs.data), dtype=bool)
+    kept[in_long_row] = is_above | (is_equal & (equal_position < np.repeat(room, long_lengths)))
+    indptr = np.concatenate([[0], np.cumsum(np.minimum(lengths, count))])
+    return sparse.csr_array((pairs.data[kept], pairs.indices[kept], indptr), shape=pairs.shape)
+
+
+def _kth_largest(values: NDArray[np.float32], lengths: NDArray[np.int64], k: int) -> NDArray[np.float32]:
+    """The k-th largest value of each of consecutive segments with at least k values."""
+    starts = np.cumsum(lengths) - lengths
+    kth = np.empty(len(lengths), dtype=np.float32)
+    by_length = np.argsort(lengths, kind="stable")
+    for first in range(0, len(by_length), 64):  # segments of similar length are sorted as the rows of one padded array
+        segments = by_length[first : first + 64]
+        width = int(lengths[segments[-1]])
+        columns = np.arange(width)
+        is_filled = columns < lengths[segments, None]
+        padded = np.full((len(segments), width), -np.inf, dtype=np.float32)
+        padded[is_filled] = values[(starts[segments, None] + columns)[is_filled]]
+        kth[segments] = np.sort(padded, axis=1)[:, width - k]
+    return kth
 
 
 def without_diagonal(pairs: sparse.csr_array) -> sparse.csr_array:
-    """Remove the pairs of an item with itself, in place."""
-    pairs.setdiag(0)
-    pairs.eliminate_zeros()
-    return pairs
+    """Return the pairs without those of an item with itself and without zeros, columns ascending."""
+    from scipy import sparse
+
+    owner = np.repeat(np.arange(pairs.shape[0]), np.diff(pairs.indptr))
+    kept = (pairs.indices != owner) & (pairs.data != 0)
+    indptr = np.concatenate([[0], np.cumsum(np.bincount(owner[kept], minlength=pairs.shape[0]))])
+    others = sparse.csr_array((pairs.data[kept], pairs.indices[kept], indptr), shape=pairs.shape)
+    others.sort_indices()
+    return others

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
-from crossaisle.eval.baselines.ease_ials import EASEConfig, EASEScorer, IALSConfig, IALSScorer
+from crossaisle.eval.baselines.ease_ials import EASEConfig, EASEScorer, IALSConfig, IALSScorer, _ItemWeights, _UserInverse
 from crossaisle.eval.baselines.item_knn import BM25Config, CoOccurrenceConfig, CoOccurrenceScorer, CosineConfig, ItemKNNScorer
 from crossaisle.eval.baselines.popularity import (
     CategoryPopularityConfig,
@@ -222,3 +222,26 @@ def test_top_k_matches_sorting(scores, depth):
     for row, columns in zip(table, top, strict=True):
         expected = [i for i in sorted(range(7), key=lambda i: (-row[i], tie_rank[i])) if row[i] > -np.inf][:depth]
         assert columns.tolist() == expected + [-1] * (depth - len(expected))
+
+
+@settings(deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 12), st.sampled_from([2, 5, 1000]), st.sampled_from([0.0, 0.5, 0.97]))
+def test_top_k_of_many_columns_matches_sorting(seed, depth, distinct_values, share_left_out):
+    random = np.random.default_rng(seed)
+    table = random.integers(0, distinct_values, (4, 300)).astype(np.float32)
+    table[random.random(table.shape) < share_left_out] = -np.inf
+    table[random.random(table.shape) < share_left_out / 2] = np.nan
+    tie_order = random.permutation(300)
+    tie_rank = np.argsort(tie_order)
+    for row, columns in zip(table, top_k(table, depth, tie_order), strict=True):
+        expected = [int(i) for i in np.lexsort((tie_rank, -row)) if row[i] > -np.inf][:depth]
+        assert columns.tolist() == expected + [-1] * (depth - len(expected))
+
+
+def test_ease_by_users_equals_ease_by_items() -> None:
+    training = random_training_data(users=10)
+    histories = RaggedArray.of([[3, 1, 7], [2], [0, 5, 6, 30]])
+    scorer = EASEScorer(training, EASEConfig(penalty=5.0, items=15))
+    assert isinstance(scorer.solution, _UserInverse)
+    by_items = _ItemWeights(scorer.solution.interactions, 5.0).scores(histories.matrix(training.item_count)[:, scorer.model_items])
+    assert scorer.scores(histories)[:, scorer.model_items] == pytest.approx(by_items, abs=1e-4)

@@ -204,6 +204,25 @@ def test_eligible_items() -> None:
     assert [catalogue.id(row) for row in np.flatnonzero(any_scope[0])] == ["b", "c", "d", "e", "f", "h"]
 
 
+HISTORY = st.lists(st.integers(0, 7), max_size=4, unique=True)
+
+
+@given(
+    st.lists(st.tuples(HISTORY, st.sampled_from([None, "one", "Two", "three"])), min_size=1, max_size=6), st.sampled_from(["new", "any"])
+)
+def test_eligible_items_by_loops(histories, scope) -> None:
+    _, catalogue, _ = store([("u", "a", 1)])
+    names = [name for _, name in histories]
+    cases = Cases(["u"] * len(names), RaggedArray.of([rows for rows, _ in histories]), RaggedArray.of([[]] * len(names)), names, scope)
+    eligible = EligibleItems(catalogue, scope)
+    for block in (slice(0, len(names)), slice(1, 3)):
+        for mask, (history, name) in zip(eligible.mask(cases, block), histories[block], strict=True):
+            known = {catalogue.category[row] for row in history}
+            for row in range(8):
+                allowed = eligible.in_category(name)[row] if name else scope == "any" or catalogue.category[row] not in known
+                assert mask[row] == (eligible.rankable[row] and allowed and row not in history)
+
+
 def test_held_out_pairs_and_users() -> None:
     table = pl.DataFrame({"user_id": ["u", "u", "v", "w"], "item_id": ["a", "b", "a", "c"], "timestamp": [1, 9, 2, None]})
     assert HeldOut(frozenset({"v"})).training_rows(table)["user_id"].to_list() == ["u", "u", "w"]
