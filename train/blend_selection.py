@@ -123,7 +123,7 @@ def _folds(answered: RankingDataset, seed: int) -> list[_Fold]:
 
 
 def _regressions(
-    folds: Sequence[_Fold], penalty: float, kind_weights: Mapping[str, float], starts: Sequence[BlendModel] | None = None
+    folds: Sequence[_Fold], penalty: float, kind_weights: Mapping[str, float], starts: Sequence[BlendModel | None] | None = None
 ) -> list[BlendModel]:
     """The regression of each fold. Args: starts: models of the folds to start from."""
     return [
