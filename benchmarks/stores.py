@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import polars as pl
@@ -14,8 +15,11 @@ AMAZON14 = ("Beauty", "Sports and Outdoors", "Toys and Games")
 
 
 def workspace(name: str, home: Path) -> crossaisle.Workspace:
-    """An ingested and indexed workspace; names: amazon14, amazon14-<category>, amazon23, completejourney, courses, demo,
-    movielens."""
+    """An ingested and indexed workspace.
+
+    Names: amazon14, amazon14-<category>, amazon14-<category>-2 (with its second level of categories), amazon23, bundles-clothing,
+    bundles-electronic, completejourney, courses, demo, demo-<seed>, movielens.
+    """
     path = home / name
     if not (path / "workspace.json").exists():
         files = home / f"{name}-files"
@@ -24,14 +28,18 @@ def workspace(name: str, home: Path) -> crossaisle.Workspace:
             crossaisle.ingest(path, "amazon-reviews-2023", [SHARED / name])
         elif name in ("completejourney", "movielens"):
             crossaisle.ingest(path, name, [SHARED / name], item_noun="film" if name == "movielens" else None)
-        elif name == "demo":
-            crossaisle.ingest(path, "files", [demo.write_store(files)])
+        elif name.startswith("demo"):
+            seed = int(name.partition("-")[2] or demo.SEED)
+            crossaisle.ingest(path, "files", [demo.write_store(files, seed)])
         elif name == "courses":
             _courses(files)
             crossaisle.ingest(path, "files", [files], item_noun="course")
+        elif name.startswith("bundles-"):
+            _bundles(files, name.partition("-")[2])
+            crossaisle.ingest(path, "files", [files], category_level=3)
         else:
-            _amazon14(files, name.partition("-")[2])
-            crossaisle.ingest(path, "files", [files])
+            _amazon14(files, name.removesuffix("-2").partition("-")[2])
+            crossaisle.ingest(path, "files", [files], category_level=2 if name.endswith("-2") else 1)
     made = crossaisle.Workspace(path)
     if not made.manifest.index:
         crossaisle.index(made, crossaisle.Settings.read())
@@ -49,6 +57,28 @@ def _amazon14(files: Path, only: str) -> None:
     table = table.select("user_id", "item_id", *(["position"] if only else []))
     items.write_ndjson(files / "items.jsonl")
     table.write_csv(files / "interactions.csv")
+
+
+def _bundles(files: Path, name: str) -> None:
+    """Items with their first category path, and the purchases with their times."""
+    folder = SHARED / "bundles" / name
+    titles = pl.read_csv(folder / "item_titles.csv", schema_overrides={"item ID": pl.String})
+    paths = pl.read_csv(folder / "item_categories.csv", schema_overrides={"item ID": pl.String})
+    joined = titles.join(paths, on="item ID", how="left")
+    records = [
+        {"item_id": row["item ID"], "title": row["titles"], "category": _first_path(row["categories"])}
+        for row in joined.iter_rows(named=True)
+    ]
+    pl.DataFrame(records, schema={"item_id": pl.String, "title": pl.String, "category": pl.List(pl.String)}).write_ndjson(
+        files / "items.jsonl"
+    )
+    bought = pl.read_csv(folder / "user_item.csv", schema_overrides={"user ID": pl.String, "item ID": pl.String})
+    bought.rename({"user ID": "user_id", "item ID": "item_id"}).write_csv(files / "interactions.csv")
+
+
+def _first_path(text: str | None) -> list[str]:
+    """The first of the paths in "[[A, B,C],[A,D]]", whose names may contain a comma and a space."""
+    return [part.strip() for part in re.split(r",(?! )", (text or "").strip("[]").split("],[")[0]) if part.strip()]
 
 
 def _courses(files: Path) -> None:

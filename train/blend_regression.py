@@ -39,18 +39,23 @@ TREE_PARAMETERS: Mapping[str, Any] = {
 """LightGBM parameters."""
 
 
-def fit_regression(dataset: RankingDataset, penalty: float, start: BlendModel | None = None) -> BlendModel:
+def fit_regression(
+    dataset: RankingDataset, penalty: float, start: BlendModel | None = None, prior: Mapping[str, float] | None = None
+) -> BlendModel:
     """Return the weighted sum of features that predicts the purchases best, with no negative weight of a channel.
 
     Args:
         dataset: Queries with candidates and purchases.
         penalty: L2 penalty on the standardized weights.
         start: Model of the same features to start from.
+        prior: Feature to the weight, per unit of the feature, that its weight is shrunk to; 0 for a feature without one.
     """
     mean, scale = _standardization(dataset.features)
     not_negative = np.asarray([name.partition(":")[2] in FITTED_FEATURES for name in dataset.feature_names], dtype=bool)
     initial = None if start is None else start.weights * scale / start.scale
-    return BlendModel(dataset.feature_names, mean, scale, fit_weights(dataset, mean, scale, penalty, not_negative, initial))
+    center = np.asarray([(prior or {}).get(name, 0.0) for name in dataset.feature_names]) * scale
+    weights = fit_weights(dataset, mean, scale, penalty, not_negative, initial, center)
+    return BlendModel(dataset.feature_names, mean, scale, weights)
 
 
 def _standardization(features: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -66,6 +71,7 @@ def fit_weights(
     penalty: float,
     not_negative: NDArray[np.bool_],
     start: NDArray[np.float64] | None = None,
+    center: NDArray[np.float64] | None = None,
 ) -> NDArray[np.float64]:
     """Return the maximum-likelihood weights of a softmax over each query's candidates, by L-BFGS with bounds.
 
@@ -74,7 +80,8 @@ def fit_weights(
         mean, scale: (features,) standardization of the features.
         penalty: L2 penalty.
         not_negative: (features,) which weights must not be negative.
-        start: (features,) initial weights; None for zeros.
+        start: (features,) initial weights; None for the center.
+        center: (features,) weights that the penalty shrinks to; None for zeros.
 
     Returns:
         (features,) weights of the standardized features.
@@ -84,6 +91,7 @@ def fit_weights(
     features = ((dataset.features - mean) / scale).astype(np.float32)
     query, starts, count = dataset.query, dataset.starts[:-1], len(dataset)
     target = dataset.label_weights / np.bincount(query, dataset.purchased, minlength=count)[query] * dataset.query_weights[query]
+    center = np.zeros(features.shape[1]) if center is None else center
     mass = np.bincount(query, target, minlength=count)  # (queries,) sum of the targets: 1 if all weights are 1
 
     def loss(weights: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
@@ -92,12 +100,15 @@ def fit_weights(
         scores -= np.maximum.reduceat(scores, starts)[query]
         exponentials = np.exp(scores)
         total = np.add.reduceat(exponentials, starts)
-        value = -(target * (scores - np.log(total)[query])).sum() / count + penalty * (weights**2).sum()
+        value = -(target * (scores - np.log(total)[query])).sum() / count + penalty * ((weights - center) ** 2).sum()
         predicted = exponentials * (mass / total)[query]
-        gradient = np.asarray((predicted - target).astype(np.float32) @ features, dtype=np.float64) / count + 2 * penalty * weights
+        gradient = np.asarray((predicted - target).astype(np.float32) @ features, dtype=np.float64) / count + 2 * penalty * (
+            weights - center
+        )
         return float(value), gradient
 
-    initial = np.zeros(features.shape[1]) if start is None else np.where(not_negative, np.maximum(start, 0), start)
+    initial = center if start is None else start
+    initial = np.where(not_negative, np.maximum(initial, 0), initial)
     bounds = [(0.0, None) if bounded else (None, None) for bounded in not_negative.tolist()]
     fitted = minimize(loss, initial, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": MAX_STEPS, "ftol": TOLERANCE})
     return np.asarray(fitted.x)

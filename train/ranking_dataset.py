@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -44,7 +44,7 @@ class RankingDataset:
     purchased: NDArray[np.bool_]
     starts: NDArray[np.int64]
     user: NDArray[np.int64]
-    kind: NDArray[np.int8] | None = None
+    kind: NDArray[np.integer[Any]] | None = None
     kinds: Sequence[str] = ("all",)
     kind_weights: Mapping[str, float] = field(default_factory=dict)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...data.errors import MissingExtraError
+from ...retrieval.channels.item_regression import regularized_inverse
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -55,7 +56,7 @@ class _ItemWeights:
     """EASE as (items, items) weights: B = I - P / diag(P), with P = inverse(X'X + penalty I)."""
 
     def __init__(self, interactions: sparse.csr_array, penalty: float) -> None:
-        inverse = _regularized_inverse(interactions.T @ interactions, penalty)
+        inverse = regularized_inverse(interactions.T @ interactions, penalty)
         weights = inverse / -np.diag(inverse)
         weights[np.diag_indices_from(weights)] = 0
         self.weights: NDArray[np.float32] = weights.astype(np.float32, copy=False)
@@ -70,26 +71,13 @@ class _UserInverse:
 
     def __init__(self, interactions: sparse.csr_array, penalty: float) -> None:
         self.interactions, item_users = interactions, interactions.T.tocsr()
-        self.item_users = item_users @ _regularized_inverse(interactions @ interactions.T, penalty)  # (items, users) X'Q
+        self.item_users = item_users @ regularized_inverse(interactions @ interactions.T, penalty)  # (items, users) X'Q
         self.diagonal = 1 - np.asarray(item_users.multiply(self.item_users).sum(axis=1))  # (items,) penalty times the diagonal of P
 
     def scores(self, histories: sparse.csr_array) -> NDArray[np.float32]:
         """(cases, items) h B = h - h P / diag(P) of each history h."""
         items = histories.toarray()
         return np.asarray(items - (items - (histories @ self.item_users) @ self.interactions) / self.diagonal, dtype=np.float32)
-
-
-def _regularized_inverse(gram: sparse.csr_array, penalty: float) -> NDArray[np.float32]:
-    """The inverse of a Gram matrix plus `penalty` times the identity, by Cholesky decomposition."""
-    from scipy import linalg
-
-    matrix = gram.toarray().astype(np.float32)
-    matrix[np.diag_indices_from(matrix)] += penalty
-    factor, _ = linalg.lapack.spotrf(matrix, lower=1, overwrite_a=1)
-    inverse, _ = linalg.lapack.spotri(factor, lower=1, overwrite_c=1)
-    inverse = np.tril(inverse)
-    inverse += np.tril(inverse, -1).T
-    return np.asarray(inverse, dtype=np.float32)
 
 
 @dataclass(frozen=True, slots=True)

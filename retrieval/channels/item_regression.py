@@ -22,6 +22,7 @@ from ..items.ragged import RaggedArray
 from .behavioural import ItemSimilarity
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from scipy import sparse
 
     from .base import CandidateQuery, ChannelScores, ChannelTrainingView, ServedItems, TrainingContext
@@ -142,7 +143,7 @@ def regression_weights(histories: RaggedArray, items: int, config: ItemRegressio
     Raises:
         TrainingError: No item has users.
     """
-    from scipy import linalg, sparse
+    from scipy import sparse
 
     user_items = histories.matrix(items)
     user_items.data[:] = 1
@@ -150,13 +151,8 @@ def regression_weights(histories: RaggedArray, items: int, config: ItemRegressio
     rows = np.sort(np.argsort(-user_counts, kind="stable")[: min(config.items, int((user_counts > 0).sum()))])
     if not len(rows):
         raise TrainingError("there are no interactions to fit the regression to")
-    part = user_items[:, rows]
-    gram = (part.T @ part).toarray().astype(np.float32)
-    gram[np.diag_indices_from(gram)] += config.penalty
-    factor, _ = linalg.lapack.spotrf(gram, lower=1, overwrite_a=1)
-    inverse, _ = linalg.lapack.spotri(factor, lower=1, overwrite_c=1)
-    inverse = np.tril(inverse)
-    inverse += np.tril(inverse, -1).T
+    part = user_items[:, rows].tocsr()
+    inverse = _inverse(part, config.penalty)
     weights = inverse / -np.diag(inverse)
     weights[np.diag_indices_from(weights)] = 0
     if config.max_weights < len(rows):
@@ -165,3 +161,32 @@ def regression_weights(histories: RaggedArray, items: int, config: ItemRegressio
         weights[magnitude < threshold] = 0
     source, target = np.nonzero(weights)
     return sparse.csr_array((weights[source, target].astype(np.float32), (rows[source], rows[target])), shape=(items, items))
+
+
+def _inverse(user_items: sparse.csr_array, penalty: float) -> NDArray[np.float32]:
+    """(items, items) inverse of X'X + penalty I. With fewer users than items it is computed from XX', by the Woodbury identity."""
+    users, items = user_items.shape
+    if users >= items:
+        return regularized_inverse(user_items.T @ user_items, penalty)
+    by_users = regularized_inverse(user_items @ user_items.T, penalty)  # (users, users)
+    inverse = -(user_items.T @ (by_users @ user_items))
+    inverse[np.diag_indices_from(inverse)] += 1
+    return np.asarray(inverse / penalty, dtype=np.float32)
+
+
+def regularized_inverse(gram: sparse.csr_array, penalty: float) -> NDArray[np.float32]:
+    """Return the inverse of a Gram matrix plus `penalty` times the identity, by Cholesky decomposition.
+
+    Args:
+        gram: (n, n) symmetric and positive semi-definite.
+        penalty: Above 0.
+    """
+    from scipy import linalg
+
+    matrix = gram.toarray().astype(np.float32)
+    matrix[np.diag_indices_from(matrix)] += penalty
+    factor, _ = linalg.lapack.spotrf(matrix, lower=1, overwrite_a=1)
+    inverse, _ = linalg.lapack.spotri(factor, lower=1, overwrite_c=1)
+    inverse = np.tril(inverse)
+    inverse += np.tril(inverse, -1).T
+    return np.asarray(inverse, dtype=np.float32)

@@ -1,0 +1,83 @@
+"""Fits the prior of the blend: weights learned over many stores, for a store that has trained nothing.
+
+Every store and every kind of question counts the same, whatever its number of queries. Only features that mean the same in every store
+take part (`FITTED_FEATURES`), so the prior holds no item, no user and no category. It is shipped as `recommend/ranking/prior.json` and
+written by `benchmarks/prior.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..recommend.ranking.features import FITTED_FEATURES
+from .blend_regression import fit_regression
+from .ranking_dataset import RankingDataset
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+PENALTY = 3e-3
+"""L2 penalty of the prior on standardized weights."""
+
+
+def fit_prior(datasets: Mapping[str, RankingDataset], penalty: float = PENALTY) -> dict[str, float]:
+    """Return feature to its weight, per unit of the feature, fitted to the queries of several stores.
+
+    Args:
+        datasets: Store to its queries; those without a purchase among their candidates are left out.
+        penalty: L2 penalty.
+
+    Raises:
+        ValueError: There are no datasets.
+    """
+    model = fit_regression(pooled(datasets), penalty)
+    weights = model.weights / model.scale
+    return {name: round(float(weight), 4) for name, weight in zip(model.feature_names, weights, strict=True)}
+
+
+def pooled(datasets: Mapping[str, RankingDataset]) -> RankingDataset:
+    """Return the queries of several stores as one dataset whose kinds are those of each store.
+
+    Args:
+        datasets: Store to its queries.
+
+    Raises:
+        ValueError: There are no datasets.
+    """
+    if not datasets:
+        raise ValueError("a prior needs the queries of at least one store")
+    answered = {store: dataset.with_purchases().with_sampled_negatives(0) for store, dataset in datasets.items()}
+    names = list(
+        dict.fromkeys(name for part in answered.values() for name in part.feature_names if name.partition(":")[2] in FITTED_FEATURES)
+    )
+    kinds = [f"{store}/{kind}" for store, part in answered.items() for kind in part.kinds]
+    features, kind_codes, users, offset, user_offset = [], [], [], 0, 0
+    for part in answered.values():
+        features.append(_aligned(part, names))
+        kind_codes.append(part.kind_codes + offset)
+        users.append(part.user + user_offset)
+        offset += len(part.kinds)
+        user_offset += int(part.user.max(initial=-1)) + 1
+    lengths = np.concatenate([np.diff(part.starts) for part in answered.values()])
+    return RankingDataset(
+        names,
+        np.concatenate(features),
+        np.concatenate([part.purchased for part in answered.values()]),
+        np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+        np.concatenate(users),
+        np.concatenate(kind_codes).astype(np.int16),
+        kinds,
+    )
+
+
+def _aligned(dataset: RankingDataset, names: list[str]) -> NDArray[np.float32]:
+    """(candidates, names) features of a dataset, 0 where it lacks one."""
+    columns = {name: column for column, name in enumerate(dataset.feature_names)}
+    values = np.zeros((len(dataset.features), len(names)), dtype=np.float32)
+    for position, name in enumerate(names):
+        if name in columns:
+            values[:, position] = dataset.features[:, columns[name]]
+    return values
