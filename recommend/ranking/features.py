@@ -39,7 +39,16 @@ CHANNELS = (
     "graph",
 )
 """The channels of the package, in the order of their features; other channels follow in alphabetical order."""
-CHANNEL_FEATURES = ("share", "log share", "by length", "category", "in category", "level in long histories", "level in short histories")
+CHANNEL_FEATURES = (
+    "share",
+    "log share",
+    "by length",
+    "category",
+    "in category",
+    "level in short histories",
+    "level in medium histories",
+    "level in long histories",
+)
 """Features of each channel; `FITTED_FEATURES` are those of present blends, the others those of blends of former versions.
 
 - `share`: score divided by the best score of the query; `log share`: its log.
@@ -47,16 +56,19 @@ CHANNEL_FEATURES = ("share", "log share", "by length", "category", "in category"
   history length.
 - `category`: log of the sum of the shares in the candidate's category.
 - `in category`: log of the score divided by the best score of the candidate's category.
-- `level in long histories`, `level in short histories`: the level is the log of the share over a floor of `LEVEL_FLOOR`, from 0 (no
-  evidence) to 1 (the best score), whatever the store or the channel. The part s = 2 / (items in the history + 1) of it counts as short, the
-  rest as long, so that a weighted sum weights a channel by history length.
+- `level in short histories`, `level in medium histories`, `level in long histories`: the level is the log of the share over a floor of
+  `LEVEL_FLOOR`, from 0 (no evidence) to 1 (the best score), whatever the store or the channel. With n items in the history, the part
+  2 / (n + 1) of it counts as short, of the rest n / (n + `LONG_HISTORY`) as long, so that a weighted sum weights a channel by history
+  length.
 
 Adding ranks made no difference on three stores.
 """
-FITTED_FEATURES = ("level in long histories", "level in short histories")
+FITTED_FEATURES = ("level in short histories", "level in medium histories", "level in long histories")
 """Channel features that a blend is fitted to. They mean the same in every store, so weights can be compared and carried over."""
 LEVEL_FLOOR = 0.1
 """Share added before the logarithm of a level; smaller floors spread the candidates that no channel ranks high."""
+LONG_HISTORY = 50
+"""Items in a history of which half counts as long."""
 PROFILE_FEATURES = ("log users", "price gap", "brand", "crowd", "history length")
 """Features of the item and the profile.
 
@@ -130,16 +142,27 @@ def _channel_features(scores: NDArray[np.float32], category: NDArray[np.int64], 
     category_share = np.log(np.bincount(category, share, minlength=1)[category] + CATEGORY_EPSILON)
     share_in_category = np.log(share / np.maximum(best_in_category[category], 1e-6) + CATEGORY_EPSILON)
     level = np.log1p(share / LEVEL_FLOOR) / np.log1p(1 / LEVEL_FLOOR)
-    short = 2 / (history_length + 1)
+    short, long = history_parts(history_length)
     return [
         share,
         log_share,
         relative_length * log_share,
         category_share,
         share_in_category,
-        level * (1 - short),
         level * short,
+        level * (1 - short - long),
+        level * long,
     ]
+
+
+def history_parts(length: int) -> tuple[float, float]:
+    """Return which parts of a history of some length count as short and as long; the rest counts as medium.
+
+    Args:
+        length: number of items, 0 or more.
+    """
+    short = min(2 / (length + 1), 1.0)
+    return short, (1 - short) * length / (length + LONG_HISTORY)
 
 
 def is_fitted(name: str) -> bool:
