@@ -17,7 +17,8 @@ AMAZON14 = ("Beauty", "Sports and Outdoors", "Toys and Games")
 def workspace(name: str, home: Path) -> crossaisle.Workspace:
     """An ingested and indexed workspace.
 
-    Names: amazon14, amazon14-<category>, amazon14-<category>-2 (with its second level of categories), amazon23, bundles-clothing,
+    Names: amazon14, amazon14-<category>, amazon14-<category>-2 (with its second level of categories),
+    amazon14-<category>+<category>, amazon23, bundles-clothing,
     bundles-electronic, completejourney, courses, demo, demo-<seed>, movielens.
     """
     path = home / name
@@ -47,14 +48,15 @@ def workspace(name: str, home: Path) -> crossaisle.Workspace:
 
 
 def _amazon14(files: Path, only: str) -> None:
-    """One category with its order, or all three joined by user without an order: positions are per category."""
+    """One category with its order, or several (`beauty+toys`, or all) joined by user without an order: positions are per category."""
     items = pl.read_ndjson(SHARED / "amazon14" / "items.jsonl.gz")
     table = pl.read_csv(SHARED / "amazon14" / "interactions.csv.gz")
     if only:
-        category = next(name for name in table["category"].unique().to_list() if name.lower().startswith(only))
-        table = table.filter(pl.col("category") == category)
+        names = table["category"].unique().to_list()
+        chosen = [next(name for name in names if name.lower().startswith(part)) for part in only.split("+")]
+        table = table.filter(pl.col("category").is_in(chosen))
         items = items.join(table.select("item_id").unique(), on="item_id", how="semi", maintain_order="left")
-    table = table.select("user_id", "item_id", *(["position"] if only else []))
+    table = table.select("user_id", "item_id", *(["position"] if only and "+" not in only else []))
     items.write_ndjson(files / "items.jsonl")
     table.write_csv(files / "interactions.csv")
 
