@@ -30,8 +30,8 @@ CV_FOLDS = 4
 """Cross-validation folds of the users."""
 PENALTIES = (1e-1, 3e-2, 1e-2, 3e-3)
 """L2 penalties tried for the regression."""
-WEIGHT_ROUNDS, WEIGHT_RATE = 4, 4.0
-"""Rounds of weighting the kinds, and the rate: a kind that is 10 % further behind than another gets exp(0.4) times its weight."""
+WEIGHT_ROUNDS, WEIGHT_RATE = 7, 8.0
+"""Rounds of weighting the kinds, and the rate: a kind that is 10 % further behind than another gets exp(0.8) times its weight."""
 SELECTION_NEGATIVES = 80
 """Negatives per query in the fits that settings are compared with; the final fit has more."""
 TREE_COUNTS = (40, 120)
