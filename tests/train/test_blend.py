@@ -8,8 +8,10 @@ import pytest
 from crossaisle.data.errors import TrainingError
 from crossaisle.recommend.ranking.learned_blend import BlendModel
 from crossaisle.retrieval.channels.base import TrainingContext
-from crossaisle.train import blend
-from crossaisle.train.blend import RankingDataset, fit_blend, fit_models, ndcg
+from crossaisle.train import ranking_dataset
+from crossaisle.train.blend import fit_blend, fit_models
+from crossaisle.train.blend_regression import fit_weights
+from crossaisle.train.ranking_dataset import RankingDataset, ndcg
 
 
 def ranking_queries(count: int, seed: int = 0, *, crossed: bool = False, candidates: int = 20) -> RankingDataset:
@@ -33,11 +35,11 @@ def test_the_regression_finds_the_decisive_feature() -> None:
 
 
 def test_the_weights_equal_those_of_the_sampling_model() -> None:
-    weights = blend._fit_weights(ranking_queries(2000), np.zeros(4), np.ones(4), 1e-9)
+    weights = fit_weights(ranking_queries(2000), np.zeros(4), np.ones(4), 1e-9, np.zeros(4, bool))
     assert weights == pytest.approx([2, 0, 0, 0], abs=0.15)
 
 
-def test_newton_s_method_agrees_with_bfgs() -> None:
+def test_the_bounded_fit_agrees_with_bfgs_where_no_bound_applies() -> None:
     from scipy.optimize import minimize
 
     dataset = ranking_queries(150)
@@ -49,7 +51,7 @@ def test_newton_s_method_agrees_with_bfgs() -> None:
         return float((np.log(np.exp(scores).sum(axis=1)) - scores[purchased]).mean() + 0.01 * (weights**2).sum())
 
     expected = minimize(loss, np.zeros(4)).x
-    assert blend._fit_weights(dataset, np.zeros(4), np.ones(4), 0.01) == pytest.approx(expected, abs=2e-3)
+    assert fit_weights(dataset, np.zeros(4), np.ones(4), 0.01, np.zeros(4, bool)) == pytest.approx(expected, abs=2e-3)
 
 
 def test_rare_items_have_a_higher_label_weight() -> None:
@@ -57,14 +59,14 @@ def test_rare_items_have_a_higher_label_weight() -> None:
     features = rng.normal(size=(6000, 2)).astype(np.float32)
     features[:, 1] = np.log1p(rng.integers(0, 2, 6000) * 50)
     purchased = np.arange(6000) % 20 == 0
-    dataset = RankingDataset(["first:a", blend.USER_COUNT_FEATURE], features, purchased, np.arange(301) * 20, np.arange(300))
+    dataset = RankingDataset(["first:a", ranking_dataset.USER_COUNT_FEATURE], features, purchased, np.arange(301) * 20, np.arange(300))
     rare = features[:, 1] == 0
-    assert dataset.label_weights[purchased & rare].tolist() == [blend.RARE_ITEM_LABEL_WEIGHT] * int((purchased & rare).sum())
+    assert dataset.label_weights[purchased & rare].tolist() == [ranking_dataset.RARE_ITEM_LABEL_WEIGHT] * int((purchased & rare).sum())
     assert set(dataset.label_weights[purchased & ~rare].tolist()) == {1.0}
     assert not dataset.label_weights[~purchased].any()
     # Purchases are independent of rarity, so the maximum-likelihood weight of the feature comes from the label weights alone.
-    weights = blend._fit_weights(dataset, np.zeros(2), np.ones(2), 1e-6)
-    weighted_odds = (purchased & rare).sum() * blend.RARE_ITEM_LABEL_WEIGHT / (purchased & ~rare).sum()
+    weights = fit_weights(dataset, np.zeros(2), np.ones(2), 1e-6, np.zeros(2, bool))
+    weighted_odds = (purchased & rare).sum() * ranking_dataset.RARE_ITEM_LABEL_WEIGHT / (purchased & ~rare).sum()
     log_odds_ratio = np.log(weighted_odds) - np.log(rare.sum() / (~rare).sum())
     assert weights[1] * np.log(51) == pytest.approx(-log_odds_ratio, abs=0.1)
     assert dataset.without_group("profile").label_weights.max() == 1  # without the feature all weigh the same
@@ -120,7 +122,7 @@ def test_sampling_keeps_all_purchases_and_a_fixed_number_of_negatives() -> None:
     purchased[[3, 40, 609, 700]] = True
     dataset = RankingDataset(["a:share", "a:log share"], features, purchased, np.array([0, 10, 610, 1010]), np.arange(3))
     sampled = dataset.with_sampled_negatives(0)
-    assert np.diff(sampled.starts).tolist() == [10, blend.NEGATIVES_PER_QUERY + 2, blend.NEGATIVES_PER_QUERY + 1]
+    assert np.diff(sampled.starts).tolist() == [10, ranking_dataset.NEGATIVES_PER_QUERY + 2, ranking_dataset.NEGATIVES_PER_QUERY + 1]
     assert sampled.purchased.sum() == 4
     assert np.array_equal(sampled.user, dataset.user)
     assert np.array_equal(sampled.features, dataset.with_sampled_negatives(0).features)

@@ -30,7 +30,8 @@ from crossaisle.recommend.attribution.rule_alternatives import cli_options, roun
 from crossaisle.recommend.attribution.why import Why, why
 from crossaisle.recommend.ranking.features import CHANNEL_FEATURES, PROFILE_FEATURES
 from crossaisle.recommend.recommender import Recommender
-from crossaisle.train import blend
+from crossaisle.train.blend_regression import fit_trees
+from crossaisle.train.ranking_dataset import RankingDataset
 
 
 @pytest.fixture(scope="module")
@@ -266,10 +267,10 @@ def test_features_add_up_to_the_score_with_trees(learned_shop: Recommender, monk
     values = np.tile(item_rank.scored_candidates.features, (8, 1))
     rng = np.random.default_rng(0)
     count = len(values)
-    dataset = blend.RankingDataset(
+    dataset = RankingDataset(
         blend_ranker.model.feature_names, values, rng.random(count) < 0.1, np.arange(0, count + 1, count // 8), np.arange(8)
     )
-    boosters = [blend._fit_trees(dataset, blend_ranker.model, seed, 10).model_to_string() for seed in range(2)]
+    boosters = [fit_trees(dataset, blend_ranker.model, seed, 10).model_to_string() for seed in range(2)]
     model = replace(blend_ranker.model, trees=boosters)
     scores = model.scores(item_rank.scored_candidates.features)
     assert not np.allclose(scores, item_rank.scored_candidates.scores)
