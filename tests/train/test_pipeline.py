@@ -83,7 +83,8 @@ def test_entries_match_the_cases_of_an_evaluation(view: TrainingView) -> None:
     assert np.mean(equal) > 0.9  # near-duplicates of a history item are removed from the entries only
 
 
-def test_queries_are_scored_by_channels_without_their_user(view: TrainingView) -> None:
+def test_queries_are_scored_by_channels_without_their_user(view: TrainingView, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(out_of_fold, "MAX_QUERIES_PER_KIND", 100)
     fold_users: list[frozenset[str]] = []
 
     def fit_channels(fold_view: TrainingView, _: TrainingContext) -> dict[str, Any]:
@@ -100,7 +101,7 @@ def test_queries_are_scored_by_channels_without_their_user(view: TrainingView) -
     pairs = view.interactions.select("user_id", "item_id").unique()
     ids = view.catalogue.items["item_id"]
     checked = 0
-    for query in range(0, len(queries.users), 40):
+    for query in range(0, len(queries.users), 10):
         training_pairs = pairs.filter(pl.col("user_id").is_in(sorted(fold_users[fold_of[queries.users[query]]])))
         candidates = slice(int(queries.dataset.starts[query]), int(queries.dataset.starts[query + 1]))
         rows, counts = queries.rows[candidates][:40].tolist(), queries.pair_counts[candidates][:40].tolist()
