@@ -50,7 +50,10 @@ def camping_store() -> tuple[dict[str, str], dict[str, list[str]]]:
     histories = {}
     for user in range(USERS):
         tent = user % TENTS
-        books, pans = ([f"{name}{n}" for n in range(count) if rng.random() < share] for name, count, share in (("book", BOOKS, 0.9), ("pan", PANS, 0.2)))
+        books, pans = (
+            [f"{name}{n}" for n in range(count) if rng.random() < share]
+            for name, count, share in (("book", BOOKS, 0.9), ("pan", PANS, 0.2))
+        )
         histories[f"u{user}"] = [*books, f"tent{tent}", f"stove{tent}", *pans]
     return items, histories
 
@@ -59,7 +62,9 @@ def test_the_penalty_for_popular_items_is_chosen_where_popular_items_mislead(vie
     context = tune_channels(view_of(*camping_store()), TrainingContext(), [MatrixFactorization.name])
     chosen = context.configs["item_knn"]
     assert (chosen.similarity, chosen.partner_exponent) == ("cosine", 0.5)
-    trials = {(trial["similarity"], trial["partner_exponent"], trial["shrinkage"], trial["decay"]): trial for trial in context.trials["item_knn"]}
+    trials = {
+        (trial["similarity"], trial["partner_exponent"], trial["shrinkage"], trial["decay"]): trial for trial in context.trials["item_knn"]
+    }
     assert len(trials) == len(grid("item_knn", order="time"))
     with_penalty, without = trials["cosine", 0.5, 0.0, 1.0], trials["cosine", 0.0, 0.0, 1.0]
     assert with_penalty["by_kind"]["entry"] > without["by_kind"]["entry"] + 0.1
@@ -100,7 +105,7 @@ class Recorder:
         cls.users.append(set(view.events.users.to_list()))
         return cls(len(view.catalogue))
 
-    def scores(self, query: CandidateQuery) -> ChannelScores:  # noqa: ARG002
+    def scores(self, query: CandidateQuery) -> ChannelScores:
         return np.zeros(self.items, np.float32), np.full(self.items, -1, dtype=np.int64)
 
 
@@ -124,7 +129,7 @@ def test_channels_are_fitted_without_the_validation_users(
 def test_a_channel_with_too_little_data_is_not_tuned(view_of: Callable[..., TrainingView], monkeypatch: pytest.MonkeyPatch) -> None:
     class Unfit(Recorder):
         @classmethod
-        def fit(cls, view: Any, context: TrainingContext) -> Recorder:
+        def fit(cls, view: Any, context: TrainingContext) -> Recorder:  # noqa: ARG003
             raise TrainingError("too little data")
 
     monkeypatch.setitem(TRAINABLE_CHANNELS, Unfit.name, Unfit)
@@ -157,7 +162,7 @@ class Fixed(Recorder):
     def __init__(self, values: list[float]) -> None:
         self.values = np.asarray(values, np.float32)
 
-    def scores(self, query: CandidateQuery) -> ChannelScores:  # noqa: ARG002
+    def scores(self, query: CandidateQuery) -> ChannelScores:
         return self.values, np.full(len(self.values), -1, dtype=np.int64)
 
 

@@ -15,7 +15,16 @@ from crossaisle.retrieval.items.catalogue import Catalogue
 from crossaisle.retrieval.items.interactions import Events
 from crossaisle.train.questions import CATEGORIES_PER_USER, COLD_MAX_USERS, KINDS, MAX_SHORT_HISTORY, Questions, sample_questions
 
-ITEMS = {"tent": "Camping", "rope": "Camping", "stove": "Kitchen", "pan": "Kitchen", "lamp": "Home", "rug": "Home", "pen": "Desk", "odd": ""}
+ITEMS = {
+    "tent": "Camping",
+    "rope": "Camping",
+    "stove": "Kitchen",
+    "pan": "Kitchen",
+    "lamp": "Home",
+    "rug": "Home",
+    "pen": "Desk",
+    "odd": "",
+}
 NAMES = list(ITEMS)
 Asked = tuple[tuple[str, ...], frozenset[str]]
 """History and targets of a question."""

@@ -304,7 +304,12 @@ def test_every_feature_has_a_label_and_its_value_is_formatted_without_logarithm(
 
 @pytest.mark.parametrize(
     ("feature", "value", "text"),
-    [("share", 0.42, "42%"), ("log share", np.log(0.42 + 1e-3), "42%"), ("in category", np.log(0.5 + 1e-2), "50%"), ("by length", -1.5, "-1.50")],
+    [
+        ("share", 0.42, "42%"),
+        ("log share", np.log(0.42 + 1e-3), "42%"),
+        ("in category", np.log(0.5 + 1e-2), "50%"),
+        ("by length", -1.5, "-1.50"),
+    ],
 )
 def test_features_of_former_blends_are_formatted_without_logarithm(feature: str, value: float, text: str) -> None:
     assert feature_contributions._feature_contribution(f"item_knn:{feature}", value, 1.0).formatted_value == text

@@ -25,7 +25,9 @@ def query(*rows: int, weights: NDArray[np.float64] | None = None) -> CandidateQu
     return CandidateQuery(np.asarray(rows, dtype=np.int64), np.ones(len(rows)), np.empty((0, 0), np.float32), weights)
 
 
-def dense_contributions(pasts: list[list[int]], history: list[int], weights: NDArray[np.float64], config: UserKNNConfig) -> NDArray[np.float64]:
+def dense_contributions(
+    pasts: list[list[int]], history: list[int], weights: NDArray[np.float64], config: UserKNNConfig
+) -> NDArray[np.float64]:
     """(items, history) part of each history item in the score of each item, from dense matrices; without a cut of the neighbors."""
     owned = np.asarray([[item in past for item in range(ITEMS)] for past in pasts], dtype=float)  # (users, items)
     rarity = np.maximum(owned.sum(axis=0), 1) ** -config.rarity_exponent
