@@ -11,7 +11,7 @@ from crossaisle.eval.baselines import popularity
 from crossaisle.eval.splits.training_data import TrainingData
 from crossaisle.retrieval.channels.base import CandidateQuery
 from crossaisle.retrieval.channels.category_popularity import CategoryPopularity
-from crossaisle.retrieval.channels.channel_configs import CategoryPopularityConfig
+from crossaisle.retrieval.channels.channel_configs import CategoryPopularityChannelConfig
 from crossaisle.retrieval.items.ragged import RaggedArray
 
 ITEMS = 8
@@ -32,7 +32,7 @@ def test_scores_equal_those_of_the_baseline(pasts: list[list[int]], history: lis
     histories = RaggedArray.of(pasts)
     training = TrainingData(histories, None, ITEMS, CATEGORY, np.zeros((ITEMS, 2), np.float32))
     baseline = popularity.CategoryPopularityScorer(training, popularity.CategoryPopularityConfig(prior))
-    scores, anchors = CategoryPopularity(histories, CATEGORY, CategoryPopularityConfig(prior)).scores(query(*history))
+    scores, anchors = CategoryPopularity(histories, CATEGORY, CategoryPopularityChannelConfig(prior)).scores(query(*history))
     assert scores == pytest.approx(baseline.scores(RaggedArray.of([history]))[0], rel=1e-5)
     assert ((scores >= 0) & (scores <= 1)).all()
     assert ((anchors >= 0) == (scores > 0)).all()
@@ -40,7 +40,7 @@ def test_scores_equal_those_of_the_baseline(pasts: list[list[int]], history: lis
 
 def test_scores_and_anchors_equal_hand_computed_shares() -> None:
     histories = RaggedArray.of([[0, 1], [0, 1], [0, 2], [3, 4]])  # users of categories 0: all four, 1: three, 2: one
-    scores, anchors = CategoryPopularity(histories, CATEGORY, CategoryPopularityConfig(prior=0.0)).scores(query(0, 2))
+    scores, anchors = CategoryPopularity(histories, CATEGORY, CategoryPopularityChannelConfig(prior=0.0)).scores(query(0, 2))
     # Of the four users of category 0, three buy from category 1; the one user of category 2 does not. Item 1 has two of those three.
     assert scores[1] == pytest.approx((3 / 4 + 0) / 2 * 2 / 3)
     assert scores[4] == pytest.approx((3 / 4 + 0) / 2 * 1 / 3)
