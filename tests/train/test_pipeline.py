@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -31,7 +32,9 @@ from crossaisle.recommend.attribution.why import why
 from crossaisle.recommend.ranking import learned_blend
 from crossaisle.recommend.recommender import Recommender
 from crossaisle.retrieval.channels.base import TrainingContext
+from crossaisle.retrieval.channels.behavioural import ItemSimilarity
 from crossaisle.retrieval.channels.channel_configs import DEFAULT_CONFIGS
+from crossaisle.retrieval.channels.user_knn import UserKNN
 from crossaisle.retrieval.index.builder import item_vectors, load
 from crossaisle.retrieval.items.interactions import Events
 from crossaisle.retrieval.trainable_channels import TRAINABLE_CHANNELS
@@ -139,6 +142,24 @@ def test_every_trained_part_is_stored_with_its_card(trained: Trained) -> None:
     assert not list(shop.path.glob(".staging*"))
 
 
+def test_serving_counts_the_channels_with_the_stored_configurations(trained: Trained, settings: Settings, tmp_path: Path) -> None:
+    shutil.copytree(trained[0].path, tmp_path / "shop")
+    file = tmp_path / "shop" / "blend" / "channels.json"
+    configs = json.loads(file.read_text("utf-8"))
+    configs["item_knn"] |= {"similarity": "cosine", "decay": 0.5}
+    configs["user_knn"]["neighbors"] = 3
+    file.write_text(json.dumps(configs), "utf-8")
+    blend_ranker = Recommender.open(tmp_path / "shop", settings=settings.with_(llm="none")).blend_ranker
+    assert blend_ranker is not None
+    channels = blend_ranker.retriever.further
+    assert isinstance(channels["item_knn"], ItemSimilarity)
+    assert channels["item_knn"].decay == 0.5
+    assert isinstance(channels["user_knn"], UserKNN)
+    assert channels["user_knn"].config.neighbors == 3
+    assert set(configs) == set(DEFAULT_CONFIGS)
+    assert "co_occurrence" not in channels
+
+
 def test_one_category_raises(make_store: Callable[..., Path], settings: Settings, tmp_path: Path) -> None:
     store = make_store({"a": "One", "b": "One"}, {f"u{n}": ["a", "b"] for n in range(30)})
     crossaisle.ingest(tmp_path / "shop", "files", [store])
@@ -168,6 +189,11 @@ def test_by_default_only_channels_that_pay_are_trained(demo_workspace: Workspace
     assert not (tmp_path / "shop" / "graph").exists()
     assert not (tmp_path / "shop" / "complements").exists()
     assert "--channels" in result.output
+    printed = " ".join(result.output.split())
+    for kind in ("entry", "whole", "cut", "short"):
+        assert re.search(rf"questions of kind {kind} .*?alone: 0\.\d+; \w+ 0\.\d+; 0\.\d+", printed)
+    for name in ("factors", "item regression"):
+        assert re.search(rf"penalty of the {name}, .*?: \d+; \d+: 0\.\d+, ", printed)
     recommender = Recommender.open(tmp_path / "shop", settings=settings.with_(llm="none"))
     assert recommender.blend_ranker is not None
     assert set(recommender.blend_ranker.model.channels) == CHANNELS - {"graph", "complements"} | {"profile"}
