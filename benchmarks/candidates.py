@@ -29,6 +29,7 @@ from crossaisle.recommend.ranking import learned_blend
 from crossaisle.recommend.ranking.features import FeatureExtractor
 from crossaisle.recommend.ranking.trained_ranker import CANDIDATES_PER_CHANNEL, trained_channels
 from crossaisle.retrieval.channels.base import CachedChannel
+from crossaisle.retrieval.channels.channel_configs import DEFAULT_CONFIGS
 from crossaisle.retrieval.retriever import Retriever
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from crossaisle.retrieval.channels.base import Channel
 
 DEPTHS = (50, 100, 200)
-BEHAVIOUR = ("sequential", "item_knn", "co_occurrence", "lately")
+BEHAVIOUR = ("sequential", "item_knn", "co_occurrence", "random_walk", "user_knn", "category_popularity", "lately")
 STEPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("semantic, associations, popularity", ()),
     ("and counts of behaviour", BEHAVIOUR),
@@ -46,6 +47,7 @@ STEPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("and complement-tuned text", (*BEHAVIOUR, "text_smoothed", "complements")),
     ("and graph", (*BEHAVIOUR, "text_smoothed", "complements", "graph")),
     ("and factors", (*BEHAVIOUR, "text_smoothed", "complements", "graph", "factors")),
+    ("and item regression", (*BEHAVIOUR, "text_smoothed", "complements", "graph", "factors", "item_regression")),
 )
 QUOTAS = (0.25, 0.5, 1.0)
 
@@ -58,7 +60,10 @@ def main() -> None:
 def measured(shop: crossaisle.Workspace, most: int) -> dict[str, Any]:
     """All figures of one store."""
     _, cases, _, eligible, known = tested(shop, EvaluationOptions(max_cases=most))
-    channels = {**known.full_catalogue_channels, **trained_channels(shop, known.catalogue.ids, known.vectors).require_all()}
+    has_blend = learned_blend.load_models(shop.path) is not None
+    configs = learned_blend.load_channel_configs(shop.path) if has_blend else DEFAULT_CONFIGS
+    full_catalogue = known.full_catalogue_channels(configs)
+    channels = {**full_catalogue, **trained_channels(shop, known.catalogue.ids, known.vectors).require_all()}
     further = {name: CachedChannel(channel) for name, channel in channels.items()}
     found = _Asked(shop, known, cases, eligible, further)
     clusters = cases.clusters

@@ -127,13 +127,15 @@ def trained(demo_workspace: Workspace, settings: Settings, tmp_path_factory: pyt
     """A trained copy of the demo store and the figures of its training. Read-only: tests that write copy the folder."""
     import shutil
 
-    from crossaisle.train import out_of_fold, pipeline
+    from crossaisle.retrieval.trainable_channels import TRAINABLE_CHANNELS
+    from crossaisle.train import pipeline
+
+    from .quick_training import quick_training
 
     path = tmp_path_factory.mktemp("trained") / "shop"
     shutil.copytree(demo_workspace.path, path)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(out_of_fold, "MAX_QUERIES", 300)
-        figures = pipeline.train_workspace(Workspace(path), settings, part="blend", channels=("factors", "complements", "graph"))
+    with quick_training(100):
+        figures = pipeline.train_workspace(Workspace(path), settings, part="blend", channels=tuple(TRAINABLE_CHANNELS))
     return Workspace(path), figures
 
 

@@ -22,11 +22,11 @@ from ..retrieval.channels.base import LazyAnchorChannel
 from ..retrieval.channels.behavioural import counted_channel
 from ..retrieval.channels.channel_configs import (
     DEFAULT_CONFIGS,
-    CategoryPopularityConfig,
+    CategoryPopularityChannelConfig,
     CountedConfig,
     ItemKNNConfig,
     RandomWalkConfig,
-    RecentPopularityConfig,
+    RecentPopularityChannelConfig,
     SequentialConfig,
     TextSmoothedConfig,
     UserKNNConfig,
@@ -77,8 +77,8 @@ def grid(name: str, *, order: str) -> list[Any]:
         "text_smoothed": _grid(TextSmoothedConfig, partner_exponent=[0.25, 0.0], decay=[1.0])
         if order == "none"
         else _grid(TextSmoothedConfig, decay=[0.8, 0.9]),
-        "category_popularity": _grid(CategoryPopularityConfig, prior=[10.0, 100.0]),
-        "lately": _grid(RecentPopularityConfig, days=[180, 30, 90, 3650] if order == "time" else [180]),
+        "category_popularity": _grid(CategoryPopularityChannelConfig, prior=[10.0, 100.0]),
+        "lately": _grid(RecentPopularityChannelConfig, days=[180, 30, 90, 3650] if order == "time" else [180]),
         MatrixFactorization.name: _grid(FactorizationConfig, penalty=[30.0, 10.0, 100.0]),
         ItemRegression.name: _grid(ItemRegressionConfig, penalty=[500.0, 100.0, 2000.0]),
     }

@@ -76,17 +76,16 @@ def sample_questions(
         max_users: Largest number of users, sampled at random.
     """
     events = OrderedEvents.from_events(view.events, int(rng.integers(2**31)))
-    ordered, category = view.events.order != "none", view.catalogue.category
-    eligible = EligibleItems(view.catalogue, "new")
+    ordered, eligible = view.events.order != "none", EligibleItems(view.catalogue, "new")
+    items = _Items(view.catalogue.category, eligible.rankable, user_counts <= COLD_MAX_USERS)
     chosen = np.flatnonzero(users)
     if len(chosen) > 4 * max_users:  # many users have a single category
         chosen = rng.permutation(chosen)[: 4 * max_users]
     drafts: list[_Draft] = []
     asked = 0
     for user in rng.permutation(chosen).tolist():
-        rows = _distinct(events.row[events.starts[user] : events.starts[user + 1]])
-        own = _User(str(events.ids[user]), rows, category[rows], eligible.rankable[rows], user_counts[rows] <= COLD_MAX_USERS)
-        found = _user_drafts(own, rng, ordered=ordered)
+        rows = events.row[events.starts[user] : events.starts[user + 1]]
+        found = _user_drafts(str(events.ids[user]), rows, items, rng, ordered=ordered)
         drafts += found
         asked += bool(found)
         if asked == max_users:
@@ -101,11 +100,9 @@ def sample_questions(
 
 
 @dataclass(frozen=True, slots=True)
-class _User:
-    """A user's distinct items, oldest first, with their category codes, whether they can be ranked, and whether few others have them."""
+class _Items:
+    """(items,) category codes, whether an item can be ranked, and whether few users have it."""
 
-    name: str
-    rows: NDArray[np.int32]
     category: NDArray[np.int32]
     rankable: NDArray[np.bool_]
     cold: NDArray[np.bool_]
@@ -121,33 +118,43 @@ class _Draft:
     targets: Sequence[int]
 
 
-def _user_drafts(user: _User, rng: np.random.Generator, *, ordered: bool) -> list[_Draft]:
-    """Draft questions of every kind about one user; none for a user with a single category."""
-    categories = list(dict.fromkeys(user.category[user.rankable].tolist()))
-    if len(set(user.category.tolist())) < 2:
+def _user_drafts(name: str, events: NDArray[np.int32], items: _Items, rng: np.random.Generator, *, ordered: bool) -> list[_Draft]:
+    """Draft questions of every kind about one user; none for a user with a single category.
+
+    Args:
+        name: User id.
+        events: Item rows of the user, oldest first, repeated items included.
+        items: The items.
+        rng: Random numbers.
+        ordered: Whether the events have an order.
+    """
+    rows = _distinct(events)
+    category, can_be_target = items.category[rows], set(items.category[rows[items.rankable[rows]]].tolist())
+    categories = [code for code in dict.fromkeys(items.category[events].tolist()) if code in can_be_target]  # as entered
+    if len(set(category.tolist())) < 2:
         return []
-    entered = categories[-CATEGORIES_PER_USER:] if ordered else rng.permutation(categories)[:CATEGORIES_PER_USER].tolist()
     drafts = []
 
     def add(kind: str, history: NDArray[np.int32], targets: NDArray[np.int32]) -> None:
         if len(history) and len(targets):
-            drafts.append(_Draft(user.name, KINDS.index(kind), history.tolist(), targets.tolist()))
+            drafts.append(_Draft(name, KINDS.index(kind), history.tolist(), targets.tolist()))
 
+    entered = categories[-CATEGORIES_PER_USER:] if ordered else rng.permutation(categories)[:CATEGORIES_PER_USER].tolist()
     for code in entered:
-        inside = user.category == code
-        before = np.arange(len(inside)) < np.flatnonzero(inside)[0] if ordered else ~inside
-        add("entry", user.rows[before], user.rows[inside])
+        inside = category == code
+        before = _distinct(events[: np.flatnonzero(items.category[events] == code)[0]]) if ordered else rows[~inside]
+        add("entry", before, rows[inside])
     for code in rng.permutation(categories)[:CATEGORIES_PER_USER].tolist():
-        inside = user.category == code
-        others = user.rows[~inside]
-        add("whole", others, user.rows[inside])
+        inside = category == code
+        others = rows[~inside]
+        add("whole", others, rows[inside])
         count = int(rng.integers(1, MAX_SHORT_HISTORY + 1))
-        add("short", others[-count:] if ordered else rng.permutation(others)[:count], user.rows[inside])
-        add("cold", others, user.rows[inside & user.cold])
-    order = np.arange(len(user.rows)) if ordered else rng.permutation(len(user.rows))
-    moment = int(rng.integers(1, len(order)))
-    earlier, later = order[:moment], order[moment:]
-    add("cut", user.rows[earlier], user.rows[later][~np.isin(user.category[later], user.category[earlier])])
+        add("short", others[-count:] if ordered else rng.permutation(others)[:count], rows[inside])
+        add("cold", others, rows[inside & items.cold[rows]])
+    sequence = events if ordered else rng.permutation(rows)
+    moment = int(rng.integers(1, len(sequence)))
+    earlier, later = _distinct(sequence[:moment]), _distinct(sequence[moment:])
+    add("cut", earlier, later[~np.isin(items.category[later], items.category[earlier])])
     return drafts
 
 

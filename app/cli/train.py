@@ -39,7 +39,8 @@ def train(
     channels: Annotated[
         str | None,
         typer.Option(
-            help="Trainable channels, separated by commas: factors, complements, graph. Default: factors; part graph trains all of them."
+            help="Trainable channels, separated by commas: factors, item_regression, complements, graph. Default: factors,item_regression; "
+            "part graph trains all of them."
         ),
     ] = None,
     examples: Annotated[
@@ -113,6 +114,16 @@ def train(
     console().print(f"next: crossaisle evaluate -w {workspace} --out report{chosen}")
 
 
+_KIND = "NDCG@10 on questions of kind {} (validation): the blend, its best channel, a blend of this kind alone"
+
+
+def _kind_figures(figures: Mapping[str, Any]) -> str:
+    """The figures of one kind of question, in the order that `_KIND` names them."""
+    channel, specialist = figures.get("best_channel"), figures["specialist_ndcg@10"]
+    best = f"{channel} {figures['best_channel_ndcg@10']}" if channel else "none"
+    return f"{figures['blend_ndcg@10']}; {best}; {'none' if specialist is None else specialist}"
+
+
 def _summary(cards: Mapping[str, Any]) -> dict[str, Any]:
     """The main figures of the trained models, labelled for people."""
     summary: dict[str, Any] = {}
@@ -124,11 +135,13 @@ def _summary(cards: Mapping[str, Any]) -> dict[str, Any]:
             "NDCG@10 with trees (validation)": blend["trees_ndcg@10"],
             "chosen": blend["chosen"],
         }
+        summary |= {_KIND.format(kind): _kind_figures(figures) for kind, figures in blend.get("kinds", {}).items()}
     elif graph := cards.get("graph"):
         summary["NDCG@10 of the graph (validation)"] = graph["figures"]["ndcg@10"]
-    if factors := cards.get("factors"):
-        tried = ", ".join(f"{trial['penalty']:g}: {trial['ndcg@10']}" for trial in factors["tried"])
-        summary["penalty of the factors, and NDCG@10 by penalty (validation)"] = f"{factors['penalty']:g}; {tried or 'none'}"
+    for name, label in (("factors", "factors"), ("item_regression", "item regression")):
+        if channel := cards.get(name):
+            tried = ", ".join(f"{trial['penalty']:g}: {trial['ndcg@10']}" for trial in channel["tried"])
+            summary[f"penalty of the {label}, and NDCG@10 by penalty (validation)"] = f"{channel['penalty']:g}; {tried or 'none'}"
     if ranker := cards.get("ranker"):
         summary |= {
             "training examples of the LLM": ranker["examples"],

@@ -29,7 +29,20 @@ PERSUASIVENESS: Mapping[str, float] = {
 """Persuasiveness of each kind of fact, as rated by shoppers from 1 to 5: attributes 2.7 to 3.2, ordered within that range by us. A count of
 shoppers, rated above all others, always comes first; a complaint always comes last."""
 SUPPORTING_CHANNELS: Mapping[str, frozenset[str]] = {
-    "aisles": frozenset({"associations", "text_smoothed", "item_knn", "co_occurrence", "sequential", "factors", "graph"}),
+    "aisles": frozenset(
+        {
+            "associations",
+            "text_smoothed",
+            "item_knn",
+            "co_occurrence",
+            "sequential",
+            "user_knn",
+            "random_walk",
+            "item_regression",
+            "factors",
+            "graph",
+        }
+    ),
     "fits": frozenset({"relations"}),
     "quote": frozenset({"semantic", "complements"}),
     "history": frozenset({"semantic", "complements"}),
@@ -37,7 +50,7 @@ SUPPORTING_CHANNELS: Mapping[str, frozenset[str]] = {
     "brand": frozenset({"profile"}),
     "price": frozenset({"profile"}),
     "fresh": frozenset({"popularity", "lately"}),
-    "popular": frozenset({"popularity", "lately"}),
+    "popular": frozenset({"popularity", "lately", "category_popularity"}),
 }
 """Kind of fact to the channels that measure it: their share of the score, up to 1, is added to the persuasiveness."""
 

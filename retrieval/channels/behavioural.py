@@ -16,11 +16,11 @@ from . import co_occurrence
 from .category_popularity import CategoryPopularity
 from .channel_configs import (
     DEFAULT_CONFIGS,
-    CategoryPopularityConfig,
+    CategoryPopularityChannelConfig,
     CountedConfig,
     ItemKNNConfig,
     RandomWalkConfig,
-    RecentPopularityConfig,
+    RecentPopularityChannelConfig,
     SequentialConfig,
     TextSmoothedConfig,
     UserKNNConfig,
@@ -168,7 +168,7 @@ class RecentPopularity:
         self.user_counts = user_counts
 
     @classmethod
-    def from_events(cls, events: Events, items: int, config: RecentPopularityConfig | None = None) -> RecentPopularity:
+    def from_events(cls, events: Events, items: int, config: RecentPopularityChannelConfig | None = None) -> RecentPopularity:
         """Return the channel counted from events.
 
         Args:
@@ -176,7 +176,7 @@ class RecentPopularity:
             items: Number of items.
             config: Configuration; None for the default.
         """
-        recent_ms = (config or RecentPopularityConfig()).days * DAY
+        recent_ms = (config or RecentPopularityChannelConfig()).days * DAY
         is_recent = np.ones(len(events), dtype=bool)
         if events.order == "time" and len(events):
             # Relative to a high quantile: a single wrong time in the future must not make all other events old.
@@ -223,9 +223,9 @@ def counted_channel(config: CountedConfig, events: Events, catalogue: Catalogue,
         return UserKNN.from_histories(histories, items, config)
     if isinstance(config, TextSmoothedConfig):
         return TextSmoothedCoOccurrence.from_histories(histories, items, text_neighbors, config, ordered=events.order != "none")
-    if isinstance(config, CategoryPopularityConfig):
+    if isinstance(config, CategoryPopularityChannelConfig):
         return CategoryPopularity(histories, catalogue.category, config)
-    if isinstance(config, RecentPopularityConfig):
+    if isinstance(config, RecentPopularityChannelConfig):
         return RecentPopularity.from_events(events, items, config)
     return ItemSimilarity.from_histories(histories, items, config)
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .channel_configs import CategoryPopularityConfig
+from .channel_configs import CategoryPopularityChannelConfig
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,7 +24,7 @@ class CategoryPopularity:
         item_share: (items,) item's share of its category's users.
     """
 
-    def __init__(self, histories: RaggedArray, category: NDArray[np.int32], config: CategoryPopularityConfig | None = None) -> None:
+    def __init__(self, histories: RaggedArray, category: NDArray[np.int32], config: CategoryPopularityChannelConfig | None = None) -> None:
         """Count histories.
 
         Args:
@@ -34,7 +34,7 @@ class CategoryPopularity:
         """
         from scipy import sparse
 
-        prior = (config or CategoryPopularityConfig()).prior
+        prior = (config or CategoryPopularityChannelConfig()).prior
         items, categories = len(category), int(category.max(initial=0)) + 1
         user_items = histories.matrix(items)
         user_items.data[:] = 1

@@ -83,7 +83,7 @@ class TextSmoothedConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class RecentPopularityConfig:
+class RecentPopularityChannelConfig:
     """Configuration of recent popularity."""
 
     days: int = 180
@@ -91,7 +91,7 @@ class RecentPopularityConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class CategoryPopularityConfig:
+class CategoryPopularityChannelConfig:
     """Configuration of popularity by category."""
 
     prior: float = 10.0
@@ -104,8 +104,8 @@ CountedConfig = (
     | UserKNNConfig
     | SequentialConfig
     | TextSmoothedConfig
-    | RecentPopularityConfig
-    | CategoryPopularityConfig
+    | RecentPopularityChannelConfig
+    | CategoryPopularityChannelConfig
 )
 _CLASSES: Mapping[str, type[CountedConfig]] = MappingProxyType(
     {
@@ -115,8 +115,8 @@ _CLASSES: Mapping[str, type[CountedConfig]] = MappingProxyType(
         "user_knn": UserKNNConfig,
         "sequential": SequentialConfig,
         "text_smoothed": TextSmoothedConfig,
-        "category_popularity": CategoryPopularityConfig,
-        "lately": RecentPopularityConfig,
+        "category_popularity": CategoryPopularityChannelConfig,
+        "lately": RecentPopularityChannelConfig,
     }
 )
 DEFAULT_CONFIGS: Mapping[str, CountedConfig] = MappingProxyType(
@@ -126,8 +126,8 @@ DEFAULT_CONFIGS: Mapping[str, CountedConfig] = MappingProxyType(
         "user_knn": UserKNNConfig(),
         "sequential": SequentialConfig(),
         "text_smoothed": TextSmoothedConfig(),
-        "category_popularity": CategoryPopularityConfig(),
-        "lately": RecentPopularityConfig(),
+        "category_popularity": CategoryPopularityChannelConfig(),
+        "lately": RecentPopularityChannelConfig(),
     }
 )
 """The counted channels with their configurations where none was chosen. `sequential` is counted only in stores with an order."""
@@ -137,7 +137,7 @@ FORMER_CONFIGS: Mapping[str, CountedConfig] = MappingProxyType(
         "item_knn": ItemKNNConfig(similarity="bm25"),
         "co_occurrence": ItemKNNConfig(partner_exponent=0.0),
         "text_smoothed": TextSmoothedConfig(),
-        "lately": RecentPopularityConfig(),
+        "lately": RecentPopularityChannelConfig(),
     }
 )
 """The channels of blends that were trained before configurations were stored beside them."""

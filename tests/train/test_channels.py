@@ -32,8 +32,10 @@ from crossaisle.retrieval.channels.base import (
 from crossaisle.retrieval.index.builder import item_vectors, load
 from crossaisle.retrieval.items.interactions import Events
 from crossaisle.retrieval.trainable_channels import TRAINABLE_CHANNELS, load_trained_channels
-from crossaisle.train import blend, out_of_fold, pipeline
+from crossaisle.train import pipeline
 from crossaisle.train.channels import DEFAULT_CHANNELS, excluded_by_default, train_channels, validate_names
+
+from ..quick_training import quick_training
 
 
 class UserCountChannel:
@@ -90,9 +92,7 @@ def toy_shop(
     path = tmp_path_factory.mktemp("toy") / "shop"
     shutil.copytree(demo_workspace.path, path)
     shop = Workspace(path)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(out_of_fold, "MAX_QUERIES", 150)  # fewer folds and trees, for speed
-        patch.setattr(blend, "TREE_COUNTS", (20,))
+    with quick_training():
         metrics = pipeline.train_workspace(shop, settings, channels=[UserCountChannel.name])
     catalogue, _, _ = load(shop, settings)
     events = Events.build(shop.table("interactions"), catalogue)
@@ -110,10 +110,10 @@ def test_a_registered_channel_is_trained_and_stored(toy_shop: tuple[Workspace, d
     assert card["counts"] == counts
     assert card["snapshot"] == shop.manifest.snapshot
     models = json.loads((shop.path / "blend" / "models.json").read_text())
-    assert "user_counts:share" in models["blend"]["names"]
+    assert "user_counts:level in long histories" in models["blend"]["names"]
     assert "blend without user_counts" in models
-    assert not {"graph", "complements", "factors"} & {name.partition(":")[0] for name in models["blend"]["names"]}
-    assert not any((shop.path / name).exists() for name in ("graph", "complements", "factors"))
+    assert not {*DEFAULT_CHANNELS, "graph", "complements"} & {name.partition(":")[0] for name in models["blend"]["names"]}
+    assert not any((shop.path / name).exists() for name in (*DEFAULT_CHANNELS, "graph", "complements"))
 
 
 def test_a_registered_channel_is_loaded_and_scores_recommendations(
@@ -197,15 +197,15 @@ def test_padded_anchors_are_indices_into_the_whole_history() -> None:
 
 
 def test_channels_left_out_by_default_are_reported(demo_workspace: Workspace) -> None:
-    assert DEFAULT_CHANNELS == ("factors",)
+    assert DEFAULT_CHANNELS == ("factors", "item_regression")
     reasons = excluded_by_default()
     assert set(reasons) == {"complements", "graph", "user_counts"}
-    assert all("--channels factors,complements,graph,user_counts" in reason for reason in reasons.values())
+    assert all("--channels factors,item_regression,complements,graph,user_counts" in reason for reason in reasons.values())
     assert validate_names(["graph", "factors", "graph"]) == ("factors", "graph")
-    with pytest.raises(SettingsError, match="'grahp' is not a trainable channel; use factors, complements, graph"):
+    with pytest.raises(SettingsError, match="'grahp' is not a trainable channel; use factors, item_regression, complements, graph"):
         validate_names(["grahp"])
     unknown = CliRunner().invoke(app, ["train", "-w", str(demo_workspace.path), "--channels", "factors,grahp"])
     assert isinstance(unknown.exception, SettingsError)
     unused = CliRunner().invoke(app, ["train", "-w", str(demo_workspace.path), "--convolution", "attention"])
     assert isinstance(unused.exception, SettingsError)
-    assert "add --channels factors,complements,graph" in str(unused.exception)
+    assert "add --channels factors,item_regression,complements,graph" in str(unused.exception)

@@ -28,8 +28,10 @@ from crossaisle.eval.splits.cases import Cases, EligibleItems
 from crossaisle.retrieval.index.builder import load
 from crossaisle.retrieval.items.catalogue import Catalogue
 from crossaisle.retrieval.items.interactions import Events
-from crossaisle.train import blend, out_of_fold, pipeline
+from crossaisle.train import pipeline
 from crossaisle.train.pipeline import RunOptions
+
+from ..quick_training import quick_training
 
 Trained = tuple[Workspace, dict[str, Any]]
 CaseFile = Callable[..., Path]
@@ -80,9 +82,7 @@ def held(
     with (folder / "cases.jsonl").open("a") as file:
         file.write('{"user_id": "stranger 1"}\n{"user_id": "stranger 2", "history": []}\n')
     shutil.copytree(demo_workspace.path, folder / "shop")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(out_of_fold, "MAX_QUERIES", 150)  # fewer folds and trees, for speed
-        patch.setattr(blend, "TREE_COUNTS", (20,))
+    with quick_training():
         arguments = ["train", "-w", str(folder / "shop"), "--llm", "none", "--hold-out", str(folder / "cases.jsonl")]
         result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0, result.output

@@ -23,11 +23,11 @@ from crossaisle.retrieval.index.builder import load
 from crossaisle.retrieval.items.catalogue import Catalogue
 from crossaisle.retrieval.items.ragged import RaggedArray
 from crossaisle.train import blend, llm_ranker, ranker_examples
-from crossaisle.train.blend import RankingDataset
 from crossaisle.train.llm_ranker import ExampleSplit, calibrate_llm_weight, train_llm_ranker, training_example
 from crossaisle.train.lora.config import FinetuneConfig
 from crossaisle.train.out_of_fold import OutOfFoldQueries
 from crossaisle.train.ranker_examples import RankerExamples
+from crossaisle.train.ranking_dataset import RankingDataset
 
 QUICK = FinetuneConfig(rank=2, alpha=4, epochs=1, batch=4, lr=1e-3, validate_every=50, checkpoint_every=2)
 ABOUT = {"snapshot": "s1", "held_out": None}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -22,22 +23,29 @@ from crossaisle.data.settings import Settings
 from crossaisle.data.splits import HeldOut, Split
 from crossaisle.data.workspace import Workspace
 from crossaisle.eval.offline import report as reports
+from crossaisle.eval.offline.channel_systems import BUILTIN_CHANNELS
 from crossaisle.eval.offline.evaluation import Evaluation
 from crossaisle.eval.offline.options import EvaluationOptions
 from crossaisle.eval.splits import leakage, protocols
 from crossaisle.eval.splits.training_view import TrainingView
 from crossaisle.recommend.attribution.why import why
+from crossaisle.recommend.ranking import learned_blend
 from crossaisle.recommend.recommender import Recommender
 from crossaisle.retrieval.channels.base import TrainingContext
+from crossaisle.retrieval.channels.behavioural import ItemSimilarity
+from crossaisle.retrieval.channels.channel_configs import DEFAULT_CONFIGS
+from crossaisle.retrieval.channels.user_knn import UserKNN
 from crossaisle.retrieval.index.builder import item_vectors, load
 from crossaisle.retrieval.items.interactions import Events
 from crossaisle.retrieval.trainable_channels import TRAINABLE_CHANNELS
-from crossaisle.train import blend, out_of_fold, pipeline
-from crossaisle.train import channels as trained_channels
-from crossaisle.train.out_of_fold import category_entries, collect_queries
+from crossaisle.train import channel_tuning, out_of_fold, pipeline
+from crossaisle.train.channels import DEFAULT_CHANNELS
+from crossaisle.train.out_of_fold import collect_queries
+from crossaisle.train.questions import KINDS, sample_questions
 
-BEHAVIOURAL = {"sequential", "item_knn", "co_occurrence", "text_smoothed", "lately"}
-CHANNELS = {"semantic", "associations", "popularity", *BEHAVIOURAL, "factors", "complements", "graph"}
+from ..quick_training import quick_training
+
+CHANNELS = {*BUILTIN_CHANNELS, *DEFAULT_CONFIGS, *TRAINABLE_CHANNELS}
 Trained = tuple[Workspace, dict[str, Any]]
 
 
@@ -56,8 +64,10 @@ def recommender(trained: Trained, settings: Settings) -> Recommender:
 # ---------------------------------------------------------------------- training
 
 
-def test_category_entries_match_the_cases_of_an_evaluation(view: TrainingView) -> None:
-    cases = category_entries(view, TrainingContext())
+def test_entries_match_the_cases_of_an_evaluation(view: TrainingView) -> None:
+    everybody = np.ones(len(view.events.users), dtype=bool)
+    questions = sample_questions(view, everybody, view.catalogue.users, np.random.default_rng(0), len(everybody))
+    cases = questions.take(np.flatnonzero(questions.kind == KINDS.index("entry"))).cases
     category = view.catalogue.category
     assert len(cases) > 100
     for case in range(len(cases)):
@@ -76,7 +86,8 @@ def test_category_entries_match_the_cases_of_an_evaluation(view: TrainingView) -
     assert np.mean(equal) > 0.9  # near-duplicates of a history item are removed from the entries only
 
 
-def test_queries_are_scored_by_channels_without_their_user(view: TrainingView) -> None:
+def test_queries_are_scored_by_channels_without_their_user(view: TrainingView, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(out_of_fold, "MAX_QUERIES_PER_KIND", 100)
     fold_users: list[frozenset[str]] = []
 
     def fit_channels(fold_view: TrainingView, _: TrainingContext) -> dict[str, Any]:
@@ -85,7 +96,7 @@ def test_queries_are_scored_by_channels_without_their_user(view: TrainingView) -
 
     queries = collect_queries(view, TrainingContext(), fit_channels)
     all_users = frozenset(view.interactions["user_id"].unique().to_list())
-    assert len(fold_users) == 5
+    assert len(fold_users) == out_of_fold.FOLDS
     fold_of = {user: fold for fold, training_users in enumerate(fold_users) for user in all_users - training_users}
     assert set(fold_of) == all_users  # each user is held out of one fold
     assert sum(len(all_users - training_users) for training_users in fold_users) == len(all_users)
@@ -93,7 +104,7 @@ def test_queries_are_scored_by_channels_without_their_user(view: TrainingView) -
     pairs = view.interactions.select("user_id", "item_id").unique()
     ids = view.catalogue.items["item_id"]
     checked = 0
-    for query in range(0, len(queries.users), 40):
+    for query in range(0, len(queries.users), 10):
         training_pairs = pairs.filter(pl.col("user_id").is_in(sorted(fold_users[fold_of[queries.users[query]]])))
         candidates = slice(int(queries.dataset.starts[query]), int(queries.dataset.starts[query + 1]))
         rows, counts = queries.rows[candidates][:40].tolist(), queries.pair_counts[candidates][:40].tolist()
@@ -109,11 +120,19 @@ def test_queries_are_scored_by_channels_without_their_user(view: TrainingView) -
 def test_every_trained_part_is_stored_with_its_card(trained: Trained) -> None:
     shop, metrics = trained
     assert metrics["left_out"] == {}
-    trials = {trial["penalty"]: trial["ndcg@10"] for trial in metrics["factors"]["tried"]}
-    assert set(trials) == set(trained_channels.PENALTIES)
-    assert trials[metrics["factors"]["penalty"]] == max(trials.values())
+    for name in DEFAULT_CHANNELS:
+        tried = {trial["penalty"]: trial for trial in metrics[name]["tried"]}
+        assert list(tried) == [option.penalty for option in channel_tuning.grid(name, order="time")]
+        assert metrics[name]["penalty"] in tried
+        for trial in tried.values():
+            assert set(trial["by_kind"]) <= set(channel_tuning.TUNED_KINDS)
+            assert trial["ndcg@10"] == pytest.approx(np.mean(list(trial["by_kind"].values())), abs=2e-5)
     assert metrics["blend"]["answered"] > 200
-    for part in ("graph", "complements", "factors", "blend"):
+    assert {"entry", "whole", "cut", "short"} <= set(metrics["blend"]["kinds"]) <= set(KINDS)
+    configs = learned_blend.load_channel_configs(shop.path)
+    assert set(configs) == set(DEFAULT_CONFIGS)
+    assert all(config in channel_tuning.grid(name, order="time") for name, config in configs.items())
+    for part in (*TRAINABLE_CHANNELS, "blend"):
         card = leakage.read_card(shop.path / part / "card.json")
         assert card is not None
         assert card["snapshot"] == shop.manifest.snapshot
@@ -121,6 +140,24 @@ def test_every_trained_part_is_stored_with_its_card(trained: Trained) -> None:
     models = json.loads((shop.path / "blend" / "models.json").read_text())
     assert set(models) == {"blend"} | {f"blend without {name}" for name in CHANNELS | {"profile"}}
     assert not list(shop.path.glob(".staging*"))
+
+
+def test_serving_counts_the_channels_with_the_stored_configurations(trained: Trained, settings: Settings, tmp_path: Path) -> None:
+    shutil.copytree(trained[0].path, tmp_path / "shop")
+    file = tmp_path / "shop" / "blend" / "channels.json"
+    configs = json.loads(file.read_text("utf-8"))
+    configs["item_knn"] |= {"similarity": "cosine", "decay": 0.5}
+    configs["user_knn"]["neighbors"] = 3
+    file.write_text(json.dumps(configs), "utf-8")
+    blend_ranker = Recommender.open(tmp_path / "shop", settings=settings.with_(llm="none")).blend_ranker
+    assert blend_ranker is not None
+    channels = blend_ranker.retriever.further
+    assert isinstance(channels["item_knn"], ItemSimilarity)
+    assert channels["item_knn"].decay == 0.5
+    assert isinstance(channels["user_knn"], UserKNN)
+    assert channels["user_knn"].config.neighbors == 3
+    assert set(configs) == set(DEFAULT_CONFIGS)
+    assert "co_occurrence" not in channels
 
 
 def test_one_category_raises(make_store: Callable[..., Path], settings: Settings, tmp_path: Path) -> None:
@@ -145,15 +182,18 @@ def test_too_few_users_raise_and_leave_no_files(make_store: Callable[..., Path],
 
 def test_by_default_only_channels_that_pay_are_trained(demo_workspace: Workspace, settings: Settings, tmp_path: Path) -> None:
     shutil.copytree(demo_workspace.path, tmp_path / "shop")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(out_of_fold, "MAX_QUERIES", 150)  # fewer folds and trees, for speed
-        patch.setattr(blend, "TREE_COUNTS", (20,))
+    with quick_training():
         result = CliRunner().invoke(app, ["train", "-w", str(tmp_path / "shop"), "--llm", "none"])
     assert result.exit_code == 0, result.output
-    assert (tmp_path / "shop" / "factors").is_dir()
+    assert all((tmp_path / "shop" / name).is_dir() for name in DEFAULT_CHANNELS)
     assert not (tmp_path / "shop" / "graph").exists()
     assert not (tmp_path / "shop" / "complements").exists()
     assert "--channels" in result.output
+    printed = " ".join(result.output.split())
+    for kind in ("entry", "whole", "cut", "short"):
+        assert re.search(rf"questions of kind {kind} .*?alone: 0\.\d+; \w+ 0\.\d+; 0\.\d+", printed)
+    for name in ("factors", "item regression"):
+        assert re.search(rf"penalty of the {name}, .*?: \d+; \d+: 0\.\d+, ", printed)
     recommender = Recommender.open(tmp_path / "shop", settings=settings.with_(llm="none"))
     assert recommender.blend_ranker is not None
     assert set(recommender.blend_ranker.model.channels) == CHANNELS - {"graph", "complements"} | {"profile"}
@@ -170,7 +210,7 @@ def test_a_trained_store_is_evaluated(trained: Trained, settings: Settings, tmp_
     kinds = rankings.system_kinds
     assert kinds["blend"] == "blend"
     assert {name for name, kind in kinds.items() if kind == "channel"} == CHANNELS
-    assert sum(kind == "ablation" for kind in kinds.values()) == 12
+    assert sum(kind == "ablation" for kind in kinds.values()) == len(CHANNELS) + 1
     recall = report["candidate_recall"]
     assert list(recall["union"]) == ["50", "100", "200", "500"]
     for name, values in recall.items():
@@ -298,7 +338,7 @@ def test_after_new_data_the_graph_is_not_used(
     assert "graph" not in answer.items[0].channels
     assert "the graph channel is not used" in caplog.text
     assert "factors" in {channel for recommendation in answer.items for channel in recommendation.channels}
-    with pytest.raises(LeakError, match=r"factors.*complements.*graph.*blend"):
+    with pytest.raises(LeakError, match=r"factors.*item_regression.*complements.*graph.*blend"):
         Evaluation(Workspace(path), settings.with_(llm="none"), tmp_path / "out", EvaluationOptions(max_cases=20, budget=1)).run()
 
 

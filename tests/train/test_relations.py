@@ -21,7 +21,9 @@ from crossaisle.eval.splits.training_view import TrainingView
 from crossaisle.recommend.recommender import Recommender
 from crossaisle.retrieval.channels.declared_relations import DeclaredRelationsChannel
 from crossaisle.retrieval.index.builder import item_vectors, load
-from crossaisle.train import blend, out_of_fold, pipeline
+from crossaisle.train import pipeline
+
+from ..quick_training import quick_training
 
 QUICK = EvaluationOptions(max_cases=30, budget=1)
 
@@ -47,9 +49,7 @@ def declared(demo_workspace: Workspace, demo_files: Path, settings: Settings, tm
 def trained_shop(declared: Workspace, settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     path = tmp_path_factory.mktemp("trained") / "shop"
     shutil.copytree(declared.path, path)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(out_of_fold, "MAX_QUERIES", 150)
-        patch.setattr(blend, "TREE_COUNTS", (20,))
+    with quick_training():
         pipeline.train_workspace(Workspace(path), settings.with_(llm="none"), part="blend", channels=())
     return Workspace(path)
 
@@ -69,7 +69,7 @@ def test_holding_users_out_does_not_change_the_channel(declared: Workspace, sett
     catalogue, index, _ = load(declared, settings)
     view = TrainingView.from_workspace(declared, HeldOut(), index, item_vectors(index, catalogue))
     part = view.without_users(frozenset(view.events.users.head(200).to_list()))
-    whole, folded = (of.full_catalogue_channels["relations"] for of in (view, part))
+    whole, folded = (of.full_catalogue_channels()["relations"] for of in (view, part))
     assert isinstance(whole, DeclaredRelationsChannel)
     assert isinstance(folded, DeclaredRelationsChannel)
     assert whole.matrix.nnz > 300

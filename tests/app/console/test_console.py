@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
+from crossaisle.app.console.pages.why_dialog import CHANNEL_LABELS
 from crossaisle.app.console.widgets.elements import initials
 from crossaisle.app.console.widgets.explanation import claim_spans
 from crossaisle.app.console.widgets.heat_map_chart import heat_map_options
@@ -31,6 +32,7 @@ from crossaisle.data.errors import QueryError
 from crossaisle.data.settings import Settings
 from crossaisle.data.workspace import Workspace
 from crossaisle.recommend.category_map.cell_items import cell_drilldown
+from crossaisle.recommend.ranking.features import CHANNELS, LLM_CHANNEL
 from crossaisle.recommend.recommender import Recommender
 
 if TYPE_CHECKING:
@@ -712,3 +714,8 @@ def test_cell_shows_only_item_pairs_that_may_be_disclosed(store: Workspace, sett
     with pytest.raises(QueryError, match="no category"):
         cell_drilldown(store, catalogue, ("Nowhere",), target)
     recommender.close()
+
+
+def test_every_channel_has_words_of_its_own() -> None:
+    assert set(CHANNEL_LABELS) == {*CHANNELS, LLM_CHANNEL, "profile"}
+    assert len(set(CHANNEL_LABELS.values())) == len(CHANNEL_LABELS)

@@ -23,6 +23,7 @@ from crossaisle.data.errors import EmptyHistoryError, QueryError, UnknownItemErr
 from crossaisle.data.records import Item, Query, Rules
 from crossaisle.data.settings import Settings
 from crossaisle.data.workspace import Workspace
+from crossaisle.recommend.attribution import feature_contributions
 from crossaisle.recommend.attribution.counterfactuals import ordinal
 from crossaisle.recommend.attribution.feature_contributions import CHANNEL_FEATURE_LABELS, PROFILE_FEATURE_LABELS, score_breakdown
 from crossaisle.recommend.attribution.item_rank import rank_item
@@ -30,7 +31,8 @@ from crossaisle.recommend.attribution.rule_alternatives import cli_options, roun
 from crossaisle.recommend.attribution.why import Why, why
 from crossaisle.recommend.ranking.features import CHANNEL_FEATURES, PROFILE_FEATURES
 from crossaisle.recommend.recommender import Recommender
-from crossaisle.train import blend
+from crossaisle.train.blend_regression import fit_trees
+from crossaisle.train.ranking_dataset import RankingDataset
 
 
 @pytest.fixture(scope="module")
@@ -266,10 +268,10 @@ def test_features_add_up_to_the_score_with_trees(learned_shop: Recommender, monk
     values = np.tile(item_rank.scored_candidates.features, (8, 1))
     rng = np.random.default_rng(0)
     count = len(values)
-    dataset = blend.RankingDataset(
+    dataset = RankingDataset(
         blend_ranker.model.feature_names, values, rng.random(count) < 0.1, np.arange(0, count + 1, count // 8), np.arange(8)
     )
-    boosters = [blend._fit_trees(dataset, blend_ranker.model, seed, 10).model_to_string() for seed in range(2)]
+    boosters = [fit_trees(dataset, blend_ranker.model, seed, 10).model_to_string() for seed in range(2)]
     model = replace(blend_ranker.model, trees=boosters)
     scores = model.scores(item_rank.scored_candidates.features)
     assert not np.allclose(scores, item_rank.scored_candidates.scores)
@@ -287,15 +289,30 @@ def test_every_feature_has_a_label_and_its_value_is_formatted_without_logarithm(
     item_rank = rank_item(learned_shop, Query(user), row)
     assert item_rank.scored_candidates is not None
     assert item_rank.candidate_index is not None
-    breakdown = score_breakdown(item_rank.scored_candidates, item_rank.candidate_index, max_features=1000)
-    formatted = {feature.name: feature.formatted_value for feature in breakdown.strongest}
+    scored, index = item_rank.scored_candidates, item_rank.candidate_index
+    values = dict(zip(scored.model.feature_names, scored.features[index].tolist(), strict=True))
+    formatted = {name: feature_contributions._feature_contribution(name, value, 1.0).formatted_value for name, value in values.items()}
     assert formatted["profile:log users"] == str(int(learned_shop.catalogue.users[row]))
     assert formatted["profile:history length"] == str(len(item_rank.shopper.rows))
     category = learned_shop.catalogue.category
     assert formatted["profile:crowd"] == str(int((category[item_rank.scored_candidates.proposals.rows] == category[row]).sum()))
-    scores = item_rank.scored_candidates.proposals.scores["item_knn"]
-    share = f"{scores[item_rank.candidate_index] / scores.max():.0%}"
-    assert (formatted["item_knn:share"], formatted["item_knn:log share"]) == (share, share)
+    scores = scored.proposals.scores["item_knn"]
+    level, short = np.log1p(10 * scores[index] / scores.max()) / np.log(11), 2 / (len(item_rank.shopper.rows) + 1)
+    assert formatted["item_knn:level in long histories"] == f"{level * (1 - short):.0%}"
+    assert formatted["item_knn:level in short histories"] == f"{level * short:.0%}"
+
+
+@pytest.mark.parametrize(
+    ("feature", "value", "text"),
+    [
+        ("share", 0.42, "42%"),
+        ("log share", np.log(0.42 + 1e-3), "42%"),
+        ("in category", np.log(0.5 + 1e-2), "50%"),
+        ("by length", -1.5, "-1.50"),
+    ],
+)
+def test_features_of_former_blends_are_formatted_without_logarithm(feature: str, value: float, text: str) -> None:
+    assert feature_contributions._feature_contribution(f"item_knn:{feature}", value, 1.0).formatted_value == text
 
 
 # ---------------------------------------------------------------------- edge cases

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from crossaisle.data.records import Evidence
 from crossaisle.recommend.evidence.fact_ranking import PERSUASIVENESS, SUPPORTING_CHANNELS, RankedFacts
+from crossaisle.recommend.ranking.features import CHANNELS
 
 
 def facts(channel_shares: dict[str, float], *kinds: str) -> RankedFacts:
@@ -46,3 +47,7 @@ def test_ids_clauses_and_slots_follow_the_order(kinds: list[str], channel_shares
 
 def test_every_fact_with_supporting_channels_has_a_persuasiveness() -> None:
     assert SUPPORTING_CHANNELS.keys() <= PERSUASIVENESS.keys()
+
+
+def test_every_channel_of_the_package_supports_a_kind_of_fact() -> None:
+    assert {channel for channels in SUPPORTING_CHANNELS.values() for channel in channels} == {*CHANNELS, "profile"}

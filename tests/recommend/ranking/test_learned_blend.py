@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from crossaisle.recommend.profiles.profile import ItemAttributes, Profile
 from crossaisle.recommend.ranking import learned_blend
 from crossaisle.recommend.ranking.features import CHANNEL_FEATURES, PROFILE_FEATURES, FeatureExtractor, FeatureMatrix
 from crossaisle.recommend.ranking.learned_blend import BlendModel
+from crossaisle.retrieval.channels.channel_configs import DEFAULT_CONFIGS, FORMER_CONFIGS, ItemKNNConfig, to_jsonable
 from crossaisle.retrieval.items.catalogue import Catalogue
 from crossaisle.retrieval.items.interactions import NEVER
 from crossaisle.retrieval.retriever import CandidateScores
@@ -99,3 +101,20 @@ def test_a_damaged_file_raises_with_the_remedy(tmp_path: Path) -> None:
     (tmp_path / "blend" / "models.json").write_text('{"blend": {"names": 3}}')
     with pytest.raises(StaleIndexError, match=r"models.json cannot be read .*; run `crossaisle train"):
         learned_blend.load_models(tmp_path)
+
+
+def test_the_configurations_of_the_channels_are_stored_beside_the_blend(tmp_path: Path) -> None:
+    assert learned_blend.load_channel_configs(tmp_path) == FORMER_CONFIGS  # none is stored: a blend of a former version
+    file = tmp_path / "blend" / "channels.json"
+    file.parent.mkdir()
+    configs = {"item_knn": ItemKNNConfig(decay=0.9), "user_knn": DEFAULT_CONFIGS["user_knn"]}
+    file.write_text(json.dumps(to_jsonable(configs)), "utf-8")
+    assert learned_blend.load_channel_configs(tmp_path) == configs
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"unknown": {}}', '{"item_knn": {"colour": 3}}', '{"item_knn": 3}'])
+def test_damaged_configurations_raise_with_the_remedy(tmp_path: Path, content: str) -> None:
+    (tmp_path / "blend").mkdir()
+    (tmp_path / "blend" / "channels.json").write_text(content, "utf-8")
+    with pytest.raises(StaleIndexError, match=r"channels.json cannot be read .*; run `crossaisle train"):
+        learned_blend.load_channel_configs(tmp_path)

@@ -12,21 +12,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from crossaisle.retrieval.channels import behavioural, co_occurrence
+from crossaisle.retrieval.channels import co_occurrence
 from crossaisle.retrieval.channels.base import CandidateQuery
 from crossaisle.retrieval.channels.behavioural import (
-    ConditionalCoOccurrence,
-    ItemKNN,
+    ItemSimilarity,
     RecentPopularity,
     SequentialCoOccurrence,
     TextSmoothedCoOccurrence,
 )
+from crossaisle.retrieval.channels.channel_configs import ItemKNNConfig, RandomWalkConfig
 from crossaisle.retrieval.channels.text_similarity import TextNeighbors, TextSimilarity
+from crossaisle.retrieval.channels.user_knn import UserKNN
 from crossaisle.retrieval.items.interactions import Events
 from crossaisle.retrieval.items.ragged import RaggedArray
 
 HISTORIES = [[0, 1, 2], [0, 1], [1, 0], [3, 2]]
 """Three users have 0 and 1, two of them in that order; 2 follows 0 and 1 once, and 3 once; 4 has no user."""
+
+BM25, CONDITIONAL = ItemKNNConfig(similarity="bm25"), ItemKNNConfig(partner_exponent=0.0)
 
 
 def query(*rows: int, weights: Sequence[float] | None = None) -> CandidateQuery:
@@ -68,7 +71,7 @@ def test_the_anchor_has_the_largest_contribution() -> None:
 
 
 def test_item_knn_ignores_the_order_of_the_history() -> None:
-    channel = ItemKNN.from_histories(RaggedArray.of(HISTORIES), 5)
+    channel = ItemSimilarity.from_histories(RaggedArray.of(HISTORIES), 5)
     assert channel.scores(query(0, 3))[0] == pytest.approx(channel.scores(query(3, 0))[0])
 
 
@@ -85,7 +88,7 @@ def test_bm25_agrees_with_implicit() -> None:
 
 
 def test_conditional_co_occurrence_equals_hand_computed_sums() -> None:
-    scores, anchors = ConditionalCoOccurrence.from_histories(RaggedArray.of(HISTORIES), 5).scores(query(0, 3))
+    scores, anchors = ItemSimilarity.from_histories(RaggedArray.of(HISTORIES), 5, CONDITIONAL).scores(query(0, 3))
     # Item 0 has three users, all of whom have 1 and one of whom has 2; item 3 has one, who has 2. Age does not matter.
     assert scores == pytest.approx([0, 3 / np.sqrt(3), 1 / np.sqrt(3) + 1, 0, 0])
     assert anchors.tolist() == [-1, 0, 1, -1, -1]
@@ -129,14 +132,10 @@ def test_a_wrong_time_in_the_future_does_not_make_all_events_old() -> None:
     assert scores.tolist() == [184]  # the 180 days before day 396, and the days after it
 
 
-def test_events_without_an_order_have_no_sequential_channel() -> None:
-    events = Events(np.zeros(2, np.int32), np.array([0, 1], np.int32), np.zeros(2, np.int64), "none", pl.Series(["a"]), "bought")
-    assert set(behavioural.behavioural_channels(events, 5, TextNeighbors(texts()))) == {
-        "item_knn",
-        "co_occurrence",
-        "text_smoothed",
-        "lately",
-    }
+def test_a_decay_weights_the_older_items_of_the_history_less() -> None:
+    plain, decayed = (ItemSimilarity.from_histories(RaggedArray.of(HISTORIES), 5, ItemKNNConfig(decay=decay)) for decay in (1.0, 0.9))
+    assert decayed.scores(query(0, 4))[0] == pytest.approx(plain.scores(query(0, 4))[0] * 0.9)  # item 4 has no users
+    assert decayed.scores(query(4, 0))[0] == pytest.approx(plain.scores(query(4, 0))[0])
 
 
 @given(
@@ -166,15 +165,15 @@ def test_sequential_co_occurrence_equals_counting_pair_by_pair(histories: list[l
 def test_only_the_sequential_channel_depends_on_the_order_of_a_history(
     pasts: list[list[int]], history: list[int], random: random.Random
 ) -> None:
-    """docs/training.md: `item_knn`, `co_occurrence` and `lately` ignore the order; `sequential` weights by it, and scores the same items."""
+    """docs/training.md: without a decay, `item_knn`, `random_walk`, `user_knn` and `lately` ignore the order; `sequential` weights by it, and scores the same items."""
     histories, shuffled = RaggedArray.of(pasts), history.copy()
     random.shuffle(shuffled)
     weights = dict(zip(history, np.linspace(0.5, 1.0, len(history)).tolist(), strict=True))
     original = query(*history, weights=[weights[row] for row in history])
     permuted = query(*shuffled, weights=[weights[row] for row in shuffled])
     for channel in (
-        ItemKNN.from_histories(histories, 8),
-        ConditionalCoOccurrence.from_histories(histories, 8),
+        *(ItemSimilarity.from_histories(histories, 8, config) for config in (ItemKNNConfig(), BM25, CONDITIONAL, RandomWalkConfig())),
+        UserKNN.from_histories(histories, 8),
         RecentPopularity(np.arange(8, dtype=np.float32)),
     ):
         np.testing.assert_allclose(channel.scores(original)[0], channel.scores(permuted)[0], rtol=1e-5, atol=1e-6)

@@ -1,13 +1,15 @@
-"""Item-item matrices: the largest entries of each row against a full sort."""
+"""Item-item matrices: the largest entries of each row against a full sort, the random walk against dense matrices."""
 
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import sparse
 
-from crossaisle.retrieval.channels.co_occurrence import top_per_row
+from crossaisle.retrieval.channels.co_occurrence import random_walk, top_per_row
+from crossaisle.retrieval.items.ragged import RaggedArray
 
 VALUES = st.sampled_from([-2.0, -0.0, 0.5, 1.0, 3.0])
 ENTRIES = st.dictionaries(st.tuples(st.integers(0, 5), st.integers(0, 11)), VALUES, max_size=60)
@@ -41,3 +43,27 @@ def test_top_per_row_of_many_rows_of_unequal_length():
     pairs = sparse.csr_array(dense.astype(np.float32))
     for count in (1, 50, 399):
         assert (top_per_row(pairs, count).toarray() == top_per_row_by_sorting(pairs, count).toarray()).all()
+
+
+@given(
+    st.lists(st.lists(st.integers(0, 6), max_size=8), min_size=1, max_size=12),
+    st.sampled_from([0.0, 0.3, 1.0]),
+)
+def test_the_random_walk_equals_products_of_dense_transition_matrices(histories, exponent):
+    owned = np.asarray([[item in history for item in range(7)] for history in histories], dtype=float)  # (users, items)
+    to_user = owned.T / np.maximum(owned.sum(axis=0), 1)[:, None]
+    to_item = owned / np.maximum(owned.sum(axis=1), 1)[:, None]
+    walk = to_user @ to_item / np.maximum(owned.sum(axis=0), 1) ** exponent
+    np.fill_diagonal(walk, 0)
+    counted = random_walk(RaggedArray.of(histories), 7, max_neighbors=7, popularity_exponent=exponent)
+    assert counted.toarray() == pytest.approx(walk, rel=1e-5)
+
+
+def test_the_random_walk_is_a_probability_and_keeps_the_most_probable_targets():
+    histories = RaggedArray.of([[0, 1, 2], [0, 1], [0, 3]])
+    walk = random_walk(histories, 4, max_neighbors=4, popularity_exponent=0.0).toarray()
+    # From item 0 to each of its three users with 1/3, and from them to each of their items.
+    assert walk[0] == pytest.approx([0, (1 / 3 + 1 / 2) / 3, 1 / 9, 1 / 6])
+    nearest = random_walk(histories, 4, max_neighbors=1, popularity_exponent=0.0).toarray()
+    assert np.count_nonzero(nearest, axis=1).tolist() == [1, 1, 1, 1]
+    assert nearest[0, 1] == walk[0, 1]
