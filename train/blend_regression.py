@@ -12,7 +12,7 @@ import numpy as np
 
 from ..recommend.ranking.features import FITTED_FEATURES
 from ..recommend.ranking.learned_blend import BlendModel
-from .ranking_dataset import RARE_ITEM_LABEL_WEIGHT, RankingDataset
+from .ranking_dataset import RankingDataset
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -23,7 +23,6 @@ TREE_PARAMETERS: Mapping[str, Any] = {
     "objective": "lambdarank",
     "metric": "ndcg",
     "eval_at": [10],
-    "label_gain": list(range(int(RARE_ITEM_LABEL_WEIGHT) + 1)),  # a label is a label weight
     "learning_rate": 0.05,
     "num_leaves": 15,
     "min_data_in_leaf": 50,
@@ -90,7 +89,7 @@ def fit_weights(
 
     features = ((dataset.features - mean) / scale).astype(np.float32)
     query, starts, count = dataset.query, dataset.starts[:-1], len(dataset)
-    target = dataset.label_weights / np.bincount(query, dataset.purchased, minlength=count)[query] * dataset.query_weights[query]
+    target = dataset.purchased * (dataset.query_weights / np.maximum(np.bincount(query, dataset.purchased, minlength=count), 1))[query]
     center = np.zeros(features.shape[1]) if center is None else center
     mass = np.bincount(query, target, minlength=count)  # (queries,) sum of the targets: 1 if all weights are 1
 
@@ -127,7 +126,7 @@ def fit_trees(dataset: RankingDataset, regression: BlendModel, seed: int, tree_c
 
     data = lightgbm.Dataset(
         dataset.features,
-        np.rint(dataset.label_weights).astype(np.int32),
+        dataset.purchased.astype(np.int32),
         group=np.diff(dataset.starts),
         weight=dataset.query_weights[dataset.query],
         init_score=regression.scores(dataset.features),

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..recommend.ranking.features import FITTED_FEATURES
+from ..recommend.ranking.features import LEVEL_FEATURES
 from .blend_regression import fit_regression, fit_trees
 from .ranking_dataset import RankingDataset, ndcg
 
@@ -30,8 +30,9 @@ CV_FOLDS = 4
 """Cross-validation folds of the users."""
 PENALTIES = (1e-1, 3e-2, 1e-2, 3e-3)
 """L2 penalties tried for the regression."""
-WEIGHT_ROUNDS, WEIGHT_RATE = 7, 8.0
-"""Rounds of weighting the kinds, and the rate: a kind that is 10 % further behind than another gets exp(0.8) times its weight."""
+WEIGHT_ROUNDS, WEIGHT_RATE, MAX_WEIGHT_STEP = 8, 8.0, 0.5
+"""Rounds of weighting the kinds; the rate: a kind that is 5 % further behind than the mean gets exp(0.4) times its weight; and the largest
+change of a weight's log in a round, which is halved after each round that does not help."""
 SELECTION_NEGATIVES = 80
 """Negatives per query in the fits that settings are compared with; the final fit has more."""
 TREE_COUNTS = (40, 120)
@@ -82,16 +83,16 @@ def select_settings(answered: RankingDataset, seed: int) -> BlendSettings:
         models[penalty] = _regressions(folds, penalty, equal, next(reversed(models.values()), None))
     by_penalty = {penalty: _cross_validated(answered, folds, models[penalty]) for penalty in PENALTIES}
     penalty = max(PENALTIES, key=lambda value: (_mean_relative(answered, by_penalty[value], channels), value))
-    weights, values, fitted = equal, by_penalty[penalty], models[penalty]
-    best_weights, best, best_models = weights, values, fitted
+    best_weights, best, best_models = equal, by_penalty[penalty], models[penalty]
+    largest_step = MAX_WEIGHT_STEP
     for _ in range(WEIGHT_ROUNDS - 1):
-        relative = _relative(answered, values, channels)
-        center = float(np.mean(list(relative.values()))) if relative else 0.0
-        weights = {kind: weights[kind] * float(np.exp(WEIGHT_RATE * (center - relative.get(kind, center)))) for kind in weights}
-        fitted = _regressions(folds, penalty, weights, fitted)
+        weights = _next_weights(best_weights, _relative(answered, best, channels), largest_step)
+        fitted = _regressions(folds, penalty, weights, best_models)
         values = _cross_validated(answered, folds, fitted)
         if _worst(answered, values, channels) > _worst(answered, best, channels):
             best_weights, best, best_models = weights, values, fitted
+        else:
+            largest_step /= 2
     tree_ndcg = _tree_ndcg(answered, folds, best_models, best_weights, seed)
     count = max(TREE_COUNTS, key=lambda value: (tree_ndcg[value].mean(), -value))
     trees = count if _better_on_every_kind(answered, tree_ndcg[count] - best) else 0
@@ -107,6 +108,13 @@ def select_settings(answered: RankingDataset, seed: int) -> BlendSettings:
         "kinds": _kind_metrics(answered, folds, penalty, chosen, channels),
     }
     return BlendSettings(penalty, best_weights, trees, metrics)
+
+
+def _next_weights(weights: Mapping[str, float], relative: Mapping[str, float], largest_step: float) -> dict[str, float]:
+    """The weights after a round: more for kinds that are further behind than the mean. Args: relative: as of `_relative`."""
+    center = float(np.mean(list(relative.values()))) if relative else 0.0
+    steps = {kind: np.clip(WEIGHT_RATE * (center - relative.get(kind, center)), -largest_step, largest_step) for kind in weights}
+    return {kind: weight * float(np.exp(steps[kind])) for kind, weight in weights.items()}
 
 
 # ---------------------------------------------------------------------- cross-validation
@@ -162,7 +170,7 @@ def _channel_ndcg(answered: RankingDataset) -> dict[str, NDArray[np.float64]]:
     levels: dict[str, NDArray[np.float64]] = {}
     for column, name in enumerate(answered.feature_names):
         channel, _, feature = name.partition(":")
-        if feature in FITTED_FEATURES:  # the features of a channel add up to its level
+        if feature in LEVEL_FEATURES:  # they add up to the channel's level
             levels[channel] = levels.get(channel, 0.0) + answered.features[:, column].astype(np.float64)
     return {channel: ndcg(answered, level) for channel, level in levels.items()}
 

@@ -14,12 +14,8 @@ if TYPE_CHECKING:
 
 NEGATIVES_PER_QUERY = 200
 """Negative candidates per query in a fit; all of them fit no better."""
-RARE_ITEM_MAX_USERS, RARE_ITEM_LABEL_WEIGHT = 2, 3.0
-"""Purchased items with at most so many users get this label weight: there are few of them, and a blend fitted with equal weights learns to
-rank them last. On MovieLens' validation users a weight of 3 lifts their NDCG from .038 to .057, more than twice that of the best count of
-behaviour, and lowers the overall NDCG by 1 %; a weight of 2 gives .048, of 4 .076."""
-USER_COUNT_FEATURE = "profile:log users"
-"""Feature with the log of the item's number of users."""
+FULL_KIND_QUERIES = 200
+"""Queries of a kind from which on the kind has its whole weight."""
 K = 10
 """Cutoff of the NDCG that settings are chosen by."""
 
@@ -65,21 +61,12 @@ class RankingDataset:
     def query_weights(self) -> NDArray[np.float64]:
         """(queries,) weight of each query in a fit, with mean 1: each kind's weight, divided by its number of queries.
 
-        A kind with few queries counts as if it had half as many as the largest one, so that no single query decides.
+        A kind with fewer than `FULL_KIND_QUERIES` queries counts in proportion, so that no single query decides.
         """
         counts = np.bincount(self.kind_codes, minlength=len(self.kinds))
         weights = np.asarray([self.kind_weights.get(kind, 1.0) for kind in self.kinds])
-        each = (weights / np.maximum(counts, max(counts.max(initial=0) / 2, 1)))[self.kind_codes]
+        each = (weights / np.maximum(counts, FULL_KIND_QUERIES))[self.kind_codes]
         return np.asarray(each * len(self) / max(float(each.sum()), 1e-12))
-
-    @cached_property
-    def label_weights(self) -> NDArray[np.float64]:
-        """(candidates,) weight of each purchase, 0 for the others; rare items weigh more if there is a feature for the number of users."""
-        weights = self.purchased.astype(np.float64)
-        if USER_COUNT_FEATURE in self.feature_names:
-            log_users = self.features[:, list(self.feature_names).index(USER_COUNT_FEATURE)]
-            weights[log_users < np.log1p(RARE_ITEM_MAX_USERS + 0.5)] *= RARE_ITEM_LABEL_WEIGHT
-        return weights
 
     def subset(self, selected: NDArray[np.bool_]) -> RankingDataset:
         """Return some of the queries.

@@ -36,8 +36,10 @@ CHANNEL_FEATURE_LABELS: Mapping[str, tuple[str, ValueFormat]] = {
     "by length": ("{}: the log of its score, the more the longer the history", lambda value: f"{value:+.2f}"),
     "category": ("{}: what it says for the category, in best scores", lambda value: f"{max(0.0, np.exp(value) - CATEGORY_EPSILON):.2g}"),
     "in category": ("{}: its score, of its category's best", lambda value: _share(float(np.exp(value)) - CATEGORY_EPSILON)),
-    "level in long histories": ("{}: its score, as counted for a long history", _share),
     "level in short histories": ("{}: its score, as counted for a short history", _share),
+    "level in medium histories": ("{}: its score, as counted for a medium history", _share),
+    "level in long histories": ("{}: its score, as counted for a long history", _share),
+    "level of rarely bought items": ("{}: its score, as counted for items that few have bought", _share),
 }
 """Feature of a channel to its label, with a placeholder for the channel's name, and to the format of its value; logarithms are reversed."""
 PROFILE_FEATURE_LABELS: Mapping[str, tuple[str, ValueFormat]] = {

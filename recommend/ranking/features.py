@@ -39,16 +39,11 @@ CHANNELS = (
     "graph",
 )
 """The channels of the package, in the order of their features; other channels follow in alphabetical order."""
-CHANNEL_FEATURES = (
-    "share",
-    "log share",
-    "by length",
-    "category",
-    "in category",
-    "level in short histories",
-    "level in medium histories",
-    "level in long histories",
-)
+LEVEL_FEATURES = ("level in short histories", "level in medium histories", "level in long histories")
+"""Parts of a channel's level, which add up to it."""
+RARE_FEATURE = "level of rarely bought items"
+"""Name of the feature that lets a channel weigh more for items that few have bought, such as text similarity."""
+CHANNEL_FEATURES = ("share", "log share", "by length", "category", "in category", *LEVEL_FEATURES, RARE_FEATURE)
 """Features of each channel; `FITTED_FEATURES` are those of present blends, the others those of blends of former versions.
 
 - `share`: score divided by the best score of the query; `log share`: its log.
@@ -60,15 +55,18 @@ CHANNEL_FEATURES = (
   `LEVEL_FLOOR`, from 0 (no evidence) to 1 (the best score), whatever the store or the channel. With n items in the history, the part
   2 / (n + 1) of it counts as short, of the rest n / (n + `LONG_HISTORY`) as long, so that a weighted sum weights a channel by history
   length.
+- `level of rarely bought items`: the level times `RARE_USERS` / (`RARE_USERS` + users of the item).
 
 Adding ranks made no difference on three stores.
 """
-FITTED_FEATURES = ("level in short histories", "level in medium histories", "level in long histories")
+FITTED_FEATURES = (*LEVEL_FEATURES, RARE_FEATURE)
 """Channel features that a blend is fitted to. They mean the same in every store, so weights can be compared and carried over."""
 LEVEL_FLOOR = 0.1
 """Share added before the logarithm of a level; smaller floors spread the candidates that no channel ranks high."""
 LONG_HISTORY = 50
 """Items in a history of which half counts as long."""
+RARE_USERS = 2
+"""Users of an item at which half of its level counts as that of a rarely bought item."""
 PROFILE_FEATURES = ("log users", "price gap", "brand", "crowd", "history length")
 """Features of the item and the profile.
 
@@ -120,18 +118,21 @@ class FeatureExtractor:
         columns: list[NDArray[Any]] = []
         for name in self.channels:
             scores = proposals.scores.get(name, np.zeros(len(proposals), np.float32))
-            columns += _channel_features(scores, category, len(profile.rows))
+            columns += _channel_features(scores, category, len(profile.rows), self.catalogue.users[rows])
         columns += [self._users[rows], profile.price_gap(rows), profile.brand_share(rows), crowd, np.full(len(rows), length)]
         return FeatureMatrix(self.names, np.stack(columns, axis=1).astype(np.float32))
 
 
-def _channel_features(scores: NDArray[np.float32], category: NDArray[np.int64], history_length: int) -> list[NDArray[Any]]:
+def _channel_features(
+    scores: NDArray[np.float32], category: NDArray[np.int64], history_length: int, user_counts: NDArray[np.integer[Any]]
+) -> list[NDArray[Any]]:
     """`CHANNEL_FEATURES` of one channel, each (candidates,).
 
     Args:
         scores: (candidates,) of the channel, 0 for items that it does not score.
         category: (candidates,) codes from 0.
         history_length: number of items in the history.
+        user_counts: (candidates,) number of users of each item.
     """
     best = float(scores.max(initial=0.0))
     share = np.maximum(scores, 0) / best if best > 0 else np.zeros(len(scores), np.float32)
@@ -152,6 +153,7 @@ def _channel_features(scores: NDArray[np.float32], category: NDArray[np.int64], 
         level * short,
         level * (1 - short - long),
         level * long,
+        level * RARE_USERS / (RARE_USERS + user_counts),
     ]
 
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crossaisle.train.blend_regression import fit_regression, fit_weights
-from crossaisle.train.ranking_dataset import RARE_ITEM_LABEL_WEIGHT, USER_COUNT_FEATURE, RankingDataset
+from crossaisle.train.ranking_dataset import RankingDataset
 
 from .test_blend import ranking_queries
 
@@ -33,24 +33,6 @@ def test_the_bounded_fit_agrees_with_bfgs_where_no_bound_applies() -> None:
 
     expected = minimize(loss, np.zeros(4)).x
     assert fit_weights(dataset, np.zeros(4), np.ones(4), 0.01, np.zeros(4, bool)) == pytest.approx(expected, abs=2e-3)
-
-
-def test_rare_items_have_a_higher_label_weight() -> None:
-    rng = np.random.default_rng(0)
-    features = rng.normal(size=(6000, 2)).astype(np.float32)
-    features[:, 1] = np.log1p(rng.integers(0, 2, 6000) * 50)
-    purchased = np.arange(6000) % 20 == 0
-    dataset = RankingDataset(["first:a", USER_COUNT_FEATURE], features, purchased, np.arange(301) * 20, np.arange(300))
-    rare = features[:, 1] == 0
-    assert dataset.label_weights[purchased & rare].tolist() == [RARE_ITEM_LABEL_WEIGHT] * int((purchased & rare).sum())
-    assert set(dataset.label_weights[purchased & ~rare].tolist()) == {1.0}
-    assert not dataset.label_weights[~purchased].any()
-    # Purchases are independent of rarity, so the maximum-likelihood weight of the feature comes from the label weights alone.
-    weights = fit_weights(dataset, np.zeros(2), np.ones(2), 1e-6, np.zeros(2, bool))
-    weighted_odds = (purchased & rare).sum() * RARE_ITEM_LABEL_WEIGHT / (purchased & ~rare).sum()
-    log_odds_ratio = np.log(weighted_odds) - np.log(rare.sum() / (~rare).sum())
-    assert weights[1] * np.log(51) == pytest.approx(-log_odds_ratio, abs=0.1)
-    assert dataset.without_group("profile").label_weights.max() == 1  # without the feature all weigh the same
 
 
 def opposed_queries(count: int, seed: int) -> RankingDataset:
@@ -114,3 +96,12 @@ def test_the_weight_of_a_kind_is_that_of_repeating_its_queries() -> None:
     repeated = RankingDataset(dataset.feature_names, dataset.features[rows], dataset.purchased[rows], np.arange(len(order) + 1) * 10, order)
     fitted = [fit_weights(data, np.zeros(4), np.ones(4), 0.01, np.zeros(4, bool)) for data in (weighted, repeated)]
     assert fitted[0] == pytest.approx(fitted[1], abs=5e-3)
+
+
+def test_weights_are_shrunk_to_the_prior_per_unit_of_the_feature() -> None:
+    dataset = opposed_queries(60, 4)
+    prior = {f"first:{LONG}": 2.0, f"second:{SHORT}": 0.5, "profile:a": -1.0}
+    model = fit_regression(dataset, 1e6, prior=prior)
+    assert model.weights / model.scale == pytest.approx([2.0, 0.5, -1.0, 0.0], abs=1e-3)
+    free = fit_regression(dataset, 1e-6)
+    assert fit_regression(dataset, 1e-6, prior=prior).weights == pytest.approx(free.weights, abs=2e-2)

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from crossaisle.train import ranking_dataset
 from crossaisle.train.ranking_dataset import NEGATIVES_PER_QUERY, RankingDataset, ndcg
 
 from .test_blend import ranking_queries
@@ -55,10 +56,11 @@ def test_a_subset_keeps_the_kinds_of_its_queries() -> None:
     assert ranking_queries(4).kind_codes.tolist() == [0] * 4
 
 
-def test_the_weights_of_the_queries_are_those_of_their_kinds() -> None:
+def test_the_weights_of_the_queries_are_those_of_their_kinds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ranking_dataset, "FULL_KIND_QUERIES", 4)
     kind = np.repeat(np.asarray([0, 1, 2], np.int8), [8, 4, 1])
     dataset = replace(ranking_queries(13), kind=kind, kinds=("a", "b", "c"), kind_weights={"b": 2.0})
     sums = np.bincount(kind, dataset.query_weights)
     assert dataset.query_weights.mean() == pytest.approx(1)
     assert sums[1] == pytest.approx(2 * sums[0])
-    assert sums[2] == pytest.approx(sums[0] / 4)  # one query counts as if it were half as many as the largest kind's, four
+    assert sums[2] == pytest.approx(sums[0] / 4)  # one query of the four from which on a kind has its whole weight

@@ -297,8 +297,9 @@ def test_every_feature_has_a_label_and_its_value_is_formatted_without_logarithm(
     category = learned_shop.catalogue.category
     assert formatted["profile:crowd"] == str(int((category[item_rank.scored_candidates.proposals.rows] == category[row]).sum()))
     scores = scored.proposals.scores["item_knn"]
-    level, short = np.log1p(10 * scores[index] / scores.max()) / np.log(11), 2 / (len(item_rank.shopper.rows) + 1)
-    assert formatted["item_knn:level in long histories"] == f"{level * (1 - short):.0%}"
+    length = len(item_rank.shopper.rows)
+    level, short = np.log1p(10 * scores[index] / scores.max()) / np.log(11), 2 / (length + 1)
+    assert formatted["item_knn:level in long histories"] == f"{level * (1 - short) * length / (length + 50):.0%}"
     assert formatted["item_knn:level in short histories"] == f"{level * short:.0%}"
 
 
