@@ -8,16 +8,12 @@ written by `benchmarks/prior.py`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..recommend.ranking.features import FITTED_FEATURES
+from ..recommend.ranking.features import FITTED_FEATURES, FeatureMatrix
 from .blend_regression import fit_regression
 from .ranking_dataset import RankingDataset
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 PENALTY = 3e-3
 """L2 penalty of the prior on standardized weights."""
@@ -56,7 +52,7 @@ def pooled(datasets: Mapping[str, RankingDataset]) -> RankingDataset:
     kinds = [f"{store}/{kind}" for store, part in answered.items() for kind in part.kinds]
     features, kind_codes, users, offset, user_offset = [], [], [], 0, 0
     for part in answered.values():
-        features.append(_aligned(part, names))
+        features.append(FeatureMatrix(part.feature_names, part.features).select(names))
         kind_codes.append(part.kind_codes + offset)
         users.append(part.user + user_offset)
         offset += len(part.kinds)
@@ -71,13 +67,3 @@ def pooled(datasets: Mapping[str, RankingDataset]) -> RankingDataset:
         np.concatenate(kind_codes).astype(np.int16),
         kinds,
     )
-
-
-def _aligned(dataset: RankingDataset, names: list[str]) -> NDArray[np.float32]:
-    """(candidates, names) features of a dataset, 0 where it lacks one."""
-    columns = {name: column for column, name in enumerate(dataset.feature_names)}
-    values = np.zeros((len(dataset.features), len(names)), dtype=np.float32)
-    for position, name in enumerate(names):
-        if name in columns:
-            values[:, position] = dataset.features[:, columns[name]]
-    return values

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ...retrieval.channels.category_popularity import CategoryPopularity
+from ...retrieval.channels.channel_configs import CategoryPopularityChannelConfig
 from ...retrieval.items.interactions import DAY
 
 if TYPE_CHECKING:
@@ -84,21 +86,8 @@ class CategoryPopularityScorer:
     """
 
     def __init__(self, training: TrainingData, config: CategoryPopularityConfig) -> None:
-        from scipy import sparse
-
-        self.category, category_count = training.category, int(training.category.max(initial=0)) + 1
-        item_categories = sparse.csr_array(
-            (np.ones(training.item_count, np.float32), (np.arange(training.item_count), training.category)),
-            shape=(training.item_count, category_count),
-        )
-        user_categories = training.matrix @ item_categories
-        user_categories.data[:] = 1
-        category_users = np.asarray(user_categories.sum(axis=0)).reshape(-1)  # (categories,)
-        common_users = (user_categories.T @ user_categories).toarray()
-        base_rate = category_users / max(len(training.histories), 1)
-        smoothed = (common_users + config.prior * base_rate) / (category_users[:, None] + config.prior)
-        self.transition = smoothed.astype(np.float32)  # (categories, categories)
-        self.item_share = (training.user_counts / np.maximum(category_users[training.category], 1)).astype(np.float32)  # (items,)
+        channel = CategoryPopularity(training.histories, training.category, CategoryPopularityChannelConfig(config.prior))
+        self.category, self.transition, self.item_share = channel.category, channel.transition, channel.item_share
 
     def scores(self, histories: RaggedArray) -> NDArray[np.float32]:
         """Return (cases, items) scores from 0 to 1."""

@@ -96,6 +96,15 @@ class FeatureMatrix:
     names: Sequence[str]
     values: NDArray[np.float32]
 
+    def select(self, names: Sequence[str]) -> NDArray[np.float32]:
+        """Return (candidates, names) some features in this order; 0 for features that are absent."""
+        available = {name: column for column, name in enumerate(self.names)}
+        values = np.zeros((len(self.values), len(names)), dtype=np.float32)
+        for column, name in enumerate(names):
+            if name in available:
+                values[:, column] = self.values[:, available[name]]
+        return values
+
 
 class FeatureExtractor:
     """Computes the features of candidates from one catalogue."""

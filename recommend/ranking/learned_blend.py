@@ -57,12 +57,7 @@ class BlendModel:
 
     def select_features(self, features: FeatureMatrix) -> NDArray[np.float32]:
         """Return (candidates, features) the model's features in its order; 0 for features that are absent."""
-        available = {name: i for i, name in enumerate(features.names)}
-        values = np.zeros((len(features.values), len(self.feature_names)), dtype=np.float32)
-        for column, name in enumerate(self.feature_names):
-            if name in available:
-                values[:, column] = features.values[:, available[name]]
-        return values
+        return features.select(self.feature_names)
 
     def scores(self, values: NDArray[np.float32]) -> NDArray[np.float64]:
         """Return (candidates,) scores on any scale, higher is better."""
