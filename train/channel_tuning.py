@@ -19,7 +19,7 @@ from ..eval.offline.channel_systems import purchase_profile
 from ..eval.splits.cases import EligibleItems
 from ..recommend.profiles.profile import ItemAttributes
 from ..retrieval.channels.base import LazyAnchorChannel
-from ..retrieval.channels.behavioural import counted_channel
+from ..retrieval.channels.behavioural import can_count, counted_channel
 from ..retrieval.channels.channel_configs import (
     DEFAULT_CONFIGS,
     CategoryPopularityChannelConfig,
@@ -102,7 +102,7 @@ def tune_channels(view: TrainingView, context: TrainingContext, names: Iterable[
     questions = sample_questions(view, in_validation, fold_view.catalogue.users, rng, QUESTIONS_PER_KIND).sampled(QUESTIONS_PER_KIND, rng)
     questions = questions.take(np.flatnonzero(np.isin(questions.kind, [KINDS.index(kind) for kind in TUNED_KINDS])).astype(np.int64))
     judge = _Judge(questions, fold_view)
-    configs: dict[str, Any] = {name: config for name, config in DEFAULT_CONFIGS.items() if _applies(config, view)}
+    configs: dict[str, Any] = {name: config for name, config in DEFAULT_CONFIGS.items() if can_count(config, view.events)}
     trials: dict[str, Sequence[Mapping[str, float]]] = dict(context.trials)
     tuned = [name for name in (*configs, *names) if name not in context.configs]
     for done, name in enumerate(tuned):
@@ -124,11 +124,6 @@ def tune_channels(view: TrainingView, context: TrainingContext, names: Iterable[
 def counted_configs(context: TrainingContext) -> dict[str, CountedConfig]:
     """Return the configurations of the counted channels of a context."""
     return {name: config for name, config in context.configs.items() if name in DEFAULT_CONFIGS}
-
-
-def _applies(config: CountedConfig, view: TrainingView) -> bool:
-    """Whether a channel can be counted from the view's events."""
-    return view.events.order != "none" or not isinstance(config, SequentialConfig)
 
 
 def _fitted(name: str, config: Any, view: TrainingView, context: TrainingContext) -> Channel:

@@ -201,10 +201,13 @@ def behavioural_channels(
         configs: Channel to its configuration; a channel without one is not counted.
     """
     return {
-        name: counted_channel(config, events, catalogue, text_neighbors)
-        for name, config in configs.items()
-        if events.order != "none" or not isinstance(config, SequentialConfig)
+        name: counted_channel(config, events, catalogue, text_neighbors) for name, config in configs.items() if can_count(config, events)
     }
+
+
+def can_count(config: CountedConfig, events: Events) -> bool:
+    """Return whether a channel can be counted from events: a sequential one only if they have an order."""
+    return events.order != "none" or not isinstance(config, SequentialConfig)
 
 
 def counted_channel(config: CountedConfig, events: Events, catalogue: Catalogue, text_neighbors: TextNeighbors) -> Channel:

@@ -17,6 +17,7 @@ from crossaisle.data.workspace import Workspace
 from crossaisle.eval.splits.cases import Cases
 from crossaisle.eval.splits.training_view import TrainingView
 from crossaisle.retrieval.channels.base import CandidateQuery, ChannelScores, TrainingContext
+from crossaisle.retrieval.channels.behavioural import can_count
 from crossaisle.retrieval.channels.channel_configs import DEFAULT_CONFIGS, ItemKNNConfig, SequentialConfig
 from crossaisle.retrieval.channels.matrix_factorization import MatrixFactorization
 from crossaisle.retrieval.items.ragged import RaggedArray
@@ -143,8 +144,8 @@ def test_sequential_and_decay_need_an_order() -> None:
     for name in ("item_knn", "random_walk"):
         assert {option.decay for option in grid(name, order="none")} == {1.0}
         assert {option.decay for option in grid(name, order="position")} == {1.0, 0.9}
-    unordered = SimpleNamespace(events=SimpleNamespace(order="none"))
-    assert not channel_tuning._applies(SequentialConfig(), unordered)  # type: ignore[arg-type]
+    unordered = SimpleNamespace(order="none")
+    assert not can_count(SequentialConfig(), unordered)  # type: ignore[arg-type]
     for name, config in DEFAULT_CONFIGS.items():
         assert grid(name, order="time")[0] == config  # the first of equal ones is the default
 
