@@ -18,7 +18,7 @@ from record import write
 
 from crossaisle.eval.baselines.registry import BASELINES
 from crossaisle.eval.metrics.full_ranking import rank
-from crossaisle.eval.offline.channel_systems import RANKING_DEPTH
+from crossaisle.eval.offline.system_names import RANKING_DEPTH
 from crossaisle.eval.splits.cases import Cases
 from crossaisle.eval.splits.training_data import TrainingData
 from crossaisle.retrieval.items.interactions import DAY

@@ -24,9 +24,9 @@ from record import write
 import crossaisle
 from crossaisle.eval.baselines.registry import BASELINES
 from crossaisle.eval.metrics.full_ranking import rank
-from crossaisle.eval.offline.channel_systems import RANKING_DEPTH
 from crossaisle.eval.offline.evaluation import Evaluation, Rankings
 from crossaisle.eval.offline.options import EvaluationOptions
+from crossaisle.eval.offline.system_names import RANKING_DEPTH
 from crossaisle.eval.splits.training_data import TrainingData
 
 FACTORS, SHOPPERS_AT_ONCE, SPAN = 16, 250, 2 * 365 * 86_400

@@ -1,10 +1,9 @@
-"""Quality of baselines, channels and blend on real stores without training, as reported by `crossaisle evaluate`.
+"""Baselines on leave-one-out splits of Amazon 2014, beside published sequence models and a library's neighbour models.
 
-    python benchmarks/quality.py [NAME ...] [--home FOLDER] [--llm-cases 100] [--max-cases 2000]
+    python benchmarks/quality.py [NAME ...] [--home FOLDER]
 
-NAME is amazon14, amazon23, completejourney, courses or movielens (users protocol), or amazon14-beauty, amazon14-sports, amazon14-toys
-(leave-one-out over all users, baselines only, near duplicates kept as in published splits, with library implementations of the same
-neighbour models beside ours). Writes `results/quality-NAME.json`. Reads ../shared/data; the results contain no item and no user.
+NAME is amazon14-beauty, amazon14-sports or amazon14-toys: leave-one-out over all users, near duplicates kept as in published splits. Writes
+`results/quality-NAME.json`. The blend is measured in `blend.py`. Reads ../shared/data; the results contain no item and no user.
 """
 
 from __future__ import annotations
@@ -47,23 +46,16 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("names", nargs="*", metavar="NAME")
     parser.add_argument("--home", type=Path)
-    parser.add_argument("--llm-cases", type=int, default=100)
-    parser.add_argument("--max-cases", type=int, default=2000)
     arguments = parser.parse_args()
-    for name in arguments.names or ("amazon23", "courses", "movielens", "completejourney", "amazon14", *PUBLISHED):
-        evaluate(name, arguments)
+    for name in arguments.names or PUBLISHED:
+        evaluate(name, arguments.home)
 
 
-def evaluate(store: str, arguments: argparse.Namespace) -> None:
+def evaluate(store: str, home: Path | None) -> None:
     """Evaluate one store and write its result."""
     with tempfile.TemporaryDirectory() as temporary:
-        shop = workspace(store, arguments.home or Path(temporary))
-        alone = store in PUBLISHED
-        options = (
-            EvaluationOptions("leave-one-out", max_cases=None, near_duplicates=True, baselines_only=True)
-            if alone
-            else EvaluationOptions(max_cases=arguments.max_cases, llm_cases=arguments.llm_cases)
-        )
+        shop = workspace(store, home or Path(temporary))
+        options = EvaluationOptions("leave-one-out", max_cases=None, near_duplicates=True, baselines_only=True)
         settings = Settings.read()
         start = time.perf_counter()
         rankings = Evaluation(shop, settings, Path(temporary) / "out", options).run()
@@ -72,18 +64,14 @@ def evaluate(store: str, arguments: argparse.Namespace) -> None:
     systems = {
         name: {"kind": about["kind"], "cases": about["cases"]}
         | {metric: about[metric] for metric in KEPT}
-        | ({"on_llm_part": {"ndcg@10": about["on_llm_part"]["ndcg@10"]}} if "on_llm_part" in about else {})
         | {"coverage": about["beyond"]["coverage"], "by_history_length": about["slices"]["history_length"]}
         | {"by_target_popularity": about["slices"]["target_popularity"]}
         for name, about in report["systems"].items()
     }
-    figures: dict[str, Any] = {
-        name: report[name] for name in ("cases", "users", "llm_cases", "scope", "best_baseline", "split", "left_out")
-    }
+    figures: dict[str, Any] = {name: report[name] for name in ("cases", "users", "scope", "best_baseline", "split", "left_out")}
     figures |= {"training": report["training"], "candidate_recall": report["candidate_recall"], "systems": systems, "seconds": seconds}
     figures["tuned"] = {name: about.get("config", about) for name, about in report["baselines"].items()}
-    if alone:
-        figures |= {"libraries_on_the_same_split": libraries(rankings), "published_sequence_models": PUBLISHED[store]}
+    figures |= {"libraries_on_the_same_split": libraries(rankings), "published_sequence_models": PUBLISHED[store]}
     write(f"quality-{store}", figures)
 
 

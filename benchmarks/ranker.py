@@ -21,29 +21,28 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from blend import _tell, copied, tested
+from blend import SEED, _tell, copied, tested
 from record import write
 
 import crossaisle
 from crossaisle.data import demo
 from crossaisle.data.settings import Settings
+from crossaisle.data.splits import Split
 from crossaisle.eval.metrics import slices
 from crossaisle.eval.metrics.accuracy import per_case
-from crossaisle.eval.offline.channel_systems import BUILTIN_CHANNELS, purchase_profile
+from crossaisle.eval.offline.blend_systems import ZERO_SHOT
 from crossaisle.eval.offline.options import EvaluationOptions
-from crossaisle.eval.offline.trained_systems import ZERO_SHOT
 from crossaisle.eval.splits.cases import Cases
 from crossaisle.eval.stats.bootstrap import bootstrap_mean, paired_difference
 from crossaisle.llm.ranking.ranker import Ranker
-from crossaisle.recommend.profiles.profile import ItemAttributes
+from crossaisle.recommend.profiles.profile import ItemAttributes, purchase_profile
 from crossaisle.recommend.ranking import learned_blend
+from crossaisle.recommend.ranking.blend_ranker import CANDIDATES_PER_CHANNEL, trained_channels
 from crossaisle.recommend.ranking.features import FeatureExtractor
 from crossaisle.recommend.ranking.llm_loading import load_llm_weight, load_ranking_llm
 from crossaisle.recommend.ranking.llm_reranker import LLMReranker, rerank_indices
 from crossaisle.recommend.ranking.llm_weight import LLM_RERANK_DEPTH
-from crossaisle.recommend.ranking.trained_ranker import CANDIDATES_PER_CHANNEL, trained_channels
-from crossaisle.retrieval.channels.base import CachedChannel
-from crossaisle.retrieval.trainable_channels import TRAINABLE_CHANNELS
+from crossaisle.retrieval.channels.base import BUILTIN_CHANNELS, CachedChannel
 from crossaisle.train.lora.config import FinetuneConfig
 from crossaisle.train.pipeline import train_workspace
 
@@ -76,11 +75,10 @@ def teach(store: str, home: Path, arguments: argparse.Namespace) -> None:
     path = home / f"{store}-trained"
     if not (path / "blend").exists():
         shop = copied(store, home)
-        train_workspace(shop, settings, part="blend", channels=tuple(TRAINABLE_CHANNELS), progress=_tell)
+        train_workspace(shop, settings, Split(seed=SEED), part="blend", progress=_tell)
     shop = crossaisle.Workspace(path)
-    trained = train_workspace(
-        shop, settings, part="ranker", ranker=FinetuneConfig(epochs=arguments.epochs), examples=arguments.examples, progress=_tell
-    )
+    lora = FinetuneConfig(epochs=arguments.epochs)
+    trained = train_workspace(shop, settings, Split(seed=SEED), part="ranker", ranker=lora, examples=arguments.examples, progress=_tell)
     start = time.perf_counter()
     evaluated = ask(shop, settings, arguments.read)
     clusters = evaluated.cases.clusters
@@ -125,7 +123,7 @@ class EvaluatedCases:
 
 def ask(shop: crossaisle.Workspace, settings: Settings, most: int) -> EvaluatedCases:
     """Evaluate held-out users until the LLM has read the candidates of `most` of them."""
-    _, cases, _, eligible, known = tested(shop, EvaluationOptions())
+    _, cases, _, eligible, known = tested(shop, EvaluationOptions(seed=SEED))
     cases = cases.take(np.random.default_rng(0).permutation(len(cases)))
     catalogue, facts, vote = known.catalogue, ItemAttributes.from_catalogue(known.catalogue), load_llm_weight(shop.path)
     full_catalogue = known.full_catalogue_channels(learned_blend.load_channel_configs(shop.path))

@@ -24,9 +24,9 @@ from crossaisle.data.settings import Settings
 from crossaisle.data.splits import Split
 from crossaisle.eval.metrics import slices
 from crossaisle.eval.metrics.accuracy import per_case
-from crossaisle.eval.offline.channel_systems import BLEND
 from crossaisle.eval.offline.evaluation import Evaluation
 from crossaisle.eval.offline.options import EvaluationOptions
+from crossaisle.eval.offline.system_names import BLEND
 from crossaisle.eval.stats.bootstrap import bootstrap_mean, bootstrap_statistic, paired_difference
 from crossaisle.retrieval.trainable_channels import TRAINABLE_CHANNELS
 from crossaisle.train.pipeline import train_workspace

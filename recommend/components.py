@@ -25,9 +25,9 @@ from .evidence.gatherer import EvidenceGatherer, count_recent_users
 from .evidence.review_table import ReviewTable
 from .profiles.histories import Histories
 from .profiles.profile import ItemAttributes
+from .ranking.blend_ranker import BlendRanker
 from .ranking.llm_loading import add_explainer_adapter, load_ranking_llm
 from .ranking.llm_reranker import LLMReranker
-from .ranking.trained_ranker import BlendRanker
 
 if TYPE_CHECKING:
     from ..data.records import Item
@@ -45,7 +45,7 @@ class WorkspaceComponents:
         index: vectors of items and reviews.
         associations: co-purchase counts.
         relations: relations that the store declares.
-        retriever: the untrained channels.
+        retriever: the channels of text queries.
         live: events since the snapshot; None without an event log.
     """
 
@@ -108,14 +108,14 @@ class WorkspaceComponents:
         return ItemAttributes.from_catalogue(self.catalogue)
 
     @cached_property
-    def blend_ranker(self) -> BlendRanker | None:
-        """The learned blend; None if none is trained."""
+    def blend_ranker(self) -> BlendRanker:
+        """The learned blend, or the prior where none is trained."""
         return BlendRanker.load(self.workspace, self.catalogue, self.index, self.associations)
 
     @cached_property
     def uses_llm_weight(self) -> bool:
         """Whether a fine-tuned LLM re-ranks the blend's candidates."""
-        return self.settings.llm != "none" and self.blend_ranker is not None and self.blend_ranker.llm_weight.weight > 0
+        return self.settings.llm != "none" and self.blend_ranker.llm_weight.weight > 0
 
     @cached_property
     def _embedder(self) -> Embedder:
@@ -131,7 +131,7 @@ class WorkspaceComponents:
 
     @cached_property
     def _ranker(self) -> Ranker | None:
-        """The LLM for candidates without blend scores. The ranking adapter is off: it is not trained on text queries."""
+        """The LLM for the candidates of a text query. The ranking adapter is off: it is not trained on text queries."""
         return Ranker(self._llm, version=1 if self._llm.has_ranking_adapter else None, batcher=self._pack_batcher) if self._llm else None
 
     @cached_property

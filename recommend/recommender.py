@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from ..retrieval.channels.base import CandidateQuery
 
 POOL_SIZE, WIDE_POOL_SIZE = 20, 200
-"""Candidates that are ranked without a blend; and candidates retrieved where a cap per category excludes most of them."""
+"""Candidates that are ranked for a text query; and candidates retrieved where a cap per category excludes most of them."""
 
 
 class Recommender(WorkspaceComponents):
@@ -180,19 +180,8 @@ class Recommender(WorkspaceComponents):
 
     # ------------------------------------------------------------------ candidates
 
-    def fuse_channels(self, query: Query, candidate_query: CandidateQuery, mask: NDArray[np.bool_]) -> list[tuple[Candidate, float]]:
-        """Return all candidates of the channels with their fused scores, without the LLM.
-
-        First the pool that a list is selected from, in its order, then all others in the order of the channels.
-        """
-        weights = channel_weights(candidate_query)
-        pool = fuse_candidates(self._pool(query, candidate_query, mask), weights)
-        in_pool = {candidate.item_id for candidate, _ in pool}
-        wide = self.retriever.candidates(candidate_query, mask, WIDE_POOL_SIZE, other_than_anchor=query.rules.scope == "other")
-        return [*pool, *(pair for pair in fuse_candidates(wide, weights) if pair[0].item_id not in in_pool)]
-
     def _pool(self, query: Query, candidate_query: CandidateQuery, mask: NDArray[np.bool_]) -> list[Candidate]:
-        """Return the best candidates of the channels by fused rank, for ranking without a blend."""
+        """Return the best candidates of the channels for a text query, by fused rank."""
         cap, size = query.rules.max_per_category, max(POOL_SIZE, query.k)
         pool = self.retriever.candidates(
             candidate_query, mask, WIDE_POOL_SIZE if cap else size, other_than_anchor=query.rules.scope == "other"
@@ -209,8 +198,8 @@ class Recommender(WorkspaceComponents):
         """Return the candidates: scored by the blend, or fused by rank."""
         new = mask & (self.catalogue.users <= query.new_up_to) if query.new_items else None
         other_than_anchor = query.rules.scope == "other"
-        # The blend is trained on histories only; text queries use rank fusion.
-        if self.blend_ranker and len(shopper.rows) and not query.text:
+        # Blends are fitted to histories only; text queries use rank fusion.
+        if len(shopper.rows) and not query.text:
             return self.blend_ranker.rank(candidate_query, shopper.profile, mask, other_than_anchor=other_than_anchor, also=new)
         pool = self._pool(query, candidate_query, mask)
         if new is None:
@@ -223,7 +212,7 @@ class Recommender(WorkspaceComponents):
 
     def rerank(self, scored: ScoredCandidates, candidate_query: CandidateQuery) -> ScoredCandidates:
         """Return the blend's candidates re-ranked by the fine-tuned LLM, if there is one."""
-        if self._reranker is None or self.blend_ranker is None or not len(scored.proposals):
+        if self._reranker is None or not len(scored.proposals):
             return scored
         return self._reranker.rerank(scored, candidate_query, self.blend_ranker.llm_weight)
 
@@ -232,7 +221,6 @@ class Recommender(WorkspaceComponents):
     ) -> tuple[list[tuple[Candidate, float]], NDArray[np.float64]]:
         """Return the candidates with their scores from 0 to 1, and (candidates,) the scores that order them, on any scale."""
         if isinstance(candidates, ScoredCandidates):
-            assert self.blend_ranker is not None
             candidates = self.rerank(candidates, candidate_query)
             return self.blend_ranker.candidates(candidates, candidate_query), candidates.scores
         if self._ranker and candidates:

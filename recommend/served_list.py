@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..data.events.records import ServedItem
-from .ranking.trained_ranker import ANCHOR_CHANNELS
+from .ranking.blend_ranker import ANCHOR_CHANNELS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

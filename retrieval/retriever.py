@@ -88,11 +88,6 @@ class Retriever:
     ) -> None:
         self.catalogue, self.index, self.associations, self.further = catalogue, index, associations, dict(further or {})
 
-    @property
-    def channel_names(self) -> tuple[str, ...]:
-        """Names of all channels."""
-        return tuple(dict.fromkeys(("semantic", "associations", "popularity", *self.further)))
-
     def propose(
         self,
         seeds: CandidateQuery,
@@ -146,6 +141,9 @@ class Retriever:
         if "semantic" not in channel_scores:
             found["semantic"] = np.asarray([near[row][0] if row in near else 0.0 for row in union.tolist()], dtype=np.float32)
             behind["semantic"] = np.asarray([near[row][1] if row in near else -1 for row in union.tolist()], dtype=np.int64)
+        if other_than_anchor and len(seeds.rows):  # a channel may also score the proposal of another one, from an item of its category
+            same = {name: category[seeds.rows[at]] == category[union] for name, at in behind.items()}
+            behind = {name: np.where(same[name], -1, at) for name, at in behind.items()}
         return CandidateScores(union, found, behind)
 
     def channel_ranks(self, seeds: CandidateQuery, eligible: NDArray[np.bool_], row: int) -> dict[str, tuple[float, int, int]]:
@@ -176,33 +174,26 @@ class Retriever:
             n: maximum number of candidates.
             other_than_anchor: a history item proposes no item of its own category (`scope="other"`).
         """
-        return self.pool(self.channels(seeds, eligible, max(PER_CHANNEL, n), other_than_anchor=other_than_anchor), seeds, n)
-
-    def channels(
-        self, seeds: CandidateQuery, eligible: NDArray[np.bool_], most: int, *, other_than_anchor: bool = False
-    ) -> dict[str, dict[int, tuple[float, int]]]:
-        """Proposals of each channel: channel to item row to (score, history index of the item behind it or -1).
-
-        Args:
-            seeds: the query.
-            eligible: (items,) mask of allowed items.
-            most: items per channel; `semantic` proposes that many for each history item it uses.
-            other_than_anchor: as for `candidates`.
-        """
-        return {
-            "semantic": self._semantic(seeds, eligible, other_than_anchor, most),
-            "associations": self._anchored(self._associated, seeds, eligible, other_than_anchor, most),
-            "popularity": self._popularity(seeds, eligible, other_than_anchor, most),
-            **{name: self._anchored(of.scores, seeds, eligible, other_than_anchor, most) for name, of in self.further.items()},
-        }
-
-    def pool(self, channels: Mapping[str, Mapping[int, tuple[float, int]]], seeds: CandidateQuery, n: int) -> list[Candidate]:
-        """At most `n` of the channels' proposals by rank fusion, best first."""
+        channels = self._channels(seeds, eligible, max(PER_CHANNEL, n), other_than_anchor)
         fused = reciprocal_rank_fusion(
             {name: {row: score for row, (score, _) in found.items()} for name, found in channels.items()}, channel_weights(seeds)
         )
         best = sorted(fused, key=lambda row: (-fused[row], self.catalogue.id(row)))[:n]
         return [self._candidate(row, channels, seeds) for row in best]
+
+    def _channels(
+        self, seeds: CandidateQuery, eligible: NDArray[np.bool_], most: int, other: bool
+    ) -> dict[str, dict[int, tuple[float, int]]]:
+        """Proposals of each channel: channel to item row to (score, history index of the item behind it or -1).
+
+        `semantic` proposes `most` items for each history item it uses, the others that many in all.
+        """
+        return {
+            "semantic": self._semantic(seeds, eligible, other, most),
+            "associations": self._anchored(self._associated, seeds, eligible, other, most),
+            "popularity": self._popularity(seeds, eligible, other, most),
+            **{name: self._anchored(of.scores, seeds, eligible, other, most) for name, of in self.further.items()},
+        }
 
     def _candidate(self, row: int, channels: Mapping[str, Mapping[int, tuple[float, int]]], seeds: CandidateQuery) -> Candidate:
         scores = {name: found[row][0] for name, found in channels.items() if row in found}

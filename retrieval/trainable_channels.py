@@ -26,6 +26,8 @@ TRAINABLE_CHANNELS: dict[str, type[TrainableChannel]] = {
     GraphChannel.name: GraphChannel,
 }
 """Name of a channel, and of its folder in a workspace, to its class."""
+DEFAULT_CHANNELS = (MatrixFactorization.name, ItemRegression.name)
+"""Channels that every store gets, trained or not: those that raise the blend's NDCG."""
 
 
 class LoadedChannels(NamedTuple):

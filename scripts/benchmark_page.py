@@ -176,38 +176,44 @@ def page() -> str:
         "machine ([files](#files-commands-and-machines)). Brackets are 95 % bootstrap intervals, by user unless stated otherwise. Machines differ: compare ratios within one "
         "file rather than seconds across two. \"Target\" is what the project aims at, met or not.",
         "## Ranking quality after training",
-        "NDCG@10 on held-out users (`users` protocol): the users of the test set are excluded from everything that is counted or trained. The task is to rank all "
-        "items outside the categories of the user's history. Baselines are tuned per store on validation users. `python benchmarks/blend.py STORE`. "
-        "Files dated before 30 November 2026 are of the former blend, which was fitted to category entries alone, with all trainable channels and untuned counts; "
-        "the present blend has not been measured in them yet.",
+        "NDCG@10 of held-out users, who are excluded from everything that is counted or trained. The task is to rank all items outside the categories of the history. "
+        "With the protocol `users` the targets are what the user bought in the last category entered and the history is what came before; with `whole-category` the "
+        "targets are everything of one category and the history is the rest; a pair of categories has one as the history and the other as the targets. Baselines are "
+        "tuned per store on validation users, and the best one is chosen on the test users, which favours it. `python benchmarks/blend.py STORE`.",
         _blend_table(),
-        "All baselines and channels, NDCG@10:",
+        "All baselines and channels, NDCG@10 (protocol `users`):",
         _systems_table(),
         "Ablations, NDCG@10 of the blend without one group of features. The last column counts the stores where the blend without it is at least as good; "
         "where that is every store, the group has no measured benefit.",
         _ablation_table(),
-        "NDCG@10 by popularity of the target item (head: the most popular items, which hold the first half of the training interactions; mid: up to four fifths; tail: the rest):",
+        "NDCG@10 by popularity of the target item (head: the most popular items, which hold the first half of the training interactions; mid: up to four fifths; tail: the "
+        "rest), beside the highest of any baseline:",
         _popularity_table(),
         "Slots reserved for new items (`recommend --new-items N --new-up-to 2`): change of NDCG@10 for all targets, and NDCG@10 for targets with at most two "
         "users:",
         _new_items_table(),
-        "Other graph convolution (`--convolution attention`), measured before the factorization channel existed:",
-        _attention_table(),
+        "Kinds of questions, out of fold: NDCG@10 of the blend, of the best channel of the kind, and of a blend fitted to that kind alone:",
+        _kinds_table(),
         "## LLM re-ranker",
         "NDCG@10 of the LLM alone over the 20 best candidates of the blend, before and after `crossaisle train ranker`. The LLM score gets a weight in the "
         "blend only if it improves NDCG@10 on calibration users with an interval above 0. `python benchmarks/ranker.py STORE`.",
         _ranker_table(),
         _ranker_summary(),
         "## Ranking quality before training",
-        "NDCG@10 of fixed reciprocal-rank fusion, without any training. `python benchmarks/quality.py STORE`.",
-        _quality_table(),
+        "NDCG@10 of the prior: what a store gets that has trained nothing. The weights were fitted to other stores, without any of the same family "
+        "(`python benchmarks/prior.py`); same users and baselines as above. The mix is what untrained stores got before: semantic, associations and popularity, fused by "
+        "rank (on some of the users; `python benchmarks/blend.py STORE`).",
+        _prior_table(),
+        "Adapting the prior to questions of the store: NDCG@10 on questions of other users, mean over the kinds of questions except cold ones, relative to the best channel "
+        "of each kind (`prior.json`; cross-validated over training users):",
+        _adaptation_table(),
         "Leave-one-out on Amazon Beauty 2014, full ranking of all items, compared with published sequence models:",
         _beauty_table(),
         "Weights of the fusion on [[cases]] simulated shoppers (NDCG@10):".replace("[[cases]]", formatted(figure("fusion_weights", "cases"), "d")),
         _fusion_table(),
         "## Candidate recall",
-        "Share of the targets among the candidates, and mean number of candidates, when each channel proposes its first 50, 100 or 200 items. "
-        "`python benchmarks/candidates.py STORE`; the last row of each store is from `blend-*.json`, where all channels of the trained blend propose.",
+        "Share of the targets among the candidates when each channel of the trained blend proposes its first 50, 100, 200 or 500 items. The blend ranks those of 100; the "
+        "oracle is the NDCG@10 of ranking the targets among them first.",
         _candidates_table(),
         "## Response times",
         _rows(SPEED),
@@ -275,25 +281,81 @@ def _values(name: str, *cells: str) -> list[str]:
     return [_fill(cell, name) for cell in cells]
 
 
+def _measured() -> list[tuple[str, str, str]]:
+    """Store, task and results file of each measurement of the blend."""
+    rows = []
+    for store in FOUR:
+        rows += [(STORES[store], "users", f"blend-{store}"), ("", "whole category", f"blend-{store}-whole-category")]
+    pairs = sorted(path.stem for path in RESULTS.glob("blend-pair-*.json"))
+    return rows + [
+        ("Amazon 2014" if not i else "", pair.removeprefix("blend-pair-").replace("-", " to "), pair) for i, pair in enumerate(pairs)
+    ]
+
+
 def _blend_table() -> str:
     best, blend = "systems/{best_baseline}/ndcg@10", "systems/blend/ndcg@10"
-    rows = (
-        [
-            STORES[store],
-            *_values(
-                f"blend-{store}",
-                "[[cases; ,d]]",
-                f"[[best_baseline; s]]: [[{best}; ci:.4f]]",
-                f"[[{blend}; ci:.4f]]",
-                "[[systems/blend/vs_best_baseline; ci:+.4f]]",
-                f"[[{blend}/value over {best}/value; +.1f*100]] %",
-                "[[trained/seconds; .0f/60]] min",
-            ),
-            f"`blend-{store}.json`",
-        ]
-        for store in FOUR
+    rows = []
+    for store, task, name in _measured():
+        cells = (
+            "[[cases; ,d]]", f"[[best_baseline; s]]: [[{best}; ci:.4f]]", f"[[{blend}; ci:.4f]]", "[[systems/blend/vs_best_baseline; ci:+.4f]]",
+            f"[[{blend}/value over {best}/value; +.1f*100]] %", "[[trained/seconds; .1f/60]] min",
+        )  # fmt: skip
+        rows.append([store, task, *_values(name, *cells), f"`{name}.json`"])
+    return _table(
+        ("Store", "Task", "Users", "Best baseline", "Learned blend", "Difference", "Relative (target +5 %)", "Training", "File"), rows
     )
-    return _table(("Store", "Users", "Best baseline", "Learned blend", "Difference", "Relative (target +5 %)", "Training", "File"), rows)
+
+
+def _prior_table() -> str:
+    best, prior = "systems/{best_baseline}/ndcg@10", "systems/prior/ndcg@10"
+    rows = []
+    for store, task, name in _measured():
+        cells = (
+            f"[[best_baseline; s]]: [[{best}; ci:.4f]]", f"[[{prior}; ci:.4f]]", "[[systems/prior/vs_best_baseline; ci:+.4f]]",
+            f"[[{prior}/value over {best}/value; +.1f*100]] %", "[[prior_and_mix/mix/value; .4f]]", "[[prior_and_mix/prior_minus_mix; ci:+.4f]]",
+            "[[prior_and_mix/cases; ,d]]",
+        )  # fmt: skip
+        rows.append([store, task, *_values(name, *cells), f"`{name}.json`"])
+    header = (
+        "Store",
+        "Task",
+        "Best baseline",
+        "Prior",
+        "Difference",
+        "Relative (target -2 %)",
+        "Mix",
+        "Prior minus mix",
+        "On users",
+        "File",
+    )
+    return _table(header, rows)
+
+
+def _adaptation_table() -> str:
+    rows, names = [], ["prior", *(f"{count} questions" for count in (20, 50, 100, 200, 500)), "all questions"]
+    for store, measured in figure("prior", "stores").items():
+        kinds = [values for kind, values in measured["kinds"].items() if kind != "cold"]
+        relative = {
+            name: sum(values[f"{name}_ndcg@10"] / values["best_channel_ndcg@10"] - 1 for values in kinds) / len(kinds) for name in names
+        }
+        rows.append([store, f"{measured['queries']:,}", *(f"{100 * value:+.1f} %" for value in relative.values())])
+    return _table(("Store", "Questions", *(name.capitalize() for name in names)), rows)
+
+
+def _kinds_table() -> str:
+    rows = []
+    for store in FOUR:
+        for kind, values in figure(f"blend-{store}", "trained/blend/kinds").items():
+            at = f"trained/blend/kinds/{kind}"
+            specialist = f"[[{at}/specialist_ndcg@10; .4f]]" if values.get("specialist_ndcg@10") is not None else "not available"
+            cells = (
+                f"[[{at}/queries; ,d]]",
+                f"[[{at}/best_channel; s]]: [[{at}/best_channel_ndcg@10; .4f]]",
+                f"[[{at}/blend_ndcg@10; .4f]]",
+                specialist,
+            )
+            rows.append([SHORT[store], kind, *_values(f"blend-{store}", *cells)])
+    return _table(("Store", "Kind", "Questions", "Best channel", "Blend", "Specialist"), rows)
 
 
 def _systems(kinds: Sequence[str]) -> list[str]:
@@ -331,18 +393,16 @@ def _ablation_table() -> str:
 
 def _popularity_table() -> str:
     rows = []
-    for store in FOUR:
-        name = f"blend-{store}"
+    for store, task, name in _measured():
         for part in figure(name, "systems/blend/by_target_popularity"):
             if figure(name, f"systems/blend/by_target_popularity/{part}/cases"):
                 at = f"by_target_popularity/{part}"
-                cells = (
-                    f"[[systems/blend/{at}/cases; ,d]]",
-                    f"[[systems/{{best_baseline}}/{at}; ci:.4f]]",
-                    f"[[systems/blend/{at}; ci:.4f]]",
-                )
-                rows.append([SHORT[store], part, *_values(name, *cells)])
-    return _table(("Store", "Targets", "Users", "Best baseline", "Blend"), rows)
+                systems = figure(name, "systems")
+                baselines = [system for system, about in systems.items() if about["kind"] == "baseline"]
+                best = max(baselines, key=lambda system: systems[system]["by_target_popularity"][part]["value"] or 0.0)
+                cells = (f"[[systems/blend/{at}/cases; ,d]]", f"{best}: [[systems/{best}/{at}; ci:.4f]]", f"[[systems/blend/{at}; ci:.4f]]")
+                rows.append([store, task, part, *_values(name, *cells)])
+    return _table(("Store", "Task", "Targets", "Users", "Best baseline there", "Blend"), rows)
 
 
 def _new_items_table() -> str:
@@ -360,14 +420,6 @@ def _new_items_table() -> str:
                 )
                 rows.append([SHORT[store], str(setting["places"]), *_values(name, *cells)])
     return _table(("Store", "Slots", "All targets: change", "Users with such a target", "Their NDCG@10", "Change"), rows)
-
-
-def _attention_table() -> str:
-    rows = (
-        [SHORT[store], *_values(f"blend-{store}-attention", "[[systems/graph/ndcg@10; ci:.3f]]", "[[systems/blend/ndcg@10; ci:.3f]]"), f"`blend-{store}-attention.json`"]
-        for store in ("courses", "movielens")
-    )  # fmt: skip
-    return _table(("Store", "Graph alone, attention", "Blend with it", "File"), rows)
 
 
 def _ranker_stores() -> list[str]:
@@ -419,18 +471,6 @@ def _ranker_summary() -> str:
     )
 
 
-def _quality_table() -> str:
-    best, fused = "systems/{best_baseline}/ndcg@10", "systems/blend without llm"
-    rows = []
-    for store in (store for store in STORES if (RESULTS / f"quality-{store}.json").exists()):
-        cells = (
-            "[[cases; ,d]]", f"[[best_baseline; s]]: [[{best}; ci:.3f]]", f"[[{fused}/ndcg@10; ci:.3f]]", f"[[{fused}/vs_best_baseline; ci:+.3f]]",
-            "[[systems/blend/ndcg@10; ci:.3f]]; [[systems/blend/vs_best_baseline; ci:+.3f]] ([[systems/blend/cases; d]] users)",
-        )  # fmt: skip
-        rows.append([STORES[store], *_values(f"quality-{store}", *cells), f"`quality-{store}.json`"])
-    return _table(("Store", "Users", "Best baseline", "Fusion", "Difference", "Fusion with the untrained LLM; difference", "File"), rows)
-
-
 def _beauty_table() -> str:
     name = "quality-amazon14-beauty"
     rows = [
@@ -456,17 +496,10 @@ def _fusion_table() -> str:
 
 def _candidates_table() -> str:
     rows = []
-    for store in FOUR:
-        name = f"candidates-{store}"
-        for channels in figure(name, "together"):
-            depths = (
-                f"[[together/{channels}/{depth}/recall/value; .3f]] ([[together/{channels}/{depth}/candidates; .0f]])"
-                for depth in (50, 100, 200)
-            )
-            rows.append([SHORT[store], channels, *_values(name, *depths), f"`{name}.json`"])
-        depths = (f"[[candidate_recall/union/{depth}; .3f]]" for depth in (50, 100, 200))
-        rows.append([SHORT[store], "all channels of the trained blend", *_values(f"blend-{store}", *depths), f"`blend-{store}.json`"])
-    return _table(("Store", "Channels", "50", "100", "200", "File"), rows)
+    for store, task, name in _measured():
+        depths = (f"[[candidate_recall/union/{depth}; .3f]]" for depth in (50, 100, 200, 500))
+        rows.append([store, task, *_values(name, *depths, "[[oracle/candidates; ,.0f]]", "[[oracle/ndcg@10; ci:.3f]]"), f"`{name}.json`"])
+    return _table(("Store", "Task", "50", "100", "200", "500", "Candidates", "Oracle", "File"), rows)
 
 
 def _service_table(names: Sequence[str]) -> str:

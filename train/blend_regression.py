@@ -1,6 +1,7 @@
 """Fits the parts of a blend: a listwise softmax regression with non-negative channel weights, and boosted trees on top of it.
 
-The regression is convex, so its solution is unique. Boosted trees (LambdaMART) start from its scores. Reads features by name only.
+The regression is convex, so its solution is unique. Its weights are shrunk to a center, such as the best channel alone. Boosted trees
+(LambdaMART) start from its scores. Reads features by name only.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..recommend.ranking.features import FITTED_FEATURES
+from ..recommend.ranking.features import FITTED_FEATURES, LEVEL_FEATURES
 from ..recommend.ranking.learned_blend import BlendModel
 from .ranking_dataset import RankingDataset
 
@@ -38,8 +39,12 @@ TREE_PARAMETERS: Mapping[str, Any] = {
 """LightGBM parameters."""
 
 
+CHANNEL_PENALTY = 1e-3
+"""L2 penalty of the fit of one channel alone, which has enough data for its three weights."""
+
+
 def fit_regression(
-    dataset: RankingDataset, penalty: float, start: BlendModel | None = None, prior: Mapping[str, float] | None = None
+    dataset: RankingDataset, penalty: float, start: BlendModel | None = None, center: Mapping[str, float] | None = None
 ) -> BlendModel:
     """Return the weighted sum of features that predicts the purchases best, with no negative weight of a channel.
 
@@ -47,14 +52,28 @@ def fit_regression(
         dataset: Queries with candidates and purchases.
         penalty: L2 penalty on the standardized weights.
         start: Model of the same features to start from.
-        prior: Feature to the weight, per unit of the feature, that its weight is shrunk to; 0 for a feature without one.
+        center: Feature to the weight, per unit of the feature, that its weight is shrunk to; 0 for a feature without one.
     """
     mean, scale = _standardization(dataset.features)
     not_negative = np.asarray([name.partition(":")[2] in FITTED_FEATURES for name in dataset.feature_names], dtype=bool)
     initial = None if start is None else start.weights * scale / start.scale
-    center = np.asarray([(prior or {}).get(name, 0.0) for name in dataset.feature_names]) * scale
-    weights = fit_weights(dataset, mean, scale, penalty, not_negative, initial, center)
+    shrunk_to = np.asarray([(center or {}).get(name, 0.0) for name in dataset.feature_names]) * scale
+    weights = fit_weights(dataset, mean, scale, penalty, not_negative, initial, shrunk_to)
     return BlendModel(dataset.feature_names, mean, scale, weights)
+
+
+def fit_channel(dataset: RankingDataset, channel: str) -> dict[str, float]:
+    """Return the weights, per unit of the feature, of one channel's level alone: its own order, on the scale of a regression's scores.
+
+    Args:
+        dataset: Queries with candidates and purchases.
+        channel: Name of a channel; without levels it has no weights.
+    """
+    names = {f"{channel}:{feature}" for feature in LEVEL_FEATURES}
+    level = dataset.with_columns(np.asarray([name in names for name in dataset.feature_names], dtype=bool))
+    if not level.feature_names:
+        return {}
+    return fit_regression(level, CHANNEL_PENALTY).unit_weights
 
 
 def _standardization(features: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

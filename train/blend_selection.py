@@ -1,9 +1,10 @@
-"""Chooses the settings of a blend by cross-validation over users: penalty, weights of the kinds of questions, number of trees.
+"""Chooses the settings of a blend by cross-validation over users: what it is shrunk to, penalty, weights of the kinds of questions, trees.
 
-A blend is chosen by its worst kind of question: the kind where its NDCG@10 is lowest relative to the best single channel of that kind.
-The kinds that lag behind get more weight, round by round, and the best round is taken. Trees are used only where they rank no kind worse
-and all together better by more than one standard error. The choice, each kind's figures and what a blend fitted to that kind alone reaches
-go to the blend's card.
+A blend is shrunk to the best channel alone or to the prior learned over other stores, so with little evidence it ranks like one of them.
+It is judged on each kind of question relative to the NDCG@10 of the best single channel of that kind. For each setting, the kinds that lag
+behind get more weight, round by round, and the round with the best worst kind is taken; of the settings, the one with the best sum of worst
+kind and mean of all. Trees are used only where they rank no kind worse and all together better by more than one standard error. The choice,
+each kind's figures and what a blend fitted to that kind alone reaches go to the blend's card.
 
 Sources: Sagawa et al., ICLR 2020 (weights by group, for the worst group); Breiman et al., Classification and Regression Trees, 1984 (the
 one-standard-error rule).
@@ -17,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..recommend.ranking.features import LEVEL_FEATURES
-from .blend_regression import fit_regression, fit_trees
+from .blend_regression import fit_channel, fit_regression, fit_trees
+from .kind_comparison import best_channels, channel_ndcg, mean_relative, means_by_kind, relative_to_best, worst_relative
 from .ranking_dataset import RankingDataset, ndcg
 
 if TYPE_CHECKING:
@@ -28,8 +29,14 @@ if TYPE_CHECKING:
 
 CV_FOLDS = 4
 """Cross-validation folds of the users."""
-PENALTIES = (1e-1, 3e-2, 1e-2, 3e-3)
+TO_CHANNEL, TO_PRIOR = "best channel", "prior"
+"""What a blend can be shrunk to."""
+MAX_PENALTY = 10.0
+"""L2 penalty at which a blend is the best channel or the prior alone."""
+PENALTIES: Mapping[str, Sequence[float]] = {TO_CHANNEL: (MAX_PENALTY, 1e-1, 3e-2, 1e-2), TO_PRIOR: (MAX_PENALTY, 1.0, 1e-1, 3e-2, 1e-2)}
 """L2 penalties tried for the regression."""
+SELECTION_QUERIES, FEW_QUERIES_PENALTY = 100, 60.0
+"""Answered queries below which nothing is compared: the blend is then shrunk to the prior, with this penalty over their number."""
 WEIGHT_ROUNDS, WEIGHT_RATE, MAX_WEIGHT_STEP = 8, 8.0, 0.5
 """Rounds of weighting the kinds; the rate: a kind that is 5 % further behind than the mean gets exp(0.4) times its weight; and the largest
 change of a weight's log in a round, which is halved after each round that does not help."""
@@ -37,9 +44,6 @@ SELECTION_NEGATIVES = 80
 """Negatives per query in the fits that settings are compared with; the final fit has more."""
 TREE_COUNTS = (40, 120)
 """Numbers of trees tried on top of the regression."""
-NOT_COMPARED = frozenset({"cold"})
-"""Kinds that take part in the fit but not in the choice by the worst kind: for cold targets the text channel is best by a wide margin, and
-a blend that had to reach it would lose all others."""
 
 
 @dataclass(frozen=True)
@@ -47,12 +51,16 @@ class BlendSettings:
     """Chosen settings of a blend.
 
     Attributes:
+        shrunk_to: `TO_CHANNEL` or `TO_PRIOR`.
+        channels: Channels, the best one first.
         penalty: L2 penalty.
         kind_weights: Weight of each kind of question in the fit.
         trees: Number of trees, 0 for none.
         metrics: Metrics of the choice, for the card.
     """
 
+    shrunk_to: str
+    channels: Sequence[str]
     penalty: float
     kind_weights: Mapping[str, float]
     trees: int
@@ -61,57 +69,140 @@ class BlendSettings:
 
 @dataclass(frozen=True)
 class _Fold:
-    """One cross-validation fold; the training part has sampled negatives, the validation part all candidates."""
+    """One cross-validation fold.
+
+    Attributes:
+        training: Queries with sampled negatives.
+        validation: Queries with all candidates.
+        selected: (queries,) which of all queries are those of `validation`.
+        centers: What a blend can be shrunk to, to its weights.
+    """
 
     training: RankingDataset
     validation: RankingDataset
     selected: NDArray[np.bool_]
+    centers: Mapping[str, Mapping[str, float]]
 
 
-def select_settings(answered: RankingDataset, seed: int) -> BlendSettings:
+def select_settings(answered: RankingDataset, seed: int, prior: Mapping[str, float] | None = None) -> BlendSettings:
     """Return the settings for a dataset.
 
     Args:
         answered: Queries that have a purchase among their candidates.
         seed: Random seed of the folds and of the sampled negatives.
+        prior: Feature to its weight in the prior; None for none.
     """
-    folds = _folds(answered, seed)
-    channels = _channel_ndcg(answered)
+    channels = channel_ndcg(answered)
+    ordered = sorted(channels, key=lambda name: -mean_relative(answered, channels[name], channels))
     equal = dict.fromkeys(answered.kinds, 1.0)
-    models: dict[float, list[BlendModel]] = {}
-    for penalty in PENALTIES:
-        models[penalty] = _regressions(folds, penalty, equal, next(reversed(models.values()), None))
-    by_penalty = {penalty: _cross_validated(answered, folds, models[penalty]) for penalty in PENALTIES}
-    penalty = max(PENALTIES, key=lambda value: (_mean_relative(answered, by_penalty[value], channels), value))
-    best_weights, best, best_models = equal, by_penalty[penalty], models[penalty]
-    largest_step = MAX_WEIGHT_STEP
-    for _ in range(WEIGHT_ROUNDS - 1):
-        weights = _next_weights(best_weights, _relative(answered, best, channels), largest_step)
-        fitted = _regressions(folds, penalty, weights, best_models)
-        values = _cross_validated(answered, folds, fitted)
-        if _worst(answered, values, channels) > _worst(answered, best, channels):
-            best_weights, best, best_models = weights, values, fitted
-        else:
-            largest_step /= 2
-    tree_ndcg = _tree_ndcg(answered, folds, best_models, best_weights, seed)
+    if len(answered) < SELECTION_QUERIES:
+        penalty = few_queries_penalty(len(answered))
+        metrics = {"answered": len(answered), "shrunk_to": TO_PRIOR, "channels": ordered, "penalty": penalty}
+        metrics |= {"kind_weights": equal, "trees": 0, "chosen": "weighted sum", "kinds": {}}
+        return BlendSettings(TO_PRIOR, ordered, penalty, equal, 0, metrics)
+    folds = _folds(answered, seed, ordered, prior)
+    tried: list[_Tried] = []
+    for shrunk_to in (TO_CHANNEL, TO_PRIOR) if prior else (TO_CHANNEL,):
+        start = None
+        for penalty in PENALTIES[shrunk_to]:
+            tried.append(_weighted(answered, folds, channels, shrunk_to, penalty, start))
+            start = tried[-1].models
+    best = max(tried, key=lambda setting: (setting.worst + setting.mean, setting.penalty))
+    tree_ndcg = _tree_ndcg(answered, folds, best.models, best.kind_weights, seed)
     count = max(TREE_COUNTS, key=lambda value: (tree_ndcg[value].mean(), -value))
-    trees = count if _better_on_every_kind(answered, tree_ndcg[count] - best) else 0
-    chosen = tree_ndcg[count] if trees else best
+    trees = count if _better_on_every_kind(answered, tree_ndcg[count] - best.ndcg) else 0
+    chosen = tree_ndcg[count] if trees else best.ndcg
     metrics = {
         "answered": len(answered),
-        "penalty": penalty,
-        "kind_weights": {kind: round(weight, 4) for kind, weight in best_weights.items()},
-        "weighted_sum_ndcg@10": round(float(best.mean()), 5),
+        "shrunk_to": best.shrunk_to,
+        "channels": ordered,
+        "penalty": best.penalty,
+        "tried": [setting.to_dict() for setting in tried],
+        "kind_weights": {kind: round(weight, 4) for kind, weight in best.kind_weights.items()},
+        "weighted_sum_ndcg@10": round(float(best.ndcg.mean()), 5),
         "trees_ndcg@10": round(float(tree_ndcg[count].mean()), 5),
         "trees": trees,
         "chosen": "trees" if trees else "weighted sum",
-        "kinds": _kind_metrics(answered, folds, penalty, chosen, channels),
+        "kinds": _kind_metrics(answered, folds, best, chosen, channels),
     }
-    return BlendSettings(penalty, best_weights, trees, metrics)
+    return BlendSettings(best.shrunk_to, ordered, best.penalty, best.kind_weights, trees, metrics)
+
+
+def few_queries_penalty(count: int) -> float:
+    """Return the penalty of a blend that is shrunk to the prior, for a number of queries that is too small to choose one."""
+    return FEW_QUERIES_PENALTY / max(count, 1)
+
+
+def center(
+    dataset: RankingDataset, shrunk_to: str, channels: Sequence[str], prior: Mapping[str, float] | None = None
+) -> Mapping[str, float]:
+    """Return the weights that a blend is shrunk to.
+
+    Args:
+        dataset: Queries that the blend is fitted to.
+        shrunk_to: `TO_CHANNEL` or `TO_PRIOR`.
+        channels: Channels, the best one first; the first that the dataset has is the center.
+        prior: Feature to its weight in the prior; None for none.
+    """
+    if shrunk_to == TO_PRIOR:
+        return prior or {}
+    groups = {name.partition(":")[0] for name in dataset.feature_names}
+    best = next((name for name in channels if name in groups), None)
+    return {} if best is None else fit_channel(dataset, best)
+
+
+@dataclass(frozen=True)
+class _Tried:
+    """A setting with its best weights of the kinds, and how it ranks in cross-validation.
+
+    Attributes:
+        shrunk_to, penalty, kind_weights: The setting.
+        models: Regression of each fold.
+        ndcg: (queries,) NDCG@10 of models fitted without the query's user.
+        worst, mean: Lowest and mean NDCG@10 of a kind relative to its best channel, minus 1.
+    """
+
+    shrunk_to: str
+    penalty: float
+    kind_weights: Mapping[str, float]
+    models: Sequence[BlendModel]
+    ndcg: NDArray[np.float64]
+    worst: float
+    mean: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the setting and its figures, for the card."""
+        figures = {"worst": round(self.worst, 5), "mean": round(self.mean, 5)}
+        return {"shrunk_to": self.shrunk_to, "penalty": self.penalty, **figures}
+
+
+def _weighted(
+    answered: RankingDataset,
+    folds: Sequence[_Fold],
+    channels: Mapping[str, NDArray[np.float64]],
+    shrunk_to: str,
+    penalty: float,
+    start: Sequence[BlendModel] | None,
+) -> _Tried:
+    """A setting with the weights of the kinds for which its worst kind ranks best. Args: start: models of the folds to start from."""
+    weights = dict.fromkeys(answered.kinds, 1.0)
+    models = _regressions(folds, shrunk_to, penalty, weights, start)
+    best = _cross_validated(answered, folds, models)
+    largest_step = MAX_WEIGHT_STEP
+    for _ in range(WEIGHT_ROUNDS - 1 if penalty < MAX_PENALTY else 0):
+        next_weights = _next_weights(weights, relative_to_best(answered, best, channels), largest_step)
+        fitted = _regressions(folds, shrunk_to, penalty, next_weights, models)
+        values = _cross_validated(answered, folds, fitted)
+        if worst_relative(answered, values, channels) > worst_relative(answered, best, channels):
+            weights, best, models = next_weights, values, fitted
+        else:
+            largest_step /= 2
+    worst, mean = worst_relative(answered, best, channels), mean_relative(answered, best, channels)
+    return _Tried(shrunk_to, penalty, weights, models, best, worst, mean)
 
 
 def _next_weights(weights: Mapping[str, float], relative: Mapping[str, float], largest_step: float) -> dict[str, float]:
-    """The weights after a round: more for kinds that are further behind than the mean. Args: relative: as of `_relative`."""
+    """The weights after a round: more for kinds that are further behind than the mean. Args: relative: as of `relative_to_best`."""
     center = float(np.mean(list(relative.values()))) if relative else 0.0
     steps = {kind: np.clip(WEIGHT_RATE * (center - relative.get(kind, center)), -largest_step, largest_step) for kind in weights}
     return {kind: weight * float(np.exp(steps[kind])) for kind, weight in weights.items()}
@@ -120,22 +211,27 @@ def _next_weights(weights: Mapping[str, float], relative: Mapping[str, float], l
 # ---------------------------------------------------------------------- cross-validation
 
 
-def _folds(answered: RankingDataset, seed: int) -> list[_Fold]:
+def _folds(answered: RankingDataset, seed: int, channels: Sequence[str], prior: Mapping[str, float] | None) -> list[_Fold]:
     shuffled_users = np.random.default_rng(seed).permutation(np.unique(answered.user))
     folds = []
     for fold in range(CV_FOLDS):
         selected = np.isin(answered.user, shuffled_users[fold::CV_FOLDS])
         training = answered.subset(~selected).with_sampled_negatives(seed, SELECTION_NEGATIVES)
-        folds.append(_Fold(training, answered.subset(selected), selected))
+        centers = {TO_CHANNEL: center(training, TO_CHANNEL, channels), TO_PRIOR: prior or {}}
+        folds.append(_Fold(training, answered.subset(selected), selected, centers))
     return folds
 
 
 def _regressions(
-    folds: Sequence[_Fold], penalty: float, kind_weights: Mapping[str, float], starts: Sequence[BlendModel | None] | None = None
+    folds: Sequence[_Fold],
+    shrunk_to: str,
+    penalty: float,
+    kind_weights: Mapping[str, float],
+    starts: Sequence[BlendModel | None] | None = None,
 ) -> list[BlendModel]:
     """The regression of each fold. Args: starts: models of the folds to start from."""
     return [
-        fit_regression(replace(fold.training, kind_weights=kind_weights), penalty, start)
+        fit_regression(replace(fold.training, kind_weights=kind_weights), penalty, start, fold.centers[shrunk_to])
         for fold, start in zip(folds, starts or [None] * len(folds), strict=True)
     ]
 
@@ -165,47 +261,6 @@ def _tree_ndcg(
 # ---------------------------------------------------------------------- comparison with the channels
 
 
-def _channel_ndcg(answered: RankingDataset) -> dict[str, NDArray[np.float64]]:
-    """Channel to (queries,) NDCG@10 of its own order of the candidates."""
-    levels: dict[str, NDArray[np.float64]] = {}
-    for column, name in enumerate(answered.feature_names):
-        channel, _, feature = name.partition(":")
-        if feature in LEVEL_FEATURES:  # they add up to the channel's level
-            levels[channel] = levels.get(channel, 0.0) + answered.features[:, column].astype(np.float64)
-    return {channel: ndcg(answered, level) for channel, level in levels.items()}
-
-
-def _by_kind(answered: RankingDataset, values: NDArray[np.float64]) -> dict[str, float]:
-    """Mean of each kind that has queries."""
-    codes = answered.kind_codes
-    return {kind: float(values[codes == code].mean()) for code, kind in enumerate(answered.kinds) if (codes == code).any()}
-
-
-def _best_channels(answered: RankingDataset, channels: Mapping[str, NDArray[np.float64]]) -> dict[str, tuple[str, float]]:
-    """Kind to its best channel and that channel's mean NDCG@10."""
-    means = {name: _by_kind(answered, values) for name, values in channels.items()}
-    kinds = _by_kind(answered, np.zeros(len(answered)))
-    return {kind: max(((name, by_kind[kind]) for name, by_kind in means.items()), key=lambda pair: pair[1]) for kind in kinds if means}
-
-
-def _relative(answered: RankingDataset, values: NDArray[np.float64], channels: Mapping[str, NDArray[np.float64]]) -> dict[str, float]:
-    """Kind to its mean relative to the best channel of the kind, minus 1; without the kinds that are not compared."""
-    best = _best_channels(answered, channels)
-    means = _by_kind(answered, values)
-    return {kind: means[kind] / max(value, 1e-9) - 1 for kind, (_, value) in best.items() if kind not in NOT_COMPARED and value > 0}
-
-
-def _worst(answered: RankingDataset, values: NDArray[np.float64], channels: Mapping[str, NDArray[np.float64]]) -> float:
-    """The lowest of `_relative`; the mean NDCG@10 where no channel can be compared."""
-    return min(_relative(answered, values, channels).values(), default=float(values.mean()))
-
-
-def _mean_relative(answered: RankingDataset, values: NDArray[np.float64], channels: Mapping[str, NDArray[np.float64]]) -> float:
-    """The mean of `_relative`; the mean NDCG@10 where no channel can be compared."""
-    relative = list(_relative(answered, values, channels).values())
-    return float(np.mean(relative)) if relative else float(values.mean())
-
-
 def _better_on_every_kind(answered: RankingDataset, gain: NDArray[np.float64]) -> bool:
     """Whether no kind's mean gain is below 0 and the mean gain is more than one standard error above 0, clustered by user.
 
@@ -215,24 +270,24 @@ def _better_on_every_kind(answered: RankingDataset, gain: NDArray[np.float64]) -
     """
     _, cluster = np.unique(answered.user, return_inverse=True)
     error = np.sqrt((np.bincount(cluster, gain - gain.mean()) ** 2).sum()) / len(gain)
-    return bool(gain.mean() > error) and min(_by_kind(answered, gain).values()) >= 0
+    return bool(gain.mean() > error) and min(means_by_kind(answered, gain).values()) >= 0
 
 
 def _kind_metrics(
     answered: RankingDataset,
     folds: Sequence[_Fold],
-    penalty: float,
+    setting: _Tried,
     chosen: NDArray[np.float64],
     channels: Mapping[str, NDArray[np.float64]],
 ) -> dict[str, Any]:
     """Per kind: number of queries, NDCG@10 of the blend, of the best channel, and of a regression fitted to that kind alone."""
-    best, blend = _best_channels(answered, channels), _by_kind(answered, chosen)
+    best, blend = best_channels(answered, channels), means_by_kind(answered, chosen)
     counts = np.bincount(answered.kind_codes, minlength=len(answered.kinds))
     metrics: dict[str, Any] = {}
     for code, kind in enumerate(answered.kinds):
         if kind not in blend:
             continue
-        specialist = _specialist_ndcg(answered, folds, penalty, code) if len(blend) > 1 else None
+        specialist = _specialist_ndcg(answered, folds, setting, code) if len(blend) > 1 else None
         metrics[kind] = {
             "queries": int(counts[code]),
             "blend_ndcg@10": round(blend[kind], 5),
@@ -243,10 +298,13 @@ def _kind_metrics(
     return metrics
 
 
-def _specialist_ndcg(answered: RankingDataset, folds: Sequence[_Fold], penalty: float, code: int) -> float | None:
+def _specialist_ndcg(answered: RankingDataset, folds: Sequence[_Fold], setting: _Tried, code: int) -> float | None:
     """Mean NDCG@10 on one kind of question of regressions fitted to that kind alone; None if a fold has no such question to fit to."""
     of_kind = answered.kind_codes == code
     if not all((fold.training.kind_codes == code).any() for fold in folds):
         return None
-    models = [fit_regression(fold.training.subset(fold.training.kind_codes == code), penalty) for fold in folds]
+    models = [
+        fit_regression(fold.training.subset(fold.training.kind_codes == code), setting.penalty, center=fold.centers[setting.shrunk_to])
+        for fold in folds
+    ]
     return float(_cross_validated(answered, folds, models)[of_kind].mean())

@@ -15,9 +15,8 @@ import numpy as np
 
 from ..data.errors import TrainingError
 from ..data.splits import hash_uniforms
-from ..eval.offline.channel_systems import purchase_profile
 from ..eval.splits.cases import EligibleItems
-from ..recommend.profiles.profile import ItemAttributes
+from ..recommend.profiles.profile import ItemAttributes, purchase_profile
 from ..retrieval.channels.base import LazyAnchorChannel
 from ..retrieval.channels.behavioural import can_count, counted_channel
 from ..retrieval.channels.channel_configs import (

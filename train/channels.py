@@ -11,16 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from ..data.errors import SettingsError, TrainingError
 from ..eval.splits.training_view import TrainingView
-from ..retrieval.channels.item_regression import ItemRegression
-from ..retrieval.channels.matrix_factorization import MatrixFactorization
-from ..retrieval.trainable_channels import TRAINABLE_CHANNELS
+from ..retrieval.trainable_channels import DEFAULT_CHANNELS, TRAINABLE_CHANNELS
 
 if TYPE_CHECKING:
     from ..data.workspace import Workspace
     from ..retrieval.channels.base import TrainableChannel, TrainingContext
 
-DEFAULT_CHANNELS = (MatrixFactorization.name, ItemRegression.name)
-"""Channels that `crossaisle train` trains unless others are named: those that raise the blend's NDCG, see `NOT_DEFAULT`."""
 NOT_DEFAULT = (
     "not trained by default, because blends with it rank no better, new and rarely bought items included "
     "(benchmarks/results/blend-*.json); include it with --channels {channels}"

@@ -14,14 +14,13 @@ import numpy as np
 
 from ..data.errors import TrainingError
 from ..data.splits import hash_uniforms
-from ..eval.offline.channel_systems import BUILTIN_CHANNELS, purchase_profile
 from ..eval.splits.cases import EligibleItems
 from ..eval.splits.training_view import TrainingView
-from ..recommend.profiles.profile import ItemAttributes
+from ..recommend.profiles.profile import ItemAttributes, purchase_profile
 from ..recommend.ranking import candidate_facts
+from ..recommend.ranking.blend_ranker import CANDIDATES_PER_CHANNEL
 from ..recommend.ranking.features import FeatureExtractor, is_fitted
-from ..recommend.ranking.trained_ranker import CANDIDATES_PER_CHANNEL
-from ..retrieval.channels.base import TrainingContext
+from ..retrieval.channels.base import BUILTIN_CHANNELS, TrainingContext
 from ..retrieval.items.ragged import RaggedArray
 from .questions import KINDS, Questions, sample_questions
 from .ranking_dataset import RankingDataset

@@ -26,16 +26,17 @@ from ..eval.splits import hold_out as hold_out_files
 from ..eval.splits import protocols
 from ..eval.splits.training_view import TrainingView
 from ..recommend.ranking import learned_blend
+from ..recommend.ranking.prior import load_prior
 from ..retrieval.channels import channel_configs
 from ..retrieval.channels.base import Progress, TrainingContext
 from ..retrieval.graph.channel import GraphChannel
 from ..retrieval.graph.model import GraphConfig
 from ..retrieval.index.builder import item_vectors, load
 from ..retrieval.items.interactions import Events
-from ..retrieval.trainable_channels import TRAINABLE_CHANNELS
+from ..retrieval.trainable_channels import DEFAULT_CHANNELS, TRAINABLE_CHANNELS
 from .blend import fit_models
 from .channel_tuning import counted_configs, tune_channels
-from .channels import DEFAULT_CHANNELS, excluded_by_default, train_channels, validate_names
+from .channels import excluded_by_default, train_channels, validate_names
 from .lora.config import FinetuneConfig
 from .out_of_fold import collect_queries
 from .ranker_examples import MAX_EXAMPLES, RankerExamples, load_examples
@@ -76,7 +77,7 @@ def train_workspace(
         split: Split of the evaluation to come; None for the users protocol with seed 0. Its seed is that of the whole training.
         part: `graph` (all trainable channels), `blend` (the blend and the channels that it uses), `ranker` (the LLM ranker, which needs a
             blend), `explainer` (the LLM that words explanations), or `all` (blend and, if the settings name an LLM, ranker).
-        channels: Names of the trainable channels; None for all of them in `graph`, else for `channels.DEFAULT_CHANNELS`.
+        channels: Names of the trainable channels; None for all of them in `graph`, else for `DEFAULT_CHANNELS`.
         config: Configuration of the graph; None for the default one.
         ranker: LoRA configuration of the ranker or the explainer; None for the default one.
         examples: Largest number of training examples of the ranker; None for `ranker_examples.MAX_EXAMPLES`.
@@ -182,8 +183,9 @@ class _TrainingRun:
             return {**view.full_catalogue_channels(configs), **train_channels(view, fold_context, names).channels}
 
         queries = collect_queries(self.view, context, fit)
-        models = fit_models(queries.dataset, context)
-        examples = RankerExamples.from_queries(queries, models["blend"], self.view.catalogue, context)
+        prior = load_prior(self.view.catalogue.users).unit_weights
+        models = fit_models(queries.dataset, context, prior)
+        examples = RankerExamples.from_queries(queries, models["blend"], self.view.catalogue, context, prior)
         channel_metrics = self.channels()
         metrics = dict(models["blend"].metrics)
         _save_blend(

@@ -67,7 +67,14 @@ class RankerExamples:
         return len(self.starts) - 1
 
     @classmethod
-    def from_queries(cls, queries: OutOfFoldQueries, model: BlendModel, catalogue: Catalogue, context: TrainingContext) -> RankerExamples:
+    def from_queries(
+        cls,
+        queries: OutOfFoldQueries,
+        model: BlendModel,
+        catalogue: Catalogue,
+        context: TrainingContext,
+        prior: Mapping[str, float] | None = None,
+    ) -> RankerExamples:
         """Return the examples of out-of-fold queries.
 
         Args:
@@ -75,9 +82,10 @@ class RankerExamples:
             model: Blend fitted to all queries; its settings are used for the blends of the folds.
             catalogue: Catalogue of the items.
             context: Seed of the run.
+            prior: Feature to its weight in the prior that the blend was fitted with; None for none.
         """
         dataset = queries.dataset
-        scores = _out_of_fold_scores(dataset, model, context)
+        scores = _out_of_fold_scores(dataset, model, context, prior)
         order = np.lexsort((-scores, dataset.query))
         rank = np.empty(len(order), dtype=np.int64)
         rank[order] = np.arange(len(order)) - dataset.starts[:-1][dataset.query[order]]
@@ -157,13 +165,15 @@ def load_examples(workspace: Path) -> RankerExamples:
         raise StaleTrainingError(f"{file} cannot be read ({type(error).__name__}); {remedy}") from error
 
 
-def _out_of_fold_scores(dataset: RankingDataset, model: BlendModel, context: TrainingContext) -> NDArray[np.float64]:
+def _out_of_fold_scores(
+    dataset: RankingDataset, model: BlendModel, context: TrainingContext, prior: Mapping[str, float] | None = None
+) -> NDArray[np.float64]:
     """(candidates,) scores by a blend fitted without the query's user."""
     users = context.rng(1).permutation(np.unique(dataset.user))
     scores = np.empty(len(dataset.purchased))
     for fold in range(CV_FOLDS):
         in_fold = np.isin(dataset.user, users[fold::CV_FOLDS])
-        fold_model = fit_blend(dataset.subset(~in_fold), seed=context.seed, template=model)
+        fold_model = fit_blend(dataset.subset(~in_fold), seed=context.seed, prior=prior, template=model)
         candidates = in_fold[dataset.query]
         scores[candidates] = fold_model.scores(dataset.features[candidates])
     return scores

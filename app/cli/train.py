@@ -63,8 +63,8 @@ def train(
     from ...eval.offline.options import EvaluationOptions
     from ...retrieval.graph.channel import GraphChannel
     from ...retrieval.graph.model import GraphConfig
-    from ...retrieval.trainable_channels import TRAINABLE_CHANNELS
-    from ...train.channels import DEFAULT_CHANNELS, validate_names
+    from ...retrieval.trainable_channels import DEFAULT_CHANNELS, TRAINABLE_CHANNELS
+    from ...train.channels import validate_names
     from ...train.pipeline import TRAINING_PARTS, train_workspace
     from ..terminal import render
     from ..terminal.progress import progress_bar

@@ -322,7 +322,7 @@ class StoreService:
             "users": len(recommender.histories),
             "item_noun": manifest.item_noun,
             "llm": self.settings.llm,
-            "trained": recommender.blend_ranker is not None,
+            "trained": recommender.blend_ranker.trained,
             "uptime_seconds": round(time.time() - self._started_at),
         }
 

@@ -39,6 +39,8 @@ def print_evaluation(console: Console, report: Mapping[str, Any]) -> None:
         f"{report['cases']:,} cases of {report['users']:,} users ({protocol}, seed {seed}); trained on "
         f"{report['training']['interactions']:,} interactions of {report['training']['users']:,} users"
     )
+    if report.get("trained") is False:
+        console.print(Text("the blend is not trained on this store: its weights were learned on other stores", style="yellow"))
     if description := PROTOCOL_DESCRIPTIONS.get(protocol):
         console.print(Text(description, style="dim"))
     for reason, count in report["left_out"].items():

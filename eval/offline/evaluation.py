@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +16,6 @@ from ...data.errors import MissingExtraError, QueryError
 from ...data.settings import Settings
 from ...data.splits import HeldOut, Split
 from ...data.workspace import Workspace
-from ...recommend.ranking import learned_blend
 from ...retrieval.index.builder import item_vectors, load
 from ...retrieval.items.interactions import Events
 from ..baselines.registry import BASELINES
@@ -27,15 +25,13 @@ from ..splits import cases as case_files
 from ..splits import leakage, protocols
 from ..splits.cases import CandidateScope, Cases, EligibleItems
 from ..splits.training_view import TrainingView
-from . import channel_systems
-from .checkpoints import EvaluationCheckpoint, LogitMarginLog
+from .blend_systems import CANDIDATE_DEPTH, Blends, BlendSystems
+from .checkpoints import EvaluationCheckpoint
 from .options import EvaluationOptions
-from .trained_systems import CANDIDATE_DEPTH, TrainedSystems
+from .system_names import RANKING_DEPTH
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-    from ...llm.ranking.ranker import Ranker
 
 Progress = Callable[[str, int, int], None]
 """Called with the stage, the number of completed steps and their total."""
@@ -58,11 +54,12 @@ class Rankings:
         llm_case_indices: (llm cases,) indices of the cases that the LLM scores, ascending.
         llm_systems: Systems that need the LLM.
         tuning: Baseline to its configuration and trials, or the reason why it is left out.
-        novelty: Popularity penalty to (cases, depth) item rows of the learned blend with it.
+        novelty: Popularity penalty to (cases, depth) item rows of the blend with it.
         new_items: (reserved slots, largest number of users) to the blend's item rows with that many slots reserved for items with at most
             that many users.
         channel_rows: Channel to (cases, candidates) item rows of its candidates, best first, for the channels that cover all cases.
-        blend_candidates: Item rows of each case that the trained blend ranks; none without a trained blend.
+        blend_candidates: Item rows of each case that the blend ranks.
+        trained: Whether the blend was trained on the workspace; otherwise it is the prior.
     """
 
     cases: Cases
@@ -79,6 +76,7 @@ class Rankings:
     new_items: Mapping[tuple[int, int], NDArray[np.int32]] = field(default_factory=dict)
     channel_rows: Mapping[str, NDArray[np.int32]] = field(default_factory=dict)
     blend_candidates: Sequence[Sequence[int]] = ()
+    trained: bool = False
 
 
 class Evaluation:
@@ -140,29 +138,21 @@ class Evaluation:
         if self.options.baselines_only:
             return baselines
         llm_case_indices = _sample(len(cases), self.options.llm_cases if self.settings.llm != "none" else 0, self.options.seed)
-        if models := learned_blend.load_models(self.workspace.path):
-            systems = TrainedSystems(self.workspace, self.settings, training_view, models, cases, eligible, llm_case_indices, checkpoint)
-            ranked = systems.rank(self.progress)
-            return replace(
-                baselines,
-                system_kinds={**baselines.system_kinds, **ranked.system_kinds},
-                ranked_rows={**ranked_rows, **{name: padded_rows(lists) for name, lists in ranked.lists.items()}},
-                llm_case_indices=llm_case_indices if ranked.llm_systems else no_cases,
-                llm_systems=ranked.llm_systems,
-                novelty={level: padded_rows(lists) for level, lists in ranked.novelty.items()},
-                new_items={setting: padded_rows(lists) for setting, lists in ranked.new_items.items()},
-                channel_rows=_channel_rows(ranked.lists, ranked.system_kinds, ranked.llm_systems, CANDIDATE_DEPTH),
-                blend_candidates=ranked.candidates,
-            )
-        system_kinds = channel_systems.system_kinds(training_view.retriever.channel_names, llm=bool(len(llm_case_indices)))
-        lists, llm_systems = self._untrained_systems(cases, training_view, eligible, llm_case_indices, checkpoint)
+        blends = Blends.load(self.workspace, training_view)
+        systems = BlendSystems(self.workspace, self.settings, training_view, blends, cases, eligible, llm_case_indices, checkpoint)
+        ranked = systems.rank(self.progress)
+        channels = [name for name, kind in ranked.system_kinds.items() if kind == "channel" and name not in ranked.llm_systems]
         return replace(
             baselines,
-            system_kinds={**baselines.system_kinds, **system_kinds},
-            ranked_rows={**ranked_rows, **{name: padded_rows(rows) for name, rows in lists.items()}},
-            llm_case_indices=llm_case_indices,
-            llm_systems=llm_systems,
-            channel_rows=_channel_rows(lists, system_kinds, llm_systems, channel_systems.RANKING_DEPTH),
+            system_kinds={**baselines.system_kinds, **ranked.system_kinds},
+            ranked_rows={**ranked_rows, **{name: padded_rows(lists) for name, lists in ranked.lists.items()}},
+            llm_case_indices=llm_case_indices if ranked.llm_systems else no_cases,
+            llm_systems=ranked.llm_systems,
+            novelty={level: padded_rows(lists) for level, lists in ranked.novelty.items()},
+            new_items={setting: padded_rows(lists) for setting, lists in ranked.new_items.items()},
+            channel_rows={name: padded_rows(ranked.lists[name], CANDIDATE_DEPTH) for name in channels},
+            blend_candidates=ranked.candidates,
+            trained=blends.trained,
         )
 
     # ------------------------------------------------------------------ cases
@@ -260,7 +250,7 @@ class Evaluation:
                 tuning[name] = {"left_out": str(error)}
                 continue
             scorer = baseline.fit(training_view.training_data, tuned.config)
-            ranked_rows[name] = rank(scorer, cases, eligible, channel_systems.RANKING_DEPTH, seed=self.options.seed)
+            ranked_rows[name] = rank(scorer, cases, eligible, RANKING_DEPTH, seed=self.options.seed)
             tuning[name] = {
                 "config": asdict(tuned.config) if tuned.config is not None else {},
                 "trials": tuned.trials,
@@ -270,65 +260,13 @@ class Evaluation:
         self.progress("baselines", len(BASELINES), len(BASELINES))
         return tuning, ranked_rows
 
-    def _untrained_systems(
-        self,
-        cases: Cases,
-        training_view: TrainingView,
-        eligible: EligibleItems,
-        llm_case_indices: NDArray[np.int64],
-        checkpoint: EvaluationCheckpoint,
-    ) -> tuple[dict[str, list[Sequence[int]]], frozenset[str]]:
-        """The item rows of the product's untrained systems, and the systems that need the LLM, which cover only its cases."""
-        llm_cases = set(llm_case_indices.tolist())
-        blend_without_llm = channel_systems.blend_without(channel_systems.LLM)
-        lists: dict[str, list[Sequence[int]]] = {}
-        llm_lists: dict[str, list[Sequence[int]]] = {}
-        stage = "channels and LLM" if llm_cases else "channels"
-        with LogitMarginLog(checkpoint, "margins") as log:
-            for case, candidates in enumerate(channel_systems.find_candidates(cases, eligible, training_view.retriever)):
-                self.progress(stage, case, len(cases))
-                blends = channel_systems.rank_without_llm(candidates, training_view.retriever)
-                if llm_cases:
-                    blends = {blend_without_llm: blends[blend_without_llm]}
-                for name, rows in {**candidates.channels, **blends}.items():
-                    lists.setdefault(name, []).append(rows)
-                if case in llm_cases:
-                    margins = log.get(case, lambda i=case, of=candidates: self._logit_margins(i, of, cases, training_view))  # type: ignore[misc]
-                    for name, rows in channel_systems.rank_with_llm(candidates, margins, training_view.retriever).items():
-                        llm_lists.setdefault(name, []).append(rows)
-        self.progress(stage, len(cases), len(cases))
-        return {**lists, **llm_lists}, frozenset(llm_lists)
 
-    def _logit_margins(
-        self, case: int, candidates: channel_systems.CaseCandidates, cases: Cases, training_view: TrainingView
-    ) -> dict[int, float]:
-        """The LLM's logit margins of a case's candidates by item row, after a leakage check of the prompt."""
-        prompt, _ = self._ranker.prompt_parts(training_view.catalogue.records(candidates.history.tolist()), None)
-        leakage.check_prompts(cases, {case: prompt}, training_view.catalogue)
-        return channel_systems.logit_margins(candidates, self._ranker, training_view.retriever)
-
-    @cached_property
-    def _ranker(self) -> Ranker:
-        from ...llm.models.language_model import LanguageModel
-        from ...llm.ranking.ranker import Ranker
-
-        return Ranker(LanguageModel.load(self.settings))
-
-
-def padded_rows(lists: Sequence[Sequence[int]], depth: int = channel_systems.RANKING_DEPTH) -> NDArray[np.int32]:
+def padded_rows(lists: Sequence[Sequence[int]], depth: int = RANKING_DEPTH) -> NDArray[np.int32]:
     """Return (lists, depth) item rows, truncated to the depth or padded with -1."""
     rows = np.full((len(lists), depth), -1, dtype=np.int32)
     for i, ranking in enumerate(lists):
         rows[i, : len(ranking)] = list(ranking)[:depth]
     return rows
-
-
-def _channel_rows(
-    lists: Mapping[str, Sequence[Sequence[int]]], system_kinds: Mapping[str, str], llm_systems: frozenset[str], depth: int
-) -> dict[str, NDArray[np.int32]]:
-    """The candidates of the channels that cover all cases."""
-    channels = [name for name, kind in system_kinds.items() if kind == "channel" and name not in llm_systems]
-    return {name: padded_rows(lists[name], depth) for name in channels}
 
 
 def _sample(count: int, size: int | None, seed: int) -> NDArray[np.int64]:

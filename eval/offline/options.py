@@ -10,7 +10,7 @@ from ...data.errors import QueryError
 from ...data.splits import PROTOCOLS, WHOLE_USER_PROTOCOLS, Protocol, Split
 from ..baselines.tuning import DEFAULT_BUDGET
 from ..splits.cases import CandidateScope
-from .channel_systems import RANKING_DEPTH
+from .system_names import RANKING_DEPTH
 
 
 @dataclass(frozen=True, slots=True)

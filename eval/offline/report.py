@@ -21,8 +21,8 @@ from ...data.errors import storage_errors
 from ..metrics import beyond_accuracy, slices
 from ..metrics.accuracy import hits, ndcg, per_case, recall
 from ..stats.bootstrap import Interval, bootstrap_mean, paired_difference
-from .channel_systems import BLEND, LLM, blend_without
-from .trained_systems import LIST_LENGTH
+from .blend_systems import LIST_LENGTH
+from .system_names import BLEND, LLM, blend_without
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from .options import EvaluationOptions
 
 RECALL_DEPTHS = (50, 100, 200, 500)
-"""Cutoffs of candidate recall, up to the number of candidates: 500 for trained systems, 200 for untrained ones, whose search is slower."""
+"""Cutoffs of candidate recall."""
 WORST_CASE_COUNT = 5
 """Number of cases shown in which the blend loses most against the best baseline."""
 
@@ -100,6 +100,7 @@ def build(rankings: Rankings, options: EvaluationOptions, workspace: Workspace, 
         "snapshot": workspace.manifest.snapshot,
         "item_noun": workspace.manifest.item_noun,
         "llm": llm,
+        "trained": rankings.trained,
         "training": {
             "users": len(training.histories),
             "items": training.item_count,
@@ -168,13 +169,12 @@ def _slices(
 def _candidate_recall(rankings: Rankings) -> dict[str, dict[str, float]]:
     """Recall at each cutoff of each channel, and of the union of all channels."""
     targets, channels = rankings.cases.targets, rankings.channel_rows
-    depths = [n for n in RECALL_DEPTHS if n <= max(top.shape[1] for top in channels.values())]
     recalls: dict[str, dict[str, float]] = {}
     for name, top in channels.items():
         hit = hits(top, targets)
-        recalls[name] = {str(n): float(np.nanmean(recall(hit, targets.lengths, n))) for n in depths}
+        recalls[name] = {str(n): float(np.nanmean(recall(hit, targets.lengths, n))) for n in RECALL_DEPTHS}
     recalls["union"] = {}
-    for n in depths:
+    for n in RECALL_DEPTHS:
         union = [np.concatenate([top[case, :n] for top in channels.values()]) for case in range(len(rankings.cases))]
         recalls["union"][str(n)] = float(np.mean([np.isin(targets[case], rows).mean() for case, rows in enumerate(union)]))
     return recalls

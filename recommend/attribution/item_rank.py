@@ -35,10 +35,10 @@ class ItemRank:
         shopper: of the query.
         candidate_query: the input of retrieval.
         mask: (items,) bool of the items that satisfy the rules.
+        scored_candidates: of the blend.
         candidate: the item with its channel scores; None if it is not a candidate.
         score: from 0 to 1; None if it is not a candidate.
-        scored_candidates: of the blend; None without a blend.
-        candidate_index: of the item in `scored_candidates`; None without a blend, or if it is not a candidate.
+        candidate_index: of the item in `scored_candidates`; None if it is not a candidate.
     """
 
     rank: int | None
@@ -47,9 +47,9 @@ class ItemRank:
     shopper: Shopper
     candidate_query: CandidateQuery
     mask: NDArray[np.bool_]
+    scored_candidates: ScoredCandidates
     candidate: Candidate | None = None
     score: float | None = None
-    scored_candidates: ScoredCandidates | None = None
     candidate_index: int | None = None
 
     @property
@@ -70,7 +70,7 @@ def rank_item(recommender: Recommender, query: Query, row: int, *, use_llm: bool
         recommender: ranks the candidates.
         query: without a text.
         row: of the item.
-        use_llm: whether a fine-tuned LLM re-ranks, as in recommendations; without a blend, no LLM is used.
+        use_llm: whether a fine-tuned LLM re-ranks, as in recommendations.
     Raises: see `Recommender.shopper`.
     """
     catalogue, blend_ranker, rules = recommender.catalogue, recommender.blend_ranker, query.rules
@@ -78,25 +78,21 @@ def rank_item(recommender: Recommender, query: Query, row: int, *, use_llm: bool
     mask, _ = eligible_items(rules, catalogue, shopper.rows, shopper.owned, shopper.dismissed)
     left_out = violated_rules(rules, catalogue, shopper.rows, shopper.owned, row, shopper.dismissed)
     candidate_query = shopper.profile.candidate_query()
-    scored, candidate, score = None, None, None
-    if blend_ranker:
-        scored = blend_ranker.rank(candidate_query, shopper.profile, mask, other_than_anchor=rules.scope == "other")
-        scored = recommender.rerank(scored, candidate_query) if use_llm else scored
-        rows = scored.proposals.rows
-        order = rows[np.argsort(-scored.scores, kind="stable")]
-    else:
-        fused = recommender.fuse_channels(query, candidate_query, mask)
-        order = rows = np.asarray([catalogue.row(fused_candidate.item_id) for fused_candidate, _ in fused], dtype=np.int64)
+    candidate, score = None, None
+    scored = blend_ranker.rank(candidate_query, shopper.profile, mask, other_than_anchor=rules.scope == "other")
+    scored = recommender.rerank(scored, candidate_query) if use_llm else scored
+    rows = scored.proposals.rows
+    order = rows[np.argsort(-scored.scores, kind="stable")]
     matches = np.flatnonzero(rows == row)
     index = int(matches[0]) if len(matches) else None
     if index is not None:
-        candidate, score = blend_ranker.candidate(scored, index, candidate_query) if blend_ranker and scored else fused[index]
+        candidate, score = blend_ranker.candidate(scored, index, candidate_query)
     if rules.max_per_category is not None:  # candidates beyond the cap are never shown
         order = np.asarray(cap_per_category(order.tolist(), catalogue, rules.max_per_category, len(order)), dtype=np.int64)
         if index is not None and row not in order:
             left_out = (*left_out, category_cap_reason(rules.max_per_category))
     rank = int(np.flatnonzero(order == row)[0]) + 1 if row in order else None
-    return ItemRank(rank, order, left_out, shopper, candidate_query, mask, candidate, score, scored, index if scored is not None else None)
+    return ItemRank(rank, order, left_out, shopper, candidate_query, mask, scored, candidate, score, index)
 
 
 def category_cap_reason(max_per_category: int) -> str:

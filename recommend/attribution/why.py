@@ -120,8 +120,7 @@ def why(
 ) -> Why:
     """Explain the rank of an item for a shopper.
 
-    An LLM is used only if it re-ranks the blend's candidates: for the rank, and for each counterfactual that is reported. Without a blend,
-    the order is that of rank fusion, without the LLM.
+    An LLM is used only if it re-ranks the blend's candidates: for the rank, and for each counterfactual that is reported.
 
     Args:
         recommender: ranks the candidates.
@@ -142,11 +141,10 @@ def why(
     row = catalogue.row(item_id)
     item = catalogue.records([row])[0]
     item_rank = rank_item(recommender, query, row)
-    retriever = blend_ranker.retriever if blend_ranker else recommender.retriever
-    channel_ranks = retriever.channel_ranks(item_rank.candidate_query, item_rank.mask, row)
+    channel_ranks = blend_ranker.retriever.channel_ranks(item_rank.candidate_query, item_rank.mask, row)
     contributions: Mapping[str, float] = {}
     breakdown = None
-    if item_rank.scored_candidates is not None and item_rank.candidate_index is not None:
+    if item_rank.candidate_index is not None:
         contributions = item_rank.scored_candidates.contributions_by_channel(item_rank.candidate_index)
         breakdown = score_breakdown(item_rank.scored_candidates, item_rank.candidate_index)
     candidate_scores = dict(item_rank.candidate.scores) if item_rank.candidate else {}
@@ -184,8 +182,8 @@ def why(
 
 def _blend(recommender: Recommender) -> str:
     """Return how the candidates are ordered, as shown in results."""
-    if recommender.blend_ranker is None:
-        return "fused by rank, without the LLM"
+    if not recommender.blend_ranker.trained:
+        return "learned on other stores"
     if recommender.blend_ranker.llm_weight.weight > 0:
         return "learned, with the LLM's vote" if recommender.uses_llm_weight else "learned, without the LLM's vote"
     return "learned"
@@ -193,7 +191,7 @@ def _blend(recommender: Recommender) -> str:
 
 def _attention(recommender: Recommender, profile: Profile, row: int) -> list[tuple[int, float]]:
     """Return the rows of the `MAX_ATTENTION_ITEMS` history items with the largest attention of the graph model, with their shares."""
-    channel = recommender.blend_ranker.retriever.further.get("graph") if recommender.blend_ranker else None
+    channel = recommender.blend_ranker.retriever.further.get("graph")
     if not isinstance(channel, GraphChannel) or not len(profile.rows):
         return []
     shares = channel.model.attention(profile.rows, profile.weights, int(recommender.catalogue.category[row]))

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -211,6 +211,12 @@ class Profile:
         share = np.zeros(len(self.item_attributes.brands) + 1)
         share[list(self.brands)] = list(self.brands.values())
         return np.asarray(share[self.item_attributes.brand[rows]])
+
+
+def purchase_profile(history: NDArray[np.integer[Any]], attributes: ItemAttributes) -> Profile:
+    """Return the profile of a history whose items all count as purchases without a time."""
+    size = len(history)
+    return Profile(history.astype(np.int64), np.zeros(size, np.int8), np.full(size, NEVER), attributes)
 
 
 def _distinct(rows: NDArray[np.int64]) -> NDArray[np.int64]:

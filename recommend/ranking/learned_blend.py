@@ -55,6 +55,11 @@ class BlendModel:
         """Groups of the features: the channels and the profile."""
         return tuple(dict.fromkeys(name.partition(":")[0] for name in self.feature_names))
 
+    @property
+    def unit_weights(self) -> dict[str, float]:
+        """Feature to its weight per unit of the feature."""
+        return dict(zip(self.feature_names, (self.weights / self.scale).tolist(), strict=True))
+
     def select_features(self, features: FeatureMatrix) -> NDArray[np.float32]:
         """Return (candidates, features) the model's features in its order; 0 for features that are absent."""
         return features.select(self.feature_names)

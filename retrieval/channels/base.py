@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 ChannelScores = tuple["NDArray[np.float32]", "NDArray[np.int64]"]
 """(items,) scores, 0 without evidence; (items,) anchors: index in the history of the item that contributes most, -1 for none."""
+BUILTIN_CHANNELS = ("semantic", "associations", "popularity")
+"""Channels of every retriever; stores with declared relations also have `relations`."""
 Progress = Callable[[str, int, int], None]
 """Callback with the stage, the steps done and the number of steps."""
 

@@ -17,6 +17,7 @@ from ...data.snapshots import added_items
 from ...data.snapshots.rewrite import copy_tables
 from ...data.workspace import Workspace
 from ..associations import mining
+from ..default_channels import SnapshotView, store_default_channels
 from ..items.catalogue import Catalogue
 from ..items.texts import item_texts, review_ids, review_texts
 from .embedder import BUNDLED, Embedder, digest
@@ -104,7 +105,9 @@ def build(workspace: Workspace, settings: Settings, progress: Progress = lambda 
         embedded, kept, removed = (sum(column) for column in zip(*counts, strict=True))
         progress("mining associations", 0, 1)
         catalogue = Catalogue.build(items, workspace.table("interactions"), workspace.manifest.category_level)
-        mined = mining.mine(workspace, catalogue, item_vectors(index, catalogue), window=window)
+        vectors = item_vectors(index, catalogue)
+        mined = mining.mine(workspace, catalogue, vectors, window=window)
+        store_default_channels(workspace, generation, SnapshotView(workspace, catalogue, vectors), progress)
         workspace.record_index(
             {
                 "embedder": name,

@@ -46,7 +46,8 @@ def test_recommendations_are_complete(shop: Recommender) -> None:
     assert set(answer.timings_ms) == {"retrieve", "rank", "explain"}
     owned = set(bought(shop, "s013")["item_id"])
     for entry in answer:
-        assert "llm" in entry.channels
+        assert "llm" not in entry.channels, "without a trained adapter the LLM ranks for text queries only"
+        assert "factors" in entry.channels
         assert len(entry.channels) >= 2
         assert entry.item.item_id not in owned
         assert entry.anchor in owned

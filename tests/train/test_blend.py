@@ -66,8 +66,8 @@ def test_each_ablation_lacks_one_group_of_features() -> None:
 
 
 def test_too_few_queries_with_purchases_raise() -> None:
-    with pytest.raises(TrainingError, match="only 50 queries have a purchase among their candidates, a blend needs at least 100"):
-        fit_blend(ranking_queries(50))
+    with pytest.raises(TrainingError, match="only 15 queries have a purchase among their candidates, a blend needs at least 20"):
+        fit_blend(ranking_queries(15))
     dataset = ranking_queries(300)
     no_purchases = np.zeros(len(dataset.purchased), bool)
     with pytest.raises(TrainingError, match="only 0 queries"):

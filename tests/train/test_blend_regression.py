@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crossaisle.train.blend_regression import fit_regression, fit_weights
+from crossaisle.train.blend_regression import fit_channel, fit_regression, fit_weights
 from crossaisle.train.ranking_dataset import RankingDataset
 
 from .test_blend import ranking_queries
@@ -98,10 +98,19 @@ def test_the_weight_of_a_kind_is_that_of_repeating_its_queries() -> None:
     assert fitted[0] == pytest.approx(fitted[1], abs=5e-3)
 
 
-def test_weights_are_shrunk_to_the_prior_per_unit_of_the_feature() -> None:
+def test_weights_are_shrunk_to_the_center_per_unit_of_the_feature() -> None:
     dataset = opposed_queries(60, 4)
-    prior = {f"first:{LONG}": 2.0, f"second:{SHORT}": 0.5, "profile:a": -1.0}
-    model = fit_regression(dataset, 1e6, prior=prior)
+    center = {f"first:{LONG}": 2.0, f"second:{SHORT}": 0.5, "profile:a": -1.0}
+    model = fit_regression(dataset, 1e6, center=center)
     assert model.weights / model.scale == pytest.approx([2.0, 0.5, -1.0, 0.0], abs=1e-3)
     free = fit_regression(dataset, 1e-6)
-    assert fit_regression(dataset, 1e-6, prior=prior).weights == pytest.approx(free.weights, abs=2e-2)
+    assert fit_regression(dataset, 1e-6, center=center).weights == pytest.approx(free.weights, abs=2e-2)
+
+
+def test_a_channel_alone_has_the_weights_of_a_fit_without_the_others() -> None:
+    dataset = opposed_queries(200, 5)
+    weights = fit_channel(dataset, "first")
+    assert set(weights) == {name for name in dataset.feature_names if name.startswith("first:level")}
+    assert max(weights.values()) > 0
+    assert fit_channel(dataset.without_group("second"), "first") == pytest.approx(weights)
+    assert fit_channel(dataset, "profile") == {}

@@ -114,3 +114,47 @@ def test_trees_are_rejected_if_one_kind_is_ranked_worse() -> None:
     assert not better(dataset, few)
     one_user = replace(dataset, user=np.zeros(100, np.int64))
     assert better(one_user, gain)  # the sum of the differences of a single cluster is zero
+
+
+def test_without_evidence_a_blend_ranks_like_its_best_channel(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One channel decides the purchases; the penalty that is best by far is the one at which the blend is that channel alone."""
+    monkeypatch.setattr(blend_selection, "PENALTIES", {blend_selection.TO_CHANNEL: (1e4,)})
+    dataset = questions({"plenty": 300})
+    model = fit_blend(dataset)
+    assert model.metrics["shrunk_to"] == "best channel"
+    assert model.metrics["channels"] == ["first", "second"]
+    channel = ndcg(dataset, dataset.features[:, :2].sum(axis=1).astype(float))
+    assert ndcg(dataset, model.scores(dataset.features)).mean() == pytest.approx(channel.mean(), abs=0.01)
+    assert model.weights[2:] == pytest.approx(np.zeros(3), abs=0.01)
+
+
+def test_an_ablation_without_the_best_channel_is_shrunk_to_the_next_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blend_selection, "PENALTIES", {blend_selection.TO_CHANNEL: (1e4,)})
+    dataset = questions({"plenty": 200, "scarce": 200})
+    best = fit_blend(dataset).metrics["channels"][0]
+    ablation = fit_blend(dataset.without_group(best), template=fit_blend(dataset))
+    assert {name.partition(":")[0] for name, weight in ablation.unit_weights.items() if weight > 0.1} == {"first", "second"} - {best}
+
+
+def test_with_few_queries_a_blend_is_the_prior_and_moves_away_from_it_with_more() -> None:
+    prior = {name: 5.0 for name in NAMES if name.startswith("second")}  # the wrong channel
+    shares = []
+    for count in (20, 60, 90, 3000):
+        model = fit_blend(questions({"plenty": count}), prior=prior)
+        weights = model.unit_weights
+        shares.append(sum(weights[name] for name in NAMES[:2]) / sum(weights[name] for name in NAMES[:4]))
+        assert (model.metrics["shrunk_to"] == "prior") or count == 3000
+        assert model.metrics["penalty"] == pytest.approx(60 / count) or count == 3000
+    assert shares == sorted(shares)
+    assert shares[0] < 0.2
+    assert shares[-1] > 0.8
+
+
+def test_a_good_prior_is_chosen_over_the_best_channel() -> None:
+    dataset = questions({"plenty": 60, "scarce": 60})
+    prior = {name: 3.0 * utility for name, utility in zip(NAMES, (3, 3, 1, 1), strict=False)}
+    settings = select_settings(dataset, 0, prior)
+    assert {entry["shrunk_to"] for entry in settings.metrics["tried"]} == {"best channel", "prior"}
+    best = max(settings.metrics["tried"], key=lambda entry: entry["worst"] + entry["mean"])
+    assert settings.shrunk_to == best["shrunk_to"]
+    assert select_settings(dataset, 0).shrunk_to == "best channel"  # without a prior there is nothing else

@@ -23,7 +23,6 @@ from crossaisle.data.settings import Settings
 from crossaisle.data.splits import HeldOut, Split
 from crossaisle.data.workspace import Workspace
 from crossaisle.eval.offline import report as reports
-from crossaisle.eval.offline.channel_systems import BUILTIN_CHANNELS
 from crossaisle.eval.offline.evaluation import Evaluation
 from crossaisle.eval.offline.options import EvaluationOptions
 from crossaisle.eval.splits import leakage, protocols
@@ -31,15 +30,14 @@ from crossaisle.eval.splits.training_view import TrainingView
 from crossaisle.recommend.attribution.why import why
 from crossaisle.recommend.ranking import learned_blend
 from crossaisle.recommend.recommender import Recommender
-from crossaisle.retrieval.channels.base import TrainingContext
+from crossaisle.retrieval.channels.base import BUILTIN_CHANNELS, TrainingContext
 from crossaisle.retrieval.channels.behavioural import ItemSimilarity
 from crossaisle.retrieval.channels.channel_configs import DEFAULT_CONFIGS
 from crossaisle.retrieval.channels.user_knn import UserKNN
 from crossaisle.retrieval.index.builder import item_vectors, load
 from crossaisle.retrieval.items.interactions import Events
-from crossaisle.retrieval.trainable_channels import TRAINABLE_CHANNELS
+from crossaisle.retrieval.trainable_channels import DEFAULT_CHANNELS, TRAINABLE_CHANNELS
 from crossaisle.train import channel_tuning, out_of_fold, pipeline
-from crossaisle.train.channels import DEFAULT_CHANNELS
 from crossaisle.train.out_of_fold import collect_queries
 from crossaisle.train.questions import KINDS, sample_questions
 

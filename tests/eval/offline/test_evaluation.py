@@ -45,17 +45,18 @@ def test_every_system_has_its_interval(evaluated: tuple[Rankings, dict, Path]) -
     systems = report["systems"]
     assert report["cases"] == 30
     assert report["llm_cases"] == 3
-    assert {"semantic", "associations", "popularity", "llm"} == {name for name, entry in systems.items() if entry["kind"] == "channel"}
-    assert {name for name, entry in systems.items() if entry["kind"] == "ablation"} == {
-        f"blend without {name}" for name in ("llm", "semantic", "associations", "popularity")
-    }
+    channels = {name for name, entry in systems.items() if entry["kind"] == "channel"}
+    assert {"semantic", "associations", "popularity", "factors", "item_regression", "item_knn", "llm zero-shot"} < channels
+    ablations = {name for name, entry in systems.items() if entry["kind"] == "ablation"}
+    assert ablations == {f"blend without {name}" for name in channels - {"llm zero-shot"}}
     assert systems["blend"]["kind"] == "blend"
+    assert report["trained"] is False
     assert sum(entry["kind"] == "baseline" for entry in systems.values()) == 12
     for name, entry in systems.items():
         for metric in ("ndcg@10", "recall@10", "hit@10", "mrr", "map@10"):
             interval = entry[metric]
             assert interval["low"] <= interval["value"] <= interval["high"], (name, metric)
-        assert entry["cases"] == (3 if name in ("llm", "blend") or (entry["kind"] == "ablation" and name != "blend without llm") else 30)
+        assert entry["cases"] == (3 if name == "llm zero-shot" else 30)
         assert ("on_llm_part" in entry) == (entry["cases"] == 30)
     best = report["best_baseline"]
     assert systems[best]["ndcg@10"]["value"] == max(entry["ndcg@10"]["value"] for entry in systems.values() if entry["kind"] == "baseline")
@@ -91,7 +92,7 @@ def test_same_seed_and_checkpoint_give_the_same_metrics(
     reports_without_llm = [run(demo_workspace, no_llm, tmp_path / str(i), QUICK)[1] for i in range(2)]
     assert reports_without_llm[0] == reports_without_llm[1]
     for name, entry in reports_without_llm[0]["systems"].items():
-        if name in report["systems"] and entry["kind"] != "blend":
+        if name in report["systems"]:
             assert entry["ndcg@10"] == report["systems"][name]["ndcg@10"], name
     other_seed = run(demo_workspace, no_llm, tmp_path / "2", EvaluationOptions(max_cases=30, llm_cases=3, budget=2, seed=1))[1]
     assert other_seed["systems"]["ease"] != reports_without_llm[0]["systems"]["ease"]
@@ -119,7 +120,7 @@ def test_other_protocols(demo_workspace: Workspace, settings: Settings, tmp_path
     options = EvaluationOptions(protocol=protocol, max_cases=25, budget=1)  # type: ignore[arg-type]
     rankings, report = run(demo_workspace, settings.with_(llm="none"), tmp_path, options)
     assert report["scope"] == ("any" if protocol == "leave-one-out" else "new")
-    assert report["systems"]["blend without llm"]["kind"] == "blend"
+    assert report["systems"]["blend"]["kind"] == "blend"
     assert report["llm_cases"] == 0
     page(report, tmp_path / "report.html")
     description = "Targets: all their items of one sampled category" if protocol == "whole-category" else "History: everything before"
@@ -191,7 +192,7 @@ def test_killed_run_resumes(evaluated: tuple[Rankings, dict, Path], demo_workspa
     _, report, _ = evaluated
     command = cli("-w", str(demo_workspace.path), "--out", str(tmp_path), "--max-cases", "30", "--llm-cases", "3", "--budget", "2")
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    margins = tmp_path / ".state" / "margins.jsonl"
+    margins = tmp_path / ".state" / "zero-shot.jsonl"
     deadline = time.monotonic() + 120
     while not (margins.exists() and margins.stat().st_size) and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.02)

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from crossaisle.recommend.ranking.blend_ranker import ANCHOR_CHANNELS
 from crossaisle.recommend.ranking.features import (
     CHANNEL_FEATURES,
     CHANNELS,
@@ -20,7 +21,6 @@ from crossaisle.recommend.ranking.features import (
     _channel_features,
     is_fitted,
 )
-from crossaisle.recommend.ranking.trained_ranker import ANCHOR_CHANNELS
 from crossaisle.retrieval.channels.channel_configs import DEFAULT_CONFIGS, FORMER_CONFIGS
 from crossaisle.retrieval.trainable_channels import TRAINABLE_CHANNELS
 

@@ -29,9 +29,9 @@ from crossaisle.eval.offline.evaluation import Evaluation
 from crossaisle.eval.offline.options import EvaluationOptions
 from crossaisle.eval.splits import leakage
 from crossaisle.recommend.attribution.why import why
+from crossaisle.recommend.ranking.blend_ranker import BlendRanker
 from crossaisle.recommend.ranking.llm_loading import load_llm_weight
 from crossaisle.recommend.ranking.llm_weight import LLM_RERANK_DEPTH
-from crossaisle.recommend.ranking.trained_ranker import BlendRanker
 from crossaisle.recommend.recommender import Recommender
 from crossaisle.train import pipeline
 from crossaisle.train.lora.config import FinetuneConfig

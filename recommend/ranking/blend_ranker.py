@@ -1,4 +1,4 @@
-"""Retrieves and scores candidates with the trained channels and the learned blend of a workspace."""
+"""Retrieves and scores candidates with the channels and the learned blend of a workspace, or with the prior of the blend."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ import numpy as np
 
 from ...data.records import Candidate
 from ...retrieval.channels import behavioural, declared_relations
-from ...retrieval.channels.base import ServedItems
+from ...retrieval.channels.base import BUILTIN_CHANNELS, ServedItems
+from ...retrieval.channels.channel_configs import DEFAULT_CONFIGS
 from ...retrieval.channels.text_similarity import TextNeighbors, TextSimilarity
+from ...retrieval.default_channels import SnapshotView, load_default_channels
 from ...retrieval.index.builder import item_vectors
-from ...retrieval.items.interactions import Events
 from ...retrieval.items.relations import DeclaredRelations
 from ...retrieval.retriever import Retriever
 from ...retrieval.trainable_channels import LoadedChannels, load_trained_channels
@@ -23,6 +24,7 @@ from .features import LLM_CHANNEL, FeatureExtractor
 from .learned_blend import BlendModel
 from .llm_loading import load_llm_weight
 from .llm_weight import NO_LLM_WEIGHT, LLMWeight
+from .prior import load_prior, with_channels
 from .ranked_candidates import ScoredCandidates, sigmoid
 
 if TYPE_CHECKING:
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
 
     from ...data.workspace import Workspace
     from ...retrieval.associations.rules import Associations
-    from ...retrieval.channels.base import CandidateQuery
+    from ...retrieval.channels.base import CandidateQuery, Channel
     from ...retrieval.index.vector_index import VectorIndex
     from ...retrieval.items.catalogue import Catalogue
     from ...retrieval.retriever import CandidateScores
@@ -61,50 +63,42 @@ Channels with a fact that an explanation can show, a declared relation or counts
 
 
 class BlendRanker:
-    """Candidates scored by the learned blend of a workspace."""
+    """Candidates scored by the learned blend of a workspace, or by the prior where none is trained."""
 
-    def __init__(self, retriever: Retriever, model: BlendModel, llm_weight: LLMWeight = NO_LLM_WEIGHT) -> None:
+    def __init__(self, retriever: Retriever, model: BlendModel, llm_weight: LLMWeight = NO_LLM_WEIGHT, *, trained: bool = True) -> None:
         """A ranker over a retriever that has the channels of the model.
 
         Args:
             retriever: proposes candidates with their channel scores.
             model: scores them.
             llm_weight: weight of the LLM score, where an LLM re-ranks.
+            trained: whether the model was trained on this store; otherwise it is the prior.
         """
-        self.retriever, self.model, self.llm_weight = retriever, model, llm_weight
-        self.feature_extractor = FeatureExtractor(retriever.catalogue, ["semantic", "associations", "popularity", *retriever.further])
+        self.retriever, self.model, self.llm_weight, self.trained = retriever, model, llm_weight, trained
+        self.feature_extractor = FeatureExtractor(retriever.catalogue, [*BUILTIN_CHANNELS, *retriever.further])
 
     @classmethod
-    def load(cls, workspace: Workspace, catalogue: Catalogue, index: VectorIndex, associations: Associations) -> BlendRanker | None:
-        """Load the trained blend and channels of a workspace; None if no blend is trained.
+    def load(cls, workspace: Workspace, catalogue: Catalogue, index: VectorIndex, associations: Associations) -> BlendRanker:
+        """Load the blend and channels of a workspace: the trained ones, or else the prior and the default channels.
 
         The counting channels are computed from the current snapshot. The blend's weights transfer to items and shoppers that were added
         after training.
 
-        Raises: StaleIndexError: a model cannot be read, or was trained on another embedder's vectors.
+        Raises: StaleIndexError: a trained model cannot be read, or was trained on another embedder's vectors.
         """
-        models = learned_blend.load_models(workspace.path)
-        if models is None:
-            return None
         vectors = item_vectors(index, catalogue)
-        events = Events.build(workspace.table("interactions"), catalogue)
-        configs = learned_blend.load_channel_configs(workspace.path)
-        counted = behavioural.behavioural_channels(events, catalogue, TextNeighbors(vectors), configs)
-        further = {**counted, "semantic": TextSimilarity(vectors)}
-        model = models["blend"]
-        trained = trained_channels(workspace, catalogue.ids, vectors, model.channels)
-        for name, error in trained.stale.items():
-            # The snapshot is newer than the channel: its item embeddings are outdated, the weights of the other channels are not.
-            logger.warning("the %s channel is not used: %s", name, error)
-            model = models[f"blend without {name}"]
-        if len(trained.stale) > 1:  # no fitted model leaves out several channels
-            logger.warning("the blend is not used without %s: run `crossaisle train -w %s`", " and ".join(trained.stale), workspace.path)
-            return None
+        view = SnapshotView(workspace, catalogue, vectors)
+        learned = _load_trained(workspace, view)
+        model, fitted = learned or _load_untrained(workspace, view)
+        configs = learned_blend.load_channel_configs(workspace.path) if learned else DEFAULT_CONFIGS
+        counted = behavioural.behavioural_channels(view.events, catalogue, TextNeighbors(vectors), configs)
+        further = {**counted, "semantic": TextSimilarity(vectors), **fitted}
         if declared_relations.NAME in model.channels:
-            relations = DeclaredRelations(workspace.table("relations"), catalogue)
-            further[declared_relations.NAME] = declared_relations.DeclaredRelationsChannel.from_relations(relations)
-        further |= trained.channels
-        return cls(Retriever(catalogue, index, associations, further), model, load_llm_weight(workspace.path))
+            further |= declared_relations.relation_channels(DeclaredRelations(workspace.table("relations"), catalogue))
+        if learned is None:
+            model = with_channels(model, [*BUILTIN_CHANNELS, *further])
+        llm_weight = load_llm_weight(workspace.path) if learned else NO_LLM_WEIGHT
+        return cls(Retriever(catalogue, index, associations, further), model, llm_weight, trained=learned is not None)
 
     def rank(
         self,
@@ -133,6 +127,29 @@ class BlendRanker:
         if scored.logit_margins is not None and np.isfinite(scored.logit_margins[index]):
             candidate = replace(candidate, scores={**candidate.scores, LLM_CHANNEL: round(float(scored.logit_margins[index]), 4)})
         return candidate, sigmoid(float(scored.scores[index]))
+
+
+def _load_trained(workspace: Workspace, view: SnapshotView) -> tuple[BlendModel, Mapping[str, Channel]] | None:
+    """The trained blend of a workspace and its trained channels; None if there is none, or none without the channels that are stale."""
+    models = learned_blend.load_models(workspace.path)
+    if models is None:
+        return None
+    model = models["blend"]
+    trained = trained_channels(workspace, view.catalogue.ids, view.vectors, model.channels)
+    for name, error in trained.stale.items():
+        # The snapshot is newer than the channel: its item embeddings are outdated, the weights of the other channels are not.
+        logger.warning("the %s channel is not used: %s", name, error)
+        model = models[f"blend without {name}"]
+    if len(trained.stale) > 1:  # no fitted model leaves out several channels
+        logger.warning("the blend is not used without %s: run `crossaisle train -w %s`", " and ".join(trained.stale), workspace.path)
+        return None
+    return model, trained.channels
+
+
+def _load_untrained(workspace: Workspace, view: SnapshotView) -> tuple[BlendModel, Mapping[str, Channel]]:
+    """The prior and the default channels of a workspace."""
+    items = ServedItems(view.catalogue.ids, view.vectors, workspace.manifest.snapshot, len(workspace.table("items")))
+    return load_prior(view.catalogue.users), load_default_channels(workspace, items, view)
 
 
 def trained_channels(

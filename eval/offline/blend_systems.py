@@ -1,8 +1,9 @@
-"""The systems of a trained workspace: each channel, the LLM, the learned blend, and the blend without each of them.
+"""The product's systems: each channel, the LLM, the blend, and the blend without each of them.
 
-A channel ranks its own candidates, a blend the candidates of all channels. If the fine-tuned LLM has a weight above 0, the blend and its
-ablations include it and cover only the cases that the LLM scores, while `blend without llm` covers all cases. If its weight is 0, the
-blends are unaffected. `llm zero-shot` is the same LLM with the same prompt but without the adapter.
+A channel ranks its own candidates, a blend the candidates of all channels. The blend is the trained one of the workspace; in an untrained
+workspace it is the prior, over default channels that are fitted to what is not held out. If a fine-tuned LLM has a weight above 0, the
+blend and its ablations include it and cover only the cases that the LLM scores, while `blend without llm` covers all cases. If its weight
+is 0, the blends are unaffected. `llm zero-shot` is the same LLM with the same prompt but without the adapter.
 """
 
 from __future__ import annotations
@@ -18,17 +19,20 @@ from ...llm.models.language_model import LanguageModel
 from ...llm.ranking.ranker import Ranker
 from ...recommend.constraints.list_selection import reserve_new_item_slots
 from ...recommend.constraints.popularity_penalty import PENALTY_LEVELS, penalized_order
-from ...recommend.profiles.profile import ItemAttributes
+from ...recommend.profiles.profile import ItemAttributes, purchase_profile
+from ...recommend.ranking import learned_blend
+from ...recommend.ranking.blend_ranker import CANDIDATES_PER_CHANNEL, trained_channels
 from ...recommend.ranking.features import FeatureExtractor
-from ...recommend.ranking.learned_blend import load_channel_configs
 from ...recommend.ranking.llm_loading import RANKER_FOLDER, load_llm_weight, load_ranking_llm
 from ...recommend.ranking.llm_reranker import LLMReranker, rerank_indices
-from ...recommend.ranking.trained_ranker import CANDIDATES_PER_CHANNEL, trained_channels
+from ...recommend.ranking.llm_weight import NO_LLM_WEIGHT
+from ...recommend.ranking.prior import load_prior, with_channels
 from ...retrieval.channels import declared_relations
-from ...retrieval.channels.base import CachedChannel
+from ...retrieval.channels.base import BUILTIN_CHANNELS, CachedChannel
+from ...retrieval.default_channels import fit_default_channels
 from ..splits import leakage
-from .channel_systems import BLEND, BUILTIN_CHANNELS, LLM, RANKING_DEPTH, blend_without, purchase_profile
 from .checkpoints import EvaluationCheckpoint, LogitMarginLog
+from .system_names import BLEND, LLM, RANKING_DEPTH, blend_without
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -37,7 +41,7 @@ if TYPE_CHECKING:
     from ...data.workspace import Workspace
     from ...recommend.profiles.profile import Profile
     from ...recommend.ranking.learned_blend import BlendModel
-    from ...retrieval.channels.base import CandidateQuery
+    from ...retrieval.channels.base import CandidateQuery, Channel
     from ...retrieval.retriever import CandidateScores
     from ..splits.cases import Cases, EligibleItems
     from ..splits.training_view import TrainingView
@@ -53,7 +57,7 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class RankedLists:
-    """Rankings of the trained systems.
+    """Rankings of the systems.
 
     Attributes:
         lists: System to the item rows of each case, best first; of the LLM's cases only for systems in `llm_systems`. Those of a channel
@@ -74,46 +78,86 @@ class RankedLists:
     candidates: Sequence[Sequence[int]] = ()
 
 
-class TrainedSystems:
-    """Ranks cases with the trained systems over a training view."""
+@dataclass(frozen=True)
+class Blends:
+    """The blends of a workspace, and the channels that they need over a training view.
+
+    Attributes:
+        models: System to its model: the blend, and the blend without each group of features.
+        channels: Channel by name, in addition to the built-in ones.
+        trained: Whether the blend was trained on the workspace; otherwise it is the prior.
+    """
+
+    models: Mapping[str, BlendModel]
+    channels: Mapping[str, Channel]
+    trained: bool
+
+    @classmethod
+    def load(cls, workspace: Workspace, view: TrainingView) -> Blends:
+        """Return the trained blends of a workspace, or the prior with default channels fitted to the view.
+
+        Raises:
+            StaleIndexError, StaleTrainingError: A trained model cannot be read, or was trained on another snapshot.
+        """
+        models = learned_blend.load_models(workspace.path)
+        if models is None:
+            return cls.untrained(view)
+        trained = trained_channels(workspace, view.catalogue.ids, view.vectors, models[BLEND].channels).require_all()
+        channels = {**view.full_catalogue_channels(learned_blend.load_channel_configs(workspace.path)), **trained}
+        if declared_relations.NAME not in models[BLEND].channels:  # trained without: it proposes nothing in serving either
+            channels.pop(declared_relations.NAME, None)
+        return cls(models, channels, trained=True)
+
+    @classmethod
+    def untrained(cls, view: TrainingView) -> Blends:
+        """Return the prior with default channels fitted to a view."""
+        channels = {**view.full_catalogue_channels(), **fit_default_channels(view)}
+        return cls(prior_blends(load_prior(view.catalogue.users), [*BUILTIN_CHANNELS, *channels]), channels, trained=False)
+
+
+def prior_blends(prior: BlendModel, channels: Sequence[str]) -> dict[str, BlendModel]:
+    """Return the prior over some channels, and the prior without each of them, by system."""
+    used = with_channels(prior, channels).channels
+    ablations = {blend_without(name): with_channels(prior, [other for other in used if other != name]) for name in used}
+    return {BLEND: with_channels(prior, used), **ablations}
+
+
+class BlendSystems:
+    """Ranks cases with the channels, the blends and the LLM of a workspace over a training view."""
 
     def __init__(
         self,
         workspace: Workspace,
         settings: Settings,
         training_view: TrainingView,
-        models: Mapping[str, BlendModel],
+        blends: Blends,
         cases: Cases,
         eligible: EligibleItems,
         llm_case_indices: NDArray[np.int64],
         checkpoint: EvaluationCheckpoint,
     ) -> None:
-        """Load the channels and the LLM's weight.
+        """Load the LLM's weight.
 
         Args:
-            workspace: Trained workspace.
+            workspace: Evaluated workspace.
             settings: Settings with the LLM.
             training_view: Data without what is held out.
-            models: System to its blend model.
+            blends: Blends to rank with.
             cases: Test cases.
             eligible: Items that the cases rank.
-            llm_case_indices: Cases that the LLM scores.
+            llm_case_indices: Cases that the LLM scores: those of a workspace that is untrained, or has a fine-tuned LLM.
             checkpoint: Checkpoint with the LLM's logit margins.
 
         Raises:
             ModelError: The adapter's card cannot be read.
-            StaleTrainingError: A channel was trained on another snapshot.
         """
-        self.workspace, self.settings, self.models, self.cases, self.eligible = workspace, settings, models, cases, eligible
-        trained = trained_channels(workspace, training_view.catalogue.ids, training_view.vectors, models[BLEND].channels).require_all()
-        full_catalogue = training_view.full_catalogue_channels(load_channel_configs(workspace.path))
-        channels = {name: CachedChannel(channel) for name, channel in {**full_catalogue, **trained}.items()}
-        if declared_relations.NAME not in models[BLEND].channels:  # trained without: it proposes nothing in serving either
-            channels.pop(declared_relations.NAME, None)
+        self.workspace, self.settings, self.models, self.cases, self.eligible = workspace, settings, blends.models, cases, eligible
+        channels = {name: CachedChannel(channel) for name, channel in blends.channels.items()}
         self.retriever = training_view.with_channels(channels)
         self.features = FeatureExtractor(training_view.catalogue, [*BUILTIN_CHANNELS, *channels])
-        self.llm_weight = load_llm_weight(workspace.path)
-        self.llm_cases = frozenset(llm_case_indices.tolist()) if (workspace.path / RANKER_FOLDER).exists() else frozenset()
+        self.has_adapter = blends.trained and (workspace.path / RANKER_FOLDER).exists()
+        self.llm_weight = load_llm_weight(workspace.path) if self.has_adapter else NO_LLM_WEIGHT
+        self.llm_cases = frozenset(llm_case_indices.tolist() if self.has_adapter or not blends.trained else [])
         self.checkpoint = checkpoint
 
     def rank(self, progress: Progress) -> RankedLists:
@@ -176,7 +220,7 @@ class TrainedSystems:
 
     def _rank_without_llm(self, candidates: CandidateScores, scores: Mapping[str, NDArray[np.float64]]) -> dict[str, list[int]]:
         """The rankings of the blends without the LLM."""
-        if not self.llm_cases:
+        if not self.llm_cases or not self.has_adapter:
             return {name: _by_score(candidates.rows, values) for name, values in scores.items()}
         blends = {} if self.llm_weight.weight > 0 else {name: _by_score(candidates.rows, values) for name, values in scores.items()}
         return {**blends, blend_without(LLM): _by_score(candidates.rows, scores[BLEND])}
@@ -194,13 +238,13 @@ class TrainedSystems:
         pools = {name: rerank_indices(values) for name, values in scores.items() if self.llm_weight.weight > 0 or name == BLEND}
         blend_pool = pools[BLEND]
         all_pools = np.unique(np.concatenate(list(pools.values())))
-        margins = self._logit_margins(case, candidates, all_pools, query, scores[BLEND], tuned_log, zero_shot=False)
         zero_shot = self._logit_margins(case, candidates, blend_pool, query, scores[BLEND], zero_shot_log, zero_shot=True)
         pool_rows = candidates.rows[blend_pool]
-        lists = {
-            LLM: _by_score(pool_rows, np.asarray([margins[row] for row in pool_rows.tolist()])),
-            ZERO_SHOT: _by_score(pool_rows, np.asarray([zero_shot[row] for row in pool_rows.tolist()])),
-        }
+        lists = {ZERO_SHOT: _by_score(pool_rows, np.asarray([zero_shot[row] for row in pool_rows.tolist()]))}
+        if not self.has_adapter:
+            return lists
+        margins = self._logit_margins(case, candidates, all_pools, query, scores[BLEND], tuned_log, zero_shot=False)
+        lists[LLM] = _by_score(pool_rows, np.asarray([margins[row] for row in pool_rows.tolist()]))
         if self.llm_weight.weight > 0:
             for name, pool in pools.items():
                 pool_margins = np.asarray([margins[row] for row in candidates.rows[pool].tolist()])
@@ -244,7 +288,7 @@ class TrainedSystems:
 
     @cached_property
     def _llm(self) -> LanguageModel:
-        return load_ranking_llm(self.workspace.path, self.settings)
+        return load_ranking_llm(self.workspace.path, self.settings) if self.has_adapter else LanguageModel.load(self.settings)
 
     @cached_property
     def _tuned_reranker(self) -> LLMReranker:
