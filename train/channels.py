@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from ..retrieval.channels.base import TrainableChannel, TrainingContext
 
 NOT_DEFAULT = (
-    "not trained by default, because blends with it rank no better, new and rarely bought items included "
-    "(benchmarks/results/blend-*.json); include it with --channels {channels}"
+    "not trained by default, because blends with it ranked no better on four stores, new and rarely bought items included; "
+    "include it with --channels {channels}"
 )
 """Reason in the output of a training for a channel that is left out by default."""
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 NOT_COMPARED = frozenset({"cold"})
 """Kinds that take part in the fit but not in the choice by the worst kind: for cold targets the text channel is best by a wide margin, and
 a blend that had to reach it would lose all others."""
+MIN_QUERIES_COMPARED = 50
+"""Queries of a kind from which on it takes part in the choice, if any kind has so many: the mean of fewer is mostly chance."""
 
 
 def channel_ndcg(answered: RankingDataset) -> dict[str, NDArray[np.float64]]:
@@ -69,9 +71,10 @@ def relative_to_best(
         values: (queries,) NDCG@10.
         channels: Channel to (queries,) NDCG@10.
     """
-    best = best_channels(answered, channels)
-    means = means_by_kind(answered, values)
-    return {kind: means[kind] / max(value, 1e-9) - 1 for kind, (_, value) in best.items() if kind not in NOT_COMPARED and value > 0}
+    means, counts = means_by_kind(answered, values), np.bincount(answered.kind_codes, minlength=len(answered.kinds))
+    best = {kind: value for kind, (_, value) in best_channels(answered, channels).items() if kind not in NOT_COMPARED and value > 0}
+    many = {kind for kind, count in zip(answered.kinds, counts.tolist(), strict=True) if count >= MIN_QUERIES_COMPARED}
+    return {kind: means[kind] / value - 1 for kind, value in best.items() if kind in many or not many & best.keys()}
 
 
 def worst_relative(answered: RankingDataset, values: NDArray[np.float64], channels: Mapping[str, NDArray[np.float64]]) -> float:

@@ -21,6 +21,8 @@ PENALTY = 0.1
 """L2 penalty of the prior on standardized weights. Chosen among 0.003, 0.03, 0.1 and 0.3 on stores left out, with their training users."""
 NEGATIVES_PER_QUERY = 120
 """Negative candidates per query."""
+MAX_WEIGHT = 6.0
+"""Largest weight per unit of a feature: one that is nearly constant in the stores of the fit would get a weight that nothing supports."""
 
 
 def fit_prior(datasets: Mapping[str, RankingDataset], penalty: float = PENALTY) -> BlendModel:
@@ -34,7 +36,7 @@ def fit_prior(datasets: Mapping[str, RankingDataset], penalty: float = PENALTY) 
         ValueError: There are no datasets.
     """
     model = fit_regression(pooled(datasets), penalty)
-    weights = (model.weights / model.scale).round(4)
+    weights = np.minimum(model.weights / model.scale, MAX_WEIGHT).round(4)
     return replace(model, mean=model.mean.round(4), scale=np.ones(len(weights)), weights=weights, metrics={"stores": sorted(datasets)})
 
 

@@ -78,9 +78,7 @@ def sample_questions(
     events = OrderedEvents.from_events(view.events, int(rng.integers(2**31)))
     ordered, eligible = view.events.order != "none", EligibleItems(view.catalogue, "new")
     items = _Items(view.catalogue.category, eligible.rankable, user_counts <= COLD_MAX_USERS)
-    chosen = np.flatnonzero(users)
-    if len(chosen) > 4 * max_users:  # many users have a single category
-        chosen = rng.permutation(chosen)[: 4 * max_users]
+    chosen = np.flatnonzero(users & _has_two_categories(events, items))
     drafts: list[_Draft] = []
     asked = 0
     for user in rng.permutation(chosen).tolist():
@@ -97,6 +95,13 @@ def sample_questions(
         [None] * len(drafts),
     )
     return _usable(Questions(cases, np.asarray([draft.kind for draft in drafts], dtype=np.int8)), view, eligible)
+
+
+def _has_two_categories(events: OrderedEvents, items: _Items) -> NDArray[np.bool_]:
+    """(users,) which users have items of two categories; about the others there is nothing to ask."""
+    size = int(items.category.max(initial=0)) + 1
+    entered = np.unique(events.user.astype(np.int64) * size + items.category[events.row])
+    return np.bincount(entered // size, minlength=len(events.starts) - 1) >= 2
 
 
 @dataclass(frozen=True, slots=True)
