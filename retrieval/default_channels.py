@@ -114,8 +114,8 @@ def load_default_channels(workspace: Workspace, items: ServedItems, view: Channe
     if _stored(workspace, str((workspace.manifest.index or {}).get("generation"))):
         try:
             return load_trained_channels(workspace.path / FOLDER, items, DEFAULT_CHANNELS).channels
-        except StaleIndexError as error:
-            logger.warning("%s", error)
+        except StaleIndexError:
+            logger.warning("the default channels in %s cannot be read", workspace.path / FOLDER)
     logger.warning("the default channels are fitted now; `crossaisle index -w %s` stores them, which makes starting faster", workspace.path)
     return dict(fit_default_channels(view))
 

@@ -117,6 +117,9 @@ def train(
 _KIND = "NDCG@10 on questions of kind {} (validation): the blend, its best channel, a blend of this kind alone"
 
 
+_SHRUNK_TO = {"best channel": "the best channel alone", "prior": "the weights learned on other stores"}
+
+
 def _kind_figures(figures: Mapping[str, Any]) -> str:
     """The figures of one kind of question, in the order that `_KIND` names them."""
     channel, specialist = figures.get("best_channel"), figures["specialist_ndcg@10"]
@@ -131,9 +134,9 @@ def _summary(cards: Mapping[str, Any]) -> dict[str, Any]:
         summary |= {
             "training queries": blend["questions"],
             "with a target among the candidates": blend["answered"],
-            "NDCG@10 of the weighted sum (validation)": blend["weighted_sum_ndcg@10"],
-            "NDCG@10 with trees (validation)": blend["trees_ndcg@10"],
-            "chosen": blend["chosen"],
+            "NDCG@10 of the weighted sum (validation)": blend.get("weighted_sum_ndcg@10", "not measured: too few queries"),
+            "NDCG@10 with trees (validation)": blend.get("trees_ndcg@10", "not measured: too few queries"),
+            "chosen": f"{blend['chosen']}, shrunk to {_SHRUNK_TO[blend['shrunk_to']]} with penalty {blend['penalty']:g}",
         }
         summary |= {_KIND.format(kind): _kind_figures(figures) for kind, figures in blend.get("kinds", {}).items()}
     elif graph := cards.get("graph"):

@@ -123,7 +123,8 @@ def test_prompt_has_the_same_turns_as_with_harmless_text(ranker: Ranker, case: d
 
 
 def answers(shop: Recommender, shoppers: list[str]) -> list[Recommendations]:
-    return [shop.recommend(user_id=user, k=5) for user in shoppers]
+    """Lists that the model ranks: for a need in words."""
+    return [shop.recommend(user_id=user, text="something for a weekend away", k=5) for user in shoppers]
 
 
 def changed_ranks(one: list[Recommendations], other: list[Recommendations]) -> int:

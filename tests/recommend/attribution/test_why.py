@@ -62,13 +62,13 @@ def bought(shop: Recommender, user: str) -> list[str]:
 
 def rank_in_list(shop: Recommender, item: Item, **query: Any) -> int | None:
     """The rank of an item in the longest list whose order `why` reproduces; None if it is not in the list."""
-    answer = shop.recommend(**query, k=100 if shop.blend_ranker else 20, explain=False)
+    answer = shop.recommend(**query, k=100, explain=False)
     return next((recommendation.rank for recommendation in answer if recommendation.item.item_id == item.item_id), None)
 
 
 def agrees(shop: Recommender, rank: int | None, result: Why, **query: Any) -> bool:
     list_rank = rank_in_list(shop, result.item, **query)
-    return list_rank == rank if list_rank is not None else rank is None or rank > (100 if shop.blend_ranker else 20)
+    return list_rank == rank if list_rank is not None else rank is None or rank > 100
 
 
 # ---------------------------------------------------------------------- counterfactuals
@@ -177,10 +177,9 @@ def test_rank_under_a_cap_per_category(shop: Recommender) -> None:
     )
     capped = Rules(max_per_category=1)
     result = why(shop, second.item.item_id, user_id=user, rules=capped)
-    if shop.blend_ranker:  # without a blend, the cap also affects which candidates are fused
-        assert result.left_out == "beyond the 1 best of its category"
-        (counterfactual,) = (change for change in result.counterfactuals if change.kind == "rules")
-        assert counterfactual.rank == second.rank
+    assert result.left_out == "beyond the 1 best of its category"
+    (counterfactual,) = (change for change in result.counterfactuals if change.kind == "rules")
+    assert counterfactual.rank == second.rank
     for entry in shop.recommend(user_id=user, k=5, rules=capped, explain=False):
         assert why(shop, entry.item.item_id, user_id=user, rules=capped, counterfactual=False).rank == entry.rank
     assert first.rank < second.rank
