@@ -266,7 +266,10 @@ def test_a_new_item_is_recommended_immediately_and_after_a_restart(shop_path: Pa
         assert recommendations[0]["price"] == 39.0
         # The item is a valid history, and the lists of other users do not change.
         assert api.post("/v1/recommend", json={"items": ["NEW-1"], "k": 3}).json()["recommendations"]
-        assert api.post("/v1/recommend", json={"user": USER, "explain": False}).json()["recommendations"] == before
+        after = api.post("/v1/recommend", json={"user": USER, "explain": False}).json()["recommendations"]
+        assert [item["item_id"] for item in after] == [item["item_id"] for item in before]
+        # The item may be among the nearest texts of others, whose smoothed counts then move a little.
+        assert [item["score"] for item in after] == pytest.approx([item["score"] for item in before], abs=0.01)
         assert api.post("/v1/items", json={"items": [{**NEW, "price": 29.0}]}).json() == {"added": 0, "changed": 1}
         with Workspace(shop_path).writing("a test"):
             assert_problem(api.post("/v1/items", json={"items": [{**NEW, "price": 1.0}]}), 409, "another process")
@@ -469,7 +472,8 @@ def test_concurrent_requests_share_a_batch_of_the_llm_and_get_the_scores_of_sing
         api.timeout = httpx.Timeout(300)
 
         def ask(user: str) -> dict[str, float]:
-            response = api.post("/v1/recommend", json={"user": user, "k": 20, "explain": False})
+            query = {"user": user, "text": "something for a weekend away", "k": 20, "explain": False}
+            response = api.post("/v1/recommend", json=query)
             assert response.status_code == 200, response.text
             return {item["item_id"]: item["channels"]["llm"] for item in response.json()["recommendations"]}
 
