@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 KINDS = ("baseline", "channel", "blend", "ablation")
+FEW_VALIDATION_CASES = 50
+"""Validation cases below which the table says that tuning on them means little."""
 PROTOCOL_DESCRIPTIONS = {
     "users": "Held-out users. Targets: their items of the category that they entered last (in data without an order: of one sampled "
     "category). History: everything before (in data without an order: their other categories).",
@@ -48,6 +50,11 @@ def print_evaluation(console: Console, report: Mapping[str, Any]) -> None:
     for name, baseline in report["baselines"].items():
         if "left_out" in baseline:
             console.print(Text(f"left out: {name}: {baseline['left_out']}", style="yellow"))
+    counts = [baseline["validation_cases"] for baseline in report["baselines"].values() if "validation_cases" in baseline]
+    if counts and min(counts) < FEW_VALIDATION_CASES:
+        console.print(
+            Text(f"the baselines were tuned on only {min(counts):,} validation cases and may be better than shown", style="yellow")
+        )
     table = Table(box=None, padding=(0, 1, 0, 0))
     table.add_column("system", overflow="fold")
     for name in ("cases", f"NDCG@{k} (95 %)", f"recall@{k}", "minus the best baseline"):

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 Progress = Callable[[str, int, int], None]
 """Called with the stage, the number of completed steps and their total."""
+CASES_SEED_OFFSET = 1_000_003
+"""Added to the seed that draws the validation users where the test cases are given in a file."""
 MAX_VALIDATION_CASES = 1000
 """Largest number of validation cases to tune baselines on."""
 
@@ -196,7 +198,10 @@ class Evaluation:
 
     def _validation(self, split: Split, eligible: EligibleItems, vectors: NDArray[np.float32]) -> tuple[TrainingView, Cases]:
         """Validation cases, and the data without what is held out for them or for the test."""
-        validation_split = split.with_(protocol="users", test=0.0) if split.protocol == "cases" else split
+        validation_split = split
+        if split.protocol == "cases":
+            # By another seed: the users of a file may be the test users of this one, and then no validation user would be left.
+            validation_split = split.with_(protocol="users", test=0.0, seed=split.seed + CASES_SEED_OFFSET)
         sampled = protocols.sample_cases(validation_split, self.events, self.catalogue, "validation", eligible.scope)
         test_users: frozenset[str] = frozenset()
         if self.options.cases:

@@ -113,6 +113,9 @@ def test_saved_cases_can_be_evaluated_again(
     assert rankings_from_file.cases.targets.rows.tolist() == rankings.cases.targets.rows.tolist()
     assert rankings_from_file.held_out.users == set(rankings.cases.users), "users of the test cases are held out of the training data"
     assert report["systems"]["most popular"]["ndcg@10"]["value"] > 0
+    # The users of the file are the test users of the seed; validation users must be others, or nothing would be tuned.
+    assert report["baselines"]["ease"]["validation_cases"] > 10
+    assert len({trial["ndcg@10"] for trial in report["baselines"]["ease"]["trials"]}) > 1
 
 
 @pytest.mark.parametrize("protocol", ["whole-category", "leave-one-out", "temporal"])
