@@ -37,9 +37,8 @@ from crossaisle.retrieval.items.interactions import Events
 from crossaisle.train import blend_selection, out_of_fold
 from crossaisle.train.blend_regression import fit_regression
 from crossaisle.train.channels import DEFAULT_CHANNELS, train_channels
-from crossaisle.train.kind_comparison import best_channels, channel_ndcg
 from crossaisle.train.prior import fit_prior
-from crossaisle.train.ranking_dataset import RankingDataset, ndcg
+from crossaisle.train.ranking_dataset import RankingDataset, best_channels, channel_ndcg, ndcg
 
 COMMON = (
     "courses",

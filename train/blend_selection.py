@@ -20,8 +20,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .blend_regression import fit_channel, fit_regression, fit_trees
-from .kind_comparison import NOT_COMPARED, best_channels, channel_ndcg, mean_relative, means_by_kind, relative_to_best, worst_relative
-from .ranking_dataset import RankingDataset, ndcg
+from .ranking_dataset import (
+    NOT_COMPARED,
+    RankingDataset,
+    best_channels,
+    channel_ndcg,
+    mean_relative,
+    means_by_kind,
+    ndcg,
+    relative_to_best,
+    worst_relative,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
