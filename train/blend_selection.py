@@ -24,6 +24,7 @@ from .ranking_dataset import (
     NOT_COMPARED,
     RankingDataset,
     best_channels,
+    better_on_every_kind,
     channel_ndcg,
     mean_relative,
     means_by_kind,
@@ -124,7 +125,7 @@ def select_settings(answered: RankingDataset, seed: int, prior: Mapping[str, flo
     best = _with_more_weight_of_cold(answered, folds, channels, best)
     tree_ndcg = _tree_ndcg(answered, folds, best.models, best.kind_weights, seed)
     count = max(TREE_COUNTS, key=lambda value: (tree_ndcg[value].mean(), -value))
-    trees = count if _better_on_every_kind(answered, tree_ndcg[count] - best.ndcg) else 0
+    trees = count if better_on_every_kind(answered, tree_ndcg[count] - best.ndcg) else 0
     chosen = tree_ndcg[count] if trees else best.ndcg
     metrics = {
         "answered": len(answered),
@@ -301,18 +302,6 @@ def _tree_ndcg(
 
 
 # ---------------------------------------------------------------------- comparison with the channels
-
-
-def _better_on_every_kind(answered: RankingDataset, gain: NDArray[np.float64]) -> bool:
-    """Whether no kind's mean gain is below 0 and the mean gain is more than one standard error above 0, clustered by user.
-
-    Args:
-        answered: The queries.
-        gain: (queries,) gains.
-    """
-    _, cluster = np.unique(answered.user, return_inverse=True)
-    error = np.sqrt((np.bincount(cluster, gain - gain.mean()) ** 2).sum()) / len(gain)
-    return bool(gain.mean() > error) and min(means_by_kind(answered, gain).values()) >= 0
 
 
 def _kind_metrics(

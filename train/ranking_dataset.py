@@ -215,6 +215,18 @@ def mean_relative(answered: RankingDataset, values: NDArray[np.float64], channel
     return float(np.mean(relative)) if relative else float(values.mean())
 
 
+def better_on_every_kind(answered: RankingDataset, gain: NDArray[np.float64]) -> bool:
+    """Return whether no kind's mean gain is below 0 and the mean gain is more than one standard error above 0, clustered by user.
+
+    Args:
+        answered: The queries.
+        gain: (queries,) gains.
+    """
+    _, cluster = np.unique(answered.user, return_inverse=True)
+    error = np.sqrt((np.bincount(cluster, gain - gain.mean()) ** 2).sum()) / len(gain)
+    return bool(gain.mean() > error) and min(means_by_kind(answered, gain).values()) >= 0
+
+
 def _starts(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
     """(groups + 1,) start indices of groups of some lengths."""
     return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
