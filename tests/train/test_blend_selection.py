@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from crossaisle.train import blend_selection
+from crossaisle.train import blend_selection, ranking_dataset
 from crossaisle.train.blend import fit_blend
 from crossaisle.train.blend_selection import BlendSettings, select_settings
 from crossaisle.train.ranking_dataset import RankingDataset, ndcg
@@ -106,7 +106,7 @@ def test_the_final_blend_has_no_negative_weight_of_a_channel_and_the_chosen_weig
 def test_trees_are_rejected_if_one_kind_is_ranked_worse() -> None:
     dataset = replace(questions({"plenty": 80, "scarce": 20}), user=np.arange(100))
     gain = np.where(np.arange(100) < 80, 0.1, 0.0)
-    better = blend_selection._better_on_every_kind
+    better = ranking_dataset.better_on_every_kind
     assert better(dataset, gain)
     assert not better(dataset, np.where(np.arange(100) < 80, 0.1, -0.001))
     assert not better(dataset, np.zeros(100))
