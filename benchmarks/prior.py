@@ -34,11 +34,11 @@ from crossaisle.retrieval.channels.base import TrainingContext
 from crossaisle.retrieval.channels.channel_configs import DEFAULT_CONFIGS
 from crossaisle.retrieval.index.builder import item_vectors, load
 from crossaisle.retrieval.items.interactions import Events
+from crossaisle.retrieval.trainable_channels import DEFAULT_CHANNELS, train_channels
 from crossaisle.train import blend_selection, out_of_fold
 from crossaisle.train.blend_regression import fit_regression
-from crossaisle.train.channels import DEFAULT_CHANNELS, train_channels
 from crossaisle.train.prior import fit_prior
-from crossaisle.train.ranking_dataset import RankingDataset, best_channels, channel_ndcg, ndcg
+from crossaisle.train.ranking_dataset import KindComparison, RankingDataset, ndcg
 
 COMMON = (
     "courses",
@@ -156,8 +156,7 @@ def _collected(name: str, home: Path) -> RankingDataset:
 def measured(dataset: RankingDataset, prior: BlendModel) -> dict[str, Any]:
     """Per kind of question: the best channel, the prior, and blends adapted to some and to all questions of other users."""
     answered = dataset.with_purchases()
-    channels = channel_ndcg(answered)
-    best = best_channels(answered, channels)
+    best = KindComparison(answered).best
     center = prior.unit_weights
     scores = answered.features @ np.asarray([center.get(name, 0.0) for name in answered.feature_names])
     curves = {"prior": ndcg(answered, scores)} | {f"{count} questions": _adapted(answered, center, count) for count in QUESTIONS}

@@ -127,7 +127,7 @@ def ask(shop: crossaisle.Workspace, settings: Settings, most: int) -> EvaluatedC
     cases = cases.take(np.random.default_rng(0).permutation(len(cases)))
     catalogue, facts, vote = known.catalogue, ItemAttributes.from_catalogue(known.catalogue), load_llm_weight(shop.path)
     full_catalogue = known.full_catalogue_channels(learned_blend.load_channel_configs(shop.path))
-    channels = {**full_catalogue, **trained_channels(shop, catalogue.ids, known.vectors).require_all()}
+    channels = {**full_catalogue, **trained_channels(known).require_all()}
     retriever = known.with_channels({name: CachedChannel(channel) for name, channel in channels.items()})
     maker, models = FeatureExtractor(catalogue, [*BUILTIN_CHANNELS, *channels]), learned_blend.load_models(shop.path)
     assert models is not None, f"{shop.path} has no blend"

@@ -26,7 +26,7 @@ from .evidence.review_table import ReviewTable
 from .profiles.histories import Histories
 from .profiles.profile import ItemAttributes
 from .ranking.blend_ranker import BlendRanker
-from .ranking.llm_loading import add_explainer_adapter, load_ranking_llm
+from .ranking.llm_loading import RANKER_FOLDER, add_explainer_adapter, load_ranking_llm
 from .ranking.llm_reranker import LLMReranker
 
 if TYPE_CHECKING:
@@ -115,7 +115,9 @@ class WorkspaceComponents:
     @cached_property
     def uses_llm_weight(self) -> bool:
         """Whether a fine-tuned LLM re-ranks the blend's candidates."""
-        return self.settings.llm != "none" and self.blend_ranker.llm_weight.weight > 0
+        if self.settings.llm == "none" or not (self.workspace.path / RANKER_FOLDER).exists():
+            return False  # without loading the blend, which a text query does not need and which takes seconds in a large store
+        return self.blend_ranker.llm_weight.weight > 0
 
     @cached_property
     def _embedder(self) -> Embedder:

@@ -1,15 +1,16 @@
-"""The registry of the channels that learn, and their loading from a workspace in one loop.
+"""The registry of the channels that learn, and their training, storage and loading in one loop each.
 
 An entry makes a channel available to training, storage, the blend and the evaluation; see `TrainableChannel` for its contract.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..data.errors import StaleTrainingError
+from ..data.errors import StaleTrainingError, TrainingError
 from .channels.base import PaddedChannel
 from .channels.complement_heads import ComplementHeads
 from .channels.item_regression import ItemRegression
@@ -17,7 +18,7 @@ from .channels.matrix_factorization import MatrixFactorization
 from .graph.channel import GraphChannel
 
 if TYPE_CHECKING:
-    from .channels.base import Channel, ServedItems, TrainableChannel
+    from .channels.base import Channel, ChannelTrainingView, ServedItems, TrainableChannel, TrainingContext
 
 TRAINABLE_CHANNELS: dict[str, type[TrainableChannel]] = {
     MatrixFactorization.name: MatrixFactorization,
@@ -28,6 +29,51 @@ TRAINABLE_CHANNELS: dict[str, type[TrainableChannel]] = {
 """Name of a channel, and of its folder in a workspace, to its class."""
 DEFAULT_CHANNELS = (MatrixFactorization.name, ItemRegression.name)
 """Channels that every store gets, trained or not: those that raise the blend's NDCG."""
+
+
+@dataclass(frozen=True)
+class TrainedChannels:
+    """Channels fitted to one view.
+
+    Attributes:
+        channels: Channel by name.
+        left_out: Name of a channel that could not be trained to the reason.
+    """
+
+    channels: Mapping[str, TrainableChannel]
+    left_out: Mapping[str, str]
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """Metrics of the training by channel."""
+        return {name: dict(channel.metrics) for name, channel in self.channels.items()}
+
+    def save(self, folder: Path) -> None:
+        """Store each channel in a folder of its name inside a folder.
+
+        Raises:
+            StorageError: A folder cannot be written.
+        """
+        for name, channel in self.channels.items():
+            channel.save(folder / name)
+
+
+def train_channels(view: ChannelTrainingView, context: TrainingContext, names: Sequence[str]) -> TrainedChannels:
+    """Fit channels to a view.
+
+    Args:
+        view: Data to train on.
+        context: Seed, configurations and progress of the run.
+        names: Names of the channels.
+    """
+    channels: dict[str, TrainableChannel] = {}
+    left_out: dict[str, str] = {}
+    for name in names:
+        try:
+            channels[name] = TRAINABLE_CHANNELS[name].fit(view, context)
+        except TrainingError as error:
+            left_out[name] = str(error)
+    return TrainedChannels(channels, left_out)
 
 
 class LoadedChannels(NamedTuple):

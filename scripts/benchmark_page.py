@@ -1,4 +1,5 @@
-# ruff: noqa: E501 (rows of tables)
+"""The page docs/benchmarks.md: its sections, and the rows of those that are not about ranking quality."""
+
 # ruff: noqa: E501  # rows of tables
 
 from __future__ import annotations
@@ -7,27 +8,22 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from benchmark_cells import fill, table, values
 from benchmark_figures import RESULTS, UnknownFigureError, content, figure, formatted
-
-STORES = {
-    "courses": "courses: learners, a new subject",
-    "movielens": "MovieLens: film raters, a new genre",
-    "completejourney": "The Complete Journey: grocery households, a new department",
-    "amazon14": "Amazon 2014: reviewers, the one of three categories that is new",
-    "amazon23": "Amazon 2023: a small sample of reviews, a new category of 23",
-    "demo": "demo store: simulated shoppers, a new category",
-}
-"""What each store is and what has to be recommended there."""
-SHORT = {
-    "courses": "courses",
-    "movielens": "MovieLens",
-    "completejourney": "Complete Journey",
-    "amazon14": "Amazon 2014",
-    "amazon23": "Amazon 2023",
-    "demo": "demo store",
-}
-FOUR = ("courses", "movielens", "completejourney", "amazon14")
-PLACEHOLDER = re.compile(r"\[\[(?P<path>[^;\]]+); (?P<format>[^\]]+)\]\]")
+from benchmark_quality import (
+    ablation_table,
+    adaptation_table,
+    beauty_table,
+    blend_table,
+    candidates_table,
+    kinds_table,
+    new_items_table,
+    popularity_table,
+    prior_table,
+    ranker_summary,
+    ranker_table,
+    systems_table,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,41 +176,41 @@ def page() -> str:
         "With the protocol `users` the targets are what the user bought in the last category entered and the history is what came before; with `whole-category` the "
         "targets are everything of one category and the history is the rest; a pair of categories has one as the history and the other as the targets. Baselines are "
         "tuned per store on validation users, and the best one is chosen on the test users, which favours it. `python benchmarks/blend.py STORE`.",
-        _blend_table(),
+        blend_table(),
         "All baselines and channels, NDCG@10 (protocol `users`):",
-        _systems_table(),
+        systems_table(),
         "Ablations, NDCG@10 of the blend without one group of features. The last column counts the stores where the blend without it is at least as good; "
         "where that is every store, the group has no measured benefit.",
-        _ablation_table(),
+        ablation_table(),
         "NDCG@10 by popularity of the target item (head: the most popular items, which hold the first half of the training interactions; mid: up to four fifths; tail: the "
         "rest), beside the highest of any baseline:",
-        _popularity_table(),
+        popularity_table(),
         "Slots reserved for new items (`recommend --new-items N --new-up-to 2`): change of NDCG@10 for all targets, and NDCG@10 for targets with at most two "
         "users:",
-        _new_items_table(),
+        new_items_table(),
         "Kinds of questions, out of fold: NDCG@10 of the blend, of the best channel of the kind, and of a blend fitted to that kind alone:",
-        _kinds_table(),
+        kinds_table(),
         "## LLM re-ranker",
         "NDCG@10 of the LLM alone over the 20 best candidates of the blend, before and after `crossaisle train ranker`. The LLM score gets a weight in the "
         "blend only if it improves NDCG@10 on calibration users with an interval above 0. `python benchmarks/ranker.py STORE`.",
-        _ranker_table(),
-        _ranker_summary(),
+        ranker_table(),
+        ranker_summary(),
         "## Ranking quality before training",
         "NDCG@10 of the prior: what a store gets that has trained nothing. The weights were fitted to other stores, without any of the same family "
         "(`python benchmarks/prior.py`); same users and baselines as above. The mix is what untrained stores got before: semantic, associations and popularity, fused by "
         "rank (on some of the users; `python benchmarks/blend.py STORE`).",
-        _prior_table(),
+        prior_table(),
         "Adapting the prior to questions of the store: NDCG@10 on questions of other users, mean over the kinds of questions except cold ones, relative to the best channel "
         "of each kind (`prior.json`; cross-validated over training users):",
-        _adaptation_table(),
+        adaptation_table(),
         "Leave-one-out on Amazon Beauty 2014, full ranking of all items, compared with published sequence models:",
-        _beauty_table(),
+        beauty_table(),
         "Weights of the fusion on [[cases]] simulated shoppers (NDCG@10):".replace("[[cases]]", formatted(figure("fusion_weights", "cases"), "d")),
         _fusion_table(),
         "## Candidate recall",
         "Share of the targets among the candidates when each channel of the trained blend proposes its first 50, 100, 200 or 500 items. The blend ranks those of 100; the "
         "oracle is the NDCG@10 of ranking the targets among them first.",
-        _candidates_table(),
+        candidates_table(),
         "## Response times",
         _rows(SPEED),
         "## Packed ranking and training",
@@ -246,16 +242,6 @@ def page() -> str:
     return text
 
 
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = ["| " + " | ".join(header) + " |", "|" + " --- |" * len(header)]
-    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
-
-
-def _fill(template: str, name: str) -> str:
-    """A template with its figures."""
-    return PLACEHOLDER.sub(lambda found: formatted(figure(name, found["path"]), found["format"]), template)
-
-
 def _machine(name: str) -> str:
     machine = content(name)["machine"]
     cpu = machine["cpu"].replace("(R)", "").replace(" Processor", "")
@@ -271,249 +257,28 @@ def _matrix_units(name: str) -> str:
 
 
 def _rows(rows: Iterable[Row]) -> str:
-    cells = (
-        [_fill(row.what, row.file), _fill(row.measured, row.file), row.target, f"`{row.file}.json`", _machine(row.file)] for row in rows
-    )
-    return _table(("What", "Measured", "Target", "File", "Machine"), cells)
-
-
-def _values(name: str, *cells: str) -> list[str]:
-    return [_fill(cell, name) for cell in cells]
-
-
-def _measured() -> list[tuple[str, str, str]]:
-    """Store, task and results file of each measurement of the blend."""
-    rows = []
-    for store in FOUR:
-        rows += [(STORES[store], "users", f"blend-{store}"), ("", "whole category", f"blend-{store}-whole-category")]
-    pairs = sorted(path.stem for path in RESULTS.glob("blend-pair-*.json"))
-    return rows + [
-        ("Amazon 2014" if not i else "", pair.removeprefix("blend-pair-").replace("-", " to "), pair) for i, pair in enumerate(pairs)
-    ]
-
-
-def _blend_table() -> str:
-    best, blend = "systems/{best_baseline}/ndcg@10", "systems/blend/ndcg@10"
-    rows = []
-    for store, task, name in _measured():
-        cells = (
-            "[[cases; ,d]]", f"[[best_baseline; s]]: [[{best}; ci:.4f]]", f"[[{blend}; ci:.4f]]", "[[systems/blend/vs_best_baseline; ci:+.4f]]",
-            f"[[{blend}/value over {best}/value; +.1f*100]] %", "[[trained/seconds; .1f/60]] min",
-        )  # fmt: skip
-        rows.append([store, task, *_values(name, *cells), f"`{name}.json`"])
-    return _table(
-        ("Store", "Task", "Users", "Best baseline", "Learned blend", "Difference", "Relative (target +5 %)", "Training", "File"), rows
-    )
-
-
-def _prior_table() -> str:
-    best, prior = "systems/{best_baseline}/ndcg@10", "systems/prior/ndcg@10"
-    rows = []
-    for store, task, name in _measured():
-        cells = (
-            f"[[best_baseline; s]]: [[{best}; ci:.4f]]", f"[[{prior}; ci:.4f]]", "[[systems/prior/vs_best_baseline; ci:+.4f]]",
-            f"[[{prior}/value over {best}/value; +.1f*100]] %", "[[prior_and_mix/mix/value; .4f]]", "[[prior_and_mix/prior_minus_mix; ci:+.4f]]",
-            "[[prior_and_mix/cases; ,d]]",
-        )  # fmt: skip
-        rows.append([store, task, *_values(name, *cells), f"`{name}.json`"])
-    header = (
-        "Store",
-        "Task",
-        "Best baseline",
-        "Prior",
-        "Difference",
-        "Relative (target -2 %)",
-        "Mix",
-        "Prior minus mix",
-        "On users",
-        "File",
-    )
-    return _table(header, rows)
-
-
-def _adaptation_table() -> str:
-    rows, names = [], ["prior", *(f"{count} questions" for count in (20, 50, 100, 200, 500)), "all questions"]
-    for store, measured in figure("prior", "stores").items():
-        kinds = [values for kind, values in measured["kinds"].items() if kind != "cold"]
-        relative = {
-            name: sum(values[f"{name}_ndcg@10"] / values["best_channel_ndcg@10"] - 1 for values in kinds) / len(kinds) for name in names
-        }
-        rows.append([store, f"{measured['queries']:,}", *(f"{100 * value:+.1f} %" for value in relative.values())])
-    return _table(("Store", "Questions", *(name.capitalize() for name in names)), rows)
-
-
-def _kinds_table() -> str:
-    rows = []
-    for store in FOUR:
-        for kind, values in figure(f"blend-{store}", "trained/blend/kinds").items():
-            at = f"trained/blend/kinds/{kind}"
-            specialist = f"[[{at}/specialist_ndcg@10; .4f]]" if values.get("specialist_ndcg@10") is not None else "not available"
-            cells = (
-                f"[[{at}/queries; ,d]]",
-                f"[[{at}/best_channel; s]]: [[{at}/best_channel_ndcg@10; .4f]]",
-                f"[[{at}/blend_ndcg@10; .4f]]",
-                specialist,
-            )
-            rows.append([SHORT[store], kind, *_values(f"blend-{store}", *cells)])
-    return _table(("Store", "Kind", "Questions", "Best channel", "Blend", "Specialist"), rows)
-
-
-def _systems(kinds: Sequence[str]) -> list[str]:
-    """Names of the systems of these kinds in any store, in the order of the files."""
-    names: dict[str, None] = {}
-    for store in FOUR:
-        names.update({name: None for name, system in figure(f"blend-{store}", "systems").items() if system["kind"] in kinds})
-    return list(names)
-
-
-def _per_store(system: str) -> list[str]:
-    row = []
-    for store in FOUR:
-        systems = figure(f"blend-{store}", "systems")
-        row.append(formatted(systems[system]["ndcg@10"]["value"], ".4f") if system in systems else "not available")
-    return row
-
-
-def _systems_table() -> str:
-    rows = [[f"{system} ({kind})", *_per_store(system)] for kind in ("baseline", "channel") for system in _systems([kind])]
-    return _table(("System", *(SHORT[store] for store in FOUR)), [*rows, ["**blend**", *_per_store("blend")]])
-
-
-def _ablation_table() -> str:
-    rows = []
-    for name in _systems(["ablation"]):
-        pairs = [
-            (systems[name]["ndcg@10"]["value"], systems["blend"]["ndcg@10"]["value"])
-            for systems in (figure(f"blend-{store}", "systems") for store in FOUR)
-            if name in systems
-        ]
-        rows.append([name, *_per_store(name), f"{sum(without >= blend for without, blend in pairs)} of {len(pairs)}"])
-    return _table(("System", *(SHORT[store] for store in FOUR), "At least as good"), [["blend", *_per_store("blend"), ""], *rows])
-
-
-def _popularity_table() -> str:
-    rows = []
-    for store, task, name in _measured():
-        for part in figure(name, "systems/blend/by_target_popularity"):
-            if figure(name, f"systems/blend/by_target_popularity/{part}/cases"):
-                at = f"by_target_popularity/{part}"
-                systems = figure(name, "systems")
-                baselines = [system for system, about in systems.items() if about["kind"] == "baseline"]
-                best = max(baselines, key=lambda system: systems[system]["by_target_popularity"][part]["value"] or 0.0)
-                cells = (f"[[systems/blend/{at}/cases; ,d]]", f"{best}: [[systems/{best}/{at}; ci:.4f]]", f"[[systems/blend/{at}; ci:.4f]]")
-                rows.append([store, task, part, *_values(name, *cells)])
-    return _table(("Store", "Task", "Targets", "Users", "Best baseline there", "Blend"), rows)
-
-
-def _new_items_table() -> str:
-    rows = []
-    for store in FOUR:
-        name = f"blend-{store}"
-        for index, setting in enumerate(figure(name, "new_items")):
-            if setting["places"] and setting["up_to"]:
-                few = f"new_items/{index}/at most two users"
-                cells = (
-                    f"[[new_items/{index}/all/minus_none; ci:+.4f]]",
-                    f"[[{few}/cases; ,d]]",
-                    f"[[{few}/ndcg@10; ci:.4f]]",
-                    f"[[{few}/minus_none; ci:+.4f]]",
-                )
-                rows.append([SHORT[store], str(setting["places"]), *_values(name, *cells)])
-    return _table(("Store", "Slots", "All targets: change", "Users with such a target", "Their NDCG@10", "Change"), rows)
-
-
-def _ranker_stores() -> list[str]:
-    return [store for store in STORES if (RESULTS / f"ranker-{store}.json").exists()]
-
-
-def _ranker_table() -> str:
-    rows = []
-    for store in _ranker_stores():
-        figures = figure(f"ranker-{store}", "ranker")
-        rows.append([
-            STORES[store],
-            *_values(
-                f"ranker-{store}",
-                "[[cases; d]]",
-                "[[ranker/examples; d]]",
-                "[[random_order_of_the_same_candidates; .3f]]",
-                "[[ndcg@10/llm zero-shot; ci:.3f]]",
-                "[[ndcg@10/llm; ci:.3f]]",
-                "[[tuned_minus_zero_shot; ci:+.3f]]",
-                "[[ndcg@10/blend; ci:.3f]]",
-                "[[ranker/judged_gain; ci:+.3f]]",
-            ),
-            formatted(figures["vote"], ".2f"),
-            f"`ranker-{store}.json`",
-        ])  # fmt: skip
-    header = (
-        "Store",
-        "Users",
-        "Examples",
-        "Random order",
-        "Untrained LLM",
-        "Trained LLM",
-        "Difference",
-        "Blend",
-        "Gain of the blend with the LLM",
-        "LLM weight",
-        "File",
-    )
-    return _table(header, rows)
-
-
-def _ranker_summary() -> str:
-    weights = [figure(f"ranker-{store}", "ranker/vote") for store in _ranker_stores()]
-    zero = sum(weight == 0 for weight in weights)
-    return (
-        f"The fitted LLM weight is 0 on {zero} of {len(weights)} stores, so there the LLM does not re-rank. Users for whom none of the 20 candidates is a target count "
-        "0 for every system. The Complete Journey was measured with prompt `rank.v2`, which does not show the LLM the rank in the blend."
-    )
-
-
-def _beauty_table() -> str:
-    name = "quality-amazon14-beauty"
-    rows = [
-        [system, *_values(name, f"[[systems/{system}/ndcg@10; ci:.4f]]", f"[[systems/{system}/recall@10; ci:.4f]]")]
-        for system in figure(name, "systems")
-    ]
-    for system in figure(name, "published_sequence_models"):
-        at = f"published_sequence_models/{system}"
-        rows.append([f"{system} (published)", *_values(name, f"[[{at}/ndcg@10; .4f]]", f"[[{at}/recall@10; .4f]]")])
-    for system in figure(name, "libraries_on_the_same_split"):
-        at = f"libraries_on_the_same_split/{system}/implicit"
-        rows.append([f"{system} of the library implicit, same split", *_values(name, f"[[{at}/ndcg@10; .4f]]", f"[[{at}/recall@10; .4f]]")])
-    return _table((f"System, {formatted(figure(name, 'cases'), ',d')} users (`{name}.json`)", "NDCG@10", "Recall@10"), rows)
+    cells = ([fill(row.what, row.file), fill(row.measured, row.file), row.target, f"`{row.file}.json`", _machine(row.file)] for row in rows)
+    return table(("What", "Measured", "Target", "File", "Machine"), cells)
 
 
 def _fusion_table() -> str:
     name = "fusion_weights"
-    rows = [[mix, *_values(name, f"[[mixes/{mix}; ci:.3f]]")] for mix in figure(name, "mixes")]
-    rows.append(["shipped weights, minus the same without the LLM", *_values(name, "[[shipped_minus_without_llm; ci:+.3f]]")])
-    rows.append(["shipped weights, minus associations alone", *_values(name, "[[shipped_minus_associations; ci:+.3f]]")])
-    return _table((f"Mix (`{name}.json`)", "NDCG@10"), rows)
-
-
-def _candidates_table() -> str:
-    rows = []
-    for store, task, name in _measured():
-        depths = (f"[[candidate_recall/union/{depth}; .3f]]" for depth in (50, 100, 200, 500))
-        rows.append([store, task, *_values(name, *depths, "[[oracle/candidates; ,.0f]]", "[[oracle/ndcg@10; ci:.3f]]"), f"`{name}.json`"])
-    return _table(("Store", "Task", "50", "100", "200", "500", "Candidates", "Oracle", "File"), rows)
+    rows = [[mix, *values(name, f"[[mixes/{mix}; ci:.3f]]")] for mix in figure(name, "mixes")]
+    rows.append(["shipped weights, minus the same without the LLM", *values(name, "[[shipped_minus_without_llm; ci:+.3f]]")])
+    rows.append(["shipped weights, minus associations alone", *values(name, "[[shipped_minus_associations; ci:+.3f]]")])
+    return table((f"Mix (`{name}.json`)", "NDCG@10"), rows)
 
 
 def _service_table(names: Sequence[str]) -> str:
     files = [name for name in names if name == "serve" or name.startswith("serve-")]
     header = ["What", *(f"`{name}.json` ({_machine(name)}, matrix units {_matrix_units(name)})" for name in files), "Target"]
-    return _table(
-        header, ([_fill(row.what, files[0]), *(_or_missing(row.measured, name) for name in files), row.target] for row in SERVICE)
-    )
+    return table(header, ([fill(row.what, files[0]), *(_or_missing(row.measured, name) for name in files), row.target] for row in SERVICE))
 
 
 def _or_missing(template: str, name: str) -> str:
     """As `_fill`; "not measured" where the program ran without that part."""
     try:
-        return _fill(template, name)
+        return fill(template, name)
     except UnknownFigureError:
         return "not measured"
 
@@ -526,10 +291,8 @@ def _attack_table() -> str:
             f"[[{at}/attacks; d]], {label}", f"[[{at}/touched; d]]", f"[[{at}/points/without_the_guard; ci:+.2f]]; [[{at}/largest_without_the_guard; .2f]]",
             f"[[{at}/points/with_the_guard; ci:+.2f]]; [[{at}/largest_with_the_guard; .2f]]", f"[[{at}/noise_of_harmless_words; .2f]]",
         )  # fmt: skip
-        rows.append([*_values(name, *cells), f"`{name}.json`"])
-    return _table(
-        ("Attacks", "Detected", "Without the filter: mean; largest", "With it: mean; largest", "Noise of the judge", "File"), rows
-    )
+        rows.append([*values(name, *cells), f"`{name}.json`"])
+    return table(("Attacks", "Detected", "Without the filter: mean; largest", "With it: mean; largest", "Noise of the judge", "File"), rows)
 
 
 def _files_table(names: Sequence[str]) -> str:
@@ -540,4 +303,4 @@ def _files_table(names: Sequence[str]) -> str:
             f"`{name}.json`", f"`{record['command']}`", record["date"], machine["cpu"], str(machine["cores"]), f"{machine['memory_gb']} GB",
             machine.get("python", "not recorded"), _matrix_units(name),
         ])  # fmt: skip
-    return _table(("File", "Command", "Date", "CPU", "Cores", "Memory", "Python", "Matrix units"), rows)
+    return table(("File", "Command", "Date", "CPU", "Cores", "Memory", "Python", "Matrix units"), rows)

@@ -20,18 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .blend_regression import fit_channel, fit_regression, fit_trees
-from .ranking_dataset import (
-    NOT_COMPARED,
-    RankingDataset,
-    best_channels,
-    better_on_every_kind,
-    channel_ndcg,
-    mean_relative,
-    means_by_kind,
-    ndcg,
-    relative_to_best,
-    worst_relative,
-)
+from .ranking_dataset import NOT_COMPARED, KindComparison, RankingDataset, better_on_every_kind, means_by_kind, ndcg
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -106,8 +95,8 @@ def select_settings(answered: RankingDataset, seed: int, prior: Mapping[str, flo
         seed: Random seed of the folds and of the sampled negatives.
         prior: Feature to its weight in the prior; None for none.
     """
-    channels = channel_ndcg(answered)
-    ordered = sorted(channels, key=lambda name: -mean_relative(answered, channels[name], channels))
+    comparison = KindComparison(answered)
+    ordered = sorted(comparison.channels, key=lambda name: -comparison.mean(comparison.channels[name]))
     equal = dict.fromkeys(answered.kinds, 1.0)
     if len(answered) < SELECTION_QUERIES:
         penalty = few_queries_penalty(len(answered))
@@ -119,10 +108,10 @@ def select_settings(answered: RankingDataset, seed: int, prior: Mapping[str, flo
     for shrunk_to in (TO_CHANNEL, TO_PRIOR) if prior else (TO_CHANNEL,):
         start = None
         for penalty in PENALTIES[shrunk_to]:
-            tried.append(_weighted(answered, folds, channels, shrunk_to, penalty, start))
+            tried.append(_weighted(comparison, folds, shrunk_to, penalty, start))
             start = tried[-1].models
     best = max(tried, key=lambda setting: (setting.worst + setting.mean, setting.penalty))
-    best = _with_more_weight_of_cold(answered, folds, channels, best)
+    best = _with_more_weight_of_cold(comparison, folds, best)
     tree_ndcg = _tree_ndcg(answered, folds, best.models, best.kind_weights, seed)
     count = max(TREE_COUNTS, key=lambda value: (tree_ndcg[value].mean(), -value))
     trees = count if better_on_every_kind(answered, tree_ndcg[count] - best.ndcg) else 0
@@ -138,7 +127,7 @@ def select_settings(answered: RankingDataset, seed: int, prior: Mapping[str, flo
         "trees_ndcg@10": round(float(tree_ndcg[count].mean()), 5),
         "trees": trees,
         "chosen": "trees" if trees else "weighted sum",
-        "kinds": _kind_metrics(answered, folds, best, chosen, channels),
+        "kinds": _kind_metrics(comparison, folds, best, chosen),
     }
     return BlendSettings(best.shrunk_to, ordered, best.penalty, best.kind_weights, trees, metrics)
 
@@ -192,19 +181,18 @@ class _Tried:
 
 
 def _weighted(
-    answered: RankingDataset,
+    comparison: KindComparison,
     folds: Sequence[_Fold],
-    channels: Mapping[str, NDArray[np.float64]],
     shrunk_to: str,
     penalty: float,
     start: Sequence[BlendModel] | None,
 ) -> _Tried:
     """A setting with the weights of the kinds for which its worst kind ranks best. Args: start: models of the folds to start from."""
-    best = _cross_validated_setting(answered, folds, channels, shrunk_to, penalty, dict.fromkeys(answered.kinds, 1.0), start)
+    best = _cross_validated_setting(comparison, folds, shrunk_to, penalty, dict.fromkeys(comparison.answered.kinds, 1.0), start)
     largest_step = MAX_WEIGHT_STEP
     for _ in range(WEIGHT_ROUNDS - 1 if penalty < MAX_PENALTY else 0):
-        weights = _next_weights(best.kind_weights, relative_to_best(answered, best.ndcg, channels), largest_step)
-        following = _cross_validated_setting(answered, folds, channels, shrunk_to, penalty, weights, best.models)
+        weights = _next_weights(best.kind_weights, comparison.relative(best.ndcg), largest_step)
+        following = _cross_validated_setting(comparison, folds, shrunk_to, penalty, weights, best.models)
         if following.worst > best.worst:
             best = following
         else:
@@ -214,14 +202,12 @@ def _weighted(
     return best
 
 
-def _with_more_weight_of_cold(
-    answered: RankingDataset, folds: Sequence[_Fold], channels: Mapping[str, NDArray[np.float64]], best: _Tried
-) -> _Tried:
+def _with_more_weight_of_cold(comparison: KindComparison, folds: Sequence[_Fold], best: _Tried) -> _Tried:
     """The setting with the largest of `COLD_WEIGHTS` for the kinds that are not compared that costs the others hardly anything."""
-    not_compared, chosen = NOT_COMPARED & set(answered.kinds), best
+    not_compared, chosen = NOT_COMPARED & set(comparison.answered.kinds), best
     for weight in COLD_WEIGHTS if not_compared and best.penalty < MAX_PENALTY else ():
         weights = {**best.kind_weights, **dict.fromkeys(not_compared, weight)}
-        tried = _cross_validated_setting(answered, folds, channels, best.shrunk_to, best.penalty, weights, chosen.models)
+        tried = _cross_validated_setting(comparison, folds, best.shrunk_to, best.penalty, weights, chosen.models)
         if tried.worst + tried.mean < best.worst + best.mean - COLD_COST:
             break
         chosen = tried
@@ -229,9 +215,8 @@ def _with_more_weight_of_cold(
 
 
 def _cross_validated_setting(
-    answered: RankingDataset,
+    comparison: KindComparison,
     folds: Sequence[_Fold],
-    channels: Mapping[str, NDArray[np.float64]],
     shrunk_to: str,
     penalty: float,
     kind_weights: Mapping[str, float],
@@ -239,13 +224,12 @@ def _cross_validated_setting(
 ) -> _Tried:
     """A setting with its figures. Args: start: models of the folds to start from."""
     models = _regressions(folds, shrunk_to, penalty, kind_weights, start)
-    values = _cross_validated(answered, folds, models)
-    worst, mean = worst_relative(answered, values, channels), mean_relative(answered, values, channels)
-    return _Tried(shrunk_to, penalty, kind_weights, models, values, worst, mean)
+    values = _cross_validated(comparison.answered, folds, models)
+    return _Tried(shrunk_to, penalty, kind_weights, models, values, comparison.worst(values), comparison.mean(values))
 
 
 def _next_weights(weights: Mapping[str, float], relative: Mapping[str, float], largest_step: float) -> dict[str, float]:
-    """The weights after a round: more for kinds that are further behind than the mean. Args: relative: as of `relative_to_best`."""
+    """The weights after a round: more for kinds that are further behind than the mean. Args: relative: as of `KindComparison.relative`."""
     center = float(np.mean(list(relative.values()))) if relative else 0.0
     steps = {kind: np.clip(WEIGHT_RATE * (center - relative.get(kind, center)), -largest_step, largest_step) for kind in weights}
     return {kind: weight * float(np.exp(steps[kind])) for kind, weight in weights.items()}
@@ -304,15 +288,10 @@ def _tree_ndcg(
 # ---------------------------------------------------------------------- comparison with the channels
 
 
-def _kind_metrics(
-    answered: RankingDataset,
-    folds: Sequence[_Fold],
-    setting: _Tried,
-    chosen: NDArray[np.float64],
-    channels: Mapping[str, NDArray[np.float64]],
-) -> dict[str, Any]:
+def _kind_metrics(comparison: KindComparison, folds: Sequence[_Fold], setting: _Tried, chosen: NDArray[np.float64]) -> dict[str, Any]:
     """Per kind: number of queries, NDCG@10 of the blend, of the best channel, and of a regression fitted to that kind alone."""
-    best, blend = best_channels(answered, channels), means_by_kind(answered, chosen)
+    answered, best = comparison.answered, comparison.best
+    blend = means_by_kind(answered, chosen)
     counts = np.bincount(answered.kind_codes, minlength=len(answered.kinds))
     metrics: dict[str, Any] = {}
     for code, kind in enumerate(answered.kinds):

@@ -33,10 +33,10 @@ from ..retrieval.graph.channel import GraphChannel
 from ..retrieval.graph.model import GraphConfig
 from ..retrieval.index.builder import item_vectors, load
 from ..retrieval.items.interactions import Events
-from ..retrieval.trainable_channels import DEFAULT_CHANNELS, TRAINABLE_CHANNELS
+from ..retrieval.trainable_channels import DEFAULT_CHANNELS, TRAINABLE_CHANNELS, train_channels
 from .blend import fit_models
 from .channel_tuning import counted_configs, tune_channels
-from .channels import excluded_by_default, train_channels, validate_names
+from .channels import excluded_by_default, validate_names
 from .lora.config import FinetuneConfig
 from .out_of_fold import collect_queries
 from .ranker_examples import MAX_EXAMPLES, RankerExamples, load_examples
@@ -171,7 +171,7 @@ class _TrainingRun:
     def channels(self) -> dict[str, Any]:
         """Train the channels on all training users, store them, and return their metrics."""
         trained = train_channels(self.view, self.tuned_context, self.options.channels)
-        trained.save(self.workspace)
+        trained.save(self.workspace.path)
         return {**trained.metrics, "left_out": dict(trained.left_out)}
 
     def blend(self) -> dict[str, Any]:

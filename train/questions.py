@@ -20,7 +20,7 @@ import numpy as np
 
 from ..eval.splits.cases import Cases, EligibleItems
 from ..eval.splits.leakage import near_duplicates
-from ..retrieval.items.ordered_events import OrderedEvents
+from ..retrieval.items.ordered_events import OrderedEvents, first_in_category
 from ..retrieval.items.ragged import RaggedArray
 
 if TYPE_CHECKING:
@@ -99,9 +99,8 @@ def sample_questions(
 
 def _has_two_categories(events: OrderedEvents, items: _Items) -> NDArray[np.bool_]:
     """(users,) which users have items of two categories; about the others there is nothing to ask."""
-    size = int(items.category.max(initial=0)) + 1
-    entered = np.unique(events.user.astype(np.int64) * size + items.category[events.row])
-    return np.bincount(entered // size, minlength=len(events.starts) - 1) >= 2
+    entering = events.user[first_in_category(events, items.category)]
+    return np.bincount(entering, minlength=len(events.starts) - 1) >= 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +123,7 @@ class _Draft:
 
 
 def _user_drafts(name: str, events: NDArray[np.int32], items: _Items, rng: np.random.Generator, *, ordered: bool) -> list[_Draft]:
-    """Draft questions of every kind about one user; none for a user with a single category.
+    """Draft questions of every kind about one user with items of two categories or more.
 
     Args:
         name: User id.
@@ -136,8 +135,6 @@ def _user_drafts(name: str, events: NDArray[np.int32], items: _Items, rng: np.ra
     rows = _distinct(events)
     category, can_be_target = items.category[rows], set(items.category[rows[items.rankable[rows]]].tolist())
     categories = [code for code in dict.fromkeys(items.category[events].tolist()) if code in can_be_target]  # as entered
-    if len(set(category.tolist())) < 2:
-        return []
     drafts = []
 
     def add(kind: str, history: NDArray[np.int32], targets: NDArray[np.int32]) -> None:

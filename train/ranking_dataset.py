@@ -139,20 +139,6 @@ def ndcg(dataset: RankingDataset, scores: NDArray[np.float64]) -> NDArray[np.flo
     return np.asarray(dcg / ideal)
 
 
-def channel_ndcg(answered: RankingDataset) -> dict[str, NDArray[np.float64]]:
-    """Return channel to (queries,) NDCG@10 of its own order of the candidates.
-
-    Args:
-        answered: Queries with a purchase among their candidates.
-    """
-    levels: dict[str, NDArray[np.float64]] = {}
-    for column, name in enumerate(answered.feature_names):
-        channel, _, feature = name.partition(":")
-        if feature in LEVEL_FEATURES:  # they add up to the channel's level
-            levels[channel] = levels.get(channel, 0.0) + answered.features[:, column].astype(np.float64)
-    return {channel: ndcg(answered, level) for channel, level in levels.items()}
-
-
 def means_by_kind(answered: RankingDataset, values: NDArray[np.float64]) -> dict[str, float]:
     """Return the mean of each kind that has queries.
 
@@ -164,55 +150,58 @@ def means_by_kind(answered: RankingDataset, values: NDArray[np.float64]) -> dict
     return {kind: float(values[codes == code].mean()) for code, kind in enumerate(answered.kinds) if (codes == code).any()}
 
 
-def best_channels(answered: RankingDataset, channels: Mapping[str, NDArray[np.float64]]) -> dict[str, tuple[str, float]]:
-    """Return kind to its best channel and that channel's mean NDCG@10.
+@dataclass(frozen=True)
+class KindComparison:
+    """Compares rankings of queries with the best single channel of each kind of question.
 
-    Args:
+    Attributes:
         answered: Queries with a purchase among their candidates.
-        channels: Channel to (queries,) NDCG@10.
     """
-    means = {name: means_by_kind(answered, values) for name, values in channels.items()}
-    kinds = means_by_kind(answered, np.zeros(len(answered)))
-    return {kind: max(((name, by_kind[kind]) for name, by_kind in means.items()), key=lambda pair: pair[1]) for kind in kinds if means}
 
+    answered: RankingDataset
 
-def relative_to_best(
-    answered: RankingDataset, values: NDArray[np.float64], channels: Mapping[str, NDArray[np.float64]]
-) -> dict[str, float]:
-    """Return kind to its mean relative to its best channel, minus 1; without kinds that are not compared.
+    @cached_property
+    def channels(self) -> dict[str, NDArray[np.float64]]:
+        """Channel to (queries,) NDCG@10 of its own order of the candidates."""
+        levels: dict[str, NDArray[np.float64]] = {}
+        for column, name in enumerate(self.answered.feature_names):
+            channel, _, feature = name.partition(":")
+            if feature in LEVEL_FEATURES:  # they add up to the channel's level
+                levels[channel] = levels.get(channel, 0.0) + self.answered.features[:, column].astype(np.float64)
+        return {channel: ndcg(self.answered, level) for channel, level in levels.items()}
 
-    Args:
-        answered: Queries with a purchase among their candidates.
-        values: (queries,) NDCG@10.
-        channels: Channel to (queries,) NDCG@10.
-    """
-    means, counts = means_by_kind(answered, values), np.bincount(answered.kind_codes, minlength=len(answered.kinds))
-    best = {kind: value for kind, (_, value) in best_channels(answered, channels).items() if kind not in NOT_COMPARED and value > 0}
-    many = {kind for kind, count in zip(answered.kinds, counts.tolist(), strict=True) if count >= MIN_QUERIES_COMPARED}
-    return {kind: means[kind] / value - 1 for kind, value in best.items() if kind in many or not many & best.keys()}
+    @cached_property
+    def best(self) -> dict[str, tuple[str, float]]:
+        """Kind to its best channel and that channel's mean NDCG@10."""
+        means = {name: means_by_kind(self.answered, values) for name, values in self.channels.items()}
+        kinds = means_by_kind(self.answered, np.zeros(len(self.answered)))
+        return {kind: max(((name, by_kind[kind]) for name, by_kind in means.items()), key=lambda pair: pair[1]) for kind in kinds if means}
 
+    @cached_property
+    def _compared(self) -> dict[str, float]:
+        """Kind that takes part in the choice to the mean NDCG@10 of its best channel."""
+        counts = np.bincount(self.answered.kind_codes, minlength=len(self.answered.kinds)).tolist()
+        best = {kind: value for kind, (_, value) in self.best.items() if kind not in NOT_COMPARED and value > 0}
+        many = {kind for kind, count in zip(self.answered.kinds, counts, strict=True) if count >= MIN_QUERIES_COMPARED} & best.keys()
+        return {kind: value for kind, value in best.items() if kind in many or not many}
 
-def worst_relative(answered: RankingDataset, values: NDArray[np.float64], channels: Mapping[str, NDArray[np.float64]]) -> float:
-    """Return the lowest of `relative_to_best`; the mean NDCG@10 where no channel can be compared.
+    def relative(self, values: NDArray[np.float64]) -> dict[str, float]:
+        """Return kind to its mean relative to its best channel, minus 1; without kinds that are not compared.
 
-    Args:
-        answered: Queries with a purchase among their candidates.
-        values: (queries,) NDCG@10.
-        channels: Channel to (queries,) NDCG@10.
-    """
-    return min(relative_to_best(answered, values, channels).values(), default=float(values.mean()))
+        Args:
+            values: (queries,) NDCG@10.
+        """
+        means = means_by_kind(self.answered, values)
+        return {kind: means[kind] / value - 1 for kind, value in self._compared.items()}
 
+    def worst(self, values: NDArray[np.float64]) -> float:
+        """Return the lowest of `relative`; the mean NDCG@10 where no channel can be compared. Args: values: as of `relative`."""
+        return min(self.relative(values).values(), default=float(values.mean()))
 
-def mean_relative(answered: RankingDataset, values: NDArray[np.float64], channels: Mapping[str, NDArray[np.float64]]) -> float:
-    """Return the mean of `relative_to_best`; the mean NDCG@10 where no channel can be compared.
-
-    Args:
-        answered: Queries with a purchase among their candidates.
-        values: (queries,) NDCG@10.
-        channels: Channel to (queries,) NDCG@10.
-    """
-    relative = list(relative_to_best(answered, values, channels).values())
-    return float(np.mean(relative)) if relative else float(values.mean())
+    def mean(self, values: NDArray[np.float64]) -> float:
+        """Return the mean of `relative`; the mean NDCG@10 where no channel can be compared. Args: values: as of `relative`."""
+        relative = list(self.relative(values).values())
+        return float(np.mean(relative)) if relative else float(values.mean())
 
 
 def better_on_every_kind(answered: RankingDataset, gain: NDArray[np.float64]) -> bool:

@@ -28,8 +28,8 @@ from ...recommend.ranking.llm_reranker import LLMReranker, rerank_indices
 from ...recommend.ranking.llm_weight import NO_LLM_WEIGHT
 from ...recommend.ranking.prior import load_prior, with_channels
 from ...retrieval.channels import declared_relations
-from ...retrieval.channels.base import BUILTIN_CHANNELS, CachedChannel
-from ...retrieval.default_channels import fit_default_channels
+from ...retrieval.channels.base import BUILTIN_CHANNELS, CachedChannel, TrainingContext
+from ...retrieval.trainable_channels import DEFAULT_CHANNELS, train_channels
 from ..splits import leakage
 from .checkpoints import EvaluationCheckpoint, LogitMarginLog
 from .system_names import BLEND, LLM, RANKING_DEPTH, blend_without
@@ -93,17 +93,17 @@ class Blends:
     trained: bool
 
     @classmethod
-    def load(cls, workspace: Workspace, view: TrainingView) -> Blends:
-        """Return the trained blends of a workspace, or the prior with default channels fitted to the view.
+    def load(cls, view: TrainingView) -> Blends:
+        """Return the trained blends of the view's workspace, or the prior with default channels fitted to the view.
 
         Raises:
             StaleIndexError, StaleTrainingError: A trained model cannot be read, or was trained on another snapshot.
         """
-        models = learned_blend.load_models(workspace.path)
+        models = learned_blend.load_models(view.workspace.path)
         if models is None:
             return cls.untrained(view)
-        trained = trained_channels(workspace, view.catalogue.ids, view.vectors, models[BLEND].channels).require_all()
-        channels = {**view.full_catalogue_channels(learned_blend.load_channel_configs(workspace.path)), **trained}
+        trained = trained_channels(view, models[BLEND].channels).require_all()
+        channels = {**view.full_catalogue_channels(learned_blend.load_channel_configs(view.workspace.path)), **trained}
         if declared_relations.NAME not in models[BLEND].channels:  # trained without: it proposes nothing in serving either
             channels.pop(declared_relations.NAME, None)
         return cls(models, channels, trained=True)
@@ -111,7 +111,7 @@ class Blends:
     @classmethod
     def untrained(cls, view: TrainingView) -> Blends:
         """Return the prior with default channels fitted to a view."""
-        channels = {**view.full_catalogue_channels(), **fit_default_channels(view)}
+        channels = {**view.full_catalogue_channels(), **train_channels(view, TrainingContext(), DEFAULT_CHANNELS).channels}
         return cls(prior_blends(load_prior(view.catalogue.users), [*BUILTIN_CHANNELS, *channels]), channels, trained=False)
 
 

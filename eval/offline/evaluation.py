@@ -140,7 +140,7 @@ class Evaluation:
         if self.options.baselines_only:
             return baselines
         llm_case_indices = _sample(len(cases), self.options.llm_cases if self.settings.llm != "none" else 0, self.options.seed)
-        blends = Blends.load(self.workspace, training_view)
+        blends = Blends.load(training_view)
         systems = BlendSystems(self.workspace, self.settings, training_view, blends, cases, eligible, llm_case_indices, checkpoint)
         ranked = systems.rank(self.progress)
         channels = [name for name, kind in ranked.system_kinds.items() if kind == "channel" and name not in ranked.llm_systems]

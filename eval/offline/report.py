@@ -22,7 +22,7 @@ from ..metrics import beyond_accuracy, slices
 from ..metrics.accuracy import hits, ndcg, per_case, recall
 from ..stats.bootstrap import Interval, bootstrap_mean, paired_difference
 from .blend_systems import LIST_LENGTH
-from .system_names import BLEND, LLM, blend_without
+from .system_names import BLEND
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -247,9 +247,8 @@ def _worst_cases(
     rankings: Rankings, values: Mapping[str, Mapping[str, NDArray[np.float64]]], best: str, headline: str
 ) -> list[dict[str, Any]]:
     """The cases in which the blend loses most against the best baseline, with the top titles of both."""
-    blend = BLEND if BLEND in rankings.ranked_rows else blend_without(LLM)
-    indices = rankings.llm_case_indices if blend in rankings.llm_systems else np.arange(len(rankings.cases))
-    differences = values[blend][headline] - values[best][headline][indices]
+    indices = rankings.llm_case_indices if BLEND in rankings.llm_systems else np.arange(len(rankings.cases))
+    differences = values[BLEND][headline] - values[best][headline][indices]
     all_titles = rankings.training_view.catalogue.items["title"].to_list()
     cases = rankings.cases
 
@@ -266,7 +265,7 @@ def _worst_cases(
                     "difference": float(differences[i]),
                     "history": titles(cases.histories[case][::-1]),
                     "targets": titles(cases.targets[case]),
-                    blend: titles(rankings.ranked_rows[blend][i]),
+                    BLEND: titles(rankings.ranked_rows[BLEND][i]),
                     best: titles(rankings.ranked_rows[best][case]),
                 }
             )

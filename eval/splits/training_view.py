@@ -26,6 +26,7 @@ from ...retrieval.items.ragged import RaggedArray
 from ...retrieval.items.relations import DeclaredRelations
 from ...retrieval.items.texts import review_ids
 from ...retrieval.retriever import Retriever
+from ...retrieval.snapshot_view import SnapshotView
 from .training_data import TrainingData
 
 if TYPE_CHECKING:
@@ -38,28 +39,20 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class TrainingView:
-    """A snapshot without its held-out data.
+class TrainingView(SnapshotView):
+    """A snapshot without its held-out data: the interactions, and the counts of the catalogue, are those that are not held out.
 
     Attributes:
-        workspace: Workspace of the snapshot.
         held_out: The held-out data.
-        interactions: Interactions that are not held out.
         reviews: Reviews that are not held out.
-        catalogue: All items, with counts of these interactions alone.
-        vectors: (items, dimensions) text embeddings of the items.
         index: Vector index of the workspace.
         withheld_reviews: Ids of the held-out reviews.
         window: Co-occurrence window of the workspace's associations, in units of event time; None for no window.
         text_neighbors: Nearest items by text. They do not depend on the held-out data, so all folds of a training share them.
     """
 
-    workspace: Workspace
     held_out: HeldOut
-    interactions: pl.DataFrame
     reviews: pl.DataFrame
-    catalogue: Catalogue
-    vectors: NDArray[np.float32]
     index: VectorIndex
     withheld_reviews: frozenset[str]
     window: int | None
@@ -106,17 +99,6 @@ class TrainingView:
         """Return the view that holds out further users."""
         held_out = replace(self.held_out, users=self.held_out.users | users)
         return TrainingView.from_workspace(self.workspace, held_out, self.index, self.vectors, self.text_neighbors)
-
-    @property
-    def relations(self) -> pl.DataFrame | None:
-        """The store's declared relations between items; None without any."""
-        relations = self.workspace.table("relations")
-        return relations if len(relations) else None
-
-    @cached_property
-    def events(self) -> Events:
-        """Events of the interactions that are not held out."""
-        return Events.build(self.interactions, self.catalogue)
 
     @cached_property
     def training_data(self) -> TrainingData:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -11,13 +11,14 @@ import numpy as np
 
 from ...data.records import Candidate
 from ...retrieval.channels import behavioural, declared_relations
-from ...retrieval.channels.base import BUILTIN_CHANNELS, ServedItems
+from ...retrieval.channels.base import BUILTIN_CHANNELS
 from ...retrieval.channels.channel_configs import DEFAULT_CONFIGS
 from ...retrieval.channels.text_similarity import TextNeighbors, TextSimilarity
-from ...retrieval.default_channels import SnapshotView, load_default_channels
+from ...retrieval.default_channels import load_default_channels
 from ...retrieval.index.builder import item_vectors
 from ...retrieval.items.relations import DeclaredRelations
 from ...retrieval.retriever import Retriever
+from ...retrieval.snapshot_view import SnapshotView
 from ...retrieval.trainable_channels import LoadedChannels, load_trained_channels
 from . import learned_blend
 from .features import LLM_CHANNEL, FeatureExtractor
@@ -87,9 +88,9 @@ class BlendRanker:
         Raises: StaleIndexError: a trained model cannot be read, or was trained on another embedder's vectors.
         """
         vectors = item_vectors(index, catalogue)
-        view = SnapshotView(workspace, catalogue, vectors)
-        learned = _load_trained(workspace, view)
-        model, fitted = learned or _load_untrained(workspace, view)
+        view = SnapshotView(workspace, workspace.table("interactions"), catalogue, vectors)
+        learned = _load_trained(view)
+        model, fitted = learned or (load_prior(catalogue.users), load_default_channels(view))
         configs = learned_blend.load_channel_configs(workspace.path) if learned else DEFAULT_CONFIGS
         counted = behavioural.behavioural_channels(view.events, catalogue, TextNeighbors(vectors), configs)
         further = {**counted, "semantic": TextSimilarity(vectors), **fitted}
@@ -129,44 +130,34 @@ class BlendRanker:
         return candidate, sigmoid(float(scored.scores[index]))
 
 
-def _load_trained(workspace: Workspace, view: SnapshotView) -> tuple[BlendModel, Mapping[str, Channel]] | None:
+def _load_trained(view: SnapshotView) -> tuple[BlendModel, Mapping[str, Channel]] | None:
     """The trained blend of a workspace and its trained channels; None if there is none, or none without the channels that are stale."""
-    models = learned_blend.load_models(workspace.path)
+    path = view.workspace.path
+    models = learned_blend.load_models(path)
     if models is None:
         return None
     model = models["blend"]
-    trained = trained_channels(workspace, view.catalogue.ids, view.vectors, model.channels)
+    trained = trained_channels(view, model.channels)
     for name, error in trained.stale.items():
         # The snapshot is newer than the channel: its item embeddings are outdated, the weights of the other channels are not.
         logger.warning("the %s channel is not used: %s", name, error)
         model = models[f"blend without {name}"]
     if len(trained.stale) > 1:  # no fitted model leaves out several channels
-        logger.warning("the blend is not used without %s: run `crossaisle train -w %s`", " and ".join(trained.stale), workspace.path)
+        logger.warning("the blend is not used without %s: run `crossaisle train -w %s`", " and ".join(trained.stale), path)
         return None
     return model, trained.channels
 
 
-def _load_untrained(workspace: Workspace, view: SnapshotView) -> tuple[BlendModel, Mapping[str, Channel]]:
-    """The prior and the default channels of a workspace."""
-    items = ServedItems(view.catalogue.ids, view.vectors, workspace.manifest.snapshot, len(workspace.table("items")))
-    return load_prior(view.catalogue.users), load_default_channels(workspace, items, view)
-
-
-def trained_channels(
-    workspace: Workspace, ids: Sequence[str], vectors: NDArray[np.float32], names: Iterable[str] | None = None
-) -> LoadedChannels:
-    """Load the trained channels of a workspace over a catalogue.
+def trained_channels(view: SnapshotView, names: Iterable[str] | None = None) -> LoadedChannels:
+    """Load the trained channels of a workspace over the catalogue of a view.
 
     Args:
-        workspace: workspace with the trained channels.
-        ids: (items,) item ids of the catalogue; those of the snapshot first.
-        vectors: (items, dimensions) text embeddings of the items.
+        view: the workspace and the items to score.
         names: channels to load, such as those of a blend; None for all.
 
     Raises: StaleIndexError: a channel cannot be read, or was trained on another embedder's vectors.
     """
-    items = ServedItems(ids, vectors, workspace.manifest.snapshot, len(workspace.table("items")))
-    return load_trained_channels(workspace.path, items, names)
+    return load_trained_channels(view.workspace.path, view.served_items, names)
 
 
 def _candidate(proposals: CandidateScores, index: int, query: CandidateQuery, catalogue: Catalogue) -> Candidate:

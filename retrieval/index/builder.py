@@ -17,9 +17,10 @@ from ...data.snapshots import added_items
 from ...data.snapshots.rewrite import copy_tables
 from ...data.workspace import Workspace
 from ..associations import mining
-from ..default_channels import SnapshotView, store_default_channels
+from ..default_channels import store_default_channels
 from ..items.catalogue import Catalogue
 from ..items.texts import item_texts, review_ids, review_texts
+from ..snapshot_view import SnapshotView
 from .embedder import BUNDLED, Embedder, digest
 from .vector_index import FOLDER, ITEMS, REVIEWS, VectorIndex, copy_unchanged
 
@@ -104,10 +105,11 @@ def build(workspace: Workspace, settings: Settings, progress: Progress = lambda 
             counts.append((_embed(index, collection, dict(zip(ids, texts, strict=True)), wanted, embedder, progress), kept, removed))
         embedded, kept, removed = (sum(column) for column in zip(*counts, strict=True))
         progress("mining associations", 0, 1)
-        catalogue = Catalogue.build(items, workspace.table("interactions"), workspace.manifest.category_level)
+        interactions = workspace.table("interactions")
+        catalogue = Catalogue.build(items, interactions, workspace.manifest.category_level)
         vectors = item_vectors(index, catalogue)
         mined = mining.mine(workspace, catalogue, vectors, window=window)
-        store_default_channels(workspace, generation, SnapshotView(workspace, catalogue, vectors), progress)
+        store_default_channels(SnapshotView(workspace, interactions, catalogue, vectors), generation, progress)
         workspace.record_index(
             {
                 "embedder": name,

@@ -31,9 +31,9 @@ from crossaisle.retrieval.channels.base import (
 )
 from crossaisle.retrieval.index.builder import item_vectors, load
 from crossaisle.retrieval.items.interactions import Events
-from crossaisle.retrieval.trainable_channels import DEFAULT_CHANNELS, TRAINABLE_CHANNELS, load_trained_channels
+from crossaisle.retrieval.trainable_channels import DEFAULT_CHANNELS, TRAINABLE_CHANNELS, load_trained_channels, train_channels
 from crossaisle.train import pipeline
-from crossaisle.train.channels import excluded_by_default, train_channels, validate_names
+from crossaisle.train.channels import excluded_by_default, validate_names
 
 from ..quick_training import quick_training
 

@@ -113,9 +113,9 @@ def test_an_evaluation_fits_its_own_channels_to_what_is_not_held_out(shop: Works
     users = shop.table("interactions")["user_id"].unique().sort().to_list()
     view = TrainingView.from_workspace(shop, HeldOut(frozenset(users[:100])), index, item_vectors(index, catalogue))
     shutil.rmtree(shop.path / FOLDER)
-    blends = Blends.load(shop, view)
+    blends = Blends.load(view)
     assert not blends.trained
-    everything = Blends.load(shop, TrainingView.from_workspace(shop, HeldOut(), index, item_vectors(index, catalogue)))
+    everything = Blends.load(TrainingView.from_workspace(shop, HeldOut(), index, item_vectors(index, catalogue)))
     assert not np.allclose(blends.channels["factors"].items, everything.channels["factors"].items)  # type: ignore[attr-defined]
     assert set(blends.models) == {"blend"} | {f"blend without {name}" for name in blends.models["blend"].channels}
     assert all(not model.trees for model in blends.models.values())
