@@ -73,6 +73,6 @@ def fit_blend(
         metrics, kind_weights, trees = dict(template.metrics), template.metrics["kind_weights"], template.metrics["trees"]
     sampled = replace(answered.with_sampled_negatives(seed), kind_weights=kind_weights)
     shrunk_to = center(sampled, metrics["shrunk_to"], metrics["channels"], prior)
-    regression = replace(fit_regression(sampled, metrics["penalty"], template, shrunk_to), metrics=metrics)
+    regression = replace(fit_regression(sampled, metrics["penalty"], center=shrunk_to), metrics=metrics)
     seeds = range(seed, seed + (ABLATION_ENSEMBLE_SIZE if template else ENSEMBLE_SIZE)) if trees else ()
     return replace(regression, trees=[fit_trees(sampled, regression, tree_seed, trees).model_to_string() for tree_seed in seeds])

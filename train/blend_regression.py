@@ -51,16 +51,13 @@ def fit_regression(
     Args:
         dataset: Queries with candidates and purchases.
         penalty: L2 penalty on the standardized weights.
-        start: Model to start from; features that it lacks start at the center.
+        start: Model of the same features to start from; None to start at the center.
         center: Feature to the weight, per unit of the feature, that its weight is shrunk to; 0 for a feature without one.
     """
     mean, scale = _standardization(dataset.features)
     not_negative = np.asarray([name.partition(":")[2] in FITTED_FEATURES for name in dataset.feature_names], dtype=bool)
     shrunk_to = np.asarray([(center or {}).get(name, 0.0) for name in dataset.feature_names]) * scale
-    initial = shrunk_to
-    if start is not None:
-        centers = dict(zip(dataset.feature_names, (shrunk_to / scale).tolist(), strict=True))
-        initial = np.asarray([(centers | start.unit_weights)[name] for name in dataset.feature_names]) * scale
+    initial = None if start is None else start.weights * scale / start.scale
     weights = fit_weights(dataset, mean, scale, penalty, not_negative, initial, shrunk_to)
     return BlendModel(dataset.feature_names, mean, scale, weights)
 

@@ -94,8 +94,9 @@ class BlendRanker:
         configs = learned_blend.load_channel_configs(workspace.path) if learned else DEFAULT_CONFIGS
         counted = behavioural.behavioural_channels(view.events, catalogue, TextNeighbors(vectors), configs)
         further = {**counted, "semantic": TextSimilarity(vectors), **fitted}
-        if declared_relations.NAME in model.channels:
-            further |= declared_relations.relation_channels(DeclaredRelations(workspace.table("relations"), catalogue))
+        relations = DeclaredRelations(workspace.table("relations"), catalogue)
+        if declared_relations.NAME in model.channels and (learned or len(relations)):
+            further[declared_relations.NAME] = declared_relations.DeclaredRelationsChannel.from_relations(relations)
         if learned is None:
             model = with_channels(model, [*BUILTIN_CHANNELS, *further])
         llm_weight = load_llm_weight(workspace.path) if learned else NO_LLM_WEIGHT

@@ -159,7 +159,7 @@ def test_serving_counts_the_channels_with_the_stored_configurations(trained: Tra
 
 
 def test_one_category_raises(make_store: Callable[..., Path], settings: Settings, tmp_path: Path) -> None:
-    store = make_store({"a": "One", "b": "One"}, {f"u{n}": ["a", "b"] for n in range(30)})
+    store = make_store({"a": "One", "b": "One"}, {f"u{n}": ["a", "b"] for n in range(2)})
     crossaisle.ingest(tmp_path / "shop", "files", [store])
     crossaisle.index(Workspace(tmp_path / "shop"), settings)
     with pytest.raises(CrossaisleError, match="no user has purchases in two categories"):
@@ -170,10 +170,10 @@ def test_one_category_raises(make_store: Callable[..., Path], settings: Settings
 
 
 def test_too_few_users_raise_and_leave_no_files(make_store: Callable[..., Path], settings: Settings, tmp_path: Path) -> None:
-    store = make_store({"a": "One", "b": "Two"}, {f"u{n}": ["a", "b"] for n in range(30)})
+    store = make_store({"a": "One", "b": "Two"}, {f"u{n}": ["a", "b"] for n in range(2)})
     crossaisle.ingest(tmp_path / "shop", "files", [store])
     crossaisle.index(Workspace(tmp_path / "shop"), settings)
-    with pytest.raises(TrainingError, match="a blend needs at least 100"):
+    with pytest.raises(TrainingError, match="a blend needs at least 20"):
         pipeline.train_workspace(Workspace(tmp_path / "shop"), settings)
     assert not any((tmp_path / "shop" / part).exists() for part in (*TRAINABLE_CHANNELS, *leakage.BLEND_FOLDERS))
 
