@@ -51,7 +51,7 @@ from crossaisle.train.questions import KINDS
 
 STORES = ("courses", "movielens", "completejourney", "amazon14")
 PAIRS = ("amazon14-beauty+toys",)
-SEED = 1
+SEED = 2
 """Seed of the split. The design of the blend was compared on test users of seed 0."""
 MIX_CASES = 500
 """Cases on which the prior is compared with the former mix, which takes up to a second each."""

@@ -1,7 +1,9 @@
-"""Fits the parts of a blend: a listwise softmax regression with non-negative channel weights, and boosted trees on top of it.
+"""Fits the parts of a blend: a softmax regression with non-negative channel weights, and boosted trees on top of it.
 
-The regression is convex, so its solution is unique. Its weights are shrunk to a center, such as the best channel alone. Boosted trees
-(LambdaMART) start from its scores. Reads features by name only.
+The regression maximizes the probability that an item drawn by the softmax of a query's scores is one of its purchases. A purchase that
+nothing points to then costs little where others are ranked high, which suits NDCG@10 better than the mean log-probability of all purchases:
+out of fold by 1 % on MovieLens and on Complete Journey; with one purchase both are the same. Its weights are shrunk to a center, such as
+the best channel alone. Boosted trees (LambdaMART) start from its scores. Reads features by name only.
 """
 
 from __future__ import annotations
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 
 MAX_STEPS, TOLERANCE = 200, 1e-6
 """L-BFGS: largest number of steps, and relative decrease of the loss at which it stops."""
+TINY = 1e-300
+"""Smallest share of the purchases, relative to the best candidate, whose logarithm is taken."""
 TREE_PARAMETERS: Mapping[str, Any] = {
     "objective": "lambdarank",
     "metric": "ndcg",
@@ -91,14 +95,14 @@ def fit_weights(
     start: NDArray[np.float64] | None = None,
     center: NDArray[np.float64] | None = None,
 ) -> NDArray[np.float64]:
-    """Return the maximum-likelihood weights of a softmax over each query's candidates, by L-BFGS with bounds.
+    """Return the weights with which a softmax over each query's candidates most likely draws a purchase, by L-BFGS with bounds.
 
     Args:
         dataset: Queries with candidates and purchases.
         mean, scale: (features,) standardization of the features.
         penalty: L2 penalty.
         not_negative: (features,) which weights must not be negative.
-        start: (features,) initial weights; None for the center.
+        start: (features,) initial weights; None for the center. Queries with several purchases can have several optima.
         center: (features,) weights that the penalty shrinks to; None for zeros.
 
     Returns:
@@ -108,21 +112,20 @@ def fit_weights(
 
     features = ((dataset.features - mean) / scale).astype(np.float32)
     query, starts, count = dataset.query, dataset.starts[:-1], len(dataset)
-    target = dataset.purchased * (dataset.query_weights / np.maximum(np.bincount(query, dataset.purchased, minlength=count), 1))[query]
+    purchased = dataset.purchased.astype(np.float64)
+    query_weights = dataset.query_weights * (np.add.reduceat(purchased, starts) > 0)  # (queries,) 0 without a purchase
     center = np.zeros(features.shape[1]) if center is None else center
-    mass = np.bincount(query, target, minlength=count)  # (queries,) sum of the targets: 1 if all weights are 1
 
     def loss(weights: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         """The penalized negative log-likelihood per query, and its gradient."""
         scores = (features @ weights.astype(np.float32)).astype(np.float64)
         scores -= np.maximum.reduceat(scores, starts)[query]
         exponentials = np.exp(scores)
-        total = np.add.reduceat(exponentials, starts)
-        value = -(target * (scores - np.log(total)[query])).sum() / count + penalty * ((weights - center) ** 2).sum()
-        predicted = exponentials * (mass / total)[query]
-        gradient = np.asarray((predicted - target).astype(np.float32) @ features, dtype=np.float64) / count + 2 * penalty * (
-            weights - center
-        )
+        of_purchases = np.maximum(np.add.reduceat(exponentials * purchased, starts), TINY)
+        of_all = np.add.reduceat(exponentials, starts)
+        value = (query_weights * np.log(of_all / of_purchases)).sum() / count + penalty * ((weights - center) ** 2).sum()
+        difference = exponentials * query_weights[query] * (1 / of_all[query] - purchased / of_purchases[query])
+        gradient = np.asarray(difference.astype(np.float32) @ features, dtype=np.float64) / count + 2 * penalty * (weights - center)
         return float(value), gradient
 
     initial = center if start is None else start

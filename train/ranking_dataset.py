@@ -28,8 +28,8 @@ K = 10
 NOT_COMPARED = frozenset({"cold"})
 """Kinds that take part in the fit but not in the choice by the worst kind: for cold targets the text channel is best by a wide margin, and
 a blend that had to reach it would lose all others."""
-MIN_QUERIES_COMPARED = 50
-"""Queries of a kind from which on it takes part in the choice, if any kind has so many: the mean of fewer is mostly chance."""
+HALF_RELIABLE_QUERIES = 200
+"""Queries of a kind at which its figure counts half and that of all kinds the other half: the mean of fewer is mostly chance."""
 
 
 @dataclass(frozen=True)
@@ -178,21 +178,26 @@ class KindComparison:
         return {kind: max(((name, by_kind[kind]) for name, by_kind in means.items()), key=lambda pair: pair[1]) for kind in kinds if means}
 
     @cached_property
-    def _compared(self) -> dict[str, float]:
-        """Kind that takes part in the choice to the mean NDCG@10 of its best channel."""
+    def _reliability(self) -> dict[str, float]:
+        """Kind that takes part in the choice to how far its figure can be relied on, above 0 and below 1."""
         counts = np.bincount(self.answered.kind_codes, minlength=len(self.answered.kinds)).tolist()
-        best = {kind: value for kind, (_, value) in self.best.items() if kind not in NOT_COMPARED and value > 0}
-        many = {kind for kind, count in zip(self.answered.kinds, counts, strict=True) if count >= MIN_QUERIES_COMPARED} & best.keys()
-        return {kind: value for kind, value in best.items() if kind in many or not many}
+        compared = {kind for kind, (_, value) in self.best.items() if kind not in NOT_COMPARED and value > 0}
+        return {
+            kind: count / (count + HALF_RELIABLE_QUERIES) for kind, count in zip(self.answered.kinds, counts, strict=True) if kind in compared
+        }
 
     def relative(self, values: NDArray[np.float64]) -> dict[str, float]:
-        """Return kind to its mean relative to its best channel, minus 1; without kinds that are not compared.
+        """Return kind to its mean relative to its best channel, minus 1, the fewer queries it has the nearer to that of all kinds.
+
+        Kinds that are not compared are left out.
 
         Args:
             values: (queries,) NDCG@10.
         """
-        means = means_by_kind(self.answered, values)
-        return {kind: means[kind] / value - 1 for kind, value in self._compared.items()}
+        means, reliability = means_by_kind(self.answered, values), self._reliability
+        measured = {kind: means[kind] / self.best[kind][1] - 1 for kind in reliability}
+        of_all = sum(measured[kind] * reliability[kind] for kind in reliability) / max(sum(reliability.values()), 1e-12)
+        return {kind: of_all + reliability[kind] * (value - of_all) for kind, value in measured.items()}
 
     def worst(self, values: NDArray[np.float64]) -> float:
         """Return the lowest of `relative`; the mean NDCG@10 where no channel can be compared. Args: values: as of `relative`."""

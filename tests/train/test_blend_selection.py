@@ -68,6 +68,23 @@ def test_cold_questions_take_no_part_in_the_choice() -> None:
     assert "cold" in settings.metrics["kinds"]
 
 
+def test_a_kind_with_few_questions_hardly_decides() -> None:
+    """A kind's figure is shrunk to that of all kinds: by half at `HALF_RELIABLE_QUERIES`, almost wholly with very few."""
+    half = ranking_dataset.HALF_RELIABLE_QUERIES
+    dataset = questions({"plenty": 3 * half, "scarce": half})
+    comparison = ranking_dataset.KindComparison(dataset)
+    best = {kind: value for kind, (_, value) in comparison.best.items()}
+    values = np.where(dataset.kind == 0, 1.2 * best["plenty"], 0.8 * best["scarce"])
+    of_all = (0.75 * 0.2 - 0.5 * 0.2) / 1.25  # reliabilities 0.75 and 0.5
+    assert comparison.relative(values) == pytest.approx({"plenty": of_all + 0.75 * (0.2 - of_all), "scarce": of_all + 0.5 * (-0.2 - of_all)})
+    few = questions({"plenty": 3 * half, "scarce": 2})
+    comparison = ranking_dataset.KindComparison(few)
+    best = {kind: value for kind, (_, value) in comparison.best.items()}
+    relative = comparison.relative(np.where(few.kind == 0, 1.2 * best["plenty"], 0.0))
+    assert 0.17 < relative["scarce"] < relative["plenty"] < 0.2
+    assert comparison.worst(np.where(few.kind == 0, 1.2 * best["plenty"], 0.0)) == relative["scarce"]
+
+
 def test_each_kind_has_its_figures() -> None:
     counts = {"plenty": 300, "scarce": 200}
     dataset = questions(counts)
