@@ -52,7 +52,7 @@ from crossaisle.train.questions import KINDS
 STORES = ("courses", "movielens", "completejourney", "amazon14")
 PAIRS = ("amazon14-beauty+toys",)
 SEED = 2
-"""Seed of the split. The design of the blend was compared on test users of seed 0."""
+"""Seed of the split. The design of the blend was compared on test users of seeds 0 and 1."""
 MIX_CASES = 500
 """Cases on which the prior is compared with the former mix, which takes up to a second each."""
 KEPT = ("ndcg@10", "recall@10", "hit@10", "mrr", "vs_best_baseline")
