@@ -180,9 +180,10 @@ class KindComparison:
     @cached_property
     def _reliability(self) -> dict[str, float]:
         """Kind that takes part in the choice to how far its figure can be relied on, above 0 and below 1."""
-        counts = dict(zip(self.answered.kinds, np.bincount(self.answered.kind_codes, minlength=len(self.answered.kinds)).tolist(), strict=True))
+        counts = np.bincount(self.answered.kind_codes, minlength=len(self.answered.kinds)).tolist()
+        by_kind = dict(zip(self.answered.kinds, counts, strict=True))
         compared = {kind for kind, (_, value) in self.best.items() if kind not in NOT_COMPARED and value > 0}
-        return {kind: counts[kind] / (counts[kind] + HALF_RELIABLE_QUERIES) for kind in self.answered.kinds if kind in compared}
+        return {kind: by_kind[kind] / (by_kind[kind] + HALF_RELIABLE_QUERIES) for kind in self.answered.kinds if kind in compared}
 
     def relative(self, values: NDArray[np.float64]) -> dict[str, float]:
         """Return kind to its mean relative to its best channel, minus 1, the fewer queries it has the nearer to that of all kinds.
