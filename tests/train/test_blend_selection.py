@@ -76,7 +76,9 @@ def test_a_kind_with_few_questions_hardly_decides() -> None:
     best = {kind: value for kind, (_, value) in comparison.best.items()}
     values = np.where(dataset.kind == 0, 1.2 * best["plenty"], 0.8 * best["scarce"])
     of_all = (0.75 * 0.2 - 0.5 * 0.2) / 1.25  # reliabilities 0.75 and 0.5
-    assert comparison.relative(values) == pytest.approx({"plenty": of_all + 0.75 * (0.2 - of_all), "scarce": of_all + 0.5 * (-0.2 - of_all)})
+    assert comparison.relative(values) == pytest.approx(
+        {"plenty": of_all + 0.75 * (0.2 - of_all), "scarce": of_all + 0.5 * (-0.2 - of_all)}
+    )
     few = questions({"plenty": 3 * half, "scarce": 2})
     comparison = ranking_dataset.KindComparison(few)
     best = {kind: value for kind, (_, value) in comparison.best.items()}
