@@ -228,6 +228,31 @@ class Recommendation:
 
 
 @dataclass(frozen=True, slots=True)
+class LLMUse:
+    """What the language model did for one answer.
+
+    Attributes:
+        model: Name of the model; None without one.
+        adapter: Id of the adapter, trained on this store, that the model ranked with; None if it had none or did not read.
+        candidates_read: Number of candidates that it read and scored.
+        weight: Mean weight of its scores in the order: blend-score units per standard deviation, or in the order of a text query its weight
+            beside the channels' ranks; 0 if it read nothing.
+        tokens_in: Number of tokens that it read.
+        sentences_generated: Number of texts that it wrote while answering, rejected ones included; explanations from stored wordings count
+            as 0.
+        summary: The same as one sentence, which says why it did not read.
+    """
+
+    model: str | None
+    adapter: str | None
+    candidates_read: int
+    weight: float
+    tokens_in: int
+    sentences_generated: int
+    summary: str
+
+
+@dataclass(frozen=True, slots=True)
 class Recommendations:
     """Recommendations for one query, in rank order.
 
@@ -236,12 +261,14 @@ class Recommendations:
         items: Ranked items.
         unsatisfied: Messages about constraints that could not be met.
         timings_ms: Step name to milliseconds.
+        llm: What the language model did; None in answers of other code than the recommender's.
     """
 
     query: Query
     items: tuple[Recommendation, ...]
     unsatisfied: tuple[str, ...] = ()
     timings_ms: Mapping[str, float] = field(default_factory=dict)
+    llm: LLMUse | None = None
 
     def __iter__(self) -> Any:
         return iter(self.items)

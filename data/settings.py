@@ -20,6 +20,13 @@ AUTO = "auto"
 """The quantization that `llm.models.model_source.resolve_quantization` replaces by what is best on the machine."""
 QUANTIZATIONS = (AUTO, "nf4", "bf16", "fp32")
 
+WHEN_BETTER, ALWAYS, NEVER = "when-better", "always", "never"
+LLM_POLICIES = (WHEN_BETTER, ALWAYS, NEVER)
+MAX_LLM_WEIGHT = 100.0
+"""Largest weight of the LLM's scores that can be set; measured ones are below 5."""
+MAX_RERANK_DEPTH = 200
+"""Largest number of candidates that the LLM can be told to read."""
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -28,6 +35,11 @@ class Settings:
     Attributes:
         home: Model cache (`CROSSAISLE_HOME`).
         llm: Model of the ranker and the explainer (`CROSSAISLE_LLM`): `smollm2` (embedded), a folder, a Hugging Face id, or `none`.
+        llm_policy: When the LLM's scores count in the order of a history (`CROSSAISLE_LLM_POLICY`): `when-better`, where its measured gain
+            is above 0 with its whole interval; `always`, with its fitted weight whatever it gained; `never`.
+        llm_weight: Weight of the LLM's scores instead of the measured one, in blend-score units per standard deviation
+            (`CROSSAISLE_LLM_WEIGHT`); None (`auto`) for the measured one.
+        rerank_depth: Number of candidates that the LLM reads (`CROSSAISLE_RERANK_DEPTH`).
         embedder: Text embedder (`CROSSAISLE_EMBEDDER`): `minilm` (embedded), a folder or a Hugging Face id; None for the one
             of the workspace's index, or `minilm` for the first index.
         quantization: `nf4` (4 bits), `bf16`, `fp32`, or `auto` (the default): nf4, but bf16 on a CPU that multiplies it in
@@ -44,6 +56,9 @@ class Settings:
 
     home: Path = Path("~/.cache/crossaisle")
     llm: str = "smollm2"
+    llm_policy: str = WHEN_BETTER
+    llm_weight: float | None = None
+    rerank_depth: int = 20
     embedder: str | None = None
     quantization: str = AUTO
     chroma: str | None = None
@@ -88,17 +103,37 @@ class Settings:
             values["home"] = Path(str(values["home"]))
         if "threads" in values:
             values["threads"] = _positive("threads", values["threads"])
+        if "rerank_depth" in values:
+            values["rerank_depth"] = _positive("rerank-depth", values["rerank_depth"], MAX_RERANK_DEPTH)
+        if "llm_weight" in values:
+            values["llm_weight"] = _weight(values["llm_weight"])
+        if (policy := values.get("llm_policy")) is not None and policy not in LLM_POLICIES:
+            raise SettingsError(f"llm-policy {policy!r} is not one of {', '.join(LLM_POLICIES)}")
         if (quantization := values.get("quantization")) is not None and quantization not in QUANTIZATIONS:
             raise SettingsError(f"quantization {quantization!r} is not one of {', '.join(QUANTIZATIONS)}")
         changed = replace(self, **values)  # type: ignore[arg-type]  # checked above
         return replace(changed, home=changed.home.expanduser())
 
 
-def _positive(name: str, value: object) -> int:
+def _positive(name: str, value: object, largest: int | None = None) -> int:
     try:
         number = int(str(value))
     except ValueError:
         number = 0
-    if number < 1:
-        raise SettingsError(f"{name} must be a whole number of 1 or more, not {value!r}")
+    if number < 1 or (largest is not None and number > largest):
+        limits = "of 1 or more" if largest is None else f"from 1 to {largest}"
+        raise SettingsError(f"{name} must be a whole number {limits}, not {value!r}")
+    return number
+
+
+def _weight(value: object) -> float | None:
+    """The weight, None for `auto`."""
+    if value == AUTO:
+        return None
+    try:
+        number = float(str(value))
+    except ValueError:
+        number = float("nan")
+    if not 0 <= number <= MAX_LLM_WEIGHT:  # also refuses nan
+        raise SettingsError(f"llm-weight must be {AUTO} or a number from 0 to {MAX_LLM_WEIGHT:g}, not {value!r}")
     return number

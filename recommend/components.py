@@ -6,9 +6,12 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
+from ..data.atomic_files import sha256
+from ..data.settings import NEVER
 from ..data.workspace import Workspace
 from ..llm.explain.entailment import EntailmentModel
 from ..llm.explain.explainer import Explainer
+from ..llm.models import adapters
 from ..llm.models.language_model import LanguageModel
 from ..llm.ranking.ranker import Ranker
 from ..llm.ranking.request_batching import PackBatcher
@@ -25,8 +28,9 @@ from .evidence.gatherer import EvidenceGatherer, count_recent_users
 from .evidence.review_table import ReviewTable
 from .profiles.histories import Histories
 from .profiles.profile import ItemAttributes
+from .ranking import learned_blend
 from .ranking.blend_ranker import BlendRanker
-from .ranking.llm_loading import RANKER_FOLDER, add_explainer_adapter, load_ranking_llm
+from .ranking.llm_loading import RANKER_FOLDER, WeightInUse, add_explainer_adapter, load_ranking_llm, weight_in_use
 from .ranking.llm_reranker import LLMReranker
 
 if TYPE_CHECKING:
@@ -113,11 +117,22 @@ class WorkspaceComponents:
         return BlendRanker.load(self.workspace, self.catalogue, self.index, self.associations)
 
     @cached_property
+    def llm_weight(self) -> WeightInUse:
+        """The weight of the LLM in the order of a history, and why it is 0.
+
+        Raises: ModelMissingError, ModelError: the LLM is not installed, or its stored weight cannot be read.
+        """
+        # Without loading the blend, which a text query does not need and which takes seconds in a large store.
+        has_blend = (self.workspace.path / learned_blend.FOLDER / "models.json").exists()
+        in_use = weight_in_use(self.workspace.path, self.settings, has_blend=has_blend)
+        if in_use.weight.is_zero or self.settings.llm_weight is not None or self.blend_ranker.trained:
+            return in_use
+        return weight_in_use(self.workspace.path, self.settings, has_blend=False)  # a stale blend is not used
+
+    @property
     def uses_llm_weight(self) -> bool:
-        """Whether a fine-tuned LLM re-ranks the blend's candidates."""
-        if self.settings.llm == "none" or not (self.workspace.path / RANKER_FOLDER).exists():
-            return False  # without loading the blend, which a text query does not need and which takes seconds in a large store
-        return self.blend_ranker.llm_weight.weight > 0
+        """Whether the LLM re-ranks the blend's candidates."""
+        return not self.llm_weight.weight.is_zero
 
     @cached_property
     def _embedder(self) -> Embedder:
@@ -134,14 +149,23 @@ class WorkspaceComponents:
     @cached_property
     def _ranker(self) -> Ranker | None:
         """The LLM for the candidates of a text query. The ranking adapter is off: it is not trained on text queries."""
-        return Ranker(self._llm, version=1 if self._llm.has_ranking_adapter else None, batcher=self._pack_batcher) if self._llm else None
+        if self._llm is None or self.settings.llm_policy == NEVER:
+            return None
+        return Ranker(self._llm, version=1 if self._llm.has_ranking_adapter else None, batcher=self._pack_batcher)
 
     @cached_property
     def _reranker(self) -> LLMReranker | None:
-        """The fine-tuned LLM for candidates of the blend."""
+        """The LLM for candidates of the blend; None where it has no weight."""
         if not self.uses_llm_weight or self._llm is None:
             return None
         return LLMReranker(Ranker(self._llm, batcher=self._pack_batcher), self.catalogue, self.associations)
+
+    @cached_property
+    def _ranking_adapter(self) -> str | None:
+        """Id of the ranking adapter that the LLM holds; None without one."""
+        if self._llm is None or not self._llm.has_ranking_adapter:
+            return None
+        return sha256(self.workspace.path / RANKER_FOLDER / adapters.WEIGHTS)[:12]
 
     @cached_property
     def _explainer(self) -> Explainer:

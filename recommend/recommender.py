@@ -17,12 +17,13 @@ import numpy as np
 from ..data import deadlines
 from ..data.errors import QueryError, UnknownUserError
 from ..data.events.records import now_ms
-from ..data.records import Candidate, Explanation, Query, Recommendation, Recommendations, Rules
+from ..data.records import Candidate, Explanation, LLMUse, Query, Recommendation, Recommendations, Rules
 from ..data.settings import Settings
 from ..data.workspace import Workspace
 from ..llm.explain.briefs import LENGTHS, TONES, Tone
 from ..llm.explain.constrained_decoding import Length
 from ..llm.explain.reasons import Reason
+from ..llm.models.usage import LLMUsage, measure_usage
 from ..prompts.sanitize import sanitize_for_prompt
 from ..retrieval.fusion import channel_weights, fuse_candidates, with_channel
 from .components import WorkspaceComponents
@@ -32,6 +33,7 @@ from .constraints.exploration import ExplorationResult
 from .constraints.list_selection import ListSelection, cap_per_category
 from .constraints.popularity_penalty import popularity_penalized_scores
 from .evidence.gatherer import UserText
+from .llm_use import BLEND, RANKS, Reading, llm_use, why_text_is_not_read
 from .profiles.histories import EMPTY_HISTORY, History
 from .profiles.shopper import Shopper, shopper_of_query
 from .query_validation import MAX_TEXT_CHARS, validate_query
@@ -114,6 +116,21 @@ class Recommender(WorkspaceComponents):
         validate_query(query)
         if tone not in TONES or length not in LENGTHS:
             raise QueryError(f"tone must be {', '.join(TONES)} and length {', '.join(LENGTHS)}, not {tone!r} and {length!r}")
+        with measure_usage() as usage:
+            return self._recommend(query, explore, explain, tone, length, on_ranked, on_explained, usage)
+
+    def _recommend(
+        self,
+        query: Query,
+        explore: int | None,
+        explain: bool,
+        tone: Tone,
+        length: Length,
+        on_ranked: Callable[[Recommendations], None] | None,
+        on_explained: Callable[[Recommendation], None] | None,
+        usage: LLMUsage,
+    ) -> Recommendations:
+        """Return the answer to a valid query. Args: usage: counts what the LLM does meanwhile; the others as of `recommend`."""
         timings: dict[str, float] = {}
         with _timed(timings, "retrieve"):
             shopper = self.shopper(query)
@@ -124,19 +141,20 @@ class Recommender(WorkspaceComponents):
             candidate_query = shopper.profile.candidate_query(text_vectors)
             candidates = self._candidates(query, shopper, candidate_query, mask)
         with _timed(timings, "rank"):
-            ranked, scores = self._rank(query, shopper, candidate_query, candidates)
+            ranked, scores, reading = self._rank(query, shopper, candidate_query, candidates)
             selection = ListSelection(self.catalogue, query)
             rows = [self.catalogue.row(candidate.item_id) for candidate, _ in ranked]
             shown = self._select(selection, rows, scores, explore)
         by_row = dict(zip(rows, ranked, strict=True))
         recommendations = self._recommendations([by_row[row] for row in shown.rows], shown)
         if explore is not None:
+            user_id = query.user_id
             stored_id = user_id if user_id is None or self.live is None else self.live.stored_user_id(user_id)
             logged = [(recommendation.item.item_id, recommendation.propensity or 0.0) for recommendation in recommendations]
             exploration.log_propensities(self.workspace.path, stored_id, explore, logged)
         unsatisfied = selection.unsatisfied(shown.rows, mask, removed)
         if on_ranked is not None:
-            on_ranked(Recommendations(query, recommendations, unsatisfied, dict(timings)))
+            on_ranked(Recommendations(query, recommendations, unsatisfied, dict(timings), self._llm_use(reading, usage)))
         with _timed(timings, "explain"):
             if explain:
                 shares = candidates.positive_contributions(shown.rows) if isinstance(candidates, ScoredCandidates) else {}
@@ -144,7 +162,7 @@ class Recommender(WorkspaceComponents):
                 reasons = self._reasons(query, shopper, chosen, shares, text_vectors)
                 deadlines.check()
                 recommendations = self._explained(recommendations, reasons, tone, length, on_explained)
-        return Recommendations(query, recommendations, unsatisfied, timings)
+        return Recommendations(query, recommendations, unsatisfied, timings, self._llm_use(reading, usage))
 
     # ------------------------------------------------------------------ the shopper
 
@@ -211,25 +229,35 @@ class Recommender(WorkspaceComponents):
     # ------------------------------------------------------------------ ranking
 
     def rerank(self, scored: ScoredCandidates, candidate_query: CandidateQuery) -> ScoredCandidates:
-        """Return the blend's candidates re-ranked by the fine-tuned LLM, if there is one."""
+        """Return the blend's candidates re-ranked by the LLM, where it has a weight."""
         if self._reranker is None or not len(scored.proposals):
             return scored
-        return self._reranker.rerank(scored, candidate_query, self.blend_ranker.llm_weight)
+        return self._reranker.rerank(scored, candidate_query, self.llm_weight.weight, self.settings.rerank_depth)
 
     def _rank(
         self, query: Query, shopper: Shopper, candidate_query: CandidateQuery, candidates: ScoredCandidates | Sequence[Candidate]
-    ) -> tuple[list[tuple[Candidate, float]], NDArray[np.float64]]:
-        """Return the candidates with their scores from 0 to 1, and (candidates,) the scores that order them, on any scale."""
+    ) -> tuple[list[tuple[Candidate, float]], NDArray[np.float64], Reading]:
+        """Return the candidates with their scores from 0 to 1, (candidates,) the scores that order them, and what the LLM read."""
         if isinstance(candidates, ScoredCandidates):
             candidates = self.rerank(candidates, candidate_query)
-            return self.blend_ranker.candidates(candidates, candidate_query), candidates.scores
+            margins = candidates.logit_margins
+            read = 0 if margins is None else int(np.isfinite(margins).sum())
+            reading = Reading(BLEND, read, candidates.mean_llm_weight, self.llm_weight.reason)
+            return self.blend_ranker.candidates(candidates, candidate_query), candidates.scores, reading
+        weights, reading = channel_weights(candidate_query), Reading(RANKS, 0, 0.0, why_text_is_not_read(self.settings))
         if self._ranker and candidates:
             records = self.catalogue.records
             item_rows = [self.catalogue.row(candidate.item_id) for candidate in candidates]
             logit_margins = self._ranker.scores(records(shopper.rows.tolist()), query.text, records(item_rows))
             candidates = with_channel(candidates, LLM_CHANNEL, logit_margins)
-        fused = fuse_candidates(candidates, channel_weights(candidate_query))
-        return fused, np.asarray([score for _, score in fused], dtype=np.float64)
+            reading = Reading(RANKS, len(item_rows), weights[LLM_CHANNEL], "")
+        fused = fuse_candidates(candidates, weights)
+        return fused, np.asarray([score for _, score in fused], dtype=np.float64), reading
+
+    def _llm_use(self, reading: Reading, usage: LLMUsage) -> LLMUse:
+        """Return what the LLM did for an answer. Args: reading: for the order. usage: tokens and texts so far."""
+        adapter = self._ranking_adapter if reading.candidates and reading.order == BLEND else None
+        return llm_use(self.settings.llm, adapter, reading, usage)
 
     def _select(self, selection: ListSelection, rows: list[int], scores: NDArray[np.float64], explore: int | None) -> ExplorationResult:
         """Return the rows of the list. Args: rows: (candidates,) item rows. scores: (candidates,). explore: random seed, or None."""

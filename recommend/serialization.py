@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from ..data.records import Evidence, Explanation, Recommendation, Recommendations
@@ -21,6 +22,7 @@ def to_dict(recommendations: Recommendations) -> dict[str, Any]:
         "recommendations": [_recommendation(recommendation) for recommendation in recommendations.items],
         "unsatisfied": list(recommendations.unsatisfied),
         "timings_ms": dict(recommendations.timings_ms),
+        "llm": None if recommendations.llm is None else asdict(recommendations.llm),
     }
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..data.atomic_files import replacing_folder
-from ..data.errors import StaleTrainingError, TrainingError, storage_errors
+from ..data.errors import SettingsError, StaleTrainingError, TrainingError, storage_errors
 from ..data.settings import Settings
 from ..data.splits import HeldOut, Split
 from ..data.workspace import Workspace
@@ -37,9 +37,9 @@ from ..retrieval.trainable_channels import DEFAULT_CHANNELS, TRAINABLE_CHANNELS,
 from .blend import fit_models
 from .channel_tuning import counted_configs, tune_channels
 from .channels import excluded_by_default, validate_names
+from .llm.ranker_examples import MAX_EXAMPLES, RankerExamples, load_examples
 from .lora.config import FinetuneConfig
 from .out_of_fold import collect_queries
-from .ranker_examples import MAX_EXAMPLES, RankerExamples, load_examples
 
 if TYPE_CHECKING:
     from ..recommend.ranking.learned_blend import BlendModel
@@ -48,8 +48,8 @@ if TYPE_CHECKING:
 
 EXPLAINER_CONFIG = FinetuneConfig(blocks=15, batch=16, lr=2e-3, epochs=3, prompt=1, validate_every=45, checkpoint_every=45)
 """Default LoRA configuration of the explainer."""
-TrainingPart = Literal["graph", "blend", "ranker", "explainer", "all"]
-TRAINING_PARTS: tuple[TrainingPart, ...] = ("graph", "blend", "ranker", "explainer", "all")
+TrainingPart = Literal["graph", "blend", "ranker", "llm-weight", "explainer", "all"]
+TRAINING_PARTS: tuple[TrainingPart, ...] = ("graph", "blend", "ranker", "llm-weight", "explainer", "all")
 
 
 def train_workspace(
@@ -62,6 +62,7 @@ def train_workspace(
     config: GraphConfig | None = None,
     ranker: FinetuneConfig | None = None,
     examples: int | None = None,
+    minutes: float | None = None,
     everything: bool = False,
     hold_out: Path | None = None,
     progress: Progress = lambda *_: None,
@@ -76,11 +77,13 @@ def train_workspace(
         settings: Settings with the LLM.
         split: Split of the evaluation to come; None for the users protocol with seed 0. Its seed is that of the whole training.
         part: `graph` (all trainable channels), `blend` (the blend and the channels that it uses), `ranker` (the LLM ranker, which needs a
-            blend), `explainer` (the LLM that words explanations), or `all` (blend and, if the settings name an LLM, ranker).
+            blend), `llm-weight` (the weight of the settings' LLM beside the blend, whether it is trained or not), `explainer` (the LLM that
+            words explanations), or `all` (blend and, if the settings name an LLM, ranker).
         channels: Names of the trainable channels; None for all of them in `graph`, else for `DEFAULT_CHANNELS`.
         config: Configuration of the graph; None for the default one.
         ranker: LoRA configuration of the ranker or the explainer; None for the default one.
         examples: Largest number of training examples of the ranker; None for `ranker_examples.MAX_EXAMPLES`.
+        minutes: Time in which the LLM reads questions for its weight; None for 10.
         everything: Whether to hold nothing of the split out, for serving only.
         hold_out: File of users to hold out in addition, such as a case file: JSON lines with a `user_id`. `hold_out` in the result says how
             many of them the workspace has. The explainer learns from no user.
@@ -95,7 +98,9 @@ def train_workspace(
         ModelError, ModelMissingError: The LLM is not installed or cannot be used.
     """
     start = time.perf_counter()
-    if part in ("ranker", "explainer") and settings.llm == "none":
+    if minutes is not None and not minutes > 0:
+        raise SettingsError(f"minutes must be above 0, not {minutes}")
+    if part in ("ranker", "llm-weight", "explainer") and settings.llm == "none":
         raise TrainingError("there is no LLM to train (--llm none); name one, or train the blend")
     default = tuple(TRAINABLE_CHANNELS) if part == "graph" else DEFAULT_CHANNELS
     names = validate_names(default if channels is None else channels)
@@ -108,13 +113,16 @@ def train_workspace(
         if part == "explainer":
             metrics["explainer"] = train_explainer(workspace, settings, ranker, progress)
             return {**metrics, "seconds": round(time.perf_counter() - start, 1)}
-        run = _TrainingRun(workspace, settings, RunOptions(split or Split(), names, config or GraphConfig(), everything, users), progress)
+        options = RunOptions(split or Split(), names, config or GraphConfig(), everything, users, minutes)
+        run = _TrainingRun(workspace, settings, options, progress)
         if part == "graph":
             metrics |= run.channels()
         if part in ("blend", "all"):
             metrics |= run.blend()
             if channels is None:
                 metrics["left_out"] = {**excluded_by_default(), **metrics["left_out"]}
+        if part == "llm-weight":
+            metrics["llm_weight"] = run.llm_weight()
         if part == "ranker" or (part == "all" and settings.llm != "none"):
             try:
                 metrics["ranker"] = run.ranker(ranker or FinetuneConfig(seed=run.split.seed), examples or MAX_EXAMPLES)
@@ -135,6 +143,7 @@ class RunOptions:
         graph: Configuration of the graph.
         everything: Whether to hold nothing of the split out.
         hold_out: Users to hold out in addition.
+        minutes: Time in which the LLM reads questions for its weight; None for the default.
     """
 
     split: Split
@@ -142,6 +151,7 @@ class RunOptions:
     graph: GraphConfig
     everything: bool
     hold_out: frozenset[str] = frozenset()
+    minutes: float | None = None
 
 
 class _TrainingRun:
@@ -199,17 +209,43 @@ class _TrainingRun:
 
     def ranker(self, config: FinetuneConfig, examples: int) -> dict[str, Any]:
         """Train the adapter of the LLM ranker and its weight in the blend, store them, and return their metrics."""
-        from .llm_ranker import train_llm_ranker
+        from .llm.ranker import train_llm_ranker
 
-        path, context = self.workspace.path, self.context
+        path, catalogue = self.workspace.path, self.view.catalogue
+        stored = self._examples()
+        metrics = train_llm_ranker(path, self.settings, stored, catalogue, self.context, config=config, max_examples=examples)
+        try:
+            measured = self.llm_weight()
+        except TrainingError as error:  # too few questions: the adapter is kept and has no weight
+            return {**metrics, "llm_weight": {"left_out": str(error)}, "vote": 0.0}
+        return {**metrics, "llm_weight": measured, "vote": measured["weight"]["weight"]}
+
+    def llm_weight(self) -> dict[str, Any]:
+        """Measure the weight of the LLM in the blend, store it, and return its metrics."""
+        from .llm.weight import DEFAULT_SECONDS, measure_weight
+
+        seconds = DEFAULT_SECONDS if self.options.minutes is None else 60 * self.options.minutes
+        return measure_weight(
+            self.workspace.path,
+            self.settings,
+            self._examples(),
+            self.view.catalogue,
+            seed=self.split.seed,
+            seconds=seconds,
+            progress=self.context.progress,
+        )
+
+    def _examples(self) -> RankerExamples:
+        """The out-of-fold questions of the stored blend, which must be of this run's snapshot and split."""
+        path = self.workspace.path
         stored_examples = load_examples(path)
         card = json.loads((path / learned_blend.FOLDER / "card.json").read_text("utf-8"))
-        if any(card.get(name) != value for name, value in json.loads(json.dumps(context.about)).items()):
+        if any(card.get(name) != value for name, value in json.loads(json.dumps(self.context.about)).items()):
             raise StaleTrainingError(
                 f"the blend in {path} was fitted to another snapshot or held out other users; "
                 f"run `crossaisle train -w {path} blend` first, with the same --seed and --hold-out"
             )
-        return train_llm_ranker(path, self.settings, stored_examples, self.view.catalogue, context, config=config, max_examples=examples)
+        return stored_examples
 
 
 def train_explainer(workspace: Workspace, settings: Settings, config: FinetuneConfig | None, progress: Progress) -> dict[str, Any]:
@@ -220,7 +256,7 @@ def train_explainer(workspace: Workspace, settings: Settings, config: FinetuneCo
     from ..llm.explain.briefs import BriefRenderer
     from ..llm.models.language_model import LanguageModel
     from ..recommend.ranking.llm_loading import EXPLAINER_FOLDER
-    from .explainer_examples import explainer_examples
+    from .llm.explainer_examples import explainer_examples
     from .lora import finetune
     from .lora.wording_loss import WordingTask
 

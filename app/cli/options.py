@@ -18,6 +18,12 @@ if TYPE_CHECKING:
 
 WorkspacePath = Annotated[Path, typer.Option("-w", "--workspace", help="Folder of the workspace.")]
 Llm = Annotated[str | None, typer.Option(help="Language model: smollm2, a folder, a Hugging Face id, or none.")]
+LlmPolicy = Annotated[
+    str | None,
+    typer.Option(help="When the LLM ranks histories: when-better (its measured gain is above 0), always (its fitted weight), never."),
+]
+LlmWeight = Annotated[str | None, typer.Option(help="Weight of the LLM's scores: auto (the measured one), or a number.")]
+RerankDepth = Annotated[int | None, typer.Option(help="Number of candidates that the LLM reads (default: 20).")]
 EmbedderName = Annotated[str | None, typer.Option("--embedder", help="Embedding model: minilm, a folder, or a Hugging Face id.")]
 Quantization = Annotated[
     str | None, typer.Option(help="Precision of the LLM weights: nf4, bf16, fp32, or auto (the fastest on this machine).")

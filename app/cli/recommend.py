@@ -8,7 +8,21 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ...data.errors import SettingsError
-from .options import AsJson, Chroma, EmbedderName, Llm, Quantization, WorkspacePath, console, print_json, rules_from, settings_from
+from .options import (
+    AsJson,
+    Chroma,
+    EmbedderName,
+    Llm,
+    LlmPolicy,
+    LlmWeight,
+    Quantization,
+    RerankDepth,
+    WorkspacePath,
+    console,
+    print_json,
+    rules_from,
+    settings_from,
+)
 
 if TYPE_CHECKING:
     from ...recommend.recommender import Recommender
@@ -52,6 +66,9 @@ def recommend(
     length: Annotated[str, typer.Option(help="Length of the explanations: line, paragraph, or bullets (marketing copy).")] = "line",
     language: Annotated[str, typer.Option(help="Language of the explanations; only English (en) can be checked so far.")] = "en",
     llm: Llm = None,
+    llm_policy: LlmPolicy = None,
+    llm_weight: LlmWeight = None,
+    rerank_depth: RerankDepth = None,
     quantization: Quantization = None,
     embedder: EmbedderName = None,
     chroma: Chroma = None,
@@ -78,7 +95,8 @@ def recommend(
     from ...recommend.serialization import to_dict
     from ..terminal import render
 
-    settings = settings_from(llm=llm, quantization=quantization, embedder=embedder, chroma=chroma)
+    ranking = {"llm": llm, "llm_policy": llm_policy, "llm_weight": llm_weight, "rerank_depth": rerank_depth}
+    settings = settings_from(**ranking, quantization=quantization, embedder=embedder, chroma=chroma)
     recommender = _with_events(Recommender.open(workspace, settings=settings))
     item_ids = _item_ids(items)
     result = recommender.recommend(
@@ -127,6 +145,9 @@ def why(
         ),
     ] = True,
     llm: Llm = None,
+    llm_policy: LlmPolicy = None,
+    llm_weight: LlmWeight = None,
+    rerank_depth: RerankDepth = None,
     quantization: Quantization = None,
     chroma: Chroma = None,
     as_json: AsJson = False,
@@ -150,7 +171,9 @@ def why(
     from ...recommend.recommender import Recommender
     from ..terminal import render
 
-    recommender = _with_events(Recommender.open(workspace, settings=settings_from(llm=llm, quantization=quantization, chroma=chroma)))
+    ranking = {"llm": llm, "llm_policy": llm_policy, "llm_weight": llm_weight, "rerank_depth": rerank_depth}
+    settings = settings_from(**ranking, quantization=quantization, chroma=chroma)
+    recommender = _with_events(Recommender.open(workspace, settings=settings))
     result = run(
         recommender,
         item,

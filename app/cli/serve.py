@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ...data.errors import SettingsError
-from .options import Chroma, Llm, Quantization, WorkspacePath, settings_from
+from .options import Chroma, Llm, LlmPolicy, LlmWeight, Quantization, RerankDepth, WorkspacePath, settings_from
 
 if TYPE_CHECKING:
     from ..service.api_keys import ApiKeys
@@ -45,6 +45,9 @@ def serve(
     min_users: Annotated[int, typer.Option(help="Smallest group whose statistics may be shown (k-anonymity threshold).")] = 20,
     budget: Annotated[float, typer.Option(help="Total privacy budget of the workspace (sum of all epsilons).")] = 10.0,
     llm: Llm = None,
+    llm_policy: LlmPolicy = None,
+    llm_weight: LlmWeight = None,
+    rerank_depth: RerankDepth = None,
     quantization: Quantization = None,
     chroma: Chroma = None,
 ) -> None:
@@ -56,7 +59,14 @@ def serve(
     from ...data.workspace import Workspace
     from ..service.api_keys import ApiKeys
 
-    settings = settings_from(llm=llm, quantization=quantization, chroma=chroma)
+    settings = settings_from(
+        llm=llm,
+        llm_policy=llm_policy,
+        llm_weight=llm_weight,
+        rerank_depth=rerank_depth,
+        quantization=quantization,
+        chroma=chroma,
+    )
     opened = Workspace(workspace)
     if rate is not None and not 0 < rate < 1e6:
         raise SettingsError(f"--rate must be a number of requests per second above 0, not {rate:g}")

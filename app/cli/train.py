@@ -12,7 +12,20 @@ import typer
 
 from ...data.errors import SettingsError
 from ...data.former_names import current_channel
-from .options import AsJson, Chroma, Llm, Quantization, WorkspacePath, check_is_folder, console, print_json, settings_from
+from .options import (
+    AsJson,
+    Chroma,
+    Llm,
+    LlmPolicy,
+    LlmWeight,
+    Quantization,
+    RerankDepth,
+    WorkspacePath,
+    check_is_folder,
+    console,
+    print_json,
+    settings_from,
+)
 
 
 def train(
@@ -20,7 +33,8 @@ def train(
     part: Annotated[
         str,
         typer.Argument(
-            help="graph (all trainable channels), blend (with the channels it uses), ranker (the LLM; needs a blend), explainer, all."
+            help="graph (all trainable channels), blend (with the channels it uses), ranker (the LLM; needs a blend), llm-weight (any LLM "
+            "beside a blend), explainer, all."
         ),
     ] = "blend",
     seed: Annotated[int, typer.Option(help="Random seed; evaluate with the same one.")] = 0,
@@ -46,6 +60,10 @@ def train(
     examples: Annotated[
         int | None, typer.Option(help="Maximum number of training examples of the LLM (default: 1,000, about 1 s each on two cores).")
     ] = None,
+    minutes: Annotated[
+        float | None, typer.Option(help="Minutes in which the LLM reads questions for its weight (default: 10; at least 400 questions).")
+    ] = None,
+    rerank_depth: RerankDepth = None,
     merge: Annotated[Path | None, typer.Option(help="Merge the LLM and the adapter into one model in this new folder.")] = None,
     llm: Llm = None,
     quantization: Quantization = None,
@@ -76,7 +94,7 @@ def train(
     if examples is not None and examples < 1:
         raise SettingsError(f"--examples must be 1 or more, not {examples}")
     split = EvaluationOptions(protocol, seed=seed, at=at).split()  # type: ignore[arg-type]  # checked there
-    opened, settings = Workspace(workspace), settings_from(chroma=chroma, llm=llm, quantization=quantization)
+    opened, settings = Workspace(workspace), settings_from(chroma=chroma, llm=llm, quantization=quantization, rerank_depth=rerank_depth)
     if merge is not None and merge.exists() and any(merge.iterdir()):
         raise SettingsError(f"{merge} is not empty; give a new folder for the merged model")
     names = None if channels is None else validate_names([current_channel(name.strip()) for name in channels.split(",") if name.strip()])
@@ -92,6 +110,7 @@ def train(
             channels=names,
             config=config,
             examples=examples,
+            minutes=minutes,
             everything=everything,
             hold_out=hold_out,
             progress=progress,
@@ -127,6 +146,24 @@ def _kind_figures(figures: Mapping[str, Any]) -> str:
     return f"{figures['blend_ndcg@10']}; {best}; {'none' if specialist is None else specialist}"
 
 
+def _weight_summary(weight: Mapping[str, Any]) -> dict[str, Any]:
+    """The main figures of a measured weight of the LLM."""
+    if "left_out" in weight:
+        return {"weight of the LLM": f"not measured: {weight['left_out']}"}
+    gain, figures, parts = weight["gain"], weight["ndcg@10"], weight["weight"]
+    by_feature = ", ".join(f"{part:g} for {name}" for name, part in parts["by_feature"].items() if part)
+    used = "counts in answers" if gain["low"] > 0 else "does not count in answers, unless --llm-policy is always"
+    return {
+        "questions that the LLM read, of those with a purchase in reach": f"{weight['questions']} of {weight['informative']}",
+        "NDCG@10 on them: the blend, with the LLM, the LLM alone, an oracle": " ".join(str(value) for value in figures.values()),
+        "gain of the LLM (95 %), and the smallest that would show": (
+            f"{gain['value']:+.4f} [{gain['low']:+.4f}, {gain['high']:+.4f}], {weight['smallest_detectable_gain']:.4f}; it {used}"
+        ),
+        "weight of the LLM": f"{parts['weight']:g}" + (f", and {by_feature}" if by_feature else ""),
+        "cost of a question": f"{weight['ms_per_question']} ms, {weight['tokens_per_question']:,} tokens",
+    }
+
+
 def _summary(cards: Mapping[str, Any]) -> dict[str, Any]:
     """The main figures of the trained models, labelled for people."""
     summary: dict[str, Any] = {}
@@ -149,9 +186,9 @@ def _summary(cards: Mapping[str, Any]) -> dict[str, Any]:
         summary |= {
             "training examples of the LLM": ranker["examples"],
             "NDCG@10 among eight candidates (validation), before and after": f"{ranker['zero_shot_ndcg@10']} {ranker['ndcg@10']}",
-            "NDCG@10 without the LLM, and with it": f"{ranker.get('judged_blend_ndcg@10')} {ranker.get('judged_with_llm_ndcg@10')}",
-            "weight of the LLM": ranker["vote"],
         }
+    if weight := cards.get("llm_weight") or cards.get("ranker", {}).get("llm_weight"):
+        summary |= _weight_summary(weight)
     if explainer := cards.get("explainer"):
         summary |= {
             "training examples of the explainer": explainer["examples"],
@@ -191,6 +228,9 @@ def evaluate(
     groups: Annotated[Path | None, typer.Option(help="Table with a column user_id, for results by group.")] = None,
     group_by: Annotated[str | None, typer.Option(help="Column of the table that defines the groups.")] = None,
     llm: Llm = None,
+    llm_policy: LlmPolicy = None,
+    llm_weight: LlmWeight = None,
+    rerank_depth: RerankDepth = None,
     quantization: Quantization = None,
     chroma: Chroma = None,
     as_json: AsJson = False,
@@ -209,7 +249,8 @@ def evaluate(
     from ..terminal.progress import progress_bar
 
     check_is_folder(out)
-    settings, opened = settings_from(llm=llm, quantization=quantization, chroma=chroma), Workspace(workspace)
+    ranking = {"llm": llm, "llm_policy": llm_policy, "llm_weight": llm_weight, "rerank_depth": rerank_depth}
+    settings, opened = settings_from(**ranking, quantization=quantization, chroma=chroma), Workspace(workspace)
     options = EvaluationOptions(
         protocol=protocol,  # type: ignore[arg-type]  # checked when used
         cases=str(cases) if cases else None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from ...data.records import Claim, Evidence, Explanation, Item, Query, Recommendation, Recommendations, Scope
+from ...data.records import Claim, Evidence, Explanation, Item, LLMUse, Query, Recommendation, Recommendations, Scope
 from ...recommend.attribution.counterfactuals import Counterfactual
 from ...recommend.attribution.feature_contributions import ScoreBreakdown
 from ...recommend.attribution.why import Why
@@ -53,10 +53,16 @@ class QuerySchema(ResponseModel):
     scope: Scope
 
 
+@fields_of(LLMUse)
+class LLMUseSchema(ResponseModel):
+    """What the language model did for the answer. `summary` says it in one sentence; `adapter` is the id of one trained on this store."""
+
+
 @fields_of(Recommendations, "unsatisfied", "timings_ms")
 class DoneEvent(ResponseModel):
     """`event: done` of a stream. `unsatisfied` lists, in sentences, what of the query could not be met."""
 
+    llm: LLMUseSchema
     recommendation_id: str = Field(description="Id that clicks and purchases of the items refer to.")
 
 

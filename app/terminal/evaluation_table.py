@@ -81,6 +81,13 @@ def print_evaluation(console: Console, report: Mapping[str, Any]) -> None:
         console.print(
             f"oracle over the blend's candidates ({oracle['candidates']:,.0f} a case, with {share} of the targets): NDCG@{k} {reached}"
         )
+    if reading := report.get("llm_depths"):
+        ms, tokens = reading["ms_per_case"], reading["tokens_per_case"]
+        cost = "cost not measured" if ms is None else f"{ms:,.0f} ms, {tokens:,.0f} tokens a case"
+        console.print(f"the LLM beside the blend on {reading['cases']:,} cases ({cost}):")
+        for depth, figures in reading["depths"].items():
+            gain, smallest = format_interval(figures["gain"], sign=True), figures["smallest_detectable_gain"]
+            console.print(f"  reads {depth}: NDCG@{k} {gain}; the smallest gain that would show is {smallest:.4f}")
     for level in report.get("novelty", ())[1:]:
         cost = format_interval(level["minus_none"], sign=True, places=3)
         coverage, baseline_coverage = (format_number(row["coverage"], places=3) for row in (level, report["novelty"][0]))

@@ -52,6 +52,8 @@ def print_recommendations(console: Console, result: Recommendations, history: Se
     console.print(table)
     for sentence in result.unsatisfied:
         console.print(Text(sentence, style="yellow"))
+    if result.llm is not None:
+        console.print(Text(printable(result.llm.summary), style="dim"))
     if result.timings_ms:
         console.print(Text("  ".join(f"{stage} {ms / 1000:.2f} s" for stage, ms in result.timings_ms.items()), style="dim"))
 

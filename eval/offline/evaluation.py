@@ -27,6 +27,7 @@ from ..splits.cases import CandidateScope, Cases, EligibleItems
 from ..splits.training_view import TrainingView
 from .blend_systems import CANDIDATE_DEPTH, Blends, BlendSystems
 from .checkpoints import EvaluationCheckpoint
+from .llm_rankings import ReadingCost
 from .options import EvaluationOptions
 from .system_names import RANKING_DEPTH
 
@@ -62,6 +63,8 @@ class Rankings:
         channel_rows: Channel to (cases, candidates) item rows of its candidates, best first, for the channels that cover all cases.
         blend_candidates: Item rows of each case that the blend ranks.
         trained: Whether the blend was trained on the workspace; otherwise it is the prior.
+        llm_depths: Number of candidates that the LLM reads to (LLM cases, depth) item rows of the blend with the LLM.
+        llm_cost: What reading cost.
     """
 
     cases: Cases
@@ -79,6 +82,8 @@ class Rankings:
     channel_rows: Mapping[str, NDArray[np.int32]] = field(default_factory=dict)
     blend_candidates: Sequence[Sequence[int]] = ()
     trained: bool = False
+    llm_depths: Mapping[int, NDArray[np.int32]] = field(default_factory=dict)
+    llm_cost: ReadingCost = field(default_factory=ReadingCost)
 
 
 class Evaluation:
@@ -155,6 +160,8 @@ class Evaluation:
             channel_rows={name: padded_rows(ranked.lists[name], CANDIDATE_DEPTH) for name in channels},
             blend_candidates=ranked.candidates,
             trained=blends.trained,
+            llm_depths={depth: padded_rows(lists) for depth, lists in ranked.llm_depths.items()},
+            llm_cost=ranked.llm_cost,
         )
 
     # ------------------------------------------------------------------ cases

@@ -20,9 +20,9 @@ from ...data.atomic_files import write_atomically
 from ...data.errors import storage_errors
 from ..metrics import beyond_accuracy, slices
 from ..metrics.accuracy import hits, ndcg, per_case, recall
-from ..stats.bootstrap import Interval, bootstrap_mean, paired_difference
+from ..stats.bootstrap import Interval, bootstrap_mean, paired_difference, smallest_detectable
 from .blend_systems import LIST_LENGTH
-from .system_names import BLEND
+from .system_names import BLEND, LLM, blend_without
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -107,6 +107,7 @@ def build(rankings: Rankings, options: EvaluationOptions, workspace: Workspace, 
             "interactions": len(training.histories.rows),
         },
         "candidate_recall": {} if options.baselines_only else _candidate_recall(rankings),
+        "llm_depths": llm_section(rankings, k, seed),
         "oracle": oracle_section(rankings.blend_candidates, cases, k, seed) if rankings.blend_candidates else {},
         "baselines": dict(rankings.tuning),
         "systems": systems,
@@ -200,6 +201,38 @@ def oracle_section(candidates: Sequence[Sequence[int]], cases: Cases, k: int, se
         "candidates": float(np.mean([len(rows) for rows in candidates])),
         "recall": bootstrap_mean(found / targets.lengths, cases.clusters, seed=seed).to_dict(),
         f"ndcg@{k}": bootstrap_mean(ndcg(hit, targets.lengths, k), cases.clusters, seed=seed).to_dict(),
+    }
+
+
+def llm_section(rankings: Rankings, k: int, seed: int) -> dict[str, Any]:
+    """Return what the LLM gains over the blend by the number of candidates that it reads, on the cases that it read, and what that costs.
+
+    Args:
+        rankings: All rankings.
+        k: Length of the evaluated lists.
+        seed: Random seed of the intervals.
+
+    Returns:
+        The cost per case (milliseconds and tokens; null if all cases were read before an interruption), and for each depth the gain with
+        its interval and the smallest gain that so many cases would show.
+    """
+    if not rankings.llm_depths:
+        return {}
+    indices, cost = rankings.llm_case_indices, rankings.llm_cost
+    cases = rankings.cases.take(indices)
+    alone = rankings.ranked_rows[blend_without(LLM)][indices]
+    reference = ndcg(hits(alone, cases.targets), cases.targets.lengths, k)
+    depths = {}
+    for depth, rows in rankings.llm_depths.items():
+        gain = paired_difference(ndcg(hits(rows, cases.targets), cases.targets.lengths, k), reference, cases.clusters, seed=seed)
+        depths[str(depth)] = {"gain": gain.to_dict(), "smallest_detectable_gain": smallest_detectable(gain)}
+    return {
+        "cases": len(cases),
+        "read_cases": cost.cases,
+        "ms_per_case": 1000 * cost.seconds / cost.cases if cost.cases else None,
+        "tokens_per_case": cost.tokens / cost.cases if cost.cases else None,
+        "candidates_per_case": cost.candidates / cost.cases if cost.cases else None,
+        "depths": depths,
     }
 
 

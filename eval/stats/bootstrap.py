@@ -22,6 +22,9 @@ RESAMPLE_BLOCK = 250
 MAX_CACHED_WEIGHTS = 30_000_000
 """Largest number of users times resamples whose weights are cached for the next metric of the same users."""
 
+Z_95, POWER_FACTOR = 1.96, 2.8
+"""Standard errors on each side of a 95 % interval; and of a difference that is found with probability 0.8: 1.96 + 0.84."""
+
 
 @dataclass(frozen=True, slots=True)
 class Interval:
@@ -185,3 +188,12 @@ def _sums_by_user(values: NDArray[np.float64], clusters: NDArray[np.int64]) -> t
     defined = ~np.isnan(values)
     _, user = np.unique(clusters[defined], return_inverse=True)
     return np.bincount(user, weights=values[defined]).astype(np.float64), np.bincount(user).astype(np.float64)
+
+
+def smallest_detectable(interval: Interval) -> float:
+    """Return the difference that as many cases would show with probability 0.8 in a two-sided test at 0.05.
+
+    Args:
+        interval: 95 % interval of a difference, from which the standard error is taken.
+    """
+    return POWER_FACTOR * (interval.high - interval.low) / (2 * Z_95)

@@ -22,6 +22,7 @@ from .adapter_lock import AdapterLock
 from .library_output import quiet_libraries
 from .model_source import fingerprint, resolve_model_path, resolve_quantization
 from .quantization import import_bitsandbytes, nf4_config
+from .usage import record_usage
 
 if TYPE_CHECKING:
     import torch
@@ -246,6 +247,7 @@ class LanguageModel:
         import torch
         from transformers import LogitsProcessorList
 
+        record_usage(texts_generated=len(prompts) * samples_per_prompt)
         head = tuple(self.encode(prefix))
         tails = [self.encode(prompt) for prompt in prompts]
         width = max(map(len, tails))

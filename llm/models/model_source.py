@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 from ...data.atomic_files import sha256
@@ -9,6 +10,9 @@ from ...data.errors import ModelError, ModelMissingError
 from ...data.settings import AUTO, Settings
 from . import bundled
 from .quantization import choose_quantization
+
+SAMPLED_BLOCKS, BLOCK_BYTES = 16, 65_536
+"""Blocks of each file, evenly spaced, that identify a model."""
 
 
 def resolve_model_path(name: str, home: Path) -> str:
@@ -51,3 +55,20 @@ def fingerprint(name: str, home: Path) -> str:
     folder = Path(resolve_model_path(name, home))
     weights = sorted(folder.glob("*.safetensors")) if folder.is_dir() else []
     return "+".join(sha256(file) for file in weights) or name
+
+
+def short_fingerprint(name: str, home: Path) -> str:
+    """Return an id of a model that is quick to compute for large files, too: of sampled blocks of its weights, or of its name.
+
+    Two models that differ in training differ in almost every block, so samples tell them apart.
+    """
+    folder = Path(resolve_model_path(name, home))
+    digest = hashlib.sha256(name.encode() if not folder.is_dir() else b"")
+    for file in sorted(folder.glob("*.safetensors")) if folder.is_dir() else ():
+        size = file.stat().st_size
+        digest.update(f"{file.name} {size} ".encode())
+        with file.open("rb") as stream:
+            for block in range(SAMPLED_BLOCKS):
+                stream.seek(size * block // SAMPLED_BLOCKS)
+                digest.update(stream.read(BLOCK_BYTES))
+    return digest.hexdigest()[:16]

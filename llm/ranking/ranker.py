@@ -11,6 +11,7 @@ from ... import prompts
 from ...data.records import Item
 from ...prompts.injection import truncate_at_injection
 from ..models.language_model import LanguageModel
+from ..models.usage import record_usage
 from .packed_scorer import PACK_TOKENS, PackedScorer
 
 if TYPE_CHECKING:
@@ -70,6 +71,8 @@ class Ranker:
         if not candidates:
             return np.empty(0, dtype=np.float32)
         prefix, encoded = self.encode(history, need, candidates, facts)
+        packs = self.scorer.split_candidates(prefix, encoded)
+        record_usage(tokens_in=len(packs) * len(prefix) + sum(map(len, encoded)))
         order = sorted(range(len(candidates)), key=lambda i: (candidates[i].item_id, encoded[i]))
         ordered = [encoded[i] for i in order]
         scores = np.empty(len(candidates), dtype=np.float32)

@@ -184,8 +184,8 @@ def _blend(recommender: Recommender) -> str:
     """Return how the candidates are ordered, as shown in results."""
     if not recommender.blend_ranker.trained:
         return "learned on other stores"
-    if recommender.blend_ranker.llm_weight.weight > 0:
-        return "learned, with the LLM's vote" if recommender.uses_llm_weight else "learned, without the LLM's vote"
+    if recommender.uses_llm_weight:
+        return "learned, with the LLM's vote"
     return "learned"
 
 

@@ -23,8 +23,6 @@ from ...retrieval.trainable_channels import LoadedChannels, load_trained_channel
 from . import learned_blend
 from .features import LLM_CHANNEL, FeatureExtractor
 from .learned_blend import BlendModel
-from .llm_loading import load_llm_weight
-from .llm_weight import NO_LLM_WEIGHT, LLMWeight
 from .prior import load_prior, with_channels
 from .ranked_candidates import ScoredCandidates, sigmoid
 
@@ -66,16 +64,15 @@ Channels with a fact that an explanation can show, a declared relation or counts
 class BlendRanker:
     """Candidates scored by the learned blend of a workspace, or by the prior where none is trained."""
 
-    def __init__(self, retriever: Retriever, model: BlendModel, llm_weight: LLMWeight = NO_LLM_WEIGHT, *, trained: bool = True) -> None:
+    def __init__(self, retriever: Retriever, model: BlendModel, *, trained: bool = True) -> None:
         """A ranker over a retriever that has the channels of the model.
 
         Args:
             retriever: proposes candidates with their channel scores.
             model: scores them.
-            llm_weight: weight of the LLM score, where an LLM re-ranks.
             trained: whether the model was trained on this store; otherwise it is the prior.
         """
-        self.retriever, self.model, self.llm_weight, self.trained = retriever, model, llm_weight, trained
+        self.retriever, self.model, self.trained = retriever, model, trained
         self.feature_extractor = FeatureExtractor(retriever.catalogue, [*BUILTIN_CHANNELS, *retriever.further])
 
     @classmethod
@@ -99,8 +96,7 @@ class BlendRanker:
             further[declared_relations.NAME] = declared_relations.DeclaredRelationsChannel.from_relations(relations)
         if learned is None:
             model = with_channels(model, [*BUILTIN_CHANNELS, *further])
-        llm_weight = load_llm_weight(workspace.path) if learned else NO_LLM_WEIGHT
-        return cls(Retriever(catalogue, index, associations, further), model, llm_weight, trained=learned is not None)
+        return cls(Retriever(catalogue, index, associations, further), model, trained=learned is not None)
 
     def rank(
         self,

@@ -1,4 +1,4 @@
-"""Re-ranks the blend's top candidates with the fine-tuned LLM."""
+"""Re-ranks the blend's best candidates with the LLM."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from ...llm.ranking.ranker import Ranker
 from . import candidate_facts
-from .llm_weight import LLM_RERANK_DEPTH, LLMWeight
+from .llm_weight import LLM_RERANK_DEPTH, LLMWeight, disagreement, gate_features
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -54,19 +54,54 @@ class LLMReranker:
         )
         return self.ranker.scores(records(query.rows.tolist()), None, records(rows.tolist()), facts)
 
-    def rerank(self, candidates: ScoredCandidates, query: CandidateQuery, llm_weight: LLMWeight) -> ScoredCandidates:
-        """Return the candidates with the LLM's contribution added to the `LLM_RERANK_DEPTH` highest scores."""
-        indices = rerank_indices(candidates.scores)
+    def rerank(self, candidates: ScoredCandidates, query: CandidateQuery, llm_weight: LLMWeight, depth: int) -> ScoredCandidates:
+        """Return the candidates with the LLM's contribution added to the highest scores.
+
+        Args:
+            candidates: scored by the blend.
+            query: the history.
+            llm_weight: weight of each candidate.
+            depth: number of candidates to read; all of them if there are fewer.
+        """
+        indices = rerank_indices(candidates.scores, depth)
         margins = np.full(len(candidates.scores), np.nan, np.float32)
-        contributions = np.zeros(len(candidates.scores))
         margins[indices] = self.logit_margins(candidates.proposals, indices, query, candidates.scores)
-        contributions[indices] = llm_weight.contributions(margins[indices])
-        return replace(candidates, scores=candidates.scores + contributions, logit_margins=margins, llm_contributions=contributions)
+        features = self.gate_features(candidates, query)
+        return with_llm(candidates, margins, llm_weight, features)
+
+    def gate_features(self, candidates: ScoredCandidates, query: CandidateQuery) -> NDArray[np.float64]:
+        """Return (candidates, `llm_weight.GATE_FEATURES`) what the weight of each candidate depends on."""
+        users = self.catalogue.users[candidates.proposals.rows]
+        return gate_features(users, len(query.rows), disagreement(candidates.model.feature_names, candidates.features))
 
 
-def rerank_indices(scores: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Return (at most `LLM_RERANK_DEPTH`,) the indices of the highest scores, highest first."""
-    return np.argsort(-scores, kind="stable")[:LLM_RERANK_DEPTH]
+def with_llm(
+    candidates: ScoredCandidates, margins: NDArray[np.float32], llm_weight: LLMWeight, features: NDArray[np.float64]
+) -> ScoredCandidates:
+    """Return the candidates with the LLM's contributions.
+
+    Args:
+        candidates: scored by the blend.
+        margins: (candidates,) logit margins, NaN for candidates that were not read.
+        llm_weight: weight of each candidate.
+        features: (candidates, `llm_weight.GATE_FEATURES`).
+    """
+    read = np.isfinite(margins)
+    contributions = np.zeros(len(candidates.scores))
+    contributions[read] = llm_weight.contributions(margins[read], features[read])
+    mean_weight = float(llm_weight.of_candidates(features[read]).mean()) if read.any() else 0.0
+    return replace(
+        candidates,
+        scores=candidates.scores + contributions,
+        logit_margins=margins,
+        llm_contributions=contributions,
+        mean_llm_weight=mean_weight,
+    )
+
+
+def rerank_indices(scores: NDArray[np.float64], depth: int = LLM_RERANK_DEPTH) -> NDArray[np.int64]:
+    """Return (at most `depth`,) the indices of the highest scores, highest first."""
+    return np.argsort(-scores, kind="stable")[:depth]
 
 
 def ranks(scores: NDArray[np.float64]) -> NDArray[np.int64]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -17,10 +18,10 @@ from crossaisle.data.errors import (
     ModelError,
     NotTrainedError,
     SettingsError,
-    StaleAdapterError,
     StaleTrainingError,
     TrainingError,
 )
+from crossaisle.data.records import LLMUse
 from crossaisle.data.settings import Settings
 from crossaisle.data.splits import Split
 from crossaisle.data.workspace import Workspace
@@ -30,9 +31,10 @@ from crossaisle.eval.offline.options import EvaluationOptions
 from crossaisle.eval.splits import leakage
 from crossaisle.recommend.attribution.why import why
 from crossaisle.recommend.ranking.blend_ranker import BlendRanker
-from crossaisle.recommend.ranking.llm_loading import load_llm_weight
-from crossaisle.recommend.ranking.llm_weight import LLM_RERANK_DEPTH
+from crossaisle.recommend.ranking.llm_loading import load_measured_weight, weight_file, weight_in_use
+from crossaisle.recommend.ranking.llm_weight import LLM_RERANK_DEPTH, LLMWeight
 from crossaisle.recommend.recommender import Recommender
+from crossaisle.recommend.serialization import to_dict
 from crossaisle.train import pipeline
 from crossaisle.train.lora.config import FinetuneConfig
 from crossaisle.train.lora.merge import merge
@@ -52,21 +54,23 @@ def tuned(
 
 
 @pytest.fixture(scope="module")
-def weighted(tuned: tuple[Workspace, dict[str, Any]], tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+def weighted(tuned: tuple[Workspace, dict[str, Any]], small: Settings, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """The same with a fixed LLM weight, whatever was measured."""
     path = tmp_path_factory.mktemp("weighted") / "shop"
     shutil.copytree(tuned[0].path, path)
-    _set_llm_weight(path, 1.5)
+    _set_llm_weight(path, small, 1.5)
     return Workspace(path)
 
 
-def _set_llm_weight(path: Path, weight: float) -> None:
-    file = path / "adapter" / "card.json"
-    card = json.loads(file.read_text())
-    file.write_text(json.dumps({**card, "llm_weight": {"weight": weight}}))
+def _set_llm_weight(path: Path, settings: Settings, weight: float, low: float = 0.001) -> None:
+    """Write a measured weight, whatever was measured. Args: low: lower bound of the gain."""
+    file = weight_file(path, settings)
+    file.parent.mkdir(exist_ok=True)
+    gain = {"value": 0.01, "low": low, "high": 0.02}
+    file.write_text(json.dumps({"weight": LLMWeight(weight).to_dict(), "gain": gain, "depth": LLM_RERANK_DEPTH}))
 
 
-def test_the_adapter_is_stored_with_the_blend_s_snapshot_and_split(tuned: tuple[Workspace, dict[str, Any]]) -> None:
+def test_the_adapter_is_stored_with_the_blend_s_snapshot_and_split(tuned: tuple[Workspace, dict[str, Any]], small: Settings) -> None:
     shop, figures = tuned
     assert set(figures) == {"ranker", "left_out", "seconds"}
     assert figures["ranker"]["examples"] == EXAMPLES
@@ -75,7 +79,14 @@ def test_the_adapter_is_stored_with_the_blend_s_snapshot_and_split(tuned: tuple[
     assert card is not None
     assert blend is not None
     assert (card["snapshot"], card["held_out"]) == (blend["snapshot"], blend["held_out"])
-    assert load_llm_weight(shop.path).weight == figures["ranker"]["vote"]
+    measured = figures["ranker"]["llm_weight"]
+    stored = load_measured_weight(shop.path, small)
+    if "left_out" in measured:
+        assert stored is None
+    else:
+        assert stored is not None
+        assert stored.weight.to_dict() == measured["weight"]
+        assert figures["ranker"]["vote"] == measured["weight"]["weight"]
 
 
 def test_only_the_top_candidates_are_reranked(weighted: Workspace, small: Settings) -> None:
@@ -123,7 +134,7 @@ def test_counterfactuals_are_reranked_like_recommendations(weighted: Workspace, 
         unranked = why(without, item, user_id=user, rules=counterfactual.rules, without=counterfactual.without, counterfactual=False)
         differs += unranked.rank != counterfactual.rank
     assert differs
-    assert why(without, item, user_id=user, counterfactual=False).blend == "learned, without the LLM's vote"
+    assert why(without, item, user_id=user, counterfactual=False).blend == "learned"
 
 
 def test_the_order_of_candidates_does_not_change_the_margins(weighted: Workspace, small: Settings) -> None:
@@ -161,7 +172,7 @@ def test_an_evaluation_compares_tuned_and_zero_shot_llm(
 ) -> None:
     path = tmp_path / "shop"
     shutil.copytree(tuned[0].path, path)
-    _set_llm_weight(path, weight)
+    _set_llm_weight(path, small, weight)
     options = EvaluationOptions(max_cases=40, llm_cases=12, budget=1)
     rankings = Evaluation(Workspace(path), small, tmp_path / "out", options).run()
     report = reports.build(rankings, options, Workspace(path), small.llm)
@@ -211,12 +222,86 @@ def test_a_workspace_with_the_adapter_of_an_earlier_version_opens(weighted: Work
     assert old.recommend(user_id=user, k=5, explain=False).items == new.recommend(user_id=user, k=5, explain=False).items
 
 
-def test_an_adapter_of_another_base_model_is_rejected(weighted: Workspace, settings: Settings) -> None:
+def test_an_adapter_of_another_base_model_is_not_used_and_the_answer_says_so(weighted: Workspace, settings: Settings) -> None:
     recommender = Recommender.open(weighted, settings=settings.with_(llm="smollm2"))
-    with pytest.raises(StaleAdapterError, match=r"trained on .* train a new one"):
-        recommender.recommend(user_id=next(iter(recommender.histories)), k=2, explain=False)
+    answer = recommender.recommend(user_id=next(iter(recommender.histories)), k=2, explain=False)
+    assert answer.llm is not None
+    assert answer.llm.candidates_read == 0
+    assert "this store's adapter is of another model, and its weight here is not measured" in answer.llm.summary
     # Without an LLM, the adapter is not used.
     assert Recommender.open(weighted, settings=settings.with_(llm="none")).recommend(user_id=next(iter(recommender.histories)), k=2).items
+
+
+def test_the_answer_says_what_the_llm_did(weighted: Workspace, small: Settings, tmp_path: Path) -> None:
+    user = next(iter(Recommender.open(weighted, settings=small).histories))
+
+    def use(path: Path = weighted.path, **changes: object) -> LLMUse:
+        recommender = Recommender.open(Workspace(path), settings=small.with_(**changes))
+        answer = recommender.recommend(user_id=user, k=3, explain=False)
+        assert answer.llm is not None
+        assert to_dict(answer)["llm"] == dataclasses.asdict(answer.llm)
+        return answer.llm
+
+    read = use()
+    assert (read.model, read.candidates_read, read.weight, read.sentences_generated) == (small.llm, 20, 1.5, 0)
+    assert read.adapter is not None
+    assert read.tokens_in > 20 * 10
+    assert read.summary == f"ranked by the blend and {small.llm} with this store's adapter (weight 1.5, 20 read)"
+    assert use(rerank_depth=5).candidates_read == 5
+    assert use(rerank_depth=5).tokens_in < read.tokens_in
+    assert use(llm_weight="0.25").weight == 0.25
+    silent = {
+        "there is none (--llm none)": use(llm="none"),
+        "--llm-policy is never": use(llm_policy="never"),
+        "--llm-weight is 0": use(llm_weight=0),
+    }
+    path = tmp_path / "shop"
+    shutil.copytree(weighted.path, path)
+    _set_llm_weight(path, small, 0.5, low=-0.002)
+    silent["its measured gain here is +0.0100 [-0.0020, +0.0200] NDCG@10"] = use(path)
+    assert use(path, llm_policy="always").weight == 0.5
+    _set_llm_weight(path, small, 0.0)
+    silent["its measured weight here is 0"] = use(path)
+    weight_file(path, small).unlink()
+    silent["its weight here is not measured (crossaisle train llm-weight)"] = use(path)
+    shutil.rmtree(path / "blend")
+    silent["its weight is measured with a trained blend, and this store has none in use"] = use(path)
+    for reason, figures in silent.items():
+        assert figures.summary == f"the LLM did not read: {reason}"
+        assert (figures.candidates_read, figures.weight, figures.tokens_in, figures.adapter) == (0, 0.0, 0, None)
+    assert silent["there is none (--llm none)"].model is None
+    # A set weight needs no blend of the store.
+    assert use(path, llm_weight=0.3).candidates_read == 20
+
+
+def test_texts_that_the_llm_writes_are_counted(weighted: Workspace, small: Settings) -> None:
+    recommender = Recommender.open(weighted, settings=small)
+    answer = recommender.recommend(text="something for a rainy camping trip", k=3)
+    assert answer.llm is not None
+    assert answer.llm.summary.startswith(f"ranked by the channels' ranks and {small.llm} (weight 0.5, ")
+    assert answer.llm.sentences_generated > 0
+    without = recommender.recommend(text="something for a rainy camping trip", k=3, explain=False)
+    assert without.llm is not None
+    assert (without.llm.candidates_read, without.llm.sentences_generated) == (answer.llm.candidates_read, 0)
+
+
+def test_weights_of_former_cards_and_damaged_files(weighted: Workspace, small: Settings, tmp_path: Path) -> None:
+    path = tmp_path / "shop"
+    shutil.copytree(weighted.path, path)
+    file = weight_file(path, small)
+    for content in (
+        "{",
+        "[]",
+        '{"weight": {"weight": NaN}, "gain": {}, "depth": 20}',
+        '{"weight": {"weight": -1}, "gain": {}, "depth": 20}',
+    ):
+        file.write_text(content)
+        with pytest.raises(ModelError, match=r"cannot be read .* train -w .* llm-weight` again"):
+            Recommender.open(path, settings=small).recommend(items=["AV-020"], k=1, explain=False)
+    file.unlink()
+    card = json.loads((path / "adapter" / "card.json").read_text())
+    (path / "adapter" / "card.json").write_text(json.dumps({**card, "vote": {"weight": 0.4}}))
+    assert weight_in_use(path, small, has_blend=True).weight == LLMWeight(0.4)
 
 
 def test_a_damaged_card_raises_with_the_remedy(weighted: Workspace, small: Settings, tmp_path: Path) -> None:
@@ -267,7 +352,7 @@ def test_the_command_takes_parts(trained: tuple[Workspace, dict[str, Any]], smal
     assert graph.exit_code == 0, graph.output
     assert "NDCG@10 of the graph" in graph.output
     for arguments, message in (
-        (["everything"], "unknown part 'everything'; choose graph, blend, ranker, explainer, all"),
+        (["everything"], "unknown part 'everything'; choose graph, blend, ranker, llm-weight, explainer, all"),
         (["ranker", "--examples", "0"], "--examples must be 1 or more"),
         (["graph", "--convolution", "odd"], "--convolution must be normalised or attention, not 'odd'"),
         (["ranker", "--merge", str(tmp_path / "merged")], "is not empty"),

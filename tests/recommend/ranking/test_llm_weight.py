@@ -7,7 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crossaisle.recommend.ranking.llm_weight import MAX_WEIGHT, NO_LLM_WEIGHT, LLMScoredQuery, LLMWeight, fit_llm_weight, z_scores
+from crossaisle.recommend.ranking.llm_weight import (
+    GATE_FEATURES,
+    MAX_WEIGHT,
+    NO_LLM_WEIGHT,
+    LLMScoredQuery,
+    LLMWeight,
+    disagreement,
+    fit_llm_weight,
+    gate_features,
+    z_scores,
+)
 
 
 def scored_queries(count: int, signal: float, seed: int = 0) -> list[LLMScoredQuery]:
@@ -67,3 +77,62 @@ def test_constant_or_empty_margins_contribute_nothing() -> None:
     assert NO_LLM_WEIGHT.contributions(np.asarray([1.0, 2.0])).tolist() == [0, 0]
     assert fit_llm_weight([]) == NO_LLM_WEIGHT
     assert fit_llm_weight([LLMScoredQuery(np.zeros(3), np.arange(3.0), np.zeros(3, dtype=bool))]) == NO_LLM_WEIGHT
+
+
+def test_the_gate_finds_where_the_margin_tells_something() -> None:
+    """The margin is informative for rarely bought items only; the part of that feature is fitted, and ranks better than one number."""
+    rng = np.random.default_rng(5)
+
+    def sample(count: int) -> list[LLMScoredQuery]:
+        queries = []
+        for _ in range(count):
+            rare = rng.random(10) < 0.5
+            bought = np.zeros(10, dtype=bool)
+            bought[rng.integers(10)] = True
+            scores, margins = rng.normal(0, 1, 10) + bought, rng.normal(0, 1, 10) + 2.5 * (bought & rare)
+            features = np.stack([rare.astype(float), np.zeros(10), np.full(10, 0.5)], axis=1)
+            queries.append(LLMScoredQuery(scores, margins, bought, features))
+        return queries
+
+    weight = fit_llm_weight(sample(600))
+    assert weight.by_feature[0] > 0.5 > weight.weight + 0.5 * weight.by_feature[2]
+    assert weight.by_feature[1] == 0  # the feature is 0 everywhere
+
+    def mean_rank(query: LLMScoredQuery, fitted: LLMWeight) -> int:
+        scores = query.scores + fitted.contributions(query.logit_margins, query.gate_features)
+        return int((scores > scores[query.bought]).sum())
+
+    constant = fit_llm_weight([LLMScoredQuery(query.scores, query.logit_margins, query.bought) for query in sample(600)])
+    test = sample(600)
+    assert np.mean([mean_rank(query, weight) for query in test]) < np.mean([mean_rank(query, constant) for query in test])
+
+
+def test_a_prior_shrinks_the_weight_the_more_the_fewer_questions_there_are() -> None:
+    free, shrunk, many = (
+        fit_llm_weight(scored_queries(count, 1.5), scale).weight for count, scale in ((30, np.inf), (30, 0.3), (600, 0.3))
+    )
+    assert 0 < shrunk < 0.8 * free
+    assert many > 0.9 * fit_llm_weight(scored_queries(600, 1.5)).weight
+
+
+def test_gate_features_grow_where_behaviour_knows_little() -> None:
+    features = gate_features(np.asarray([0, 2, 200]), 1, np.asarray([0.0, 0.5, 1.0]))
+    assert features.shape == (3, len(GATE_FEATURES))
+    assert features[:, 0].tolist() == pytest.approx([1, 0.5, 2 / 202])
+    assert features[:, 1].tolist() == [1, 1, 1]  # a basket of one
+    assert gate_features(np.asarray([1]), 39)[0].tolist() == pytest.approx([2 / 3, 0.05, 0])
+    names = ["one:level in short histories", "one:level in long histories", "two:level in short histories", "profile:crowd"]
+    values = np.asarray([[0.5, 0.5, 1.0, 7], [0, 0, 0, 7], [0.2, 0.2, 0.0, 7]])
+    assert disagreement(names, values).tolist() == pytest.approx([0, 1, 0.8])
+    assert disagreement(["profile:crowd"], values[:, :1]).tolist() == [0, 0, 0]
+
+
+def test_a_weight_survives_json_and_rejects_what_is_none() -> None:
+    weight = LLMWeight(0.2, (0.1, 0.0, 0.3))
+    assert LLMWeight.from_dict(weight.to_dict()) == weight
+    assert LLMWeight.from_dict({"weight": 0.7}) == LLMWeight(0.7)  # of a former version
+    for wrong in (float("nan"), float("inf"), -0.1):
+        with pytest.raises(ValueError, match="must be a number of 0 or more"):
+            LLMWeight.from_dict({"weight": wrong})
+        with pytest.raises(ValueError, match="must be a number of 0 or more"):
+            LLMWeight.from_dict({"weight": 0.0, "by_feature": {GATE_FEATURES[1]: wrong}})

@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..data.records import Item
-from ..llm.explain.briefs import EXAMPLE_NEEDS, BriefRenderer, ExplanationBrief, HandwrittenWording, handwritten_wordings
-from ..llm.explain.constrained_decoding import WordingConstraints, is_decodable, token_vocabulary
-from ..llm.explain.slots import slots_to_letters
-from ..recommend.evidence.review_excerpts import display_name
-from .lora.wording_loss import WordingExample, wording_example
+from ...data.records import Item
+from ...llm.explain.briefs import EXAMPLE_NEEDS, BriefRenderer, ExplanationBrief, HandwrittenWording, handwritten_wordings
+from ...llm.explain.constrained_decoding import WordingConstraints, is_decodable, token_vocabulary
+from ...llm.explain.slots import slots_to_letters
+from ...recommend.evidence.review_excerpts import display_name
+from ..lora.wording_loss import WordingExample, wording_example
 
 if TYPE_CHECKING:
-    from ..llm.models.language_model import LanguageModel
+    from ...llm.models.language_model import LanguageModel
 
 ROUNDS = 4
 """Number of examples per wording, each with other items."""

@@ -1,4 +1,4 @@
-"""Training of the LLM ranker: its examples, the weight of the LLM, and interrupted runs."""
+"""Training of the LLM ranker: its examples, and interrupted runs."""
 
 from __future__ import annotations
 
@@ -17,16 +17,19 @@ from crossaisle.data.settings import Settings
 from crossaisle.data.workspace import Workspace
 from crossaisle.recommend.ranking import learned_blend
 from crossaisle.recommend.ranking.candidate_facts import RANK_LIMITS, RANK_WORDS, fact_sentences
-from crossaisle.recommend.ranking.llm_weight import LLM_RERANK_DEPTH, LLMScoredQuery
+from crossaisle.recommend.ranking.llm_weight import LLM_RERANK_DEPTH
 from crossaisle.retrieval.channels.base import Progress, TrainingContext
 from crossaisle.retrieval.index.builder import load
 from crossaisle.retrieval.items.catalogue import Catalogue
 from crossaisle.retrieval.items.ragged import RaggedArray
-from crossaisle.train import blend, llm_ranker, ranker_examples
-from crossaisle.train.llm_ranker import ExampleSplit, calibrate_llm_weight, train_llm_ranker, training_example
+from crossaisle.train import blend
+from crossaisle.train.llm import ranker as llm_ranker
+from crossaisle.train.llm import ranker_examples
+from crossaisle.train.llm.prompt_facts import prompt_facts
+from crossaisle.train.llm.ranker import ExampleSplit, calibration_queries, train_llm_ranker, training_example
+from crossaisle.train.llm.ranker_examples import RankerExamples
 from crossaisle.train.lora.config import FinetuneConfig
 from crossaisle.train.out_of_fold import OutOfFoldQueries
-from crossaisle.train.ranker_examples import RankerExamples
 from crossaisle.train.ranking_dataset import RankingDataset
 
 QUICK = FinetuneConfig(rank=2, alpha=4, epochs=1, batch=4, lr=1e-3, validate_every=50, checkpoint_every=2)
@@ -134,6 +137,8 @@ def test_no_user_is_in_two_parts_of_the_split(examples: RankerExamples) -> None:
     assert len(ExampleSplit.sample(examples, 30, 0).training) == 30
     assert ExampleSplit.sample(examples, 1000, 1).training.tolist() != split.training.tolist()
     assert ExampleSplit.sample(examples, 1000, 0).calibration.tolist() == split.calibration.tolist()
+    # The weight of an adapter is measured on these queries, whatever the number of training examples.
+    assert calibration_queries(examples, 0).tolist() == split.calibration.tolist()
 
 
 def test_an_example_has_one_purchase_and_sampled_negatives(examples: RankerExamples, catalogue: Catalogue) -> None:
@@ -187,32 +192,9 @@ def test_the_query_s_user_is_not_counted_in_the_facts(examples: RankerExamples, 
     rows = examples.rows[candidates]
     without_user = catalogue.users.copy()
     without_user[rows[examples.purchased[candidates]]] -= 1
-    facts = llm_ranker._facts(examples, candidates, catalogue, 3)
+    facts = prompt_facts(examples, candidates, catalogue, 3)
     assert facts == fact_sentences(examples.pair_counts[candidates], without_user[rows], catalogue, np.arange(1, len(rows) + 1))
-    assert llm_ranker._facts(examples, candidates, catalogue, 2) == [fact.partition(". ")[2] for fact in facts]
-
-
-def test_the_llm_has_a_weight_only_if_it_improves_the_ranking() -> None:
-    rng = np.random.default_rng(1)
-    users = np.arange(120)
-
-    def scored(effect: float) -> list[LLMScoredQuery]:
-        queries = []
-        for _ in users:
-            purchased = np.zeros(LLM_RERANK_DEPTH, dtype=bool)
-            purchased[rng.integers(LLM_RERANK_DEPTH)] = True
-            scores = np.sort(rng.normal(0, 1, LLM_RERANK_DEPTH))[::-1] + purchased
-            queries.append(LLMScoredQuery(scores, rng.normal(0, 1, LLM_RERANK_DEPTH) + effect * purchased, purchased))
-        return queries
-
-    weight, metrics = calibrate_llm_weight(scored(2.0), users, 0)
-    assert weight.weight > 0.5
-    assert metrics["judged_with_llm_ndcg@10"] > metrics["judged_blend_ndcg@10"]
-    assert metrics["judged_gain"]["low"] > 0
-    weight, metrics = calibrate_llm_weight(scored(-1.0), users, 0)
-    assert weight.weight == 0
-    assert metrics["judged_gain"]["value"] == 0
-    assert calibrate_llm_weight([], np.empty(0, np.int64), 0)[1] == {"judged": 0}
+    assert prompt_facts(examples, candidates, catalogue, 2) == [fact.partition(". ")[2] for fact in facts]
 
 
 Trained = tuple[Path, dict[str, Any]]
@@ -239,13 +221,13 @@ def trained_ranker(train: Train, tmp_path_factory: pytest.TempPathFactory) -> Tr
     return folder, train(folder)
 
 
-def test_the_card_holds_the_weight_and_the_metrics(trained_ranker: Trained) -> None:
+def test_the_card_holds_the_metrics_and_what_it_was_trained_on(trained_ranker: Trained, examples: RankerExamples) -> None:
     folder, metrics = trained_ranker
     card = json.loads((folder / "adapter" / "card.json").read_text())
     assert (card["snapshot"], card["held_out"]) == ("s1", None)
-    assert card["llm_weight"]["weight"] == metrics["vote"] >= 0
+    assert card["figures"] == metrics
     assert card["figures"]["examples"] == 24
-    assert card["figures"]["judged"] > 10
+    assert card[llm_ranker.QUESTIONS_KEY] == examples.digest
     assert sorted(file.name for file in folder.iterdir()) == ["adapter"]
 
 
@@ -270,12 +252,11 @@ class Killed(Exception):
     pass
 
 
-@pytest.mark.parametrize("stage_prefix", ["ranker, loss", "calibrating"])
-def test_an_interrupted_run_resumes_with_the_same_result(trained_ranker: Trained, train: Train, tmp_path: Path, stage_prefix: str) -> None:
+def test_an_interrupted_run_resumes_with_the_same_result(trained_ranker: Trained, train: Train, tmp_path: Path) -> None:
     steps: list[int] = []
 
     def kill(stage: str, done: int, _: int) -> None:
-        if stage.startswith(stage_prefix) and done >= 4:
+        if stage.startswith("ranker, loss") and done >= 4:
             raise Killed
 
     def record(stage: str, done: int, _: int) -> None:
@@ -285,12 +266,10 @@ def test_an_interrupted_run_resumes_with_the_same_result(trained_ranker: Trained
     with pytest.raises(Killed):
         train(tmp_path, progress=kill)
     assert not (tmp_path / "adapter").exists()  # an unfinished adapter is never used
-    metrics = train(tmp_path, progress=record)
-    assert steps == ([] if stage_prefix == "calibrating" else steps)
-    assert not steps or steps[0] > 1
+    train(tmp_path, progress=record)
+    assert steps[0] > 1
     weights = "adapter_model.safetensors"
     assert (tmp_path / "adapter" / weights).read_bytes() == (trained_ranker[0] / "adapter" / weights).read_bytes()
-    assert metrics["vote"] == trained_ranker[1]["vote"]
     assert sorted(file.name for file in tmp_path.iterdir()) == ["adapter"]
 
 

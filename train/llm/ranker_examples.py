@@ -6,6 +6,7 @@ are stored beside the blend, so the ranker can be trained, and resumed, without 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,19 +15,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..data.errors import NotTrainedError, StaleTrainingError
-from ..recommend.ranking import learned_blend
-from ..recommend.ranking.learned_blend import BlendModel
-from ..retrieval.items.ragged import RaggedArray
-from .blend import fit_blend
-from .out_of_fold import OutOfFoldQueries
-from .ranking_dataset import RankingDataset
+from ...data.errors import NotTrainedError, StaleTrainingError
+from ...recommend.ranking import learned_blend
+from ...recommend.ranking.learned_blend import BlendModel
+from ...recommend.ranking.llm_weight import disagreement
+from ...retrieval.items.ragged import RaggedArray
+from ..blend import fit_blend
+from ..out_of_fold import OutOfFoldQueries
+from ..ranking_dataset import RankingDataset
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ..retrieval.channels.base import TrainingContext
-    from ..retrieval.items.catalogue import Catalogue
+    from ...retrieval.channels.base import TrainingContext
+    from ...retrieval.items.catalogue import Catalogue
 
 FILE = "lessons.safetensors"
 """File in the blend's folder. Its name and the names of its arrays are part of the workspace format."""
@@ -52,6 +54,7 @@ class RankerExamples:
         purchased: (candidates,) labels.
         matched: (candidates,) whether the candidate was chosen for its number of users.
         pair_counts: (candidates, 3) as in `recommend.ranking.candidate_facts`, counted without the user.
+        disagreement: (candidates,) as of `recommend.ranking.llm_weight.disagreement`.
     """
 
     user: NDArray[np.int64]
@@ -62,6 +65,7 @@ class RankerExamples:
     purchased: NDArray[np.bool_]
     matched: NDArray[np.bool_]
     pair_counts: NDArray[np.int32]
+    disagreement: NDArray[np.float32]
 
     def __len__(self) -> int:
         return len(self.starts) - 1
@@ -101,6 +105,7 @@ class RankerExamples:
             dataset.purchased[kept],
             matched[kept],
             queries.pair_counts[kept].astype(np.int32),
+            disagreement(dataset.feature_names, dataset.features[kept]).astype(np.float32),
         )
 
     @cached_property
@@ -117,6 +122,12 @@ class RankerExamples:
         """Return the slice of a query's candidates."""
         return slice(int(self.starts[query]), int(self.starts[query + 1]))
 
+    @cached_property
+    def digest(self) -> str:
+        """Id of the questions and their users: an adapter that was trained on some of them has not seen the others."""
+        parts = (self.user, self.starts, self.rows)
+        return hashlib.sha256(b"".join(np.ascontiguousarray(part).tobytes() for part in parts)).hexdigest()[:16]
+
     def save(self, folder: Path) -> None:
         """Write the examples into a folder."""
         from safetensors.numpy import save_file
@@ -127,6 +138,7 @@ class RankerExamples:
             "rows": self.rows,
             "scores": self.scores,
             "facts": self.pair_counts,
+            "disagreement": self.disagreement,
             "bought": self.purchased.astype(np.uint8),
             "matched": self.matched.astype(np.uint8),
             "history_starts": self.histories.starts,
@@ -160,6 +172,7 @@ def load_examples(workspace: Path) -> RankerExamples:
             purchased=arrays["bought"] > 0,  # type: ignore[operator]
             matched=arrays["matched"] > 0,  # type: ignore[operator]
             pair_counts=arrays["facts"],  # type: ignore[arg-type]
+            disagreement=arrays.get("disagreement", np.zeros(len(arrays["rows"]), np.float32)),  # type: ignore[arg-type]  # former versions
         )
     except (OSError, KeyError, SafetensorError) as error:
         raise StaleTrainingError(f"{file} cannot be read ({type(error).__name__}); {remedy}") from error

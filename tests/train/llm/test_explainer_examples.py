@@ -19,7 +19,7 @@ from crossaisle.llm.explain.slots import slots_to_letters
 from crossaisle.llm.models.language_model import LanguageModel
 from crossaisle.recommend.recommender import Recommender
 from crossaisle.train import pipeline
-from crossaisle.train.explainer_examples import HELD_OUT_CATEGORY, VALIDATION_EXAMPLES, ExplainerExamples, explainer_examples
+from crossaisle.train.llm.explainer_examples import HELD_OUT_CATEGORY, VALIDATION_EXAMPLES, ExplainerExamples, explainer_examples
 from crossaisle.train.lora.config import FinetuneConfig
 
 from ..command_line import assert_rejected, run

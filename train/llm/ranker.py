@@ -1,44 +1,42 @@
-"""Trains the LLM ranker on a store's own users, and fits its weight in the blend on users that it was not trained on.
+"""Trains the LLM ranker on a store's own users.
 
-    examples -> split by user -> prompts -> LoRA (`train.lora.finetune`) -> logit margins of the calibration users -> weight of the LLM
+    examples -> split by user -> prompts -> LoRA (`train.lora.finetune`) -> adapter -> weight of the LLM (`weight`)
 
-The metrics are stored in the adapter's card. The adapter is moved into the workspace once its weight is fitted; an interrupted run resumes
-from its last checkpoint.
+The metrics are stored in the adapter's card. Users of the calibration part of the split are kept for the weight. The adapter is moved into
+the workspace once it is trained; an interrupted run resumes from its last checkpoint.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..data.atomic_files import replace_folder, write_atomically
-from ..data.errors import CrossaisleError, TrainingError, storage_errors
-from ..eval.metrics.accuracy import ndcg
-from ..eval.stats.bootstrap import paired_difference
-from ..llm.models import adapters
-from ..llm.models.language_model import LanguageModel
-from ..llm.models.model_source import fingerprint
-from ..llm.ranking.ranker import Ranker
-from ..recommend.ranking import llm_weight
-from ..recommend.ranking.candidate_facts import RANK_PROMPT_VERSION, fact_sentences
-from ..recommend.ranking.llm_loading import CARD_KEY, RANKER_FOLDER
-from ..recommend.ranking.llm_weight import LLM_RERANK_DEPTH, NO_LLM_WEIGHT, LLMScoredQuery, LLMWeight
-from .lora import finetune
-from .lora.finetune import FinetuneConfig, ListwiseExample
+from ...data.atomic_files import replace_folder, write_atomically
+from ...data.errors import CrossaisleError, TrainingError, storage_errors
+from ...llm.models import adapters
+from ...llm.models.model_source import fingerprint
+from ...recommend.ranking.candidate_facts import RANK_PROMPT_VERSION
+from ...recommend.ranking.llm_loading import RANKER_FOLDER
+from ...recommend.ranking.llm_weight import LLM_RERANK_DEPTH
+from ..lora import finetune
+from ..lora.finetune import FinetuneConfig, ListwiseExample
+from .prompt_facts import prompt_facts
 from .ranker_examples import MAX_EXAMPLES, RankerExamples
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ..data.settings import Settings
-    from ..retrieval.channels.base import Progress, TrainingContext
-    from ..retrieval.items.catalogue import Catalogue
+    from ...data.settings import Settings
+    from ...retrieval.channels.base import TrainingContext
+    from ...retrieval.items.catalogue import Catalogue
 
+QUESTIONS_KEY = "questions"
+"""Key of the adapter's card with the `RankerExamples.digest` that it was trained on."""
 STAGING_FOLDER = "adapter-training"
 """Folder where an adapter is trained, beside the one in use."""
 CANDIDATES, HARD_NEGATIVES = 8, 5
@@ -49,14 +47,14 @@ MAX_REPEATS = 3
 """Largest number of examples of one query, each with other candidates, if there are fewer queries than requested examples."""
 TRAINING_SHARE, VALIDATION_SHARE = 0.7, 0.1
 """Shares of the users for training and for early stopping; the others calibrate the weight."""
-VALIDATION_LIMITS, CALIBRATION_LIMITS = (8, 40), (16, 200)
-"""Smallest and largest number of validation and of calibration queries; in between an eighth and a third of the training queries, because
-the LLM scores all of them, the validation queries several times."""
+VALIDATION_LIMITS = (8, 40)
+"""Smallest and largest number of validation queries; in between an eighth of the training queries, because the LLM scores all of them
+several times."""
 
 
 @dataclass(frozen=True)
 class ExampleSplit:
-    """Queries for training, early stopping and calibration of the weight, as indices; no user is in two of them."""
+    """Queries for training, early stopping and the weight of the LLM, as indices; no user is in two of them."""
 
     training: NDArray[np.int64]
     validation: NDArray[np.int64]
@@ -73,8 +71,7 @@ class ExampleSplit:
             max_training: Largest number of training queries.
             seed: Random seed.
         """
-        rng = np.random.default_rng([seed, 2])
-        uniform = rng.random(int(examples.user.max(initial=-1)) + 1)[examples.user]
+        rng, uniform = np.random.default_rng([seed, 3]), user_uniforms(examples, seed)
         is_best = examples.rank < LLM_RERANK_DEPTH
         best_purchase, lower_purchase, has_matched = (
             np.bincount(examples.query, candidates, minlength=len(examples)) > 0
@@ -88,13 +85,19 @@ class ExampleSplit:
         training = draw(for_training & best_purchase, max_training)
         lower = draw(for_training & ~best_purchase & lower_purchase & has_matched, max_training - len(training))
         training = np.sort(np.concatenate([training, lower]))
-        max_validation, max_calibration = (
-            min(largest, max(smallest, len(training) // divisor))
-            for (smallest, largest), divisor in ((VALIDATION_LIMITS, 8), (CALIBRATION_LIMITS, 3))
-        )
+        max_validation = min(VALIDATION_LIMITS[1], max(VALIDATION_LIMITS[0], len(training) // 8))
         validation = draw(~for_training & ~for_calibration & best_purchase, max_validation)
-        calibration = draw(for_calibration & best_purchase, max_calibration)
-        return cls(training, np.sort(validation), np.sort(calibration))
+        return cls(training, np.sort(validation), calibration_queries(examples, seed))
+
+
+def user_uniforms(examples: RankerExamples, seed: int) -> NDArray[np.float64]:
+    """Return (queries,) a random number from 0 to 1 of each query's user, which decides its part of the split."""
+    return np.random.default_rng([seed, 2]).random(int(examples.user.max(initial=-1)) + 1)[examples.user]
+
+
+def calibration_queries(examples: RankerExamples, seed: int) -> NDArray[np.int64]:
+    """Return the queries of users that an adapter with this seed was not trained on."""
+    return np.flatnonzero(user_uniforms(examples, seed) >= TRAINING_SHARE + VALIDATION_SHARE)
 
 
 def train_llm_ranker(
@@ -107,7 +110,7 @@ def train_llm_ranker(
     config: FinetuneConfig,
     max_examples: int = MAX_EXAMPLES,
 ) -> dict[str, Any]:
-    """Train the ranking adapter of a workspace, fit its weight, store both, and return the metrics.
+    """Train the ranking adapter of a workspace, store it, and return the metrics.
 
     Args:
         folder: Folder of the workspace.
@@ -122,6 +125,7 @@ def train_llm_ranker(
         TrainingError: There are too few users, the loss became NaN, or memory ran out.
         ModelError, ModelMissingError: The base model cannot be used or is not installed.
     """
+    context = replace(context, about={**context.about, QUESTIONS_KEY: ranker_examples.digest})
     split = ExampleSplit.sample(ranker_examples, max_examples, config.seed)
     if len(split.training) < finetune.MIN_EXAMPLES or not len(split.validation) or not len(split.calibration):
         raise TrainingError(
@@ -139,23 +143,19 @@ def train_llm_ranker(
     staging, final = folder / STAGING_FOLDER, folder / RANKER_FOLDER
     if _is_trained(final, settings, config, training, validation):  # training is deterministic: the result would be the same
         card = {**adapters.read_card(final), **context.about}
-        if CARD_KEY in card:
-            _write_card(final, card)  # the snapshot may be a new one with the same data
-            return {**card["figures"], "vote": card[CARD_KEY]["weight"]}
+        _write_card(final, card)  # the snapshot may be a new one with the same data
+        return dict(card["figures"])
     if not _is_trained(staging, settings, config, training, validation):
 
         def report_step(at: finetune.TrainingProgress) -> None:
             context.progress(f"ranker, loss {at.loss:.3f}", at.step, at.total)
 
         finetune.train(training, validation, settings, staging, config, context.about, report_step)
-    users, scored = _score_queries(ranker_examples, split.calibration, catalogue, settings, staging, context.progress)
-    weight, metrics = calibrate_llm_weight(scored, users, config.seed)
-    card = adapters.read_card(staging)
-    card |= {**context.about, CARD_KEY: asdict(weight), "figures": {**card["figures"], **metrics}}
+    card = {**adapters.read_card(staging), **context.about}
     _write_card(staging, card)
     with storage_errors(f"the adapter in {final}"):
         replace_folder(staging, final)
-    return {**card["figures"], "vote": weight.weight}
+    return dict(card["figures"])
 
 
 def training_example(
@@ -191,77 +191,14 @@ def training_example(
         catalogue.records(examples.histories[query].tolist()),
         catalogue.records(examples.rows[chosen].tolist()),
         0,
-        _facts(examples, chosen, catalogue, version),
+        prompt_facts(examples, chosen, catalogue, version),
     )
-
-
-def _facts(examples: RankerExamples, candidates: NDArray[np.int64] | slice, catalogue: Catalogue, version: int) -> Sequence[str]:
-    """Sentences about candidates for a version of the prompt; the query's user does not count as a user of a purchased item."""
-    users = catalogue.users[examples.rows[candidates]] - examples.purchased[candidates]
-    ranks = examples.rank[candidates] + 1 if version >= RANK_PROMPT_VERSION else None
-    return fact_sentences(examples.pair_counts[candidates], users, catalogue, ranks)
-
-
-# ---------------------------------------------------------------------- weight of the LLM
-
-
-def calibrate_llm_weight(scored: Sequence[LLMScoredQuery], users: NDArray[np.int64], seed: int) -> tuple[LLMWeight, dict[str, Any]]:
-    """Return the weight of the LLM, and the NDCG@10 of the calibration queries without the LLM, with it, and by the LLM alone.
-
-    The weight is 0 unless the confidence interval of the gain is above zero: every recommendation with the LLM costs its inference time.
-
-    Args:
-        scored: Calibration queries.
-        users: (queries,) user numbers.
-        seed: Random seed of the bootstrap.
-    """
-    if not scored:
-        return NO_LLM_WEIGHT, {"judged": 0}
-    weight = llm_weight.fit_llm_weight(scored)
-    blend = _ndcg([query.scores for query in scored], scored)
-    combined = _ndcg([query.scores + weight.contributions(query.logit_margins) for query in scored], scored)
-    llm = _ndcg([query.logit_margins for query in scored], scored)
-    gain = paired_difference(combined, blend, users, seed=seed)
-    return weight if gain.low > 0 else NO_LLM_WEIGHT, {
-        "judged": len(scored),
-        "judged_blend_ndcg@10": round(float(blend.mean()), 4),
-        "judged_with_llm_ndcg@10": round(float(combined.mean()), 4),
-        "judged_llm_ndcg@10": round(float(llm.mean()), 4),
-        "judged_gain": gain.to_dict(),
-    }
-
-
-def _ndcg(scores: Sequence[NDArray[np.floating]], scored: Sequence[LLMScoredQuery]) -> NDArray[np.float64]:
-    """(queries,) NDCG@10 of rankings of the scored candidates."""
-    hits = np.zeros((len(scored), LLM_RERANK_DEPTH), dtype=bool)
-    for index, (values, query) in enumerate(zip(scores, scored, strict=True)):
-        hits[index, : len(values)] = query.bought[np.argsort(-values, kind="stable")]
-    return ndcg(hits, np.asarray([max(int(query.bought.sum()), 1) for query in scored]), 10)
-
-
-def _score_queries(
-    examples: RankerExamples, queries: NDArray[np.int64], catalogue: Catalogue, settings: Settings, adapter: Path, progress: Progress
-) -> tuple[NDArray[np.int64], list[LLMScoredQuery]]:
-    """The user numbers and the scores by the tuned LLM, quantized as in serving, of queries with a purchase among the blend's best."""
-    ranker = Ranker(LanguageModel.load(settings, adapter))
-    stage, users, scored = "calibrating the ranker", [], []
-    for done, query in enumerate(queries.tolist()):
-        progress(stage, done, len(queries))
-        candidates = examples.candidates(query)
-        best = slice(candidates.start, min(candidates.start + LLM_RERANK_DEPTH, candidates.stop))
-        if examples.purchased[best].any():
-            history, items = catalogue.records(examples.histories[query].tolist()), catalogue.records(examples.rows[best].tolist())
-            logit_margins = ranker.scores(history, None, items, _facts(examples, best, catalogue, ranker.prompt.version))
-            users.append(int(examples.user[query]))
-            scored.append(LLMScoredQuery(examples.scores[best], logit_margins, examples.purchased[best]))
-    progress(stage, len(queries), len(queries))
-    return np.asarray(users, dtype=np.int64), scored
 
 
 def _is_trained(
     folder: Path, settings: Settings, config: FinetuneConfig, training: Sequence[ListwiseExample], validation: Sequence[ListwiseExample]
 ) -> bool:
-    """Whether a folder has the adapter of these examples, configuration and base model; it may lack its weight."""
+    """Whether a folder has the adapter of these examples, configuration and base model."""
     try:
         card = adapters.read_card(folder)
     except CrossaisleError:
