@@ -39,9 +39,10 @@ from crossaisle.recommend.profiles.profile import ItemAttributes, purchase_profi
 from crossaisle.recommend.ranking import learned_blend
 from crossaisle.recommend.ranking.blend_ranker import CANDIDATES_PER_CHANNEL, trained_channels
 from crossaisle.recommend.ranking.features import FeatureExtractor
-from crossaisle.recommend.ranking.llm_loading import load_llm_weight, load_ranking_llm
+from crossaisle.recommend.ranking.llm_loading import load_measured_weight, load_ranking_llm
 from crossaisle.recommend.ranking.llm_reranker import LLMReranker, rerank_indices
-from crossaisle.recommend.ranking.llm_weight import LLM_RERANK_DEPTH
+from crossaisle.recommend.ranking.llm_weight import LLM_RERANK_DEPTH, NO_LLM_WEIGHT
+from crossaisle.recommend.ranking.ranked_candidates import ScoredCandidates
 from crossaisle.retrieval.channels.base import BUILTIN_CHANNELS, CachedChannel
 from crossaisle.train.lora.config import FinetuneConfig
 from crossaisle.train.pipeline import train_workspace
@@ -125,7 +126,9 @@ def ask(shop: crossaisle.Workspace, settings: Settings, most: int) -> EvaluatedC
     """Evaluate held-out users until the LLM has read the candidates of `most` of them."""
     _, cases, _, eligible, known = tested(shop, EvaluationOptions(seed=SEED))
     cases = cases.take(np.random.default_rng(0).permutation(len(cases)))
-    catalogue, facts, vote = known.catalogue, ItemAttributes.from_catalogue(known.catalogue), load_llm_weight(shop.path)
+    catalogue, facts = known.catalogue, ItemAttributes.from_catalogue(known.catalogue)
+    measured = load_measured_weight(shop.path, settings)
+    weight = NO_LLM_WEIGHT if measured is None else measured.weight
     full_catalogue = known.full_catalogue_channels(learned_blend.load_channel_configs(shop.path))
     channels = {**full_catalogue, **trained_channels(known).require_all()}
     retriever = known.with_channels({name: CachedChannel(channel) for name, channel in channels.items()})
@@ -140,14 +143,16 @@ def ask(shop: crossaisle.Workspace, settings: Settings, most: int) -> EvaluatedC
         profile = purchase_profile(cases.histories[number], facts)
         seeds = profile.candidate_query()
         found = retriever.propose(seeds, eligible.mask(cases, slice(number, number + 1))[0], CANDIDATES_PER_CHANNEL)
-        scores = models["blend"].scores(models["blend"].select_features(maker.features(found, profile)))
+        features = models["blend"].select_features(maker.features(found, profile))
+        scores = models["blend"].scores(features)
         places = rerank_indices(scores)
         rows, orders = found.rows[places], {"blend without llm": scores[places]}
         if np.isin(rows, cases.targets[number]).any():
             _tell(f"read {read}", read, most)
             read += 1
             orders |= {name: reader.logit_margins(found, places, seeds, scores) for name, reader in readers.items()}
-            orders["blend"] = scores[places] + vote.contributions(orders["llm"])
+            gate = readers["llm"].gate_features(ScoredCandidates(found, scores, features, models["blend"]), seeds)
+            orders["blend"] = scores[places] + weight.contributions(orders["llm"], gate[places])
         for name, of in tops.items():
             of.append(rows[np.argsort(-orders.get(name, orders["blend without llm"]), kind="stable")])
         for random_list in random_lists:
