@@ -20,6 +20,8 @@ AUTO = "auto"
 """The quantization that `llm.models.model_source.resolve_quantization` replaces by what is best on the machine."""
 QUANTIZATIONS = (AUTO, "nf4", "bf16", "fp32")
 
+ENDPOINT_PREFIX = "openai:"
+"""Start of an LLM that is an OpenAI-compatible endpoint."""
 WHEN_BETTER, ALWAYS, NEVER = "when-better", "always", "never"
 LLM_POLICIES = (WHEN_BETTER, ALWAYS, NEVER)
 MAX_LLM_WEIGHT = 100.0
@@ -34,7 +36,9 @@ class Settings:
 
     Attributes:
         home: Model cache (`CROSSAISLE_HOME`).
-        llm: Model of the ranker and the explainer (`CROSSAISLE_LLM`): `smollm2` (embedded), a folder, a Hugging Face id, or `none`.
+        llm: Model of the ranker and the explainer (`CROSSAISLE_LLM`): `smollm2` (embedded), a folder, a Hugging Face id, or `none`; or
+            `openai:http://host:port/v1`, an endpoint that ranks and does not explain.
+        llm_model: Name of the model at the endpoint, if `llm` is `openai:http://host:port/v1` (`CROSSAISLE_LLM_MODEL`).
         llm_policy: When the LLM's scores count in the order of a history (`CROSSAISLE_LLM_POLICY`): `when-better`, where its measured gain
             is above 0 with its whole interval; `always`, with its fitted weight whatever it gained; `never`.
         llm_weight: Weight of the LLM's scores instead of the measured one, in blend-score units per standard deviation
@@ -56,6 +60,7 @@ class Settings:
 
     home: Path = Path("~/.cache/crossaisle")
     llm: str = "smollm2"
+    llm_model: str | None = None
     llm_policy: str = WHEN_BETTER
     llm_weight: float | None = None
     rerank_depth: int = 20
@@ -66,6 +71,16 @@ class Settings:
     nli: str | None = None
     events: str | None = field(default=None, repr=False)
     pseudonym_key: str | None = field(default=None, repr=False)
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether the LLM is an endpoint."""
+        return self.llm.startswith(ENDPOINT_PREFIX)
+
+    @property
+    def llm_name(self) -> str | None:
+        """Name of the LLM for people; None without one."""
+        return None if self.llm == "none" else self.llm_model if self.is_remote else self.llm
 
     @classmethod
     def read(cls, environment: Mapping[str, str] | None = None) -> Settings:
@@ -112,6 +127,8 @@ class Settings:
         if (quantization := values.get("quantization")) is not None and quantization not in QUANTIZATIONS:
             raise SettingsError(f"quantization {quantization!r} is not one of {', '.join(QUANTIZATIONS)}")
         changed = replace(self, **values)  # type: ignore[arg-type]  # checked above
+        if changed.is_remote and not changed.llm_model:
+            raise SettingsError(f"name the model at the endpoint {changed.llm} with --llm-model")
         return replace(changed, home=changed.home.expanduser())
 
 

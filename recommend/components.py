@@ -14,6 +14,7 @@ from ..llm.explain.explainer import Explainer
 from ..llm.models import adapters
 from ..llm.models.language_model import LanguageModel
 from ..llm.ranking.ranker import Ranker
+from ..llm.ranking.remote_ranker import RemoteRanker
 from ..llm.ranking.request_batching import PackBatcher
 from ..retrieval.associations.item_users import ItemUsers
 from ..retrieval.associations.rules import Associations
@@ -83,6 +84,8 @@ class WorkspaceComponents:
         """Finish the LLM requests in the queue, and close the index."""
         if self._pack_batcher is not None:
             self._pack_batcher.close()
+        if (remote := self.__dict__.get("_remote_ranker")) is not None:
+            remote.close()
         self.index.close()
 
     def with_items(self, items: Sequence[Item]) -> tuple[Self, int, int]:
@@ -97,7 +100,9 @@ class WorkspaceComponents:
         added, changed = new_items.add(workspace, self.index, self._embedder, items, self.workspace.manifest.snapshot)
         copy = type(self)(workspace, self.settings, index=self.index)
         copy._pack_batcher, copy.live = self._pack_batcher, self.live
-        copy.__dict__.update({name: self.__dict__[name] for name in ("_embedder", "_llm", "_explainer") if name in self.__dict__})
+        copy.__dict__.update(
+            {name: self.__dict__[name] for name in ("_embedder", "_llm", "_explainer", "_remote_ranker") if name in self.__dict__}
+        )
         copy.warm()
         return copy, added, changed
 
@@ -140,25 +145,34 @@ class WorkspaceComponents:
 
     @cached_property
     def _llm(self) -> LanguageModel | None:
-        if self.settings.llm == "none":
+        if self.settings.llm == "none" or self.settings.is_remote:
             return None
         llm = load_ranking_llm(self.workspace.path, self.settings) if self.uses_llm_weight else LanguageModel.load(self.settings)
         add_explainer_adapter(llm, self.workspace.path, self.settings)
         return llm
 
     @cached_property
-    def _ranker(self) -> Ranker | None:
+    def _remote_ranker(self) -> RemoteRanker | None:
+        """The LLM at an endpoint; None if it is a local one."""
+        return RemoteRanker(self.settings.llm, str(self.settings.llm_model)) if self.settings.is_remote else None
+
+    @cached_property
+    def _ranker(self) -> Ranker | RemoteRanker | None:
         """The LLM for the candidates of a text query. The ranking adapter is off: it is not trained on text queries."""
-        if self._llm is None or self.settings.llm_policy == NEVER:
+        if self.settings.llm_policy == NEVER:
             return None
+        if self._remote_ranker is not None or self._llm is None:
+            return self._remote_ranker
         return Ranker(self._llm, version=1 if self._llm.has_ranking_adapter else None, batcher=self._pack_batcher)
 
     @cached_property
     def _reranker(self) -> LLMReranker | None:
         """The LLM for candidates of the blend; None where it has no weight."""
-        if not self.uses_llm_weight or self._llm is None:
+        if not self.uses_llm_weight:
             return None
-        return LLMReranker(Ranker(self._llm, batcher=self._pack_batcher), self.catalogue, self.associations)
+        local = None if self._llm is None else Ranker(self._llm, batcher=self._pack_batcher)
+        ranker = self._remote_ranker or local
+        return None if ranker is None else LLMReranker(ranker, self.catalogue, self.associations)
 
     @cached_property
     def _ranking_adapter(self) -> str | None:

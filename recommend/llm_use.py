@@ -38,11 +38,11 @@ def why_text_is_not_read(settings: Settings) -> str:
     return "--llm-policy is never" if settings.llm_policy == NEVER else ""
 
 
-def llm_use(llm: str, adapter: str | None, reading: Reading, usage: LLMUsage) -> LLMUse:
+def llm_use(llm: str | None, adapter: str | None, reading: Reading, usage: LLMUsage) -> LLMUse:
     """Return what the LLM did for an answer.
 
     Args:
-        llm: model of the settings, or `none`.
+        llm: name of the model; None without one.
         adapter: id of the adapter that it read with; None without one.
         reading: what it read for the order.
         usage: tokens that it read and texts that it wrote.
@@ -52,5 +52,4 @@ def llm_use(llm: str, adapter: str | None, reading: Reading, usage: LLMUsage) ->
         summary = f"ranked by {reading.order} and {name} (weight {reading.weight:.2g}, {reading.candidates} read)"
     else:
         summary = f"the LLM did not read: {reading.reason or 'there were no candidates'}"
-    model = None if llm == "none" else llm
-    return LLMUse(model, adapter, reading.candidates, round(reading.weight, 4), usage.tokens_in, usage.texts_generated, summary)
+    return LLMUse(llm, adapter, reading.candidates, round(reading.weight, 4), usage.tokens_in, usage.texts_generated, summary)

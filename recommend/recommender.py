@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..data import deadlines
-from ..data.errors import QueryError, UnknownUserError
+from ..data.errors import EndpointError, QueryError, UnknownUserError
 from ..data.events.records import now_ms
 from ..data.records import Candidate, Explanation, LLMUse, Query, Recommendation, Recommendations, Rules
 from ..data.settings import Settings
@@ -232,7 +232,10 @@ class Recommender(WorkspaceComponents):
         """Return the blend's candidates re-ranked by the LLM, where it has a weight."""
         if self._reranker is None or not len(scored.proposals):
             return scored
-        return self._reranker.rerank(scored, candidate_query, self.llm_weight.weight, self.settings.rerank_depth)
+        try:
+            return self._reranker.rerank(scored, candidate_query, self.llm_weight.weight, self.settings.rerank_depth)
+        except EndpointError as error:  # the blend's order is good without it, and the answer says so
+            return replace(scored, llm_failure=str(error))
 
     def _rank(
         self, query: Query, shopper: Shopper, candidate_query: CandidateQuery, candidates: ScoredCandidates | Sequence[Candidate]
@@ -242,22 +245,26 @@ class Recommender(WorkspaceComponents):
             candidates = self.rerank(candidates, candidate_query)
             margins = candidates.logit_margins
             read = 0 if margins is None else int(np.isfinite(margins).sum())
-            reading = Reading(BLEND, read, candidates.mean_llm_weight, self.llm_weight.reason)
+            reading = Reading(BLEND, read, candidates.mean_llm_weight, candidates.llm_failure or self.llm_weight.reason)
             return self.blend_ranker.candidates(candidates, candidate_query), candidates.scores, reading
         weights, reading = channel_weights(candidate_query), Reading(RANKS, 0, 0.0, why_text_is_not_read(self.settings))
         if self._ranker and candidates:
             records = self.catalogue.records
             item_rows = [self.catalogue.row(candidate.item_id) for candidate in candidates]
-            logit_margins = self._ranker.scores(records(shopper.rows.tolist()), query.text, records(item_rows))
-            candidates = with_channel(candidates, LLM_CHANNEL, logit_margins)
-            reading = Reading(RANKS, len(item_rows), weights[LLM_CHANNEL], "")
+            try:
+                logit_margins = self._ranker.scores(records(shopper.rows.tolist()), query.text, records(item_rows))
+            except EndpointError as error:
+                reading = Reading(RANKS, 0, 0.0, str(error))
+            else:
+                candidates = with_channel(candidates, LLM_CHANNEL, logit_margins)
+                reading = Reading(RANKS, len(item_rows), weights[LLM_CHANNEL], "")
         fused = fuse_candidates(candidates, weights)
         return fused, np.asarray([score for _, score in fused], dtype=np.float64), reading
 
     def _llm_use(self, reading: Reading, usage: LLMUsage) -> LLMUse:
         """Return what the LLM did for an answer. Args: reading: for the order. usage: tokens and texts so far."""
         adapter = self._ranking_adapter if reading.candidates and reading.order == BLEND else None
-        return llm_use(self.settings.llm, adapter, reading, usage)
+        return llm_use(self.settings.llm_name, adapter, reading, usage)
 
     def _select(self, selection: ListSelection, rows: list[int], scores: NDArray[np.float64], explore: int | None) -> ExplorationResult:
         """Return the rows of the list. Args: rows: (candidates,) item rows. scores: (candidates,). explore: random seed, or None."""

@@ -17,7 +17,11 @@ if TYPE_CHECKING:
     from ...data.settings import Settings
 
 WorkspacePath = Annotated[Path, typer.Option("-w", "--workspace", help="Folder of the workspace.")]
-Llm = Annotated[str | None, typer.Option(help="Language model: smollm2, a folder, a Hugging Face id, or none.")]
+Llm = Annotated[
+    str | None,
+    typer.Option(help="Language model: smollm2, a folder, a Hugging Face id, openai:http://host:port/v1 (with --llm-model), or none."),
+]
+LlmModel = Annotated[str | None, typer.Option(help="Name of the model at the endpoint of --llm.")]
 LlmPolicy = Annotated[
     str | None,
     typer.Option(help="When the LLM ranks histories: when-better (its measured gain is above 0), always (its fitted weight), never."),

@@ -13,6 +13,7 @@ from .options import (
     Chroma,
     EmbedderName,
     Llm,
+    LlmModel,
     LlmPolicy,
     LlmWeight,
     Quantization,
@@ -66,6 +67,7 @@ def recommend(
     length: Annotated[str, typer.Option(help="Length of the explanations: line, paragraph, or bullets (marketing copy).")] = "line",
     language: Annotated[str, typer.Option(help="Language of the explanations; only English (en) can be checked so far.")] = "en",
     llm: Llm = None,
+    llm_model: LlmModel = None,
     llm_policy: LlmPolicy = None,
     llm_weight: LlmWeight = None,
     rerank_depth: RerankDepth = None,
@@ -95,7 +97,7 @@ def recommend(
     from ...recommend.serialization import to_dict
     from ..terminal import render
 
-    ranking = {"llm": llm, "llm_policy": llm_policy, "llm_weight": llm_weight, "rerank_depth": rerank_depth}
+    ranking = {"llm": llm, "llm_model": llm_model, "llm_policy": llm_policy, "llm_weight": llm_weight, "rerank_depth": rerank_depth}
     settings = settings_from(**ranking, quantization=quantization, embedder=embedder, chroma=chroma)
     recommender = _with_events(Recommender.open(workspace, settings=settings))
     item_ids = _item_ids(items)
@@ -145,6 +147,7 @@ def why(
         ),
     ] = True,
     llm: Llm = None,
+    llm_model: LlmModel = None,
     llm_policy: LlmPolicy = None,
     llm_weight: LlmWeight = None,
     rerank_depth: RerankDepth = None,
@@ -171,7 +174,7 @@ def why(
     from ...recommend.recommender import Recommender
     from ..terminal import render
 
-    ranking = {"llm": llm, "llm_policy": llm_policy, "llm_weight": llm_weight, "rerank_depth": rerank_depth}
+    ranking = {"llm": llm, "llm_model": llm_model, "llm_policy": llm_policy, "llm_weight": llm_weight, "rerank_depth": rerank_depth}
     settings = settings_from(**ranking, quantization=quantization, chroma=chroma)
     recommender = _with_events(Recommender.open(workspace, settings=settings))
     result = run(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ...data.errors import SettingsError
-from .options import Chroma, Llm, LlmPolicy, LlmWeight, Quantization, RerankDepth, WorkspacePath, settings_from
+from .options import Chroma, Llm, LlmModel, LlmPolicy, LlmWeight, Quantization, RerankDepth, WorkspacePath, settings_from
 
 if TYPE_CHECKING:
     from ..service.api_keys import ApiKeys
@@ -45,6 +45,7 @@ def serve(
     min_users: Annotated[int, typer.Option(help="Smallest group whose statistics may be shown (k-anonymity threshold).")] = 20,
     budget: Annotated[float, typer.Option(help="Total privacy budget of the workspace (sum of all epsilons).")] = 10.0,
     llm: Llm = None,
+    llm_model: LlmModel = None,
     llm_policy: LlmPolicy = None,
     llm_weight: LlmWeight = None,
     rerank_depth: RerankDepth = None,
@@ -61,6 +62,7 @@ def serve(
 
     settings = settings_from(
         llm=llm,
+        llm_model=llm_model,
         llm_policy=llm_policy,
         llm_weight=llm_weight,
         rerank_depth=rerank_depth,

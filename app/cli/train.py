@@ -16,6 +16,7 @@ from .options import (
     AsJson,
     Chroma,
     Llm,
+    LlmModel,
     LlmPolicy,
     LlmWeight,
     Quantization,
@@ -66,6 +67,7 @@ def train(
     rerank_depth: RerankDepth = None,
     merge: Annotated[Path | None, typer.Option(help="Merge the LLM and the adapter into one model in this new folder.")] = None,
     llm: Llm = None,
+    llm_model: LlmModel = None,
     quantization: Quantization = None,
     chroma: Chroma = None,
     as_json: AsJson = False,
@@ -94,7 +96,10 @@ def train(
     if examples is not None and examples < 1:
         raise SettingsError(f"--examples must be 1 or more, not {examples}")
     split = EvaluationOptions(protocol, seed=seed, at=at).split()  # type: ignore[arg-type]  # checked there
-    opened, settings = Workspace(workspace), settings_from(chroma=chroma, llm=llm, quantization=quantization, rerank_depth=rerank_depth)
+    opened, settings = (
+        Workspace(workspace),
+        settings_from(chroma=chroma, llm=llm, llm_model=llm_model, quantization=quantization, rerank_depth=rerank_depth),
+    )
     if merge is not None and merge.exists() and any(merge.iterdir()):
         raise SettingsError(f"{merge} is not empty; give a new folder for the merged model")
     names = None if channels is None else validate_names([current_channel(name.strip()) for name in channels.split(",") if name.strip()])
@@ -228,6 +233,7 @@ def evaluate(
     groups: Annotated[Path | None, typer.Option(help="Table with a column user_id, for results by group.")] = None,
     group_by: Annotated[str | None, typer.Option(help="Column of the table that defines the groups.")] = None,
     llm: Llm = None,
+    llm_model: LlmModel = None,
     llm_policy: LlmPolicy = None,
     llm_weight: LlmWeight = None,
     rerank_depth: RerankDepth = None,
@@ -249,7 +255,7 @@ def evaluate(
     from ..terminal.progress import progress_bar
 
     check_is_folder(out)
-    ranking = {"llm": llm, "llm_policy": llm_policy, "llm_weight": llm_weight, "rerank_depth": rerank_depth}
+    ranking = {"llm": llm, "llm_model": llm_model, "llm_policy": llm_policy, "llm_weight": llm_weight, "rerank_depth": rerank_depth}
     settings, opened = settings_from(**ranking, quantization=quantization, chroma=chroma), Workspace(workspace)
     options = EvaluationOptions(
         protocol=protocol,  # type: ignore[arg-type]  # checked when used

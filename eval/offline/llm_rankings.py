@@ -14,6 +14,7 @@ from ...data.settings import NEVER
 from ...llm.models.language_model import LanguageModel
 from ...llm.models.usage import measure_usage
 from ...llm.ranking.ranker import Ranker
+from ...llm.ranking.remote_ranker import RemoteRanker
 from ...recommend.ranking.llm_loading import load_measured_weight, load_ranking_llm, ranking_adapter, weight_in_use
 from ...recommend.ranking.llm_reranker import LLMReranker, rerank_indices
 from ...recommend.ranking.llm_weight import LLMWeight, disagreement, gate_features
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 ZERO_SHOT = "llm zero-shot"
 """Name of the LLM without its adapter in a report."""
+REMOTE_SECONDS = 60.0
+"""Time for one case at an endpoint."""
 DEPTHS = (20, 50, 100)
 """Numbers of candidates at which the gain of the LLM is reported, up to the one of the settings."""
 
@@ -169,7 +172,7 @@ class LLMRankings:
         """The LLM's logit margins of a pool of candidates, by item row. Args: zero_shot: whether to read without the adapter."""
 
         def compute() -> dict[int, float]:
-            reranker = self._zero_shot_reranker if zero_shot else self._tuned_reranker
+            reranker = self._remote_reranker or (self._zero_shot_reranker if zero_shot else self._tuned_reranker)
             catalogue = self.retriever.catalogue
             prompt, _ = reranker.ranker.prompt_parts(catalogue.records(case.query.rows.tolist()), None)
             leakage.check_prompts(self.cases, {case.index: prompt}, catalogue)
@@ -184,6 +187,13 @@ class LLMRankings:
             return dict(zip(case.candidates.rows[pool].tolist(), (float(margin) for margin in margins), strict=True))
 
         return log.get(case.index, compute)
+
+    @cached_property
+    def _remote_reranker(self) -> LLMReranker | None:
+        if not self.settings.is_remote:
+            return None
+        remote = RemoteRanker(self.settings.llm, str(self.settings.llm_model), seconds=REMOTE_SECONDS)
+        return LLMReranker(remote, self.retriever.catalogue, self.retriever.associations)
 
     @cached_property
     def _llm(self) -> LanguageModel:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ...data.atomic_files import sha256
 from ...data.errors import ModelError, ModelMissingError
-from ...data.settings import AUTO, Settings
+from ...data.settings import AUTO, ENDPOINT_PREFIX, Settings
 from . import bundled
 from .quantization import choose_quantization
 
@@ -26,8 +26,8 @@ def resolve_model_path(name: str, home: Path) -> str:
         if not bundled.is_pulled(home):
             raise ModelMissingError(f"the bundled LLM is not in {home} yet; fetch it once with `crossaisle models pull`")
         return str(bundled.cache_folder(home))
-    if name.startswith("openai:"):
-        raise ModelError(f"{name}: an endpoint cannot rank, because ranking reads the logits of the model; name a local model")
+    if name.startswith(ENDPOINT_PREFIX):
+        raise ModelError(f"{name} is an endpoint; name a local model here")
     folder = Path(name).expanduser()
     if folder.is_dir() and not (folder / "config.json").exists():
         raise ModelMissingError(f"{folder} holds no config.json; --llm requires a folder with a transformers model, or a Hugging Face id")

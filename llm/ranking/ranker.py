@@ -9,23 +9,17 @@ import numpy as np
 
 from ... import prompts
 from ...data.records import Item
-from ...prompts.injection import truncate_at_injection
 from ..models.language_model import LanguageModel
 from ..models.usage import record_usage
 from .packed_scorer import PACK_TOKENS, PackedScorer
+from .rank_prompt import MAX_HISTORY_ITEMS, PLACEHOLDER, candidate_text, user_message
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from .request_batching import PackBatcher
 
-MAX_HISTORY_ITEMS = 10
-"""Number of history items in the prompt, the most recent ones."""
-MAX_TITLE_CHARS = 70
-"""Titles are truncated here; the rest of a store's title is mostly keywords."""
-MAX_FACT_CHARS = 200
 MAX_PREFIX_TOKENS = 512
-_PLACEHOLDER = "\ue000"  # a private-use character: sanitized text cannot contain it
 
 
 class Ranker:
@@ -71,10 +65,10 @@ class Ranker:
         if not candidates:
             return np.empty(0, dtype=np.float32)
         prefix, encoded = self.encode(history, need, candidates, facts)
-        packs = self.scorer.split_candidates(prefix, encoded)
-        record_usage(tokens_in=len(packs) * len(prefix) + sum(map(len, encoded)))
         order = sorted(range(len(candidates)), key=lambda i: (candidates[i].item_id, encoded[i]))
         ordered = [encoded[i] for i in order]
+        packs = self.scorer.split_candidates(prefix, ordered)
+        record_usage(tokens_in=len(packs) * len(prefix) + sum(map(len, ordered)))
         scores = np.empty(len(candidates), dtype=np.float32)
         scores[order] = (
             self.batcher.logit_margins(self.scorer, prefix, ordered) if self.batcher else self.scorer.logit_margins(prefix, ordered)
@@ -90,7 +84,7 @@ class Ranker:
         """
         facts = facts if facts is not None else [None] * len(candidates)
         prefix, tail = self._encode_frame(history, need)
-        encoded = [[*self.llm.encode(self._candidate(item, fact)), *tail] for item, fact in zip(candidates, facts, strict=True)]
+        encoded = [[*self.llm.encode(candidate_text(self.prompt, item, fact)), *tail] for item, fact in zip(candidates, facts, strict=True)]
         return prefix, encoded
 
     def _encode_frame(self, history: Sequence[Item], need: str | None) -> tuple[list[int], list[int]]:
@@ -100,30 +94,10 @@ class Ranker:
 
     def prompt_parts(self, history: Sequence[Item], need: str | None) -> tuple[str, str]:
         """Return the prompt before and after the candidate. The oldest history items are dropped until it fits."""
-        items = [describe(item) for item in history[-MAX_HISTORY_ITEMS:]]
-        query = prompts.sanitize_for_prompt(need) if need else None
+        items = history[-MAX_HISTORY_ITEMS:]
         while True:
-            user = self.prompt.render("user", history=items, need=query, candidate=_PLACEHOLDER)
-            before, after = self.llm.chat_prompt(self.prompt.render("system"), [("user", user)]).split(_PLACEHOLDER)
+            user = user_message(self.prompt, items, need)
+            before, after = self.llm.chat_prompt(self.prompt.render("system"), [("user", user)]).split(PLACEHOLDER)
             if not items or len(self.llm.encode(before)) <= min(MAX_PREFIX_TOKENS, self.scorer.pack_tokens // 2):
                 return before, after
             items = items[1:]
-
-    def _candidate(self, item: Item, fact: str | None = None) -> str:
-        sanitized = prompts.sanitize_for_prompt(fact, MAX_FACT_CHARS) if fact else None
-        return self.prompt.render("candidate", title=_title(item), category=_category(item), fact=sanitized)
-
-
-def describe(item: Item) -> str:
-    """Return an item as one line of sanitized text: its title and its top-level category."""
-    title = _title(item) or prompts.sanitize_for_prompt(item.item_id, MAX_TITLE_CHARS)
-    return f"{title} ({category})" if (category := _category(item)) else title
-
-
-def _title(item: Item) -> str:
-    """Return the title without prompt injections: instructions to a model are no property of the item."""
-    return prompts.sanitize_for_prompt(truncate_at_injection(item.title), MAX_TITLE_CHARS)
-
-
-def _category(item: Item) -> str:
-    return prompts.sanitize_for_prompt(" › ".join(item.category[:1]), 60)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -71,7 +72,7 @@ def ranking_adapter(workspace: Path, settings: Settings) -> Path | None:
     Raises: ModelMissingError, ModelError: the model is not installed, or the adapter is damaged.
     """
     folder = workspace / RANKER_FOLDER
-    if not folder.exists():
+    if settings.is_remote or not folder.exists():
         return None
     base = adapters.read_card(folder).get("base_fingerprint")
     if adapters.is_merged_from(Path(settings.llm).expanduser(), folder) or base == fingerprint(settings.llm, settings.home):
@@ -87,7 +88,10 @@ def weight_file(workspace: Path, settings: Settings) -> Path:
     Raises: ModelMissingError, ModelError: see `ranking_adapter`.
     """
     adapter = ranking_adapter(workspace, settings)
-    key = f"adapter-{sha256(adapter / adapters.WEIGHTS)[:16]}" if adapter else short_fingerprint(settings.llm, settings.home)
+    if settings.is_remote:
+        key = hashlib.sha256(f"{settings.llm} {settings.llm_model}".encode()).hexdigest()[:16]
+    else:
+        key = f"adapter-{sha256(adapter / adapters.WEIGHTS)[:16]}" if adapter else short_fingerprint(settings.llm, settings.home)
     return workspace / learned_blend.FOLDER / WEIGHTS_FOLDER / f"{key}.json"
 
 

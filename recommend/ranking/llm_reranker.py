@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...llm.ranking.ranker import Ranker
+from ...llm.ranking.remote_ranker import RemoteRanker
 from . import candidate_facts
 from .llm_weight import LLM_RERANK_DEPTH, LLMWeight, disagreement, gate_features
 
@@ -31,7 +32,7 @@ class LLMReranker:
         associations: source of the co-purchase counts in the prompt.
     """
 
-    ranker: Ranker
+    ranker: Ranker | RemoteRanker
     catalogue: Catalogue
     associations: Associations
 

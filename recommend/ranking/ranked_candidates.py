@@ -32,6 +32,7 @@ class ScoredCandidates:
         logit_margins: (candidates,) yes/no logit differences of the LLM in nats, NaN for candidates it did not score; None without an LLM.
         llm_contributions: (candidates,) part of each score that comes from the LLM; None without an LLM.
         mean_llm_weight: mean weight of the candidates that the LLM read; 0 without an LLM.
+        llm_failure: why an LLM that was to read did not; empty if it read, or was not to.
     """
 
     proposals: CandidateScores
@@ -41,6 +42,7 @@ class ScoredCandidates:
     logit_margins: NDArray[np.float32] | None = None
     llm_contributions: NDArray[np.float64] | None = None
     mean_llm_weight: float = 0.0
+    llm_failure: str = ""
 
     def contributions_by_channel(self, index: int) -> dict[str, float]:
         """Contribution of each channel, the profile and the LLM to the score of one candidate, largest magnitude first."""

@@ -25,7 +25,8 @@ from ...eval.stats.bootstrap import paired_difference, smallest_detectable
 from ...llm.models import adapters
 from ...llm.models.usage import measure_usage
 from ...llm.ranking.ranker import Ranker
-from ...recommend.ranking.llm_loading import RANKER_FOLDER, load_ranking_llm, weight_file
+from ...llm.ranking.remote_ranker import RemoteRanker
+from ...recommend.ranking.llm_loading import RANKER_FOLDER, load_ranking_llm, ranking_adapter, weight_file
 from ...recommend.ranking.llm_weight import LLMScoredQuery, LLMWeight, fit_llm_weight, gate_features
 from .prompt_facts import prompt_facts
 from .ranker import QUESTIONS_KEY, calibration_queries
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
 
 DEFAULT_SECONDS, MIN_QUESTIONS = 600.0, 400
 """Time after which no further question is read, and the number of questions that are read whatever it takes, where there are so many."""
+REMOTE_SECONDS = 60.0
+"""Time for one question at an endpoint; answers have less."""
 MIN_FITTED = 20
 """Questions below which nothing is fitted."""
 FOLDS = 5
@@ -105,11 +108,19 @@ def measure_weight(
         TrainingError: There are too few questions.
         StaleTrainingError: The adapter was trained on questions of another blend, some of which these may be.
         ModelError, ModelMissingError: The model cannot be used or is not installed.
+        EndpointError: The endpoint fails.
     """
-    llm = load_ranking_llm(workspace, settings)
-    ranker = Ranker(llm)
+    ranker: Ranker | RemoteRanker
+    if settings.is_remote:
+        ranker, about = RemoteRanker(settings.llm, str(settings.llm_model), seconds=REMOTE_SECONDS), {"model": settings.llm_model}
+        about["protocol"] = ranker.protocol
+        has_adapter = False
+    else:
+        llm = load_ranking_llm(workspace, settings)
+        ranker, has_adapter = Ranker(llm), ranking_adapter(workspace, settings) is not None
+        about = {"model": llm.name, "quantization": llm.quantization}
     questions = informative_questions(examples, settings.rerank_depth)
-    if llm.has_ranking_adapter or ranker.prompt.version > 1:
+    if has_adapter:
         card = adapters.read_card(workspace / RANKER_FOLDER)
         if card.get(QUESTIONS_KEY) != examples.digest:
             raise StaleTrainingError(
@@ -128,8 +139,7 @@ def measure_weight(
         seconds=seconds,
         progress=progress,
     )
-    about = {"model": llm.name, "quantization": llm.quantization, "adapter": llm.has_ranking_adapter, "prompt": ranker.prompt.version}
-    informative = {"informative": len(questions), "of": len(examples)}
+    informative = {"informative": len(questions), "of": len(examples), "adapter": has_adapter, "prompt": ranker.prompt.version}
     figures = {**about, **measured_weight(read, depth=settings.rerank_depth, seed=seed), **informative}
     save_weight(weight_file(workspace, settings), figures)
     return figures

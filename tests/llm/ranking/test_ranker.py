@@ -9,7 +9,8 @@ import pytest
 
 from crossaisle.data.records import Item
 from crossaisle.llm.models.language_model import LanguageModel
-from crossaisle.llm.ranking.ranker import MAX_HISTORY_ITEMS, MAX_PREFIX_TOKENS, Ranker, describe
+from crossaisle.llm.ranking.rank_prompt import MAX_HISTORY_ITEMS, describe
+from crossaisle.llm.ranking.ranker import MAX_PREFIX_TOKENS, Ranker
 
 HISTORY = [Item("t", "Trail tent", ("Outdoors", "Tents")), Item("j", "Rain jacket", ("Clothing",))]
 CANDIDATES = [
