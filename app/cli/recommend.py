@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -26,6 +29,7 @@ from .options import (
 )
 
 if TYPE_CHECKING:
+    from ...data.settings import Settings
     from ...recommend.recommender import Recommender
 
 Scope = Annotated[str, typer.Option(help="new: categories absent from the history; other: any category except that of the anchor item.")]
@@ -93,35 +97,34 @@ def recommend(
     )
     if language != "en":
         raise SettingsError(f"explanations can be generated and checked in English only (--language en), not in {language!r}")
-    from ...recommend.recommender import Recommender
     from ...recommend.serialization import to_dict
     from ..terminal import render
 
     ranking = {"llm": llm, "llm_model": llm_model, "llm_policy": llm_policy, "llm_weight": llm_weight, "rerank_depth": rerank_depth}
     settings = settings_from(**ranking, quantization=quantization, embedder=embedder, chroma=chroma)
-    recommender = _with_events(Recommender.open(workspace, settings=settings))
-    item_ids = _item_ids(items)
-    result = recommender.recommend(
-        user_id=user,
-        items=item_ids,
-        text=text,
-        rules=rules,
-        k=k,
-        novelty=novelty,
-        new_items=new_items,
-        new_up_to=new_up_to,
-        explore=secrets.randbits(32) if explore else None,
-        explain=explain,
-        without=tuple(without or ()),
-        tone=tone,  # type: ignore[arg-type]  # checked when used
-        length=length,  # type: ignore[arg-type]  # checked when used
-    )
-    if as_json:
-        print_json(to_dict(result))
-        return
-    rows = recommender.history(user).rows.tolist() if user is not None else []
-    history = recommender.catalogue.records([*rows, *(recommender.catalogue.row(item_id) for item_id in item_ids)])
-    render.print_recommendations(console(), result, [item for item in history if item.item_id not in result.query.without])
+    with _opened(workspace, settings) as recommender:
+        item_ids = _item_ids(items)
+        result = recommender.recommend(
+            user_id=user,
+            items=item_ids,
+            text=text,
+            rules=rules,
+            k=k,
+            novelty=novelty,
+            new_items=new_items,
+            new_up_to=new_up_to,
+            explore=secrets.randbits(32) if explore else None,
+            explain=explain,
+            without=tuple(without or ()),
+            tone=tone,  # type: ignore[arg-type]  # checked when used
+            length=length,  # type: ignore[arg-type]  # checked when used
+        )
+        if as_json:
+            print_json(to_dict(result))
+            return
+        rows = recommender.history(user).rows.tolist() if user is not None else []
+        history = recommender.catalogue.records([*rows, *(recommender.catalogue.row(item_id) for item_id in item_ids)])
+        render.print_recommendations(console(), result, [item for item in history if item.item_id not in result.query.without])
 
 
 def why(
@@ -171,34 +174,36 @@ def why(
         exclude_owned=not include_owned,
     )
     from ...recommend.attribution.why import why as run
-    from ...recommend.recommender import Recommender
     from ..terminal import render
 
     ranking = {"llm": llm, "llm_model": llm_model, "llm_policy": llm_policy, "llm_weight": llm_weight, "rerank_depth": rerank_depth}
     settings = settings_from(**ranking, quantization=quantization, chroma=chroma)
-    recommender = _with_events(Recommender.open(workspace, settings=settings))
-    result = run(
-        recommender,
-        item,
-        user_id=user,
-        items=_item_ids(items),
-        rules=rules,
-        k=k,
-        without=tuple(without or ()),
-        counterfactual=counterfactuals,
-    )
-    if as_json:
-        print_json(result.to_dict())
-    else:
-        render.print_why(console(), result)
+    with _opened(workspace, settings) as recommender:
+        result = run(
+            recommender,
+            item,
+            user_id=user,
+            items=_item_ids(items),
+            rules=rules,
+            k=k,
+            without=tuple(without or ()),
+            counterfactual=counterfactuals,
+        )
+        if as_json:
+            print_json(result.to_dict())
+        else:
+            render.print_why(console(), result)
 
 
-def _with_events(recommender: Recommender) -> Recommender:
-    """The recommender, with the events since the snapshot if there are any."""
+@contextmanager
+def _opened(workspace: Path, settings: Settings) -> Iterator[Recommender]:
+    """The recommender of a workspace, with the events since the snapshot if there are any; closed at the end."""
     from ...recommend.profiles.live_events import LiveEvents
+    from ...recommend.recommender import Recommender
 
-    recommender.live = LiveEvents.open_if_present(recommender.workspace, recommender.settings)
-    return recommender
+    with closing(Recommender.open(workspace, settings=settings)) as recommender:
+        recommender.live = LiveEvents.open_if_present(recommender.workspace, recommender.settings)
+        yield recommender
 
 
 def _item_ids(items: str | None) -> tuple[str, ...]:
@@ -216,10 +221,10 @@ def profile(
     Example: crossaisle profile -w shop --user u42
     """
     from ...recommend.attribution.profile_summary import profile_summary
-    from ...recommend.recommender import Recommender
     from ..terminal import render
 
-    summary = profile_summary(_with_events(Recommender.open(workspace, settings=settings_from(chroma=chroma))), user)
+    with _opened(workspace, settings_from(chroma=chroma)) as recommender:
+        summary = profile_summary(recommender, user)
     if as_json:
         print_json(summary)
     else:

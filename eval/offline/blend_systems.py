@@ -9,6 +9,7 @@ blends are unaffected. What the LLM ranks is in `llm_rankings`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -173,7 +174,11 @@ class BlendSystems:
         llm_depths: dict[int, list[Sequence[int]]] = {}
         blend_candidates: list[Sequence[int]] = []
         stage = "channels, blends and LLM" if self.llm_cases else "channels and blends"
-        with LogitMarginLog(self.checkpoint, "tuned") as tuned_log, LogitMarginLog(self.checkpoint, "zero-shot") as zero_shot_log:
+        with (
+            closing(self.llm),
+            LogitMarginLog(self.checkpoint, "tuned") as tuned_log,
+            LogitMarginLog(self.checkpoint, "zero-shot") as zero_shot_log,
+        ):
             for case in range(len(self.cases)):
                 progress(stage, case, len(self.cases))
                 mask = self.eligible.mask(self.cases, slice(case, case + 1))[0]

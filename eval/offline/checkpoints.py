@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -61,6 +61,7 @@ class EvaluationCheckpoint:
             "category_level": workspace.manifest.category_level,
             "index": (workspace.manifest.index or {}).get("generation"),
             "llm": settings.llm,
+            "llm_model": settings.llm_model,
             "quantization": resolve_quantization(settings).quantization,
             "options": options,
             "cases": hashlib.sha256(
@@ -117,9 +118,9 @@ class LogitMarginLog:
     def __exit__(self, *_: object) -> None:
         self.file.close()
 
-    def get(self, case: int, compute: Callable[[], Mapping[int, float]]) -> dict[int, float]:
-        """Return the logit margins of a case by item row, computed and logged if they are not in the log."""
-        if case not in self.margins:
+    def get(self, case: int, rows: Sequence[int], compute: Callable[[], Mapping[int, float]]) -> dict[int, float]:
+        """Return the logit margins of a case by item row, computed and logged if one of the rows is not in the log."""
+        if case not in self.margins or not self.margins[case].keys() >= set(rows):
             self.margins[case] = dict(compute())
             self.file.write(json.dumps([case, list(self.margins[case].items())]) + "\n")
             self.file.flush()

@@ -186,14 +186,20 @@ class LLMRankings:
                 self.cost.candidates += len(pool)
             return dict(zip(case.candidates.rows[pool].tolist(), (float(margin) for margin in margins), strict=True))
 
-        return log.get(case.index, compute)
+        return log.get(case.index, case.candidates.rows[pool].tolist(), compute)
+
+    def close(self) -> None:
+        """Close the connections to an endpoint."""
+        if (remote := self.__dict__.get("_remote")) is not None:
+            remote.close()
+
+    @cached_property
+    def _remote(self) -> RemoteRanker | None:
+        return RemoteRanker(self.settings.llm, str(self.settings.llm_model), seconds=REMOTE_SECONDS) if self.settings.is_remote else None
 
     @cached_property
     def _remote_reranker(self) -> LLMReranker | None:
-        if not self.settings.is_remote:
-            return None
-        remote = RemoteRanker(self.settings.llm, str(self.settings.llm_model), seconds=REMOTE_SECONDS)
-        return LLMReranker(remote, self.retriever.catalogue, self.retriever.associations)
+        return LLMReranker(self._remote, self.retriever.catalogue, self.retriever.associations) if self._remote else None
 
     @cached_property
     def _llm(self) -> LanguageModel:

@@ -42,7 +42,7 @@ def resolve_quantization(settings: Settings) -> Settings:
     Raises:
         ModelMissingError: See `resolve_model_path`.
     """
-    if settings.quantization != AUTO or settings.llm == "none":
+    if settings.quantization != AUTO or settings.llm == "none" or settings.is_remote:
         return settings
     import torch
 

@@ -21,7 +21,7 @@ from ... import prompts
 from ...data import deadlines
 from ...data.errors import EndpointError
 from ..chat.openai_endpoint import API_KEY_VARIABLES, validated_url
-from ..models.usage import record_usage
+from ..models.usage import measure_usage, record_usage
 from .rank_prompt import MAX_HISTORY_ITEMS, PLACEHOLDER, candidate_text, describe, user_message
 from .remote_protocols import PROTOCOLS, Protocol, RankTask, UnusableAnswerError
 
@@ -85,6 +85,7 @@ class RemoteRanker:
         self._protocol: Protocol | None = None
         self._paused_until, self._failure = 0.0, ""
         self._local = _Local()
+        self._closed = False
 
     def scores(
         self, history: Sequence[Item], need: str | None, candidates: Sequence[Item], facts: Sequence[str | None] | None = None
@@ -122,12 +123,12 @@ class RemoteRanker:
         return self._spoken().name
 
     def close(self) -> None:
-        """Close the connections and end the threads; calls in progress are not awaited."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        """End the calls in progress, and close the connections."""
         with self._lock:
-            client, self._client = self._client, None
+            self._closed, client, self._client = True, self._client, None
         if client is not None:
             client.close()
+        self._pool.shutdown(cancel_futures=True)
 
     # ------------------------------------------------------------------ the endpoint
 
@@ -140,7 +141,8 @@ class RemoteRanker:
         for protocol_type in PROTOCOLS:
             protocol = protocol_type(self._post, self.model)
             try:
-                self._run(protocol.calls(_PROBE), PROBE_SECONDS)
+                with measure_usage():  # the probe is no part of an answer
+                    self._run(protocol.calls(_PROBE), PROBE_SECONDS)
             except UnusableAnswerError as error:
                 reasons.append(f"{protocol.name}: {error}")
                 continue
@@ -214,6 +216,8 @@ class RemoteRanker:
 
     def _connect(self) -> httpx.Client:
         with self._lock:
+            if self._closed:
+                raise RuntimeError("the ranker is closed")
             if self._client is None:
                 import httpx
 

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -110,39 +111,50 @@ def measure_weight(
         ModelError, ModelMissingError: The model cannot be used or is not installed.
         EndpointError: The endpoint fails.
     """
-    ranker: Ranker | RemoteRanker
-    if settings.is_remote:
-        ranker, about = RemoteRanker(settings.llm, str(settings.llm_model), seconds=REMOTE_SECONDS), {"model": settings.llm_model}
-        about["protocol"] = ranker.protocol
-        has_adapter = False
-    else:
-        llm = load_ranking_llm(workspace, settings)
-        ranker, has_adapter = Ranker(llm), ranking_adapter(workspace, settings) is not None
-        about = {"model": llm.name, "quantization": llm.quantization}
-    questions = informative_questions(examples, settings.rerank_depth)
-    if has_adapter:
-        card = adapters.read_card(workspace / RANKER_FOLDER)
-        if card.get(QUESTIONS_KEY) != examples.digest:
-            raise StaleTrainingError(
-                f"the adapter of {workspace} was trained on questions of another blend, so no question is known to be new to it; "
-                f"run `crossaisle train -w {workspace} ranker` again"
-            )
-        questions = np.intersect1d(questions, calibration_queries(examples, int(card["settings"]["seed"])))
+    questions = _unseen_questions(workspace, settings, examples)
     questions = np.random.default_rng([seed, 6]).permutation(questions)
-    read = read_questions(
-        examples,
-        questions,
-        catalogue,
-        ranker,
-        prompt_version=ranker.prompt.version,
-        depth=settings.rerank_depth,
-        seconds=seconds,
-        progress=progress,
-    )
-    informative = {"informative": len(questions), "of": len(examples), "adapter": has_adapter, "prompt": ranker.prompt.version}
+    with _ranker(workspace, settings) as (ranker, about):
+        read = read_questions(
+            examples,
+            questions,
+            catalogue,
+            ranker,
+            prompt_version=ranker.prompt.version,
+            depth=settings.rerank_depth,
+            seconds=seconds,
+            progress=progress,
+        )
+    informative = {"informative": len(questions), "of": len(examples)}
     figures = {**about, **measured_weight(read, depth=settings.rerank_depth, seed=seed), **informative}
     save_weight(weight_file(workspace, settings), figures)
     return figures
+
+
+@contextmanager
+def _ranker(workspace: Path, settings: Settings) -> Iterator[tuple[Ranker | RemoteRanker, dict[str, Any]]]:
+    """The ranker of the settings with the workspace's adapter for it, and what the figures say about it."""
+    if settings.is_remote:
+        with closing(RemoteRanker(settings.llm, str(settings.llm_model), seconds=REMOTE_SECONDS)) as remote:
+            yield remote, {"model": settings.llm_model, "protocol": remote.protocol, "adapter": False, "prompt": remote.prompt.version}
+        return
+    llm = load_ranking_llm(workspace, settings)
+    ranker = Ranker(llm)
+    has_adapter = ranking_adapter(workspace, settings) is not None
+    yield ranker, {"model": llm.name, "quantization": llm.quantization, "adapter": has_adapter, "prompt": ranker.prompt.version}
+
+
+def _unseen_questions(workspace: Path, settings: Settings, examples: RankerExamples) -> NDArray[np.int64]:
+    """The informative questions of users that the model was not trained on."""
+    questions = informative_questions(examples, settings.rerank_depth)
+    if ranking_adapter(workspace, settings) is None:
+        return questions
+    card = adapters.read_card(workspace / RANKER_FOLDER)
+    if card.get(QUESTIONS_KEY) != examples.digest:
+        raise StaleTrainingError(
+            f"the adapter of {workspace} was trained on questions of another blend, so no question is known to be new to it; "
+            f"run `crossaisle train -w {workspace} ranker` again"
+        )
+    return np.intersect1d(questions, calibration_queries(examples, int(card["settings"]["seed"])))
 
 
 def informative_questions(examples: RankerExamples, depth: int) -> NDArray[np.int64]:
