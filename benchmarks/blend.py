@@ -5,8 +5,8 @@
 NAME is amazon14, completejourney, courses, movielens, or a pair of categories such as amazon14-beauty+toys. Runs `crossaisle train` and
 `crossaisle evaluate` with the protocols users and whole-category; of a pair, with a case file for each direction: everything that the
 held-out shoppers of both categories have in one is the history, everything in the other the targets. Beside the trained blend stand the
-`prior`, which is what an untrained store gets, and on some of the cases the former mix of three channels by rank. The prior used here was
-fitted without the store's family (see `prior.py`). Writes `results/blend-NAME.json` and `results/blend-NAME-whole-category.json`, or
+`prior`, which is what an untrained store gets, fitted without the store's family (`priors/`, see `prior.py`), and on some of the cases the
+former mix of three channels by rank. Writes `results/blend-NAME.json` and `results/blend-NAME-whole-category.json`, or
 `results/blend-pair-FROM-TO.json`; with `--questions N` the blend is fitted to about N questions only, and the files end in `-N-questions`.
 With `--home` the trained store is kept, for `ranker.py`. Reads ../shared/data; the results contain no item and no user.
 """
@@ -69,7 +69,7 @@ def main() -> None:
     for name in arguments.names or (*STORES, *PAIRS):
         with tempfile.TemporaryDirectory() as temporary:
             home = arguments.home or Path(temporary) / "stores"
-            with serving_prior(prior_without(name, home)):
+            with serving_prior(prior_without(name)):
                 measure(name, home, arguments.max_cases, arguments.questions)
 
 

@@ -5,7 +5,7 @@
 Questions of every kind about the training users of each store, with channels of the default configurations. Writes `results/prior.json`:
 for each store and kind, NDCG@10 of the prior that was fitted without the store's family beside the best single channel, and of blends that
 adapt it to 20 to 500 questions and to all, cross-validated over users. `--ship` writes `recommend/ranking/prior.json`, fitted to all
-stores. `blend.py` and `untrained.py` use the priors without a family, which stay in `FOLDER/priors`. Reads ../shared/data; no result
+stores, and `benchmarks/priors/FAMILY.json`, fitted without one family of stores, which `blend.py` uses. Reads ../shared/data; no result
 contains an item or a user, and no test user takes part.
 """
 
@@ -40,6 +40,8 @@ from crossaisle.train.blend_regression import fit_regression
 from crossaisle.train.prior import fit_prior
 from crossaisle.train.ranking_dataset import KindComparison, RankingDataset, ndcg
 
+PRIORS = Path(__file__).with_name("priors")
+"""Folder of the priors without a family."""
 COMMON = (
     "courses",
     "movielens",
@@ -66,7 +68,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         home = arguments.home or Path(temporary)
         datasets = {name: queries_of(name, home) for name in (*COMMON, *SPARSE)}
-        without = priors_without(datasets, home / "priors")
+        without = priors_without(datasets, PRIORS if arguments.ship else home / "priors")
         if arguments.ship:
             models = {served.COMMON: fit_prior(only(datasets, COMMON)), served.SPARSE: fit_prior(only(datasets, SPARSE))}
             served.FILE.write_text(json.dumps({name: model.to_dict() for name, model in models.items()}, indent=1) + "\n", "utf-8")
@@ -78,12 +80,9 @@ def family(store: str) -> str:
     return store if store.startswith("bundles") else store.partition("-")[0]
 
 
-def prior_without(store: str, home: Path) -> Path:
-    """File of the prior that was fitted without a store's family; fitted now if it is not there."""
-    file = home / "priors" / f"{family(store)}.json"
-    if not file.exists():
-        priors_without({name: queries_of(name, home) for name in (*COMMON, *SPARSE)}, file.parent)
-    return file
+def prior_without(store: str) -> Path:
+    """File of the prior that was fitted without a store's family."""
+    return PRIORS / f"{family(store)}.json"
 
 
 @contextmanager
