@@ -126,7 +126,7 @@ def disagreement(feature_names: Sequence[str], values: NDArray[np.floating]) -> 
     if not columns:
         return np.zeros(len(values))
     channels = {feature_names[column].partition(":")[0] for column in columns}
-    return np.clip(1 - values[:, columns].sum(axis=1, dtype=np.float64) / len(channels), 0, 1)
+    return np.asarray(np.clip(1 - values[:, columns].sum(axis=1, dtype=np.float64) / len(channels), 0, 1))
 
 
 def z_scores(values: NDArray[np.floating]) -> NDArray[np.float64]:

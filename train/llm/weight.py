@@ -237,7 +237,7 @@ def measured_weight(read: ReadQuestions, *, depth: int, seed: int) -> dict[str, 
     weight = fit_llm_weight([_of_read(query) for query in read.scored], PRIOR_SCALE)
     blend, combined = np.zeros(count), np.zeros(count)
     for in_fold in _folds(read.users, seed):
-        others = fit_llm_weight([_of_read(read.scored[i]) for i in np.flatnonzero(~in_fold)], PRIOR_SCALE)
+        others = fit_llm_weight([_of_read(read.scored[i]) for i in np.flatnonzero(~in_fold).tolist()], PRIOR_SCALE)
         for i in np.flatnonzero(in_fold).tolist():
             blend[i] = ranking_ndcg(read.scored[i], None, int(read.relevant[i]))
             combined[i] = ranking_ndcg(read.scored[i], others, int(read.relevant[i]))

@@ -9,7 +9,7 @@ import pytest
 
 from crossaisle.data.records import Item
 from crossaisle.llm.models.language_model import LanguageModel
-from crossaisle.llm.ranking.rank_prompt import MAX_HISTORY_ITEMS, describe
+from crossaisle.llm.ranking.rank_prompt import MAX_HISTORY_ITEMS, candidate_text, describe
 from crossaisle.llm.ranking.ranker import MAX_PREFIX_TOKENS, Ranker
 
 HISTORY = [Item("t", "Trail tent", ("Outdoors", "Tents")), Item("j", "Rain jacket", ("Clothing",))]
@@ -71,7 +71,7 @@ def test_the_prompt_follows_the_template(ranker: Ranker) -> None:
     text = ranker.llm.tokenizer.decode(prefix)
     assert text.endswith("A shopper has bought, oldest first:\n- Trail tent (Outdoors)\n- Rain jacket (Clothing)\n")
     assert ranker.llm.tokenizer.decode(tail).startswith("<|im_end|>")
-    assert ranker._candidate(CANDIDATES[0]) == 'Would the shopper also need "Camp stove" (Kitchen)?'
+    assert candidate_text(ranker.prompt, CANDIDATES[0]) == 'Would the shopper also need "Camp stove" (Kitchen)?'
 
 
 # ------------------------------------------------------------------ facts
@@ -140,7 +140,7 @@ def test_hostile_text_adds_no_structure(ranker: Ranker, text: str) -> None:
     def shape(title: str) -> tuple[list[int], int, list[int], list[int]]:
         item = Item(title or "id", title, (title,) if title else ())
         prefix, tail = ranker._encode_frame([HISTORY[0], item], title or "need")
-        candidate = ranker.llm.encode(ranker._candidate(item))
+        candidate = ranker.llm.encode(candidate_text(ranker.prompt, item))
         return special_tokens(ranker, prefix), decode(prefix).count("\n"), special_tokens(ranker, tail), special_tokens(ranker, candidate)
 
     assert shape(text) == shape("harmless")

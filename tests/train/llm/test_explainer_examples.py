@@ -22,7 +22,7 @@ from crossaisle.train import pipeline
 from crossaisle.train.llm.explainer_examples import HELD_OUT_CATEGORY, VALIDATION_EXAMPLES, ExplainerExamples, explainer_examples
 from crossaisle.train.lora.config import FinetuneConfig
 
-from ..command_line import assert_rejected, run
+from ...command_line import assert_rejected, run
 
 QUICK = FinetuneConfig(rank=2, alpha=4, batch=128, lr=1e-3, prompt=1, validate_every=50)
 ITEMS = [Item(f"i{n}", f"Thing number {n}", (category,)) for n, category in enumerate(["Baby", "Kitchen", "Garden", "Furniture"] * 5)]
