@@ -38,12 +38,6 @@ class Settings:
         home: Model cache (`CROSSAISLE_HOME`).
         llm: Model of the ranker and the explainer (`CROSSAISLE_LLM`): `smollm2` (embedded), a folder, a Hugging Face id, or `none`; or
             `openai:http://host:port/v1`, an endpoint that ranks and does not explain.
-        llm_model: Name of the model at the endpoint, if `llm` is `openai:http://host:port/v1` (`CROSSAISLE_LLM_MODEL`).
-        llm_policy: When the LLM's scores count in the order of a history (`CROSSAISLE_LLM_POLICY`): `when-better`, where its measured gain
-            is above 0 with its whole interval; `always`, with its fitted weight whatever it gained; `never`.
-        llm_weight: Weight of the LLM's scores instead of the measured one, in blend-score units per standard deviation
-            (`CROSSAISLE_LLM_WEIGHT`); None (`auto`) for the measured one.
-        rerank_depth: Number of candidates that the LLM reads (`CROSSAISLE_RERANK_DEPTH`).
         embedder: Text embedder (`CROSSAISLE_EMBEDDER`): `minilm` (embedded), a folder or a Hugging Face id; None for the one
             of the workspace's index, or `minilm` for the first index.
         quantization: `nf4` (4 bits), `bf16`, `fp32`, or `auto` (the default): nf4, but bf16 on a CPU that multiplies it in
@@ -56,14 +50,16 @@ class Settings:
         events: `postgresql+psycopg://...` of the event log, None for the file in the workspace (`CROSSAISLE_EVENTS`). Contains a
             password, so it is never shown.
         pseudonym_key: Key for hashing user ids, None for the workspace's own (`CROSSAISLE_PSEUDONYM_KEY`). Never shown.
+        llm_model: Name of the model at the endpoint, if `llm` is `openai:http://host:port/v1` (`CROSSAISLE_LLM_MODEL`).
+        llm_policy: When the LLM's scores count in the order of a history (`CROSSAISLE_LLM_POLICY`): `when-better`, where its measured gain
+            is above 0 with its whole interval; `always`, with its fitted weight whatever it gained; `never`.
+        llm_weight: Weight of the LLM's scores instead of the measured one, in blend-score units per standard deviation
+            (`CROSSAISLE_LLM_WEIGHT`); None (`auto`) for the measured one.
+        rerank_depth: Number of candidates that the LLM reads (`CROSSAISLE_RERANK_DEPTH`).
     """
 
     home: Path = Path("~/.cache/crossaisle")
     llm: str = "smollm2"
-    llm_model: str | None = None
-    llm_policy: str = WHEN_BETTER
-    llm_weight: float | None = None
-    rerank_depth: int = 20
     embedder: str | None = None
     quantization: str = AUTO
     chroma: str | None = None
@@ -71,6 +67,10 @@ class Settings:
     nli: str | None = None
     events: str | None = field(default=None, repr=False)
     pseudonym_key: str | None = field(default=None, repr=False)
+    llm_model: str | None = None
+    llm_policy: str = WHEN_BETTER
+    llm_weight: float | None = None
+    rerank_depth: int = 20
 
     @property
     def is_remote(self) -> bool:

@@ -102,6 +102,8 @@ def train_workspace(
         raise SettingsError(f"minutes must be above 0, not {minutes}")
     if part in ("ranker", "llm-weight", "explainer") and settings.llm == "none":
         raise TrainingError("there is no LLM to train (--llm none); name one, or train the blend")
+    if part in ("ranker", "explainer") and settings.is_remote:
+        raise TrainingError("a model at an endpoint cannot be trained here; measure its weight with `crossaisle train llm-weight`")
     default = tuple(TRAINABLE_CHANNELS) if part == "graph" else DEFAULT_CHANNELS
     names = validate_names(default if channels is None else channels)
     metrics: dict[str, Any] = {"left_out": {}}
@@ -123,7 +125,7 @@ def train_workspace(
                 metrics["left_out"] = {**excluded_by_default(), **metrics["left_out"]}
         if part == "llm-weight":
             metrics["llm_weight"] = run.llm_weight()
-        if part == "ranker" or (part == "all" and settings.llm != "none"):
+        if part == "ranker" or (part == "all" and settings.llm != "none" and not settings.is_remote):
             try:
                 metrics["ranker"] = run.ranker(ranker or FinetuneConfig(seed=run.split.seed), examples or MAX_EXAMPLES)
             except TrainingError as error:

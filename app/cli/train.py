@@ -277,7 +277,7 @@ def evaluate(
         rankings = Evaluation(opened, settings, out, options, progress).run()
     if save_cases is not None:
         case_files.save_cases(rankings.cases, rankings.training_view.catalogue, save_cases)
-    report = reports.write(reports.build(rankings, options, opened, settings.llm), out)
+    report = reports.write(reports.build(rankings, options, opened, settings.llm_name or "none"), out)
     page(json.loads(report.read_text("utf-8")), out / "report.html")
     if as_json:
         print(report.read_text("utf-8"), end="")

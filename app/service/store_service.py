@@ -321,7 +321,7 @@ class StoreService:
             "items": len(recommender.catalogue),
             "users": len(recommender.histories),
             "item_noun": manifest.item_noun,
-            "llm": self.settings.llm,
+            "llm": self.settings.llm_name or "none",
             "trained": recommender.blend_ranker.trained,
             "uptime_seconds": round(time.time() - self._started_at),
         }

@@ -211,7 +211,7 @@ class Probe:
         """Language model of the settings; None for `none`."""
         from ...llm.models.language_model import LanguageModel
 
-        return None if self.settings.llm == "none" else LanguageModel.load(self.settings)
+        return None if self.settings.llm == "none" or self.settings.is_remote else LanguageModel.load(self.settings)
 
     def _population(self, filters: Filters) -> Population:
         period = filters.period

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,9 +22,25 @@ def test_every_variable_is_read() -> None:
         {
             "CROSSAISLE_HOME": "/models", "CROSSAISLE_LLM": " none ", "CROSSAISLE_EMBEDDER": "/e", "CROSSAISLE_QUANTIZATION": "fp32",
             "CROSSAISLE_CHROMA": "http://c:1", "CROSSAISLE_THREADS": "3", "CROSSAISLE_NLI": "/nli", "PATH": "/bin", "crossaisle_llm": "not ours",
+            "CROSSAISLE_LLM_POLICY": "always", "CROSSAISLE_LLM_WEIGHT": "0.5", "CROSSAISLE_RERANK_DEPTH": "30", "CROSSAISLE_LLM_MODEL": "m",
         }
     )  # fmt: skip
-    assert read == Settings(Path("/models"), "none", "/e", "fp32", "http://c:1", 3, "/nli")
+    expected = Settings(Path("/models"), "none", "/e", "fp32", "http://c:1", 3, "/nli")
+    assert read == replace(expected, llm_policy="always", llm_weight=0.5, rerank_depth=30, llm_model="m")
+
+
+def test_the_weight_of_the_llm_is_a_number_or_auto() -> None:
+    assert Settings.read({"CROSSAISLE_LLM_WEIGHT": "auto"}).llm_weight is None
+    assert Settings.read({"CROSSAISLE_LLM_WEIGHT": "0.3"}).with_(llm_weight="auto").llm_weight is None
+    for name, values in (
+        ("LLM_WEIGHT", ("nan", "inf", "-0.1", "101", "much")),
+        ("RERANK_DEPTH", ("0", "201", "2.5")),
+        ("LLM_POLICY", ("sometimes",)),
+        ("LLM", ("openai:http://host/v1",)),  # without the name of a model
+    ):
+        for value in values:
+            with pytest.raises(SettingsError):
+                Settings.read({f"CROSSAISLE_{name}": value})
 
 
 def test_the_process_environment_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
