@@ -79,7 +79,7 @@ def test_an_edited_page_is_reported(checkout: Path) -> None:
         ("probe_speed: warm_seconds/p50; .0f*1000", "84"),
         ("fusion_weights: shipped_minus_without_llm; ci:+.3f", "-0.006 [-0.016, +0.003]"),
         ("fusion_weights: shipped_minus_associations/value; +.3f", "0.000"),  # -0.0004
-        ("blend-courses: best_baseline; s", "ease"),
+        ("blend-courses: best_baseline; s", "item-knn bm25"),
         ("blend-courses: systems/{best_baseline}/vs_best_baseline/value; .1f", "0.0"),
         ("blend-courses: new_items/1/places; d", "1"),
         ("blend-courses: systems/blend/by_history_length/31+; ci:.2f", "n/a"),
