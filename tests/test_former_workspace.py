@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from crossaisle import CrossaisleError, Probe, Recommender, Settings, Workspace
+from crossaisle import Probe, Recommender, Settings, Workspace
 
 FIXTURES = Path(__file__).parent / "fixtures"
 RENAMED: Mapping[str, str] = {
@@ -328,6 +328,7 @@ def test_the_ranker_goes_on_from_what_the_former_blend_left(unpacked: Path) -> N
     assert Path("shop/adapter/card.json").is_file()
 
 
-def test_an_adapter_of_another_model_is_still_refused(unpacked: Path) -> None:
-    with pytest.raises(CrossaisleError, match="small-llama"):
-        Recommender.open("shop", settings=Settings.read().with_(llm="smollm2")).recommend(user_id="u000", explain=False)
+def test_an_adapter_of_another_model_is_not_used_and_the_answer_says_so(unpacked: Path) -> None:
+    answer = Recommender.open("shop", settings=Settings.read().with_(llm="smollm2")).recommend(user_id="u000", explain=False)
+    assert answer.llm is not None
+    assert "this store's adapter is of another model" in answer.llm.summary
