@@ -35,7 +35,7 @@ RENAMED: Mapping[str, str] = {
 whoever renames a channel adds it here and nothing else in this test changes."""
 SETTINGS = ("config", "trials")
 """Keys of an evaluation whose values are settings of baselines, which keep their names: `neighbours` is a number there, no channel."""
-ADDED = re.compile(r"evaluated(/report)?/(oracle|trained|candidate_recall/[^/]+/500)")
+ADDED = re.compile(r".*/llm|.*/llm_depths|evaluated(/report)?/(oracle|trained|candidate_recall/[^/]+/500)")
 """Keys that an answer may have in addition, by their paths: the oracle of an evaluation, whether its blend is trained, and the recall of 500
 candidates. Whoever adds a key on purpose adds its path here; no value of a former key may change, but for those of `MENDED`."""
 MENDED = re.compile(r"recommended/rules/recommendations/[34]/(anchor|explanation)")
