@@ -19,15 +19,14 @@ SECRETS = ("CROSSAISLE_JUDGE_KEY",)
 AUTO = "auto"
 """The quantization that `llm.models.model_source.resolve_quantization` replaces by what is best on the machine."""
 QUANTIZATIONS = (AUTO, "nf4", "bf16", "fp32")
-
 ENDPOINT_PREFIX = "openai:"
 """Start of an LLM that is an OpenAI-compatible endpoint."""
 WHEN_BETTER, ALWAYS, NEVER = "when-better", "always", "never"
 LLM_POLICIES = (WHEN_BETTER, ALWAYS, NEVER)
 MAX_LLM_WEIGHT = 100.0
 """Largest weight of the LLM's scores that can be set; measured ones are below 5."""
-MAX_RERANK_DEPTH = 200
-"""Largest number of candidates that the LLM can be told to read."""
+DEFAULT_RERANK_DEPTH, MAX_RERANK_DEPTH = 20, 200
+"""Default and maximum number of candidates that the LLM scores."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +69,7 @@ class Settings:
     llm_model: str | None = None
     llm_policy: str = WHEN_BETTER
     llm_weight: float | None = None
-    rerank_depth: int = 20
+    rerank_depth: int = DEFAULT_RERANK_DEPTH
 
     @property
     def is_remote(self) -> bool:

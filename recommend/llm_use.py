@@ -5,10 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..data.records import LLMUse
-from ..data.settings import NEVER
 
 if TYPE_CHECKING:
-    from ..data.settings import Settings
     from ..llm.models.usage import LLMUsage
 
 BLEND, RANKS = "the blend", "the channels' ranks"
@@ -29,13 +27,6 @@ class Reading(NamedTuple):
     candidates: int
     weight: float
     reason: str
-
-
-def why_text_is_not_read(settings: Settings) -> str:
-    """Return why the LLM reads no candidate of a text query, in one clause; empty if it is to read."""
-    if settings.llm == "none":
-        return "there is none (--llm none)"
-    return "--llm-policy is never" if settings.llm_policy == NEVER else ""
 
 
 def llm_use(llm: str | None, adapter: str | None, reading: Reading, usage: LLMUsage) -> LLMUse:

@@ -33,11 +33,12 @@ from .constraints.exploration import ExplorationResult
 from .constraints.list_selection import ListSelection, cap_per_category
 from .constraints.popularity_penalty import popularity_penalized_scores
 from .evidence.gatherer import UserText
-from .llm_use import BLEND, RANKS, Reading, llm_use, why_text_is_not_read
+from .llm_use import BLEND, RANKS, Reading, llm_use
 from .profiles.histories import EMPTY_HISTORY, History
 from .profiles.shopper import Shopper, shopper_of_query
 from .query_validation import MAX_TEXT_CHARS, validate_query
 from .ranking.features import LLM_CHANNEL
+from .ranking.llm_loading import why_off
 from .ranking.ranked_candidates import ScoredCandidates
 
 if TYPE_CHECKING:
@@ -247,7 +248,7 @@ class Recommender(WorkspaceComponents):
             read = 0 if margins is None else int(np.isfinite(margins).sum())
             reading = Reading(BLEND, read, candidates.mean_llm_weight, candidates.llm_failure or self.llm_weight.reason)
             return self.blend_ranker.candidates(candidates, candidate_query), candidates.scores, reading
-        weights, reading = channel_weights(candidate_query), Reading(RANKS, 0, 0.0, why_text_is_not_read(self.settings))
+        weights, reading = channel_weights(candidate_query), Reading(RANKS, 0, 0.0, why_off(self.settings))
         if self._ranker and candidates:
             records = self.catalogue.records
             item_rows = [self.catalogue.row(candidate.item_id) for candidate in candidates]

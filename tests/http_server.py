@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx
 import uvicorn
@@ -27,6 +29,31 @@ def running_server(app: FastAPI, **headers: str) -> Iterator[httpx.Client]:
             yield client
     finally:
         server.should_exit = True
+        thread.join()
+
+
+class _HandlerServer(ThreadingHTTPServer):
+    """Handlers in threads; a client that closes its connection early is no error."""
+
+    daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Print nothing if the client has gone."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)  # type: ignore[arg-type]  # passed on as it came
+
+
+@contextmanager
+def running_handler(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    """The base URL of a handler that serves on a free loopback port, up to `/v1`, until the block ends."""
+    httpd = _HandlerServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=httpd.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{httpd.server_address[1]}/v1"
+    finally:
+        httpd.shutdown()
+        httpd.server_close()
         thread.join()
 
 

@@ -15,8 +15,10 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
+
+from .http_server import running_handler
 
 Rule = Callable[[str, str], str]
 """Maps the system and the user message to the text of the reply."""
@@ -82,17 +84,8 @@ class Server:
     @contextmanager
     def running(self) -> Iterator[Server]:
         """Serve on a free loopback port until the block ends."""
-        httpd = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"of": self}))
-        httpd.daemon_threads = True
-        self.url = f"http://127.0.0.1:{httpd.server_address[1]}/v1"
-        thread = threading.Thread(target=httpd.serve_forever, args=(0.02,), daemon=True)
-        thread.start()
-        try:
+        with running_handler(type("Handler", (_Handler,), {"of": self})) as self.url:
             yield self
-        finally:
-            httpd.shutdown()
-            httpd.server_close()
-            thread.join()
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -12,8 +12,10 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
+
+from .http_server import running_handler
 
 Score = Callable[[str, str], float]
 """Maps the history and one candidate, as texts, to a score from 0 to 1."""
@@ -63,17 +65,8 @@ class RankServer:
     @contextmanager
     def running(self) -> Iterator[RankServer]:
         """Serve on a free loopback port until the block ends."""
-        httpd = _HTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"of": self}))
-        httpd.daemon_threads = True
-        self.url = f"http://127.0.0.1:{httpd.server_address[1]}/v1"
-        thread = threading.Thread(target=httpd.serve_forever, args=(0.02,), daemon=True)
-        thread.start()
-        try:
+        with running_handler(type("Handler", (_Handler,), {"of": self})) as self.url:
             yield self
-        finally:
-            httpd.shutdown()
-            httpd.server_close()
-            thread.join()
 
     def answer(self, route: str, body: Mapping[str, Any]) -> tuple[int, Any]:
         """Return status and JSON of an answer."""
@@ -101,13 +94,6 @@ class RankServer:
             ranked = sorted(lines, key=lambda line: -self.score(user, line[2]))
             choice["message"]["content"] = json.dumps({"order": [int(number) for number, _, _ in ranked]})
         return {"choices": [choice], "usage": {"prompt_tokens": len(user.split()), "completion_tokens": 1}}
-
-
-class _HTTPServer(ThreadingHTTPServer):
-    """A server that prints nothing when a client closes its connection."""
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        """Ignore the error."""
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -35,11 +35,15 @@ RENAMED: Mapping[str, str] = {
 whoever renames a channel adds it here and nothing else in this test changes."""
 SETTINGS = ("config", "trials")
 """Keys of an evaluation whose values are settings of baselines, which keep their names: `neighbours` is a number there, no channel."""
-ADDED = re.compile(r".*/llm|.*/llm_depths|evaluated(/report)?/(oracle|trained|candidate_recall/[^/]+/500)")
-"""Keys that an answer may have in addition, by their paths: the oracle of an evaluation, whether its blend is trained, and the recall of 500
-candidates. Whoever adds a key on purpose adds its path here; no value of a former key may change, but for those of `MENDED`."""
+ADDED = re.compile(
+    r"(?!.*/channels/)(recommended|tuned|reasons)(/[^/]+)*/llm|evaluated(/report)?/(llm_depths|oracle|trained|candidate_recall/[^/]+/500)"
+)
+"""Keys that an answer may have in addition, by their paths: what the LLM did, the oracle of an evaluation, whether its blend is trained, the gain of
+the LLM by depth, and the recall of 500 candidates. Whoever adds a key on purpose adds its path here; no value of a former key may change, but for those of `MENDED`."""
 MENDED = re.compile(r"recommended/rules/recommendations/[34]/(anchor|explanation)")
 """Values, by their paths, that were wrong: with `--scope other` an item was said to come from a history item of its own category."""
+EMBEDDED = re.compile(r"recommended/text/recommendations/\d+/channels/semantic")
+"""Similarities to a text that is embedded here: in bf16 where the processor multiplies it, which changes cosines by less than 0.005."""
 MODEL = "small-llama"
 """The LLM of the workspace, beside it, under a name that is the same on every machine: reports and cards hold it."""
 PLAIN = ("--llm", "none")
@@ -47,7 +51,7 @@ TUNED = ("--llm", MODEL, "--quantization", "fp32")
 JUDGE = ("--judge", "openai:http://127.0.0.1:18411/v1", "--model", "small-judge")
 """Nothing listens there: all replies are in `judged/replies.db`."""
 QUICK = ("--max-cases", "40", "--llm-cases", "6", "--budget", "1")
-VARYING = frozenset({"timings_ms", "seconds", "seconds_per_user", "generated_at", "at", "machine", "version", "home"})
+VARYING = frozenset({"timings_ms", "seconds", "seconds_per_user", "generated_at", "at", "machine", "version", "home", "ms_per_case"})
 """Fields that differ between two runs of one version."""
 
 
@@ -258,7 +262,7 @@ def _figures(message: str) -> list[str]:
 
 
 def same(now: Any, then: Any, where: str = "") -> None:
-    """Equal, figures to one part in ten thousand, or 1e-4; says where not."""
+    """Equal, figures to one part in ten thousand, or 1e-4, and 5e-3 for those of `EMBEDDED`; says where not."""
     if MENDED.fullmatch(where):
         assert now != then, f"{where} is as wrong as it was"
     elif isinstance(then, dict):
@@ -275,7 +279,7 @@ def same(now: Any, then: Any, where: str = "") -> None:
         for number, (one, other) in enumerate(zip(now, then, strict=True)):
             same(one, other, f"{where}/{number}")
     elif isinstance(then, float):
-        assert now == pytest.approx(then, rel=1e-4, abs=1.1e-4), where
+        assert now == pytest.approx(then, rel=1e-4, abs=5e-3 if EMBEDDED.fullmatch(where) else 1.1e-4), where
     else:
         assert now == then, where
 
@@ -324,7 +328,7 @@ def test_the_ranker_goes_on_from_what_the_former_blend_left(unpacked: Path) -> N
     shutil.rmtree("shop/adapter")
     figures = json_output("train", "-w", "shop", "ranker", "--examples", "30", *TUNED)
     assert figures["ranker"]["examples"] == 30
-    assert figures["ranker"]["judged"] > 0
+    assert figures["ranker"]["llm_weight"]["questions"] > 0
     assert Path("shop/adapter/card.json").is_file()
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ...data.errors import QueryError, SettingsError
-from ...data.settings import Settings
-from ...llm.chat.openai_endpoint import PREFIX, OpenAIEndpoint
+from ...data.settings import ENDPOINT_PREFIX, Settings
+from ...llm.chat.openai_endpoint import OpenAIEndpoint
 from ...llm.chat.rate_limit import RequestRateLimiter
 from .cost_budget import CHARS_PER_TOKEN, CostBudget, Prices, estimate_tokens
 from .question import Judge
@@ -76,7 +76,7 @@ class JudgeOptions:
     def _load_judge(self, address: str, model: str | None, settings: Settings) -> Judge:
         if address == LOCAL:
             return _load_local_judge(settings.with_(llm=model))
-        if not address.startswith(PREFIX):
+        if not address.startswith(ENDPOINT_PREFIX):
             raise SettingsError(f"--judge must be local or openai:http://host:port/v1, not {address.partition('?')[0]!r}")
         return OpenAIEndpoint(address, model, timeout=self.timeout, rate_limiter=RequestRateLimiter(self.requests_per_minute))
 
@@ -84,8 +84,8 @@ class JudgeOptions:
 def _load_local_judge(settings: Settings) -> Judge:
     if settings.llm == "none":
         raise SettingsError("no LLM configured for the local judge: set --model, or an endpoint with --judge")
-    if settings.llm.startswith(PREFIX):
-        raise SettingsError(f"an endpoint is a judge, not a model: use --judge {PREFIX}http://host:port/v1 instead of --model")
+    if settings.is_remote:
+        raise SettingsError(f"an endpoint is a judge, not a model: use --judge {ENDPOINT_PREFIX}http://host:port/v1 instead of --model")
     from ...llm.chat.local_model import LocalChatModel
     from ...llm.models.language_model import LanguageModel
     from ...llm.models.model_source import fingerprint

@@ -26,7 +26,7 @@ from ...retrieval.channels import declared_relations
 from ...retrieval.channels.base import BUILTIN_CHANNELS, CachedChannel, TrainingContext
 from ...retrieval.trainable_channels import DEFAULT_CHANNELS, train_channels
 from .checkpoints import EvaluationCheckpoint, LogitMarginLog
-from .llm_rankings import ZERO_SHOT, LLMRankings, ReadingCost, ScoredCase, by_score, depth_of
+from .llm_rankings import ZERO_SHOT, LLMRankings, ReadingCost, ScoredCase, by_score
 from .system_names import BLEND, LLM, RANKING_DEPTH, blend_without
 
 if TYPE_CHECKING:
@@ -203,12 +203,11 @@ class BlendSystems:
                 if case in self.llm_cases:
                     blend_features = self.models[BLEND].select_features(features)
                     scored = ScoredCase(case, query, candidates, blend_features, scores)
-                    for name, ranking in self.llm.rank(scored, tuned_log, zero_shot_log).items():
-                        if (depth := depth_of(name)) is not None:
-                            llm_depths.setdefault(depth, []).append(ranking)
-                        else:
-                            llm_systems.add(name)
-                            rankings[name] = ranking
+                    llm_rankings, by_depth = self.llm.rank(scored, tuned_log, zero_shot_log)
+                    llm_systems |= llm_rankings.keys()
+                    rankings |= llm_rankings
+                    for depth, ranking in by_depth.items():
+                        llm_depths.setdefault(depth, []).append(ranking)
                 for name, rows in rankings.items():
                     lists.setdefault(name, []).append(rows)
         progress(stage, len(self.cases), len(self.cases))
@@ -227,7 +226,9 @@ class BlendSystems:
     def _rank_without_llm(self, candidates: CandidateScores, scores: Mapping[str, NDArray[np.float64]]) -> dict[str, list[int]]:
         """The rankings of the blends without the LLM."""
         rankings = {name: by_score(candidates.rows, values) for name, values in scores.items()}
-        if not self.llm_cases or not self.llm.trained:
+        if not self.llm_cases:
             return rankings
         without = {blend_without(LLM): rankings[BLEND]}
-        return without if not self.llm.weight.is_zero else {**rankings, **without}
+        if not self.llm.weight.is_zero:
+            return without
+        return {**rankings, **without} if self.llm.trained else rankings

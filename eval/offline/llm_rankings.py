@@ -14,7 +14,7 @@ from ...data.settings import NEVER
 from ...llm.models.language_model import LanguageModel
 from ...llm.models.usage import measure_usage
 from ...llm.ranking.ranker import Ranker
-from ...llm.ranking.remote_ranker import RemoteRanker
+from ...llm.ranking.remote_ranker import OFFLINE_SECONDS, RemoteRanker
 from ...recommend.ranking.llm_loading import load_measured_weight, load_ranking_llm, ranking_adapter, weight_in_use
 from ...recommend.ranking.llm_reranker import LLMReranker, rerank_indices
 from ...recommend.ranking.llm_weight import LLMWeight, disagreement, gate_features
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
 
 ZERO_SHOT = "llm zero-shot"
 """Name of the LLM without its adapter in a report."""
-REMOTE_SECONDS = 60.0
-"""Time for one case at an endpoint."""
 DEPTHS = (20, 50, 100)
 """Numbers of candidates at which the gain of the LLM is reported, up to the one of the settings."""
 
@@ -127,8 +125,10 @@ class LLMRankings:
             return True
         return load_measured_weight(self.workspace.path, self.settings) is not None
 
-    def rank(self, case: ScoredCase, tuned_log: LogitMarginLog, zero_shot_log: LogitMarginLog) -> dict[str, list[int]]:
-        """Return the rankings of one case by the systems that need the LLM.
+    def rank(
+        self, case: ScoredCase, tuned_log: LogitMarginLog, zero_shot_log: LogitMarginLog
+    ) -> tuple[dict[str, list[int]], dict[int, list[int]]]:
+        """Return the rankings of one case by the systems that need the LLM, and of the blend with the LLM by number of candidates read.
 
         Args:
             case: the case.
@@ -153,11 +153,12 @@ class LLMRankings:
             lists[LLM] = by_score(rows, np.asarray([margins[row] for row in rows.tolist()]))
         if not self.weight.is_zero:
             lists |= {name: self._combined(case, name, pool, margins, self.weight) for name, pool in pools.items()}
+        depths = {}
         if not self.depth_weight.is_zero:
             for shallow in sorted({*(value for value in DEPTHS if value <= depth), depth}):
                 pool = blend_pool[:shallow]
-                lists[depth_name(shallow)] = self._combined(case, BLEND, pool, margins, self.depth_weight)
-        return lists
+                depths[shallow] = self._combined(case, BLEND, pool, margins, self.depth_weight)
+        return lists, depths
 
     def _combined(self, case: ScoredCase, name: str, pool: NDArray[np.int64], margins: Mapping[int, float], weight: LLMWeight) -> list[int]:
         """The ranking of a blend with the LLM's contributions to a pool of candidates."""
@@ -195,7 +196,7 @@ class LLMRankings:
 
     @cached_property
     def _remote(self) -> RemoteRanker | None:
-        return RemoteRanker(self.settings.llm, str(self.settings.llm_model), seconds=REMOTE_SECONDS) if self.settings.is_remote else None
+        return RemoteRanker(self.settings.llm, str(self.settings.llm_model), seconds=OFFLINE_SECONDS) if self.settings.is_remote else None
 
     @cached_property
     def _remote_reranker(self) -> LLMReranker | None:
@@ -212,17 +213,6 @@ class LLMRankings:
     @cached_property
     def _zero_shot_reranker(self) -> LLMReranker:
         return LLMReranker(Ranker(self._llm, use_adapter=False), self.retriever.catalogue, self.retriever.associations)
-
-
-def depth_name(depth: int) -> str:
-    """Return the name of the ranking by the blend and the LLM that has read `depth` candidates."""
-    return f"{BLEND}, LLM reads {depth}"
-
-
-def depth_of(name: str) -> int | None:
-    """Return the depth of a name of `depth_name`; None for other names."""
-    start, _, depth = name.rpartition(" ")
-    return int(depth) if start == depth_name(0).rpartition(" ")[0] and depth.isdecimal() else None
 
 
 def by_score(

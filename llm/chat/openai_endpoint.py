@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from ...data.errors import EndpointError, RefusedError, SettingsError, TooLongError
+from ...data.settings import ENDPOINT_PREFIX
 from .messages import ChatRequest, ChatResponse, normalized_label_probabilities, strip_token
 from .rate_limit import RequestRateLimiter, StoppedError
 
 if TYPE_CHECKING:
     from openai import OpenAI
 
-PREFIX = "openai:"
 API_KEY_VARIABLES = ("CROSSAISLE_JUDGE_KEY", "OPENAI_API_KEY")
 """Environment variables that may hold the API key; the first one that is set is used."""
 MAX_ATTEMPTS = 6
@@ -297,7 +297,7 @@ def validated_url(address: str) -> str:
     Raises:
         SettingsError: It is not an http URL, or contains a user, a password or a query: keys in a URL end up in logs.
     """
-    url = address.removeprefix(PREFIX).rstrip("/")
+    url = address.removeprefix(ENDPOINT_PREFIX).rstrip("/")
     parts = urlsplit(url)
     try:
         valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0

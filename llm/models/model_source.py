@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import cache
 from pathlib import Path
 
 from ...data.atomic_files import sha256
@@ -54,7 +55,19 @@ def fingerprint(name: str, home: Path) -> str:
     """Return the SHA-256 of a local model's weights, or the name of a model that is not a folder. Recorded in cards and reports."""
     folder = Path(resolve_model_path(name, home))
     weights = sorted(folder.glob("*.safetensors")) if folder.is_dir() else []
-    return "+".join(sha256(file) for file in weights) or name
+    return "+".join(_hash(_version(file)) for file in weights) or name
+
+
+@cache
+def _hash(version: tuple[Path, int, int]) -> str:
+    """The SHA-256 of a file as of `_version`. Hashing takes seconds, and several steps of one request compare fingerprints."""
+    return sha256(version[0])
+
+
+def _version(file: Path) -> tuple[Path, int, int]:
+    """A file with its size and its time of modification."""
+    status = file.stat()
+    return file, status.st_size, status.st_mtime_ns
 
 
 def short_fingerprint(name: str, home: Path) -> str:

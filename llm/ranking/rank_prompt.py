@@ -18,7 +18,7 @@ MAX_TITLE_CHARS = 70
 """Titles are truncated here; the rest of a store's title is mostly keywords."""
 MAX_FACT_CHARS = 200
 PLACEHOLDER = "\ue000"
-"""Stands for the candidate while the rest is rendered: a private-use character, which sanitized text cannot contain."""
+"""Placeholder of the candidate in a rendered message: a private-use character, which sanitized text cannot contain."""
 
 
 def user_message(prompt: Prompt, history: Sequence[Item], need: str | None) -> str:

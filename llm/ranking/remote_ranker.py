@@ -35,8 +35,8 @@ PROMPT_VERSION = 2
 """Version of the prompt `rank` for models that are not trained on it: with facts about who bought an item, without the store's order."""
 CONCURRENCY = 16
 """Calls at the same time."""
-SECONDS = 5.0
-"""Time for one list."""
+SECONDS, OFFLINE_SECONDS = 5.0, 60.0
+"""Time for one list: in an answer; in a training or an evaluation."""
 PROBE_SECONDS = 30.0
 """Time for one call of the probe: the first call may load the model."""
 MAX_ATTEMPTS = 3

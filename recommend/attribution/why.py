@@ -184,9 +184,7 @@ def _blend(recommender: Recommender) -> str:
     """Return how the candidates are ordered, as shown in results."""
     if not recommender.blend_ranker.trained:
         return "learned on other stores"
-    if recommender.uses_llm_weight:
-        return "learned, with the LLM's vote"
-    return "learned"
+    return f"learned, {'with' if recommender.uses_llm_weight else 'without'} the LLM's vote"
 
 
 def _attention(recommender: Recommender, profile: Profile, row: int) -> list[tuple[int, float]]:

@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,13 +39,11 @@ class MeasuredWeight:
         gain: NDCG@10 with the LLM minus without, of weights fitted to other users' questions, as of `PairedDifference.to_dict`; None for
             cards of former versions, whose weight is already 0 where the gain was not above 0.
         depth: number of candidates that the LLM read for each question; None for cards of former versions.
-        figures: all figures of the measurement, for reports.
     """
 
     weight: LLMWeight
     gain: Mapping[str, Any] | None = None
     depth: int | None = None
-    figures: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def is_better(self) -> bool:
@@ -104,7 +102,7 @@ def load_measured_weight(workspace: Path, settings: Settings) -> MeasuredWeight 
     if file.exists():
         try:
             figures = json.loads(file.read_text("utf-8"))
-            return MeasuredWeight(LLMWeight.from_dict(figures["weight"]), figures["gain"], int(figures["depth"]), figures)
+            return MeasuredWeight(LLMWeight.from_dict(figures["weight"]), figures["gain"], int(figures["depth"]))
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise ModelError(
                 f"{file} cannot be read ({type(error).__name__}); run `crossaisle train -w {workspace} llm-weight` again"
@@ -119,6 +117,13 @@ def load_measured_weight(workspace: Path, settings: Settings) -> MeasuredWeight 
         raise ModelError(f"the weight in {folder / adapters.CARD} cannot be read ({error}); {adapters.RETRAIN_HINT}") from error
 
 
+def why_off(settings: Settings) -> str:
+    """Return why the settings let the LLM rank nothing, in one clause; empty if it may rank."""
+    if settings.llm == "none":
+        return "there is none (--llm none)"
+    return "--llm-policy is never" if settings.llm_policy == NEVER else ""
+
+
 def weight_in_use(workspace: Path, settings: Settings, *, has_blend: bool) -> WeightInUse:
     """Return the weight of the LLM in the order of a history, by the policy of the settings.
 
@@ -129,10 +134,8 @@ def weight_in_use(workspace: Path, settings: Settings, *, has_blend: bool) -> We
 
     Raises: ModelMissingError, ModelError: see `load_measured_weight`.
     """
-    if settings.llm == "none":
-        return WeightInUse(NO_LLM_WEIGHT, "there is none (--llm none)")
-    if settings.llm_policy == NEVER:
-        return WeightInUse(NO_LLM_WEIGHT, "--llm-policy is never")
+    if off := why_off(settings):
+        return WeightInUse(NO_LLM_WEIGHT, off)
     if settings.llm_weight is not None:
         set_weight = LLMWeight(settings.llm_weight)
         return WeightInUse(set_weight, "--llm-weight is 0" if set_weight.is_zero else "")

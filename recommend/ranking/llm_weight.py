@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...data.settings import DEFAULT_RERANK_DEPTH
 from .features import LEVEL_FEATURES, RARE_USERS, history_parts
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-LLM_RERANK_DEPTH = 20
+LLM_RERANK_DEPTH = DEFAULT_RERANK_DEPTH
 """Number of candidates that the LLM scores unless the settings say otherwise: those with the highest blend scores."""
 MAX_WEIGHT = 5.0
 """Upper bound of each part of the weight."""

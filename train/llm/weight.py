@@ -26,7 +26,7 @@ from ...eval.stats.bootstrap import paired_difference, smallest_detectable
 from ...llm.models import adapters
 from ...llm.models.usage import measure_usage
 from ...llm.ranking.ranker import Ranker
-from ...llm.ranking.remote_ranker import RemoteRanker
+from ...llm.ranking.remote_ranker import OFFLINE_SECONDS, RemoteRanker
 from ...recommend.ranking.llm_loading import RANKER_FOLDER, load_ranking_llm, ranking_adapter, weight_file
 from ...recommend.ranking.llm_weight import LLMScoredQuery, LLMWeight, fit_llm_weight, gate_features
 from .prompt_facts import prompt_facts
@@ -43,8 +43,6 @@ if TYPE_CHECKING:
 
 DEFAULT_SECONDS, MIN_QUESTIONS = 600.0, 400
 """Time after which no further question is read, and the number of questions that are read whatever it takes, where there are so many."""
-REMOTE_SECONDS = 60.0
-"""Time for one question at an endpoint; answers have less."""
 MIN_FITTED = 20
 """Questions below which nothing is fitted."""
 FOLDS = 5
@@ -134,7 +132,7 @@ def measure_weight(
 def _ranker(workspace: Path, settings: Settings) -> Iterator[tuple[Ranker | RemoteRanker, dict[str, Any]]]:
     """The ranker of the settings with the workspace's adapter for it, and what the figures say about it."""
     if settings.is_remote:
-        with closing(RemoteRanker(settings.llm, str(settings.llm_model), seconds=REMOTE_SECONDS)) as remote:
+        with closing(RemoteRanker(settings.llm, str(settings.llm_model), seconds=OFFLINE_SECONDS)) as remote:
             yield remote, {"model": settings.llm_model, "protocol": remote.protocol, "adapter": False, "prompt": remote.prompt.version}
         return
     llm = load_ranking_llm(workspace, settings)

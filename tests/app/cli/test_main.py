@@ -44,7 +44,7 @@ def test_recommend_as_json(shop: Path) -> None:
     assert process.returncode == 0, process.stderr
     assert process.stderr == ""
     answer = json.loads(process.stdout)
-    assert set(answer) == {"query", "recommendations", "unsatisfied", "timings_ms"}
+    assert set(answer) == {"query", "recommendations", "unsatisfied", "llm", "timings_ms"}
     assert answer["query"]["user_id"] == "s013"
     first = answer["recommendations"][0]
     assert {"rank", "item_id", "title", "category", "price", "score", "channels", "explanation"} <= set(first)

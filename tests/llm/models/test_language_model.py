@@ -45,8 +45,8 @@ def test_hub_id_without_network_is_an_error(settings: Settings) -> None:
 
 
 def test_an_endpoint_cannot_rank(settings: Settings) -> None:
-    with pytest.raises(ModelError, match="an endpoint cannot rank"):
-        LanguageModel.load(settings.with_(llm="openai:http://localhost:1/v1"))
+    with pytest.raises(ModelError, match="is an endpoint; name a local model here"):
+        LanguageModel.load(settings.with_(llm="openai:http://localhost:1/v1", llm_model="a-model"))
 
 
 # ------------------------------------------------------------------ invalid models

@@ -134,7 +134,7 @@ def test_counterfactuals_are_reranked_like_recommendations(weighted: Workspace, 
         unranked = why(without, item, user_id=user, rules=counterfactual.rules, without=counterfactual.without, counterfactual=False)
         differs += unranked.rank != counterfactual.rank
     assert differs
-    assert why(without, item, user_id=user, counterfactual=False).blend == "learned"
+    assert why(without, item, user_id=user, counterfactual=False).blend == "learned, without the LLM's vote"
 
 
 def test_the_order_of_candidates_does_not_change_the_margins(weighted: Workspace, small: Settings) -> None:

@@ -92,6 +92,15 @@ def test_the_weight_of_a_remote_model_is_measured_and_used(copied: Path, setting
             pipeline.train_workspace(Workspace(copied), remote, part="llm-weight", minutes=0.001)
 
 
+def test_a_set_weight_is_evaluated_in_an_untrained_store(demo_workspace: Workspace, settings: Settings, tmp_path: Path) -> None:
+    with RankServer(shape="score").running() as server:
+        options = EvaluationOptions(max_cases=20, llm_cases=6, budget=1)
+        rankings = Evaluation(demo_workspace, at(server, settings, llm_weight=0.5), tmp_path / "out", options).run()
+    assert (len(rankings.ranked_rows["blend"]), len(rankings.ranked_rows["blend without llm"])) == (6, 20)
+    assert "blend" in rankings.llm_systems
+    assert reports.build(rankings, options, demo_workspace, "ranker")["llm_depths"]["cases"] == 6
+
+
 def test_bad_options_are_one_sentence(copied: Path, settings: Settings) -> None:
     run = CliRunner()
     for arguments, message in (

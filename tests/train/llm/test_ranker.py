@@ -14,12 +14,10 @@ import pytest
 
 from crossaisle.data.errors import NotTrainedError, StaleTrainingError, TrainingError
 from crossaisle.data.settings import Settings
-from crossaisle.data.workspace import Workspace
 from crossaisle.recommend.ranking import learned_blend
 from crossaisle.recommend.ranking.candidate_facts import RANK_LIMITS, RANK_WORDS, fact_sentences
 from crossaisle.recommend.ranking.llm_weight import LLM_RERANK_DEPTH
 from crossaisle.retrieval.channels.base import Progress, TrainingContext
-from crossaisle.retrieval.index.builder import load
 from crossaisle.retrieval.items.catalogue import Catalogue
 from crossaisle.retrieval.items.ragged import RaggedArray
 from crossaisle.train import blend
@@ -35,11 +33,6 @@ from crossaisle.train.ranking_dataset import RankingDataset
 QUICK = FinetuneConfig(rank=2, alpha=4, epochs=1, batch=4, lr=1e-3, validate_every=50, checkpoint_every=2)
 ABOUT = {"snapshot": "s1", "held_out": None}
 CANDIDATES = 60
-
-
-@pytest.fixture(scope="module")
-def catalogue(demo_workspace: Workspace, settings: Settings) -> Catalogue:
-    return load(demo_workspace, settings)[0]
 
 
 @pytest.fixture(scope="module")

@@ -12,10 +12,7 @@ from numpy.typing import NDArray
 
 from crossaisle.data.errors import TrainingError
 from crossaisle.data.records import Item
-from crossaisle.data.settings import Settings
-from crossaisle.data.workspace import Workspace
 from crossaisle.recommend.ranking.llm_weight import LLMWeight
-from crossaisle.retrieval.index.builder import load
 from crossaisle.retrieval.items.catalogue import Catalogue
 from crossaisle.retrieval.items.ragged import RaggedArray
 from crossaisle.train.llm import weight as llm_weight
@@ -23,11 +20,6 @@ from crossaisle.train.llm.ranker_examples import RankerExamples
 from crossaisle.train.llm.weight import ReadQuestions, informative_questions, measured_weight, ranking_ndcg, read_questions, save_weight
 
 CANDIDATES, DEPTH = 30, 20
-
-
-@pytest.fixture(scope="module")
-def catalogue(demo_workspace: Workspace, settings: Settings) -> Catalogue:
-    return load(demo_workspace, settings)[0]
 
 
 @pytest.fixture(scope="module")
