@@ -21,7 +21,7 @@ from . import adapters, bundled
 from .adapter_lock import AdapterLock
 from .library_output import quiet_libraries
 from .model_source import fingerprint, resolve_model_path, resolve_quantization
-from .quantization import import_bitsandbytes, nf4_config
+from .quantization import compute_dtype, import_bitsandbytes, nf4_config, set_nf4_compute_dtype
 from .usage import record_usage
 
 if TYPE_CHECKING:
@@ -93,13 +93,12 @@ class LanguageModel:
             device = "cuda" if torch.cuda.is_available() else "cpu"
             if settings.quantization == "nf4" and device == "cpu":
                 import_bitsandbytes()
-            dtype = torch.float32 if settings.quantization == "fp32" else torch.bfloat16
             options = {"quantization_config": nf4_config()} if settings.quantization == "nf4" and not quantized else {}
             try:
                 tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
                 model: Any = AutoModelForCausalLM.from_pretrained(
                     quantized or source,
-                    dtype=dtype,
+                    dtype=compute_dtype(settings.quantization),
                     device_map=device,
                     attn_implementation="sdpa",  # accepts the attention masks of packed scoring
                     use_safetensors=True,
@@ -108,6 +107,8 @@ class LanguageModel:
                 )
             except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
                 raise _load_error(settings.llm, error) from error
+        if quantized:
+            set_nf4_compute_dtype(model)
         model.eval()
         if tokenizer.pad_token_id is None:
             tokenizer.pad_token = tokenizer.eos_token

@@ -1,4 +1,4 @@
-"""Quantization: 4-bit NF4 through bitsandbytes with bf16 matrix products (Dettmers et al., NeurIPS 2023).
+"""Quantization: 4-bit NF4 through bitsandbytes (Dettmers et al., NeurIPS 2023), and the precision of matrix products on each device.
 
 On a CPU with bf16 matrix units (AMX), bf16 weights are several times faster than unpacking 4-bit weights and keep the ranking of the
 unquantized model (`benchmarks/results/packed_ranking.json`); `auto` chooses bf16 there.
@@ -7,9 +7,13 @@ unquantized model (`benchmarks/results/packed_ranking.json`); `auto` chooses bf1
 from __future__ import annotations
 
 import os
+import platform
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
 
 MIN_MEMORY_RATIO = 4
 """bf16 is chosen only if memory is at least this many times the size of the weights: caches, activations and the store need the rest."""
@@ -42,17 +46,65 @@ def has_amx_bf16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
     return "amx_bf16" in next(flags, ())
 
 
-def nf4_config() -> Any:
-    """Return the NF4 configuration for `from_pretrained`.
+def multiplies_bf16() -> bool:
+    """Whether the device multiplies bf16 matrices natively: a GPU, or a CPU with AVX-512 BF16 or matrix units.
 
-    The compute type is set because bitsandbytes otherwise multiplies in float32, which is several times slower.
+    An x86 CPU without them imitates bf16, several times slower than float32 (`benchmarks/results/packed_ranking-2-cores-avx2.json`). Other
+    kinds of CPU, which are not measured, count as native.
     """
     import torch
+
+    if torch.cuda.is_available() or platform.machine().lower() not in ("x86_64", "amd64"):
+        return True
+    return bool(getattr(torch.cpu, "_is_avx512_bf16_supported", bool)()) or has_amx_bf16()
+
+
+def compute_dtype(quantization: str) -> torch.dtype:
+    """Return the data type in which a model with this quantization computes: as named, or the fastest on the device for `nf4`."""
+    import torch
+
+    if quantization == "nf4":
+        return torch.bfloat16 if multiplies_bf16() else torch.float32
+    return torch.float32 if quantization == "fp32" else torch.bfloat16
+
+
+def training_quantization(quantization: str) -> str:
+    """Return the quantization of the frozen base weights in a training: NF4 on CUDA, else bf16, or fp32 on a CPU that imitates bf16.
+
+    Args:
+        quantization: As set: `fp32` and `bf16` are kept.
+    """
+    import torch
+
+    if quantization in ("fp32", "bf16"):
+        return quantization
+    if torch.cuda.is_available():
+        return "nf4"
+    return "bf16" if multiplies_bf16() else "fp32"
+
+
+def nf4_config() -> Any:
+    """Return the NF4 configuration for `from_pretrained`. The data type of its matrix products is that of `compute_dtype`."""
     from transformers import BitsAndBytesConfig
 
     return BitsAndBytesConfig(  # type: ignore[no-untyped-call]
-        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.bfloat16
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=compute_dtype("nf4")
     )
+
+
+def set_nf4_compute_dtype(model: Any) -> None:
+    """Let a model whose NF4 weights are stored compute as `compute_dtype` says for this machine.
+
+    transformers loads it as it was stored: its other weights keep their data type, whatever `dtype` says.
+    """
+    import torch
+    from bitsandbytes.nn.modules import Linear4bit
+
+    dtype = compute_dtype("nf4")
+    torch.nn.Module.to(model, dtype)  # the packed weights are integers, which it leaves alone
+    for module in model.modules():
+        if isinstance(module, Linear4bit):
+            module.compute_dtype, module.compute_type_is_set = dtype, True
 
 
 def import_bitsandbytes() -> None:

@@ -2,9 +2,9 @@
 
     train(examples, validation, settings, shop / "adapter")
 
-The base weights stay frozen: bf16 on the CPU, NF4 on CUDA (QLoRA: Dettmers et al., NeurIPS 2023). `accelerate launch` runs it on several
-GPUs, each with its share of every batch. Knows nothing of workspaces or of the origin of the examples. Only one run at a time may write
-to a folder.
+The base weights stay frozen: bf16 or fp32 on the CPU, NF4 on CUDA (QLoRA: Dettmers et al., NeurIPS 2023). `accelerate launch` runs it
+on several GPUs, each with its share of every batch. Knows nothing of workspaces or of the origin of the examples. Only one run
+at a time may write to a folder.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import Any
 from ...data.atomic_files import sweep
 from ...data.errors import TrainingError, storage_errors
 from ...data.settings import Settings
+from ...llm.models.quantization import training_quantization
 from .config import FinetuneConfig
 from .distributed import DistributedContext
 from .listwise_loss import ListwiseExample, ListwiseRankingTask
@@ -97,7 +98,7 @@ def train(
     Args:
         examples: Training examples.
         validation: Validation examples of other shoppers; the weights with the best validation metric are kept.
-        settings: Name the base model; without a GPU, `nf4` is trained in bf16.
+        settings: Name the base model; its quantization becomes that of `training_quantization`.
         out: Folder of the adapter.
         config: Hyperparameters.
         card: Further entries of the adapter's card.
@@ -120,11 +121,8 @@ def train(
         raise TrainingError(f"{len(examples)} examples are too few to train on; at least {MIN_EXAMPLES} are required")
     if not validation:
         raise TrainingError("there are no validation examples; at least 1 is required, of a shopper without training examples")
-    import torch
-
     context = DistributedContext()
-    if settings.quantization != "fp32":
-        settings = settings.with_(quantization="nf4" if torch.cuda.is_available() and settings.quantization != "bf16" else "bf16")
+    settings = settings.with_(quantization=training_quantization(settings.quantization))
     with storage_errors(f"the adapter in {out}"):
         out.mkdir(parents=True, exist_ok=True)
     if context.is_main:

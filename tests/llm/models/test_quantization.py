@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
 from crossaisle.data.errors import ModelMissingError
 from crossaisle.data.settings import Settings
+from crossaisle.llm.models import quantization as quantizations
 from crossaisle.llm.models.language_model import LanguageModel
 from crossaisle.llm.models.model_source import resolve_quantization
-from crossaisle.llm.models.quantization import choose_quantization, has_amx_bf16
+from crossaisle.llm.models.quantization import choose_quantization, compute_dtype, has_amx_bf16, multiplies_bf16, training_quantization
 
 
 @pytest.fixture
@@ -77,3 +79,39 @@ def test_the_bundled_model_is_loaded_with_the_chosen_quantization(settings: Sett
     loaded = LanguageModel.load(settings.with_(llm="smollm2", quantization="auto"))
     packed = sum("4bit" in type(module).__name__ for module in loaded.model.modules())
     assert (loaded.quantization, bool(packed)) == (("bf16", False) if amx else ("nf4", True))
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_a_cpu_that_imitates_bf16_computes_in_float32(settings: Settings, monkeypatch: pytest.MonkeyPatch, native: bool) -> None:
+    """The same four-bit weights, multiplied in either precision, give nearly the same probabilities."""
+    monkeypatch.setattr(quantizations, "multiplies_bf16", lambda: native)
+    loaded = LanguageModel.load(settings.with_(llm="smollm2", quantization="nf4"))
+    expected = torch.bfloat16 if native else torch.float32
+    layers = [module for module in loaded.model.modules() if "4bit" in type(module).__name__]
+    assert layers
+    assert {layer.compute_dtype for layer in layers} == {expected}
+    assert loaded.model.dtype == expected
+    tokens = loaded.tokenizer("A tent needs a", return_tensors="pt")["input_ids"]
+    with torch.inference_mode():
+        probabilities = loaded.model(tokens).logits[0, -1].float().softmax(-1)
+    assert loaded.tokenizer.decode(int(probabilities.argmax())) == " tent"
+    assert float(probabilities.max()) == pytest.approx(0.124, abs=0.02)
+
+
+def test_precisions(monkeypatch: pytest.MonkeyPatch) -> None:
+    for native, nf4, trained in ((True, torch.bfloat16, "bf16"), (False, torch.float32, "fp32")):
+        monkeypatch.setattr(quantizations, "multiplies_bf16", lambda native=native: native)
+        assert [compute_dtype(name) for name in ("nf4", "bf16", "fp32")] == [nf4, torch.bfloat16, torch.float32]
+        assert [training_quantization(name) for name in ("auto", "nf4", "bf16", "fp32")] == [trained, trained, "bf16", "fp32"]
+
+
+def test_what_multiplies_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quantizations, "has_amx_bf16", lambda: False)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    monkeypatch.setattr(quantizations.platform, "machine", lambda: "x86_64")
+    assert not multiplies_bf16()
+    monkeypatch.setattr(quantizations.platform, "machine", lambda: "arm64")
+    assert multiplies_bf16()
+    monkeypatch.setattr(quantizations.platform, "machine", lambda: "AMD64")
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
+    assert multiplies_bf16()

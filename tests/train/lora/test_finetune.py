@@ -23,6 +23,7 @@ from crossaisle.data.settings import Settings
 from crossaisle.llm.models import adapters
 from crossaisle.llm.models.language_model import LanguageModel
 from crossaisle.llm.models.model_source import fingerprint
+from crossaisle.llm.models.quantization import training_quantization
 from crossaisle.llm.ranking.packed_scorer import PackedScorer
 from crossaisle.llm.ranking.ranker import Ranker
 from crossaisle.train.lora import checkpoints, listwise_loss
@@ -110,7 +111,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, settings: Settings) -> Tra
 
 def test_training_improves_on_the_base_model(trained: Trained) -> None:
     assert trained.report.measured > trained.report.zero_shot + 0.1, trained.report
-    assert trained.report.measured > 0.85
+    assert trained.report.measured > 0.82
     assert trained.report.best_step > 0
     assert [step.step for step in trained.progress] == list(range(1, 27))
     assert {step.total for step in trained.progress} == {26}
@@ -122,7 +123,7 @@ def test_the_card_records_the_run(trained: Trained) -> None:
     card = json.loads((trained.folder / "card.json").read_text())
     assert card["base"] == "smollm2"
     assert card["base_fingerprint"] == fingerprint("smollm2", trained.settings.home)
-    assert (card["prompt"], card["quantization"], card["snapshot"]) == ("rank.v3", "bf16", "s1")
+    assert (card["prompt"], card["quantization"], card["snapshot"]) == ("rank.v3", training_quantization("nf4"), "s1")
     assert card["settings"]["rank"] == 8
     assert card["figures"] == trained.report.figures()
     assert set(card["figures"]) >= {
