@@ -7,7 +7,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
 from ..data.atomic_files import sha256
-from ..data.settings import NEVER
 from ..data.workspace import Workspace
 from ..llm.explain.entailment import EntailmentModel
 from ..llm.explain.explainer import Explainer
@@ -33,6 +32,7 @@ from .ranking import learned_blend
 from .ranking.blend_ranker import BlendRanker
 from .ranking.llm_loading import RANKER_FOLDER, WeightInUse, add_explainer_adapter, load_ranking_llm, weight_in_use
 from .ranking.llm_reranker import LLMReranker
+from .ranking.text_weight import TextWeightInUse, adapter_knows_texts, text_weight_in_use
 
 if TYPE_CHECKING:
     from ..data.records import Item
@@ -134,6 +134,18 @@ class WorkspaceComponents:
             return in_use
         return weight_in_use(self.workspace.path, self.settings, has_blend=False)  # a stale blend is not used
 
+    @cached_property
+    def text_weight(self) -> TextWeightInUse:
+        """The weight of the LLM in the order of a text query, and why it is 0.
+
+        Raises: ModelMissingError, ModelError: the LLM is not installed, or its stored weight cannot be read.
+        """
+        return text_weight_in_use(self.workspace.path, self.settings)
+
+    @cached_property
+    def _adapter_knows_texts(self) -> bool:
+        return adapter_knows_texts(self.workspace.path, self.settings)
+
     @property
     def uses_llm_weight(self) -> bool:
         """Whether the LLM re-ranks the blend's candidates."""
@@ -147,7 +159,8 @@ class WorkspaceComponents:
     def _llm(self) -> LanguageModel | None:
         if self.settings.llm == "none" or self.settings.is_remote:
             return None
-        llm = load_ranking_llm(self.workspace.path, self.settings) if self.uses_llm_weight else LanguageModel.load(self.settings)
+        uses_adapter = self.uses_llm_weight or (self.text_weight.weight > 0 and self._adapter_knows_texts)
+        llm = load_ranking_llm(self.workspace.path, self.settings) if uses_adapter else LanguageModel.load(self.settings)
         add_explainer_adapter(llm, self.workspace.path, self.settings)
         return llm
 
@@ -158,12 +171,13 @@ class WorkspaceComponents:
 
     @cached_property
     def _ranker(self) -> Ranker | RemoteRanker | None:
-        """The LLM for the candidates of a text query. The ranking adapter is off: it is not trained on text queries."""
-        if self.settings.llm_policy == NEVER:
+        """The LLM for the candidates of a text query; None where it has no weight. An adapter that does not know texts is off."""
+        if not self.text_weight.weight:
             return None
         if self._remote_ranker is not None or self._llm is None:
             return self._remote_ranker
-        return Ranker(self._llm, version=1 if self._llm.has_ranking_adapter else None, batcher=self._pack_batcher)
+        is_off = self._llm.has_ranking_adapter and not self._adapter_knows_texts
+        return Ranker(self._llm, version=1 if is_off else None, batcher=self._pack_batcher)
 
     @cached_property
     def _reranker(self) -> LLMReranker | None:

@@ -38,7 +38,6 @@ from .profiles.histories import EMPTY_HISTORY, History
 from .profiles.shopper import Shopper, shopper_of_query
 from .query_validation import MAX_TEXT_CHARS, validate_query
 from .ranking.features import LLM_CHANNEL
-from .ranking.llm_loading import why_off
 from .ranking.ranked_candidates import ScoredCandidates
 
 if TYPE_CHECKING:
@@ -248,7 +247,8 @@ class Recommender(WorkspaceComponents):
             read = 0 if margins is None else int(np.isfinite(margins).sum())
             reading = Reading(BLEND, read, candidates.mean_llm_weight, candidates.llm_failure or self.llm_weight.reason)
             return self.blend_ranker.candidates(candidates, candidate_query), candidates.scores, reading
-        weights, reading = channel_weights(candidate_query), Reading(RANKS, 0, 0.0, why_off(self.settings))
+        weights = {**channel_weights(candidate_query), LLM_CHANNEL: self.text_weight.weight}
+        reading = Reading(RANKS, 0, 0.0, self.text_weight.reason)
         if self._ranker and candidates:
             records = self.catalogue.records
             item_rows = [self.catalogue.row(candidate.item_id) for candidate in candidates]
@@ -264,7 +264,7 @@ class Recommender(WorkspaceComponents):
 
     def _llm_use(self, reading: Reading, usage: LLMUsage) -> LLMUse:
         """Return what the LLM did for an answer. Args: reading: for the order. usage: tokens and texts so far."""
-        adapter = self._ranking_adapter if reading.candidates and reading.order == BLEND else None
+        adapter = self._ranking_adapter if reading.candidates and (reading.order == BLEND or self._adapter_knows_texts) else None
         return llm_use(self.settings.llm_name, adapter, reading, usage)
 
     def _select(self, selection: ListSelection, rows: list[int], scores: NDArray[np.float64], explore: int | None) -> ExplorationResult:

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from ..recommend.ranking.learned_blend import BlendModel
     from ..retrieval.channels.base import Channel
     from ..retrieval.channels.channel_configs import CountedConfig
+    from .llm.pair_examples import Things
 
 EXPLAINER_CONFIG = FinetuneConfig(blocks=15, batch=16, lr=2e-3, epochs=3, prompt=1, validate_every=45, checkpoint_every=45)
 """Default LoRA configuration of the explainer."""
@@ -62,6 +63,7 @@ def train_workspace(
     config: GraphConfig | None = None,
     ranker: FinetuneConfig | None = None,
     examples: int | None = None,
+    pairs: int | None = None,
     minutes: float | None = None,
     everything: bool = False,
     hold_out: Path | None = None,
@@ -77,12 +79,13 @@ def train_workspace(
         settings: Settings with the LLM.
         split: Split of the evaluation to come; None for the users protocol with seed 0. Its seed is that of the whole training.
         part: `graph` (all trainable channels), `blend` (the blend and the channels that it uses), `ranker` (the LLM ranker, which needs a
-            blend), `llm-weight` (the weight of the settings' LLM beside the blend, whether it is trained or not), `explainer` (the LLM that
-            words explanations), or `all` (blend and, if the settings name an LLM, ranker).
+            blend), `llm-weight` (the weights of the settings' LLM for texts and beside the blend, whether it is trained or not),
+            `explainer` (the LLM that words explanations), or `all` (blend and, if the settings name an LLM, ranker).
         channels: Names of the trainable channels; None for all of them in `graph`, else for `DEFAULT_CHANNELS`.
         config: Configuration of the graph; None for the default one.
         ranker: LoRA configuration of the ranker or the explainer; None for the default one.
         examples: Largest number of training examples of the ranker; None for `ranker_examples.MAX_EXAMPLES`.
+        pairs: Largest number of pairs that the ranker is trained on before; None for `pair_examples.MAX_PAIRS`.
         minutes: Time in which the LLM reads questions for its weight; None for 10.
         everything: Whether to hold nothing of the split out, for serving only.
         hold_out: File of users to hold out in addition, such as a case file: JSON lines with a `user_id`. `hold_out` in the result says how
@@ -115,7 +118,7 @@ def train_workspace(
         if part == "explainer":
             metrics["explainer"] = train_explainer(workspace, settings, ranker, progress)
             return {**metrics, "seconds": round(time.perf_counter() - start, 1)}
-        options = RunOptions(split or Split(), names, config or GraphConfig(), everything, users, minutes)
+        options = RunOptions(split or Split(), names, config or GraphConfig(), everything, users, minutes, pairs)
         run = _TrainingRun(workspace, settings, options, progress)
         if part == "graph":
             metrics |= run.channels()
@@ -124,6 +127,7 @@ def train_workspace(
             if channels is None:
                 metrics["left_out"] = {**excluded_by_default(), **metrics["left_out"]}
         if part == "llm-weight":
+            metrics["text_weight"] = run.text_weight()
             metrics["llm_weight"] = run.llm_weight()
         if part == "ranker" or (part == "all" and settings.llm != "none" and not settings.is_remote):
             try:
@@ -146,6 +150,7 @@ class RunOptions:
         everything: Whether to hold nothing of the split out.
         hold_out: Users to hold out in addition.
         minutes: Time in which the LLM reads questions for its weight; None for the default.
+        pairs: Largest number of pairs that the LLM is trained on; None for the default.
     """
 
     split: Split
@@ -154,6 +159,7 @@ class RunOptions:
     everything: bool
     hold_out: frozenset[str] = frozenset()
     minutes: float | None = None
+    pairs: int | None = None
 
 
 class _TrainingRun:
@@ -197,7 +203,7 @@ class _TrainingRun:
         queries = collect_queries(self.view, context, fit)
         prior = load_prior(self.view.catalogue.users).unit_weights
         models = fit_models(queries.dataset, context, prior)
-        examples = RankerExamples.from_queries(queries, models["blend"], self.view.catalogue, context, prior)
+        examples = RankerExamples.from_queries(queries, models["blend"], context, prior)
         channel_metrics = self.channels()
         metrics = dict(models["blend"].metrics)
         _save_blend(
@@ -211,16 +217,40 @@ class _TrainingRun:
 
     def ranker(self, config: FinetuneConfig, examples: int) -> dict[str, Any]:
         """Train the adapter of the LLM ranker and its weight in the blend, store them, and return their metrics."""
+        from .llm.pair_examples import MAX_PAIRS, PairExamples
         from .llm.ranker import train_llm_ranker
 
         path, catalogue = self.workspace.path, self.view.catalogue
         stored = self._examples()
-        metrics = train_llm_ranker(path, self.settings, stored, catalogue, self.context, config=config, max_examples=examples)
+        pairs = PairExamples.sample(self._things, MAX_PAIRS if self.options.pairs is None else self.options.pairs, config.seed)
+        metrics = train_llm_ranker(path, self.settings, stored, catalogue, self.context, config=config, max_examples=examples, pairs=pairs)
+        metrics["pairs"] = len(pairs.training)
         try:
-            measured = self.llm_weight()
+            metrics["llm_weight"] = self.llm_weight()
+            metrics["vote"] = metrics["llm_weight"]["weight"]["weight"]
         except TrainingError as error:  # too few questions: the adapter is kept and has no weight
-            return {**metrics, "llm_weight": {"left_out": str(error)}, "vote": 0.0}
-        return {**metrics, "llm_weight": measured, "vote": measured["weight"]["weight"]}
+            metrics |= {"llm_weight": {"left_out": str(error)}, "vote": 0.0}
+        return {**metrics, "text_weight": self.text_weight()}
+
+    @cached_property
+    def _things(self) -> tuple[Things, Things]:
+        """The items and the leaf categories, counted without who is held out."""
+        from .llm.pair_examples import items_of, leaf_categories_of
+
+        view = self.view
+        items = items_of(view.catalogue, view.associations, view.vectors)
+        return items, leaf_categories_of(view.catalogue, view.training_data.histories, view.vectors)
+
+    def text_weight(self) -> dict[str, Any]:
+        """Measure the weight of the LLM for text queries, store it, and return its metrics, or why it cannot be measured."""
+        from .llm.text_weight import measure_text_weight
+
+        try:
+            return measure_text_weight(
+                self.workspace.path, self.settings, self._things, seed=self.split.seed, progress=self.context.progress
+            )
+        except TrainingError as error:
+            return {"left_out": str(error)}
 
     def llm_weight(self) -> dict[str, Any]:
         """Measure the weight of the LLM in the blend, store it, and return its metrics."""

@@ -24,7 +24,7 @@ Llm = Annotated[
 LlmModel = Annotated[str | None, typer.Option(help="Name of the model at the endpoint of --llm.")]
 LlmPolicy = Annotated[
     str | None,
-    typer.Option(help="When the LLM ranks histories: when-better (its measured gain is above 0), always (its fitted weight), never."),
+    typer.Option(help="When the LLM ranks: when-better (its measured gain is above 0), always (its fitted weight), never."),
 ]
 LlmWeight = Annotated[str | None, typer.Option(help="Weight of the LLM's scores: auto (the measured one), or a number.")]
 RerankDepth = Annotated[int | None, typer.Option(help="Number of candidates that the LLM reads (default: 20).")]

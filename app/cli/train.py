@@ -61,6 +61,10 @@ def train(
     examples: Annotated[
         int | None, typer.Option(help="Maximum number of training examples of the LLM (default: 1,000, about 1 s each on two cores).")
     ] = None,
+    pairs: Annotated[
+        int | None,
+        typer.Option(help="Maximum number of pairs that the LLM is trained on before (default: 400; 0 for none)."),
+    ] = None,
     minutes: Annotated[
         float | None, typer.Option(help="Minutes in which the LLM reads questions for its weight (default: 10; at least 400 questions).")
     ] = None,
@@ -95,6 +99,8 @@ def train(
         raise SettingsError(f"--convolution must be normalised or attention, not {convolution!r}")
     if examples is not None and examples < 1:
         raise SettingsError(f"--examples must be 1 or more, not {examples}")
+    if pairs is not None and pairs < 0:
+        raise SettingsError(f"--pairs must be 0 or more, not {pairs}")
     split = EvaluationOptions(protocol, seed=seed, at=at).split()  # type: ignore[arg-type]  # checked there
     opened, settings = (
         Workspace(workspace),
@@ -115,6 +121,7 @@ def train(
             channels=names,
             config=config,
             examples=examples,
+            pairs=pairs,
             minutes=minutes,
             everything=everything,
             hold_out=hold_out,
@@ -169,6 +176,24 @@ def _weight_summary(weight: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def _text_weight_summary(texts: Mapping[str, Any]) -> dict[str, Any]:
+    """The main figures of a measured weight of the LLM for texts."""
+    if "left_out" in texts:
+        return {"weight of the LLM for texts": f"not measured: {texts['left_out']}"}
+    gain, auc = texts["gain"], texts["auc"]
+    used = "counts in answers" if gain["low"] > 0 and texts["weight"] else "does not count in answers, unless --llm-policy is always"
+    return {
+        "pairs that the LLM read, neither side of which it was trained on": texts["pairs"],
+        "share of other things below the needed one: popularity, cosine, LLM, cosine and LLM": (
+            f"{auc['popularity']} {auc['cosine']} {auc['LLM']} {auc['cosine and LLM']}"
+        ),
+        "gain of the LLM for texts (95 %), and the smallest that would show": (
+            f"{gain['value']:+.3f} [{gain['low']:+.3f}, {gain['high']:+.3f}], {texts['smallest_detectable_gain']:.3f}; it {used}"
+        ),
+        "weight of the LLM for texts": f"{texts['weight']:g}, beside {texts['cosine_weight']:g} of the cosine",
+    }
+
+
 def _summary(cards: Mapping[str, Any]) -> dict[str, Any]:
     """The main figures of the trained models, labelled for people."""
     summary: dict[str, Any] = {}
@@ -189,11 +214,15 @@ def _summary(cards: Mapping[str, Any]) -> dict[str, Any]:
             summary[f"penalty of the {label}, and NDCG@10 by penalty (validation)"] = f"{channel['penalty']:g}; {tried or 'none'}"
     if ranker := cards.get("ranker"):
         summary |= {
-            "training examples of the LLM": ranker["examples"],
-            "NDCG@10 among eight candidates (validation), before and after": f"{ranker['zero_shot_ndcg@10']} {ranker['ndcg@10']}",
+            "training pairs of the LLM, then lists": f"{ranker['pairs']}, {ranker['examples']}",
+            "NDCG@10 of the served candidates (validation): the blend, and with the LLM": (
+                f"{ranker['zero_shot_ndcg@10']} {ranker['ndcg@10']}"
+            ),
         }
     if weight := cards.get("llm_weight") or cards.get("ranker", {}).get("llm_weight"):
         summary |= _weight_summary(weight)
+    if texts := cards.get("text_weight") or cards.get("ranker", {}).get("text_weight"):
+        summary |= _text_weight_summary(texts)
     if explainer := cards.get("explainer"):
         summary |= {
             "training examples of the explainer": explainer["examples"],

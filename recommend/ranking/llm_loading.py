@@ -85,12 +85,18 @@ def weight_file(workspace: Path, settings: Settings) -> Path:
 
     Raises: ModelMissingError, ModelError: see `ranking_adapter`.
     """
-    adapter = ranking_adapter(workspace, settings)
+    return workspace / learned_blend.FOLDER / WEIGHTS_FOLDER / f"{model_key(workspace, settings)}.json"
+
+
+def model_key(workspace: Path, settings: Settings) -> str:
+    """Return the key of the settings' model in the names of files: of its adapter for the workspace, or else of the model.
+
+    Raises: ModelMissingError, ModelError: see `ranking_adapter`.
+    """
     if settings.is_remote:
-        key = hashlib.sha256(f"{settings.llm} {settings.llm_model}".encode()).hexdigest()[:16]
-    else:
-        key = f"adapter-{sha256(adapter / adapters.WEIGHTS)[:16]}" if adapter else short_fingerprint(settings.llm, settings.home)
-    return workspace / learned_blend.FOLDER / WEIGHTS_FOLDER / f"{key}.json"
+        return hashlib.sha256(f"{settings.llm} {settings.llm_model}".encode()).hexdigest()[:16]
+    adapter = ranking_adapter(workspace, settings)
+    return f"adapter-{sha256(adapter / adapters.WEIGHTS)[:16]}" if adapter else short_fingerprint(settings.llm, settings.home)
 
 
 def load_measured_weight(workspace: Path, settings: Settings) -> MeasuredWeight | None:

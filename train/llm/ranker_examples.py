@@ -28,15 +28,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ...retrieval.channels.base import TrainingContext
-    from ...retrieval.items.catalogue import Catalogue
 
 FILE = "lessons.safetensors"
 """File in the blend's folder. Its name and the names of its arrays are part of the workspace format."""
 MAX_EXAMPLES = 1000
 """Largest number of training examples of the LLM."""
-TOP_CANDIDATES, MATCHED_CANDIDATES = 30, 10
-"""Candidates kept per query besides the purchases: those that the blend ranks highest, and those of a purchased item's category with about
-as many users as it."""
+TOP_CANDIDATES = 100
+"""Candidates kept per query besides the purchases: those that the blend ranks highest."""
 CV_FOLDS = 4
 """Cross-validation folds of the users for the blend's out-of-fold scores."""
 
@@ -52,7 +50,6 @@ class RankerExamples:
         rows: (candidates,) item rows, by descending score within a query.
         scores: (candidates,) scores of a blend fitted without the user.
         purchased: (candidates,) labels.
-        matched: (candidates,) whether the candidate was chosen for its number of users.
         pair_counts: (candidates, 3) as in `recommend.ranking.candidate_facts`, counted without the user.
         disagreement: (candidates,) as of `recommend.ranking.llm_weight.disagreement`.
     """
@@ -63,7 +60,6 @@ class RankerExamples:
     rows: NDArray[np.int32]
     scores: NDArray[np.float32]
     purchased: NDArray[np.bool_]
-    matched: NDArray[np.bool_]
     pair_counts: NDArray[np.int32]
     disagreement: NDArray[np.float32]
 
@@ -75,7 +71,6 @@ class RankerExamples:
         cls,
         queries: OutOfFoldQueries,
         model: BlendModel,
-        catalogue: Catalogue,
         context: TrainingContext,
         prior: Mapping[str, float] | None = None,
     ) -> RankerExamples:
@@ -84,7 +79,6 @@ class RankerExamples:
         Args:
             queries: Queries with all their candidates.
             model: Blend fitted to all queries; its settings are used for the blends of the folds.
-            catalogue: Catalogue of the items.
             context: Seed of the run.
             prior: Feature to its weight in the prior that the blend was fitted with; None for none.
         """
@@ -93,8 +87,7 @@ class RankerExamples:
         order = np.lexsort((-scores, dataset.query))
         rank = np.empty(len(order), dtype=np.int64)
         rank[order] = np.arange(len(order)) - dataset.starts[:-1][dataset.query[order]]
-        matched = _popularity_matched(queries, rank, catalogue)
-        kept = order[((rank < TOP_CANDIDATES) | matched | dataset.purchased)[order]]
+        kept = order[((rank < TOP_CANDIDATES) | dataset.purchased)[order]]
         lengths = np.bincount(dataset.query[kept], minlength=len(dataset))
         return cls(
             dataset.user,
@@ -103,7 +96,6 @@ class RankerExamples:
             queries.rows[kept].astype(np.int32),
             scores[kept].astype(np.float32),
             dataset.purchased[kept],
-            matched[kept],
             queries.pair_counts[kept].astype(np.int32),
             disagreement(dataset.feature_names, dataset.features[kept]).astype(np.float32),
         )
@@ -140,7 +132,6 @@ class RankerExamples:
             "facts": self.pair_counts,
             "disagreement": self.disagreement,
             "bought": self.purchased.astype(np.uint8),
-            "matched": self.matched.astype(np.uint8),
             "history_starts": self.histories.starts,
             "history_rows": self.histories.rows,
         }
@@ -170,7 +161,6 @@ def load_examples(workspace: Path) -> RankerExamples:
             rows=arrays["rows"],  # type: ignore[arg-type]
             scores=arrays["scores"],  # type: ignore[arg-type]
             purchased=arrays["bought"] > 0,  # type: ignore[operator]
-            matched=arrays["matched"] > 0,  # type: ignore[operator]
             pair_counts=arrays["facts"],  # type: ignore[arg-type]
             disagreement=arrays.get("disagreement", np.zeros(len(arrays["rows"]), np.float32)),  # type: ignore[arg-type]  # former versions
         )
@@ -190,19 +180,3 @@ def _out_of_fold_scores(
         candidates = in_fold[dataset.query]
         scores[candidates] = fold_model.scores(dataset.features[candidates])
     return scores
-
-
-def _popularity_matched(queries: OutOfFoldQueries, rank: NDArray[np.int64], catalogue: Catalogue) -> NDArray[np.bool_]:
-    """(candidates,) which candidates below `TOP_CANDIDATES` are of a purchased item's category and the nearest to it in number of users."""
-    dataset, log_users = queries.dataset, np.log1p(catalogue.users)
-    matched = np.zeros(len(queries.rows), dtype=bool)
-    for query in range(len(dataset)):
-        candidates = slice(int(dataset.starts[query]), int(dataset.starts[query + 1]))
-        rows, purchased = queries.rows[candidates], dataset.purchased[candidates]
-        if not purchased.any():
-            continue
-        same_category = np.isin(catalogue.category[rows], catalogue.category[rows[purchased]])
-        others = np.flatnonzero(same_category & ~purchased & (rank[candidates] >= TOP_CANDIDATES))
-        distance = np.abs(log_users[rows[others]][:, None] - log_users[rows[purchased]][None]).min(axis=1, initial=np.inf)
-        matched[candidates.start + others[np.argsort(distance, kind="stable")[:MATCHED_CANDIDATES]]] = True
-    return matched

@@ -24,11 +24,13 @@ from ...data.errors import StaleTrainingError, TrainingError, storage_errors
 from ...eval.metrics.accuracy import ndcg
 from ...eval.stats.bootstrap import paired_difference, smallest_detectable
 from ...llm.models import adapters
+from ...llm.models.language_model import LanguageModel
 from ...llm.models.usage import measure_usage
 from ...llm.ranking.ranker import Ranker
 from ...llm.ranking.remote_ranker import OFFLINE_SECONDS, RemoteRanker
 from ...recommend.ranking.llm_loading import RANKER_FOLDER, load_ranking_llm, ranking_adapter, weight_file
 from ...recommend.ranking.llm_weight import LLMScoredQuery, LLMWeight, fit_llm_weight, gate_features
+from ...recommend.ranking.text_weight import adapter_knows_texts
 from .prompt_facts import prompt_facts
 from .ranker import QUESTIONS_KEY, calibration_queries
 
@@ -111,7 +113,7 @@ def measure_weight(
     """
     questions = _unseen_questions(workspace, settings, examples)
     questions = np.random.default_rng([seed, 6]).permutation(questions)
-    with _ranker(workspace, settings) as (ranker, about):
+    with open_ranker(workspace, settings) as (ranker, about):
         read = read_questions(
             examples,
             questions,
@@ -129,15 +131,25 @@ def measure_weight(
 
 
 @contextmanager
-def _ranker(workspace: Path, settings: Settings) -> Iterator[tuple[Ranker | RemoteRanker, dict[str, Any]]]:
-    """The ranker of the settings with the workspace's adapter for it, and what the figures say about it."""
+def open_ranker(workspace: Path, settings: Settings, *, texts: bool = False) -> Iterator[tuple[Ranker | RemoteRanker, dict[str, Any]]]:
+    """The ranker of the settings with the workspace's adapter for it, and what the figures say about it.
+
+    Args:
+        workspace: Folder of the workspace.
+        settings: The model.
+        texts: Whether it is to read text queries, which an adapter that was not trained on pairs is not used for.
+
+    Raises:
+        ModelError, ModelMissingError: The model cannot be used or is not installed.
+        EndpointError: The endpoint fails.
+    """
     if settings.is_remote:
         with closing(RemoteRanker(settings.llm, str(settings.llm_model), seconds=OFFLINE_SECONDS)) as remote:
             yield remote, {"model": settings.llm_model, "protocol": remote.protocol, "adapter": False, "prompt": remote.prompt.version}
         return
-    llm = load_ranking_llm(workspace, settings)
+    has_adapter = ranking_adapter(workspace, settings) is not None and (not texts or adapter_knows_texts(workspace, settings))
+    llm = load_ranking_llm(workspace, settings) if has_adapter else LanguageModel.load(settings)
     ranker = Ranker(llm)
-    has_adapter = ranking_adapter(workspace, settings) is not None
     yield ranker, {"model": llm.name, "quantization": llm.quantization, "adapter": has_adapter, "prompt": ranker.prompt.version}
 
 

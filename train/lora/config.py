@@ -52,7 +52,7 @@ class FinetuneConfig:
     """Steps between checkpoints: the maximum that an interrupted run loses."""
     cross: float = 3.0
     """Weight of examples whose target is from a category new to the shopper, for the code that makes the examples; others have 1."""
-    prompt: int = 3
+    prompt: int = 2
     """Version of the prompt."""
 
     def __post_init__(self) -> None:

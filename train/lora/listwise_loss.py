@@ -1,7 +1,9 @@
 """Training task of the ranker: listwise loss, gradients within the available memory, and NDCG@10.
 
 The loss is the softmax cross-entropy of the purchased item among the candidates, computed from the same prompts and logit margins as
-serving. Knows nothing of optimizers, steps or files.
+serving. Candidates that already have a score, from the other channels, are ranked by the sum of that score and the scaled margin: the model
+learns what the score misses. The scale rises from 0, so that training starts with the order of the scores alone. Knows nothing of
+optimizers or files.
 """
 
 from __future__ import annotations
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 
     from ...llm.models.language_model import LanguageModel
 
+MARGIN_SCALE, RAMP_SHARE = 0.5, 0.2
+"""Scale of the margins where candidates have a score, and the share of the training over which it rises from 0 to that."""
 DIVERGED = "the training diverged: a loss or score is not finite; lower the learning rate (lr) and run it again"
 
 logger = logging.getLogger(__name__)
@@ -40,9 +44,11 @@ class ListwiseExample:
         target: Index of the purchased candidate.
         facts: One sentence per candidate as for `Ranker.scores`, or None.
         weight: Weight relative to other examples, greater than 0.
+        scores: Score of each candidate by the other channels, a logit in nats, to which the margin is added; None without any.
+        need: The shopper's text query.
 
     Raises:
-        ValueError: The target is not a candidate, the number of facts is wrong, or the weight is not positive.
+        ValueError: The target is not a candidate, the number of facts or scores is wrong, or the weight is not positive.
     """
 
     history: Sequence[Item]
@@ -50,12 +56,16 @@ class ListwiseExample:
     target: int
     facts: Sequence[str | None] | None = None
     weight: float = 1.0
+    scores: Sequence[float] | None = None
+    need: str | None = None
 
     def __post_init__(self) -> None:
         if len(self.candidates) < 2 or not 0 <= self.target < len(self.candidates):
             raise ValueError(f"target {self.target} of {len(self.candidates)} candidates: needs at least two, and an index of one of them")
         if self.facts is not None and len(self.facts) != len(self.candidates):
             raise ValueError(f"{len(self.facts)} facts for {len(self.candidates)} candidates")
+        if self.scores is not None and len(self.scores) != len(self.candidates):
+            raise ValueError(f"{len(self.scores)} scores for {len(self.candidates)} candidates")
         if not (self.weight > 0 and math.isfinite(self.weight)):
             raise ValueError(f"a weight must be greater than 0, not {self.weight}")
 
@@ -71,7 +81,7 @@ class ListwiseRankingTask:
     name, unit = adapters.RANKING, "ndcg@10"
 
     def __init__(self, ranker: Ranker, max_forward_tokens: int) -> None:
-        self.ranker, self.max_forward_tokens = ranker, max_forward_tokens
+        self.ranker, self.max_forward_tokens, self.margin_scale = ranker, max_forward_tokens, 0.0
 
     @classmethod
     def for_model(cls, llm: LanguageModel, max_forward_tokens: int) -> ListwiseRankingTask:
@@ -82,13 +92,17 @@ class ListwiseRankingTask:
     def as_json(example: ListwiseExample) -> list[object]:
         """Return all fields of an example that affect training, as JSON-compatible values."""
         items = [[[item.item_id, item.title, *item.category] for item in part] for part in (example.history, example.candidates)]
-        return [*items, example.target, list(example.facts or []), example.weight]
+        return [*items, example.target, list(example.facts or []), example.weight, list(example.scores or []), example.need]
+
+    def advance(self, share: float) -> None:
+        """Set the scale of the margins for this share of the training, 0 to 1."""
+        self.margin_scale = MARGIN_SCALE * min(1.0, share / RAMP_SHARE)
 
     def evaluate(self, examples: Sequence[ListwiseExample], *, tuned: bool = True) -> float:
         """Return the sum of the examples' NDCG@10. Args: tuned: whether the adapter is active."""
         previous, self.ranker.scorer.adapter = self.ranker.scorer.adapter, tuned
         try:
-            return summed_ndcg(self.ranker, examples)
+            return summed_ndcg(self.ranker, examples, self.margin_scale)
         finally:
             self.ranker.scorer.adapter = previous
 
@@ -97,7 +111,7 @@ class ListwiseRankingTask:
         import torch
         from torch.utils.checkpoint import checkpoint
 
-        prefix, candidates = self.ranker.encode(example.history, None, example.candidates, example.facts)
+        prefix, candidates = self.ranker.encode(example.history, example.need, example.candidates, example.facts)
         scorer = self.ranker.scorer
         limit = min(max(self.max_forward_tokens, len(prefix) + max(map(len, candidates))), self.ranker.llm.context)
         indices = split_into_packs(len(prefix), [len(candidate) for candidate in candidates], limit)
@@ -106,6 +120,8 @@ class ListwiseRankingTask:
             margins = scorer.forward(prefix, packs[0])
         else:  # the softmax spans all packs, so each is recomputed in the backward pass: only one is in memory at a time
             margins = torch.cat([checkpoint(scorer.forward, prefix, pack, use_reentrant=False) for pack in packs])
+        if example.scores is not None:
+            margins = self.margin_scale * margins + torch.tensor(example.scores, dtype=margins.dtype, device=margins.device)
         return torch.nn.functional.cross_entropy(margins[None], torch.tensor([example.target], device=margins.device))
 
     def accumulate_gradients(self, examples: Sequence[ListwiseExample], total_weight: float) -> float:
@@ -143,7 +159,7 @@ class ListwiseRankingTask:
         return float(loss.detach())
 
     def _halve_packs(self, example: ListwiseExample, error: Exception) -> None:
-        prefix, candidates = self.ranker.encode(example.history, None, example.candidates, example.facts)
+        prefix, candidates = self.ranker.encode(example.history, example.need, example.candidates, example.facts)
         total, minimum = len(prefix) + sum(map(len, candidates)), len(prefix) + max(map(len, candidates))
         if self.max_forward_tokens <= minimum:
             raise TrainingError(
@@ -161,17 +177,24 @@ def out_of_memory(error: Exception) -> bool:
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
 
 
-def summed_ndcg(ranker: Ranker, examples: Sequence[ListwiseExample]) -> float:
+def summed_ndcg(ranker: Ranker, examples: Sequence[ListwiseExample], margin_scale: float = 1.0) -> float:
     """Return the sum over the examples of NDCG@10 with one relevant item: 1/log2(1 + rank), 0 beyond rank 10.
 
     Ties count against the target, so a model that scores all candidates alike gets the lowest value.
+
+    Args:
+        ranker: Scores the candidates.
+        examples: The examples.
+        margin_scale: Scale of the margins where candidates have a score of their own.
 
     Raises:
         TrainingError: A score is not finite.
     """
     total = 0.0
     for example in examples:
-        scores = ranker.scores(example.history, None, example.candidates, example.facts)
+        scores = ranker.scores(example.history, example.need, example.candidates, example.facts).astype(np.float64)
+        if example.scores is not None:
+            scores = margin_scale * scores + np.asarray(example.scores)
         if not np.isfinite(scores).all():
             raise TrainingError(DIVERGED)
         rank = int((scores >= scores[example.target]).sum())

@@ -83,6 +83,10 @@ class TrainingTask(Protocol):
         """Return all fields of an example that affect training, as JSON-compatible values."""
         ...
 
+    def advance(self, share: float) -> None:
+        """Prepare for what follows this share of the training, 0 to 1. Called before every step and every evaluation."""
+        ...
+
     def accumulate_gradients(self, examples: Sequence[Any], total_weight: float) -> float:
         """Add the gradients of the weighted losses, divided by `total_weight`, and return the sum of these losses in nats."""
         ...
@@ -210,6 +214,7 @@ class LoraTrainer:
         batch = [self.examples[i] for i in order[number * config.batch : (number + 1) * config.batch]]
         torch.manual_seed(int(np.random.SeedSequence([config.seed, state.step, self.context.rank]).generate_state(1)[0]))
         self.llm.model.train()
+        self.task.advance(state.step / self.total)
         for parameter in self.parameters:
             parameter.grad = None
         loss = self.task.accumulate_gradients(self.context.shard(batch), sum(example.weight for example in batch))
@@ -255,6 +260,7 @@ class LoraTrainer:
     def _evaluate(self, *, tuned: bool = True) -> float:
         """Return the mean validation metric."""
         self.llm.model.eval()
+        self.task.advance(self.state.step / self.total)
         return self.context.all_reduce_sum(self.task.evaluate(self.context.shard(self.validation), tuned=tuned)) / len(self.validation)
 
     # ------------------------------------------------------------------ checkpoints

@@ -65,6 +65,9 @@ class WordingTask:
         """Return all fields of an example that affect training, as JSON-compatible values."""
         return [list(example.prompt), list(example.answer), example.weight]
 
+    def advance(self, share: float) -> None:
+        """Nothing depends on the share of the training."""
+
     def evaluate(self, examples: Sequence[WordingExample], *, tuned: bool = True) -> float:
         """Return the sum over the examples of the mean probability of an answer token, exp(-loss), 0 to 1.
 

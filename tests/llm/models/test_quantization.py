@@ -26,16 +26,21 @@ def model(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("cuda", "amx", "memory", "expected"),
+    ("cuda", "amx", "native_bf16", "memory", "expected"),
     [
-        (False, True, 16_000, "bf16"),
-        (False, True, 15_999, "nf4"),  # too little memory would remain
-        (False, False, 10**12, "nf4"),
-        (True, True, 10**12, "nf4"),
+        (False, True, True, 16_000, "bf16"),
+        (False, True, True, 15_999, "nf4"),  # too little memory would remain
+        (False, False, True, 10**12, "nf4"),
+        (False, False, False, 32_000, "fp32"),
+        (False, False, False, 31_999, "nf4"),
+        (True, True, True, 10**12, "nf4"),
+        (True, False, False, 10**12, "nf4"),
     ],
 )
-def test_bf16_requires_matrix_units_and_memory_on_a_cpu(model: Path, cuda: bool, amx: bool, memory: int, expected: str) -> None:
-    assert choose_quantization(model, cuda=cuda, amx=amx, memory=memory) == expected
+def test_what_is_fastest_on_a_cpu_and_fits_in_memory(
+    model: Path, cuda: bool, amx: bool, native_bf16: bool, memory: int, expected: str
+) -> None:
+    assert choose_quantization(model, cuda=cuda, amx=amx, native_bf16=native_bf16, memory=memory) == expected
 
 
 def test_models_of_unknown_size_are_quantized(tmp_path: Path) -> None:
@@ -76,6 +81,7 @@ def test_auto_requires_an_existing_model(settings: Settings, tmp_path: Path) -> 
 @pytest.mark.parametrize("amx", [True, False])
 def test_the_bundled_model_is_loaded_with_the_chosen_quantization(settings: Settings, monkeypatch: pytest.MonkeyPatch, amx: bool) -> None:
     monkeypatch.setattr("crossaisle.llm.models.quantization.has_amx_bf16", lambda: amx)
+    monkeypatch.setattr("crossaisle.llm.models.quantization.multiplies_bf16", lambda: True)
     loaded = LanguageModel.load(settings.with_(llm="smollm2", quantization="auto"))
     packed = sum("4bit" in type(module).__name__ for module in loaded.model.modules())
     assert (loaded.quantization, bool(packed)) == (("bf16", False) if amx else ("nf4", True))

@@ -157,13 +157,27 @@ def test_the_order_of_candidates_does_not_change_the_margins(weighted: Workspace
     np.testing.assert_allclose(margins, reversed_margins[::-1], atol=1e-4)
 
 
-def test_a_text_query_is_ranked_without_the_adapter(weighted: Workspace, small: Settings) -> None:
-    recommender = Recommender.open(weighted, settings=small)
+@pytest.mark.parametrize("knows_texts", [True, False])
+def test_a_text_query_is_ranked_with_an_adapter_that_was_trained_on_pairs(
+    weighted: Workspace, small: Settings, tmp_path: Path, knows_texts: bool
+) -> None:
+    """Adapters of former versions were not."""
+    path = tmp_path / "shop"
+    shutil.copytree(weighted.path, path)
+    card = json.loads((path / "adapter" / "card.json").read_text())
+    assert card["pairs"]["examples"] > 0
+    if not knows_texts:
+        del card["pairs"]
+        (path / "adapter" / "card.json").write_text(json.dumps(card))
+    recommender = Recommender.open(path, settings=small.with_(llm_policy="always"))
+    shutil.rmtree(path / "llm-texts")
     answer = recommender.recommend(text="something for a rainy camping trip", k=3, explain=False)
     assert recommender._ranker is not None
-    assert recommender._ranker.prompt.version == 1
-    assert not recommender._ranker.scorer.adapter
+    assert recommender._ranker.prompt.version == (2 if knows_texts else 1)
+    assert recommender._ranker.scorer.adapter is knows_texts
     assert "llm" in answer.items[0].channels
+    assert answer.llm is not None
+    assert (answer.llm.adapter is not None) is knows_texts
 
 
 @pytest.mark.parametrize("weight", [0.0, 1.5])
@@ -275,10 +289,10 @@ def test_the_answer_says_what_the_llm_did(weighted: Workspace, small: Settings, 
 
 
 def test_texts_that_the_llm_writes_are_counted(weighted: Workspace, small: Settings) -> None:
-    recommender = Recommender.open(weighted, settings=small)
+    recommender = Recommender.open(weighted, settings=small.with_(llm_weight=0.5))
     answer = recommender.recommend(text="something for a rainy camping trip", k=3)
     assert answer.llm is not None
-    assert answer.llm.summary.startswith(f"ranked by the channels' ranks and {small.llm} (weight 0.5, ")
+    assert answer.llm.summary.startswith(f"ranked by the channels' ranks and {small.llm} with this store's adapter (weight 0.5, ")
     assert answer.llm.sentences_generated > 0
     without = recommender.recommend(text="something for a rainy camping trip", k=3, explain=False)
     assert without.llm is not None
@@ -319,8 +333,9 @@ def test_a_merged_model_gives_the_margins_of_base_and_adapter(weighted: Workspac
     user = next(iter(with_adapter.histories))
     answers = [recommender.recommend(user_id=user, k=20, explain=False) for recommender in (with_adapter, with_merged)]
     margins = [{entry.item.item_id: entry.channels["llm"] for entry in answer.items if "llm" in entry.channels} for answer in answers]
-    assert margins[0].keys() == margins[1].keys()
-    assert max(abs(margins[0][item] - margins[1][item]) for item in margins[0]) < 0.2  # the merged weights are rounded to bf16
+    both = margins[0].keys() & margins[1].keys()
+    assert len(both) >= max(map(len, margins)) - 2 > 0  # the merged weights are rounded to bf16, which may change the last places
+    assert max(abs(margins[0][item] - margins[1][item]) for item in both) < 0.2
 
 
 def test_a_ranker_needs_a_blend_of_the_same_data(

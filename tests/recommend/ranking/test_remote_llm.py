@@ -45,7 +45,7 @@ def test_a_model_at_an_endpoint_ranks_and_without_it_the_blend_answers(demo_work
         assert {entry.explanation.source for entry in answer if entry.explanation} <= {"evidence", "none"}
         text = recommender.recommend(text="something for a rainy camping trip", k=3, explain=False)
         assert text.llm is not None
-        assert text.llm.summary.startswith("ranked by the channels' ranks and ranker (weight 0.5, ")
+        assert text.llm.summary.startswith("ranked by the channels' ranks and ranker (weight 2, ")
         server.fault = "broken"
         down = recommender.recommend(user_id=user, k=10)
         assert down.llm is not None

@@ -40,7 +40,6 @@ def examples(catalogue: Catalogue) -> RankerExamples:
         rows,
         scores,
         purchased.reshape(-1),
-        np.zeros(total, dtype=bool),
         np.full((total, 3), [-1, 0, 0], dtype=np.int32),
         np.zeros(total, np.float32),
     )

@@ -123,7 +123,7 @@ def test_the_card_records_the_run(trained: Trained) -> None:
     card = json.loads((trained.folder / "card.json").read_text())
     assert card["base"] == "smollm2"
     assert card["base_fingerprint"] == fingerprint("smollm2", trained.settings.home)
-    assert (card["prompt"], card["quantization"], card["snapshot"]) == ("rank.v3", training_quantization("nf4"), "s1")
+    assert (card["prompt"], card["quantization"], card["snapshot"]) == ("rank.v2", training_quantization("nf4"), "s1")
     assert card["settings"]["rank"] == 8
     assert card["figures"] == trained.report.figures()
     assert set(card["figures"]) >= {
@@ -153,7 +153,7 @@ def exact(trained: Trained) -> LanguageModel:
 def test_the_adapter_ranks_on_a_4_bit_base_model(trained: Trained, quantized: LanguageModel) -> None:
     unseen = make_examples(16, 2)
     ranker = Ranker(quantized)
-    assert ranker.prompt.id == "rank.v3"
+    assert ranker.prompt.id == "rank.v2"
     assert summed_ndcg(ranker, unseen) / len(unseen) > trained.report.measured - 0.1
     # The base model alone, with its own prompt version.
     assert summed_ndcg(Ranker(quantized, version=1), unseen) / len(unseen) < trained.report.measured - 0.1
@@ -201,7 +201,7 @@ def test_prompt_version_1_ranks_like_the_base_model(quantized: LanguageModel, ll
 def test_a_merged_model_ranks_like_base_and_adapter(trained: Trained, exact: LanguageModel, tmp_path: Path) -> None:
     folder = merge(trained.settings, trained.folder, tmp_path / "merged")
     merged = LanguageModel.load(trained.settings.with_(llm=str(folder), quantization="fp32"))
-    assert (merged.ranking_prompt_version, merged.has_ranking_adapter) == (3, False)
+    assert (merged.ranking_prompt_version, merged.has_ranking_adapter) == (2, False)
     assert not list(folder.glob("adapter*"))
     for example in make_examples(3, 9):
         together, separate = (Ranker(model).scores(example.history, None, example.candidates, [FACTS] * 4) for model in (merged, exact))
@@ -306,7 +306,7 @@ def test_the_previous_adapter_stays_until_the_new_one_is_complete(small: Setting
     with pytest.raises(Killed):
         train(FEW, UNSEEN, small, out, other, progress=kill_at(3))
     assert weight_bytes(out) == before
-    assert LanguageModel.load(small, out).ranking_prompt_version == 3
+    assert LanguageModel.load(small, out).ranking_prompt_version == 2
     train(FEW, UNSEEN, small, out, other, {"made_at": "after"})
     assert adapters.read_card(out)["made_at"] == "after"
     assert weight_bytes(out) != before
@@ -612,7 +612,7 @@ def test_only_the_last_blocks_are_adapted(small: Settings, tmp_path: Path) -> No
     assert len(names) == 2 * 7
     assert all(".layers.1." in name for name in names)
     tuned, base = LanguageModel.load(small, report.adapter), LanguageModel.load(small)
-    assert not np.array_equal(*(Ranker(llm, version=3).scores([], "a tent", FEW[0].candidates) for llm in (tuned, base)))
+    assert not np.array_equal(*(Ranker(llm, version=2).scores([], "a tent", FEW[0].candidates) for llm in (tuned, base)))
 
 
 def test_updates_below_the_resolution_of_bf16_accumulate(small: Settings, tmp_path: Path) -> None:
