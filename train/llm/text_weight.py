@@ -119,13 +119,14 @@ def read_pairs(
         rng: Generator that draws the wording of the texts.
         progress: Progress callback.
     """
-    read, start, kinds = ReadPairs(), time.monotonic(), {}
+    read, start = ReadPairs(), time.monotonic()
+    numbers: dict[tuple[int, int], int] = {}
     with measure_usage() as usage:
         for done, (things, question) in enumerate(questions):
             progress("the LLM reads texts", done, len(questions))
             text = str(rng.choice(NEED_TEXTS)).format(things.items[question.owned].title)
             others = [things.items[other] for other in question.others.tolist()]
-            read.owned.append(kinds.setdefault((id(things), question.owned), len(kinds)))
+            read.owned.append(numbers.setdefault((id(things), question.owned), len(numbers)))
             read.cosines.append((things.vectors[question.others] @ things.vectors[question.owned]).astype(np.float64))
             read.margins.append(ranker.scores([], text, others).astype(np.float64))
             read.users.append(things.users[question.others].astype(np.float64))
