@@ -1,4 +1,4 @@
-"""The main job on a small real store: ingest, index, cold and warm `recommend`, with the time of each stage.
+"""The main job on a small real store: ingest, index, cold and warm `recommend` whose 20 best the LLM reads, with the time of each stage.
 
     python benchmarks/recommend_speed.py [--users 40]
 
@@ -19,8 +19,11 @@ from record import SHARED, quantiles, write
 
 import crossaisle
 from crossaisle.eval.explanations.report import explanation_report
+from crossaisle.llm.models.model_source import resolve_quantization
 from crossaisle.recommend.serialization import to_dict
 
+LLM_WEIGHT = 0.5
+"""Any weight above 0: the LLM then reads, whatever it was measured to add."""
 PROGRAM = Path(sys.executable).with_name("crossaisle")
 
 
@@ -42,12 +45,15 @@ def main() -> None:
         ingest = timed("ingest", "-w", shop, "--format", "amazon-reviews-2023", *files)
         index = timed("index", "-w", shop)
         again = timed("index", "-w", shop)
-        recommender = crossaisle.Recommender.open(shop)
+        settings = crossaisle.Settings.read().with_(llm_weight=LLM_WEIGHT)
+        recommender = crossaisle.Recommender.open(shop, settings=settings)
         known = sorted(recommender.histories)
         chosen = [str(user) for user in np.random.default_rng(0).choice(known, users, replace=False)]
-        cold = [timed("recommend", "-w", shop, "--user", user) for user in chosen[:5]]
+        cold = [timed("recommend", "-w", shop, "--user", user, "--llm-weight", str(LLM_WEIGHT)) for user in chosen[:5]]
         helps = [timed("--help") for _ in range(5)]
-        recommender.recommend(user_id=chosen[0])  # loads the models
+        first = recommender.recommend(user_id=chosen[0])  # loads the models
+        assert first.llm is not None
+        assert first.llm.candidates_read == settings.rerank_depth
         stages: dict[str, list[float]] = {"retrieve": [], "rank": [], "explain": [], "whole": []}
         answers = []
         for user in chosen:
@@ -65,6 +71,7 @@ def main() -> None:
             "ingest_and_index_seconds": round(ingest + index, 1),
             "index_again_seconds": round(again, 1),
             "help_seconds": quantiles(helps),
+            "quantization": resolve_quantization(settings).quantization,
             "cold_recommend_seconds": quantiles(cold),
             "warm_recommend_seconds": {stage: quantiles(values) for stage, values in stages.items()},
             "explanations": {name: round(value, 3) for name, value in explanation_report(answers).to_dict().items()},

@@ -216,7 +216,7 @@ def main() -> None:
                 memory.append(server.memory_mb())
         with_llm, shared = {}, {}
         for quantization in filter(None, options.quantizations.split(",")):
-            with serving(shop, "--llm", "smollm2", "--quantization", quantization) as server:
+            with serving(shop, "--llm", "smollm2", "--llm-weight", "0.5", "--quantization", quantization) as server:
                 with_llm[quantization] = at_once(CALLERS, options.seconds, recommend(server, explain=False))
             shared[quantization] = packs(shop, quantization, options.rounds)
     write(

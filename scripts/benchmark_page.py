@@ -46,7 +46,7 @@ class Row:
 SPEED = (
     Row("Ingest and index of a small real store (3,228 products, 3,455 reviews)", "[[ingest_and_index_seconds; .0f]] s", "recommend_speed", "120 s"),
     Row("`crossaisle index` again, nothing changed", "[[index_again_seconds; .1f]] s", "recommend_speed"),
-    Row("Warm `recommend`, 20 candidates ranked by the LLM and 5 explained, as now for a text query only: median (retrieve, rank, explain)",
+    Row("Warm `recommend`, 20 candidates ranked by the LLM, where it has a weight, and 5 explained: median (retrieve, rank, explain)",
         "[[warm_recommend_seconds/whole/p50; .1f]] s ([[warm_recommend_seconds/retrieve/p50; .2f]], [[warm_recommend_seconds/rank/p50; .1f]], "
         "[[warm_recommend_seconds/explain/p50; .1f]])", "recommend_speed", "3 s"),
     Row("Cold `recommend`, whole process: median", "[[cold_recommend_seconds/p50; .1f]] s", "recommend_speed", "10 s"),
@@ -98,7 +98,7 @@ SERVICE = (
     Row("[[recommend_without_llm/rate; d]] recommendations a second without the LLM, open load: median; 95th percentile",
         "[[recommend_without_llm/milliseconds/p50; ,.0f]] ms; [[recommend_without_llm/milliseconds/p95; ,.0f]] ms", "", "200 ms (95th)"),
     Row("Recommendations a second without the LLM, [[recommend_without_llm_closed/callers; d]] callers", "[[recommend_without_llm_closed/per_second; .0f]]", ""),
-    Row("Recommendations a second with the LLM in bf16 ranking 20 candidates, as now for text queries only, [[recommend_with_llm/bf16/callers; d]] callers",
+    Row("Recommendations a second with the LLM in bf16 ranking 20 candidates, where it has a weight, [[recommend_with_llm/bf16/callers; d]] callers",
         "[[recommend_with_llm/bf16/per_second; .1f]]", "", "1.5"),
     Row("Several shoppers in one forward: throughput against one after another", "[[shared_packs/bf16/together_over_alone; .2f]] times", "", "1"),
     Row("Memory of the server before and after all requests",
