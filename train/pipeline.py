@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..data.atomic_files import replacing_folder
-from ..data.errors import SettingsError, StaleTrainingError, TrainingError, storage_errors
+from ..data.errors import NotTrainedError, SettingsError, StaleTrainingError, TrainingError, storage_errors
 from ..data.settings import Settings
 from ..data.splits import HeldOut, Split
 from ..data.workspace import Workspace
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from ..recommend.ranking.learned_blend import BlendModel
     from ..retrieval.channels.base import Channel
     from ..retrieval.channels.channel_configs import CountedConfig
-    from .llm.pair_examples import Things
+    from .llm.pair_examples import PairEntities
 
 EXPLAINER_CONFIG = FinetuneConfig(blocks=15, batch=16, lr=2e-3, epochs=3, prompt=1, validate_every=45, checkpoint_every=45)
 """Default LoRA configuration of the explainer."""
@@ -128,7 +128,12 @@ def train_workspace(
                 metrics["left_out"] = {**excluded_by_default(), **metrics["left_out"]}
         if part == "llm-weight":
             metrics["text_weight"] = run.text_weight()
-            metrics["llm_weight"] = run.llm_weight()
+            try:
+                metrics["llm_weight"] = run.llm_weight()
+            except NotTrainedError as error:  # an untrained store has text queries too
+                if "left_out" in metrics["text_weight"]:
+                    raise
+                metrics["llm_weight"] = {"left_out": str(error)}
         if part == "ranker" or (part == "all" and settings.llm != "none" and not settings.is_remote):
             try:
                 metrics["ranker"] = run.ranker(ranker or FinetuneConfig(seed=run.split.seed), examples or MAX_EXAMPLES)
@@ -222,7 +227,7 @@ class _TrainingRun:
 
         path, catalogue = self.workspace.path, self.view.catalogue
         stored = self._examples()
-        pairs = PairExamples.sample(self._things, MAX_PAIRS if self.options.pairs is None else self.options.pairs, config.seed)
+        pairs = PairExamples.sample(self._pair_entities, MAX_PAIRS if self.options.pairs is None else self.options.pairs, config.seed)
         metrics = train_llm_ranker(path, self.settings, stored, catalogue, self.context, config=config, max_examples=examples, pairs=pairs)
         metrics["pairs"] = len(pairs.training)
         try:
@@ -233,13 +238,13 @@ class _TrainingRun:
         return {**metrics, "text_weight": self.text_weight()}
 
     @cached_property
-    def _things(self) -> tuple[Things, Things]:
+    def _pair_entities(self) -> tuple[PairEntities, PairEntities]:
         """The items and the leaf categories, counted without who is held out."""
-        from .llm.pair_examples import items_of, leaf_categories_of
+        from .llm.pair_examples import item_entities, leaf_category_entities
 
         view = self.view
-        items = items_of(view.catalogue, view.associations, view.vectors)
-        return items, leaf_categories_of(view.catalogue, view.training_data.histories, view.vectors)
+        items = item_entities(view.catalogue, view.associations, view.vectors)
+        return items, leaf_category_entities(view.catalogue, view.training_data.histories, view.vectors)
 
     def text_weight(self) -> dict[str, Any]:
         """Measure the weight of the LLM for text queries, store it, and return its metrics, or why it cannot be measured."""
@@ -247,7 +252,7 @@ class _TrainingRun:
 
         try:
             return measure_text_weight(
-                self.workspace.path, self.settings, self._things, seed=self.split.seed, progress=self.context.progress
+                self.workspace.path, self.settings, self._pair_entities, seed=self.split.seed, progress=self.context.progress
             )
         except TrainingError as error:
             return {"left_out": str(error)}

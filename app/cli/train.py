@@ -63,7 +63,7 @@ def train(
     ] = None,
     pairs: Annotated[
         int | None,
-        typer.Option(help="Maximum number of pairs that the LLM is trained on before (default: 400; 0 for none)."),
+        typer.Option(help="Maximum number of pairs that the LLM is trained on first (default: 400; 0 for none)."),
     ] = None,
     minutes: Annotated[
         float | None, typer.Option(help="Minutes in which the LLM reads questions for its weight (default: 10; at least 400 questions).")
@@ -183,11 +183,11 @@ def _text_weight_summary(texts: Mapping[str, Any]) -> dict[str, Any]:
     gain, auc = texts["gain"], texts["auc"]
     used = "counts in answers" if gain["low"] > 0 and texts["weight"] else "does not count in answers, unless --llm-policy is always"
     return {
-        "pairs that the LLM read, neither side of which it was trained on": texts["pairs"],
-        "share of other things below the needed one: popularity, cosine, LLM, cosine and LLM": (
+        "pairs that the LLM read, of items and categories that it was not trained on": texts["pairs"],
+        "AUC on them: popularity, cosine, LLM, cosine and LLM": (
             f"{auc['popularity']} {auc['cosine']} {auc['LLM']} {auc['cosine and LLM']}"
         ),
-        "gain of the LLM for texts (95 %), and the smallest that would show": (
+        "gain in AUC of the LLM for texts (95 %), and the smallest that would show": (
             f"{gain['value']:+.3f} [{gain['low']:+.3f}, {gain['high']:+.3f}], {texts['smallest_detectable_gain']:.3f}; it {used}"
         ),
         "weight of the LLM for texts": f"{texts['weight']:g}, beside {texts['cosine_weight']:g} of the cosine",

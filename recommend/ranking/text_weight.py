@@ -1,7 +1,8 @@
-"""The weight of the language model in the order of a text query, as it was measured on pairs of things that shoppers need together.
+"""The weight of the language model in the order of a text query, as it was measured on pairs of items that are bought together.
 
-Texts have no out-of-fold questions: nobody knows what was bought for them. What is known is which things are bought together, so the model
-is measured on that: somebody says that they have A, and B is to be ranked before things that nobody buys with A (`train.llm.text_weight`).
+There are no out-of-fold questions for text queries: no purchase is known to follow one. What is known is which items are bought together,
+so the model is measured on that: the query states one item, and the other is to be ranked above items that are not bought with it
+(`train.llm.text_weight`).
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class TextWeight:
 
     Attributes:
         weight: weight of its ranks in the fusion of the channels.
-        gain: mean share of other things ranked below the needed one, with the LLM minus without, as of `PairedDifference.to_dict`.
+        gain: mean AUC with the LLM minus without, as of `PairedDifference.to_dict`.
     """
 
     weight: float

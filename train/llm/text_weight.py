@@ -2,8 +2,9 @@
 
     pairs (`pair_examples`) -> the model reads -> ranks fused with those of the cosine -> weight and gain -> file
 
-The gain of a pair is in the share of other things, as popular as the needed one and never bought with A, that are ranked below it. The
-weight is chosen by folds of A. An adapter of the store is measured on things that none of its training pairs contains.
+The gain is in the AUC: the share of the negatives, which are as popular as the positive and hardly ever bought with the anchor, that are
+ranked below the positive. The weight is chosen by folds of anchors. An adapter of the store is measured on entities that none of its
+training pairs contains.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from ...llm.models.usage import measure_usage
 from ...recommend.ranking.llm_loading import RANKER_FOLDER
 from ...recommend.ranking.text_weight import adapter_knows_texts, text_weight_file
 from ...retrieval.fusion import CHANNEL_WEIGHTS, reciprocal_rank_fusion
-from .pair_examples import NEED_TEXTS, PairQuestion, Things, pair_questions, unseen
+from .pair_examples import TEXT_QUERIES, PairEntities, PairQuestion, pair_questions, unseen
 from .weight import open_ranker
 
 if TYPE_CHECKING:
@@ -39,15 +40,15 @@ WEIGHTS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 """Weights of the LLM that are tried, beside that of the cosine for a text query."""
 COSINE_WEIGHT = 2 * CHANNEL_WEIGHTS["associations"]
 """Weight of the cosine for a text query, as of `retrieval.fusion.channel_weights`."""
-QUESTIONS_PER_KIND, MIN_QUESTIONS = 150, 40
-"""Largest number of pairs of items and of leaf categories that are read, and the number below which nothing is measured."""
+QUESTIONS_PER_SET, MIN_QUESTIONS = 150, 40
+"""Maximum number of pairs of items and of leaf categories that are read, and the number below which nothing is measured."""
 FOLDS = 5
 
 
 def measure_text_weight(
     workspace: Path,
     settings: Settings,
-    kinds: Sequence[Things],
+    entity_sets: Sequence[PairEntities],
     *,
     seed: int = 0,
     progress: Progress = lambda *_: None,
@@ -57,7 +58,7 @@ def measure_text_weight(
     Args:
         workspace: Folder of the workspace.
         settings: The model.
-        kinds: Items and leaf categories.
+        entity_sets: Items and leaf categories.
         seed: Seed of the pairs, of the folds and of the bootstrap.
         progress: Progress callback.
 
@@ -69,13 +70,13 @@ def measure_text_weight(
     tuned = adapter_knows_texts(workspace, settings)
     adapter_seed = int(adapters.read_card(workspace / RANKER_FOLDER)["settings"]["seed"]) if tuned else None
     rng = np.random.default_rng([seed, 9])
-    questions: list[tuple[Things, PairQuestion]] = []
-    for things in kinds:
-        selected = np.full(len(things.items), True) if adapter_seed is None else unseen(things, adapter_seed)
-        questions += [(things, question) for question in pair_questions(things, selected, QUESTIONS_PER_KIND, rng, hard=0)]
+    questions: list[tuple[PairEntities, PairQuestion]] = []
+    for entities in entity_sets:
+        selected = np.full(len(entities.items), True) if adapter_seed is None else unseen(entities, adapter_seed)
+        questions += [(entities, question) for question in pair_questions(entities, selected, QUESTIONS_PER_SET, rng, hard=0)]
     if len(questions) < MIN_QUESTIONS:
         raise TrainingError(
-            f"only {len(questions)} pairs of things are bought together often enough to measure the LLM on texts; it needs {MIN_QUESTIONS}"
+            f"only {len(questions)} pairs are bought together often enough to measure the LLM on texts; it needs {MIN_QUESTIONS}"
         )
     with open_ranker(workspace, settings, texts=True) as (ranker, about):
         read = read_pairs(questions, ranker, rng, progress)
@@ -89,10 +90,10 @@ def measure_text_weight(
 
 @dataclass
 class ReadPairs:
-    """Pairs that a model has read, question by question: the needed thing comes first.
+    """Pairs that a model has read, question by question: the positive comes first.
 
     Attributes:
-        owned: (questions,) number of A, unique over all kinds of things.
+        anchors: (questions,) number of the anchor, unique over all sets of entities.
         cosines: (questions) arrays of (1 + negatives,), similarity of the texts.
         margins: (questions) arrays of (1 + negatives,), logit margins of the model in nats.
         users: (questions) arrays of (1 + negatives,), shoppers of each.
@@ -100,7 +101,7 @@ class ReadPairs:
         tokens: tokens that the model read.
     """
 
-    owned: list[int] = field(default_factory=list)
+    anchors: list[int] = field(default_factory=list)
     cosines: list[NDArray[np.float64]] = field(default_factory=list)
     margins: list[NDArray[np.float64]] = field(default_factory=list)
     users: list[NDArray[np.float64]] = field(default_factory=list)
@@ -109,27 +110,30 @@ class ReadPairs:
 
 
 def read_pairs(
-    questions: Sequence[tuple[Things, PairQuestion]], ranker: MarginScorer, rng: np.random.Generator, progress: Progress = lambda *_: None
+    questions: Sequence[tuple[PairEntities, PairQuestion]],
+    ranker: MarginScorer,
+    rng: np.random.Generator,
+    progress: Progress = lambda *_: None,
 ) -> ReadPairs:
-    """Let a model read pairs, with A stated in a text.
+    """Let a model read pairs, with the anchor stated in a text query.
 
     Args:
-        questions: Pairs, each with its kind of things.
-        ranker: Reads the things.
-        rng: Generator that draws the wording of the texts.
+        questions: Pairs, each with its set of entities.
+        ranker: Scores the candidates.
+        rng: Generator that samples the wording of the text queries.
         progress: Progress callback.
     """
     read, start = ReadPairs(), time.monotonic()
     numbers: dict[tuple[int, int], int] = {}
     with measure_usage() as usage:
-        for done, (things, question) in enumerate(questions):
+        for done, (entities, question) in enumerate(questions):
             progress("the LLM reads texts", done, len(questions))
-            text = str(rng.choice(NEED_TEXTS)).format(things.items[question.owned].title)
-            others = [things.items[other] for other in question.others.tolist()]
-            read.owned.append(numbers.setdefault((id(things), question.owned), len(numbers)))
-            read.cosines.append((things.vectors[question.others] @ things.vectors[question.owned]).astype(np.float64))
-            read.margins.append(ranker.scores([], text, others).astype(np.float64))
-            read.users.append(things.users[question.others].astype(np.float64))
+            text = str(rng.choice(TEXT_QUERIES)).format(entities.items[question.anchor].title)
+            candidates = [entities.items[candidate] for candidate in question.candidates.tolist()]
+            read.anchors.append(numbers.setdefault((id(entities), question.anchor), len(numbers)))
+            read.cosines.append((entities.vectors[question.candidates] @ entities.vectors[question.anchor]).astype(np.float64))
+            read.margins.append(ranker.scores([], text, candidates).astype(np.float64))
+            read.users.append(entities.users[question.candidates].astype(np.float64))
     progress("the LLM reads texts", len(questions), len(questions))
     read.seconds, read.tokens = time.monotonic() - start, usage.tokens_in
     return read
@@ -142,22 +146,22 @@ def measured_text_weight(read: ReadPairs, *, seed: int) -> dict[str, Any]:
         read: Pairs that the model has read.
         seed: Seed of the folds and of the bootstrap.
     """
-    owned = np.asarray(read.owned, dtype=np.int64)
+    anchors = np.asarray(read.anchors, dtype=np.int64)
     pairs = list(zip(read.cosines, read.margins, strict=True))
     # (questions, weights)
-    shares = np.asarray([[share_below(_fused(cosines, margins, weight)) for weight in WEIGHTS] for cosines, margins in pairs])
-    chosen = np.empty(len(owned))
-    shuffled = np.random.default_rng([seed, 10]).permutation(np.unique(owned))
+    aucs = np.asarray([[auc(_fused(cosines, margins, weight)) for weight in WEIGHTS] for cosines, margins in pairs])
+    chosen = np.empty(len(anchors))
+    shuffled = np.random.default_rng([seed, 10]).permutation(np.unique(anchors))
     for fold in range(FOLDS):
-        in_fold = np.isin(owned, shuffled[fold::FOLDS])
-        chosen[in_fold] = shares[in_fold, int(shares[~in_fold].mean(axis=0).argmax())]
-    gain = paired_difference(chosen, shares[:, 0], owned, seed=seed)
+        in_fold = np.isin(anchors, shuffled[fold::FOLDS])
+        chosen[in_fold] = aucs[in_fold, int(aucs[~in_fold].mean(axis=0).argmax())]
+    gain = paired_difference(chosen, aucs[:, 0], anchors, seed=seed)
 
     def mean(values: Sequence[NDArray[np.float64]]) -> float:
-        return round(float(np.mean([share_below(one) for one in values])), 4)
+        return round(float(np.mean([auc(scores) for scores in values])), 4)
 
     return {
-        "weight": WEIGHTS[int(shares.mean(axis=0).argmax())],
+        "weight": WEIGHTS[int(aucs.mean(axis=0).argmax())],
         "cosine_weight": COSINE_WEIGHT,
         "gain": gain.to_dict(),
         "smallest_detectable_gain": round(smallest_detectable(gain), 4),
@@ -167,18 +171,18 @@ def measured_text_weight(read: ReadPairs, *, seed: int) -> dict[str, Any]:
             "cosine and LLM": round(float(chosen.mean()), 4),
             "popularity": mean(read.users),
         },
-        "tokens_per_question": round(read.tokens / len(owned)),
-        "ms_per_question": round(1000 * read.seconds / len(owned)),
+        "tokens_per_question": round(read.tokens / len(anchors)),
+        "ms_per_question": round(1000 * read.seconds / len(anchors)),
     }
 
 
-def share_below(scores: NDArray[np.float64]) -> float:
-    """Return the share of the others that are ranked below the first, a tie counting half: the AUC of one question."""
+def auc(scores: NDArray[np.float64]) -> float:
+    """Return the share of the negatives that are ranked below the positive, which comes first; a tie counts half."""
     return float((scores[1:] < scores[0]).mean() + 0.5 * (scores[1:] == scores[0]).mean())
 
 
 def _fused(cosines: NDArray[np.float64], margins: NDArray[np.float64], weight: float) -> NDArray[np.float64]:
-    """The fused score of each thing, as a text query is served."""
+    """The fused score of each candidate, as a text query is served."""
     channels = {name: dict(enumerate(scores.tolist())) for name, scores in (("semantic", cosines), ("llm", margins))}
     fused = reciprocal_rank_fusion(channels, {"semantic": COSINE_WEIGHT, "llm": weight})
     return np.asarray([fused[place] for place in range(len(cosines))])

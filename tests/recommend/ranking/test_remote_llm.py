@@ -18,6 +18,7 @@ from crossaisle.data.workspace import Workspace
 from crossaisle.eval.offline import report as reports
 from crossaisle.eval.offline.evaluation import Evaluation
 from crossaisle.eval.offline.options import EvaluationOptions
+from crossaisle.recommend.ranking.text_weight import load_text_weight
 from crossaisle.recommend.recommender import Recommender
 from crossaisle.train import pipeline
 from crossaisle.train.llm import weight as llm_weight
@@ -125,3 +126,17 @@ def test_bad_options_are_one_sentence(copied: Path, settings: Settings) -> None:
         read = json.loads(answer.output)["llm"]
         assert 20 < read["candidates_read"] <= 200
         assert read["candidates_read"] == len(server.bodies[-1]["text_2"])
+
+
+def test_an_untrained_store_gets_a_weight_for_text_queries(demo_workspace: Workspace, settings: Settings, tmp_path: Path) -> None:
+    path = tmp_path / "shop"
+    shutil.copytree(demo_workspace.path, path)
+    with RankServer(shape="score").running() as server:
+        remote = at(server, settings)
+        metrics = pipeline.train_workspace(Workspace(path), remote, part="llm-weight")
+        assert "has no blend" in metrics["llm_weight"]["left_out"]
+        assert metrics["text_weight"]["pairs"] >= 40
+        assert metrics["text_weight"]["model"] == "ranker"
+        measured = load_text_weight(path, remote)
+        assert measured is not None
+        assert measured.weight == metrics["text_weight"]["weight"]

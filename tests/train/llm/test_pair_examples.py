@@ -18,12 +18,12 @@ from crossaisle.train.llm import pair_examples
 from crossaisle.train.llm.pair_examples import (
     HARD_NEGATIVES,
     MAX_NEGATIVE_LIFT,
-    NEED_TEXTS,
     NEGATIVES,
+    TEXT_QUERIES,
+    PairEntities,
     PairExamples,
-    Things,
-    items_of,
-    leaf_categories_of,
+    item_entities,
+    leaf_category_entities,
     pair_example,
     pair_questions,
     unseen,
@@ -33,7 +33,7 @@ COUNT, GROUPS = 80, 4
 
 
 @pytest.fixture(scope="module")
-def world() -> Things:
+def world() -> PairEntities:
     """Eighty things in four categories: 10 n and 10 n + 20 of the next category are needed together, by ten of a thousand shoppers."""
     rng = np.random.default_rng(0)
     shared = np.zeros((COUNT, COUNT))
@@ -46,41 +46,43 @@ def world() -> Things:
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     items = [Item(f"i{n}", f"thing {n}", (f"group {n * GROUPS // COUNT}",)) for n in range(COUNT)]
     group = (np.arange(COUNT) * GROUPS // COUNT).astype(np.int32)
-    return Things(items, group, np.full(COUNT, 55), vectors, sparse.csr_array(shared), 1000)
+    return PairEntities(items, group, np.full(COUNT, 55), vectors, sparse.csr_array(shared), 1000)
 
 
-def test_pairs_are_strong_associations_of_two_categories(world: Things) -> None:
+def test_pairs_are_strong_associations_of_two_categories(world: PairEntities) -> None:
     questions = pair_questions(world, np.full(COUNT, True), 100, np.random.default_rng(1))
-    pairs = {(question.owned, int(question.others[0])) for question in questions}
+    pairs = {(question.anchor, int(question.candidates[0])) for question in questions}
     assert pairs == {pair for owned in range(0, 60, 10) for pair in ((owned, owned + 20), (owned + 20, owned))}
     assert len(pair_questions(world, np.full(COUNT, True), 5, np.random.default_rng(1))) == 5
 
 
-def test_negatives_are_near_by_text_or_as_popular_and_hardly_ever_bought_together(world: Things, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_negatives_are_near_by_text_or_as_popular_and_hardly_ever_bought_together(
+    world: PairEntities, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for question in pair_questions(world, np.full(COUNT, True), 100, np.random.default_rng(1)):
-        negatives = question.others[1:]
-        assert len(set(question.others.tolist())) == 1 + NEGATIVES
-        assert (world.group[negatives] != world.group[question.owned]).all()
-        lift = world.shared[[question.owned] * NEGATIVES, negatives] * world.total / 55**2
+        negatives = question.candidates[1:]
+        assert len(set(question.candidates.tolist())) == 1 + NEGATIVES
+        assert (world.category[negatives] != world.category[question.anchor]).all()
+        lift = world.shared_users[[question.anchor] * NEGATIVES, negatives] * world.total_users / 55**2
         assert (lift <= MAX_NEGATIVE_LIFT).all()
-        cosines = world.vectors @ world.vectors[question.owned]
-        other = np.flatnonzero(world.group != world.group[question.owned])
+        cosines = world.vectors @ world.vectors[question.anchor]
+        other = np.flatnonzero(world.category != world.category[question.anchor])
         nearest = other[np.argsort(-cosines[other])[: pair_examples.NEAREST + 3]]
         assert np.isin(negatives, nearest).sum() >= HARD_NEGATIVES
     monkeypatch.setattr(pair_examples, "MATCHED", 20)
     popular = dataclasses.replace(world, users=np.where(np.arange(COUNT) % 2, 500, 55))
     for question in pair_questions(popular, np.full(COUNT, True), 100, np.random.default_rng(1), hard=0):
-        assert (popular.users[question.others[1:]] == 55).all()  # of which there are about thirty
+        assert (popular.users[question.candidates[1:]] == 55).all()  # of which there are about thirty
 
 
-def test_only_selected_things_occur(world: Things) -> None:
+def test_only_selected_things_occur(world: PairEntities) -> None:
     selected = np.arange(COUNT) < 40
     questions = pair_questions(world, selected, 100, np.random.default_rng(1))
-    assert {question.owned for question in questions} == {0, 10, 20, 30}
-    assert all((question.others < 40).all() for question in questions)
+    assert {question.anchor for question in questions} == {0, 10, 20, 30}
+    assert all((question.candidates < 40).all() for question in questions)
 
 
-def test_no_training_pair_contains_an_unseen_thing(world: Things) -> None:
+def test_no_training_pair_contains_an_unseen_thing(world: PairEntities) -> None:
     hidden = unseen(world, 3)
     assert 0.1 < hidden.mean() < 0.5
     assert hidden.tolist() == unseen(dataclasses.replace(world, items=list(world.items)), 3).tolist()
@@ -91,12 +93,12 @@ def test_no_training_pair_contains_an_unseen_thing(world: Things) -> None:
     assert not names & {world.items[n].item_id for n in np.flatnonzero(hidden).tolist()}
 
 
-def test_what_is_owned_is_a_purchase_or_in_a_text(world: Things) -> None:
+def test_what_is_owned_is_a_purchase_or_in_a_text(world: PairEntities) -> None:
     question = pair_questions(world, np.full(COUNT, True), 1, np.random.default_rng(1))[0]
-    owned = world.items[question.owned]
+    owned = world.items[question.anchor]
     examples = [pair_example(world, question, np.random.default_rng(seed)) for seed in range(60)]
     texts = {example.need for example in examples if example.need}
-    assert texts == {text.format(owned.title) for text in NEED_TEXTS}
+    assert texts == {text.format(owned.title) for text in TEXT_QUERIES}
     assert 15 < sum(example.need is None for example in examples) < 45
     for example in examples:
         assert list(example.history) == ([] if example.need else [owned])
@@ -106,30 +108,32 @@ def test_what_is_owned_is_a_purchase_or_in_a_text(world: Things) -> None:
 
 
 @pytest.fixture(scope="module")
-def kinds(demo_workspace: Workspace, settings: Settings) -> tuple[Things, Things]:
+def kinds(demo_workspace: Workspace, settings: Settings) -> tuple[PairEntities, PairEntities]:
     catalogue, index, _ = load(demo_workspace, settings)
     vectors = item_vectors(index, catalogue)
     view = TrainingView.from_workspace(demo_workspace, HeldOut(), index, vectors)
-    return items_of(view.catalogue, view.associations, vectors), leaf_categories_of(view.catalogue, view.training_data.histories, vectors)
+    return item_entities(view.catalogue, view.associations, vectors), leaf_category_entities(
+        view.catalogue, view.training_data.histories, vectors
+    )
 
 
-def test_leaf_categories_are_counted_by_shopper(kinds: tuple[Things, Things], demo_workspace: Workspace) -> None:
+def test_leaf_categories_are_counted_by_shopper(kinds: tuple[PairEntities, PairEntities], demo_workspace: Workspace) -> None:
     _, leaves = kinds
     bought: dict[str, set[tuple[str, ...]]] = {}
     category = dict(demo_workspace.table("items").select("item_id", "category").iter_rows())
     for user, item in demo_workspace.table("interactions").select("user_id", "item_id").iter_rows():
         bought.setdefault(user, set()).add(tuple(category[item]))
     path = [tuple(item.item_id.split(" > ")) for item in leaves.items]
-    assert leaves.total == len(bought)
+    assert leaves.total_users == len(bought)
     for one, other in ((0, 0), (0, 5), (7, 30), (50, 12)):
         expected = sum({path[one], path[other]} <= categories for categories in bought.values())
-        assert leaves.shared[one, other] == expected
+        assert leaves.shared_users[one, other] == expected
     assert leaves.users.tolist() == [sum(one in categories for categories in bought.values()) for one in path]
     np.testing.assert_allclose(np.linalg.norm(leaves.vectors, axis=1), 1, rtol=1e-4)
     assert leaves.items[0].title == path[0][-1]
 
 
-def test_the_demo_store_has_pairs_of_items_and_of_categories(kinds: tuple[Things, Things]) -> None:
+def test_the_demo_store_has_pairs_of_items_and_of_categories(kinds: tuple[PairEntities, PairEntities]) -> None:
     examples = PairExamples.sample(kinds, 60, 0)
     assert len(examples.training) == 60
     assert examples.validation

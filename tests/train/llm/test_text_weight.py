@@ -17,8 +17,8 @@ from crossaisle.data.settings import Settings
 from crossaisle.recommend.ranking import text_weight as text_weights
 from crossaisle.recommend.ranking.text_weight import load_text_weight, text_weight_file
 from crossaisle.train.llm import text_weight
-from crossaisle.train.llm.pair_examples import NEED_TEXTS, Things
-from crossaisle.train.llm.text_weight import WEIGHTS, measure_text_weight, measured_text_weight, read_pairs, share_below
+from crossaisle.train.llm.pair_examples import TEXT_QUERIES, PairEntities
+from crossaisle.train.llm.text_weight import WEIGHTS, auc, measure_text_weight, measured_text_weight, read_pairs
 
 from .test_pair_examples import world
 
@@ -43,21 +43,21 @@ class Reader:
         return (self.strength * needed + self.rng.normal(0, 1, len(candidates))).astype(np.float32)
 
 
-def read(world: Things, strength: float, count: int = 300) -> text_weight.ReadPairs:
+def read(world: PairEntities, strength: float, count: int = 300) -> text_weight.ReadPairs:
     rng = np.random.default_rng(2)
     questions = text_weight.pair_questions(world, np.full(len(world.items), True), count, rng, hard=0)
     questions = [questions[n % len(questions)] for n in range(count)]
     return read_pairs([(world, question) for question in questions], Reader(strength), rng)
 
 
-def test_the_share_below_is_the_area_under_the_curve() -> None:
+def test_the_auc_is_the_area_under_the_curve() -> None:
     rng = np.random.default_rng(0)
     for _ in range(20):
         scores = rng.integers(0, 5, 12).astype(float)
-        assert share_below(scores) == pytest.approx(roc_auc_score([1] + [0] * 11, scores))
+        assert auc(scores) == pytest.approx(roc_auc_score([1] + [0] * 11, scores))
 
 
-def test_a_model_that_knows_what_needs_what_gets_a_weight(world: Things) -> None:
+def test_a_model_that_knows_what_needs_what_gets_a_weight(world: PairEntities) -> None:
     figures = measured_text_weight(read(world, 3.0), seed=0)
     assert figures["weight"] >= 1
     assert figures["gain"]["low"] > 0.1
@@ -65,38 +65,38 @@ def test_a_model_that_knows_what_needs_what_gets_a_weight(world: Things) -> None
     assert figures["auc"]["cosine and LLM"] == pytest.approx(figures["auc"]["cosine"] + figures["gain"]["value"], abs=1e-3)
 
 
-def test_a_model_that_knows_nothing_gets_none(world: Things) -> None:
+def test_a_model_that_knows_nothing_gets_none(world: PairEntities) -> None:
     """By folds of A: a weight that fits the questions by chance does not help on others."""
     figures = [measured_text_weight(read(world, 0.0), seed=seed) for seed in range(3)]
     assert all(one["gain"]["low"] <= 0 for one in figures)
     assert all(abs(one["auc"]["LLM"] - 0.5) < 0.1 for one in figures)
 
 
-def test_the_weight_is_chosen_without_the_pairs_it_is_measured_on(world: Things, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_weight_is_chosen_without_the_pairs_it_is_measured_on(world: PairEntities, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever weight is best on a fold, the one of the other folds counts there."""
     pairs = read(world, 1.0)
-    owned = np.asarray(pairs.owned)
+    owned = np.asarray(pairs.anchors)
     figures = measured_text_weight(pairs, seed=0)
-    flipped = [-margins if one == owned[0] else margins for one, margins in zip(pairs.owned, pairs.margins, strict=True)]
+    flipped = [-margins if one == owned[0] else margins for one, margins in zip(pairs.anchors, pairs.margins, strict=True)]
     monkeypatch.setattr(pairs, "margins", flipped)
     assert measured_text_weight(pairs, seed=0)["auc"]["cosine and LLM"] < figures["auc"]["cosine and LLM"]
 
 
-def test_every_wording_is_read(world: Things) -> None:
+def test_every_wording_is_read(world: PairEntities) -> None:
     reader, rng = Reader(1.0), np.random.default_rng(2)
     questions = text_weight.pair_questions(world, np.full(len(world.items), True), 12, rng, hard=0) * 6
     read_pairs([(world, question) for question in questions], reader, rng)
-    assert {next(text for text in NEED_TEXTS if need.startswith(text.partition("{")[0])) for need in reader.texts} == set(NEED_TEXTS)
+    assert {next(text for text in TEXT_QUERIES if need.startswith(text.partition("{")[0])) for need in reader.texts} == set(TEXT_QUERIES)
 
 
-def test_too_few_pairs(world: Things, tmp_path: Path, settings: Settings) -> None:
-    with pytest.raises(TrainingError, match="only 12 pairs of things are bought together often enough .* it needs 40"):
+def test_too_few_pairs(world: PairEntities, tmp_path: Path, settings: Settings) -> None:
+    with pytest.raises(TrainingError, match="only 12 pairs are bought together often enough .* it needs 40"):
         measure_text_weight(tmp_path, settings.with_(llm="smollm2"), [world], seed=0)
     assert not list(tmp_path.iterdir())
 
 
 def test_a_model_is_measured_and_the_weight_is_stored(
-    world: Things, tmp_path: Path, small: Settings, monkeypatch: pytest.MonkeyPatch
+    world: PairEntities, tmp_path: Path, small: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(text_weight, "MIN_QUESTIONS", 10)
     figures = measure_text_weight(tmp_path, small, [world], seed=0)
