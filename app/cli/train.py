@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -27,6 +27,9 @@ from .options import (
     print_json,
     settings_from,
 )
+
+if TYPE_CHECKING:
+    from ...train.lora.config import FinetuneConfig
 
 
 def train(
@@ -65,6 +68,12 @@ def train(
         int | None,
         typer.Option(help="Maximum number of pairs that the LLM is trained on first (default: 400; 0 for none)."),
     ] = None,
+    rank: Annotated[int | None, typer.Option(help="Rank of the LoRA matrices of the LLM (default: 8); alpha is twice the rank.")] = None,
+    lr: Annotated[float | None, typer.Option(help="Learning rate of the LLM (default: 0.002; larger models need less).")] = None,
+    blocks: Annotated[
+        int | None, typer.Option(help="Number of the LLM's last transformer blocks to adapt (default: 10; 0 for all).")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(help="Epochs of the LLM's training (default: 1).")] = None,
     minutes: Annotated[
         float | None, typer.Option(help="Minutes in which the LLM reads questions for its weight (default: 10; at least 400 questions).")
     ] = None,
@@ -101,6 +110,7 @@ def train(
         raise SettingsError(f"--examples must be 1 or more, not {examples}")
     if pairs is not None and pairs < 0:
         raise SettingsError(f"--pairs must be 0 or more, not {pairs}")
+    lora = _lora_config(part, seed, {"rank": rank, "lr": lr, "blocks": blocks, "epochs": epochs})
     split = EvaluationOptions(protocol, seed=seed, at=at).split()  # type: ignore[arg-type]  # checked there
     opened, settings = (
         Workspace(workspace),
@@ -120,6 +130,7 @@ def train(
             part=part,
             channels=names,
             config=config,
+            ranker=lora,
             examples=examples,
             pairs=pairs,
             minutes=minutes,
@@ -143,6 +154,28 @@ def train(
     options = (("--protocol", protocol if protocol != "users" else ""), ("--at", at), ("--seed", seed))
     chosen = "".join(f" {name} {value}" for name, value in options if value)
     console().print(f"next: crossaisle evaluate -w {workspace} --out report{chosen}")
+
+
+def _lora_config(part: str, seed: int, values: Mapping[str, float | None]) -> FinetuneConfig | None:
+    """The configuration of the ranker's training; None for the default one. Args: values: of the options, None where not set.
+
+    Raises:
+        SettingsError: A value is out of range, or the part trains no ranker.
+    """
+    from ...train.lora.config import FinetuneConfig
+
+    chosen: dict[str, Any] = {name: value for name, value in values.items() if value is not None}
+    if not chosen:
+        return None
+    if part not in ("ranker", "all"):
+        raise SettingsError(f"{', '.join(f'--{name}' for name in chosen)}: for the parts ranker and all, not for {part}")
+    if chosen.get("blocks", 1) < 0:
+        raise SettingsError(f"--blocks must be 0 (all) or more, not {chosen['blocks']}")
+    if "blocks" in chosen:
+        chosen["blocks"] = chosen["blocks"] or None
+    if "rank" in chosen:
+        chosen["alpha"] = 2.0 * chosen["rank"]
+    return FinetuneConfig(seed=seed, **chosen)
 
 
 _KIND = "NDCG@10 on questions of kind {} (validation): the blend, its best channel, a blend of this kind alone"

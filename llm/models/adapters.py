@@ -114,7 +114,7 @@ def _prompt_version(folder: Path, card: Mapping[str, Any], task: str) -> int:
 def inject_lora(
     model: Any, base: str, *, rank: int, alpha: float, dropout: float, blocks: int | None = None, task: str = RANKING
 ) -> list[torch.nn.Parameter]:
-    """Inject new LoRA layers into all linear layers of a model but the head, and freeze the base weights.
+    """Inject new LoRA layers into all linear layers of a model's text decoder but the head, and freeze the base weights.
 
     The layers have the dtype of the model: with float32 layers in a bf16 model, the casts of the activations cost more than the layers.
 
@@ -135,14 +135,19 @@ def inject_lora(
     import_bitsandbytes()
     from peft import LoraConfig, inject_adapter_in_model
 
-    depth = int(getattr(model.config, "num_hidden_layers", 0))
+    text_config = model.config.get_text_config()
+    depth = int(getattr(text_config, "num_hidden_layers", 0))
     layers = list(range(depth - blocks, depth)) if blocks and blocks < depth else None
+    is_multimodal = text_config is not model.config
+    targets: str | list[str] = _linear_layer_names(model) if layers else "all-linear"  # which cannot be combined with layer numbers
+    if is_multimodal:  # the towers for images and sounds stay as they are
+        targets, layers = _text_layer_names(model, depth - blocks if layers and blocks else 0), None
 
     config = LoraConfig(
         r=rank,
         lora_alpha=alpha,  # type: ignore[arg-type]  # peft accepts a float
         lora_dropout=dropout,
-        target_modules=_linear_layer_names(model) if layers else "all-linear",  # "all-linear" cannot be combined with layer numbers
+        target_modules=targets,
         layers_to_transform=layers,
         task_type="CAUSAL_LM",
         base_model_name_or_path=base,
@@ -162,6 +167,17 @@ def _linear_layer_names(model: Any) -> list[str]:
     head = model.get_output_embeddings()
     names = (name for name, module in model.named_modules() if isinstance(module, torch.nn.Linear) and module is not head)
     return sorted({name.rpartition(".")[2] for name in names})
+
+
+def _text_layer_names(model: Any, first_block: int) -> list[str]:
+    """Return the full names of the linear layers of a multimodal model's text decoder, from a block on."""
+    import torch
+
+    decoder = model.get_decoder()
+    prefix = next(name for name, module in model.named_modules() if module is decoder)
+    linear = [name for name, module in decoder.named_modules() if isinstance(module, torch.nn.Linear)]
+    blocks = {name: re.search(r"(?:^|\.)layers\.(\d+)\.", name) for name in linear}
+    return [f"{prefix}.{name}" for name, block in blocks.items() if block and int(block[1]) >= first_block]
 
 
 def load_weights(model: Any, folder: Path, task: str = RANKING) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,12 +21,14 @@ from . import adapters, bundled
 from .adapter_lock import AdapterLock
 from .library_output import quiet_libraries
 from .model_source import fingerprint, resolve_model_path, resolve_quantization
-from .quantization import compute_dtype, import_bitsandbytes, nf4_config, set_nf4_compute_dtype
+from .quantization import BITSANDBYTES, compute_dtype, import_bitsandbytes, nf4_config, set_nf4_compute_dtype, stored_quantization
 from .usage import record_usage
 
 if TYPE_CHECKING:
     import torch
 
+THOUGHT_START, THOUGHT_END = "<think>", "</think>"
+"""Marks around the thoughts of models that think (Qwen3, DeepSeek-R1)."""
 _PLACEHOLDER = "\N{SYMBOL FOR UNIT SEPARATOR}"
 """Placeholder for the last message of a chat while the prompt around it is rendered."""
 
@@ -39,7 +41,7 @@ class LanguageModel:
 
     Attributes:
         name: Name in the settings.
-        quantization: `nf4`, `bf16` or `fp32`.
+        quantization: `nf4`, `bf16` or `fp32`, or the method of a checkpoint that is quantized itself, such as `gptq`, `awq` or `fp8`.
         model: The transformers model.
         tokenizer: The transformers tokenizer.
         context: Maximum number of tokens, prompt and continuation together.
@@ -65,7 +67,9 @@ class LanguageModel:
 
     @classmethod
     def load(cls, settings: Settings, adapter: Path | None = None) -> LanguageModel:
-        """Load the model of the settings, on CUDA if available, else on the CPU.
+        """Load the model of the settings, on CUDA if available, sharded if there are several GPUs, else on the CPU.
+
+        A checkpoint that is quantized itself is loaded as it is, whatever the settings say.
 
         Args:
             settings: Name the model, its quantization and the number of threads.
@@ -93,27 +97,29 @@ class LanguageModel:
             device = "cuda" if torch.cuda.is_available() else "cpu"
             if settings.quantization == "nf4" and device == "cpu":
                 import_bitsandbytes()
-            options = {"quantization_config": nf4_config()} if settings.quantization == "nf4" and not quantized else {}
             try:
+                stored = stored_quantization(source)
+                precision = stored or settings.quantization
+                options = {"quantization_config": nf4_config()} if precision == "nf4" and not quantized else {}
                 tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
                 model: Any = AutoModelForCausalLM.from_pretrained(
                     quantized or source,
-                    dtype=compute_dtype(settings.quantization),
-                    device_map=device,
+                    dtype="auto" if stored else compute_dtype(precision),
+                    device_map="auto" if device == "cuda" and torch.cuda.device_count() > 1 else device,
                     attn_implementation="sdpa",  # accepts the attention masks of packed scoring
                     use_safetensors=True,
                     trust_remote_code=False,
                     **options,
                 )
-            except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+            except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
                 raise _load_error(settings.llm, error) from error
-        if quantized:
+        if quantized or stored == BITSANDBYTES:
             set_nf4_compute_dtype(model)
         model.eval()
         if tokenizer.pad_token_id is None:
             tokenizer.pad_token = tokenizer.eos_token
-        context = int(getattr(model.config, "max_position_embeddings", 0) or 2048)
-        loaded = cls(settings.llm, settings.quantization, model, tokenizer, context, ranking_prompt_version=version)
+        context = int(getattr(model.config.get_text_config(), "max_position_embeddings", 0) or 2048)
+        loaded = cls(settings.llm, precision, model, tokenizer, context, ranking_prompt_version=version)
         if adapter is not None:
             with quiet_libraries():
                 adapters.load_adapter(model, adapter)
@@ -192,18 +198,23 @@ class LanguageModel:
             turns: (role, text) pairs, the last one the user's.
 
         Returns:
-            The prompt; plain paragraphs for a model without a template.
+            The prompt; plain paragraphs for a model without a template. The answer starts at once: templates of models that think are told
+            not to, and a thought that a template begins is closed.
         """
         messages = [{"role": "system", "content": system}, *({"role": role, "content": text} for role, text in turns)]
         if not self.tokenizer.chat_template:
             return "\n\n".join(message["content"] for message in messages) + "\n\n"
         try:
-            return str(self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+            return self._render_chat(messages)
         except Exception as error:  # templates without a system role raise an error of jinja2
             if type(error).__module__.split(".")[0] != "jinja2":
                 raise
             first = {"role": "user", "content": f"{system}\n\n{messages[1]['content']}"}
-            return str(self.tokenizer.apply_chat_template([first, *messages[2:]], tokenize=False, add_generation_prompt=True))
+            return self._render_chat([first, *messages[2:]])
+
+    def _render_chat(self, messages: Sequence[Mapping[str, str]]) -> str:
+        prompt = str(self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True, enable_thinking=False))
+        return f"{prompt.rstrip()}\n\n{THOUGHT_END}\n\n" if prompt.rstrip().endswith(THOUGHT_START) else prompt
 
     def split_chat_prompt(self, system: str, turns: Sequence[tuple[str, str]] = ()) -> tuple[str, str]:
         """Return the parts of a chat prompt before and after the user's last message, which do not depend on that message.

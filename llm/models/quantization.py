@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import torch
 
+BITSANDBYTES = "bitsandbytes"
+"""Method of checkpoints that bitsandbytes has quantized."""
 MIN_MEMORY_RATIO = 4
 """bf16 and fp32 are chosen only if memory is at least this many times the size of the weights: caches, activations and the store need the
 rest."""
@@ -53,6 +55,24 @@ def has_amx_bf16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
         return False
     flags = (line.partition(":")[2].split() for line in text.splitlines() if line.startswith("flags"))
     return "amx_bf16" in next(flags, ())
+
+
+def stored_quantization(source: str) -> str | None:
+    """Return the method that a checkpoint is quantized with, such as `gptq`, `awq`, `fp8` or `bitsandbytes`; None for plain weights.
+
+    Args:
+        source: Folder or hub id of a model.
+
+    Raises:
+        OSError, ValueError: As of `AutoConfig.from_pretrained`.
+    """
+    from transformers import AutoConfig
+
+    stored = getattr(AutoConfig.from_pretrained(source, trust_remote_code=False), "quantization_config", None)
+    if stored is None:
+        return None
+    method = stored.get("quant_method", "unknown") if isinstance(stored, dict) else getattr(stored, "quant_method", "unknown")
+    return str(getattr(method, "value", method))
 
 
 def multiplies_bf16() -> bool:

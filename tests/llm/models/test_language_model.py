@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 from crossaisle.data.atomic_files import STAGING_PREFIX, sha256
 from crossaisle.data.errors import HashMismatchError, ModelError, ModelMissingError
@@ -140,6 +141,41 @@ def test_template_without_a_system_role(llm_fp32: LanguageModel) -> None:
 
 def test_model_without_a_template(llm_fp32: LanguageModel) -> None:
     assert with_template(llm_fp32, None).chat_prompt("Be kind.", [("user", "Hello")]) == "Be kind.\n\nHello\n\n"
+
+
+THINKS_UNLESS_TOLD = "{% for m in messages %}[{{ m.role }}] {{ m.content }}\n{% endfor %}[assistant]{% if enable_thinking is defined and not enable_thinking %}<think>\n\n</think>\n\n{% endif %}"
+ALWAYS_THINKS = "{% for m in messages %}[{{ m.role }}] {{ m.content }}\n{% endfor %}[assistant]<think>\n"
+
+
+@pytest.mark.parametrize("template", [THINKS_UNLESS_TOLD, ALWAYS_THINKS])
+def test_models_that_think_answer_at_once(llm_fp32: LanguageModel, template: str) -> None:
+    """In the form that Qwen3 and DeepSeek-R1 were trained on."""
+    text = with_template(llm_fp32, template).chat_prompt("Be kind.", [("user", "Hello")])
+    assert text == "[system] Be kind.\n[user] Hello\n[assistant]<think>\n\n</think>\n\n"
+
+
+# ------------------------------------------------------------------ quantized checkpoints
+
+
+def test_a_checkpoint_that_is_quantized_is_loaded_as_it_is(tiny: Path, settings: Settings, tmp_path: Path) -> None:
+    """Whatever quantization is set."""
+    packed = LanguageModel.load(settings.with_(llm=str(tiny), quantization="nf4"))
+    packed.model.save_pretrained(tmp_path / "packed")
+    packed.tokenizer.save_pretrained(tmp_path / "packed")
+    tokens = packed.tokenizer("A tent needs a", return_tensors="pt")["input_ids"]
+    for quantization in ("auto", "nf4", "bf16", "fp32"):
+        loaded = LanguageModel.load(settings.with_(llm=str(tmp_path / "packed"), quantization=quantization))
+        assert loaded.quantization == "bitsandbytes"
+        assert any("4bit" in type(module).__name__ for module in loaded.model.modules())
+        torch.testing.assert_close(loaded.model(tokens).logits, packed.model(tokens).logits)
+
+
+def test_a_quantized_checkpoint_without_its_library_is_one_sentence(tiny: Path, settings: Settings) -> None:
+    config = json.loads((tiny / "config.json").read_text())
+    config["quantization_config"] = {"quant_method": "gptq", "bits": 4, "group_size": 128, "desc_act": False}
+    (tiny / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ModelError, match="cannot be loaded as a causal language model"):
+        LanguageModel.load(settings.with_(llm=str(tiny), quantization="nf4"))
 
 
 # ------------------------------------------------------------------ download of the bundled model

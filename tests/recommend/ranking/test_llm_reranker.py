@@ -352,23 +352,38 @@ def test_a_ranker_needs_a_blend_of_the_same_data(
     assert not (trained[0].path / "adapter").exists()
 
 
+TRAINING = ("ranker", "--examples", "24", "--pairs", "20", "--rank", "2", "--lr", "0.001", "--blocks", "0", "--epochs", "2")
+
+
 def test_the_command_takes_parts(trained: tuple[Workspace, dict[str, Any]], small: Settings, tmp_path: Path) -> None:
     path = tmp_path / "shop"
     shutil.copytree(trained[0].path, path)
     run = CliRunner()
     base = ["train", "-w", str(path), "--llm", small.llm, "--quantization", "fp32"]
-    trained_ranker = run.invoke(app, [*base, "ranker", "--examples", "24", "--merge", str(tmp_path / "merged"), "--json"])
+    trained_ranker = run.invoke(app, [*base, *TRAINING, "--merge", str(tmp_path / "merged"), "--json"])
     assert trained_ranker.exit_code == 0, trained_ranker.output
     assert json.loads(trained_ranker.output)["ranker"]["examples"] == 24
     assert (tmp_path / "merged" / "model.safetensors").exists()
-    again = run.invoke(app, [*base, "ranker", "--examples", "24"])
+    card = json.loads((path / "adapter" / "card.json").read_text())
+    assert {name: card["settings"][name] for name in ("rank", "alpha", "lr", "blocks", "epochs")} == {
+        "rank": 2, "alpha": 4.0, "lr": 0.001, "blocks": None, "epochs": 2,
+    }  # fmt: skip
+    assert card["pairs"]["examples"] == 20
+    again = run.invoke(app, [*base, *TRAINING])
     assert "weight of the LLM" in again.output
+    assert "AUC on them: popularity, cosine, LLM, cosine and LLM" in " ".join(again.output.split())
     graph = run.invoke(app, ["train", "-w", str(path), "graph", "--convolution", "attention"])
     assert graph.exit_code == 0, graph.output
     assert "NDCG@10 of the graph" in graph.output
     for arguments, message in (
         (["everything"], "unknown part 'everything'; choose graph, blend, ranker, llm-weight, explainer, all"),
         (["ranker", "--examples", "0"], "--examples must be 1 or more"),
+        (["ranker", "--pairs", "-1"], "--pairs must be 0 or more, not -1"),
+        (["blend", "--rank", "4"], "--rank: for the parts ranker and all, not for blend"),
+        (["ranker", "--rank", "0"], "invalid value for rank of the fine-tuning: 0"),
+        (["ranker", "--lr", "nan"], "invalid value for lr of the fine-tuning: nan"),
+        (["ranker", "--blocks", "-1"], "--blocks must be 0 (all) or more, not -1"),
+        (["all", "--epochs", "0"], "invalid value for epochs of the fine-tuning: 0"),
         (["graph", "--convolution", "odd"], "--convolution must be normalised or attention, not 'odd'"),
         (["ranker", "--merge", str(tmp_path / "merged")], "is not empty"),
     ):
