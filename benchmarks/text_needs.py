@@ -1,13 +1,14 @@
 """Needs from texts alone: cosine of the names, the LLM's "would someone who owns A need B?", and their sum.
 
-    python benchmarks/text_needs.py [--owners 60]
+    python benchmarks/text_needs.py [--owners 60] [--adapter FOLDER]
 
 Three sets, each a list of owners with items to rank: (a) the demo store's designed needs: categories of another department that serve a
 need of the owner's category, against categories that share no need with it; (b) leaf categories joined by at least two human-made
 bundles, against equally popular ones that none joins; (c) IntentionQA: which of four products is also bought. Figures are means over owners
 of the AUC within the owner (for (c) the accuracy of the first choice), with 95 % bootstrap intervals over owners. Prompt wording and
 weights are chosen on one half of the owners and measured on the other. A weight is used only if its gain over the cosine alone has an
-interval above 0 on the first half.
+interval above 0 on the first half. With an adapter that `crossaisle train ranker` trained on pairs, the LLM reads its prompt instead; the
+result is then `text_needs-adapter.json`.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ import random
 import re
 import time
 from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,12 +32,14 @@ from numpy.typing import NDArray
 from record import SHARED, write
 
 from crossaisle.data import demo
-from crossaisle.data.records import Category
+from crossaisle.data.records import Category, Item
 from crossaisle.data.settings import Settings
 from crossaisle.llm.models.language_model import LanguageModel
 from crossaisle.llm.ranking.complement_scorer import MAX_NAME_CHARS, ComplementScorer, category_name
+from crossaisle.llm.ranking.ranker import Ranker
 from crossaisle.prompts import sanitize_for_prompt
 from crossaisle.retrieval.index.embedder import Embedder
+from crossaisle.train.llm.pair_examples import TEXT_QUERIES
 
 WEIGHTS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.4)
 VETOED = 0.1
@@ -159,10 +164,22 @@ def chooses(owner: Owner) -> bool:
     return hashlib.sha256(repr(sanitize_for_prompt(owner.owned, MAX_NAME_CHARS)).encode()).digest()[-1] % 2 == 0
 
 
+def scorer(llm: LanguageModel, *, tuned: bool) -> tuple[Callable[[str, Sequence[str]], NDArray[Any]], str]:
+    """Return the function from an owned thing and others to the LLM's margins, and the id of its prompt."""
+    if not tuned:
+        complements = ComplementScorer(llm)
+        return complements.logit_margins, complements.prompt.id
+    ranker = Ranker(llm)
+    text = TEXT_QUERIES[0]
+    return lambda owned, others: ranker.scores([], text.format(owned), [Item(name, name) for name in others]), ranker.prompt.id
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--owners", type=int, default=60, help="of each set of bundles; twice as many questions")
-    many = parser.parse_args().owners
+    parser.add_argument("--adapter", type=Path)
+    options = parser.parse_args()
+    many = options.owners
     start = time.perf_counter()
     sets = {
         "demo": demo_store(),
@@ -170,16 +187,16 @@ def main() -> None:
         "bundles clothing": bundles("clothing", many),
         "intentionqa": intention_qa(2 * many),
     }
-    llm, embedder = LanguageModel.load(Settings.read()), Embedder()
-    judge = ComplementScorer(llm)
+    llm, embedder = LanguageModel.load(Settings.read(), options.adapter), Embedder()
+    margins_of, prompt = scorer(llm, tuned=options.adapter is not None)
     scored: dict[str, list[tuple[Owner, dict[str, NDArray[Any]]]]] = {}
     for name, owners in sets.items():
         scored[name] = []
         others = sorted({other for owner in owners for other in owner.others})
-        anybody = dict(zip(others, judge.logit_margins("something", others), strict=True))
+        anybody = dict(zip(others, margins_of("something", others), strict=True))
         for owner in owners:
             vectors = embedder.encode([owner.owned, *owner.others])
-            own = judge.logit_margins(owner.owned, owner.others)
+            own = margins_of(owner.owned, owner.others)
             usual = np.asarray([anybody[other] for other in owner.others])
             scores = {"cosine": vectors[1:] @ vectors[0], "llm": own, "calibrated": own - usual}
             scored[name].append((owner, scores))
@@ -207,7 +224,7 @@ def main() -> None:
     shipped = best if gains[best]["low"] > 0 else "cosine"
     systems = ("cosine", "llm", "calibrated", "cosine, llm vetoes", best)
     figures: dict[str, Any] = {
-        "llm": f"{llm.name} {llm.quantization}, {judge.prompt.id}",
+        "llm": f"{llm.name} {llm.quantization}, {prompt}",
         "embedder": embedder.name,
         "chosen_on_one_half": {"gain_over_cosine": gains, "best": best, "shipped": shipped},
         "other_half": {
@@ -239,7 +256,7 @@ def main() -> None:
         else "the LLM adds nothing significant to the cosine of the names; the shipped score is the cosine alone"
     )
     figures["seconds"] = round(time.perf_counter() - start)
-    write("text_needs", figures)
+    write("text_needs-adapter" if options.adapter else "text_needs", figures)
 
 
 def threshold(scored: list[tuple[Owner, NDArray[Any]]]) -> dict[str, float]:

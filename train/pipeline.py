@@ -154,7 +154,7 @@ class RunOptions:
         graph: Configuration of the graph.
         everything: Whether to hold nothing of the split out.
         hold_out: Users to hold out in addition.
-        minutes: Time in which the LLM reads questions for its weight; None for the default.
+        minutes: Time in which the LLM reads questions for each of its weights; None for the default.
         pairs: Largest number of pairs that the LLM is trained on; None for the default.
     """
 
@@ -252,25 +252,35 @@ class _TrainingRun:
 
         try:
             return measure_text_weight(
-                self.workspace.path, self.settings, self._pair_entities, seed=self.split.seed, progress=self.context.progress
+                self.workspace.path,
+                self.settings,
+                self._pair_entities,
+                seed=self.split.seed,
+                seconds=self._reading_seconds,
+                progress=self.context.progress,
             )
         except TrainingError as error:
             return {"left_out": str(error)}
 
     def llm_weight(self) -> dict[str, Any]:
         """Measure the weight of the LLM in the blend, store it, and return its metrics."""
-        from .llm.weight import DEFAULT_SECONDS, measure_weight
+        from .llm.weight import measure_weight
 
-        seconds = DEFAULT_SECONDS if self.options.minutes is None else 60 * self.options.minutes
         return measure_weight(
             self.workspace.path,
             self.settings,
             self._examples(),
             self.view.catalogue,
             seed=self.split.seed,
-            seconds=seconds,
+            seconds=self._reading_seconds,
             progress=self.context.progress,
         )
+
+    @property
+    def _reading_seconds(self) -> float:
+        from .llm.weight import DEFAULT_SECONDS
+
+        return DEFAULT_SECONDS if self.options.minutes is None else 60 * self.options.minutes
 
     def _examples(self) -> RankerExamples:
         """The out-of-fold questions of the stored blend, which must be of this run's snapshot and split."""

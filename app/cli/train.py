@@ -75,7 +75,8 @@ def train(
     ] = None,
     epochs: Annotated[int | None, typer.Option(help="Epochs of the LLM's training (default: 1).")] = None,
     minutes: Annotated[
-        float | None, typer.Option(help="Minutes in which the LLM reads questions for its weight (default: 10; at least 400 questions).")
+        float | None,
+        typer.Option(help="Minutes for each of the LLM's two weights (default: 10; at least 400 questions and 40 pairs are read)."),
     ] = None,
     rerank_depth: RerankDepth = None,
     merge: Annotated[Path | None, typer.Option(help="Merge the LLM and the adapter into one model in this new folder.")] = None,

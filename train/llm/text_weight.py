@@ -27,7 +27,7 @@ from ...recommend.ranking.llm_loading import RANKER_FOLDER
 from ...recommend.ranking.text_weight import adapter_knows_texts, text_weight_file
 from ...retrieval.fusion import CHANNEL_WEIGHTS, reciprocal_rank_fusion
 from .pair_examples import TEXT_QUERIES, PairEntities, PairQuestion, pair_questions, unseen
-from .weight import open_ranker
+from .weight import DEFAULT_SECONDS, open_ranker
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -51,6 +51,7 @@ def measure_text_weight(
     entity_sets: Sequence[PairEntities],
     *,
     seed: int = 0,
+    seconds: float = DEFAULT_SECONDS,
     progress: Progress = lambda *_: None,
 ) -> dict[str, Any]:
     """Let a model read pairs; store its weight for text queries and return the figures.
@@ -60,6 +61,7 @@ def measure_text_weight(
         settings: The model.
         entity_sets: Items and leaf categories.
         seed: Seed of the pairs, of the folds and of the bootstrap.
+        seconds: See `read_pairs`.
         progress: Progress callback.
 
     Raises:
@@ -79,8 +81,9 @@ def measure_text_weight(
             f"only {len(questions)} pairs are bought together often enough to measure the LLM on texts; it needs {MIN_QUESTIONS}"
         )
     with open_ranker(workspace, settings, texts=True) as (ranker, about):
-        read = read_pairs(questions, ranker, rng, progress)
-    figures = {**about, **measured_text_weight(read, seed=seed), "pairs": len(questions)}
+        questions = [questions[place] for place in rng.permutation(len(questions)).tolist()]
+        read = read_pairs(questions, ranker, rng, seconds=seconds, progress=progress)
+    figures = {**about, **measured_text_weight(read, seed=seed), "pairs": len(read.anchors)}
     file = text_weight_file(workspace, settings)
     with storage_errors(f"the weight in {file}"):
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -113,6 +116,8 @@ def read_pairs(
     questions: Sequence[tuple[PairEntities, PairQuestion]],
     ranker: MarginScorer,
     rng: np.random.Generator,
+    *,
+    seconds: float = DEFAULT_SECONDS,
     progress: Progress = lambda *_: None,
 ) -> ReadPairs:
     """Let a model read pairs, with the anchor stated in a text query.
@@ -121,12 +126,15 @@ def read_pairs(
         questions: Pairs, each with its set of entities.
         ranker: Scores the candidates.
         rng: Generator that samples the wording of the text queries.
+        seconds: Time after which no further pair is read, but at least `MIN_QUESTIONS` are.
         progress: Progress callback.
     """
     read, start = ReadPairs(), time.monotonic()
     numbers: dict[tuple[int, int], int] = {}
     with measure_usage() as usage:
         for done, (entities, question) in enumerate(questions):
+            if done >= MIN_QUESTIONS and time.monotonic() - start > seconds:
+                break
             progress("the LLM reads texts", done, len(questions))
             text = str(rng.choice(TEXT_QUERIES)).format(entities.items[question.anchor].title)
             candidates = [entities.items[candidate] for candidate in question.candidates.tolist()]

@@ -89,6 +89,13 @@ def test_every_wording_is_read(world: PairEntities) -> None:
     assert {next(text for text in TEXT_QUERIES if need.startswith(text.partition("{")[0])) for need in reader.texts} == set(TEXT_QUERIES)
 
 
+def test_reading_stops_when_the_time_is_up(world: PairEntities) -> None:
+    rng = np.random.default_rng(2)
+    questions = text_weight.pair_questions(world, np.full(len(world.items), True), 12, rng, hard=0) * 6
+    read = read_pairs([(world, question) for question in questions], Reader(1.0), rng, seconds=0)
+    assert len(read.anchors) == len(read.margins) == text_weight.MIN_QUESTIONS < len(questions)
+
+
 def test_too_few_pairs(world: PairEntities, tmp_path: Path, settings: Settings) -> None:
     with pytest.raises(TrainingError, match="only 12 pairs are bought together often enough .* it needs 40"):
         measure_text_weight(tmp_path, settings.with_(llm="smollm2"), [world], seed=0)
