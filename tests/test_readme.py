@@ -51,6 +51,8 @@ def test_what_it_says_without_figures_holds() -> None:
     assert grocer["low"] < 0 < grocer["high"]
     assert figures("blend-completejourney")["best_baseline"].startswith("most popular")
     assert [each["blend"]["vs_best_baseline"]["low"] > 0 for each in systems] == [True, False, False, False]
+    pairs = [figures(f"blend-pair-{pair}")["systems"] for pair in ("beauty-toys", "toys-beauty")]
+    assert all(each["blend"]["vs_best_baseline"]["low"] > 0 for each in pairs)
     for setting in figures("blend-movielens")["new_items"][1:]:  # reserved slots cost more than they gain
         assert setting["all"]["minus_none"]["value"] < 0
     assert all(figures(name)["events"]["milliseconds"]["p95"] > 20 for name in ("serve", "serve-amx"))
