@@ -466,7 +466,7 @@ def test_concurrent_requests_get_their_own_responses(api: httpx.Client) -> None:
 
 
 def test_concurrent_requests_share_a_batch_of_the_llm_and_get_the_scores_of_single_requests(shop_path: Path, settings: Settings) -> None:
-    store = StoreService.open(shop_path, settings=settings.with_(llm="smollm2", quantization="nf4"))
+    store = StoreService.open(shop_path, settings=settings.with_(llm="smollm2", quantization="nf4", llm_policy="always"))
     users = ["s011", "s012", "s013"]
     with running_server(create(store, ServerOptions(timeout=300))) as api, ThreadPoolExecutor(len(users)) as callers:
         api.timeout = httpx.Timeout(300)
