@@ -2,7 +2,7 @@
 
 On a CPU with bf16 matrix units (AMX), bf16 weights are several times faster than unpacking 4-bit weights and keep the ranking of the
 unquantized model (`benchmarks/results/packed_ranking.json`); `auto` chooses bf16 there. On an x86 CPU that multiplies no bf16, fp32 weights
-rank as fast as 4-bit ones and generate twice as fast (`packed_ranking-2-cores-avx2.json`); `auto` chooses fp32 there.
+rank about as fast as 4-bit ones (`packed_ranking-2-cores-avx2.json`), and exactly; `auto` chooses fp32 there.
 """
 
 from __future__ import annotations
