@@ -198,8 +198,8 @@ class LanguageModel:
             turns: (role, text) pairs, the last one the user's.
 
         Returns:
-            The prompt; plain paragraphs for a model without a template. The answer starts at once: templates of models that think are told
-            not to, and a thought that a template begins is closed.
+            The prompt; plain paragraphs for a model without a template. No thought precedes the answer: thinking is disabled in the
+            template, and a thought that the template opens is closed.
         """
         messages = [{"role": "system", "content": system}, *({"role": role, "content": text} for role, text in turns)]
         if not self.tokenizer.chat_template:

@@ -140,9 +140,8 @@ def train_llm_ranker(
     training = [list_example(ranker_examples, query, catalogue, rng, version=config.prompt) for query in queries]
     validation = [list_example(ranker_examples, query, catalogue, None, version=config.prompt) for query in split.validation.tolist()]
     staging, final, start = folder / STAGING_FOLDER, folder / RANKER_FOLDER, folder / PAIRS_FOLDER if has_pairs else None
-    if _is_trained(
-        final, settings, config, training, validation, about.get(PAIRS_KEY)
-    ):  # training is deterministic: the result would be the same
+    # Training is deterministic: the result would be the same.
+    if _is_trained(final, settings, config, training, validation, about.get(PAIRS_KEY)):
         card = {**adapters.read_card(final), **context.about}
         _write_card(final, card)  # the snapshot may be a new one with the same data
         return dict(card["figures"])

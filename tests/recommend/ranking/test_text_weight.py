@@ -1,4 +1,4 @@
-"""The LLM in the order of text queries: it reads where it was measured to help, or where it is told to, and the answer says why not."""
+"""Weight of the LLM for text queries: measured, set, or given by the policy; the answer states why the LLM does not read."""
 
 from __future__ import annotations
 
