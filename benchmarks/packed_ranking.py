@@ -19,7 +19,7 @@ from record import write
 from crossaisle.data.settings import Settings
 from crossaisle.llm.models import quantization as quantizations
 from crossaisle.llm.models.language_model import LanguageModel
-from crossaisle.llm.ranking.packed_scorer import PackedScorer
+from crossaisle.llm.ranking.packed_scorer import Pack, PackedScorer
 
 
 def seconds(run: Callable[[], Any]) -> float:
@@ -39,14 +39,14 @@ def main() -> None:
     exact: np.ndarray | None = None
     for quantization in ("fp32", "bf16", "nf4"):
         scorer = PackedScorer(LanguageModel.load(Settings.read().with_(quantization=quantization)))
-        packed = scorer.logit_margins(prefix, candidates)
-        alone = scorer.unpacked_logit_margins(prefix, candidates)
+        packed = scorer.logit_margins(Pack(prefix, candidates))
+        alone = scorer.unpacked_logit_margins(Pack(prefix, candidates))
         exact = packed if exact is None else exact
         # In turn, so that a machine that slows down slows both.
         times = [
             (
-                seconds(lambda s=scorer: s.logit_margins(prefix, candidates)),
-                seconds(lambda s=scorer: s.unpacked_logit_margins(prefix, candidates)),
+                seconds(lambda s=scorer: s.logit_margins(Pack(prefix, candidates))),
+                seconds(lambda s=scorer: s.unpacked_logit_margins(Pack(prefix, candidates))),
             )
             for _ in range(rounds)
         ]
@@ -67,8 +67,8 @@ def _seconds_in_bf16(prefix: list[int], candidates: list[list[int]], rounds: int
     """Median of the seconds of NF4 with its matrix products in bf16, on a device that would compute in float32."""
     quantizations.multiplies_bf16 = lambda: True
     scorer = PackedScorer(LanguageModel.load(Settings.read().with_(quantization="nf4")))
-    scorer.logit_margins(prefix, candidates)
-    return round(float(np.median([seconds(lambda: scorer.logit_margins(prefix, candidates)) for _ in range(rounds)])), 3)
+    scorer.logit_margins(Pack(prefix, candidates))
+    return round(float(np.median([seconds(lambda: scorer.logit_margins(Pack(prefix, candidates))) for _ in range(rounds)])), 3)
 
 
 def _ranks_alike(one: np.ndarray, other: np.ndarray) -> float:

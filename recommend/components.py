@@ -29,6 +29,7 @@ from .evidence.review_table import ReviewTable
 from .profiles.histories import Histories
 from .profiles.profile import ItemAttributes
 from .ranking import learned_blend
+from .ranking.behaviour import BehaviourReader
 from .ranking.blend_ranker import BlendRanker
 from .ranking.llm_loading import RANKER_FOLDER, WeightInUse, add_explainer_adapter, load_ranking_llm, weight_in_use
 from .ranking.llm_reranker import LLMReranker
@@ -186,7 +187,11 @@ class WorkspaceComponents:
             return None
         local = None if self._llm is None else Ranker(self._llm, batcher=self._pack_batcher)
         ranker = self._remote_ranker or local
-        return None if ranker is None else LLMReranker(ranker, self.catalogue, self.associations)
+        return None if ranker is None else LLMReranker(ranker, self.catalogue, self.associations, self._behaviour)
+
+    @property
+    def _behaviour(self) -> BehaviourReader | None:
+        return BehaviourReader.of_channels(self.workspace.path, self.blend_ranker.retriever.further) if self.blend_ranker else None
 
     @cached_property
     def _ranking_adapter(self) -> str | None:

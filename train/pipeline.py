@@ -26,9 +26,11 @@ from ..eval.splits import hold_out as hold_out_files
 from ..eval.splits import protocols
 from ..eval.splits.training_view import TrainingView
 from ..recommend.ranking import learned_blend
+from ..recommend.ranking.behaviour import factorization_id
 from ..recommend.ranking.prior import load_prior
 from ..retrieval.channels import channel_configs
 from ..retrieval.channels.base import Progress, TrainingContext
+from ..retrieval.channels.matrix_factorization import MatrixFactorization
 from ..retrieval.graph.channel import GraphChannel
 from ..retrieval.graph.model import GraphConfig
 from ..retrieval.index.builder import item_vectors, load
@@ -193,9 +195,12 @@ class _TrainingRun:
 
     def channels(self) -> dict[str, Any]:
         """Train the channels on all training users, store them, and return their metrics."""
+        return self._trained_channels()[1]
+
+    def _trained_channels(self) -> tuple[Mapping[str, Channel], dict[str, Any]]:
         trained = train_channels(self.view, self.tuned_context, self.options.channels)
         trained.save(self.workspace.path)
-        return {**trained.metrics, "left_out": dict(trained.left_out)}
+        return trained.channels, {**trained.metrics, "left_out": dict(trained.left_out)}
 
     def blend(self) -> dict[str, Any]:
         """Train the blend and the channels that it uses, store them, and return their metrics."""
@@ -208,8 +213,10 @@ class _TrainingRun:
         queries = collect_queries(self.view, context, fit)
         prior = load_prior(self.view.catalogue.users).unit_weights
         models = fit_models(queries.dataset, context, prior)
-        examples = RankerExamples.from_queries(queries, models["blend"], context, prior)
-        channel_metrics = self.channels()
+        channels, channel_metrics = self._trained_channels()
+        factors = channels.get(MatrixFactorization.name)
+        factorization = (factors, factorization_id(self.workspace.path)) if isinstance(factors, MatrixFactorization) else None
+        examples = RankerExamples.from_queries(queries, models["blend"], context, prior, factorization)
         metrics = dict(models["blend"].metrics)
         _save_blend(
             self.workspace.path,

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...data.errors import ModelError
+from ..models.projector import soft_tokens
 
 if TYPE_CHECKING:
     import torch
@@ -26,13 +27,55 @@ ANSWERS = ("Yes", "No")
 PACK_TOKENS = 2048
 """Default maximum length of a pack. Attention cost grows with its square; above this length a second pack is no slower."""
 
-Pack = tuple[Sequence[int], Sequence[Sequence[int]]]
-"""Token ids of a prefix, and of the candidates that follow it."""
+SOFT_TOKEN = -1
+"""Id of a soft token: a vector from the model's projector in place of an embedding."""
 
 TESTED_ARCHITECTURES = ("llama", "mistral", "qwen3", "gemma3_text", "gpt_neox", "gpt2")
 """Architectures whose packed scores `tests/llm/ranking/test_packed_scorer.py` compares with unpacked ones; others are probed at load."""
 MAX_PROBE_DIFFERENCE = 0.5
 """Maximum difference in nats of a probe's packed and unpacked scores: 4-bit rounding stays below 0.1, an ignored mask shifts whole nats."""
+
+
+@dataclass(frozen=True, slots=True)
+class SoftInputs:
+    """Numbers that the model's projector maps to the soft tokens of a pack: one in the prefix, and one in each candidate.
+
+    Attributes:
+        history: (history size,) float32.
+        candidates: (candidates, candidate size) float32.
+    """
+
+    history: NDArray[np.float32]
+    candidates: NDArray[np.float32]
+
+    def take(self, indices: Sequence[int] | NDArray[np.int64]) -> SoftInputs:
+        """Return the numbers of some candidates."""
+        return SoftInputs(self.history, self.candidates[np.asarray(indices, dtype=np.int64)])
+
+
+@dataclass(frozen=True, slots=True)
+class Pack:
+    """A prefix and the candidates that follow it.
+
+    Attributes:
+        prefix: Token ids; `SOFT_TOKEN` for a soft token.
+        candidates: Token ids of each candidate.
+        soft: What the soft tokens are made from; None if there are none.
+    """
+
+    prefix: Sequence[int]
+    candidates: Sequence[Sequence[int]]
+    soft: SoftInputs | None = None
+
+    @property
+    def tokens(self) -> int:
+        """Number of tokens."""
+        return len(self.prefix) + sum(map(len, self.candidates))
+
+    def take(self, indices: Sequence[int]) -> Pack:
+        """Return the pack of some candidates."""
+        soft = None if self.soft is None else self.soft.take(indices)
+        return Pack(self.prefix, [self.candidates[index] for index in indices], soft)
 
 
 class PackedScorer:
@@ -65,12 +108,11 @@ class PackedScorer:
         if config.model_type not in TESTED_ARCHITECTURES:
             self._check_packing()
 
-    def logit_margins(self, prefix: Sequence[int], candidates: Sequence[Sequence[int]]) -> NDArray[np.float32]:
-        """Return logit(yes) - logit(no) after each candidate, in nats, from as many packs as needed.
+    def logit_margins(self, pack: Pack) -> NDArray[np.float32]:
+        """Return logit(yes) - logit(no) after each candidate, in nats, from as many forward passes as needed.
 
         Args:
-            prefix: Token ids, not empty.
-            candidates: Token ids of each candidate, not empty.
+            pack: A prefix and candidates, none of them empty, of any total length.
 
         Returns:
             Array of shape (candidates,).
@@ -80,19 +122,19 @@ class PackedScorer:
         """
         import torch
 
-        margins = np.empty(len(candidates), dtype=np.float32)
+        margins = np.empty(len(pack.candidates), dtype=np.float32)
         with torch.inference_mode(), self.llm.use_adapter(adapter=self.adapter):
-            for pack in self.split_candidates(prefix, candidates):
-                margins[pack] = self.forward(prefix, [candidates[i] for i in pack]).float().cpu().numpy()
+            for indices in self.split_candidates(pack):
+                margins[indices] = self.forward(pack.take(indices)).float().cpu().numpy()
         return margins
 
-    def split_candidates(self, prefix: Sequence[int], candidates: Sequence[Sequence[int]]) -> list[list[int]]:
-        """Return the indices of the candidates in each pack; see `split_into_packs`.
+    def split_candidates(self, pack: Pack) -> list[list[int]]:
+        """Return the indices of the candidates in each forward pass; see `split_into_packs`.
 
         Raises:
             ModelError: One candidate does not fit even alone.
         """
-        return split_into_packs(len(prefix), [len(candidate) for candidate in candidates], self.pack_tokens)
+        return split_into_packs(len(pack.prefix), [len(candidate) for candidate in pack.candidates], self.pack_tokens)
 
     def batch_logit_margins(self, packs: Sequence[Pack]) -> list[NDArray[np.float32]]:
         """Return the margins of several packs from one forward pass, each of shape (candidates,)."""
@@ -101,24 +143,24 @@ class PackedScorer:
         with torch.inference_mode(), self.llm.use_adapter(adapter=self.adapter):
             return [margins.float().cpu().numpy() for margins in self.forward_batch(packs)]
 
-    def forward(self, prefix: Sequence[int], candidates: Sequence[Sequence[int]]) -> torch.Tensor:
+    def forward(self, pack: Pack) -> torch.Tensor:
         """Return the margins of one pack as a tensor (candidates,), differentiable if gradients are enabled."""
-        return self._margins(self.hidden_states(prefix, candidates))
+        return self.forward_batch([pack])[0]
 
     def forward_batch(self, packs: Sequence[Pack]) -> list[torch.Tensor]:
         """Return the margins of several packs from one forward pass; see `forward`."""
         return [self._margins(states) for states in self.hidden_states_batch(packs)]
 
-    def hidden_states(self, prefix: Sequence[int], candidates: Sequence[Sequence[int]]) -> torch.Tensor:
+    def hidden_states(self, pack: Pack) -> torch.Tensor:
         """Return the last hidden state of each candidate's last token for one pack, shape (candidates, hidden)."""
-        return self.hidden_states_batch([(prefix, candidates)])[0]
+        return self.hidden_states_batch([pack])[0]
 
     def hidden_states_batch(self, packs: Sequence[Pack]) -> list[torch.Tensor]:
         """Return the hidden states of several packs, each a row of one forward pass; see `hidden_states`."""
         import torch
 
         model, device = self.llm.model, self.llm.device
-        rows = [_Row.from_pack(prefix, candidates) for prefix, candidates in packs]
+        rows = [_Row.from_pack(pack) for pack in packs]
         length = max(len(row.ids) for row in rows)
         ids = torch.tensor([[*row.ids, *[0] * (length - len(row.ids))] for row in rows], device=device)  # (packs, L)
         block = torch.stack([row.padded(row.block, length) for row in rows]).to(device)  # (packs, L)
@@ -134,8 +176,20 @@ class PackedScorer:
             for attention_type in self._attention_types
         }
         mask = masks if len(masks) > 1 else masks[self._attention_types[0]]
-        hidden = model.base_model(input_ids=ids, attention_mask=mask, position_ids=position, use_cache=False).last_hidden_state
+        inputs = {"input_ids": ids} if all(pack.soft is None for pack in packs) else {"inputs_embeds": self._embeddings(ids, packs)}
+        hidden = model.base_model(**inputs, attention_mask=mask, position_ids=position, use_cache=False).last_hidden_state
         return [hidden[i, row.last.to(device)] for i, row in enumerate(rows)]
+
+    def _embeddings(self, ids: torch.Tensor, packs: Sequence[Pack]) -> torch.Tensor:
+        """Return the input embeddings (packs, L, hidden), those of soft tokens from the packs."""
+        import torch
+
+        model = self.llm.model
+        embeddings = model.get_input_embeddings()(ids.clamp(min=0))
+        vectors = [soft_tokens(model, pack.soft.history, pack.soft.candidates) for pack in packs if pack.soft is not None]
+        # Row by row, the soft tokens are in the order of the vectors.
+        filled: torch.Tensor = embeddings.masked_scatter((ids == SOFT_TOKEN)[..., None], torch.cat(vectors).to(embeddings))
+        return filled
 
     def _additive_mask(self, visible: torch.Tensor) -> torch.Tensor:
         """Return 0 for visible positions and the lowest number elsewhere, shape (packs, 1, L, L)."""
@@ -157,7 +211,7 @@ class PackedScorer:
 
         prefix, first, second = (self.llm.encode(text) for text in ("One two three", " four five", " six seven eight"))
         with torch.inference_mode():
-            packed = self.forward(prefix, [first, second])[1]
+            packed = self.forward(Pack(prefix, [first, second]))[1]
             unpacked = self.llm.model.base_model(torch.tensor([[*prefix, *second]], device=self.llm.device))
             alone = self._margins(unpacked.last_hidden_state[0, -1:])[0]
         if not float((packed - alone).abs()) <= MAX_PROBE_DIFFERENCE:
@@ -166,15 +220,17 @@ class PackedScorer:
                 f"name a causal decoder (Llama, Qwen, Mistral, Gemma 3, Phi-3, GPT-NeoX, ...)"
             )
 
-    def unpacked_logit_margins(self, prefix: Sequence[int], candidates: Sequence[Sequence[int]]) -> NDArray[np.float32]:
+    def unpacked_logit_margins(self, pack: Pack) -> NDArray[np.float32]:
         """Return the same margins from one forward pass per candidate: the reference for tests and benchmarks."""
         import torch
 
-        margins = np.empty(len(candidates), dtype=np.float32)
+        margins = np.empty(len(pack.candidates), dtype=np.float32)
         yes, no = self._answers
         with torch.inference_mode(), self.llm.use_adapter(adapter=self.adapter):
-            for i, candidate in enumerate(candidates):
-                logits = self.llm.model(torch.tensor([[*prefix, *candidate]], device=self.llm.device), use_cache=False).logits
+            for i, candidate in enumerate(pack.candidates):
+                ids = torch.tensor([[*pack.prefix, *candidate]], device=self.llm.device)
+                inputs = {"input_ids": ids} if pack.soft is None else {"inputs_embeds": self._embeddings(ids, [pack.take([i])])}
+                logits = self.llm.model(**inputs, use_cache=False).logits
                 margins[i] = float(logits[0, -1, yes].float() - logits[0, -1, no].float())
         return margins
 
@@ -196,9 +252,10 @@ class _Row:
     last: torch.Tensor
 
     @classmethod
-    def from_pack(cls, prefix: Sequence[int], candidates: Sequence[Sequence[int]]) -> _Row:
+    def from_pack(cls, pack: Pack) -> _Row:
         import torch
 
+        prefix, candidates = pack.prefix, pack.candidates
         lengths = [len(prefix), *map(len, candidates)]
         return cls(
             [*prefix, *(token for candidate in candidates for token in candidate)],

@@ -71,7 +71,7 @@ class _QueuedPack:
 
     @property
     def tokens(self) -> int:
-        return len(self.pack[0]) + sum(map(len, self.pack[1]))
+        return self.pack.tokens
 
     @property
     def expired(self) -> bool:
@@ -97,7 +97,7 @@ class PackBatcher:
         self._open = True
         self._workers: list[threading.Thread] = []
 
-    def logit_margins(self, scorer: PackedScorer, prefix: Sequence[int], candidates: Sequence[Sequence[int]]) -> NDArray[np.float32]:
+    def logit_margins(self, scorer: PackedScorer, pack: Pack) -> NDArray[np.float32]:
         """Return the result of `PackedScorer.logit_margins`, computed together with other packs of the same scorer in the queue.
 
         Raises:
@@ -106,8 +106,8 @@ class PackBatcher:
             ModelError: A candidate does not fit.
         """
         deadline = deadlines.current()
-        packs = scorer.split_candidates(prefix, candidates)
-        queued = [_QueuedPack(scorer, (prefix, [candidates[i] for i in pack]), deadline) for pack in packs]
+        parts = scorer.split_candidates(pack)
+        queued = [_QueuedPack(scorer, pack.take(part), deadline) for part in parts]
         with self._condition:
             if not self._open:
                 raise UnavailableError("the model is being unloaded; try again in a moment", retry_after=5)
@@ -117,10 +117,10 @@ class PackBatcher:
                 self._workers[-1].start()
             self._queue += queued
             self._condition.notify(len(queued))
-        margins = np.empty(len(candidates), dtype=np.float32)
-        for pack, entry in zip(packs, queued, strict=True):
+        margins = np.empty(len(pack.candidates), dtype=np.float32)
+        for part, entry in zip(parts, queued, strict=True):
             try:
-                margins[pack] = entry.margins.result(deadline.remaining() if deadline is not None else None)
+                margins[part] = entry.margins.result(deadline.remaining() if deadline is not None else None)
             except FutureTimeoutError:
                 assert deadline is not None
                 deadline.cancelled = True  # the workers drop the remaining packs

@@ -8,6 +8,7 @@ optimizers or files.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import math
 from collections.abc import Sequence
@@ -19,13 +20,15 @@ import numpy as np
 from ...data.errors import TrainingError
 from ...data.records import Item
 from ...llm.models import adapters
-from ...llm.ranking.packed_scorer import split_into_packs
+from ...llm.models.projector import Standardization, attach_projector
+from ...llm.ranking.packed_scorer import Pack, SoftInputs, split_into_packs
 from ...llm.ranking.ranker import Ranker
 
 if TYPE_CHECKING:
     import torch
 
     from ...llm.models.language_model import LanguageModel
+    from .config import FinetuneConfig
 
 MARGIN_SCALE, RAMP_SHARE = 0.5, 0.2
 """Scale of the margins where candidates have a score, and the share of the training over which it rises from 0 to that."""
@@ -46,6 +49,7 @@ class ListwiseExample:
         weight: Weight relative to other examples, greater than 0.
         scores: Score of each candidate by the other channels, a logit in nats, to which the margin is added; None without any.
         need: The shopper's text query.
+        behaviour: Numbers about the history and the candidates for soft tokens, None without any.
 
     Raises:
         ValueError: The target is not a candidate, the number of facts or scores is wrong, or the weight is not positive.
@@ -58,6 +62,7 @@ class ListwiseExample:
     weight: float = 1.0
     scores: Sequence[float] | None = None
     need: str | None = None
+    behaviour: SoftInputs | None = None
 
     def __post_init__(self) -> None:
         if len(self.candidates) < 2 or not 0 <= self.target < len(self.candidates):
@@ -66,6 +71,8 @@ class ListwiseExample:
             raise ValueError(f"{len(self.facts)} facts for {len(self.candidates)} candidates")
         if self.scores is not None and len(self.scores) != len(self.candidates):
             raise ValueError(f"{len(self.scores)} scores for {len(self.candidates)} candidates")
+        if self.behaviour is not None and len(self.behaviour.candidates) != len(self.candidates):
+            raise ValueError(f"behaviour of {len(self.behaviour.candidates)} for {len(self.candidates)} candidates")
         if not (self.weight > 0 and math.isfinite(self.weight)):
             raise ValueError(f"a weight must be greater than 0, not {self.weight}")
 
@@ -92,7 +99,25 @@ class ListwiseRankingTask:
     def as_json(example: ListwiseExample) -> list[object]:
         """Return all fields of an example that affect training, as JSON-compatible values."""
         items = [[[item.item_id, item.title, *item.category] for item in part] for part in (example.history, example.candidates)]
-        return [*items, example.target, list(example.facts or []), example.weight, list(example.scores or []), example.need]
+        scores, soft = list(example.scores or []), example.behaviour
+        behaviour = None if soft is None else hashlib.sha256(soft.history.tobytes() + soft.candidates.tobytes()).hexdigest()
+        return [*items, example.target, list(example.facts or []), example.weight, scores, example.need, behaviour]
+
+    def add_parameters(self, config: FinetuneConfig, examples: Sequence[ListwiseExample], /) -> list[torch.nn.Parameter]:
+        """Add a projector of the examples' behaviour to the model if the configuration names its inputs, and return its parameters.
+
+        Raises:
+            TrainingError: No example has behaviour.
+        """
+        if config.behaviour is None:
+            return []
+        behaviour = [example.behaviour for example in examples if example.behaviour is not None]
+        if not behaviour:
+            raise TrainingError("no example has numbers about behaviour, which the configuration asks for")
+        statistics = Standardization.fit(
+            np.stack([each.history for each in behaviour]), np.concatenate([each.candidates for each in behaviour])
+        )
+        return attach_projector(self.ranker.llm.model, config.behaviour, statistics)
 
     def advance(self, share: float) -> None:
         """Set the scale of the margins for this share of the training, 0 to 1."""
@@ -111,15 +136,14 @@ class ListwiseRankingTask:
         import torch
         from torch.utils.checkpoint import checkpoint
 
-        prefix, candidates = self.ranker.encode(example.history, example.need, example.candidates, example.facts)
-        scorer = self.ranker.scorer
-        limit = min(max(self.max_forward_tokens, len(prefix) + max(map(len, candidates))), self.ranker.llm.context)
-        indices = split_into_packs(len(prefix), [len(candidate) for candidate in candidates], limit)
-        packs = [[candidates[i] for i in pack] for pack in indices]
-        if len(packs) == 1:
-            margins = scorer.forward(prefix, packs[0])
+        pack, scorer = self._encode(example), self.ranker.scorer
+        lengths = [len(candidate) for candidate in pack.candidates]
+        limit = min(max(self.max_forward_tokens, len(pack.prefix) + max(lengths)), self.ranker.llm.context)
+        parts = split_into_packs(len(pack.prefix), lengths, limit)
+        if len(parts) == 1:
+            margins = scorer.forward(pack)
         else:  # the softmax spans all packs, so each is recomputed in the backward pass: only one is in memory at a time
-            margins = torch.cat([checkpoint(scorer.forward, prefix, pack, use_reentrant=False) for pack in packs])
+            margins = torch.cat([checkpoint(scorer.forward, pack.take(part), use_reentrant=False) for part in parts])
         if example.scores is not None:
             margins = self.margin_scale * margins + torch.tensor(example.scores, dtype=margins.dtype, device=margins.device)
         return torch.nn.functional.cross_entropy(margins[None], torch.tensor([example.target], device=margins.device))
@@ -158,9 +182,12 @@ class ListwiseRankingTask:
                 parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
         return float(loss.detach())
 
+    def _encode(self, example: ListwiseExample) -> Pack:
+        return self.ranker.encode(example.history, example.need, example.candidates, example.facts, example.behaviour)
+
     def _halve_packs(self, example: ListwiseExample, error: Exception) -> None:
-        prefix, candidates = self.ranker.encode(example.history, example.need, example.candidates, example.facts)
-        total, minimum = len(prefix) + sum(map(len, candidates)), len(prefix) + max(map(len, candidates))
+        pack = self._encode(example)
+        total, minimum = pack.tokens, len(pack.prefix) + max(map(len, pack.candidates))
         if self.max_forward_tokens <= minimum:
             raise TrainingError(
                 "not enough memory for training even with one candidate at a time; set gradient_checkpointing, lower rank, "
@@ -192,7 +219,7 @@ def summed_ndcg(ranker: Ranker, examples: Sequence[ListwiseExample], margin_scal
     """
     total = 0.0
     for example in examples:
-        scores = ranker.scores(example.history, example.need, example.candidates, example.facts).astype(np.float64)
+        scores = ranker.scores(example.history, example.need, example.candidates, example.facts, example.behaviour).astype(np.float64)
         if example.scores is not None:
             scores = margin_scale * scores + np.asarray(example.scores)
         if not np.isfinite(scores).all():
