@@ -285,7 +285,7 @@ class _TrainingRun:
 
     @property
     def _reading_seconds(self) -> float:
-        from .llm.weight import DEFAULT_SECONDS
+        from .llm.question_reading import DEFAULT_SECONDS
 
         return DEFAULT_SECONDS if self.options.minutes is None else 60 * self.options.minutes
 

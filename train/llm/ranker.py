@@ -29,7 +29,7 @@ from ...recommend.ranking.llm_weight import LLM_RERANK_DEPTH
 from ...recommend.ranking.text_weight import PAIRS_KEY
 from ..lora import finetune
 from ..lora.finetune import FinetuneConfig, ListwiseExample
-from .list_examples import list_example
+from .list_examples import TRAINING_DEPTH, list_example
 from .pair_examples import PairExamples
 from .ranker_examples import MAX_EXAMPLES, RankerExamples
 
@@ -67,7 +67,8 @@ class ExampleSplit:
     def sample(cls, examples: RankerExamples, max_training: int, seed: int) -> ExampleSplit:
         """Return a random split by user.
 
-        Only queries with a purchase among the candidates that the LLM reads are used.
+        Only queries with a purchase among the highest candidates are used: `TRAINING_DEPTH` for training, and those that the LLM reads for
+        early stopping.
 
         Args:
             examples: Queries with their candidates.
@@ -75,15 +76,14 @@ class ExampleSplit:
             seed: Random seed.
         """
         rng, uniform = np.random.default_rng([seed, 3]), user_uniforms(examples, seed)
-        is_served = examples.purchased & (examples.rank < LLM_RERANK_DEPTH)
-        informative = np.bincount(examples.query, is_served, minlength=len(examples)) > 0
 
-        def draw(selected: NDArray[np.bool_], limit: int) -> NDArray[np.int64]:
-            return np.sort(rng.permutation(np.flatnonzero(selected & informative))[:limit])
+        def draw(selected: NDArray[np.bool_], limit: int, depth: int) -> NDArray[np.int64]:
+            informative = examples.informative(depth)
+            return np.sort(rng.permutation(informative[selected[informative]])[:limit])
 
-        training = draw(uniform < TRAINING_SHARE, max_training)
+        training = draw(uniform < TRAINING_SHARE, max_training, TRAINING_DEPTH)
         max_validation = min(VALIDATION_LIMITS[1], max(VALIDATION_LIMITS[0], len(training) // 8))
-        validation = draw((uniform >= TRAINING_SHARE) & (uniform < TRAINING_SHARE + VALIDATION_SHARE), max_validation)
+        validation = draw((uniform >= TRAINING_SHARE) & (uniform < TRAINING_SHARE + VALIDATION_SHARE), max_validation, LLM_RERANK_DEPTH)
         return cls(training, validation, calibration_queries(examples, seed))
 
 
