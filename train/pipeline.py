@@ -47,8 +47,6 @@ if TYPE_CHECKING:
     from ..retrieval.channels.channel_configs import CountedConfig
     from .llm.pair_examples import PairEntities
 
-EXPLAINER_CONFIG = FinetuneConfig(blocks=15, batch=16, lr=2e-3, epochs=3, prompt=1, validate_every=45, checkpoint_every=45)
-"""Default LoRA configuration of the explainer."""
 TrainingPart = Literal["graph", "blend", "ranker", "llm-weight", "explainer", "all"]
 TRAINING_PARTS: tuple[TrainingPart, ...] = ("graph", "blend", "ranker", "llm-weight", "explainer", "all")
 
@@ -116,6 +114,8 @@ def train_workspace(
     users = file.known if file else frozenset[str]()
     with workspace.writing(f"crossaisle train -w {workspace.path}"):
         if part == "explainer":
+            from .llm.explainer import train_explainer
+
             metrics["explainer"] = train_explainer(workspace, settings, ranker, progress)
             return {**metrics, "seconds": round(time.perf_counter() - start, 1)}
         options = RunOptions(split or Split(), names, config or GraphConfig(), everything, users, minutes, pairs)
@@ -293,32 +293,6 @@ class _TrainingRun:
                 f"run `crossaisle train -w {path} blend` first, with the same --seed and --hold-out"
             )
         return stored_examples
-
-
-def train_explainer(workspace: Workspace, settings: Settings, config: FinetuneConfig | None, progress: Progress) -> dict[str, Any]:
-    """Train the adapter that words explanations, store it, and return its metrics.
-
-    It is trained on the hand-written wordings that the package ships, filled with the store's items; no interactions go into it.
-    """
-    from ..llm.explain.briefs import BriefRenderer
-    from ..llm.models.language_model import LanguageModel
-    from ..recommend.ranking.llm_loading import EXPLAINER_FOLDER
-    from .llm.explainer_examples import explainer_examples
-    from .lora import finetune
-    from .lora.wording_loss import WordingTask
-
-    catalogue, _, _ = load(workspace, settings)
-    lora = config or EXPLAINER_CONFIG
-    renderer = BriefRenderer(LanguageModel.load(settings), lora.prompt)
-    examples = explainer_examples(renderer, catalogue.records(range(len(catalogue))), lora.seed)
-
-    def report_step(at: finetune.TrainingProgress) -> None:
-        progress(f"explainer, loss {at.loss:.3f}", at.step, at.total)
-
-    about = {"snapshot": workspace.manifest.snapshot}
-    folder = workspace.path / EXPLAINER_FOLDER
-    trained = finetune.train(examples.training, examples.validation, settings, folder, lora, about, report_step, task=WordingTask)
-    return trained.figures()
 
 
 def _save_blend(
