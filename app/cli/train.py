@@ -30,6 +30,7 @@ from .options import (
 
 if TYPE_CHECKING:
     from ...train.lora.config import FinetuneConfig
+    from ...train.teacher.config import TeacherConfig
 
 
 def train(
@@ -67,6 +68,14 @@ def train(
     pairs: Annotated[
         int | None,
         typer.Option(help="Maximum number of pairs that the LLM is trained on first (default: 400; 0 for none)."),
+    ] = None,
+    teacher: Annotated[
+        str | None,
+        typer.Option(help="Large model that labels examples for ranker and all: openai:http://host:port/v1 (with --teacher-model)."),
+    ] = None,
+    teacher_model: Annotated[str | None, typer.Option(help="Name of the model at the endpoint of --teacher.")] = None,
+    teacher_budget: Annotated[
+        int | None, typer.Option(help="Maximum number of requests to the teacher, two for each question (default: 2,000).")
     ] = None,
     rank: Annotated[int | None, typer.Option(help="Rank of the LoRA matrices of the LLM (default: 8); alpha is twice the rank.")] = None,
     lr: Annotated[float | None, typer.Option(help="Learning rate of the LLM (default: 0.002; larger models need less).")] = None,
@@ -112,6 +121,7 @@ def train(
         raise SettingsError(f"--examples must be 1 or more, not {examples}")
     if pairs is not None and pairs < 0:
         raise SettingsError(f"--pairs must be 0 or more, not {pairs}")
+    taught_by = _teacher_config(part, teacher, teacher_model, teacher_budget)
     lora = _lora_config(part, seed, {"rank": rank, "lr": lr, "blocks": blocks, "epochs": epochs})
     split = EvaluationOptions(protocol, seed=seed, at=at).split()  # type: ignore[arg-type]  # checked there
     opened, settings = (
@@ -135,6 +145,7 @@ def train(
             ranker=lora,
             examples=examples,
             pairs=pairs,
+            teacher=taught_by,
             minutes=minutes,
             everything=everything,
             hold_out=hold_out,
@@ -178,6 +189,23 @@ def _lora_config(part: str, seed: int, values: Mapping[str, float | None]) -> Fi
     if "rank" in chosen:
         chosen["alpha"] = 2.0 * chosen["rank"]
     return FinetuneConfig(seed=seed, **chosen)
+
+
+def _teacher_config(part: str, teacher: str | None, model: str | None, budget: int | None) -> TeacherConfig | None:
+    """The teacher of the options; None without one.
+
+    Raises:
+        SettingsError: An option is invalid or missing, or the part learns nothing from a teacher.
+    """
+    from ...train.teacher.config import DEFAULT_BUDGET, TeacherConfig
+
+    if teacher is None:
+        if model is not None or budget is not None:
+            raise SettingsError("--teacher-model and --teacher-budget configure a teacher; name its endpoint with --teacher")
+        return None
+    if part not in ("ranker", "all"):
+        raise SettingsError(f"--teacher: for the parts ranker and all, not for {part}")
+    return TeacherConfig(teacher, model or "", DEFAULT_BUDGET if budget is None else budget)
 
 
 def evaluate(

@@ -34,6 +34,8 @@ def training_summary(cards: Mapping[str, Any]) -> dict[str, Any]:
                 f"{ranker['zero_shot_ndcg@10']} {ranker['ndcg@10']}"
             ),
         }
+    if teacher := cards.get("ranker", {}).get("teacher"):
+        summary |= _teacher_summary(teacher, cards["ranker"]["text_heads"])
     if weight := cards.get("llm_weight") or cards.get("ranker", {}).get("llm_weight"):
         summary |= _weight_summary(weight)
     if texts := cards.get("text_weight") or cards.get("ranker", {}).get("text_weight"):
@@ -46,6 +48,23 @@ def training_summary(cards: Mapping[str, Any]) -> dict[str, Any]:
             ),
         }
     return summary | {"left out": cards["left_out"], "seconds": cards["seconds"]}
+
+
+def _teacher_summary(teacher: Mapping[str, Any], heads: Mapping[str, Any]) -> dict[str, Any]:
+    """What a teacher was asked, and what became of its answers."""
+    return {
+        f"questions to the teacher {teacher['model']}": (
+            f"{teacher['questions']}, {teacher['answered']} answered in both orders; {teacher['requests']} requests, "
+            f"{teacher['from_cache']} answers from the cache" + (f"; stopped: {teacher['stopped']}" if teacher["stopped"] else "")
+        ),
+        "kept pairs and lists of the teacher; dropped: disagreement between the orders, one grade for all, unreadable": (
+            f"{teacher['kept_pairs']}, {teacher['kept_lists']}; {teacher['dropped_for_disagreement']}, {teacher['dropped_all_alike']}, "
+            f"{teacher['unreadable']}"
+        ),
+        "text heads, examples and those of the teacher": (
+            f"not trained: {heads['left_out']}" if "left_out" in heads else f"{heads['examples']}, {heads['taught_pairs']}"
+        ),
+    }
 
 
 def _kind_figures(figures: Mapping[str, Any]) -> str:
