@@ -168,7 +168,7 @@ class _Run:
             if len(queue[0]) > self.budget.limit - max(self.started, self.budget.sent):
                 self.stopped = f"the budget of {self.budget.limit} requests is used up"  # one order alone tells nothing
                 return
-            count = len(queue[0]) if self.answered else 1
+            count = self.concurrency - len(in_flight) if self.answered else 1
             tasks, queue[0] = queue[0][:count], queue[0][count:]
             if not queue[0]:
                 queue.popleft()

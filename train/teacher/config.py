@@ -19,7 +19,7 @@ class TeacherConfig:
         endpoint: `openai:http://host:port/v1`.
         model: Name of the model at the endpoint.
         budget: Maximum number of requests, retries included. A question takes two.
-        timeout: Seconds for one request.
+        timeout: Seconds for one request. An endpoint that hangs is given up after `max_attempts` times this.
         max_attempts: Maximum number of requests for one answer, if the endpoint is busy, fails or is too slow.
         concurrency: Requests at the same time.
 
@@ -30,8 +30,8 @@ class TeacherConfig:
     endpoint: str
     model: str
     budget: int = DEFAULT_BUDGET
-    timeout: float = 120.0
-    max_attempts: int = 4
+    timeout: float = 90.0
+    max_attempts: int = 3
     concurrency: int = 4
 
     def __post_init__(self) -> None:
