@@ -39,6 +39,7 @@ from .channel_tuning import counted_configs, tune_channels
 from .channels import excluded_by_default, validate_names
 from .llm.ranker_examples import MAX_EXAMPLES, RankerExamples, load_examples
 from .lora.config import FinetuneConfig
+from .lora.recipe import recipe_for
 from .out_of_fold import collect_queries
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def train_workspace(
             `explainer` (the LLM that words explanations), or `all` (blend and, if the settings name an LLM, ranker).
         channels: Names of the trainable channels; None for all of them in `graph`, else for `DEFAULT_CHANNELS`.
         config: Configuration of the graph; None for the default one.
-        ranker: LoRA configuration of the ranker or the explainer; None for the default one.
+        ranker: LoRA configuration of the ranker or the explainer; None for that of the model's size.
         examples: Largest number of training examples of the ranker; None for `ranker_examples.MAX_EXAMPLES`.
         pairs: Largest number of pairs that the ranker is trained on before; None for `pair_examples.MAX_PAIRS`.
         minutes: Time in which the LLM reads questions for its weight; None for 10.
@@ -136,7 +137,7 @@ def train_workspace(
                 metrics["llm_weight"] = {"left_out": str(error)}
         if part == "ranker" or (part == "all" and settings.llm != "none" and not settings.is_remote):
             try:
-                metrics["ranker"] = run.ranker(ranker or FinetuneConfig(seed=run.split.seed), examples or MAX_EXAMPLES)
+                metrics["ranker"] = run.ranker(ranker or recipe_for(settings, seed=run.split.seed), examples or MAX_EXAMPLES)
             except TrainingError as error:
                 if part == "ranker" or "diverged" in str(error):
                     raise
@@ -308,7 +309,7 @@ def train_explainer(workspace: Workspace, settings: Settings, config: FinetuneCo
     from .lora.wording_loss import WordingTask
 
     catalogue, _, _ = load(workspace, settings)
-    lora = config or EXPLAINER_CONFIG
+    lora = config or _explainer_config(settings)
     renderer = BriefRenderer(LanguageModel.load(settings), lora.prompt)
     examples = explainer_examples(renderer, catalogue.records(range(len(catalogue))), lora.seed)
 
@@ -319,6 +320,13 @@ def train_explainer(workspace: Workspace, settings: Settings, config: FinetuneCo
     folder = workspace.path / EXPLAINER_FOLDER
     trained = finetune.train(examples.training, examples.validation, settings, folder, lora, about, report_step, task=WordingTask)
     return trained.figures()
+
+
+def _explainer_config(settings: Settings) -> FinetuneConfig:
+    """Return `EXPLAINER_CONFIG` with the hyperparameters that depend on the size of the model."""
+    sized = recipe_for(settings)
+    by_size = {name: getattr(sized, name) for name in ("rank", "alpha", "lr", "pack_tokens", "gradient_checkpointing")}
+    return replace(EXPLAINER_CONFIG, **by_size, blocks=EXPLAINER_CONFIG.blocks if sized.blocks else None)
 
 
 def _save_blend(
