@@ -375,18 +375,18 @@ def test_out_of_memory_continues_with_smaller_packs(
     encoded = [ranker.encode(each.history, None, each.candidates) for each in FEW]
     limit = max(len(prefix) + max(map(len, candidates)) for prefix, candidates in encoded)
     assert limit < min(len(prefix) + sum(map(len, candidates)) for prefix, candidates in encoded)
-    original, longest = PackedScorer.forward, 0
+    original, longest = PackedScorer.hidden_states_batch, 0
 
-    def limited(self: PackedScorer, prefix: list[int], candidates: list[list[int]]) -> Any:
+    def limited(self: PackedScorer, packs: list[Any]) -> Any:
         nonlocal longest
-        length = len(prefix) + sum(map(len, candidates))
+        length = max(len(prefix) + sum(map(len, candidates)) for prefix, candidates in packs) * len(packs)
         if torch.is_grad_enabled():
             if length > limit:
                 raise torch.OutOfMemoryError("no") if kind == "cuda" else RuntimeError("DefaultCPUAllocator: can't allocate memory: no")
             longest = max(length, longest)
-        return original(self, prefix, candidates)
+        return original(self, packs)
 
-    monkeypatch.setattr(PackedScorer, "forward", limited)
+    monkeypatch.setattr(PackedScorer, "hidden_states_batch", limited)
     config = dataclasses.replace(QUICK, dropout=0.0)
     with caplog.at_level("WARNING", "crossaisle"):
         small_packs = train(FEW, UNSEEN, small, tmp_path / "small", config)
@@ -404,7 +404,7 @@ def test_other_errors_are_not_treated_as_out_of_memory(small: Settings, tmp_path
     def broken(*_: Any) -> Any:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr(PackedScorer, "forward", broken)
+    monkeypatch.setattr(PackedScorer, "hidden_states_batch", broken)
     monkeypatch.setattr(listwise_loss, "summed_ndcg", lambda *_: 0.0)
     with pytest.raises(RuntimeError, match="a bug"):
         train(FEW, UNSEEN, small, tmp_path / "adapter", QUICK)
