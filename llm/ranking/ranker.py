@@ -10,13 +10,13 @@ import numpy as np
 from ... import prompts
 from ...data.records import Item
 from ..models.language_model import LanguageModel
-from ..models.usage import record_usage
 from .packed_scorer import PACK_TOKENS, PackedScorer
 from .rank_prompt import MAX_HISTORY_ITEMS, PLACEHOLDER, candidate_text, user_message
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from .prefix_cache import PrefixCache
     from .request_batching import PackBatcher
 
 MAX_PREFIX_TOKENS = 512
@@ -33,6 +33,7 @@ class Ranker:
         pack_tokens: Maximum length of a pack.
         use_adapter: False leaves the adapter off, to compare with the base model on the same prompt.
         batcher: Batches the candidates of many threads; None scores each request alone.
+        prefix_cache: Keys and values of the prefixes of earlier requests; None computes each prefix.
     """
 
     def __init__(
@@ -43,11 +44,12 @@ class Ranker:
         pack_tokens: int = PACK_TOKENS,
         use_adapter: bool = True,
         batcher: PackBatcher | None = None,
+        prefix_cache: PrefixCache | None = None,
     ) -> None:
         self.batcher = batcher
         self.llm, self.prompt = llm, prompts.load("rank", version or llm.ranking_prompt_version)
         trained = self.prompt.version == llm.ranking_prompt_version
-        self.scorer = PackedScorer(llm, pack_tokens=pack_tokens, adapter=use_adapter and trained)
+        self.scorer = PackedScorer(llm, pack_tokens=pack_tokens, adapter=use_adapter and trained, prefix_cache=prefix_cache)
 
     def scores(
         self, history: Sequence[Item], need: str | None, candidates: Sequence[Item], facts: Sequence[str | None] | None = None
@@ -67,8 +69,6 @@ class Ranker:
         prefix, encoded = self.encode(history, need, candidates, facts)
         order = sorted(range(len(candidates)), key=lambda i: (candidates[i].item_id, encoded[i]))
         ordered = [encoded[i] for i in order]
-        packs = self.scorer.split_candidates(prefix, ordered)
-        record_usage(tokens_in=len(packs) * len(prefix) + sum(map(len, ordered)))
         scores = np.empty(len(candidates), dtype=np.float32)
         scores[order] = (
             self.batcher.logit_margins(self.scorer, prefix, ordered) if self.batcher else self.scorer.logit_margins(prefix, ordered)
