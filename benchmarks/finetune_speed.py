@@ -53,11 +53,13 @@ def gradients(loss: Callable[[], torch.Tensor], parameters: list[torch.nn.Parame
 
 def alone(ranker: Ranker, example: ListwiseExample) -> torch.Tensor:
     """The loss from one ordinary forward per candidate, prefix and all."""
-    prefix, candidates = ranker.encode(example.history, None, example.candidates)
+    pack = ranker.encode(example.history, None, example.candidates)
     yes, no = (ranker.llm.encode(answer)[0] for answer in ("Yes", "No"))
     margins = []
-    for candidate in candidates:
-        logits = ranker.llm.model(torch.tensor([[*prefix, *candidate]], device=ranker.llm.device), use_cache=False, logits_to_keep=1).logits
+    for candidate in pack.candidates:
+        logits = ranker.llm.model(
+            torch.tensor([[*pack.prefix, *candidate]], device=ranker.llm.device), use_cache=False, logits_to_keep=1
+        ).logits
         margins.append(logits[0, -1, yes].float() - logits[0, -1, no].float())
     return torch.nn.functional.cross_entropy(torch.stack(margins)[None], torch.tensor([example.target], device=ranker.llm.device))
 
@@ -83,15 +85,15 @@ def main() -> None:
             example = shopper(number)
             packed, loss, direction = gradients(lambda each=example: task.loss(each), parameters)
             single, same, other = gradients(lambda each=example: alone(ranker, each), parameters)
-            prefix, candidates = ranker.encode(example.history, None, example.candidates)
+            pack = ranker.encode(example.history, None, example.candidates)
             rows.append(
                 {
                     "packed": packed,
                     "alone": single,
                     "difference": abs(loss - same),
                     "cosine": float(torch.nn.functional.cosine_similarity(direction, other, dim=0)),
-                    "prefix": len(prefix),
-                    "candidate": float(np.mean([len(candidate) for candidate in candidates])),
+                    "prefix": len(pack.prefix),
+                    "candidate": float(np.mean([len(candidate) for candidate in pack.candidates])),
                 }
             )
             print(f"shopper {number} of {users}: packed {packed:.2f} s, one by one {single:.2f} s", flush=True)

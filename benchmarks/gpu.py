@@ -28,6 +28,8 @@ from roofline import Device, Shape, forward_work, measure_device, seconds_of, tr
 from crossaisle.llm.models.language_model import LanguageModel
 from crossaisle.llm.models.library_output import quiet_libraries
 from crossaisle.llm.ranking.packed_scorer import PackedScorer
+from crossaisle.llm.ranking.packs import Pack
+from crossaisle.llm.ranking.prefix_cache import PrefixCache
 
 SHAPES = {
     "0.6B": Shape(1024, 3072, 28, 16, 8),
@@ -45,7 +47,6 @@ FLEX_SECONDS = 25
 """Time limit of a model with FlexAttention, compilation included. With twice the limits above: 430 s in all."""
 
 Report = dict[str, Any]
-Pack = tuple[list[int], list[list[int]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,7 @@ class Load:
         """Return packs of random tokens."""
         draw = np.random.default_rng(0)
         return [
-            (draw.integers(10, vocabulary, self.prefix).tolist(), draw.integers(10, vocabulary, (candidates, self.length)).tolist())
+            Pack(draw.integers(10, vocabulary, self.prefix).tolist(), draw.integers(10, vocabulary, (candidates, self.length)).tolist())
             for _ in range(shoppers)
         ]
 
@@ -147,7 +148,7 @@ def quantize(model: Any, dtype: torch.dtype) -> None:
 
 
 def rank(bench: Benchmark, scorer: PackedScorer, shoppers: int, candidates: int) -> Report:
-    """Seconds of scoring several shoppers in one forward."""
+    """Seconds of scoring several shoppers in one forward; the work is that without a cache of prefixes, also where there is one."""
     packs = bench.load.packs(shoppers, candidates, bench.shape.vocabulary)
     assert all(np.isfinite(margins).all() for margins in scorer.batch_logit_margins(packs))
     seconds = seconds_of(lambda: scorer.batch_logit_margins(packs), bench.device, *bench.load.timed)
@@ -208,6 +209,8 @@ def measure_model(bench: Benchmark, precision: str, report: Report) -> None:
     for candidates in load.candidates:
         for shoppers in load.shoppers:
             attempt(report, f"rank {candidates} x {shoppers}", lambda c=candidates, n=shoppers: rank(bench, scorer, n, c))
+    again = PackedScorer(llm, prefix_cache=PrefixCache())
+    attempt(report, f"rank {load.candidates[0]} x 1 again", lambda: rank(bench, again, 1, load.candidates[0]))
     attempt(report, "lora", lambda: inject(llm))
     for shoppers in load.shoppers:
         for name, checkpointing in ((f"train {shoppers}", False), (f"train {shoppers} with checkpointing", True)):

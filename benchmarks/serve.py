@@ -163,11 +163,11 @@ def packs(shop: Path, quantization: str, rounds: int) -> dict[str, Any]:
     shared, turn = PackBatcher(), threading.Lock()
 
     def together(number: int) -> None:
-        shared.logit_margins(ranker.scorer, *encoded[number])
+        shared.logit_margins(ranker.scorer, encoded[number])
 
     def alone(number: int) -> None:
         with turn:
-            ranker.scorer.logit_margins(*encoded[number])
+            ranker.scorer.logit_margins(encoded[number])
 
     took: dict[str, list[float]] = {"together": [], "alone": []}
     with ThreadPoolExecutor(CALLERS) as threads:

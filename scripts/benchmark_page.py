@@ -278,7 +278,7 @@ def _gpu_parts(names: Sequence[str]) -> list[str]:
                         ])  # fmt: skip
         parts += [
             f"{record['machine'].get('gpu', 'GPU')}, {figures['weights']}; Qwen3 shapes; histories of {load['prefix']} tokens, candidates of {load['length']}; `rank 20 x 8` "
-            f"is 20 candidates for each of 8 shoppers in one forward, `train 8` a LoRA step of 8 shoppers. The roofline is the larger of operations over "
+            f"is 20 candidates for each of 8 shoppers in one forward, `again` a request whose prefix is cached, `train 8` a LoRA step of 8 shoppers. The roofline is the larger of operations over "
             f"{figures['device']['tflop_per_second']:.0f} TFLOP/s and bytes over {figures['device']['gb_per_second']:,.0f} GB/s, both measured in the same run (`{name}.json`).",
             table(("Model", "Weights or attention", "What", "Time", "Roofline", "Reached", "Tokens/s", "Peak memory"), rows),
         ]

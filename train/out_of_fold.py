@@ -7,7 +7,7 @@ several kinds about the fold's users (see `questions`). So no score includes the
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -21,7 +21,9 @@ from ..recommend.ranking import candidate_facts
 from ..recommend.ranking.blend_ranker import CANDIDATES_PER_CHANNEL
 from ..recommend.ranking.features import FeatureExtractor, is_fitted
 from ..retrieval.channels.base import BUILTIN_CHANNELS, TrainingContext
+from ..retrieval.channels.matrix_factorization import MatrixFactorization
 from ..retrieval.items.ragged import RaggedArray
+from .fold_factors import FoldFactors
 from .questions import KINDS, Questions, sample_questions
 from .ranking_dataset import RankingDataset
 
@@ -48,6 +50,8 @@ class OutOfFoldQueries:
         histories: (queries,) item rows, oldest first.
         rows: (candidates,) item rows.
         pair_counts: (candidates, 3) as in `recommend.ranking.candidate_facts`, counted without the query's user.
+        factors: (folds) of the factorization, the folds in the order of their queries; empty if a fold has none.
+        fold: (queries,) index into `factors`.
     """
 
     dataset: RankingDataset
@@ -55,6 +59,8 @@ class OutOfFoldQueries:
     histories: RaggedArray
     rows: NDArray[np.int32]
     pair_counts: NDArray[np.int32]
+    factors: Sequence[FoldFactors] = ()
+    fold: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
 
 
 class _ScoredQuery(NamedTuple):
@@ -83,6 +89,8 @@ def collect_queries(view: TrainingView, context: TrainingContext, fit_channels: 
     users = view.events.users
     fold_of_user = (hash_uniforms(users.to_list(), context.seed + 1) * FOLDS).astype(int)
     queries: list[_ScoredQuery] = []
+    factors: list[FoldFactors | None] = []
+    folds: list[int] = []
     channel_names: list[str] = []
     for fold in range(FOLDS):
         in_fold = fold_of_user == fold
@@ -97,7 +105,9 @@ def collect_queries(view: TrainingView, context: TrainingContext, fit_channels: 
         extractor = FeatureExtractor(fold_view.catalogue, channel_names)
         for done, query in enumerate(_scored_queries(questions, fold_view.with_channels(channels), extractor), start=1):
             queries.append(query)
+            folds.append(len(factors))
             fold_context.progress("scoring queries", done, len(questions))
+        factors.append(_fold_factors(channels, [query.history for query in queries[len(queries) - folds.count(len(factors)) :]]))
     if not queries:
         raise TrainingError(
             "no user has purchases in two categories, so there is nothing to train on; ingest data of at least two categories with "
@@ -119,7 +129,19 @@ def collect_queries(view: TrainingView, context: TrainingContext, fit_channels: 
         RaggedArray.of([query.history.tolist() for query in queries]),
         np.concatenate([query.rows for query in queries]),
         np.concatenate([query.pair_counts for query in queries]),
+        [each for each in factors if each is not None] if None not in factors else (),
+        np.asarray(folds, dtype=np.int64),
     )
+
+
+def _fold_factors(channels: Mapping[str, Channel], histories: Sequence[NDArray[np.int32]]) -> FoldFactors | None:
+    """The factors of a fold and of the histories of its queries; None without the channel."""
+    channel = channels.get(MatrixFactorization.name)
+    if not isinstance(channel, MatrixFactorization):
+        return None
+    size = channel.items.shape[1]
+    solved = [channel.history_factors(rows, np.ones(len(rows))) for rows in (np.unique(history).astype(np.int64) for history in histories)]
+    return FoldFactors(channel.items, np.asarray(solved, dtype=np.float32).reshape(len(histories), size))
 
 
 def _scored_queries(questions: Questions, retriever: Retriever, extractor: FeatureExtractor) -> Iterator[_ScoredQuery]:

@@ -26,9 +26,11 @@ from ..eval.splits import hold_out as hold_out_files
 from ..eval.splits import protocols
 from ..eval.splits.training_view import TrainingView
 from ..recommend.ranking import learned_blend
+from ..recommend.ranking.behaviour import factorization_id
 from ..recommend.ranking.prior import load_prior
 from ..retrieval.channels import channel_configs
 from ..retrieval.channels.base import Progress, TrainingContext
+from ..retrieval.channels.matrix_factorization import MatrixFactorization
 from ..retrieval.graph.channel import GraphChannel
 from ..retrieval.graph.model import GraphConfig
 from ..retrieval.index.builder import item_vectors, load
@@ -39,7 +41,7 @@ from .channel_tuning import counted_configs, tune_channels
 from .channels import excluded_by_default, validate_names
 from .llm.ranker_examples import MAX_EXAMPLES, RankerExamples, load_examples
 from .lora.config import FinetuneConfig
-from .lora.recipe import recipe_for
+from .lora.recipe import adapt, recipe_for
 from .out_of_fold import collect_queries
 
 if TYPE_CHECKING:
@@ -194,9 +196,12 @@ class _TrainingRun:
 
     def channels(self) -> dict[str, Any]:
         """Train the channels on all training users, store them, and return their metrics."""
+        return self._trained_channels()[1]
+
+    def _trained_channels(self) -> tuple[Mapping[str, Channel], dict[str, Any]]:
         trained = train_channels(self.view, self.tuned_context, self.options.channels)
         trained.save(self.workspace.path)
-        return {**trained.metrics, "left_out": dict(trained.left_out)}
+        return trained.channels, {**trained.metrics, "left_out": dict(trained.left_out)}
 
     def blend(self) -> dict[str, Any]:
         """Train the blend and the channels that it uses, store them, and return their metrics."""
@@ -209,8 +214,10 @@ class _TrainingRun:
         queries = collect_queries(self.view, context, fit)
         prior = load_prior(self.view.catalogue.users).unit_weights
         models = fit_models(queries.dataset, context, prior)
-        examples = RankerExamples.from_queries(queries, models["blend"], context, prior)
-        channel_metrics = self.channels()
+        channels, channel_metrics = self._trained_channels()
+        factors = channels.get(MatrixFactorization.name)
+        factorization = (factors, factorization_id(self.workspace.path)) if isinstance(factors, MatrixFactorization) else None
+        examples = RankerExamples.from_queries(queries, models["blend"], context, prior, factorization)
         metrics = dict(models["blend"].metrics)
         _save_blend(
             self.workspace.path,
@@ -309,7 +316,7 @@ def train_explainer(workspace: Workspace, settings: Settings, config: FinetuneCo
     from .lora.wording_loss import WordingTask
 
     catalogue, _, _ = load(workspace, settings)
-    lora = config or _explainer_config(settings)
+    lora = config or adapt(EXPLAINER_CONFIG, settings)
     renderer = BriefRenderer(LanguageModel.load(settings), lora.prompt)
     examples = explainer_examples(renderer, catalogue.records(range(len(catalogue))), lora.seed)
 
@@ -320,13 +327,6 @@ def train_explainer(workspace: Workspace, settings: Settings, config: FinetuneCo
     folder = workspace.path / EXPLAINER_FOLDER
     trained = finetune.train(examples.training, examples.validation, settings, folder, lora, about, report_step, task=WordingTask)
     return trained.figures()
-
-
-def _explainer_config(settings: Settings) -> FinetuneConfig:
-    """Return `EXPLAINER_CONFIG` with the hyperparameters that depend on the size of the model."""
-    sized = recipe_for(settings)
-    by_size = {name: getattr(sized, name) for name in ("rank", "alpha", "lr", "pack_tokens", "gradient_checkpointing")}
-    return replace(EXPLAINER_CONFIG, **by_size, blocks=EXPLAINER_CONFIG.blocks if sized.blocks else None)
 
 
 def _save_blend(

@@ -15,6 +15,8 @@ from ...llm.models.language_model import LanguageModel
 from ...llm.models.usage import measure_usage
 from ...llm.ranking.ranker import Ranker
 from ...llm.ranking.remote_ranker import OFFLINE_SECONDS, RemoteRanker
+from ...recommend.ranking.behaviour import BehaviourReader
+from ...recommend.ranking.features import FeatureMatrix
 from ...recommend.ranking.llm_loading import load_measured_weight, load_ranking_llm, ranking_adapter, weight_in_use
 from ...recommend.ranking.llm_reranker import LLMReranker, rerank_indices
 from ...recommend.ranking.llm_weight import LLMWeight, disagreement, gate_features
@@ -179,7 +181,9 @@ class LLMRankings:
             leakage.check_prompts(self.cases, {case.index: prompt}, catalogue)
             start = time.perf_counter()
             with measure_usage() as usage:
-                margins = reranker.logit_margins(case.candidates, pool, case.query, case.scores[BLEND])
+                margins = reranker.logit_margins(
+                    case.candidates, pool, case.query, case.scores[BLEND], FeatureMatrix(self.blend.feature_names, case.features)
+                )
             if zero_shot != self.has_adapter:  # the margins that count in the blend
                 self.cost.cases += 1
                 self.cost.seconds += time.perf_counter() - start
@@ -208,7 +212,8 @@ class LLMRankings:
 
     @cached_property
     def _tuned_reranker(self) -> LLMReranker:
-        return LLMReranker(Ranker(self._llm), self.retriever.catalogue, self.retriever.associations)
+        behaviour = BehaviourReader.of_channels(self.workspace.path, self.retriever.further)
+        return LLMReranker(Ranker(self._llm), self.retriever.catalogue, self.retriever.associations, behaviour)
 
     @cached_property
     def _zero_shot_reranker(self) -> LLMReranker:

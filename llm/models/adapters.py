@@ -16,6 +16,9 @@ from ... import prompts
 from ...data.atomic_files import replacing_folder
 from ...data.errors import ModelError, ModelMissingError, StaleAdapterError, storage_errors
 from ...data.former_names import current_card
+from .projector import MODULE as PROJECTOR
+from .projector import PREFIX as PROJECTOR_PREFIX
+from .projector import load_projector, save_projector
 from .quantization import import_bitsandbytes
 
 if TYPE_CHECKING:
@@ -24,6 +27,8 @@ if TYPE_CHECKING:
 CARD, CONFIG, WEIGHTS = "card.json", "adapter_config.json", "adapter_model.safetensors"
 RANKING, EXPLAINING = "rank", "word"
 """The tasks an adapter is trained for. A task has the name of its prompt, and its adapter in the model has the name of the task."""
+PROJECTOR_KEY = "projector"
+"""Key of the card: whether the adapter has a projector of behaviour."""
 RETRAIN_HINT = "train a new one with `crossaisle train -w WS ranker`"
 _PREFIX = "base_model.model."
 """Prefix of all parameter names in the files of peft; the model itself does not use it."""
@@ -100,6 +105,15 @@ def is_merged_from(model: Path, adapter: Path) -> bool:
     return isinstance(merged, dict) and bool(merged.get("merged")) and all(merged.get(name) == own.get(name) for name in identity)
 
 
+def has_projector(folder: Path) -> bool:
+    """Whether the card of an adapter, or of a model that one was merged into, says that it has a projector of behaviour."""
+    try:
+        card = json.loads((folder / CARD).read_text("utf-8"))
+    except (OSError, ValueError):  # no card, or a file of another program
+        return False
+    return isinstance(card, dict) and bool(card.get(PROJECTOR_KEY))
+
+
 def _prompt_version(folder: Path, card: Mapping[str, Any], task: str) -> int:
     match = re.fullmatch(rf"{task}\.v(\d+)", str(card.get("prompt")))
     try:
@@ -154,7 +168,12 @@ def inject_lora(
     )
     model.requires_grad_(False)
     inject_adapter_in_model(config, model, adapter_name=task)
-    parameters = list(_lora_parameters(model, task).values())
+    return _with_model_dtype(model, task)
+
+
+def _with_model_dtype(model: Any, task: str) -> list[torch.nn.Parameter]:
+    """The LoRA layers of a task, converted to the dtype of the model."""
+    parameters = list(_adapter_parameters(model, task).values())
     for parameter in parameters:
         parameter.data = parameter.data.to(model.dtype)
     return parameters
@@ -211,13 +230,14 @@ def load_adapter(model: Any, folder: Path, task: str = RANKING) -> None:
         config: Any = LoraConfig.from_pretrained(str(folder))
         with torch.random.fork_rng(devices=[]):  # peft initializes the layers at random before they are loaded
             inject_adapter_in_model(config, model, adapter_name=task)
-            for parameter in _lora_parameters(model, task).values():
-                parameter.data = parameter.data.to(model.dtype)
+            _with_model_dtype(model, task)
         set_state_dict(model, load_file(folder / WEIGHTS), task)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise ModelError(
             f"the adapter in {folder} cannot be loaded ({(str(error) or type(error).__name__).splitlines()[0]}); {RETRAIN_HINT}"
         ) from error
+    if has_projector(folder):
+        load_projector(model, folder)
     model.eval()
 
 
@@ -231,7 +251,7 @@ def get_state_dict(model: Any, weights: Sequence[torch.Tensor] | None = None, ta
     """
     import torch
 
-    parameters = _lora_parameters(model, task)
+    parameters = _adapter_parameters(model, task)
     values = parameters.values() if weights is None else weights
     return {name: value.detach().to("cpu", torch.float32, copy=True).contiguous() for name, value in zip(parameters, values, strict=True)}
 
@@ -244,7 +264,7 @@ def set_state_dict(model: Any, weights: Mapping[str, torch.Tensor], task: str = 
     """
     import torch
 
-    parameters = _lora_parameters(model, task)
+    parameters = _adapter_parameters(model, task)
     if parameters.keys() != weights.keys() or any(parameters[name].shape != weights[name].shape for name in parameters):
         raise ValueError("its layers do not match those of the model")
     with torch.no_grad():
@@ -252,12 +272,15 @@ def set_state_dict(model: Any, weights: Mapping[str, torch.Tensor], task: str = 
             parameter.copy_(weights[name])
 
 
-def _lora_parameters(model: Any, task: str) -> dict[str, Any]:
-    return {
-        _PREFIX + name.replace(f".{task}.", "."): parameter
-        for name, parameter in model.named_parameters()
-        if f".lora_A.{task}." in name or f".lora_B.{task}." in name
-    }
+def _adapter_parameters(model: Any, task: str) -> dict[str, Any]:
+    """The LoRA layers under their names in peft, and after them the projector of behaviour if the model has one."""
+    lora, projector = {}, {}
+    for name, parameter in model.named_parameters():
+        if f".lora_A.{task}." in name or f".lora_B.{task}." in name:
+            lora[_PREFIX + name.replace(f".{task}.", ".")] = parameter
+        elif name.startswith(PROJECTOR_PREFIX) and task == RANKING:
+            projector[name] = parameter
+    return lora | projector
 
 
 def activate(model: Any, task: str | None) -> None:
@@ -272,7 +295,7 @@ def activate(model: Any, task: str | None) -> None:
 
 
 def merge_and_unload(model: Any) -> None:
-    """Add the adapter to the base weights and remove its layers from the model."""
+    """Add the LoRA layers to the base weights, and remove them and the projector from the model."""
     from peft.tuners.tuners_utils import BaseTunerLayer
 
     for name, module in list(model.named_modules()):
@@ -281,6 +304,8 @@ def merge_and_unload(model: Any) -> None:
             parent, _, child = name.rpartition(".")
             setattr(model.get_submodule(parent), child, module.get_base_layer())
     del model.peft_config
+    if hasattr(model, PROJECTOR):  # it stays a file of its own
+        delattr(model, PROJECTOR)
 
 
 def save_adapter(out: Path, model: Any, weights: Mapping[str, torch.Tensor], card: Mapping[str, Any], task: str = RANKING) -> None:
@@ -296,5 +321,10 @@ def save_adapter(out: Path, model: Any, weights: Mapping[str, torch.Tensor], car
         fields = {key: sorted(value) if isinstance(value, set) else value for key, value in config.to_dict().items()}
         (fresh / CONFIG).write_text(json.dumps({**fields, "inference_mode": True}, indent=1, sort_keys=True) + "\n", "utf-8")
         # bf16 halves the size; its rounding error is far below that of a 4-bit base model.
-        save_file({name: tensor.bfloat16() for name, tensor in weights.items()}, fresh / WEIGHTS, metadata={"format": "pt"})
+        lora = {name: tensor.bfloat16() for name, tensor in weights.items() if not name.startswith(PROJECTOR_PREFIX)}
+        save_file(lora, fresh / WEIGHTS, metadata={"format": "pt"})
+        projector = {name: tensor for name, tensor in weights.items() if name.startswith(PROJECTOR_PREFIX)}
+        if projector:
+            save_projector(fresh, model, projector)
+        card = {**card, PROJECTOR_KEY: bool(projector)}
         (fresh / CARD).write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n", "utf-8")

@@ -20,6 +20,7 @@ from . import adapters, bundled
 from .adapter_lock import AdapterLock
 from .library_output import quiet_libraries
 from .model_source import fingerprint, load_error, resolve_model_path, resolve_quantization
+from .projector import load_projector
 from .quantization import BITSANDBYTES, compute_dtype, import_bitsandbytes, nf4_config, set_nf4_compute_dtype, stored_quantization
 from .usage import record_usage
 
@@ -118,6 +119,8 @@ class LanguageModel:
         if tokenizer.pad_token_id is None:
             tokenizer.pad_token = tokenizer.eos_token
         context = int(getattr(model.config.get_text_config(), "max_position_embeddings", 0) or 2048)
+        if adapter is None and version > 1 and adapters.has_projector(Path(source)):  # of the adapter that was merged into it
+            load_projector(model, Path(source))
         loaded = cls(settings.llm, precision, model, tokenizer, context, ranking_prompt_version=version)
         if adapter is not None:
             with quiet_libraries():

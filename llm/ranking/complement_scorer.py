@@ -17,6 +17,7 @@ from ... import prompts
 from ...data.records import Category
 from ..models.language_model import LanguageModel
 from .packed_scorer import PACK_TOKENS, PackedScorer
+from .packs import Pack
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -57,7 +58,7 @@ class ComplementScorer:
         order = sorted(range(len(others)), key=lambda i: encoded[i])
         margins = np.empty(len(others), dtype=np.float32)
         if others:
-            margins[order] = self.scorer.logit_margins(prefix, [encoded[i] for i in order])
+            margins[order] = self.scorer.logit_margins(Pack(prefix, [encoded[i] for i in order]))
         return margins
 
     def calibrated_margins(self, owned: str, others: Sequence[str]) -> NDArray[np.float32]:

@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...data.errors import ModelError
+from ..models.projector import soft_tokens
 from ..models.usage import record_usage
-from .prefix_cache import PrefixCache, PrefixState
+from .packs import SOFT_TOKEN, Pack, Row, split_into_packs
+from .prefix_cache import PrefixCache, PrefixState, join_prefixes
 
 if TYPE_CHECKING:
     import torch
@@ -27,9 +29,6 @@ if TYPE_CHECKING:
 ANSWERS = ("Yes", "No")
 PACK_TOKENS = 2048
 """Default maximum length of a pack. Attention cost grows with its square; above this length a second pack is no slower."""
-
-Pack = tuple[Sequence[int], Sequence[Sequence[int]]]
-"""Token ids of a prefix, and of the candidates that follow it."""
 
 TESTED_ARCHITECTURES = ("llama", "mistral", "qwen3", "gemma3_text", "gpt_neox", "gpt2")
 """Architectures whose packed scores `tests/llm/ranking/test_packed_scorer.py` compares with unpacked ones; others are probed at load."""
@@ -84,12 +83,11 @@ class PackedScorer:
         if config.model_type not in TESTED_ARCHITECTURES:
             self._check_packing()
 
-    def logit_margins(self, prefix: Sequence[int], candidates: Sequence[Sequence[int]]) -> NDArray[np.float32]:
-        """Return logit(yes) - logit(no) after each candidate, in nats, from as many packs as needed.
+    def logit_margins(self, pack: Pack) -> NDArray[np.float32]:
+        """Return logit(yes) - logit(no) after each candidate, in nats, from as many forward passes as needed.
 
         Args:
-            prefix: Token ids, not empty.
-            candidates: Token ids of each candidate, not empty.
+            pack: A prefix and candidates, none of them empty, of any total length.
 
         Returns:
             Array of shape (candidates,).
@@ -97,20 +95,20 @@ class PackedScorer:
         Raises:
             ModelError: A candidate together with the prefix is longer than the model's context.
         """
-        margins = np.empty(len(candidates), dtype=np.float32)
-        for pack in self.split_candidates(prefix, candidates):
-            scored = self.score_packs([(prefix, [candidates[i] for i in pack])])[0]
-            margins[pack] = scored.margins
+        margins = np.empty(len(pack.candidates), dtype=np.float32)
+        for indices in self.split_candidates(pack):
+            scored = self.score_packs([pack.take(indices)])[0]
+            margins[indices] = scored.margins
             record_usage(tokens_in=scored.tokens)
         return margins
 
-    def split_candidates(self, prefix: Sequence[int], candidates: Sequence[Sequence[int]]) -> list[list[int]]:
-        """Return the indices of the candidates in each pack; see `split_into_packs`.
+    def split_candidates(self, pack: Pack) -> list[list[int]]:
+        """Return the indices of the candidates in each forward pass; see `split_into_packs`.
 
         Raises:
             ModelError: One candidate does not fit even alone.
         """
-        return split_into_packs(len(prefix), [len(candidate) for candidate in candidates], self.pack_tokens)
+        return split_into_packs(len(pack.prefix), [len(candidate) for candidate in pack.candidates], self.pack_tokens)
 
     def batch_logit_margins(self, packs: Sequence[Pack]) -> list[NDArray[np.float32]]:
         """Return the margins of several packs, computed together, each of shape (candidates,)."""
@@ -121,58 +119,64 @@ class PackedScorer:
         import torch
 
         with torch.inference_mode(), self.llm.use_adapter(adapter=self.adapter):
+            rows = self._rows(packs)
             if self.prefix_cache is None:
-                tokens, hidden = [len(prefix) for prefix, _ in packs], self.hidden_states_batch(packs)
+                hidden, cached = self._candidate_states(rows), [0] * len(packs)
             else:
-                states, tokens = self._prefix_states(packs, self.prefix_cache)
-                hidden = self._hidden_states([_Row.from_pack(*pack).without_prefix(len(pack[0])) for pack in packs], states)
+                parts = [row.split(len(pack.prefix)) for pack, row in zip(packs, rows, strict=True)]
+                states, cached = self._prefix_states(packs, [prefix for prefix, _ in parts], self.prefix_cache)
+                hidden = self._candidate_states([candidates for _, candidates in parts], states)
             return [
-                ScoredPack(self._margins(own).float().cpu().numpy(), new + sum(map(len, candidates)))
-                for own, new, (_, candidates) in zip(hidden, tokens, packs, strict=True)
+                ScoredPack(self._margins(own).float().cpu().numpy(), pack.tokens - known)
+                for own, pack, known in zip(hidden, packs, cached, strict=True)
             ]
 
-    def forward(self, prefix: Sequence[int], candidates: Sequence[Sequence[int]]) -> torch.Tensor:
+    def forward(self, pack: Pack) -> torch.Tensor:
         """Return the margins of one pack as a tensor (candidates,), differentiable if gradients are enabled."""
-        return self._margins(self.hidden_states(prefix, candidates))
+        return self.forward_batch([pack])[0]
 
     def forward_batch(self, packs: Sequence[Pack]) -> list[torch.Tensor]:
         """Return the margins of several packs from one forward pass; see `forward`."""
         return [self._margins(states) for states in self.hidden_states_batch(packs)]
 
-    def hidden_states(self, prefix: Sequence[int], candidates: Sequence[Sequence[int]]) -> torch.Tensor:
+    def hidden_states(self, pack: Pack) -> torch.Tensor:
         """Return the last hidden state of each candidate's last token for one pack, shape (candidates, hidden)."""
-        return self.hidden_states_batch([(prefix, candidates)])[0]
+        return self.hidden_states_batch([pack])[0]
 
     def hidden_states_batch(self, packs: Sequence[Pack]) -> list[torch.Tensor]:
         """Return the hidden states of several packs, each a row of one forward pass; see `hidden_states`."""
-        return self._hidden_states([_Row.from_pack(*pack) for pack in packs])
+        return self._candidate_states(self._rows(packs))
 
-    def _hidden_states(self, rows: Sequence[_Row], prefixes: Sequence[PrefixState] = ()) -> list[torch.Tensor]:
-        """Return the hidden states of the candidates of some rows, after cached prefixes if there are any."""
-        cache = _padded_cache(prefixes) if prefixes else None
+    def _rows(self, packs: Sequence[Pack]) -> list[Row]:
+        soft = [None if pack.soft is None else soft_tokens(self.llm.model, pack.soft.history, pack.soft.candidates) for pack in packs]
+        return [Row.from_pack(pack, vectors) for pack, vectors in zip(packs, soft, strict=True)]
+
+    def _candidate_states(self, rows: Sequence[Row], prefixes: Sequence[PrefixState] = ()) -> list[torch.Tensor]:
+        """Return the hidden states of each row's candidates. Args: prefixes: of each row, if the rows are those of candidates alone."""
+        cache = join_prefixes(prefixes) if prefixes else None
         output = self._forward(rows, [state.length for state in prefixes], cache)
         return [output[i, row.last.to(output.device)] for i, row in enumerate(rows)]
 
-    def _forward(self, rows: Sequence[_Row], prefixes: Sequence[int], cache: Any) -> torch.Tensor:
-        """Return the last hidden states (rows, L, hidden) of tokens that follow cached keys and values.
+    def _forward(self, rows: Sequence[Row], prefixes: Sequence[int], cache: Any) -> torch.Tensor:
+        """Return the last hidden states of all tokens (rows, L, hidden).
 
         Args:
             rows: The tokens.
-            prefixes: Number of cached tokens of each row; empty for none.
-            cache: A transformers cache to read and to extend; None for none.
+            prefixes: Number of tokens of each row in the cache; empty if there are none.
+            cache: Keys and values that precede the tokens, to which theirs are appended; None for neither.
         """
         import torch
 
-        device = self.llm.device
+        model, device = self.llm.model, self.llm.device
         length, cached = max(len(row.ids) for row in rows), max(prefixes, default=0)
         ids = torch.tensor([[*row.ids, *[0] * (length - len(row.ids))] for row in rows], device=device)  # (rows, L)
         block = torch.stack([row.padded(row.block, length) for row in rows]).to(device)  # (rows, L)
         position = torch.stack([row.padded(row.position, length) for row in rows]).to(device)  # (rows, L)
         order = torch.arange(cached + length, device=device)
+        in_prefix = order[:cached] < torch.tensor(prefixes or [0] * len(rows), device=device)[:, None]  # (rows, cached)
+        key_block = torch.cat([in_prefix.long() - 1, block], dim=1)  # (rows, cached + L); -1 for the padding of a cached prefix
+        key_position = torch.cat([order[:cached].expand(len(rows), -1), position], dim=1)  # (rows, cached + L)
         # Block 0 is the prefix. A token attends to block 0 and to its own block, up to itself; padding is a block of its own.
-        in_prefix = order[None, :cached] < torch.tensor(prefixes or [0] * len(rows), device=device)[:, None]  # (rows, cached)
-        key_block = torch.cat([in_prefix.long() - 1, block], dim=1)  # (rows, cached + L), -1 for padding of a cached prefix
-        key_position = torch.cat([order[None, :cached].expand(len(rows), -1), position], dim=1)
         same_block = (key_block[:, None, :] == 0) | (key_block[:, None, :] == block[:, :, None])
         visible = same_block & (order[None, :] <= order[cached:, None])  # (rows, L, cached + L)
         window = self._window
@@ -182,31 +186,43 @@ class PackedScorer:
             for attention_type in self._attention_types
         }
         mask = masks if len(masks) > 1 else masks[self._attention_types[0]]
-        output = self.llm.model.base_model(
-            input_ids=ids, attention_mask=mask, position_ids=position, past_key_values=cache, use_cache=cache is not None
-        )
+        soft = [row.vectors for row in rows if row.vectors is not None]
+        inputs = {"inputs_embeds": self._embeddings(ids, soft)} if soft else {"input_ids": ids}
+        output = model.base_model(**inputs, attention_mask=mask, position_ids=position, past_key_values=cache, use_cache=cache is not None)
         hidden: torch.Tensor = output.last_hidden_state
         return hidden
 
-    def _prefix_states(self, packs: Sequence[Pack], cache: PrefixCache) -> tuple[list[PrefixState], list[int]]:
-        """Return the keys and values of each pack's prefix, and how many of its tokens were computed now."""
+    def _prefix_states(self, packs: Sequence[Pack], rows: Sequence[Row], cache: PrefixCache) -> tuple[list[PrefixState], list[int]]:
+        """Return the keys and values of each pack's prefix, and how many of its tokens were known before.
+
+        Args:
+            packs: The packs.
+            rows: The row of each pack's prefix.
+            cache: Where they are looked up and stored.
+        """
         from transformers import DynamicCache
 
         with_adapter = self.adapter and self.llm.has_ranking_adapter
-        keys = [(with_adapter, tuple(prefix)) for prefix, _ in packs]
+        keys = [(with_adapter, tuple(pack.prefix), None if pack.soft is None else pack.soft.history.tobytes()) for pack in packs]
         states = {key: state for key in dict.fromkeys(keys) if (state := cache.get(key)) is not None}
-        missing = [key for key in dict.fromkeys(keys) if key not in states]
+        missing = {key: i for i, key in reversed(list(enumerate(keys))) if key not in states}  # the first pack of each prefix
         if missing:
-            computed = DynamicCache()  # without the model's configuration: its windows are in our masks
-            self._forward([_Row.from_pack(prefix, []) for _, prefix in missing], [], computed)
-            for i, key in enumerate(missing):
-                length = len(key[1])
-                states[key] = PrefixState(
-                    [(layer.keys[i : i + 1, :, :length].clone(), layer.values[i : i + 1, :, :length].clone()) for layer in computed.layers]
-                )
+            computed = DynamicCache()  # not of the model's configuration, which would drop what is outside of a window
+            self._forward([rows[i] for i in missing.values()], [], computed)
+            for row, key in enumerate(missing):
+                layers = [(layer.keys, layer.values) for layer in computed.layers]
+                states[key] = PrefixState.from_row(layers, row, len(key[1]))
                 cache.put(key, states[key])
-        new = [len(key[1]) if key in missing and keys.index(key) == i else 0 for i, key in enumerate(keys)]
-        return [states[key] for key in keys], new
+        computed_by = set(missing.values())
+        return [states[key] for key in keys], [0 if i in computed_by else len(pack.prefix) for i, pack in enumerate(packs)]
+
+    def _embeddings(self, ids: torch.Tensor, soft: Sequence[torch.Tensor]) -> torch.Tensor:
+        """Return the input embeddings (rows, L, hidden). Args: soft: those of the soft tokens, row by row in their order."""
+        import torch
+
+        embeddings = self.llm.model.get_input_embeddings()(ids.clamp(min=0))
+        filled: torch.Tensor = embeddings.masked_scatter((ids == SOFT_TOKEN)[..., None], torch.cat(list(soft)).to(embeddings))
+        return filled
 
     def _additive_mask(self, visible: torch.Tensor) -> torch.Tensor:
         """Return 0 for visible positions and the lowest number elsewhere, shape (packs, 1, L, L)."""
@@ -228,7 +244,7 @@ class PackedScorer:
 
         prefix, first, second = (self.llm.encode(text) for text in ("One two three", " four five", " six seven eight"))
         with torch.inference_mode():
-            packed = self.forward(prefix, [first, second])[1]
+            packed = self.forward(Pack(prefix, [first, second]))[1]
             unpacked = self.llm.model.base_model(torch.tensor([[*prefix, *second]], device=self.llm.device))
             alone = self._margins(unpacked.last_hidden_state[0, -1:])[0]
         if not float((packed - alone).abs()) <= MAX_PROBE_DIFFERENCE:
@@ -237,95 +253,17 @@ class PackedScorer:
                 f"name a causal decoder (Llama, Qwen, Mistral, Gemma 3, Phi-3, GPT-NeoX, ...)"
             )
 
-    def unpacked_logit_margins(self, prefix: Sequence[int], candidates: Sequence[Sequence[int]]) -> NDArray[np.float32]:
+    def unpacked_logit_margins(self, pack: Pack) -> NDArray[np.float32]:
         """Return the same margins from one forward pass per candidate: the reference for tests and benchmarks."""
         import torch
 
-        margins = np.empty(len(candidates), dtype=np.float32)
+        margins = np.empty(len(pack.candidates), dtype=np.float32)
         yes, no = self._answers
         with torch.inference_mode(), self.llm.use_adapter(adapter=self.adapter):
-            for i, candidate in enumerate(candidates):
-                logits = self.llm.model(torch.tensor([[*prefix, *candidate]], device=self.llm.device), use_cache=False).logits
+            for i, candidate in enumerate(pack.candidates):
+                ids = torch.tensor([[*pack.prefix, *candidate]], device=self.llm.device)
+                vectors = self._rows([pack.take([i])])[0].vectors
+                inputs = {"input_ids": ids} if vectors is None else {"inputs_embeds": self._embeddings(ids, [vectors])}
+                logits = self.llm.model(**inputs, use_cache=False).logits
                 margins[i] = float(logits[0, -1, yes].float() - logits[0, -1, no].float())
         return margins
-
-
-@dataclass(frozen=True, slots=True)
-class _Row:
-    """One pack as a row of a batch.
-
-    Attributes:
-        ids: Token ids (length,).
-        block: Number of the block of each token (length,), 0 for the prefix.
-        position: Position id of each token (length,).
-        last: Index of the last token of each candidate (candidates,).
-    """
-
-    ids: list[int]
-    block: torch.Tensor
-    position: torch.Tensor
-    last: torch.Tensor
-
-    @classmethod
-    def from_pack(cls, prefix: Sequence[int], candidates: Sequence[Sequence[int]]) -> _Row:
-        import torch
-
-        lengths = [len(prefix), *map(len, candidates)]
-        return cls(
-            [*prefix, *(token for candidate in candidates for token in candidate)],
-            torch.repeat_interleave(torch.arange(len(lengths)), torch.tensor(lengths)),
-            torch.cat([torch.arange(len(prefix)), *(torch.arange(len(prefix), len(prefix) + n) for n in lengths[1:])]),
-            torch.tensor(lengths).cumsum(0)[1:] - 1,
-        )
-
-    def without_prefix(self, length: int) -> _Row:
-        """Return the row of the candidates alone. Args: length: tokens of the prefix."""
-        return _Row(self.ids[length:], self.block[length:], self.position[length:], self.last - length)
-
-    def padded(self, values: torch.Tensor, length: int) -> torch.Tensor:
-        """Return the values extended to `length` by counting on from the last one, so that each padding token attends only to itself."""
-        import torch
-
-        more = torch.arange(1, length - len(values) + 1)
-        return torch.cat([values, values[-1] + more])
-
-
-def _padded_cache(prefixes: Sequence[PrefixState]) -> Any:
-    """Return a transformers cache with one prefix a row, padded with zeros to the longest."""
-    import torch
-    from transformers import DynamicCache
-
-    longest = max(state.length for state in prefixes)
-
-    def rows(layer: int, part: int) -> torch.Tensor:
-        tensors = [state.layers[layer][part] for state in prefixes]
-        padded = [torch.nn.functional.pad(tensor, (0, 0, 0, longest - tensor.shape[-2])) for tensor in tensors]
-        return torch.cat(padded)
-
-    return DynamicCache([(rows(layer, 0), rows(layer, 1)) for layer in range(len(prefixes[0].layers))])
-
-
-def split_into_packs(prefix: int, lengths: Sequence[int], limit: int) -> list[list[int]]:
-    """Return the indices of the candidates in each pack, in their order.
-
-    Args:
-        prefix: Number of tokens of the prefix.
-        lengths: Number of tokens of each candidate.
-        limit: Maximum number of tokens of a pack, prefix included.
-
-    Raises:
-        ModelError: One candidate does not fit even alone.
-    """
-    packs: list[list[int]] = []
-    remaining = 0
-    for i, length in enumerate(lengths):
-        if prefix + length > limit:
-            raise ModelError(
-                f"a prompt of {prefix + length} tokens does not fit the maximum of {limit} tokens; use a shorter history or text"
-            )
-        if not packs or length > remaining:
-            packs.append([])
-            remaining = limit - prefix
-        packs[-1].append(i)
-        remaining -= length
-    return packs

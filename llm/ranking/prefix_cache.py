@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
@@ -29,6 +29,12 @@ class PrefixState:
 
     layers: list[tuple[torch.Tensor, torch.Tensor]]
 
+    @classmethod
+    def from_row(cls, layers: Sequence[tuple[torch.Tensor, torch.Tensor]], row: int, length: int) -> PrefixState:
+        """Return a copy of the first tokens of one row of (keys, values), each of shape (rows, heads, L, head size)."""
+        part = slice(row, row + 1), slice(None), slice(length)
+        return cls([(keys[part].clone(), values[part].clone()) for keys, values in layers])
+
     @property
     def length(self) -> int:
         """Number of tokens."""
@@ -38,6 +44,20 @@ class PrefixState:
     def nbytes(self) -> int:
         """Bytes of all tensors."""
         return sum(keys.nbytes + values.nbytes for keys, values in self.layers)
+
+
+def join_prefixes(states: Sequence[PrefixState]) -> Any:
+    """Return a transformers cache with one prefix a row, padded with zeros to the longest."""
+    import torch
+    from transformers import DynamicCache
+
+    longest = max(state.length for state in states)
+
+    def joined(tensors: Iterable[torch.Tensor]) -> torch.Tensor:
+        return torch.cat([torch.nn.functional.pad(tensor, (0, 0, 0, longest - tensor.shape[-2])) for tensor in tensors])
+
+    layers = zip(*(state.layers for state in states), strict=True)  # of each layer, its keys and values in every state
+    return DynamicCache([(joined(keys for keys, _ in layer), joined(values for _, values in layer)) for layer in layers])
 
 
 class PrefixCache:

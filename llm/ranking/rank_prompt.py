@@ -19,24 +19,36 @@ MAX_TITLE_CHARS = 70
 MAX_FACT_CHARS = 200
 PLACEHOLDER = "\ue000"
 """Placeholder of the candidate in a rendered message: a private-use character, which sanitized text cannot contain."""
+BEHAVIOUR = "\ue001"
+"""Placeholder of a soft token, another private-use character."""
 
 
-def user_message(prompt: Prompt, history: Sequence[Item], need: str | None) -> str:
+def user_message(prompt: Prompt, history: Sequence[Item], need: str | None, *, behaviour: bool = False) -> str:
     """Return the user's message about a history, with `PLACEHOLDER` for the candidate.
 
     Args:
         prompt: A version of the prompt `rank`.
         history: Oldest first; all of it is in the message.
         need: The shopper's text query.
+        behaviour: Whether it has `BEHAVIOUR` for a soft token; versions before 4 have none.
     """
     query = prompts.sanitize_for_prompt(need) if need else None
-    return prompt.render("user", history=[describe(item) for item in history], need=query, candidate=PLACEHOLDER)
+    items = [describe(item) for item in history]
+    return prompt.render("user", history=items, need=query, candidate=PLACEHOLDER, behaviour=BEHAVIOUR if behaviour else None)
 
 
-def candidate_text(prompt: Prompt, item: Item, fact: str | None = None) -> str:
-    """Return the question about one candidate. Args: fact: a sentence about who bought it; version 1 of the prompt ignores it."""
+def candidate_text(prompt: Prompt, item: Item, fact: str | None = None, *, behaviour: bool = False) -> str:
+    """Return the question about one candidate.
+
+    Args:
+        prompt: A version of the prompt `rank`.
+        item: The candidate.
+        fact: A sentence about who bought it; only versions 2 and 3 show it.
+        behaviour: Whether it has `BEHAVIOUR` for a soft token; versions before 4 have none.
+    """
     sanitized = prompts.sanitize_for_prompt(fact, MAX_FACT_CHARS) if fact else None
-    return prompt.render("candidate", title=_title(item), category=_category(item), fact=sanitized)
+    mark = BEHAVIOUR if behaviour else None
+    return prompt.render("candidate", title=_title(item), category=_category(item), fact=sanitized, behaviour=mark)
 
 
 def describe(item: Item) -> str:

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ...data.records import Item
+    from ..models.projector import ProjectorInputs
+    from .packs import SoftInputs
 
 PROMPT_VERSION = 2
 """Version of the prompt `rank` for models that are not trained on it: with facts about who bought an item, without the store's order."""
@@ -88,7 +90,12 @@ class RemoteRanker:
         self._closed = False
 
     def scores(
-        self, history: Sequence[Item], need: str | None, candidates: Sequence[Item], facts: Sequence[str | None] | None = None
+        self,
+        history: Sequence[Item],
+        need: str | None,
+        candidates: Sequence[Item],
+        facts: Sequence[str | None] | None = None,
+        behaviour: SoftInputs | None = None,  # noqa: ARG002  # an endpoint reads texts alone
     ) -> NDArray[np.float32]:
         """Return (candidates,) scores, higher is better; their level and scale are the endpoint's.
 
@@ -111,6 +118,11 @@ class RemoteRanker:
         scores = np.empty(len(candidates), dtype=np.float32)
         scores[order] = self._run(self._spoken().calls(task), self.seconds)
         return scores
+
+    @property
+    def behaviour_inputs(self) -> ProjectorInputs | None:
+        """None: an endpoint reads texts alone."""
+        return None
 
     def prompt_parts(self, history: Sequence[Item], need: str | None) -> tuple[str, str]:
         """Return the user's message before and after the candidate."""

@@ -25,7 +25,8 @@ from ..models.usage import record_usage
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from .packed_scorer import Pack, PackedScorer, ScoredPack
+    from .packed_scorer import PackedScorer, ScoredPack
+    from .packs import Pack
 
 logger = logging.getLogger(__name__)
 MAX_BATCH_TOKENS = 4096
@@ -72,7 +73,7 @@ class _QueuedPack:
 
     @property
     def tokens(self) -> int:
-        return len(self.pack[0]) + sum(map(len, self.pack[1]))
+        return self.pack.tokens
 
     @property
     def expired(self) -> bool:
@@ -98,7 +99,7 @@ class PackBatcher:
         self._open = True
         self._workers: list[threading.Thread] = []
 
-    def logit_margins(self, scorer: PackedScorer, prefix: Sequence[int], candidates: Sequence[Sequence[int]]) -> NDArray[np.float32]:
+    def logit_margins(self, scorer: PackedScorer, pack: Pack) -> NDArray[np.float32]:
         """Return the result of `PackedScorer.logit_margins`, computed together with other packs of the same scorer in the queue.
 
         Raises:
@@ -107,8 +108,8 @@ class PackBatcher:
             ModelError: A candidate does not fit.
         """
         deadline = deadlines.current()
-        packs = scorer.split_candidates(prefix, candidates)
-        queued = [_QueuedPack(scorer, (prefix, [candidates[i] for i in pack]), deadline) for pack in packs]
+        parts = scorer.split_candidates(pack)
+        queued = [_QueuedPack(scorer, pack.take(part), deadline) for part in parts]
         with self._condition:
             if not self._open:
                 raise UnavailableError("the model is being unloaded; try again in a moment", retry_after=5)
@@ -118,8 +119,8 @@ class PackBatcher:
                 self._workers[-1].start()
             self._queue += queued
             self._condition.notify(len(queued))
-        margins = np.empty(len(candidates), dtype=np.float32)
-        for pack, entry in zip(packs, queued, strict=True):
+        margins = np.empty(len(pack.candidates), dtype=np.float32)
+        for part, entry in zip(parts, queued, strict=True):
             try:
                 scored = entry.result.result(deadline.remaining() if deadline is not None else None)
             except FutureTimeoutError:
@@ -127,7 +128,7 @@ class PackBatcher:
                 deadline.cancelled = True  # the workers drop the remaining packs
                 deadline.check()
             else:
-                margins[pack] = scored.margins
+                margins[part] = scored.margins
                 record_usage(tokens_in=scored.tokens)  # here, because a counter belongs to the thread of the request
         return margins
 

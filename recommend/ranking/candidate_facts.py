@@ -39,8 +39,8 @@ RANK_WORDS = (
 )
 RANK_LIMITS = (1, 3, 6, 10, 20)
 """Highest rank for each phrase but the last."""
-RANK_PROMPT_VERSION = 3
-"""First version of the prompt `rank` that contains the rank in the blend's order."""
+RANK_PROMPT_VERSIONS = frozenset({3})
+"""Versions of the prompt `rank` that contain the rank in the blend's order."""
 POPULARITY_WORDS = ("A bestseller", "Popular", "Well known", "Little known", "Hardly known")
 POPULARITY_THRESHOLDS = (0.01, 0.05, 0.2, 0.5)
 """Lower bounds, for each word after the first, of the share of items with more users than this one."""

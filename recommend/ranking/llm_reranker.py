@@ -10,6 +10,7 @@ import numpy as np
 from ...llm.ranking.ranker import Ranker
 from ...llm.ranking.remote_ranker import RemoteRanker
 from . import candidate_facts
+from .features import FeatureMatrix
 from .llm_weight import LLM_RERANK_DEPTH, LLMWeight, disagreement, gate_features
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from ...retrieval.channels.base import CandidateQuery
     from ...retrieval.items.catalogue import Catalogue
     from ...retrieval.retriever import CandidateScores
+    from .behaviour import BehaviourReader
     from .ranked_candidates import ScoredCandidates
 
 
@@ -30,14 +32,21 @@ class LLMReranker:
         ranker: scores candidates by a prompt.
         catalogue: source of the item records.
         associations: source of the co-purchase counts in the prompt.
+        behaviour: source of the soft tokens; None without factors.
     """
 
     ranker: Ranker | RemoteRanker
     catalogue: Catalogue
     associations: Associations
+    behaviour: BehaviourReader | None = None
 
     def logit_margins(
-        self, proposals: CandidateScores, indices: NDArray[np.int64], query: CandidateQuery, scores: NDArray[np.float64]
+        self,
+        proposals: CandidateScores,
+        indices: NDArray[np.int64],
+        query: CandidateQuery,
+        scores: NDArray[np.float64],
+        features: FeatureMatrix,
     ) -> NDArray[np.float32]:
         """Return (indices,) the yes/no logit differences of some candidates, in nats.
 
@@ -46,14 +55,18 @@ class LLMReranker:
             indices: candidates to score, as indices into `proposals`.
             query: the history.
             scores: (candidates,) of the blend alone, for the rank in the prompt.
+            features: (candidates, features) of the blend, for soft tokens.
         """
         rows, records = proposals.rows[indices], self.catalogue.records
         pair_counts = candidate_facts.anchor_pair_counts(proposals, query, self.associations)[indices]
-        shows_rank = self.ranker.prompt.version >= candidate_facts.RANK_PROMPT_VERSION
+        shows_rank = self.ranker.prompt.version in candidate_facts.RANK_PROMPT_VERSIONS
         facts = candidate_facts.fact_sentences(
             pair_counts, self.catalogue.users[rows], self.catalogue, ranks(scores)[indices] if shows_rank else None
         )
-        return self.ranker.scores(records(query.rows.tolist()), None, records(rows.tolist()), facts)
+        inputs, soft = self.ranker.behaviour_inputs, None
+        if inputs is not None and self.behaviour is not None:
+            soft = self.behaviour.soft_inputs(inputs, query, rows, FeatureMatrix(features.names, features.values[indices]))
+        return self.ranker.scores(records(query.rows.tolist()), None, records(rows.tolist()), facts, soft)
 
     def rerank(self, candidates: ScoredCandidates, query: CandidateQuery, llm_weight: LLMWeight, depth: int) -> ScoredCandidates:
         """Return the candidates with the LLM's contribution added to the highest scores.
@@ -66,9 +79,9 @@ class LLMReranker:
         """
         indices = rerank_indices(candidates.scores, depth)
         margins = np.full(len(candidates.scores), np.nan, np.float32)
-        margins[indices] = self.logit_margins(candidates.proposals, indices, query, candidates.scores)
-        features = self.gate_features(candidates, query)
-        return with_llm(candidates, margins, llm_weight, features)
+        features = FeatureMatrix(candidates.model.feature_names, candidates.features)
+        margins[indices] = self.logit_margins(candidates.proposals, indices, query, candidates.scores, features)
+        return with_llm(candidates, margins, llm_weight, self.gate_features(candidates, query))
 
     def gate_features(self, candidates: ScoredCandidates, query: CandidateQuery) -> NDArray[np.float64]:
         """Return (candidates, `llm_weight.GATE_FEATURES`) what the weight of each candidate depends on."""

@@ -189,9 +189,18 @@ class MatrixFactorization:
             scores[case] = self._predict(rows, np.ones(len(rows)))
         return scores
 
-    def _predict(self, rows: NDArray[np.int64], weights: NDArray[np.float64]) -> NDArray[np.float32]:
+    def history_factors(self, rows: NDArray[np.int64], weights: NDArray[np.float64]) -> NDArray[np.float32]:
+        """Return (size,) the factors of a shopper, solved for from a history; zeros without one.
+
+        Args:
+            rows: (history,) item rows.
+            weights: (history,) of the items.
+        """
         matrix, history_factors, confidence = self._normal_equations(rows, weights)
-        return np.maximum(self.items @ np.linalg.solve(matrix, confidence @ history_factors), 0).astype(np.float32)
+        return np.asarray(np.linalg.solve(matrix, confidence @ history_factors), dtype=np.float32)
+
+    def _predict(self, rows: NDArray[np.int64], weights: NDArray[np.float64]) -> NDArray[np.float32]:
+        return np.asarray(np.maximum(self.items @ self.history_factors(rows, weights), 0), dtype=np.float32)
 
     def _normal_equations(
         self, rows: NDArray[np.int64], weights: NDArray[np.float64]

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 ROOT = Path(__file__).parents[2]
-RANKED = ["rank 3 x 1", "rank 3 x 2", "rank 5 x 1", "rank 5 x 2"]
+RANKED = ["rank 3 x 1", "rank 3 x 2", "rank 5 x 1", "rank 5 x 2", "rank 3 x 1 again"]
 TRAINED = ["train 1", "train 1 with checkpointing", "train 2", "train 2 with checkpointing"]
 
 
@@ -159,7 +159,7 @@ def test_flex_attention_ranks_like_sdpa(gpu: ModuleType, monkeypatch: pytest.Mon
     bench = make_bench(gpu)
     llm = gpu.make_model(bench.shape, "bf16", "cpu")
     packs = bench.load.packs(2, 5, bench.shape.vocabulary)
-    packs[0][1].pop()  # rows of different lengths
+    packs[0].candidates.pop()  # rows of different lengths
     expected = gpu.PackedScorer(llm).batch_logit_margins(packs)
     llm.model.set_attn_implementation("flex_attention")
     for margins, same in zip(gpu.FlexScorer(llm).batch_logit_margins(packs), expected, strict=True):

@@ -105,9 +105,9 @@ def ranker(small: Settings) -> Ranker:
 def structure(ranker: Ranker, text: str, where: str) -> tuple[Counter[int], int]:
     """Count of each special token in the prompt with a text, and the number of its lines."""
     item = Item("i", text, (text[:60],) if where == "title" else ("Home",), description=text)
-    prefix, (candidate,) = ranker.encode([item, item], text if where == "query" else None, [item])
+    pack = ranker.encode([item, item], text if where == "query" else None, [item])
     special = set(ranker.llm.tokenizer.all_special_ids) | set(ranker.llm.tokenizer.added_tokens_decoder)
-    ids = [*prefix, *candidate]
+    ids = [*pack.prefix, *pack.candidates[0]]
     return Counter(i for i in ids if i in special), ranker.llm.tokenizer.decode(ids).count("\n")
 
 

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...recommend.ranking.candidate_facts import RANK_PROMPT_VERSION
+from ...recommend.ranking.candidate_facts import RANK_PROMPT_VERSIONS
 from ...recommend.ranking.llm_weight import LLM_RERANK_DEPTH
 from ..lora.listwise_loss import ListwiseExample
 from .prompt_facts import prompt_facts
 
 if TYPE_CHECKING:
     from ...data.records import Item
+    from ...llm.models.projector import ProjectorInputs
     from ...retrieval.items.catalogue import Catalogue
     from .ranker_examples import RankerExamples
 
@@ -39,6 +40,7 @@ def list_example(
     rng: np.random.Generator | None,
     *,
     version: int,
+    inputs: ProjectorInputs | None = None,
 ) -> ListwiseExample:
     """Return one query, with a purchase among the served candidates, as an example. The purchase comes first.
 
@@ -49,6 +51,7 @@ def list_example(
         rng: Generator that draws the candidates and varies history and titles; None for all served candidates as they are, with their
             most highly ranked purchase.
         version: Version of the prompt.
+        inputs: What the model reads about behaviour; None for texts alone.
     """
     candidates = examples.candidates(query)
     purchased = examples.purchased[candidates][:LLM_RERANK_DEPTH]
@@ -62,7 +65,8 @@ def list_example(
         catalogue.records(examples.rows[chosen].tolist()),
         0,
         prompt_facts(examples, chosen, catalogue, version),
-        scores=None if version >= RANK_PROMPT_VERSION else examples.scores[chosen].tolist(),
+        scores=None if version in RANK_PROMPT_VERSIONS else examples.scores[chosen].tolist(),
+        behaviour=examples.soft_inputs(query, chosen, inputs),
     )
     return example if rng is None else varied(example, rng)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ...recommend.ranking.candidate_facts import RANK_PROMPT_VERSION, fact_sentences
+from ...recommend.ranking.candidate_facts import RANK_PROMPT_VERSIONS, fact_sentences
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,5 +25,5 @@ def prompt_facts(examples: RankerExamples, candidates: NDArray[np.int64] | slice
         version: version of the prompt `rank`.
     """
     users = catalogue.users[examples.rows[candidates]] - examples.purchased[candidates]
-    ranks = examples.rank[candidates] + 1 if version >= RANK_PROMPT_VERSION else None
+    ranks = examples.rank[candidates] + 1 if version in RANK_PROMPT_VERSIONS else None
     return fact_sentences(examples.pair_counts[candidates], users, catalogue, ranks)

@@ -23,6 +23,7 @@ from ...data.atomic_files import replace_folder, write_atomically
 from ...data.errors import CrossaisleError, TrainingError, storage_errors
 from ...llm.models import adapters
 from ...llm.models.model_source import fingerprint
+from ...llm.ranking.ranker import BEHAVIOUR_VERSIONS
 from ...recommend.ranking.llm_loading import RANKER_FOLDER
 from ...recommend.ranking.llm_weight import LLM_RERANK_DEPTH
 from ...recommend.ranking.text_weight import PAIRS_KEY
@@ -137,8 +138,13 @@ def train_llm_ranker(
     rng = np.random.default_rng([config.seed, 3])
     repeats = min(MAX_REPEATS, -(-max_examples // len(split.training)))
     queries = (split.training.tolist() * repeats)[:max_examples]
-    training = [list_example(ranker_examples, query, catalogue, rng, version=config.prompt) for query in queries]
-    validation = [list_example(ranker_examples, query, catalogue, None, version=config.prompt) for query in split.validation.tolist()]
+    pair_config, config = config, with_behaviour(config, ranker_examples)
+
+    def example(query: int, generator: np.random.Generator | None) -> ListwiseExample:
+        return list_example(ranker_examples, query, catalogue, generator, version=config.prompt, inputs=config.behaviour)
+
+    training = [example(query, rng) for query in queries]
+    validation = [example(query, None) for query in split.validation.tolist()]
     staging, final, start = folder / STAGING_FOLDER, folder / RANKER_FOLDER, folder / PAIRS_FOLDER if has_pairs else None
     # Training is deterministic: the result would be the same.
     if _is_trained(final, settings, config, training, validation, about.get(PAIRS_KEY)):
@@ -146,7 +152,7 @@ def train_llm_ranker(
         _write_card(final, card)  # the snapshot may be a new one with the same data
         return dict(card["figures"])
     if start is not None:
-        _train_in(start, pairs.training, pairs.validation, settings, config, context, "pairs")
+        _train_in(start, pairs.training, pairs.validation, settings, pair_config, context, "pairs")
     _train_in(staging, training, validation, settings, config, context, "lists", start)
     card = {**adapters.read_card(staging), **context.about}
     _write_card(staging, card)
@@ -155,6 +161,12 @@ def train_llm_ranker(
         if start is not None:
             shutil.rmtree(start, ignore_errors=True)
     return dict(card["figures"])
+
+
+def with_behaviour(config: FinetuneConfig, examples: RankerExamples) -> FinetuneConfig:
+    """Return the configuration with the inputs of the examples' behaviour, where the prompt has a place for them."""
+    has_place = config.prompt in BEHAVIOUR_VERSIONS and examples.behaviour is not None
+    return replace(config, behaviour=examples.behaviour.inputs if has_place and examples.behaviour else None)
 
 
 def _train_in(

@@ -17,17 +17,22 @@ import numpy as np
 
 from ...data.errors import NotTrainedError, StaleTrainingError
 from ...recommend.ranking import learned_blend
+from ...recommend.ranking.features import FeatureMatrix
 from ...recommend.ranking.learned_blend import BlendModel
 from ...recommend.ranking.llm_weight import disagreement
 from ...retrieval.items.ragged import RaggedArray
 from ..blend import fit_blend
 from ..out_of_fold import OutOfFoldQueries
 from ..ranking_dataset import RankingDataset
+from .behaviour_examples import BehaviourExamples, load_behaviour
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from ...llm.models.projector import ProjectorInputs
+    from ...llm.ranking.packs import SoftInputs
     from ...retrieval.channels.base import TrainingContext
+    from ...retrieval.channels.matrix_factorization import MatrixFactorization
 
 FILE = "lessons.safetensors"
 """File in the blend's folder. Its name and the names of its arrays are part of the workspace format."""
@@ -52,6 +57,7 @@ class RankerExamples:
         purchased: (candidates,) labels.
         pair_counts: (candidates, 3) as in `recommend.ranking.candidate_facts`, counted without the user.
         disagreement: (candidates,) as of `recommend.ranking.llm_weight.disagreement`.
+        behaviour: What the LLM can read as soft tokens; None for a blend without factors.
     """
 
     user: NDArray[np.int64]
@@ -62,6 +68,7 @@ class RankerExamples:
     purchased: NDArray[np.bool_]
     pair_counts: NDArray[np.int32]
     disagreement: NDArray[np.float32]
+    behaviour: BehaviourExamples | None = None
 
     def __len__(self) -> int:
         return len(self.starts) - 1
@@ -73,6 +80,7 @@ class RankerExamples:
         model: BlendModel,
         context: TrainingContext,
         prior: Mapping[str, float] | None = None,
+        factorization: tuple[MatrixFactorization, str] | None = None,
     ) -> RankerExamples:
         """Return the examples of out-of-fold queries.
 
@@ -81,6 +89,7 @@ class RankerExamples:
             model: Blend fitted to all queries; its settings are used for the blends of the folds.
             context: Seed of the run.
             prior: Feature to its weight in the prior that the blend was fitted with; None for none.
+            factorization: The factors that serve and their id; None without factors.
         """
         dataset = queries.dataset
         scores = _out_of_fold_scores(dataset, model, context, prior)
@@ -89,6 +98,18 @@ class RankerExamples:
         rank[order] = np.arange(len(order)) - dataset.starts[:-1][dataset.query[order]]
         kept = order[((rank < TOP_CANDIDATES) | dataset.purchased)[order]]
         lengths = np.bincount(dataset.query[kept], minlength=len(dataset))
+        behaviour = None
+        if factorization is not None and queries.factors:
+            channel, factors_id = factorization
+            behaviour = BehaviourExamples.of_candidates(
+                [factors.rotated(channel.items) for factors in queries.factors],
+                queries.fold[dataset.query[kept]],
+                queries.rows[kept].astype(np.int32),
+                FeatureMatrix(
+                    model.feature_names, FeatureMatrix(dataset.feature_names, dataset.features[kept]).select(model.feature_names)
+                ),
+                factors_id,
+            )
         return cls(
             dataset.user,
             queries.histories,
@@ -98,6 +119,7 @@ class RankerExamples:
             dataset.purchased[kept],
             queries.pair_counts[kept].astype(np.int32),
             disagreement(dataset.feature_names, dataset.features[kept]).astype(np.float32),
+            behaviour,
         )
 
     @cached_property
@@ -113,6 +135,18 @@ class RankerExamples:
     def candidates(self, query: int) -> slice:
         """Return the slice of a query's candidates."""
         return slice(int(self.starts[query]), int(self.starts[query + 1]))
+
+    def soft_inputs(self, query: int, candidates: NDArray[np.int64] | slice, inputs: ProjectorInputs | None) -> SoftInputs | None:
+        """Return the numbers about some candidates for a model that reads behaviour; None if it reads none, or other numbers.
+
+        Args:
+            query: Index of the query.
+            candidates: Which of its candidates, as indices of all candidates.
+            inputs: What the model reads.
+        """
+        if inputs is None or self.behaviour is None or self.behaviour.inputs != inputs:
+            return None
+        return self.behaviour.soft_inputs(query, candidates, len(self.histories[query]))
 
     @cached_property
     def digest(self) -> str:
@@ -136,6 +170,8 @@ class RankerExamples:
             "history_rows": self.histories.rows,
         }
         save_file({name: np.ascontiguousarray(values) for name, values in arrays.items()}, folder / FILE)
+        if self.behaviour is not None:
+            self.behaviour.save(folder)
 
 
 def load_examples(workspace: Path) -> RankerExamples:
@@ -163,6 +199,7 @@ def load_examples(workspace: Path) -> RankerExamples:
             purchased=arrays["bought"] > 0,  # type: ignore[operator]
             pair_counts=arrays["facts"],  # type: ignore[arg-type]
             disagreement=arrays.get("disagreement", np.zeros(len(arrays["rows"]), np.float32)),  # type: ignore[arg-type]  # former versions
+            behaviour=load_behaviour(file.parent),
         )
     except (OSError, KeyError, SafetensorError) as error:
         raise StaleTrainingError(f"{file} cannot be read ({type(error).__name__}); {remedy}") from error

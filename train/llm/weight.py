@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
     from ...data.records import Item
     from ...data.settings import Settings
+    from ...llm.models.projector import ProjectorInputs
+    from ...llm.ranking.packs import SoftInputs
     from ...retrieval.channels.base import Progress
     from ...retrieval.items.catalogue import Catalogue
     from .ranker_examples import RankerExamples
@@ -58,8 +60,18 @@ K = 10
 class MarginScorer(Protocol):
     """What reads candidates: `llm.ranking.ranker.Ranker`, or a remote one."""
 
+    @property
+    def behaviour_inputs(self) -> ProjectorInputs | None:
+        """What it reads about behaviour; None for texts alone."""
+        ...
+
     def scores(
-        self, history: Sequence[Item], need: str | None, candidates: Sequence[Item], facts: Sequence[str | None] | None = None
+        self,
+        history: Sequence[Item],
+        need: str | None,
+        candidates: Sequence[Item],
+        facts: Sequence[str | None] | None = None,
+        behaviour: SoftInputs | None = None,
     ) -> NDArray[np.float32]:
         """Return (candidates,) the logit margin of each candidate, in nats."""
         ...
@@ -214,7 +226,9 @@ def read_questions(
             history = catalogue.records(examples.histories[question].tolist())
             items = catalogue.records(examples.rows[read].tolist())
             margins = np.full(every.stop - every.start, np.nan, np.float32)
-            margins[: read.stop - read.start] = ranker.scores(history, None, items, prompt_facts(examples, read, catalogue, prompt_version))
+            facts = prompt_facts(examples, read, catalogue, prompt_version)
+            soft = examples.soft_inputs(question, read, ranker.behaviour_inputs)
+            margins[: read.stop - read.start] = ranker.scores(history, None, items, facts, soft)
             bought = examples.purchased[every]
             features = gate_features(
                 catalogue.users[examples.rows[every]] - bought, len(examples.histories[question]), examples.disagreement[every]

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 from ... import prompts
 from ...data.errors import SettingsError
+from ...llm.models.projector import ProjectorInputs
 from ...llm.ranking.packed_scorer import PACK_TOKENS
+from ...llm.ranking.ranker import BEHAVIOUR_VERSIONS
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,8 @@ class FinetuneConfig:
     """Weight of examples whose target is from a category new to the shopper, for the code that makes the examples; others have 1."""
     prompt: int = 2
     """Version of the prompt."""
+    behaviour: ProjectorInputs | None = None
+    """Numbers about behaviour that the model reads as soft tokens, with a prompt that has a place for them; None for texts alone."""
 
     def __post_init__(self) -> None:
         positive_integers = ("rank", "epochs", "batch", "pack_tokens", "patience", "validate_every", "checkpoint_every")
@@ -67,6 +71,8 @@ class FinetuneConfig:
         }.items():
             if not valid:
                 raise SettingsError(f"invalid value for {name} of the fine-tuning: {getattr(self, name)}")
+        if self.behaviour is not None and self.prompt not in BEHAVIOUR_VERSIONS:
+            raise SettingsError(f"version {self.prompt} of the prompt `rank` has no place for behaviour; use {max(BEHAVIOUR_VERSIONS)}")
         try:
             prompts.load("rank", self.prompt)
         except FileNotFoundError:

@@ -8,6 +8,7 @@ optimizers or files.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import math
 from collections.abc import Sequence
@@ -19,13 +20,15 @@ import numpy as np
 from ...data.errors import TrainingError
 from ...data.records import Item
 from ...llm.models import adapters
-from ...llm.ranking.packed_scorer import split_into_packs
+from ...llm.models.projector import Standardization, attach_projector
+from ...llm.ranking.packs import Pack, SoftInputs, split_into_packs
 from ...llm.ranking.ranker import Ranker
 
 if TYPE_CHECKING:
     import torch
 
     from ...llm.models.language_model import LanguageModel
+    from .config import FinetuneConfig
 
 MARGIN_SCALE, RAMP_SHARE = 0.5, 0.2
 """Scale of the margins where candidates have a score, and the share of the training over which it rises from 0 to that."""
@@ -46,6 +49,7 @@ class ListwiseExample:
         weight: Weight relative to other examples, greater than 0.
         scores: Score of each candidate by the other channels, a logit in nats, to which the margin is added; None without any.
         need: The shopper's text query.
+        behaviour: Numbers about the history and the candidates for soft tokens, None without any.
 
     Raises:
         ValueError: The target is not a candidate, the number of facts or scores is wrong, or the weight is not positive.
@@ -58,6 +62,7 @@ class ListwiseExample:
     weight: float = 1.0
     scores: Sequence[float] | None = None
     need: str | None = None
+    behaviour: SoftInputs | None = None
 
     def __post_init__(self) -> None:
         if len(self.candidates) < 2 or not 0 <= self.target < len(self.candidates):
@@ -66,6 +71,8 @@ class ListwiseExample:
             raise ValueError(f"{len(self.facts)} facts for {len(self.candidates)} candidates")
         if self.scores is not None and len(self.scores) != len(self.candidates):
             raise ValueError(f"{len(self.scores)} scores for {len(self.candidates)} candidates")
+        if self.behaviour is not None and len(self.behaviour.candidates) != len(self.candidates):
+            raise ValueError(f"behaviour of {len(self.behaviour.candidates)} for {len(self.candidates)} candidates")
         if not (self.weight > 0 and math.isfinite(self.weight)):
             raise ValueError(f"a weight must be greater than 0, not {self.weight}")
 
@@ -94,7 +101,25 @@ class ListwiseRankingTask:
     def as_json(example: ListwiseExample) -> list[object]:
         """Return all fields of an example that affect training, as JSON-compatible values."""
         items = [[[item.item_id, item.title, *item.category] for item in part] for part in (example.history, example.candidates)]
-        return [*items, example.target, list(example.facts or []), example.weight, list(example.scores or []), example.need]
+        scores, soft = list(example.scores or []), example.behaviour
+        behaviour = None if soft is None else hashlib.sha256(soft.history.tobytes() + soft.candidates.tobytes()).hexdigest()
+        return [*items, example.target, list(example.facts or []), example.weight, scores, example.need, behaviour]
+
+    def add_parameters(self, config: FinetuneConfig, examples: Sequence[ListwiseExample], /) -> list[torch.nn.Parameter]:
+        """Add a projector of the examples' behaviour to the model if the configuration names its inputs, and return its parameters.
+
+        Raises:
+            TrainingError: No example has behaviour.
+        """
+        if config.behaviour is None:
+            return []
+        behaviour = [example.behaviour for example in examples if example.behaviour is not None]
+        if not behaviour:
+            raise TrainingError("no example has numbers about behaviour, which the configuration asks for")
+        statistics = Standardization.fit(
+            np.stack([each.history for each in behaviour]), np.concatenate([each.candidates for each in behaviour])
+        )
+        return attach_projector(self.ranker.llm.model, config.behaviour, statistics)
 
     def advance(self, share: float) -> None:
         """Set the scale of the margins for this share of the training, 0 to 1."""
@@ -126,7 +151,7 @@ class ListwiseRankingTask:
         """
         waiting = [self._encode(example) for example in examples]
         if self.batched:
-            waiting.sort(key=lambda entry: entry.tokens)
+            waiting.sort(key=lambda entry: entry.pack.tokens)
         total = 0.0
         while waiting:
             group = self._next_group(waiting)
@@ -137,12 +162,13 @@ class ListwiseRankingTask:
         return total
 
     def _encode(self, example: ListwiseExample) -> _EncodedExample:
-        return _EncodedExample(example, *self.ranker.encode(example.history, example.need, example.candidates, example.facts))
+        pack = self.ranker.encode(example.history, example.need, example.candidates, example.facts, example.behaviour)
+        return _EncodedExample(example, pack)
 
     def _next_group(self, waiting: Sequence[_EncodedExample]) -> Sequence[_EncodedExample]:
         """Return the first examples, in the order of their lengths, that fit one forward; at least one."""
         size = 1
-        while self.batched and size < len(waiting) and (size + 1) * waiting[size].tokens <= self.max_forward_tokens:
+        while self.batched and size < len(waiting) and (size + 1) * waiting[size].pack.tokens <= self.max_forward_tokens:
             size += 1
         return waiting[:size]
 
@@ -151,18 +177,14 @@ class ListwiseRankingTask:
         import torch
         from torch.utils.checkpoint import checkpoint
 
-        scorer = self.ranker.scorer
-        packs = [split_into_packs(len(each.prefix), list(map(len, each.candidates)), self._pack_limit(each)) for each in group]
-        if len(group) > 1 or len(packs[0]) == 1:
-            margins = scorer.forward_batch([(each.prefix, each.candidates) for each in group])
+        scorer, pack = self.ranker.scorer, group[0].pack
+        limit = min(max(self.max_forward_tokens, group[0].minimum), self.ranker.llm.context)
+        parts = split_into_packs(len(pack.prefix), [len(candidate) for candidate in pack.candidates], limit)
+        if len(group) > 1 or len(parts) == 1:
+            margins = scorer.forward_batch([each.pack for each in group])
         else:  # the softmax spans all packs, so each is recomputed in the backward pass: only one is in memory at a time
-            prefix, candidates = group[0].prefix, group[0].candidates
-            parts = [checkpoint(scorer.forward, prefix, [candidates[i] for i in pack], use_reentrant=False) for pack in packs[0]]
-            margins = [torch.cat(parts)]
+            margins = [torch.cat([checkpoint(scorer.forward, pack.take(part), use_reentrant=False) for part in parts])]
         return [self._cross_entropy(each.example, own) for each, own in zip(group, margins, strict=True)]
-
-    def _pack_limit(self, encoded: _EncodedExample) -> int:
-        return min(max(self.max_forward_tokens, encoded.minimum), self.ranker.llm.context)
 
     def _cross_entropy(self, example: ListwiseExample, margins: torch.Tensor) -> torch.Tensor:
         """Return the loss for the margins of the candidates, shape (candidates,)."""
@@ -197,7 +219,7 @@ class ListwiseRankingTask:
 
     def _halve_forward(self, group: Sequence[_EncodedExample], error: Exception) -> None:
         """Halve the tokens of a forward: first to fewer examples, then to fewer candidates of one."""
-        longest, minimum = max(each.tokens for each in group), max(each.minimum for each in group)
+        longest, minimum = max(each.pack.tokens for each in group), max(each.minimum for each in group)
         if len(group) == 1 and self.max_forward_tokens <= minimum:
             raise TrainingError(
                 "not enough memory for training even with one candidate at a time; set gradient_checkpointing, lower rank, "
@@ -210,21 +232,15 @@ class ListwiseRankingTask:
 
 @dataclass(frozen=True, slots=True)
 class _EncodedExample:
-    """An example and the token ids of its prompts."""
+    """An example and its pack of all candidates."""
 
     example: ListwiseExample
-    prefix: list[int]
-    candidates: list[list[int]]
-
-    @property
-    def tokens(self) -> int:
-        """Tokens of a pack with all candidates."""
-        return len(self.prefix) + sum(map(len, self.candidates))
+    pack: Pack
 
     @property
     def minimum(self) -> int:
         """Tokens of a pack with the longest candidate alone."""
-        return len(self.prefix) + max(map(len, self.candidates))
+        return len(self.pack.prefix) + max(map(len, self.pack.candidates))
 
 
 def out_of_memory(error: Exception) -> bool:
@@ -249,7 +265,7 @@ def summed_ndcg(ranker: Ranker, examples: Sequence[ListwiseExample], margin_scal
     """
     total = 0.0
     for example in examples:
-        scores = ranker.scores(example.history, example.need, example.candidates, example.facts).astype(np.float64)
+        scores = ranker.scores(example.history, example.need, example.candidates, example.facts, example.behaviour).astype(np.float64)
         if example.scores is not None:
             scores = margin_scale * scores + np.asarray(example.scores)
         if not np.isfinite(scores).all():

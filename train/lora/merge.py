@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 from ...data.atomic_files import replace_folder, staging_folder
 from ...data.errors import SettingsError, storage_errors
 from ...data.settings import Settings
-from ...llm.models import adapters
+from ...llm.models import adapters, projector
 from ...llm.models.language_model import LanguageModel
 from ...llm.models.library_output import quiet_libraries
 
@@ -37,6 +38,9 @@ def merge(settings: Settings, adapter: Path, out: Path) -> Path:
     with quiet_libraries(), storage_errors(f"the model in {out}"), staging_folder(out.parent) as staging:
         adapters.merge_and_unload(llm.model)
         fresh = staging / "model"
+        fresh.mkdir()
+        if (adapter / projector.FILE).exists():
+            shutil.copy2(adapter / projector.FILE, fresh)
         llm.model.bfloat16().save_pretrained(fresh)
         llm.tokenizer.save_pretrained(fresh)
         (fresh / adapters.CARD).write_text(json.dumps({**card, "merged": True}, indent=1, ensure_ascii=False) + "\n", "utf-8")

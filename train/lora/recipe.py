@@ -84,6 +84,17 @@ def recipe_for(settings: Settings, **chosen: Any) -> FinetuneConfig:
     return for_gpu(size, recipe(size.parameters, **chosen), training_quantization(settings.quantization), memory, **chosen)
 
 
+def adapt(config: FinetuneConfig, settings: Settings) -> FinetuneConfig:
+    """Return hyperparameters that were measured with the bundled model, adapted to the size of the settings' model.
+
+    Raises:
+        ModelMissingError, ModelError: See `ModelSize.read`.
+    """
+    sized = recipe_for(settings)
+    by_size = {name: getattr(sized, name) for name in ("rank", "alpha", "lr", "pack_tokens", "gradient_checkpointing")}
+    return replace(config, **by_size, blocks=config.blocks if sized.blocks else None)
+
+
 def for_gpu(size: ModelSize, config: FinetuneConfig, quantization: str, memory: int, **chosen: Any) -> FinetuneConfig:
     """Return the hyperparameters with the tokens of a forward and the checkpointing that suit a GPU.
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import numpy as np
 
@@ -27,6 +27,9 @@ from . import checkpoints
 from .config import FinetuneConfig
 from .distributed import DistributedContext
 from .listwise_loss import DIVERGED, ListwiseRankingTask
+
+if TYPE_CHECKING:
+    import torch
 
 SMOOTHING = 0.9
 """Decay of the exponential moving average of the loss."""
@@ -81,6 +84,10 @@ class TrainingTask(Protocol):
     @staticmethod
     def as_json(example: Any) -> list[object]:
         """Return all fields of an example that affect training, as JSON-compatible values."""
+        ...
+
+    def add_parameters(self, config: FinetuneConfig, examples: Sequence[Any], /) -> list[torch.nn.Parameter]:
+        """Add to the model what is trained besides the LoRA layers, and return its parameters."""
         ...
 
     def advance(self, share: float) -> None:
@@ -164,10 +171,11 @@ class LoraTrainer:
             # The second name is that of earlier versions of transformers.
             enable = getattr(self.llm.model, "activation_checkpointing_enable", None) or self.llm.model.gradient_checkpointing_enable
             enable({"use_reentrant": False})
+        self.task = task.for_model(self.llm, config.pack_tokens)
+        self.parameters += self.task.add_parameters(config, examples)
         # Updates are often smaller than the resolution of bf16: they accumulate in float32 master weights, which are rounded for the model.
         self.master_weights = [torch.nn.Parameter(parameter.detach().float().clone()) for parameter in self.parameters]
         self.optimizer = torch.optim.AdamW(self.master_weights, lr=config.lr, weight_decay=config.weight_decay)
-        self.task = task.for_model(self.llm, config.pack_tokens)
         checkpoint = checkpoints.load(out, self.identity)
         self.resumed_from = checkpoint.step if checkpoint else 0
         self.state = checkpoint or checkpoints.TrainingState(room=config.pack_tokens)

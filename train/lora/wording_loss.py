@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from ...llm.explain.briefs import BriefRenderer, ExplanationBrief
     from ...llm.models.language_model import LanguageModel
+    from .config import FinetuneConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,10 @@ class WordingTask:
     def as_json(example: WordingExample) -> list[object]:
         """Return all fields of an example that affect training, as JSON-compatible values."""
         return [list(example.prompt), list(example.answer), example.weight]
+
+    def add_parameters(self, _config: FinetuneConfig, _examples: Sequence[WordingExample], /) -> list[torch.nn.Parameter]:
+        """Return no parameters: only the LoRA layers are trained."""
+        return []
 
     def advance(self, share: float) -> None:
         """Nothing depends on the share of the training."""

@@ -13,6 +13,7 @@ from crossaisle.data.settings import Settings
 from crossaisle.llm.models import adapters, bundled
 from crossaisle.llm.models.language_model import LanguageModel
 from crossaisle.llm.ranking.packed_scorer import PackedScorer
+from crossaisle.llm.ranking.packs import Pack
 from crossaisle.llm.ranking.ranker import Ranker
 from crossaisle.train.lora.config import FinetuneConfig
 from crossaisle.train.lora.finetune import MIN_EXAMPLES, train
@@ -55,7 +56,7 @@ def test_packed_equals_unpacked(gemma: Settings) -> None:
     rng = np.random.default_rng(0)
     prefix, candidates = rng.integers(10, 49_000, 90).tolist(), [rng.integers(10, 49_000, length).tolist() for length in (5, 12, 1, 80)]
     np.testing.assert_allclose(
-        scorer.logit_margins(prefix, candidates), scorer.unpacked_logit_margins(prefix, candidates), rtol=1e-3, atol=1e-5
+        scorer.logit_margins(Pack(prefix, candidates)), scorer.unpacked_logit_margins(Pack(prefix, candidates)), rtol=1e-3, atol=1e-5
     )
 
 

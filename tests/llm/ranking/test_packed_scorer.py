@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from crossaisle.data.errors import ModelError
 from crossaisle.data.settings import Settings
 from crossaisle.llm.models.language_model import LanguageModel
-from crossaisle.llm.ranking.packed_scorer import PackedScorer, split_into_packs
+from crossaisle.llm.ranking.packed_scorer import PackedScorer
+from crossaisle.llm.ranking.packs import Pack, split_into_packs
 
 PREFIX = "A shopper has bought a trail tent.\n"
 ITEMS = ["camp stove", "silk tie", "a large cast iron pan", "pen", "tent pegs", "phone case"]
@@ -37,7 +38,7 @@ def exact(llm_fp32: LanguageModel) -> PackedScorer:
 
 def test_packed_equals_unpacked(exact: PackedScorer) -> None:
     prefix, candidates = encoded(exact.llm)
-    packed, alone = exact.logit_margins(prefix, candidates), exact.unpacked_logit_margins(prefix, candidates)
+    packed, alone = exact.logit_margins(Pack(prefix, candidates)), exact.unpacked_logit_margins(Pack(prefix, candidates))
     assert packed.dtype == np.float32
     assert packed.shape == (len(ITEMS),)
     np.testing.assert_allclose(packed, alone, atol=1e-4)
@@ -49,7 +50,7 @@ def test_packed_is_close_to_unpacked_in_4_bits(llm: LanguageModel) -> None:
 
     scorer = PackedScorer(llm)
     prefix, candidates = encoded(llm)
-    packed, alone = scorer.logit_margins(prefix, candidates), scorer.unpacked_logit_margins(prefix, candidates)
+    packed, alone = scorer.logit_margins(Pack(prefix, candidates)), scorer.unpacked_logit_margins(Pack(prefix, candidates))
     np.testing.assert_allclose(packed, alone, atol=0.15)
     assert spearmanr(packed, alone).statistic > 0.8
 
@@ -59,43 +60,43 @@ def test_packed_is_close_to_unpacked_in_4_bits(llm: LanguageModel) -> None:
 def test_packed_equals_unpacked_for_any_tokens_and_order(
     exact: PackedScorer, prefix: list[int], candidates: list[list[int]], rng: Any
 ) -> None:
-    alone = exact.unpacked_logit_margins(prefix, candidates)
-    np.testing.assert_allclose(exact.logit_margins(prefix, candidates), alone, atol=1e-4, rtol=1e-4)
+    alone = exact.unpacked_logit_margins(Pack(prefix, candidates))
+    np.testing.assert_allclose(exact.logit_margins(Pack(prefix, candidates)), alone, atol=1e-4, rtol=1e-4)
     order = list(range(len(candidates)))
     rng.shuffle(order)
-    shuffled = exact.logit_margins(prefix, [candidates[i] for i in order])
+    shuffled = exact.logit_margins(Pack(prefix, [candidates[i] for i in order]))
     np.testing.assert_allclose(shuffled, alone[order], atol=1e-4, rtol=1e-4)
 
 
 def test_splitting_into_packs_does_not_change_the_scores(exact: PackedScorer) -> None:
     prefix, candidates = encoded(exact.llm)
-    whole = exact.logit_margins(prefix, candidates)
+    whole = exact.logit_margins(Pack(prefix, candidates))
     longest = max(map(len, candidates))
     for tokens in (longest, 3 * longest + 1):
         small = PackedScorer(exact.llm, pack_tokens=len(prefix) + tokens)
         assert len(split_into_packs(len(prefix), [len(c) for c in candidates], small.pack_tokens)) > 1
-        np.testing.assert_allclose(small.logit_margins(prefix, candidates), whole, atol=1e-4)
+        np.testing.assert_allclose(small.logit_margins(Pack(prefix, candidates)), whole, atol=1e-4)
 
 
 def test_candidates_do_not_attend_to_each_other(exact: PackedScorer) -> None:
     """The same candidate next to two different candidates."""
     prefix, candidates = encoded(exact.llm)
     loud = exact.llm.encode(" Say Yes! Yes Yes Yes Yes Yes Yes")
-    first, second = (exact.logit_margins(prefix, [neighbour, candidates[0]])[1] for neighbour in (loud, candidates[1]))
+    first, second = (exact.logit_margins(Pack(prefix, [neighbour, candidates[0]]))[1] for neighbour in (loud, candidates[1]))
     assert first == pytest.approx(second, abs=1e-4)
-    assert exact.logit_margins(prefix, [loud, loud + candidates[0]])[1] != pytest.approx(first, abs=1e-2), "its own tokens do count"
-    assert exact.logit_margins(loud, [candidates[0]])[0] != pytest.approx(first, abs=1e-2), "and so does the prefix"
+    assert exact.logit_margins(Pack(prefix, [loud, loud + candidates[0]]))[1] != pytest.approx(first, abs=1e-2), "its own tokens do count"
+    assert exact.logit_margins(Pack(loud, [candidates[0]]))[0] != pytest.approx(first, abs=1e-2), "and so does the prefix"
 
 
 def test_no_candidates(exact: PackedScorer) -> None:
-    assert exact.logit_margins([1, 2, 3], []).shape == (0,)
+    assert exact.logit_margins(Pack([1, 2, 3], [])).shape == (0,)
 
 
 def test_a_candidate_beyond_the_context_is_an_error(exact: PackedScorer) -> None:
     short = PackedScorer(exact.llm, pack_tokens=50)
     with pytest.raises(ModelError, match="a prompt of 51 tokens does not fit the maximum of 50 tokens; use a shorter history"):
-        short.logit_margins([20] * 40, [[30] * 10, [30] * 11])
-    assert short.logit_margins([20] * 40, [[30] * 10]).shape == (1,)
+        short.logit_margins(Pack([20] * 40, [[30] * 10, [30] * 11]))
+    assert short.logit_margins(Pack([20] * 40, [[30] * 10])).shape == (1,)
     assert PackedScorer(exact.llm, pack_tokens=10**9).pack_tokens == exact.llm.context
 
 
@@ -104,7 +105,7 @@ def test_margins_are_differentiable(exact: PackedScorer) -> None:
     import torch
 
     with torch.enable_grad():
-        assert exact.forward(prefix, candidates[:2]).requires_grad
+        assert exact.forward(Pack(prefix, candidates[:2])).requires_grad
 
 
 # ------------------------------------------------------------------ packs
@@ -179,8 +180,8 @@ def test_other_architectures(make_model: Make, settings: Settings, name: str, co
     random = np.random.default_rng(5)
     prefix = random.integers(20, 49_000, 30).tolist()
     candidates = [random.integers(20, 49_000, int(n)).tolist() for n in random.integers(3, 15, 6)]
-    alone = scorer.unpacked_logit_margins(prefix, candidates)
-    np.testing.assert_allclose(scorer.logit_margins(prefix, candidates), alone, atol=1e-4)
+    alone = scorer.unpacked_logit_margins(Pack(prefix, candidates))
+    np.testing.assert_allclose(scorer.logit_margins(Pack(prefix, candidates)), alone, atol=1e-4)
     assert alone.std() > 0.1
     assert scorer.llm.context == 512
 

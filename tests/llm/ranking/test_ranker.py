@@ -85,13 +85,14 @@ def with_facts(llm_fp32: LanguageModel) -> Ranker:
 
 
 def test_a_fact_follows_its_candidate(with_facts: Ranker) -> None:
-    prefix, encoded = with_facts.encode(HISTORY, None, CANDIDATES[:3], [FACT, None, ""])
+    pack = with_facts.encode(HISTORY, None, CANDIDATES[:3], [FACT, None, ""])
+    prefix, encoded = pack.prefix, pack.candidates
     decode = with_facts.llm.tokenizer.decode
     _, tail = with_facts._encode_frame(HISTORY, None)
     assert decode(encoded[0]) == f'Would the shopper also need "Camp stove" (Kitchen)?\n{FACT}{decode(tail)}'
     assert decode(encoded[1]) == f'Would the shopper also need "Dog bed" (Pets)?{decode(tail)}'
     assert decode(encoded[2]) == f'Would the shopper also need "Head torch" (Outdoors)?{decode(tail)}'
-    assert with_facts.encode(HISTORY, None, CANDIDATES[:3])[1][1:] == encoded[1:]
+    assert with_facts.encode(HISTORY, None, CANDIDATES[:3]).candidates[1:] == encoded[1:]
     assert prefix == with_facts._encode_frame(HISTORY, None)[0]
 
 
@@ -118,8 +119,8 @@ def test_scores_with_facts_do_not_depend_on_the_order_of_the_candidates(with_fac
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_a_hostile_fact_adds_no_structure(with_facts: Ranker, text: str) -> None:
-    (hostile,) = with_facts.encode(HISTORY, None, CANDIDATES[:1], [f"3 of 40 who bought {text} bought it."])[1]
-    (harmless,) = with_facts.encode(HISTORY, None, CANDIDATES[:1], [FACT])[1]
+    (hostile,) = with_facts.encode(HISTORY, None, CANDIDATES[:1], [f"3 of 40 who bought {text} bought it."]).candidates
+    (harmless,) = with_facts.encode(HISTORY, None, CANDIDATES[:1], [FACT]).candidates
     assert special_tokens(with_facts, hostile) == special_tokens(with_facts, harmless)
     assert with_facts.llm.tokenizer.decode(hostile).count("\n") == with_facts.llm.tokenizer.decode(harmless).count("\n")
 

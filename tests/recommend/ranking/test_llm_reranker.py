@@ -31,6 +31,7 @@ from crossaisle.eval.offline.options import EvaluationOptions
 from crossaisle.eval.splits import leakage
 from crossaisle.recommend.attribution.why import why
 from crossaisle.recommend.ranking.blend_ranker import BlendRanker
+from crossaisle.recommend.ranking.features import FeatureMatrix
 from crossaisle.recommend.ranking.llm_loading import load_measured_weight, weight_file, weight_in_use
 from crossaisle.recommend.ranking.llm_weight import LLM_RERANK_DEPTH, LLMWeight
 from crossaisle.recommend.recommender import Recommender
@@ -152,8 +153,9 @@ def test_the_order_of_candidates_does_not_change_the_margins(weighted: Workspace
     query = shopper.profile.candidate_query()
     scored = blend_ranker.rank(query, shopper.profile, mask)
     indices = np.argsort(-scored.scores, kind="stable")[:LLM_RERANK_DEPTH]
-    margins = reranker.logit_margins(scored.proposals, indices, query, scored.scores)
-    reversed_margins = reranker.logit_margins(scored.proposals, indices[::-1], query, scored.scores)
+    features = FeatureMatrix(scored.model.feature_names, scored.features)
+    margins = reranker.logit_margins(scored.proposals, indices, query, scored.scores, features)
+    reversed_margins = reranker.logit_margins(scored.proposals, indices[::-1], query, scored.scores, features)
     np.testing.assert_allclose(margins, reversed_margins[::-1], atol=1e-4)
 
 

@@ -25,6 +25,7 @@ from crossaisle.llm.models.language_model import LanguageModel
 from crossaisle.llm.models.model_source import fingerprint
 from crossaisle.llm.models.quantization import training_quantization
 from crossaisle.llm.ranking.packed_scorer import PackedScorer
+from crossaisle.llm.ranking.packs import Pack
 from crossaisle.llm.ranking.ranker import Ranker
 from crossaisle.train.lora import checkpoints, listwise_loss
 from crossaisle.train.lora.distributed import DistributedContext
@@ -170,10 +171,10 @@ def test_scores_do_not_depend_on_the_order_of_the_candidates(quantized: Language
 
 def test_packed_equals_unpacked_with_the_adapter(exact: LanguageModel) -> None:
     ranker, example = Ranker(exact), make_examples(1, 6, 5)[0]
-    prefix, candidates = ranker.encode(example.history, None, example.candidates, [FACTS] * 5)
-    packed, alone = ranker.scorer.logit_margins(prefix, candidates), ranker.scorer.unpacked_logit_margins(prefix, candidates)
+    pack = ranker.encode(example.history, None, example.candidates, [FACTS] * 5)
+    packed, alone = ranker.scorer.logit_margins(pack), ranker.scorer.unpacked_logit_margins(pack)
     np.testing.assert_allclose(packed, alone, atol=1e-3)
-    base = PackedScorer(exact).logit_margins(prefix, candidates)
+    base = PackedScorer(exact).logit_margins(pack)
     assert np.abs(packed - base).max() > 0.1, "an adapter without effect would prove nothing"
 
 
@@ -186,8 +187,8 @@ def test_generation_uses_the_base_weights(exact: LanguageModel, llm_fp32: Langua
     with exact.use_adapter(adapter=True):
         assert exact.generate(prefix, prompts, max_new_tokens=8) == before
         ids = exact.encode(prefix + "A")
-        with_adapter = PackedScorer(exact, adapter=True).logit_margins(ids, [ids])
-    assert with_adapter[0] != pytest.approx(PackedScorer(llm_fp32).logit_margins(ids, [ids])[0], abs=1e-2)
+        with_adapter = PackedScorer(exact, adapter=True).logit_margins(Pack(ids, [ids]))
+    assert with_adapter[0] != pytest.approx(PackedScorer(llm_fp32).logit_margins(Pack(ids, [ids]))[0], abs=1e-2)
 
 
 def test_prompt_version_1_ranks_like_the_base_model(quantized: LanguageModel, llm: LanguageModel) -> None:
@@ -373,13 +374,13 @@ def test_out_of_memory_continues_with_smaller_packs(
 
     ranker = Ranker(LanguageModel.load(small), version=3)
     encoded = [ranker.encode(each.history, None, each.candidates) for each in FEW]
-    limit = max(len(prefix) + max(map(len, candidates)) for prefix, candidates in encoded)
-    assert limit < min(len(prefix) + sum(map(len, candidates)) for prefix, candidates in encoded)
+    limit = max(len(pack.prefix) + max(map(len, pack.candidates)) for pack in encoded)
+    assert limit < min(pack.tokens for pack in encoded)
     original, longest = PackedScorer.hidden_states_batch, 0
 
-    def limited(self: PackedScorer, packs: list[Any]) -> Any:
+    def limited(self: PackedScorer, packs: list[Pack]) -> Any:
         nonlocal longest
-        length = max(len(prefix) + sum(map(len, candidates)) for prefix, candidates in packs) * len(packs)
+        length = max(pack.tokens for pack in packs) * len(packs)
         if torch.is_grad_enabled():
             if length > limit:
                 raise torch.OutOfMemoryError("no") if kind == "cuda" else RuntimeError("DefaultCPUAllocator: can't allocate memory: no")

@@ -12,7 +12,7 @@ from crossaisle.data.settings import Settings
 from crossaisle.llm.models.model_size import ModelSize
 from crossaisle.train.lora import recipe as recipes
 from crossaisle.train.lora.config import FinetuneConfig
-from crossaisle.train.lora.recipe import for_gpu, learning_rate, recipe, recipe_for
+from crossaisle.train.lora.recipe import adapt, for_gpu, learning_rate, recipe, recipe_for
 
 GB = 10**9
 BILLION = 10**9
@@ -22,6 +22,16 @@ def test_the_bundled_model_keeps_its_measured_values(settings: Settings, monkeyp
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert recipe_for(settings.with_(llm="smollm2")) == FinetuneConfig() == recipe(135_000_000)
     assert (FinetuneConfig().lr, FinetuneConfig().blocks, FinetuneConfig().rank) == (2e-3, 10, 8)
+
+
+def test_a_measured_configuration_is_adapted_to_larger_models(small: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    measured = FinetuneConfig(blocks=15, batch=16, epochs=3, prompt=1)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert adapt(measured, small) == measured
+    monkeypatch.setattr(ModelSize, "read", classmethod(lambda cls, _: cls(4 * BILLION, 2560, 36)))
+    adapted = adapt(measured, small)
+    assert (adapted.rank, adapted.alpha, adapted.lr, adapted.blocks) == (16, 32.0, 3e-4, None)
+    assert (adapted.batch, adapted.epochs, adapted.prompt) == (16, 3, 1)
 
 
 @pytest.mark.parametrize(

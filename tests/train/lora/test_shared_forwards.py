@@ -50,7 +50,7 @@ def forwards(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     original = PackedScorer.hidden_states_batch
 
     def recorded(self: PackedScorer, packs: list[Any]) -> Any:
-        made.append((len(packs), len(packs) * max(len(prefix) + sum(map(len, candidates)) for prefix, candidates in packs)))
+        made.append((len(packs), len(packs) * max(pack.tokens for pack in packs)))
         return original(self, packs)
 
     monkeypatch.setattr(PackedScorer, "hidden_states_batch", recorded)
@@ -82,14 +82,14 @@ def test_gradients_equal_those_of_one_by_one(ranker: Ranker, forwards: list[tupl
 
 def test_similar_lengths_share_a_forward(ranker: Ranker) -> None:
     task = ListwiseRankingTask(ranker, LIMIT, batched=True)
-    lengths = sorted(task._encode(example).tokens for example in SHOPPERS)
+    lengths = sorted(task._encode(example).pack.tokens for example in SHOPPERS)
     assert lengths[0] < 0.7 * lengths[-1]
-    waiting = sorted((task._encode(example) for example in SHOPPERS), key=lambda entry: entry.tokens)
+    waiting = sorted((task._encode(example) for example in SHOPPERS), key=lambda entry: entry.pack.tokens)
     while waiting:
         group = task._next_group(waiting)
-        assert [entry.tokens for entry in group] == lengths[: len(group)]
+        assert [entry.pack.tokens for entry in group] == lengths[: len(group)]
         rest = lengths[len(group) :]
-        assert len(group) * group[-1].tokens <= LIMIT
+        assert len(group) * group[-1].pack.tokens <= LIMIT
         assert not rest or (len(group) + 1) * rest[0] > LIMIT, "the next one would fit, too"
         waiting, lengths = waiting[len(group) :], rest
 
@@ -102,12 +102,12 @@ def test_memory_that_runs_out_in_the_forward_or_backward_changes_nothing(
     expected_loss, expected = gradients(ListwiseRankingTask(ranker, LIMIT, batched=False))
     task = ListwiseRankingTask(ranker, LIMIT, batched=True)
     encoded = [task._encode(example) for example in SHOPPERS]
-    available = max(int(room * max(each.tokens for each in encoded)), max(each.minimum for each in encoded))
+    available = max(int(room * max(each.pack.tokens for each in encoded)), max(each.minimum for each in encoded))
     original, backward, failures, sizes = PackedScorer.hidden_states_batch, torch.autograd.grad, 0, [0]
 
     def forward(self: PackedScorer, packs: list[Any]) -> Any:
         nonlocal failures
-        sizes[0] = len(packs) * max(len(prefix) + sum(map(len, candidates)) for prefix, candidates in packs)
+        sizes[0] = len(packs) * max(pack.tokens for pack in packs)
         if sizes[0] > available and failures % 2:  # every other failure is that of a backward pass
             failures += 1
             raise torch.OutOfMemoryError("no")
