@@ -44,7 +44,7 @@ from crossaisle.recommend.ranking.llm_reranker import LLMReranker, rerank_indice
 from crossaisle.recommend.ranking.llm_weight import LLM_RERANK_DEPTH, NO_LLM_WEIGHT
 from crossaisle.recommend.ranking.ranked_candidates import ScoredCandidates
 from crossaisle.retrieval.channels.base import BUILTIN_CHANNELS, CachedChannel
-from crossaisle.train.lora.config import FinetuneConfig
+from crossaisle.train.lora.recipe import recipe_for
 from crossaisle.train.pipeline import train_workspace
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def teach(store: str, home: Path, arguments: argparse.Namespace) -> None:
         shop = copied(store, home)
         train_workspace(shop, settings, Split(seed=SEED), part="blend", progress=_tell)
     shop = crossaisle.Workspace(path)
-    lora = FinetuneConfig(epochs=arguments.epochs)
+    lora = recipe_for(settings, epochs=arguments.epochs)
     trained = train_workspace(shop, settings, Split(seed=SEED), part="ranker", ranker=lora, examples=arguments.examples, progress=_tell)
     start = time.perf_counter()
     evaluated = ask(shop, settings, arguments.read)

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from crossaisle.llm.ranking.packed_scorer import SoftInputs
+    from crossaisle.llm.ranking.packs import SoftInputs
     from crossaisle.retrieval.items.catalogue import Catalogue
 
 VARIANTS = ("both", "text", "tokens", "both alone", "text alone", "tokens alone")

@@ -9,6 +9,7 @@ import datetime
 import json
 import os
 import platform
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -45,14 +46,16 @@ def result_file(folder: Path, name: str, current: Mapping[str, Any]) -> Path:
 
 
 def kind(described: Mapping[str, Any]) -> str:
-    """Kind of a described machine, such as `2-cores-amx_bf16`; `unknown` for files from before the instruction set was recorded."""
+    """Kind of a described machine, such as `2-cores-amx_bf16`, or its GPU; `unknown` for files without the instruction set."""
+    if "gpu" in described:
+        return re.sub(r"[^a-z0-9]+", "-", str(described["gpu"]).lower()).strip("-")
     if "instruction_set" not in described:
         return "unknown"
     return f"{described.get('cores')}-cores-{described['instruction_set']}"
 
 
 def machine() -> dict[str, Any]:
-    """CPU, cores, best instruction set, memory and Python version; nothing that identifies the machine."""
+    """CPU, cores, best instruction set, memory, Python version and the GPU in use; nothing that identifies the machine."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     cpu = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "")
     flags = set(next((line.split(":")[1].split() for line in lines if line.startswith("flags")), []))
@@ -63,7 +66,16 @@ def machine() -> dict[str, Any]:
         "instruction_set": next((name for name in INSTRUCTION_SETS if name in flags), "none"),
         "memory_gb": round(memory),
         "python": platform.python_version(),
+        **_gpu(),
     }
+
+
+def _gpu() -> dict[str, Any]:
+    """Name and memory of the GPU of a program that has imported torch; programs that compute without torch use none."""
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_available():
+        return {}
+    return {"gpu": torch.cuda.get_device_name(), "gpu_memory_gb": round(torch.cuda.get_device_properties(0).total_memory / 1e9)}
 
 
 def quantiles(values: Sequence[float]) -> dict[str, float]:

@@ -12,6 +12,7 @@ from ..llm.explain.entailment import EntailmentModel
 from ..llm.explain.explainer import Explainer
 from ..llm.models import adapters
 from ..llm.models.language_model import LanguageModel
+from ..llm.ranking.prefix_cache import PrefixCache
 from ..llm.ranking.ranker import Ranker
 from ..llm.ranking.remote_ranker import RemoteRanker
 from ..llm.ranking.request_batching import PackBatcher
@@ -66,7 +67,7 @@ class WorkspaceComponents:
         Raises: NoIndexError, StaleIndexError: the workspace must be indexed first.
         """
         self.workspace, self.settings = workspace, settings
-        self._pack_batcher = PackBatcher() if shared else None
+        self._pack_batcher, self._prefix_cache = PackBatcher() if shared else None, PrefixCache()
         self.catalogue, self.index, table = load(workspace, settings, added=True, index=index)
         self.associations = Associations.load(table, self.catalogue)
         self.relations = DeclaredRelations(workspace.table("relations"), self.catalogue)
@@ -100,7 +101,7 @@ class WorkspaceComponents:
         workspace = Workspace(self.workspace.path)
         added, changed = new_items.add(workspace, self.index, self._embedder, items, self.workspace.manifest.snapshot)
         copy = type(self)(workspace, self.settings, index=self.index)
-        copy._pack_batcher, copy.live = self._pack_batcher, self.live
+        copy._pack_batcher, copy._prefix_cache, copy.live = self._pack_batcher, self._prefix_cache, self.live
         copy.__dict__.update(
             {name: self.__dict__[name] for name in ("_embedder", "_llm", "_explainer", "_remote_ranker") if name in self.__dict__}
         )
@@ -178,14 +179,19 @@ class WorkspaceComponents:
         if self._remote_ranker is not None or self._llm is None:
             return self._remote_ranker
         is_off = self._llm.has_ranking_adapter and not self._adapter_knows_texts
-        return Ranker(self._llm, version=1 if is_off else None, batcher=self._pack_batcher)
+        return self._local_ranker(self._llm, version=1 if is_off else None)
+
+    def _local_ranker(self, llm: LanguageModel, version: int | None = None) -> Ranker:
+        """A ranker that shares batches and, on a CPU, prefixes with others; on a GPU a cache of prefixes has not been measured."""
+        cache = self._prefix_cache if llm.device.type == "cpu" else None
+        return Ranker(llm, version=version, batcher=self._pack_batcher, prefix_cache=cache)
 
     @cached_property
     def _reranker(self) -> LLMReranker | None:
         """The LLM for candidates of the blend; None where it has no weight."""
         if not self.uses_llm_weight:
             return None
-        local = None if self._llm is None else Ranker(self._llm, batcher=self._pack_batcher)
+        local = None if self._llm is None else self._local_ranker(self._llm)
         ranker = self._remote_ranker or local
         return None if ranker is None else LLMReranker(ranker, self.catalogue, self.associations, self._behaviour)
 

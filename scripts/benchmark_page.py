@@ -216,6 +216,7 @@ def page() -> str:
         "## Packed ranking and training",
         "The history and 20 candidates are scored in one forward with an attention mask that separates the candidates.",
         _rows(PACKED),
+        *_gpu_parts(names),
         "## Service",
         "`crossaisle serve` on the demo store; client and server share the cores. One file per machine.",
         _service_table(names),
@@ -254,6 +255,34 @@ def _matrix_units(name: str) -> str:
     if instruction_set is not None:
         return "yes" if instruction_set.startswith("amx") else f"no ({instruction_set})"
     return "yes" if name.endswith("-amx") else "not recorded"
+
+
+def _gpu_parts(names: Sequence[str]) -> list[str]:
+    """The section about GPUs, one table for each GPU measured; nothing if there is none."""
+    parts = []
+    for name in (name for name in names if name == "gpu" or name.startswith("gpu-")):
+        record = content(name)
+        figures, rows = record["figures"], []
+        load = figures["load"]
+        for size, parts_of_size in figures.items():
+            for part in parts_of_size if isinstance(parts_of_size, dict) and "bf16" in parts_of_size else ():
+                for what, measured in parts_of_size[part].items() if part != "parameters" else ():
+                    if isinstance(measured, str):
+                        rows.append([size, part, what, measured, "", "", "", ""])
+                    elif "seconds" in measured:
+                        memory = measured.get("peak_memory_gb")
+                        rows.append([
+                            size, part, what, f"{measured['seconds'] * 1000:.1f} ms", f"{measured['roofline_seconds'] * 1000:.1f} ms ({measured['limit']})",
+                            f"{measured['share_of_roofline']:.0%}".replace("%", " %"), f"{measured.get('tokens_per_second', 0):,}" if memory else "",
+                            f"{memory} GB" if memory else "",
+                        ])  # fmt: skip
+        parts += [
+            f"{record['machine'].get('gpu', 'GPU')}, {figures['weights']}; Qwen3 shapes; histories of {load['prefix']} tokens, candidates of {load['length']}; `rank 20 x 8` "
+            f"is 20 candidates for each of 8 shoppers in one forward, `again` a request whose prefix is cached, `train 8` a LoRA step of 8 shoppers. The roofline is the larger of operations over "
+            f"{figures['device']['tflop_per_second']:.0f} TFLOP/s and bytes over {figures['device']['gb_per_second']:,.0f} GB/s, both measured in the same run (`{name}.json`).",
+            table(("Model", "Weights or attention", "What", "Time", "Roofline", "Reached", "Tokens/s", "Peak memory"), rows),
+        ]
+    return ["## GPU", *parts] if parts else []
 
 
 def _rows(rows: Iterable[Row]) -> str:

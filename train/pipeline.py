@@ -42,6 +42,7 @@ from .channel_tuning import counted_configs, tune_channels
 from .channels import excluded_by_default, validate_names
 from .llm.ranker_examples import MAX_EXAMPLES, RankerExamples, load_examples
 from .lora.config import FinetuneConfig
+from .lora.recipe import recipe_for
 from .out_of_fold import collect_queries
 from .teacher.labels import TeachingMaterial, load_labels, save_labels, teacher_labels
 
@@ -88,7 +89,7 @@ def train_workspace(
             `explainer` (the LLM that words explanations), or `all` (blend and, if the settings name an LLM, ranker).
         channels: Names of the trainable channels; None for all of them in `graph`, else for `DEFAULT_CHANNELS`.
         config: Configuration of the graph; None for the default one.
-        ranker: LoRA configuration of the ranker or the explainer; None for the default one.
+        ranker: LoRA configuration of the ranker or the explainer; None for that of the model's size.
         examples: Largest number of training examples of the ranker; None for `ranker_examples.MAX_EXAMPLES`.
         pairs: Largest number of pairs that the ranker is trained on before; None for `pair_examples.MAX_PAIRS`.
         teacher: Large model that labels further pairs and lists for the ranker and the text heads; None for none.
@@ -147,7 +148,7 @@ def train_workspace(
                 metrics["llm_weight"] = {"left_out": str(error)}
         if part == "ranker" or (part == "all" and settings.llm != "none" and not settings.is_remote):
             try:
-                metrics["ranker"] = run.ranker(ranker or FinetuneConfig(seed=run.split.seed), examples or MAX_EXAMPLES)
+                metrics["ranker"] = run.ranker(ranker or recipe_for(settings, seed=run.split.seed), examples or MAX_EXAMPLES)
             except TrainingError as error:
                 if part == "ranker" or "diverged" in str(error):
                     raise

@@ -29,6 +29,7 @@ from .options import (
 )
 
 if TYPE_CHECKING:
+    from ...data.settings import Settings
     from ...train.lora.config import FinetuneConfig
     from ...train.teacher.config import TeacherConfig
 
@@ -66,8 +67,7 @@ def train(
         int | None, typer.Option(help="Maximum number of training examples of the LLM (default: 1,000, about 1 s each on two cores).")
     ] = None,
     pairs: Annotated[
-        int | None,
-        typer.Option(help="Maximum number of pairs that the LLM is trained on first (default: 400; 0 for none)."),
+        int | None, typer.Option(help="Maximum number of pairs that the LLM is trained on first (default: 400; 0 for none).")
     ] = None,
     teacher: Annotated[
         str | None,
@@ -77,10 +77,12 @@ def train(
     teacher_budget: Annotated[
         int | None, typer.Option(help="Maximum number of requests to the teacher, two for each question (default: 2,000).")
     ] = None,
-    rank: Annotated[int | None, typer.Option(help="Rank of the LoRA matrices of the LLM (default: 8); alpha is twice the rank.")] = None,
-    lr: Annotated[float | None, typer.Option(help="Learning rate of the LLM (default: 0.002; larger models need less).")] = None,
+    rank: Annotated[
+        int | None, typer.Option(help="Rank of the LLM's LoRA matrices (default: by its size); alpha is twice the rank.")
+    ] = None,
+    lr: Annotated[float | None, typer.Option(help="Learning rate of the LLM (default: by its size, 0.002 for the bundled one).")] = None,
     blocks: Annotated[
-        int | None, typer.Option(help="Number of the LLM's last transformer blocks to adapt (default: 10; 0 for all).")
+        int | None, typer.Option(help="Last transformer blocks of the LLM to adapt, 0 for all (default: by its size).")
     ] = None,
     epochs: Annotated[int | None, typer.Option(help="Epochs of the LLM's training (default: 1).")] = None,
     minutes: Annotated[
@@ -122,12 +124,10 @@ def train(
     if pairs is not None and pairs < 0:
         raise SettingsError(f"--pairs must be 0 or more, not {pairs}")
     taught_by = _teacher_config(part, teacher, teacher_model, teacher_budget)
-    lora = _lora_config(part, seed, {"rank": rank, "lr": lr, "blocks": blocks, "epochs": epochs})
     split = EvaluationOptions(protocol, seed=seed, at=at).split()  # type: ignore[arg-type]  # checked there
-    opened, settings = (
-        Workspace(workspace),
-        settings_from(chroma=chroma, llm=llm, llm_model=llm_model, quantization=quantization, rerank_depth=rerank_depth),
-    )
+    opened = Workspace(workspace)
+    settings = settings_from(chroma=chroma, llm=llm, llm_model=llm_model, quantization=quantization, rerank_depth=rerank_depth)
+    lora = _lora_config(part, settings, {"rank": rank, "lr": lr, "blocks": blocks, "epochs": epochs}, seed)
     if merge is not None and merge.exists() and any(merge.iterdir()):
         raise SettingsError(f"{merge} is not empty; give a new folder for the merged model")
     names = None if channels is None else validate_names([current_channel(name.strip()) for name in channels.split(",") if name.strip()])
@@ -169,13 +169,14 @@ def train(
     console().print(f"next: crossaisle evaluate -w {workspace} --out report{chosen}")
 
 
-def _lora_config(part: str, seed: int, values: Mapping[str, float | None]) -> FinetuneConfig | None:
+def _lora_config(part: str, settings: Settings, values: Mapping[str, float | None], seed: int) -> FinetuneConfig | None:
     """The configuration of the ranker's training; None for the default one. Args: values: of the options, None where not set.
 
     Raises:
         SettingsError: A value is out of range, or the part trains no ranker.
     """
     from ...train.lora.config import FinetuneConfig
+    from ...train.lora.recipe import recipe_for
 
     chosen: dict[str, Any] = {name: value for name, value in values.items() if value is not None}
     if not chosen:
@@ -186,9 +187,9 @@ def _lora_config(part: str, seed: int, values: Mapping[str, float | None]) -> Fi
         raise SettingsError(f"--blocks must be 0 (all) or more, not {chosen['blocks']}")
     if "blocks" in chosen:
         chosen["blocks"] = chosen["blocks"] or None
-    if "rank" in chosen:
-        chosen["alpha"] = 2.0 * chosen["rank"]
-    return FinetuneConfig(seed=seed, **chosen)
+    if settings.llm == "none" or settings.is_remote:  # not trained here: the values are only checked
+        return FinetuneConfig(seed=seed, **chosen)
+    return recipe_for(settings, seed=seed, **chosen)
 
 
 def _teacher_config(part: str, teacher: str | None, model: str | None, budget: int | None) -> TeacherConfig | None:

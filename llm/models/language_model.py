@@ -14,13 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from ...data import deadlines
 from ...data.atomic_files import sha256
-from ...data.errors import ModelError, ModelMissingError
 from ...data.settings import Settings
 from ...data.threads import share_cores
 from . import adapters, bundled
 from .adapter_lock import AdapterLock
 from .library_output import quiet_libraries
-from .model_source import fingerprint, resolve_model_path, resolve_quantization
+from .model_source import fingerprint, load_error, resolve_model_path, resolve_quantization
 from .projector import load_projector
 from .quantization import BITSANDBYTES, compute_dtype, import_bitsandbytes, nf4_config, set_nf4_compute_dtype, stored_quantization
 from .usage import record_usage
@@ -113,7 +112,7 @@ class LanguageModel:
                     **options,
                 )
             except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
-                raise _load_error(settings.llm, error) from error
+                raise load_error(settings.llm, error) from error
         if quantized or stored == BITSANDBYTES:
             set_nf4_compute_dtype(model)
         model.eval()
@@ -316,18 +315,3 @@ class LanguageModel:
             # At most two prompts are in use, one with each adapter; older caches would only take memory.
             self._prefix_caches = {**dict(list(self._prefix_caches.items())[-1:]), key: cache}
         return self._prefix_caches[key]
-
-
-def _load_error(name: str, error: Exception) -> ModelError:
-    """Return the error to raise for a model that cannot be loaded."""
-    message = str(error) or type(error).__name__
-    if isinstance(error, OSError) and Path(name).expanduser().is_dir():
-        return ModelError(
-            f"the folder {name} holds no model that can be loaded ({message.splitlines()[0]}); only safetensors are supported"
-        )
-    if isinstance(error, OSError):
-        return ModelMissingError(
-            f"the model {name!r} is neither in the local cache nor reachable; pull it on a machine with network access with "
-            f"`crossaisle models pull {name}`, or use the bundled one (`--llm {bundled.NAME}`)"
-        )
-    return ModelError(f"{name!r} cannot be loaded as a causal language model ({message.splitlines()[0]})")

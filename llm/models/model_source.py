@@ -85,3 +85,18 @@ def short_fingerprint(name: str, home: Path) -> str:
                 stream.seek(size * block // SAMPLED_BLOCKS)
                 digest.update(stream.read(BLOCK_BYTES))
     return digest.hexdigest()[:16]
+
+
+def load_error(name: str, error: Exception) -> ModelError:
+    """Return the error to raise for a model that cannot be loaded."""
+    message = str(error) or type(error).__name__
+    if isinstance(error, OSError) and Path(name).expanduser().is_dir():
+        return ModelError(
+            f"the folder {name} holds no model that can be loaded ({message.splitlines()[0]}); only safetensors are supported"
+        )
+    if isinstance(error, OSError):
+        return ModelMissingError(
+            f"the model {name!r} is neither in the local cache nor reachable; pull it on a machine with network access with "
+            f"`crossaisle models pull {name}`, or use the bundled one (`--llm {bundled.NAME}`)"
+        )
+    return ModelError(f"{name!r} cannot be loaded as a causal language model ({message.splitlines()[0]})")

@@ -16,7 +16,7 @@ class LLMUsage:
     """Work of language models during one request.
 
     Attributes:
-        tokens_in: Tokens of the prompts of scored candidates; a prefix that several packs share counts once for each pack.
+        tokens_in: Tokens of the prompts of scored candidates; a prefix counts once for each pack, and not at all where it is cached.
         texts_generated: Texts that were generated, those included that a check then rejected.
     """
 

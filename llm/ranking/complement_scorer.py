@@ -16,7 +16,8 @@ import numpy as np
 from ... import prompts
 from ...data.records import Category
 from ..models.language_model import LanguageModel
-from .packed_scorer import PACK_TOKENS, Pack, PackedScorer
+from .packed_scorer import PACK_TOKENS, PackedScorer
+from .packs import Pack
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

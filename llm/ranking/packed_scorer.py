@@ -10,12 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ...data.errors import ModelError
 from ..models.projector import soft_tokens
+from ..models.usage import record_usage
+from .packs import SOFT_TOKEN, Pack, Row, split_into_packs
+from .prefix_cache import PrefixCache, PrefixState, join_prefixes
 
 if TYPE_CHECKING:
     import torch
@@ -27,9 +30,6 @@ ANSWERS = ("Yes", "No")
 PACK_TOKENS = 2048
 """Default maximum length of a pack. Attention cost grows with its square; above this length a second pack is no slower."""
 
-SOFT_TOKEN = -1
-"""Id of a soft token: a vector from the model's projector in place of an embedding."""
-
 TESTED_ARCHITECTURES = ("llama", "mistral", "qwen3", "gemma3_text", "gpt_neox", "gpt2")
 """Architectures whose packed scores `tests/llm/ranking/test_packed_scorer.py` compares with unpacked ones; others are probed at load."""
 MAX_PROBE_DIFFERENCE = 0.5
@@ -37,45 +37,16 @@ MAX_PROBE_DIFFERENCE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class SoftInputs:
-    """Numbers that the model's projector maps to the soft tokens of a pack: one in the prefix, and one in each candidate.
+class ScoredPack:
+    """Scores of one pack.
 
     Attributes:
-        history: (history size,) float32.
-        candidates: (candidates, candidate size) float32.
+        margins: Logit margins of its candidates in nats, shape (candidates,).
+        tokens: Number of tokens computed for it; those of a cached prefix are not.
     """
 
-    history: NDArray[np.float32]
-    candidates: NDArray[np.float32]
-
-    def take(self, indices: Sequence[int] | NDArray[np.int64]) -> SoftInputs:
-        """Return the numbers of some candidates."""
-        return SoftInputs(self.history, self.candidates[np.asarray(indices, dtype=np.int64)])
-
-
-@dataclass(frozen=True, slots=True)
-class Pack:
-    """A prefix and the candidates that follow it.
-
-    Attributes:
-        prefix: Token ids; `SOFT_TOKEN` for a soft token.
-        candidates: Token ids of each candidate.
-        soft: What the soft tokens are made from; None if there are none.
-    """
-
-    prefix: Sequence[int]
-    candidates: Sequence[Sequence[int]]
-    soft: SoftInputs | None = None
-
-    @property
-    def tokens(self) -> int:
-        """Number of tokens."""
-        return len(self.prefix) + sum(map(len, self.candidates))
-
-    def take(self, indices: Sequence[int]) -> Pack:
-        """Return the pack of some candidates."""
-        soft = None if self.soft is None else self.soft.take(indices)
-        return Pack(self.prefix, [self.candidates[index] for index in indices], soft)
+    margins: NDArray[np.float32]
+    tokens: int
 
 
 class PackedScorer:
@@ -85,13 +56,17 @@ class PackedScorer:
         llm: The model.
         pack_tokens: Maximum length of a pack, at most the model's context.
         adapter: Whether the model's ranking adapter is active while scoring; no effect without one.
+        prefix_cache: Keys and values of earlier prefixes of this model, used and filled while scoring without gradients; None for no
+            cache. Not for a model whose weights change.
 
     Raises:
         ModelError: The tokenizer does not distinguish the two answers, or the model's attention ignores custom masks.
     """
 
-    def __init__(self, llm: LanguageModel, *, pack_tokens: int = PACK_TOKENS, adapter: bool = False) -> None:
-        self.llm, self.adapter = llm, adapter
+    def __init__(
+        self, llm: LanguageModel, *, pack_tokens: int = PACK_TOKENS, adapter: bool = False, prefix_cache: PrefixCache | None = None
+    ) -> None:
+        self.llm, self.adapter, self.prefix_cache = llm, adapter, prefix_cache
         self.pack_tokens = min(pack_tokens, llm.context)
         yes, no = (llm.encode(answer)[0] for answer in ANSWERS)
         if yes == no:
@@ -120,12 +95,11 @@ class PackedScorer:
         Raises:
             ModelError: A candidate together with the prefix is longer than the model's context.
         """
-        import torch
-
         margins = np.empty(len(pack.candidates), dtype=np.float32)
-        with torch.inference_mode(), self.llm.use_adapter(adapter=self.adapter):
-            for indices in self.split_candidates(pack):
-                margins[indices] = self.forward(pack.take(indices)).float().cpu().numpy()
+        for indices in self.split_candidates(pack):
+            scored = self.score_packs([pack.take(indices)])[0]
+            margins[indices] = scored.margins
+            record_usage(tokens_in=scored.tokens)
         return margins
 
     def split_candidates(self, pack: Pack) -> list[list[int]]:
@@ -137,11 +111,25 @@ class PackedScorer:
         return split_into_packs(len(pack.prefix), [len(candidate) for candidate in pack.candidates], self.pack_tokens)
 
     def batch_logit_margins(self, packs: Sequence[Pack]) -> list[NDArray[np.float32]]:
-        """Return the margins of several packs from one forward pass, each of shape (candidates,)."""
+        """Return the margins of several packs, computed together, each of shape (candidates,)."""
+        return [scored.margins for scored in self.score_packs(packs)]
+
+    def score_packs(self, packs: Sequence[Pack]) -> list[ScoredPack]:
+        """Return the margins of several packs, computed together, and how many tokens each of them cost."""
         import torch
 
         with torch.inference_mode(), self.llm.use_adapter(adapter=self.adapter):
-            return [margins.float().cpu().numpy() for margins in self.forward_batch(packs)]
+            rows = self._rows(packs)
+            if self.prefix_cache is None:
+                hidden, cached = self._candidate_states(rows), [0] * len(packs)
+            else:
+                parts = [row.split(len(pack.prefix)) for pack, row in zip(packs, rows, strict=True)]
+                states, cached = self._prefix_states(packs, [prefix for prefix, _ in parts], self.prefix_cache)
+                hidden = self._candidate_states([candidates for _, candidates in parts], states)
+            return [
+                ScoredPack(self._margins(own).float().cpu().numpy(), pack.tokens - known)
+                for own, pack, known in zip(hidden, packs, cached, strict=True)
+            ]
 
     def forward(self, pack: Pack) -> torch.Tensor:
         """Return the margins of one pack as a tensor (candidates,), differentiable if gradients are enabled."""
@@ -157,38 +145,83 @@ class PackedScorer:
 
     def hidden_states_batch(self, packs: Sequence[Pack]) -> list[torch.Tensor]:
         """Return the hidden states of several packs, each a row of one forward pass; see `hidden_states`."""
+        return self._candidate_states(self._rows(packs))
+
+    def _rows(self, packs: Sequence[Pack]) -> list[Row]:
+        soft = [None if pack.soft is None else soft_tokens(self.llm.model, pack.soft.history, pack.soft.candidates) for pack in packs]
+        return [Row.from_pack(pack, vectors) for pack, vectors in zip(packs, soft, strict=True)]
+
+    def _candidate_states(self, rows: Sequence[Row], prefixes: Sequence[PrefixState] = ()) -> list[torch.Tensor]:
+        """Return the hidden states of each row's candidates. Args: prefixes: of each row, if the rows are those of candidates alone."""
+        cache = join_prefixes(prefixes) if prefixes else None
+        output = self._forward(rows, [state.length for state in prefixes], cache)
+        return [output[i, row.last.to(output.device)] for i, row in enumerate(rows)]
+
+    def _forward(self, rows: Sequence[Row], prefixes: Sequence[int], cache: Any) -> torch.Tensor:
+        """Return the last hidden states of all tokens (rows, L, hidden).
+
+        Args:
+            rows: The tokens.
+            prefixes: Number of tokens of each row in the cache; empty if there are none.
+            cache: Keys and values that precede the tokens, to which theirs are appended; None for neither.
+        """
         import torch
 
         model, device = self.llm.model, self.llm.device
-        rows = [_Row.from_pack(pack) for pack in packs]
-        length = max(len(row.ids) for row in rows)
-        ids = torch.tensor([[*row.ids, *[0] * (length - len(row.ids))] for row in rows], device=device)  # (packs, L)
-        block = torch.stack([row.padded(row.block, length) for row in rows]).to(device)  # (packs, L)
-        position = torch.stack([row.padded(row.position, length) for row in rows]).to(device)  # (packs, L)
-        order = torch.arange(length, device=device)
+        length, cached = max(len(row.ids) for row in rows), max(prefixes, default=0)
+        ids = torch.tensor([[*row.ids, *[0] * (length - len(row.ids))] for row in rows], device=device)  # (rows, L)
+        block = torch.stack([row.padded(row.block, length) for row in rows]).to(device)  # (rows, L)
+        position = torch.stack([row.padded(row.position, length) for row in rows]).to(device)  # (rows, L)
+        order = torch.arange(cached + length, device=device)
+        in_prefix = order[:cached] < torch.tensor(prefixes or [0] * len(rows), device=device)[:, None]  # (rows, cached)
+        key_block = torch.cat([in_prefix.long() - 1, block], dim=1)  # (rows, cached + L); -1 for the padding of a cached prefix
+        key_position = torch.cat([order[:cached].expand(len(rows), -1), position], dim=1)  # (rows, cached + L)
         # Block 0 is the prefix. A token attends to block 0 and to its own block, up to itself; padding is a block of its own.
-        same_block = (block[:, None, :] == 0) | (block[:, None, :] == block[:, :, None])
-        visible = same_block & (order[None, :] <= order[:, None])  # (packs, L, L)
+        same_block = (key_block[:, None, :] == 0) | (key_block[:, None, :] == block[:, :, None])
+        visible = same_block & (order[None, :] <= order[cached:, None])  # (rows, L, cached + L)
         window = self._window
-        in_window = visible & (position[:, :, None] - position[:, None, :] < window) if window else visible
+        in_window = visible & (position[:, :, None] - key_position[:, None, :] < window) if window else visible
         masks = {
             attention_type: self._additive_mask(in_window if attention_type == "sliding_attention" else visible)
             for attention_type in self._attention_types
         }
         mask = masks if len(masks) > 1 else masks[self._attention_types[0]]
-        inputs = {"input_ids": ids} if all(pack.soft is None for pack in packs) else {"inputs_embeds": self._embeddings(ids, packs)}
-        hidden = model.base_model(**inputs, attention_mask=mask, position_ids=position, use_cache=False).last_hidden_state
-        return [hidden[i, row.last.to(device)] for i, row in enumerate(rows)]
+        soft = [row.vectors for row in rows if row.vectors is not None]
+        inputs = {"inputs_embeds": self._embeddings(ids, soft)} if soft else {"input_ids": ids}
+        output = model.base_model(**inputs, attention_mask=mask, position_ids=position, past_key_values=cache, use_cache=cache is not None)
+        hidden: torch.Tensor = output.last_hidden_state
+        return hidden
 
-    def _embeddings(self, ids: torch.Tensor, packs: Sequence[Pack]) -> torch.Tensor:
-        """Return the input embeddings (packs, L, hidden), those of soft tokens from the packs."""
+    def _prefix_states(self, packs: Sequence[Pack], rows: Sequence[Row], cache: PrefixCache) -> tuple[list[PrefixState], list[int]]:
+        """Return the keys and values of each pack's prefix, and how many of its tokens were known before.
+
+        Args:
+            packs: The packs.
+            rows: The row of each pack's prefix.
+            cache: Where they are looked up and stored.
+        """
+        from transformers import DynamicCache
+
+        with_adapter = self.adapter and self.llm.has_ranking_adapter
+        keys = [(with_adapter, tuple(pack.prefix), None if pack.soft is None else pack.soft.history.tobytes()) for pack in packs]
+        states = {key: state for key in dict.fromkeys(keys) if (state := cache.get(key)) is not None}
+        missing = {key: i for i, key in reversed(list(enumerate(keys))) if key not in states}  # the first pack of each prefix
+        if missing:
+            computed = DynamicCache()  # not of the model's configuration, which would drop what is outside of a window
+            self._forward([rows[i] for i in missing.values()], [], computed)
+            for row, key in enumerate(missing):
+                layers = [(layer.keys, layer.values) for layer in computed.layers]
+                states[key] = PrefixState.from_row(layers, row, len(key[1]))
+                cache.put(key, states[key])
+        computed_by = set(missing.values())
+        return [states[key] for key in keys], [0 if i in computed_by else len(pack.prefix) for i, pack in enumerate(packs)]
+
+    def _embeddings(self, ids: torch.Tensor, soft: Sequence[torch.Tensor]) -> torch.Tensor:
+        """Return the input embeddings (rows, L, hidden). Args: soft: those of the soft tokens, row by row in their order."""
         import torch
 
-        model = self.llm.model
-        embeddings = model.get_input_embeddings()(ids.clamp(min=0))
-        vectors = [soft_tokens(model, pack.soft.history, pack.soft.candidates) for pack in packs if pack.soft is not None]
-        # Row by row, the soft tokens are in the order of the vectors.
-        filled: torch.Tensor = embeddings.masked_scatter((ids == SOFT_TOKEN)[..., None], torch.cat(vectors).to(embeddings))
+        embeddings = self.llm.model.get_input_embeddings()(ids.clamp(min=0))
+        filled: torch.Tensor = embeddings.masked_scatter((ids == SOFT_TOKEN)[..., None], torch.cat(list(soft)).to(embeddings))
         return filled
 
     def _additive_mask(self, visible: torch.Tensor) -> torch.Tensor:
@@ -229,70 +262,8 @@ class PackedScorer:
         with torch.inference_mode(), self.llm.use_adapter(adapter=self.adapter):
             for i, candidate in enumerate(pack.candidates):
                 ids = torch.tensor([[*pack.prefix, *candidate]], device=self.llm.device)
-                inputs = {"input_ids": ids} if pack.soft is None else {"inputs_embeds": self._embeddings(ids, [pack.take([i])])}
+                vectors = self._rows([pack.take([i])])[0].vectors
+                inputs = {"input_ids": ids} if vectors is None else {"inputs_embeds": self._embeddings(ids, [vectors])}
                 logits = self.llm.model(**inputs, use_cache=False).logits
                 margins[i] = float(logits[0, -1, yes].float() - logits[0, -1, no].float())
         return margins
-
-
-@dataclass(frozen=True, slots=True)
-class _Row:
-    """One pack as a row of a batch.
-
-    Attributes:
-        ids: Token ids (length,).
-        block: Number of the block of each token (length,), 0 for the prefix.
-        position: Position id of each token (length,).
-        last: Index of the last token of each candidate (candidates,).
-    """
-
-    ids: list[int]
-    block: torch.Tensor
-    position: torch.Tensor
-    last: torch.Tensor
-
-    @classmethod
-    def from_pack(cls, pack: Pack) -> _Row:
-        import torch
-
-        prefix, candidates = pack.prefix, pack.candidates
-        lengths = [len(prefix), *map(len, candidates)]
-        return cls(
-            [*prefix, *(token for candidate in candidates for token in candidate)],
-            torch.repeat_interleave(torch.arange(len(lengths)), torch.tensor(lengths)),
-            torch.cat([torch.arange(len(prefix)), *(torch.arange(len(prefix), len(prefix) + n) for n in lengths[1:])]),
-            torch.tensor(lengths).cumsum(0)[1:] - 1,
-        )
-
-    def padded(self, values: torch.Tensor, length: int) -> torch.Tensor:
-        """Return the values extended to `length` by counting on from the last one, so that each padding token attends only to itself."""
-        import torch
-
-        more = torch.arange(1, length - len(values) + 1)
-        return torch.cat([values, values[-1] + more])
-
-
-def split_into_packs(prefix: int, lengths: Sequence[int], limit: int) -> list[list[int]]:
-    """Return the indices of the candidates in each pack, in their order.
-
-    Args:
-        prefix: Number of tokens of the prefix.
-        lengths: Number of tokens of each candidate.
-        limit: Maximum number of tokens of a pack, prefix included.
-
-    Raises:
-        ModelError: One candidate does not fit even alone.
-    """
-    packs: list[list[int]] = []
-    remaining = 0
-    for i, length in enumerate(lengths):
-        if prefix + length > limit:
-            raise ModelError(
-                f"a prompt of {prefix + length} tokens does not fit the maximum of {limit} tokens; use a shorter history or text"
-            )
-        if not packs or length > remaining:
-            packs.append([])
-            remaining = limit - prefix
-        packs[-1].append(i)
-        remaining -= length
-    return packs

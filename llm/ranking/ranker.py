@@ -11,15 +11,16 @@ from ... import prompts
 from ...data.records import Item
 from ..models.language_model import LanguageModel
 from ..models.projector import projector_inputs
-from ..models.usage import record_usage
-from .packed_scorer import PACK_TOKENS, SOFT_TOKEN, Pack, PackedScorer
+from .packed_scorer import PACK_TOKENS, PackedScorer
+from .packs import SOFT_TOKEN, Pack
 from .rank_prompt import BEHAVIOUR, MAX_HISTORY_ITEMS, PLACEHOLDER, candidate_text, user_message
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..models.projector import ProjectorInputs
-    from .packed_scorer import SoftInputs
+    from .packs import SoftInputs
+    from .prefix_cache import PrefixCache
     from .request_batching import PackBatcher
 
 MAX_PREFIX_TOKENS = 512
@@ -38,6 +39,7 @@ class Ranker:
         pack_tokens: Maximum length of a pack.
         use_adapter: False leaves the adapter off, to compare with the base model on the same prompt.
         batcher: Batches the candidates of many threads; None scores each request alone.
+        prefix_cache: Keys and values of the prefixes of earlier requests; None computes each prefix.
     """
 
     def __init__(
@@ -48,11 +50,12 @@ class Ranker:
         pack_tokens: int = PACK_TOKENS,
         use_adapter: bool = True,
         batcher: PackBatcher | None = None,
+        prefix_cache: PrefixCache | None = None,
     ) -> None:
         self.batcher = batcher
         self.llm, self.prompt = llm, prompts.load("rank", version or llm.ranking_prompt_version)
         trained = self.prompt.version == llm.ranking_prompt_version
-        self.scorer = PackedScorer(llm, pack_tokens=pack_tokens, adapter=use_adapter and trained)
+        self.scorer = PackedScorer(llm, pack_tokens=pack_tokens, adapter=use_adapter and trained, prefix_cache=prefix_cache)
 
     def scores(
         self,
@@ -78,8 +81,6 @@ class Ranker:
         encoded = self.encode(history, need, candidates, facts, behaviour)
         order = sorted(range(len(candidates)), key=lambda i: (candidates[i].item_id, encoded.candidates[i]))
         pack = encoded.take(order)
-        forwards = len(self.scorer.split_candidates(pack))
-        record_usage(tokens_in=pack.tokens + (forwards - 1) * len(pack.prefix))
         scores = np.empty(len(candidates), dtype=np.float32)
         scores[order] = self.batcher.logit_margins(self.scorer, pack) if self.batcher else self.scorer.logit_margins(pack)
         return scores

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from ...data.records import Item
     from ..models.projector import ProjectorInputs
-    from .packed_scorer import SoftInputs
+    from .packs import SoftInputs
 
 PROMPT_VERSION = 2
 """Version of the prompt `rank` for models that are not trained on it: with facts about who bought an item, without the store's order."""

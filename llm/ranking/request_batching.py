@@ -20,11 +20,13 @@ import numpy as np
 from ...data import deadlines
 from ...data.errors import UnavailableError
 from ..models.quantization import has_amx_bf16
+from ..models.usage import record_usage
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from .packed_scorer import Pack, PackedScorer
+    from .packed_scorer import PackedScorer, ScoredPack
+    from .packs import Pack
 
 logger = logging.getLogger(__name__)
 MAX_BATCH_TOKENS = 4096
@@ -62,12 +64,12 @@ def default_policy(scorer: PackedScorer) -> BatchingPolicy:
 
 @dataclass(eq=False)
 class _QueuedPack:
-    """A pack in the queue, and the future of its margins."""
+    """A pack in the queue, and the future of its scores."""
 
     scorer: PackedScorer
     pack: Pack
     deadline: deadlines.Deadline | None
-    margins: Future[NDArray[np.float32]] = field(default_factory=Future)
+    result: Future[ScoredPack] = field(default_factory=Future)
 
     @property
     def tokens(self) -> int:
@@ -120,11 +122,14 @@ class PackBatcher:
         margins = np.empty(len(pack.candidates), dtype=np.float32)
         for part, entry in zip(parts, queued, strict=True):
             try:
-                margins[part] = entry.margins.result(deadline.remaining() if deadline is not None else None)
+                scored = entry.result.result(deadline.remaining() if deadline is not None else None)
             except FutureTimeoutError:
                 assert deadline is not None
                 deadline.cancelled = True  # the workers drop the remaining packs
                 deadline.check()
+            else:
+                margins[part] = scored.margins
+                record_usage(tokens_in=scored.tokens)  # here, because a counter belongs to the thread of the request
         return margins
 
     def close(self) -> None:
@@ -140,23 +145,23 @@ class PackBatcher:
     def _run(self, max_tokens: int) -> None:
         while batch := self._next_batch(max_tokens):
             try:
-                results = batch[0].scorer.batch_logit_margins([entry.pack for entry in batch])
+                results = batch[0].scorer.score_packs([entry.pack for entry in batch])
             except Exception as error:
                 logger.warning("%d packs could not be scored (%s)", len(batch), type(error).__name__)
                 for entry in batch:
-                    entry.margins.set_exception(error)
+                    entry.result.set_exception(error)
                 continue
             with self._condition:
                 self.forward_count, self.pack_count = self.forward_count + 1, self.pack_count + len(batch)
-            for entry, margins in zip(batch, results, strict=True):
-                entry.margins.set_result(margins)
+            for entry, scored in zip(batch, results, strict=True):
+                entry.result.set_result(scored)
 
     def _next_batch(self, max_tokens: int) -> list[_QueuedPack]:
         """Remove the next batch from the queue; an empty list once the batcher is closed and the queue empty."""
         with self._condition:
             while True:
                 for entry in [entry for entry in self._queue if entry.expired]:
-                    entry.margins.cancel()
+                    entry.result.cancel()
                     self._queue.remove(entry)
                 if self._queue:
                     break

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...data.atomic_files import sha256
-from ...llm.ranking.packed_scorer import SoftInputs
+from ...llm.ranking.packs import SoftInputs
 from ...retrieval.channels.base import CachedChannel
 from ...retrieval.channels.matrix_factorization import MODEL, MatrixFactorization
 from .features import FeatureMatrix

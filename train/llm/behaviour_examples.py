@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from ...llm.ranking.packed_scorer import SoftInputs
+    from ...llm.ranking.packs import SoftInputs
     from ...recommend.ranking.features import FeatureMatrix
     from ..fold_factors import FoldFactors
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from ...retrieval.index.builder import load
 from ..lora import finetune
 from ..lora.config import FinetuneConfig
+from ..lora.recipe import adapt
 
 if TYPE_CHECKING:
     from ...data.settings import Settings
@@ -29,7 +30,7 @@ def train_explainer(workspace: Workspace, settings: Settings, config: FinetuneCo
     from .explainer_examples import explainer_examples
 
     catalogue, _, _ = load(workspace, settings)
-    lora = config or EXPLAINER_CONFIG
+    lora = config or adapt(EXPLAINER_CONFIG, settings)
     renderer = BriefRenderer(LanguageModel.load(settings), lora.prompt)
     examples = explainer_examples(renderer, catalogue.records(range(len(catalogue))), lora.seed)
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ...data.records import Item
     from ...data.settings import Settings
     from ...llm.models.projector import ProjectorInputs
-    from ...llm.ranking.packed_scorer import SoftInputs
+    from ...llm.ranking.packs import SoftInputs
     from ...retrieval.channels.base import Progress
     from ...retrieval.items.catalogue import Catalogue
     from .ranker_examples import RankerExamples

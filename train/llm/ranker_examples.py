@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ...llm.models.projector import ProjectorInputs
-    from ...llm.ranking.packed_scorer import SoftInputs
+    from ...llm.ranking.packs import SoftInputs
     from ...retrieval.channels.base import TrainingContext
     from ...retrieval.channels.matrix_factorization import MatrixFactorization
 

@@ -24,6 +24,7 @@ from ...llm.models.quantization import training_quantization
 from .config import FinetuneConfig
 from .distributed import DistributedContext
 from .listwise_loss import ListwiseExample, ListwiseRankingTask
+from .recipe import recipe_for
 from .trainer import LoraTrainer, TrainingProgress, TrainingTask, WeightedExample
 
 __all__ = ["MIN_EXAMPLES", "FinetuneConfig", "FinetuneReport", "ListwiseExample", "TrainingProgress", "train"]
@@ -100,7 +101,7 @@ def train(
         validation: Validation examples of other shoppers; the weights with the best validation metric are kept.
         settings: Name the base model; its quantization becomes that of `training_quantization`.
         out: Folder of the adapter.
-        config: Hyperparameters.
+        config: Hyperparameters; None for those of `recipe_for`.
         card: Further entries of the adapter's card.
         progress: Called after every step, in the main process only; an exception that it raises ends the run.
         start: Folder of an adapter to continue training from, with the same base model, prompt and rank; None starts a new one.
@@ -116,7 +117,7 @@ def train(
         ModelError, ModelMissingError: See `LanguageModel.load`.
         StorageError: The disk is full.
     """
-    config = config or FinetuneConfig()
+    config = config or recipe_for(settings)
     if len(examples) < MIN_EXAMPLES:
         raise TrainingError(f"{len(examples)} examples are too few to train on; at least {MIN_EXAMPLES} are required")
     if not validation:

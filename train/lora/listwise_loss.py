@@ -21,7 +21,7 @@ from ...data.errors import TrainingError
 from ...data.records import Item
 from ...llm.models import adapters
 from ...llm.models.projector import Standardization, attach_projector
-from ...llm.ranking.packed_scorer import Pack, SoftInputs, split_into_packs
+from ...llm.ranking.packs import Pack, SoftInputs, split_into_packs
 from ...llm.ranking.ranker import Ranker
 
 if TYPE_CHECKING:
@@ -89,13 +89,15 @@ class ListwiseRankingTask:
 
     Args:
         ranker: The ranker to train.
-        max_forward_tokens: Maximum number of tokens of one pack; halved when memory runs out, since packs are computed one at a time.
+        max_forward_tokens: Maximum number of tokens of one forward; halved when memory runs out, since forwards are computed one at a time.
+        batched: Whether several examples share a forward; None if the model is not on a CPU, where that is no faster.
     """
 
     name, unit = adapters.RANKING, "ndcg@10"
 
-    def __init__(self, ranker: Ranker, max_forward_tokens: int) -> None:
+    def __init__(self, ranker: Ranker, max_forward_tokens: int, *, batched: bool | None = None) -> None:
         self.ranker, self.max_forward_tokens, self.margin_scale = ranker, max_forward_tokens, 0.0
+        self.batched = ranker.llm.device.type != "cpu" if batched is None else batched
 
     @classmethod
     def for_model(cls, llm: LanguageModel, max_forward_tokens: int) -> ListwiseRankingTask:
@@ -141,26 +143,12 @@ class ListwiseRankingTask:
 
     def loss(self, example: ListwiseExample) -> torch.Tensor:
         """Return the cross-entropy of one example in nats, a scalar with gradients."""
-        import torch
-        from torch.utils.checkpoint import checkpoint
-
-        pack, scorer = self._encode(example), self.ranker.scorer
-        lengths = [len(candidate) for candidate in pack.candidates]
-        limit = min(max(self.max_forward_tokens, len(pack.prefix) + max(lengths)), self.ranker.llm.context)
-        parts = split_into_packs(len(pack.prefix), lengths, limit)
-        if len(parts) == 1:
-            margins = scorer.forward(pack)
-        else:  # the softmax spans all packs, so each is recomputed in the backward pass: only one is in memory at a time
-            margins = torch.cat([checkpoint(scorer.forward, pack.take(part), use_reentrant=False) for part in parts])
-        if example.scores is not None:
-            margins = self.margin_scale * margins + torch.tensor(example.scores, dtype=margins.dtype, device=margins.device)
-        if example.target_shares is not None:
-            shares = torch.tensor(example.target_shares, dtype=margins.dtype, device=margins.device)
-            return torch.nn.functional.cross_entropy(margins[None], shares[None])
-        return torch.nn.functional.cross_entropy(margins[None], torch.tensor([example.target], device=margins.device))
+        return self._losses([self._encode(example)])[0]
 
     def accumulate_gradients(self, examples: Sequence[ListwiseExample], total_weight: float) -> float:
         """Add the gradients of the weighted losses to the trained parameters, and return the sum of these losses in nats.
+
+        Examples of similar length share a forward, with at most `max_forward_tokens` tokens and padding, if `batched`.
 
         Args:
             examples: The examples.
@@ -169,43 +157,101 @@ class ListwiseRankingTask:
         Raises:
             TrainingError: Memory runs out even with one candidate at a time.
         """
-        return sum(self._add_gradients(example, example.weight / total_weight) for example in examples)
+        waiting = [self._encode(example) for example in examples]
+        if self.batched:
+            waiting.sort(key=lambda entry: entry.pack.tokens)
+        total = 0.0
+        while waiting:
+            group = self._next_group(waiting)
+            loss = self._add_gradients(group, total_weight)
+            if loss is not None:
+                total += loss
+                waiting = waiting[len(group) :]
+        return total
 
-    def _add_gradients(self, example: ListwiseExample, weight: float) -> float:
-        """Add the gradients of one example, completely or not at all, and return its weighted loss."""
+    def _encode(self, example: ListwiseExample) -> _EncodedExample:
+        pack = self.ranker.encode(example.history, example.need, example.candidates, example.facts, example.behaviour)
+        return _EncodedExample(example, pack)
+
+    def _next_group(self, waiting: Sequence[_EncodedExample]) -> Sequence[_EncodedExample]:
+        """Return the first examples, in the order of their lengths, that fit one forward; at least one."""
+        size = 1
+        while self.batched and size < len(waiting) and (size + 1) * waiting[size].pack.tokens <= self.max_forward_tokens:
+            size += 1
+        return waiting[:size]
+
+    def _losses(self, group: Sequence[_EncodedExample]) -> list[torch.Tensor]:
+        """Return the cross-entropy of each example: several fit one forward, or one that may need several packs."""
+        import torch
+        from torch.utils.checkpoint import checkpoint
+
+        scorer, pack = self.ranker.scorer, group[0].pack
+        limit = min(max(self.max_forward_tokens, group[0].minimum), self.ranker.llm.context)
+        parts = split_into_packs(len(pack.prefix), [len(candidate) for candidate in pack.candidates], limit)
+        if len(group) > 1 or len(parts) == 1:
+            margins = scorer.forward_batch([each.pack for each in group])
+        else:  # the softmax spans all packs, so each is recomputed in the backward pass: only one is in memory at a time
+            margins = [torch.cat([checkpoint(scorer.forward, pack.take(part), use_reentrant=False) for part in parts])]
+        return [self._cross_entropy(each.example, own) for each, own in zip(group, margins, strict=True)]
+
+    def _cross_entropy(self, example: ListwiseExample, margins: torch.Tensor) -> torch.Tensor:
+        """Return the loss for the margins of the candidates, shape (candidates,)."""
+        import torch
+
+        if example.scores is not None:
+            margins = self.margin_scale * margins + torch.tensor(example.scores, dtype=margins.dtype, device=margins.device)
+        if example.target_shares is not None:
+            shares = torch.tensor(example.target_shares, dtype=margins.dtype, device=margins.device)
+            return torch.nn.functional.cross_entropy(margins[None], shares[None])
+        return torch.nn.functional.cross_entropy(margins[None], torch.tensor([example.target], device=margins.device))
+
+    def _add_gradients(self, group: Sequence[_EncodedExample], total_weight: float) -> float | None:
+        """Add the gradients of some examples, of all or of none, and return their weighted loss; None if memory has run out."""
         import torch
 
         parameters = [parameter for parameter in self.ranker.llm.model.parameters() if parameter.requires_grad]
-        while True:
-            try:
-                loss = self.loss(example) * weight
-                gradients = torch.autograd.grad(loss, parameters, allow_unused=True)  # unused: an expert without tokens
-            except (RuntimeError, MemoryError) as error:
-                if not out_of_memory(error):
-                    raise
-                self._halve_packs(example, error)
-            else:
-                break
+        try:
+            losses = zip(group, self._losses(group), strict=True)
+            loss = torch.stack([loss * (each.example.weight / total_weight) for each, loss in losses]).sum()
+            gradients = torch.autograd.grad(loss, parameters, allow_unused=True)  # unused: an expert without tokens
+        except (RuntimeError, MemoryError) as error:
+            if not out_of_memory(error):
+                raise
+            self._halve_forward(group, error)
+            gradients = None
+        if gradients is None:  # outside of the handler, whose error keeps the tensors of the forward alive
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
+            return None
         for parameter, gradient in zip(parameters, gradients, strict=True):
             if gradient is not None:
                 parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
         return float(loss.detach())
 
-    def _encode(self, example: ListwiseExample) -> Pack:
-        return self.ranker.encode(example.history, example.need, example.candidates, example.facts, example.behaviour)
-
-    def _halve_packs(self, example: ListwiseExample, error: Exception) -> None:
-        pack = self._encode(example)
-        total, minimum = pack.tokens, len(pack.prefix) + max(map(len, pack.candidates))
-        if self.max_forward_tokens <= minimum:
+    def _halve_forward(self, group: Sequence[_EncodedExample], error: Exception) -> None:
+        """Halve the tokens of a forward: first to fewer examples, then to fewer candidates of one."""
+        longest, minimum = max(each.pack.tokens for each in group), max(each.minimum for each in group)
+        if len(group) == 1 and self.max_forward_tokens <= minimum:
             raise TrainingError(
                 "not enough memory for training even with one candidate at a time; set gradient_checkpointing, lower rank, "
                 "or name a smaller model with --llm"
             ) from error
-        self.max_forward_tokens = max(minimum, min(self.max_forward_tokens, total) // 2)
+        floor = longest if len(group) > 1 else minimum
+        self.max_forward_tokens = max(floor, min(self.max_forward_tokens, len(group) * longest) // 2)
         logger.warning("out of memory: continuing with packs of %d tokens", self.max_forward_tokens)
+
+
+@dataclass(frozen=True, slots=True)
+class _EncodedExample:
+    """An example and its pack of all candidates."""
+
+    example: ListwiseExample
+    pack: Pack
+
+    @property
+    def minimum(self) -> int:
+        """Tokens of a pack with the longest candidate alone."""
+        return len(self.pack.prefix) + max(map(len, self.pack.candidates))
 
 
 def out_of_memory(error: Exception) -> bool:

@@ -12,7 +12,8 @@ from crossaisle.data.records import Item
 from crossaisle.data.settings import Settings
 from crossaisle.llm.models import adapters, bundled
 from crossaisle.llm.models.language_model import LanguageModel
-from crossaisle.llm.ranking.packed_scorer import Pack, PackedScorer
+from crossaisle.llm.ranking.packed_scorer import PackedScorer
+from crossaisle.llm.ranking.packs import Pack
 from crossaisle.llm.ranking.ranker import Ranker
 from crossaisle.train.lora.config import FinetuneConfig
 from crossaisle.train.lora.finetune import MIN_EXAMPLES, train

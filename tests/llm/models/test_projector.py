@@ -16,7 +16,8 @@ from crossaisle.data.settings import Settings
 from crossaisle.llm.models import adapters, projector
 from crossaisle.llm.models.language_model import LanguageModel
 from crossaisle.llm.models.projector import ProjectorInputs, Standardization, attach_projector, projector_inputs, soft_tokens
-from crossaisle.llm.ranking.packed_scorer import SOFT_TOKEN, PackedScorer, SoftInputs
+from crossaisle.llm.ranking.packed_scorer import PackedScorer
+from crossaisle.llm.ranking.packs import SOFT_TOKEN, SoftInputs
 from crossaisle.llm.ranking.ranker import Ranker
 from crossaisle.train.lora.config import FinetuneConfig
 from crossaisle.train.lora.finetune import ListwiseExample, train

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from crossaisle.data.errors import ModelError
 from crossaisle.data.settings import Settings
 from crossaisle.llm.models.language_model import LanguageModel
-from crossaisle.llm.ranking.packed_scorer import Pack, PackedScorer, split_into_packs
+from crossaisle.llm.ranking.packed_scorer import PackedScorer
+from crossaisle.llm.ranking.packs import Pack, split_into_packs
 
 PREFIX = "A shopper has bought a trail tent.\n"
 ITEMS = ["camp stove", "silk tie", "a large cast iron pan", "pen", "tent pegs", "phone case"]

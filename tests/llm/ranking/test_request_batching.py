@@ -14,7 +14,8 @@ from crossaisle.data import deadlines
 from crossaisle.data.errors import TimedOutError, UnavailableError
 from crossaisle.llm.models.language_model import LanguageModel
 from crossaisle.llm.ranking import request_batching
-from crossaisle.llm.ranking.packed_scorer import Pack, PackedScorer
+from crossaisle.llm.ranking.packed_scorer import PackedScorer
+from crossaisle.llm.ranking.packs import Pack
 from crossaisle.llm.ranking.request_batching import MAX_BATCH_TOKENS, BatchingPolicy, PackBatcher, _QueuedPack, default_policy, select_batch
 
 THINGS = ("stove", "lamp", "kettle", "sofa")

@@ -24,7 +24,8 @@ from crossaisle.llm.models import adapters
 from crossaisle.llm.models.language_model import LanguageModel
 from crossaisle.llm.models.model_source import fingerprint
 from crossaisle.llm.models.quantization import training_quantization
-from crossaisle.llm.ranking.packed_scorer import Pack, PackedScorer
+from crossaisle.llm.ranking.packed_scorer import PackedScorer
+from crossaisle.llm.ranking.packs import Pack
 from crossaisle.llm.ranking.ranker import Ranker
 from crossaisle.train.lora import checkpoints, listwise_loss
 from crossaisle.train.lora.distributed import DistributedContext
@@ -375,18 +376,18 @@ def test_out_of_memory_continues_with_smaller_packs(
     encoded = [ranker.encode(each.history, None, each.candidates) for each in FEW]
     limit = max(len(pack.prefix) + max(map(len, pack.candidates)) for pack in encoded)
     assert limit < min(pack.tokens for pack in encoded)
-    original, longest = PackedScorer.forward, 0
+    original, longest = PackedScorer.hidden_states_batch, 0
 
-    def limited(self: PackedScorer, pack: Pack) -> Any:
+    def limited(self: PackedScorer, packs: list[Pack]) -> Any:
         nonlocal longest
-        length = pack.tokens
+        length = max(pack.tokens for pack in packs) * len(packs)
         if torch.is_grad_enabled():
             if length > limit:
                 raise torch.OutOfMemoryError("no") if kind == "cuda" else RuntimeError("DefaultCPUAllocator: can't allocate memory: no")
             longest = max(length, longest)
-        return original(self, pack)
+        return original(self, packs)
 
-    monkeypatch.setattr(PackedScorer, "forward", limited)
+    monkeypatch.setattr(PackedScorer, "hidden_states_batch", limited)
     config = dataclasses.replace(QUICK, dropout=0.0)
     with caplog.at_level("WARNING", "crossaisle"):
         small_packs = train(FEW, UNSEEN, small, tmp_path / "small", config)
@@ -404,7 +405,7 @@ def test_other_errors_are_not_treated_as_out_of_memory(small: Settings, tmp_path
     def broken(*_: Any) -> Any:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr(PackedScorer, "forward", broken)
+    monkeypatch.setattr(PackedScorer, "hidden_states_batch", broken)
     monkeypatch.setattr(listwise_loss, "summed_ndcg", lambda *_: 0.0)
     with pytest.raises(RuntimeError, match="a bug"):
         train(FEW, UNSEEN, small, tmp_path / "adapter", QUICK)
