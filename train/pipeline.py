@@ -117,6 +117,8 @@ def train_workspace(
         raise TrainingError("a model at an endpoint cannot be trained here; measure its weight with `crossaisle train llm-weight`")
     if teacher is not None and part not in ("ranker", "all"):
         raise SettingsError(f"a teacher labels examples for the parts ranker and all, not for {part}")
+    if teacher is not None and (settings.llm == "none" or settings.is_remote):
+        raise SettingsError(f"a teacher teaches a model that is trained here, not {settings.llm}; name a local one with --llm")
     default = tuple(TRAINABLE_CHANNELS) if part == "graph" else DEFAULT_CHANNELS
     names = validate_names(default if channels is None else channels)
     metrics: dict[str, Any] = {"left_out": {}}

@@ -121,6 +121,8 @@ def test_only_the_ranker_has_a_teacher(demo_workspace: Workspace, settings: Sett
     assert_rejected(run("train", "-w", demo_workspace.path, "blend", *by), "--teacher: for the parts ranker and all, not for blend")
     with pytest.raises(SettingsError, match="for the parts ranker and all, not for graph"):
         pipeline.train_workspace(demo_workspace, settings, part="graph", teacher=TeacherConfig("openai:http://h/v1", "m"))
+    with pytest.raises(SettingsError, match="a model that is trained here, not none"):
+        pipeline.train_workspace(demo_workspace, settings.with_(llm="none"), part="all", teacher=TeacherConfig("openai:http://h/v1", "m"))
 
 
 @pytest.mark.parametrize(
