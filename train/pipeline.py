@@ -90,7 +90,8 @@ def train_workspace(
         channels: Names of the trainable channels; None for all of them in `graph`, else for `DEFAULT_CHANNELS`.
         config: Configuration of the graph; None for the default one.
         ranker: LoRA configuration of the ranker or the explainer; None for that of the model's size.
-        examples: Largest number of training examples of the ranker; None for `ranker_examples.MAX_EXAMPLES`.
+        examples: Largest number of training examples of the ranker; None for `ranker_examples.MAX_EXAMPLES`, 0 for pairs alone,
+            which need no blend.
         pairs: Largest number of pairs that the ranker is trained on before; None for `pair_examples.MAX_PAIRS`.
         teacher: Large model that labels further pairs and lists for the ranker and the text heads; None for none.
         minutes: Time in which the LLM reads questions for its weight; None for 10.
@@ -150,7 +151,9 @@ def train_workspace(
                 metrics["llm_weight"] = {"left_out": str(error)}
         if part == "ranker" or (part == "all" and settings.llm != "none" and not settings.is_remote):
             try:
-                metrics["ranker"] = run.ranker(ranker or recipe_for(settings, seed=run.split.seed), examples or MAX_EXAMPLES)
+                metrics["ranker"] = run.ranker(
+                    ranker or recipe_for(settings, seed=run.split.seed), MAX_EXAMPLES if examples is None else examples
+                )
             except TrainingError as error:
                 if part == "ranker" or "diverged" in str(error):
                     raise
@@ -248,11 +251,13 @@ class _TrainingRun:
         from .llm.ranker import NO_TEACHER, train_llm_ranker, training_split
 
         path, catalogue = self.workspace.path, self.view.catalogue
-        stored = self._examples()
-        pairs = PairExamples.sample(self._pair_entities, MAX_PAIRS if self.options.pairs is None else self.options.pairs, config.seed)
+        stored = self._examples() if examples or (path / learned_blend.FOLDER).exists() else None
+        entities = _pair_entities(self._training_view(config.seed))
+        pairs = PairExamples.sample(entities, MAX_PAIRS if self.options.pairs is None else self.options.pairs, config.seed)
         labels, taught = NO_TEACHER, dict[str, Any]()
         if self.options.teacher is not None:
-            training_split(stored, examples, config.seed)  # what fails without the teacher fails before it is paid
+            if stored is not None and examples:
+                training_split(stored, examples, config.seed)  # what fails without the teacher fails before it is paid
             labels, taught = self._teach(self.options.teacher, config, stored)
         metrics = train_llm_ranker(
             path, self.settings, stored, catalogue, self.context, config=config, max_examples=examples, pairs=pairs, teacher=labels
@@ -261,14 +266,16 @@ class _TrainingRun:
         try:
             metrics["llm_weight"] = self.llm_weight()
             metrics["vote"] = metrics["llm_weight"]["weight"]["weight"]
-        except TrainingError as error:  # too few questions: the adapter is kept and has no weight
+        except (TrainingError, NotTrainedError) as error:  # too few questions, or no blend: the adapter is kept and has no weight
             metrics |= {"llm_weight": {"left_out": str(error)}, "vote": 0.0}
         return {**metrics, "text_weight": self.text_weight()}
 
-    def _teach(self, teacher: TeacherConfig, config: FinetuneConfig, stored: RankerExamples) -> tuple[TeacherExamples, dict[str, Any]]:
+    def _teach(
+        self, teacher: TeacherConfig, config: FinetuneConfig, stored: RankerExamples | None
+    ) -> tuple[TeacherExamples, dict[str, Any]]:
         """Ask the teacher, train the text heads on its pairs and store them, and return the examples for the LLM and the metrics."""
         path, catalogue = self.workspace.path, self.view.catalogue
-        material = TeachingMaterial(self._pair_entities, stored, catalogue, config.seed, config.prompt)
+        material = TeachingMaterial(_pair_entities(self._training_view(config.seed)), stored, catalogue, config.seed, config.prompt)
         labels = teacher_labels(teacher, material, path, self.context.progress)
         save_labels(path, labels.pairs, catalogue)
         trained = train_channels(self.view, replace(self.context, taught=labels.pairs), [ComplementHeads.name])
@@ -276,14 +283,12 @@ class _TrainingRun:
         heads = trained.metrics.get(ComplementHeads.name) or {"left_out": trained.left_out[ComplementHeads.name]}
         return labels.examples, {"teacher": labels.figures, "text_heads": heads}
 
-    @cached_property
-    def _pair_entities(self) -> tuple[PairEntities, PairEntities]:
-        """The items and the leaf categories, counted without who is held out."""
-        from .llm.pair_examples import item_entities, leaf_category_entities
+    def _training_view(self, seed: int) -> TrainingView:
+        """The view without the users that an adapter with this seed is validated and measured on."""
+        from .llm.ranker import training_users
 
-        view = self.view
-        items = item_entities(view.catalogue, view.associations, view.vectors)
-        return items, leaf_category_entities(view.catalogue, view.training_data.histories, view.vectors)
+        users = self.view.events.users
+        return self.view.without_users(frozenset(users.filter(~training_users(users.to_list(), seed)).to_list()))
 
     def text_weight(self) -> dict[str, Any]:
         """Measure the weight of the LLM for text queries, store it, and return its metrics, or why it cannot be measured."""
@@ -293,7 +298,7 @@ class _TrainingRun:
             return measure_text_weight(
                 self.workspace.path,
                 self.settings,
-                self._pair_entities,
+                _pair_entities(self.view),
                 seed=self.split.seed,
                 seconds=self._reading_seconds,
                 progress=self.context.progress,
@@ -332,6 +337,14 @@ class _TrainingRun:
                 f"run `crossaisle train -w {path} blend` first, with the same --seed and --hold-out"
             )
         return stored_examples
+
+
+def _pair_entities(view: TrainingView) -> tuple[PairEntities, PairEntities]:
+    """The items and the leaf categories of a view."""
+    from .llm.pair_examples import item_entities, leaf_category_entities
+
+    items = item_entities(view.catalogue, view.associations, view.vectors)
+    return items, leaf_category_entities(view.catalogue, view.training_data.histories, view.vectors)
 
 
 def _save_blend(

@@ -64,7 +64,10 @@ def train(
         ),
     ] = None,
     examples: Annotated[
-        int | None, typer.Option(help="Maximum number of training examples of the LLM (default: 1,000, about 1 s each on two cores).")
+        int | None,
+        typer.Option(
+            help="Maximum number of lists that the LLM is trained on (default: 1,000, about 1 s each on two cores; 0 for pairs alone)."
+        ),
     ] = None,
     pairs: Annotated[
         int | None, typer.Option(help="Maximum number of pairs that the LLM is trained on first (default: 400; 0 for none).")
@@ -126,8 +129,8 @@ def train(
         raise SettingsError(f"unknown part {part!r}; choose {', '.join(TRAINING_PARTS)}")
     if convolution not in ("normalised", "attention"):
         raise SettingsError(f"--convolution must be normalised or attention, not {convolution!r}")
-    if examples is not None and examples < 1:
-        raise SettingsError(f"--examples must be 1 or more, not {examples}")
+    if examples is not None and examples < 0:
+        raise SettingsError(f"--examples must be 0 or more, not {examples}")
     if pairs is not None and pairs < 0:
         raise SettingsError(f"--pairs must be 0 or more, not {pairs}")
     taught_by = _teacher_config(part, teacher, teacher_model, teacher_budget)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,7 +30,7 @@ from ..lora import finetune
 from ..lora.finetune import FinetuneConfig, ListwiseExample
 from .list_examples import TRAINING_DEPTH, list_example
 from .pair_examples import PairExamples
-from .ranker_examples import MAX_EXAMPLES, RankerExamples, behaviour_inputs
+from .ranker_examples import MAX_EXAMPLES, RankerExamples, behaviour_inputs, user_hashes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -49,6 +49,8 @@ MAX_REPEATS = 3
 """Largest number of examples of one query, each with other candidates, if there are fewer queries than requested examples."""
 TRAINING_SHARE, VALIDATION_SHARE = 0.7, 0.1
 """Shares of the users for training and for early stopping; the others calibrate the weight."""
+GOLDEN_RATIO = 0.6180339887498949
+"""Distance of the splits of successive seeds: each has other users for measuring."""
 VALIDATION_LIMITS = (8, 100)
 """Smallest and largest number of validation queries; in between an eighth of the training queries, because the LLM scores all of them
 several times."""
@@ -123,7 +125,19 @@ def training_split(examples: RankerExamples, max_training: int, seed: int) -> Ex
 
 def user_uniforms(examples: RankerExamples, seed: int) -> NDArray[np.float64]:
     """Return (queries,) a random number from 0 to 1 of each query's user, which decides its part of the split."""
+    if examples.user_hash is not None:
+        return part_of_users(examples.user_hash, seed)
     return np.random.default_rng([seed, 2]).random(int(examples.user.max(initial=-1)) + 1)[examples.user]
+
+
+def part_of_users(user_hash: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
+    """Return (users,) the numbers that decide the users' parts of the split. Args: user_hash: (users,) as of `user_hashes`."""
+    return np.asarray((user_hash + GOLDEN_RATIO * seed) % 1.0)
+
+
+def training_users(user_ids: Iterable[str], seed: int) -> NDArray[np.bool_]:
+    """Return (users,) which users the adapter with this seed may be trained on; on the others it is validated and measured."""
+    return part_of_users(user_hashes(user_ids), seed) < TRAINING_SHARE
 
 
 def calibration_queries(examples: RankerExamples, seed: int) -> NDArray[np.int64]:
@@ -134,7 +148,7 @@ def calibration_queries(examples: RankerExamples, seed: int) -> NDArray[np.int64
 def train_llm_ranker(
     folder: Path,
     settings: Settings,
-    ranker_examples: RankerExamples,
+    ranker_examples: RankerExamples | None,
     catalogue: Catalogue,
     context: TrainingContext,
     *,
@@ -148,11 +162,11 @@ def train_llm_ranker(
     Args:
         folder: Folder of the workspace.
         settings: Settings with the LLM.
-        ranker_examples: Queries with their candidates.
+        ranker_examples: Queries with their candidates; None for pairs alone.
         catalogue: Catalogue of the items.
         context: Card entries about the data, and progress. The seed is that of `config`.
         config: LoRA configuration.
-        max_examples: Largest number of training examples; a query may be repeated with other candidates.
+        max_examples: Largest number of training examples; a query may be repeated with other candidates. 0 for pairs alone.
         pairs: Pairs to train on first, if they are enough.
         teacher: Further pairs and lists, with the labels of a teacher.
 
@@ -162,24 +176,25 @@ def train_llm_ranker(
     """
     pairs = PairExamples([*pairs.training, *teacher.pairs.training], [*pairs.validation, *teacher.pairs.validation])
     has_pairs = len(pairs.training) >= finetune.MIN_EXAMPLES and len(pairs.validation) > 0
-    about = {**context.about, QUESTIONS_KEY: ranker_examples.digest}
+    about = {**context.about, QUESTIONS_KEY: None if ranker_examples is None else ranker_examples.digest}
     if has_pairs:
         about[PAIRS_KEY] = {"examples": len(pairs.training), "hash": finetune.examples_digest(pairs.training, pairs.validation)}
     if teacher.about:
         about[TEACHER_KEY] = dict(teacher.about)
     context = replace(context, about=about)
-    split = training_split(ranker_examples, max_examples, config.seed)
-    rng = np.random.default_rng([config.seed, 3])
-    repeats = min(MAX_REPEATS, -(-max_examples // len(split.training)))
-    queries = (split.training.tolist() * repeats)[:max_examples]
-    pair_config, config = config, with_behaviour(config, ranker_examples)
-
-    def example(query: int, generator: np.random.Generator | None) -> ListwiseExample:
-        return list_example(ranker_examples, query, catalogue, generator, version=config.prompt, inputs=config.behaviour)
-
-    training = [*(example(query, rng) for query in queries), *teacher.lists]
-    validation = [example(query, None) for query in split.validation.tolist()]
-    staging, final, start = folder / STAGING_FOLDER, folder / RANKER_FOLDER, folder / PAIRS_FOLDER if has_pairs else None
+    pair_config, start = config, None
+    if max_examples and ranker_examples is not None:
+        config = replace(config, behaviour=behaviour_inputs(ranker_examples, config.prompt))
+        training, validation = _lists(ranker_examples, max_examples, catalogue, config)
+        training, start = [*training, *teacher.lists], folder / PAIRS_FOLDER if has_pairs else None
+    elif has_pairs:
+        training, validation = list(pairs.training), list(pairs.validation)
+    else:
+        raise TrainingError(
+            f"{len(pairs.training)} pairs are bought together often enough to train the LLM on pairs alone; it needs "
+            f"{finetune.MIN_EXAMPLES}, and some for validation; ingest more interactions"
+        )
+    staging, final = folder / STAGING_FOLDER, folder / RANKER_FOLDER
     # Training is deterministic: the result would be the same.
     if _is_trained(final, settings, config, training, validation, about):
         card = {**adapters.read_card(final), **context.about}
@@ -187,7 +202,7 @@ def train_llm_ranker(
         return dict(card["figures"])
     if start is not None:
         _train_in(start, pairs.training, pairs.validation, settings, pair_config, context, "pairs")
-    _train_in(staging, training, validation, settings, config, context, "lists", start)
+    _train_in(staging, training, validation, settings, config, context, "lists" if max_examples else "pairs", start)
     card = {**adapters.read_card(staging), **context.about}
     _write_card(staging, card)
     with storage_errors(f"the adapter in {final}"):
@@ -197,9 +212,18 @@ def train_llm_ranker(
     return dict(card["figures"])
 
 
-def with_behaviour(config: FinetuneConfig, examples: RankerExamples) -> FinetuneConfig:
-    """Return the configuration with the inputs of the examples' behaviour, where the prompt has a place for them."""
-    return replace(config, behaviour=behaviour_inputs(examples, config.prompt))
+def _lists(
+    examples: RankerExamples, max_examples: int, catalogue: Catalogue, config: FinetuneConfig
+) -> tuple[list[ListwiseExample], list[ListwiseExample]]:
+    """The lists for training and for early stopping."""
+    split, rng = training_split(examples, max_examples, config.seed), np.random.default_rng([config.seed, 3])
+    repeats = min(MAX_REPEATS, -(-max_examples // len(split.training)))
+
+    def example(query: int, generator: np.random.Generator | None) -> ListwiseExample:
+        return list_example(examples, query, catalogue, generator, version=config.prompt, inputs=config.behaviour)
+
+    training = [example(query, rng) for query in (split.training.tolist() * repeats)[:max_examples]]
+    return training, [example(query, None) for query in split.validation.tolist()]
 
 
 def _train_in(

@@ -7,7 +7,7 @@ are stored beside the blend, so the ranker can be trained, and resumed, without 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...data.errors import NotTrainedError, StaleTrainingError
+from ...data.splits import hash_uniforms
 from ...llm.ranking.ranker import BEHAVIOUR_VERSIONS
 from ...recommend.ranking import learned_blend
 from ...recommend.ranking.features import FeatureMatrix
@@ -41,6 +42,8 @@ MAX_EXAMPLES = 1000
 """Largest number of training examples of the LLM."""
 TOP_CANDIDATES = 100
 """Candidates kept per query besides the purchases: those that the blend ranks highest."""
+USER_SALT = 17
+"""Salt of the hashes of user ids."""
 CV_FOLDS = 4
 """Cross-validation folds of the users for the blend's out-of-fold scores."""
 
@@ -59,6 +62,7 @@ class RankerExamples:
         pair_counts: (candidates, 3) as in `recommend.ranking.candidate_facts`, counted without the user.
         disagreement: (candidates,) as of `recommend.ranking.llm_weight.disagreement`.
         behaviour: What the LLM can read as soft tokens; None for a blend without factors.
+        user_hash: (queries,) as of `user_hashes`; None for blends of former versions.
     """
 
     user: NDArray[np.int64]
@@ -70,6 +74,7 @@ class RankerExamples:
     pair_counts: NDArray[np.int32]
     disagreement: NDArray[np.float32]
     behaviour: BehaviourExamples | None = None
+    user_hash: NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         return len(self.starts) - 1
@@ -121,6 +126,7 @@ class RankerExamples:
             queries.pair_counts[kept].astype(np.int32),
             disagreement(dataset.feature_names, dataset.features[kept]).astype(np.float32),
             behaviour,
+            user_hashes(queries.users),
         )
 
     @cached_property
@@ -177,9 +183,16 @@ class RankerExamples:
             "history_starts": self.histories.starts,
             "history_rows": self.histories.rows,
         }
+        if self.user_hash is not None:
+            arrays["user_hash"] = self.user_hash
         save_file({name: np.ascontiguousarray(values) for name, values in arrays.items()}, folder / FILE)
         if self.behaviour is not None:
             self.behaviour.save(folder)
+
+
+def user_hashes(user_ids: Iterable[str]) -> NDArray[np.float64]:
+    """Return (users,) a number from 0 to 1 of each user, from a hash of the id."""
+    return hash_uniforms(user_ids, USER_SALT)
 
 
 def behaviour_inputs(examples: RankerExamples, prompt: int) -> ProjectorInputs | None:
@@ -213,6 +226,7 @@ def load_examples(workspace: Path) -> RankerExamples:
             pair_counts=arrays["facts"],  # type: ignore[arg-type]
             disagreement=arrays.get("disagreement", np.zeros(len(arrays["rows"]), np.float32)),  # type: ignore[arg-type]  # former versions
             behaviour=load_behaviour(file.parent),
+            user_hash=arrays.get("user_hash"),  # type: ignore[arg-type]
         )
     except (OSError, KeyError, SafetensorError) as error:
         raise StaleTrainingError(f"{file} cannot be read ({type(error).__name__}); {remedy}") from error
