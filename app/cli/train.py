@@ -66,7 +66,7 @@ def train(
     examples: Annotated[
         int | None,
         typer.Option(
-            help="Maximum number of lists that the LLM is trained on (default: 1,000, about 1 s each on two cores; 0 for pairs alone)."
+            help="Maximum number of lists that the LLM is trained on (default: 1,000, about 1 s each on two cores; 0: pairs alone)."
         ),
     ] = None,
     pairs: Annotated[

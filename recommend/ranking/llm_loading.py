@@ -27,7 +27,7 @@ RANKER_FOLDER, EXPLAINER_FOLDER = "adapter", "explainer"
 WEIGHTS_FOLDER = "llm-weights"
 """Folder of the blend with a file for each model whose weight was measured."""
 CARD_KEY = "llm_weight"
-"""Key of the weight in the ranking adapter's card, written by former versions."""
+"""Key of the weight in the ranking adapter's card: of the bundled adapter of the demo store, and of adapters of former versions."""
 
 
 @dataclass(frozen=True)
@@ -118,6 +118,8 @@ def load_measured_weight(workspace: Path, settings: Settings) -> MeasuredWeight 
     if folder is None or not isinstance(fields, dict):
         return None
     try:
+        if "gain" in fields:  # of the bundled adapter of the demo store, with all figures
+            return MeasuredWeight(LLMWeight.from_dict(fields["weight"]), fields["gain"], int(fields["depth"]))
         return MeasuredWeight(LLMWeight.from_dict(fields))
     except (ValueError, KeyError, TypeError) as error:
         raise ModelError(f"the weight in {folder / adapters.CARD} cannot be read ({error}); {adapters.RETRAIN_HINT}") from error

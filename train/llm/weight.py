@@ -95,7 +95,7 @@ def _unseen_questions(workspace: Path, settings: Settings, examples: RankerExamp
     if ranking_adapter(workspace, settings) is None:
         return questions
     card = adapters.read_card(workspace / RANKER_FOLDER)
-    if card.get(QUESTIONS_KEY) != examples.digest:
+    if card.get(QUESTIONS_KEY) not in (None, examples.digest):  # None: it was trained on pairs alone, without these users
         raise StaleTrainingError(
             f"the adapter of {workspace} was trained on questions of another blend, so no question is known to be new to it; "
             f"run `crossaisle train -w {workspace} ranker` again"
