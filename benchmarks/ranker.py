@@ -12,6 +12,7 @@ contain no item and no user.
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
 import tempfile
 import time
@@ -34,15 +35,19 @@ from crossaisle.eval.offline.blend_systems import ZERO_SHOT
 from crossaisle.eval.offline.options import EvaluationOptions
 from crossaisle.eval.splits.cases import Cases
 from crossaisle.eval.stats.bootstrap import bootstrap_mean, paired_difference
+from crossaisle.llm.models.adapters import read_card
 from crossaisle.llm.ranking.ranker import Ranker
 from crossaisle.recommend.profiles.profile import ItemAttributes, purchase_profile
 from crossaisle.recommend.ranking import learned_blend
+from crossaisle.recommend.ranking.behaviour import BehaviourReader
 from crossaisle.recommend.ranking.blend_ranker import CANDIDATES_PER_CHANNEL, trained_channels
-from crossaisle.recommend.ranking.features import FeatureExtractor
-from crossaisle.recommend.ranking.llm_loading import load_measured_weight, load_ranking_llm
+from crossaisle.recommend.ranking.features import FeatureExtractor, FeatureMatrix
+from crossaisle.recommend.ranking.llm_loading import CARD_KEY, load_measured_weight, load_ranking_llm, weight_file
 from crossaisle.recommend.ranking.llm_reranker import LLMReranker, rerank_indices
 from crossaisle.recommend.ranking.llm_weight import LLM_RERANK_DEPTH, NO_LLM_WEIGHT
 from crossaisle.recommend.ranking.ranked_candidates import ScoredCandidates
+from crossaisle.recommend.ranking.text_weight import CARD_KEY as TEXT_CARD_KEY
+from crossaisle.recommend.ranking.text_weight import text_weight_file
 from crossaisle.retrieval.channels.base import BUILTIN_CHANNELS, CachedChannel
 from crossaisle.train.lora.recipe import recipe_for
 from crossaisle.train.pipeline import train_workspace
@@ -51,6 +56,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 LISTS = ("llm", ZERO_SHOT, "blend", "blend without llm")
+LORA = ("rank", "lr", "blocks")
+"""Options that replace values of the recipe."""
 LOTS = 20
 """Random orders averaged for the random baseline."""
 
@@ -61,7 +68,11 @@ def main() -> None:
     parser.add_argument("names", nargs="*", metavar="NAME")
     parser.add_argument("--home", type=Path)
     parser.add_argument("--examples", type=int, default=300)
+    parser.add_argument("--pairs", type=int)
     parser.add_argument("--epochs", type=int, default=1)
+    parser.add_argument("--rank", type=int)
+    parser.add_argument("--lr", type=float)
+    parser.add_argument("--blocks", type=int)
     parser.add_argument("--read", type=int, default=120)
     parser.add_argument("--ship", action="store_true")
     arguments = parser.parse_args()
@@ -78,8 +89,12 @@ def teach(store: str, home: Path, arguments: argparse.Namespace) -> None:
         shop = copied(store, home)
         train_workspace(shop, settings, Split(seed=SEED), part="blend", progress=_tell)
     shop = crossaisle.Workspace(path)
-    lora = recipe_for(settings, epochs=arguments.epochs)
-    trained = train_workspace(shop, settings, Split(seed=SEED), part="ranker", ranker=lora, examples=arguments.examples, progress=_tell)
+    lora = recipe_for(
+        settings, epochs=arguments.epochs, **{name: value for name, value in vars(arguments).items() if name in LORA and value}
+    )
+    trained = train_workspace(
+        shop, settings, Split(seed=SEED), part="ranker", ranker=lora, examples=arguments.examples, pairs=arguments.pairs, progress=_tell
+    )
     start = time.perf_counter()
     evaluated = ask(shop, settings, arguments.read)
     clusters = evaluated.cases.clusters
@@ -107,6 +122,9 @@ def teach(store: str, home: Path, arguments: argparse.Namespace) -> None:
     if store == "demo" and arguments.ship:
         shutil.rmtree(demo.ADAPTER, ignore_errors=True)
         shutil.copytree(path / "adapter", demo.ADAPTER)
+        weights = {CARD_KEY: weight_file(path, settings), TEXT_CARD_KEY: text_weight_file(path, settings)}
+        card = {**read_card(demo.ADAPTER), **{key: json.loads(file.read_text("utf-8")) for key, file in weights.items() if file.exists()}}
+        (demo.ADAPTER / "card.json").write_text(json.dumps(card, indent=1) + "\n", "utf-8")
 
 
 @dataclass(frozen=True)
@@ -135,7 +153,11 @@ def ask(shop: crossaisle.Workspace, settings: Settings, most: int) -> EvaluatedC
     maker, models = FeatureExtractor(catalogue, [*BUILTIN_CHANNELS, *channels]), learned_blend.load_models(shop.path)
     assert models is not None, f"{shop.path} has no blend"
     llm = load_ranking_llm(shop.path, settings)
-    readers = {name: LLMReranker(Ranker(llm, use_adapter=name == "llm"), catalogue, retriever.associations) for name in ("llm", ZERO_SHOT)}
+    behaviour = BehaviourReader.of_channels(shop.path, retriever.further)
+    readers = {
+        name: LLMReranker(Ranker(llm, use_adapter=name == "llm"), catalogue, retriever.associations, behaviour)
+        for name in ("llm", ZERO_SHOT)
+    }
     tops: dict[str, list[NDArray[np.int64]]] = {name: [] for name in LISTS}
     random_lists: list[list[NDArray[np.int64]]] = [[] for _ in range(LOTS)]
     draw, read, number = np.random.default_rng(0), 0, 0
@@ -150,7 +172,8 @@ def ask(shop: crossaisle.Workspace, settings: Settings, most: int) -> EvaluatedC
         if np.isin(rows, cases.targets[number]).any():
             _tell(f"read {read}", read, most)
             read += 1
-            orders |= {name: reader.logit_margins(found, places, seeds, scores) for name, reader in readers.items()}
+            named = FeatureMatrix(models["blend"].feature_names, features)
+            orders |= {name: reader.logit_margins(found, places, seeds, scores, named) for name, reader in readers.items()}
             gate = readers["llm"].gate_features(ScoredCandidates(found, scores, features, models["blend"]), seeds)
             orders["blend"] = scores[places] + weight.contributions(orders["llm"], gate[places])
         for name, of in tops.items():
