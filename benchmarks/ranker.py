@@ -89,12 +89,9 @@ def teach(store: str, home: Path, arguments: argparse.Namespace) -> None:
         shop = copied(store, home)
         train_workspace(shop, settings, Split(seed=SEED), part="blend", progress=_tell)
     shop = crossaisle.Workspace(path)
-    lora = recipe_for(
-        settings, epochs=arguments.epochs, **{name: value for name, value in vars(arguments).items() if name in LORA and value}
-    )
-    trained = train_workspace(
-        shop, settings, Split(seed=SEED), part="ranker", ranker=lora, examples=arguments.examples, pairs=arguments.pairs, progress=_tell
-    )
+    chosen = {name: value for name, value in vars(arguments).items() if name in LORA and value}
+    lora, options = recipe_for(settings, epochs=arguments.epochs, **chosen), {"examples": arguments.examples, "pairs": arguments.pairs}
+    trained = train_workspace(shop, settings, Split(seed=SEED), part="ranker", ranker=lora, **options, progress=_tell)
     start = time.perf_counter()
     evaluated = ask(shop, settings, arguments.read)
     clusters = evaluated.cases.clusters
