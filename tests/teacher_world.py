@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,13 +26,16 @@ NEEDS = {
     "drill": "shampoo",
 }
 """What a person who has the key needs."""
+PLAIN_NEEDS = {"tent": "gas stove", "guitar": "guitar strap", "aquarium": "fish food", "bicycle": "helmet"}
+"""Needs that make sense, which a small language model learns from fewer examples."""
+THINGS = {*NEEDS, *NEEDS.values(), *PLAIN_NEEDS, *PLAIN_NEEDS.values()}
 BRANDS, COLOURS = ("Norrvik", "Pyra", "Fell", "Kettlow"), ("red", "blue", "green")
 EQUIPMENT, SUPPLIES = "Equipment", "Supplies"
 
 
-def items() -> list[Item]:
+def items(needs: Mapping[str, str] = NEEDS) -> list[Item]:
     """Every thing of every brand and colour."""
-    things = [(thing, EQUIPMENT) for thing in NEEDS] + [(thing, SUPPLIES) for thing in NEEDS.values()]
+    things = [(thing, EQUIPMENT) for thing in needs] + [(thing, SUPPLIES) for thing in needs.values()]
     return [
         Item(f"{thing}-{brand}-{colour}".replace(" ", "-"), f"{brand} {colour} {thing}", (category,))
         for (thing, category), brand, colour in itertools.product(things, BRANDS, COLOURS)
@@ -40,7 +44,7 @@ def items() -> list[Item]:
 
 def thing_of(text: str) -> str:
     """Return the thing that a line or a title is about."""
-    return max((thing for thing in (*NEEDS, *NEEDS.values()) if re.search(rf"\b{thing}\b", text)), key=len)
+    return max((thing for thing in THINGS if re.search(rf"\b{thing}\b", text)), key=len)
 
 
 def parts(user: str) -> tuple[list[str], list[str]]:
@@ -57,9 +61,9 @@ def in_json(grades: list[int]) -> str:
 
 
 def by_rule(_: str, user: str) -> str:
-    """Answer by `NEEDS`."""
+    """Answer by `NEEDS` and `PLAIN_NEEDS`, which an item is asked about in one store only."""
     has, things = parts(user)
-    needed = {NEEDS.get(thing_of(line)) for line in has}
+    needed = {needs.get(thing_of(line)) for line in has for needs in (NEEDS, PLAIN_NEEDS)}
     return in_json([2 if thing_of(line) in needed else 0 for line in things])
 
 
@@ -68,14 +72,14 @@ def first_wins(_: str, user: str) -> str:
     return in_json([2] + [0] * (len(parts(user)[1]) - 1))
 
 
-def unseen_questions(world: PairEntities, seed: int) -> list[tuple[int, NDArray[np.int64]]]:
+def unseen_questions(world: PairEntities, seed: int, needs: Mapping[str, str] = NEEDS) -> list[tuple[int, NDArray[np.int64]]]:
     """Return for each unseen piece of equipment one unseen item of every supply; the needed one comes first."""
     rng, questions = np.random.default_rng(0), []
     hidden: dict[str, list[int]] = {}
     for row in np.flatnonzero(unseen(world, seed)).tolist():
         hidden.setdefault(thing_of(world.items[row].title), []).append(row)
-    for thing, needed in NEEDS.items():
-        supplies = [needed, *(other for other in NEEDS.values() if other != needed and other in hidden)]
+    for thing, needed in needs.items():
+        supplies = [needed, *(other for other in needs.values() if other != needed and other in hidden)]
         questions += [
             (anchor, np.asarray([rng.choice(hidden[supply]) for supply in supplies]))
             for anchor in hidden.get(thing, ())
