@@ -21,8 +21,10 @@ from crossaisle.retrieval.items.catalogue import Catalogue
 from crossaisle.train import blend
 from crossaisle.train.llm import ranker as llm_ranker
 from crossaisle.train.llm import ranker_examples
+from crossaisle.train.llm.list_examples import list_example
+from crossaisle.train.llm.pair_examples import PairExamples
 from crossaisle.train.llm.prompt_facts import prompt_facts
-from crossaisle.train.llm.ranker import ExampleSplit, calibration_queries, train_llm_ranker
+from crossaisle.train.llm.ranker import ExampleSplit, calibration_queries, train_llm_ranker, training_users
 from crossaisle.train.llm.ranker_examples import RankerExamples
 from crossaisle.train.lora.config import FinetuneConfig
 from crossaisle.train.out_of_fold import OutOfFoldQueries
@@ -78,7 +80,7 @@ def test_saved_examples_are_loaded_or_rejected(examples: RankerExamples, tmp_pat
     examples.save(folder)
     loaded = ranker_examples.load_examples(tmp_path)
     for field in dataclasses.fields(examples):
-        if field.name != "histories":
+        if field.name not in ("histories", "behaviour"):
             np.testing.assert_array_equal(getattr(loaded, field.name), getattr(examples, field.name))
     assert loaded.histories.rows.tolist() == examples.histories.rows.tolist()
     (folder / ranker_examples.FILE).write_bytes(b"cut")
@@ -98,6 +100,21 @@ def test_no_user_is_in_two_parts_of_the_split(examples: RankerExamples) -> None:
     assert ExampleSplit.sample(examples, 1000, 0).calibration.tolist() == split.calibration.tolist()
     # The weight of an adapter is measured on these queries, whatever the number of training examples.
     assert calibration_queries(examples, 0).tolist() == split.calibration.tolist()
+
+
+def test_the_split_of_the_users_follows_a_hash_of_their_ids(queries: OutOfFoldQueries, examples: RankerExamples) -> None:
+    """So the pairs can be counted without the users that the adapter is measured on."""
+    assert examples.user_hash is not None
+    for seed in (0, 1, 7):
+        may_train = training_users(queries.users, seed)
+        assert 0.5 < may_train.mean() < 0.9
+        split = ExampleSplit.sample(examples, 1000, seed)
+        assert may_train[split.training].all()
+        assert not may_train[split.validation].any()
+        assert not may_train[split.calibration].any()
+    assert training_users(queries.users, 0).tolist() != training_users(queries.users, 1).tolist()
+    of_former_version = dataclasses.replace(examples, user_hash=None)
+    assert 0.1 < len(calibration_queries(of_former_version, 0)) / len(examples) < 0.3
 
 
 def test_a_fact_is_a_frequency_word_and_a_share_of_a_hundred(catalogue: Catalogue) -> None:
@@ -206,3 +223,29 @@ def test_too_few_queries_raise(train: Train, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="5 training queries are too few for the LLM ranker, it needs at least 20"):
         train(tmp_path, max_examples=5)
     assert list(tmp_path.iterdir()) == []
+
+
+def pairs_of(examples: RankerExamples, catalogue: Catalogue, count: int) -> PairExamples:
+    lists = [list_example(examples, int(query), catalogue, None, version=QUICK.prompt) for query in examples.informative(20)[: count + 4]]
+    pairs = [dataclasses.replace(each, scores=None, facts=None) for each in lists]
+    return PairExamples(pairs[:count], pairs[count:])
+
+
+def test_pairs_alone_need_no_questions(examples: RankerExamples, catalogue: Catalogue, small: Settings, tmp_path: Path) -> None:
+    pairs = pairs_of(examples, catalogue, 24)
+    metrics = train_llm_ranker(tmp_path, small, None, catalogue, TrainingContext(about=ABOUT), config=QUICK, max_examples=0, pairs=pairs)
+    card = json.loads((tmp_path / "adapter" / "card.json").read_text())
+    assert card[llm_ranker.QUESTIONS_KEY] is None
+    assert card["pairs"]["examples"] == metrics["examples"] == 24
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["adapter"]
+    with pytest.raises(TrainingError, match="3 pairs are bought together often enough .* it needs 20"):
+        train_llm_ranker(
+            tmp_path / "few",
+            small,
+            None,
+            catalogue,
+            TrainingContext(),
+            config=QUICK,
+            max_examples=0,
+            pairs=pairs_of(examples, catalogue, 3),
+        )
