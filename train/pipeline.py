@@ -30,6 +30,7 @@ from ..recommend.ranking.behaviour import factorization_id
 from ..recommend.ranking.prior import load_prior
 from ..retrieval.channels import channel_configs
 from ..retrieval.channels.base import Progress, TrainingContext
+from ..retrieval.channels.complement_heads import ComplementHeads
 from ..retrieval.channels.matrix_factorization import MatrixFactorization
 from ..retrieval.graph.channel import GraphChannel
 from ..retrieval.graph.model import GraphConfig
@@ -41,17 +42,18 @@ from .channel_tuning import counted_configs, tune_channels
 from .channels import excluded_by_default, validate_names
 from .llm.ranker_examples import MAX_EXAMPLES, RankerExamples, load_examples
 from .lora.config import FinetuneConfig
-from .lora.recipe import adapt, recipe_for
+from .lora.recipe import recipe_for
 from .out_of_fold import collect_queries
+from .teacher.labels import TeachingMaterial, load_labels, save_labels, teacher_labels
 
 if TYPE_CHECKING:
     from ..recommend.ranking.learned_blend import BlendModel
     from ..retrieval.channels.base import Channel
     from ..retrieval.channels.channel_configs import CountedConfig
     from .llm.pair_examples import PairEntities
+    from .llm.ranker import TeacherExamples
+    from .teacher.config import TeacherConfig
 
-EXPLAINER_CONFIG = FinetuneConfig(blocks=15, batch=16, lr=2e-3, epochs=3, prompt=1, validate_every=45, checkpoint_every=45)
-"""Default LoRA configuration of the explainer."""
 TrainingPart = Literal["graph", "blend", "ranker", "llm-weight", "explainer", "all"]
 TRAINING_PARTS: tuple[TrainingPart, ...] = ("graph", "blend", "ranker", "llm-weight", "explainer", "all")
 
@@ -67,6 +69,7 @@ def train_workspace(
     ranker: FinetuneConfig | None = None,
     examples: int | None = None,
     pairs: int | None = None,
+    teacher: TeacherConfig | None = None,
     minutes: float | None = None,
     everything: bool = False,
     hold_out: Path | None = None,
@@ -89,6 +92,7 @@ def train_workspace(
         ranker: LoRA configuration of the ranker or the explainer; None for that of the model's size.
         examples: Largest number of training examples of the ranker; None for `ranker_examples.MAX_EXAMPLES`.
         pairs: Largest number of pairs that the ranker is trained on before; None for `pair_examples.MAX_PAIRS`.
+        teacher: Large model that labels further pairs and lists for the ranker and the text heads; None for none.
         minutes: Time in which the LLM reads questions for its weight; None for 10.
         everything: Whether to hold nothing of the split out, for serving only.
         hold_out: File of users to hold out in addition, such as a case file: JSON lines with a `user_id`. `hold_out` in the result says how
@@ -102,6 +106,7 @@ def train_workspace(
         NoIndexError, StaleIndexError: The workspace has no current index.
         NotTrainedError, StaleTrainingError: A ranker needs a blend of this snapshot and split.
         ModelError, ModelMissingError: The LLM is not installed or cannot be used.
+        EndpointError: The teacher answers nothing.
     """
     start = time.perf_counter()
     if minutes is not None and not minutes > 0:
@@ -110,6 +115,10 @@ def train_workspace(
         raise TrainingError("there is no LLM to train (--llm none); name one, or train the blend")
     if part in ("ranker", "explainer") and settings.is_remote:
         raise TrainingError("a model at an endpoint cannot be trained here; measure its weight with `crossaisle train llm-weight`")
+    if teacher is not None and part not in ("ranker", "all"):
+        raise SettingsError(f"a teacher labels examples for the parts ranker and all, not for {part}")
+    if teacher is not None and (settings.llm == "none" or settings.is_remote):
+        raise SettingsError(f"a teacher teaches a model that is trained here, not {settings.llm}; name a local one with --llm")
     default = tuple(TRAINABLE_CHANNELS) if part == "graph" else DEFAULT_CHANNELS
     names = validate_names(default if channels is None else channels)
     metrics: dict[str, Any] = {"left_out": {}}
@@ -119,9 +128,11 @@ def train_workspace(
     users = file.known if file else frozenset[str]()
     with workspace.writing(f"crossaisle train -w {workspace.path}"):
         if part == "explainer":
+            from .llm.explainer import train_explainer
+
             metrics["explainer"] = train_explainer(workspace, settings, ranker, progress)
             return {**metrics, "seconds": round(time.perf_counter() - start, 1)}
-        options = RunOptions(split or Split(), names, config or GraphConfig(), everything, users, minutes, pairs)
+        options = RunOptions(split or Split(), names, config or GraphConfig(), everything, users, minutes, pairs, teacher)
         run = _TrainingRun(workspace, settings, options, progress)
         if part == "graph":
             metrics |= run.channels()
@@ -159,6 +170,7 @@ class RunOptions:
         hold_out: Users to hold out in addition.
         minutes: Time in which the LLM reads questions for each of its weights; None for the default.
         pairs: Largest number of pairs that the LLM is trained on; None for the default.
+        teacher: Large model that labels further examples; None for none.
     """
 
     split: Split
@@ -168,6 +180,7 @@ class RunOptions:
     hold_out: frozenset[str] = frozenset()
     minutes: float | None = None
     pairs: int | None = None
+    teacher: TeacherConfig | None = None
 
 
 class _TrainingRun:
@@ -187,7 +200,8 @@ class _TrainingRun:
             "held_out": None if options.everything else self.split.to_dict(),
             hold_out_files.CARD_KEY: hold_out_files.card_entry(options.hold_out, snapshot or ""),
         }
-        self.context = TrainingContext(self.split.seed, about, {GraphChannel.name: options.graph}, progress=progress)
+        configs, taught = {GraphChannel.name: options.graph}, load_labels(workspace.path, catalogue)
+        self.context = TrainingContext(self.split.seed, about, configs, progress=progress, taught=taught)
 
     @cached_property
     def tuned_context(self) -> TrainingContext:
@@ -231,19 +245,36 @@ class _TrainingRun:
     def ranker(self, config: FinetuneConfig, examples: int) -> dict[str, Any]:
         """Train the adapter of the LLM ranker and its weight in the blend, store them, and return their metrics."""
         from .llm.pair_examples import MAX_PAIRS, PairExamples
-        from .llm.ranker import train_llm_ranker
+        from .llm.ranker import NO_TEACHER, train_llm_ranker, training_split
 
         path, catalogue = self.workspace.path, self.view.catalogue
         stored = self._examples()
         pairs = PairExamples.sample(self._pair_entities, MAX_PAIRS if self.options.pairs is None else self.options.pairs, config.seed)
-        metrics = train_llm_ranker(path, self.settings, stored, catalogue, self.context, config=config, max_examples=examples, pairs=pairs)
-        metrics["pairs"] = len(pairs.training)
+        labels, taught = NO_TEACHER, dict[str, Any]()
+        if self.options.teacher is not None:
+            training_split(stored, examples, config.seed)  # what fails without the teacher fails before it is paid
+            labels, taught = self._teach(self.options.teacher, config, stored)
+        metrics = train_llm_ranker(
+            path, self.settings, stored, catalogue, self.context, config=config, max_examples=examples, pairs=pairs, teacher=labels
+        )
+        metrics |= {"pairs": len(pairs.training), **taught}
         try:
             metrics["llm_weight"] = self.llm_weight()
             metrics["vote"] = metrics["llm_weight"]["weight"]["weight"]
         except TrainingError as error:  # too few questions: the adapter is kept and has no weight
             metrics |= {"llm_weight": {"left_out": str(error)}, "vote": 0.0}
         return {**metrics, "text_weight": self.text_weight()}
+
+    def _teach(self, teacher: TeacherConfig, config: FinetuneConfig, stored: RankerExamples) -> tuple[TeacherExamples, dict[str, Any]]:
+        """Ask the teacher, train the text heads on its pairs and store them, and return the examples for the LLM and the metrics."""
+        path, catalogue = self.workspace.path, self.view.catalogue
+        material = TeachingMaterial(self._pair_entities, stored, catalogue, config.seed, config.prompt)
+        labels = teacher_labels(teacher, material, path, self.context.progress)
+        save_labels(path, labels.pairs, catalogue)
+        trained = train_channels(self.view, replace(self.context, taught=labels.pairs), [ComplementHeads.name])
+        trained.save(path)
+        heads = trained.metrics.get(ComplementHeads.name) or {"left_out": trained.left_out[ComplementHeads.name]}
+        return labels.examples, {"teacher": labels.figures, "text_heads": heads}
 
     @cached_property
     def _pair_entities(self) -> tuple[PairEntities, PairEntities]:
@@ -286,7 +317,7 @@ class _TrainingRun:
 
     @property
     def _reading_seconds(self) -> float:
-        from .llm.weight import DEFAULT_SECONDS
+        from .llm.question_reading import DEFAULT_SECONDS
 
         return DEFAULT_SECONDS if self.options.minutes is None else 60 * self.options.minutes
 
@@ -301,32 +332,6 @@ class _TrainingRun:
                 f"run `crossaisle train -w {path} blend` first, with the same --seed and --hold-out"
             )
         return stored_examples
-
-
-def train_explainer(workspace: Workspace, settings: Settings, config: FinetuneConfig | None, progress: Progress) -> dict[str, Any]:
-    """Train the adapter that words explanations, store it, and return its metrics.
-
-    It is trained on the hand-written wordings that the package ships, filled with the store's items; no interactions go into it.
-    """
-    from ..llm.explain.briefs import BriefRenderer
-    from ..llm.models.language_model import LanguageModel
-    from ..recommend.ranking.llm_loading import EXPLAINER_FOLDER
-    from .llm.explainer_examples import explainer_examples
-    from .lora import finetune
-    from .lora.wording_loss import WordingTask
-
-    catalogue, _, _ = load(workspace, settings)
-    lora = config or adapt(EXPLAINER_CONFIG, settings)
-    renderer = BriefRenderer(LanguageModel.load(settings), lora.prompt)
-    examples = explainer_examples(renderer, catalogue.records(range(len(catalogue))), lora.seed)
-
-    def report_step(at: finetune.TrainingProgress) -> None:
-        progress(f"explainer, loss {at.loss:.3f}", at.step, at.total)
-
-    about = {"snapshot": workspace.manifest.snapshot}
-    folder = workspace.path / EXPLAINER_FOLDER
-    trained = finetune.train(examples.training, examples.validation, settings, folder, lora, about, report_step, task=WordingTask)
-    return trained.figures()
 
 
 def _save_blend(

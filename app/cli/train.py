@@ -31,6 +31,7 @@ from .options import (
 if TYPE_CHECKING:
     from ...data.settings import Settings
     from ...train.lora.config import FinetuneConfig
+    from ...train.teacher.config import TeacherConfig
 
 
 def train(
@@ -68,6 +69,14 @@ def train(
     pairs: Annotated[
         int | None, typer.Option(help="Maximum number of pairs that the LLM is trained on first (default: 400; 0 for none).")
     ] = None,
+    teacher: Annotated[
+        str | None,
+        typer.Option(help="Large model that labels examples for ranker and all: openai:http://host:port/v1 (with --teacher-model)."),
+    ] = None,
+    teacher_model: Annotated[str | None, typer.Option(help="Name of the model at the endpoint of --teacher.")] = None,
+    teacher_budget: Annotated[
+        int | None, typer.Option(help="Maximum number of requests to the teacher, two for each question (default: 2,000).")
+    ] = None,
     rank: Annotated[
         int | None, typer.Option(help="Rank of the LLM's LoRA matrices (default: by its size); alpha is twice the rank.")
     ] = None,
@@ -104,6 +113,7 @@ def train(
     from ...train.pipeline import TRAINING_PARTS, train_workspace
     from ..terminal import render
     from ..terminal.progress import progress_bar
+    from ..terminal.training_summary import training_summary
 
     if part not in TRAINING_PARTS:
         raise SettingsError(f"unknown part {part!r}; choose {', '.join(TRAINING_PARTS)}")
@@ -113,6 +123,7 @@ def train(
         raise SettingsError(f"--examples must be 1 or more, not {examples}")
     if pairs is not None and pairs < 0:
         raise SettingsError(f"--pairs must be 0 or more, not {pairs}")
+    taught_by = _teacher_config(part, teacher, teacher_model, teacher_budget)
     split = EvaluationOptions(protocol, seed=seed, at=at).split()  # type: ignore[arg-type]  # checked there
     opened = Workspace(workspace)
     settings = settings_from(chroma=chroma, llm=llm, llm_model=llm_model, quantization=quantization, rerank_depth=rerank_depth)
@@ -134,6 +145,7 @@ def train(
             ranker=lora,
             examples=examples,
             pairs=pairs,
+            teacher=taught_by,
             minutes=minutes,
             everything=everything,
             hold_out=hold_out,
@@ -147,7 +159,7 @@ def train(
     if as_json:
         print_json(cards)
         return
-    render.print_summary(console(), f"{workspace}: trained", _summary(cards))
+    render.print_summary(console(), f"{workspace}: trained", training_summary(cards))
     if hold_out is not None:
         console().print(cards["hold_out"]["summary"])
     if merge is not None:
@@ -180,92 +192,21 @@ def _lora_config(part: str, settings: Settings, values: Mapping[str, float | Non
     return recipe_for(settings, seed=seed, **chosen)
 
 
-_KIND = "NDCG@10 on questions of kind {} (validation): the blend, its best channel, a blend of this kind alone"
+def _teacher_config(part: str, teacher: str | None, model: str | None, budget: int | None) -> TeacherConfig | None:
+    """The teacher of the options; None without one.
 
+    Raises:
+        SettingsError: An option is invalid or missing, or the part learns nothing from a teacher.
+    """
+    from ...train.teacher.config import DEFAULT_BUDGET, TeacherConfig
 
-_SHRUNK_TO = {"best channel": "the best channel alone", "prior": "the weights learned on other stores"}
-
-
-def _kind_figures(figures: Mapping[str, Any]) -> str:
-    """The figures of one kind of question, in the order that `_KIND` names them."""
-    channel, specialist = figures.get("best_channel"), figures["specialist_ndcg@10"]
-    best = f"{channel} {figures['best_channel_ndcg@10']}" if channel else "none"
-    return f"{figures['blend_ndcg@10']}; {best}; {'none' if specialist is None else specialist}"
-
-
-def _weight_summary(weight: Mapping[str, Any]) -> dict[str, Any]:
-    """The main figures of a measured weight of the LLM."""
-    if "left_out" in weight:
-        return {"weight of the LLM": f"not measured: {weight['left_out']}"}
-    gain, figures, parts = weight["gain"], weight["ndcg@10"], weight["weight"]
-    by_feature = ", ".join(f"{part:g} for {name}" for name, part in parts["by_feature"].items() if part)
-    used = "counts in answers" if gain["low"] > 0 else "does not count in answers, unless --llm-policy is always"
-    return {
-        "questions that the LLM read, of those with a purchase in reach": f"{weight['questions']} of {weight['informative']}",
-        "NDCG@10 on them: the blend, with the LLM, the LLM alone, an oracle": " ".join(str(value) for value in figures.values()),
-        "gain of the LLM (95 %), and the smallest that would show": (
-            f"{gain['value']:+.4f} [{gain['low']:+.4f}, {gain['high']:+.4f}], {weight['smallest_detectable_gain']:.4f}; it {used}"
-        ),
-        "weight of the LLM": f"{parts['weight']:g}" + (f", and {by_feature}" if by_feature else ""),
-        "cost of a question": f"{weight['ms_per_question']} ms, {weight['tokens_per_question']:,} tokens",
-    }
-
-
-def _text_weight_summary(texts: Mapping[str, Any]) -> dict[str, Any]:
-    """The main figures of a measured weight of the LLM for texts."""
-    if "left_out" in texts:
-        return {"weight of the LLM for texts": f"not measured: {texts['left_out']}"}
-    gain, auc = texts["gain"], texts["auc"]
-    used = "counts in answers" if gain["low"] > 0 and texts["weight"] else "does not count in answers, unless --llm-policy is always"
-    return {
-        "pairs that the LLM read, of items and categories that it was not trained on": texts["pairs"],
-        "AUC on them: popularity, cosine, LLM, cosine and LLM": (
-            f"{auc['popularity']} {auc['cosine']} {auc['LLM']} {auc['cosine and LLM']}"
-        ),
-        "gain in AUC of the LLM for texts (95 %), and the smallest that would show": (
-            f"{gain['value']:+.3f} [{gain['low']:+.3f}, {gain['high']:+.3f}], {texts['smallest_detectable_gain']:.3f}; it {used}"
-        ),
-        "weight of the LLM for texts": f"{texts['weight']:g}, beside {texts['cosine_weight']:g} of the cosine",
-    }
-
-
-def _summary(cards: Mapping[str, Any]) -> dict[str, Any]:
-    """The main figures of the trained models, labelled for people."""
-    summary: dict[str, Any] = {}
-    if blend := cards.get("blend"):
-        summary |= {
-            "training queries": blend["questions"],
-            "with a target among the candidates": blend["answered"],
-            "NDCG@10 of the weighted sum (validation)": blend.get("weighted_sum_ndcg@10", "not measured: too few queries"),
-            "NDCG@10 with trees (validation)": blend.get("trees_ndcg@10", "not measured: too few queries"),
-            "chosen": f"{blend['chosen']}, shrunk to {_SHRUNK_TO[blend['shrunk_to']]} with penalty {blend['penalty']:g}",
-        }
-        summary |= {_KIND.format(kind): _kind_figures(figures) for kind, figures in blend.get("kinds", {}).items()}
-    elif graph := cards.get("graph"):
-        summary["NDCG@10 of the graph (validation)"] = graph["figures"]["ndcg@10"]
-    for name, label in (("factors", "factors"), ("item_regression", "item regression")):
-        if channel := cards.get(name):
-            tried = ", ".join(f"{trial['penalty']:g}: {trial['ndcg@10']}" for trial in channel["tried"])
-            summary[f"penalty of the {label}, and NDCG@10 by penalty (validation)"] = f"{channel['penalty']:g}; {tried or 'none'}"
-    if ranker := cards.get("ranker"):
-        summary |= {
-            "training pairs of the LLM, then lists": f"{ranker['pairs']}, {ranker['examples']}",
-            "NDCG@10 of the served candidates (validation): the blend, and with the LLM": (
-                f"{ranker['zero_shot_ndcg@10']} {ranker['ndcg@10']}"
-            ),
-        }
-    if weight := cards.get("llm_weight") or cards.get("ranker", {}).get("llm_weight"):
-        summary |= _weight_summary(weight)
-    if texts := cards.get("text_weight") or cards.get("ranker", {}).get("text_weight"):
-        summary |= _text_weight_summary(texts)
-    if explainer := cards.get("explainer"):
-        summary |= {
-            "training examples of the explainer": explainer["examples"],
-            "token probability of explanations for a held-out category, before and after": (
-                f"{explainer['zero_shot_token_chance']} {explainer['token_chance']}"
-            ),
-        }
-    return summary | {"left out": cards["left_out"], "seconds": cards["seconds"]}
+    if teacher is None:
+        if model is not None or budget is not None:
+            raise SettingsError("--teacher-model and --teacher-budget configure a teacher; name its endpoint with --teacher")
+        return None
+    if part not in ("ranker", "all"):
+        raise SettingsError(f"--teacher: for the parts ranker and all, not for {part}")
+    return TeacherConfig(teacher, model or "", DEFAULT_BUDGET if budget is None else budget)
 
 
 def evaluate(

@@ -177,6 +177,19 @@ def _no_progress(stage: str, done: int, total: int) -> None:
 
 
 @dataclass(frozen=True)
+class TaughtPairs:
+    """Pairs of items that a teacher, not the shoppers, says are needed together.
+
+    Attributes:
+        rows: (pairs, 2) item rows: what a person has, and what they need with it.
+        about: Entries for the cards of the models that are trained on them: the teacher, and the hash of its labels.
+    """
+
+    rows: NDArray[np.int32]
+    about: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
 class TrainingContext:
     """What all steps of one training run share.
 
@@ -186,6 +199,7 @@ class TrainingContext:
         configs: Channel name to its training configuration, where it is not the default one.
         trials: Channel name to the trials of its hyperparameter search, for its card.
         progress: Progress callback.
+        taught: Pairs by a teacher, which the text heads learn in addition to the store's own; None for none.
     """
 
     seed: int = 0
@@ -193,6 +207,7 @@ class TrainingContext:
     configs: Mapping[str, Any] = field(default_factory=dict)
     trials: Mapping[str, Sequence[Mapping[str, float]]] = field(default_factory=dict)
     progress: Progress = _no_progress
+    taught: TaughtPairs | None = None
 
     def rng(self, *stream: int) -> np.random.Generator:
         """Return a generator of random numbers.

@@ -2,7 +2,8 @@
 
 One head projects history items, the other target items; the product of the two says how well an item complements a history item, and the
 score of a history is the weighted mean over its items. Items without any buyer get comparable scores. The training softmax runs over the
-category of the bought item, so the heads learn which of its items, not which category. They use no counts of interactions.
+category of the bought item, so the heads learn which of its items, not which category. They use no counts of interactions. Pairs of a
+teacher (`train.teacher`) are further examples, with a history of one item, also of items without buyers.
 
 Beside the factors the blend gains nothing from this channel: in `benchmarks/results/blend-*.json` the ablation `blend without complements`
 has the same NDCG@10 within its interval on all four stores, also for targets without or with at most two users in training
@@ -41,6 +42,8 @@ VALIDATION_SHARE = 0.05
 """Share of the examples for early stopping."""
 MAX_LOSS_INCREASE = 0.05
 """Increase of the validation loss over its minimum, in nats, at which training stops."""
+MIN_TAUGHT_STEPS = 200
+"""Steps of a training with a teacher's pairs at least: a store without behaviour has few examples, and so few steps in an epoch."""
 DECAY, MAX_HISTORY = 0.8, 10
 """Weight of a history item relative to the next newer one, and the number of newest history items that are scored."""
 STAGE = "training the complement heads"
@@ -97,6 +100,12 @@ class ComplementExamples:
         rows = events.row[np.arange(starts[-1]) - np.repeat(starts[:-1], lengths) + np.repeat(chosen - lengths, lengths)]
         return cls(RaggedArray(starts, rows), events.row[chosen])
 
+    def with_pairs(self, rows: NDArray[np.int32]) -> ComplementExamples:
+        """Return the examples followed by pairs. Args: rows: (pairs, 2) item rows: the only item of a history, and its target."""
+        starts = np.concatenate([self.histories.starts, self.histories.starts[-1] + 1 + np.arange(len(rows))]).astype(np.int64)
+        histories = RaggedArray(starts, np.concatenate([self.histories.rows, rows[:, 0]]).astype(np.int32))
+        return ComplementExamples(histories, np.concatenate([self.targets, rows[:, 1]]).astype(np.int32))
+
 
 class ComplementHeads:
     """The trained heads over one catalogue: a `TrainableChannel`."""
@@ -128,16 +137,21 @@ class ComplementHeads:
 
     @classmethod
     def fit(cls, view: ChannelTrainingView, context: TrainingContext) -> ComplementHeads:
-        """Return the heads trained on the purchases of a view.
+        """Return the heads trained on the purchases of a view, and on the pairs of the context.
 
         Raises:
             TrainingError: There are fewer than `MIN_EXAMPLES` examples, or the loss became NaN.
         """
         config = replace(context.configs.get(cls.name, ComplementConfig()), seed=context.seed)
-        weights, metrics = train_heads(
-            ComplementExamples.from_view(view, context), view.vectors, view.catalogue.category, config, context.progress
-        )
-        return cls(weights, view.vectors, {**context.about, "figures": metrics})
+        examples, about = ComplementExamples.from_view(view, context), dict(context.about)
+        if context.taught is not None:
+            examples, about = examples.with_pairs(context.taught.rows), {**about, **context.taught.about}
+            epochs = math.ceil(MIN_TAUGHT_STEPS * config.batch / max(1, len(examples.targets)))
+            config = replace(config, epochs=max(config.epochs, epochs))
+        weights, metrics = train_heads(examples, view.vectors, view.catalogue.category, config, context.progress)
+        if context.taught is not None:
+            metrics["taught_pairs"] = len(context.taught.rows)
+        return cls(weights, view.vectors, {**about, "figures": metrics})
 
     def save(self, folder: Path) -> None:
         """Replace a folder with the weights and their card.

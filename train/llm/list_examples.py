@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 CANDIDATES = 12
 """Candidates of a training example; validation examples have all that are served."""
+TRAINING_DEPTH = 50
+"""Number of the highest candidates that the purchase of a training example is among: more questions tell something than at the depth that
+the LLM reads."""
 CROPPED_SHARE, DROPPED_SHARE, REORDERED_SHARE, CUT_SHARE = 0.3, 0.1, 0.2, 0.2
 """Shares of the histories that are cropped to their last items and that are reordered, and of the items that are dropped and of the titles
 that are cut."""
@@ -54,11 +57,12 @@ def list_example(
         inputs: What the model reads about behaviour; None for texts alone.
     """
     candidates = examples.candidates(query)
-    purchased = examples.purchased[candidates][:LLM_RERANK_DEPTH]
+    purchased = examples.purchased[candidates][: LLM_RERANK_DEPTH if rng is None else TRAINING_DEPTH]
     purchases, others = np.flatnonzero(purchased), np.flatnonzero(~purchased)
     target = int(purchases[0] if rng is None else rng.choice(purchases))
     if rng is not None:
-        others = rng.permutation(others)[: CANDIDATES - 1]
+        served, deeper = others[others < LLM_RERANK_DEPTH], others[others >= LLM_RERANK_DEPTH]
+        others = np.concatenate([rng.permutation(served), rng.permutation(deeper)])[: CANDIDATES - 1]
     chosen = np.concatenate([[target], others]).astype(np.int64) + candidates.start
     example = ListwiseExample(
         catalogue.records(examples.histories[query].tolist()),

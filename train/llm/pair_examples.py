@@ -1,8 +1,9 @@
 """Pairs of items that shoppers need together, as examples for the LLM ranker: a shopper has an anchor, do they also need the positive?
 
-A pair is a strong association between two categories; items and leaf categories both give pairs. The negatives were never bought with the
-anchor, or less often than by chance: hard ones are the nearest to it by text, the others have about as many users as the positive. No count
-is in the prompt, so that the model learns complements from texts, which is all there is for a text query and for items without users.
+A pair is a strong association between two categories that chance does not explain; items and leaf categories both give pairs. A question
+has an anchor, some of its positives and negatives. The negatives were never bought with the anchor, or less often than by chance: hard ones
+are the nearest to it by text, the others have about as many users as the positives. No count is in the prompt, so that the model learns
+complements from texts, which is all there is for a text query and for items without users.
 """
 
 from __future__ import annotations
@@ -25,14 +26,20 @@ if TYPE_CHECKING:
     from ...retrieval.items.catalogue import Catalogue
     from ...retrieval.items.ragged import RaggedArray
 
-NEGATIVES, HARD_NEGATIVES = 11, 4
-"""Negatives of a pair, and how many of them are the nearest to the anchor by text."""
+CANDIDATES, POSITIVES, HARD_NEGATIVES = 12, 4, 2
+"""Candidates of a question; how many of them are positives in training, at most; and how many are negatives that are the nearest to the
+anchor by text."""
 NEAREST, MATCHED = 30, 60
 """Numbers of entities that the hard and the popularity-matched negatives are sampled from."""
 MIN_USERS, MIN_LIFT, MAX_NEGATIVE_LIFT = 3, 2.0, 0.8
 """Minimum users and minimum lift of a pair, and maximum lift of a negative."""
-PAIRS_PER_ANCHOR = 3
-"""Maximum number of pairs with the same anchor."""
+MAX_CHANCE = 1e-3
+"""Maximum probability (Poisson) that independent purchases have as many users in common as a pair. On the simulated shoppers of the demo
+store, 99 of 100 such pairs serve a common need; by users and lift alone, 72 of 100 do."""
+ROUNDS = 3
+"""Maximum number of questions with the same anchor."""
+PASSES = 3
+"""Maximum number of training examples of the same pair, each with other negatives."""
 TEXT_QUERIES = ("I have {}", "I just bought {}", "What goes with {}?", "Something for my {}")
 """Text queries of a shopper who has the anchor."""
 TEXT_SHARE = 0.5
@@ -40,7 +47,7 @@ TEXT_SHARE = 0.5
 UNSEEN_SHARE = 0.3
 """Share of the entities that no training pair contains, on either side: the pairs among them measure the model."""
 MAX_PAIRS, VALIDATION_PAIRS = 400, 24
-"""Maximum numbers of training and of validation pairs."""
+"""Maximum numbers of training and of validation questions."""
 
 
 @dataclass(frozen=True)
@@ -66,31 +73,33 @@ class PairEntities:
 
 @dataclass(frozen=True)
 class PairQuestion:
-    """One pair with its negatives.
+    """Pairs of one anchor with negatives.
 
     Attributes:
         anchor: Index of the anchor.
-        candidates: (1 + negatives,) indices of the positive and of the negatives.
+        candidates: (candidates,) indices of the positives and then of the negatives.
+        positives: Number of positives.
     """
 
     anchor: int
     candidates: NDArray[np.int64]
+    positives: int = 1
 
 
 @dataclass(frozen=True)
 class PairExamples:
-    """Pairs for training and for early stopping, none of them with an unseen entity."""
+    """Questions for training and for early stopping, of different anchors and none of them with an unseen entity."""
 
     training: Sequence[ListwiseExample]
     validation: Sequence[ListwiseExample]
 
     @classmethod
     def sample(cls, entity_sets: Sequence[PairEntities], max_training: int, seed: int) -> PairExamples:
-        """Return pairs of items and of leaf categories, up to an equal share of each; what the smaller set lacks comes from the other.
+        """Return questions about items and about leaf categories, an equal share of each; what the smaller set lacks comes from the other.
 
         Args:
             entity_sets: Items and leaf categories.
-            max_training: Maximum number of training pairs.
+            max_training: Maximum number of training questions.
             seed: Random seed.
         """
         rng = np.random.default_rng([seed, 8])
@@ -99,12 +108,21 @@ class PairExamples:
         validation_share = VALIDATION_PAIRS // max(1, len(entity_sets))
         for number, entities in enumerate(sorted(entity_sets, key=lambda entities: len(entities.items))):
             training_share = (max_training - len(training)) // (len(entity_sets) - number)
-            questions = pair_questions(entities, ~unseen(entities, seed), training_share + validation_share, rng)
-            examples = [pair_example(entities, question, rng) for question in questions]
-            validation_count = min(validation_share, len(examples) // 5)
-            validation += examples[:validation_count]
-            training += examples[validation_count : validation_count + training_share]
+            questions = _questions(entities, ~unseen(entities, seed), training_share + validation_share, rng)
+            validation_count = min(validation_share, len(questions) // 5)
+            validated = {question.anchor for question in questions[:validation_count]}
+            chosen = [question for question in questions[validation_count:] if question.anchor not in validated][:training_share]
+            validation += [pair_example(entities, question, rng) for question in questions[:validation_count]]
+            training += [pair_example(entities, question, rng) for question in chosen]
         return cls(training, validation)
+
+
+def _questions(entities: PairEntities, selected: NDArray[np.bool_], limit: int, rng: np.random.Generator) -> list[PairQuestion]:
+    """Training questions; where there are too few pairs, again with other negatives."""
+    questions: list[PairQuestion] = []
+    for _ in range(PASSES):
+        questions += pair_questions(entities, selected, limit - len(questions), rng, positives=POSITIVES)
+    return questions
 
 
 def unseen(entities: PairEntities, seed: int) -> NDArray[np.bool_]:
@@ -157,49 +175,74 @@ def pair_questions(
     rng: np.random.Generator,
     *,
     hard: int = HARD_NEGATIVES,
+    positives: int = 1,
 ) -> list[PairQuestion]:
-    """Return pairs with negatives, in random order of the anchors. Frequent positives come last among the partners of an anchor.
+    """Return pairs with negatives, in random order of the anchors. No pair comes twice; positives that came less often come first.
 
     Args:
         entities: Items or leaf categories.
         selected: (entities,) which may be in a pair or a negative.
-        limit: Maximum number of pairs.
+        limit: Maximum number of questions.
         rng: Generator that samples them.
         hard: Number of negatives that are the nearest to the anchor by text.
+        positives: Maximum number of positives of a question.
     """
-    shared_users, log_users = entities.shared_users, np.log1p(entities.users)
+    log_users, times_positive = np.log1p(entities.users), np.zeros(len(entities.users), dtype=np.int64)
     eligible = np.flatnonzero(selected & (entities.users > 0))
-    times_positive = np.zeros(len(entities.users), dtype=np.int64)
+    remaining: dict[int, NDArray[np.int64]] = {}
     questions: list[PairQuestion] = []
-    for anchor in rng.permutation(eligible).tolist():
-        if len(questions) >= limit:
-            break
-        run = slice(shared_users.indptr[anchor], shared_users.indptr[anchor + 1])
-        partners, both = shared_users.indices[run], shared_users.data[run]
-        lift = both * entities.total_users / np.maximum(entities.users[anchor] * entities.users[partners], 1)
-        is_other = entities.category[partners] != entities.category[anchor]
-        is_pair = (both >= MIN_USERS) & (lift >= MIN_LIFT) & is_other & selected[partners]
-        others = eligible[entities.category[eligible] != entities.category[anchor]]
-        negatives = np.setdiff1d(others, partners[lift > MAX_NEGATIVE_LIFT])
-        if not is_pair.any() or len(negatives) < NEGATIVES:
-            continue
-        nearest = negatives[np.argsort(-(entities.vectors[negatives] @ entities.vectors[anchor]), kind="stable")[:NEAREST]]
-        strength = (lift * np.sqrt(both))[is_pair]
-        order = np.lexsort((-strength, times_positive[partners[is_pair]]))
-        for positive in partners[is_pair][order][:PAIRS_PER_ANCHOR].tolist():
-            times_positive[positive] += 1
-            hard_negatives = rng.choice(nearest, hard, replace=False)
-            rest = np.setdiff1d(negatives, hard_negatives)
-            matched = rest[np.argsort(np.abs(log_users[rest] - log_users[positive]), kind="stable")[:MATCHED]]
-            matched = rng.choice(matched, min(NEGATIVES - hard, len(matched)), replace=False)
-            questions.append(PairQuestion(anchor, np.concatenate([[positive], hard_negatives, matched]).astype(np.int64)))
-    return questions[:limit]
+    negative_count = CANDIDATES - positives
+    for _ in range(ROUNDS):
+        for anchor in rng.permutation(eligible).tolist():
+            if len(questions) >= limit:
+                return questions
+            partners, lift = _partners(entities, anchor)
+            if anchor not in remaining:
+                is_pair = _is_pair(entities, anchor, partners) & selected[partners]
+                remaining[anchor] = rng.permutation(partners[is_pair])
+            others = eligible[entities.category[eligible] != entities.category[anchor]]
+            negatives = np.setdiff1d(others, partners[lift > MAX_NEGATIVE_LIFT])
+            if not len(remaining[anchor]) or len(negatives) < negative_count:
+                continue
+            order = np.argsort(times_positive[remaining[anchor]], kind="stable")
+            chosen, remaining[anchor] = remaining[anchor][order[:positives]], remaining[anchor][order[positives:]]
+            times_positive[chosen] += 1
+            nearest = negatives[np.argsort(-(entities.vectors[negatives] @ entities.vectors[anchor]), kind="stable")[:NEAREST]]
+            sampled = rng.choice(nearest, hard, replace=False)
+            rest = np.setdiff1d(negatives, sampled)
+            distances = np.abs(log_users[rest] - log_users[chosen][:, None])  # (positives, rest)
+            pools = rest[np.argsort(distances, axis=1, kind="stable")[:, :MATCHED]]
+            for number in range(negative_count - hard):
+                pool = np.setdiff1d(pools[number % len(chosen)], sampled)
+                sampled = np.append(sampled, rng.choice(pool if len(pool) else np.setdiff1d(rest, sampled)))
+            questions.append(PairQuestion(anchor, np.concatenate([chosen, sampled]).astype(np.int64), len(chosen)))
+    return questions
+
+
+def _partners(entities: PairEntities, anchor: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """The entities that share a user with an anchor, and the lift of each."""
+    run = slice(entities.shared_users.indptr[anchor], entities.shared_users.indptr[anchor + 1])
+    partners = entities.shared_users.indices[run].astype(np.int64)
+    expected = entities.users[anchor] * entities.users[partners] / max(entities.total_users, 1)
+    return partners, np.asarray(entities.shared_users.data[run] / np.maximum(expected, 1e-9), dtype=np.float64)
+
+
+def _is_pair(entities: PairEntities, anchor: int, partners: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """(partners,) whether each is a strong association in another category that chance does not explain."""
+    from scipy.stats import poisson
+
+    run = slice(entities.shared_users.indptr[anchor], entities.shared_users.indptr[anchor + 1])
+    shared = entities.shared_users.data[run]
+    expected = entities.users[anchor] * entities.users[partners] / max(entities.total_users, 1)
+    is_strong = (shared >= MIN_USERS) & (shared >= MIN_LIFT * expected) & (poisson.sf(shared - 1, expected) < MAX_CHANCE)
+    return np.asarray(is_strong & (entities.category[partners] != entities.category[anchor]), dtype=bool)
 
 
 def pair_example(entities: PairEntities, question: PairQuestion, rng: np.random.Generator) -> ListwiseExample:
-    """Return a pair as an example, whose target comes first. At random, the anchor is stated in a text query or is a purchase."""
-    anchor = entities.items[question.anchor]
+    """Return a question as an example, whose positives come first. At random, the anchor is stated in a text query or is a purchase."""
+    anchor, count = entities.items[question.anchor], question.positives
     candidates = [entities.items[candidate] for candidate in question.candidates.tolist()]
+    shares = None if count == 1 else [*([1 / count] * count), *([0.0] * (len(candidates) - count))]
     if rng.random() < TEXT_SHARE:
-        return ListwiseExample([], candidates, 0, need=str(rng.choice(TEXT_QUERIES)).format(anchor.title))
-    return ListwiseExample([anchor], candidates, 0)
+        return ListwiseExample([], candidates, 0, need=str(rng.choice(TEXT_QUERIES)).format(anchor.title), target_shares=shares)
+    return ListwiseExample([anchor], candidates, 0, target_shares=shares)

@@ -5,7 +5,7 @@
 
 Pairs are short and there are many of them, so they come first. The metrics are stored in the adapter's card. Users of the calibration part
 of the split are kept for the weight. The adapter is moved into the workspace once it is trained; an interrupted run resumes from its last
-checkpoint.
+checkpoint. Examples labelled by a teacher (`train.teacher`) are added to the store's pairs and to its lists.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from ...recommend.ranking.llm_weight import LLM_RERANK_DEPTH
 from ...recommend.ranking.text_weight import PAIRS_KEY
 from ..lora import finetune
 from ..lora.finetune import FinetuneConfig, ListwiseExample
-from .list_examples import list_example
+from .list_examples import TRAINING_DEPTH, list_example
 from .pair_examples import PairExamples
 from .ranker_examples import MAX_EXAMPLES, RankerExamples
 
@@ -44,6 +44,8 @@ QUESTIONS_KEY = "questions"
 """Key of the adapter's card with the `RankerExamples.digest` that it was trained on."""
 STAGING_FOLDER, PAIRS_FOLDER = "adapter-training", "adapter-training-pairs"
 """Folders where an adapter is trained, beside the one in use: on lists, and before on pairs."""
+TEACHER_KEY = "teacher"
+"""Key of the cards with what a teacher labelled."""
 MAX_REPEATS = 3
 """Largest number of examples of one query, each with other candidates, if there are fewer queries than requested examples."""
 TRAINING_SHARE, VALIDATION_SHARE = 0.7, 0.1
@@ -53,6 +55,24 @@ VALIDATION_LIMITS = (8, 100)
 several times."""
 
 NO_PAIRS = PairExamples((), ())
+
+
+@dataclass(frozen=True)
+class TeacherExamples:
+    """Examples with the labels of a teacher.
+
+    Attributes:
+        pairs: Pairs for training and early stopping.
+        lists: Lists for training.
+        about: Entry of the card: the teacher, numbers, and under `hash` the hash of the labels.
+    """
+
+    pairs: PairExamples
+    lists: Sequence[ListwiseExample]
+    about: Mapping[str, Any]
+
+
+NO_TEACHER = TeacherExamples(NO_PAIRS, (), {})
 
 
 @dataclass(frozen=True)
@@ -67,7 +87,8 @@ class ExampleSplit:
     def sample(cls, examples: RankerExamples, max_training: int, seed: int) -> ExampleSplit:
         """Return a random split by user.
 
-        Only queries with a purchase among the candidates that the LLM reads are used.
+        Only queries with a purchase among the highest candidates are used: `TRAINING_DEPTH` for training, and those that the LLM reads for
+        early stopping.
 
         Args:
             examples: Queries with their candidates.
@@ -75,16 +96,30 @@ class ExampleSplit:
             seed: Random seed.
         """
         rng, uniform = np.random.default_rng([seed, 3]), user_uniforms(examples, seed)
-        is_served = examples.purchased & (examples.rank < LLM_RERANK_DEPTH)
-        informative = np.bincount(examples.query, is_served, minlength=len(examples)) > 0
 
-        def draw(selected: NDArray[np.bool_], limit: int) -> NDArray[np.int64]:
-            return np.sort(rng.permutation(np.flatnonzero(selected & informative))[:limit])
+        def draw(selected: NDArray[np.bool_], limit: int, depth: int) -> NDArray[np.int64]:
+            informative = examples.informative(depth)
+            return np.sort(rng.permutation(informative[selected[informative]])[:limit])
 
-        training = draw(uniform < TRAINING_SHARE, max_training)
+        training = draw(uniform < TRAINING_SHARE, max_training, TRAINING_DEPTH)
         max_validation = min(VALIDATION_LIMITS[1], max(VALIDATION_LIMITS[0], len(training) // 8))
-        validation = draw((uniform >= TRAINING_SHARE) & (uniform < TRAINING_SHARE + VALIDATION_SHARE), max_validation)
+        validation = draw((uniform >= TRAINING_SHARE) & (uniform < TRAINING_SHARE + VALIDATION_SHARE), max_validation, LLM_RERANK_DEPTH)
         return cls(training, validation, calibration_queries(examples, seed))
+
+
+def training_split(examples: RankerExamples, max_training: int, seed: int) -> ExampleSplit:
+    """Return `ExampleSplit.sample` if it has enough queries.
+
+    Raises:
+        TrainingError: There are too few.
+    """
+    split = ExampleSplit.sample(examples, max_training, seed)
+    if len(split.training) < finetune.MIN_EXAMPLES or not len(split.validation) or not len(split.calibration):
+        raise TrainingError(
+            f"{len(split.training)} training queries are too few for the LLM ranker, it needs at least {finetune.MIN_EXAMPLES}, "
+            "and some for validation and calibration; ingest more interactions, or rank without it (--llm none)"
+        )
+    return split
 
 
 def user_uniforms(examples: RankerExamples, seed: int) -> NDArray[np.float64]:
@@ -107,6 +142,7 @@ def train_llm_ranker(
     config: FinetuneConfig,
     max_examples: int = MAX_EXAMPLES,
     pairs: PairExamples = NO_PAIRS,
+    teacher: TeacherExamples = NO_TEACHER,
 ) -> dict[str, Any]:
     """Train the ranking adapter of a workspace, store it, and return the metrics.
 
@@ -119,22 +155,21 @@ def train_llm_ranker(
         config: LoRA configuration.
         max_examples: Largest number of training examples; a query may be repeated with other candidates.
         pairs: Pairs to train on first, if they are enough.
+        teacher: Further pairs and lists, with the labels of a teacher.
 
     Raises:
         TrainingError: There are too few users, the loss became NaN, or memory ran out.
         ModelError, ModelMissingError: The base model cannot be used or is not installed.
     """
+    pairs = PairExamples([*pairs.training, *teacher.pairs.training], [*pairs.validation, *teacher.pairs.validation])
     has_pairs = len(pairs.training) >= finetune.MIN_EXAMPLES and len(pairs.validation) > 0
     about = {**context.about, QUESTIONS_KEY: ranker_examples.digest}
     if has_pairs:
         about[PAIRS_KEY] = {"examples": len(pairs.training), "hash": finetune.examples_digest(pairs.training, pairs.validation)}
+    if teacher.about:
+        about[TEACHER_KEY] = dict(teacher.about)
     context = replace(context, about=about)
-    split = ExampleSplit.sample(ranker_examples, max_examples, config.seed)
-    if len(split.training) < finetune.MIN_EXAMPLES or not len(split.validation) or not len(split.calibration):
-        raise TrainingError(
-            f"{len(split.training)} training queries are too few for the LLM ranker, it needs at least {finetune.MIN_EXAMPLES}, "
-            "and some for validation and calibration; ingest more interactions, or rank without it (--llm none)"
-        )
+    split = training_split(ranker_examples, max_examples, config.seed)
     rng = np.random.default_rng([config.seed, 3])
     repeats = min(MAX_REPEATS, -(-max_examples // len(split.training)))
     queries = (split.training.tolist() * repeats)[:max_examples]
@@ -143,11 +178,11 @@ def train_llm_ranker(
     def example(query: int, generator: np.random.Generator | None) -> ListwiseExample:
         return list_example(ranker_examples, query, catalogue, generator, version=config.prompt, inputs=config.behaviour)
 
-    training = [example(query, rng) for query in queries]
+    training = [*(example(query, rng) for query in queries), *teacher.lists]
     validation = [example(query, None) for query in split.validation.tolist()]
     staging, final, start = folder / STAGING_FOLDER, folder / RANKER_FOLDER, folder / PAIRS_FOLDER if has_pairs else None
     # Training is deterministic: the result would be the same.
-    if _is_trained(final, settings, config, training, validation, about.get(PAIRS_KEY)):
+    if _is_trained(final, settings, config, training, validation, about):
         card = {**adapters.read_card(final), **context.about}
         _write_card(final, card)  # the snapshot may be a new one with the same data
         return dict(card["figures"])
@@ -180,7 +215,7 @@ def _train_in(
     start: Path | None = None,
 ) -> None:
     """Train an adapter in a folder, from `start` on if it is given, unless the folder already has it."""
-    if _is_trained(folder, settings, config, training, validation, context.about.get(PAIRS_KEY)):
+    if _is_trained(folder, settings, config, training, validation, context.about):
         return
 
     def report_step(at: finetune.TrainingProgress) -> None:
@@ -195,16 +230,23 @@ def _is_trained(
     config: FinetuneConfig,
     training: Sequence[ListwiseExample],
     validation: Sequence[ListwiseExample],
-    pairs: Mapping[str, Any] | None,
+    about: Mapping[str, Any],
 ) -> bool:
-    """Whether a folder has the adapter of these examples, pairs, configuration and base model."""
+    """Whether a folder has the adapter of these examples, pairs, labels of a teacher, configuration and base model."""
     try:
         card = adapters.read_card(folder)
     except CrossaisleError:
         return False
     settings_of_card = json.loads(json.dumps(asdict(config)))
-    expected = (finetune.examples_digest(training, validation), settings_of_card, fingerprint(settings.llm, settings.home), pairs)
-    return (card.get("examples_hash"), card.get("settings"), card.get("base_fingerprint"), card.get(PAIRS_KEY)) == expected
+    expected = (finetune.examples_digest(training, validation), settings_of_card, fingerprint(settings.llm, settings.home))
+    same = (card.get("examples_hash"), card.get("settings"), card.get("base_fingerprint")) == expected
+    return same and card.get(PAIRS_KEY) == about.get(PAIRS_KEY) and _labels_hash(card) == _labels_hash(about)
+
+
+def _labels_hash(card: Mapping[str, Any]) -> str | None:
+    """Hash of the teacher's labels that a card names."""
+    value: str | None = (card.get(TEACHER_KEY) or {}).get("hash")
+    return value
 
 
 def _write_card(adapter: Path, card: Mapping[str, Any]) -> None:

@@ -148,6 +148,13 @@ class RankerExamples:
             return None
         return self.behaviour.soft_inputs(query, candidates, len(self.histories[query]))
 
+    def informative(self, depth: int) -> NDArray[np.int64]:
+        """Return the queries with a purchase and another item among the highest candidates. Args: depth: number of these candidates."""
+        is_read = self.rank < depth
+        purchases = np.bincount(self.query, self.purchased & is_read, minlength=len(self))
+        others = np.bincount(self.query, ~self.purchased & is_read, minlength=len(self))
+        return np.flatnonzero((purchases > 0) & (others > 0))
+
     @cached_property
     def digest(self) -> str:
         """Id of the questions and their users: an adapter that was trained on some of them has not seen the others."""

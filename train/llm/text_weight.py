@@ -27,14 +27,14 @@ from ...recommend.ranking.llm_loading import RANKER_FOLDER
 from ...recommend.ranking.text_weight import adapter_knows_texts, text_weight_file
 from ...retrieval.fusion import CHANNEL_WEIGHTS, reciprocal_rank_fusion
 from .pair_examples import TEXT_QUERIES, PairEntities, PairQuestion, pair_questions, unseen
-from .weight import DEFAULT_SECONDS, open_ranker
+from .question_reading import DEFAULT_SECONDS, open_ranker
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ...data.settings import Settings
     from ...retrieval.channels.base import Progress
-    from .weight import MarginScorer
+    from .question_reading import MarginScorer
 
 WEIGHTS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 """Weights of the LLM that are tried, beside that of the cosine for a text query."""

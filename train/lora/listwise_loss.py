@@ -1,9 +1,9 @@
 """Training task of the ranker: listwise loss, gradients within the available memory, and NDCG@10.
 
-The loss is the softmax cross-entropy of the purchased item among the candidates, computed from the same prompts and logit margins as
-serving. Candidates that already have a score, from the other channels, are ranked by the sum of that score and the scaled margin: the model
-learns what the score misses. The scale rises from 0, so that training starts with the order of the scores alone. Knows nothing of
-optimizers or files.
+The loss is the softmax cross-entropy of the purchased item, or of a teacher's target distribution, among the candidates, computed from the
+same prompts and logit margins as serving. Candidates that already have a score, from the other channels, are ranked by the sum of that
+score and the scaled margin: the model learns what the score misses. The scale rises from 0, so that training starts with the order of the
+scores alone. Knows nothing of optimizers or files.
 """
 
 from __future__ import annotations
@@ -50,9 +50,12 @@ class ListwiseExample:
         scores: Score of each candidate by the other channels, a logit in nats, to which the margin is added; None without any.
         need: The shopper's text query.
         behaviour: Numbers about the history and the candidates for soft tokens, None without any.
+        target_shares: Target distribution over the candidates, by which a teacher's grades are learned; None for the target alone. The
+            metric uses `target` in either case.
 
     Raises:
-        ValueError: The target is not a candidate, the number of facts or scores is wrong, or the weight is not positive.
+        ValueError: The target is not a candidate, the number of facts, scores or shares is wrong, the weight is not positive, or the shares
+            are no distribution.
     """
 
     history: Sequence[Item]
@@ -63,6 +66,7 @@ class ListwiseExample:
     scores: Sequence[float] | None = None
     need: str | None = None
     behaviour: SoftInputs | None = None
+    target_shares: Sequence[float] | None = None
 
     def __post_init__(self) -> None:
         if len(self.candidates) < 2 or not 0 <= self.target < len(self.candidates):
@@ -75,6 +79,9 @@ class ListwiseExample:
             raise ValueError(f"behaviour of {len(self.behaviour.candidates)} for {len(self.candidates)} candidates")
         if not (self.weight > 0 and math.isfinite(self.weight)):
             raise ValueError(f"a weight must be greater than 0, not {self.weight}")
+        shares = self.target_shares
+        if shares is not None and (len(shares) != len(self.candidates) or not min(shares) >= 0 or not abs(sum(shares) - 1) < 1e-6):
+            raise ValueError(f"target shares must be {len(self.candidates)} numbers of 0 or more with sum 1, not {list(shares)}")
 
 
 class ListwiseRankingTask:
@@ -103,7 +110,8 @@ class ListwiseRankingTask:
         items = [[[item.item_id, item.title, *item.category] for item in part] for part in (example.history, example.candidates)]
         scores, soft = list(example.scores or []), example.behaviour
         behaviour = None if soft is None else hashlib.sha256(soft.history.tobytes() + soft.candidates.tobytes()).hexdigest()
-        return [*items, example.target, list(example.facts or []), example.weight, scores, example.need, behaviour]
+        further = [value for value in (behaviour, example.target_shares and list(example.target_shares)) if value is not None]
+        return [*items, example.target, list(example.facts or []), example.weight, scores, example.need, *further]
 
     def add_parameters(self, config: FinetuneConfig, examples: Sequence[ListwiseExample], /) -> list[torch.nn.Parameter]:
         """Add a projector of the examples' behaviour to the model if the configuration names its inputs, and return its parameters.
@@ -192,6 +200,9 @@ class ListwiseRankingTask:
 
         if example.scores is not None:
             margins = self.margin_scale * margins + torch.tensor(example.scores, dtype=margins.dtype, device=margins.device)
+        if example.target_shares is not None:
+            shares = torch.tensor(example.target_shares, dtype=margins.dtype, device=margins.device)
+            return torch.nn.functional.cross_entropy(margins[None], shares[None])
         return torch.nn.functional.cross_entropy(margins[None], torch.tensor([example.target], device=margins.device))
 
     def _add_gradients(self, group: Sequence[_EncodedExample], total_weight: float) -> float | None:

@@ -122,11 +122,11 @@ def test_an_evaluation_fits_its_own_channels_to_what_is_not_held_out(shop: Works
 
 
 def test_the_summary_of_a_training_with_few_queries_says_what_was_not_measured() -> None:
-    from crossaisle.app.cli.train import _summary
+    from crossaisle.app.terminal.training_summary import training_summary
 
     from ...train.test_blend_selection import questions
 
     metrics = fit_blend(questions({"plenty": 30}), prior={}).metrics
-    summary = _summary({"blend": metrics, "left_out": {}, "seconds": 1})
+    summary = training_summary({"blend": metrics, "left_out": {}, "seconds": 1})
     assert summary["NDCG@10 of the weighted sum (validation)"] == "not measured: too few queries"
     assert summary["chosen"] == "weighted sum, shrunk to the weights learned on other stores with penalty 2"

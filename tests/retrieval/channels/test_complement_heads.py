@@ -129,3 +129,14 @@ def test_a_diverging_loss_raises() -> None:
         complement_heads.train_heads(
             examples(200, range(4), range(4)), vectors * np.float32(1e30), category, ComplementConfig(rate=1e20, epochs=3)
         )
+
+
+def test_pairs_of_a_teacher_are_examples_with_a_history_of_one_item() -> None:
+    own = examples(60, range(4), range(4))
+    pairs = np.asarray([[4, 52], [5, 53]], dtype=np.int32)
+    joined = own.with_pairs(pairs)
+    assert joined.targets.tolist() == [*own.targets.tolist(), 52, 53]
+    assert [joined.histories[n].tolist() for n in (0, 59, 60, 61)] == [own.histories[0].tolist(), own.histories[59].tolist(), [4], [5]]
+    nothing = ComplementExamples(RaggedArray.of([]), np.empty(0, np.int32)).with_pairs(pairs)
+    assert [nothing.histories[n].tolist() for n in range(2)] == [[4], [5]]
+    assert own.with_pairs(pairs[:0]).targets.tolist() == own.targets.tolist()

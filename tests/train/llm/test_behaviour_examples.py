@@ -47,18 +47,20 @@ def test_a_blend_stores_the_behaviour_of_its_questions(trained: tuple[Workspace,
 def test_the_factors_predict_purchases_that_they_were_not_fitted_to(
     trained: tuple[Workspace, dict[str, Any]], stored: RankerExamples, settings: Settings
 ) -> None:
-    """In the space of the factors that serve: the mean rank of a purchase by their product, and their likeness to those."""
+    """By the product with the factors of their own history better than with those of another; and they are like the factors that serve."""
     behaviour = stored.behaviour
     assert behaviour is not None
-    better = []
+    better: dict[str, list[float]] = {"own": [], "other": []}
     for query in range(len(stored)):
         chosen = stored.candidates(query)
         soft = behaviour.soft_inputs(query, chosen, len(stored.histories[query]))
-        size = behaviour.item_factors.shape[1]
-        product, purchased = soft.candidates[:, :size] @ soft.history[:size], stored.purchased[chosen]
+        size, purchased = behaviour.item_factors.shape[1], stored.purchased[chosen]
         if purchased.any() and not purchased.all():
-            better.append((product[purchased][:, None] > product[~purchased]).mean())
-    assert np.mean(better) > 0.55
+            other = behaviour.history_factors[(query + len(stored) // 2) % len(stored)].astype(np.float32)
+            for name, history in (("own", soft.history[:size]), ("other", other)):
+                product = soft.candidates[:, :size] @ history
+                better[name].append(float((product[purchased][:, None] > product[~purchased]).mean()))
+    assert np.mean(better["own"]) > np.mean(better["other"]) + 0.02
     recommender = Recommender.open(trained[0], settings=settings.with_(llm="none"))
     assert recommender.blend_ranker is not None
     reader = BehaviourReader.of_channels(trained[0].path, recommender.blend_ranker.retriever.further)

@@ -16,9 +16,9 @@ from crossaisle.eval.splits.training_view import TrainingView
 from crossaisle.retrieval.index.builder import item_vectors, load
 from crossaisle.train.llm import pair_examples
 from crossaisle.train.llm.pair_examples import (
+    CANDIDATES,
     HARD_NEGATIVES,
     MAX_NEGATIVE_LIFT,
-    NEGATIVES,
     TEXT_QUERIES,
     PairEntities,
     PairExamples,
@@ -34,13 +34,14 @@ COUNT, GROUPS = 80, 4
 
 @pytest.fixture(scope="module")
 def world() -> PairEntities:
-    """Eighty things in four categories: 10 n and 10 n + 20 of the next category are needed together, by ten of a thousand shoppers."""
+    """Eighty things in four categories: 10 n and 10 n + 20 of the next category are needed together, by twelve of a thousand shoppers."""
     rng = np.random.default_rng(0)
     shared = np.zeros((COUNT, COUNT))
     for owned in range(0, 60, 10):
-        shared[owned, owned + 20] = shared[owned + 20, owned] = 10
+        shared[owned, owned + 20] = shared[owned + 20, owned] = 12
     shared[0, 41] = shared[41, 0] = 2  # too few shoppers
     shared[1, 42] = shared[42, 1] = 3  # no more than by chance: 55 users of each among a thousand
+    shared[4, 43] = shared[43, 4] = 7  # a lift of 2.3, which chance explains among three thousand pairs
     shared[2, 3] = shared[3, 2] = 10  # of one category
     vectors = rng.normal(0, 1, (COUNT, 8)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -61,9 +62,9 @@ def test_negatives_are_near_by_text_or_as_popular_and_hardly_ever_bought_togethe
 ) -> None:
     for question in pair_questions(world, np.full(COUNT, True), 100, np.random.default_rng(1)):
         negatives = question.candidates[1:]
-        assert len(set(question.candidates.tolist())) == 1 + NEGATIVES
+        assert len(set(question.candidates.tolist())) == CANDIDATES
         assert (world.category[negatives] != world.category[question.anchor]).all()
-        lift = world.shared_users[[question.anchor] * NEGATIVES, negatives] * world.total_users / 55**2
+        lift = world.shared_users[[question.anchor] * (CANDIDATES - 1), negatives] * world.total_users / 55**2
         assert (lift <= MAX_NEGATIVE_LIFT).all()
         cosines = world.vectors @ world.vectors[question.anchor]
         other = np.flatnonzero(world.category != world.category[question.anchor])
@@ -73,6 +74,38 @@ def test_negatives_are_near_by_text_or_as_popular_and_hardly_ever_bought_togethe
     popular = dataclasses.replace(world, users=np.where(np.arange(COUNT) % 2, 500, 55))
     for question in pair_questions(popular, np.full(COUNT, True), 100, np.random.default_rng(1), hard=0):
         assert (popular.users[question.candidates[1:]] == 55).all()  # of which there are about thirty
+
+
+def test_several_positives_of_an_anchor_share_a_question(world: PairEntities) -> None:
+    shared = world.shared_users.toarray()
+    needed = {0: [20, 41, 62, 45, 66], 30: [50]}
+    for anchor, others in needed.items():
+        shared[anchor, others] = shared[others, anchor] = 12
+    richer = dataclasses.replace(world, shared_users=sparse.csr_array(shared))
+    selected = np.isin(np.arange(COUNT), [0, *range(20, 80)])
+    questions = [q for q in pair_questions(richer, selected, 100, np.random.default_rng(1), positives=3) if q.anchor == 0]
+    assert sorted(question.positives for question in questions) == [2, 3]
+    positives = [question.candidates[: question.positives].tolist() for question in questions]
+    assert sorted(positives[0] + positives[1]) == sorted(needed[0])
+    for question in questions:
+        negatives = question.candidates[question.positives :]
+        assert len(set(question.candidates.tolist())) == len(question.candidates) == CANDIDATES - 3 + question.positives
+        assert not set(negatives.tolist()) & set(needed[0])
+        example = pair_example(richer, question, np.random.default_rng(0))
+        assert example.target_shares is not None
+        assert sum(example.target_shares) == pytest.approx(1)
+        assert [share > 0 for share in example.target_shares] == [n < question.positives for n in range(len(question.candidates))]
+
+
+def test_validation_and_training_have_no_anchor_in_common(world: PairEntities) -> None:
+    examples = PairExamples.sample([world], 40, 3)
+    training, validation = (
+        {(example.need or "").split("thing ")[-1].rstrip("?") or example.history[0].title.split()[-1] for example in part}
+        for part in (examples.training, examples.validation)
+    )
+    assert training
+    assert validation
+    assert not training & validation
 
 
 def test_only_selected_things_occur(world: PairEntities) -> None:

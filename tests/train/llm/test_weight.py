@@ -16,8 +16,9 @@ from crossaisle.recommend.ranking.llm_weight import LLMWeight
 from crossaisle.retrieval.items.catalogue import Catalogue
 from crossaisle.retrieval.items.ragged import RaggedArray
 from crossaisle.train.llm import weight as llm_weight
+from crossaisle.train.llm.question_reading import ReadQuestions, read_questions
 from crossaisle.train.llm.ranker_examples import RankerExamples
-from crossaisle.train.llm.weight import ReadQuestions, informative_questions, measured_weight, ranking_ndcg, read_questions, save_weight
+from crossaisle.train.llm.weight import measured_weight, ranking_ndcg, save_weight
 
 CANDIDATES, DEPTH = 30, 20
 
@@ -70,7 +71,7 @@ class Oracle:
 
 
 def read(examples: RankerExamples, catalogue: Catalogue, strength: float, seconds: float = 600.0) -> ReadQuestions:
-    questions = informative_questions(examples, DEPTH)
+    questions = examples.informative(DEPTH)
     ranker = Oracle(examples, catalogue, strength)
     return read_questions(examples, questions, catalogue, ranker, prompt_version=2, depth=DEPTH, seconds=seconds)
 
@@ -92,10 +93,10 @@ def test_a_model_that_knows_something_gains_and_one_that_knows_nothing_does_not(
 
 
 def test_only_questions_with_a_purchase_in_reach_are_read(examples: RankerExamples) -> None:
-    questions = informative_questions(examples, DEPTH)
+    questions = examples.informative(DEPTH)
     first = examples.purchased.reshape(-1, CANDIDATES).argmax(axis=1)
     assert questions.tolist() == np.flatnonzero(first < DEPTH).tolist()
-    assert informative_questions(examples, 1).tolist() == []  # nothing else is among one candidate
+    assert examples.informative(1).tolist() == []  # nothing else is among one candidate
 
 
 def test_reading_stops_when_the_time_is_up_but_not_before_enough_questions(
@@ -103,7 +104,7 @@ def test_reading_stops_when_the_time_is_up_but_not_before_enough_questions(
 ) -> None:
     monkeypatch.setattr(llm_weight, "MIN_QUESTIONS", 50)
     assert len(read(examples, catalogue, 1.0, seconds=1e-9).scored) == 50
-    assert len(read(examples, catalogue, 1.0, seconds=1e9).scored) == len(informative_questions(examples, DEPTH))
+    assert len(read(examples, catalogue, 1.0, seconds=1e9).scored) == len(examples.informative(DEPTH))
 
 
 def test_the_ndcg_is_that_of_the_served_list(examples: RankerExamples, catalogue: Catalogue) -> None:
@@ -123,7 +124,7 @@ def test_the_ndcg_is_that_of_the_served_list(examples: RankerExamples, catalogue
 
 def test_too_few_questions_raise(examples: RankerExamples, catalogue: Catalogue) -> None:
     few = read_questions(
-        examples, informative_questions(examples, DEPTH)[:5], catalogue, Oracle(examples, catalogue, 1.0), prompt_version=2, depth=DEPTH
+        examples, examples.informative(DEPTH)[:5], catalogue, Oracle(examples, catalogue, 1.0), prompt_version=2, depth=DEPTH
     )
     with pytest.raises(TrainingError, match="only 5 questions have a purchase among the 20 candidates that the LLM reads"):
         measured_weight(few, depth=DEPTH, seed=0)

@@ -92,3 +92,25 @@ def test_a_text_is_part_of_the_example(task: ListwiseRankingTask) -> None:
 def test_every_candidate_has_a_score() -> None:
     with pytest.raises(ValueError, match="3 scores for 4 candidates"):
         example([1.0, 2.0, 3.0])
+
+
+def test_the_loss_of_target_shares_by_hand(task: ListwiseRankingTask) -> None:
+    shares = [0.75, 0.0, 0.25, 0.0]
+    task.advance(1)
+    for scores in (None, SCORES):
+        logits = margins(task) if scores is None else np.asarray(scores) + MARGIN_SCALE * margins(task)
+        expected = float(np.log(np.exp(logits).sum()) - np.dot(shares, logits))
+        soft = ListwiseExample(HISTORY, CANDIDATES, 0, scores=scores, target_shares=shares)
+        assert float(task.loss(soft).detach()) == pytest.approx(expected, abs=1e-3)
+        hard = ListwiseExample(HISTORY, CANDIDATES, 2, scores=scores, target_shares=[0, 0, 1, 0])
+        assert float(task.loss(hard).detach()) == pytest.approx(float(task.loss(example(scores, 2)).detach()), abs=1e-5)
+        assert task.evaluate([soft]) == task.evaluate([example(scores, 0)]), "the metric is that of the target"
+
+
+def test_target_shares_are_a_distribution_and_part_of_the_digest(task: ListwiseRankingTask) -> None:
+    for wrong in ([0.5, 0.5], [0.5, 0.5, 0.5, -0.5], [0.5, 0.2, 0.2, 0.2], [math.nan, 0, 0, 1], [0, 0, 0, 0]):
+        with pytest.raises(ValueError, match="target shares"):
+            ListwiseExample(HISTORY, CANDIDATES, 0, target_shares=wrong)
+    plain, soft = example(None), ListwiseExample(HISTORY, CANDIDATES, 0, target_shares=[0.5, 0.5, 0, 0])
+    assert task.as_json(soft)[:-1] == task.as_json(plain), "digests of examples without shares are those of former versions"
+    assert task.as_json(soft)[-1] == [0.5, 0.5, 0, 0]
