@@ -85,6 +85,13 @@ def train(
         int | None, typer.Option(help="Last transformer blocks of the LLM to adapt, 0 for all (default: by its size).")
     ] = None,
     epochs: Annotated[int | None, typer.Option(help="Epochs of the LLM's training (default: 1).")] = None,
+    prompt: Annotated[
+        int | None,
+        typer.Option(
+            help="Version of the prompt that the LLM is trained for: 4 (default) with behaviour as soft tokens, 2 with sentences about who "
+            "bought an item instead."
+        ),
+    ] = None,
     minutes: Annotated[
         float | None,
         typer.Option(help="Minutes for each of the LLM's two weights (default: 10; at least 400 questions and 40 pairs are read)."),
@@ -127,7 +134,7 @@ def train(
     split = EvaluationOptions(protocol, seed=seed, at=at).split()  # type: ignore[arg-type]  # checked there
     opened = Workspace(workspace)
     settings = settings_from(chroma=chroma, llm=llm, llm_model=llm_model, quantization=quantization, rerank_depth=rerank_depth)
-    lora = _lora_config(part, settings, {"rank": rank, "lr": lr, "blocks": blocks, "epochs": epochs}, seed)
+    lora = _lora_config(part, settings, {"rank": rank, "lr": lr, "blocks": blocks, "epochs": epochs, "prompt": prompt}, seed)
     if merge is not None and merge.exists() and any(merge.iterdir()):
         raise SettingsError(f"{merge} is not empty; give a new folder for the merged model")
     names = None if channels is None else validate_names([current_channel(name.strip()) for name in channels.split(",") if name.strip()])

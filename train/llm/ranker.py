@@ -23,7 +23,6 @@ from ...data.atomic_files import replace_folder, write_atomically
 from ...data.errors import CrossaisleError, TrainingError, storage_errors
 from ...llm.models import adapters
 from ...llm.models.model_source import fingerprint
-from ...llm.ranking.ranker import BEHAVIOUR_VERSIONS
 from ...recommend.ranking.llm_loading import RANKER_FOLDER
 from ...recommend.ranking.llm_weight import LLM_RERANK_DEPTH
 from ...recommend.ranking.text_weight import PAIRS_KEY
@@ -31,7 +30,7 @@ from ..lora import finetune
 from ..lora.finetune import FinetuneConfig, ListwiseExample
 from .list_examples import TRAINING_DEPTH, list_example
 from .pair_examples import PairExamples
-from .ranker_examples import MAX_EXAMPLES, RankerExamples
+from .ranker_examples import MAX_EXAMPLES, RankerExamples, behaviour_inputs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -200,8 +199,7 @@ def train_llm_ranker(
 
 def with_behaviour(config: FinetuneConfig, examples: RankerExamples) -> FinetuneConfig:
     """Return the configuration with the inputs of the examples' behaviour, where the prompt has a place for them."""
-    has_place = config.prompt in BEHAVIOUR_VERSIONS and examples.behaviour is not None
-    return replace(config, behaviour=examples.behaviour.inputs if has_place and examples.behaviour else None)
+    return replace(config, behaviour=behaviour_inputs(examples, config.prompt))
 
 
 def _train_in(

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...data.errors import NotTrainedError, StaleTrainingError
+from ...llm.ranking.ranker import BEHAVIOUR_VERSIONS
 from ...recommend.ranking import learned_blend
 from ...recommend.ranking.features import FeatureMatrix
 from ...recommend.ranking.learned_blend import BlendModel
@@ -179,6 +180,11 @@ class RankerExamples:
         save_file({name: np.ascontiguousarray(values) for name, values in arrays.items()}, folder / FILE)
         if self.behaviour is not None:
             self.behaviour.save(folder)
+
+
+def behaviour_inputs(examples: RankerExamples, prompt: int) -> ProjectorInputs | None:
+    """Return what a model reads about behaviour; None if the examples have none, or this version of the prompt no place for it."""
+    return None if examples.behaviour is None or prompt not in BEHAVIOUR_VERSIONS else examples.behaviour.inputs
 
 
 def load_examples(workspace: Path) -> RankerExamples:

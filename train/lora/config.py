@@ -54,7 +54,7 @@ class FinetuneConfig:
     """Steps between checkpoints: the maximum that an interrupted run loses."""
     cross: float = 3.0
     """Weight of examples whose target is from a category new to the shopper, for the code that makes the examples; others have 1."""
-    prompt: int = 2
+    prompt: int = 4
     """Version of the prompt."""
     behaviour: ProjectorInputs | None = None
     """Numbers about behaviour that the model reads as soft tokens, with a prompt that has a place for them; None for texts alone."""

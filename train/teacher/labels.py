@@ -21,12 +21,13 @@ import numpy as np
 from ... import prompts
 from ...data.atomic_files import write_atomically
 from ...data.errors import TrainingError, storage_errors
-from ...recommend.ranking.candidate_facts import RANK_PROMPT_VERSION
+from ...recommend.ranking.candidate_facts import RANK_PROMPT_VERSIONS
 from ...retrieval.channels.base import TaughtPairs
 from ..llm.list_examples import varied
 from ..llm.pair_examples import VALIDATION_PAIRS, PairEntities, PairExamples, PairQuestion, pair_example, unseen
 from ..llm.prompt_facts import prompt_facts
 from ..llm.ranker import TEACHER_KEY, TeacherExamples
+from ..llm.ranker_examples import behaviour_inputs
 from ..lora.listwise_loss import ListwiseExample
 from .asking import Progress, TeacherAnswers, ask_teacher
 from .config import TeacherConfig
@@ -130,7 +131,8 @@ class _Questions:
             catalogue.records(examples.rows[chosen].tolist()),
             graded.best,
             prompt_facts(examples, chosen, catalogue, material.prompt),
-            scores=None if material.prompt >= RANK_PROMPT_VERSION else examples.scores[chosen].tolist(),
+            scores=None if material.prompt in RANK_PROMPT_VERSIONS else examples.scores[chosen].tolist(),
+            behaviour=examples.soft_inputs(question.query, chosen, behaviour_inputs(examples, material.prompt)),
             target_shares=graded.shares,
         )
         return varied(example, rng)

@@ -124,7 +124,7 @@ def test_the_card_records_the_run(trained: Trained) -> None:
     card = json.loads((trained.folder / "card.json").read_text())
     assert card["base"] == "smollm2"
     assert card["base_fingerprint"] == fingerprint("smollm2", trained.settings.home)
-    assert (card["prompt"], card["quantization"], card["snapshot"]) == ("rank.v2", training_quantization("nf4"), "s1")
+    assert (card["prompt"], card["quantization"], card["snapshot"]) == ("rank.v4", training_quantization("nf4"), "s1")
     assert card["settings"]["rank"] == 8
     assert card["figures"] == trained.report.figures()
     assert set(card["figures"]) >= {
@@ -154,7 +154,7 @@ def exact(trained: Trained) -> LanguageModel:
 def test_the_adapter_ranks_on_a_4_bit_base_model(trained: Trained, quantized: LanguageModel) -> None:
     unseen = make_examples(16, 2)
     ranker = Ranker(quantized)
-    assert ranker.prompt.id == "rank.v2"
+    assert ranker.prompt.id == "rank.v4"
     assert summed_ndcg(ranker, unseen) / len(unseen) > trained.report.measured - 0.1
     # The base model alone, with its own prompt version.
     assert summed_ndcg(Ranker(quantized, version=1), unseen) / len(unseen) < trained.report.measured - 0.1
