@@ -41,7 +41,7 @@ class ModelSize:
                 if hasattr(config, "quantization_config"):
                     del config.quantization_config  # packed weights would be counted, several in one
                 with torch.device("meta"):  # shapes without memory
-                    model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+                    model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)  # type: ignore[no-untyped-call]
             except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
                 raise load_error(settings.llm, error) from error
         text = config.get_text_config()

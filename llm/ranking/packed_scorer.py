@@ -207,7 +207,7 @@ class PackedScorer:
         states = {key: state for key in dict.fromkeys(keys) if (state := cache.get(key)) is not None}
         missing = {key: i for i, key in reversed(list(enumerate(keys))) if key not in states}  # the first pack of each prefix
         if missing:
-            computed = DynamicCache()  # not of the model's configuration, which would drop what is outside of a window
+            computed: Any = DynamicCache()  # not of the model's configuration, which would drop what is outside of a window
             self._forward([rows[i] for i in missing.values()], [], computed)
             for row, key in enumerate(missing):
                 layers = [(layer.keys, layer.values) for layer in computed.layers]
