@@ -1,19 +1,16 @@
 """Gain from fine-tuning the LLM ranker: the same model before and after, on the same candidates, and its weight in the blend.
 
-    python benchmarks/ranker.py [NAME ...] [--home FOLDER] [--examples 300] [--epochs 1] [--read 120] [--ship]
+    python benchmarks/ranker.py [NAME ...] [--home FOLDER] [--examples 300] [--epochs 1] [--read 120]
 
 NAME is demo, amazon14, completejourney, courses or movielens. Trains the blend unless `blend.py` left a trained store in `--home`, then the
 ranker; then evaluates held-out users (users protocol) in random order until the LLM has read the candidates of `--read` of them. It reads
 only when a target is among the top 20: otherwise all orders are equal, and the case counts 0 for every system. Writes
-`results/ranker-NAME.json`. `--ship` makes the demo store's adapter the bundled one. Reads ../shared/data, except for the demo; the results
-contain no item and no user.
+`results/ranker-NAME.json`. Reads ../shared/data, except for the demo; the results contain no item and no user.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import shutil
 import tempfile
 import time
 from collections.abc import Mapping
@@ -26,7 +23,6 @@ from blend import SEED, _tell, copied, tested
 from record import write
 
 import crossaisle
-from crossaisle.data import demo
 from crossaisle.data.settings import Settings
 from crossaisle.data.splits import Split
 from crossaisle.eval.metrics import slices
@@ -35,19 +31,16 @@ from crossaisle.eval.offline.blend_systems import ZERO_SHOT
 from crossaisle.eval.offline.options import EvaluationOptions
 from crossaisle.eval.splits.cases import Cases
 from crossaisle.eval.stats.bootstrap import bootstrap_mean, paired_difference
-from crossaisle.llm.models.adapters import read_card
 from crossaisle.llm.ranking.ranker import Ranker
 from crossaisle.recommend.profiles.profile import ItemAttributes, purchase_profile
 from crossaisle.recommend.ranking import learned_blend
 from crossaisle.recommend.ranking.behaviour import BehaviourReader
 from crossaisle.recommend.ranking.blend_ranker import CANDIDATES_PER_CHANNEL, trained_channels
 from crossaisle.recommend.ranking.features import FeatureExtractor, FeatureMatrix
-from crossaisle.recommend.ranking.llm_loading import CARD_KEY, load_measured_weight, load_ranking_llm, weight_file
+from crossaisle.recommend.ranking.llm_loading import load_measured_weight, load_ranking_llm
 from crossaisle.recommend.ranking.llm_reranker import LLMReranker, rerank_indices
 from crossaisle.recommend.ranking.llm_weight import LLM_RERANK_DEPTH, NO_LLM_WEIGHT
 from crossaisle.recommend.ranking.ranked_candidates import ScoredCandidates
-from crossaisle.recommend.ranking.text_weight import CARD_KEY as TEXT_CARD_KEY
-from crossaisle.recommend.ranking.text_weight import text_weight_file
 from crossaisle.retrieval.channels.base import BUILTIN_CHANNELS, CachedChannel
 from crossaisle.train.lora.recipe import recipe_for
 from crossaisle.train.pipeline import train_workspace
@@ -74,7 +67,6 @@ def main() -> None:
     parser.add_argument("--lr", type=float)
     parser.add_argument("--blocks", type=int)
     parser.add_argument("--read", type=int, default=120)
-    parser.add_argument("--ship", action="store_true")
     arguments = parser.parse_args()
     for name in arguments.names or ("demo", "courses", "movielens", "completejourney", "amazon14"):
         with tempfile.TemporaryDirectory() as temporary:
@@ -116,12 +108,6 @@ def teach(store: str, home: Path, arguments: argparse.Namespace) -> None:
     figures["evaluation_seconds"] = round(time.perf_counter() - start, 1)
     figures["random_order_of_the_same_candidates"] = round(evaluated.random_order, 5)
     write(f"ranker-{store}", figures)
-    if store == "demo" and arguments.ship:
-        shutil.rmtree(demo.ADAPTER, ignore_errors=True)
-        shutil.copytree(path / "adapter", demo.ADAPTER)
-        weights = {CARD_KEY: weight_file(path, settings), TEXT_CARD_KEY: text_weight_file(path, settings)}
-        card = {**read_card(demo.ADAPTER), **{key: json.loads(file.read_text("utf-8")) for key, file in weights.items() if file.exists()}}
-        (demo.ADAPTER / "card.json").write_text(json.dumps(card, indent=1) + "\n", "utf-8")
 
 
 @dataclass(frozen=True)

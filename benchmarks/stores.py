@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from record import SHARED
 import crossaisle
 from crossaisle.data import demo
 
+POOL_SEED = 1001
+"""First seed of a pool of simulated shoppers."""
 AMAZON14 = ("Beauty", "Sports and Outdoors", "Toys and Games")
 
 
@@ -19,7 +22,7 @@ def workspace(name: str, home: Path) -> crossaisle.Workspace:
 
     Names: amazon14, amazon14-<category>, amazon14-<category>-2 (with its second level of categories),
     amazon14-<category>+<category>, amazon23, bundles-clothing,
-    bundles-electronic, completejourney, courses, demo, demo-<seed>, movielens.
+    bundles-electronic, completejourney, courses, demo, demo-<seed>, demo-pool-<number of seeds>, movielens.
     """
     path = home / name
     if not (path / "workspace.json").exists():
@@ -29,6 +32,9 @@ def workspace(name: str, home: Path) -> crossaisle.Workspace:
             crossaisle.ingest(path, "amazon-reviews-2023", [SHARED / name])
         elif name in ("completejourney", "movielens"):
             crossaisle.ingest(path, name, [SHARED / name], item_noun="film" if name == "movielens" else None)
+        elif name.startswith("demo-pool-"):
+            _demo_pool(files, int(name.rpartition("-")[2]))
+            crossaisle.ingest(path, "files", [files])
         elif name.startswith("demo"):
             seed = int(name.partition("-")[2] or demo.SEED)
             crossaisle.ingest(path, "files", [demo.write_store(files, seed)])
@@ -45,6 +51,17 @@ def workspace(name: str, home: Path) -> crossaisle.Workspace:
     if not made.manifest.index:
         crossaisle.index(made, crossaisle.Settings.read())
     return crossaisle.Workspace(path)
+
+
+def _demo_pool(files: Path, seeds: int) -> None:
+    """The items of the demo store, and the shoppers of further seeds, none of whom is a shopper of the demo."""
+    pooled = [
+        {**record, "user_id": f"{seed}-{record['user_id']}"}
+        for seed in range(POOL_SEED, POOL_SEED + seeds)
+        for record in demo.simulate(seed)[0]
+    ]
+    for name, records in (("items", demo.load_records("items")), ("interactions", pooled)):
+        (files / f"{name}.jsonl").write_text("".join(f"{json.dumps(record)}\n" for record in records), "utf-8")
 
 
 def _amazon14(files: Path, only: str) -> None:

@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
 QUESTIONS_KEY = "questions"
 """Key of the adapter's card with the `RankerExamples.digest` that it was trained on."""
+ELSEWHERE_KEY = "trained_elsewhere"
+"""Key of the card of an adapter that was trained on another store: no user of this one is known to it."""
 STAGING_FOLDER, PAIRS_FOLDER = "adapter-training", "adapter-training-pairs"
 """Folders where an adapter is trained, beside the one in use: on lists, and before on pairs."""
 TEACHER_KEY = "teacher"

@@ -23,7 +23,7 @@ from ...llm.models import adapters
 from ...recommend.ranking.llm_loading import RANKER_FOLDER, ranking_adapter, weight_file
 from ...recommend.ranking.llm_weight import LLMScoredQuery, LLMWeight, fit_llm_weight
 from .question_reading import DEFAULT_SECONDS, ReadQuestions, open_ranker, read_questions
-from .ranker import QUESTIONS_KEY, calibration_queries
+from .ranker import ELSEWHERE_KEY, QUESTIONS_KEY, calibration_queries
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -95,6 +95,8 @@ def _unseen_questions(workspace: Path, settings: Settings, examples: RankerExamp
     if ranking_adapter(workspace, settings) is None:
         return questions
     card = adapters.read_card(workspace / RANKER_FOLDER)
+    if card.get(ELSEWHERE_KEY):
+        return questions
     if card.get(QUESTIONS_KEY) not in (None, examples.digest):  # None: it was trained on pairs alone, without these users
         raise StaleTrainingError(
             f"the adapter of {workspace} was trained on questions of another blend, so no question is known to be new to it; "

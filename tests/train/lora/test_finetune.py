@@ -202,7 +202,7 @@ def test_prompt_version_1_ranks_like_the_base_model(quantized: LanguageModel, ll
 def test_a_merged_model_ranks_like_base_and_adapter(trained: Trained, exact: LanguageModel, tmp_path: Path) -> None:
     folder = merge(trained.settings, trained.folder, tmp_path / "merged")
     merged = LanguageModel.load(trained.settings.with_(llm=str(folder), quantization="fp32"))
-    assert (merged.ranking_prompt_version, merged.has_ranking_adapter) == (2, False)
+    assert (merged.ranking_prompt_version, merged.has_ranking_adapter) == (4, False)
     assert not list(folder.glob("adapter*"))
     for example in make_examples(3, 9):
         together, separate = (Ranker(model).scores(example.history, None, example.candidates, [FACTS] * 4) for model in (merged, exact))
@@ -226,7 +226,7 @@ def test_merging_is_exact_before_rounding(uninterrupted: FinetuneReport, small: 
     assert not [name for name, _ in merged.model.named_parameters() if "lora" in name]
     scores = [Ranker(model).scores([], "a tent", FEW[0].candidates) for model in (separate, merged)]
     np.testing.assert_allclose(*scores, atol=1e-4)
-    assert not np.allclose(scores[0], Ranker(LanguageModel.load(small), version=3).scores([], "a tent", FEW[0].candidates), atol=1e-3)
+    assert not np.allclose(scores[0], Ranker(LanguageModel.load(small), version=4).scores([], "a tent", FEW[0].candidates), atol=1e-3)
 
 
 # ------------------------------------------------------------------ reproducibility and resumption
@@ -307,7 +307,7 @@ def test_the_previous_adapter_stays_until_the_new_one_is_complete(small: Setting
     with pytest.raises(Killed):
         train(FEW, UNSEEN, small, out, other, progress=kill_at(3))
     assert weight_bytes(out) == before
-    assert LanguageModel.load(small, out).ranking_prompt_version == 2
+    assert LanguageModel.load(small, out).ranking_prompt_version == 4
     train(FEW, UNSEEN, small, out, other, {"made_at": "after"})
     assert adapters.read_card(out)["made_at"] == "after"
     assert weight_bytes(out) != before
@@ -336,14 +336,14 @@ def test_diverging_training_keeps_the_last_valid_state(small: Settings, tmp_path
     assert weight_bytes(out) == before
 
     # A later loss is NaN: the checkpoint before it exists and is finite.
-    original, calls = ListwiseRankingTask.loss, 0
+    original, calls = ListwiseRankingTask._cross_entropy, 0
 
-    def nan_later(self: ListwiseRankingTask, example: ListwiseExample) -> Any:
+    def nan_later(self: ListwiseRankingTask, example: ListwiseExample, margins: Any) -> Any:
         nonlocal calls
         calls += 1
-        return original(self, example) * (math.nan if calls > 3 * QUICK.batch else 1.0)
+        return original(self, example, margins) * (math.nan if calls > 3 * QUICK.batch else 1.0)
 
-    monkeypatch.setattr(ListwiseRankingTask, "loss", nan_later)
+    monkeypatch.setattr(ListwiseRankingTask, "_cross_entropy", nan_later)
     with pytest.raises(TrainingError, match="diverged"):
         train(FEW, UNSEEN, small, out, QUICK)
     assert json.loads((out / checkpoints.FOLDER / "state.json").read_text())["state"]["step"] == 2
@@ -372,7 +372,7 @@ def test_out_of_memory_continues_with_smaller_packs(
     """A forward pass that fails above some length, as when memory runs out: the same training, in smaller packs."""
     import torch
 
-    ranker = Ranker(LanguageModel.load(small), version=3)
+    ranker = Ranker(LanguageModel.load(small), version=4)
     encoded = [ranker.encode(each.history, None, each.candidates) for each in FEW]
     limit = max(len(pack.prefix) + max(map(len, pack.candidates)) for pack in encoded)
     assert limit < min(pack.tokens for pack in encoded)
@@ -521,7 +521,7 @@ def test_early_stopping_keeps_the_best_weights(small: Settings, tmp_path: Path) 
     assert (report.steps, report.best_step) == (2, 0)
     assert report.measured == report.zero_shot
     scored = [
-        Ranker(model, version=3).scores(UNSEEN[0].history, None, UNSEEN[0].candidates)
+        Ranker(model, version=4).scores(UNSEEN[0].history, None, UNSEEN[0].candidates)
         for model in (LanguageModel.load(small, tmp_path / "adapter"), LanguageModel.load(small))
     ]
     np.testing.assert_array_equal(*scored)
@@ -538,8 +538,8 @@ def test_all_linear_layers_are_trained_in_peft_format(uninterrupted: FinetuneRep
     theirs = LanguageModel.load(small)
     theirs.model = PeftModel.from_pretrained(theirs.model, str(uninterrupted.adapter)).base_model.model
     ours = Ranker(LanguageModel.load(small, uninterrupted.adapter)).scores([], "a tent", FEW[0].candidates)
-    np.testing.assert_allclose(ours, Ranker(theirs, version=3).scores([], "a tent", FEW[0].candidates), atol=1e-5)
-    assert not np.allclose(ours, Ranker(LanguageModel.load(small), version=3).scores([], "a tent", FEW[0].candidates), atol=1e-4)
+    np.testing.assert_allclose(ours, Ranker(theirs, version=4).scores([], "a tent", FEW[0].candidates), atol=1e-5)
+    assert not np.allclose(ours, Ranker(LanguageModel.load(small), version=4).scores([], "a tent", FEW[0].candidates), atol=1e-4)
 
 
 def test_gradient_checkpointing_does_not_change_the_loss(uninterrupted: FinetuneReport, small: Settings, tmp_path: Path) -> None:
