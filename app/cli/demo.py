@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     from ...data.settings import Settings
     from ...data.workspace import Workspace
 
-DEMO_SHOPPERS = 2
+DEMO_LENGTHS = (8, 2)
+"""Items in the histories of the shoppers that are shown: a usual one and a short one."""
+DEMO_BASKET = "PH-005"
+"""The only item of a basket: a phone."""
 DEMO_TEXT = "I am going winter camping"
 DEMO_QUESTION = "phones"
 
@@ -43,11 +46,14 @@ def run(path: Path, settings: Settings, console: Console) -> None:
     console.print(
         f"{len(catalogue):,} items in {len(catalogue.categories)} categories, {catalogue.total_users:,} simulated shoppers, in {path}\n"
     )
-    shoppers = sorted(recommender.histories, key=lambda user: (abs(len(recommender.histories.of(user).rows) - 8), user))[:DEMO_SHOPPERS]
-    for user in shoppers:
+    for length in DEMO_LENGTHS:
+        user = min(recommender.histories, key=lambda user: (abs(len(recommender.histories.of(user).rows) - length), user))
         console.print(render.heading(f"crossaisle recommend -w {path} --user {user} -k 3"))
         result = recommender.recommend(user_id=user, k=3)
         render.print_recommendations(console, result, catalogue.records(recommender.histories.of(user).rows.tolist()))
+    basket = catalogue.records([catalogue.row(DEMO_BASKET)])
+    console.print(render.heading(f"crossaisle recommend -w {path} --items {DEMO_BASKET} -k 3"))
+    render.print_recommendations(console, recommender.recommend(items=[DEMO_BASKET], k=3), basket)
     console.print(render.heading(f'crossaisle recommend -w {path} --text "{DEMO_TEXT}" -k 3'))
     render.print_recommendations(console, recommender.recommend(text=DEMO_TEXT, k=3))
     console.print(render.heading(f'crossaisle probe -w {path} "{DEMO_QUESTION}"'))

@@ -21,7 +21,7 @@ from crossaisle.eval.offline.options import EvaluationOptions
 from crossaisle.recommend.ranking.text_weight import load_text_weight
 from crossaisle.recommend.recommender import Recommender
 from crossaisle.train import pipeline
-from crossaisle.train.llm import weight as llm_weight
+from crossaisle.train.llm import question_reading
 
 from ...rank_server import RankServer
 
@@ -65,7 +65,7 @@ def copied(trained: tuple[Workspace, dict[str, Any]], tmp_path_factory: pytest.T
 
 
 def test_the_weight_of_a_remote_model_is_measured_and_used(copied: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(llm_weight, "MIN_QUESTIONS", 30)
+    monkeypatch.setattr(question_reading, "MIN_QUESTIONS", 30)
     with RankServer(shape="rerank").running() as server:
         remote = at(server, settings)
         before = Recommender.open(copied, settings=remote).llm_weight

@@ -14,6 +14,7 @@ from sklearn.metrics import roc_auc_score
 from crossaisle.data.errors import TrainingError
 from crossaisle.data.records import Item
 from crossaisle.data.settings import Settings
+from crossaisle.llm.ranking.packs import SoftInputs
 from crossaisle.recommend.ranking import text_weight as text_weights
 from crossaisle.recommend.ranking.text_weight import load_text_weight, text_weight_file
 from crossaisle.train.llm import text_weight
@@ -31,9 +32,17 @@ class Reader:
     def __init__(self, strength: float) -> None:
         self.strength, self.rng, self.texts = strength, np.random.default_rng(5), set[str]()
 
+    behaviour_inputs = None
+
     def scores(
-        self, history: Sequence[Item], need: str | None, candidates: Sequence[Item], facts: Sequence[str | None] | None = None
+        self,
+        history: Sequence[Item],
+        need: str | None,
+        candidates: Sequence[Item],
+        facts: Sequence[str | None] | None = None,
+        behaviour: SoftInputs | None = None,
     ) -> NDArray[np.float32]:
+        assert behaviour is None
         assert not history
         assert facts is None
         assert need is not None

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from crossaisle.data.errors import TrainingError
 from crossaisle.data.records import Item
+from crossaisle.llm.ranking.packs import SoftInputs
 from crossaisle.recommend.ranking.llm_weight import LLMWeight
 from crossaisle.retrieval.items.catalogue import Catalogue
 from crossaisle.retrieval.items.ragged import RaggedArray
-from crossaisle.train.llm import weight as llm_weight
+from crossaisle.train.llm import question_reading
 from crossaisle.train.llm.question_reading import ReadQuestions, read_questions
 from crossaisle.train.llm.ranker_examples import RankerExamples
 from crossaisle.train.llm.weight import measured_weight, ranking_ndcg, save_weight
@@ -58,9 +59,17 @@ class Oracle:
         }
         self.catalogue = catalogue
 
+    behaviour_inputs = None
+
     def scores(
-        self, history: Sequence[Item], need: str | None, candidates: Sequence[Item], facts: Sequence[str | None] | None = None
+        self,
+        history: Sequence[Item],
+        need: str | None,
+        candidates: Sequence[Item],
+        facts: Sequence[str | None] | None = None,
+        behaviour: SoftInputs | None = None,
     ) -> NDArray[np.float32]:
+        assert behaviour is None
         self.asked += 1
         assert need is None
         assert facts is not None
@@ -102,7 +111,7 @@ def test_only_questions_with_a_purchase_in_reach_are_read(examples: RankerExampl
 def test_reading_stops_when_the_time_is_up_but_not_before_enough_questions(
     examples: RankerExamples, catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(llm_weight, "MIN_QUESTIONS", 50)
+    monkeypatch.setattr(question_reading, "MIN_QUESTIONS", 50)
     assert len(read(examples, catalogue, 1.0, seconds=1e-9).scored) == 50
     assert len(read(examples, catalogue, 1.0, seconds=1e9).scored) == len(examples.informative(DEPTH))
 
