@@ -103,7 +103,7 @@ def measure(store: str, home: Path, arguments: argparse.Namespace) -> dict[str, 
             ranker = VariantRanker(LanguageModel.load(settings, folder), variant)
             measured = figures_of(read(examples, unseen, catalogue, ranker), examples, unseen, catalogue)
             trained = {"examples": len(queries), "training": report, "seconds": round(time.perf_counter() - start)}
-            figures["variants"].setdefault(variant, []).append(trained | measured)
+            figures["variants"].setdefault(variant, {})[str(count)] = trained | measured
             _tell(f"{variant} {count}: {measured['all']['gain']}", 0, 0)
     return figures
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from benchmark_cells import fill, table, values
 from benchmark_figures import RESULTS, UnknownFigureError, content, figure, formatted
+from benchmark_llm import llm_blocks
 from benchmark_quality import (
     ablation_table,
     adaptation_table,
@@ -195,6 +196,7 @@ def page() -> str:
         "blend only if it improves NDCG@10 on calibration users with an interval above 0. `python benchmarks/ranker.py STORE`.",
         ranker_table(),
         ranker_summary(),
+        *llm_blocks(),
         "## Ranking quality before training",
         "NDCG@10 of the prior: what a store gets that has trained nothing. The weights were fitted to other stores, without any of the same family "
         "(`python benchmarks/prior.py`); same users and baselines as above. The mix is what untrained stores got before: semantic, associations and popularity, fused by "
