@@ -202,7 +202,7 @@ def figures_of(read: ReadQuestions, examples: RankerExamples, questions: NDArray
         "histories of at most three items": examples.histories.lengths[questions] <= 3,
     }
     measured = measured_weight(read, depth=LLM_RERANK_DEPTH, seed=SEED)
-    kept = ("weight", "smallest_detectable_gain", "ndcg@10", "ms_per_question", "tokens_per_question")
+    kept = ("weight", "smallest_detectable_gain", "ms_per_question", "tokens_per_question")
     return {
         name: {
             "questions": int(inside.sum()),
@@ -212,7 +212,10 @@ def figures_of(read: ReadQuestions, examples: RankerExamples, questions: NDArray
             else None,
         }
         for name, inside in slices.items()
-    } | {name: measured[name] for name in kept}
+    } | {
+        **{name: measured[name] for name in kept},
+        "ndcg@10": {name.split(" over ")[0]: value for name, value in measured["ndcg@10"].items()},
+    }
 
 
 def _fewest_users(examples: RankerExamples, question: int, catalogue: Catalogue) -> int:

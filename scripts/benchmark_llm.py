@@ -44,7 +44,7 @@ def _ablation_blocks() -> list[str]:
     reach = "; ".join(
         f"{SHORT.get(name.removeprefix('ranker-ablation-'), name)}: "
         + fill(
-            "blend [[untrained/ndcg@10/blend; .4f]], oracle [[untrained/ndcg@10/oracle over the same candidates; .4f]], [[read; ,d]] questions",
+            "blend [[untrained/ndcg@10/blend; .4f]], oracle [[untrained/ndcg@10/oracle; .4f]], [[read; ,d]] questions",
             name,
         )
         for name in names
