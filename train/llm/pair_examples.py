@@ -1,7 +1,7 @@
 """Pairs of items that shoppers need together, as examples for the LLM ranker: a shopper has an anchor, do they also need the positive?
 
 A pair is a strong association between two categories that chance does not explain; items and leaf categories both give pairs. A question
-has an anchor, some of its positives and negatives. The negatives were never bought with the anchor, or less often than by chance: hard ones
+has an anchor, some of its positives and negatives. The negatives were never bought with the anchor, or no more often than by chance: hard ones
 are the nearest to it by text, the others have about as many users as the positives. No count is in the prompt, so that the model learns
 complements from texts, which is all there is for a text query and for items without users.
 """
@@ -31,7 +31,7 @@ CANDIDATES, POSITIVES, HARD_NEGATIVES = 12, 4, 2
 anchor by text."""
 NEAREST, MATCHED = 30, 60
 """Numbers of entities that the hard and the popularity-matched negatives are sampled from."""
-MIN_USERS, MIN_LIFT, MAX_NEGATIVE_LIFT = 3, 2.0, 0.8
+MIN_USERS, MIN_LIFT, MAX_NEGATIVE_LIFT = 3, 2.0, 1.0
 """Minimum users and minimum lift of a pair, and maximum lift of a negative."""
 MAX_CHANCE = 1e-3
 """Maximum probability (Poisson) that independent purchases have as many users in common as a pair. On the simulated shoppers of the demo
