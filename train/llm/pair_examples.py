@@ -1,9 +1,9 @@
 """Pairs of items that shoppers need together, as examples for the LLM ranker: a shopper has an anchor, do they also need the positive?
 
 A pair is a strong association between two categories that chance does not explain; items and leaf categories both give pairs. A question
-has an anchor, some of its positives and negatives. The negatives were never bought with the anchor, or no more often than by chance: hard ones
-are the nearest to it by text, the others have about as many users as the positives. No count is in the prompt, so that the model learns
-complements from texts, which is all there is for a text query and for items without users.
+has an anchor, some of its positives and negatives. The negatives were never bought with the anchor, or no more often than by chance: hard
+ones are the nearest to it by text, the others have about as many users as the positives. No count is in the prompt, so that the model
+learns complements from texts, which is all there is for a text query and for items without users.
 """
 
 from __future__ import annotations
