@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -44,6 +44,7 @@ from .llm.ranker_examples import MAX_EXAMPLES, RankerExamples, load_examples
 from .lora.config import FinetuneConfig
 from .lora.recipe import recipe_for
 from .out_of_fold import collect_queries
+from .run_options import RunOptions
 from .teacher.labels import TeachingMaterial, load_labels, save_labels, teacher_labels
 
 if TYPE_CHECKING:
@@ -159,31 +160,6 @@ def train_workspace(
                     raise
                 metrics["left_out"] = {**metrics["left_out"], "ranker": str(error)}
     return {**metrics, "seconds": round(time.perf_counter() - start, 1)}
-
-
-@dataclass(frozen=True, slots=True)
-class RunOptions:
-    """What a training run trains, and on what.
-
-    Attributes:
-        split: Split of the evaluation to come.
-        channels: Names of the trainable channels.
-        graph: Configuration of the graph.
-        everything: Whether to hold nothing of the split out.
-        hold_out: Users to hold out in addition.
-        minutes: Time in which the LLM reads questions for each of its weights; None for the default.
-        pairs: Largest number of pairs that the LLM is trained on; None for the default.
-        teacher: Large model that labels further examples; None for none.
-    """
-
-    split: Split
-    channels: Sequence[str]
-    graph: GraphConfig
-    everything: bool
-    hold_out: frozenset[str] = frozenset()
-    minutes: float | None = None
-    pairs: int | None = None
-    teacher: TeacherConfig | None = None
 
 
 class _TrainingRun:
