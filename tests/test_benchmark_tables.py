@@ -24,7 +24,14 @@ def checkout(tmp_path: Path) -> Path:
     """A copy of everything that the script reads, with a page of its own."""
     shutil.copytree(ROOT / "benchmarks" / "results", tmp_path / "benchmarks" / "results")
     (tmp_path / "scripts").mkdir()
-    for name in ("benchmark_tables.py", "benchmark_page.py", "benchmark_quality.py", "benchmark_cells.py", "benchmark_figures.py"):
+    for name in (
+        "benchmark_tables.py",
+        "benchmark_page.py",
+        "benchmark_quality.py",
+        "benchmark_llm.py",
+        "benchmark_cells.py",
+        "benchmark_figures.py",
+    ):
         shutil.copy(ROOT / "scripts" / name, tmp_path / "scripts" / name)
     (tmp_path / "docs").mkdir()
     (tmp_path / "README.md").write_text("# A page\n", "utf-8")

@@ -78,5 +78,5 @@ def test_an_adapter_is_trained_saved_and_loaded(gemma: Settings, tmp_path: Path)
     train(examples, examples[:4], gemma, tmp_path / "adapter", config)
     tuned, base = LanguageModel.load(gemma, tmp_path / "adapter"), LanguageModel.load(gemma)
     assert tuned.has_ranking_adapter
-    margins = [Ranker(llm, version=2).scores(examples[0].history, None, items) for llm in (tuned, base)]
+    margins = [Ranker(llm, version=4).scores(examples[0].history, None, items) for llm in (tuned, base)]
     assert not np.array_equal(*margins)

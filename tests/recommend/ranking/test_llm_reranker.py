@@ -175,7 +175,7 @@ def test_a_text_query_is_ranked_with_an_adapter_that_was_trained_on_pairs(
     shutil.rmtree(path / "llm-texts")
     answer = recommender.recommend(text="something for a rainy camping trip", k=3, explain=False)
     assert recommender._ranker is not None
-    assert recommender._ranker.prompt.version == (2 if knows_texts else 1)
+    assert recommender._ranker.prompt.version == (4 if knows_texts else 1)
     assert recommender._ranker.scorer.adapter is knows_texts
     assert "llm" in answer.items[0].channels
     assert answer.llm is not None
@@ -379,7 +379,8 @@ def test_the_command_takes_parts(trained: tuple[Workspace, dict[str, Any]], smal
     assert "NDCG@10 of the graph" in graph.output
     for arguments, message in (
         (["everything"], "unknown part 'everything'; choose graph, blend, ranker, llm-weight, explainer, all"),
-        (["ranker", "--examples", "0"], "--examples must be 1 or more"),
+        (["ranker", "--examples", "-1"], "--examples must be 0 or more, not -1"),
+        (["ranker", "--prompt", "9"], "there is no version 9 of the prompt `rank`"),
         (["ranker", "--pairs", "-1"], "--pairs must be 0 or more, not -1"),
         (["blend", "--rank", "4"], "--rank: for the parts ranker and all, not for blend"),
         (["ranker", "--rank", "0"], "invalid value for rank of the fine-tuning: 0"),

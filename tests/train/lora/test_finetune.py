@@ -75,7 +75,9 @@ def make_examples(number: int, seed: int, candidates: int = 4) -> list[ListwiseE
 
 
 FEW, UNSEEN = make_examples(MIN_EXAMPLES, 1, 3), make_examples(4, 2, 3)
-QUICK = FinetuneConfig(rank=4, alpha=8, dropout=0.05, epochs=1, batch=4, lr=1e-3, validate_every=2, checkpoint_every=2, patience=9)
+QUICK = FinetuneConfig(
+    rank=4, alpha=8, dropout=0.05, epochs=1, batch=4, lr=1e-3, validate_every=2, checkpoint_every=2, patience=9, prompt=2
+)
 STEPS = -(-MIN_EXAMPLES // QUICK.batch)
 
 
@@ -226,7 +228,7 @@ def test_merging_is_exact_before_rounding(uninterrupted: FinetuneReport, small: 
     assert not [name for name, _ in merged.model.named_parameters() if "lora" in name]
     scores = [Ranker(model).scores([], "a tent", FEW[0].candidates) for model in (separate, merged)]
     np.testing.assert_allclose(*scores, atol=1e-4)
-    assert not np.allclose(scores[0], Ranker(LanguageModel.load(small), version=4).scores([], "a tent", FEW[0].candidates), atol=1e-3)
+    assert not np.allclose(scores[0], Ranker(LanguageModel.load(small), version=2).scores([], "a tent", FEW[0].candidates), atol=1e-3)
 
 
 # ------------------------------------------------------------------ reproducibility and resumption
@@ -307,7 +309,7 @@ def test_the_previous_adapter_stays_until_the_new_one_is_complete(small: Setting
     with pytest.raises(Killed):
         train(FEW, UNSEEN, small, out, other, progress=kill_at(3))
     assert weight_bytes(out) == before
-    assert LanguageModel.load(small, out).ranking_prompt_version == 4
+    assert LanguageModel.load(small, out).ranking_prompt_version == 2
     train(FEW, UNSEEN, small, out, other, {"made_at": "after"})
     assert adapters.read_card(out)["made_at"] == "after"
     assert weight_bytes(out) != before
@@ -372,7 +374,7 @@ def test_out_of_memory_continues_with_smaller_packs(
     """A forward pass that fails above some length, as when memory runs out: the same training, in smaller packs."""
     import torch
 
-    ranker = Ranker(LanguageModel.load(small), version=4)
+    ranker = Ranker(LanguageModel.load(small), version=2)
     encoded = [ranker.encode(each.history, None, each.candidates) for each in FEW]
     limit = max(len(pack.prefix) + max(map(len, pack.candidates)) for pack in encoded)
     assert limit < min(pack.tokens for pack in encoded)
@@ -521,7 +523,7 @@ def test_early_stopping_keeps_the_best_weights(small: Settings, tmp_path: Path) 
     assert (report.steps, report.best_step) == (2, 0)
     assert report.measured == report.zero_shot
     scored = [
-        Ranker(model, version=4).scores(UNSEEN[0].history, None, UNSEEN[0].candidates)
+        Ranker(model, version=2).scores(UNSEEN[0].history, None, UNSEEN[0].candidates)
         for model in (LanguageModel.load(small, tmp_path / "adapter"), LanguageModel.load(small))
     ]
     np.testing.assert_array_equal(*scored)
@@ -538,8 +540,8 @@ def test_all_linear_layers_are_trained_in_peft_format(uninterrupted: FinetuneRep
     theirs = LanguageModel.load(small)
     theirs.model = PeftModel.from_pretrained(theirs.model, str(uninterrupted.adapter)).base_model.model
     ours = Ranker(LanguageModel.load(small, uninterrupted.adapter)).scores([], "a tent", FEW[0].candidates)
-    np.testing.assert_allclose(ours, Ranker(theirs, version=4).scores([], "a tent", FEW[0].candidates), atol=1e-5)
-    assert not np.allclose(ours, Ranker(LanguageModel.load(small), version=4).scores([], "a tent", FEW[0].candidates), atol=1e-4)
+    np.testing.assert_allclose(ours, Ranker(theirs, version=2).scores([], "a tent", FEW[0].candidates), atol=1e-5)
+    assert not np.allclose(ours, Ranker(LanguageModel.load(small), version=2).scores([], "a tent", FEW[0].candidates), atol=1e-4)
 
 
 def test_gradient_checkpointing_does_not_change_the_loss(uninterrupted: FinetuneReport, small: Settings, tmp_path: Path) -> None:
