@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from crossaisle.llm.ranking.packs import SoftInputs
+    from crossaisle.llm.ranking.packs import Pack
     from crossaisle.retrieval.items.catalogue import Catalogue
 
 VARIANTS = ("both", "text", "tokens", "both alone", "text alone", "tokens alone")
@@ -170,18 +170,11 @@ class VariantRanker(Ranker):
         super().__init__(llm)
         self.variant = variant
 
-    def scores(
-        self,
-        history: Sequence[Item],
-        need: str | None,
-        candidates: Sequence[Item],
-        facts: Sequence[str | None] | None = None,
-        behaviour: SoftInputs | None = None,
-    ) -> NDArray[np.float32]:
-        """Return (candidates,) margins."""
+    def encode(self, history: Sequence[Item], need: str | None, candidates: Sequence[Item], *others: Any) -> Pack:
+        """Return the token ids, without texts if the variant has none."""
         if self.variant.startswith("tokens"):
             history, candidates = [], [nameless(item) for item in candidates]
-        return super().scores(history, need, candidates, facts, behaviour)
+        return super().encode(history, need, candidates, *others)
 
 
 def read(examples: RankerExamples, questions: NDArray[np.int64], catalogue: Catalogue, ranker: Ranker) -> ReadQuestions:

@@ -197,7 +197,7 @@ class WorkspaceComponents:
 
     @property
     def _behaviour(self) -> BehaviourReader | None:
-        return BehaviourReader.of_channels(self.workspace.path, self.blend_ranker.retriever.further) if self.blend_ranker else None
+        return BehaviourReader.of_channels(self.workspace.path, self.blend_ranker.retriever.further)
 
     @cached_property
     def _ranking_adapter(self) -> str | None:

@@ -20,7 +20,7 @@ def _ablation_blocks() -> list[str]:
     names = sorted(path.stem for path in RESULTS.glob("ranker-ablation-*.json"))
     rows = []
     for name in names:
-        store = SHORT.get(name.removeprefix("ranker-ablation-"), name.removeprefix("ranker-ablation-"))
+        store = _store(name)
         rows.append(
             [store, "untrained", "0", *values(name, *_gains(name, "untrained"), "[[untrained/ndcg@10/LLM alone; .4f]]"), f"`{name}.json`"]
         )
@@ -55,6 +55,11 @@ def _ablation_blocks() -> list[str]:
         table(header, rows),
         f"What an order of the same 20 candidates could reach: {reach}.",
     ]  # fmt: skip
+
+
+def _store(name: str) -> str:
+    store = name.removeprefix("ranker-ablation-")
+    return SHORT.get(store, store)
 
 
 def _gains(name: str, at: str) -> list[str]:

@@ -103,11 +103,13 @@ def collect_queries(view: TrainingView, context: TrainingContext, fit_channels: 
         channels = fit_channels(fold_view, fold_context)
         channel_names = channel_names or [*BUILTIN_CHANNELS, *channels]  # features of a channel that a later fold lacks are 0
         extractor = FeatureExtractor(fold_view.catalogue, channel_names)
+        scored: list[_ScoredQuery] = []
         for done, query in enumerate(_scored_queries(questions, fold_view.with_channels(channels), extractor), start=1):
-            queries.append(query)
-            folds.append(len(factors))
+            scored.append(query)
             fold_context.progress("scoring queries", done, len(questions))
-        factors.append(_fold_factors(channels, [query.history for query in queries[len(queries) - folds.count(len(factors)) :]]))
+        queries += scored
+        folds += [len(factors)] * len(scored)
+        factors.append(_fold_factors(channels, [query.history for query in scored]))
     if not queries:
         raise TrainingError(
             "no user has purchases in two categories, so there is nothing to train on; ingest data of at least two categories with "

@@ -234,7 +234,7 @@ class _TrainingRun:
         if self.options.teacher is not None:
             if stored is not None and examples:
                 training_split(stored, examples, config.seed)  # what fails without the teacher fails before it is paid
-            labels, taught = self._teach(self.options.teacher, config, stored)
+            labels, taught = self._teach(self.options.teacher, config, stored, entities)
         metrics = train_llm_ranker(
             path, self.settings, stored, catalogue, self.context, config=config, max_examples=examples, pairs=pairs, teacher=labels
         )
@@ -247,11 +247,11 @@ class _TrainingRun:
         return {**metrics, "text_weight": self.text_weight()}
 
     def _teach(
-        self, teacher: TeacherConfig, config: FinetuneConfig, stored: RankerExamples | None
+        self, teacher: TeacherConfig, config: FinetuneConfig, stored: RankerExamples | None, entities: tuple[PairEntities, PairEntities]
     ) -> tuple[TeacherExamples, dict[str, Any]]:
         """Ask the teacher, train the text heads on its pairs and store them, and return the examples for the LLM and the metrics."""
         path, catalogue = self.workspace.path, self.view.catalogue
-        material = TeachingMaterial(_pair_entities(self._training_view(config.seed)), stored, catalogue, config.seed, config.prompt)
+        material = TeachingMaterial(entities, stored, catalogue, config.seed, config.prompt)
         labels = teacher_labels(teacher, material, path, self.context.progress)
         save_labels(path, labels.pairs, catalogue)
         trained = train_channels(self.view, replace(self.context, taught=labels.pairs), [ComplementHeads.name])

@@ -88,30 +88,29 @@ def check_compatibility(folder: Path, base: str, fingerprint: str, task: str = R
 
 def merged_prompt_version(folder: Path) -> int:
     """Return the version of the prompt `rank` that the weights of a model were trained for: 1 unless an adapter was merged into them."""
-    try:
-        card = json.loads((folder / CARD).read_text("utf-8"))
-    except (OSError, ValueError):  # no card, or a file of another program
-        return 1
-    return _prompt_version(folder, card, RANKING) if isinstance(card, dict) and card.get("merged") else 1
+    card = _card_or_empty(folder)
+    return _prompt_version(folder, card, RANKING) if card.get("merged") else 1
 
 
 def is_merged_from(model: Path, adapter: Path) -> bool:
     """Whether the folder `model` holds a base model with this adapter merged into it."""
-    try:
-        merged, own = (json.loads((folder / CARD).read_text("utf-8")) for folder in (model, adapter))
-    except (OSError, ValueError):
-        return False
+    merged, own = _card_or_empty(model), _card_or_empty(adapter)
     identity = ("base_fingerprint", "examples_hash", "settings", "prompt")
-    return isinstance(merged, dict) and bool(merged.get("merged")) and all(merged.get(name) == own.get(name) for name in identity)
+    return bool(own) and bool(merged.get("merged")) and all(merged.get(name) == own.get(name) for name in identity)
 
 
 def has_projector(folder: Path) -> bool:
     """Whether the card of an adapter, or of a model that one was merged into, says that it has a projector of behaviour."""
+    return bool(_card_or_empty(folder).get(PROJECTOR_KEY))
+
+
+def _card_or_empty(folder: Path) -> dict[str, Any]:
+    """The card of a folder; empty if it has none, or a file of another program in its place."""
     try:
         card = json.loads((folder / CARD).read_text("utf-8"))
-    except (OSError, ValueError):  # no card, or a file of another program
-        return False
-    return isinstance(card, dict) and bool(card.get(PROJECTOR_KEY))
+    except (OSError, ValueError):
+        return {}
+    return card if isinstance(card, dict) else {}
 
 
 def _prompt_version(folder: Path, card: Mapping[str, Any], task: str) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,11 +36,16 @@ class BehaviourReader:
 
     Attributes:
         factorization: the channel `factors`.
-        factors_id: its id.
+        workspace: folder of the workspace.
     """
 
     factorization: MatrixFactorization
-    factors_id: str
+    workspace: Path
+
+    @cached_property
+    def factors_id(self) -> str:
+        """Id of the factorization. Only a model that reads behaviour needs it: it takes reading the whole file."""
+        return factorization_id(self.workspace)
 
     @classmethod
     def of_channels(cls, workspace: Path, channels: Mapping[str, Channel]) -> BehaviourReader | None:
@@ -53,7 +59,7 @@ class BehaviourReader:
         channel = channel.channel if isinstance(channel, CachedChannel) else channel
         if not isinstance(channel, MatrixFactorization):
             return None
-        return cls(channel, factorization_id(workspace))
+        return cls(channel, workspace)
 
     def soft_inputs(
         self, inputs: ProjectorInputs, query: CandidateQuery, rows: NDArray[np.integer], features: FeatureMatrix

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -141,7 +142,7 @@ def test_training_resumes_with_the_projector(trained: Path, small: Settings, tmp
         if progress.step == 9:  # type: ignore[attr-defined]
             raise Stopped
 
-    short = FinetuneConfig(**{**{name: getattr(CONFIG, name) for name in CONFIG.__slots__}, "epochs": 1, "checkpoint_every": 3})
+    short = dataclasses.replace(CONFIG, epochs=1, checkpoint_every=3)
     whole = train(examples(48, 1), examples(8, 2), small, tmp_path / "whole", short)
     with pytest.raises(Stopped):
         train(examples(48, 1), examples(8, 2), small, tmp_path / "cut", short, progress=stop)
