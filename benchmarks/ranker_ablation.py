@@ -35,7 +35,7 @@ from crossaisle.retrieval.index.builder import load
 from crossaisle.train import out_of_fold
 from crossaisle.train.llm.list_examples import list_example
 from crossaisle.train.llm.question_reading import ReadQuestions, read_questions
-from crossaisle.train.llm.ranker import ExampleSplit
+from crossaisle.train.llm.ranker import MAX_REPEATS, ExampleSplit
 from crossaisle.train.llm.ranker_examples import RankerExamples, load_examples
 from crossaisle.train.llm.weight import measured_weight, out_of_fold_ndcg
 from crossaisle.train.lora import finetune
@@ -89,7 +89,6 @@ def measure(store: str, home: Path, arguments: argparse.Namespace) -> dict[str, 
         "read": len(unseen),
         "blocks": arguments.blocks,
         "lr": arguments.lr,
-        "untrained": figures_of(read(examples, unseen, catalogue, Ranker(LanguageModel.load(settings))), examples, unseen, catalogue),
         "variants": {},
     }
     sizes = {variant: [arguments.questions] for variant in arguments.variants}
@@ -98,11 +97,17 @@ def measure(store: str, home: Path, arguments: argparse.Namespace) -> dict[str, 
         for count in counts:
             start = time.perf_counter()
             folder = home / f"{store}-ablation" / f"{variant.replace(' ', '-')}-{count}"
-            queries = np.random.default_rng([SEED, 9]).permutation(split.training)[:count]
+            repeated = min(count, MAX_REPEATS * len(split.training))
+            queries = np.resize(np.random.default_rng([SEED, 9]).permutation(split.training), repeated)
             report = train(examples, queries, split.validation, catalogue, settings, folder, variant, arguments)
             ranker = VariantRanker(LanguageModel.load(settings, folder), variant)
             measured = figures_of(read(examples, unseen, catalogue, ranker), examples, unseen, catalogue)
-            trained = {"examples": len(queries), "training": report, "seconds": round(time.perf_counter() - start)}
+            trained = {
+                "examples": len(queries),
+                "questions": len(np.unique(queries)),
+                "training": report,
+                "seconds": round(time.perf_counter() - start),
+            }
             figures["variants"].setdefault(variant, {})[str(count)] = trained | measured
             _tell(f"{variant} {count}: {measured['all']['gain']}", 0, 0)
     return figures

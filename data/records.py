@@ -114,11 +114,13 @@ class Candidate:
         item_id: The item.
         scores: Channel name to the channel's score; channels that did not propose the item are absent.
         anchor: History item that led to it; None for text or popularity.
+        text_anchor: Item near the text query whose shoppers led to it; None without a text, and for that item itself.
     """
 
     item_id: str
     scores: Mapping[str, float]
     anchor: str | None = None
+    text_anchor: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

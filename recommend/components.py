@@ -19,6 +19,8 @@ from ..llm.ranking.request_batching import PackBatcher
 from ..retrieval.associations.item_users import ItemUsers
 from ..retrieval.associations.rules import Associations
 from ..retrieval.channels.declared_relations import relation_channels
+from ..retrieval.channels.matrix_factorization import MatrixFactorization
+from ..retrieval.channels.text_behaviour import TextBehaviour
 from ..retrieval.index import new_items
 from ..retrieval.index.builder import load
 from ..retrieval.index.embedder import Embedder
@@ -71,7 +73,8 @@ class WorkspaceComponents:
         self.catalogue, self.index, table = load(workspace, settings, added=True, index=index)
         self.associations = Associations.load(table, self.catalogue)
         self.relations = DeclaredRelations(workspace.table("relations"), self.catalogue)
-        self.retriever = Retriever(self.catalogue, self.index, self.associations, relation_channels(self.relations))
+        text_behaviour = TextBehaviour(self.catalogue, self.index, self._factorization)
+        self.retriever = Retriever(self.catalogue, self.index, self.associations, relation_channels(self.relations), text_behaviour)
         self.live: LiveEvents | None = None
 
     def warm(self) -> None:
@@ -194,6 +197,11 @@ class WorkspaceComponents:
         local = None if self._llm is None else self._local_ranker(self._llm)
         ranker = self._remote_ranker or local
         return None if ranker is None else LLMReranker(ranker, self.catalogue, self.associations, self._behaviour)
+
+    def _factorization(self) -> MatrixFactorization | None:
+        """The channel `factors` of the blend in use."""
+        channel = self.blend_ranker.retriever.further.get(MatrixFactorization.name)
+        return channel if isinstance(channel, MatrixFactorization) else None
 
     @property
     def _behaviour(self) -> BehaviourReader | None:

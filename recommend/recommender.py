@@ -296,7 +296,8 @@ class Recommender(WorkspaceComponents):
         text_vectors: NDArray[np.float32],
     ) -> list[Reason]:
         """Return the facts for each candidate of the list. Args: channel_shares: see `ScoredCandidates.positive_contributions`."""
-        ids = {candidate.item_id for candidate in chosen} | {candidate.anchor for candidate in chosen if candidate.anchor}
+        known = ((candidate.item_id, candidate.anchor, candidate.text_anchor) for candidate in chosen)
+        ids = {item_id for three in known for item_id in three if item_id}
         items = {item.item_id: item for item in self.catalogue.records([self.catalogue.row(item_id) for item_id in sorted(ids)])}
         user_text = UserText(query.text, text_vectors[0]) if query.text else None
         by_id = {self.catalogue.id(row): shares for row, shares in channel_shares.items()}

@@ -6,6 +6,7 @@ Used where no learned blend orders the candidates. Knows ranks only: a channel's
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ..data.records import Candidate
@@ -18,10 +19,11 @@ if TYPE_CHECKING:
 
 RRF_K = 20
 """Constant of reciprocal-rank fusion. The source uses 60 for lists of a thousand documents; these lists have 20 to 50 items."""
-CHANNEL_WEIGHTS = {"associations": 2.0, "relations": 2.0, "semantic": 1.0, "popularity": 0.5, "llm": 0.5}
+CHANNEL_WEIGHTS = {"associations": 2.0, "relations": 2.0, "semantic": 1.0, "popularity": 0.5, "llm": 0.5, "text_behaviour": 4.0}
 """Weight of each channel. Measured (`benchmarks/fusion_weights.py`) on shoppers of the demo store with a category held out, where
 associations alone rank best and an untrained LLM adds nothing. The intervals of the mixes overlap, so these are a prior until a blend is
-trained. The weight of declared relations is not measured: the store's own word counts as much as its associations."""
+trained. The weight of declared relations is not measured: the store's own word counts as much as its associations. What
+shoppers of the items nearest to a text go on to counts as much as the text itself (`benchmarks/text_behaviour.py`)."""
 
 
 def channel_weights(query: CandidateQuery) -> Mapping[str, float]:
@@ -50,7 +52,7 @@ def reciprocal_rank_fusion(channels: Mapping[str, Mapping[int, float]], weights:
 def with_channel(candidates: Sequence[Candidate], name: str, scores: NDArray[np.floating[Any]]) -> list[Candidate]:
     """The candidates with one more channel. Args: name: of the channel. scores: (candidates,) its scores, kept to 4 digits."""
     return [
-        Candidate(candidate.item_id, {**candidate.scores, name: round(float(score), 4)}, candidate.anchor)
+        replace(candidate, scores={**candidate.scores, name: round(float(score), 4)})
         for candidate, score in zip(candidates, scores, strict=True)
     ]
 

@@ -7,21 +7,25 @@ store declares any. The caller's mask decides which items are eligible; this mod
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..data.records import Candidate
+from .channels import text_behaviour
 from .channels.base import CandidateQuery, Channel, LazyAnchorChannel
 from .fusion import channel_weights, reciprocal_rank_fusion
 from .index.vector_index import ITEMS, REVIEWS
+from .top_items import highest
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from .associations.rules import Associations
+    from .channels.text_behaviour import TextBehaviour
+    from .index.vector_index import VectorSearch
     from .items.catalogue import Catalogue
 
 SEMANTIC_HISTORY_ITEMS = 6
@@ -34,24 +38,6 @@ RESERVED_PER_CHANNEL = 20
 MIN_POPULAR_USERS = 2
 """Minimum users of a candidate of the popularity channel."""
 Scorer = Callable[[CandidateQuery], tuple["NDArray[np.floating[Any]]", "NDArray[np.int64]"]]
-
-
-class VectorSearch(Protocol):
-    """Part of `VectorIndex` that the semantic channel needs."""
-
-    def vectors(self, name: str, ids: Sequence[str]) -> dict[str, NDArray[np.float32]]:
-        """Vectors by id."""
-
-    def nearest(
-        self,
-        name: str,
-        vectors: NDArray[np.float32],
-        wanted: Callable[[int, list[str]], Sequence[bool]],
-        n: int,
-        *,
-        rounds: int | None = None,
-    ) -> list[list[tuple[str, float]]]:
-        """The nearest accepted ids of each query vector with their cosines, best first."""
 
 
 @dataclass(frozen=True)
@@ -81,12 +67,19 @@ class Retriever:
         associations: co-occurrence lookup.
         further: channels beyond `semantic`, `associations` and `popularity`: `relations` where the store declares any, and those of a
             trained blend; one named `semantic` replaces the built-in channel.
+        text_behaviour: channel of text queries, in addition to `semantic`; None for none.
     """
 
     def __init__(
-        self, catalogue: Catalogue, index: VectorSearch, associations: Associations, further: Mapping[str, Channel] | None = None
+        self,
+        catalogue: Catalogue,
+        index: VectorSearch,
+        associations: Associations,
+        further: Mapping[str, Channel] | None = None,
+        text_behaviour: TextBehaviour | None = None,
     ) -> None:
         self.catalogue, self.index, self.associations, self.further = catalogue, index, associations, dict(further or {})
+        self.text_behaviour = text_behaviour
 
     def propose(
         self,
@@ -132,9 +125,9 @@ class Retriever:
                 allowed &= self.catalogue.users >= MIN_POPULAR_USERS
             if other_than_anchor and len(seeds.rows) and places is not None:
                 allowed &= (places < 0) | (category != category[seeds.rows[places]])
-            rows.append(_highest(scores, np.flatnonzero(allowed), most, category if quota else None, quota))
+            rows.append(highest(scores, np.flatnonzero(allowed), most, category if quota else None, quota))
             if also is not None:
-                rows.append(_highest(scores, np.flatnonzero(allowed & also), RESERVED_PER_CHANNEL))
+                rows.append(highest(scores, np.flatnonzero(allowed & also), RESERVED_PER_CHANNEL))
         union = np.unique(np.concatenate(rows))
         found = {name: scores[union].astype(np.float32) for name, (scores, _) in channel_scores.items()}
         behind = {name: lazy[name].anchors(seeds, union) if at is None else at[union] for name, (_, at) in channel_scores.items()}
@@ -193,7 +186,16 @@ class Retriever:
             "associations": self._anchored(self._associated, seeds, eligible, other, most),
             "popularity": self._popularity(seeds, eligible, other, most),
             **{name: self._anchored(of.scores, seeds, eligible, other, most) for name, of in self.further.items()},
+            **self._from_text(seeds, eligible, most),
         }
+
+    def _from_text(self, seeds: CandidateQuery, eligible: NDArray[np.bool_], most: int) -> dict[str, dict[int, tuple[float, int]]]:
+        """Proposals of the channel of text queries, with the row of the item near the text in place of a history index."""
+        if self.text_behaviour is None or not len(seeds.text_vectors):
+            return {}
+        scores, nearest = self.text_behaviour.scores(seeds.text_vectors)
+        rows = highest(scores, np.flatnonzero(eligible & (scores > 0)), most)
+        return {text_behaviour.NAME: {int(row): (float(scores[row]), int(nearest[row])) for row in rows}}
 
     def _candidate(self, row: int, channels: Mapping[str, Mapping[int, tuple[float, int]]], seeds: CandidateQuery) -> Candidate:
         scores = {name: found[row][0] for name, found in channels.items() if row in found}
@@ -201,7 +203,13 @@ class Retriever:
         order = ("relations", "associations", "semantic", "popularity")
         behind = (found[row][1] for name in order if row in (found := channels.get(name, {})))
         place = next((place for place in behind if place >= 0), -1)
-        return Candidate(self.catalogue.id(row), scores, self.catalogue.id(int(seeds.rows[place])) if place >= 0 else None)
+        nearest = channels.get(text_behaviour.NAME, {}).get(row, (0.0, -1))[1]
+        return Candidate(
+            self.catalogue.id(row),
+            scores,
+            self.catalogue.id(int(seeds.rows[place])) if place >= 0 else None,
+            self.catalogue.id(nearest) if nearest >= 0 and nearest != row else None,
+        )
 
     # ------------------------------------------------------------------ channels: row -> (score, place in the history or -1)
 
@@ -268,7 +276,7 @@ class Retriever:
         if other:
             category = self.catalogue.category
             allowed &= category != category[seeds.rows[strongest]]
-        rows = _highest(scores, np.flatnonzero(allowed), most)
+        rows = highest(scores, np.flatnonzero(allowed), most)
         return {int(row): (float(scores[row]), int(strongest[row])) for row in rows}
 
     def _popularity(self, seeds: CandidateQuery, eligible: NDArray[np.bool_], other: bool, most: int) -> dict[int, tuple[float, int]]:
@@ -279,7 +287,7 @@ class Retriever:
         allowed = eligible & (catalogue.users >= MIN_POPULAR_USERS)
         if other and len(seeds.rows):
             allowed &= catalogue.category != catalogue.category[seeds.rows[-1]]
-        rows = _highest(scores, np.flatnonzero(allowed), most)
+        rows = highest(scores, np.flatnonzero(allowed), most)
         return {int(row): (float(scores[row]), int(strongest[row])) for row in rows}
 
     # ------------------------------------------------------------------ channels: (items,) scores and places in the history, or -1
@@ -304,38 +312,3 @@ class Retriever:
             pull = votes.sum(axis=0) / max(share.sum(), 1e-12)
             place_of = votes.argmax(axis=0)
         return pull[catalogue.category] * np.log1p(catalogue.users), place_of[catalogue.category]
-
-
-def _highest(
-    scores: NDArray[np.floating[Any]],
-    rows: NDArray[np.int64],
-    most: int,
-    category: NDArray[np.integer[Any]] | None = None,
-    quota: float = 0.0,
-) -> NDArray[np.int64]:
-    """The `most` rows with the highest scores, highest first; ties by row.
-
-    Args:
-        scores: (items,) scores.
-        rows: candidate rows.
-        most: number of rows to return.
-        category: (items,) category codes.
-        quota: share of the result that is distributed evenly over categories before the rest is filled by score. With more categories
-            than such slots, the categories with the best items get one each.
-    """
-    if category is not None and quota and len(rows) > most:
-        rows = rows[np.argsort(-scores[rows], kind="stable")]
-        _, code = np.unique(category[rows], return_inverse=True)
-        by_category = np.argsort(code, kind="stable")  # still by falling score inside
-        sizes = np.bincount(code)
-        place = np.empty(len(rows), dtype=np.int64)
-        place[by_category] = np.arange(len(rows)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-        kept = int(quota * most)
-        first = place < max(1, kept // len(sizes))
-        first &= np.cumsum(first) <= kept
-        chosen = np.concatenate([np.flatnonzero(first), np.flatnonzero(~first)])[:most]
-        return np.asarray(rows[np.sort(chosen)])
-    if len(rows) > 4 * most:  # partition first: sorting thirty thousand rows to keep fifty takes most of a query's time
-        edge = np.partition(scores[rows], len(rows) - most)[len(rows) - most]
-        rows = rows[scores[rows] >= edge]
-    return rows[np.argsort(-scores[rows], kind="stable")][:most]

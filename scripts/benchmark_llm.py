@@ -21,20 +21,18 @@ def _ablation_blocks() -> list[str]:
     rows = []
     for name in names:
         store = _store(name)
-        rows.append(
-            [store, "untrained", "0", *values(name, *_gains(name, "untrained"), "[[untrained/ndcg@10/LLM alone; .4f]]"), f"`{name}.json`"]
-        )
         for variant, trainings in figure(name, "variants").items():
             for count in trainings:
                 at = f"variants/{variant}/{count}"
-                cells = (f"[[{at}/examples; ,d]]", *_gains(name, at), f"[[{at}/ndcg@10/LLM alone; .4f]]")
-                rows.append(["", variant, *values(name, *cells), ""])
+                cells = (f"[[{at}/questions; ,d]] ([[{at}/examples; ,d]])", *_gains(name, at), f"[[{at}/ndcg@10/LLM alone; .4f]]")
+                rows.append([store, variant, *values(name, *cells), f"`{name}.json`"])
+                store = ""
     if not rows:
         return []
     header = (
         "Store",
         "The LLM reads",
-        "Training questions",
+        "Training questions (examples)",
         "Gain: all",
         "Gain: purchases of at most two users",
         "Gain: histories of at most three items",
@@ -44,7 +42,7 @@ def _ablation_blocks() -> list[str]:
     reach = "; ".join(
         f"{SHORT.get(name.removeprefix('ranker-ablation-'), name)}: "
         + fill(
-            "blend [[untrained/ndcg@10/blend; .4f]], oracle [[untrained/ndcg@10/oracle; .4f]], [[read; ,d]] questions",
+            "blend [[blend; .4f]], oracle [[oracle; .4f]], [[read; ,d]] questions",
             name,
         )
         for name in names
@@ -76,7 +74,7 @@ def _demo_blocks() -> list[str]:
     name = "demo-adapter"
     texts = (
         "The demo store's adapter, trained on [[training/examples; ,d]] questions about pairs of further simulated shoppers (`python benchmarks/demo_adapter.py`). Text queries, on [[text_weight/pairs; d]] pairs "
-        "whose items and categories are in no training pair: AUC of the cosine [[text_weight/auc/cosine; .3f]], of the LLM [[text_weight/auc/LLM; .3f]], of both [[text_weight/auc/cosine and LLM; .3f]], "
+        "whose items and categories are in no training pair: AUC of the cosine [[text_weight/auc/cosine; .3f]], of the LLM [[text_weight/auc/LLM; .3f]], of the order without the LLM [[text_weight/auc/without LLM; .3f]], with it [[text_weight/auc/with LLM; .3f]], "
         "gain [[text_weight/gain; ci:+.3f]]. Beside the blend, on [[llm_weight/questions; ,d]] out-of-fold questions: NDCG@10 [[llm_weight/ndcg@10/blend; .4f]], with the LLM "
         "[[llm_weight/ndcg@10/with the LLM; .4f]], gain [[llm_weight/gain; ci:+.4f]]."
     )

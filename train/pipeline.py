@@ -223,12 +223,12 @@ class _TrainingRun:
 
     def ranker(self, config: FinetuneConfig, examples: int) -> dict[str, Any]:
         """Train the adapter of the LLM ranker and its weight in the blend, store them, and return their metrics."""
-        from .llm.pair_examples import MAX_PAIRS, PairExamples
+        from .llm.pair_examples import MAX_PAIRS, PairExamples, pair_entities
         from .llm.ranker import NO_TEACHER, train_llm_ranker, training_split
 
         path, catalogue = self.workspace.path, self.view.catalogue
         stored = self._examples() if examples or (path / learned_blend.FOLDER).exists() else None
-        entities = _pair_entities(self._training_view(config.seed))
+        entities = pair_entities(self._training_view(config.seed))
         pairs = PairExamples.sample(entities, MAX_PAIRS if self.options.pairs is None else self.options.pairs, config.seed)
         labels, taught = NO_TEACHER, dict[str, Any]()
         if self.options.teacher is not None:
@@ -268,13 +268,14 @@ class _TrainingRun:
 
     def text_weight(self) -> dict[str, Any]:
         """Measure the weight of the LLM for text queries, store it, and return its metrics, or why it cannot be measured."""
+        from .llm.text_material import TextMaterial
         from .llm.text_weight import measure_text_weight
 
         try:
             return measure_text_weight(
                 self.workspace.path,
                 self.settings,
-                _pair_entities(self.view),
+                TextMaterial.build(self.workspace.path, self.view, self.split.seed),
                 seed=self.split.seed,
                 seconds=self._reading_seconds,
                 progress=self.context.progress,
@@ -313,14 +314,6 @@ class _TrainingRun:
                 f"run `crossaisle train -w {path} blend` first, with the same --seed and --hold-out"
             )
         return stored_examples
-
-
-def _pair_entities(view: TrainingView) -> tuple[PairEntities, PairEntities]:
-    """The items and the leaf categories of a view."""
-    from .llm.pair_examples import item_entities, leaf_category_entities
-
-    items = item_entities(view.catalogue, view.associations, view.vectors)
-    return items, leaf_category_entities(view.catalogue, view.training_data.histories, view.vectors)
 
 
 def _save_blend(

@@ -99,9 +99,9 @@ def _text_weight_summary(texts: Mapping[str, Any]) -> dict[str, Any]:
     gain, auc = texts["gain"], texts["auc"]
     used = "counts in answers" if gain["low"] > 0 and texts["weight"] else "does not count in answers, unless --llm-policy is always"
     return {
-        "pairs that the LLM read, of items and categories that it was not trained on": texts["pairs"],
-        "AUC on them: popularity, cosine, LLM, cosine and LLM": (
-            f"{auc['popularity']} {auc['cosine']} {auc['LLM']} {auc['cosine and LLM']}"
+        "pairs that the LLM read, for texts about items and categories that it was not trained on": texts["pairs"],
+        "AUC on them: popularity, cosine, the order without LLM, LLM, with LLM": (
+            f"{auc['popularity']} {auc['cosine']} {auc['without LLM']} {auc['LLM']} {auc['with LLM']}"
         ),
         "gain in AUC of the LLM for texts (95 %), and the smallest that would show": (
             f"{gain['value']:+.3f} [{gain['low']:+.3f}, {gain['high']:+.3f}], {texts['smallest_detectable_gain']:.3f}; it {used}"

@@ -28,6 +28,7 @@ from ...retrieval.items.interactions import DAY
 from ...retrieval.items.relations import DeclaredRelations
 from ..profiles.profile import Profile
 from .fact_ranking import RankedFacts
+from .relation_words import OTHER_RELATION_WORDS, RELATION_WORDS
 from .review_excerpts import complaint_excerpt, display_name, praise_excerpt
 from .review_table import ReviewTable
 
@@ -49,22 +50,6 @@ PRICE_LEVEL_TOLERANCE = 0.15
 """Difference in log price level within which an item counts as at the shopper's price level."""
 RECENT_DAYS = 30
 """Length of the recent period in days, back from the last event of the store."""
-RELATION_WORDS: Mapping[str, tuple[str, str]] = {
-    "accessory_of": ("is an accessory of", "has as an accessory"),
-    "part_of": ("is a part of", "has as a part"),
-    "spare_part_of": ("is a spare part of", "has as a spare part"),
-    "refill_of": ("is a refill of", "has as a refill"),
-    "consumable_of": ("is a consumable of", "has as a consumable"),
-    "fits": ("fits", "is fitted by"),
-    "compatible_with": ("is compatible with", "is compatible with"),
-    "used_with": ("is used with", "is used with"),
-    "goes_with": ("goes with", "goes with"),
-    "needs": ("needs", "is needed by"),
-    "requires": ("requires", "is required by"),
-}
-"""Relation to its wording from head to tail and from tail to head."""
-OTHER_RELATION_WORDS = "is listed by the store with"
-"""Wording of all other relations, in both directions; stated only of items that the channel of the declared relations scores."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,14 +99,15 @@ class EvidenceGatherer:
             profile: of the shopper, for matches of brand and price.
             channel_shares: item id to channel to its share of the positive score contributions (`ScoredCandidates.positive_contributions`).
         """
-        anchors = [candidate.anchor for candidate in candidates if candidate.anchor]
+        anchors = [anchor for candidate in candidates for anchor in (candidate.anchor, candidate.text_anchor) if anchor]
         vectors = self.index.vectors(ITEMS, sorted({*anchors, *(candidate.item_id for candidate in candidates)}))
         reasons = []
         for candidate in candidates:
             item, item_vector = items[candidate.item_id], vectors.get(candidate.item_id)
             # The text query takes precedence if there is evidence for it; otherwise the reason refers to the history.
             facts = RankedFacts((channel_shares or {}).get(candidate.item_id, {}))
-            reason = self._from_text(facts, item, item_vector, user_text, profile) if user_text or not candidate.anchor else None
+            near = items[candidate.text_anchor] if candidate.text_anchor else None
+            reason = self._from_text(facts, item, item_vector, user_text, profile, near) if user_text or not candidate.anchor else None
             if candidate.anchor and (reason is None or not reason.clauses):
                 anchor = items[candidate.anchor]
                 is_bought = self.catalogue.row(anchor.item_id) in bought
@@ -169,11 +155,17 @@ class EvidenceGatherer:
         item_vector: NDArray[np.float32] | None,
         user_text: UserText | None,
         profile: Profile | None,
+        near: Item | None = None,
     ) -> Reason:
-        """Return the reason for an item that is recommended because of the text query, or of its popularity alone."""
+        """Return the reason for an item that is recommended because of the text query, or of its popularity alone.
+
+        Args: near: item near the text whose shoppers led to this one.
+        """
         name = display_name(item)
         need = None
         if user_text:
+            if near is not None:
+                self._add_item_co_purchase(facts, near, display_name(near), item, name, names_both=True)
             self._add_praise(facts, item, name, user_text.text, user_text.vector)
             # A prompt injection is used for retrieval like any text, but never shown: the text may come from a web page, not the shopper.
             if not is_prompt_injection(user_text.text):
@@ -268,8 +260,13 @@ class EvidenceGatherer:
                 f"{with_article(name, sentence_start=True)} is from {sanitize_for_prompt(item.category[-1])}.",
             )
 
-    def _add_item_co_purchase(self, facts: RankedFacts, anchor: Item, other: str, item: Item, name: str) -> None:
-        """Add the number of shoppers who bought both items, if it is significant."""
+    def _add_item_co_purchase(
+        self, facts: RankedFacts, anchor: Item, other: str, item: Item, name: str, *, names_both: bool = False
+    ) -> None:
+        """Add the number of shoppers who bought both items, if it is significant.
+
+        Args: names_both: state it only in a sentence that names both, since the shopper does not know the anchor.
+        """
         pair = self.item_users.pair(self.catalogue.row(anchor.item_id), self.catalogue.row(item.item_id))
         if pair and pair.support >= MIN_ITEM_SUPPORT and pair.lift > 1 and fisher_p_value(pair) <= SIGNIFICANCE_LEVEL:
             verb = self.catalogue.verb
@@ -283,10 +280,10 @@ class EvidenceGatherer:
                     anchor.item_id,
                     round(pair.lift, 2),
                 ),
-                f"of {pair.source_users} shoppers who {verb} the first, {pair.support} also {verb} the second.",
+                None if names_both else f"of {pair.source_users} shoppers who {verb} the first, {pair.support} also {verb} the second.",
                 f"{pair.support} of {pair.source_users} shoppers who {verb} {with_article(other)} also {verb} {with_article(name)}.",
-                figure=SupportStatistic(pair.support, pair.source_users, verb, other, name),
-                usual=usual,
+                figure=None if names_both else SupportStatistic(pair.support, pair.source_users, verb, other, name),
+                usual=None if names_both else usual,
             )
 
     def _add_category_co_purchase(self, facts: RankedFacts, anchor: Item, item: Item, name: str) -> None:

@@ -176,10 +176,21 @@ class MatrixFactorization:
         """(rows,) anchors of some items."""
         if not len(query.rows):
             return np.full(len(rows), -1, dtype=np.int64)
-        matrix, history_factors, confidence = self._normal_equations(query.rows, query.undecayed_weights)
-        # (history, rows) contributions of the history items, which add up to the scores
-        contributions = (history_factors * confidence[:, None]) @ np.linalg.solve(matrix, self.items[rows].T)
+        contributions = self.contributions(query.rows, query.undecayed_weights, rows)
         return np.where(contributions.sum(axis=0) > 0, contributions.argmax(axis=0), -1).astype(np.int64)
+
+    def contributions(
+        self, history_rows: NDArray[np.int64], weights: NDArray[np.float64], rows: NDArray[np.int64] | slice = slice(None)
+    ) -> NDArray[np.float32]:
+        """Return (history, rows) what each item of a history contributes to the predictions, which are their sums.
+
+        Args:
+            history_rows: (history,) item rows.
+            weights: (history,) of the items.
+            rows: The items to predict, by default all.
+        """
+        matrix, history_factors, confidence = self._normal_equations(history_rows, weights)
+        return np.asarray((history_factors * confidence[:, None]) @ np.linalg.solve(matrix, self.items[rows].T), dtype=np.float32)
 
     def scores_of(self, histories: RaggedArray) -> NDArray[np.float32]:
         """(cases, items) scores of histories whose items have equal weights."""

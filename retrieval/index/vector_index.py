@@ -13,7 +13,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -30,6 +30,24 @@ BATCH = 5000
 """Records per call; Chroma allows at most 5,461."""
 MAX_CACHED_VECTORS = 50_000
 """Cached vectors, 77 MB at 384 dimensions: reading a few from Chroma takes two milliseconds, and a recommendation does so ten times."""
+
+
+class VectorSearch(Protocol):
+    """Part of `VectorIndex` that channels need."""
+
+    def vectors(self, name: str, ids: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+        """Vectors by id."""
+
+    def nearest(
+        self,
+        name: str,
+        vectors: NDArray[np.float32],
+        wanted: Callable[[int, list[str]], Sequence[bool]],
+        n: int,
+        *,
+        rounds: int | None = None,
+    ) -> list[list[tuple[str, float]]]:
+        """The nearest accepted ids of each query vector with their cosines, best first."""
 
 
 class VectorIndex:

@@ -21,7 +21,8 @@ from crossaisle.retrieval.channels.base import CachedChannel, CandidateQuery, Ch
 from crossaisle.retrieval.fusion import CHANNEL_WEIGHTS
 from crossaisle.retrieval.index.builder import load
 from crossaisle.retrieval.index.embedder import Embedder
-from crossaisle.retrieval.retriever import Retriever, _highest
+from crossaisle.retrieval.retriever import Retriever
+from crossaisle.retrieval.top_items import highest
 
 ITEMS = {
     "trail-tent": "Camping", "family-tent": "Camping", "gas-stove": "Cooking", "soup-pot": "Cooking", "desk-lamp": "Office",
@@ -179,11 +180,11 @@ FALLING = np.arange(20, 0, -1).astype(np.float32)
 
 def test_without_a_quota_a_large_category_crowds_the_others_out() -> None:
     rows = np.arange(20)
-    assert _highest(FALLING, rows, 6).tolist() == [0, 1, 2, 3, 4, 5]
-    assert _highest(FALLING, rows, 6, CROWD, 0.5).tolist() == [0, 1, 2, 3, 18, 19]  # one place each, the other three by score
-    assert _highest(FALLING, rows, 6, CROWD, 1.0).tolist() == [0, 1, 2, 3, 18, 19]  # what the small ones cannot fill goes by score, too
-    assert _highest(FALLING, rows, 6, CROWD, 0.34).tolist() == [0, 1, 2, 3, 4, 18]  # two places for three categories: the best items' own
-    assert _highest(FALLING, rows, 30, CROWD, 0.5).tolist() == list(range(20))
+    assert highest(FALLING, rows, 6).tolist() == [0, 1, 2, 3, 4, 5]
+    assert highest(FALLING, rows, 6, CROWD, 0.5).tolist() == [0, 1, 2, 3, 18, 19]  # one place each, the other three by score
+    assert highest(FALLING, rows, 6, CROWD, 1.0).tolist() == [0, 1, 2, 3, 18, 19]  # what the small ones cannot fill goes by score, too
+    assert highest(FALLING, rows, 6, CROWD, 0.34).tolist() == [0, 1, 2, 3, 4, 18]  # two places for three categories: the best items' own
+    assert highest(FALLING, rows, 30, CROWD, 0.5).tolist() == list(range(20))
 
 
 @given(
@@ -194,7 +195,7 @@ def test_without_a_quota_a_large_category_crowds_the_others_out() -> None:
 def test_a_quota_gives_each_category_its_best_first(items: list[tuple[int, int]], most: int, quota: float) -> None:
     scores = np.asarray([score for score, _ in items], dtype=np.float32)
     category = np.asarray([code for _, code in items], dtype=np.int32)
-    taken = _highest(scores, np.arange(len(items)), most, category, quota).tolist()
+    taken = highest(scores, np.arange(len(items)), most, category, quota).tolist()
     assert len(taken) == len(set(taken)) == min(most, len(items))
     assert [float(scores[row]) for row in taken] == sorted((float(scores[row]) for row in taken), reverse=True)
     each = int(quota * most) // len(set(category.tolist()))

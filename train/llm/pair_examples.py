@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from scipy import sparse
 
+    from ...eval.splits.training_view import TrainingView
     from ...retrieval.associations.rules import Associations
     from ...retrieval.items.catalogue import Catalogue
     from ...retrieval.items.ragged import RaggedArray
@@ -137,6 +138,13 @@ def item_entities(catalogue: Catalogue, associations: Associations, vectors: NDA
     return PairEntities(items, catalogue.category, associations.source_users, vectors, associations.items.tocsr(), associations.users)
 
 
+def leaf_codes(catalogue: Catalogue) -> NDArray[np.int64]:
+    """Return (items,) the index of each item's leaf category among `leaf_category_entities`; -1 without a category."""
+    paths = [tuple(path) for path in catalogue.items["category"].to_list()]
+    code = {path: index for index, path in enumerate(sorted({path for path in paths if path}))}
+    return np.asarray([code.get(path, -1) for path in paths], dtype=np.int64)
+
+
 def leaf_category_entities(catalogue: Catalogue, histories: RaggedArray, vectors: NDArray[np.float32]) -> PairEntities:
     """Return the leaf categories of a store.
 
@@ -147,10 +155,8 @@ def leaf_category_entities(catalogue: Catalogue, histories: RaggedArray, vectors
     """
     from scipy import sparse
 
-    paths = [tuple(path) for path in catalogue.items["category"].to_list()]
-    leaves = sorted({path for path in paths if path})
-    code = {path: index for index, path in enumerate(leaves)}
-    leaf = np.asarray([code.get(path, -1) for path in paths], dtype=np.int64)
+    leaf, paths = leaf_codes(catalogue), catalogue.items["category"].to_list()
+    leaves = sorted({tuple(path) for path in paths if path})
     user, leaf_of_event = np.repeat(np.arange(len(histories)), np.diff(histories.starts)), leaf[histories.rows]
     purchases = np.unique(np.stack([user, leaf_of_event])[:, leaf_of_event >= 0], axis=1)
     matrix = sparse.csr_array((np.ones(purchases.shape[1]), purchases), shape=(len(histories), len(leaves)))
@@ -168,12 +174,19 @@ def leaf_category_entities(catalogue: Catalogue, histories: RaggedArray, vectors
     )
 
 
+def pair_entities(view: TrainingView) -> tuple[PairEntities, PairEntities]:
+    """Return the items and the leaf categories of a view."""
+    items = item_entities(view.catalogue, view.associations, view.vectors)
+    return items, leaf_category_entities(view.catalogue, view.training_data.histories, view.vectors)
+
+
 def pair_questions(
     entities: PairEntities,
     selected: NDArray[np.bool_],
     limit: int,
     rng: np.random.Generator,
     *,
+    anchors: NDArray[np.bool_] | None = None,
     hard: int = HARD_NEGATIVES,
     positives: int = 1,
 ) -> list[PairQuestion]:
@@ -184,16 +197,18 @@ def pair_questions(
         selected: (entities,) which may be in a pair or a negative.
         limit: Maximum number of questions.
         rng: Generator that samples them.
+        anchors: (entities,) which of them may be an anchor; None for all.
         hard: Number of negatives that are the nearest to the anchor by text.
         positives: Maximum number of positives of a question.
     """
     log_users, times_positive = np.log1p(entities.users), np.zeros(len(entities.users), dtype=np.int64)
     eligible = np.flatnonzero(selected & (entities.users > 0))
+    is_anchor = np.full(len(selected), True) if anchors is None else anchors
     remaining: dict[int, NDArray[np.int64]] = {}
     questions: list[PairQuestion] = []
     negative_count = CANDIDATES - positives
     for _ in range(ROUNDS):
-        for anchor in rng.permutation(eligible).tolist():
+        for anchor in rng.permutation(eligible[is_anchor[eligible]]).tolist():
             if len(questions) >= limit:
                 return questions
             partners, lift = _partners(entities, anchor)

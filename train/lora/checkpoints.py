@@ -36,6 +36,7 @@ class TrainingState:
         best_measure: Best validation metric so far.
         best_step: Step of the best validation metric.
         misses: Number of validations since then.
+        curve: Step and metric of each validation.
         loss: Smoothed loss in nats, None before the first step.
         room: Maximum number of tokens of one forward pass.
         users: Number of examples processed.
@@ -51,6 +52,7 @@ class TrainingState:
     best_measure: float = 0.0
     best_step: int = 0
     misses: int = 0
+    curve: list[tuple[int, float]] = field(default_factory=list)
     loss: float | None = None
     room: int = 0
     users: int = 0

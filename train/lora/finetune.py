@@ -42,6 +42,7 @@ class FinetuneReport:
         zero_shot: Validation metric of the base model.
         measured: Validation metric of the adapter.
         unit: Name of the validation metric.
+        curve: Step and validation metric of each validation.
         best_step: Step whose weights were kept; 0 if no step improved on the base model, so that the adapter changes nothing.
         steps: Number of steps made.
         loss: Smoothed loss at the end, in nats.
@@ -56,6 +57,7 @@ class FinetuneReport:
     zero_shot: float
     measured: float
     unit: str
+    curve: Sequence[tuple[int, float]]
     best_step: int
     steps: int
     loss: float
@@ -65,7 +67,7 @@ class FinetuneReport:
     seconds_per_user: float
     resumed_from: int
 
-    def figures(self) -> dict[str, float]:
+    def figures(self) -> dict[str, Any]:
         """Return the statistics for the adapter's card."""
         return {
             f"zero_shot_{self.unit}": round(self.zero_shot, 4),
@@ -74,6 +76,7 @@ class FinetuneReport:
             "validation_examples": self.validation_examples,
             "steps": self.steps,
             "best_step": self.best_step,
+            "curve": [list(point) for point in self.curve],
             "seconds": round(self.seconds, 1),
             "seconds_per_user": round(self.seconds_per_user, 3),
         }
@@ -138,6 +141,7 @@ def train(
             zero_shot=state.zero_shot,
             measured=state.best_measure,
             unit=task.unit,
+            curve=state.curve,
             best_step=state.best_step,
             steps=state.step,
             loss=state.loss if state.loss is not None else math.nan,

@@ -258,6 +258,7 @@ class LoraTrainer:
 
     def _validate(self) -> None:
         state, metric = self.state, self._evaluate()
+        state.curve.append((state.step, round(metric, 4)))
         logger.info("step %d of %d: %s %.4f", state.step, self.total, self.task.unit, metric)
         if metric > state.best_measure:
             state.best_measure, state.best_step, state.misses = metric, state.step, 0

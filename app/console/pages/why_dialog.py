@@ -28,6 +28,7 @@ CHANNEL_LABELS = {
     "factors": "shoppers with similar taste",
     "graph": "network of shoppers",
     "complements": "learned complements",
+    "text_behaviour": "goes with the items nearest to the text",
     "popularity": "popular",
     "llm": "language model",
     "profile": "profile",

@@ -373,7 +373,7 @@ def test_the_command_takes_parts(trained: tuple[Workspace, dict[str, Any]], smal
     assert card["pairs"]["examples"] == 20
     again = run.invoke(app, [*base, *TRAINING])
     assert "weight of the LLM" in again.output
-    assert "AUC on them: popularity, cosine, LLM, cosine and LLM" in " ".join(again.output.split())
+    assert "AUC on them: popularity, cosine, the order without LLM, LLM, with LLM" in " ".join(again.output.split())
     graph = run.invoke(app, ["train", "-w", str(path), "graph", "--convolution", "attention"])
     assert graph.exit_code == 0, graph.output
     assert "NDCG@10 of the graph" in graph.output

@@ -279,6 +279,7 @@ def test_a_killed_run_resumes(uninterrupted: FinetuneReport, small: Settings, tm
     assert report.resumed_from == resumed_from
     assert [step.step for step in progress] == list(range(resumed_from + 1, STEPS + 1))
     assert weight_bytes(out) == weight_bytes(uninterrupted.adapter)
+    assert report.figures()["curve"] == uninterrupted.figures()["curve"] != []
     assert (report.measured, report.zero_shot, report.best_step, report.loss) == (
         uninterrupted.measured, uninterrupted.zero_shot, uninterrupted.best_step, uninterrupted.loss
     )  # fmt: skip
