@@ -227,7 +227,7 @@ class _TrainingRun:
         from .llm.ranker import NO_TEACHER, train_llm_ranker, training_split
 
         path, catalogue = self.workspace.path, self.view.catalogue
-        stored = self._examples() if examples or (path / learned_blend.FOLDER).exists() else None
+        stored = self._examples() if examples else self._current_examples()
         entities = pair_entities(self._training_view(config.seed))
         pairs = PairExamples.sample(entities, MAX_PAIRS if self.options.pairs is None else self.options.pairs, config.seed)
         labels, taught = NO_TEACHER, dict[str, Any]()
@@ -242,7 +242,7 @@ class _TrainingRun:
         try:
             metrics["llm_weight"] = self.llm_weight()
             metrics["vote"] = metrics["llm_weight"]["weight"]["weight"]
-        except (TrainingError, NotTrainedError) as error:  # too few questions, or no blend: the adapter is kept and has no weight
+        except (TrainingError, NotTrainedError, StaleTrainingError) as error:  # no current blend, or few questions: the adapter is kept
             metrics |= {"llm_weight": {"left_out": str(error)}, "vote": 0.0}
         return {**metrics, "text_weight": self.text_weight()}
 
@@ -302,6 +302,13 @@ class _TrainingRun:
         from .llm.question_reading import DEFAULT_SECONDS
 
         return DEFAULT_SECONDS if self.options.minutes is None else 60 * self.options.minutes
+
+    def _current_examples(self) -> RankerExamples | None:
+        """The out-of-fold questions of the stored blend; None without a blend of this run's snapshot and split."""
+        try:
+            return self._examples()
+        except (NotTrainedError, StaleTrainingError):
+            return None
 
     def _examples(self) -> RankerExamples:
         """The out-of-fold questions of the stored blend, which must be of this run's snapshot and split."""

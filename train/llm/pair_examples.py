@@ -47,7 +47,7 @@ TEXT_SHARE = 0.5
 """Share of the examples that state the anchor in a text query; in the others it is a purchase."""
 UNSEEN_SHARE = 0.3
 """Share of the entities that no training pair contains, on either side: the pairs among them measure the model."""
-MAX_PAIRS, VALIDATION_PAIRS = 400, 24
+MAX_PAIRS, VALIDATION_PAIRS = 400, 48
 """Maximum numbers of training and of validation questions."""
 
 

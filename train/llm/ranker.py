@@ -47,6 +47,9 @@ STAGING_FOLDER, PAIRS_FOLDER = "adapter-training", "adapter-training-pairs"
 """Folders where an adapter is trained, beside the one in use: on lists, and before on pairs."""
 TEACHER_KEY = "teacher"
 """Key of the cards with what a teacher labelled."""
+PAIR_PATIENCE = 1000
+"""Validations without improvement at which training on pairs stops: never, since an epoch of pairs does not overfit, and on few validation
+questions the best of several steps is mostly luck."""
 MAX_REPEATS = 3
 """Largest number of examples of one query, each with other candidates, if there are fewer queries than requested examples."""
 TRAINING_SHARE, VALIDATION_SHARE = 0.7, 0.1
@@ -184,13 +187,13 @@ def train_llm_ranker(
     if teacher.about:
         about[TEACHER_KEY] = dict(teacher.about)
     context = replace(context, about=about)
-    pair_config, start = config, None
+    pair_config, start = replace(config, patience=PAIR_PATIENCE), None
     if max_examples and ranker_examples is not None:
         config = replace(config, behaviour=behaviour_inputs(ranker_examples, config.prompt))
         training, validation = _lists(ranker_examples, max_examples, catalogue, config)
         training, start = [*training, *teacher.lists], folder / PAIRS_FOLDER if has_pairs else None
     elif has_pairs:
-        training, validation = list(pairs.training), list(pairs.validation)
+        training, validation, config = list(pairs.training), list(pairs.validation), pair_config
     else:
         raise TrainingError(
             f"{len(pairs.training)} pairs are bought together often enough to train the LLM on pairs alone; it needs "

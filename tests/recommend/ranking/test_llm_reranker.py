@@ -354,6 +354,15 @@ def test_a_ranker_needs_a_blend_of_the_same_data(
     assert not (trained[0].path / "adapter").exists()
 
 
+def test_pairs_alone_need_no_blend_of_the_same_data(trained: tuple[Workspace, dict[str, Any]], small: Settings, tmp_path: Path) -> None:
+    shop = Workspace(Path(shutil.copytree(trained[0].path, tmp_path / "shop")))
+    tiny = FinetuneConfig(rank=2, alpha=4.0)
+    metrics = pipeline.train_workspace(shop, small, Split(seed=3), part="ranker", ranker=tiny, examples=0, pairs=24)["ranker"]
+    assert metrics["examples"] == 24
+    assert "with the same --seed" in metrics["llm_weight"]["left_out"]
+    assert json.loads((shop.path / "adapter" / "card.json").read_text())["questions"] is None
+
+
 TRAINING = ("ranker", "--examples", "24", "--pairs", "20", "--rank", "2", "--lr", "0.001", "--blocks", "0", "--epochs", "2")
 
 
