@@ -6,6 +6,7 @@
       rejects.jsonl            lines rejected by the last ingest
       chroma/                  vectors of items and reviews
       associations.parquet     co-occurrence of items and categories
+      uses.parquet             what the items are used for, with sentences
 
 `workspace.json` is the only source of truth: it names the snapshot and the index, and is replaced in one rename. A new snapshot folder
 is complete before that rename and the old one is deleted after it, so that a killed process leaves the last good state. Knows nothing
@@ -27,6 +28,7 @@ from typing import TYPE_CHECKING, Any
 
 from .atomic_files import flush, staging_folder, sweep, write_atomically
 from .errors import NewerFormatError, NoWorkspaceError, WorkspaceBusyError, WorkspaceError, storage_errors
+from .store_words import StoreWords
 
 if TYPE_CHECKING:
     import polars as pl
@@ -46,6 +48,7 @@ class Manifest:
         snapshot_at: Time of the snapshot, ISO 8601.
         category_level: Level at which categories are compared, 1 = broadest.
         item_noun: Word for an item in texts for users ("item", "course", "film").
+        store_words: The store's other words, see `data.store_words`; empty for the defaults.
         source: Format and file names of the snapshot's input.
         index: Description of the index; None before the first `index` (see `retrieval.index.builder`).
         folded: Identity of an event log to the number of its last event in the snapshot (see `data.snapshots.compaction`).
@@ -57,9 +60,15 @@ class Manifest:
     snapshot_at: str | None = None
     category_level: int = 1
     item_noun: str = "item"
+    store_words: Mapping[str, Any] = field(default_factory=dict)
     source: Mapping[str, Any] = field(default_factory=dict)
     index: Mapping[str, Any] | None = None
     folded: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def words(self) -> StoreWords:
+        """The store's words in texts for people."""
+        return StoreWords.from_dict(self.item_noun, self.store_words)
 
     @property
     def snapshot_ms(self) -> int:
@@ -171,7 +180,7 @@ class Workspace:
         staging: Path,
         *,
         category_level: int | None,
-        item_noun: str | None,
+        words: StoreWords | None,
         source: Mapping[str, Any],
         folded: Mapping[str, int] | None = None,
     ) -> str:
@@ -180,7 +189,7 @@ class Workspace:
         Args:
             staging: Folder with the tables of `TABLES` as parquet and `rejects.jsonl`.
             category_level: New category level; None keeps the workspace's.
-            item_noun: New word for an item; None keeps the workspace's.
+            words: New words of the store in texts for people; None keeps the workspace's.
             source: Format and file names of the input.
             folded: Last event in the new tables, per event log; None if they contain no logged events, as after an ingest.
 
@@ -200,6 +209,7 @@ class Workspace:
             staging.rename(home)
             flush(home.parent)
         manifest = self.manifest
+        words = words or manifest.words
         self._write(
             replace(
                 manifest,
@@ -207,7 +217,8 @@ class Workspace:
                 snapshot=snapshot,
                 snapshot_at=_now(),
                 category_level=category_level if category_level is not None else manifest.category_level,
-                item_noun=item_noun if item_noun is not None else manifest.item_noun,
+                item_noun=words.item,
+                store_words=words.to_dict(),
                 source=dict(source),
                 folded=dict(folded or {}),
             )

@@ -217,7 +217,7 @@ class WorkspaceComponents:
     @cached_property
     def _explainer(self) -> Explainer:
         entailment = EntailmentModel.load(self.settings.nli) if self.settings.nli and self._llm else None
-        return Explainer(self._llm, cache=self.settings.home / "wordings", entailment=entailment)
+        return Explainer(self._llm, cache=self.settings.home / "wordings", entailment=entailment, words=self.catalogue.words)
 
     @cached_property
     def _gatherer(self) -> EvidenceGatherer:

@@ -36,9 +36,9 @@ whoever renames a channel adds it here and nothing else in this test changes."""
 SETTINGS = ("config", "trials")
 """Keys of an evaluation whose values are settings of baselines, which keep their names: `neighbours` is a number there, no channel."""
 ADDED = re.compile(
-    r"(?!.*/channels/)(recommended|tuned|reasons)(/[^/]+)*/llm|evaluated(/report)?/(llm_depths|oracle|trained|candidate_recall/[^/]+/500)"
+    r"(?!.*/channels/)(recommended|tuned|reasons)(/[^/]+)*/llm|evaluated(/report)?/(llm_depths|oracle|trained|store_words|candidate_recall/[^/]+/500)"
 )
-"""Keys that an answer may have in addition, by their paths: what the LLM did, the oracle of an evaluation, whether its blend is trained, the gain of
+"""Keys that an answer may have in addition, by their paths: what the LLM did, the oracle of an evaluation, whether its blend is trained, its store's words, the gain of
 the LLM by depth, and the recall of 500 candidates. Whoever adds a key on purpose adds its path here; no value of a former key may change, but for those of `MENDED`."""
 MENDED = re.compile(r"recommended/rules/recommendations/[34]/(anchor|explanation)|recommended/text/recommendations")
 """Values, by their paths, that were wrong: with `--scope other` an item was said to come from a history item of its own category; answers to

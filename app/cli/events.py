@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ...data.errors import SettingsError
+from ...data.store_words import StoreWords
 from .options import AsJson, EventsUrl, WorkspacePath, console, print_json, settings_from
 
 if TYPE_CHECKING:
@@ -55,12 +56,13 @@ def report_outcomes(
     if not 0 < share < 1:
         raise SettingsError(f"--share must be above 0 and below 1, not {share:g}")
     first = _milliseconds(since) if since else 0
-    with _open_log(workspace, events) as (_, log):
+    with _open_log(workspace, events) as (opened, log):
+        words = opened.manifest.words
         report = online_report(ServedLists.read(log, first), window=int(window * DAY_MS), basis=basis, b_share=share)  # type: ignore[arg-type]
     if as_json:
         print_json(report)
     else:
-        _print_outcomes(console(), report)
+        _print_outcomes(console(), report, words)
 
 
 @app.command("compact")
@@ -141,7 +143,7 @@ def _milliseconds(text: str) -> int:
 # ------------------------------------------------------------------ terminal output
 
 
-def _print_outcomes(screen: Console, report: Mapping[str, Any]) -> None:
+def _print_outcomes(screen: Console, report: Mapping[str, Any], words: StoreWords) -> None:
     """Print the report of `online_report` as tables."""
     from rich.text import Text
 
@@ -151,42 +153,42 @@ def _print_outcomes(screen: Console, report: Mapping[str, Any]) -> None:
         screen.print("no list was served in this period; `crossaisle serve` logs each list that it serves")
         return
     screen.print(
-        f"{report['lists']:,} lists, {report['places']:,} positions, {report['users']:,} users; attribution window "
+        f"{report['lists']:,} lists, {report['places']:,} positions, {report['users']:,} {words.people}; attribution window "
         f"{report['window_days']:g} days, {report['lists_within_window']:,} lists are more recent than that"
     )
     for reason, count in report["unattributed"].items():
         screen.print(Text(f"not counted: {count:,} {printable(reason)}", style="dim"))
-    screen.print(_table("", [("all", report["overall"])]))
+    screen.print(_table("", [("all", report["overall"])], words))
     for name, title in (("by_channel", "channel"), ("by_position", "position"), ("by_explanation", "evidence"), ("by_pair", "from › to")):
         rows = report[name]
         screen.print(heading(title))
-        screen.print(_table(title, [(_row_name(row), row) for row in rows[:MAX_ROWS]]))
+        screen.print(_table(title, [(_row_name(row), row) for row in rows[:MAX_ROWS]], words))
         if len(rows) > MAX_ROWS:
             screen.print(Text(f"{len(rows) - MAX_ROWS} more with --json", style="dim"))
     for experiment in report["experiments"]:
-        _print_experiment(screen, experiment)
+        _print_experiment(screen, experiment, words)
 
 
-def _print_experiment(screen: Console, experiment: Mapping[str, Any]) -> None:
+def _print_experiment(screen: Console, experiment: Mapping[str, Any], words: StoreWords) -> None:
     """Print the outcomes of both arms of an A/B test, their differences, and a warning about a wrong split of the users."""
     from rich.text import Text
 
     from ..terminal.render import heading, printable
 
     screen.print(heading(f"experiment {printable(experiment['name'])}"))
-    screen.print(_table("arm", list(experiment["arms"].items())))
-    for outcome in ("clicked", "bought"):
+    screen.print(_table("arm", list(experiment["arms"].items()), words))
+    for outcome, label in (("clicked", "clicked"), ("bought", words.past)):
         comparison = experiment[outcome]
         difference, users = _percent_interval(comparison["difference"], sign=True), sum(comparison["users"].values())
-        screen.print(f"{outcome}: B - A {difference} of {users:,} users: {comparison['verdict']}")
+        screen.print(f"{label}: B - A {difference} of {users:,} {words.people}: {comparison['verdict']}")
     split = experiment["share_of_b"]
     if split["p"] is not None and split["p"] < 0.001:
-        message = f"B got {split['found']:.1%} of the users, not {split['wanted']:.0%}: the assignment to arms is not random"
+        message = f"B got {split['found']:.1%} of the {words.people}, not {split['wanted']:.0%}: the assignment to arms is not random"
         screen.print(Text(message, style="red"))
     screen.print(Text(f"rule: {experiment['rule']}", style="dim"))
 
 
-def _table(title: str, rows: list[tuple[str, Mapping[str, Any]]]) -> Table:
+def _table(title: str, rows: list[tuple[str, Mapping[str, Any]]], words: StoreWords) -> Table:
     """A table of groups with their clicks, purchases and rates."""
     from rich.table import Table
     from rich.text import Text
@@ -195,7 +197,7 @@ def _table(title: str, rows: list[tuple[str, Mapping[str, Any]]]) -> Table:
 
     table = Table(box=None, padding=(0, 1, 0, 0))
     table.add_column(title, overflow="fold", min_width=14)
-    for name in ("positions", "clicks", "CTR (95 %)", "bought", "bought (95 %)"):
+    for name in ("positions", "clicks", "CTR (95 %)", words.past, f"{words.past} (95 %)"):
         table.add_column(name, justify="right", no_wrap=True)
     for name, group in rows:
         clicks = f"{group['clicks']:,}", _percent_interval(group["ctr"])

@@ -28,7 +28,13 @@ def ingest(
     category_level: Annotated[
         int | None, typer.Option(min=1, help="Level at which categories are distinguished; 1 is the broadest.")
     ] = None,
-    item_noun: Annotated[str | None, typer.Option(help="Word for an item in texts for people, such as item, course or film.")] = None,
+    item_noun: Annotated[
+        str | None, typer.Option(help="Word for an item in texts for people, such as course, or with its plural: course,courses.")
+    ] = None,
+    user_noun: Annotated[str | None, typer.Option(help="Word for a user, such as learner, or with its plural: person,people.")] = None,
+    verb: Annotated[
+        str | None, typer.Option(help="What users do with items, such as take or watch, or with its forms: take,took,taken.")
+    ] = None,
     on_error: Annotated[str, typer.Option(help="skip: write invalid lines to rejects.jsonl; stop: stop at the first.")] = "skip",
     min_rating: Annotated[
         float | None, typer.Option(help="Lowest rating that counts as a purchase (amazon-reviews-2023, movielens).")
@@ -43,6 +49,7 @@ def ingest(
     Example: crossaisle ingest -w shop --format files items.csv interactions.csv reviews.csv
     """
     from ...data.snapshots.ingest import ingest as run
+    from ...data.workspace import Workspace
     from ..terminal import render
     from ..terminal.progress import progress_bar
 
@@ -61,6 +68,8 @@ def ingest(
             paths,
             category_level=category_level,
             item_noun=item_noun,
+            user_noun=user_noun,
+            verb=verb,
             on_error="stop" if on_error == "stop" else "skip",
             min_rating=min_rating,
             rename=rename or None,
@@ -70,10 +79,8 @@ def ingest(
         print_json(report.to_dict())
         return
     screen = console()
-    render.print_summary(screen, f"{workspace}: ingested", report.to_dict())
+    render.print_summary(screen, f"{workspace}: ingested", report.to_dict(), Workspace(workspace).manifest.words)
     if report.rejects:
-        from ...data.workspace import Workspace
-
         screen.print(f"the rejected lines are in {Workspace(workspace).rejects}")
     screen.print(f"next: crossaisle index -w {workspace}")
 
@@ -102,4 +109,4 @@ def index(
     if as_json:
         print_json(report.to_dict())
     else:
-        render.print_summary(console(), f"{workspace}: indexed", report.to_dict())
+        render.print_summary(console(), f"{workspace}: indexed", report.to_dict(), Workspace(workspace).manifest.words)

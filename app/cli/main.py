@@ -37,6 +37,7 @@ for command in (
     recommend.why,
     recommend.profile,
     probe.probe,
+    probe.uses,
     train.evaluate,
     serve.serve,
 ):

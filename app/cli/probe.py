@@ -1,15 +1,20 @@
-"""The probe command: what a group of shoppers needs next."""
+"""The probe and uses commands: what a group of shoppers needs next, and what the items of a store are for."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ...data.errors import QueryError, SettingsError
-from .options import AsJson, Chroma, Llm, Quantization, WorkspacePath, console, print_json, settings_from
+from .options import AsJson, Chroma, EmbedderName, Llm, Quantization, WorkspacePath, console, print_json, settings_from
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 def probe(
@@ -88,3 +93,46 @@ def probe(
         print(csv_export.segment_csv(result.to_dict()), end="")
     else:
         render.print_segment_result(console(), result)
+
+
+def uses(
+    workspace: WorkspacePath,
+    item: Annotated[str | None, typer.Option(help="Only the uses of the item with this id.")] = None,
+    top: Annotated[int, typer.Option(help="Number of uses.")] = 20,
+    embedder: EmbedderName = None,
+    as_json: AsJson = False,
+) -> None:
+    """List what the items of a store are used for, with sentences that say so and the behaviour of their users.
+
+    Uses are mined from titles, descriptions and reviews at `crossaisle index`, or now if the table is not of the current snapshot.
+
+    Example: crossaisle uses -w shop
+    """
+    from ...data.snapshots.added_items import items as all_items
+    from ...data.workspace import Workspace
+    from ...retrieval.uses.store import load_uses
+    from ..terminal.uses_table import print_uses, uses_to_dict
+
+    if top < 1:
+        raise SettingsError(f"--top must be 1 or more, not {top}")
+    opened = Workspace(workspace)
+    words = opened.manifest.words
+    titles = dict(all_items(opened).select("item_id", "title").iter_rows())
+    if item is not None and item not in titles:
+        from ...data.errors import UnknownItemError
+
+        raise UnknownItemError(f"no item {item!r} among the {len(titles):,} of this workspace; ids are compared letter by letter")
+    index = opened.manifest.index or {}
+    name = settings_from(embedder=embedder).embedder or index.get("embedder")
+
+    def encode(names: Sequence[str]) -> NDArray[np.float32]:
+        from ...retrieval.index.embedder import BUNDLED, Embedder
+
+        return Embedder(str(name or BUNDLED)).encode(list(names))
+
+    mined = load_uses(opened, encode)
+    listed = (mined.of_item(item) if item is not None else list(mined.uses))[:top]
+    if as_json:
+        print_json(uses_to_dict(mined, listed, titles, item, words))
+    else:
+        print_uses(console(), mined, listed, titles, item, words)

@@ -169,7 +169,7 @@ def train(
     if as_json:
         print_json(cards)
         return
-    render.print_summary(console(), f"{workspace}: trained", training_summary(cards))
+    render.print_summary(console(), f"{workspace}: trained", training_summary(cards, Workspace(workspace).manifest.words))
     if hold_out is not None:
         console().print(cards["hold_out"]["summary"])
     if merge is not None:

@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from ...data.store_words import DEFAULT_WORDS, StoreWords
 from .widgets.async_panel import ConsoleBackend
 from .widgets.elements import container, text_element
 from .widgets.styles import ACCENT, ICON, STYLE
@@ -75,17 +76,17 @@ def attach(app: FastAPI, store: StoreService) -> None:
     def redirect_to_console() -> RedirectResponse:
         return RedirectResponse(CONSOLE_PATH, status_code=307)
 
-    def add_page(path: str, name: str, draw: Callable[[ConsoleBackend], None]) -> None:
-        @ui.page(path, title=f"{name} · crossaisle")
+    def add_page(path: str, name: str, draw: Callable[[ConsoleBackend], None], title: str | None = None) -> None:
+        @ui.page(path, title=f"{title or name} · crossaisle")
         def page() -> None:
-            with page_frame(name, has_login=state.options.api_keys is not None):
+            with page_frame(name, has_login=state.options.api_keys is not None, words=backend.words):
                 draw(backend)
 
     # NiceGUI inspects every object of the process once to find its server, and torch warns about a deprecated name when it is inspected.
     warnings.filterwarnings("ignore", "`torch.distributed.reduce_op` is deprecated", FutureWarning)
     add_page("/", "Probe", probe_page)
     add_page("/atlas", "Atlas", category_map_page)
-    add_page("/shopper", "Shopper", shopper_page)
+    add_page("/shopper", "Shopper", shopper_page, backend.words.fill("{User}"))
     add_page("/quality", "Quality", quality_page)
     ui.run_with(
         app,
@@ -100,12 +101,13 @@ def attach(app: FastAPI, store: StoreService) -> None:
     )
 
 
-def page_frame(current: str, *, has_login: bool) -> Element:
+def page_frame(current: str, *, has_login: bool, words: StoreWords = DEFAULT_WORDS) -> Element:
     """Create the header of a page, and return the element for its content.
 
     Args:
         current: Name of the page.
         has_login: Whether there is a login, and so a link to log out.
+        words: The store's words; the page about one of its users is named with its noun.
     """
     from nicegui import ui
 
@@ -118,7 +120,8 @@ def page_frame(current: str, *, has_login: bool) -> Element:
             text_element("span", "crossaisle")
         with container("nav", "pages", aria_label="Pages"):
             for name, address in PAGES:
-                text_element("a", name, href=address, aria_current="page" if name == current else None)
+                label = words.fill("{User}") if name == "Shopper" else name
+                text_element("a", label, href=address, aria_current="page" if name == current else None)
         with container("div", "end"):
             theme = text_element("button", "Light or dark", "button slight", type="button")
             theme.on("click", js_handler="() => window.crossaisle.toggleTheme()")

@@ -59,7 +59,7 @@ def pair_table(category_map: CategoryMap) -> PairTable:
     rows, columns = np.nonzero(disclosed_mask(category_map))
     order = np.lexsort((columns, rows, -category_map.lift_low[rows, columns], ~category_map.significant[rows, columns]))[:MAX_TABLE_ROWS]
     pairs = [CategoryPair.from_map(category_map, int(rows[i]), int(columns[i])) for i in order]
-    headings = [*axis_phrases(category_map), "users", "share", "usual share", "lift", "95 % interval", "sure"]
+    headings = [*axis_phrases(category_map), category_map.words.people, "share", "usual share", "lift", "95 % interval", "sure"]
     caption = "The strongest pair" if len(pairs) == 1 else f"The {len(pairs)} strongest pairs"
     return PairTable(caption, headings, [_table_row(pair) for pair in pairs])
 

@@ -62,8 +62,9 @@ def render(category_map: CategoryMap, suffix: str) -> bytes:
     import matplotlib.style
 
     if not disclosed_mask(category_map).any():
+        people = category_map.words.people
         raise QueryError(
-            f"nothing to draw: no two of the {len(category_map.paths)} categories share {category_map.min_users} users or more; "
+            f"nothing to draw: no two of the {len(category_map.paths)} categories share {category_map.min_users} {people} or more; "
             "use a longer period or a broader category level"
         )
     # The user's own matplotlib settings must neither change the bytes nor break the layout.
@@ -164,5 +165,5 @@ def _notes(category_map: CategoryMap, shown: int) -> list[str]:
     if shown < len(category_map.paths):
         notes.append(f"Of {len(category_map.paths)} categories, the {shown} with the strongest sure associations are shown.")
     withheld = f"{category_map.suppressed:,}" if category_map.suppressed else "none"
-    notes.append(f"Pairs with fewer than {category_map.min_users} users are withheld: {withheld} here.")
+    notes.append(f"Pairs with fewer than {category_map.min_users} {category_map.words.people} are withheld: {withheld} here.")
     return notes

@@ -24,7 +24,11 @@ MAX_CATEGORIES = 40
 """Categories on an axis that stay readable."""
 MAX_FULLY_LABELLED = 20
 """Up to this number of categories every disclosed cell is labelled with its lift; with more, only significant cells are."""
-_VERB_PHRASES = {"bought": ("bought from", "buy from"), "rated": ("rated items of", "rate items of"), "looked at": ("looked at", "look at")}
+_VERB_PHRASES = {
+    "bought": ("bought from", "buy from"),
+    "rated": ("rated {items} of", "rate {items} of"),
+    "looked at": ("looked at", "look at"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +117,7 @@ class CategoryPair:
         """All statistics in three lines.
 
         Args:
-            people: Plural noun for the people of the store: "users" or "shoppers".
+            people: Plural noun for the people of the store, such as "users" or "learners".
         """
         return (
             f"{self.source_name} → {self.target_name}\n"
@@ -145,7 +149,12 @@ def withheld_text(min_users: int, people: str) -> str:
 
 def axis_phrases(category_map: CategoryMap) -> tuple[str, str]:
     """What rows and columns stand for: ("has bought from", "goes on to buy from")."""
-    past, infinitive = _VERB_PHRASES.get(category_map.verb, (f"{category_map.verb} items of", ""))
+    words, verb = category_map.words, category_map.verb
+    if words.describes(verb):
+        things = "from" if words.takes_categories(verb) else f"{words.items} from"
+        past, infinitive = f"{words.participle} {things}", f"{words.base} {things}"
+    else:
+        past, infinitive = map(words.fill, _VERB_PHRASES.get(verb, (f"{verb} {{items}} of", "")))
     if category_map.order == "none":
         return f"has {past}", f"has also {past}"
     return f"has {past}", f"goes on to {infinitive}" if infinitive else f"has later {past}"

@@ -113,7 +113,9 @@ class HeatMap:
             return
         pair = CategoryPair.from_map(self.category_map, row, column)
         color = lift_color(pair.lift, self.limit)
-        canvas.rectangle(x, y, side, side, tooltip=pair.tooltip("users"), facecolor=color, edgecolor="white", linewidth=0.6)
+        canvas.rectangle(
+            x, y, side, side, tooltip=pair.tooltip(self.category_map.words.people), facecolor=color, edgecolor="white", linewidth=0.6
+        )
         if pair.significant or self.fully_labelled:
             size = 8.5 if self.fully_labelled else 6.8
             style = {"ha": "center", "color": text_color(color), "weight": "bold" if pair.significant else "normal"}
@@ -121,7 +123,7 @@ class HeatMap:
 
     @property
     def _withheld_text(self) -> str:
-        return withheld_text(self.category_map.min_users, "users")
+        return withheld_text(self.category_map.min_users, self.category_map.words.people)
 
     def _draw_legend(self, canvas: Canvas, x: float, y: float) -> None:
         bar_width, steps = 4.0, 64
@@ -145,4 +147,5 @@ class HeatMap:
 
 def category_tooltip(category_map: CategoryMap, category: int) -> str:
     """The full name of a category and its number of users."""
-    return f"{full_name(category_map.paths[category])}: {format_users(int(category_map.users[category]), category_map.min_users)} users"
+    users = format_users(int(category_map.users[category]), category_map.min_users)
+    return f"{full_name(category_map.paths[category])}: {users} {category_map.words.people}"

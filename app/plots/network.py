@@ -173,7 +173,9 @@ class Network:
         from matplotlib.patheffects import Normal, Stroke
 
         element_id = f"arrow-{pair[0]}-{pair[1]}"
-        canvas.labels[element_id] = ElementLabel(tooltip=CategoryPair.from_map(self.category_map, *pair).tooltip("users"))
+        canvas.labels[element_id] = ElementLabel(
+            tooltip=CategoryPair.from_map(self.category_map, *pair).tooltip(self.category_map.words.people)
+        )
         line_width = self.line_width(float(self.category_map.lift[pair]))
         tangents = [np.array([math.cos(self.directions[pair, end]), math.sin(self.directions[pair, end])]) for end in pair]
         start, end = (np.array(centres[code]) + tangent * (radii[code] + 0.05) for code, tangent in zip(pair, tangents, strict=True))
@@ -211,4 +213,4 @@ class Network:
             canvas.axes.plot([sample_x, sample_x + 0.4], [y, y], **style)
             canvas.text(sample_x + 0.48, y, f"{label}×", 9)
             sample_x += 1.0
-        canvas.text(x, y + 0.26, "The larger the circle, the more users; their number is in brackets.", 9)
+        canvas.text(x, y + 0.26, f"The larger the circle, the more {self.category_map.words.people}; their number is in brackets.", 9)

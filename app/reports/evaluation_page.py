@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...data.atomic_files import write_atomically
 from ...data.errors import storage_errors
-from ..terminal.evaluation_table import PROTOCOL_DESCRIPTIONS, format_interval, format_number, systems_by_kind
+from ..terminal.evaluation_table import PROTOCOL_DESCRIPTIONS, format_interval, format_number, left_out_reason, systems_by_kind, words_of
 from .rendering import ReportTable, render_template, trusted_markup
 
 if TYPE_CHECKING:
@@ -30,10 +30,13 @@ def page(report: Mapping[str, Any], path: Path) -> None:
     Raises:
         StorageError: The file cannot be written.
     """
+    words = words_of(report)
     html = render_template(
         "evaluation.html.j2",
         report=report,
-        protocol=PROTOCOL_DESCRIPTIONS.get(report["split"]["protocol"], ""),
+        protocol=words.fill(PROTOCOL_DESCRIPTIONS.get(report["split"]["protocol"], "")),
+        words=words,
+        left_out={left_out_reason(reason, words): count for reason, count in report["left_out"].items()},
         systems=systems_by_kind(report),
         missing_baselines=[(name, baseline["left_out"]) for name, baseline in report["baselines"].items() if "left_out" in baseline],
         tables=_tables(report),
@@ -67,7 +70,7 @@ def _candidate_recall(report: Mapping[str, Any]) -> ReportTable:
 
 
 def _novelty(report: Mapping[str, Any]) -> ReportTable:
-    metric = f"ndcg@{report['k']}"
+    metric, words = f"ndcg@{report['k']}", words_of(report)
     rows = [
         [
             f"{level['novelty']:g}",
@@ -78,12 +81,12 @@ def _novelty(report: Mapping[str, Any]) -> ReportTable:
         ]
         for level in report["novelty"]
     ]
-    return ReportTable(["novelty", metric.upper(), "minus novelty 0", "coverage", "average users per shown item"], rows)
+    return ReportTable(["novelty", metric.upper(), "minus novelty 0", "coverage", words.fill("average {people} per shown {item}")], rows)
 
 
 def _new_items(report: Mapping[str, Any]) -> ReportTable:
     """NDCG by number of slots reserved for new items, for all targets and for rare targets."""
-    quotas = report["new_items"]
+    quotas, words = report["new_items"], words_of(report)
     groups = [name for name in quotas[0] if name not in ("places", "up_to")]
     rows = []
     for quota in quotas:
@@ -92,7 +95,7 @@ def _new_items(report: Mapping[str, Any]) -> ReportTable:
             cells += [format_interval(quota[name]["ndcg@10"]), format_interval(quota[name]["minus_none"], sign=True)]
         rows.append(cells)
     headings = [text for name in groups for text in (f"NDCG@10, {name} ({quotas[0][name]['cases']:,} cases)", "minus no slots")]
-    return ReportTable(["reserved slots", "maximum users of a new item", *headings], rows)
+    return ReportTable(["reserved slots", words.fill("maximum {people} of a new {item}"), *headings], rows)
 
 
 def _beyond_accuracy(report: Mapping[str, Any]) -> ReportTable:
@@ -140,7 +143,9 @@ def _plot_history_lengths(axes: Axes, report: Mapping[str, Any]) -> None:
         errors = [[max(v - a, 0) for v, a in zip(y, low, strict=True)], [max(b - v, 0) for v, b in zip(y, high, strict=True)]]
         axes.errorbar(x, y, yerr=errors, marker="os^Dvp*"[index % 7], linestyle="none", label=_escape_math(name), capsize=2)
     slices = report["systems"][report["best_baseline"]]["slices"]["history_length"]
-    axes.set_xticks(range(len(slices)), [f"{length} items\n{estimate['cases']:,} cases" for length, estimate in slices.items()])
+    axes.set_xticks(
+        range(len(slices)), [f"{length} {words_of(report).items}\n{estimate['cases']:,} cases" for length, estimate in slices.items()]
+    )
     axes.set_ylabel(f"NDCG@{report['k']}")
     axes.legend(frameon=False, fontsize="small")
 
@@ -155,7 +160,7 @@ def _plot_coverage(axes: Axes, report: Mapping[str, Any]) -> None:
             continue
         axes.plot(x, y, "o", color=KIND_COLORS[system["kind"]])
         axes.annotate(_escape_math(name), (x, y), xytext=(4, 4 if index % 2 else -10), textcoords="offset points", fontsize="small")
-    axes.set_xlabel(f"catalogue coverage: share of items in somebody's top {report['k']}")
+    axes.set_xlabel(f"catalogue coverage: share of {words_of(report).items} in somebody's top {report['k']}")
     axes.set_ylabel(f"NDCG@{report['k']}")
 
 

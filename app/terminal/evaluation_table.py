@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from ...data.store_words import DEFAULT_WORDS, StoreWords
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -12,15 +14,35 @@ KINDS = ("baseline", "channel", "blend", "ablation")
 FEW_VALIDATION_CASES = 50
 """Validation cases below which the table says that tuning on them means little."""
 PROTOCOL_DESCRIPTIONS = {
-    "users": "Held-out users. Targets: their items of the category that they entered last (in data without an order: of one sampled "
+    "users": "Held-out {people}. Targets: their {items} of the category that they entered last (in data without an order: of one sampled "
     "category). History: everything before (in data without an order: their other categories).",
-    "whole-category": "Held-out users with two or more categories. Targets: all their items of one sampled category. History: everything "
-    "in their other categories.",
-    "leave-one-out": "Targets: each user's last item. History: everything before.",
-    "temporal": "Targets: items of the test period. History: everything before it.",
-    "cases": "Cases of a file; its users are held out.",
+    "whole-category": "Held-out {people} with two or more categories. Targets: all their {items} of one sampled category. "
+    "History: everything in their other categories.",
+    "leave-one-out": "Targets: each {person}'s last {item}. History: everything before.",
+    "temporal": "Targets: {items} of the test period. History: everything before it.",
+    "cases": "Cases of a file; its {people} are held out.",
 }
-"""What the cases of each protocol are, in a sentence or two for the reports."""
+"""What the cases of each protocol are, in a sentence or two for the reports; templates for `StoreWords.fill`."""
+
+
+LEFT_OUT_TEMPLATES = {
+    "targets that are near-duplicates of a history item": "targets that are near-duplicates of {an_item} in the history",
+    "targets that are near-duplicates of a history item (kept)": "targets that are near-duplicates of {an_item} in the history (kept)",
+    "items of the file that are unknown": "{items} of the file that are unknown",
+    "users of one category only": "{people} of one category only",
+    "users without a history then": "{people} without a history then",
+}
+"""Reason for leaving out cases in a report to its wording in a store with words of its own."""
+
+
+def left_out_reason(reason: str, words: StoreWords) -> str:
+    """Return why cases are left out, in the store's words."""
+    return reason if words == DEFAULT_WORDS or reason not in LEFT_OUT_TEMPLATES else words.fill(LEFT_OUT_TEMPLATES[reason])
+
+
+def words_of(report: Mapping[str, Any]) -> StoreWords:
+    """Return the words of the store that a report is about."""
+    return StoreWords.from_dict(report.get("item_noun", DEFAULT_WORDS.item), report.get("store_words", {}))
 
 
 def print_evaluation(console: Console, report: Mapping[str, Any]) -> None:
@@ -35,18 +57,18 @@ def print_evaluation(console: Console, report: Mapping[str, Any]) -> None:
 
     from .render import printable
 
-    k = report["k"]
+    k, words = report["k"], words_of(report)
     protocol, seed = report["split"]["protocol"], report["split"]["seed"]
     console.print(
-        f"{report['cases']:,} cases of {report['users']:,} users ({protocol}, seed {seed}); trained on "
-        f"{report['training']['interactions']:,} interactions of {report['training']['users']:,} users"
+        f"{report['cases']:,} cases of {report['users']:,} {words.people} ({protocol}, seed {seed}); trained on "
+        f"{report['training']['interactions']:,} interactions of {report['training']['users']:,} {words.people}"
     )
     if report.get("trained") is False:
         console.print(Text("the blend is not trained on this store: its weights were learned on other stores", style="yellow"))
     if description := PROTOCOL_DESCRIPTIONS.get(protocol):
-        console.print(Text(description, style="dim"))
+        console.print(Text(words.fill(description), style="dim"))
     for reason, count in report["left_out"].items():
-        console.print(Text(f"left out: {printable(reason)}: {count:,}", style="dim"))
+        console.print(Text(f"left out: {printable(left_out_reason(reason, words))}: {count:,}", style="dim"))
     for name, baseline in report["baselines"].items():
         if "left_out" in baseline:
             console.print(Text(f"left out: {name}: {baseline['left_out']}", style="yellow"))
@@ -94,8 +116,8 @@ def print_evaluation(console: Console, report: Mapping[str, Any]) -> None:
         console.print(f"novelty {level['novelty']:g}: NDCG@{k} {cost}, {coverage} of the catalogue shown ({baseline_coverage})")
     for quota in report.get("new_items", ())[1:]:
         cost, rare = (format_interval(quota[name]["minus_none"], sign=True, places=3) for name in ("all", "at most two users"))
-        items = f"items with at most {quota['up_to']} users" if quota["up_to"] else "items without users"
-        console.print(f"{quota['places']} of 10 positions for {items}: NDCG@10 {cost}, for targets with at most two users {rare}")
+        items = f"{words.items} with at most {quota['up_to']} {words.people}" if quota["up_to"] else f"{words.items} without {words.people}"
+        console.print(f"{quota['places']} of 10 positions for {items}: NDCG@10 {cost}, for targets with at most two {words.people} {rare}")
 
 
 def systems_by_kind(report: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:

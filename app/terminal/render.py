@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ...data.records import Item, Recommendations
+from ...data.store_words import DEFAULT_WORDS, StoreWords
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -159,14 +160,16 @@ def print_segment_result(console: Console, result: SegmentResult) -> None:
     """Print a segment result: the interpretation of the question, the cohort, a table of its needs, and a sentence for each need."""
     from rich.text import Text
 
+    words = result.words
     for meaning in result.understood:
         name = meaning["name"] if isinstance(meaning["name"], str) else " › ".join(meaning["name"])
+        kind = words.item if meaning["kind"] == "item" else meaning["kind"]
         negation = "not " if meaning.get("not") else ""
-        console.print(Text(f"{negation}{meaning['kind']}: {printable(name)} ({meaning['items']:,} items)", style="dim"))
+        console.print(Text(f"{negation}{kind}: {printable(name)} ({meaning['items']:,} {words.items})", style="dim"))
     is_reverse = result.direction == "reverse"
-    console.print(Text(f"{result.cohort:,} of {result.of:,} users {result.verb} {'it' if is_reverse else 'that'}", style="bold"))
+    console.print(Text(f"{result.cohort:,} of {result.of:,} {words.people} {result.verb} {'it' if is_reverse else 'that'}", style="bold"))
     if result.needs:
-        console.print(_needs_table(result.needs, "who would need it" if is_reverse else "they also need"))
+        console.print(_needs_table(result.needs, "who would need it" if is_reverse else "they also need", words))
         for need in result.needs:
             if need.sentence:
                 console.print(Text("• " + printable(need.sentence)))
@@ -177,20 +180,20 @@ def print_segment_result(console: Console, result: SegmentResult) -> None:
                 ]
                 console.print(Text("  e.g. " + "; ".join(names), style="dim"))
     if result.suppressed:
-        console.print(Text(f"{result.suppressed} more left out: fewer than {result.privacy['min_users']} users", style="dim"))
+        console.print(Text(f"{result.suppressed} more left out: fewer than {result.privacy['min_users']} {words.people}", style="dim"))
     if result.privacy.get("epsilon") is not None:
         console.print(Text(f"privacy budget: {result.privacy['spent']:g} spent, {result.privacy['left']:g} left", style="dim"))
     for note in result.notes:
         console.print(Text(printable(note), style="yellow"))
 
 
-def _needs_table(needs: Sequence[CategoryNeed], title: str) -> RenderableType:
+def _needs_table(needs: Sequence[CategoryNeed], title: str, words: StoreWords) -> RenderableType:
     """The statistics of each need; `-` for those that are not known."""
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=None, header_style="dim", padding=(0, 2, 0, 0))
-    for name in (title, "users", "share", "usual", "times (95 %)", "reach", "days", "from"):
+    for name in (title, words.people, "share", "usual", "times (95 %)", "reach", "days", "from"):
         table.add_column(name, justify="left" if name in (title, "from") else "right", overflow="fold")
     for need in needs:
         parent = Text(f"  {printable(need.category[-2])}" if len(need.category) > 1 else "", style="dim")
@@ -213,7 +216,7 @@ def print_comparison(console: Console, comparison: CohortComparison) -> None:
     from rich.text import Text
 
     first, second = comparison.cohorts
-    sizes = [f"{printable(cohort.question)}: {cohort.cohort:,} users" for cohort in (first, second)]
+    sizes = [f"{printable(cohort.question)}: {cohort.cohort:,} {cohort.words.people}" for cohort in (first, second)]
     console.print(Text("    ".join(sizes), style="bold"))
     if not comparison.differences:
         console.print(Text("the groups do not differ significantly in any category", style="yellow"))
@@ -229,8 +232,15 @@ def print_comparison(console: Console, comparison: CohortComparison) -> None:
     console.print(table)
 
 
-def print_summary(console: Console, title: str, values: Mapping[str, Any]) -> None:
-    """Print the summary of a command: one value a line, with the entries of nested mappings below."""
+def print_summary(console: Console, title: str, values: Mapping[str, Any], words: StoreWords = DEFAULT_WORDS) -> None:
+    """Print the summary of a command: one value a line, with the entries of nested mappings below.
+
+    Args:
+        console: Where to print.
+        title: First line.
+        values: Label to value.
+        words: The store's words for the labels `items` and `users`.
+    """
     from rich.text import Text
 
     console.print(Text(title, style="bold"))
@@ -239,7 +249,8 @@ def print_summary(console: Console, title: str, values: Mapping[str, Any]) -> No
             for key, count in value.items():
                 console.print(Text(f"  {key}: {_number(count)}", style="yellow"))
         else:
-            console.print(Text(f"  {name.replace('_', ' ')}: {_number(value)}"))
+            label = {"items": words.items, "users": words.people}.get(name, name.replace("_", " "))
+            console.print(Text(f"  {label}: {_number(value)}"))
 
 
 def heading(text: str) -> RenderableType:

@@ -5,12 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ...data.store_words import DEFAULT_WORDS, StoreWords, with_indefinite_article
+
 _KIND = "NDCG@10 on questions of kind {} (validation): the blend, its best channel, a blend of this kind alone"
 _SHRUNK_TO = {"best channel": "the best channel alone", "prior": "the weights learned on other stores"}
 
 
-def training_summary(cards: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the main figures of the trained models by label. Args: cards: metrics of `train.pipeline.train_workspace`."""
+def training_summary(cards: Mapping[str, Any], words: StoreWords = DEFAULT_WORDS) -> dict[str, Any]:
+    """Return the main figures of the trained models by label.
+
+    Args:
+        cards: Metrics of `train.pipeline.train_workspace`.
+        words: The store's words.
+    """
     summary: dict[str, Any] = {}
     if blend := cards.get("blend"):
         summary |= {
@@ -23,7 +30,7 @@ def training_summary(cards: Mapping[str, Any]) -> dict[str, Any]:
         summary |= {_KIND.format(kind): _kind_figures(figures) for kind, figures in blend.get("kinds", {}).items()}
     elif graph := cards.get("graph"):
         summary["NDCG@10 of the graph (validation)"] = graph["figures"]["ndcg@10"]
-    for name, label in (("factors", "factors"), ("item_regression", "item regression")):
+    for name, label in (("factors", "factors"), ("item_regression", f"{words.item} regression")):
         if channel := cards.get(name):
             tried = ", ".join(f"{trial['penalty']:g}: {trial['ndcg@10']}" for trial in channel["tried"])
             summary[f"penalty of the {label}, and NDCG@10 by penalty (validation)"] = f"{channel['penalty']:g}; {tried or 'none'}"
@@ -37,9 +44,9 @@ def training_summary(cards: Mapping[str, Any]) -> dict[str, Any]:
     if teacher := cards.get("ranker", {}).get("teacher"):
         summary |= _teacher_summary(teacher, cards["ranker"]["text_heads"])
     if weight := cards.get("llm_weight") or cards.get("ranker", {}).get("llm_weight"):
-        summary |= _weight_summary(weight)
+        summary |= _weight_summary(weight, words)
     if texts := cards.get("text_weight") or cards.get("ranker", {}).get("text_weight"):
-        summary |= _text_weight_summary(texts)
+        summary |= _text_weight_summary(texts, words)
     if explainer := cards.get("explainer"):
         summary |= {
             "training examples of the explainer": explainer["examples"],
@@ -74,15 +81,24 @@ def _kind_figures(figures: Mapping[str, Any]) -> str:
     return f"{figures['blend_ndcg@10']}; {best}; {'none' if specialist is None else specialist}"
 
 
-def _weight_summary(weight: Mapping[str, Any]) -> dict[str, Any]:
+def _purchase(words: StoreWords) -> str:
+    """What a held-out interaction is called: `a purchase`, `a taken course`."""
+    return "a purchase" if words.verb is None else with_indefinite_article(f"{words.participle} {words.item}")
+
+
+def _feature_label(name: str, words: StoreWords) -> str:
+    return words.fill("rarely {participle} {item}") if name == "rarely bought item" else name
+
+
+def _weight_summary(weight: Mapping[str, Any], words: StoreWords) -> dict[str, Any]:
     """The main figures of a measured weight of the LLM."""
     if "left_out" in weight:
         return {"weight of the LLM": f"not measured: {weight['left_out']}"}
     gain, figures, parts = weight["gain"], weight["ndcg@10"], weight["weight"]
-    by_feature = ", ".join(f"{part:g} for {name}" for name, part in parts["by_feature"].items() if part)
+    by_feature = ", ".join(f"{part:g} for {_feature_label(name, words)}" for name, part in parts["by_feature"].items() if part)
     used = "counts in answers" if gain["low"] > 0 else "does not count in answers, unless --llm-policy is always"
     return {
-        "questions that the LLM read, of those with a purchase in reach": f"{weight['questions']} of {weight['informative']}",
+        f"questions that the LLM read, of those with {_purchase(words)} in reach": f"{weight['questions']} of {weight['informative']}",
         "NDCG@10 on them: the blend, with the LLM, the LLM alone, an oracle": " ".join(str(value) for value in figures.values()),
         "gain of the LLM (95 %), and the smallest that would show": (
             f"{gain['value']:+.4f} [{gain['low']:+.4f}, {gain['high']:+.4f}], {weight['smallest_detectable_gain']:.4f}; it {used}"
@@ -92,14 +108,14 @@ def _weight_summary(weight: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _text_weight_summary(texts: Mapping[str, Any]) -> dict[str, Any]:
+def _text_weight_summary(texts: Mapping[str, Any], words: StoreWords) -> dict[str, Any]:
     """The main figures of a measured weight of the LLM for texts."""
     if "left_out" in texts:
         return {"weight of the LLM for texts": f"not measured: {texts['left_out']}"}
     gain, auc = texts["gain"], texts["auc"]
     used = "counts in answers" if gain["low"] > 0 and texts["weight"] else "does not count in answers, unless --llm-policy is always"
     return {
-        "pairs that the LLM read, for texts about items and categories that it was not trained on": texts["pairs"],
+        f"pairs that the LLM read, for texts about {words.items} and categories that it was not trained on": texts["pairs"],
         "AUC on them: popularity, cosine, the order without LLM, LLM, with LLM": (
             f"{auc['popularity']} {auc['cosine']} {auc['without LLM']} {auc['LLM']} {auc['with LLM']}"
         ),

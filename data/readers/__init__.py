@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from ..errors import SettingsError
+from ..store_words import DEFAULT_WORDS, StoreWords
 from .formats import amazon, complete_journey, movielens, store_files
 from .formats.base import Source
 
@@ -36,6 +37,10 @@ FORMATS: Mapping[str, FormatFinder] = {
 }
 
 
+WORDS: Mapping[str, tuple[StoreWords, StoreWords]] = {"movielens": (movielens.WORDS, movielens.LIKED_WORDS)}
+"""Format to the words of its stores, with all ratings and with a lowest rating."""
+
+
 def find_sources(format_name: str, paths: Sequence[Path], rename: Mapping[str, str]) -> list[Source]:
     """Return the files of a store with the role of each.
 
@@ -57,4 +62,19 @@ def find_sources(format_name: str, paths: Sequence[Path], rename: Mapping[str, s
     return FORMATS[format_name](paths, rename)
 
 
-__all__ = ["FORMATS", "FormatFinder", "Source", "find_sources"]
+def default_words(format_name: str, current: StoreWords, min_rating: float | None) -> StoreWords:
+    """Return the words of a store before its own are applied: the format's, where nobody has chosen others for the workspace.
+
+    Args:
+        format_name: One of `FORMATS`.
+        current: Words of the workspace.
+        min_rating: Lowest rating that is counted. Who rated a film has watched it; with a lowest rating, those who did not like it are
+            not counted, so the verb is "liked".
+    """
+    choices = WORDS.get(format_name)
+    if not choices or current not in (DEFAULT_WORDS, *choices):
+        return current
+    return choices[0] if min_rating is None else choices[1]
+
+
+__all__ = ["FORMATS", "WORDS", "FormatFinder", "Source", "default_words", "find_sources"]

@@ -101,7 +101,7 @@ def compact(workspace: Workspace, log: EventLog, *, pseudonymise: bool = False, 
                 if erased:
                     remove_derived_files(workspace)
                 source = workspace.manifest.source
-                snapshot = workspace.replace_snapshot(staging, category_level=None, item_noun=None, source=source, folded=folded)
+                snapshot = workspace.replace_snapshot(staging, category_level=None, words=None, source=source, folded=folded)
             else:
                 snapshot = before
                 workspace.record_folded(folded)

@@ -110,7 +110,7 @@ def _rewrite_snapshot(workspace: Workspace, user_ids: Sequence[str], *, drop_rev
         copy_tables(workspace, staging, None, user_ids, drop_reviews=drop_reviews)
         workspace.table("interactions").filter(~pl.col("user_id").is_in(user_ids)).write_parquet(staging / "interactions.parquet")
         manifest = workspace.manifest
-        workspace.replace_snapshot(staging, category_level=None, item_noun=None, source=manifest.source, folded=manifest.folded)
+        workspace.replace_snapshot(staging, category_level=None, words=None, source=manifest.source, folded=manifest.folded)
 
 
 def _without_user(file: Path, user_ids: Sequence[str]) -> tuple[bytes, int]:

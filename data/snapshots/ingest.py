@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import FormatError, SettingsError, storage_errors
-from ..readers import Source, find_sources
+from ..readers import Source, default_words, find_sources
 from ..readers.external_sort import InteractionSorter, ReviewDeduplicator
 from ..readers.interaction_tables import empty_table, parse_batch
 from ..readers.item_table import ItemTableBuilder
 from ..readers.rejects import Rejects
 from ..readers.rows.batch import Batch
 from ..readers.rows.open_rows import CHUNK_ROWS, read_rows
+from ..store_words import parse_noun, parse_verb
 
 if TYPE_CHECKING:
     import polars as pl
@@ -70,6 +71,8 @@ def ingest(
     *,
     category_level: int | None = None,
     item_noun: str | None = None,
+    user_noun: str | None = None,
+    verb: str | None = None,
     on_error: Literal["skip", "stop"] = "skip",
     min_rating: float | None = None,
     rename: Mapping[str, str] | None = None,
@@ -83,7 +86,10 @@ def ingest(
         format: `files`, `amazon-reviews-2023`, `movielens` or `completejourney` (see docs/files.md).
         paths: One or several files or folders.
         category_level: Category level at which two items belong to different categories, 1 = broadest; None keeps the workspace's.
-        item_noun: Word for an item in texts for users; None keeps the workspace's.
+        item_noun: Word for an item in texts for people, with its plural if that is irregular (`course` or `course,courses`); None keeps
+            the workspace's.
+        user_noun: Word for a user, in the same form.
+        verb: What users do with items: `take`, or all forms of an unknown irregular verb, `take,took,taken`.
         on_error: `skip` records unusable lines in `rejects.jsonl` and continues; `stop` raises at the first.
         min_rating: Ratings below it create no interaction (their reviews are kept).
         rename: For `files`: our column name to the name in the files.
@@ -102,6 +108,11 @@ def ingest(
     started = time.monotonic()
     rename = dict(rename or {})
     _check(category_level, on_error, min_rating, chunk_rows)
+    for noun, what in ((item_noun, "item noun"), (user_noun, "user noun")):
+        if noun is not None:
+            parse_noun(noun, what)
+    if verb is not None:
+        parse_verb(verb)
     path_list = [paths] if isinstance(paths, str | Path) else paths
     sources = find_sources(format, [Path(path) for path in path_list], rename)
     if min_rating is not None and not any(source.rated or "kind" in source.columns for source in sources):
@@ -121,7 +132,8 @@ def ingest(
         origin: dict[str, object] = {"format": format, "files": [source.path.name for source in sources]}
         origin |= {"rename": rename} if rename else {}
         origin |= {"min_rating": min_rating} if min_rating is not None else {}
-        snapshot = workspace.replace_snapshot(staging, category_level=category_level, item_noun=item_noun, source=origin)
+        words = default_words(format, workspace.manifest.words, min_rating).updated(item_noun, user_noun, verb)
+        snapshot = workspace.replace_snapshot(staging, category_level=category_level, words=words, source=origin)
     problems = dict(rejects.problems.most_common())
     seconds = round(time.monotonic() - started, 3)
     return IngestReport(snapshot=snapshot, **counts, problems=problems, rejects=rejects.count, seconds=seconds)

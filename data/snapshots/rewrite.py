@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 ERASED_AUTHOR = "(forgotten)"
 """User id of reviews whose author was erased."""
-DERIVED_FILES = ("counts", "blend/lessons.safetensors")
-"""Derived files with single histories; they are rebuilt from the next snapshot."""
+DERIVED_FILES = ("counts", "blend/lessons.safetensors", "uses.parquet")
+"""Derived files with single histories or sentences of reviews; they are rebuilt from the next snapshot."""
 
 
 def copy_tables(
@@ -81,7 +81,7 @@ def users_to_erase(workspace: Workspace, log: EventLog) -> set[str]:
 
 
 def remove_derived_files(workspace: Workspace) -> None:
-    """Delete the derived files with single histories; they are rebuilt from the next snapshot."""
+    """Delete the derived files with single histories or sentences of reviews; they are rebuilt from the next snapshot."""
     for name in DERIVED_FILES:
         path = workspace.path / name
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)

@@ -99,6 +99,7 @@ def build(rankings: Rankings, options: EvaluationOptions, workspace: Workspace, 
         "options": asdict(options),
         "snapshot": workspace.manifest.snapshot,
         "item_noun": workspace.manifest.item_noun,
+        "store_words": dict(workspace.manifest.store_words),
         "llm": llm,
         "trained": rankings.trained,
         "training": {

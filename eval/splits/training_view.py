@@ -80,7 +80,7 @@ class TrainingView(SnapshotView):
         reviews = workspace.table("reviews").with_columns(review_ids(workspace.table("reviews")))
         known_reviews = held_out.training_rows(reviews)
         indexed = (workspace.manifest.index or {}).get("associations") or {}
-        catalogue = Catalogue.build(workspace.table("items"), interactions, workspace.manifest.category_level)
+        catalogue = Catalogue.build(workspace.table("items"), interactions, workspace.manifest.category_level, workspace.manifest.words)
         events = Events.build(interactions, catalogue)
         return cls(
             workspace=workspace,

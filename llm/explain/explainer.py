@@ -16,6 +16,7 @@ from typing import Literal
 
 from ... import prompts
 from ...data.records import Claim, Explanation
+from ...data.store_words import DEFAULT_WORDS, StoreWords
 from ..models.language_model import LanguageModel
 from .briefs import Tone
 from .constrained_decoding import Length
@@ -24,7 +25,10 @@ from .generator import BATCH_GROWTH, ExplanationGenerator, geometric_batches
 from .grounding import grounding_faults
 from .phrase_grammar import PhraseTrie, expand_alternatives, phrase_sampler
 from .reasons import Reason
+from .vocabulary import suits_store
 
+LATEST_VERSIONS = {"explain": 1, "segment": 2}
+"""Latest version of each prompt."""
 TEMPERATURE = 0.8
 _END = ":"
 _GAP = " … "
@@ -40,9 +44,10 @@ class Explainer:
     Args:
         llm: The model, None for the plain sentences of the evidence.
         prompt: `explain` for one shopper, `segment` for a segment.
-        version: Version of the prompt.
+        version: Version of the prompt; None for the latest.
         cache: Folder that keeps wordings for the next process, None for none.
         entailment: Rejects generated sentences that the evidence contradicts, None for no such check.
+        words: The store's words; wordings that do not suit them are not used.
     """
 
     def __init__(
@@ -50,15 +55,17 @@ class Explainer:
         llm: LanguageModel | None,
         *,
         prompt: Literal["explain", "segment"] = "explain",
-        version: int = 1,
+        version: int | None = None,
         cache: Path | None = None,
         entailment: EntailmentModel | None = None,
+        words: StoreWords = DEFAULT_WORDS,
     ) -> None:
-        self.llm, self.prompt, self._entailment = llm, prompts.load(prompt, version), entailment
+        self.llm, self.prompt, self._entailment = llm, prompts.load(prompt, version or LATEST_VERSIONS[prompt]), entailment
+        self._words = words
         # A segment's sentence occurs in many answers and must be the same in each; rounding in a batch can change the model's choice.
         self._one_by_one = prompt == "segment"
         has_generator = llm and llm.explainer_prompt_version and prompt == "explain"
-        self._generator = ExplanationGenerator(llm, cache, entailment) if llm and has_generator else None
+        self._generator = ExplanationGenerator(llm, cache, entailment, words) if llm and has_generator else None
 
     def explain(
         self,
@@ -116,7 +123,7 @@ class Explainer:
             rows.append(self._phrase_trie(section, reason.has_statistic))
             values = {"item": reason.item, "owned": reason.anchor, "need": reason.need, **reason.prompt_values}
             keys.append(f"{reason.anchor or reason.need} {reason.item}")
-            sources = self.prompt.lines(f"{occasion}_openings")
+            sources = [line for line in self.prompt.lines(f"{occasion}_openings") if suits_store(line, self._words)]
             before, gap, after = sources[(start + i) % len(sources)].partition(_GAP)  # adjacent sentences begin differently
             openings.append(prompts.fill(before, **values))
             endings.append(" " + prompts.fill(after, **values) if gap else "")
@@ -146,6 +153,7 @@ class Explainer:
         """Return the phrases to choose among; those with "is" or "are" only if the fact is a statistic."""
         assert self.llm is not None
         phrases = [phrase for line in self.prompt.lines(f"{section}_phrasings") for phrase in expand_alternatives(line)]
+        phrases = [phrase for phrase in phrases if suits_store(phrase, self._words)]
         texts = [f" {phrase}{_END}" for phrase in phrases if confident or not phrase.startswith(("is ", "are "))]
         return PhraseTrie(texts, self.llm.encode)
 
@@ -157,7 +165,7 @@ def verified_explanation(reason: Reason, sentence: str | None) -> Explanation:
         (reason.plain_sentence, "evidence", reason.claim_evidence[1]),
     )
     for text, source, evidence_id in candidates:
-        if text and not grounding_faults(text, reason.product_names, reason.evidence):
+        if text and not grounding_faults(text, reason.product_names, reason.evidence, store_words=reason.store_words):
             claim = text.partition(": ")[2] or text if source == "llm" else text
             return Explanation(text, source, True, reason.evidence, (Claim(claim, evidence_id),) if evidence_id else ())
     return Explanation("", "none", False, reason.evidence)

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from ...data import deadlines
 from ...data.records import Claim, Explanation
+from ...data.store_words import DEFAULT_WORDS, StoreWords
 from ..models import adapters
 from .briefs import EXAMPLE_NEEDS, BriefRenderer, ExplanationBrief
 from .constrained_decoding import (
@@ -34,7 +35,7 @@ from .constrained_decoding import (
 from .fact_choice import CacheKey, cache_key, make_brief, stable_hash
 from .grounding import grounding_faults
 from .slots import QUOTE_SLOTS, fill_slots
-from .vocabulary import HEDGE_WORDS
+from .vocabulary import HEDGE_WORDS, suits_store
 from .wording_cache import SHIPPED_FILE, TemplateKey, VariantKey, WordingCache
 
 if TYPE_CHECKING:
@@ -82,11 +83,19 @@ class ExplanationGenerator:
         llm: Model with an adapter for the prompt `word`.
         cache: Folder that keeps wordings for the next process, None for none.
         entailment: Rejects texts that the evidence contradicts, None for no such check.
+        words: The store's words; wordings that do not suit them are not used.
     """
 
-    def __init__(self, llm: LanguageModel, cache: Path | None = None, entailment: EntailmentModel | None = None) -> None:
+    def __init__(
+        self,
+        llm: LanguageModel,
+        cache: Path | None = None,
+        entailment: EntailmentModel | None = None,
+        words: StoreWords = DEFAULT_WORDS,
+    ) -> None:
         assert llm.explainer_prompt_version
         self.llm, self._renderer, self.entailment = llm, BriefRenderer(llm, llm.explainer_prompt_version), entailment
+        self.words = words
         self._lock = threading.Lock()
         self._cache: OrderedDict[CacheKey, Explanation | None] = OrderedDict()
         file = cache / f"{llm.explainer_hash[:16]}-{llm.quantization}.json" if cache else None
@@ -148,7 +157,7 @@ class ExplanationGenerator:
     def least_used_wording(self, template: TemplateKey, number: int, usage: Mapping[str, int]) -> str | None:
         """Return the wording of a variant, or another one of its template that the list has used less often; None without any."""
         texts = (self.wordings.get((template, (number + step) % VARIANTS_PER_TEMPLATE)) for step in range(VARIANTS_PER_TEMPLATE))
-        return min((text for text in texts if text), key=lambda text: usage.get(text, 0), default=None)
+        return min((text for text in texts if text and suits_store(text, self.words)), key=lambda text: usage.get(text, 0), default=None)
 
     def sample_wordings(self, variants: Sequence[VariantKey], samples: int = SAMPLES_PER_VARIANT) -> None:
         """Sample wordings for some variants in one batch, and cache those that are good enough.
@@ -244,7 +253,7 @@ class _GenerationRun:
                 yield from self._apply(key, brief, wording)
         regenerated = self._generator.generate_wordings([*self._failed.values()], [repr(key) for key in self._failed])
         for (key, brief), (wording, likelihood) in zip(self._failed.items(), regenerated, strict=True):
-            if likelihood >= MIN_LOG_LIKELIHOOD[self._length]:
+            if likelihood >= MIN_LOG_LIKELIHOOD[self._length] and suits_store(wording, self._generator.words):
                 explanation, _ = _verified(self._new[key], brief, wording, self._generator.entailment)
                 if explanation:
                     yield self._close(key, explanation)

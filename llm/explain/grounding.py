@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from ...data.records import Evidence
 from .vocabulary import COMMENTING_WORDS, COMPLAINT_WORDS, CONCESSION_WORDS, JOINING_WORDS, STORE_WORDS
@@ -20,7 +20,9 @@ _SENTENCE_END = re.compile(r"[.!?]\s|\n")
 _WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
 
 
-def grounding_faults(text: str, names: Sequence[str], evidence: Sequence[Evidence], *, allow_lines: bool = False) -> list[str]:
+def grounding_faults(
+    text: str, names: Sequence[str], evidence: Sequence[Evidence], *, allow_lines: bool = False, store_words: Collection[str] = ()
+) -> list[str]:
     """Return what the evidence does not support, in words; an empty list means that the sentence may be shown.
 
     The messages are inserted into the prompt `word` when a sentence is generated again, so they are worded as the model was trained.
@@ -30,6 +32,7 @@ def grounding_faults(text: str, names: Sequence[str], evidence: Sequence[Evidenc
         names: Product names that it may use, the recommended item's first.
         evidence: The facts.
         allow_lines: Whether the text may have several lines, as a list has.
+        store_words: Further words that it may use: forms of the store's verb.
     """
     faults: list[str] = []
     if not text.strip():
@@ -65,7 +68,8 @@ def grounding_faults(text: str, names: Sequence[str], evidence: Sequence[Evidenc
     # "14 of 120" must not become "14 %".
     signs = sorted({c for c in rest if c in "%‰" or unicodedata.category(c) in ("Sc", "Sm", "So")} - set(facts))
     faults += [f"the sign {sign} is not in the evidence" for sign in signs]
-    known = {word.casefold() for word in _WORD.findall(facts)} | JOINING_WORDS | STORE_WORDS | COMMENTING_WORDS
+    known = {part.casefold() for word in store_words for part in _WORD.findall(word)}
+    known |= {word.casefold() for word in _WORD.findall(facts)} | JOINING_WORDS | STORE_WORDS | COMMENTING_WORDS
     faults += [f"“{word}” is not in the evidence" for word in _WORD.findall(rest) if word.casefold() not in known]
     return faults
 

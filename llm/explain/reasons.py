@@ -13,6 +13,7 @@ from typing import Literal
 
 from ... import prompts
 from ...data.records import Evidence
+from ...data.store_words import DEFAULT_WORDS, StoreWords, sentence_start
 from .slots import SupportStatistic, with_article
 
 MIN_CONFIDENT_SUPPORT = 5
@@ -48,6 +49,7 @@ class Reason:
         slot_evidence: Id of the evidence for each slot.
         claim_evidence: Ids of the evidence for the first clause and for the plain sentence.
         confident: Whether a fact supports a judgement without "could" or "may".
+        store_words: Forms of the store's verb that a sentence may use, besides the words of the evidence.
     """
 
     item: str
@@ -63,6 +65,7 @@ class Reason:
     slot_evidence: Mapping[str, str] = field(default_factory=dict)
     claim_evidence: tuple[str, str] = ("", "")
     confident: bool = False
+    store_words: tuple[str, ...] = ()
 
     @property
     def product_names(self) -> list[str]:
@@ -94,9 +97,10 @@ class SegmentFacts:
         ordered: Whether the need was counted only after the event that defines the segment.
         cohort_kind: `text` for the marketer's own words or a combination of conditions; it is quoted.
         need_kind: Kind of the need.
-        verb: Verb of the catalogue: bought, rated or looked at.
+        verb: What users did, in the store's words: bought, took, looked at.
         noisy: Whether noise was added to the counts for privacy.
         quote: Verbatim quote from a review.
+        words: The store's words.
     """
 
     cohort: str
@@ -107,18 +111,19 @@ class SegmentFacts:
     lift_low: float | None = None
     days: int | None = None
     ordered: bool = True
-    cohort_kind: Literal["category", "item", "brand", "text"] = "category"
-    need_kind: Literal["category", "item"] = "category"
+    cohort_kind: Literal["category", "item", "brand", "use", "text"] = "category"
+    need_kind: Literal["category", "item", "use"] = "category"
     verb: str = "bought"
     noisy: bool = False
     quote: str | None = None
+    words: StoreWords = DEFAULT_WORDS
 
     def to_reason(self) -> Reason:
         """Return the statistics as a reason for `Explainer(llm, prompt="segment")`."""
         cohort, need = _sanitized_name(self.cohort), _sanitized_name(self.need)
-        things, cohort_things = _purchase_phrase(need, self.need_kind), _purchase_phrase(cohort, self.cohort_kind)
+        things, cohort_things = self._object(need, self.need_kind), self._object(cohort, self.cohort_kind)
         is_text = self.cohort_kind == "text"
-        who = f"shoppers who fit “{cohort}”" if is_text else f"shoppers who {self.verb} {cohort_things}"
+        who = f"{self.words.users} who " + (f"fit “{cohort}”" if is_text else f"{self.verb} {cohort_things}")
         if self.support is None:
             facts = [Evidence("attribute", f"judged by name and description alone, {who} may need {things}; too few to count yet")]
             clauses = ["judged by name and description alone, too few to count yet."]
@@ -126,7 +131,7 @@ class SegmentFacts:
             statistic = self._statistic(who, f"{self.verb} {things}")
             value = None if self.lift is None or math.isinf(self.lift) else round(self.lift, 2)
             facts = [Evidence("association", statistic, None, value)]
-            there = "it" if self.need_kind == "item" else "from there" if self.verb == "bought" else "something from there"
+            there = {"item": "it", "use": things}.get(self.need_kind) or self._object_from_there()
             clauses = [f"{self._statistic('', f'{self.verb} {there}')}."] if (self.lift or 0) >= MIN_NEED_LIFT else []
         plain_sentence = f"{facts[0].text[0].upper()}{facts[0].text[1:]}."
         if is_text:
@@ -146,11 +151,30 @@ class SegmentFacts:
             plain_sentence=plain_sentence,
             prompt_values={
                 "verb": self.verb,
+                "participle": self.words.counted_participle(self.verb),
+                "users": self.words.users,
+                "Users": sentence_start(self.words.users),
                 "cohort": cohort_things,
                 "things": things,
                 "next": " next" if self.ordered and self.support is not None else "",
             },
+            store_words=(self.words.counted_participle(self.verb),),
         )
+
+    def _object(self, name: str, kind: str) -> str:
+        """Return what somebody bought or took: `Phones`, `something for camping`, `courses from Statistics`, `the Dome Tent`."""
+        if kind == "use":
+            return f"{'something' if self.words.takes_categories(self.verb) else self.words.items} for {name}"
+        if kind in ("category", "brand") and not self.words.takes_categories(self.verb):
+            return f"{self.words.items} {'from' if kind == 'category' else 'by'} {name}"
+        return _purchase_phrase(name, kind)
+
+    def _object_from_there(self) -> str:
+        """Return the same for a category that was named before."""
+        if not self.words.takes_categories(self.verb):
+            return f"{self.words.items} from there"
+        buys = self.verb == "bought" or self.words.describes(self.verb)
+        return "from there" if buys else "something from there"
 
     def _statistic(self, who: str, did: str) -> str:
         """Return the statistic in words: `38 of 123 WHO DID within 90 days, 2.6 times the usual share`."""

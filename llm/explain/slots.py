@@ -10,6 +10,8 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from ...data.store_words import DEFAULT_WORDS
+
 SLOT_LETTERS: Mapping[str, str] = {
     "own": "X",
     "item": "Y",
@@ -42,9 +44,10 @@ class SupportStatistic:
     Attributes:
         support: Users of both.
         users: Users of the anchor.
-        verb: What they did: bought, rated or looked at.
+        verb: What they did, in the store's words: bought, took, looked at.
         anchor: Name of the first thing.
         item: Name of the second thing.
+        people: Plural noun for the users.
     """
 
     support: int
@@ -52,6 +55,7 @@ class SupportStatistic:
     verb: str
     anchor: str
     item: str
+    people: str = DEFAULT_WORDS.users
 
     def clause(self, named: Sequence[str]) -> str:
         """Return the statistic without a full stop.
@@ -59,7 +63,7 @@ class SupportStatistic:
         Args:
             named: Which of the slots `own` and `item` precede it, in their order.
         """
-        of = f"{self.support} of {self.users} shoppers who {self.verb}"
+        of = f"{self.support} of {self.users} {self.people} who {self.verb}"
         if list(named) == ["own", "item"]:
             return f"{of} the first also {self.verb} the second"
         if "item" in named:

@@ -4,6 +4,10 @@ Adjectives that promise something (waterproof, stylish, durable), places, people
 use such a word only if the evidence contains it.
 """
 
+import re
+
+from ...data.store_words import DEFAULT_WORDS, StoreWords
+
 JOINING_WORDS = frozenset(
     """
     a an the this that it its is are be to of in on at with for by as and or so too also both
@@ -40,6 +44,9 @@ COMMENTING_WORDS = frozenset(
 )
 """Further words for a model that is trained to explain: words that point to evidence, weigh it, or hedge."""
 
+OWNER_WORDS = frozenset("owner owners having".split())
+"""Words for somebody who has an item; unsuitable where items are watched, taken or visited."""
+
 NEGATION_WORDS = frozenset("not no any never without".split())
 """Words that would reverse a fact; a model may not write them."""
 
@@ -57,3 +64,27 @@ CONCESSION_WORDS = COMPLAINT_WORDS | frozenset("though although but however stil
 
 ATTRIBUTION_WORDS = frozenset("reviewer reviewers reviewer's review reviews reviewed owner quoted quote".split())
 """Words that introduce what somebody wrote: only a quote may follow, or a statistic would be attributed to a reviewer."""
+
+_WORD = re.compile(r"[^\W\d_]+")
+_PLACEHOLDER = re.compile(r"\{\w+\}")
+_TO_HAVE = re.compile(r"\b(?:to|you) have\b")
+
+
+def suits_store(wording: str, words: StoreWords) -> bool:
+    """Whether a generated wording can be shown in a store: it has no noun or verb of a shop where the store has its own.
+
+    Args:
+        wording: Text with `{slot}` placeholders, whose values are in the store's words already.
+        words: The store's words.
+    """
+    text = _PLACEHOLDER.sub("", wording).casefold()
+    foreign: set[str] = set()
+    if words.item != DEFAULT_WORDS.item:
+        foreign |= {"item", "items"}
+    if words.user != DEFAULT_WORDS.user:
+        foreign |= {"shopper", "shoppers"}
+    if words.verb is not None:
+        foreign |= {"bought", "buy", "buys", "rated"} - {words.base, words.past}
+    if not words.means_owning:
+        foreign |= OWNER_WORDS
+    return not foreign & set(_WORD.findall(text)) and (words.means_owning or not _TO_HAVE.search(text))

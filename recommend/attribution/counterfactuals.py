@@ -12,7 +12,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from ...data.records import Item, Query, Rules
+from ...data.store_words import StoreWords
 from ..constraints import eligibility
+from ..constraints.eligibility import rule_text
 from .item_rank import ItemRank, rank_item
 from .rule_alternatives import cli_options, narrow_rules, relax_rules
 
@@ -92,22 +94,23 @@ def counterfactuals(
         relevant: rows of history items that may have an effect, most likely first; at most `MAX_HISTORY_ITEMS` are tried.
     Returns: counterfactuals without history items, largest change first, then under other rules; notes for the reader.
     """
-    notes = []
+    notes, words = [], recommender.catalogue.words
     history = actual.shopper.rows.tolist()
     row = recommender.catalogue.row(item.item_id)
     if len(history) == 1:
-        changes, notes = [], ["the history has one item; without it there is nothing to go by"]
+        changes, notes = [], [f"the history has one {words.item}; without it there is nothing to go by"]
     else:
         changes = _without_items(recommender, query, _history_items_to_try(history, row, actual, relevant, recommender))
     history_counterfactuals = _largest_counterfactuals(recommender, query, changes, row, actual)
     if changes and not history_counterfactuals and not actual.left_out:
-        notes.append("no single item of the history changes its rank" if len(changes) == len(history) else _no_effect_note(len(changes)))
+        has_tried_all = len(changes) == len(history)
+        notes.append(f"no single {words.item} of the history changes its rank" if has_tried_all else _no_effect_note(len(changes), words))
     if actual.left_out:
         relaxed = relax_rules(query.rules, actual.left_out, item, recommender.catalogue)
         changes = [QueryChange("rules", relaxed.words, replace(query, rules=relaxed.rules))] if relaxed else []
         rule_counterfactuals = _largest_counterfactuals(recommender, query, changes, row, actual)
         if relaxed is None:
-            notes.append(f"no rule can let it in: it is {' and '.join(actual.left_out)}")
+            notes.append(f"no rule can let it in: it is {' and '.join(rule_text(rule, words) for rule in actual.left_out)}")
     else:
         alternatives = narrow_rules(query.rules, item, recommender.catalogue)
         changes = [QueryChange("rules", alternative.words, replace(query, rules=alternative.rules)) for alternative in alternatives]
@@ -128,8 +131,8 @@ def ordinal(number: int) -> str:
     return f"{number:,}{ending}"
 
 
-def _no_effect_note(tried: int) -> str:
-    return f"none of the {tried} likeliest items of the history changes its rank by itself"
+def _no_effect_note(tried: int, words: StoreWords) -> str:
+    return f"none of the {tried} likeliest {words.items} of the history changes its rank by itself"
 
 
 def _history_items_to_try(
@@ -164,7 +167,8 @@ def _largest_counterfactuals(
     if recommender.uses_llm_weight and outcomes:
         selected = _by_size(outcomes, rank_item(recommender, query, row, use_llm=False))[:MAX_PER_KIND]
         outcomes = [(change, rank_item(recommender, change.query, row)) for change, _ in selected]
-    return [_counterfactual(change, outcome) for change, outcome in _by_size(outcomes, actual)[:MAX_PER_KIND]]
+    words = recommender.catalogue.words
+    return [_counterfactual(change, outcome, words) for change, outcome in _by_size(outcomes, actual)[:MAX_PER_KIND]]
 
 
 def _by_size(outcomes: Sequence[tuple[QueryChange, ItemRank]], actual: ItemRank) -> list[tuple[QueryChange, ItemRank]]:
@@ -178,7 +182,8 @@ def _depth(item_rank: ItemRank) -> int:
     return item_rank.rank if item_rank.rank is not None else item_rank.of + 1
 
 
-def _counterfactual(change: QueryChange, outcome: ItemRank) -> Counterfactual:
+def _counterfactual(change: QueryChange, outcome: ItemRank, words: StoreWords) -> Counterfactual:
     query = change.query
     options = cli_options(query.rules, query.without)
-    return Counterfactual(change.kind, change.words, options, query.without, query.rules, outcome.rank, outcome.of, outcome.left_out)
+    left_out = tuple(rule_text(rule, words) for rule in outcome.left_out)
+    return Counterfactual(change.kind, change.words, options, query.without, query.rules, outcome.rank, outcome.of, left_out)

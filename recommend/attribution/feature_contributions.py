@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...data.store_words import DEFAULT_WORDS, StoreWords
 from ..ranking.features import CATEGORY_EPSILON, EPSILON, LLM_CHANNEL
 
 if TYPE_CHECKING:
@@ -39,15 +40,15 @@ CHANNEL_FEATURE_LABELS: Mapping[str, tuple[str, ValueFormat]] = {
     "level in short histories": ("{}: its score, as counted for a short history", _share),
     "level in medium histories": ("{}: its score, as counted for a medium history", _share),
     "level in long histories": ("{}: its score, as counted for a long history", _share),
-    "level of rarely bought items": ("{}: its score, as counted for items that few have bought", _share),
+    "level of rarely bought items": ("{}: its score, as counted for {{items}} that few have {{participle}}", _share),
 }
 """Feature of a channel to its label, with a placeholder for the channel's name, and to the format of its value; logarithms are reversed."""
 PROFILE_FEATURE_LABELS: Mapping[str, tuple[str, ValueFormat]] = {
-    "log users": ("shoppers who have it", _number),
-    "price gap": ("its price level against the shopper's", lambda value: f"{np.exp(value):.1f} times"),
+    "log users": ("{users} who have it", _number),
+    "price gap": ("its price level against the {user}'s", lambda value: f"{np.exp(value):.1f} times"),
     "brand": ("its brand's share of the history", _share),
     "crowd": ("candidates of its category", _number),
-    "history length": ("items in the history", _number),
+    "history length": ("{items} in the history", _number),
 }
 """Feature of the item and the profile to its label, and to the format of its value."""
 
@@ -109,18 +110,21 @@ class ScoreBreakdown:
         }
 
 
-def score_breakdown(scored: ScoredCandidates, index: int, max_features: int = MAX_FEATURES) -> ScoreBreakdown:
+def score_breakdown(
+    scored: ScoredCandidates, index: int, max_features: int = MAX_FEATURES, words: StoreWords = DEFAULT_WORDS
+) -> ScoreBreakdown:
     """Return the contributions to the score of one candidate; the LLM's contribution is one of them, if it re-ranked.
 
     Args:
         scored: the candidates.
         index: of the candidate.
         max_features: number of features to list individually.
+        words: the store's, for the labels.
     """
     values = scored.features[index : index + 1]
     contributions = scored.model.contributions(values)[0].tolist()
     features = [
-        _feature_contribution(name, value, contribution)
+        _feature_contribution(name, value, contribution, words)
         for name, value, contribution in zip(scored.model.feature_names, values[0].tolist(), contributions, strict=True)
     ]
     if scored.llm_contributions is not None and scored.logit_margins is not None and np.isfinite(scored.logit_margins[index]):
@@ -139,7 +143,10 @@ def score_breakdown(scored: ScoredCandidates, index: int, max_features: int = MA
     )
 
 
-def _feature_contribution(name: str, value: float, contribution: float) -> FeatureContribution:
+def _feature_contribution(name: str, value: float, contribution: float, words: StoreWords = DEFAULT_WORDS) -> FeatureContribution:
     channel, feature = name.split(":")
     label, value_format = (PROFILE_FEATURE_LABELS if channel == "profile" else CHANNEL_FEATURE_LABELS)[feature]
-    return FeatureContribution(name, label.format(channel), value, value_format(value), contribution)
+    if feature == "log users" and not words.means_owning:
+        label = "{users} who {past} it"
+    label = words.fill(label if channel == "profile" else label.format(channel))
+    return FeatureContribution(name, label, value, value_format(value), contribution)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...data.records import Query
+from ...data.store_words import StoreWords
 from ...retrieval.index.vector_index import ITEMS
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def profile_summary(recommender: Recommender, user_id: str) -> dict[str, Any]:
     level = None if profile.price_level is None else round(float(np.exp(profile.price_level)), 2)
     return {
         "user_id": user_id,
-        "words": _words(profile, level, days),
+        "words": _words(profile, level, days, catalogue.words),
         "categories": _shares(profile.categories, names),
         "brands": _shares(profile.brands, profile.item_attributes.brands),
         "price_level": level,
@@ -58,14 +59,14 @@ def profile_summary(recommender: Recommender, user_id: str) -> dict[str, Any]:
     }
 
 
-def _words(profile: Profile, level: float | None, days: Sequence[str | None]) -> str:
-    counts = ", ".join(f"{VERBS[kind]} {count:,}" for kind, count in profile.kind_counts.items())
+def _words(profile: Profile, level: float | None, days: Sequence[str | None], words: StoreWords) -> str:
+    counts = ", ".join(f"{words.past if kind == 'purchase' else VERBS[kind]} {count:,}" for kind, count in profile.kind_counts.items())
     period = f" from {days[0]} to {days[1]}" if days[0] and days[0] != days[1] else f" on {days[0]}" if days[0] else ""
     price = ""
     if level is not None and profile.price_level is not None:
         difference = f"pays {abs(level - 1):.0%} {'more' if level > 1 else 'less'} than is usual"
         price = "; " + ("pays what is usual" if abs(profile.price_level) < PRICE_LEVEL_TOLERANCE else difference)
-    return f"{len(profile.rows):,} items ({counts}){period}{price}"
+    return f"{len(profile.rows):,} {words.items} ({counts}){period}{price}"
 
 
 def _shares(shares: Mapping[int, float], names: Sequence[str]) -> list[dict[str, Any]]:

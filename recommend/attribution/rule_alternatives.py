@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ...data.records import Item, Rules
+from ...data.store_words import StoreWords
 from ..constraints import eligibility
 from .item_rank import category_cap_reason
 
@@ -31,6 +32,10 @@ class RuleAlternative:
     words: str
 
 
+def _owned_words(words: StoreWords) -> str:
+    return words.fill("what the {user} has") + ("" if words.means_owning else f" {words.participle}")
+
+
 def relax_rules(rules: Rules, violated: Sequence[str], item: Item, catalogue: Catalogue) -> RuleAlternative | None:
     """Return the rules with the smallest change that admits an item; None if no rule excludes it, but missing data of the item.
 
@@ -44,7 +49,7 @@ def relax_rules(rules: Rules, violated: Sequence[str], item: Item, catalogue: Ca
     for rule in violated:
         if rule == eligibility.OWNED:
             rules = replace(rules, exclude_owned=False)
-            words.append("what the shopper has")
+            words.append(_owned_words(catalogue.words))
         elif rule == eligibility.KNOWN_CATEGORY:
             rules = replace(rules, scope="other")
             words.append("known categories")

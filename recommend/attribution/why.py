@@ -15,6 +15,7 @@ import numpy as np
 from ...data.errors import EmptyHistoryError
 from ...data.records import Item, Query, Rules
 from ...retrieval.graph.channel import GraphChannel
+from ..constraints.eligibility import rule_text
 from ..constraints.list_selection import cap_per_category
 from ..query_validation import validate_query
 from .counterfactuals import Counterfactual, counterfactuals
@@ -146,7 +147,7 @@ def why(
     breakdown = None
     if item_rank.candidate_index is not None:
         contributions = item_rank.scored_candidates.contributions_by_channel(item_rank.candidate_index)
-        breakdown = score_breakdown(item_rank.scored_candidates, item_rank.candidate_index)
+        breakdown = score_breakdown(item_rank.scored_candidates, item_rank.candidate_index, words=catalogue.words)
     candidate_scores = dict(item_rank.candidate.scores) if item_rank.candidate else {}
     channels = {}
     for name in dict.fromkeys([*contributions, *candidate_scores, *channel_ranks]):
@@ -163,6 +164,7 @@ def why(
         relevant = [*([] if anchor is None else [anchor]), *(attended for attended, _ in attention), *channel_anchors]
         changes, more_notes = counterfactuals(recommender, query, item, item_rank, relevant)
         notes = (*notes, *more_notes)
+    removed_by = tuple(rule_text(rule, catalogue.words) for rule in item_rank.left_out)
     return Why(
         item=item,
         rank=item_rank.rank,
@@ -170,10 +172,10 @@ def why(
         score=round(item_rank.score, 4) if item_rank.score is not None and item_rank.rank else None,
         channels=channels,
         anchor=None if anchor is None else catalogue.records([anchor])[0],
-        left_out=item_rank.left_out[0] if item_rank.left_out else None,
+        left_out=removed_by[0] if removed_by else None,
         blend=_blend(recommender),
         attention=tuple(zip(catalogue.records([attended for attended, _ in attention]), [share for _, share in attention], strict=True)),
-        removed_by=item_rank.left_out,
+        removed_by=removed_by,
         features=breakdown,
         counterfactuals=changes,
         notes=notes,

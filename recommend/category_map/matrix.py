@@ -10,6 +10,7 @@ import numpy as np
 from ...data.privacy.disclosure import MIN_USERS, check_min_users
 from ...data.records import Category
 from ...data.settings import Settings
+from ...data.store_words import DEFAULT_WORDS, StoreWords
 from ...data.workspace import Workspace
 from ...retrieval.associations import count_store, mining
 from ...retrieval.associations.rules import SIGNIFICANCE_LEVEL
@@ -38,9 +39,10 @@ class CategoryMap:
         significant: (categories, categories) whether the false-discovery rate is at most `rules.SIGNIFICANCE_LEVEL`.
         order: Order of the events: times, positions in a list, or none (both categories in either order).
         window: Maximum distance between the two events, in words: "within 90 days".
-        verb: What the users did, in words: bought, rated or looked at.
+        verb: What the users did, in the store's words: bought, took, looked at.
         suppressed: Number of ordered pairs suppressed because their counts would disclose fewer than `min_users` users.
         min_users: Smallest group whose statistics may be shown (k-anonymity threshold).
+        words: The store's words.
     """
 
     paths: list[Category]
@@ -57,6 +59,7 @@ class CategoryMap:
     verb: str
     suppressed: int
     min_users: int
+    words: StoreWords = DEFAULT_WORDS
 
 
 def build_category_map(workspace: Workspace, settings: Settings, *, level: int | None = None, min_users: int = MIN_USERS) -> CategoryMap:
@@ -116,9 +119,10 @@ def build_category_map(workspace: Workspace, settings: Settings, *, level: int |
         significant=matrix("fdr", 1.0) <= SIGNIFICANCE_LEVEL,
         order=order,
         window=within,
-        verb=about["verb"],
+        verb=catalogue.words.counted_past(about["verb"]),
         suppressed=int(((support > 0) & ~shown).sum()),
         min_users=min_users,
+        words=catalogue.words,
     )
 
 

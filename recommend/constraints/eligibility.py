@@ -9,6 +9,7 @@ import numpy as np
 
 from ...data.errors import QueryError
 from ...data.records import Rules
+from ...data.store_words import StoreWords
 from ...retrieval.items.catalogue import Catalogue
 from .price_range import price_mask, validate_price_range
 
@@ -48,7 +49,9 @@ def category_mask(names: Iterable[str], catalogue: Catalogue) -> NDArray[np.bool
 
             known_names = catalogue.items["category"].explode().drop_nulls().unique().sort().to_list()
             suggestions = get_close_matches(name, known_names, n=3, cutoff=0.5) or known_names[:3]
-            raise QueryError(f"no item has a category {name!r}; there are for instance {', '.join(map(repr, suggestions))}")
+            raise QueryError(
+                f"no {catalogue.words.item} has a category {name!r}; there are for instance {', '.join(map(repr, suggestions))}"
+            )
         mask |= matches
     return mask
 
@@ -75,6 +78,15 @@ def eligible_items(
         if (count := before - int(mask.sum())) > 0:
             removed.append((rule, count))
     return mask, removed
+
+
+def rule_text(rule: str, words: StoreWords) -> str:
+    """Return what a rule excludes, in the store's words: "taken already". Args: rule: as of `eligible_items`."""
+    if rule == OWNED:
+        return rule if words.means_owning else words.fill("{participle} already")
+    return {DISMISSED: words.fill("dismissed by the {user}"), KNOWN_CATEGORY: words.fill("of a category that the {user} knows")}.get(
+        rule, rule
+    )
 
 
 def violated_rules(

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from ...data.store_words import DEFAULT_WORDS, StoreWords
+from .eligibility import rule_text
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -42,24 +45,26 @@ class ListSelection:
 
     def _too_few(self, length: int, eligible: int, removed: Sequence[tuple[str, int]]) -> str | None:
         """Return why the list is shorter than `query.k`; None if it is not."""
-        k, cap = self.query.k, self.query.rules.max_per_category
+        k, cap, words = self.query.k, self.query.rules.max_per_category, self.catalogue.words
         if length >= k:
             return None
         if eligible > length and cap is not None:
             return f"{length} of {k}: at most {cap} per category was asked for"
         if eligible > length:
-            return f"{length} of {k}: the channels proposed no more of the {eligible:,} items that satisfy the rules"
+            return f"{length} of {k}: the channels proposed no more of the {eligible:,} {words.items} that satisfy the rules"
         strictest = max(removed, key=lambda rule: rule[1], default=None)
-        because = f"; left out most: {strictest[0]} ({strictest[1]:,} items)" if strictest else ""
-        return f"{length} of {k}: {eligible:,} of {len(self.catalogue):,} items satisfy the rules{because}"
+        because = f"; left out most: {rule_text(strictest[0], words)} ({strictest[1]:,} {words.items})" if strictest else ""
+        return f"{length} of {k}: {eligible:,} of {len(self.catalogue):,} {words.items} satisfy the rules{because}"
 
     def _too_few_new(self, top: Sequence[int]) -> str | None:
         """Return why the list has fewer new items than requested; None if it has enough."""
         new = int((self.catalogue.users[list(top)] <= self.query.new_up_to).sum())
         if new >= self.query.new_items:
             return None
+        words = self.catalogue.words
+        known = new_item_phrase(self.query.new_up_to, words)
         return (
-            f"{new} of {self.query.new_items} new items: no other item that {new_item_phrase(self.query.new_up_to)} satisfies the rules "
+            f"{new} of {self.query.new_items} new {words.items}: no other {words.item} that {known} satisfies the rules "
             "and is like the history"
         )
 
@@ -80,9 +85,16 @@ def reserve_new_item_slots(top: Sequence[int], order: Sequence[int], new: NDArra
     return [*(row for row in top if row in new_in_top or row in kept), *added]
 
 
-def new_item_phrase(max_users: int) -> str:
-    """Definition of a new item as a phrase: `nobody had yet`, `at most 2 users had`."""
-    return "nobody had yet" if not max_users else f"at most {max_users} user{'s' if max_users > 1 else ''} had"
+def new_item_phrase(max_users: int, words: StoreWords = DEFAULT_WORDS) -> str:
+    """Definition of a new item as a phrase: `nobody had yet`, `at most 2 users had`, `at most 2 learners have taken`."""
+    if words.means_owning:
+        did, have, has = " yet", "had", "had"
+    else:
+        did, have, has = f" {words.participle}", "have", "has"
+    if not max_users:
+        return f"nobody {has}{did}"
+    did = did.replace(" yet", "")
+    return f"at most {max_users} {words.people if max_users > 1 else words.person} {have if max_users > 1 else has}{did}"
 
 
 def cap_per_category(order: Sequence[int], catalogue: Catalogue, max_per_category: int | None, k: int) -> list[int]:

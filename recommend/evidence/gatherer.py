@@ -135,7 +135,7 @@ class EvidenceGatherer:
         self._add_profile_matches(facts, item, profile, anchor, other if is_bought else None)
         self._add_category_co_purchase(facts, anchor, item, name)
         cosine = _cosine(anchor_vector, item_vector)
-        occasion = "bought before" if is_bought else "in the history"
+        occasion = f"{self.catalogue.words.counted_participle('bought')} before" if is_bought else "in the history"
         similar = f", close in description to {name}" if cosine >= MIN_ITEM_COSINE else ""
         facts.add(
             "history",
@@ -146,7 +146,7 @@ class EvidenceGatherer:
         )
         self._add_popularity_and_category(facts, item, name)
         self._add_complaint(facts, item, anchor.title, anchor_vector)
-        return facts.reason(name, anchor=other, anchor_purchased=is_bought)
+        return facts.reason(name, anchor=other, anchor_purchased=is_bought and self.catalogue.words.means_owning)
 
     def _from_text(
         self,
@@ -237,13 +237,14 @@ class EvidenceGatherer:
                 words = f"it costs {item.price:.2f}, {level} the price level that you usually choose"
                 facts.add("price", Evidence("attribute", words, item.item_id, item.price), None, None, price=words)
         if self.recent_user_counts is not None and (users := int(self.recent_user_counts[row])) >= MIN_CATEGORY_SUPPORT:
-            words = f"it was {self.catalogue.verb} by {users} shoppers in the last {RECENT_DAYS} days of the store"
+            did = self.catalogue.words.counted_participle(self.catalogue.verb)
+            words = f"it was {did} by {users} {self.catalogue.words.users} in the last {RECENT_DAYS} days of the store"
             facts.add("fresh", Evidence("attribute", words, item.item_id, float(users)), None, None, fresh=words)
 
     def _add_popularity_and_category(self, facts: RankedFacts, item: Item, name: str) -> None:
         users = int(self.catalogue.users[self.catalogue.row(item.item_id)])
         if users >= MIN_CATEGORY_SUPPORT:
-            share = f"{users} of {self.catalogue.total_users} shoppers {self.catalogue.verb}"
+            share = f"{users} of {self.catalogue.total_users} {self.catalogue.words.users} {self.catalogue.counted_past}"
             facts.add(
                 "popular",
                 Evidence("attribute", f"{share} {name}", item.item_id, float(users)),
@@ -269,20 +270,20 @@ class EvidenceGatherer:
         """
         pair = self.item_users.pair(self.catalogue.row(anchor.item_id), self.catalogue.row(item.item_id))
         if pair and pair.support >= MIN_ITEM_SUPPORT and pair.lift > 1 and fisher_p_value(pair) <= SIGNIFICANCE_LEVEL:
-            verb = self.catalogue.verb
+            verb, people = self.catalogue.counted_past, self.catalogue.words.users
             usual = f"{pair.lift:.{1 if pair.lift < 10 else 0}f} times the usual share" if pair.lift >= MIN_CATEGORY_LIFT else None
             facts.confident |= pair.support >= MIN_CONFIDENT_SUPPORT
             facts.add(
                 "figure",
                 Evidence(
                     "association",
-                    f"{pair.support} of {pair.source_users} shoppers who {verb} {other} also {verb} {name}{f', {usual}' if usual else ''}",
+                    f"{pair.support} of {pair.source_users} {people} who {verb} {other} also {verb} {name}{f', {usual}' if usual else ''}",
                     anchor.item_id,
                     round(pair.lift, 2),
                 ),
-                None if names_both else f"of {pair.source_users} shoppers who {verb} the first, {pair.support} also {verb} the second.",
-                f"{pair.support} of {pair.source_users} shoppers who {verb} {with_article(other)} also {verb} {with_article(name)}.",
-                figure=None if names_both else SupportStatistic(pair.support, pair.source_users, verb, other, name),
+                None if names_both else f"of {pair.source_users} {people} who {verb} the first, {pair.support} also {verb} the second.",
+                f"{pair.support} of {pair.source_users} {people} who {verb} {with_article(other)} also {verb} {with_article(name)}.",
+                figure=None if names_both else SupportStatistic(pair.support, pair.source_users, verb, other, name, people),
                 usual=None if names_both else usual,
             )
 
@@ -293,10 +294,10 @@ class EvidenceGatherer:
             int(category[self.catalogue.row(anchor.item_id)]), int(category[self.catalogue.row(item.item_id)])
         )
         if pair and pair.support >= MIN_CATEGORY_SUPPORT and pair.lift >= MIN_CATEGORY_LIFT and fisher_p_value(pair) <= SIGNIFICANCE_LEVEL:
-            verb, lift = self.catalogue.verb, round(pair.lift, 1)
+            did_from, people, lift = self.catalogue.did_from, self.catalogue.words.users, round(pair.lift, 1)
             source, target = sanitize_for_prompt(pair.source), sanitize_for_prompt(pair.target)
             share = (
-                f"{pair.support} of {pair.source_users} shoppers who {verb} from {source} also {verb} from {target}, "
+                f"{pair.support} of {pair.source_users} {people} who {did_from} {source} also {did_from} {target}, "
                 f"{lift} times the usual share"
             )
             sentence = f"{share}, and {with_article(name)} is from there."

@@ -133,7 +133,7 @@ class Population:
         if not keep.any():
             known = events.time[events.time != NEVER]
             first, last = utc_day(int(known.min())), utc_day(int(known.max()))
-            raise QueryError(f"nobody {events.verb} anything in that period; the data goes from {first} to {last}")
+            raise QueryError(f"nobody {self.catalogue.counted_past} anything in that period; the data goes from {first} to {last}")
         kept = Events(events.user[keep], events.row[keep], events.time[keep], events.order, events.users, events.verb)
         return Population(kept, self.catalogue, self.window, self.weights)
 

@@ -79,9 +79,8 @@ class ExactCounter:
             SuppressedError: The cohort is too small, or differs by too few users from an earlier one.
         """
         if not len(query.cohort):
-            raise QueryError(
-                f"nobody {self.events.verb} that (understood: {query.summary()}); remove a condition or ask about a broader group"
-            )
+            did = self.catalogue.counted_past
+            raise QueryError(f"nobody {did} that (understood: {query.summary()}); remove a condition or ask about a broader group")
         population, cohort = query.population, query.cohort
         item_stats: TransitionStats | None = None
         items: dict[int, list[int]] = {}
@@ -184,7 +183,8 @@ class ExactCounter:
             order=self.events.order,
             window=self.window,
             level=query.depth,
-            verb=self.events.verb,
+            verb=self.catalogue.counted_past,
+            words=self.catalogue.words,
             filters=query.filters.to_dict(),
             notes=tuple(notes),
         )

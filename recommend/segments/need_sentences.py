@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from ...data.store_words import DEFAULT_WORDS, StoreWords
 from ...llm.explain.explainer import Explainer
 from ...llm.explain.reasons import MAX_NAME_CHARS, NO_QUOTES, SegmentFacts
 from ...prompts.sanitize import sanitize_for_prompt
@@ -27,10 +28,11 @@ class NeedSentences:
     Args:
         llm: Language model; None for template sentences.
         reviews: Reviews of the store.
+        words: The store's words.
     """
 
-    def __init__(self, llm: LanguageModel | None, reviews: ReviewTable) -> None:
-        self._explainer, self._reviews = Explainer(llm, prompt="segment"), reviews
+    def __init__(self, llm: LanguageModel | None, reviews: ReviewTable, words: StoreWords = DEFAULT_WORDS) -> None:
+        self._explainer, self._reviews, self._words = Explainer(llm, prompt="segment", words=words), reviews, words
 
     def add_sentences(
         self, result: SegmentResult, cohort: str, kind: TermKind, quoted_items: Sequence[Sequence[str]], *, noisy: bool = False
@@ -60,8 +62,9 @@ class NeedSentences:
                     days=days,
                     ordered=result.order != "none",
                     cohort_kind="category" if reverse else kind,
-                    need_kind="item" if reverse and kind == "item" else "category",
+                    need_kind=kind if reverse and kind in ("item", "use") else "category",
                     verb=result.verb,
+                    words=self._words,
                     noisy=noisy,
                     quote=next((quote for item_id in item_ids[:MAX_REVIEWED_ITEMS] if (quote := self._quote(item_id, cohort))), None),
                 ).to_reason()
@@ -70,7 +73,7 @@ class NeedSentences:
         for i, need in enumerate(result.needs):
             if need.sources[0] == "knowledge":  # no count and no similarity behind it, only a declared relation
                 pair = f"{sanitize_for_prompt(cohort, MAX_NAME_CHARS)} and {sanitize_for_prompt(need.category[-1], MAX_NAME_CHARS)}"
-                sentences[i] = f"By the store's own list of what belongs together, {pair} do; too few shoppers to count yet."
+                sentences[i] = f"By the store's own list of what belongs together, {pair} do; too few {self._words.users} to count yet."
         needs = tuple(replace(need, sentence=sentence) for need, sentence in zip(result.needs, sentences, strict=True))
         return replace(result, needs=needs)
 

@@ -15,6 +15,7 @@ import numpy as np
 from ...data.errors import QueryError, SuppressedError
 from ...data.privacy.budget_ledger import PrivacyBudget
 from ...data.privacy.disclosure import bound_contributions, noisy_counts
+from ...data.store_words import with_indefinite_article
 from ...retrieval.associations import statistics
 from ...retrieval.associations.pair_counts import EventSequence
 from ...retrieval.associations.rules import SIGNIFICANCE_LEVEL
@@ -93,9 +94,10 @@ def private_result(query: ResolvedQuery, budget: PrivacyBudget, min_users: int, 
     categories = len(answer["nodes"])
     users = np.clip(np.asarray(answer["counts"][2 : 2 + categories], np.float64), 0, max(cohort, 0))
     baseline_users = np.maximum(np.asarray(answer["counts"][2 + categories :], np.float64), users)
+    words = query.population.catalogue.words
     if cohort < min_users:
         raise SuppressedError(
-            f"after noise this group has fewer than {min_users} users (understood: {query.summary()}); ask about a broader one"
+            f"after noise this group has fewer than {min_users} {words.people} (understood: {query.summary()}); ask about a broader one"
         )
     base_rate = np.minimum(baseline_users / max(total, 1), 1)
     lift = statistics.lift(users, cohort, baseline_users, max(total, 1))
@@ -130,11 +132,12 @@ def private_result(query: ResolvedQuery, budget: PrivacyBudget, min_users: int, 
         order=events.order,
         window=window,
         level=query.depth,
-        verb=events.verb,
+        verb=words.counted_past(events.verb),
+        words=words,
         filters=query.filters.to_dict(),
         notes=(
-            f"all counts carry noise of about ±{round(SENSITIVITY / epsilon * 1.4):,} users, for privacy; "
-            f"a user counts in {MAX_CATEGORIES_PER_USER} categories at most",
+            f"all counts carry noise of about ±{round(SENSITIVITY / epsilon * 1.4):,} {words.people}, for privacy; "
+            f"{with_indefinite_article(words.person)} counts in {MAX_CATEGORIES_PER_USER} categories at most",
             *(() if needs else ("nothing stands out of the noise; a larger group, or a larger epsilon, may tell more",)),
         ),
     )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...data.errors import QueryError
+from ...data.errors import QueryError, StaleIndexError
 from ...data.privacy.budget_ledger import PrivacyBudget
 from ...data.privacy.disclosure import MIN_USERS, CountCell, check_min_users
 from ...data.privacy.query_audit import QueryAuditLog
@@ -26,6 +26,7 @@ from ...retrieval.index.vector_index import ITEMS
 from ...retrieval.items.interactions import Events
 from ...retrieval.items.relations import DeclaredRelations
 from ...retrieval.items.texts import review_ids
+from ...retrieval.uses.store import read_uses
 from ..evidence.review_table import ReviewTable
 from .cohorts import Cohort, Population
 from .comparison import cohort_differences
@@ -38,6 +39,7 @@ from .query.entity_linking import EntityLinker
 from .query.filters import NO_FILTERS, Filters
 from .query.grammar import parse
 from .query.query_tree import negated_terms
+from .query.use_names import UseNames
 from .resolved_query import ResolvedQuery
 from .results import CohortComparison, SegmentResult
 
@@ -203,7 +205,9 @@ class Probe:
         empty = next((term for term in positive if not item_masks[term].any()), None)
         if empty is not None:
             name = sanitize_for_prompt(empty.text, 60)
-            raise QueryError(f"no item of {name!r} satisfies the filters (understood: {query.summary()}); loosen one of them")
+            raise QueryError(
+                f"no {self.catalogue.words.item} of {name!r} satisfies the filters (understood: {query.summary()}); loosen one of them"
+            )
         return replace(query, cohort=self._first_time_cohort(query)) if filters.first_time else query
 
     @cached_property
@@ -243,7 +247,11 @@ class Probe:
 
     @cached_property
     def _entity_linker(self) -> EntityLinker:
-        return EntityLinker(self.catalogue, self._nearest_items)
+        try:
+            uses = UseNames.from_uses(read_uses(self.workspace), self.catalogue)
+        except StaleIndexError:  # an index of a former version: uses are then free text
+            uses = None
+        return EntityLinker(self.catalogue, self._nearest_items, uses)
 
     @cached_property
     def _embedder(self) -> Embedder:
@@ -252,7 +260,8 @@ class Probe:
     @cached_property
     def _need_sentences(self) -> NeedSentences:
         reviews = self.workspace.table("reviews")
-        return NeedSentences(self.llm, ReviewTable(reviews.with_columns(review_ids(reviews)).sort("item_id", maintain_order=True)))
+        table = ReviewTable(reviews.with_columns(review_ids(reviews)).sort("item_id", maintain_order=True))
+        return NeedSentences(self.llm, table, self.catalogue.words)
 
 
 def _check_k(k: int) -> None:

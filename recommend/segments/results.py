@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ...data.records import Category
+from ...data.store_words import DEFAULT_WORDS, StoreWords
 
 NeedSource = Literal["behaviour", "knowledge", "text"]
 
@@ -118,9 +119,10 @@ class SegmentResult:
         order: Order of the events: time, position or none.
         window: Maximum time between the two events, in days, or in positions.
         level: Level of the categories, 1 = broadest.
-        verb: What the users did: bought, rated or looked at.
+        verb: What the users did, in the store's words: bought, took, looked at.
         filters: Filters that differ from the defaults.
         notes: Sentences that the reader needs besides the figures.
+        words: The store's words.
     """
 
     question: str
@@ -137,6 +139,7 @@ class SegmentResult:
     verb: str
     filters: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    words: StoreWords = DEFAULT_WORDS
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result for JSON."""

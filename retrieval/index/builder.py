@@ -1,4 +1,4 @@
-"""`crossaisle index`: embeds a snapshot, builds the vector index and mines associations; resumes and reuses earlier work."""
+"""`crossaisle index`: embeds a snapshot, builds the vector index, mines associations and uses; resumes and reuses earlier work."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from ..default_channels import store_default_channels
 from ..items.catalogue import Catalogue
 from ..items.texts import item_texts, review_ids, review_texts
 from ..snapshot_view import SnapshotView
+from ..uses.store import has_current_uses, mine_uses
 from .embedder import BUNDLED, Embedder, digest
 from .vector_index import FOLDER, ITEMS, REVIEWS, VectorIndex, copy_unchanged
 
@@ -65,7 +66,7 @@ class IndexReport:
 
 
 def build(workspace: Workspace, settings: Settings, progress: Progress = lambda *_: None, *, window: int | None = None) -> IndexReport:
-    """Embed new and changed texts, index them, mine associations, and record the index in `workspace.json`.
+    """Embed new and changed texts, index them, mine associations and uses, and record the index in `workspace.json`.
 
     Killing the process leaves the previous index in use; the next run resumes.
 
@@ -106,10 +107,13 @@ def build(workspace: Workspace, settings: Settings, progress: Progress = lambda 
         embedded, kept, removed = (sum(column) for column in zip(*counts, strict=True))
         progress("mining associations", 0, 1)
         interactions = workspace.table("interactions")
-        catalogue = Catalogue.build(items, interactions, workspace.manifest.category_level)
+        catalogue = Catalogue.build(items, interactions, workspace.manifest.category_level, workspace.manifest.words)
         vectors = item_vectors(index, catalogue)
         mined = mining.mine(workspace, catalogue, vectors, window=window)
         store_default_channels(SnapshotView(workspace, interactions, catalogue, vectors), generation, progress)
+        if not has_current_uses(workspace):
+            progress("mining uses", 0, 1)
+            mine_uses(workspace, catalogue, lambda names: embedder().encode(names))
         workspace.record_index(
             {
                 "embedder": name,
@@ -144,7 +148,7 @@ def _fold(workspace: Workspace) -> None:
             shutil.copyfile(workspace.file("interactions"), staging / "interactions.parquet")
             copy_tables(workspace, staging)
             now = workspace.manifest
-            workspace.replace_snapshot(staging, category_level=None, item_noun=None, source=now.source, folded=now.folded)
+            workspace.replace_snapshot(staging, category_level=None, words=None, source=now.source, folded=now.folded)
     added_items.remove_outdated(workspace)
 
 
@@ -233,7 +237,7 @@ def load(
 
     record = check(workspace, settings)
     items = added_items.items(workspace) if added else workspace.table("items")
-    catalogue = Catalogue.build(items, workspace.table("interactions"), workspace.manifest.category_level)
+    catalogue = Catalogue.build(items, workspace.table("interactions"), workspace.manifest.category_level, workspace.manifest.words)
     file = workspace.path / "associations.parquet"
     try:
         metadata = pl.read_parquet_metadata(file)

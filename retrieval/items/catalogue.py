@@ -11,6 +11,7 @@ import numpy as np
 
 from ...data.errors import UnknownItemError
 from ...data.records import Item
+from ...data.store_words import DEFAULT_WORDS, StoreWords
 from .category_tree import CategoryTree
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ class Catalogue:
         category_users: (categories,) int32 distinct users of each category.
         total_users: distinct users with any counted interaction.
         verb: verb for the counted interactions: bought, rated or looked at.
+        words: the store's words in texts for people.
     """
 
     items: pl.DataFrame
@@ -49,10 +51,11 @@ class Catalogue:
     category_users: NDArray[np.int32]
     total_users: int
     verb: str
+    words: StoreWords = DEFAULT_WORDS
 
     @classmethod
-    def build(cls, items: pl.DataFrame, interactions: pl.DataFrame, level: int) -> Catalogue:
-        """Build the arrays from a snapshot's items and interactions."""
+    def build(cls, items: pl.DataFrame, interactions: pl.DataFrame, level: int, words: StoreWords = DEFAULT_WORDS) -> Catalogue:
+        """Build the arrays from a snapshot's items and interactions. Args: words: of the workspace."""
         import polars as pl
 
         tree = CategoryTree.build(items)
@@ -74,10 +77,21 @@ class Catalogue:
             category_users=np.bincount(by_category["code"].to_numpy(), minlength=len(nodes)).astype(np.int32),
             total_users=interactions["user_id"].n_unique(),
             verb=verb,
+            words=words,
         )
 
     def __len__(self) -> int:
         return len(self.category)
+
+    @property
+    def counted_past(self) -> str:
+        """What users did with the items that they are counted for, in the store's words: bought, took, looked at."""
+        return self.words.counted_past(self.verb)
+
+    @property
+    def did_from(self) -> str:
+        """What users did, before the name of a category: bought from, took courses from."""
+        return self.words.did_from(self.verb)
 
     @cached_property
     def categories(self) -> list[str]:

@@ -16,6 +16,7 @@ from ..widgets.heat_map_chart import heat_map_legend, heat_map_options
 
 if TYPE_CHECKING:
     from ....data.records import Item
+    from ....data.store_words import StoreWords
     from ....recommend.category_map.cell_items import CellDrilldown
     from ..widgets.async_panel import ConsoleBackend
 
@@ -62,6 +63,11 @@ class CategoryMapPage:
         self.dark = False
         self.list_length = LIST_LENGTH
 
+    @property
+    def words(self) -> StoreWords:
+        """The store's words."""
+        return self.backend.words
+
     def draw(self) -> None:
         """Draw the page without data."""
         from nicegui import ui
@@ -70,7 +76,8 @@ class CategoryMapPage:
 
         tree = self.backend.store.recommender.catalogue.tree
         text_element("h1", "What goes with what")
-        text_element("p", "Rows: what shoppers chose first. Columns: what they went on to. Click a cell for the items behind it.", "lead")
+        lead = "Rows: what {users} chose first. Columns: what they went on to. Click a cell for the {items} behind it."
+        text_element("p", self.words.fill(lead), "lead")
         levels = max(1, tree.levels)
         default_level = min(self.backend.store.recommender.catalogue.level, levels)
         with container("div", "fields").style("margin-top: 18px"):
@@ -80,7 +87,7 @@ class CategoryMapPage:
                 for level in range(1, levels + 1)
             }
             self.level = ui.select(names, value=default_level, label="Depth of categories").props("outlined dense options-dense")
-            self.min_users = ui.input("At least, shoppers", value=str(self.backend.store.min_users)).props(
+            self.min_users = ui.input(f"At least, {self.words.users}", value=str(self.backend.store.min_users)).props(
                 "outlined dense debounce=300 inputmode=numeric autocomplete=off"
             )
             self.only_significant = ui.checkbox("Only what is sure")
@@ -153,7 +160,9 @@ class CategoryMapPage:
 
         filtered = self.filtered
         if not filtered.pairs:
-            empty_state("Nothing is left", "No pair of categories passes these filters. Ask for fewer shoppers, or another name.")
+            empty_state(
+                "Nothing is left", f"No pair of categories passes these filters. Ask for fewer {self.words.users}, or another name."
+            )
             return
         min_users = self.category_map["privacy"]["min_users"]
         options, size = heat_map_options(
@@ -163,13 +172,14 @@ class CategoryMapPage:
             self.dark,
             disclosed={(pair.source, pair.target) for pair in self.all_pairs},
             min_users=min_users,
+            people=self.words.users,
         )
         with container("div", "map", tabindex="0", role="region", aria_label="Map of categories; the list of pairs has the same numbers"):
             chart = ui.echart(options, renderer="svg", on_point_click=lambda event: self.select(*map(int, event.data["categories"])))
             chart.style(f"width: 100%; min-width: {size[0]}px; height: {size[1]}px").classes("heat")
-        heat_map_legend(filtered.pairs, min_users, self.dark)
+        heat_map_legend(filtered.pairs, min_users, self.dark, self.words.users)
         if filtered.hidden:
-            message = f"{filtered.hidden:,} more categories have fewer shoppers; search to see them."
+            message = f"{filtered.hidden:,} more categories have fewer {self.words.users}; search to see them."
             text_element("p", message, "soft small").style("margin-top: 8px")
 
     def _draw_list(self) -> None:
@@ -192,7 +202,7 @@ class CategoryMapPage:
         with entry.on("click", partial(self.select, pair.source, pair.target), []):
             text_element("span", f"{self._path(pair.source)[-1]} → {self._path(pair.target)[-1]}", dir="auto")
             text_element("span", f"{pair.lift:.1f}×", "number").style("font-weight: 620")
-            text_element("span", f"{pair.users:,} shoppers", "soft small")
+            text_element("span", f"{pair.users:,} {self.words.users}", "soft small")
             text_element("span", pair.certainty, "soft small number")
 
     def _extend_list(self) -> None:
@@ -205,7 +215,7 @@ class CategoryMapPage:
         if pair is None:
             if source != target:
                 self.selected = None
-                reason = withheld_text(self.category_map["privacy"]["min_users"], "shoppers")
+                reason = withheld_text(self.category_map["privacy"]["min_users"], self.words.users)
                 self.detail_panel.show(lambda: empty_state("No numbers", f"{reason[:1].upper()}{reason[1:]}."))
                 self._draw_list()
             return
@@ -228,22 +238,24 @@ class CategoryMapPage:
             with container("div"):
                 text_element("h2", f"{source_name} → {target_name}", dir="auto")
                 verb = self.category_map["verb"]
-                counts = f"{pair.users:,} of {pair.source_users} shoppers who {verb} the first went on to the second"
+                did = verb if self.words.takes_categories(verb) else f"{verb} {self.words.items} from"
+                counts = f"{pair.users:,} of {pair.source_users} {self.words.users} who {did} the first went on to the second"
                 text_element("p", f"{counts}, {self.category_map['window']}", "soft small")
             _draw_lift(pair)
             if cell.pairs:
                 with container("div"):
-                    text_element("h3", "Items that go together")
+                    text_element("h3", self.words.fill("{Items} that go together"))
                     with container("ul", "stack").style("margin-top: 8px"):
                         for item_pair in cell.pairs:
                             titles = [items[key].title or key if key in items else key for key in (item_pair.source, item_pair.target)]
                             image = items[item_pair.target].image if item_pair.target in items else None
-                            counts = f"{item_pair.users:,} of {item_pair.of:,} shoppers, {item_pair.lift:.1f}×"
+                            counts = f"{item_pair.users:,} of {item_pair.of:,} {self.words.users}, {item_pair.lift:.1f}×"
                             with container("li"):
                                 item_row(" → ".join(titles), image, counts)
             else:
                 min_users = self.backend.store.min_users
-                notice(f"No single pair of items has {min_users} shoppers, so none is shown. The most popular of each category:")
+                few = f"No single pair of {self.words.items} has {min_users} {self.words.users}, so none is shown."
+                notice(f"{few} The most popular of each category:")
             for name, examples in ((source_name, cell.sources), (target_name, cell.targets)):
                 with container("div"):
                     text_element("h3", name, dir="auto")

@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ....data.errors import CrossaisleError
+from ....data.store_words import DEFAULT_WORDS, StoreWords
 from ...api.errors import RequestRejected
 from ...schemas.requests import ProbeRequest
 from ...service import csv_export
@@ -32,7 +33,13 @@ NUMBER_FIELDS = {
 }
 FIELDS = ("against", "since", "until", *NUMBER_FIELDS, "first_time")
 """Query parameters besides the question, named as in `ProbeRequest`."""
-SOURCE_LABELS = {"behaviour": "from purchases", "knowledge": "store knowledge", "text": "a guess from names"}
+SOURCE_LABELS = {"behaviour": "from {purchases}", "knowledge": "store knowledge", "text": "a guess from names"}
+"""Source of a need to its label, a template for `StoreWords.fill`."""
+
+
+EXAMPLES = "phones, phones and not cases, people who started running"
+NEUTRAL_EXAMPLES = "a category, {an_item}, one and not another, or a sentence"
+"""Placeholders of the question: for a shop, and for any other store."""
 
 
 def probe_page(backend: ConsoleBackend) -> None:
@@ -56,13 +63,15 @@ class ProbePage:
 
         from ..widgets.async_panel import AsyncPanel
 
-        text_element("h1", "What does a group of shoppers need next?")
-        text_element("p", "Name what they bought. The answer counts what they went on to more often than others do.", "lead")
+        words = self.backend.words
+        text_element("h1", words.fill("What does a group of {users} need next?"))
+        lead = "Name what they {past}. The answer counts what they went on to more often than others do."
+        text_element("p", words.fill(lead), "lead")
         with container("form", "question-form", role="search").on("submit.prevent", self.ask, []):
-            self.question = ui.input("Shoppers who bought …", value=self.query.get("q", "")).props(
+            self.question = ui.input(words.fill("{Users} who {past} …"), value=self.query.get("q", "")).props(
                 "outlined stack-label autocomplete=off maxlength=500"
             )
-            self.question.props["placeholder"] = "phones, phones and not cases, people who started running"
+            self.question.props["placeholder"] = EXAMPLES if words == DEFAULT_WORDS else words.fill(NEUTRAL_EXAMPLES)
             text_element("button", "Ask", "button main", type="submit")
         self.suggestion_chips = container("div", "chips suggestions")
         self._draw_filters()
@@ -70,7 +79,7 @@ class ProbePage:
         if self.query.get("q"):
             ui.timer(0, self.ask, once=True)
         else:
-            hint = "Ask with the name of a category, a brand or an item, or with a sentence."
+            hint = words.fill("Ask with the name of a category, a brand or {an_item}, or with a sentence.")
             self.panel.show(lambda: empty_state("No question yet", hint))
         ui.timer(0, self.suggest, once=True)
 
@@ -122,7 +131,7 @@ class ProbePage:
             self.fields[name].set_value(value)
         text, filters = (self.question.value or "").strip(), self._filter_values()
         if not text:
-            self.panel.show(lambda: notice("Name something that the shoppers bought.", "bad", alert=True))
+            self.panel.show(lambda: notice(self.backend.words.fill("Name something that the {users} {past}."), "bad", alert=True))
             return
         request = parse_request(ProbeRequest, {"question": text, **filters})
         if not isinstance(request, ProbeRequest):
@@ -154,7 +163,9 @@ class ProbePage:
         """
         if request.against is not None:
             file_name, csv = f"{request.question} {request.against}", csv_export.comparison_csv(result)
-            comparison_table(result, describe_meaning, lambda: self._download(file_name, csv))
+            words = self.backend.words
+            describe = partial(describe_meaning, words=words)
+            comparison_table(result, describe, lambda: self._download(file_name, csv), words)
             return
         self._draw_cohort(result)
         if not result["needs"]:
@@ -172,7 +183,7 @@ class ProbePage:
                         self._draw_need(rank, need, maximum, result["counted"], items)
         for note in result["notes"]:
             notice(note, "note").style("margin-top: 14px")
-        text_element("p", coverage_sentence(result), "soft small").style("margin-top: 14px")
+        text_element("p", coverage_sentence(result, self.backend.words), "soft small").style("margin-top: 14px")
 
     def _draw_cohort(self, result: Mapping[str, Any]) -> None:
         cohort = result["cohort"]
@@ -181,13 +192,15 @@ class ProbePage:
                 text_element("h2", "The group", "hidden")
                 share = f" ({cohort['users'] / cohort['of']:.0%})" if cohort["of"] else ""
                 pronoun = "it" if result["direction"] == "reverse" else "that"
-                sentence = f"{cohort['users']:,} of {cohort['of']:,} shoppers {result['counted']['verb']} {pronoun}{share}"
+                sentence = (
+                    f"{cohort['users']:,} of {cohort['of']:,} {self.backend.words.users} {result['counted']['verb']} {pronoun}{share}"
+                )
                 text_element("p", sentence, "cohort")
                 with container("div", "chips").style("margin-top: 8px"):
                     text_element("span", "Understood as", "soft small").style("align-self: center")
                     for meaning in result["understood"]:
                         classes = "chip negated" if meaning.get("not") else "chip selected"
-                        text_element("span", describe_meaning(meaning), classes, dir="auto")
+                        text_element("span", describe_meaning(meaning, self.backend.words), classes, dir="auto")
                     alternatives = [choice for meaning in result["understood"] for choice in meaning.get("choices", ())]
                     if alternatives:
                         text_element("span", "or did you mean", "soft small").style("align-self: center")
@@ -220,11 +233,11 @@ class ProbePage:
                 text_element("strong", f"{need['lift']:.1f}×")
                 text_element("span", f"{low:.1f} to {high:.1f}" if high is not None else f"{low:.1f} and up", "soft small")
             else:
-                text_element("span", SOURCE_LABELS.get(need["source"], need["source"]), "tag")
+                text_element("span", self.backend.words.fill(SOURCE_LABELS.get(need["source"], need["source"])), "tag")
         with container("div", "need-details"):
             if need["lift"]:
                 bar(need["lift"], maximum, interval=(low, maximum if high is None else high), reference=1.0)
-                text_element("p", need_statistics(need, counted), "soft small")
+                text_element("p", need_statistics(need, counted, self.backend.words), "soft small")
             if need["sentence"]:
                 with container("div", "need-sentence"):
                     text_element("p", need["sentence"], dir="auto")
@@ -235,7 +248,7 @@ class ProbePage:
                 with container("div", "items"):
                     for need_item in need["items"]:
                         item, has_statistics = items.get(need_item["item_id"]), need_item["users"] and need_item["lift"]
-                        details = [f"{need_item['users']:,} shoppers, {need_item['lift']:.1f}×"] if has_statistics else []
+                        details = [f"{need_item['users']:,} {self.backend.words.users}, {need_item['lift']:.1f}×"] if has_statistics else []
                         item_row(need_item["title"], item.image if item else None, *details)
 
     def _download(self, question: str, csv: str) -> None:
@@ -262,16 +275,16 @@ def meaning_name(meaning: Mapping[str, Any]) -> str:
     return meaning["name"] if isinstance(meaning["name"], str) else " › ".join(meaning["name"])
 
 
-def describe_meaning(meaning: Mapping[str, Any]) -> str:
-    """An interpretation as text: its kind, its name, and its number of items."""
-    kind = "similar in meaning to" if meaning["kind"] == "text" else meaning["kind"]
-    return f"{'not ' if meaning.get('not') else ''}{kind} {meaning_name(meaning)}, {meaning['items']:,} items"
+def describe_meaning(meaning: Mapping[str, Any], words: StoreWords = DEFAULT_WORDS) -> str:
+    """An interpretation as text: its kind, its name, and its number of items. Args: words: the store's."""
+    kind = {"text": "similar in meaning to", "item": words.item}.get(meaning["kind"], meaning["kind"])
+    return f"{'not ' if meaning.get('not') else ''}{kind} {meaning_name(meaning)}, {meaning['items']:,} {words.items}"
 
 
-def need_statistics(need: Mapping[str, Any], counted: Mapping[str, Any]) -> str:
-    """The statistics of a need in one line."""
+def need_statistics(need: Mapping[str, Any], counted: Mapping[str, Any], words: StoreWords = DEFAULT_WORDS) -> str:
+    """The statistics of a need in one line. Args: words: the store's."""
     unit = "days" if counted["order"] == "time" else "steps"
-    parts = [f"{need['users']:,} of {need['of']:,} shoppers ({need['share']:.0%}), usually {need['base_rate']:.1%}"]
+    parts = [f"{need['users']:,} of {need['of']:,} {words.users} ({need['share']:.0%}), usually {need['base_rate']:.1%}"]
     if need["reach"]:
         parts.append(f"at least {need['reach']:,} more could be reached")
     if need["median_days"] is not None:
@@ -281,8 +294,8 @@ def need_statistics(need: Mapping[str, Any], counted: Mapping[str, Any]) -> str:
     return " · ".join(parts)
 
 
-def coverage_sentence(result: Mapping[str, Any]) -> str:
-    """The k-anonymity threshold, and how many needs it withholds."""
+def coverage_sentence(result: Mapping[str, Any], words: StoreWords = DEFAULT_WORDS) -> str:
+    """The k-anonymity threshold, and how many needs it withholds. Args: words: the store's."""
     min_users, suppressed = result["privacy"]["min_users"], result["suppressed"]
     withheld = f"{suppressed:,} more are left out because they cover fewer. " if suppressed else ""
-    return f"Every number covers at least {min_users} shoppers. {withheld}What goes together is not always cause and effect."
+    return f"Every number covers at least {min_users} {words.users}. {withheld}What goes together is not always cause and effect."

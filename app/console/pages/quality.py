@@ -15,6 +15,7 @@ from ..widgets.elements import container, data_table, empty_state, notice, text_
 from ..widgets.report_summaries import evaluation_summary, judgement_summary
 
 if TYPE_CHECKING:
+    from ....data.store_words import StoreWords
     from ..widgets.async_panel import ConsoleBackend
 
 BUILD_NAMES = {
@@ -22,7 +23,7 @@ BUILD_NAMES = {
     "index": "Vectors and associations",
     "graph": "Graph model",
     "complements": "Complement model",
-    "factors": "Shopper and item factors",
+    "factors": "{User} and {item} factors",
     "blend": "Learned ranking",
     "adapter": "Language model's ranking",
     "explainer": "Language model's wording",
@@ -36,25 +37,26 @@ def quality_page(backend: ConsoleBackend) -> None:
     from ..widgets.async_panel import AsyncPanel
 
     text_element("h1", "How good is it?")
-    text_element("p", "What was measured, what shoppers clicked, and what was built when.", "lead")
+    words = backend.words
+    text_element("p", words.fill("What was measured, what {users} clicked, and what was built when."), "lead")
     status_panel = AsyncPanel(backend, 84, 200, 300, classes="section", loading=True)
     click_panel = AsyncPanel(backend, 300, classes="section", loading=True)
 
     async def load() -> None:
-        await status_panel.fill(backend.store.quality, _draw_status)
+        await status_panel.fill(backend.store.quality, lambda quality: _draw_status(quality, words))
         log = backend.store.log
-        await click_panel.fill(lambda: daily_click_through(log, time.time_ns() // 1_000_000), click_chart)
+        await click_panel.fill(lambda: daily_click_through(log, time.time_ns() // 1_000_000), lambda days: click_chart(days, words))
 
     ui.timer(0, load, once=True)
 
 
-def _draw_status(quality: Mapping[str, Any]) -> None:
+def _draw_status(quality: Mapping[str, Any], words: StoreWords) -> None:
     health = quality["health"]
     tiles = (
         ("OK" if health["status"] == "ok" else health["status"], "health"),
-        (f"{health['items']:,}", f"{health['item_noun']}s"),
-        (f"{health['users']:,}", "shoppers"),
-        ("trained" if health["trained"] else "not trained", "on this store's shoppers"),
+        (f"{health['items']:,}", words.items),
+        (f"{health['users']:,}", words.users),
+        ("trained" if health["trained"] else "not trained", words.fill("on this store's {users}")),
         (health["llm"], "language model"),
         (_format_duration(health["uptime_seconds"]), f"running, version {health['version']}"),
     )
@@ -65,7 +67,10 @@ def _draw_status(quality: Mapping[str, Any]) -> None:
                 text_element("span", label)
     with container("section", "card section"):
         text_element("h2", "Built")
-        rows = [[BUILD_NAMES.get(part["what"], part["what"]), _format_time(part["at"]), part["of"] or "–"] for part in quality["built"]]
+        rows = [
+            [words.fill(BUILD_NAMES.get(part["what"], part["what"])), _format_time(part["at"]), part["of"] or "–"]
+            for part in quality["built"]
+        ]
         data_table("What was built, and when", ["part", "when (UTC)", "from"], rows)
     for title, key, command, draw in (
         ("Evaluation", "evaluation", "evaluate", evaluation_summary),

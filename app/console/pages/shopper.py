@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from nicegui.element import Element
 
     from ....data.records import Item
+    from ....data.store_words import StoreWords
     from ..widgets.async_panel import ConsoleBackend
 
 ListWithItems: TypeAlias = "tuple[dict[str, Any], dict[str, Item]]"
@@ -31,7 +32,7 @@ ReasonSlots: TypeAlias = "dict[int, tuple[Element, Element]]"
 """The elements for the text and for the evidence of each explanation, by rank."""
 MAX_OPTIONS, RECENT_EVENTS, MAX_EARLIER_EVENTS = 8, 12, 200
 EVENT_LABELS = {
-    "purchase": "bought",
+    "purchase": "{past}",
     "rating": "rated",
     "cart": "in the cart",
     "click": "clicked",
@@ -64,14 +65,16 @@ class ShopperPage:
 
         from ..widgets.async_panel import AsyncPanel
 
-        text_element("h1", "What would this shopper want next?")
-        text_element("p", "Pick a shopper, put a basket together, or describe what is needed; any mix of the three will do.", "lead")
+        words = self.backend.words
+        text_element("h1", words.fill("What would this {user} want next?"))
+        lead = "Pick {a_user}, put a basket together, or describe what is needed; any mix of the three will do."
+        text_element("p", words.fill(lead), "lead")
         with container("div", "shopper-layout"):
             with container("div", "stack"):
                 with container("section", "card stack", aria_label="Who"):
-                    search_field("Shopper, by id", self._search_users, self.select_user)
+                    search_field(words.fill("{User}, by id"), self._search_users, self.select_user)
                     self.user_chip = container("div", "chips")
-                    search_field("Add an item to the basket", self._search_items, self.add_to_basket)
+                    search_field(words.fill("Add {an_item} to the basket"), self._search_items, self.add_to_basket)
                     self.basket_chips = container("div", "chips")
                     with container("form", "stack").on("submit.prevent", self.submit_text, []):
                         self.text_input = ui.input("In words", value=self.text).props("outlined dense autocomplete=off maxlength=2000")
@@ -94,7 +97,7 @@ class ShopperPage:
     def _draw_no_query(self, example_users: Sequence[str]) -> None:
         with container("div", "empty"):
             text_element("strong", "Nobody chosen yet")
-            text_element("p", "Type the beginning of a shopper's id, or begin with one of these.")
+            text_element("p", self.backend.words.fill("Type the beginning of {a_user}'s id, or begin with one of these."))
             with container("div", "chips").style("justify-content: center; margin-top: 14px"):
                 for user in example_users:
                     button(user, partial(self.select_user, user), "chip")
@@ -169,7 +172,7 @@ class ShopperPage:
             return
 
         def draw_without_reasons(loaded: ListWithItems) -> Callable[[Reason], None]:
-            return partial(_fill_reason, self._draw_list(request, *loaded, has_reasons=False))
+            return partial(_fill_reason, self._draw_list(request, *loaded, has_reasons=False), self.backend.words)
 
         await self.list_panel.fill_in_parts(
             partial(self._load_list, request), draw_without_reasons, lambda loaded: self._draw_list(request, *loaded)
@@ -209,7 +212,9 @@ class ShopperPage:
             with container("div", "row-spread"):
                 text_element("h2", "Recommended")
                 with container("div").style("width: min(300px, 100%)"):
-                    search_field("Why not this item?", self._search_items, lambda item_id: self.explain(item_id, request))
+                    search_field(
+                        self.backend.words.fill("Why not this {item}?"), self._search_items, lambda item_id: self.explain(item_id, request)
+                    )
             if not response["recommendations"]:
                 with container("div", "empty").style("margin-top: 16px"):
                     text_element("strong", "Nothing passes these rules")
@@ -235,14 +240,14 @@ class ShopperPage:
             text_element("p", " · ".join([" › ".join(recommendation["category"]), *price]), "soft small", dir="auto")
             with container("div", "reason-slot") as text_slot:
                 if has_reason:
-                    explanation_text(recommendation["explanation"])
+                    explanation_text(recommendation["explanation"], self.backend.words)
                 else:
                     text_element("p", "The reason is being worded …", "reason soft")
             with container("div", "row-more"):
                 on_click = partial(self.explain, recommendation["item_id"], request)
                 button("Why this?", on_click, "button slight", aria_label=f"Why this? {title}")
                 with container("div", "facts") as evidence_slot:
-                    evidence_list(recommendation["explanation"])
+                    evidence_list(recommendation["explanation"], self.backend.words)
         return text_slot, evidence_slot
 
     def _draw_profile(self, profile: Mapping[str, Any], history: Sequence[Mapping[str, Any]]) -> None:
@@ -252,11 +257,11 @@ class ShopperPage:
                 summary = f"{profile['words'][:1].upper()}{profile['words'][1:]}."
                 text_element("p", summary, "soft small").style("margin: 2px 0 10px")
                 latest_first = history[::-1]
-                _draw_events(latest_first[:RECENT_EVENTS])
+                _draw_events(latest_first[:RECENT_EVENTS], self.backend.words)
                 if len(history) > RECENT_EVENTS:
                     with container("details", "more"):
                         text_element("summary", f"{len(history) - RECENT_EVENTS:,} earlier")
-                        _draw_events(latest_first[RECENT_EVENTS : RECENT_EVENTS + MAX_EARLIER_EVENTS])
+                        _draw_events(latest_first[RECENT_EVENTS : RECENT_EVENTS + MAX_EARLIER_EVENTS], self.backend.words)
             with container("section", "card stack"):
                 text_element("h2", "Profile")
                 for name, label in (("categories", "Categories"), ("brands", "Brands")):
@@ -271,23 +276,23 @@ class ShopperPage:
                             text_element("p", "; ".join(profile[name]), "small", dir="auto")
 
 
-def _fill_reason(slots: ReasonSlots, reason: Reason) -> None:
+def _fill_reason(slots: ReasonSlots, words: StoreWords, reason: Reason) -> None:
     """Draw an explanation that has been generated into its elements in the list."""
     text_slot, evidence_slot = slots[reason["rank"]]
     text_slot.clear()
     with text_slot:
-        explanation_text(reason["explanation"])
+        explanation_text(reason["explanation"], words)
     with evidence_slot:
-        evidence_list(reason["explanation"])
+        evidence_list(reason["explanation"], words)
 
 
-def _draw_events(events: Sequence[Mapping[str, Any]]) -> None:
+def _draw_events(events: Sequence[Mapping[str, Any]], words: StoreWords) -> None:
     with container("ul", "history"):
         for event in events:
             with container("li"):
                 text_element("span", _format_day(event["timestamp"]), "soft")
                 text_element("span", event["title"] or event["item_id"], dir="auto")
-                text_element("span", EVENT_LABELS.get(event["kind"], event["kind"]), "tag")
+                text_element("span", words.fill(EVENT_LABELS.get(event["kind"], event["kind"])), "tag")
 
 
 def _draw_shares(shares: Sequence[Mapping[str, Any]]) -> None:

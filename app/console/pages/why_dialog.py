@@ -10,29 +10,37 @@ from ...schemas.requests import WhyRequest
 from ..widgets.elements import button, container, data_table, notice, text_element
 
 if TYPE_CHECKING:
+    from ....data.store_words import StoreWords
     from ..widgets.async_panel import ConsoleBackend
 
 CHANNEL_LABELS = {
     "semantic": "similar in meaning",
-    "associations": "bought together",
+    "associations": "{participle} together",
     "relations": "declared by the store",
-    "sequential": "bought soon after",
-    "item_knn": "goes with the items of the history",
-    "co_occurrence": "bought by the same shoppers",
-    "text_smoothed": "goes with similar items",
+    "sequential": "{participle} soon after",
+    "item_knn": "goes with the {items} of the history",
+    "co_occurrence": "{participle} by the same {users}",
+    "text_smoothed": "goes with similar {items}",
     "lately": "popular lately",
-    "user_knn": "shoppers with similar baskets",
-    "random_walk": "found along other shoppers' purchases",
+    "user_knn": "{users} with similar baskets",
+    "random_walk": "found along other {users}' {purchases}",
     "item_regression": "follows from the history as a whole",
-    "category_popularity": "popular where such shoppers buy",
-    "factors": "shoppers with similar taste",
-    "graph": "network of shoppers",
+    "category_popularity": "popular where such {users} {base}",
+    "factors": "{users} with similar taste",
+    "graph": "network of {users}",
     "complements": "learned complements",
-    "text_behaviour": "goes with the items nearest to the text",
+    "text_behaviour": "goes with the {items} nearest to the text",
     "popularity": "popular",
     "llm": "language model",
     "profile": "profile",
 }
+"""Channel to its label, a template for `StoreWords.fill`."""
+OTHER_LABELS = {
+    "user_knn": "{users} with similar histories",
+    "random_walk": "found along what other {users} {past}",
+    "category_popularity": "popular in the categories of such {users}",
+}
+"""Labels of channels where the store has its own verb."""
 
 
 class WhyDialog:
@@ -79,22 +87,28 @@ class WhyDialog:
                         for sentence in sentences:
                             text_element("li", f"{sentence[:1].upper()}{sentence[1:]}.").style("padding: 3px 0")
             if why["channels"]:
-                _draw_channels(why["channels"], has_contributions=bool(why["features"]))
+                _draw_channels(why["channels"], self.backend.words, has_contributions=bool(why["features"]))
             if why["features"]:
                 _draw_features(why["features"])
             text_element("p", f"Ranking: {why['blend']}.", "soft small")
 
 
-def _draw_channels(channels: Mapping[str, Mapping[str, Any]], *, has_contributions: bool) -> None:
+def channel_label(name: str, words: StoreWords) -> str:
+    """What a channel measures, in the store's words; its name for an unknown one."""
+    labels = CHANNEL_LABELS if words.verb is None else {**CHANNEL_LABELS, **OTHER_LABELS}
+    return words.fill(labels[name]) if name in labels else name
+
+
+def _draw_channels(channels: Mapping[str, Mapping[str, Any]], words: StoreWords, *, has_contributions: bool) -> None:
     rows = []
     for name, channel in channels.items():
         score, rank = f"{channel['score']:.3g}" if channel["score"] else "–", ordinal(channel["rank"]) if channel["rank"] else "–"
         contribution = f"{channel['adds']:+.2f}" if channel["adds"] is not None else "–"
-        rows.append([CHANNEL_LABELS.get(name, name), score, rank, *([contribution] if has_contributions else [])])
+        rows.append([channel_label(name, words), score, rank, *([contribution] if has_contributions else [])])
     with container("div"):
         text_element("h3", "Its rank by each source")
         headings = ["source", "score", "rank", *(["adds"] if has_contributions else [])]
-        data_table("Rank of the item by each source", headings, rows, (1, 2, 3))
+        data_table(f"Rank of the {words.item} by each source", headings, rows, (1, 2, 3))
 
 
 def _draw_features(features: Mapping[str, Any]) -> None:

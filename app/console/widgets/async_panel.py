@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from nicegui.element import Element
 
     from ....data.records import Item
+    from ....data.store_words import StoreWords
     from ...api.worker_pool import WorkerPool
     from ...service.store_service import StoreService
 
@@ -39,6 +40,11 @@ class ConsoleBackend:
     def __init__(self, store: StoreService, worker_pool: WorkerPool, timeout: float) -> None:
         """Args: `worker_pool` runs the calls; `timeout` is the time limit of a call in seconds."""
         self.store, self._worker_pool, self._timeout = store, worker_pool, timeout
+
+    @property
+    def words(self) -> StoreWords:
+        """The store's words in texts for people."""
+        return self.store.recommender.catalogue.words
 
     async def run(self, call: Callable[[], ResultT]) -> ResultT:
         """Run `call` in a worker thread and return its result.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ....data.store_words import DEFAULT_WORDS, StoreWords
 from ...service.click_through import DAYS
 from .elements import container, data_table, empty_state, text_element
 from .styles import ACCENT
@@ -13,14 +14,14 @@ _CHART_COLORS = {False: ("#59616a", "#e6e8e5", ACCENT), True: ("#a4acb4", "#333a
 """Colours of text, grid and line by whether the page is dark."""
 
 
-def click_chart(days: Sequence[Mapping[str, Any]]) -> None:
-    """Draw the result of `daily_click_through`."""
+def click_chart(days: Sequence[Mapping[str, Any]], words: StoreWords = DEFAULT_WORDS) -> None:
+    """Draw the result of `daily_click_through`. Args: words: the store's."""
     from nicegui import ui
 
     with container("section", "card"):
         with container("div", "row-spread"):
             text_element("h2", "Click-through by day")
-            text_element("p", f"clicks per recommended item, last {DAYS} days", "soft small")
+            text_element("p", f"clicks per recommended {words.item}, last {DAYS} days", "soft small")
         if not days:
             with container("div").style("margin-top: 12px"):
                 text = "Recommendations that the API serves are counted here, with their clicks. What you open in this console is not."
@@ -41,7 +42,9 @@ def click_chart(days: Sequence[Mapping[str, Any]]) -> None:
                 [day["day"], f"{day['places']:,}", f"{day['clicks']:,}", _format_rate(day["ctr"]), f"{day['purchases']:,}"]
                 for day in reversed(days)
             ]
-            data_table("Click-through by day", ["day (UTC)", "items shown", "clicked", "rate (95%)", "bought"], rows, (1, 2, 3, 4))
+            data_table(
+                "Click-through by day", ["day (UTC)", f"{words.items} shown", "clicked", "rate (95%)", words.past], rows, (1, 2, 3, 4)
+            )
 
 
 def click_chart_options(days: Sequence[Mapping[str, Any]], *, dark: bool) -> dict[str, Any]:

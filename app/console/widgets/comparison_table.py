@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ....data.store_words import DEFAULT_WORDS, StoreWords
 from .elements import button, container, copy_link_button, data_table, notice, text_element
 
 
 def comparison_table(
-    comparison: Mapping[str, Any], describe_meaning: Callable[[Mapping[str, Any]], str], download: Callable[[], object]
+    comparison: Mapping[str, Any],
+    describe_meaning: Callable[[Mapping[str, Any]], str],
+    download: Callable[[], object],
+    words: StoreWords = DEFAULT_WORDS,
 ) -> None:
     """Draw the result of a question with `against`.
 
@@ -17,6 +21,7 @@ def comparison_table(
         comparison: Response of `POST /v1/probe`.
         describe_meaning: Returns the text for one interpretation in `understood`.
         download: Called by the button for the CSV file.
+        words: The store's words.
     """
     first, second = comparison["cohorts"]
     with container("section", "row-spread"):
@@ -25,7 +30,7 @@ def comparison_table(
             for group in (first, second):
                 users, total = group["cohort"]["users"], group["cohort"]["of"]
                 share = f" ({users / total:.0%})" if total else ""
-                text_element("p", f"{group['question']}: {users:,} of {total:,} shoppers{share}", "cohort", dir="auto")
+                text_element("p", f"{group['question']}: {users:,} of {total:,} {words.users}{share}", "cohort", dir="auto")
                 with container("div", "chips").style("margin: 4px 0 10px"):
                     for meaning in group["understood"]:
                         text_element(
@@ -58,7 +63,8 @@ def comparison_table(
         data_table("Where the two groups differ", ["Category", first["question"], second["question"], "Times (95%)"], rows, (1, 2, 3))
     for note in [f"{group['question']}: {note}" for group in (first, second) for note in group["notes"]]:
         notice(note, "note").style("margin-top: 14px")
-    coverage = f"Every number covers at least {first['privacy']['min_users']} shoppers. Shoppers in both groups count in both."
+    coverage = f"Every number covers at least {first['privacy']['min_users']} {words.users}. "
+    coverage += words.fill("{Users} in both groups count in both.")
     text_element("p", f"{coverage} What goes together is not always cause and effect.", "soft small").style("margin-top: 14px")
 
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ....data.store_words import DEFAULT_WORDS, StoreWords, sentence_start
 from .elements import container, text_element
 
 EVIDENCE_KINDS = {
     "history": "in the history",
-    "association": "bought together",
+    "association": "{participle} together",
     "review": "a review",
-    "attribute": "about the item",
+    "attribute": "about the {item}",
     "need": "the request",
 }
+"""Kind of evidence to its label, a template for `StoreWords.fill`."""
 
 
 def claim_spans(text: str, claims: Sequence[Mapping[str, str]]) -> list[tuple[str, str | None]]:
@@ -39,8 +41,8 @@ def claim_spans(text: str, claims: Sequence[Mapping[str, str]]) -> list[tuple[st
     return spans
 
 
-def explanation_text(explanation: Mapping[str, Any] | None) -> None:
-    """Draw the explanation of a recommendation, or a sentence if there is none."""
+def explanation_text(explanation: Mapping[str, Any] | None, words: StoreWords = DEFAULT_WORDS) -> None:
+    """Draw the explanation of a recommendation, or a sentence if there is none. Args: words: the store's."""
     if explanation is None or not explanation["text"]:
         text_element("p", "No reason strong enough to state.", "reason soft")
         return
@@ -52,14 +54,14 @@ def explanation_text(explanation: Mapping[str, Any] | None) -> None:
                 if fact is None:
                     text_element("span", span)
                     continue
-                evidence_text = _describe_evidence(fact)
+                evidence_text = _describe_evidence(fact, words)
                 with container("span", "claim", tabindex="0", role="note", aria_label=f"{span} {evidence_text}"):
                     text_element("span", span, aria_hidden="true")
                     text_element("span", evidence_text, "tip", aria_hidden="true")
 
 
-def evidence_list(explanation: Mapping[str, Any] | None) -> None:
-    """Draw all evidence of an explanation, whether its text uses it or not."""
+def evidence_list(explanation: Mapping[str, Any] | None, words: StoreWords = DEFAULT_WORDS) -> None:
+    """Draw all evidence of an explanation, whether its text uses it or not. Args: words: the store's."""
     if explanation is None or not explanation["evidence"]:
         return
     with container("details", "more").style("margin-top: 4px"):
@@ -67,17 +69,17 @@ def evidence_list(explanation: Mapping[str, Any] | None) -> None:
         with container("ul", "evidence"):
             for fact in explanation["evidence"]:
                 with container("li"):
-                    text_element("span", _evidence_kind(fact) + (", against" if fact.get("against") else ""), "soft")
+                    text_element("span", _evidence_kind(fact, words) + (", against" if fact.get("against") else ""), "soft")
                     text_element("span", _evidence_text(fact), dir="auto")
 
 
-def _describe_evidence(fact: Mapping[str, Any]) -> str:
+def _describe_evidence(fact: Mapping[str, Any], words: StoreWords) -> str:
     """The kind of a piece of evidence, and its text."""
-    return f"{_evidence_kind(fact).capitalize()}{', against it' if fact.get('against') else ''}: {_evidence_text(fact)}"
+    return f"{sentence_start(_evidence_kind(fact, words))}{', against it' if fact.get('against') else ''}: {_evidence_text(fact)}"
 
 
-def _evidence_kind(fact: Mapping[str, Any]) -> str:
-    return EVIDENCE_KINDS.get(fact["kind"], str(fact["kind"]))
+def _evidence_kind(fact: Mapping[str, Any], words: StoreWords) -> str:
+    return words.fill(EVIDENCE_KINDS[fact["kind"]]) if fact["kind"] in EVIDENCE_KINDS else str(fact["kind"])
 
 
 def _evidence_text(fact: Mapping[str, Any]) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from ....data.store_words import DEFAULT_WORDS
 from ...plots.category_pairs import MAX_FULLY_LABELLED, CategoryPair, full_name, withheld_text
 from ...plots.lift_scale import (
     DARK_COLORS,
@@ -37,6 +38,7 @@ def heat_map_options(
     *,
     disclosed: Collection[tuple[int, int]] = (),
     min_users: int = 0,
+    people: str = DEFAULT_WORDS.users,
 ) -> tuple[dict[str, Any], tuple[int, int]]:
     """Return the ECharts options of a heat map, and its minimum width and its height in pixels.
 
@@ -47,6 +49,7 @@ def heat_map_options(
         dark: Whether the page is dark.
         disclosed: Pairs of indices that may be disclosed, whether the filters keep them or not; all others are drawn as withheld.
         min_users: K-anonymity threshold.
+        people: The store's plural noun for its users.
     """
     positions = {category: position for position, category in enumerate(categories)}
     labels = [_axis_label(path) for path in paths]
@@ -65,7 +68,7 @@ def heat_map_options(
     limit, colors = scale_limit(pair.lift for pair in pairs), DARK_COLORS if dark else LIGHT_COLORS
     same_color, withheld_color = NO_DATA_COLORS_DARK if dark else NO_DATA_COLORS_LIGHT
     same_cells, withheld_cells = _cells_without_statistics(
-        positions, paths, {(p.source, p.target) for p in pairs} | set(disclosed), min_users
+        positions, paths, {(p.source, p.target) for p in pairs} | set(disclosed), min_users, people
     )
     options = {
         "animation": False,
@@ -89,7 +92,7 @@ def heat_map_options(
         "series": [
             {
                 "type": "heatmap",
-                "data": [_pair_cell(pair, positions, limit, colors) for pair in pairs],
+                "data": [_pair_cell(pair, positions, limit, colors, people) for pair in pairs],
                 "cursor": "pointer",
                 "itemStyle": {"borderColor": border, "borderWidth": 1.5, "borderRadius": 3},
                 "emphasis": {"itemStyle": {"borderColor": foreground, "borderWidth": 2}},
@@ -101,7 +104,7 @@ def heat_map_options(
     return options, (left + 56 + cell_side * len(categories), top + 12 + (cell_side + 4) * len(categories))
 
 
-def heat_map_legend(pairs: Sequence[CategoryPair], min_users: int, dark: bool) -> None:
+def heat_map_legend(pairs: Sequence[CategoryPair], min_users: int, dark: bool, people: str = DEFAULT_WORDS.users) -> None:
     """Draw the legend: colours, bold labels, and cells without statistics."""
     colors, limit = DARK_COLORS if dark else LIGHT_COLORS, scale_limit(pair.lift for pair in pairs)
     same_color, withheld_color = NO_DATA_COLORS_DARK if dark else NO_DATA_COLORS_LIGHT
@@ -112,7 +115,7 @@ def heat_map_legend(pairs: Sequence[CategoryPair], min_users: int, dark: bool) -
             text_element("span", f"more often, {TICK_LABELS[limit]}")
         text_element("span", "bold: sure")
         for symbol, color, meaning in (
-            ("╱", withheld_color, withheld_text(min_users, "shoppers")),
+            ("╱", withheld_color, withheld_text(min_users, people)),
             ("–", same_color, "the same category"),
         ):
             with container("span", "scale"):
@@ -126,7 +129,7 @@ def _axis_label(path: Sequence[str]) -> str:
     return name if len(name) <= MAX_NAME_LENGTH else name[: MAX_NAME_LENGTH - 1].rstrip() + "…"
 
 
-def _pair_cell(pair: CategoryPair, positions: Mapping[int, int], limit: int, colors: Sequence[str]) -> dict[str, Any]:
+def _pair_cell(pair: CategoryPair, positions: Mapping[int, int], limit: int, colors: Sequence[str], people: str) -> dict[str, Any]:
     fully_labelled = len(positions) <= MAX_FULLY_LABELLED
     label = {
         "show": fully_labelled or pair.significant,
@@ -137,11 +140,11 @@ def _pair_cell(pair: CategoryPair, positions: Mapping[int, int], limit: int, col
         "fontFamily": _FONT,
     }
     value = [positions[pair.target], positions[pair.source], round(scale_position(pair.lift, limit) * limit, 4)]
-    return {"value": value, "name": pair.tooltip("shoppers"), "label": label, "categories": [pair.source, pair.target]}
+    return {"value": value, "name": pair.tooltip(people), "label": label, "categories": [pair.source, pair.target]}
 
 
 def _cells_without_statistics(
-    positions: Mapping[int, int], paths: Sequence[Sequence[str]], disclosed: Collection[tuple[int, int]], min_users: int
+    positions: Mapping[int, int], paths: Sequence[Sequence[str]], disclosed: Collection[tuple[int, int]], min_users: int, people: str
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """The cells of the diagonal, and the cells that are withheld or unknown."""
     names = {category: full_name(path) for category, path in zip(positions, paths, strict=True)}
@@ -150,7 +153,7 @@ def _cells_without_statistics(
         return {"value": [positions[target], positions[source], 0], "name": tooltip, "categories": [source, target]}
 
     same = [cell(category, category, f"{names[category]}\nThe same category") for category in positions]
-    reason = withheld_text(min_users, "shoppers")
+    reason = withheld_text(min_users, people)
     withheld = [
         cell(source, target, f"{names[source]} → {names[target]}\n{reason[:1].upper()}{reason[1:]}")
         for source in positions

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ...terminal.evaluation_table import format_interval, format_number, systems_by_kind
+from ...terminal.evaluation_table import format_interval, format_number, systems_by_kind, words_of
 from .elements import container, data_table, text_element
 
 KIND_HEADINGS = {"baseline": "Baselines", "channel": "Channels", "blend": "The blend", "ablation": "The blend without a part"}
@@ -15,7 +15,7 @@ def evaluation_summary(report: Mapping[str, Any]) -> None:
     """Draw `report.json`: each system with its interval, by kind, best first."""
     k, best = report["k"], report["best_baseline"]
     metric = f"ndcg@{k}"
-    cases = f"{report['cases']:,} cases of {report['users']:,} shoppers; {report['split']['protocol']}"
+    cases = f"{report['cases']:,} cases of {report['users']:,} {words_of(report).users}; {report['split']['protocol']}"
     text_element("p", f"{cases}. NDCG@{k} with its 95% interval; 1 would be perfect.", "soft small")
     systems = systems_by_kind(report)
     maximum = max([system[metric]["high"] or system[metric]["value"] or 0 for _, system in systems], default=1) or 1

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from .async_panel import ConsoleBackend
 
 MAX_OPTIONS = 8
-SCOPES = {"new": "Categories that are new to them", "other": "Any category but that of the item it is based on"}
+SCOPES = {"new": "Categories that are new to them", "other": "Any category but that of the {item} it is based on"}
 LIST_FIELDS = (
     ("include_categories", "Only these categories"),
     ("exclude_categories", "Not these categories"),
@@ -23,9 +23,10 @@ NUMBER_FIELDS = (
     ("max_price", "Price to", ""),
     ("max_per_category", "Per category", ""),
     ("k", "How many", "5"),
-    ("new_items", "New items", "0"),
-    ("new_up_to", "New: bought by at most", "0"),
+    ("new_items", "New {items}", "0"),
+    ("new_up_to", "New: {participle} by at most", "0"),
 )
+"""Name, label and initial value of each field; the labels are templates for `StoreWords.fill`."""
 
 
 class RuleControls:
@@ -41,10 +42,15 @@ class RuleControls:
         """Draw the controls."""
         from nicegui import ui
 
+        words = self.backend.words
         with container("div", "stack"):
             with container("fieldset").style("border: 0; padding: 0; margin: 0"):
                 text_element("legend", "Recommend from", "small soft").style("padding: 0")
-                self.fields["scope"] = ui.radio(SCOPES, value="new").props("dense").style("margin-top: 6px; display: grid; gap: 6px")
+                self.fields["scope"] = (
+                    ui.radio({scope: words.fill(label) for scope, label in SCOPES.items()}, value="new")
+                    .props("dense")
+                    .style("margin-top: 6px; display: grid; gap: 6px")
+                )
             for name, label in LIST_FIELDS:
                 with container("div"):
                     search = self._brands if name == "brands" else self._categories
@@ -53,10 +59,12 @@ class RuleControls:
                     chips.move(target_index=1)
             with container("div", "fields").style("grid-template-columns: 1fr 1fr"):
                 for name, label, value in NUMBER_FIELDS:
-                    field = ui.input(label, value=value).props("outlined dense debounce=400 inputmode=decimal autocomplete=off")
+                    field = ui.input(words.fill(label), value=value).props("outlined dense debounce=400 inputmode=decimal autocomplete=off")
                     self.fields[name] = field
             self.fields["in_stock"] = ui.checkbox("Only what is in stock").props("dense")
-            self.fields["owned"] = ui.checkbox("Also what they already have").props("dense")
+            self.fields["owned"] = ui.checkbox(
+                "Also what they already have" if words.means_owning else f"Also what they have {words.participle} already"
+            ).props("dense")
             with container("div"):
                 with container("div", "row-spread small soft", aria_hidden="true"):
                     text_element("span", "popular")

@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from ...store_words import StoreWords, Verb
 from .base import Record, Source, pick_files
 
 _NO_GENRES = "(no genres listed)"
 _RATING = {"user_id": ("userId",), "item_id": ("movieId",), "value": ("rating",), "timestamp": ("timestamp",)}
 _MOVIE = {"item_id": ("movieId",), "title": ("title",), "genres": ("genres",)}
+
+WORDS = StoreWords("film", "films", "viewer", "viewers", Verb("watch", "watched", "watched"))
+LIKED_WORDS = StoreWords("film", "films", "viewer", "viewers", Verb("like", "liked", "liked"))
+"""Words for ratings that count from a lowest rating on."""
 
 
 def find(paths: Sequence[Path], rename: Mapping[str, str]) -> list[Source]:  # noqa: ARG001 -- the column names are fixed

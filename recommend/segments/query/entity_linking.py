@@ -1,7 +1,7 @@
-"""Entity linking: the category, brand, item or similar items that a name in a question means in one store.
+"""Entity linking: the category, brand, item, use or similar items that a name in a question means in one store.
 
-A name is matched as it is, then in singular and plural, then as the head of a longer category name or as words of a single title, then with
-a spelling mistake, and last by meaning. Case, accents, punctuation, `&` for and, and a leading "the" make no difference.
+A name is matched as it is, then in singular and plural, then as the head of a longer category name or as words of a single title, then as a
+use, then with a spelling mistake, and last by meaning. Case, accents, punctuation, `&` for and, and a leading "the" make no difference.
 The thresholds are measured with the bundled embedder. Of users it knows only how many each item has.
 """
 
@@ -20,6 +20,7 @@ from .meanings import Choice, Meaning, NameSense
 from .name_matching import STOP_WORDS, normalize_name, singular, without_generic_words, word_stem
 from .query_tree import QueryNode, Term, satisfiable, terms
 from .store_names import StoreNames
+from .use_names import UseNames
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -48,14 +49,16 @@ class EntityLinker:
 
     Args:
         nearest_items: Called only for a text that matches no name.
+        uses: Names of the store's uses.
 
     Attributes:
         catalogue: Items of the store.
         names: Names of the store.
     """
 
-    def __init__(self, catalogue: Catalogue, nearest_items: NearestItems) -> None:
+    def __init__(self, catalogue: Catalogue, nearest_items: NearestItems, uses: UseNames | None = None) -> None:
         self.catalogue, self.names, self._nearest_items = catalogue, StoreNames(catalogue), nearest_items
+        self._uses = uses or UseNames()
 
     def is_name(self, text: str) -> bool:
         """Whether the words are a name of the store as they are (see `StoreNames.is_name`)."""
@@ -69,13 +72,19 @@ class EntityLinker:
         """
         normalized = normalize_name(term.text)
         if term.kind != "text" and normalized:
-            for match in (self._equal, self._contained, self._misspelled):
+            for match in (self._equal, self._contained):
                 if senses := match(term, normalized):
                     return self._meaning(senses)
+            if term.kind in (None, "use") and (use := self._uses.meaning(term.text)):
+                return use
+            if senses := self._misspelled(term, normalized):
+                return self._meaning(senses)
         if term.kind in (None, "text") and normalized:
             mask = self._near_in_meaning(term.text, normalized)
             if mask.any():
                 return Meaning("text", term.text, mask, "meaning", self._named_in(normalized) if term.kind is None else ())
+        if term.kind == "use":
+            raise QueryError(f"no use is called {quoted(term.text)}; `crossaisle uses` lists the uses of a store")
         if term.kind in (None, "text"):
             problem = "nothing in this store is called or comes near in meaning to"
         else:

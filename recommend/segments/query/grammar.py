@@ -4,8 +4,8 @@
     "who would need a tripod?"                                      ->  reverse, tripod
 
 `not` binds tighter than `and`, `and` tighter than `or`. A comma means the next `and` or `or` at the same bracket depth, as in a list that
-is read aloud. The prefixes `category:`, `brand:`, `item:` and `text:` give the kind of a name; double quotes keep a name whole (a quote
-inside is doubled).
+is read aloud. The prefixes `category:`, `brand:`, `item:`, `use:` and `text:` give the kind of a name; double quotes keep a name whole (a
+quote inside is doubled).
 Knows no store: the caller's `is_name` decides which words form one name, and `entity_linking` resolves what a name means.
 """
 
@@ -96,7 +96,7 @@ class _Token:
 
 _TOKEN = re.compile(
     r"""(?P<quote>"(?:[^"]|"")*"(?![\w"])|“[^”]*”|«[^»]*»)
-      | (?P<prefix>(?:category|brand|item|text)\s?:)
+      | (?P<prefix>(?:category|brand|item|use|text)\s?:)
       | (?P<bracket>[()])
       | (?P<comma>[,;])
       | (?P<word>(?:[^\s(),;]|(?<=\d),(?=\d))+)""",

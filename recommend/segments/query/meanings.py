@@ -42,8 +42,8 @@ class Meaning:
     """Resolved meaning of a name.
 
     Attributes:
-        kind: Category, brand, item, or text for items near the name in meaning.
-        name: A path for a category, otherwise a brand, a title or the text itself.
+        kind: Category, brand, item, use, or text for items near the name in meaning.
+        name: A path for a category, otherwise a brand, a title, a use or the text itself.
         item_mask: (items,) bool, the items that it means; at least one.
         match: How the written name matches.
         choices: Other possible meanings, most users first.

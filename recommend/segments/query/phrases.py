@@ -16,12 +16,14 @@ Direction = Literal["next", "reverse"]
 
 _WHO = (
     r"(?:people|persons?|users?|customers?|shoppers?|buyers?|owners?|purchasers?|clients?|members?|learners?|students?|viewers?|readers?"
-    r"|travell?ers?|guests?|households?|families|folks?|those|anyone|anybody|everyone|everybody|somebody|someone)"
+    r"|travell?ers?|guests?|listeners?|subscribers?|attendees|participants|pupils?|patrons?|visitors?|borrowers?"
+    r"|households?|families|folks?|those|anyone|anybody|everyone|everybody|somebody|someone)"
 )
 _ALL = r"(?:(?:all|our|my|the|any)\s+)*"
 _PAST = r"(?:bought|purchased|ordered|owned)"
 _HAVE = (
     rf"(?:{_PAST}|buys?|buying|purchases?|order|owns?|owning|rated?|reviewed|watch(?:ed)?|saw|seen|read|played|visited|booked|viewed"
+    r"|rented|borrowed|heard|attended|completed|streamed"
     r"|looked\s+at|used?|enroll?(?:ed)?\s+(?:in|for|on)|signed\s+up\s+for|(?:have|has|had|having|got|gets?|took|takes?|taken)"
     # After these the verb means something else: "people who have started running", "who took up knitting".
     r"(?!\s+(?:up|into|to|out|over|off|part|care|been|just|started|begun|become|moved|gone|married|not|never)\b))"

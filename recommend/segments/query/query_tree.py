@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-TermKind = Literal["category", "brand", "item", "text"]
+TermKind = Literal["category", "brand", "item", "use", "text"]
 
 
 @dataclass(frozen=True, slots=True)

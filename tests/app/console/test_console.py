@@ -34,6 +34,7 @@ from crossaisle.data.workspace import Workspace
 from crossaisle.recommend.category_map.cell_items import cell_drilldown
 from crossaisle.recommend.ranking.features import CHANNELS, LLM_CHANNEL
 from crossaisle.recommend.recommender import Recommender
+from crossaisle.retrieval.channels import text_behaviour
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
@@ -717,5 +718,5 @@ def test_cell_shows_only_item_pairs_that_may_be_disclosed(store: Workspace, sett
 
 
 def test_every_channel_has_words_of_its_own() -> None:
-    assert set(CHANNEL_LABELS) == {*CHANNELS, LLM_CHANNEL, "profile"}
+    assert set(CHANNEL_LABELS) == {*CHANNELS, LLM_CHANNEL, text_behaviour.NAME, "profile"}
     assert len(set(CHANNEL_LABELS.values())) == len(CHANNEL_LABELS)

@@ -36,7 +36,8 @@ def segments() -> list[SegmentFacts]:
     kinds: list[dict[str, object]] = [
         {}, {"verb": "rated"}, {"verb": "looked at"}, {"ordered": False}, {"days": None}, {"noisy": True}, {"quote": QUOTE},
         {"cohort": "people who started running", "cohort_kind": "text"}, {"cohort": "Mossbear", "cohort_kind": "brand"},
-        {"need": "Pyra Gas Stove", "need_kind": "item"}, {"support": None, "lift": None, "lift_low": None}, {"lift_low": 0.9},
+        {"need": "Pyra Gas Stove", "need_kind": "item"}, {"cohort": "a first flat", "cohort_kind": "use"},
+        {"need": "night trains", "need_kind": "use"}, {"support": None, "lift": None, "lift_low": None}, {"lift_low": 0.9},
     ]  # fmt: skip
     pairs = list(itertools.pairwise(names))[:24]
     return [

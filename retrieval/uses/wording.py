@@ -1,0 +1,34 @@
+"""A use as the object of "for" in an English sentence: "camping", "a first flat", "the garden", "use at night"."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .english import ENGLISH
+
+if TYPE_CHECKING:
+    from .store import Use
+
+_WITHOUT_ARTICLE = frozenset(
+    "winter summer spring autumn fall rain snow christmas halloween easter thanksgiving hanukkah school kindergarten preschool college "
+    "nursery-school daycare church pregnancy postpartum surgery recovery bedtime bathtime naptime mealtime storytime playtime lunchtime "
+    "dinner breakfast lunch supper brunch travel prom".split()
+)
+"""Last words of names that stand without an article though they are singular."""
+_PREPOSITIONS = frozenset("at in on by".split())
+_ARTICLES = frozenset("a an the".split())
+
+
+def use_phrase(use: Use) -> str:
+    """Return the name of a use with the article that it takes behind "for".
+
+    Places take "the", occasions and persons "a"; plurals, activities and needs take none.
+    """
+    words = use.name.split()
+    if words[0] in _PREPOSITIONS:
+        return f"use {use.name}"
+    last = words[-1]
+    is_plural = ENGLISH.singular(last) != last
+    if words[0] in _ARTICLES or is_plural or last in _WITHOUT_ARTICLE or use.kind in ("task", "need"):
+        return use.name
+    return f"the {use.name}" if use.kind == "place" else f"{'an' if use.name[:1] in tuple('aeiou') else 'a'} {use.name}"
