@@ -87,10 +87,7 @@ def print_uses(
         console.print(Text(f"  {_behaviour(use, words)}", style="dim"))
         shown = use.items[:MAX_ITEMS_SHOWN] if item_id is None else [item_id]
         for item in shown:
-            sentence = min(
-                (sentence for sentence in use.sentences if sentence.item_id == item),
-                key=lambda sentence: ("review", "description", "title").index(sentence.source),
-            )
+            sentence = use.sentences_of(item)[0]
             title = Text("  " + printable(titles.get(item, "") or item)[:60])
             quoted = (
                 Text(f": “{printable(sentence.sentence)}” ({sentence.source})", style="green") if sentence.source != "title" else Text("")

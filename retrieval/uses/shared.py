@@ -45,10 +45,5 @@ def best_shared_use(uses: StoreUses, history: Sequence[str], candidate: str) -> 
             if item_id in items and item_id != candidate:
                 rank = (use.support.low, -len(items), position)
                 if best is None or rank > best[0]:
-                    best = rank, SharedUse(use, item_id, _sentences(use, item_id), _sentences(use, candidate))
+                    best = rank, SharedUse(use, item_id, use.sentences_of(item_id), use.sentences_of(candidate))
     return best[1] if best else None
-
-
-def _sentences(use: Use, item_id: str) -> tuple[UseSentence, ...]:
-    of_item = [sentence for sentence in use.sentences if sentence.item_id == item_id]
-    return tuple(sorted(of_item, key=lambda sentence: ("review", "description", "title").index(sentence.source)))

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 FILE = "uses.parquet"
 RULES_VERSION = "1"
 """Changes with the patterns and tables: a table of other rules is mined again."""
+SOURCES = ("review", "description", "title")
+"""Sources of a sentence, those that say most about the use first."""
 _FIGURES = tuple(UseSupport.__dataclass_fields__)
 
 
@@ -68,6 +70,11 @@ class Use:
         for sentence in self.sentences:
             counts[sentence.item_id] = counts.get(sentence.item_id, 0) + 1
         return sorted(counts, key=lambda item: -counts[item])
+
+    def sentences_of(self, item_id: str) -> tuple[UseSentence, ...]:
+        """Return the sentences about an item: of reviews, of the description, of the title."""
+        of_item = (sentence for sentence in self.sentences if sentence.item_id == item_id)
+        return tuple(sorted(of_item, key=lambda sentence: SOURCES.index(sentence.source)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,9 @@ half of the shoppers gives pairs, beside factors that are fitted to the other ha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ...eval.splits.training_view import TrainingView
-    from ...retrieval.channels.matrix_factorization import FactorizationConfig, ItemFactors
+    from ...retrieval.channels.matrix_factorization import FactorizationConfig
 
 EntityScores = Callable[[int], "NDArray[np.floating[Any]]"]
 """Function from the number of a stated entity to the score of every entity, 0 for none."""
@@ -62,30 +63,24 @@ class TextMaterial:
         behaviour: tuple[EntityScores, ...] = ()
         for fitted, paired in (halves, reversed(halves)):
             factors = fit_factors(RaggedArray(fitted.events.starts, fitted.events.row), view.vectors, config)
-            entity_sets += pair_entities(paired)
-            behaviour += _scores(TextBehaviour(fitted.catalogue, view.index, _constant(factors, view.catalogue.ids)), view)
+            channel = TextBehaviour(fitted.catalogue, view.index, partial(MatrixFactorization, factors, view.catalogue.ids))
+            items, leaves = pair_entities(paired)
+            entity_sets += (items, leaves)
+            behaviour += _scores(channel, items, leaves)
         return cls(entity_sets, behaviour)
 
 
-def _constant(factors: ItemFactors, ids: Sequence[str]) -> Callable[[], MatrixFactorization]:
-    factorization = MatrixFactorization(factors, ids)
-    return lambda: factorization
-
-
-def _scores(channel: TextBehaviour, view: TrainingView) -> tuple[EntityScores, EntityScores]:
+def _scores(channel: TextBehaviour, items: PairEntities, leaves: PairEntities) -> tuple[EntityScores, EntityScores]:
     """Scores of the items, and of the leaf categories: the mean score of their items."""
-    codes = leaf_codes(view.catalogue)
+    codes = leaf_codes(channel.catalogue)
     has_leaf = codes >= 0
     sizes = np.maximum(np.bincount(codes[has_leaf]), 1)
 
     def of_items(item: int) -> NDArray[np.floating[Any]]:
-        return channel.scores(view.vectors[item][None], excluded=frozenset({item}))[0]
+        return channel.scores(items.vectors[item][None], excluded=frozenset({item}))[0]
 
     def of_leaves(leaf: int) -> NDArray[np.floating[Any]]:
-        items = np.flatnonzero(codes == leaf)
-        text = view.vectors[items].mean(axis=0)
-        text /= max(float(np.linalg.norm(text)), 1e-9)
-        scores = channel.scores(text[None], excluded=frozenset(items.tolist()))[0]
+        scores = channel.scores(leaves.vectors[leaf][None], excluded=frozenset(np.flatnonzero(codes == leaf).tolist()))[0]
         return np.asarray(np.bincount(codes[has_leaf], scores[has_leaf], minlength=len(sizes)) / sizes)
 
     return of_items, of_leaves
