@@ -317,7 +317,7 @@ def test_slots_are_reserved_for_new_items(trained: Trained, demo_workspace: Work
 def test_a_text_query_does_not_use_the_blend(recommender: Recommender) -> None:
     answer = recommender.recommend(text="something for a rainy camping trip", k=3)
     assert answer.items
-    assert set(answer.items[0].channels) <= {"semantic", "associations", "popularity"}
+    assert set(answer.items[0].channels) <= {"semantic", "text_behaviour", "associations", "popularity"}
 
 
 def test_after_new_data_the_graph_is_not_used(
