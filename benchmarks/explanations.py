@@ -101,18 +101,26 @@ def explained(shop: crossaisle.Workspace, settings: Settings, pairs: int, out: P
         length: {
             name: round(value, 3)
             for name, value in explanation_report([entry for entry in entries if entry["style"][1] == length]).to_dict().items()
-            if name in ("llm_share", "distinct_2", "commonest_opening", "words", "unique_sentences", "grade")
+            if name in ("worded_share", "distinct_2", "commonest_opening", "words", "unique_sentences", "grade")
         }
         for length in LENGTHS
     }
     return {
         "pairs": len(entries),
         **{name: round(value, 4) for name, value in found.to_dict().items()},
+        "use_or_quotation": round(sum(map(states_use_or_quotation, entries)) / len(entries), 4),
         "by_length": by_length,
         "second_check_passed": checked.returncode == 0,
         "second_check_faults": int(m[1]) if (m := re.search(r"(\d+) faults?", checked.stdout)) else None,
         "second_check_says": checked.stdout.strip().splitlines()[-1][:200] if checked.stdout.strip() else checked.stderr[:200],
     }
+
+
+def states_use_or_quotation(entry: dict[str, Any]) -> bool:
+    """Whether an explanation says what an item is for, or quotes a review for it."""
+    about = entry["explanation"]
+    kinds = {fact.get("id"): fact["kind"] for fact in about["evidence"] if not fact.get("against")}
+    return any(kinds.get(claim["evidence"]) in ("use", "review") for claim in about["claims"])
 
 
 def speed(shop: crossaisle.Workspace, settings: Settings) -> dict[str, Any]:
@@ -133,7 +141,7 @@ def speed(shop: crossaisle.Workspace, settings: Settings) -> dict[str, Any]:
     others = [user for user in sorted(recommender.histories) if user not in users][:10]
     uncached = [recommender.recommend(user_id=user, k=LIST).timings_ms["explain"] / 1000 for user in others]
     writer, rates = explainer._generator, {"batched": [], "one_by_one": []}  # type: ignore[var-annotated]
-    slots = [frozenset({"own", "item", *facts}) for facts in (("figure",), ("figure", "usual"), ("close",), ("price",), ("popular",))]
+    slots = [frozenset({"own", "item", *facts}) for facts in (("figure",), ("figure", "usual"), ("use",), ("price",), ("fresh",))]
     briefs = [ExplanationBrief("Pyra Gas Stove", "Norrvik Dome Tent", None, "owned", one, "figure" in one) for one in slots]
     for turn in range(4):
         start = time.perf_counter()

@@ -162,7 +162,7 @@ class Evidence:
 
     Attributes:
         kind: `history` (an item of the user), `association` (a co-occurrence statistic), `review` (a verbatim quote), `attribute` (of
-            the item), `need` (the shopper's own words).
+            the item), `need` (the shopper's own words), `use` (what two items are for).
         text: The fact as displayable text.
         item_id: Item that the fact is about; the history item for `history` and for an association between items; None for an
             association between categories.
@@ -171,7 +171,7 @@ class Evidence:
         against: Whether it is a drawback of the item.
     """
 
-    kind: Literal["history", "association", "review", "attribute", "need"]
+    kind: Literal["history", "association", "review", "attribute", "need", "use"]
     text: str
     item_id: str | None = None
     value: float | None = None
@@ -188,22 +188,40 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
+class CustomerCopy:
+    """Texts of a recommendation for a mail to a customer.
+
+    Attributes:
+        subject: Subject line.
+        line: One sentence.
+        alternative_text: Text in place of the item's picture.
+    """
+
+    subject: str
+    line: str
+    alternative_text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Explanation:
     """Explanation of a recommendation, with its evidence.
 
     Attributes:
         text: Displayable text; empty if there is no sufficiently strong reason.
-        source: Origin of the wording: `llm`, `evidence` (templates), or `none` if the text is empty.
+        source: Origin of the text: `model` (written by a model for this shopper), `wording` (words that a model learned, filled with the
+            facts), `evidence` (facts alone), or `none` if it is empty.
         verified: Whether the text passed verification; False only if it is empty.
         evidence: Facts behind the text.
         claims: Mapping of text spans to evidence.
+        customer_copy: Further texts, for a mail to the customer; None for other readers.
     """
 
     text: str
-    source: Literal["llm", "evidence", "none"]
+    source: Literal["model", "wording", "evidence", "none"]
     verified: bool
     evidence: tuple[Evidence, ...] = ()
     claims: tuple[Claim, ...] = ()
+    customer_copy: CustomerCopy | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,15 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
 from ..data.atomic_files import sha256
+from ..data.errors import StaleIndexError
 from ..data.workspace import Workspace
 from ..llm.explain.entailment import EntailmentModel
 from ..llm.explain.explainer import Explainer
-from ..llm.models import adapters
+from ..llm.explain.writing.free_writer import MIN_PARAMETERS, FreeWriter
+from ..llm.explain.writing.text_models import LocalTextModel, RemoteTextModel
+from ..llm.models import adapters, bundled
 from ..llm.models.language_model import LanguageModel
+from ..llm.models.model_size import ModelSize
 from ..llm.ranking.prefix_cache import PrefixCache
 from ..llm.ranking.ranker import Ranker
 from ..llm.ranking.remote_ranker import RemoteRanker
@@ -27,7 +31,10 @@ from ..retrieval.index.embedder import Embedder
 from ..retrieval.items.relations import DeclaredRelations
 from ..retrieval.items.texts import review_ids
 from ..retrieval.retriever import Retriever
+from ..retrieval.uses.store import StoreUses, read_uses
 from .evidence.gatherer import EvidenceGatherer, count_recent_users
+from .evidence.justification import head_for
+from .evidence.quotations import Quotations
 from .evidence.review_table import ReviewTable
 from .profiles.histories import Histories
 from .profiles.profile import ItemAttributes
@@ -91,6 +98,8 @@ class WorkspaceComponents:
             self._pack_batcher.close()
         if (remote := self.__dict__.get("_remote_ranker")) is not None:
             remote.close()
+        if isinstance(writer := self.__dict__.get("_text_model"), RemoteTextModel):
+            writer.close()
         self.index.close()
 
     def with_items(self, items: Sequence[Item]) -> tuple[Self, int, int]:
@@ -105,9 +114,8 @@ class WorkspaceComponents:
         added, changed = new_items.add(workspace, self.index, self._embedder, items, self.workspace.manifest.snapshot)
         copy = type(self)(workspace, self.settings, index=self.index)
         copy._pack_batcher, copy._prefix_cache, copy.live = self._pack_batcher, self._prefix_cache, self.live
-        copy.__dict__.update(
-            {name: self.__dict__[name] for name in ("_embedder", "_llm", "_explainer", "_remote_ranker") if name in self.__dict__}
-        )
+        shared = ("_embedder", "_llm", "_explainer", "_remote_ranker", "_text_model")
+        copy.__dict__.update({name: self.__dict__[name] for name in shared if name in self.__dict__})
         copy.warm()
         return copy, added, changed
 
@@ -216,18 +224,39 @@ class WorkspaceComponents:
 
     @cached_property
     def _explainer(self) -> Explainer:
-        entailment = EntailmentModel.load(self.settings.nli) if self.settings.nli and self._llm else None
-        return Explainer(self._llm, cache=self.settings.home / "wordings", entailment=entailment, words=self.catalogue.words)
+        checks = self.settings.nli and (self._llm is not None or self.settings.is_remote)
+        entailment = EntailmentModel.load(self.settings.nli) if self.settings.nli and checks else None
+        words, writer = self.catalogue.words, None if self._text_model is None else FreeWriter(self._text_model, entailment)
+        return Explainer(self._llm, cache=self.settings.home / "wordings", entailment=entailment, words=words, writer=writer)
+
+    @cached_property
+    def _text_model(self) -> LocalTextModel | RemoteTextModel | None:
+        """The model that writes explanations freely; None if it is too small, or there is none."""
+        if self.settings.is_remote:
+            return RemoteTextModel(self.settings.llm, str(self.settings.llm_model))
+        if self._llm is None or self.settings.llm == bundled.NAME or ModelSize.read(self.settings).parameters < MIN_PARAMETERS:
+            return None
+        return LocalTextModel(self._llm)
 
     @cached_property
     def _gatherer(self) -> EvidenceGatherer:
         reviews = self.workspace.table("reviews")
         interactions = self.workspace.table("interactions")
+        by_item = ReviewTable(reviews.with_columns(review_ids(reviews)).sort("item_id", maintain_order=True))
         return EvidenceGatherer(
             self.catalogue,
             self.index,
             ItemUsers.build(interactions, self.catalogue),
-            ReviewTable(reviews.with_columns(review_ids(reviews)).sort("item_id", maintain_order=True)),
+            Quotations(by_item, self.index, self._embedder.encode, head_for((self.workspace.manifest.index or {}).get("embedder_digest"))),
             self.relations,
             count_recent_users(interactions, self.catalogue),
+            self._uses,
         )
+
+    @cached_property
+    def _uses(self) -> StoreUses | None:
+        """What the items are for; None for an index of a version without uses."""
+        try:
+            return read_uses(self.workspace)
+        except StaleIndexError:
+            return None

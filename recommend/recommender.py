@@ -15,17 +15,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..data import deadlines
-from ..data.errors import EndpointError, QueryError, UnknownUserError
+from ..data.errors import EndpointError, UnknownUserError
 from ..data.events.records import now_ms
 from ..data.records import Candidate, Explanation, LLMUse, Query, Recommendation, Recommendations, Rules
 from ..data.settings import Settings
 from ..data.workspace import Workspace
-from ..llm.explain.briefs import LENGTHS, TONES, Tone
+from ..llm.explain.audiences import Audience, Style, explain_for
+from ..llm.explain.briefs import Tone
 from ..llm.explain.constrained_decoding import Length
 from ..llm.explain.reasons import Reason
 from ..llm.models.usage import LLMUsage, measure_usage
 from ..prompts.sanitize import sanitize_for_prompt
 from ..retrieval.fusion import channel_weights, fuse_candidates, with_channel
+from ..retrieval.index.vector_index import ITEMS
 from .components import WorkspaceComponents
 from .constraints import exploration
 from .constraints.eligibility import NO_ROWS, eligible_items
@@ -39,6 +41,7 @@ from .profiles.shopper import Shopper, shopper_of_query
 from .query_validation import MAX_TEXT_CHARS, validate_query
 from .ranking.features import LLM_CHANNEL
 from .ranking.ranked_candidates import ScoredCandidates
+from .text_understanding import not_understood
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -81,6 +84,7 @@ class Recommender(WorkspaceComponents):
         without: Sequence[str] = (),
         tone: Tone = "warm",
         length: Length = "line",
+        audience: Audience = "marketer",
         on_ranked: Callable[[Recommendations], None] | None = None,
         on_explained: Callable[[Recommendation], None] | None = None,
     ) -> Recommendations:
@@ -101,12 +105,13 @@ class Recommender(WorkspaceComponents):
             without: items of the history to leave out, to see their effect.
             tone: plain, warm or expert; for explanations that the LLM writes.
             length: line, paragraph or bullets; for explanations that the LLM writes.
+            audience: customer (no counts, with texts for a mail), marketer, or analyst (all facts and figures).
             on_ranked: callback with the ranked list, before explanations are generated.
             on_explained: callback with each recommendation once it is explained, in any order.
         Raises:
             UnknownUserError, UnknownItemError: an id is not in the workspace.
             EmptyHistoryError: no history, items or text.
-            QueryError: k, rules, novelty, text, tone or length out of bounds.
+            QueryError: k, rules, novelty, text, tone, length or audience out of bounds.
             ModelMissingError: the LLM is not installed.
         """
         text = text.strip() if text and text.strip() else None
@@ -114,18 +119,16 @@ class Recommender(WorkspaceComponents):
             text = self.live.recent_search(user_id, now_ms())
         query = Query(user_id, tuple(items), text, rules or Rules(), k, novelty, new_items, new_up_to, tuple(without))
         validate_query(query)
-        if tone not in TONES or length not in LENGTHS:
-            raise QueryError(f"tone must be {', '.join(TONES)} and length {', '.join(LENGTHS)}, not {tone!r} and {length!r}")
+        style = Style(tone, length, audience)
         with measure_usage() as usage:
-            return self._recommend(query, explore, explain, tone, length, on_ranked, on_explained, usage)
+            return self._recommend(query, explore, explain, style, on_ranked, on_explained, usage)
 
     def _recommend(
         self,
         query: Query,
         explore: int | None,
         explain: bool,
-        tone: Tone,
-        length: Length,
+        style: Style,
         on_ranked: Callable[[Recommendations], None] | None,
         on_explained: Callable[[Recommendation], None] | None,
         usage: LLMUsage,
@@ -152,7 +155,7 @@ class Recommender(WorkspaceComponents):
             stored_id = user_id if user_id is None or self.live is None else self.live.stored_user_id(user_id)
             logged = [(recommendation.item.item_id, recommendation.propensity or 0.0) for recommendation in recommendations]
             exploration.log_propensities(self.workspace.path, stored_id, explore, logged)
-        unsatisfied = selection.unsatisfied(shown.rows, mask, removed)
+        unsatisfied = (*self._not_understood(query, text_vectors), *selection.unsatisfied(shown.rows, mask, removed))
         if on_ranked is not None:
             on_ranked(Recommendations(query, recommendations, unsatisfied, dict(timings), self._llm_use(reading, usage)))
         with _timed(timings, "explain"):
@@ -161,7 +164,7 @@ class Recommender(WorkspaceComponents):
                 chosen = [by_row[row][0] for row in shown.rows]
                 reasons = self._reasons(query, shopper, chosen, shares, text_vectors)
                 deadlines.check()
-                recommendations = self._explained(recommendations, reasons, tone, length, on_explained)
+                recommendations = self._explained(recommendations, reasons, style, on_explained)
         return Recommendations(query, recommendations, unsatisfied, timings, self._llm_use(reading, usage))
 
     # ------------------------------------------------------------------ the shopper
@@ -285,6 +288,14 @@ class Recommender(WorkspaceComponents):
             )
         )
 
+    def _not_understood(self, query: Query, text_vectors: NDArray[np.float32]) -> list[str]:
+        """A sentence for a text that means nothing to the store. Args: text_vectors: (texts, dimensions) of the query's text."""
+        if not query.text:
+            return []
+        (nearest,) = self.index.nearest(ITEMS, text_vectors[:1], lambda _, ids: [True] * len(ids), 1)
+        sentence = not_understood(query.text, nearest[0][1] if nearest else 0.0, self.catalogue)
+        return [sentence] if sentence else []
+
     # ------------------------------------------------------------------ explanations
 
     def _reasons(
@@ -307,8 +318,7 @@ class Recommender(WorkspaceComponents):
         self,
         recommendations: tuple[Recommendation, ...],
         reasons: list[Reason],
-        tone: Tone,
-        length: Length,
+        style: Style,
         on_explained: Callable[[Recommendation], None] | None,
     ) -> tuple[Recommendation, ...]:
         """Return the recommendations with their explanations."""
@@ -317,7 +327,8 @@ class Recommender(WorkspaceComponents):
             if on_explained is not None:
                 on_explained(replace(recommendations[index], explanation=explanation))
 
-        explanations = self._explainer.explain(reasons, tone, length, on_ready if on_explained else None)
+        categories = [recommendation.item.category[-1] if recommendation.item.category else None for recommendation in recommendations]
+        explanations = explain_for(self._explainer, reasons, style, categories, on_ready if on_explained else None)
         return tuple(
             replace(recommendation, explanation=explanation)
             for recommendation, explanation in zip(recommendations, explanations, strict=True)

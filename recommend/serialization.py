@@ -57,6 +57,7 @@ def _explanation(explanation: Explanation) -> dict[str, Any]:
         "verified": explanation.verified,
         "evidence": [_fact(fact) for fact in explanation.evidence],
         "claims": [{"text": claim.text, "evidence": claim.evidence_id} for claim in explanation.claims],
+        **({"customer_copy": asdict(explanation.customer_copy)} if explanation.customer_copy else {}),
     }
 
 

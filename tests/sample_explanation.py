@@ -25,7 +25,7 @@ FACTS: list[dict[str, Any]] = [
 
 def kettle(text: str = TEXT, **explanation: Any) -> dict[str, Any]:
     """The recommendation with a text of one's own; its evidence is a copy."""
-    shown = {"text": text, "source": "llm", "verified": bool(text), "evidence": copy.deepcopy(FACTS), **explanation}
+    shown = {"text": text, "source": "wording", "verified": bool(text), "evidence": copy.deepcopy(FACTS), **explanation}
     return {"rank": 1, "item_id": "K", "title": KETTLE, "category": ["Kitchen", "Small Appliances"], "anchor": "T", "explanation": shown}
 
 

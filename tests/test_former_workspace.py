@@ -40,9 +40,11 @@ ADDED = re.compile(
 )
 """Keys that an answer may have in addition, by their paths: what the LLM did, the oracle of an evaluation, whether its blend is trained, its store's words, the gain of
 the LLM by depth, and the recall of 500 candidates. Whoever adds a key on purpose adds its path here; no value of a former key may change, but for those of `MENDED`."""
-MENDED = re.compile(r"recommended/rules/recommendations/[34]/(anchor|explanation)|recommended/text/recommendations")
+MENDED = re.compile(r"recommended/rules/recommendations/[34]/anchor|recommended/text/recommendations")
 """Values, by their paths, that were wrong: with `--scope other` an item was said to come from a history item of its own category; answers to
 a text ignored what shoppers do."""
+CHOSEN_ANEW = re.compile(r"recommended/(.+/)?recommendations/\d+/explanation")
+"""Texts, by their paths, that each version words anew, of facts that it chooses anew; their keys stay."""
 MODEL = "small-llama"
 """The LLM of the workspace, beside it, under a name that is the same on every machine: reports and cards hold it."""
 PLAIN = ("--llm", "none")
@@ -264,6 +266,9 @@ def same(now: Any, then: Any, where: str = "") -> None:
     """Equal, figures to one part in ten thousand, or 1e-4; says where not."""
     if MENDED.fullmatch(where):
         assert now != then, f"{where} is as wrong as it was"
+    elif CHOSEN_ANEW.fullmatch(where):
+        assert type(now) is type(then), where
+        assert not isinstance(then, dict) or now.keys() >= then.keys(), where
     elif isinstance(then, dict):
         assert isinstance(now, dict), where
         assert sorted(name for name in now if name in then or not ADDED.fullmatch(f"{where}/{name}")) == sorted(then), where

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,8 +13,7 @@ from ...data.errors import QueryError, SettingsError
 from .options import AsJson, Chroma, EmbedderName, Llm, Quantization, WorkspacePath, console, print_json, settings_from
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+    from ...retrieval.index.embedder import Embedder
 
 
 def probe(
@@ -125,12 +124,13 @@ def uses(
     index = opened.manifest.index or {}
     name = settings_from(embedder=embedder).embedder or index.get("embedder")
 
-    def encode(names: Sequence[str]) -> NDArray[np.float32]:
+    @cache
+    def loaded() -> Embedder:
         from ...retrieval.index.embedder import BUNDLED, Embedder
 
-        return Embedder(str(name or BUNDLED)).encode(list(names))
+        return Embedder(str(name or BUNDLED))
 
-    mined = load_uses(opened, encode)
+    mined = load_uses(opened, lambda names: loaded().encode(names))
     listed = (mined.of_item(item) if item is not None else list(mined.uses))[:top]
     if as_json:
         print_json(uses_to_dict(mined, listed, titles, item, words))

@@ -69,6 +69,9 @@ def recommend(
     explain: Annotated[bool, typer.Option("--explain/--no-explain", help="Explain the recommendations.")] = True,
     tone: Annotated[str, typer.Option(help="Tone of the explanations: plain, warm or expert.")] = "warm",
     length: Annotated[str, typer.Option(help="Length of the explanations: line, paragraph, or bullets (marketing copy).")] = "line",
+    audience: Annotated[
+        str, typer.Option("--for", help="Reader of the explanations: customer (no counts, texts for a mail), marketer, or analyst.")
+    ] = "marketer",
     language: Annotated[str, typer.Option(help="Language of the explanations; only English (en) can be checked so far.")] = "en",
     llm: Llm = None,
     llm_model: LlmModel = None,
@@ -118,6 +121,7 @@ def recommend(
             without=tuple(without or ()),
             tone=tone,  # type: ignore[arg-type]  # checked when used
             length=length,  # type: ignore[arg-type]  # checked when used
+            audience=audience,  # type: ignore[arg-type]  # checked when used
         )
         if as_json:
             print_json(to_dict(result))

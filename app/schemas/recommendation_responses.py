@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from ...data.records import Claim, Evidence, Explanation, Item, LLMUse, Query, Recommendation, Recommendations, Scope
+from ...data.records import Claim, CustomerCopy, Evidence, Explanation, Item, LLMUse, Query, Recommendation, Recommendations, Scope
 from ...recommend.attribution.counterfactuals import Counterfactual
 from ...recommend.attribution.feature_contributions import ScoreBreakdown
 from ...recommend.attribution.why import Why
@@ -28,12 +28,18 @@ class ClaimSchema(ResponseModel):
     evidence: str
 
 
+@fields_of(CustomerCopy)
+class CustomerCopySchema(ResponseModel):
+    """Texts of a recommendation for a mail to a customer."""
+
+
 @fields_of(Explanation)
 class ExplanationSchema(ResponseModel):
     """Why an item is recommended. The text is empty if no reason is strong enough to state."""
 
     evidence: list[EvidenceSchema]
     claims: list[ClaimSchema]
+    customer_copy: CustomerCopySchema | None = Field(default=None, description="Texts for a mail; only for the audience customer.")
 
 
 @fields_of(Item, "item_id", "title", "category", "price")

@@ -68,6 +68,10 @@ class RecommendRequest(RequestModel):
     explain: bool = True
     tone: Literal["plain", "warm", "expert"] = "warm"
     length: Literal["line", "paragraph", "bullets"] = "line"
+    audience: Literal["customer", "marketer", "analyst"] = Field(
+        default="marketer",
+        description="Reader of the explanations: customer (no counts; texts for a mail), marketer, or analyst.",
+    )
 
 
 class BatchRequest(RequestModel):

@@ -347,4 +347,4 @@ def _forward(convert: Callable[[T], dict[str, Any]], callback: OnPart | None) ->
 
 def _options(request: RecommendRequest) -> dict[str, Any]:
     """The options of a request that an A/B test may override."""
-    return {name: getattr(request, name) for name in ("novelty", "new_items", "new_up_to", "explain", "tone", "length")}
+    return {name: getattr(request, name) for name in ("novelty", "new_items", "new_up_to", "explain", "tone", "length", "audience")}

@@ -47,6 +47,9 @@ def print_recommendations(console: Console, result: Recommendations, history: Se
         table.add_row("", category + price + Text(f"  {printable(item.item_id)}", style="dim"))
         if explanation and explanation.text:
             table.add_row("", Text("\n".join(printable(line) for line in explanation.text.split("\n"))))
+            if copy := explanation.customer_copy:
+                texts = {"subject": copy.subject, "line": copy.line, "picture": copy.alternative_text}
+                table.add_row("", Text("\n".join(f"{name}: {printable(text)}" for name, text in texts.items()), style="dim"))
         elif explanation:
             table.add_row("", Text("no reason strong enough to state", style="dim italic"))
         table.add_row("", "")

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from ...retrieval.uses.store import StoreUses, Use
 
+SOURCES = {"title": "title", "description": "description", "review": "review", "near": "close to it, does not name it"}
 MAX_ITEMS_SHOWN = 3
 """Items of a use that the terminal shows with a sentence; all items of a use are in the JSON."""
 
@@ -42,7 +43,7 @@ def uses_to_dict(
                     {"source": sentence.source, "sentence": sentence.sentence} for sentence in use.sentences if sentence.item_id == item
                 ],
             }
-            for item in use.items
+            for item in [*use.items, *use.near_items]
         ]
         uses.append({"name": use.name, "kind": use.kind, **_shown_support(use, words), "items": items})
     return {"language": store.language, "total": len(store.uses), "item_id": item_id, "message": store.message, "uses": uses}
@@ -83,15 +84,15 @@ def print_uses(
     else:
         console.print(Text(f"{len(listed):,} of {len(store.uses):,} uses ({store.language} patterns)", style="dim"))
     for use in listed:
-        console.print(Text(printable(use.name), style="bold") + Text(f"  {use.kind}, {len(use.items):,} {words.items}", style="cyan"))
+        near = f" and {len(use.near_items):,} close to it" if use.near_items else ""
+        console.print(Text(printable(use.name), style="bold") + Text(f"  {use.kind}, {len(use.items):,} {words.items}{near}", style="cyan"))
         console.print(Text(f"  {_behaviour(use, words)}", style="dim"))
         shown = use.items[:MAX_ITEMS_SHOWN] if item_id is None else [item_id]
         for item in shown:
             sentence = use.sentences_of(item)[0]
             title = Text("  " + printable(titles.get(item, "") or item)[:60])
-            quoted = (
-                Text(f": “{printable(sentence.sentence)}” ({sentence.source})", style="green") if sentence.source != "title" else Text("")
-            )
+            said = f": “{printable(sentence.sentence)}” ({SOURCES[sentence.source]})" if sentence.source != "title" else ""
+            quoted = Text(said, style="green")
             console.print(title + quoted)
         if len(use.items) > len(shown) and item_id is None:
             console.print(Text(f"  and {len(use.items) - len(shown):,} more", style="dim"))

@@ -82,7 +82,7 @@ class ExplanationReport:
         precision: Share of the statements that the evidence supports.
         facts: Number of facts in the evidence of the shown explanations.
         recall: Share of the facts that are mentioned.
-        llm_share: Share of the shown explanations written by the LLM.
+        worded_share: Share of the shown explanations in words that a model learned or wrote.
         fallback: Share of the shown explanations that use the evidence's own sentence.
         abstention: Share of the explanations without a text.
         distinct_1, distinct_2, unique_sentences, commonest_opening: Variety, see `text_statistics`.
@@ -98,7 +98,7 @@ class ExplanationReport:
     precision: float
     facts: int
     recall: float
-    llm_share: float
+    worded_share: float
     fallback: float
     abstention: float
     distinct_1: float
@@ -138,7 +138,7 @@ def explanation_report(recommendations: Iterable[Mapping[str, Any]], features: S
         precision=statement_precision(statements),
         facts=sum(map(len, mentioned)),
         recall=_share([is_mentioned for entry in mentioned for is_mentioned in entry]),
-        llm_share=_share([source == "llm" for source in sources]),
+        worded_share=_share([source in ("model", "wording") for source in sources]),
         fallback=_share([source == "evidence" for source in sources]),
         abstention=_share([not entry["explanation"]["text"] for entry in explained]),
         distinct_1=text_statistics.distinct_n(texts, 1),

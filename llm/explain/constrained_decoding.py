@@ -36,10 +36,11 @@ if TYPE_CHECKING:
 Length = Literal["line", "paragraph", "bullets"]
 MAX_TOKENS = {"line": 56, "paragraph": 90, "bullets": 80}
 """Maximum length of a wording."""
-MAX_SENTENCES = {"line": 1, "paragraph": 3}
-"""Maximum number of sentences of a wording, not counting those that end with a quote."""
+MAX_SENTENCES = {"line": 2, "paragraph": 3, "bullets": 1}
+"""Maximum number of sentences of a wording, before the first bullet of a list, not counting those that end with a quote."""
 _ARTICLES = ("the", "your")
-_STOPS = (",", ";", ":", ".")
+_SENTENCE_ENDS = (".", "?")
+_STOPS = (",", ";", ":", *_SENTENCE_ENDS)
 _BULLET = "\n-"
 
 
@@ -220,7 +221,7 @@ class ConstrainedDecoder:
         self._previous, self._ids = _Unit(kind, value), ()
         if kind == "slot":
             self._remaining -= {value}
-        sentence_ends = (kind == "stop" and value == ".") or (kind == "slot" and value in QUOTE_SLOTS)
+        sentence_ends = (kind == "stop" and value in _SENTENCE_ENDS) or (kind == "slot" and value in QUOTE_SLOTS)
         self._sentences += sentence_ends
         self._bullets += kind == "stop" and value == _BULLET
         if sentence_ends or (kind == "stop" and value == _BULLET):
@@ -240,11 +241,12 @@ class ConstrainedDecoder:
             return []
         after_quote = previous is not None and previous.kind == "slot" and previous.value in QUOTE_SLOTS
         after_article = previous is not None and previous.kind == "word" and previous.value in _ARTICLES
-        sentence_start = previous is None or (previous.kind == "stop" and previous.value in (".", _BULLET)) or after_quote
+        sentence_start = previous is None or (previous.kind == "stop" and previous.value in (*_SENTENCE_ENDS, _BULLET)) or after_quote
         position = "first" if previous is None else "opening" if sentence_start else "inner"
         after_slot = previous is not None and previous.kind == "slot" and not after_quote  # two slots need a word or stop between them
         slots = [slot for slot in self._remaining if self._slot_fits(slot, after_article)] if not after_slot else []
-        text_full = sentence_start and previous is not None and previous.value != _BULLET and not self._may_add_sentence()
+        text_full = sentence_start and previous is not None and previous.value != _BULLET
+        text_full = text_full and (not self._remaining or not self._may_add_sentence())
         options: list[tuple[_Kind, TokenTrie]] = [
             ("word", TokenTrie([]) if text_full else self._words(position)),
             ("slot", TokenTrie((vocabulary.slots[slot][previous is not None], slot) for slot in ([] if text_full else slots))),
@@ -254,12 +256,15 @@ class ConstrainedDecoder:
         if previous is not None and not after_article:
             stops = [] if previous.kind == "stop" or after_quote else list(_STOPS)
             # A sentence contains a fact, and the last sentence contains all remaining ones.
-            if self._sentence_words & ATTRIBUTION_WORDS and "." in stops and not self.constraints.relaxed:
-                stops.remove(".")
-            if "." in stops and not (self._has_slot and ((not self._remaining and self._has_bullets()) or self._may_add_sentence(1))):
-                stops.remove(".")
+            attributes = self._sentence_words & ATTRIBUTION_WORDS and not self.constraints.relaxed
+            is_complete = not self._remaining and self._has_bullets()
             is_list = self.constraints.length == "bullets"
-            if is_list and self._remaining - set(NAME_SLOTS) and (previous.kind != "stop" or previous.value in (".", ":")):
+            may_follow = self._may_add_sentence(1)
+            if attributes or not self._has_slot or not (is_complete or may_follow):
+                stops = [stop for stop in stops if stop != "."]
+            if attributes or not self._has_slot or not self._remaining - set(NAME_SLOTS) or not may_follow:
+                stops = [stop for stop in stops if stop != "?"]  # a fact follows a question
+            if is_list and self._remaining - set(NAME_SLOTS) and (previous.kind != "stop" or previous.value in (*_SENTENCE_ENDS, ":")):
                 stops.append(_BULLET)
             options.append(("stop", TokenTrie((vocabulary.stops[stop], stop) for stop in stops)))
             may_end = after_quote or previous == _Unit("stop", ".") or (is_list and previous.kind != "stop")
@@ -274,7 +279,7 @@ class ConstrainedDecoder:
     def _may_add_sentence(self, ending: int = 0) -> bool:
         """Whether one more sentence may begin. Args: ending: sentences that end before it, besides those that have ended."""
         if self.constraints.length == "bullets":
-            return False
+            return not self._bullets and self._sentences + ending <= MAX_SENTENCES["bullets"]
         quotes = len(self.constraints.slots & set(QUOTE_SLOTS))
         return self._sentences + ending < MAX_SENTENCES[self.constraints.length] + quotes
 

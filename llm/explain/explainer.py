@@ -12,7 +12,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from ... import prompts
 from ...data.records import Claim, Explanation
@@ -26,6 +26,9 @@ from .grounding import grounding_faults
 from .phrase_grammar import PhraseTrie, expand_alternatives, phrase_sampler
 from .reasons import Reason
 from .vocabulary import suits_store
+
+if TYPE_CHECKING:
+    from .writing.free_writer import FreeWriter
 
 LATEST_VERSIONS = {"explain": 1, "segment": 2}
 """Latest version of each prompt."""
@@ -48,6 +51,7 @@ class Explainer:
         cache: Folder that keeps wordings for the next process, None for none.
         entailment: Rejects generated sentences that the evidence contradicts, None for no such check.
         words: The store's words; wordings that do not suit them are not used.
+        writer: Writes explanations freely; those that it does not write are worded as without it. None for no such model.
     """
 
     def __init__(
@@ -59,9 +63,10 @@ class Explainer:
         cache: Path | None = None,
         entailment: EntailmentModel | None = None,
         words: StoreWords = DEFAULT_WORDS,
+        writer: FreeWriter | None = None,
     ) -> None:
         self.llm, self.prompt, self._entailment = llm, prompts.load(prompt, version or LATEST_VERSIONS[prompt]), entailment
-        self._words = words
+        self._words, self._writer = words, writer
         # A segment's sentence occurs in many answers and must be the same in each; rounding in a batch can change the model's choice.
         self._one_by_one = prompt == "segment"
         has_generator = llm and llm.explainer_prompt_version and prompt == "explain"
@@ -98,11 +103,17 @@ class Explainer:
         def add_generated(index: int, explanation: Explanation | None) -> None:
             add(index, explanation or verified_explanation(reasons[index], None))
 
+        for index, explanation in self._writer.texts(reasons, tone, length) if self._writer else ():
+            add(index, explanation)
+        rest = [index for index in range(len(reasons)) if index not in explanations]
         if self._generator:
-            self._generator.explain(reasons, tone, length, add_generated, streaming=on_explanation is not None)
+            unwritten = [reasons[index] for index in rest]
+            self._generator.explain(
+                unwritten, tone, length, lambda place, text: add_generated(rest[place], text), streaming=on_explanation is not None
+            )
         else:
-            indices = [index for index, reason in enumerate(reasons) if self.llm and reason.occasion]
-            for index in {*range(len(reasons))} - {*indices}:
+            indices = [index for index in rest if self.llm and reasons[index].occasion]
+            for index in {*rest} - {*indices}:
                 add(index, verified_explanation(reasons[index], None))
             for batch in geometric_batches(indices, BATCH_GROWTH) if on_explanation else [indices]:
                 for index, sentence in self._generate_sentences(reasons, batch).items():
@@ -160,12 +171,12 @@ class Explainer:
 
 def verified_explanation(reason: Reason, sentence: str | None) -> Explanation:
     """Return the generated sentence if it passes the grounding check, else the plain sentence if it does, else an empty explanation."""
-    candidates: tuple[tuple[str | None, Literal["llm", "evidence"], str], ...] = (
-        (sentence, "llm", reason.claim_evidence[0]),
+    candidates: tuple[tuple[str | None, Literal["wording", "evidence"], str], ...] = (
+        (sentence, "wording", reason.claim_evidence[0]),
         (reason.plain_sentence, "evidence", reason.claim_evidence[1]),
     )
     for text, source, evidence_id in candidates:
         if text and not grounding_faults(text, reason.product_names, reason.evidence, store_words=reason.store_words):
-            claim = text.partition(": ")[2] or text if source == "llm" else text
+            claim = text.partition(": ")[2] or text if source == "wording" else text
             return Explanation(text, source, True, reason.evidence, (Claim(claim, evidence_id),) if evidence_id else ())
     return Explanation("", "none", False, reason.evidence)

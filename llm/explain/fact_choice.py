@@ -28,7 +28,8 @@ def stable_hash(key: str) -> int:
 
 def cache_key(reason: Reason, tone: Tone, length: Length) -> CacheKey:
     """Return everything the explanation of a reason depends on."""
-    return (reason.item, reason.anchor, reason.anchor_purchased, reason.need, reason.evidence, tone, length)
+    stated = tuple(reason.slot_values.items())  # with or without counts
+    return (reason.item, reason.anchor, reason.anchor_purchased, reason.need, reason.evidence, stated, tone, length)
 
 
 def make_brief(reason: Reason, tone: Tone, length: Length, attempt: int = 0) -> ExplanationBrief | None:

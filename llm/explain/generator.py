@@ -9,10 +9,9 @@ in the prompt; if that fails too, the explainer falls back to the plain sentence
 
 from __future__ import annotations
 
-import re
 import threading
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -36,7 +35,7 @@ from .fact_choice import CacheKey, cache_key, make_brief, stable_hash
 from .grounding import grounding_faults
 from .slots import QUOTE_SLOTS, fill_slots
 from .vocabulary import HEDGE_WORDS, suits_store
-from .wording_cache import SHIPPED_FILE, TemplateKey, VariantKey, WordingCache
+from .wording_cache import SHIPPED_FILE, TemplateKey, VariantKey, WordingCache, has_each_slot_once, is_well_formed
 
 if TYPE_CHECKING:
     from ..models.language_model import LanguageModel
@@ -47,14 +46,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 TEMPERATURE = 1.0
-_AWKWARD = re.compile(r"\b(?:so|and) (?:may|might|could|would)\b|\bor \{|\ba (?:figure|brand|price):", re.IGNORECASE)
-"""Unidiomatic phrases: "so might look", "25 of 46, or 5.2 times"."""
-_TREATS_AS_NOT_OWNED = re.compile(
-    r"\b(?:choos(?:e|ing)|decid(?:e|ed|ing) on|tak(?:e|ing)|go(?:ing)? for|thinking of|want) (?:the|your) \{own\}"
-    r"|\{own\} is (?:what|one) you|considering the \{own\}",
-    re.IGNORECASE,
-)
-"""Phrases that imply that the shopper does not own the anchor yet."""
 VARIANTS_PER_TEMPLATE, SAMPLES_PER_VARIANT = 6, 6
 """Number of different wordings per template, and number of samples for each, of which the best are kept."""
 MAX_FACT_CHOICES = 2
@@ -314,22 +305,10 @@ def geometric_batches(items: Sequence[T], factor: int) -> list[Sequence[T]]:
     return batches
 
 
-def _has_each_slot_once(wording: str, slots: Collection[str]) -> bool:
-    """Whether a wording is complete: it contains each slot once."""
-    return all(wording.count(f"{{{slot}}}") == 1 for slot in slots)
-
-
-def is_well_formed(wording: str, template: TemplateKey) -> bool:
-    """Whether a wording is complete and idiomatic, and does not treat an owned anchor as not owned."""
-    if not _has_each_slot_once(wording, template.slots) or _AWKWARD.search(wording):
-        return False
-    return not (template.occasion == "owned" and _TREATS_AS_NOT_OWNED.search(wording))
-
-
 def _verified(reason: Reason, brief: ExplanationBrief, wording: str, entailment: EntailmentModel | None) -> tuple[Explanation | None, str]:
     """Return the explanation for a wording, or None and its faults. The faults are inserted into the prompt of the next attempt."""
     values = {**reason.slot_values, "item": reason.item, "own": reason.anchor or "", "need": f"“{reason.need}”"}
-    if not _has_each_slot_once(wording, brief.slots):
+    if not has_each_slot_once(wording, brief.slots):
         return None, "not each letter once"
     filled = fill_slots(wording, values)
     faults = grounding_faults(filled.text, reason.product_names, reason.evidence, allow_lines=brief.length == "bullets")
@@ -345,4 +324,4 @@ def _verified(reason: Reason, brief: ExplanationBrief, wording: str, entailment:
         for slot in reason.slot_values
         if slot in filled.claims
     )
-    return Explanation(filled.text, "llm", True, reason.evidence, claims), ""
+    return Explanation(filled.text, "wording", True, reason.evidence, claims), ""

@@ -12,10 +12,13 @@ import unicodedata
 from collections.abc import Collection, Sequence
 
 from ...data.records import Evidence
-from .vocabulary import COMMENTING_WORDS, COMPLAINT_WORDS, CONCESSION_WORDS, JOINING_WORDS, STORE_WORDS
+from .vocabulary import COMMENTING_WORDS, COMPLAINT_WORDS, CONCESSION_WORDS, COUNT_WORDS, JOINING_WORDS, STORE_WORDS
 
 _QUOTE = re.compile(r"[\"“]([^\"“”]*)[\"”]")
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
+_ROLES = re.compile(r"(?<![\w.,])(?:\d+ (?:out )?of (?:the |all )?\d+|\d+(?:\.\d+)? times)")
+_MOST = re.compile(r"\bmost\b", re.IGNORECASE)
+_SHARE = re.compile(r"(\d+) of (\d+)")
 _SENTENCE_END = re.compile(r"[.!?]\s|\n")
 _WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
 
@@ -62,14 +65,21 @@ def grounding_faults(
     rest = _QUOTE.sub(" ", rest)
     if '"' in rest or "“" in rest or "”" in rest:
         faults.append("a quotation does not close")
-    facts = " ".join(fact.text for fact in evidence if fact.kind not in ("review", "need"))
+    stated = [_QUOTE.sub(" ", fact.text) if fact.kind == "use" else fact.text for fact in evidence if fact.kind not in ("review", "need")]
+    facts = " ".join(stated)
     numbers = set(_NUMBER.findall(facts))
     faults += [f"the number {number} is not in the evidence" for number in _NUMBER.findall(rest) if number not in numbers]
+    # The parts of a share, and how often it is the usual one, must not change places.
+    faults += [f"“{role}” is not in the evidence" for role in _ROLES.findall(rest) if role not in _ROLES.findall(facts)]
+    counts = " ".join(fact.text for fact in evidence if fact.kind == "association")
+    is_most = _MOST.search(counts) or any(2 * int(part) > int(whole) for part, whole in _SHARE.findall(counts))
+    if _MOST.search(rest) and not is_most:
+        faults.append("“most” is not in the evidence")
     # "14 of 120" must not become "14 %".
     signs = sorted({c for c in rest if c in "%‰" or unicodedata.category(c) in ("Sc", "Sm", "So")} - set(facts))
     faults += [f"the sign {sign} is not in the evidence" for sign in signs]
     known = {part.casefold() for word in store_words for part in _WORD.findall(word)}
-    known |= {word.casefold() for word in _WORD.findall(facts)} | JOINING_WORDS | STORE_WORDS | COMMENTING_WORDS
+    known |= {word.casefold() for word in _WORD.findall(facts)} | JOINING_WORDS | STORE_WORDS | COMMENTING_WORDS | COUNT_WORDS
     faults += [f"“{word}” is not in the evidence" for word in _WORD.findall(rest) if word.casefold() not in known]
     return faults
 

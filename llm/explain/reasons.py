@@ -32,6 +32,21 @@ Occasion = Literal["owned", "seen", "need"]
 
 
 @dataclass(frozen=True, slots=True)
+class Background:
+    """What a model may read besides the facts; untrusted text of the store, cleaned for a prompt.
+
+    Attributes:
+        about: Beginning of the item's description.
+        anchor_about: The same of the history item.
+        history: Names of further history items, latest last.
+    """
+
+    about: str = ""
+    anchor_about: str = ""
+    history: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Reason:
     """The facts for recommending one item.
 
@@ -50,6 +65,8 @@ class Reason:
         claim_evidence: Ids of the evidence for the first clause and for the plain sentence.
         confident: Whether a fact supports a judgement without "could" or "may".
         store_words: Forms of the store's verb that a sentence may use, besides the words of the evidence.
+        background: What else a model may read that writes freely.
+        told: The facts as that model reads them, if it must not read all of the evidence; else empty.
     """
 
     item: str
@@ -66,6 +83,8 @@ class Reason:
     claim_evidence: tuple[str, str] = ("", "")
     confident: bool = False
     store_words: tuple[str, ...] = ()
+    background: Background = Background()
+    told: tuple[Evidence, ...] = ()
 
     @property
     def product_names(self) -> list[str]:

@@ -1,7 +1,7 @@
 """Slots of a wording: the names, statistics and quotes that a model may place in a sentence but not invent.
 
-A model writes one capital letter for each slot. The value of a statistic depends on which names precede it: "of 46 shoppers who bought
-the first, 25 also bought the second" is true only if the anchor was named first.
+A model writes one capital letter for each slot. The value of a statistic depends on which names precede it: "25 of 46 shoppers who bought
+it also bought the Dome Tent" is true only behind the name of the anchor.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ SLOT_LETTERS: Mapping[str, str] = {
     "own": "X",
     "item": "Y",
     "need": "N",
+    "use": "W",
+    "purpose": "V",
     "figure": "F",
     "usual": "U",
     "aisles": "K",
@@ -26,12 +28,13 @@ SLOT_LETTERS: Mapping[str, str] = {
     "brand": "B",
     "fits": "G",
     "fresh": "E",
-    "popular": "S",
 }
 """Letter that a model writes for each slot. None of them is an English word by itself."""
 NAME_SLOTS = ("own", "item", "need")
 """Slots that hold names; the others hold evidence."""
 QUOTE_SLOTS = ("quote", "caution")
+MAX_REPEATED_CHARS = 40
+"""Longest name that a sentence repeats in its statistic."""
 _SLOT = re.compile(r"\{(\w+)\}")
 _ARTICLE = re.compile(r"\bthe $", re.IGNORECASE)
 _SENTENCE_END = re.compile(r"[.!?…][”\"']?$")
@@ -48,6 +51,7 @@ class SupportStatistic:
         anchor: Name of the first thing.
         item: Name of the second thing.
         people: Plural noun for the users.
+        counted: Whether the clause states the numbers; otherwise "most" of the users, if more than half, or "some".
     """
 
     support: int
@@ -56,6 +60,7 @@ class SupportStatistic:
     anchor: str
     item: str
     people: str = DEFAULT_WORDS.users
+    counted: bool = True
 
     def clause(self, named: Sequence[str]) -> str:
         """Return the statistic without a full stop.
@@ -63,14 +68,14 @@ class SupportStatistic:
         Args:
             named: Which of the slots `own` and `item` precede it, in their order.
         """
-        of = f"{self.support} of {self.users} {self.people} who {self.verb}"
-        if list(named) == ["own", "item"]:
+        share = f"{self.support} of {self.users}" if self.counted else readable_share(self.support, self.users)
+        of = f"{share} {self.people} who {self.verb}"
+        if list(named) == ["own", "item"] and len(self.anchor) > MAX_REPEATED_CHARS:
             return f"{of} the first also {self.verb} the second"
-        if "item" in named:
-            return f"{of} {with_article(self.anchor)} also {self.verb} it"
-        if "own" in named:
+        if list(named) == ["own"]:
             return f"{of} it also {self.verb} {with_article(self.item)}"
-        return f"{of} {with_article(self.anchor)} also {self.verb} {with_article(self.item)}"
+        other = "it" if "item" in named else with_article(self.item)
+        return f"{of} {with_article(self.anchor)} also {self.verb} {other}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +94,11 @@ class FilledText:
 def with_article(name: str, *, sentence_start: bool = False) -> str:
     """Return a name with its article, unless the name has one. Args: sentence_start: whether the name begins a sentence."""
     return name if name.casefold().startswith("the ") else f"{'The' if sentence_start else 'the'} {name}"
+
+
+def readable_share(part: int, whole: int) -> str:
+    """Return a share as a word: "most" for more than half, else "some"."""
+    return "most" if 2 * part > whole else "some"
 
 
 def fill_slots(wording: str, values: Mapping[str, str | SupportStatistic]) -> FilledText:

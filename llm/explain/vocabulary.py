@@ -30,19 +30,18 @@ STORE_WORDS = frozenset(
 """Words of the clauses that the store fills in."""
 COMMENTING_WORDS = frozenset(
     """
-    about account added against another answer bear been begin behind belong belongs besides between brand case categories choose
-    compare compared comparison concerned connects consider considered considers count counterpart counts critical date decide do
-    enough entry evidence exact facts far figure figures followed follows get given going held hence here hint how if interest into
-    itself joined judge judged keep keeping kind know latter lead leads led let level like liking line link linked links list listed
-    listing maker matter measured mentioned mind name near news note noted our over owner pair paper perhaps picked pieces point
-    points price put puts quote quoted read reads reason reasons record records regard regards relate relation relevant remark
-    reservation review reviewed reviewer's reviewers reviews same say says see seen sense sentence set should show side sides somebody
-    speak speaking speaks stands start store store's take taken taking tell tells terms texts than them therefore these they things
-    think though thought thus told us use view was way we weigh weighing whether whoever why wondered wondering word wording words
-    writes
+    about against aisle aisles another anything apart ask asked been behind belong belongs but buy buying came case caution choose
+    choosing complaint consider critical curious decide did do else exact fairness far figures find get getting going got hand
+    hear help helps here here's hint home how idea if interest it's just keep know knowing let like line list looks make maker
+    makes mean meant mentioned mind name our people perhaps place plan planning point price put read reads ready reason reasons
+    reservation review reviews same say says see sense shopping should show side sides start stop store such suggest take takes
+    tell them they things think though thought told try us use using was way we what's whoever why wonder wondering word you're
     """.split()
 )
 """Further words for a model that is trained to explain: words that point to evidence, weigh it, or hedge."""
+
+COUNT_WORDS = frozenset("most some often than lately other".split())
+"""Words that stand for a count in a text for customers; a model may not write them by itself."""
 
 OWNER_WORDS = frozenset("owner owners having".split())
 """Words for somebody who has an item; unsuitable where items are watched, taken or visited."""
@@ -84,7 +83,7 @@ def suits_store(wording: str, words: StoreWords) -> bool:
     if words.user != DEFAULT_WORDS.user:
         foreign |= {"shopper", "shoppers"}
     if words.verb is not None:
-        foreign |= {"bought", "buy", "buys", "rated"} - {words.base, words.past}
+        foreign |= {"bought", "buy", "buys", "buying", "rated", "shopping", "aisle", "aisles"} - {words.base, words.past}
     if not words.means_owning:
         foreign |= OWNER_WORDS
     return not foreign & set(_WORD.findall(text)) and (words.means_owning or not _TO_HAVE.search(text))

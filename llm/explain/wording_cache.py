@@ -30,6 +30,18 @@ MAX_WORDINGS = 10_000
 REPEATED_START_PENALTY = 1.0
 """Nats subtracted for each other wording of the template that starts with the same three words; more than likelihoods differ."""
 
+_AWKWARD = re.compile(r"\b(?:so|and) (?:may|might|could|would)\b|\bor \{|\ba (?:figure|brand|price):", re.IGNORECASE)
+"""Unidiomatic phrases: "so might look", "25 of 46, or 5.2 times"."""
+_TREATS_AS_NOT_OWNED = re.compile(
+    r"(?i)\b(?:choos(?:e|ing)|decid(?:e|ed|ing) on|tak(?:e|ing)|go(?:ing)? for|thinking of|want) (?:the|your) \{own\}"
+    r"|\{own\} is (?:what|one) you|considering the \{own\}"
+)
+"""Phrases that imply that the shopper does not own the anchor yet."""
+_SHARES_PURPOSE = re.compile(
+    r"\b(?:both|they)\b|(?:,|just) (?:like|as) (?:your|the) \{own\}|\{own\} is (?:also |meant )?for", re.IGNORECASE
+)
+"""Phrases that say of the history item, too, what only the recommended item is for."""
+
 
 class TemplateKey(NamedTuple):
     """Everything a wording depends on. The field names are keys of the file.
@@ -131,6 +143,20 @@ class WordingCache:
         with contextlib.suppress(OSError):
             self.file.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(self.file, f'{{"version": {VERSION}, "adapter": "{self.adapter}", "wordings": [\n{lines}\n]}}\n'.encode())
+
+
+def has_each_slot_once(wording: str, slots: Collection[str]) -> bool:
+    """Whether a wording is complete: it contains each slot once."""
+    return all(wording.count(f"{{{slot}}}") == 1 for slot in slots)
+
+
+def is_well_formed(wording: str, template: TemplateKey) -> bool:
+    """Whether a wording is complete and idiomatic, and does not treat an owned anchor as not owned."""
+    if not has_each_slot_once(wording, template.slots) or _AWKWARD.search(wording):
+        return False
+    if "purpose" in template.slots and _SHARES_PURPOSE.search(wording):
+        return False
+    return not (template.occasion == "owned" and _TREATS_AS_NOT_OWNED.search(wording))
 
 
 def _load(file: Path | None, adapter: str) -> dict[VariantKey, str | None]:

@@ -13,6 +13,8 @@ from ...llm.explain.reasons import Reason
 from ...llm.explain.slots import SupportStatistic
 
 PERSUASIVENESS: Mapping[str, float] = {
+    "use": 7.0,
+    "purpose": 6.0,
     "figure": 5.0,
     "fits": 3.2,
     "quote": 3.15,
@@ -26,8 +28,8 @@ PERSUASIVENESS: Mapping[str, float] = {
     "category": 1.0,
     "caution": 0.0,
 }
-"""Persuasiveness of each kind of fact, as rated by shoppers from 1 to 5: attributes 2.7 to 3.2, ordered within that range by us. A count of
-shoppers, rated above all others, always comes first; a complaint always comes last."""
+"""Persuasiveness of each kind of fact, as rated by shoppers from 1 to 5: attributes 2.7 to 3.2, ordered within that range by us. What both
+items are for says why, so it always comes first; then a count of shoppers, rated above all others; a complaint always comes last."""
 SUPPORTING_CHANNELS: Mapping[str, frozenset[str]] = {
     "aisles": frozenset(
         {

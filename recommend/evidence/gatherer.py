@@ -1,45 +1,49 @@
 """Evidence for a recommendation: collects the facts that an explanation may state, before any text is written.
 
-Facts, strongest first: the number of shoppers who bought both items; a relation declared by the store; a review quotation close to the
-shopper's need; a match with the shopper's profile (brand, price); co-purchase of the two categories; similarity of the descriptions;
-recent and overall popularity. In user studies, shoppers rated statistics about other shoppers as more persuasive than attributes. Facts
-below a threshold are left out; the reason for each threshold is stated with it.
+Facts, strongest first: what both items are for; what the item is for, beside a count; the number of shoppers who bought both; a relation
+declared by the store; a review quotation that speaks to the history item or the need; a match with the shopper's profile (brand, price);
+co-purchase of the two categories; similarity of the descriptions; recent popularity. In user studies, shoppers rated statistics about other
+shoppers as more persuasive than attributes. Overall popularity and the category are evidence, but no reason. Facts below a threshold are
+left out; each is stated with its reason.
 """
 
 from __future__ import annotations
 
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ...data.records import Candidate, Evidence, Item
-from ...llm.explain.reasons import MAX_QUOTE_CHARS, MIN_CONFIDENT_SUPPORT, NO_QUOTES, Reason
+from ...llm.explain.reasons import MAX_QUOTE_CHARS, MIN_CONFIDENT_SUPPORT, NO_QUOTES, Background, Reason
 from ...llm.explain.slots import SupportStatistic, with_article
-from ...prompts.injection import is_prompt_injection
+from ...prompts.injection import is_prompt_injection, truncate_at_injection
 from ...prompts.sanitize import sanitize_for_prompt
 from ...retrieval.associations.item_users import ItemUsers
 from ...retrieval.associations.rules import SIGNIFICANCE_LEVEL, fisher_p_value
 from ...retrieval.channels import declared_relations
-from ...retrieval.index.vector_index import ITEMS, REVIEWS, VectorIndex
+from ...retrieval.index.vector_index import ITEMS, VectorIndex
 from ...retrieval.items.catalogue import Catalogue, counted_interactions
 from ...retrieval.items.interactions import DAY
 from ...retrieval.items.relations import DeclaredRelations
 from ..profiles.profile import Profile
+from .anchor_choice import AnchorChooser, significant_pair
 from .fact_ranking import RankedFacts
+from .quotations import Quotation, Quotations
 from .relation_words import OTHER_RELATION_WORDS, RELATION_WORDS
-from .review_excerpts import complaint_excerpt, display_name, praise_excerpt
-from .review_table import ReviewTable
+from .review_excerpts import display_name
+from .use_facts import add_named_use, add_purpose, add_shared_use, closest_named_use, use_of_text, use_quotation
 
 if TYPE_CHECKING:
     import polars as pl
     from numpy.typing import NDArray
 
-MIN_ITEM_SUPPORT, MIN_CATEGORY_SUPPORT = 3, 5
-"""Minimum number of shoppers for a statistic to be shown; with fewer, it describes those shoppers rather than the pair."""
-MIN_QUOTE_COSINE = 0.3
-"""Minimum cosine between a review and the text that it should support."""
+    from ...retrieval.uses.store import StoreUses
+    from .anchor_choice import AnchorChoice
+
+MIN_CATEGORY_SUPPORT = 5
+"""Minimum number of shoppers for a statistic of categories to be shown."""
 MIN_CATEGORY_LIFT = 1.2
 """Minimum lift between two categories for the statistic to be informative."""
 MIN_ITEM_COSINE, MIN_TEXT_COSINE = 0.4, 0.3
@@ -48,6 +52,8 @@ different categories reach the first (99th percentile: 0.37 in the demo store, 0
 queries with all items reach the second (99th percentile: 0.29 in both)."""
 PRICE_LEVEL_TOLERANCE = 0.15
 """Difference in log price level within which an item counts as at the shopper's price level."""
+MAX_BACKGROUND_ITEMS, MAX_BACKGROUND_CHARS = 8, 300
+"""Latest history items and characters of a description that a model may read that writes freely."""
 RECENT_DAYS = 30
 """Length of the recent period in days, back from the last event of the store."""
 
@@ -68,17 +74,19 @@ class EvidenceGatherer:
         catalogue: the items.
         index: vectors of items and reviews.
         item_users: co-purchase counts of items and categories.
-        reviews: the reviews by item.
+        quotations: finds quotations in the reviews.
         relations: relations that the store declares.
         recent_user_counts: (items,) users of each item in the last `RECENT_DAYS` days; None where interactions have no timestamps.
+        uses: what the items are for; None if that is not mined.
     """
 
     catalogue: Catalogue
     index: VectorIndex
     item_users: ItemUsers
-    reviews: ReviewTable
+    quotations: Quotations
     relations: DeclaredRelations
     recent_user_counts: NDArray[np.int64] | None = None
+    uses: StoreUses | None = None
 
     def reasons(
         self,
@@ -99,53 +107,74 @@ class EvidenceGatherer:
             profile: of the shopper, for matches of brand and price.
             channel_shares: item id to channel to its share of the positive score contributions (`ScoredCandidates.positive_contributions`).
         """
-        anchors = [anchor for candidate in candidates for anchor in (candidate.anchor, candidate.text_anchor) if anchor]
-        vectors = self.index.vectors(ITEMS, sorted({*anchors, *(candidate.item_id for candidate in candidates)}))
+        vectors = self.index.vectors(ITEMS, [candidate.item_id for candidate in candidates])
+        chooser = AnchorChooser(self.catalogue, self.item_users, self.quotations, self.uses)
+        history = profile.rows.tolist() if profile is not None else []
         reasons = []
         for candidate in candidates:
-            item, item_vector = items[candidate.item_id], vectors.get(candidate.item_id)
+            item, shares = items[candidate.item_id], (channel_shares or {}).get(candidate.item_id, {})
             # The text query takes precedence if there is evidence for it; otherwise the reason refers to the history.
-            facts = RankedFacts((channel_shares or {}).get(candidate.item_id, {}))
             near = items[candidate.text_anchor] if candidate.text_anchor else None
-            reason = self._from_text(facts, item, item_vector, user_text, profile, near) if user_text or not candidate.anchor else None
+            vector = vectors.get(candidate.item_id)
+            takes_text = user_text is not None or not candidate.anchor
+            reason = self._from_text(RankedFacts(shares), item, vector, user_text, profile, near) if takes_text else None
             if candidate.anchor and (reason is None or not reason.clauses):
-                anchor = items[candidate.anchor]
-                is_bought = self.catalogue.row(anchor.item_id) in bought
-                facts = RankedFacts((channel_shares or {}).get(candidate.item_id, {}))
-                self._add_declared_relation(facts, anchor, item, proposes=declared_relations.NAME in candidate.scores)
-                reason = self._from_history(facts, item, item_vector, anchor, vectors.get(anchor.item_id), is_bought, profile)
+                leading = items[candidate.anchor]
+                is_declared = self.relations.between(self.catalogue.row(item.item_id), self.catalogue.row(leading.item_id)) is not None
+                choice = chooser.choose(item, leading, [] if is_declared else history)
+                is_bought = self.catalogue.row(choice.anchor.item_id) in bought
+                proposes = declared_relations.NAME in candidate.scores
+                reason = self._from_history(RankedFacts(shares), item, vector, choice, is_bought, profile, proposes)
             assert reason is not None
-            reasons.append(reason)
+            reasons.append(replace(reason, background=self._background(item, reason, history)))
         return reasons
+
+    def _background(self, item: Item, reason: Reason, history: Sequence[int]) -> Background:
+        """What a model that writes freely may read besides the facts."""
+        latest = self.catalogue.records(history[-MAX_BACKGROUND_ITEMS:])
+        anchor = next((own for own in latest if display_name(own) == reason.anchor), None)
+        about, anchor_about = (
+            sanitize_for_prompt(truncate_at_injection(own.description or ""), MAX_BACKGROUND_CHARS) if own else "" for own in (item, anchor)
+        )
+        names = tuple(name for own in latest if (name := display_name(own)) != reason.anchor)
+        return Background(about, anchor_about, names)
 
     def _from_history(
         self,
         facts: RankedFacts,
         item: Item,
         item_vector: NDArray[np.float32] | None,
-        anchor: Item,
-        anchor_vector: NDArray[np.float32] | None,
+        choice: AnchorChoice,
         is_bought: bool,
         profile: Profile | None,
+        proposes: bool,
     ) -> Reason:
-        """Return the reason for an item that is recommended because of a history item, the anchor."""
+        """Return the reason for an item that names a history item, the anchor. Args: proposes: see `_add_declared_relation`."""
+        anchor, shared = choice.anchor, choice.shared
         name, other = display_name(item), display_name(anchor)
-        self._add_item_co_purchase(facts, anchor, other, item, name)
-        self._add_praise(facts, item, name, anchor.title, anchor_vector)
+        self._add_declared_relation(facts, anchor, item, proposes=proposes)
+        if shared:
+            add_shared_use(facts, shared, anchor, item)
+        is_counted = self._add_item_co_purchase(facts, anchor, other, item, name)
         self._add_profile_matches(facts, item, profile, anchor, other if is_bought else None)
-        self._add_category_co_purchase(facts, anchor, item, name)
+        is_counted |= self._add_category_co_purchase(facts, anchor, item, name)
+        uses = self.uses if is_counted and not shared else None
+        if uses is not None and (use := closest_named_use(uses, item.item_id, other, self.quotations.vectors)):
+            add_purpose(facts, use, item)
+        if choice.quotation and not (shared and use_quotation(shared)):
+            self._add_praise(facts, item, name, choice.quotation)
+        anchor_vector = self.index.vectors(ITEMS, [anchor.item_id]).get(anchor.item_id)
         cosine = _cosine(anchor_vector, item_vector)
         occasion = f"{self.catalogue.words.counted_participle('bought')} before" if is_bought else "in the history"
         similar = f", close in description to {name}" if cosine >= MIN_ITEM_COSINE else ""
         facts.add(
             "history",
             Evidence("history", f"{occasion}: {other}{similar}", anchor.item_id, round(cosine, 3)),
-            "the two are close in description." if similar else None,
+            None,
             f"{with_article(name, sentence_start=True)} is close in description to {with_article(other)}." if similar else None,
-            close="the two are close in description" if similar else None,
         )
         self._add_popularity_and_category(facts, item, name)
-        self._add_complaint(facts, item, anchor.title, anchor_vector)
+        self._add_complaint(facts, item, other)
         return facts.reason(name, anchor=other, anchor_purchased=is_bought and self.catalogue.words.means_owning)
 
     def _from_text(
@@ -165,8 +194,11 @@ class EvidenceGatherer:
         need = None
         if user_text:
             if near is not None:
-                self._add_item_co_purchase(facts, near, display_name(near), item, name, names_both=True)
-            self._add_praise(facts, item, name, user_text.text, user_text.vector)
+                self._add_item_co_purchase(facts, near, display_name(near), item, name)
+            if quotation := self.quotations.praise(item.item_id, name, [user_text.text]):
+                self._add_praise(facts, item, name, quotation)
+            if self.uses is not None and (use := use_of_text(self.uses, item.item_id, user_text.text, self.quotations.vectors)):
+                add_named_use(facts, use, item)
             # A prompt injection is used for retrieval like any text, but never shown: the text may come from a web page, not the shopper.
             if not is_prompt_injection(user_text.text):
                 need = sanitize_for_prompt(user_text.text, MAX_QUOTE_CHARS).translate(NO_QUOTES)
@@ -182,26 +214,24 @@ class EvidenceGatherer:
         self._add_profile_matches(facts, item, profile, None, None)
         self._add_popularity_and_category(facts, item, name)
         if user_text:
-            self._add_complaint(facts, item, user_text.text, user_text.vector)
+            self._add_complaint(facts, item, user_text.text)
         return facts.reason(name, need=need)
 
-    def _add_praise(self, facts: RankedFacts, item: Item, name: str, about: str, vector: NDArray[np.float32] | None) -> None:
-        """Add a quotation from a positive review. Args: about, vector: text that it should support, and its vector."""
-        if quote := self._quote(item, about, vector):
-            text, cosine = quote
-            facts.add(
-                "quote",
-                Evidence("review", text, item.item_id, round(cosine, 3)),
-                f"a reviewer wrote “{text}”",
-                f"A reviewer of {with_article(name)} wrote “{text}”",
-                quote=f"“{text}”",
-            )
+    @staticmethod
+    def _add_praise(facts: RankedFacts, item: Item, name: str, quotation: Quotation) -> None:
+        facts.add(
+            "quote",
+            Evidence("review", quotation.text, item.item_id, round(quotation.cosine, 3)),
+            f"a reviewer wrote “{quotation.text}”",
+            f"A reviewer of {with_article(name)} wrote “{quotation.text}”",
+            quote=f"“{quotation.text}”",
+        )
 
-    def _add_complaint(self, facts: RankedFacts, item: Item, about: str, vector: NDArray[np.float32] | None) -> None:
-        """Add a quotation from a negative review. Args: as for `_add_praise`."""
-        if quote := self._quote(item, about, vector, negative=True):
-            text, cosine = quote
-            facts.add("caution", Evidence("review", text, item.item_id, round(cosine, 3), against=True), None, None, caution=f"“{text}”")
+    def _add_complaint(self, facts: RankedFacts, item: Item, topic: str) -> None:
+        """Add a quotation from a negative review. Args: topic: what the shopper has or said."""
+        if quotation := self.quotations.complaint(item.item_id, topic):
+            evidence = Evidence("review", quotation.text, item.item_id, round(quotation.cosine, 3), against=True)
+            facts.add("caution", evidence, None, None, caution=f"“{quotation.text}”")
 
     def _add_declared_relation(self, facts: RankedFacts, anchor: Item, item: Item, *, proposes: bool) -> None:
         """Add the relation that the store declares between the two items. Args: proposes: whether its channel scores the item."""
@@ -249,8 +279,7 @@ class EvidenceGatherer:
                 "popular",
                 Evidence("attribute", f"{share} {name}", item.item_id, float(users)),
                 None,
-                f"{share} {with_article(name)}.",
-                popular=f"{share} it",
+                None,
             )
         if item.category:
             path = sanitize_for_prompt(" › ".join(item.category), 120)
@@ -258,21 +287,17 @@ class EvidenceGatherer:
                 "category",
                 Evidence("attribute", f"category of {name}: {path}", item.item_id),
                 None,
-                f"{with_article(name, sentence_start=True)} is from {sanitize_for_prompt(item.category[-1])}.",
+                None,
             )
 
-    def _add_item_co_purchase(
-        self, facts: RankedFacts, anchor: Item, other: str, item: Item, name: str, *, names_both: bool = False
-    ) -> None:
-        """Add the number of shoppers who bought both items, if it is significant.
-
-        Args: names_both: state it only in a sentence that names both, since the shopper does not know the anchor.
-        """
-        pair = self.item_users.pair(self.catalogue.row(anchor.item_id), self.catalogue.row(item.item_id))
-        if pair and pair.support >= MIN_ITEM_SUPPORT and pair.lift > 1 and fisher_p_value(pair) <= SIGNIFICANCE_LEVEL:
+    def _add_item_co_purchase(self, facts: RankedFacts, anchor: Item, other: str, item: Item, name: str) -> bool:
+        """Add the number of shoppers who bought both items, if it is significant; return whether it is."""
+        pair = significant_pair(self.item_users, self.catalogue.row(anchor.item_id), self.catalogue.row(item.item_id))
+        if pair:
             verb, people = self.catalogue.counted_past, self.catalogue.words.users
             usual = f"{pair.lift:.{1 if pair.lift < 10 else 0}f} times the usual share" if pair.lift >= MIN_CATEGORY_LIFT else None
             facts.confident |= pair.support >= MIN_CONFIDENT_SUPPORT
+            statistic = SupportStatistic(pair.support, pair.source_users, verb, other, name, people)
             facts.add(
                 "figure",
                 Evidence(
@@ -281,19 +306,21 @@ class EvidenceGatherer:
                     anchor.item_id,
                     round(pair.lift, 2),
                 ),
-                None if names_both else f"of {pair.source_users} {people} who {verb} the first, {pair.support} also {verb} the second.",
-                f"{pair.support} of {pair.source_users} {people} who {verb} {with_article(other)} also {verb} {with_article(name)}.",
-                figure=None if names_both else SupportStatistic(pair.support, pair.source_users, verb, other, name, people),
-                usual=None if names_both else usual,
+                f"{statistic.clause(('own', 'item'))}.",
+                f"{statistic.clause(())}.",
+                figure=statistic,
+                usual=usual,
             )
+        return pair is not None
 
-    def _add_category_co_purchase(self, facts: RankedFacts, anchor: Item, item: Item, name: str) -> None:
-        """Add the number of shoppers who bought from both categories, if it is significant."""
+    def _add_category_co_purchase(self, facts: RankedFacts, anchor: Item, item: Item, name: str) -> bool:
+        """Add the number of shoppers who bought from both categories, if it is significant; return whether it is."""
         category = self.catalogue.category
         pair = self.item_users.category_pair(
             int(category[self.catalogue.row(anchor.item_id)]), int(category[self.catalogue.row(item.item_id)])
         )
-        if pair and pair.support >= MIN_CATEGORY_SUPPORT and pair.lift >= MIN_CATEGORY_LIFT and fisher_p_value(pair) <= SIGNIFICANCE_LEVEL:
+        is_stated = pair and pair.support >= MIN_CATEGORY_SUPPORT and pair.lift >= MIN_CATEGORY_LIFT
+        if pair and is_stated and fisher_p_value(pair) <= SIGNIFICANCE_LEVEL:
             did_from, people, lift = self.catalogue.did_from, self.catalogue.words.users, round(pair.lift, 1)
             source, target = sanitize_for_prompt(pair.source), sanitize_for_prompt(pair.target)
             share = (
@@ -302,30 +329,8 @@ class EvidenceGatherer:
             )
             sentence = f"{share}, and {with_article(name)} is from there."
             facts.add("aisles", Evidence("association", share, None, lift), f"{share}.", sentence, aisles=share)
-
-    def _quote(self, item: Item, about: str, vector: NDArray[np.float32] | None, *, negative: bool = False) -> tuple[str, float] | None:
-        """Return a sentence from the review of an item that is closest to a text, and the cosine of the review; None without one.
-
-        Args:
-            item: the reviewed item.
-            about: text that the quotation should support.
-            vector: (dimensions,) of that text.
-            negative: a complaint from a negative review, instead of praise from a positive one.
-        """
-        if vector is None:
-            return None
-        reviews = self.reviews.texts(item.item_id, negative)
-        vectors = self.index.vectors(REVIEWS, [review_id for review_id, _ in reviews]) if reviews else {}
-        by_cosine = sorted(
-            ((float(vectors[review_id] @ vector), text) for review_id, text in reviews if review_id in vectors),
-            key=lambda pair: (-pair[0], pair[1]),
-        )
-        for cosine, text in by_cosine:
-            if cosine < MIN_QUOTE_COSINE:
-                return None
-            if quote := (complaint_excerpt if negative else praise_excerpt)(text, about):
-                return quote, cosine
-        return None
+            return True
+        return False
 
 
 def count_recent_users(interactions: pl.DataFrame, catalogue: Catalogue) -> NDArray[np.int64] | None:

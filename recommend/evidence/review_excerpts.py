@@ -6,7 +6,7 @@ A quotation is shown verbatim or not at all; a title is shortened, never reworde
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 
 from ...data.privacy.pii_masking import mask_personal_data
 from ...data.records import Item
@@ -25,27 +25,30 @@ _QUOTATION = frozenset('"“”„‟«»＂〝〞❝❞')
 _KEYWORDS = re.compile(r" [|¦/(\[–—-]|,(?!\d)|: |; | with | for ", re.IGNORECASE)
 
 
-def praise_excerpt(text: str, about: str = "") -> str | None:
-    """Return a verbatim sentence of a review that may be shown as praise, cut at a word boundary; None if there is none.
+def praise_sentences(text: str) -> list[str]:
+    """Return the verbatim sentences of a review that may be shown as praise, each cut at a word boundary.
 
-    Among suitable sentences, the one that shares most words with `about`, else the first. Unsuitable are sentences with personal data
-    (masking it would not be verbatim), quotation marks, characters that sanitizing would change, mostly repeated words, or a possible
-    complaint. A review with a prompt injection is not quoted at all.
+    Unsuitable are sentences with personal data (masking it would not be verbatim), quotation marks, characters that sanitizing would
+    change, mostly repeated words, or a possible complaint. A review with a prompt injection is not quoted at all.
     """
     # The rating is for the whole review: a positive review may contain a complaint, which is no reason to buy.
-    return _best_sentence(text, about, lambda sentence, _: not may_be_complaint(sentence))
+    return list(_suitable_sentences(text, lambda sentence, _: not may_be_complaint(sentence)))
+
+
+def praise_excerpt(text: str, about: str = "") -> str | None:
+    """Return the sentence for praise that shares most words with `about`, else the first; None if there is none."""
+    return _most_shared(praise_sentences(text), about)
 
 
 def complaint_excerpt(text: str, about: str = "") -> str | None:
-    """Return a verbatim sentence of a review that is a clear complaint; None if there is none. Conditions as for `praise_excerpt`."""
+    """Return a verbatim sentence of a review that is a clear complaint; None if there is none. Conditions as for `praise_sentences`."""
     # The end of a sentence may reverse its beginning; and the complaint must not be in the part that is cut off.
-    return _best_sentence(text, about, lambda sentence, quote: is_complaint(sentence) and is_complaint(quote))
+    return _most_shared(_suitable_sentences(text, lambda sentence, quote: is_complaint(sentence) and is_complaint(quote)), about)
 
 
-def _best_sentence(text: str, about: str, is_suitable: Callable[[str, str], bool]) -> str | None:
-    """Return the presentable, suitable sentence that shares most words with `about`, else the first; None if there is none."""
-    text, about_stems = text[:MAX_REVIEW_CHARS], stems(about)
-    best: tuple[int, str] | None = None
+def _suitable_sentences(text: str, is_suitable: Callable[[str, str], bool]) -> Iterator[str]:
+    """Yield the presentable, suitable sentences. Args: is_suitable: called with a sentence and with its excerpt."""
+    text = text[:MAX_REVIEW_CHARS]
     masked: str | None = None
     for sentence in _SENTENCE_END.split(text):
         quote = shorten(sentence.strip(), MAX_QUOTE_CHARS)
@@ -54,12 +57,16 @@ def _best_sentence(text: str, about: str, is_suitable: Callable[[str, str], bool
         if masked is None:
             # On the whole review: an injection may span several sentences, and a name is introduced in one sentence and used in the next.
             if is_prompt_injection(text):
-                return None
+                return
             masked = mask_personal_data(text)
-        shared = len(about_stems & stems(quote))
-        if quote in masked and (best is None or shared > best[0]):
-            best = shared, quote
-    return best[1] if best else None
+        if quote in masked:
+            yield quote
+
+
+def _most_shared(quotes: Iterable[str], about: str) -> str | None:
+    """Return the first of the quotes that share most words with a text."""
+    about_stems = stems(about)
+    return max(quotes, key=lambda quote: len(about_stems & stems(quote)), default=None)
 
 
 def _presentable(quote: str) -> bool:

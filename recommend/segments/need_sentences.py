@@ -10,13 +10,12 @@ from ...data.store_words import DEFAULT_WORDS, StoreWords
 from ...llm.explain.explainer import Explainer
 from ...llm.explain.reasons import MAX_NAME_CHARS, NO_QUOTES, SegmentFacts
 from ...prompts.sanitize import sanitize_for_prompt
-from ..evidence.review_excerpts import praise_excerpt, stems
 from .query.query_tree import TermKind
-from .results import SegmentResult
+from .results import ItemNeed, SegmentResult
 
 if TYPE_CHECKING:
     from ...llm.models.language_model import LanguageModel
-    from ..evidence.review_table import ReviewTable
+    from ..evidence.quotations import Quotations
 
 MAX_REVIEWED_ITEMS = 5
 """Maximum number of items of a need whose reviews are searched for a quote."""
@@ -27,15 +26,15 @@ class NeedSentences:
 
     Args:
         llm: Language model; None for template sentences.
-        reviews: Reviews of the store.
+        quotations: Finds quotations in the reviews of the store.
         words: The store's words.
     """
 
-    def __init__(self, llm: LanguageModel | None, reviews: ReviewTable, words: StoreWords = DEFAULT_WORDS) -> None:
-        self._explainer, self._reviews, self._words = Explainer(llm, prompt="segment", words=words), reviews, words
+    def __init__(self, llm: LanguageModel | None, quotations: Quotations, words: StoreWords = DEFAULT_WORDS) -> None:
+        self._explainer, self._quotations, self._words = Explainer(llm, prompt="segment", words=words), quotations, words
 
     def add_sentences(
-        self, result: SegmentResult, cohort: str, kind: TermKind, quoted_items: Sequence[Sequence[str]], *, noisy: bool = False
+        self, result: SegmentResult, cohort: str, kind: TermKind, quoted_items: Sequence[Sequence[ItemNeed]], *, noisy: bool = False
     ) -> SegmentResult:
         """Return the result with a sentence for each need.
 
@@ -43,12 +42,12 @@ class NeedSentences:
             result: Result of a question.
             cohort: Name of what the cohort has in common.
             kind: Kind of that name; `text` for several names.
-            quoted_items: For each need, ids of items with reviews that may be quoted, best first; empty if only counts may be shown.
+            quoted_items: For each need, the items with reviews that may be quoted, best first; empty if only counts may be shown.
             noisy: Whether the counts carry noise.
         """
         reverse = result.direction == "reverse"
         reasons = []
-        for need, item_ids in zip(result.needs, quoted_items, strict=True):
+        for need, items in zip(result.needs, quoted_items, strict=True):
             name = need.category[-1]
             days = result.window if result.order == "time" else None
             reasons.append(
@@ -66,7 +65,7 @@ class NeedSentences:
                     verb=result.verb,
                     words=self._words,
                     noisy=noisy,
-                    quote=next((quote for item_id in item_ids[:MAX_REVIEWED_ITEMS] if (quote := self._quote(item_id, cohort))), None),
+                    quote=next((quote for item in items[:MAX_REVIEWED_ITEMS] if (quote := self._quote(item, cohort))), None),
                 ).to_reason()
             )
         sentences = [explanation.text for explanation in self._explainer.explain(reasons)]
@@ -77,11 +76,7 @@ class NeedSentences:
         needs = tuple(replace(need, sentence=sentence) for need, sentence in zip(result.needs, sentences, strict=True))
         return replace(result, needs=needs)
 
-    def _quote(self, item_id: str, topic: str) -> str | None:
-        """Return an excerpt about the topic from a well-rated review of an item; None if there is none."""
-        topic_stems = stems(topic)
-        for text in self._reviews.rated_reviews(item_id)["text"].to_list():
-            quote = praise_excerpt(text, topic)
-            if quote and quote == quote.translate(NO_QUOTES) and any(stem in quote.casefold() for stem in topic_stems):
-                return quote
-        return None
+    def _quote(self, item: ItemNeed, topic: str) -> str | None:
+        """Return a sentence of a well-rated review of an item that speaks to the topic; None if there is none."""
+        quotation = self._quotations.praise(item.item_id, sanitize_for_prompt(item.title, MAX_NAME_CHARS), [topic])
+        return quotation.text if quotation and quotation.text == quotation.text.translate(NO_QUOTES) else None

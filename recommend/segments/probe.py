@@ -27,6 +27,8 @@ from ...retrieval.items.interactions import Events
 from ...retrieval.items.relations import DeclaredRelations
 from ...retrieval.items.texts import review_ids
 from ...retrieval.uses.store import read_uses
+from ..evidence.justification import head_for
+from ..evidence.quotations import Quotations
 from ..evidence.review_table import ReviewTable
 from .cohorts import Cohort, Population
 from .comparison import cohort_differences
@@ -148,7 +150,7 @@ class Probe:
             result, _ = self._exact_counter.result(query, k)
         if not words:
             return result
-        quoted_items = [[] if noisy or query.reverse else [item.item_id for item in need.items] for need in result.needs]
+        quoted_items = [() if noisy or query.reverse else need.items for need in result.needs]
         return self._need_sentences.add_sentences(result, *query.cohort_label, quoted_items, noisy=noisy)
 
     def compare(
@@ -261,7 +263,8 @@ class Probe:
     def _need_sentences(self) -> NeedSentences:
         reviews = self.workspace.table("reviews")
         table = ReviewTable(reviews.with_columns(review_ids(reviews)).sort("item_id", maintain_order=True))
-        return NeedSentences(self.llm, table, self.catalogue.words)
+        head = head_for((self.workspace.manifest.index or {}).get("embedder_digest"))
+        return NeedSentences(self.llm, Quotations(table, self.index, self._embedder.encode, head), self.catalogue.words)
 
 
 def _check_k(k: int) -> None:

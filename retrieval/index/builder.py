@@ -113,7 +113,7 @@ def build(workspace: Workspace, settings: Settings, progress: Progress = lambda 
         store_default_channels(SnapshotView(workspace, interactions, catalogue, vectors), generation, progress)
         if not has_current_uses(workspace):
             progress("mining uses", 0, 1)
-            mine_uses(workspace, catalogue, lambda names: embedder().encode(names))
+            mine_uses(workspace, catalogue, lambda names: embedder().encode(names), vectors)
         workspace.record_index(
             {
                 "embedder": name,

@@ -6,7 +6,7 @@ quoted. Knows no users.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -61,8 +61,7 @@ def item_mentions(items: pl.DataFrame, reviews: pl.DataFrame, language: UseLangu
     """
     stories: dict[str, bool] = {}
     for item_id, title, path, description in items.select("item_id", "title", "category", "description").iter_rows():
-        words = {word for name in path or () for word in name.lower().replace("&", " ").split()}
-        stories[item_id] = bool(words & language.story_categories)
+        stories[item_id] = is_story(path, language)
         if not stories[item_id]:
             for mention in title_mentions(title or "", language):
                 yield ItemMention(item_id, "title", mention)
@@ -75,6 +74,12 @@ def item_mentions(items: pl.DataFrame, reviews: pl.DataFrame, language: UseLangu
             if named and not is_prompt_injection(sentence) and mask_personal_data(sentence) == sentence:
                 for mention in named:
                     yield ItemMention(item_id, "review", mention)
+
+
+def is_story(path: Sequence[str] | None, language: UseLanguage) -> bool:
+    """Whether an item is a book, a film or a game, whose texts tell of a content. Args: path: its categories. language: of the texts."""
+    words = {word for name in path or () for word in name.lower().replace("&", " ").split()}
+    return bool(words & language.story_categories)
 
 
 def _content(reviews: pl.DataFrame) -> pl.DataFrame:

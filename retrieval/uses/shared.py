@@ -31,19 +31,21 @@ class SharedUse:
 def best_shared_use(uses: StoreUses, history: Sequence[str], candidate: str) -> SharedUse | None:
     """Return the best use that a candidate shares with an item of the history; None if there is none.
 
-    The most certain use first: by the lower end of the lift's interval, then the one with the fewest items, then the latest history item.
+    The texts of at least one of the two name it. The most certain use first: named by both, then by the lower end of the lift's interval,
+    then the one with the fewest items, then the latest history item.
 
     Args:
         uses: Uses of the store.
         history: Item ids, oldest first.
         candidate: Item id.
     """
-    best: tuple[tuple[float, int, int], SharedUse] | None = None
+    best: tuple[tuple[int, float, int, int], SharedUse] | None = None
     for use in uses.of_item(candidate):
-        items = use.items
+        named, near = set(use.items), set(use.near_items)
         for position, item_id in enumerate(history):
-            if item_id in items and item_id != candidate:
-                rank = (use.support.low, -len(items), position)
+            by_name = (item_id in named) + (candidate in named)
+            if item_id != candidate and by_name and {item_id, candidate} <= named | near:
+                rank = (by_name, use.support.low, -len(named), position)
                 if best is None or rank > best[0]:
                     best = rank, SharedUse(use, item_id, use.sentences_of(item_id), use.sentences_of(candidate))
     return best[1] if best else None

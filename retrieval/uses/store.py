@@ -6,39 +6,56 @@ reader finds none of the current snapshot.
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from ...data.atomic_files import replacing
 from ...data.errors import StaleIndexError, storage_errors
+from ...data.privacy.pii_masking import mask_personal_data
+from ...prompts.injection import is_prompt_injection
 from ..items.catalogue import Catalogue
 from ..items.interactions import Events
+from ..items.texts import item_texts
 from .grouping import group_uses
-from .mentions import item_mentions, store_language
-from .phrases import LANGUAGES
+from .mentions import is_story, item_mentions, store_language
+from .nearness import KINDS, closest_sentences, near_items
+from .phrases import LANGUAGES, sentences
 from .support import UseCounter, UseSupport
+from .wording import use_phrase
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import polars as pl
+    from numpy.typing import NDArray
+
     from ...data.workspace import Workspace
-    from .grouping import Encode
+    from .grouping import Encode, MinedUse
+    from .language import UseLanguage
 
 FILE = "uses.parquet"
-RULES_VERSION = "1"
+RULES_VERSION = "2"
 """Changes with the patterns and tables: a table of other rules is mined again."""
-SOURCES = ("review", "description", "title")
+NEAR = "near"
+"""Source of a sentence of an item's texts that is close to the use and does not name it."""
+SOURCES = ("review", "description", "title", NEAR)
 """Sources of a sentence, those that say most about the use first."""
+_TEXTS = ("item_id", "title", "category", "description")
 _FIGURES = tuple(UseSupport.__dataclass_fields__)
 
 
 @dataclass(frozen=True, slots=True)
 class UseSentence:
-    """A sentence that names a use of an item, verbatim.
+    """A sentence that names a use of an item or is close to it, verbatim.
 
     Attributes:
         item_id: The item.
-        source: title, description or review.
+        source: title, description or review, if the sentence names the use; `near` if it does not.
         sentence: The sentence.
     """
 
@@ -55,7 +72,7 @@ class Use:
         name: Name, as most of its texts write it.
         kind: occasion, task, place, person or need.
         sentences: Its support, grouped by item.
-        support: Behaviour of the users of its items.
+        support: Behaviour of the users of the items that name it.
     """
 
     name: str
@@ -65,19 +82,22 @@ class Use:
 
     @property
     def items(self) -> list[str]:
-        """Ids of its items, those with the most sentences first."""
-        counts: dict[str, int] = {}
-        for sentence in self.sentences:
-            counts[sentence.item_id] = counts.get(sentence.item_id, 0) + 1
+        """Ids of the items whose texts name it, those with the most sentences first."""
+        counts = Counter(sentence.item_id for sentence in self.sentences if sentence.source != NEAR)
         return sorted(counts, key=lambda item: -counts[item])
 
+    @property
+    def near_items(self) -> list[str]:
+        """Ids of the items whose texts are close to it and do not name it."""
+        return [sentence.item_id for sentence in self.sentences if sentence.source == NEAR]
+
     def sentences_of(self, item_id: str) -> tuple[UseSentence, ...]:
-        """Return the sentences about an item: of reviews, of the description, of the title."""
+        """Return the sentences about an item: of reviews, of the description, of the title, one that is only close to the use."""
         of_item = (sentence for sentence in self.sentences if sentence.item_id == item_id)
         return tuple(sorted(of_item, key=lambda sentence: SOURCES.index(sentence.source)))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class StoreUses:
     """All uses of a snapshot.
 
@@ -89,9 +109,17 @@ class StoreUses:
     language: str | None
     uses: tuple[Use, ...]
 
-    def of_item(self, item_id: str) -> list[Use]:
-        """Return the uses of an item, those with the most items first."""
-        return [use for use in self.uses if item_id in {sentence.item_id for sentence in use.sentences}]
+    def of_item(self, item_id: str) -> Sequence[Use]:
+        """Return the uses of an item, named or near, those with the most items first."""
+        return self._by_item.get(item_id, ())
+
+    @cached_property
+    def _by_item(self) -> dict[str, list[Use]]:
+        by_item: dict[str, list[Use]] = {}
+        for use in self.uses:
+            for item_id in dict.fromkeys(sentence.item_id for sentence in use.sentences):
+                by_item.setdefault(item_id, []).append(use)
+        return by_item
 
     @property
     def message(self) -> str | None:
@@ -102,13 +130,19 @@ class StoreUses:
         return None if self.uses else "no use is named by the texts of two items or more"
 
 
-def mine_uses(workspace: Workspace, catalogue: Catalogue | None = None, encode: Encode | None = None) -> StoreUses:
+def mine_uses(
+    workspace: Workspace,
+    catalogue: Catalogue | None = None,
+    encode: Encode | None = None,
+    vectors: NDArray[np.float32] | None = None,
+) -> StoreUses:
     """Mine the uses of a snapshot and replace its table; the caller must hold the write lock.
 
     Args:
         workspace: The workspace.
         catalogue: Its items; None builds them.
-        encode: Embeds names, to merge those of one meaning; None merges by words only.
+        encode: Embeds names, to merge those of one meaning and to find items near a use; None merges by words only and finds none.
+        vectors: (items, dimensions) vectors of the items' texts; None embeds the texts.
 
     Raises:
         StorageError: The table cannot be written.
@@ -120,6 +154,7 @@ def mine_uses(workspace: Workspace, catalogue: Catalogue | None = None, encode: 
     language = store_language(items, reviews)
     mined = group_uses(item_mentions(items, reviews, language), encode) if language else []
     counter = UseCounter(Events.build(interactions, catalogue), catalogue.category) if mined else None
+    near = _near_sentences(mined, language, items, catalogue, encode, vectors) if encode is not None and language else {}
     rows: list[dict[str, Any]] = []
     for use in mined:
         assert counter is not None
@@ -135,6 +170,10 @@ def mine_uses(workspace: Workspace, catalogue: Catalogue | None = None, encode: 
                 **figures,
             }
             for mention in ordered
+        ]
+        rows += [
+            {"use": use.name, "kind": use.kind, "item_id": item_id, "source": NEAR, "sentence": sentence, **figures}
+            for item_id, sentence in near.get(use.name, ())
         ]
     table = pl.DataFrame(rows, schema=_schema(), orient="row")
     file = workspace.path / FILE
@@ -193,6 +232,42 @@ def load_uses(workspace: Workspace, encode: Encode | None = None) -> StoreUses:
     except StaleIndexError:
         with workspace.writing(f"crossaisle uses -w {workspace.path}"):
             return mine_uses(workspace, encode=encode)
+
+
+def _near_sentences(
+    mined: Sequence[MinedUse],
+    language: UseLanguage,
+    items: pl.DataFrame,
+    catalogue: Catalogue,
+    encode: Encode,
+    vectors: NDArray[np.float32] | None,
+) -> dict[str, list[tuple[str, str]]]:
+    """Name of a use to the ids of the items near it, each with its closest sentence. Args: as for `mine_uses`."""
+    mined = [use for use in mined if use.kind in KINDS]
+    phrases = [use_phrase(use) for use in mined]
+    texts = {
+        item_id: (title or "", "" if is_story(path, language) else description or "")
+        for item_id, title, path, description in items.select(*_TEXTS).iter_rows()
+    }
+    ids = catalogue.items["item_id"].to_list()
+    if vectors is None:
+        by_id = dict(zip(items["item_id"].to_list(), encode(item_texts(items).to_list()), strict=True))
+        vectors = np.stack([by_id[item_id] for item_id in ids]) if ids else np.zeros((0, 0), np.float32)
+    named = [set(use.items) for use in mined]
+    found = near_items(phrases, [texts[item_id][0] for item_id in ids], vectors, encode)
+    pairs = [(near.use, ids[near.row]) for near in found if ids[near.row] not in named[near.use]]
+    own = [_quotable_sentences(texts[item_id][1]) for _, item_id in pairs]
+    chosen = closest_sentences(own, [phrases[use] for use, _ in pairs], encode)
+    near: dict[str, list[tuple[str, str]]] = {}
+    for (use, item_id), sentence in zip(pairs, chosen, strict=True):
+        if sentence is not None:
+            near.setdefault(mined[use].name, []).append((item_id, sentence))
+    return near
+
+
+def _quotable_sentences(text: str) -> list[str]:
+    """The sentences of a description without personal data; none if it has instructions to a model."""
+    return [] if is_prompt_injection(text) else [sentence for sentence in sentences(text) if mask_personal_data(sentence) == sentence]
 
 
 def _schema() -> dict[str, Any]:

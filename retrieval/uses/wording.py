@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from .english import ENGLISH
 
-if TYPE_CHECKING:
-    from .store import Use
+
+class NamedUse(Protocol):
+    """A use."""
+
+    @property
+    def name(self) -> str:
+        """Its name, as the texts write it."""
+
+    @property
+    def kind(self) -> str:
+        """Occasion, task, place, person or need."""
+
 
 _WITHOUT_ARTICLE = frozenset(
     "winter summer spring autumn fall rain snow christmas halloween easter thanksgiving hanukkah school kindergarten preschool college "
@@ -19,7 +29,7 @@ _PREPOSITIONS = frozenset("at in on by".split())
 _ARTICLES = frozenset("a an the".split())
 
 
-def use_phrase(use: Use) -> str:
+def use_phrase(use: NamedUse) -> str:
     """Return the name of a use with the article that it takes behind "for".
 
     Places take "the", occasions and persons "a"; plurals, activities and needs take none.

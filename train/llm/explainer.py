@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ...data.workspace import Workspace
     from ...retrieval.channels.base import Progress
 
-EXPLAINER_CONFIG = FinetuneConfig(blocks=15, batch=16, lr=2e-3, epochs=3, prompt=1, validate_every=45, checkpoint_every=45)
+EXPLAINER_CONFIG = FinetuneConfig(blocks=15, batch=16, lr=2e-3, epochs=3, prompt=2, validate_every=45, checkpoint_every=45)
 """Default LoRA configuration of the explainer."""
 
 

@@ -68,7 +68,7 @@ def _writable(wordings: Sequence[HandwrittenWording], llm: LanguageModel) -> lis
     return [
         wording
         for wording in wordings
-        if (wording.occasion != "need" or not wording.slots & {"figure", "usual", "aisles", "fits"})
+        if (wording.occasion != "need" or not wording.slots & {"aisles", "fits"})
         and is_decodable(
             vocabulary,
             WordingConstraints(wording.slots, wording.confident, wording.occasion == "seen", wording.length, relaxed=True),

@@ -14,8 +14,12 @@ EVIDENCE_KINDS = {
     "review": "a review",
     "attribute": "about the {item}",
     "need": "the request",
+    "use": "what it is for",
 }
 """Kind of evidence to its label, a template for `StoreWords.fill`."""
+
+CUSTOMER_COPY = {"Subject": "subject", "One line": "line", "In place of the picture": "alternative_text"}
+"""Label of each text for a mail to its name in the JSON."""
 
 
 def claim_spans(text: str, claims: Sequence[Mapping[str, str]]) -> list[tuple[str, str | None]]:
@@ -58,6 +62,11 @@ def explanation_text(explanation: Mapping[str, Any] | None, words: StoreWords = 
                 with container("span", "claim", tabindex="0", role="note", aria_label=f"{span} {evidence_text}"):
                     text_element("span", span, aria_hidden="true")
                     text_element("span", evidence_text, "tip", aria_hidden="true")
+    if copy := explanation.get("customer_copy"):
+        with container("dl", "small soft", dir="auto"):
+            for label, name in CUSTOMER_COPY.items():
+                text_element("dt", label)
+                text_element("dd", copy[name])
 
 
 def evidence_list(explanation: Mapping[str, Any] | None, words: StoreWords = DEFAULT_WORDS) -> None:

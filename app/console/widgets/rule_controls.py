@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 MAX_OPTIONS = 8
 SCOPES = {"new": "Categories that are new to them", "other": "Any category but that of the {item} it is based on"}
+AUDIENCES = {"marketer": "Me", "customer": "The customer, without counts", "analyst": "An analyst, with all figures"}
 LIST_FIELDS = (
     ("include_categories", "Only these categories"),
     ("exclude_categories", "Not these categories"),
@@ -50,6 +51,11 @@ class RuleControls:
                     ui.radio({scope: words.fill(label) for scope, label in SCOPES.items()}, value="new")
                     .props("dense")
                     .style("margin-top: 6px; display: grid; gap: 6px")
+                )
+            with container("fieldset").style("border: 0; padding: 0; margin: 0"):
+                text_element("legend", "Reasons for", "small soft").style("padding: 0")
+                self.fields["audience"] = (
+                    ui.radio(AUDIENCES, value="marketer").props("dense").style("margin-top: 6px; display: grid; gap: 6px")
                 )
             for name, label in LIST_FIELDS:
                 with container("div"):
@@ -89,6 +95,7 @@ class RuleControls:
                 "exclude_owned": not self.fields["owned"].value,
             },
             "novelty": float(self.fields["novelty"].value or 0),
+            "audience": self.fields["audience"].value,
             **{name: numbers[name] for name in ("k", "new_items", "new_up_to") if name in numbers},
         }
 

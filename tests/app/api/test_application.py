@@ -102,6 +102,33 @@ def test_the_stream_starts_with_the_list_and_has_the_same_explanations(api: http
     assert_problem(api.post("/v1/recommend:stream", json={"user": "nobody"}), 404, "nobody")
 
 
+def test_an_analyst_gets_a_list_of_all_facts(api: httpx.Client) -> None:
+    answer = api.post("/v1/recommend", json={"user": USER, "k": 3, "audience": "analyst"}).json()
+    explanations = [entry["explanation"] for entry in answer["recommendations"]]
+    assert len(explanations) == 3
+    for explanation in explanations:
+        heading, *lines = explanation["text"].split("\n")
+        ids = [fact["id"] for fact in explanation["evidence"]]
+        assert heading.endswith(":")
+        assert len(lines) == len(ids) > 1
+        assert sorted(claim["evidence"] for claim in explanation["claims"]) == sorted(ids)
+        for fact in explanation["evidence"]:
+            (line,) = (line for line in lines if line.endswith(f" ({fact['id']})"))
+            assert fact["text"] in line
+        assert "customer_copy" not in explanation
+
+
+@pytest.mark.parametrize("audience", ["customer", "analyst"])
+def test_the_stream_has_the_same_explanations_for_each_audience(api: httpx.Client, audience: str) -> None:
+    body = {"user": USER, "k": 3, "audience": audience}
+    with api.stream("POST", "/v1/recommend:stream", json=body) as response:
+        streamed = [data["explanation"] for name, data in stream_events(response) if name == "explanation"]
+    expected = [entry["explanation"] for entry in api.post("/v1/recommend", json=body).json()["recommendations"]]
+    assert streamed == expected
+    assert len(streamed) == 3
+    assert any("customer_copy" in explanation for explanation in streamed) == (audience == "customer")
+
+
 def stream_events(response: httpx.Response) -> Iterator[tuple[str, dict[str, Any]]]:
     """The server-sent events of a response, as they arrive."""
     name = ""
@@ -304,6 +331,7 @@ INVALID = [
     ("POST", "/v1/recommend", {"json": {"user": USER, "k": 2, "new_items": 3}}, 422, "new items"),
     ("POST", "/v1/recommend", {"json": {"user": USER, "new_items": 1, "new_up_to": -1}}, 422, "new_up_to"),
     ("POST", "/v1/recommend", {"json": {"user": USER, "colour": "red"}}, 422, "colour"),
+    ("POST", "/v1/recommend", {"json": {"user": USER, "audience": "nobody"}}, 422, "audience"),
     ("POST", "/v1/recommend", {"json": {"user": USER, "rules": {"min_price": 5, "max_price": 2}}}, 422, "price"),
     ("POST", "/v1/recommend", {"json": {"user": USER, "rules": {"include_categories": ["Kitchn"]}}}, 422, "Kitchen"),
     ("POST", "/v1/recommend", {"json": {"user": USER, "rules": {"max_price": -1}}}, 422, "rules.max_price"),

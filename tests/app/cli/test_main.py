@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -49,7 +50,7 @@ def test_recommend_as_json(shop: Path) -> None:
     first = answer["recommendations"][0]
     assert {"rank", "item_id", "title", "category", "price", "score", "channels", "explanation"} <= set(first)
     assert set(first["explanation"]) == {"text", "source", "verified", "evidence", "claims"}
-    assert first["explanation"]["source"] in ("llm", "evidence")
+    assert first["explanation"]["source"] in ("wording", "evidence")
 
 
 def test_recommend_as_text(shop: Path) -> None:
@@ -57,6 +58,25 @@ def test_recommend_as_text(shop: Path) -> None:
     assert process.returncode == 0, process.stderr
     assert "Based on: " in process.stdout
     assert process.stderr == ""
+
+
+def test_recommend_for_a_customer_has_texts_for_a_mail_and_no_counts(shop: Path) -> None:
+    count = re.compile(r"\b\d+ of \d+ |\bby \d+ shoppers|times the usual share")
+    process = run("recommend", "-w", shop, "--user", "s013", "-k", "20", "--llm", "none", "--for", "customer", "--json")
+    assert process.returncode == 0, process.stderr
+    explanations = [entry["explanation"] for entry in json.loads(process.stdout)["recommendations"]]
+    shown = [explanation for explanation in explanations if explanation["text"]]
+    assert len(shown) >= 5
+    for explanation in shown:
+        copy = explanation["customer_copy"]
+        assert set(copy) == {"subject", "line", "alternative_text"}
+        assert all(copy.values())
+        assert len(copy["subject"]) <= 70
+        assert not any(count.search(text) for text in (explanation["text"], *copy.values()))
+    assert any(count.search(fact["text"]) for explanation in shown for fact in explanation["evidence"])
+    as_text = run("recommend", "-w", shop, "--user", "s013", "-k", "1", "--llm", "none", "--for", "customer")
+    for label in ("subject: ", "line: ", "picture: "):
+        assert label in as_text.stdout
 
 
 def test_untrusted_text_is_not_markup(shop: Path) -> None:
@@ -81,6 +101,7 @@ def test_untrusted_text_is_not_markup(shop: Path) -> None:
         (["--user", "s013", "--llm", "acme/none-such"], ["acme/none-such", "crossaisle models pull"]),
         (["--user", "s013", "--embedder", "acme/other"], ["crossaisle index"]),
         (["--user", "s013", "--quantization", "int3"], ["nf4"]),
+        (["--user", "s013", "--for", "nobody"], ["audience", "customer, marketer, analyst", "'nobody'"]),
         (["--user", "s013", "--nonsense"], ["--nonsense"]),
     ],
     ids=lambda value: " ".join(value)[:40] if isinstance(value, list) else None,

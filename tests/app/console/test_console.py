@@ -421,6 +421,30 @@ def test_shopper_is_selected_and_a_rule_changes_the_list(session: ConsoleSession
     page.close()
 
 
+def test_reasons_for_the_customer_have_a_subject_and_those_for_an_analyst_all_facts(session: ConsoleSession, server: RunningServer) -> None:
+    page = session.page("shopper?user=s001")
+    entries = page.locator(".recommendations > li")
+    assert entries.count() == 5
+    assert not page.get_by_text("Subject", exact=True).count()
+
+    wait_for_result(page, page.get_by_role("radio", name="The customer, without counts").click)
+    response = server.api("POST", "/v1/recommend", {"user": "s001", "audience": "customer"})
+    copies = [entry["explanation"].get("customer_copy") for entry in response["recommendations"]]
+    assert any(copies)
+    for index, copy in enumerate(copies):
+        entry = entries.nth(index)
+        assert entry.locator("dt").all_inner_texts() == (["Subject", "One line", "In place of the picture"] if copy else [])
+        assert entry.locator("dd").all_inner_texts() == ([copy["subject"], copy["line"], copy["alternative_text"]] if copy else [])
+
+    wait_for_result(page, page.get_by_role("radio", name="An analyst, with all figures").click)
+    response = server.api("POST", "/v1/recommend", {"user": "s001", "audience": "analyst"})
+    for index, recommendation in enumerate(response["recommendations"]):
+        facts = recommendation["explanation"]["evidence"]
+        assert entries.nth(index).locator("p.reason").count() == 1 + len(facts) > 2
+    assert not page.locator("dt").count()
+    page.close()
+
+
 @pytest.fixture
 def stepwise_server(store: Workspace, tmp_path: Path) -> Iterator[tuple[str, Path]]:
     """Address of a server that generates one explanation at a time, and the folder in which the file `go-N` releases explanation N."""

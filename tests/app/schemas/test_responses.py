@@ -39,6 +39,8 @@ REQUESTS: list[tuple[str, str, Any, Any]] = [
     ("POST", "/v1/recommend", {"user": USER, "k": 3}, RecommendResponse),
     ("POST", "/v1/recommend", {"items": ["CA-003"], "text": "to cook on a trip", "k": 2, "new_items": 1}, RecommendResponse),
     ("POST", "/v1/recommend", {"user": USER, "k": 100, "rules": {"max_price": 1}}, RecommendResponse),
+    ("POST", "/v1/recommend", {"user": USER, "k": 3, "audience": "customer"}, RecommendResponse),
+    ("POST", "/v1/recommend", {"user": USER, "k": 3, "audience": "analyst"}, RecommendResponse),
     ("POST", "/v1/recommend:batch", {"requests": [{"user": USER, "k": 1}, {"user": "nobody"}]}, BatchResponse),
     ("GET", "/v1/why?item=CL-015&user=s001", None, WhyResponse),
     ("GET", "/v1/why?item=CL-015&user=s001&max_price=0.01&counterfactuals=false", None, WhyResponse),

@@ -101,7 +101,7 @@ def test_report_by_hand() -> None:
     assert (figures.statements, figures.facts) == (8, 15)
     assert figures.precision == pytest.approx(6 / 8)
     assert figures.recall == pytest.approx(3 / 15)
-    assert (figures.llm_share, figures.fallback) == pytest.approx((2 / 3, 1 / 3))
+    assert (figures.worded_share, figures.fallback) == pytest.approx((2 / 3, 1 / 3))
     assert figures.abstention == pytest.approx(1 / 4)
     assert figures.unique_sentences == 1
     assert figures.commonest_opening == pytest.approx(1 / 3)

@@ -145,6 +145,93 @@ def test_an_attribution_is_followed_by_a_quote(vocabulary: TokenVocabulary, llm:
     assert not decodable("With your {own}, the {item} is next: {figure}. One reservation of a reviewer: {quote}", "figure", "quote")
 
 
+def _decodable(vocabulary: TokenVocabulary, llm: LanguageModel, text: str, length: Length, *facts: str) -> bool:
+    """Whether a wording with the two names and some facts is decodable."""
+    constraints = WordingConstraints(frozenset({"own", "item", *facts}), True, False, length)
+    return is_decodable(vocabulary, constraints, llm.encode(slots_to_letters(text)))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Since you have the {own}, have you thought of the {item}? In our store, {figure}.",
+        "Have you thought of the {item}? It goes with your {own}: {figure}.",
+        "Have you thought of the {item} for your {own}? In our store, {figure}.",
+        "The {item} goes with your {own}. In our store, {figure}.",
+        "In our store, {figure}. You might think of the {item} for your {own}.",
+    ],
+)
+def test_a_line_has_two_sentences_of_which_the_first_may_be_a_question(text: str, vocabulary: TokenVocabulary, llm: LanguageModel) -> None:
+    assert _decodable(vocabulary, llm, text, "line", "figure")
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("In our store, {figure}. Have you thought of the {item} for your {own}?", "a question at the end"),
+        ("Have you thought of the {item} for your {own}: {figure}?", "nothing but a question"),
+        ("Have you thought of the {item} for your {own}, as {figure}? It might be next.", "no fact after the question"),
+        ("Have you thought of this? The {item} goes with your {own}: {figure}.", "a question without a slot"),
+        ("You might think of this. The {item} goes with your {own}: {figure}.", "a sentence without a slot"),
+        ("The {item} goes with your {own}: {figure}. It might be next.", "a sentence without a slot at the end"),
+        ("Have you thought of the {item}?? It goes with your {own}: {figure}.", "two question marks"),
+        ("Have you thought of the {item}? it goes with your {own}: {figure}.", "no capital letter after the question"),
+        ("Have you thought of the {item}? It goes with your {own}. In our store, {figure}.", "three sentences"),
+    ],
+)
+def test_lines_with_other_questions_or_sentences_are_not_decodable(
+    text: str, why: str, vocabulary: TokenVocabulary, llm: LanguageModel
+) -> None:
+    assert not _decodable(vocabulary, llm, text, "line", "figure"), why
+
+
+def test_a_paragraph_has_three_sentences(vocabulary: TokenVocabulary, llm: LanguageModel) -> None:
+    text = "Have you thought of the {item}? It goes with your {own}. In our store, {figure}."
+    assert _decodable(vocabulary, llm, text, "paragraph", "figure")
+    assert not _decodable(vocabulary, llm, f"{text.removesuffix('.')}. It might be next: {{price}}.", "paragraph", "figure", "price")
+
+
+def test_a_question_does_not_announce_a_quote(vocabulary: TokenVocabulary, llm: LanguageModel) -> None:
+    """The sentence with the attribution contains the quote."""
+    ending = "For your {own}, {figure}. One reviewer wrote {quote}"
+    assert _decodable(vocabulary, llm, f"Have you thought of the {{item}}? {ending}", "paragraph", "figure", "quote")
+    assert not _decodable(vocabulary, llm, f"Have you read a review of the {{item}}? {ending}", "paragraph", "figure", "quote")
+
+
+BULLETS = "\n- {figure}\n- {price}"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"The {{item}} goes with your {{own}}:{BULLETS}",
+        f"Have you thought of the {{item}} for your {{own}}?{BULLETS}",
+        f"Have you thought of the {{item}} for your {{own}}? Here is why:{BULLETS}",
+        f"Have you thought of the {{item}}? It goes with your {{own}}:{BULLETS}",
+        f"The {{item}} goes with your {{own}}. Here is why:{BULLETS}",
+        f"The {{item}} goes with your {{own}}:{BULLETS}.",
+    ],
+)
+def test_a_list_begins_with_one_or_two_sentences(text: str, vocabulary: TokenVocabulary, llm: LanguageModel) -> None:
+    assert _decodable(vocabulary, llm, text, "bullets", "figure", "price")
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (f"Have you thought of the {{item}}? It goes with your {{own}}. Here is why:{BULLETS}", "three sentences before the list"),
+        (f"Have you thought of this? The {{item}} goes with your {{own}}:{BULLETS}", "a question without a slot"),
+        ("The {item} goes with your {own}:\n- {figure}. It might be next.\n- {price}", "a sentence between two bullets"),
+        ("The {item} goes with your {own}:\n- {figure}?\n- {price}", "a question in a bullet"),
+        (f"The {{item}} goes with your {{own}}:{BULLETS}. It might be next.", "a sentence after the last bullet"),
+        (f"The {{item}} goes with your {{own}}:{BULLETS}\n- it might be next", "a bullet without a fact"),
+        ("The {item} goes with your {own}:\n- {figure}, {price}", "a single bullet"),
+    ],
+)
+def test_lists_with_other_sentences_are_not_decodable(text: str, why: str, vocabulary: TokenVocabulary, llm: LanguageModel) -> None:
+    assert not _decodable(vocabulary, llm, text, "bullets", "figure", "price"), why
+
+
 def test_letters_are_restored_to_slots() -> None:
     for wording in handwritten_wordings():
         assert restore_slots(slots_to_letters(wording.text), wording.slots) == wording.text

@@ -62,7 +62,7 @@ def test_long_evidence_is_truncated(tmp_path: Path, embedder: Embedder) -> None:
     assert model.probabilities("dry tent " * 900, "The stove is hot.").sum() == pytest.approx(1)
 
 
-@pytest.mark.parametrize(("label", "source"), [("entailment", "llm"), ("neutral", "llm"), ("contradiction", "evidence")])
+@pytest.mark.parametrize(("label", "source"), [("entailment", "wording"), ("neutral", "wording"), ("contradiction", "evidence")])
 def test_a_contradicted_sentence_is_not_shown(tmp_path: Path, embedder: Embedder, llm: LanguageModel, label: str, source: str) -> None:
     strict = Explainer(llm, entailment=EntailmentModel.load(str(cross_encoder(tmp_path / "a", embedder, label))))
     (explanation,) = strict.explain([reason()])

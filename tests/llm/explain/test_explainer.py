@@ -73,7 +73,7 @@ def test_a_list_is_generated_with_varied_openings(llm: LanguageModel) -> None:
         for name in names
     ]
     explanations = Explainer(llm).explain(reasons)
-    assert [explanation.source for explanation in explanations] == ["llm"] * 5
+    assert [explanation.source for explanation in explanations] == ["wording"] * 5
     for name, explanation in zip(names, explanations, strict=True):
         assert name in explanation.text
         assert explanation.text.endswith("of 120 shoppers who bought the first, 14 also bought the second.")
@@ -84,7 +84,7 @@ def test_a_list_is_generated_with_varied_openings(llm: LanguageModel) -> None:
 
 def test_a_viewed_anchor_is_not_called_owned(llm: LanguageModel) -> None:
     for explanation in Explainer(llm).explain([reason(anchor_purchased=False)] * 2):
-        assert explanation.source == "llm"
+        assert explanation.source == "wording"
         assert not {"your", "have", "Since"} & set(explanation.text.split(":")[0].split())
 
 
@@ -92,14 +92,14 @@ def test_a_weak_fact_is_hedged(llm: LanguageModel) -> None:
     names = [f"Pyra Stove {letter}" for letter in "ABCDEFGHIJKL"]
     weak = [reason(item=name, clauses=("the two are close in description.",), has_statistic=False) for name in names]
     for explanation in Explainer(llm).explain(weak):
-        assert explanation.source == "llm"
+        assert explanation.source == "wording"
         assert {"could", "may", "might", "would"} & set(explanation.text.split())
 
 
 def test_a_text_query_is_quoted(llm: LanguageModel) -> None:
     facts = reason(anchor=None, need="a weekend in the hills", evidence=(QUOTE, NEED), clauses=(f"a reviewer wrote “{QUOTE.text}”",))
     explanation = Explainer(llm).explain([facts])[0]
-    assert explanation.source == "llm"
+    assert explanation.source == "wording"
     assert "“a weekend in the hills”" in explanation.text
 
 

@@ -15,12 +15,12 @@ from crossaisle.data.settings import Settings
 from crossaisle.llm.explain.briefs import ExplanationBrief, Tone
 from crossaisle.llm.explain.constrained_decoding import Length
 from crossaisle.llm.explain.explainer import Explainer
-from crossaisle.llm.explain.generator import ExplanationGenerator, is_well_formed
+from crossaisle.llm.explain.generator import ExplanationGenerator
 from crossaisle.llm.explain.grounding import grounding_faults
 from crossaisle.llm.explain.reasons import Occasion, Reason
 from crossaisle.llm.explain.slots import SupportStatistic
 from crossaisle.llm.explain.vocabulary import HEDGE_WORDS, OWNERSHIP_WORDS
-from crossaisle.llm.explain.wording_cache import TemplateKey
+from crossaisle.llm.explain.wording_cache import TemplateKey, is_well_formed
 from crossaisle.llm.models import adapters, bundled
 from crossaisle.llm.models.language_model import LanguageModel
 from crossaisle.llm.models.model_source import fingerprint
@@ -77,7 +77,7 @@ def test_a_list_is_explained_with_grounded_texts(explainer: Explainer, tone: Ton
     reasons = [reason(name) for name in NAMES]
     explanations = explainer.explain(reasons, tone, length)
     print(*(explanation.text for explanation in explanations), sep="\n")
-    assert sum(explanation.source == "llm" for explanation in explanations) >= (4 if length == "line" else 3)
+    assert sum(explanation.source == "wording" for explanation in explanations) >= (4 if length == "line" else 3)
     for facts, explanation in zip(reasons, explanations, strict=True):
         assert explanation.verified
         assert facts.item in explanation.text
@@ -86,7 +86,7 @@ def test_a_list_is_explained_with_grounded_texts(explainer: Explainer, tone: Ton
         for claim in explanation.claims:
             assert claim.text in explanation.text
             assert claim.evidence_id in {fact.evidence_id for fact in facts.evidence}
-    generated = [explanation for explanation in explanations if explanation.source == "llm"]
+    generated = [explanation for explanation in explanations if explanation.source == "wording"]
     assert all(len(explanation.claims) >= (1 if length == "line" else 2) for explanation in generated)
     assert all("\n- " in explanation.text for explanation in generated) == (length == "bullets")
     wordings = {explanation.text.replace(name, "") for explanation, name in zip(explanations, NAMES, strict=True)}
@@ -117,7 +117,7 @@ def test_shipped_wordings_are_used_without_the_model(tuned: LanguageModel, monke
         assert text is None or is_well_formed(text, template), text
     monkeypatch.setattr(tuned, "generate", lambda *_, **__: pytest.fail("it is shipped"))
     explanations = Explainer(tuned).explain([reason(name) for name in NAMES])
-    assert [explanation.source for explanation in explanations] == ["llm"] * len(NAMES)
+    assert [explanation.source for explanation in explanations] == ["wording"] * len(NAMES)
     # The wordings of one adapter are not used for another.
     monkeypatch.setattr(tuned, "explainer_hash", "0" * 64)
     assert dict(ExplanationGenerator(tuned).wordings.items()) == {}
@@ -132,7 +132,7 @@ def test_weak_facts_are_hedged_and_viewed_anchors_are_not_owned(explainer: Expla
 
 def test_a_text_query_is_quoted(explainer: Explainer) -> None:
     explanations = explainer.explain([reason(name, need="a weekend in the hills") for name in NAMES])
-    generated = [explanation for explanation in explanations if explanation.source == "llm"]
+    generated = [explanation for explanation in explanations if explanation.source == "wording"]
     assert len(generated) >= 4
     assert all("“a weekend in the hills”" in explanation.text for explanation in generated)
 
@@ -155,7 +155,7 @@ def test_a_faulty_wording_is_generated_again_with_the_fault_in_the_prompt(
     assert explanation is not None
     assert (
         explanation.text
-        == "With your Norrvik Dome Tent, the Pyra Gas Stove is next: 14 of 120 shoppers who bought the first also bought the second."
+        == "With your Norrvik Dome Tent, the Pyra Gas Stove is next: 14 of 120 shoppers who bought the Norrvik Dome Tent also bought it."
     )
     assert [brief.previous_fault for brief in rendered] == [None, "“waterproof” is not in the evidence"]
 
@@ -206,7 +206,7 @@ def test_cached_explanations_come_first_and_others_as_they_are_generated(
 
     together = explain(streaming=False)
     assert log == ["generated close+figure+price", "0", "1", "2", "3", "4"]
-    assert all(explanation and explanation.source == "llm" for explanation in together)
+    assert all(explanation and explanation.source == "wording" for explanation in together)
     assert explain(streaming=True) == together
     assert log == ["generated figure", "0", "3", "generated close+price", "1", "2", "4"]
     # Cached explanations come first; reasons with the same template keep their order.
@@ -266,9 +266,9 @@ def test_adapters_of_another_model_or_task_are_refused(settings: Settings, small
     with pytest.raises(StaleAdapterError):
         other.load_explainer_adapter(bundled.EXPLAINER_ADAPTER, fingerprint(small.llm, small.home))
     base = fingerprint("smollm2", settings.home)
-    with pytest.raises(StaleAdapterError, match="trained for the prompt 'word.v1'"):
+    with pytest.raises(StaleAdapterError, match="trained for the prompt 'word.v2'"):
         adapters.check_compatibility(bundled.EXPLAINER_ADAPTER, "smollm2", base, adapters.RANKING)
-    assert adapters.check_compatibility(bundled.EXPLAINER_ADAPTER, "smollm2", base, adapters.EXPLAINING) == 1
+    assert adapters.check_compatibility(bundled.EXPLAINER_ADAPTER, "smollm2", base, adapters.EXPLAINING) == 2
 
 
 @pytest.mark.parametrize(

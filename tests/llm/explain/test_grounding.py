@@ -79,7 +79,7 @@ def test_unsupported_sentences_have_faults(text: str, fault: str) -> None:
 
 
 def test_all_faults_are_returned() -> None:
-    assert len(grounding_faults("The waterproof stove, 9 of 10: “I love it”", NAMES, EVIDENCE)) == 5
+    assert len(grounding_faults("The waterproof stove, 9 of 10: “I love it”", NAMES, EVIDENCE)) == 6
 
 
 def test_a_word_needs_evidence_other_than_a_review() -> None:
@@ -119,3 +119,34 @@ def test_a_quote_that_is_not_verbatim_is_a_fault(text: str, kind: str) -> None:
     assert grounding_faults(f"Emberlo Camp Stove: “{quotable}”", NAMES, evidence) == []
     altered = quotable + "!x!"
     assert grounding_faults(f"Emberlo Camp Stove: “{altered}”", NAMES, evidence) == [f"the quotation “{altered}” is nobody's"]
+
+
+@pytest.mark.parametrize(
+    ("fact", "true", "false", "fault"),
+    [
+        ("12 of 26 shoppers", "12 of 26 shoppers", "26 of 12 shoppers", "26 of 12"),
+        ("12 of 26 shoppers", "12 of 26 shoppers", "12 of 12 shoppers", "12 of 12"),
+        ("4 of 12 shoppers, 3 times the usual share", "3 times the usual share", "4 times the usual share", "4 times"),
+        ("4 of 12 shoppers, 3 times the usual share", "4 of 12 shoppers", "12 times the usual share", "12 times"),
+        ("3 of 9 shoppers, 1.3 times the usual share", "1.3 times the usual share", "3 times the usual share", "3 times"),
+    ],
+)
+def test_the_parts_of_a_statistic_keep_their_places(fact: str, true: str, false: str, fault: str) -> None:
+    evidence = [Evidence("association", fact, "t")]
+    assert grounding_faults(f"The Emberlo Camp Stove: {true}.", NAMES, evidence) == []
+    assert grounding_faults(f"The Emberlo Camp Stove: {false}.", NAMES, evidence) == [f"“{fault}” is not in the evidence"]
+
+
+@pytest.mark.parametrize(("share", "is_most"), [("13 of 26", False), ("14 of 26", True), ("26 of 26", True), ("a few", False)])
+def test_most_is_more_than_half(share: str, is_most: bool) -> None:
+    evidence = [Evidence("association", f"{share} shoppers who bought the tent also bought the stove", "t")]
+    for most in ("Most", "most"):
+        text = f"{most} shoppers who bought the tent also bought the Emberlo Camp Stove."
+        assert grounding_faults(text, NAMES, evidence) == ([] if is_most else ["“most” is not in the evidence"])
+    assert grounding_faults("Some shoppers who bought the tent also bought the Emberlo Camp Stove.", NAMES, evidence) == []
+
+
+def test_most_in_a_quotation_or_a_name_is_no_count() -> None:
+    praise = Evidence("review", "The most useful thing in the tent.", "s")
+    assert grounding_faults(f"The Emberlo Camp Stove: “{praise.text}”", NAMES, [praise]) == []
+    assert grounding_faults("The Most Useful Stove is next.", ["Most Useful Stove"], []) == []

@@ -65,7 +65,7 @@ def head(text: str) -> str:
 
 def test_every_sentence_is_generated_and_grounded(explained: list[tuple[SegmentFacts, Reason, Explanation]]) -> None:
     for segment, reason, explanation in explained:
-        assert (explanation.source, explanation.verified) == ("llm", True), segment
+        assert (explanation.source, explanation.verified) == ("wording", True), segment
         assert grounding_faults(explanation.text, reason.product_names, reason.evidence) == []
         assert grounding_faults(reason.plain_sentence, reason.product_names, reason.evidence) == []
         assert reason.item in explanation.text

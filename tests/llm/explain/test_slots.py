@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from crossaisle.llm.explain.slots import NAME_SLOTS, SLOT_LETTERS, SupportStatistic, fill_slots, slots_to_letters, with_article
@@ -23,7 +25,7 @@ VALUES: dict[str, str | SupportStatistic] = {
     [
         (
             "With your {own}, the {item} is next: {figure}.",
-            "With your Dome Tent, the Gas Stove is next: 14 of 120 shoppers who bought the first also bought the second.",
+            "With your Dome Tent, the Gas Stove is next: 14 of 120 shoppers who bought the Dome Tent also bought it.",
         ),
         (
             "The {item} goes with the {own}; {figure}, {usual}.",
@@ -57,8 +59,10 @@ def test_all_clauses_of_a_statistic_are_equivalent() -> None:
     for clause in clauses.values():
         assert clause.startswith("14 of 120 shoppers who bought ")
         assert clause.index("14") < clause.index("120") < clause.index("also bought")
-    assert "the first also bought the second" in clauses["own", "item"]
-    assert "first" not in clauses["item", "own"]
+    assert clauses["own", "item"] == clauses["item", "own"] == "14 of 120 shoppers who bought the Dome Tent also bought it"
+    long = replace(STATISTIC, anchor="Dome Tent for Two With Three Poles and an Awning")
+    assert long.clause(["own", "item"]) == "14 of 120 shoppers who bought the first also bought the second"
+    assert "first" not in long.clause(["item", "own"])
 
 
 def test_a_slot_without_a_value_is_an_error() -> None:

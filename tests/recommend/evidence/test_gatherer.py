@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import crossaisle
-from crossaisle.data.records import Item
+from crossaisle.data.records import CustomerCopy, Item
 from crossaisle.llm.explain.grounding import grounding_faults
 from crossaisle.llm.explain.reasons import MAX_QUOTE_CHARS
 from crossaisle.recommend.evidence.review_excerpts import display_name, praise_excerpt
@@ -104,6 +104,16 @@ def test_a_stove_is_recommended_for_a_tent_with_the_count_of_shoppers(camp: cros
     kinds = [fact.kind for fact in first.explanation.evidence]
     assert kinds[0] == "association", "6 of 8 against 6 of 14: p = 1/28"
     assert [fact.text for fact in first.explanation.evidence if fact.kind == "review"] == ["Cooks our dinner right beside the dome tent."]
+
+
+def test_a_customer_reads_no_count_of_the_same_evidence(camp: crossaisle.Recommender) -> None:
+    counted, shown = (camp.recommend(user_id="new", k=1, audience=audience)[0].explanation for audience in ("marketer", "customer"))  # type: ignore[arg-type]
+    assert counted is not None
+    assert shown is not None
+    assert shown.text == "Most shoppers who bought the Fell dome tent also bought the Pyra gas stove."
+    assert shown.evidence == counted.evidence
+    assert shown.customer_copy == CustomerCopy("To go with your Fell dome tent: the Pyra gas stove", shown.text, "Pyra gas stove, Kitchen")
+    assert counted.customer_copy is None
 
 
 def test_viewed_and_rated_items_are_not_called_bought(

@@ -1,0 +1,1 @@
+"""Explanations that a capable model writes for one shopper, and the check of what it wrote."""
