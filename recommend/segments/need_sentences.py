@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 MAX_REVIEWED_ITEMS = 5
 """Maximum number of items of a need whose reviews are searched for a quote."""
+MIN_CATEGORY_COSINE = 0.2
+"""Minimum cosine of a quotation and the name of the needed category: a headphone adapter is sold among screen protectors."""
 
 
 class NeedSentences:
@@ -65,7 +67,7 @@ class NeedSentences:
                     verb=result.verb,
                     words=self._words,
                     noisy=noisy,
-                    quote=next((quote for item in items[:MAX_REVIEWED_ITEMS] if (quote := self._quote(item, cohort))), None),
+                    quote=next((quote for item in items[:MAX_REVIEWED_ITEMS] if (quote := self._quote(item, cohort, name))), None),
                 ).to_reason()
             )
         sentences = [explanation.text for explanation in self._explainer.explain(reasons)]
@@ -76,7 +78,10 @@ class NeedSentences:
         needs = tuple(replace(need, sentence=sentence) for need, sentence in zip(result.needs, sentences, strict=True))
         return replace(result, needs=needs)
 
-    def _quote(self, item: ItemNeed, topic: str) -> str | None:
-        """Return a sentence of a well-rated review of an item that speaks to the topic; None if there is none."""
+    def _quote(self, item: ItemNeed, topic: str, category: str) -> str | None:
+        """Return a sentence of a well-rated review of an item that speaks to the topic and is about the needed category; None without."""
         quotation = self._quotations.praise(item.item_id, sanitize_for_prompt(item.title, MAX_NAME_CHARS), [topic])
-        return quotation.text if quotation and quotation.text == quotation.text.translate(NO_QUOTES) else None
+        if quotation is None or quotation.text != quotation.text.translate(NO_QUOTES):
+            return None
+        sentence, name = self._quotations.vectors([quotation.text, category])
+        return quotation.text if float(sentence @ name) >= MIN_CATEGORY_COSINE else None
