@@ -86,7 +86,10 @@ def test_the_wheel_carries_every_file_and_nothing_else(wheel: Path) -> None:
     kept = [file for file in files if file.suffix in suffixes]
     expected = {file.relative_to(ROOT).as_posix() for file in kept if file.parent != ROOT or file.suffix in (".py", ".typed")}
     adapters = [file for file in (*bundled.EXPLAINER_ADAPTER.glob("*"), *demo.ADAPTER.glob("*")) if file.is_file()]
-    expected |= {file.relative_to(ROOT).as_posix() for file in adapters} | {"recommend/ranking/prior.json", "recommend/evidence/justification.json"}
+    expected |= {file.relative_to(ROOT).as_posix() for file in adapters} | {
+        "recommend/ranking/prior.json",
+        "recommend/evidence/justification.json",
+    }
     assert {name.removeprefix("crossaisle/") for name in names if name.startswith("crossaisle/")} == expected
     assert {
         "prompts/templates/rank.v1.md",
