@@ -29,13 +29,10 @@ from ..retrieval.index import new_items
 from ..retrieval.index.builder import load
 from ..retrieval.index.embedder import Embedder
 from ..retrieval.items.relations import DeclaredRelations
-from ..retrieval.items.texts import review_ids
 from ..retrieval.retriever import Retriever
 from ..retrieval.uses.store import StoreUses, read_uses
 from .evidence.gatherer import EvidenceGatherer, count_recent_users
-from .evidence.justification import head_for
 from .evidence.quotations import Quotations
-from .evidence.review_table import ReviewTable
 from .profiles.histories import Histories
 from .profiles.profile import ItemAttributes
 from .ranking import learned_blend
@@ -240,14 +237,12 @@ class WorkspaceComponents:
 
     @cached_property
     def _gatherer(self) -> EvidenceGatherer:
-        reviews = self.workspace.table("reviews")
         interactions = self.workspace.table("interactions")
-        by_item = ReviewTable(reviews.with_columns(review_ids(reviews)).sort("item_id", maintain_order=True))
         return EvidenceGatherer(
             self.catalogue,
             self.index,
             ItemUsers.build(interactions, self.catalogue),
-            Quotations(by_item, self.index, self._embedder.encode, head_for((self.workspace.manifest.index or {}).get("embedder_digest"))),
+            Quotations.of_workspace(self.workspace, self.index, self._embedder.encode),
             self.relations,
             count_recent_users(interactions, self.catalogue),
             self._uses,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 from ...data.errors import QueryError
 from ...data.records import Claim, CustomerCopy, Evidence, Explanation
+from ...data.store_words import sentence_start
 from ...prompts.sanitize import sanitize_for_prompt
 from .briefs import LENGTHS, TONES, Tone
 from .constrained_decoding import Length
@@ -102,7 +103,7 @@ def for_customer(reason: Reason) -> Reason:
         reason,
         told=tuple(replace(fact, text=_without_counts(fact.text)) if fact.kind in _COUNTED else fact for fact in reason.evidence),
         clauses=tuple(_without_counts(clause) for clause in reason.clauses),
-        plain_sentence=_capitalized(_without_counts(reason.plain_sentence)),
+        plain_sentence=sentence_start(_without_counts(reason.plain_sentence)),
         slot_values={
             slot: replace(value, counted=False) if isinstance(value, SupportStatistic) else _without_counts(value)
             for slot, value in reason.slot_values.items()
@@ -128,11 +129,11 @@ def with_customer_copy(explanation: Explanation, reason: Reason, category: str |
 
 def for_analyst(reason: Reason) -> Explanation:
     """Return an explanation that lists all facts with their figures, those against the item last."""
+    if not reason.evidence:
+        return Explanation("", "none", False)
     about = f"{reason.item}, because of {with_article(reason.anchor)}" if reason.anchor else reason.item
     facts = sorted(reason.evidence, key=lambda fact: fact.against)
     lines = [f"- {_told(fact)} ({fact.evidence_id})" for fact in facts]
-    if not facts:
-        return Explanation("", "none", False)
     claims = tuple(Claim(fact.text, fact.evidence_id) for fact in facts)
     return Explanation("\n".join([f"{about}:", *lines]), "evidence", True, reason.evidence, claims)
 
@@ -158,10 +159,6 @@ def _subject(reason: Reason) -> str:
 
 def _faults(text: str, reason: Reason) -> list[str]:
     return grounding_faults(text, reason.product_names, reason.evidence)
-
-
-def _capitalized(text: str) -> str:
-    return text[:1].upper() + text[1:]
 
 
 def _without_counts(text: str) -> str:

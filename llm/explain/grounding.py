@@ -70,7 +70,8 @@ def grounding_faults(
     numbers = set(_NUMBER.findall(facts))
     faults += [f"the number {number} is not in the evidence" for number in _NUMBER.findall(rest) if number not in numbers]
     # The parts of a share, and how often it is the usual one, must not change places.
-    faults += [f"“{role}” is not in the evidence" for role in _ROLES.findall(rest) if role not in _ROLES.findall(facts)]
+    roles = set(_ROLES.findall(facts))
+    faults += [f"“{role}” is not in the evidence" for role in _ROLES.findall(rest) if role not in roles]
     counts = " ".join(fact.text for fact in evidence if fact.kind == "association")
     is_most = _MOST.search(counts) or any(2 * int(part) > int(whole) for part, whole in _SHARE.findall(counts))
     if _MOST.search(rest) and not is_most:

@@ -33,7 +33,7 @@ from .fact_ranking import RankedFacts
 from .quotations import Quotation, Quotations
 from .relation_words import OTHER_RELATION_WORDS, RELATION_WORDS
 from .review_excerpts import display_name
-from .use_facts import add_named_use, add_purpose, add_shared_use, closest_named_use, use_of_text, use_quotation
+from .use_facts import add_named_use, add_purpose, add_shared_use, closest_named_use, use_of_text
 
 if TYPE_CHECKING:
     import polars as pl
@@ -153,15 +153,14 @@ class EvidenceGatherer:
         anchor, shared = choice.anchor, choice.shared
         name, other = display_name(item), display_name(anchor)
         self._add_declared_relation(facts, anchor, item, proposes=proposes)
-        if shared:
-            add_shared_use(facts, shared, anchor, item)
+        is_quoted = shared is not None and add_shared_use(facts, shared, anchor, item)
         is_counted = self._add_item_co_purchase(facts, anchor, other, item, name)
         self._add_profile_matches(facts, item, profile, anchor, other if is_bought else None)
         is_counted |= self._add_category_co_purchase(facts, anchor, item, name)
         uses = self.uses if is_counted and not shared else None
         if uses is not None and (use := closest_named_use(uses, item.item_id, other, self.quotations.vectors)):
             add_purpose(facts, use, item)
-        if choice.quotation and not (shared and use_quotation(shared)):
+        if choice.quotation and not is_quoted:
             self._add_praise(facts, item, name, choice.quotation)
         anchor_vector = self.index.vectors(ITEMS, [anchor.item_id]).get(anchor.item_id)
         cosine = _cosine(anchor_vector, item_vector)

@@ -13,14 +13,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...retrieval.index.vector_index import REVIEWS
+from ...retrieval.items.texts import review_ids
+from .justification import JustificationHead, head_for
 from .review_excerpts import complaint_excerpt, praise_sentences
+from .review_table import ReviewTable
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from ...data.workspace import Workspace
     from ...retrieval.index.vector_index import VectorSearch
-    from .justification import JustificationHead
-    from .review_table import ReviewTable
 
     Encode = Callable[[Sequence[str]], NDArray[np.float32]]
 
@@ -66,6 +68,13 @@ class Quotations:
     encode: Encode
     head: JustificationHead | None = None
     _vectors: dict[str, NDArray[np.float32]] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    @classmethod
+    def of_workspace(cls, workspace: Workspace, index: VectorSearch, encode: Encode) -> Quotations:
+        """Return the quotations of a workspace's reviews. Args: index, encode: of the workspace."""
+        reviews = workspace.table("reviews")
+        by_item = ReviewTable(reviews.with_columns(review_ids(reviews)).sort("item_id", maintain_order=True))
+        return cls(by_item, index, encode, head_for((workspace.manifest.index or {}).get("embedder_digest")))
 
     def vectors(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Return (texts, dimensions) unit vectors; those of recent texts are not computed again."""

@@ -31,8 +31,8 @@ MIN_TEXT_COSINE, MAX_TEXT_GAP = 0.5, 0.05
 """Minimum cosine of a use and a text query that is about it, and how far it may be below that of the store's closest use."""
 
 
-def add_shared_use(facts: RankedFacts, shared: SharedUse, anchor: Item, item: Item) -> None:
-    """Add what both items are for, and a quotation that names it, if a review of the item does."""
+def add_shared_use(facts: RankedFacts, shared: SharedUse, anchor: Item, item: Item) -> bool:
+    """Add what both items are for, and a quotation that names it, if a review of the item does; return whether one does."""
     phrase = _phrase(shared.use)
     name, lift = display_name(item), shared.use.support.lift
     unnamed = {item.item_id: name, anchor.item_id: display_name(anchor)}
@@ -53,6 +53,7 @@ def add_shared_use(facts: RankedFacts, shared: SharedUse, anchor: Item, item: It
             f"A reviewer of {with_article(name)} wrote “{quote}”",
             quote=f"“{quote}”",
         )
+    return quote is not None
 
 
 def add_purpose(facts: RankedFacts, use: Use, item: Item) -> None:

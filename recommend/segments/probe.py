@@ -25,11 +25,8 @@ from ...retrieval.index.embedder import Embedder
 from ...retrieval.index.vector_index import ITEMS
 from ...retrieval.items.interactions import Events
 from ...retrieval.items.relations import DeclaredRelations
-from ...retrieval.items.texts import review_ids
 from ...retrieval.uses.store import read_uses
-from ..evidence.justification import head_for
 from ..evidence.quotations import Quotations
-from ..evidence.review_table import ReviewTable
 from .cohorts import Cohort, Population
 from .comparison import cohort_differences
 from .disclosure_control import cell_name
@@ -261,10 +258,8 @@ class Probe:
 
     @cached_property
     def _need_sentences(self) -> NeedSentences:
-        reviews = self.workspace.table("reviews")
-        table = ReviewTable(reviews.with_columns(review_ids(reviews)).sort("item_id", maintain_order=True))
-        head = head_for((self.workspace.manifest.index or {}).get("embedder_digest"))
-        return NeedSentences(self.llm, Quotations(table, self.index, self._embedder.encode, head), self.catalogue.words)
+        quotations = Quotations.of_workspace(self.workspace, self.index, self._embedder.encode)
+        return NeedSentences(self.llm, quotations, self.catalogue.words)
 
 
 def _check_k(k: int) -> None:

@@ -180,6 +180,4 @@ def _stem(word: str) -> str:
 
 def plain_text(sentences: Sequence[CitedSentence], length: str) -> str:
     """Return a text without citations, the lines of a list one below the other."""
-    if length != "bullets":
-        return " ".join(sentence.text for sentence in sentences)
-    return "\n".join(sentence.text for sentence in sentences)
+    return ("\n" if length == "bullets" else " ").join(sentence.text for sentence in sentences)
