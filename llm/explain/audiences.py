@@ -12,13 +12,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, get_args
 
 from ...data.errors import QueryError
-from ...data.records import Claim, CustomerCopy, Evidence, Explanation
+from ...data.records import Claim, CustomerCopy, Explanation
 from ...data.store_words import sentence_start
 from ...prompts.sanitize import sanitize_for_prompt
 from .briefs import LENGTHS, TONES, Tone
 from .constrained_decoding import Length
 from .grounding import grounding_faults
-from .reasons import MAX_NAME_CHARS
+from .reasons import MAX_NAME_CHARS, fact_line
 from .slots import SupportStatistic, readable_share, with_article
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def for_customer(reason: Reason) -> Reason:
     """Return a reason whose texts have no counts of other shoppers, neither filled nor as a model reads them; its evidence keeps them."""
     return replace(
         reason,
-        told=tuple(replace(fact, text=_without_counts(fact.text)) if fact.kind in _COUNTED else fact for fact in reason.evidence),
+        shown_evidence=tuple(replace(fact, text=_without_counts(fact.text)) if fact.kind in _COUNTED else fact for fact in reason.evidence),
         clauses=tuple(_without_counts(clause) for clause in reason.clauses),
         plain_sentence=sentence_start(_without_counts(reason.plain_sentence)),
         slot_values={
@@ -133,16 +133,9 @@ def for_analyst(reason: Reason) -> Explanation:
         return Explanation("", "none", False)
     about = f"{reason.item}, because of {with_article(reason.anchor)}" if reason.anchor else reason.item
     facts = sorted(reason.evidence, key=lambda fact: fact.against)
-    lines = [f"- {_told(fact)} ({fact.evidence_id})" for fact in facts]
+    lines = [f"- {fact_line(fact, complaint='against it, ')} ({fact.evidence_id})" for fact in facts]
     claims = tuple(Claim(fact.text, fact.evidence_id) for fact in facts)
     return Explanation("\n".join([f"{about}:", *lines]), "evidence", True, reason.evidence, claims)
-
-
-def _told(fact: Evidence) -> str:
-    """A fact as a line of a list."""
-    if fact.kind == "review":
-        return f"{'against it, a' if fact.against else 'a'} reviewer wrote “{fact.text}”"
-    return f"the shopper said “{fact.text}”" if fact.kind == "need" else fact.text
 
 
 def _subject(reason: Reason) -> str:

@@ -66,7 +66,7 @@ class Reason:
         confident: Whether a fact supports a judgement without "could" or "may".
         store_words: Forms of the store's verb that a sentence may use, besides the words of the evidence.
         background: What else a model may read that writes freely.
-        told: The facts as that model reads them, if it must not read all of the evidence; else empty.
+        shown_evidence: The facts as that model reads them, if it must not read all of the evidence; else empty.
     """
 
     item: str
@@ -84,7 +84,7 @@ class Reason:
     confident: bool = False
     store_words: tuple[str, ...] = ()
     background: Background = Background()
-    told: tuple[Evidence, ...] = ()
+    shown_evidence: tuple[Evidence, ...] = ()
 
     @property
     def product_names(self) -> list[str]:
@@ -202,6 +202,13 @@ class SegmentFacts:
         when = "" if within else "later " if self.ordered else "also "
         times = "" if self.lift is None or math.isinf(self.lift) else f", {self.lift:.{1 if self.lift < 10 else 0}f} times the usual share"
         return f"{count} {when}{did}{within}{times}"
+
+
+def fact_line(fact: Evidence, *, complaint: str) -> str:
+    """Return a fact as a line, a quotation with the person it is from. Args: complaint: What stands before a quoted complaint."""
+    if fact.kind == "review":
+        return f"{complaint if fact.against else ''}a reviewer wrote “{fact.text}”"
+    return f"the shopper said “{fact.text}”" if fact.kind == "need" else fact.text
 
 
 def _sanitized_name(text: str) -> str:

@@ -80,7 +80,7 @@ def claim_faults(sentences: Sequence[CitedSentence], reason: Reason, length: str
         length: line, paragraph or bullets.
     """
     text = " ".join(sentence.text for sentence in sentences)
-    facts = {fact.evidence_id: fact for fact in reason.told or reason.evidence}
+    facts = {fact.evidence_id: fact for fact in reason.shown_evidence or reason.evidence}
     faults: list[str] = []
     if reason.item not in text:
         faults.append("it does not name the item")

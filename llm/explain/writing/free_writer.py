@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from .... import prompts
 from ....data.errors import EndpointError, ModelError
-from ....data.records import Claim, Evidence, Explanation
+from ....data.records import Claim, Explanation
+from ..reasons import fact_line
 from .claim_check import cited_sentences, claim_faults, plain_text
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ MIN_PARAMETERS = 1_200_000_000
 """Parameters from which a local model writes freely; smaller ones make up facts more often than not."""
 MAX_TOKENS = {"line": 120, "paragraph": 220, "bullets": 220}
 ATTEMPTS = 2
+_COMPLAINT = "a complaint, to be told as one: "
 
 
 class TextModel(Protocol):
@@ -113,11 +115,4 @@ class FreeWriter:
         """The facts that a text may state, with their numbers; none if all of them are no reason by themselves."""
         if not (reason.clauses or reason.slot_values):
             return []
-        return [f"[{fact.evidence_id}] {_told(fact)}" for fact in reason.told or reason.evidence]
-
-
-def _told(fact: Evidence) -> str:
-    """A fact as the prompt states it."""
-    if fact.kind == "review":
-        return f"{'a complaint, to be told as one: ' if fact.against else ''}a reviewer wrote “{fact.text}”"
-    return f"the shopper said “{fact.text}”" if fact.kind == "need" else fact.text
+        return [f"[{fact.evidence_id}] {fact_line(fact, complaint=_COMPLAINT)}" for fact in reason.shown_evidence or reason.evidence]
