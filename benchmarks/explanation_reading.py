@@ -34,6 +34,7 @@ def main() -> None:
     answers.add_argument("workspace", type=Path)
     answers.add_argument("file", type=Path)
     answers.add_argument("--users", type=int, default=30)
+    answers.add_argument("--seed", type=int, default=5, help="of the choice of users")
     pairs = commands.add_parser("pairs")
     pairs.add_argument("folder", type=Path)
     pairs.add_argument("--old", type=Path, nargs="+", required=True)
@@ -44,7 +45,7 @@ def main() -> None:
     count.add_argument("ratings", type=Path, nargs="+")
     arguments = parser.parse_args()
     if arguments.command == "answers":
-        write_answers(arguments.workspace, arguments.file, arguments.users)
+        write_answers(arguments.workspace, arguments.file, arguments.users, arguments.seed)
     elif arguments.command == "pairs":
         write_pairs(arguments.folder, arguments.old, arguments.new, arguments.pairs)
     else:
@@ -52,13 +53,13 @@ def main() -> None:
         write("explanation_reading", counted(key, [_lines(file) for file in arguments.ratings]))
 
 
-def write_answers(workspace: Path, file: Path, users: int) -> None:
+def write_answers(workspace: Path, file: Path, users: int, seed: int) -> None:
     """Write one line per recommendation: user, item, what the shopper has, text."""
     from crossaisle.data.settings import Settings
     from crossaisle.recommend.recommender import Recommender
 
     recommender = Recommender.open(workspace, settings=Settings.read().with_(llm="smollm2"))
-    chosen = np.random.default_rng(5).permutation(sorted(recommender.histories)).tolist()[:users]
+    chosen = np.random.default_rng(seed).permutation(sorted(recommender.histories)).tolist()[:users]
     lines = []
     for user in chosen:
         history = recommender.catalogue.records(recommender.history(user).rows.tolist()[-8:])

@@ -36,7 +36,17 @@ _IRREGULAR_VERBS = {
 """Base form to past and participle. Regular verbs are here too where somebody may give their past form."""
 BUYING_VERBS = frozenset(("buy", "purchase", "order"))
 """Verbs after which something is owned, and with which one says "bought from Phones"."""
+_GENERAL_NOUNS = frozenset(("item", "product", "thing", "good", "sku"))
 OWNING_VERBS = BUYING_VERBS | {"own", "get", "have"}
+USUAL_WORDS: Mapping[str, tuple[str, str | None]] = {
+    "course": ("learner", "take"), "class": ("learner", "take"), "lesson": ("learner", "take"), "workshop": ("participant", "attend"),
+    "film": ("viewer", "watch"), "movie": ("viewer", "watch"), "series": ("viewer", "watch"), "video": ("viewer", "watch"),
+    "book": ("reader", None), "article": ("reader", "read"), "song": ("listener", "play"), "track": ("listener", "play"),
+    "album": ("listener", "play"), "podcast": ("listener", "play"), "game": ("player", "play"), "trip": ("traveller", "book"),
+    "tour": ("traveller", "book"), "hotel": ("guest", "book"), "flight": ("passenger", "book"), "event": ("visitor", "attend"),
+    "concert": ("visitor", "attend"), "recipe": ("cook", "cook"), "dish": ("guest", "order"), "app": ("user", "download"),
+}  # fmt: skip
+"""Item noun to the usual noun for its users and the usual verb, None for that of the interactions; for stores that name only the items."""
 _COUNTED_VERBS = ("bought", "rated")
 """Verbs of the interactions that the store's own verb describes; it does not describe mere views."""
 _INFINITIVES = {"bought": "buy", "rated": "rate", "looked at": "look at"}
@@ -162,7 +172,9 @@ class StoreWords:
         return template.format(**values, **{name[:1].upper() + name[1:]: sentence_start(word) for name, word in values.items()})
 
     def updated(self, item_noun: str | None, user_noun: str | None, verb: str | None) -> StoreWords:
-        """Return the words with those that are given; see `parse_noun` and `parse_verb` for their form.
+        """Return the words with those that are given, and with the usual user noun and verb of a new item noun where none are given.
+
+        See `parse_noun` and `parse_verb` for their form.
 
         Raises:
             SettingsError: A word is empty, too long, or not a word.
@@ -170,11 +182,26 @@ class StoreWords:
         words = self
         if item_noun is not None:
             item, items = parse_noun(item_noun, "item noun")
+            usual_user, usual_verb = USUAL_WORDS.get(item.casefold(), (None, None))
+            user_noun = user_noun or (usual_user if self.user == DEFAULT_WORDS.user else None)
+            verb = verb or (usual_verb if self.verb is None else None)
             words = replace(words, item=item, items=items)
         if user_noun is not None:
             user, users = parse_noun(user_noun, "user noun")
             words = replace(words, user=user, users=users)
         return words if verb is None else replace(words, verb=parse_verb(verb))
+
+    def with_noun(self, name: str) -> str:
+        """Return the name of an item for a sentence: in a store with its own noun `course Statistics`, since titles alone are no nouns.
+
+        The name is unchanged if it contains the noun, and where the noun says nothing (item, product).
+
+        >>> StoreWords("course", "courses").with_noun("Statistics")
+        'course Statistics'
+        """
+        if self.item in _GENERAL_NOUNS or self.item.casefold() in name.casefold().split():
+            return name
+        return f"{self.item} {name}"
 
     def to_dict(self) -> dict[str, str]:
         """The words besides `item` that are not the defaults, as the manifest stores them."""

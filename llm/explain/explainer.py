@@ -135,7 +135,8 @@ class Explainer:
             values = {"item": reason.item, "owned": reason.anchor, "need": reason.need, **reason.prompt_values}
             keys.append(f"{reason.anchor or reason.need} {reason.item}")
             sources = [line for line in self.prompt.lines(f"{occasion}_openings") if suits_store(line, self._words)]
-            before, gap, after = sources[(start + i) % len(sources)].partition(_GAP)  # adjacent sentences begin differently
+            source = sources[(start + i) % len(sources)]  # adjacent sentences begin differently
+            before, gap, after = (source.replace("your", "the") if reason.anchor_done else source).partition(_GAP)
             openings.append(prompts.fill(before, **values))
             endings.append(" " + prompts.fill(after, **values) if gap else "")
             tails.append(self.prompt.render(section, **values) + suffix + openings[-1])

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 MAX_FACT_COMBINATIONS = 4
 """Number of fact combinations that a text is chosen from, the strongest, for variety."""
 
+NO_REASON_SLOTS = ("caution", "usual", "price", "fresh")
+"""Facts that a text may add and that are no reason by themselves: nobody needs a thing because of its price."""
+
 CacheKey = tuple[object, ...]
 """Everything an explanation depends on."""
 
@@ -41,7 +44,9 @@ def make_brief(reason: Reason, tone: Tone, length: Length, attempt: int = 0) -> 
         length: Length of the text.
         attempt: Number of the attempt; each one chooses other facts.
     """
-    occasion: Occasion = "need" if not reason.anchor and reason.need else "owned" if reason.anchor_purchased else "seen"
+    occasion: Occasion = (
+        "need" if not reason.anchor and reason.need else "owned" if reason.anchor_purchased or reason.anchor_done else "seen"
+    )
     if not (reason.anchor or reason.need):
         return None
     facts = choose_facts(reason.slot_values, length, stable_hash(repr(cache_key(reason, tone, length))) + attempt)
@@ -61,9 +66,12 @@ def make_brief(reason: Reason, tone: Tone, length: Length, attempt: int = 0) -> 
 
 
 def choose_facts(slots: Mapping[str, object], length: Length, seed: int) -> list[str]:
-    """Return the facts that a text states: the strongest, with others that fit it, pseudo-randomly among the strongest combinations."""
+    """Return the facts that a text states: the strongest, with others that fit it, pseudo-randomly among the strongest combinations.
+
+    None if no fact is a reason by itself.
+    """
     strength = {slot: number for number, slot in enumerate(slot for slot in slots if slot not in NAME_SLOTS)}
-    lead = next((slot for slot in strength if slot not in ("caution", "usual")), None)
+    lead = next((slot for slot in strength if slot not in NO_REASON_SLOTS), None)
     if lead is None:
         return []
     combinations = [facts for facts in fact_combinations(length) if lead in facts and facts <= strength.keys()]

@@ -34,7 +34,7 @@ from .constrained_decoding import (
 from .fact_choice import CacheKey, cache_key, make_brief, stable_hash
 from .grounding import grounding_faults
 from .slots import QUOTE_SLOTS, fill_slots
-from .vocabulary import HEDGE_WORDS, suits_store
+from .vocabulary import HEDGE_WORDS, wording_for_store
 from .wording_cache import SHIPPED_FILE, TemplateKey, VariantKey, WordingCache, has_each_slot_once, is_well_formed
 
 if TYPE_CHECKING:
@@ -148,7 +148,8 @@ class ExplanationGenerator:
     def least_used_wording(self, template: TemplateKey, number: int, usage: Mapping[str, int]) -> str | None:
         """Return the wording of a variant, or another one of its template that the list has used less often; None without any."""
         texts = (self.wordings.get((template, (number + step) % VARIANTS_PER_TEMPLATE)) for step in range(VARIANTS_PER_TEMPLATE))
-        return min((text for text in texts if text and suits_store(text, self.words)), key=lambda text: usage.get(text, 0), default=None)
+        suitable = (shown for text in texts if text and (shown := wording_for_store(text, self.words)))
+        return min(suitable, key=lambda text: usage.get(text, 0), default=None)
 
     def sample_wordings(self, variants: Sequence[VariantKey], samples: int = SAMPLES_PER_VARIANT) -> None:
         """Sample wordings for some variants in one batch, and cache those that are good enough.
@@ -244,8 +245,9 @@ class _GenerationRun:
                 yield from self._apply(key, brief, wording)
         regenerated = self._generator.generate_wordings([*self._failed.values()], [repr(key) for key in self._failed])
         for (key, brief), (wording, likelihood) in zip(self._failed.items(), regenerated, strict=True):
-            if likelihood >= MIN_LOG_LIKELIHOOD[self._length] and suits_store(wording, self._generator.words):
-                explanation, _ = _verified(self._new[key], brief, wording, self._generator.entailment)
+            shown = wording_for_store(wording, self._generator.words) if likelihood >= MIN_LOG_LIKELIHOOD[self._length] else None
+            if shown:
+                explanation, _ = _verified(self._new[key], brief, shown, self._generator.entailment)
                 if explanation:
                     yield self._close(key, explanation)
         yield from [self._close(key, None) for key in [*self._pending]]

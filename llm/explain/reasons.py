@@ -53,7 +53,7 @@ class Reason:
     Attributes:
         item: Display name of the item.
         anchor: Display name of the history item behind the recommendation, None if there is none.
-        anchor_purchased: Whether the shopper bought the anchor.
+        anchor_purchased: Whether the shopper bought the anchor, and so has it.
         need: The shopper's text query, None without one or if there is an anchor.
         evidence: The facts, strongest first.
         clauses: One finished clause for each fact that can end a sentence, strongest first.
@@ -66,6 +66,7 @@ class Reason:
         confident: Whether a fact supports a judgement without "could" or "may".
         store_words: Forms of the store's verb that a sentence may use, besides the words of the evidence.
         background: What else a model may read that writes freely.
+        anchor_done: Whether the shopper took, watched or visited the anchor, without owning it afterwards.
         shown_evidence: The facts as that model reads them, if it must not read all of the evidence; else empty.
     """
 
@@ -84,6 +85,7 @@ class Reason:
     confident: bool = False
     store_words: tuple[str, ...] = ()
     background: Background = Background()
+    anchor_done: bool = False
     shown_evidence: tuple[Evidence, ...] = ()
 
     @property
@@ -97,7 +99,7 @@ class Reason:
         if not self.clauses:
             return None
         if self.anchor:
-            return "owned" if self.anchor_purchased else "seen"
+            return "owned" if self.anchor_purchased or self.anchor_done else "seen"
         return "need" if self.need else None
 
 

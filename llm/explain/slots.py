@@ -33,8 +33,6 @@ SLOT_LETTERS: Mapping[str, str] = {
 NAME_SLOTS = ("own", "item", "need")
 """Slots that hold names; the others hold evidence."""
 QUOTE_SLOTS = ("quote", "caution")
-MAX_REPEATED_CHARS = 40
-"""Longest name that a sentence repeats in its statistic."""
 _SLOT = re.compile(r"\{(\w+)\}")
 _ARTICLE = re.compile(r"\bthe $", re.IGNORECASE)
 _SENTENCE_END = re.compile(r"[.!?…][”\"']?$")
@@ -70,8 +68,8 @@ class SupportStatistic:
         """
         share = f"{self.support} of {self.users}" if self.counted else readable_share(self.support, self.users)
         of = f"{share} {self.people} who {self.verb}"
-        if list(named) == ["own", "item"] and len(self.anchor) > MAX_REPEATED_CHARS:
-            return f"{of} the first also {self.verb} the second"
+        if {"own", "item"} <= set(named):  # names are long: a sentence that repeats both reads like a form
+            return f"{of} the same one also {self.verb} this one"
         if list(named) == ["own"]:
             return f"{of} it also {self.verb} {with_article(self.item)}"
         other = "it" if "item" in named else with_article(self.item)

@@ -24,7 +24,7 @@ JOINING_WORDS = frozenset(
 STORE_WORDS = frozenset(
     """
     shopper shoppers reviewer bought rated looked said wrote from where there
-    first second two other times usual share close description not yet any category item
+    first second two other times usual share close description descriptions alike liked not yet any category item
     """.split()
 )
 """Words of the clauses that the store fills in."""
@@ -66,6 +66,11 @@ ATTRIBUTION_WORDS = frozenset("reviewer reviewers reviewer's review reviews revi
 
 _WORD = re.compile(r"[^\W\d_]+")
 _PLACEHOLDER = re.compile(r"\{\w+\}")
+_YOUR_OWN = re.compile(r"\b([Yy])our (?=\{own\})")
+_YOU_HAVE = re.compile(r"\b([Yy])ou (?:have|got) (?=(?:the|your) \{own\})")
+_IN_STORE = re.compile(r"\b[Ii]n (?:our|this) store, ")
+_TO_GET = re.compile(r"(?<=\bto )get(?= after\b)")
+_HAVE_YOU = re.compile(r"\bhave you\b")
 _TO_HAVE = re.compile(r"\b(?:to|you) have\b")
 
 
@@ -85,5 +90,19 @@ def suits_store(wording: str, words: StoreWords) -> bool:
     if words.verb is not None:
         foreign |= {"bought", "buy", "buys", "buying", "rated", "shopping", "aisle", "aisles"} - {words.base, words.past}
     if not words.means_owning:
-        foreign |= OWNER_WORDS
+        foreign |= OWNER_WORDS | {"store", "shop"}
     return not foreign & set(_WORD.findall(text)) and (words.means_owning or not _TO_HAVE.search(text))
+
+
+def wording_for_store(wording: str, words: StoreWords) -> str | None:
+    """Return a generated wording as it fits a store; None if it cannot be shown there.
+
+    Where users do not own items afterwards, it says what they did: "you have the {own}" becomes "you took the {own}", and "your {own}"
+    becomes "the {own}". Nothing else may say that they have it.
+    """
+    if not words.means_owning:
+        wording = _YOU_HAVE.sub(rf"\1ou {words.past} ", _IN_STORE.sub("", _TO_GET.sub(words.base, wording)))
+        wording = _YOUR_OWN.sub(lambda match: "The " if match[1] == "Y" else "the ", wording)
+        if "{own}" in wording and {*OWNERSHIP_WORDS, "got", "get"} & set(_WORD.findall(_HAVE_YOU.sub("", wording.casefold()))):
+            return None
+    return wording if suits_store(wording, words) else None

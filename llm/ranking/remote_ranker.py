@@ -7,7 +7,6 @@ for it again; the caller then ranks without it.
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -19,8 +18,8 @@ import numpy as np
 
 from ... import prompts
 from ...data import deadlines
-from ...data.errors import EndpointError
-from ..chat.openai_endpoint import API_KEY_VARIABLES, validated_url
+from ..chat.openai_endpoint import API_KEY_VARIABLES
+from ..models.endpoint_connection import EndpointConnection
 from ..models.usage import measure_usage, record_usage
 from .rank_prompt import MAX_HISTORY_ITEMS, PLACEHOLDER, candidate_text, describe, user_message
 from .remote_protocols import PROTOCOLS, Protocol, RankTask, UnusableAnswerError
@@ -43,8 +42,6 @@ PROBE_SECONDS = 30.0
 """Time for one call of the probe: the first call may load the model."""
 MAX_ATTEMPTS = 3
 """Calls for one candidate, if the endpoint is busy (429, 503) and there is time."""
-PAUSE_SECONDS = 30.0
-"""Time after a failure in which the endpoint is not called."""
 _BUSY = (408, 425, 429, 502, 503, 504)
 _PROBE = RankTask(
     "You know what people need to go with the things they already have. Answer each question with Yes or No.",
@@ -77,15 +74,12 @@ class RemoteRanker:
         concurrency: int = CONCURRENCY,
         environment: Mapping[str, str] | None = None,
     ) -> None:
-        self.url, self.model, self.seconds = validated_url(url), model, seconds
+        self.connection = EndpointConnection(url, concurrency, environment)
+        self.url, self.model, self.seconds = self.connection.url, model, seconds
         self.prompt = prompts.load("rank", PROMPT_VERSION)
-        environment = os.environ if environment is None else environment
-        self._key = next((value for name in API_KEY_VARIABLES if (value := environment.get(name, "").strip())), "")
         self._pool = ThreadPoolExecutor(concurrency, thread_name_prefix="remote-ranker")
         self._lock = threading.Lock()
-        self._client: httpx.Client | None = None
         self._protocol: Protocol | None = None
-        self._paused_until, self._failure = 0.0, ""
         self._local = _Local()
         self._closed = False
 
@@ -107,7 +101,7 @@ class RemoteRanker:
         """
         if not candidates:
             return np.empty(0, dtype=np.float32)
-        self._check_pause()
+        self.connection.check_pause()
         # The order of the candidates must not tell what the store thinks of them.
         order = sorted(range(len(candidates)), key=lambda index: candidates[index].item_id)
         listed = facts if facts is not None else [None] * len(candidates)
@@ -136,10 +130,8 @@ class RemoteRanker:
 
     def close(self) -> None:
         """End the calls in progress, and close the connections."""
-        with self._lock:
-            self._closed, client, self._client = True, self._client, None
-        if client is not None:
-            client.close()
+        self._closed = True
+        self.connection.close()
         self._pool.shutdown(cancel_futures=True)
 
     # ------------------------------------------------------------------ the endpoint
@@ -161,7 +153,7 @@ class RemoteRanker:
             with self._lock:
                 self._protocol = protocol
             return protocol
-        raise self._failed(f"it cannot rank ({'; '.join(reasons)})")
+        raise self.connection.failed(f"it cannot rank ({'; '.join(reasons)})")
 
     def _run(self, calls: Sequence[Callable[[], NDArray[np.float64]]], seconds: float) -> NDArray[np.float64]:
         """The joined results of the calls, made at the same time."""
@@ -181,13 +173,13 @@ class RemoteRanker:
         error = next((future.exception() for future in done if future.exception() is not None), None)
         if isinstance(error, UnusableAnswerError):
             if self._protocol is not None:
-                raise self._failed(str(error))
+                raise self.connection.failed(str(error))
             raise error
         if error is not None:
             raise error
         if waiting:
             deadlines.check()
-            raise self._failed(f"it did not answer within {seconds:g} seconds")
+            raise self.connection.failed(f"it did not answer within {seconds:g} seconds")
         return np.concatenate([future.result() for future in futures])
 
     def _post(self, route: str, body: Mapping[str, Any]) -> Any:
@@ -197,23 +189,23 @@ class RemoteRanker:
         for attempt in range(MAX_ATTEMPTS):
             remaining = self._local.run.expires_at - time.monotonic()
             if remaining <= 0:
-                raise self._failed(f"it did not answer within {self.seconds:g} seconds")
+                raise self.connection.failed(f"it did not answer within {self.seconds:g} seconds")
             try:
                 answer = self._connect().post(f"{self.url}{route}", json=body, timeout=remaining)
             except httpx.TimeoutException:
-                raise self._failed(f"it did not answer within {self.seconds:g} seconds") from None
+                raise self.connection.failed(f"it did not answer within {self.seconds:g} seconds") from None
             except (httpx.HTTPError, RuntimeError) as error:
-                raise self._failed(f"it cannot be reached ({type(error).__name__})") from None
+                raise self.connection.failed(f"it cannot be reached ({type(error).__name__})") from None
             if answer.status_code not in _BUSY:
                 break
             pause = _retry_after(answer.headers.get("retry-after"), 0.1 * 2.0**attempt)
             if attempt == MAX_ATTEMPTS - 1 or pause > self._local.run.expires_at - time.monotonic():
-                raise self._failed(f"it is busy ({answer.status_code})")
+                raise self.connection.failed(f"it is busy ({answer.status_code})")
             time.sleep(pause)
         if answer.status_code in (401, 403):
-            raise self._failed(f"it refuses the key ({answer.status_code}); set {' or '.join(API_KEY_VARIABLES)}")
+            raise self.connection.failed(f"it refuses the key ({answer.status_code}); set {' or '.join(API_KEY_VARIABLES)}")
         if answer.status_code >= 500:
-            raise self._failed(f"it fails ({answer.status_code})")
+            raise self.connection.failed(f"it fails ({answer.status_code})")
         if answer.status_code >= 400:
             raise UnusableAnswerError(f"{route} answers {answer.status_code}")
         try:
@@ -227,29 +219,9 @@ class RemoteRanker:
         return content
 
     def _connect(self) -> httpx.Client:
-        with self._lock:
-            if self._closed:
-                raise RuntimeError("the ranker is closed")
-            if self._client is None:
-                import httpx
-
-                headers = {"authorization": f"Bearer {self._key}"} if self._key else {}
-                limits = httpx.Limits(max_connections=CONCURRENCY, max_keepalive_connections=CONCURRENCY)
-                self._client = httpx.Client(headers=headers, limits=limits)
-            return self._client
-
-    def _check_pause(self) -> None:
-        """Raises: EndpointError: the endpoint has failed lately."""
-        with self._lock:
-            remaining, failure = self._paused_until - time.monotonic(), self._failure
-        if remaining > 0:
-            raise EndpointError(f"the endpoint is not asked for {remaining:.0f} more seconds, because {failure}")
-
-    def _failed(self, reason: str) -> EndpointError:
-        """The error of a failure, after which the endpoint is left alone."""
-        with self._lock:
-            self._paused_until, self._failure = time.monotonic() + PAUSE_SECONDS, reason
-        return EndpointError(f"the endpoint is not used: {reason}")
+        if self._closed:
+            raise RuntimeError("the ranker is closed")
+        return self.connection.client()
 
 
 @dataclass

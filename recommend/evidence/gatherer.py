@@ -33,6 +33,7 @@ from .fact_ranking import RankedFacts
 from .quotations import Quotation, Quotations
 from .relation_words import OTHER_RELATION_WORDS, RELATION_WORDS
 from .review_excerpts import display_name
+from .similarity_sentence import similarity_sentence
 from .use_facts import add_named_use, add_purpose, add_shared_use, closest_named_use, use_of_text
 
 if TYPE_CHECKING:
@@ -132,11 +133,11 @@ class EvidenceGatherer:
     def _background(self, item: Item, reason: Reason, history: Sequence[int]) -> Background:
         """What a model that writes freely may read besides the facts."""
         latest = self.catalogue.records(history[-MAX_BACKGROUND_ITEMS:])
-        anchor = next((own for own in latest if display_name(own) == reason.anchor), None)
+        anchor = next((own for own in latest if self._name(own) == reason.anchor), None)
         about, anchor_about = (
             sanitize_for_prompt(truncate_at_injection(own.description or ""), MAX_BACKGROUND_CHARS) if own else "" for own in (item, anchor)
         )
-        names = tuple(name for own in latest if (name := display_name(own)) != reason.anchor)
+        names = tuple(name for own in latest if (name := self._name(own)) != reason.anchor)
         return Background(about, anchor_about, names)
 
     def _from_history(
@@ -151,30 +152,36 @@ class EvidenceGatherer:
     ) -> Reason:
         """Return the reason for an item that names a history item, the anchor. Args: proposes: see `_add_declared_relation`."""
         anchor, shared = choice.anchor, choice.shared
-        name, other = display_name(item), display_name(anchor)
+        name, other = self._name(item), self._name(anchor)
         self._add_declared_relation(facts, anchor, item, proposes=proposes)
-        is_quoted = shared is not None and add_shared_use(facts, shared, anchor, item)
+        is_quoted = shared is not None and add_shared_use(facts, shared, anchor, item, self._name)
         is_counted = self._add_item_co_purchase(facts, anchor, other, item, name)
         self._add_profile_matches(facts, item, profile, anchor, other if is_bought else None)
         is_counted |= self._add_category_co_purchase(facts, anchor, item, name)
-        uses = self.uses if is_counted and not shared else None
-        if uses is not None and (use := closest_named_use(uses, item.item_id, other, self.quotations.vectors)):
-            add_purpose(facts, use, item)
         if choice.quotation and not is_quoted:
             self._add_praise(facts, item, name, choice.quotation)
-        anchor_vector = self.index.vectors(ITEMS, [anchor.item_id]).get(anchor.item_id)
-        cosine = _cosine(anchor_vector, item_vector)
+        cosine = _cosine(self.index.vectors(ITEMS, [anchor.item_id]).get(anchor.item_id), item_vector)
+        is_owned, is_similar = is_bought and self.catalogue.words.means_owning, cosine >= MIN_ITEM_COSINE
+        purpose = None
+        if self.uses is not None and not shared and (is_counted or is_similar):
+            use = closest_named_use(self.uses, item.item_id, other, self.quotations.vectors)
+            purpose = add_purpose(facts, use, item, name, worded=is_counted) if use else None
         occasion = f"{self.catalogue.words.counted_participle('bought')} before" if is_bought else "in the history"
-        similar = f", close in description to {name}" if cosine >= MIN_ITEM_COSINE else ""
         facts.add(
             "history",
-            Evidence("history", f"{occasion}: {other}{similar}", anchor.item_id, round(cosine, 3)),
+            Evidence(
+                "history",
+                f"{occasion}: {other}{f', close in description to {name}' if is_similar else ''}",
+                anchor.item_id,
+                round(cosine, 3),
+            ),
             None,
-            f"{with_article(name, sentence_start=True)} is close in description to {with_article(other)}." if similar else None,
+            similarity_sentence(name, other, is_owned=is_owned, use=purpose) if is_similar else None,
         )
         self._add_popularity_and_category(facts, item, name)
         self._add_complaint(facts, item, other)
-        return facts.reason(name, anchor=other, anchor_purchased=is_bought and self.catalogue.words.means_owning)
+        reason = facts.reason(name, anchor=other, anchor_purchased=is_owned)
+        return replace(reason, anchor_done=is_bought and not is_owned)
 
     def _from_text(
         self,
@@ -189,15 +196,15 @@ class EvidenceGatherer:
 
         Args: near: item near the text whose shoppers led to this one.
         """
-        name = display_name(item)
+        name = self._name(item)
         need = None
         if user_text:
             if near is not None:
-                self._add_item_co_purchase(facts, near, display_name(near), item, name)
+                self._add_item_co_purchase(facts, near, self._name(near), item, name)
             if quotation := self.quotations.praise(item.item_id, name, [user_text.text]):
                 self._add_praise(facts, item, name, quotation)
             if self.uses is not None and (use := use_of_text(self.uses, item.item_id, user_text.text, self.quotations.vectors)):
-                add_named_use(facts, use, item)
+                add_named_use(facts, use, item, name)
             # A prompt injection is used for retrieval like any text, but never shown: the text may come from a web page, not the shopper.
             if not is_prompt_injection(user_text.text):
                 need = sanitize_for_prompt(user_text.text, MAX_QUOTE_CHARS).translate(NO_QUOTES)
@@ -215,6 +222,10 @@ class EvidenceGatherer:
         if user_text:
             self._add_complaint(facts, item, user_text.text)
         return facts.reason(name, need=need)
+
+    def _name(self, item: Item) -> str:
+        """The name of an item for a sentence, with the store's noun if it has one."""
+        return self.catalogue.words.with_noun(display_name(item))
 
     @staticmethod
     def _add_praise(facts: RankedFacts, item: Item, name: str, quotation: Quotation) -> None:
@@ -237,7 +248,7 @@ class EvidenceGatherer:
         declared = self.relations.between(self.catalogue.row(item.item_id), self.catalogue.row(anchor.item_id))
         if declared is None or (declared[0] not in RELATION_WORDS and not proposes):
             return
-        (relation, item_is_head), name, other = declared, display_name(item), display_name(anchor)
+        (relation, item_is_head), name, other = declared, self._name(item), self._name(anchor)
         forward, backward = RELATION_WORDS.get(relation, (OTHER_RELATION_WORDS, OTHER_RELATION_WORDS))
         words = forward if item_is_head else backward
         facts.add(
@@ -274,20 +285,10 @@ class EvidenceGatherer:
         users = int(self.catalogue.users[self.catalogue.row(item.item_id)])
         if users >= MIN_CATEGORY_SUPPORT:
             share = f"{users} of {self.catalogue.total_users} {self.catalogue.words.users} {self.catalogue.counted_past}"
-            facts.add(
-                "popular",
-                Evidence("attribute", f"{share} {name}", item.item_id, float(users)),
-                None,
-                None,
-            )
+            facts.add("popular", Evidence("attribute", f"{share} {name}", item.item_id, float(users)), None, None)
         if item.category:
             path = sanitize_for_prompt(" › ".join(item.category), 120)
-            facts.add(
-                "category",
-                Evidence("attribute", f"category of {name}: {path}", item.item_id),
-                None,
-                None,
-            )
+            facts.add("category", Evidence("attribute", f"category of {name}: {path}", item.item_id), None, None)
 
     def _add_item_co_purchase(self, facts: RankedFacts, anchor: Item, other: str, item: Item, name: str) -> bool:
         """Add the number of shoppers who bought both items, if it is significant; return whether it is."""

@@ -15,6 +15,8 @@ from ...prompts.injection import is_prompt_injection, truncate_at_injection
 from ...prompts.sanitize import sanitize_for_prompt, shorten
 from .complaint_detection import is_complaint, may_be_complaint
 
+MAX_WHOLE_TITLE_CHARS = 40
+"""Titles up to this length are names as they are: "Machine learning with Python" is not "Machine learning"."""
 MAX_REVIEW_CHARS = 5000
 """Characters of a review that are read."""
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n+")
@@ -89,12 +91,12 @@ def stems(text: str) -> set[str]:
 
 
 def display_name(item: Item) -> str:
-    """Return the name of an item for use in a sentence: the beginning of its title, without trailing keywords.
+    """Return the name of an item for use in a sentence: its title, or the beginning of a long one, without trailing keywords.
 
     A title is cut before a prompt injection; if nothing is left, the item id is used.
     """
     title = sanitize_for_prompt(truncate_at_injection(item.title), 200) or sanitize_for_prompt(item.item_id, MAX_NAME_CHARS)
-    for separator in _KEYWORDS.finditer(title):
+    for separator in _KEYWORDS.finditer(title) if len(title) > MAX_WHOLE_TITLE_CHARS else ():
         head = title[: separator.start()]
         if len(head) >= 12 and len(head.split()) >= 2:
             title = head

@@ -14,10 +14,10 @@ from ...llm.explain.slots import with_article
 from ...prompts.injection import is_prompt_injection
 from ...prompts.sanitize import sanitize_for_prompt
 from ...retrieval.uses.wording import use_phrase
-from .review_excerpts import display_name, praise_excerpt
+from .review_excerpts import praise_excerpt
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -31,18 +31,21 @@ MIN_TEXT_COSINE, MAX_TEXT_GAP = 0.5, 0.05
 """Minimum cosine of a use and a text query that is about it, and how far it may be below that of the store's closest use."""
 
 
-def add_shared_use(facts: RankedFacts, shared: SharedUse, anchor: Item, item: Item) -> bool:
-    """Add what both items are for, and a quotation that names it, if a review of the item does; return whether one does."""
+def add_shared_use(facts: RankedFacts, shared: SharedUse, anchor: Item, item: Item, name_of: Callable[[Item], str]) -> bool:
+    """Add what both items are for, and a quotation that names it, if a review of the item does; return whether one does.
+
+    Args: name_of: Returns the name of an item for a sentence.
+    """
     phrase = _phrase(shared.use)
-    name, lift = display_name(item), shared.use.support.lift
-    unnamed = {item.item_id: name, anchor.item_id: display_name(anchor)}
+    name, own, lift = name_of(item), name_of(anchor), shared.use.support.lift
+    unnamed = {item.item_id: name, anchor.item_id: own}
     near = [unnamed[item_id] for item_id in shared.use.near_items if item_id in unnamed]
     judged = f", {with_article(near[0])} as judged by its description" if near else ""
     facts.add(
         "use",
         Evidence("use", f"both are for {phrase}{judged}", anchor.item_id, round(lift, 2) if math.isfinite(lift) else None),
         f"both are for {phrase}.",
-        f"{with_article(name, sentence_start=True)} and {with_article(display_name(anchor))} are both for {phrase}.",
+        f"{with_article(name, sentence_start=True)} and {with_article(own)} are both for {phrase}.",
         use=phrase,
     )
     if quote := use_quotation(shared):
@@ -56,16 +59,26 @@ def add_shared_use(facts: RankedFacts, shared: SharedUse, anchor: Item, item: It
     return quote is not None
 
 
-def add_purpose(facts: RankedFacts, use: Use, item: Item) -> None:
-    """Add what an item is for; a count of shoppers must link the item with the history."""
-    facts.add("purpose", _named_evidence(item, use), None, None, purpose=_phrase(use))
+def add_purpose(facts: RankedFacts, use: Use, item: Item, name: str, *, worded: bool) -> str:
+    """Add what an item is for, and return it as it stands behind "for".
+
+    Args:
+        facts: Facts about the item.
+        use: The use.
+        item: The item.
+        name: Its name for a sentence.
+        worded: Whether a count of shoppers links the item with the history, beside which a generated wording may state it.
+    """
+    phrase = _phrase(use)
+    facts.add("purpose", _named_evidence(item, name, use), None, None, purpose=phrase if worded else None)
+    return phrase
 
 
-def add_named_use(facts: RankedFacts, use: Use, item: Item) -> None:
+def add_named_use(facts: RankedFacts, use: Use, item: Item, name: str) -> None:
     """Add a use of an item that a text query is about."""
-    phrase, name = _phrase(use), display_name(item)
+    phrase = _phrase(use)
     sentence = f"{with_article(name, sentence_start=True)} is for {phrase}."
-    facts.add("use", _named_evidence(item, use), f"it is for {phrase}.", sentence, use=phrase)
+    facts.add("use", _named_evidence(item, name, use), f"it is for {phrase}.", sentence, use=phrase)
 
 
 def closest_named_use(uses: StoreUses, item_id: str, topic: str, vectors: Encode) -> Use | None:
@@ -111,10 +124,10 @@ def _phrase(use: Use) -> str:
     return sanitize_for_prompt(use_phrase(use), MAX_USE_CHARS)
 
 
-def _named_evidence(item: Item, use: Use) -> Evidence:
+def _named_evidence(item: Item, name: str, use: Use) -> Evidence:
     """The use of one item with the sentence that names it, as evidence."""
     sentence: UseSentence = use.sentences_of(item.item_id)[0]
     text = sanitize_for_prompt(sentence.sentence, MAX_QUOTE_CHARS).translate(NO_QUOTES)
     is_shown = not is_prompt_injection(sentence.sentence) and mask_personal_data(text) == text
     source = f"{sentence.source}: “{text}”" if is_shown else sentence.source
-    return Evidence("use", f"{display_name(item)}: for {_phrase(use)} ({source})", item.item_id)
+    return Evidence("use", f"{name}: for {_phrase(use)} ({source})", item.item_id)

@@ -25,6 +25,8 @@ _WITHOUT_ARTICLE = frozenset(
     "dinner breakfast lunch supper brunch travel prom".split()
 )
 """Last words of names that stand without an article though they are singular."""
+_CAPITALIZED = frozenset("christmas halloween easter thanksgiving hanukkah valentine".split())
+"""Words that English writes with a capital letter; names are in lower case."""
 _PREPOSITIONS = frozenset("at in on by".split())
 _ARTICLES = frozenset("a an the".split())
 
@@ -35,10 +37,11 @@ def use_phrase(use: NamedUse) -> str:
     Places take "the", occasions and persons "a"; plurals, activities and needs take none.
     """
     words = use.name.split()
+    name = " ".join(word.capitalize() if word in _CAPITALIZED else word for word in words)
     if words[0] in _PREPOSITIONS:
-        return f"use {use.name}"
+        return f"use {name}"
     last = words[-1]
     is_plural = ENGLISH.singular(last) != last
     if words[0] in _ARTICLES or is_plural or last in _WITHOUT_ARTICLE or use.kind in ("task", "need"):
-        return use.name
-    return f"the {use.name}" if use.kind == "place" else f"{'an' if use.name[:1] in tuple('aeiou') else 'a'} {use.name}"
+        return name
+    return f"the {name}" if use.kind == "place" else f"{'an' if name[:1].lower() in tuple('aeiou') else 'a'} {name}"

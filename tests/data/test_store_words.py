@@ -116,3 +116,21 @@ def test_an_ingest_keeps_the_words_of_the_one_before(tmp_path: Path) -> None:
     assert Workspace(tmp_path / "shop").manifest.words == DEFAULT_WORDS.updated("course", "student", "take")
     with pytest.raises(SettingsError, match="verb"):
         crossaisle.ingest(tmp_path / "shop", "files", files, verb="<take>")
+
+
+def test_an_item_noun_alone_brings_its_usual_words() -> None:
+    words = DEFAULT_WORDS.updated("film", None, None)
+    assert (words.users, words.past, words.means_owning) == ("viewers", "watched", False)
+    assert DEFAULT_WORDS.updated("film", "member", "rent").past == "rented"
+    assert DEFAULT_WORDS.updated("film", "member", "rent").users == "members"
+    assert words.updated("course", None, None).users == "viewers", "words that the store has are kept"
+    assert DEFAULT_WORDS.updated("lamp", None, None).users == "shoppers"
+    assert DEFAULT_WORDS.updated("book", None, None).verb is None, "books are bought"
+
+
+@pytest.mark.parametrize(
+    ("noun", "title", "name"),
+    [("course", "Statistics", "course Statistics"), ("course", "Course in Statistics", "Course in Statistics"), ("item", "Tent", "Tent")],
+)
+def test_a_title_gets_the_noun_of_the_store(noun: str, title: str, name: str) -> None:
+    assert DEFAULT_WORDS.updated(noun, None, None).with_noun(title) == name

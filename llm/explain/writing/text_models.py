@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
-import threading
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from ....data import deadlines
-from ....data.errors import EndpointError, TooLongError
-from ...chat.openai_endpoint import API_KEY_VARIABLES, validated_url
+from ....data.errors import TooLongError
+from ...models.endpoint_connection import EndpointConnection
 from ...models.usage import record_usage
 
 if TYPE_CHECKING:
-    import httpx
-
     from ...models.language_model import LanguageModel
 
-SECONDS, CONCURRENCY, PAUSE_SECONDS = 20.0, 8, 30.0
-"""Time for one text, texts at the same time, and time after a failure in which the endpoint is not called."""
+SECONDS, CONCURRENCY = 20.0, 8
+"""Time for one text, and texts at the same time."""
 MAX_ANSWER_CHARS, MAX_ANSWER_BYTES = 4000, 1_000_000
 
 
@@ -63,12 +59,8 @@ class RemoteTextModel:
     concurrency = CONCURRENCY
 
     def __init__(self, url: str, model: str, *, seconds: float = SECONDS, environment: Mapping[str, str] | None = None) -> None:
-        self.url, self.model, self.seconds = validated_url(url), model, seconds
-        environment = os.environ if environment is None else environment
-        self._key = next((value for name in API_KEY_VARIABLES if (value := environment.get(name, "").strip())), "")
-        self._lock = threading.Lock()
-        self._client: httpx.Client | None = None
-        self._paused_until = 0.0
+        self.connection = EndpointConnection(url, CONCURRENCY, environment)
+        self.url, self.model, self.seconds = self.connection.url, model, seconds
 
     def write(self, system: str, user: str, max_tokens: int) -> str:
         """Return the answer to a message.
@@ -79,9 +71,7 @@ class RemoteTextModel:
         """
         import httpx
 
-        with self._lock:
-            if time.monotonic() < self._paused_until:
-                raise EndpointError(f"{self.url} has failed lately and is not asked")
+        self.connection.check_pause()
         deadlines.check()
         deadline = deadlines.current()
         limit = min(self.seconds, deadline.remaining()) if deadline is not None else self.seconds
@@ -94,9 +84,7 @@ class RemoteTextModel:
         # A RuntimeError is that of a client that another thread closes.
         except (httpx.HTTPError, ValueError, LookupError, TypeError, RuntimeError, RecursionError) as error:
             deadlines.check()
-            with self._lock:
-                self._paused_until = time.monotonic() + PAUSE_SECONDS
-            raise EndpointError(f"{self.url} did not write a text ({type(error).__name__})") from None
+            raise self.connection.failed(f"it did not write a text ({type(error).__name__})") from None
         record_usage(texts_generated=1)
         return text[:MAX_ANSWER_CHARS]
 
@@ -106,7 +94,7 @@ class RemoteTextModel:
 
         parts, size = [], 0
         timeout = max(expires_at - time.monotonic(), 0.001)
-        with self._connected().stream("POST", f"{self.url}/chat/completions", json=body, timeout=timeout) as answer:
+        with self.connection.client().stream("POST", f"{self.url}/chat/completions", json=body, timeout=timeout) as answer:
             answer.raise_for_status()
             for part in answer.iter_bytes():
                 parts.append(part)
@@ -117,16 +105,4 @@ class RemoteTextModel:
 
     def close(self) -> None:
         """Close the connections; the next text opens new ones."""
-        with self._lock:
-            client, self._client = self._client, None
-        if client is not None:
-            client.close()
-
-    def _connected(self) -> httpx.Client:
-        with self._lock:
-            if self._client is None:
-                import httpx
-
-                headers = {"authorization": f"Bearer {self._key}"} if self._key else {}
-                self._client = httpx.Client(headers=headers, limits=httpx.Limits(max_connections=CONCURRENCY))
-            return self._client
+        self.connection.close()

@@ -91,7 +91,7 @@ def test_counts_become_most_or_some(support: int, share: str) -> None:
     assert shown.plain_sentence == f"{share.capitalize()} shoppers who bought the {OWN} also bought the {ITEM}."
     assert shown.clauses == (
         "both are for camping.",
-        f"{share} shoppers who bought the {OWN} also bought it.",
+        f"{share} shoppers who bought the same one also bought this one.",
         "some shoppers who bought from Camping also bought from Audio, more often than usual.",
     )
 

@@ -155,7 +155,7 @@ def test_a_faulty_wording_is_generated_again_with_the_fault_in_the_prompt(
     assert explanation is not None
     assert (
         explanation.text
-        == "With your Norrvik Dome Tent, the Pyra Gas Stove is next: 14 of 120 shoppers who bought the Norrvik Dome Tent also bought it."
+        == "With your Norrvik Dome Tent, the Pyra Gas Stove is next: 14 of 120 shoppers who bought the same one also bought this one."
     )
     assert [brief.previous_fault for brief in rendered] == [None, "“waterproof” is not in the evidence"]
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from crossaisle.llm.explain.slots import NAME_SLOTS, SLOT_LETTERS, SupportStatistic, fill_slots, slots_to_letters, with_article
@@ -25,11 +23,11 @@ VALUES: dict[str, str | SupportStatistic] = {
     [
         (
             "With your {own}, the {item} is next: {figure}.",
-            "With your Dome Tent, the Gas Stove is next: 14 of 120 shoppers who bought the Dome Tent also bought it.",
+            "With your Dome Tent, the Gas Stove is next: 14 of 120 shoppers who bought the same one also bought this one.",
         ),
         (
             "The {item} goes with the {own}; {figure}, {usual}.",
-            "The Gas Stove goes with the Dome Tent; 14 of 120 shoppers who bought the Dome Tent also bought it, 4.1 times the usual share.",
+            "The Gas Stove goes with the Dome Tent; 14 of 120 shoppers who bought the same one also bought this one, 4.1 times the usual share.",
         ),
         ("The {item}: {figure}.", "The Gas Stove: 14 of 120 shoppers who bought the Dome Tent also bought it."),
         ("To your {own}: {figure}.", "To your Dome Tent: 14 of 120 shoppers who bought it also bought the Gas Stove."),
@@ -59,10 +57,7 @@ def test_all_clauses_of_a_statistic_are_equivalent() -> None:
     for clause in clauses.values():
         assert clause.startswith("14 of 120 shoppers who bought ")
         assert clause.index("14") < clause.index("120") < clause.index("also bought")
-    assert clauses["own", "item"] == clauses["item", "own"] == "14 of 120 shoppers who bought the Dome Tent also bought it"
-    long = replace(STATISTIC, anchor="Dome Tent for Two With Three Poles and an Awning")
-    assert long.clause(["own", "item"]) == "14 of 120 shoppers who bought the first also bought the second"
-    assert "first" not in long.clause(["item", "own"])
+    assert clauses["own", "item"] == clauses["item", "own"] == "14 of 120 shoppers who bought the same one also bought this one"
 
 
 def test_a_slot_without_a_value_is_an_error() -> None:
@@ -102,3 +97,8 @@ def test_a_name_with_an_article_gets_no_second_one() -> None:
         "the Band",
         "The Band",
     ]
+
+
+def test_names_that_precede_a_statistic_are_not_repeated_in_it() -> None:
+    text = fill_slots("Next to your {own}, think of the {item}. {figure}.", VALUES).text
+    assert text.count("Dome Tent") == text.count("Gas Stove") == 1

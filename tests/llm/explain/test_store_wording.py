@@ -18,10 +18,10 @@ from crossaisle.data.store_words import DEFAULT_WORDS
 from crossaisle.llm.explain.grounding import grounding_faults
 from crossaisle.llm.explain.reasons import SegmentFacts
 from crossaisle.llm.explain.slots import SupportStatistic, fill_slots
-from crossaisle.llm.explain.vocabulary import suits_store
+from crossaisle.llm.explain.vocabulary import wording_for_store
 
 COURSES = DEFAULT_WORDS.updated("course", "learner", "take")
-FOREIGN = re.compile(r"\b(?:shoppers?|bought|buys?|items?|owners?|you have)\b", re.IGNORECASE)
+FOREIGN = re.compile(r"\b(?:shoppers?|bought|buys?|items?|owners?|(?<!have )you have|your \{own\})\b", re.IGNORECASE)
 FIGURE = SupportStatistic(14, 40, "took", "Regression in Practice", "SQL for Analysts", "learners")
 VALUES = {
     "own": "Regression in Practice", "item": "SQL for Analysts", "need": "“to understand data”", "figure": FIGURE,
@@ -46,10 +46,10 @@ def test_every_stored_wording_that_suits_a_course_store_is_grounded_and_has_no_w
     file = Path(crossaisle.__file__).parent / "llm/models/explainer-adapter/wordings.json"
     suitable = defaultdict(list)
     for entry in json.loads(file.read_text("utf-8"))["wordings"]:
-        if entry["text"] and entry["occasion"] != "owned":  # who took a course does not own it
+        if entry["text"]:
             template = (tuple(entry["slots"]), entry["firm"], entry["occasion"], entry["tone"], entry["length"])
-            suitable[template] += [entry["text"]] if suits_store(entry["text"], COURSES) else []
-    assert len(suitable) > 50
+            suitable[template] += [shown] if (shown := wording_for_store(entry["text"], COURSES)) else []
+    assert len(suitable) > 90
     assert [template for template, texts in suitable.items() if not texts and template[-1] == "line"] == []
     for template, texts in suitable.items():
         for text in texts:
@@ -90,3 +90,18 @@ def test_openings_of_a_shop_are_those_of_the_first_version() -> None:
     for section in first.sections:
         assert prompts.fill(first.sections[section], **values) == prompts.fill(second.sections[section], **values)
     assert files(prompts.__name__).joinpath("templates", "segment.v2.md").is_file()
+
+
+@pytest.mark.parametrize(
+    ("wording", "shown"),
+    [
+        ("Since you have the {own}, have you thought of the {item}? In our store, {figure}.", "Since you took the {own}, have you thought of the {item}? {figure}."),
+        ("Your {own} has a companion, the {item}: {figure}.", "The {own} has a companion, the {item}: {figure}."),
+        ("Wondering what to get after your {own}? Perhaps the {item}, as {figure}.", "Wondering what to take after the {own}? Perhaps the {item}, as {figure}."),
+        ("As you already have the {own}, take the {item}: {figure}.", None),
+        ("See what other shoppers bought with your {own}: the {item}, as {figure}.", None),
+    ],
+)  # fmt: skip
+def test_who_took_a_course_does_not_have_it(wording: str, shown: str | None) -> None:
+    assert wording_for_store(wording, COURSES) == shown
+    assert wording_for_store(wording, DEFAULT_WORDS) == wording

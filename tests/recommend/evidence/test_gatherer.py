@@ -20,10 +20,11 @@ from crossaisle.recommend.evidence.review_excerpts import display_name, praise_e
     ("title", "name"),
     [
         ("Norrvik Two-Person Dome Tent", "Norrvik Two-Person Dome Tent"),
-        ("Hushell Armour Case for Aria 7 Max", "Hushell Armour Case"),
+        ("Machine learning with Python", "Machine learning with Python"),
+        ("Hushell Armour Case for Aria 7 Max, shockproof", "Hushell Armour Case"),
         ("Acme Guitar Pack, Pink, 36 inch, with bag", "Acme Guitar Pack"),
         ("Power Bank 10,000 mAh", "Power Bank 10,000 mAh"),
-        ("Vinyl Box for Records | Storage", "Vinyl Box for Records"),
+        ("Vinyl Box for Records | Storage for seventy albums", "Vinyl Box for Records"),
         ('Tablet 7" screen', "Tablet 7' screen"),
         ("", "x1"),
         ("<b>Bold</b> tent", "‹b›Bold‹/b› tent"),

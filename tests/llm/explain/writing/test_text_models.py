@@ -13,7 +13,8 @@ import pytest
 
 from crossaisle.data import deadlines
 from crossaisle.data.errors import EndpointError, SettingsError, TimedOutError, TooLongError
-from crossaisle.llm.explain.writing.text_models import MAX_ANSWER_CHARS, PAUSE_SECONDS, LocalTextModel, RemoteTextModel
+from crossaisle.llm.explain.writing.text_models import MAX_ANSWER_CHARS, LocalTextModel, RemoteTextModel
+from crossaisle.llm.models.endpoint_connection import PAUSE_SECONDS
 from crossaisle.llm.models.language_model import LanguageModel
 from crossaisle.llm.models.usage import measure_usage
 
@@ -95,7 +96,6 @@ def test_the_key_is_in_no_error(make_model: MakeModel, caplog: pytest.LogCapture
         with pytest.raises(EndpointError) as raised:
             make_model(server.url, server.model, {"OPENAI_API_KEY": "sk-wrong-and-secret"}).write(*MESSAGE)
         assert len(server.received) == 1
-    assert server.url in str(raised.value)
     assert "sk-" not in str(raised.value) + repr(raised.value) + caplog.text
     assert raised.value.__cause__ is None, "the client's own error contains the request"
 
@@ -114,7 +114,7 @@ def assert_left_alone(server: TextServer, model: RemoteTextModel, monkeypatch: p
     with pytest.raises(EndpointError, match="did not write a text"):
         model.write(*MESSAGE)
     server.fault, server.content = None, TEXT
-    with pytest.raises(EndpointError, match="has failed lately"):
+    with pytest.raises(EndpointError, match="is not asked for"):
         model.write(*MESSAGE)
     assert len(server.bodies) == 1
     later = time.monotonic() + PAUSE_SECONDS + 1
@@ -183,7 +183,7 @@ def test_a_closed_model_opens_new_connections(make_model: MakeModel) -> None:
         model = make_model(server.url)
         model.close()
         assert model.write(*MESSAGE) == TEXT
-        client = model._connected()
+        client = model.connection.client()
         model.close()
         assert client.is_closed
         assert model.write(*MESSAGE) == TEXT
