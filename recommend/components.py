@@ -31,8 +31,9 @@ from ..retrieval.index.embedder import Embedder
 from ..retrieval.items.relations import DeclaredRelations
 from ..retrieval.retriever import Retriever
 from ..retrieval.uses.store import StoreUses, read_uses
-from .evidence.gatherer import EvidenceGatherer, count_recent_users
+from .evidence.gatherer import EvidenceGatherer
 from .evidence.quotations import Quotations
+from .evidence.recent_popularity import count_recent_users
 from .profiles.histories import Histories
 from .profiles.profile import ItemAttributes
 from .ranking import learned_blend

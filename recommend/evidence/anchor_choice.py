@@ -1,7 +1,8 @@
 """Which item of the history a reason names: the one that says most about why the shopper may need the recommended item.
 
 The history item that contributes most to the score is a reason by count alone. Another one, whose shoppers went for the recommended item
-significantly often as well, may share a use with it, or a reviewer may speak of it; then the reason names that one.
+significantly often as well, may share a use with it, a reviewer may speak of it, or what the recommended item is for may fit it; then the
+reason names that one.
 """
 
 from __future__ import annotations
@@ -13,12 +14,13 @@ from typing import TYPE_CHECKING
 from ...retrieval.associations.rules import SIGNIFICANCE_LEVEL, fisher_p_value
 from ...retrieval.uses.shared import SharedUse, best_shared_use
 from .review_excerpts import display_name
+from .use_facts import closest_named_use
 
 if TYPE_CHECKING:
     from ...data.records import Association, Item
     from ...retrieval.associations.item_users import ItemUsers
     from ...retrieval.items.catalogue import Catalogue
-    from ...retrieval.uses.store import StoreUses
+    from ...retrieval.uses.store import StoreUses, Use
     from .quotations import Quotation, Quotations
 
 MIN_ITEM_SUPPORT = 3
@@ -35,11 +37,13 @@ class AnchorChoice:
         anchor: The item.
         shared: A use of both items; None without one.
         quotation: A quotation that speaks to the anchor; None without one.
+        purpose: What the recommended item is for, if that fits the anchor and the two share no use; None without one.
     """
 
     anchor: Item
     shared: SharedUse | None = None
     quotation: Quotation | None = None
+    purpose: Use | None = None
 
 
 def significant_pair(item_users: ItemUsers, source: int, target: int) -> Association | None:
@@ -80,7 +84,14 @@ class AnchorChooser:
             anchor = next(anchor for anchor in linked if anchor.item_id == shared.anchor)
             speaks = quotation if quotation and linked[quotation.topic] is anchor else None
             return AnchorChoice(anchor, shared, speaks)
-        return AnchorChoice(linked[quotation.topic], None, quotation) if quotation else AnchorChoice(leading)
+        candidates = [linked[quotation.topic]] if quotation else linked
+        purpose = self._purpose(item, [display_name(anchor) for anchor in candidates])
+        anchor = candidates[purpose[1]] if purpose else candidates[0]
+        return AnchorChoice(anchor, None, quotation, purpose[0] if purpose else None)
+
+    def _purpose(self, item: Item, names: Sequence[str]) -> tuple[Use, int] | None:
+        """Return a use of the item that fits one of several history items, and the index of that item; None without one."""
+        return closest_named_use(self.uses, item.item_id, names, self.quotations.vectors) if self.uses is not None else None
 
     def _linked(self, item: Item, leading: Item, history: Sequence[int]) -> list[Item]:
         """Return other history items of another category whose shoppers significantly often have the item, highest lift first."""

@@ -24,20 +24,19 @@ from ...retrieval.associations.item_users import ItemUsers
 from ...retrieval.associations.rules import SIGNIFICANCE_LEVEL, fisher_p_value
 from ...retrieval.channels import declared_relations
 from ...retrieval.index.vector_index import ITEMS, VectorIndex
-from ...retrieval.items.catalogue import Catalogue, counted_interactions
-from ...retrieval.items.interactions import DAY
+from ...retrieval.items.catalogue import Catalogue
 from ...retrieval.items.relations import DeclaredRelations
 from ..profiles.profile import Profile
 from .anchor_choice import AnchorChooser, significant_pair
 from .fact_ranking import RankedFacts
 from .quotations import Quotation, Quotations
+from .recent_popularity import RECENT_DAYS
 from .relation_words import OTHER_RELATION_WORDS, RELATION_WORDS
 from .review_excerpts import display_name
 from .similarity_sentence import similarity_sentence
-from .use_facts import add_named_use, add_purpose, add_shared_use, closest_named_use, use_of_text
+from .use_facts import add_named_use, add_purpose, add_shared_use, use_of_text
 
 if TYPE_CHECKING:
-    import polars as pl
     from numpy.typing import NDArray
 
     from ...retrieval.uses.store import StoreUses
@@ -51,12 +50,12 @@ MIN_ITEM_COSINE, MIN_TEXT_COSINE = 0.4, 0.3
 """Minimum cosine of two descriptions called close, and of a text query and a description. With MiniLM, about 1 % of random item pairs from
 different categories reach the first (99th percentile: 0.37 in the demo store, 0.40 in a sample of Amazon), and 1 % of the pairs of sixteen
 queries with all items reach the second (99th percentile: 0.29 in both)."""
+MIN_ALIKE_COSINE = 0.45
+"""Minimum cosine of two descriptions that a sentence calls alike: between the two, readers often found little in common."""
 PRICE_LEVEL_TOLERANCE = 0.15
 """Difference in log price level within which an item counts as at the shopper's price level."""
 MAX_BACKGROUND_ITEMS, MAX_BACKGROUND_CHARS = 8, 300
 """Latest history items and characters of a description that a model may read that writes freely."""
-RECENT_DAYS = 30
-"""Length of the recent period in days, back from the last event of the store."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,15 +156,14 @@ class EvidenceGatherer:
         is_quoted = shared is not None and add_shared_use(facts, shared, anchor, item, self._name)
         is_counted = self._add_item_co_purchase(facts, anchor, other, item, name)
         self._add_profile_matches(facts, item, profile, anchor, other if is_bought else None)
-        is_counted |= self._add_category_co_purchase(facts, anchor, item, name)
+        is_counted |= self._add_category_co_purchase(facts, anchor, item, name, is_reason=choice.purpose is not None)
         if choice.quotation and not is_quoted:
             self._add_praise(facts, item, name, choice.quotation)
         cosine = _cosine(self.index.vectors(ITEMS, [anchor.item_id]).get(anchor.item_id), item_vector)
         is_owned, is_similar = is_bought and self.catalogue.words.means_owning, cosine >= MIN_ITEM_COSINE
-        purpose = None
-        if self.uses is not None and not shared and (is_counted or is_similar):
-            use = closest_named_use(self.uses, item.item_id, other, self.quotations.vectors)
-            purpose = add_purpose(facts, use, item, name, worded=is_counted) if use else None
+        purpose = (
+            add_purpose(facts, choice.purpose, item, name, worded=is_counted) if choice.purpose and (is_counted or is_similar) else None
+        )
         occasion = f"{self.catalogue.words.counted_participle('bought')} before" if is_bought else "in the history"
         facts.add(
             "history",
@@ -176,7 +174,7 @@ class EvidenceGatherer:
                 round(cosine, 3),
             ),
             None,
-            similarity_sentence(name, other, is_owned=is_owned, use=purpose) if is_similar else None,
+            similarity_sentence(name, other, is_owned=is_owned, use=purpose) if cosine >= MIN_ALIKE_COSINE else None,
         )
         self._add_popularity_and_category(facts, item, name)
         self._add_complaint(facts, item, other)
@@ -313,8 +311,11 @@ class EvidenceGatherer:
             )
         return pair is not None
 
-    def _add_category_co_purchase(self, facts: RankedFacts, anchor: Item, item: Item, name: str) -> bool:
-        """Add the number of shoppers who bought from both categories, if it is significant; return whether it is."""
+    def _add_category_co_purchase(self, facts: RankedFacts, anchor: Item, item: Item, name: str, *, is_reason: bool) -> bool:
+        """Add the number of shoppers who bought from both categories, if it is significant; return whether it is.
+
+        Args: is_reason: Whether a text may state it: beside what the item is for. Alone it says nothing about this item.
+        """
         category = self.catalogue.category
         pair = self.item_users.category_pair(
             int(category[self.catalogue.row(anchor.item_id)]), int(category[self.catalogue.row(item.item_id)])
@@ -328,22 +329,10 @@ class EvidenceGatherer:
                 f"{lift} times the usual share"
             )
             sentence = f"{share}, and {with_article(name)} is from there."
-            facts.add("aisles", Evidence("association", share, None, lift), f"{share}.", sentence, aisles=share)
+            fact = Evidence("association", share, None, lift)
+            facts.add("aisles", fact, *((f"{share}.", sentence) if is_reason else (None, None)), aisles=share if is_reason else None)
             return True
         return False
-
-
-def count_recent_users(interactions: pl.DataFrame, catalogue: Catalogue) -> NDArray[np.int64] | None:
-    """Return (items,) users of each item in the last `RECENT_DAYS` days of the store; None without timestamps."""
-    import polars as pl
-
-    counted = counted_interactions(interactions)[0]
-    last = counted["timestamp"].max()
-    if not isinstance(last, int):
-        return None
-    recent = counted.filter(pl.col("timestamp") > last - RECENT_DAYS * DAY).select("user_id", "item_id").unique()
-    rows = recent.join(catalogue.row_table(), on="item_id")["row"].to_numpy()
-    return np.bincount(rows, minlength=len(catalogue)).astype(np.int64)
 
 
 def _cosine(left: NDArray[np.float32] | None, right: NDArray[np.float32] | None) -> float:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from .quotations import Encode
 
 MAX_USE_CHARS = 40
+MIN_PURPOSE_COSINE = 0.2
+"""Minimum cosine of a use and the name of what the shopper has: below it, the use does not say why this shopper may need the item."""
 MIN_TEXT_COSINE, MAX_TEXT_GAP = 0.5, 0.05
 """Minimum cosine of a use and a text query that is about it, and how far it may be below that of the store's closest use."""
 
@@ -81,17 +83,23 @@ def add_named_use(facts: RankedFacts, use: Use, item: Item, name: str) -> None:
     facts.add("use", _named_evidence(item, name, use), f"it is for {phrase}.", sentence, use=phrase)
 
 
-def closest_named_use(uses: StoreUses, item_id: str, topic: str, vectors: Encode) -> Use | None:
-    """Return the use that an item's texts name and that is closest to what the shopper has; None if they name none.
+def closest_named_use(uses: StoreUses, item_id: str, topics: Sequence[str], vectors: Encode) -> tuple[Use, int] | None:
+    """Return the use that an item's texts name and that fits something of the shopper best, and what that is; None if none fits.
 
     Args:
         uses: Uses of the store.
         item_id: The item.
-        topic: Name of what the shopper has.
+        topics: Names of what the shopper has, the most important first.
         vectors: Embeds texts as unit vectors.
+
+    Returns: The use, and the index of its topic.
     """
     named = [use for use in uses.of_item(item_id) if item_id in use.items]
-    return named[int(_cosines(named, topic, vectors).argmax())] if named else None
+    if not named or not topics:
+        return None
+    cosines = np.stack([_cosines(named, topic, vectors) for topic in topics])  # (topics, uses)
+    topic, use = np.unravel_index(int(cosines.argmax()), cosines.shape)
+    return (named[use], int(topic)) if cosines[topic, use] >= MIN_PURPOSE_COSINE else None
 
 
 def use_of_text(uses: StoreUses, item_id: str, text: str, vectors: Encode) -> Use | None:

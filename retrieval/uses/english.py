@@ -289,6 +289,7 @@ ENGLISH = UseLanguage(
         "flat spring drive facial exam class presentation stage vegan rabbit chicken reader yard sea mountain horse "
         "bird shower recovery fall "
         "project repair school church gig gift gifts present presents family friend cat race write weed fish exercise "
+        "run jog playtime backyard "
         "plane girl boy couple "
         "camper commuter cabin deck walk trail dad mom mother father son student artist lake winter summer's summer "
         "flight fly nap call tub hall cot "

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from .language import UseLanguage
 
 FILE = "uses.parquet"
-RULES_VERSION = "2"
+RULES_VERSION = "3"
 """Changes with the patterns and tables: a table of other rules is mined again."""
 NEAR = "near"
 """Source of a sentence of an item's texts that is close to the use and does not name it."""

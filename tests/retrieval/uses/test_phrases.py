@@ -76,6 +76,7 @@ def test_titles_name_uses_before_a_thing() -> None:
     assert [mention.name for mention in title_mentions("Tarnwick Folding Camp Chair")] == ["camping"]
     assert [mention.name for mention in title_mentions("Phone Holder for Car")] == ["car"]
     assert title_mentions("Flat Head Screws with Spring") == []  # ambiguous words
+    assert title_mentions("Lantern With 200 Hours Run Time") == []
     assert title_mentions("A Walk in the Garden") == []
 
 
