@@ -1,8 +1,8 @@
 """Blind reading of explanations: pairs of two versions for readers who do not know which is which, and what they preferred.
 
-    python benchmarks/explanation_reading.py answers WORKSPACE FILE [--users 30]
+    python benchmarks/explanation_reading.py answers WORKSPACE FILE [--users 30] [--seed 5]
     python benchmarks/explanation_reading.py pairs FOLDER --old OLD... --new NEW... [--pairs 60]
-    python benchmarks/explanation_reading.py count FOLDER RATINGS...
+    python benchmarks/explanation_reading.py count FOLDER RATINGS... --who READERS
 
 `answers` writes the recommendations of some users with their explanations, run from a checkout of each version, with the same workspace.
 `pairs` writes `pairs.jsonl` into a folder: per line a number, what the shopper has, the item, and the texts A and B, each pair twice with
@@ -43,6 +43,7 @@ def main() -> None:
     count = commands.add_parser("count")
     count.add_argument("folder", type=Path)
     count.add_argument("ratings", type=Path, nargs="+")
+    count.add_argument("--who", required=True, help="who the readers are, for the result")
     arguments = parser.parse_args()
     if arguments.command == "answers":
         write_answers(arguments.workspace, arguments.file, arguments.users, arguments.seed)
@@ -50,7 +51,7 @@ def main() -> None:
         write_pairs(arguments.folder, arguments.old, arguments.new, arguments.pairs)
     else:
         key = {line["pair"]: line for line in _lines(arguments.folder / "key.jsonl")}
-        write("explanation_reading", counted(key, [_lines(file) for file in arguments.ratings]))
+        write("explanation_reading", {"readers_are": arguments.who, **counted(key, [_lines(file) for file in arguments.ratings])})
 
 
 def write_answers(workspace: Path, file: Path, users: int, seed: int) -> None:

@@ -135,6 +135,10 @@ EXPLANATIONS = (
         "[[five_explanations_seconds_from_no_wordings/p50; .1f]] s; [[five_explanations_seconds_of_other_shoppers_afterwards/p50; .1f]] s",
         "explanations_speed", "1.5 s"),
     Row("Constrained decoding, batched: tokens a second against plain generation one by one", "[[ratio; .1f]] times", "explanations_speed", "4 times"),
+    Row("Blind reading of [[pairs; d]] pairs of three stores, both orders, by [[readers; d]] language models as readers: this version preferred to the one "
+        "before uses", "[[new_preferred; ci:.0%]]", "explanation_reading", "70 %"),
+    Row("The same: a shop assistant would say it, this version; the version before; agreement of the readers (kappa)",
+        "[[shop_assistant_would_say/new; .0%]]; [[shop_assistant_would_say/old; .0%]]; [[kappa/value; .2f]]", "explanation_reading", "80 %"),
     Row("Explanations of 40 shoppers: shown; unsupported; in learned words",
         "[[explanations/shown; d]]; [[explanations/unsupported; d]]; [[explanations/llm_share; .0%]]", "recommend_speed"),
 )  # fmt: skip
