@@ -95,8 +95,10 @@ def display_name(item: Item) -> str:
 
     A title is cut before a prompt injection; if nothing is left, the item id is used.
     """
-    title = sanitize_for_prompt(truncate_at_injection(item.title), 200) or sanitize_for_prompt(item.item_id, MAX_NAME_CHARS)
-    for separator in _KEYWORDS.finditer(title) if len(title) > MAX_WHOLE_TITLE_CHARS else ():
+    harmless = truncate_at_injection(item.title)
+    title = sanitize_for_prompt(harmless, 200) or sanitize_for_prompt(item.item_id, MAX_NAME_CHARS)
+    is_whole = harmless == item.title and len(title) <= MAX_WHOLE_TITLE_CHARS
+    for separator in _KEYWORDS.finditer(title) if not is_whole else ():
         head = title[: separator.start()]
         if len(head) >= 12 and len(head.split()) >= 2:
             title = head

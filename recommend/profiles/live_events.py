@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from ...data.settings import Settings
     from ...data.workspace import Workspace
 
-UNFOLDED_KINDS: tuple[EventKind, ...] = ("dismiss", "search")
-"""Kinds of event that a snapshot does not store."""
+UNFOLDED_KINDS: tuple[EventKind, ...] = ("dismiss", "search", "purchase")
+"""Kinds of event that change more than what a snapshot stores: a purchase ends a search."""
 _PURCHASE, _OWNING = KINDS.index("purchase"), [KINDS.index(kind) for kind in OWNING_KINDS]
 
 
@@ -59,7 +59,7 @@ class UserEvents:
     Attributes:
         interactions: since the snapshot, in the order of the log.
         dismissed: item id to the number of the event.
-        last_search: number, time and text of the latest text search.
+        last_search: number, time and text of the latest text search, if nothing was bought since.
     """
 
     interactions: list[LiveInteraction] = field(default_factory=list)
@@ -150,7 +150,9 @@ class LiveEvents:
                 self._user(event.user_id).dismissed[event.item_id] = number
             elif event.kind == "search" and event.item_id is None and event.text:
                 self._user(event.user_id).last_search = (number, time, event.text)
-            elif event.kind in INTERACTIONS and event.item_id is not None and number > self.folded:
+            if event.kind == "purchase" and event.user_id in self._users:
+                self._users[event.user_id].last_search = None
+            if event.kind in INTERACTIONS and event.item_id is not None and number > self.folded:
                 interaction = LiveInteraction(number, event.item_id, KINDS.index(INTERACTIONS[event.kind]), time)
                 self._user(event.user_id).interactions.append(interaction)
 
@@ -210,9 +212,8 @@ class LiveEvents:
             user = self._users.get(self.stored_user_id(user_id))
             if user is None or user.last_search is None:
                 return None
-            number, time, text = user.last_search
-            bought_since = any(interaction.kind == _PURCHASE and interaction.sequence > number for interaction in user.interactions)
-        return None if bought_since or time < now - SESSION_GAP_MS else text
+            _, time, text = user.last_search
+        return None if time < now - SESSION_GAP_MS else text
 
     def state(self) -> dict[str, UserEvents]:
         """Return a copy of the state by user, as a replay of the log must reproduce it."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
+from numpy.typing import NDArray
 
 import crossaisle
 from crossaisle.data.workspace import Workspace
@@ -17,7 +19,7 @@ from crossaisle.retrieval.associations.item_users import ItemUsers
 from crossaisle.retrieval.associations.rules import fisher_p_value
 from crossaisle.retrieval.index.embedder import Embedder
 from crossaisle.retrieval.items.catalogue import Catalogue
-from crossaisle.retrieval.uses.store import StoreUses, load_uses
+from crossaisle.retrieval.uses.store import StoreUses, Use, load_uses
 
 from ...stored_reviews import Encode, stored_quotations
 
@@ -54,15 +56,21 @@ class Store:
     ) -> tuple[str, AnchorChoice]:
         """Return the id of the history item that the reason for the stove names, and the whole choice."""
         chooser = AnchorChooser(
-            self.catalogue, self.item_users, quotations or stored_quotations(not_called), self.uses if with_uses else None
+            self.catalogue, self.item_users, quotations or stored_quotations(unrelated), self.uses if with_uses else None
         )
         stove, leading_item = self.catalogue.records([self.catalogue.row("stove"), self.catalogue.row(leading)])
         choice = chooser.choose(stove, leading_item, [self.catalogue.row(item_id) for item_id in history])
         return choice.anchor.item_id, choice
 
 
-def not_called(texts: Sequence[str]) -> None:
-    raise AssertionError(f"nothing to embed without reviews: {texts}")
+def _only_of(item_id: str, use: Use) -> Use:
+    """The use as only one item's texts name it."""
+    return replace(use, sentences=use.sentences_of(item_id))
+
+
+def unrelated(texts: Sequence[str]) -> NDArray[np.float32]:
+    """Vectors of texts that have nothing in common."""
+    return np.eye(len(texts), 32, dtype=np.float32)
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +84,23 @@ def store(make_store: Callable[..., Path], tmp_path_factory: pytest.TempPathFact
 
 
 # ------------------------------------------------------------------ an item that shares a use
+
+
+def test_the_item_that_a_use_fits_is_named(store: Store) -> None:
+    def about_tents(texts: Sequence[str]) -> NDArray[np.float32]:
+        vectors = unrelated(texts)
+        for index, text in enumerate(texts):
+            if text in ("Dome tent", "for camping"):
+                vectors[index] = np.eye(32, dtype=np.float32)[31]
+        return vectors
+
+    bare = Store(store.catalogue, store.item_users, StoreUses("English", tuple(use for use in store.uses.uses if use.name == "camping")))
+    unshared = replace(bare, uses=StoreUses("English", tuple(_only_of("stove", use) for use in bare.uses.uses)))
+    anchor, choice = unshared.choose("desk", ["tent", "desk"], stored_quotations(about_tents))
+    assert choice.shared is None
+    assert choice.purpose is not None
+    assert (anchor, choice.purpose.name) == ("tent", "camping")
+    assert unshared.choose("desk", ["tent", "desk"])[0] == "desk", "a use that fits nothing says nothing"
 
 
 def test_another_item_that_shares_a_use_is_named(store: Store) -> None:

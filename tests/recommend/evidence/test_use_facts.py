@@ -48,17 +48,21 @@ def uses() -> StoreUses:
 
 @pytest.mark.parametrize(("topic", "name"), [("Dome tent", "camping"), ("Cake tin", "baking")])
 def test_the_closest_use_of_an_item(topic: str, name: str, uses: StoreUses, embedder: Embedder) -> None:
-    use = closest_named_use(uses, "pan", topic, embedder.encode)
-    assert use is not None
-    assert use.name == name
+    found = closest_named_use(uses, "pan", ["Ink pen", topic], embedder.encode)
+    assert found is not None
+    assert (found[0].name, found[1]) == (name, 1)
 
 
 def test_a_use_that_the_item_is_only_near_to_is_not_the_closest(uses: StoreUses, embedder: Embedder) -> None:
-    use = closest_named_use(uses, "pan", "Hiking boots", embedder.encode)
-    assert use is not None
-    assert use.name != "hiking"
-    assert closest_named_use(uses, "mat", "Dome tent", embedder.encode) is None
-    assert closest_named_use(uses, "unknown", "Dome tent", embedder.encode) is None
+    found = closest_named_use(uses, "pan", ["Hiking boots"], embedder.encode)
+    assert found is None or found[0].name != "hiking"
+    assert closest_named_use(uses, "mat", ["Dome tent"], embedder.encode) is None
+    assert closest_named_use(uses, "unknown", ["Dome tent"], embedder.encode) is None
+    assert closest_named_use(uses, "pan", [], embedder.encode) is None
+
+
+def test_a_use_that_fits_nothing_is_none(uses: StoreUses) -> None:
+    assert closest_named_use(uses, "pan", ["Ink pen", "Tax software"], lambda texts: np.eye(len(texts), 8, dtype=np.float32)) is None
 
 
 # ------------------------------------------------------------------ the use that a text is about
