@@ -130,8 +130,9 @@ class RemoteRanker:
 
     def close(self) -> None:
         """End the calls in progress, and close the connections."""
-        self._closed = True
-        self.connection.close()
+        with self._lock:
+            self._closed = True
+            self.connection.close()
         self._pool.shutdown(cancel_futures=True)
 
     # ------------------------------------------------------------------ the endpoint
@@ -219,9 +220,10 @@ class RemoteRanker:
         return content
 
     def _connect(self) -> httpx.Client:
-        if self._closed:
-            raise RuntimeError("the ranker is closed")
-        return self.connection.client()
+        with self._lock:  # a call that is still running must not open connections after `close`
+            if self._closed:
+                raise RuntimeError("the ranker is closed")
+            return self.connection.client()
 
 
 @dataclass

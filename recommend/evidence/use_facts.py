@@ -97,7 +97,7 @@ def closest_named_use(uses: StoreUses, item_id: str, topics: Sequence[str], vect
     named = [use for use in uses.of_item(item_id) if item_id in use.items]
     if not named or not topics:
         return None
-    cosines = np.stack([_cosines(named, topic, vectors) for topic in topics])  # (topics, uses)
+    cosines = _cosines(named, topics, vectors)
     topic, use = np.unravel_index(int(cosines.argmax()), cosines.shape)
     return (named[use], int(topic)) if cosines[topic, use] >= MIN_PURPOSE_COSINE else None
 
@@ -109,16 +109,16 @@ def use_of_text(uses: StoreUses, item_id: str, text: str, vectors: Encode) -> Us
     """
     if not uses.uses:
         return None
-    cosines = _cosines(uses.uses, text, vectors)
+    cosines = _cosines(uses.uses, [text], vectors)[0]
     least = max(MIN_TEXT_COSINE, float(cosines.max()) - MAX_TEXT_GAP)
     about = [(float(cosine), use) for cosine, use in zip(cosines, uses.uses, strict=True) if cosine >= least and item_id in use.items]
     return max(about, key=lambda pair: pair[0])[1] if about else None
 
 
-def _cosines(uses: Sequence[Use], topic: str, vectors: Encode) -> NDArray[np.float32]:
-    """(uses,) cosines of "for camping" and a topic."""
-    about, *names = vectors([topic, *(f"for {use_phrase(use)}" for use in uses)])
-    cosines: NDArray[np.float32] = np.asarray(names) @ about
+def _cosines(uses: Sequence[Use], topics: Sequence[str], vectors: Encode) -> NDArray[np.float32]:
+    """(topics, uses) cosines of topics and "for camping"."""
+    encoded = np.asarray(vectors([*topics, *(f"for {use_phrase(use)}" for use in uses)]))
+    cosines: NDArray[np.float32] = encoded[: len(topics)] @ encoded[len(topics) :].T
     return cosines
 
 

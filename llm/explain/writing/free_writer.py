@@ -28,7 +28,7 @@ MIN_PARAMETERS = 1_200_000_000
 """Parameters from which a local model writes freely; smaller ones make up facts more often than not."""
 MAX_TOKENS = {"line": 120, "paragraph": 220, "bullets": 220}
 ATTEMPTS = 2
-_COMPLAINT = "a complaint, to be told as one: "
+_COMPLAINT = "a complaint, to be presented as one: "
 
 
 class TextModel(Protocol):

@@ -102,7 +102,7 @@ def test_the_prompt_has_the_items_and_the_numbered_facts() -> None:
         "[e1] both are for camping",
         f"[e2] {EVIDENCE[1].text}",
         "[e3] a reviewer wrote “Charged my phone twice on a camping weekend.”",
-        "[e4] a complaint, to be told as one: a reviewer wrote “The cable broke after a month.”",
+        "[e4] a complaint, to be presented as one: a reviewer wrote “The cable broke after a month.”",
     ):
         assert line in prompt.splitlines()
     assert "not accepted" not in prompt
